@@ -1,0 +1,1 @@
+"""The authorization database: accounts, grants, tokens. Strongly consistent, outside the log."""

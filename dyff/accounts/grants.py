@@ -1,0 +1,77 @@
+"""What a token allows. Pure.
+
+Grants are additive: a call is allowed if one grant covers resource, function and (account or entity). `*` covers
+everything. A grant with neither accounts nor entities grants nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+ANY = "*"
+FUNCTIONS = ("consume", "create", "get", "query", "edit", "download", "upload", "data", "strata", "terminate", "delete", ANY)
+
+
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`resources`: plural names or `*`. `functions`: of `FUNCTIONS`. `accounts`, `entities`: IDs or `*`."""
+
+    resources: tuple[str, ...]
+    functions: tuple[str, ...]
+    accounts: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+
+
+ADMIN = (Grant((ANY,), (ANY,), (ANY,), (ANY,)),)
+"""The grants of the role `Admin`."""
+
+
+def allows(grants: Iterable[Grant], resource: str, function: str, *, account: str | None = None, entity: str | None = None) -> bool:
+    """Whether `function` on a `resource` that belongs to `account` and is `entity` is granted."""
+    return any(
+        _covers(grant.resources, resource)
+        and _covers(grant.functions, function)
+        and (_covers(grant.accounts, account) or _covers(grant.entities, entity))
+        for grant in grants
+    )
+
+
+def allows_entity(grants: Iterable[Grant], resource: str, function: str, entity: str) -> bool:
+    """Like `allows`, by a grant that names the entity itself: what running inference needs, as published."""
+    return any(_covers(g.resources, resource) and _covers(g.functions, function) and entity in g.entities for g in grants)
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What may be seen in a query: everything, or what is owned by `accounts` or is one of `entities`."""
+
+    everything: bool
+    accounts: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+
+
+def scope(grants: Iterable[Grant], resource: str, function: str = "query") -> Scope:
+    """The union of all grants for (resource, function)."""
+    fitting = [grant for grant in grants if _covers(grant.resources, resource) and _covers(grant.functions, function)]
+    accounts = {account for grant in fitting for account in grant.accounts}
+    entities = {entity for grant in fitting for entity in grant.entities}
+    return Scope(ANY in accounts | entities, tuple(sorted(accounts)), tuple(sorted(entities)))
+
+
+def is_covered(wanted: Grant, permissions: Iterable[Grant]) -> bool:
+    """Whether one of `permissions` contains all of `wanted` (a token may not grant more than its account has)."""
+    return any(
+        _contains(have.resources, wanted.resources)
+        and _contains(have.functions, wanted.functions)
+        and _contains(have.accounts, wanted.accounts)
+        and _contains(have.entities, wanted.entities)
+        for have in permissions
+    )
+
+
+def _covers(granted: tuple[str, ...], wanted: str | None) -> bool:
+    return ANY in granted or (wanted is not None and wanted in granted)
+
+
+def _contains(granted: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    return ANY in granted or set(wanted) <= set(granted)

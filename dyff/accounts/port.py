@@ -1,0 +1,128 @@
+"""The authorization database: strongly consistent, outside the log.
+
+A change is visible to every reader when the call returns. Every change of an account raises its `revision`, so that
+what was checked once may be cached until the revision moves. Changes are also put into an outbox in the same
+transaction, without secrets, so that they reach the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from dyff.accounts.grants import Grant
+
+ACTIVE = "Active"
+SUSPENDED = "Suspended"
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account. By itself it grants nothing. `permissions`: the most that its tokens may be granted."""
+
+    id: str
+    name: str
+    created: datetime
+    status: str = ACTIVE
+    reason: str | None = None
+    permissions: tuple[Grant, ...] = ()
+    permissions_version: str = ""
+    revision: int = 0
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A token's record. `id`: the token's `jti`. `secret_hash`: bcrypt; the secret itself is only in the token."""
+
+    id: str
+    account: str
+    grants: tuple[Grant, ...]
+    created: datetime
+    expires: datetime
+    secret_hash: bytes
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An entry of the outbox: its sequence number, and what happened as JSON bytes without secrets."""
+
+    sequence: int
+    account: str
+    body: bytes
+
+
+class Accounts(Protocol):
+    """The database. Every method may raise `Unavailable`."""
+
+    async def signing_secret(self) -> bytes:
+        """The key that tokens are signed with; made at the first call, the same for every later one."""
+        ...
+
+    async def rotate_signing_secret(self) -> None:
+        """Make a new one: every token that was ever issued becomes invalid (after a backup was restored)."""
+        ...
+
+    async def create(self, account: Account) -> None:
+        """Add an account.
+
+        Raises:
+            AlreadyExists: the ID or the name is taken.
+        """
+        ...
+
+    async def get(self, account_id: str) -> Account | None:
+        """The account; None: there is none."""
+        ...
+
+    async def find(self, *, name: str | None = None, limit: int | None = None) -> list[Account]:
+        """Accounts in order of creation; `name`: only that one."""
+        ...
+
+    async def revision(self, account_id: str) -> int | None:
+        """The account's revision, cheaply; None: there is no such account."""
+        ...
+
+    async def set_permissions(self, account_id: str, permissions: Sequence[Grant], version: str) -> None:
+        """Replace the permissions as a whole.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+        ...
+
+    async def set_status(self, account_id: str, status: str, reason: str | None) -> None:
+        """Suspend or reactivate.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+        ...
+
+    async def add_key(self, key: Key) -> None:
+        """Add a token's record.
+
+        Raises:
+            NotFound: there is no such account.
+            AlreadyExists: the key's ID is taken.
+        """
+        ...
+
+    async def get_key(self, key_id: str) -> Key | None:
+        """The record; None: there is none or it was revoked."""
+        ...
+
+    async def keys(self, account_id: str) -> list[Key]:
+        """The account's records that were not revoked, oldest first."""
+        ...
+
+    async def revoke_key(self, account_id: str, key_id: str) -> bool:
+        """Forget a token's record, so that the token is refused at once; False: the account has no such key."""
+        ...
+
+    async def outbox(self, limit: int) -> list[Change]:
+        """The oldest changes that were not acknowledged."""
+        ...
+
+    async def acknowledge(self, sequence: int) -> None:
+        """Changes up to and with `sequence` are in the log."""
+        ...

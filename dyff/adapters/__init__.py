@@ -1,0 +1,1 @@
+"""Pipeline adapters: how items become requests and responses become rows. Pure."""

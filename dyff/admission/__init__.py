@@ -1,0 +1,1 @@
+"""Who may run now: dependencies and quotas. Pure."""

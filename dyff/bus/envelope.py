@@ -1,0 +1,96 @@
+"""How commands, states and quarantined bytes travel as messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dyff.bus import port, topics
+from dyff.entities import codecs, commands, folding
+from dyff.kernel import errors
+from dyff.kernel.positions import Position
+
+
+def command_message(command: commands.Command) -> port.Message:
+    """A command, for `topics.EVENTS`."""
+    return port.Message(command.entity_id.encode(), command.value(), command.headers())
+
+
+def event(record: port.Record, epoch: str) -> folding.Event:
+    """The event in a record of `topics.EVENTS`.
+
+    Raises:
+        ValueError: nobody can decode it; see `quarantine_message`.
+        NewerSchema: it was written by a newer release; stop.
+    """
+    try:
+        command = commands.decode(record.key, record.value or b"", record.headers)
+    except commands.NewerVersion as error:
+        raise errors.NewerSchema(f"{record.topic}/{record.partition}@{record.offset}: {error}") from error
+    logged = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+    return folding.Event(command, Position(epoch, record.partition, record.offset), logged)
+
+
+def state_message(state: folding.State, entity_id: str) -> port.Message:
+    """A folded state, for `topics.STATE`, in the partition of its source event."""
+    headers = (
+        ("dyff-source", state.source.text().encode()),
+        ("dyff-event-id", state.event_id.encode()),
+        ("dyff-status-source", state.status_source.text().encode()),
+        ("dyff-fold-version", str(state.fold_version).encode()),
+        ("dyff-previous", state.previous.encode()),
+        ("dyff-recent", codecs.encode(state.recent)),
+    )
+    return port.Message(entity_id.encode(), state.value(), headers, state.source.partition)
+
+
+def progress_message(source: Position) -> port.Message:
+    """Says that all events of a partition up to `source` were seen, for those that left no state."""
+    return port.Message(topics.PROGRESS_KEY, b"{}", (("dyff-source", source.text().encode()),), source.partition)
+
+
+def source(record: port.Record) -> Position:
+    """The position of the last event behind a record of `topics.STATE` (a state or a progress record).
+
+    Raises:
+        ValueError: the header is missing or malformed.
+    """
+    return Position.parse(_header(record, "dyff-source"))
+
+
+def state(record: port.Record) -> folding.State | None:
+    """The state in a record of `topics.STATE`; None: it is a progress record.
+
+    Raises:
+        ValueError: nobody can decode it.
+        NewerSchema: a newer fold wrote it.
+    """
+    if record.key == topics.PROGRESS_KEY:
+        return None
+    version = int(_header(record, "dyff-fold-version"))
+    if version > folding.VERSION:
+        raise errors.NewerSchema(
+            f"{record.topic}/{record.partition}@{record.offset}: fold version {version}, known are up to {folding.VERSION}"
+        )
+    return folding.State(
+        entity=None if record.value is None else codecs.decode_object(record.value),
+        source=source(record),
+        event_id=_header(record, "dyff-event-id"),
+        status_source=Position.parse(_header(record, "dyff-status-source")),
+        recent=codecs.decode_object(_header(record, "dyff-recent")),
+        previous=_header(record, "dyff-previous"),
+        fold_version=version,
+    )
+
+
+def quarantine_message(record: port.Record, reason: str) -> port.Message:
+    """A record that nobody can decode, as it was, with the reason and where it came from."""
+    origin = f"{record.topic}:{record.partition}:{record.offset}"
+    headers = (*record.headers, ("dyff-quarantine-reason", reason.encode()), ("dyff-quarantine-origin", origin.encode()))
+    return port.Message(record.key, record.value, headers)
+
+
+def _header(record: port.Record, name: str) -> str:
+    for key, value in record.headers:
+        if key == name:
+            return value.decode()
+    raise ValueError(f"header {name} is missing at {record.topic}/{record.partition}@{record.offset}")

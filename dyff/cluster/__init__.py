@@ -1,0 +1,1 @@
+"""Kubernetes as a port: custom resources, Jobs, Deployments, Services, Pods."""

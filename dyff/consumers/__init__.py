@@ -1,0 +1,1 @@
+"""The roles that follow the log: aggregator, sink, orchestrator, informer."""

@@ -1,0 +1,123 @@
+"""Commands: what may happen to an entity, as published on `dyff.workflows.events`.
+
+The value of an event is `{"schemaVersion", "command", "data"}` with `data.id` = the record's key. `CreateEntity` has
+the whole entity as data; the others `{"kind", "id", "attributes"}` where attributes follow JSON Merge Patch (null
+deletes, absent keeps). What the fold needs besides travels in headers (`Command`), so the value stays as published.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dyff.entities import codecs
+from dyff.kernel import clock, ids
+
+SCHEMA_VERSION = "0.1"
+
+CREATE = "CreateEntity"
+UPDATE_STATUS = "UpdateEntityStatus"
+EDIT_LABELS = "EditEntityLabels"
+EDIT_DOCUMENTATION = "EditEntityDocumentation"
+RESTORE = "RestoreEntity"
+FORGET = "ForgetEntity"
+KNOWN = frozenset({CREATE, UPDATE_STATUS, EDIT_LABELS, EDIT_DOCUMENTATION, RESTORE, FORGET})
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One command with all that the fold needs.
+
+    `id`: chosen before the first attempt to publish, so that a repetition is recognised. `time`: when it was given;
+    the fold's only clock. `expires`: a command that is folded after this log time is dropped. `name`, `entity_id`,
+    `data`: the published message. `decided_on`: for a controller's command the status position (`Position.text`) that
+    it was decided on; it is dropped if that has moved. None: unconditional. `principal`: who gave it.
+    """
+
+    id: str
+    time: datetime
+    expires: datetime
+    name: str
+    entity_id: str
+    data: codecs.Json
+    decided_on: str | None = None
+    principal: str = ""
+
+    def value(self) -> bytes:
+        """The published message."""
+        return codecs.encode({"schemaVersion": SCHEMA_VERSION, "command": self.name, "data": self.data})
+
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        """The record's headers, in a fixed order."""
+        pairs = [
+            ("dyff-id", self.id),
+            ("dyff-time", clock.iso(self.time)),
+            ("dyff-expires", clock.iso(self.expires)),
+            ("dyff-decided-on", self.decided_on),
+            ("dyff-principal", self.principal or None),
+        ]
+        return tuple((name, text.encode()) for name, text in pairs if text is not None)
+
+
+def create(command_id: str, entity: codecs.Json, *, time: datetime, expires: datetime, principal: str = "") -> Command:
+    """The command that makes `entity` exist; `entity` is the whole object."""
+    return Command(command_id, time, expires, CREATE, entity["id"], entity, principal=principal)
+
+
+def edit(
+    command_id: str,
+    name: str,
+    kind: str,
+    entity_id: str,
+    attributes: codecs.Json,
+    *,
+    time: datetime,
+    expires: datetime,
+    decided_on: str | None = None,
+    principal: str = "",
+) -> Command:
+    """A command that changes some attributes of an entity; nulls in `attributes` delete."""
+    data: dict[str, Any] = {"kind": kind, "id": entity_id, "attributes": attributes}
+    return Command(command_id, time, expires, name, entity_id, data, decided_on, principal)
+
+
+def outcome_id(entity_id: str, decided_on: str, status: str, reason: str | None) -> str:
+    """The ID of a controller's status command: the same decision has the same ID, so repeating it is harmless."""
+    return ids.derived("status", entity_id, decided_on, status, reason or "")
+
+
+def decode(key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> Command:
+    """The command in a record, envelope first.
+
+    Raises:
+        ValueError: nobody can decode it; the message says why (the record goes to quarantine).
+        NewerVersion: it was written by a newer release.
+    """
+    message = codecs.decode_object(value)
+    version = message.get("schemaVersion")
+    if version != SCHEMA_VERSION:
+        raise NewerVersion(f"schema version {version!r}, known is {SCHEMA_VERSION!r}")
+    name, data = message.get("command"), message.get("data")
+    if not isinstance(name, str) or not isinstance(data, dict):
+        raise ValueError("no command or no data in the message")
+    if data.get("id") != key.decode("utf-8", "replace"):
+        raise ValueError("data.id is not the record's key")
+    known = {name: text.decode() for name, text in headers}
+    try:
+        return Command(
+            id=known["dyff-id"],
+            time=clock.parse_iso(known["dyff-time"]),
+            expires=clock.parse_iso(known["dyff-expires"]),
+            name=name,
+            entity_id=data["id"],
+            data=data,
+            decided_on=known.get("dyff-decided-on"),
+            principal=known.get("dyff-principal", ""),
+        )
+    except KeyError as error:
+        raise ValueError(f"header {error} is missing") from error
+
+
+class NewerVersion(ValueError):
+    """A newer release wrote it: it must stop the partition, loudly, because an upgrade is missing."""

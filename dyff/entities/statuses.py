@@ -1,0 +1,45 @@
+"""Statuses and reasons, as published, and which of them end a workflow."""
+
+from __future__ import annotations
+
+CREATED = "Created"
+SCHEDULABLE = "Schedulable"
+ADMITTED = "Admitted"
+WAITING_FOR_UPLOAD = "WaitingForUpload"
+READY = "Ready"
+COMPLETE = "Complete"
+APPROVED = "Approved"
+FAILED = "Failed"
+ERROR = "Error"
+DENIED = "Denied"
+TERMINATED = "Terminated"
+DELETED = "Deleted"
+
+SUCCESS = frozenset({COMPLETE, READY, APPROVED})
+FAILURE = frozenset({ERROR, FAILED, DENIED})
+TERMINAL = SUCCESS | FAILURE | {TERMINATED, DELETED}
+"""`Terminated` and `Deleted` end a workflow but are neither success nor failure; as a dependency they count as failed."""
+
+QUOTA_LIMIT = "QuotaLimit"
+UNSATISFIED_DEPENDENCY = "UnsatisfiedDependency"
+FAILED_DEPENDENCY = "FailedDependency"
+TERMINATE_COMMAND = "TerminateCommand"
+DELETE_COMMAND = "DeleteCommand"
+EXPIRED = "Expired"
+INTERRUPTED = "Interrupted"
+SCHEMA_ERROR = "SchemaError"
+SESSION_EXPIRED = "SessionExpired"
+INCOMPLETE = "Incomplete"
+UNVERIFIED = "Unverified"
+RESTARTED = "Restarted"
+INFERENCE_FAILED = "InferenceFailed"
+VERIFICATION_FAILED = "VerificationFailed"
+FETCH_FAILED = "FetchFailed"
+ADMISSION_FAILED = "AdmissionFailed"
+ACCOUNT_SUSPENDED = "AccountSuspended"
+IMAGE_NOT_RUNNABLE = "ImageNotRunnable"
+
+
+def is_terminal(status: str) -> bool:
+    """Whether nothing but deletion or restoration may follow `status`."""
+    return status in TERMINAL

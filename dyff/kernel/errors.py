@@ -1,0 +1,175 @@
+"""Every exception that crosses a boundary of ours, by what the one who meets it should do.
+
+    DyffError
+    ├── RetryLater              try again, nothing was done          503
+    │   ├── Unavailable         a backend does not answer            503
+    │   └── NotReady            a session is still starting          503
+    ├── OutcomeUnknown          it may or may not have been done     500
+    ├── FixRequest              the request can never succeed        400
+    │   ├── InvalidFields       fields that are wrong, each named    422
+    │   ├── Unauthenticated     no token, or not a valid one         401
+    │   ├── Forbidden           a valid token without the grant      403
+    │   ├── NotFound            no such thing                        404
+    │   └── TooLarge            over a stated limit                  413
+    ├── Conflict                the thing's state forbids it         409
+    │   ├── AlreadyExists       create of a name that is taken       409
+    │   ├── StaleVersion        a newer version exists, look again   409
+    │   ├── WrongStatus         e.g. not WaitingForUpload            409
+    │   └── DigestMismatch      bytes are not the promised ones      409
+    ├── Fenced                  another owner has taken over         -
+    ├── WatchExpired            list again, then watch               -
+    ├── OffsetOutOfRange        the log no longer holds that offset  -
+    └── Fatal                   stop, a person must look             -
+        ├── Misconfigured       settings that cannot work            -
+        ├── LogDiverged         a log is not the one we folded       -
+        ├── NewerSchema         an upgrade of this program is due    -
+        └── InUse               the data directory has a server      -
+
+A vendor's exception is translated in its adapter (`raise ... from`) and never crosses it. HTTP statuses are
+looked up from the class in one table, `dyff.api.problems`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class DyffError(Exception):
+    """Something that this program foresaw went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        """Take `message`, or the first line of the class's docstring where it is None."""
+        super().__init__(message or (type(self).__doc__ or type(self).__name__).strip().splitlines()[0])
+
+    @property
+    def message(self) -> str:
+        """The sentence for a person."""
+        return str(self.args[0])
+
+
+class RetryLater(DyffError):
+    """Not possible now; nothing was done, so the same call may be repeated."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
+        """`retry_after_s`: seconds after which a repetition is sensible."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(RetryLater):
+    """A backend does not answer; nothing was done."""
+
+
+class NotReady(RetryLater):
+    """It is still starting."""
+
+
+class OutcomeUnknown(DyffError):
+    """The call may or may not have taken effect; look before you repeat it."""
+
+
+class FixRequest(DyffError):
+    """The request can never succeed as it is."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a request.
+
+    `loc`: the path to the field, beginning with `body`, `query`, `path` or `header`. `msg`: what is wrong and how to
+    mend it. `type`: a stable word for programs, such as `missing` or `value_error`.
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str = "value_error"
+
+
+class InvalidFields(FixRequest):
+    """Some fields are wrong."""
+
+    def __init__(self, *problems: Problem) -> None:
+        """`problems`: at least one."""
+        super().__init__("; ".join(f"{'.'.join(map(str, p.loc))}: {p.msg}" for p in problems))
+        self.problems = problems
+
+
+class Unauthenticated(FixRequest):
+    """No valid token."""
+
+
+class Forbidden(FixRequest):
+    """The token does not grant this."""
+
+
+class NotFound(FixRequest):
+    """There is no such thing."""
+
+
+class TooLarge(FixRequest):
+    """Larger than the stated limit."""
+
+
+class Conflict(DyffError):
+    """The state of the thing forbids it."""
+
+
+class AlreadyExists(Conflict):
+    """That name is taken."""
+
+
+class StaleVersion(Conflict):
+    """It has changed since it was read: read it again, then decide again."""
+
+
+class WrongStatus(Conflict):
+    """Its status forbids this."""
+
+
+class DigestMismatch(Conflict):
+    """The bytes are not the promised ones."""
+
+
+class Fenced(DyffError):
+    """Another owner has taken over: discard everything and join again."""
+
+
+class WatchExpired(DyffError):
+    """The watch cannot continue from that version: list again."""
+
+
+class OffsetOutOfRange(DyffError):
+    """The log does not hold that offset any more, or not yet."""
+
+    def __init__(self, topic: str, partition: int, offset: int, first: int, end: int) -> None:
+        """`first` and `end`: the offsets that the log holds are `first <= offset < end`."""
+        super().__init__(f"offset {offset} of {topic}/{partition} is outside {first}..{end}")
+        self.topic, self.partition, self.offset, self.first, self.end = topic, partition, offset, first, end
+
+
+class Fatal(DyffError):
+    """It cannot go on without a person."""
+
+
+class Misconfigured(Fatal):
+    """The settings cannot work."""
+
+
+class LogDiverged(Fatal):
+    """The log is not the one that the state was folded from."""
+
+
+class NewerSchema(Fatal):
+    """A record was written by a newer release: upgrade this one."""
+
+
+class InUse(Fatal):
+    """The data directory is in use by another server."""
+
+
+def details(error: BaseException) -> dict[str, Any]:
+    """Fields for one log line about `error`: its class, and its sentence if it is one of ours."""
+    fields: dict[str, Any] = {"error": type(error).__name__}
+    fields["reason"] = error.message if isinstance(error, DyffError) else str(error)[:300]
+    return fields

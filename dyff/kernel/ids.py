@@ -1,0 +1,42 @@
+"""Identities: 32 lowercase hex digits, as the published Dyff writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from typing import Protocol
+
+NULL_ID = "0" * 32
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Ids(Protocol):
+    """Where new identities come from: randomness as a port."""
+
+    def new(self) -> str:
+        """A fresh uuid4 in 32 hex digits."""
+        ...
+
+
+class RandomIds:
+    """Identities from the machine's randomness."""
+
+    def new(self) -> str:
+        return uuid.uuid4().hex
+
+
+def is_id(text: object) -> bool:
+    """Whether `text` has the form of an entity ID."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def child(parent: str, name: str) -> str:
+    """The ID of a part of `parent`: uuid5, as published (replications, scores, curves)."""
+    return uuid.uuid5(uuid.UUID(parent), name).hex
+
+
+def derived(*parts: str) -> str:
+    """An ID that follows from `parts` alone, with uuid4's version bits, which published schemas check."""
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
+    return uuid.UUID(bytes=digest, version=4).hex

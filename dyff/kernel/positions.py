@@ -1,0 +1,45 @@
+"""Where an event is in the log, and the map of positions that a reader carries to read its own writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Position(msgspec.Struct, frozen=True):
+    """(log epoch, partition, offset). Offsets of different epochs or partitions are never compared."""
+
+    epoch: str
+    partition: int
+    offset: int
+
+    def text(self) -> str:
+        """The spelling in headers: `epoch:partition:offset`."""
+        return f"{self.epoch}:{self.partition}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """What `text` wrote.
+
+        Raises:
+            ValueError: it is not that.
+        """
+        epoch, partition, offset = text.rsplit(":", 2)
+        return cls(epoch, int(partition), int(offset))
+
+
+def header(epoch: str, ends: Mapping[int, int]) -> str:
+    """The `Dyff-Position` header: by partition, the offset below which all events must be visible."""
+    return f"{epoch};" + ",".join(f"{partition}={end}" for partition, end in sorted(ends.items()))
+
+
+def parse_header(text: str) -> tuple[str, dict[int, int]]:
+    """What `header` wrote: the epoch and the map.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    epoch, _, rest = text.partition(";")
+    pairs = (part.split("=", 1) for part in rest.split(",") if part)
+    return epoch, {int(partition): int(end) for partition, end in pairs}

@@ -1,0 +1,159 @@
+"""Settings: declared once, typed, documented in docs/settings.md (a test compares), printable with `dyff config`.
+
+They come, in rising order of precedence, from the defaults here, a YAML file (`--config` or `DYFF_CONFIG_FILE`),
+environment variables (`DYFF_` + the path in capitals, levels joined by `__`, e.g. `DYFF_QUOTAS__ADMITTED=20`) and
+flags. Unknown keys are an error. Nothing else in the program reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from dyff.kernel import errors
+
+PREFIX = "DYFF_"
+_NOT_SETTINGS = {"DYFF_CONFIG_FILE", "DYFF_API_TOKEN", "DYFF_API_ENDPOINT", "DYFF_API_INSECURE", "DYFF_REGISTRY_URL"}
+
+
+class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP API.
+
+    `host`, `port`: where it listens. `public_url`: how clients reach it, used in signed URLs; None: from host and port.
+    `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: how long a command may take to become durable.
+    `read_wait_s`: how long a read waits at most for the position that it asks for.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str | None = None
+    max_body_bytes: int = 10 * 2**20
+    publish_timeout_s: float = 10.0
+    read_wait_s: float = 10.0
+
+
+class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The log. `partitions`: of events and state alike; fixed once the topics exist."""
+
+    partitions: int = 4
+
+
+class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one account may use at once. `admitted`: workflows. `cpu`, `memory`: Kubernetes quantities, None: unlimited."""
+
+    admitted: int = 8
+    cpu: str | None = None
+    memory: str | None = None
+
+
+class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the local cluster runs a container image.
+
+    `command`: the program and its first arguments; the container's own `args` follow. `{port}` and `{mount:NAME}` are
+    replaced. `env`: added to the container's. `readiness_path`: None: no HTTP readiness probe.
+    """
+
+    command: tuple[str, ...]
+    env: dict[str, str] = {}
+    readiness_path: str | None = "/ready"
+
+
+class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pods of the local cluster.
+
+    `max_job_pods`: Job pods that run at once; None: twice the cores. `images`: image name (`host/name`, or `name` for
+    any host) to how it is run. `logs_max_bytes`: of one container's log file.
+    """
+
+    max_job_pods: int | None = None
+    images: dict[str, Image] = {}
+    logs_max_bytes: int = 64 * 2**20
+
+
+class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The operator.
+
+    `steps_image`: the image of our own steps. `runner_port`: where a runner listens in its container.
+    `session_start_deadline_s`: how long a session may take to become ready. `job_deadline_s`: of a step other than the
+    evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: everything is looked at again that often.
+    """
+
+    steps_image: str = "dyff/workflows/steps"
+    runner_port: int = 8000
+    session_start_deadline_s: float = 900.0
+    job_deadline_s: float = 3600.0
+    resync_s: float = 30.0
+
+
+class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How roles are kept running.
+
+    `shutdown_grace_s`: for all stages together, then what still runs is cancelled. A role that fails `max_failures`
+    times within `window_s` ends the process.
+    """
+
+    shutdown_grace_s: float = 10.0
+    max_failures: int = 5
+    window_s: float = 60.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings. `data_dir`: where everything embedded lives; one server at a time may use it."""
+
+    data_dir: str = "dyff-data"
+    log_level: str = "info"
+    api: Api = Api()
+    bus: Bus = Bus()
+    quotas: Quotas = Quotas()
+    pods: Pods = Pods()
+    operator: Operator = Operator()
+    supervision: Supervision = Supervision()
+
+
+def load(file: str | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings in force. `flags`: dotted path to value, None values are not given.
+
+    Raises:
+        Misconfigured: an unknown key or a value of the wrong type; the message names it.
+    """
+    environment = os.environ if environment is None else environment
+    file = file or environment.get("DYFF_CONFIG_FILE")
+    tree: dict[str, Any] = _read(file) if file else {}
+    for name, text in sorted(environment.items()):
+        if name.startswith(PREFIX) and name not in _NOT_SETTINGS:
+            _put(tree, name.removeprefix(PREFIX).lower().split("__"), text)
+    for path, value in (flags or {}).items():
+        if value is not None:
+            _put(tree, path.split("."), value)
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise _misconfigured(error) from error
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(Path(file).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise errors.Misconfigured(f"the settings file {file} cannot be read: {error}") from error
+    if tree is not None and not isinstance(tree, dict):
+        raise errors.Misconfigured(f"the settings file {file} must be a mapping of settings")
+    return tree or {}
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for step in path[:-1]:
+        tree = tree.setdefault(step, {})
+        if not isinstance(tree, dict):
+            raise errors.Misconfigured(f"the setting {'.'.join(path)} is inside something that is not a group")
+    tree[path[-1]] = value
+
+
+def _misconfigured(error: msgspec.ValidationError) -> errors.Misconfigured:
+    """The vendor's sentence names the path as `$.api.port`; ours as a setting."""
+    return errors.Misconfigured(f"settings: {str(error).replace('`$.', '`')}; docs/settings.md lists all of them")

@@ -1,0 +1,1 @@
+"""The object store: datasets, models, outputs; signed URLs."""

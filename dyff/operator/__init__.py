@@ -1,0 +1,1 @@
+"""Reconciles custom resources: observe, plan, apply."""

@@ -1,0 +1,91 @@
+"""The query store: documents, and how far along the log they are.
+
+Only the sink writes. A view is eventually consistent with the log; `Reached` says how far it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from dyff.query import filters
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A version of an entity for the view.
+
+    `version`: the source offset of the folded state: an older one never replaces a newer one. `body`: the entity as
+    JSON bytes, None: forgotten; what stays is a hidden tombstone with its version.
+    """
+
+    collection: str
+    id: str
+    version: int
+    body: bytes | None
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """How far a view is, by partition: the next offset of the state log to read (`state`), and the next offset of the
+    events log that is not yet seen through it (`events`). `epoch`: the state log's epoch; None: nothing yet.
+    """
+
+    epoch: str | None = None
+    state: dict[int, int] = {}
+    events: dict[int, int] = {}
+
+
+class QueryReader(Protocol):
+    """What the api may do."""
+
+    async def get(self, collection: str, entity_id: str) -> bytes | None:
+        """The entity as JSON bytes; None: the view does not have it (yet).
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        ...
+
+    async def find(self, query: filters.Find) -> list[bytes]:
+        """All documents that match, as JSON bytes.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        ...
+
+    async def reached(self) -> Reached:
+        """How far the view is."""
+        ...
+
+    async def wait(self, events: Mapping[int, int], timeout_s: float) -> bool:
+        """Wait until the view has seen all events below the given offsets; False: not within `timeout_s` seconds."""
+        ...
+
+
+class QueryWriter(Protocol):
+    """What the sink may do."""
+
+    async def apply(self, documents: Sequence[Document], reached: Reached) -> int:
+        """Write documents, then (or with them) how far the view is; returns how many were news.
+
+        Durable when it returns, or healed by resuming from an older `reached`. `reached` has only the partitions that
+        moved; each moves forward only.
+
+        Raises:
+            Unavailable: the database does not answer; repeat.
+        """
+        ...
+
+    async def reset(self) -> None:
+        """Forget everything, because the log is another one or the view is to be rebuilt."""
+        ...
+
+    async def reached(self) -> Reached:
+        """How far the view is: where to resume."""
+        ...
+
+
+class QueryStore(QueryReader, QueryWriter, Protocol):
+    """Both."""

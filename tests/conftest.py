@@ -1,0 +1,42 @@
+"""What every test shares, and the summary of how many tests ran on which adapter.
+
+A fixture that stands for a port is parametrised with `"<port>:<adapter>"`, for instance `"bus:embedded"`. A server
+that is missing is a loud skip on a laptop and an error in CI (`CI=true`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+_ran: Counter[str] = Counter()
+
+
+def missing(reason: str) -> None:
+    """Skip because something is not here; in CI that is an error, since CI claims to have it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must have it: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call" and report.passed:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        report.adapters = [value for value in params.values() if isinstance(value, str) and value.count(":") == 1 and " " not in value]
+    return report
+
+
+def pytest_runtest_logreport(report):
+    for adapter in getattr(report, "adapters", ()):
+        _ran[adapter] += 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _ran:
+        terminalreporter.section("contract tests passed, by port and adapter")
+        for adapter, count in sorted(_ran.items()):
+            terminalreporter.write_line(f"{adapter:<24} {count}")
