@@ -113,9 +113,16 @@ class Cluster(Protocol):
     async def logs(
         self, pod: str, *, container: str | None = None, since: str | None = None, limit: int | None = None
     ) -> tuple[LogLine, ...]:
-        """The last `limit` lines that a pod's container wrote after `since` (RFC 3339); empty if there are none (any more)."""
+        """The last `limit` lines that a pod's container wrote after `since` (RFC 3339); empty if there are none (any more).
+
+        `container` None: all of them, init containers first.
+        """
         ...
 
     async def service_url(self, name: str) -> str | None:
         """The base URL at which this process reaches a Service; None: there is no such Service."""
+        ...
+
+    async def pod_service_url(self, name: str) -> str | None:
+        """The base URL at which pods reach a Service; it stays the same as long as the Service exists. None: no such Service."""
         ...
