@@ -20,6 +20,12 @@ DYFF = str(Path(sys.executable).parent / "dyff")
 DIGEST = "sha256:" + "0" * 64
 
 
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")}
+    return subprocess.run([DYFF, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
 class Server:
     """`dyff serve` as a subprocess, which can be stopped, killed and started again on the same directory."""
 
@@ -94,6 +100,21 @@ def server(tmp_path_factory):
     if subject.is_running:
         assert subject.stop() == 0
     assert subject.processes() == []
+
+
+@pytest.fixture
+def dyff():
+    """Runs the installed command: arguments to a completed process."""
+    return run
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A server of the test's own, not yet started."""
+    subject = Server(tmp_path / "data")
+    yield subject
+    if subject.is_running:
+        subject.kill()
 
 
 @pytest.fixture(scope="module")

@@ -5,22 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import time
 
 import httpx
 import pytest
 
 pytestmark = pytest.mark.acceptance
-
-
-@pytest.fixture
-def fresh(tmp_path, request):
-    conftest = request.config.pluginmanager.get_plugin(str(request.path.parent / "conftest.py"))
-    subject = conftest.Server(tmp_path / "data")
-    yield subject
-    if subject.is_running:
-        subject.kill()
 
 
 def root_of(server) -> str:
@@ -42,36 +32,22 @@ def test_the_api_describes_itself(server):
     assert "text/html" in httpx.get(server.endpoint + "/docs").headers["content-type"]
 
 
-def test_a_second_server_on_the_same_directory_is_refused(server, request):
+def test_a_second_server_on_the_same_directory_is_refused(server, dyff):
     """One server at a time uses a data directory; the message says what to do."""
-    conftest = request.config.pluginmanager.get_plugin(str(request.path.parent / "conftest.py"))
-    result = subprocess.run(
-        [conftest.DYFF, "serve", "--data-dir", str(server.directory), "--port", "0"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    result = dyff("serve", "--data-dir", str(server.directory), "--port", "0")
     assert result.returncode == 3
     assert "in use by another Dyff server" in result.stderr
     assert "--data-dir" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_taken_port_is_a_clear_error(tmp_path, request):
+def test_a_taken_port_is_a_clear_error(tmp_path, dyff):
     """The message names the port and what to do, without a traceback."""
-    conftest = request.config.pluginmanager.get_plugin(str(request.path.parent / "conftest.py"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        result = subprocess.run(
-            [conftest.DYFF, "serve", "--data-dir", str(tmp_path / "data"), "--port", port],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        result = dyff("serve", "--data-dir", str(tmp_path / "data"), "--port", port)
     assert result.returncode != 0
     assert port in result.stderr.splitlines()[-1]
     assert result.stderr.splitlines()[-1].startswith("dyff: ")
@@ -108,12 +84,9 @@ def test_no_token_reaches_the_log(server, token):
     assert token.split(".")[2][:20] not in server.log.read_text()
 
 
-def test_an_unknown_role_is_named_with_the_known_ones(request, tmp_path):
+def test_an_unknown_role_is_named_with_the_known_ones(dyff, tmp_path):
     """A wrong role ends with the list of roles."""
-    conftest = request.config.pluginmanager.get_plugin(str(request.path.parent / "conftest.py"))
-    result = subprocess.run(
-        [conftest.DYFF, "serve", "--role", "apj", "--data-dir", str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
-    )
+    result = dyff("serve", "--role", "apj", "--data-dir", str(tmp_path))
     assert result.returncode == 2
     assert "aggregator" in result.stderr
 
