@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 
-class Entity(msgspec.Struct, kw_only=True):
+class Entity(msgspec.Struct, kw_only=True, frozen=True):
     """What all kinds share. `status`: see docs/statuses. `reason` and `message`: why it is so, None: nothing to say."""
 
     id: str
@@ -22,13 +22,13 @@ class Entity(msgspec.Struct, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
-class Digest(msgspec.Struct, kw_only=True):
+class Digest(msgspec.Struct, kw_only=True, frozen=True):
     """`md5`: base64."""
 
     md5: str | None = None
 
 
-class Artifact(msgspec.Struct, kw_only=True):
+class Artifact(msgspec.Struct, kw_only=True, frozen=True):
     """A file. `path`: relative, POSIX."""
 
     path: str
@@ -36,7 +36,7 @@ class Artifact(msgspec.Struct, kw_only=True):
     digest: Digest = Digest()
 
 
-class SignedURL(msgspec.Struct, kw_only=True):
+class SignedURL(msgspec.Struct, kw_only=True, frozen=True):
     """A URL that needs no token; `headers` must be sent with it."""
 
     url: str
@@ -44,14 +44,14 @@ class SignedURL(msgspec.Struct, kw_only=True):
     headers: dict[str, str] = {}
 
 
-class Downlink(msgspec.Struct, kw_only=True):
+class Downlink(msgspec.Struct, kw_only=True, frozen=True):
     """An artifact and where to get it."""
 
     artifact: Artifact
     signedURL: SignedURL
 
 
-class Status(msgspec.Struct, kw_only=True):
+class Status(msgspec.Struct, kw_only=True, frozen=True):
     """How an entity is now."""
 
     status: str
@@ -59,7 +59,7 @@ class Status(msgspec.Struct, kw_only=True):
     message: str | None = None
 
 
-class Progress(msgspec.Struct, kw_only=True):
+class Progress(msgspec.Struct, kw_only=True, frozen=True):
     """How far a run is. `done` of `total` items, `rate` items a second; None: not known."""
 
     stage: str = ""
@@ -68,7 +68,7 @@ class Progress(msgspec.Struct, kw_only=True):
     rate: float | None = None
 
 
-class LogEntry(msgspec.Struct, kw_only=True):
+class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
     """A line that a pod of a workflow wrote."""
 
     timestamp: str
@@ -76,7 +76,7 @@ class LogEntry(msgspec.Struct, kw_only=True):
     labels: dict[str, str] = {}
 
 
-class Documentation(msgspec.Struct, kw_only=True):
+class Documentation(msgspec.Struct, kw_only=True, frozen=True):
     """Texts for people."""
 
     title: str | None = None
@@ -84,7 +84,7 @@ class Documentation(msgspec.Struct, kw_only=True):
     fullPage: str | None = None
 
 
-class Dataset(Entity, kw_only=True):
+class Dataset(Entity, kw_only=True, frozen=True):
     """Rows to be evaluated on. `schema`: with `arrowSchema`, the base64 of the serialized Arrow schema."""
 
     name: str
@@ -92,7 +92,7 @@ class Dataset(Entity, kw_only=True):
     schema: dict[str, Any]
 
 
-class File(msgspec.Struct, kw_only=True):
+class File(msgspec.Struct, kw_only=True, frozen=True):
     """A file of a model."""
 
     path: str
@@ -100,13 +100,13 @@ class File(msgspec.Struct, kw_only=True):
     digest: Digest = Digest()
 
 
-class Volume(msgspec.Struct, kw_only=True):
+class Volume(msgspec.Struct, kw_only=True, frozen=True):
     """The files of a model."""
 
     files: list[File]
 
 
-class ModelArtifact(msgspec.Struct, kw_only=True):
+class ModelArtifact(msgspec.Struct, kw_only=True, frozen=True):
     """What a model consists of. `kind`: Volume, HuggingFaceCache or Mock."""
 
     kind: str
@@ -114,7 +114,7 @@ class ModelArtifact(msgspec.Struct, kw_only=True):
     huggingFaceCache: dict[str, Any] | None = None
 
 
-class Model(Entity, kw_only=True):
+class Model(Entity, kw_only=True, frozen=True):
     """Weights, and where they came from."""
 
     name: str
@@ -123,7 +123,7 @@ class Model(Entity, kw_only=True):
     resources: dict[str, Any] = {}
 
 
-class InferenceInterface(msgspec.Struct, kw_only=True):
+class InferenceInterface(msgspec.Struct, kw_only=True, frozen=True):
     """How an item becomes a request and an answer rows."""
 
     endpoint: str
@@ -132,7 +132,7 @@ class InferenceInterface(msgspec.Struct, kw_only=True):
     outputPipeline: list[dict[str, Any]] | None = None
 
 
-class InferenceService(Entity, kw_only=True):
+class InferenceService(Entity, kw_only=True, frozen=True):
     """How a model is served."""
 
     name: str
@@ -141,7 +141,7 @@ class InferenceService(Entity, kw_only=True):
     model: dict[str, Any] | None = None
 
 
-class ForeignInferenceService(msgspec.Struct, kw_only=True):
+class ForeignInferenceService(msgspec.Struct, kw_only=True, frozen=True):
     """A service as a session or an evaluation carries it."""
 
     id: str
@@ -152,7 +152,7 @@ class ForeignInferenceService(msgspec.Struct, kw_only=True):
     model: dict[str, Any] | None = None
 
 
-class InferenceSession(Entity, kw_only=True):
+class InferenceSession(Entity, kw_only=True, frozen=True):
     """A running service."""
 
     inferenceService: ForeignInferenceService
@@ -160,14 +160,14 @@ class InferenceSession(Entity, kw_only=True):
     expires: str | None = None
 
 
-class InferenceSessionAndToken(msgspec.Struct, kw_only=True):
+class InferenceSessionAndToken(msgspec.Struct, kw_only=True, frozen=True):
     """A new session and the token for it."""
 
     inferencesession: InferenceSession
     token: str
 
 
-class EvaluationSession(msgspec.Struct, kw_only=True):
+class EvaluationSession(msgspec.Struct, kw_only=True, frozen=True):
     """The session that an evaluation runs on."""
 
     inferenceService: ForeignInferenceService
@@ -175,7 +175,7 @@ class EvaluationSession(msgspec.Struct, kw_only=True):
     expires: str | None = None
 
 
-class Evaluation(Entity, kw_only=True):
+class Evaluation(Entity, kw_only=True, frozen=True):
     """A service run on a dataset."""
 
     dataset: str

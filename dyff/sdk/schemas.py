@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,5 +29,9 @@ def output_schema(response: pa.Schema) -> dict[str, str]:
     import pyarrow as pa
 
     item = pa.struct([pa.field("_response_index_", pa.int64()), *response])
-    fields = [pa.field("_replication_", pa.string()), pa.field("_index_", pa.int64()), pa.field("responses", pa.list_(item))]
+    fields: list[pa.Field[Any]] = [
+        pa.field("_replication_", pa.string()),
+        pa.field("_index_", pa.int64()),
+        pa.field("responses", pa.list_(item)),
+    ]
     return encode(pa.schema(fields))
