@@ -75,6 +75,17 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs_max_bytes: int = 64 * 2**20
 
 
+class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The orchestrator.
+
+    `finished_retention_s`: how long the custom resource of an ended workflow stays, with its Jobs, Pods and their logs.
+    `resync_s`: everything is looked at again that often, even if nothing seems to have changed.
+    """
+
+    finished_retention_s: float = 3600.0
+    resync_s: float = 30.0
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operator.
 
@@ -111,6 +122,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bus: Bus = Bus()
     quotas: Quotas = Quotas()
     pods: Pods = Pods()
+    orchestrator: Orchestrator = Orchestrator()
     operator: Operator = Operator()
     supervision: Supervision = Supervision()
 
