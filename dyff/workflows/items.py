@@ -34,7 +34,7 @@ class Call(msgspec.Struct, frozen=True):
 class Indices:
     """A set of row indices, sorted, in 8 bytes each."""
 
-    def __init__(self, parts: list[pa.Int64Array]) -> None:
+    def __init__(self, parts: list[pa.Array[Any]]) -> None:
         """`parts`: int64 arrays; what is in them twice counts as duplicates."""
         joined = pa.concat_arrays([part.cast(pa.int64()) for part in parts]) if parts else pa.array([], pa.int64())
         self.array = joined.take(pc.sort_indices(joined))
@@ -64,7 +64,7 @@ def read_indices(dataset: pa.dataset.Dataset) -> Indices:
 
 def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str, Indices]:
     """By replication the indices that have outputs. Blocking."""
-    parts: dict[str, list[pa.Int64Array]] = {replication: [] for replication in replications}
+    parts: dict[str, list[pa.Array[Any]]] = {replication: [] for replication in replications}
     for batch in trees.batches(dataset, 2**16, columns=[INDEX, REPLICATION]) if dataset.schema.names else ():
         for replication, found in parts.items():
             found.append(batch.column(0).filter(pc.equal(batch.column(1), pa.scalar(replication))))

@@ -43,10 +43,10 @@ def schema(encoded: str) -> pa.Schema:
         raise errors.Misconfigured(f"interface.outputSchema.arrowSchema is not the base64 of an Arrow schema: {error}") from error
     if {INDEX, REPLICATION, RESPONSES} <= set(given.names):
         return given
-    fields: list[pa.Field[Any]] = [pa.field(name, kind) for name, kind in zip(given.names, given.types, strict=True)]
-    if RESPONSE_INDEX not in given.names:
-        fields.insert(0, pa.field(RESPONSE_INDEX, pa.int64()))
-    return pa.schema([pa.field(REPLICATION, pa.string()), pa.field(INDEX, pa.int64()), pa.field(RESPONSES, pa.list_(pa.struct(fields)))])
+    numbered = given if RESPONSE_INDEX in given.names else given.insert(0, pa.field(RESPONSE_INDEX, pa.int64()))
+    response = pa.struct([pa.field(name, kind) for name, kind in zip(numbered.names, numbered.types, strict=True)])
+    columns: dict[str, pa.DataType] = {REPLICATION: pa.string(), INDEX: pa.int64(), RESPONSES: pa.list_(response)}
+    return pa.schema(columns)
 
 
 def row(call: Call, responses: list[Any] | None, fields: frozenset[str]) -> Row:

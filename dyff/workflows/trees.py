@@ -132,8 +132,9 @@ class _Handler(pa.fs.FileSystemHandler):
     def normalize_path(self, path: str) -> str:
         return path
 
-    def get_file_info(self, paths: list[str]) -> list[pa.fs.FileInfo]:
-        return [pa.fs.FileInfo(path, pa.fs.FileType.File, size=self._sizes[path]) for path in paths]
+    def get_file_info(self, paths: str | list[str]) -> list[pa.fs.FileInfo]:
+        asked = [paths] if isinstance(paths, str) else paths
+        return [pa.fs.FileInfo(path, pa.fs.FileType.File, size=self._sizes[path]) for path in asked]
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         size_bytes = self._sizes[path]
