@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
@@ -54,7 +55,7 @@ class Workers(Generic[Key]):
             raise ValueError("limit must be at least 1")
         self._work, self._failed, self._limit = work, failed, limit
         self._first_delay_s, self._ceiling_s, self._jitter = first_delay_s, ceiling_s, jitter
-        self._waiting: dict[Key, float] = {}
+        self._waiting: OrderedDict[Key, float] = OrderedDict()
         self._active: set[Key] = set()
         self._again: dict[Key, float] = {}
         self._due: dict[Key, float] = {}
@@ -97,8 +98,7 @@ class Workers(Generic[Key]):
                 self._wake = anyio.Event()
                 next_due = self._ripen()
                 while self._waiting and len(self._active) < self._limit:
-                    key = next(iter(self._waiting))
-                    del self._waiting[key]
+                    key, _ = self._waiting.popitem(last=False)
                     self._active.add(key)
                     group.start_soon(self._work_on, key)
                 with anyio.move_on_at(next_due):
