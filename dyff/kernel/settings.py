@@ -2,7 +2,7 @@
 
 They come, in rising order of precedence, from the defaults here, a YAML file (`--config` or `DYFF_CONFIG_FILE`),
 environment variables (`DYFF_` + the path in capitals, levels joined by `__`, e.g. `DYFF_QUOTAS__ADMITTED=20`) and
-flags. Unknown keys are an error. Nothing else in the program reads the environment.
+flags. Unknown keys are an error. `{here}` in a file stands for the file's directory. Nothing else in the program reads the environment.
 """
 
 from __future__ import annotations
@@ -143,7 +143,16 @@ def _read(file: str) -> dict[str, Any]:
         raise errors.Misconfigured(f"the settings file {file} cannot be read: {error}") from error
     if tree is not None and not isinstance(tree, dict):
         raise errors.Misconfigured(f"the settings file {file} must be a mapping of settings")
-    return tree or {}
+    return _placed(tree or {}, str(Path(file).absolute().parent))
+
+
+def _placed(value: Any, here: str) -> Any:
+    """`{here}` in any text of a settings file stands for the file's own directory."""
+    if isinstance(value, dict):
+        return {key: _placed(each, here) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_placed(each, here) for each in value]
+    return value.replace("{here}", here) if isinstance(value, str) else value
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:

@@ -1,0 +1,111 @@
+"""What an administrator does at the machine: accounts and tokens, on the accounts file alone, beside a running server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import msgspec
+import yaml
+
+from dyff.accounts import authority, embedded, grants, port
+from dyff.kernel import clock, errors, ids, settings
+from dyff.serve import directory
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
+    place = directory.DataDirectory(loaded.data_dir)
+    place.create()
+    async with embedded.EmbeddedAccounts.open(place.accounts) as accounts:
+        yield accounts
+
+
+def _with_accounts(loaded: settings.Settings, act: Callable[[port.Accounts], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with _accounts(loaded) as accounts:
+            return await act(accounts)
+
+    return anyio.run(run)
+
+
+def create_account(loaded: settings.Settings, name: str) -> str:
+    """Make an account; returns its ID.
+
+    Raises:
+        AlreadyExists: the name is taken.
+    """
+    now, account_id = clock.SystemClock().now(), ids.RandomIds().new()
+    _with_accounts(loaded, lambda accounts: accounts.create(port.Account(id=account_id, name=name, created=now)))
+    return account_id
+
+
+def list_accounts(loaded: settings.Settings) -> list[port.Account]:
+    """All accounts in order of creation."""
+    return _with_accounts(loaded, lambda accounts: accounts.find())
+
+
+def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool) -> None:
+    """Suspend or reactivate.
+
+    Raises:
+        NotFound: there is no such account.
+    """
+    status, reason = (port.SUSPENDED, "SuspendCommand") if suspended else (port.ACTIVE, "ReactivateCommand")
+    _with_accounts(loaded, lambda accounts: accounts.set_status(account_id, status, reason))
+
+
+def grants_for(account_id: str, role: str | None, file: str | None) -> tuple[grants.Grant, ...]:
+    """The grants that the flags ask for.
+
+    Raises:
+        Misconfigured: the file is not a list of grants.
+    """
+    if role == "Admin":
+        return grants.ADMIN
+    if file is None:
+        own = grants.Grant((grants.ANY,), (grants.ANY,), (account_id,))
+        public = grants.Grant((grants.ANY,), ("get", "query", "consume"), ("public",))
+        return (own, public)
+    try:
+        tree = yaml.safe_load(Path(file).read_text())
+        listed = tree.get("grants") if isinstance(tree, dict) else tree
+        return msgspec.convert(listed, tuple[grants.Grant, ...])
+    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        raise errors.Misconfigured(f"{file} is not a list of grants (resources, functions, accounts, entities): {error}") from error
+
+
+def create_token(loaded: settings.Settings, account_id: str, wanted: Sequence[grants.Grant], lifetime: timedelta) -> str:
+    """A new token. Who can open the file may grant anything, so the account's permissions are widened where they must be.
+
+    Raises:
+        NotFound: there is no such account.
+    """
+    time, names = clock.SystemClock(), ids.RandomIds()
+
+    async def act(accounts: port.Accounts) -> str:
+        account = await accounts.get(account_id)
+        if account is None:
+            raise errors.NotFound(f"there is no account {account_id}; 'dyff account list' shows those that are there")
+        missing = [grant for grant in wanted if not grants.is_covered(grant, account.permissions)]
+        if missing:
+            await accounts.set_permissions(account_id, (*account.permissions, *missing), account.permissions_version or names.new())
+        return await authority.Authority(accounts, time, names).issue(account_id, tuple(wanted), time.now() + lifetime)
+
+    return _with_accounts(loaded, act)
+
+
+def revoke_token(loaded: settings.Settings, account_id: str, token_id: str) -> None:
+    """Refuse a token from now on.
+
+    Raises:
+        NotFound: the account has no such token.
+    """
+    if not _with_accounts(loaded, lambda accounts: accounts.revoke_key(account_id, token_id)):
+        raise errors.NotFound(f"account {account_id} has no token {token_id}")

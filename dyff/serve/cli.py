@@ -1,0 +1,148 @@
+"""The command `dyff`: thin; one function per subcommand, one place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from importlib import metadata
+from typing import Any
+
+import click
+import msgspec
+import yaml
+
+from dyff.kernel import errors, settings
+
+EXIT_CODES: dict[type[errors.DyffError], int] = {errors.InUse: 3, errors.Misconfigured: 2}
+"""By class of error; any other error of ours exits with 1."""
+
+
+class _Command(click.Group):
+    """Errors of ours become one line on standard error and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.DyffError as error:
+            click.echo(f"dyff: {error.message}", err=True)
+            sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+
+
+_data_dir = click.option("--data-dir", envvar="DYFF_DATA_DIR", show_envvar=True, metavar="DIR", help="Where everything lives.")
+_config = click.option("--config", envvar="DYFF_CONFIG_FILE", show_envvar=True, metavar="FILE", help="Settings in YAML (docs/settings.md).")
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(metadata.version("dyff-platform"), prog_name="dyff")
+def main() -> None:
+    """Audits of AI systems whose results can be trusted."""
+
+
+@main.command()
+@click.option("--role", default="all", show_default=True, metavar="ROLES", help="all, or a comma-separated list of roles.")
+@_data_dir
+@click.option("--host", envvar="DYFF_API__HOST", show_envvar=True, help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, envvar="DYFF_API__PORT", show_envvar=True, help="Port to listen on, 0 for a free one.  [default: 8000]")
+@click.option("--log-level", envvar="DYFF_LOG_LEVEL", show_envvar=True, help="debug, info, warning or error.  [default: info]")
+@_config
+def serve(role: str, data_dir: str | None, host: str | None, port: int | None, log_level: str | None, config: str | None) -> None:
+    """Run the server: the HTTP API, the consumers and the reconcile loops, or some of them."""
+    from dyff.serve import process
+
+    flags = {"data_dir": data_dir, "api.host": host, "api.port": port, "log_level": log_level}
+    sys.exit(process.serve(settings.load(config, flags=flags), role))
+
+
+@main.command()
+@_config
+def config(config: str | None) -> None:
+    """Print the settings in force, as YAML."""
+    click.echo(yaml.safe_dump(msgspec.to_builtins(settings.load(config)), sort_keys=False), nl=False)
+
+
+@main.group()
+def account() -> None:
+    """Accounts: who owns things and how much they may run. Works while the server runs."""
+
+
+@account.command("create")
+@click.option("--name", required=True, help="A name for people, unique.")
+@_data_dir
+@_config
+def account_create(name: str, data_dir: str | None, config: str | None) -> None:
+    """Make an account and print its ID."""
+    from dyff.serve import administration
+
+    click.echo(administration.create_account(settings.load(config, flags={"data_dir": data_dir}), name))
+
+
+@account.command("list")
+@_data_dir
+@_config
+def account_list(data_dir: str | None, config: str | None) -> None:
+    """Print all accounts, a line of JSON each."""
+    from dyff.serve import administration
+
+    for each in administration.list_accounts(settings.load(config, flags={"data_dir": data_dir})):
+        click.echo(json.dumps({"id": each.id, "name": each.name, "status": each.status}))
+
+
+@account.command("suspend")
+@click.argument("account_id")
+@_data_dir
+@_config
+def account_suspend(account_id: str, data_dir: str | None, config: str | None) -> None:
+    """Refuse all tokens of an account and admit none of its workflows, until it is reactivated."""
+    from dyff.serve import administration
+
+    administration.set_suspended(settings.load(config, flags={"data_dir": data_dir}), account_id, suspended=True)
+
+
+@account.command("reactivate")
+@click.argument("account_id")
+@_data_dir
+@_config
+def account_reactivate(account_id: str, data_dir: str | None, config: str | None) -> None:
+    """Undo a suspension."""
+    from dyff.serve import administration
+
+    administration.set_suspended(settings.load(config, flags={"data_dir": data_dir}), account_id, suspended=False)
+
+
+@main.group()
+def token() -> None:
+    """Tokens: what a client shows to act for an account. Works while the server runs."""
+
+
+@token.command("create")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The account that the token acts for.")
+@click.option("--role", type=click.Choice(["Admin"]), help="Grant everything on everything.")
+@click.option("--grants", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Grant what this YAML file lists.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="Lifetime.")
+@_data_dir
+@_config
+def token_create(account_id: str, role: str | None, grants: str | None, days: int, data_dir: str | None, config: str | None) -> None:
+    """Print a new token and nothing else.
+
+    Without --role and --grants it may do everything with what the account owns, and read and use what `public` owns.
+    """
+    from dyff.serve import administration
+
+    if role and grants:
+        raise click.UsageError("give --role or --grants, not both")
+    wanted = administration.grants_for(account_id, role, grants)
+    loaded = settings.load(config, flags={"data_dir": data_dir})
+    click.echo(administration.create_token(loaded, account_id, wanted, timedelta(days=days)))
+
+
+@token.command("revoke")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The account that the token acts for.")
+@click.argument("token_id")
+@_data_dir
+@_config
+def token_revoke(account_id: str, token_id: str, data_dir: str | None, config: str | None) -> None:
+    """Refuse a token from now on. TOKEN_ID is its `jti` claim."""
+    from dyff.serve import administration
+
+    administration.revoke_token(settings.load(config, flags={"data_dir": data_dir}), account_id, token_id)

@@ -1,0 +1,87 @@
+"""The data directory: what is where, and that one server at a time uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dyff.kernel import errors
+
+
+class DataDirectory:
+    """Paths of everything embedded, below one directory.
+
+    `bus.sqlite`, `accounts.sqlite` and `objects/` are the truth and belong in a backup. `query.sqlite` is a view: it may
+    be deleted and is rebuilt. `cluster.sqlite` and `pods/` are what runs here now.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        """`root`: made by `create` where it is missing."""
+        self.root = Path(root).absolute()
+
+    def create(self) -> None:
+        """Make the directory, for its owner only.
+
+        Raises:
+            Misconfigured: it cannot be made.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise errors.Misconfigured(f"the data directory {self.root} cannot be made: {error.strerror}") from error
+
+    @property
+    def bus(self) -> Path:
+        """The log."""
+        return self.root / "bus.sqlite"
+
+    @property
+    def query(self) -> Path:
+        """The read model."""
+        return self.root / "query.sqlite"
+
+    @property
+    def accounts(self) -> Path:
+        """The authorization database."""
+        return self.root / "accounts.sqlite"
+
+    @property
+    def objects(self) -> Path:
+        """The object store."""
+        return self.root / "objects"
+
+    @property
+    def cluster(self) -> Path:
+        """The local cluster's resources."""
+        return self.root / "cluster.sqlite"
+
+    @property
+    def pods(self) -> Path:
+        """The local cluster's pods."""
+        return self.root / "pods"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the directory for this process; the kernel gives it back however the process ends.
+
+        Raises:
+            InUse: another server has it; the message says which.
+        """
+        self.create()
+        with open(self.root / "server.lock", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise errors.InUse(
+                    f"the data directory {self.root} is in use by another Dyff server (process {owner}); "
+                    "stop it, or choose another --data-dir"
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield

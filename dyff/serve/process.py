@@ -1,0 +1,83 @@
+"""One server process: claim the directory, open the adapters, run the roles, end with an exit code."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import anyio
+import click
+import structlog
+
+from dyff.kernel import clock, errors, logs, settings
+from dyff.serve import directory, roles, signals, supervisor, wiring
+
+log = structlog.get_logger()
+
+EXIT_STUCK = 4
+HARD_STOP_EXTRA_S = 5.0
+
+
+def serve(loaded: settings.Settings, wanted: str) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    Raises:
+        InUse: another server has the data directory.
+        Misconfigured: the settings cannot work.
+        RoleGaveUp: a role failed too often.
+    """
+    try:
+        logs.configure(loaded.log_level)
+    except ValueError as error:
+        raise errors.Misconfigured(f"log_level: {error}") from error
+    names = roles.parse(wanted)
+    place = directory.DataDirectory(loaded.data_dir)
+    with place.claimed():
+        anyio.run(_serve, loaded, place, names, backend="asyncio", backend_options={"use_uvloop": True})
+    return 0
+
+
+async def _serve(loaded: settings.Settings, place: directory.DataDirectory, names: tuple[str, ...]) -> None:
+    time = clock.SystemClock()
+    async with wiring.open_adapters(loaded, place, time) as adapters:
+        subject: supervisor.Supervisor | None = None
+
+        def report() -> dict[str, Any]:
+            return subject.health.report() if subject else {"status": "starting", "roles": {}}
+
+        subject = supervisor.Supervisor(roles.build(names, loaded, adapters, report), loaded.supervision, time)
+        async with anyio.create_task_group() as group:
+            await group.start(signals.stop_on_signal, _stopper(subject, loaded))
+            group.start_soon(_announce_when_ready, subject, place, adapters, names)
+            await subject.run()
+            group.cancel_scope.cancel()
+
+
+def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
+    """Stops in order, and makes sure that the process ends even if something hangs in its shielded clean-up."""
+
+    def stop() -> None:
+        watchdog = threading.Timer(loaded.supervision.shutdown_grace_s + HARD_STOP_EXTRA_S, os._exit, [EXIT_STUCK])
+        watchdog.daemon = True
+        watchdog.start()
+        subject.stop()
+
+    return stop
+
+
+async def _announce_when_ready(
+    subject: supervisor.Supervisor, place: directory.DataDirectory, adapters: wiring.Adapters, names: tuple[str, ...]
+) -> None:
+    await subject.health.wait_ready()
+    lines = [f"Dyff is ready: {', '.join(names)}"]
+    if "api" in names:
+        url = adapters.public_url
+        lines += [f"  API   {url}/v0", f"  docs  {url}/v0/docs"]
+    lines.append(f"  data  {place.root}")
+    if "api" in names:
+        lines += [
+            "Make a token with:",
+            f"  dyff token create --data-dir {place.root} --account $(dyff account create --name me --data-dir {place.root})",
+        ]
+    click.echo("\n".join(lines))

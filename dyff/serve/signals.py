@@ -1,0 +1,28 @@
+"""SIGTERM and Ctrl-C: the first asks for an orderly end, the second ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import anyio
+import anyio.abc
+import structlog
+
+log = structlog.get_logger()
+
+EXIT_FORCED = 130
+
+
+async def stop_on_signal(stop: Callable[[], None], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Call `stop` at the first SIGTERM or SIGINT; leave the process at the second."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        task_status.started()
+        asked = False
+        async for number in received:
+            if asked:
+                os._exit(EXIT_FORCED)
+            asked = True
+            log.info("stopping", signal=signal.Signals(number).name)
+            stop()

@@ -1,0 +1,157 @@
+"""Keeps roles running: starts them in stages, restarts what fails, stops in reverse under one deadline.
+
+Three traps of anyio shape this (each has a test): tasks of one group are cancelled in the order they were started, so
+a reverse stop needs a group per stage; a task that returns leaves its group running, so an early return is turned
+into a failure here; `sys.exit` in a task tears through the loop, so a role must raise one of our errors instead.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from dyff.kernel import backoff, clock, errors, settings
+from dyff.serve import health
+
+log = structlog.get_logger()
+
+START_WAIT_S = 15.0
+"""A stage that is not ready after that long no longer holds up the next: then `/ready` can say what is wrong."""
+
+
+class Role(msgspec.Struct, frozen=True):
+    """A part of the process. `run(task_status)` serves until it is cancelled; it calls `task_status.started()` when it
+    truly serves, makes its clients anew at each call, and never returns by itself. Lower stages start first, stop last.
+    """
+
+    name: str
+    stage: int
+    run: Callable[[anyio.abc.TaskStatus[None]], Awaitable[None]]
+
+
+class RoleGaveUp(errors.Fatal):
+    """A role failed too often."""
+
+
+class Supervisor:
+    """Runs roles until it is told to stop or one of them gives up."""
+
+    def __init__(self, roles: Sequence[Role], limits: settings.Supervision, time: clock.Clock) -> None:
+        """`roles`: at least one; `limits`: how often a role may fail."""
+        stages = sorted({role.stage for role in roles})
+        self._stages = [[role for role in roles if role.stage == stage] for stage in stages]
+        self._limits = limits
+        self._clock = time
+        self.health = health.Health(time)
+        self._stop = anyio.Event()
+
+    def stop(self) -> None:
+        """Ask for an orderly end; `run` returns when all roles have ended."""
+        self._stop.set()
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Start all stages in order, serve, then stop them in reverse.
+
+        Raises:
+            RoleGaveUp: a role failed too often, or failed in a way that repeating cannot mend.
+        """
+        for role in (role for stage in self._stages for role in stage):
+            self.health.enter(role.name, health.Phase.STARTING)
+        try:
+            await self._run_from(0, task_status)
+        except BaseExceptionGroup as group:
+            raise _first_of_ours(group) from group
+
+    async def _run_from(self, index: int, task_status: anyio.abc.TaskStatus[None]) -> None:
+        if index == len(self._stages) or self._stop.is_set():
+            task_status.started()
+            await self._stop.wait()
+            return
+        async with anyio.create_task_group() as group:
+            for role in self._stages[index]:
+                group.start_soon(self._supervise, role, name=role.name)
+            if not await self._stage_is_ready(self._stages[index]):
+                log.warning("stage-slow", roles=[role.name for role in self._stages[index]], waited_s=START_WAIT_S)
+            await self._run_from(index + 1, task_status)
+            group.cancel_scope.cancel()
+
+    async def _stage_is_ready(self, stage: Sequence[Role]) -> bool:
+        """Wait for a stage, but not for ever; True: it is ready, or we are to stop."""
+        with anyio.move_on_after(START_WAIT_S):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._cancel_on_stop, group.cancel_scope)
+                await self.health.wait_ready([role.name for role in stage])
+                group.cancel_scope.cancel()
+            return True
+        return False
+
+    async def _cancel_on_stop(self, scope: anyio.CancelScope) -> None:
+        await self._stop.wait()
+        scope.cancel()
+
+    async def _supervise(self, role: Role) -> None:
+        failed_at: deque[float] = deque(maxlen=self._limits.max_failures)
+        waits = backoff.delays(0.2, ceiling_s=10.0, jitter=random.Random())
+        try:
+            while True:
+                problem = await self._run_once(role)
+                failed_at.append(self._clock.monotonic())
+                self.health.enter(role.name, health.Phase.RESTARTING, _sentence(problem))
+                log.error("role-failed", role=role.name, **errors.details(problem), exc_info=problem)
+                too_often = len(failed_at) == failed_at.maxlen and failed_at[-1] - failed_at[0] <= self._limits.window_s
+                if too_often or isinstance(problem, errors.Fatal):
+                    raise RoleGaveUp(f"role {role.name} gave up: {_sentence(problem)}") from problem
+                await anyio.sleep(next(waits))
+        finally:
+            self.health.enter(role.name, health.Phase.STOPPED)
+
+    async def _run_once(self, role: Role) -> BaseException:
+        """The reason why the role is not running any more."""
+        try:
+            with structlog.contextvars.bound_contextvars(role=role.name):
+                await role.run(_Readiness(self.health, role.name))
+        except BaseExceptionGroup as group:
+            _, rest = group.split(anyio.get_cancelled_exc_class())
+            if rest is None:
+                raise
+            return _first_of_ours(rest)
+        except Exception as error:
+            return error
+        return errors.DyffError("the role returned without being asked to")
+
+
+class _Readiness(anyio.abc.TaskStatus[None]):
+    def __init__(self, known: health.Health, role: str) -> None:
+        self._health, self._role = known, role
+
+    def started(self, value: Any = None) -> None:
+        self._health.enter(self._role, health.Phase.READY)
+        log.info("role-ready", role=self._role)
+
+
+def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to act on among those that happened together: a fatal one, one of ours, or the first."""
+    flat = list(_flatten(group))
+    for wanted in (errors.Fatal, errors.DyffError):
+        for error in flat:
+            if isinstance(error, wanted):
+                return error
+    return flat[0]
+
+
+def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    flat: list[BaseException] = []
+    for error in group.exceptions:
+        flat += _flatten(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return flat
+
+
+def _sentence(problem: BaseException) -> str:
+    return problem.message if isinstance(problem, errors.DyffError) else f"{type(problem).__name__}: {problem}"

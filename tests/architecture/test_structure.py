@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "dyff").rglob("*.py"))
+MAX_FILE_LINES = 500
+MAX_FUNCTION_LINES = 60
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path: Path):
+    """A file has at most 500 lines and a function at most 60."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = {node.name: node.end_lineno - node.lineno + 1 for node in functions if node.end_lineno - node.lineno + 1 > MAX_FUNCTION_LINES}
+    assert not long
+
+
+def test_no_module_lies_directly_in_the_namespace_package():
+    """`dyff/` has no modules: `dyff/operator` would shadow the standard library's for anything that ran there."""
+    assert [path.name for path in (ROOT / "dyff").glob("*.py")] == []
+
+
+def test_every_package_is_under_the_import_contracts():
+    """The list of root packages in pyproject.toml is the list of folders."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
+    assert sorted(listed) == sorted(f"dyff.{path.name}" for path in (ROOT / "dyff").iterdir() if (path / "__init__.py").exists())
+
+
+def test_every_package_is_typed_and_says_what_it_is():
+    """Each package has `py.typed` and an `__init__.py` that holds a docstring."""
+    for package in (path for path in (ROOT / "dyff").iterdir() if path.is_dir() and path.name != "__pycache__"):
+        assert (package / "py.typed").exists(), package
+        assert ast.get_docstring(ast.parse((package / "__init__.py").read_text())), package
+
+
+def test_nothing_reads_the_environment_but_settings_and_the_programs_at_the_edge():
+    """Settings are declared in one place; only step programs and the SDK have documented variables of their own."""
+    allowed = {"dyff/kernel/settings.py", "dyff/sdk", "dyff/workflows"}
+    readers = [path.relative_to(ROOT) for path in SOURCES if "os.environ" in path.read_text()]
+    assert [str(path) for path in readers if not any(str(path).startswith(prefix) for prefix in allowed)] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_states_its_rule(path: Path):
+    """A test's docstring is a sentence that says what must hold."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [node.name for node in functions if node.name.startswith("test_") and not ast.get_docstring(node)] == []

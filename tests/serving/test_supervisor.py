@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from dyff.kernel import clock, errors, settings
+from dyff.serve import supervisor
+from dyff.serve.health import Phase
+
+
+def a_supervisor(*roles: supervisor.Role, **limits) -> supervisor.Supervisor:
+    return supervisor.Supervisor(roles, settings.Supervision(**limits), clock.SystemClock())
+
+
+def a_role(name: str, stage: int, journal: list[str]) -> supervisor.Role:
+    async def run(task_status):
+        journal.append(f"start {name}")
+        try:
+            task_status.started()
+            await anyio.sleep_forever()
+        finally:
+            journal.append(f"stop {name}")
+
+    return supervisor.Role(name, stage, run)
+
+
+async def run_until_ready_then_stop(subject: supervisor.Supervisor) -> None:
+    async with anyio.create_task_group() as group:
+        await group.start(subject.run)
+        subject.stop()
+
+
+async def test_stages_start_in_order_and_stop_in_reverse():
+    """A stage starts when the one below it is ready, and stops before it."""
+    journal: list[str] = []
+    subject = a_supervisor(*[a_role(f"s{stage}", stage, journal) for stage in (2, 0, 1)])
+    await run_until_ready_then_stop(subject)
+    assert journal == ["start s0", "start s1", "start s2", "stop s2", "stop s1", "stop s0"]
+
+
+async def test_a_failed_role_restarts_while_its_sibling_goes_on():
+    """A failure is answered by a restart of that role alone, and is told in the health report until it is ready again."""
+    starts: list[str] = []
+    recovered = anyio.Event()
+
+    async def flaky(task_status):
+        starts.append("flaky")
+        if len(starts) == 1:
+            raise errors.Unavailable("the broker is away")
+        task_status.started()
+        recovered.set()
+        await anyio.sleep_forever()
+
+    journal: list[str] = []
+    subject = a_supervisor(supervisor.Role("flaky", 0, flaky), a_role("steady", 0, journal))
+    async with anyio.create_task_group() as group:
+        await group.start(subject.run)
+        await recovered.wait()
+        report = subject.health.report()["roles"]
+        assert report["flaky"] == {**report["flaky"], "phase": Phase.READY, "failures": 1, "problem": None}
+        assert journal == ["start steady"]
+        subject.stop()
+
+
+async def test_a_role_that_returns_unasked_is_a_failure():
+    """An early return counts as a failure, and too many of them end the process with the reason."""
+
+    async def short(task_status):
+        task_status.started()
+
+    subject = a_supervisor(supervisor.Role("short", 0, short), max_failures=1)
+    with pytest.raises(supervisor.RoleGaveUp, match="short gave up: the role returned without being asked"):
+        await subject.run()
+
+
+async def test_a_fatal_error_is_not_repeated():
+    """What a person must mend ends the process at the first time."""
+    starts = []
+
+    async def broken(task_status):
+        starts.append(1)
+        raise errors.LogDiverged
+
+    with pytest.raises(supervisor.RoleGaveUp, match="not the one that the state was folded from"):
+        await a_supervisor(supervisor.Role("broken", 0, broken)).run()
+    assert starts == [1]
+
+
+async def test_a_failure_inside_a_roles_task_group_is_named():
+    """The cause inside an exception group is what the report says."""
+
+    async def grouped(task_status):
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            raise errors.Misconfigured("the port is taken")
+
+    with pytest.raises(supervisor.RoleGaveUp, match="grouped gave up: the port is taken"):
+        await a_supervisor(supervisor.Role("grouped", 0, grouped)).run()
+
+
+async def test_a_stop_during_start_ends_in_order():
+    """Being told to stop before everything is ready is not an error."""
+    journal: list[str] = []
+
+    async def slow(task_status):
+        await anyio.sleep_forever()
+
+    subject = a_supervisor(a_role("first", 0, journal), supervisor.Role("slow", 1, slow), a_role("last", 2, journal))
+    async with anyio.create_task_group() as group:
+        group.start_soon(subject.run)
+        while "start first" not in journal:
+            await anyio.sleep(0.001)
+        subject.stop()
+    assert journal == ["start first", "stop first"]
