@@ -24,6 +24,21 @@ class Condition(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+def running(reason: str, message: str) -> dict[str, Condition]:
+    """Not at its end yet: `message` says what it waits for."""
+    return {COMPLETE: Condition(False, reason, message), FAILED: Condition(False, reason)}
+
+
+def complete(reason: str, message: str = "") -> dict[str, Condition]:
+    """Ended as wanted."""
+    return {COMPLETE: Condition(True, reason, message), FAILED: Condition(False, reason)}
+
+
+def failed(reason: str, message: str) -> dict[str, Condition]:
+    """Ended badly: `message` says why and what to do."""
+    return {COMPLETE: Condition(False, reason), FAILED: Condition(True, reason, message)}
+
+
 def get(resource: port.Object, kind: str) -> dict[str, Any] | None:
     """The condition of type `kind`; None: it has never been set."""
     for condition in (resource.get("status") or {}).get("conditions") or ():

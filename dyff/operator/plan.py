@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -29,10 +30,11 @@ class Wanted(msgspec.Struct, frozen=True):
     """What a kind needs to know before it can plan.
 
     `children`: objects that are its own. `others`: objects that it only looks at. `services`: names of Services whose
-    address it needs.
+    address it needs. `components`: of the pods that are its own.
     """
 
     children: tuple[Ref, ...]
+    components: tuple[str, ...]
     others: tuple[Ref, ...] = ()
     services: tuple[str, ...] = ()
 
@@ -40,8 +42,8 @@ class Wanted(msgspec.Struct, frozen=True):
 class Observed(msgspec.Struct, frozen=True):
     """What was there a moment ago.
 
-    `resource`: the custom resource; None: it is gone. `objects`: those of `Wanted` that exist. `pods`: all pods with the
-    resource's ID, where they matter for a decision. `urls`: by Service name, how pods reach it. `logs`: by pod name, the
+    `resource`: the custom resource; None: it is gone. `objects`: those of `Wanted` that exist. `pods`: those of
+    `Wanted`, where they matter for a decision. `urls`: by Service name, how pods reach it. `logs`: by pod name, the
     last lines of the container that failed, where its status does not hold them.
     """
 
@@ -113,3 +115,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     operator: settings.Operator
     storage_env: Mapping[str, str] = {}
+
+    def look_again_s(self, now: datetime, *moments: datetime) -> float:
+        """Seconds until the next of `moments`, and no longer than until everything is looked at again anyway."""
+        return min([self.operator.resync_s, *(max((moment - now).total_seconds(), 0.0) for moment in moments)])

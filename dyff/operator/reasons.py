@@ -1,6 +1,18 @@
-"""Reasons of conditions that only the operator gives; the published ones are in `dyff.entities.statuses`."""
+"""Reasons of conditions: CamelCase words, the published ones among them."""
 
 from __future__ import annotations
+
+from dyff.entities import statuses
+
+EXPIRED = statuses.EXPIRED
+SESSION_EXPIRED = statuses.SESSION_EXPIRED
+UNVERIFIED = statuses.UNVERIFIED
+INCOMPLETE = statuses.INCOMPLETE
+INFERENCE_FAILED = statuses.INFERENCE_FAILED
+VERIFICATION_FAILED = statuses.VERIFICATION_FAILED
+FETCH_FAILED = statuses.FETCH_FAILED
+SCHEMA_ERROR = statuses.SCHEMA_ERROR
+IMAGE_NOT_RUNNABLE = statuses.IMAGE_NOT_RUNNABLE
 
 STARTING = "Starting"
 PODS_READY = "PodsReady"

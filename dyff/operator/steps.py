@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from dyff.entities import statuses
+from dyff.operator import reasons
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -21,7 +21,8 @@ class Step(msgspec.Struct, frozen=True):
     """A step of a workflow.
 
     `component`: names its Job and labels its pods. `program`: of the steps image. `title`: for messages. `endings`: by
-    exit code. `otherwise`: the reason for any other failure. `retries`: after failures that are not final.
+    exit code. `otherwise`: the reason for any other failure. `when_late`: what to do if it takes too long. `retries`: after
+    failures that are not final.
     """
 
     component: str
@@ -29,6 +30,7 @@ class Step(msgspec.Struct, frozen=True):
     title: str
     endings: Mapping[int, Ending]
     otherwise: str
+    when_late: str
     retries: int
 
     @property
@@ -39,12 +41,16 @@ class Step(msgspec.Struct, frozen=True):
 
 def _verification(code: int) -> Ending:
     """The verifier's exit code is a sum: 1 output error, 2 missing, 4 duplicates."""
-    found = [text for bit, text in ((1, "the output could not be written"), (2, "outputs are missing"), (4, "outputs are there twice")) if code & bit]
+    found = [
+        text
+        for bit, text in ((1, "the output could not be written"), (2, "outputs are missing"), (4, "outputs are there twice"))
+        if code & bit
+    ]
     advice = {
         True: "Create the evaluation again, or allow missing outputs with client.missingOutputPolicy Ignore",
         False: "Please report it: the evaluation client should have found it first",
     }[code & 2 != 0]
-    reason = statuses.INCOMPLETE if code & 3 == 2 else statuses.VERIFICATION_FAILED
+    reason = reasons.INCOMPLETE if code & 3 == 2 else reasons.VERIFICATION_FAILED
     # Exit code 1 is also that of any crash, which may be an accident.
     return Ending(reason, f"Verification found: {', '.join(found)}. {advice}", final=code != 1)
 
@@ -55,16 +61,17 @@ CLIENT = Step(
     title="the evaluation client",
     endings={
         10: Ending(
-            statuses.INFERENCE_FAILED,
+            reasons.INFERENCE_FAILED,
             "The evaluation client could not store its outputs. The lines below say why; create the evaluation again when that is mended",
         ),
         20: Ending(
-            statuses.INCOMPLETE,
-            "Some items have no output. The lines below say why; then mend the service or the interface, or allow more with "
-            "client.transientErrorRetryLimit, client.totalTimeoutSeconds, client.badRequestPolicy Skip or client.missingOutputPolicy Ignore",
+            reasons.INCOMPLETE,
+            "Some items have no output. The lines below say why; mend the service or its interface, or allow more with "
+            "client.transientErrorRetryLimit, totalTimeoutSeconds, badRequestPolicy Skip or missingOutputPolicy Ignore",
         ),
     },
-    otherwise=statuses.INFERENCE_FAILED,
+    otherwise=reasons.INFERENCE_FAILED,
+    when_late="raise client.totalTimeoutSeconds, the replicas or workersPerReplica",
     retries=3,
 )
 
@@ -73,7 +80,8 @@ VERIFY = Step(
     program="verify-evaluation-output",
     title="the verification",
     endings={code: _verification(code) for code in range(1, 8)},
-    otherwise=statuses.VERIFICATION_FAILED,
+    otherwise=reasons.VERIFICATION_FAILED,
+    when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )
 
@@ -82,6 +90,7 @@ FETCH = Step(
     program="fetch-model",
     title="the fetch",
     endings={},
-    otherwise=statuses.FETCH_FAILED,
+    otherwise=reasons.FETCH_FAILED,
+    when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )

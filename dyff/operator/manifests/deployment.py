@@ -27,7 +27,7 @@ def build(session: port.Object, component: str, setup: plan.Setup) -> port.Objec
             "replicas": spec.replicas,
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": metadata.selector(session, component)},
-            "template": {"metadata": {"labels": metadata.labels(session, component)}, "spec": _pod(spec, setup)},
+            "template": {"metadata": metadata.of_pods(session, component), "spec": _pod(spec, setup)},
         },
     }
 

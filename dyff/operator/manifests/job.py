@@ -40,7 +40,7 @@ def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
             # An attempt begins only when the one before it has ended for certain, not when it was merely told to.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules(run.final_codes)},
-            "template": {"metadata": {"labels": metadata.labels(owner, run.component)}, "spec": _pod(run, setup)},
+            "template": {"metadata": metadata.of_pods(owner, run.component), "spec": _pod(run, setup)},
         },
     }
 

@@ -9,11 +9,20 @@ FINALIZER = "dyff.io/operator"
 """Keeps a Job until its outcome is recorded in the status of its custom resource and its pods are gone."""
 
 
+RESOURCE = "dyff.io/resource"
+"""Annotation of a pod: kind and name of the custom resource whose part it is."""
+
+
 def labels(owner: port.Object, component: str) -> dict[str, str]:
     """The owner's workflow, account and ID, and the part's own component. An owner made by hand may have no labels."""
     own = owner["metadata"].get("labels") or {}
     workflow = str(own.get("dyff.io/workflow") or owner["kind"])
     return resources.labels(workflow, component, owner["spec"]["account"], owner["spec"]["id"])
+
+
+def of_pods(owner: port.Object, component: str) -> port.Object:
+    """The metadata of a part's pods, which name the resource because their owner is another."""
+    return {"labels": labels(owner, component), "annotations": {RESOURCE: f"{owner['kind']}/{owner['metadata']['name']}"}}
 
 
 def selector(owner: port.Object, component: str) -> dict[str, str]:
