@@ -108,9 +108,8 @@ def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
 
 def last_failure(pods: Iterable[port.Object], logs: Mapping[str, str]) -> Failure | None:
     """The failure of the newest pod that failed; None: none has."""
-    found = [(pod["metadata"].get("creationTimestamp") or "", failure(pod, logs)) for pod in pods]
-    failures = [(created, each) for created, each in found if each is not None]
-    return max(failures, key=lambda pair: pair[0])[1] if failures else None
+    newest_first = sorted(pods, key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)
+    return next((found for pod in newest_first if (found := failure(pod, logs)) is not None), None)
 
 
 def lacks_words(pod: port.Object) -> str | None:
