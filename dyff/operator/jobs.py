@@ -128,11 +128,18 @@ def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_p
         return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, failure.text() if failure else ""))
     if failure is None:
         detail = condition.get("message") or condition.get("reason") or "its pods are gone"
-        return Outcome(False, step.otherwise, f"{step.title} failed: {detail}. Create it again")
+        return Outcome(False, step.reason, f"{step.title} failed: {detail}. Create it again")
     ending = step.endings.get(failure.exit_code) if failure.exit_code is not None else None
     if ending is None:
-        return Outcome(False, step.otherwise, f"{step.title} failed: {failure.text()}")
-    return Outcome(False, ending.reason, f"{ending.message}.{pods.quoted(failure.words)}")
+        return Outcome(False, step.reason, f"{step.title} failed: {failure.text()}")
+    return Outcome(False, ending.reason or step.reason, _told(step, ending, failure))
+
+
+def _told(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
+    """The step's own last line, with those before it below; what its exit code means if it said nothing."""
+    before, _, last = failure.words.rpartition("\n")
+    own = last if last else f"{ending.meaning} (exit code {failure.exit_code})"
+    return f"{step.title}: {own}" + (f"\nThe lines before:\n{before}" if before else "")
 
 
 def _late(step: steps.Step, found: port.Object, detail: str) -> str:

@@ -1,4 +1,8 @@
-"""Our own programs: what they are called, what their exit codes mean and how often they are tried. Pure."""
+"""Our own programs: what they are called, what their exit codes mean and how often they are tried. Pure.
+
+The codes are those that `dyff.workflows.endings` documents. A step's last line says what failed and what to do; what is
+here decides the reason, and whether another try could help.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +14,26 @@ from dyff.operator import reasons
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """What an exit code means. `message`: what happened and what to do. `final`: trying again would only repeat it."""
+    """What an exit code means. `reason`: None: the step's usual one. `final`: trying again would only repeat it."""
 
-    reason: str
-    message: str
+    meaning: str
+    reason: str | None = None
     final: bool = True
 
 
 class Step(msgspec.Struct, frozen=True):
     """A step of a workflow.
 
-    `component`: names its Job and labels its pods. `program`: of the steps image. `title`: for messages. `endings`: by
-    exit code. `otherwise`: the reason for any other failure. `when_late`: what to do if it takes too long. `retries`: after
-    failures that are not final.
+    `component`: names its Job and labels its pods. `program`: of the steps image. `title`: for messages. `reason`: of its
+    failures, unless the exit code has a better one. `endings`: by exit code. `when_late`: what to do if it takes too
+    long. `retries`: after failures that are not final.
     """
 
     component: str
     program: str
     title: str
+    reason: str
     endings: Mapping[int, Ending]
-    otherwise: str
     when_late: str
     retries: int
 
@@ -39,38 +43,38 @@ class Step(msgspec.Struct, frozen=True):
         return tuple(code for code, ending in self.endings.items() if ending.final)
 
 
+_COMMON = {
+    64: Ending("its command line is wrong, please report it"),
+    65: Ending("the data is wrong"),
+    70: Ending("it has a defect, please report it", final=False),
+    75: Ending("a service that it needs does not answer, create it again later", final=False),
+    78: Ending("its manifest or environment is wrong", reasons.SCHEMA_ERROR),
+    143: Ending("it was stopped", final=False),
+}
+
+_CLIENT = {
+    10: Ending("its outputs could not be stored, or the service's answers do not fit the interface"),
+    # Final although another try would resume: the time and the retries that the user allowed are used up.
+    20: Ending("some items have no output, allow more with client.totalTimeoutSeconds or client.missingOutputPolicy", reasons.INCOMPLETE),
+    69: Ending("the service never became ready or failed too often, mend it or raise client.transientErrorRetryLimit"),
+    76: Ending("the service refused an item, mend the interface or set client.badRequestPolicy to Skip"),
+}
+
+
 def _verification(code: int) -> Ending:
-    """The verifier's exit code is a sum: 1 output error, 2 missing, 4 duplicates."""
-    found = [
-        text
-        for bit, text in ((1, "the output could not be written"), (2, "outputs are missing"), (4, "outputs are there twice"))
-        if code & bit
-    ]
-    advice = {
-        True: "Create the evaluation again, or allow missing outputs with client.missingOutputPolicy Ignore",
-        False: "Please report it: the evaluation client should have found it first",
-    }[code & 2 != 0]
-    reason = reasons.INCOMPLETE if code & 3 == 2 else reasons.VERIFICATION_FAILED
-    # Exit code 1 is also that of any crash, which may be an accident.
-    return Ending(reason, f"Verification found: {', '.join(found)}. {advice}", final=code != 1)
+    """The verifier's exit code is a sum: 1 wrong output, 2 missing, 4 duplicates."""
+    found = [text for bit, text in ((1, "outputs are wrong"), (2, "outputs are missing"), (4, "outputs are there twice")) if code & bit]
+    reason = reasons.INCOMPLETE if code & 3 == 2 else None
+    # 1 is also how Python ends when it cannot even start a program, which may be an accident.
+    return Ending(f"{' and '.join(found)}, create the evaluation again", reason, final=code != 1)
 
 
 CLIENT = Step(
     component="client",
     program="evaluation-client",
     title="the evaluation client",
-    endings={
-        10: Ending(
-            reasons.INFERENCE_FAILED,
-            "The evaluation client could not store its outputs. The lines below say why; create the evaluation again when that is mended",
-        ),
-        20: Ending(
-            reasons.INCOMPLETE,
-            "Some items have no output. The lines below say why; mend the service or its interface, or allow more with "
-            "client.transientErrorRetryLimit, totalTimeoutSeconds, badRequestPolicy Skip or missingOutputPolicy Ignore",
-        ),
-    },
-    otherwise=reasons.INFERENCE_FAILED,
+    reason=reasons.INFERENCE_FAILED,
+    endings={**_COMMON, **_CLIENT},
     when_late="raise client.totalTimeoutSeconds, the replicas or workersPerReplica",
     retries=3,
 )
@@ -79,8 +83,8 @@ VERIFY = Step(
     component="verify",
     program="verify-evaluation-output",
     title="the verification",
-    endings={code: _verification(code) for code in range(1, 8)},
-    otherwise=reasons.VERIFICATION_FAILED,
+    reason=reasons.VERIFICATION_FAILED,
+    endings={**_COMMON, **{code: _verification(code) for code in range(1, 8)}},
     when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )
@@ -89,8 +93,8 @@ FETCH = Step(
     component="fetch",
     program="fetch-model",
     title="the fetch",
-    endings={},
-    otherwise=reasons.FETCH_FAILED,
+    reason=reasons.FETCH_FAILED,
+    endings=_COMMON,
     when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )

@@ -146,6 +146,12 @@ CASES = {
         "disk full",
         {EVALUATION, *STEP},
     ),
+    "a refused item fails the inference and says how to go on": Case(
+        lambda: inferring().end_job("client", exit_code=76), "Failed", "InferenceFailed", "client.badRequestPolicy", {EVALUATION, *STEP}
+    ),
+    "a manifest that the client cannot use is a SchemaError": Case(
+        lambda: inferring().end_job("client", exit_code=78, words="endpoint: is missing"), "Failed", "SchemaError", "endpoint: is missing"
+    ),
     "a client that crashes fails the inference with its last words": Case(
         lambda: inferring().end_job("client", exit_code=1, words="Traceback: boom"),
         "Failed",
@@ -169,7 +175,7 @@ CASES = {
     ),
     "a session that expires midway fails the evaluation": Case(session_expired, "Failed", "SessionExpired", "`expires`"),
     "missing outputs found by the verification are Incomplete": Case(
-        lambda: verifying().end_job("verify", exit_code=2), "Failed", "Incomplete", "missingOutputPolicy", {EVALUATION, *STEPS}
+        lambda: verifying().end_job("verify", exit_code=2), "Failed", "Incomplete", "are missing", {EVALUATION, *STEPS}
     ),
     "missing outputs and duplicates are Incomplete": Case(
         lambda: verifying().end_job("verify", exit_code=6), "Failed", "Incomplete", "are there twice", {EVALUATION, *STEPS}
