@@ -26,7 +26,7 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call" and report.passed:
         params = getattr(getattr(item, "callspec", None), "params", {})
-        report.adapters = [value for value in params.values() if isinstance(value, str) and value.count(":") == 1 and " " not in value]
+        report.adapters = [value for name, value in params.items() if isinstance(value, str) and value.startswith(f"{name}:")]
     return report
 
 

@@ -95,6 +95,12 @@ def first_status(entity_kind: EntityKind, entity: codecs.Json) -> str:
     return entity_kind.first
 
 
+def with_first_status(entity: codecs.Json) -> codecs.Json:
+    """`entity`, new, with the status of its kind."""
+    entity["status"] = first_status(BY_KIND[entity["kind"]], entity)
+    return entity
+
+
 _SERVICE_QUERY: dict[str, Path] = {
     "inferenceService": ("inferenceService", "id"),
     "inferenceServiceName": ("inferenceService", "name"),

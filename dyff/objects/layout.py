@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
+
 from dyff.kernel import errors
 
 ARTIFACTS = ".dyff/artifacts.json"
@@ -34,46 +37,67 @@ def progress(collection: str, entity_id: str) -> str:
     return root(collection, entity_id) + ".dyff/progress.json"
 
 
-def path_problem(path: str) -> str | None:
-    """Why an artifact path is refused, as a sentence's end; None: it is fine. The published rules, and no `..` or `.dyff`."""
+def path_problem(path: str, max_bytes: int = MAX_PATH_BYTES) -> str | None:
+    """Why a path is refused, as a sentence's end; None: it is fine. The published rules, and no `.` or `..`.
+
+    What is fine is safe as a path of any common file system and as a path of a URL.
+    """
     if not path or path.startswith("/") or path.endswith("/"):
         return "must be a relative path of a file"
-    if len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_BYTES:
-        return f"must not be longer than {MAX_PATH_BYTES} bytes"
-    bad = sorted({char for char in path if char in _FORBIDDEN or ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000})
+    bad = sorted({char for char in path if char in _FORBIDDEN or unicodedata.category(char) in ("Cc", "Cs")})
     if bad:
         return f"must not contain {' '.join(map(repr, bad))}"
-    for segment in path.split("/"):
-        if segment in ("", ".", ".."):
-            return "must not have empty, '.' or '..' segments"
-        if len(segment.encode()) > MAX_SEGMENT_BYTES:
-            return f"must not have segments longer than {MAX_SEGMENT_BYTES} bytes"
-        if segment[-1] in " .":
-            return "must not have segments that end in a space or a dot"
-        if segment.split(".")[0].upper() in _DEVICES:
-            return f"must not use the reserved name {segment}"
+    if len(path.encode()) > max_bytes:
+        return f"must not be longer than {max_bytes} bytes"
+    return next(filter(None, map(_segment_problem, path.split("/"))), None)
+
+
+def _segment_problem(segment: str) -> str | None:
+    if segment in ("", ".", ".."):
+        return "must not have empty, '.' or '..' segments"
+    if len(segment.encode()) > MAX_SEGMENT_BYTES:
+        return f"must not have segments longer than {MAX_SEGMENT_BYTES} bytes"
+    if segment[-1] in " .":
+        return "must not have segments that end in a space or a dot"
+    if segment.split(".")[0].rstrip(" ").upper() in _DEVICES:
+        return f"must not use the reserved name {segment}"
     return None
 
 
 def artifact_problem(path: str) -> str | None:
-    """Like `path_problem`, for paths that users choose: `.dyff/` is ours."""
-    if path.split("/")[0].lower() == ".dyff":
+    """Like `path_problem`, for paths that users choose: `.dyff/` is ours, in every spelling that a file system may take for it."""
+    first = "".join(char for char in path.split("/")[0] if unicodedata.category(char) != "Cf")
+    if unicodedata.normalize("NFKC", first).casefold() == ".dyff":
         return "must not begin with .dyff/, which Dyff uses itself"
     return path_problem(path)
 
 
+def tree_problem(paths: Iterable[str]) -> str | None:
+    """Why some paths cannot be files of one tree, as a sentence; None: they can. Each path is one that `path_problem` lets pass."""
+    known: set[str] = set()
+    for path in paths:
+        if path in known:
+            return f"{path!r} is there twice"
+        known.add(path)
+    for path in sorted(known):
+        above = next((head for head in _heads(path) if head in known), None)
+        if above:
+            return f"{above!r} cannot be a file, because {path!r} is below it"
+    return None
+
+
+def _heads(path: str) -> list[str]:
+    """The directories that a path leads through, outermost first."""
+    return [path[:at] for at, char in enumerate(path) if char == "/"]
+
+
 def check_key(key: str) -> str:
-    """`key`, if it is an allowed key.
+    """`key`, if it is an allowed key: a path that is fine, with room for an entity's prefix before a path of full length.
 
     Raises:
         InvalidFields: it is not; the message says why.
     """
-    problem = "must not be longer than 1024 bytes" if len(key.encode("utf-8", "replace")) > MAX_KEY_BYTES else None
-    if problem is None and len(key) > MAX_PATH_BYTES:
-        key_head, _, key_tail = key.partition("/")
-        problem = path_problem(key_tail or key_head)
-    elif problem is None:
-        problem = path_problem(key)
+    problem = path_problem(key, MAX_KEY_BYTES)
     if problem:
         raise errors.InvalidFields(errors.Problem(("path", "key"), f"the object key {key[:80]!r} {problem}"))
     return key

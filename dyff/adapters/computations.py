@@ -1,0 +1,140 @@
+"""The `$compute` part of TransformJSON: a value that is found or given, then passed from function to function. Pure."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from dyff.adapters import configurations, paths
+
+Value = Callable[[Any], Any]
+"""From an item, or the value of the step before, to a value."""
+
+_SOURCES = ("$literal", "$scalar", "$list")
+
+
+def compute(steps: Any, location: configurations.Location) -> Value:
+    """A computation: one step or a list of steps, each given the value of the one before; the first is given the item.
+
+    A step is a source (`{"$literal": any}`, `{"$scalar": query}`, `{"$list": query or list of sources}`) or a
+    function (`{"$func": name, ...}` with the parameters of Python's function of that name).
+
+    Raises:
+        InvalidFields: a step is wrong; the location names it.
+    """
+    listed = isinstance(steps, list)
+    compiled = tuple(_step(step, (*location, place) if listed else location) for place, step in enumerate(steps if listed else [steps]))
+    if not compiled:
+        return lambda _: None
+    return lambda value: functools.reduce(lambda passed, step: step(passed), compiled, value)
+
+
+def _step(step: Any, location: configurations.Location) -> Value:
+    if not isinstance(step, dict):
+        raise configurations.invalid(location, f"must be an object with $func or one of {', '.join(_SOURCES)}", "type_error")
+    if "$func" in step:
+        return _function(step, location)
+    return _source(step, location)
+
+
+def _source(step: Any, location: configurations.Location) -> Value:
+    given = [key for key in _SOURCES if isinstance(step, dict) and key in step]
+    if len(given) != 1 or len(step) != 1:
+        raise configurations.invalid(
+            location, f"must be an object with exactly one key: $func with its parameters, or {', '.join(_SOURCES)}"
+        )
+    kind, value = given[0], step[given[0]]
+    if kind == "$literal":
+        return lambda _: value
+    if kind == "$list" and isinstance(value, list):
+        parts = tuple(_source(each, (*location, kind, place)) for place, each in enumerate(value))
+        return lambda item: [part(item) for part in parts]
+    if not isinstance(value, str) or not value.startswith("$") or value.startswith("$$"):
+        raise configurations.invalid((*location, kind), "must be a JSONPath query that begins with $; for a value as it is use $literal")
+    try:
+        return paths.only_match(value) if kind == "$scalar" else paths.every_match(value)
+    except ValueError as error:
+        raise configurations.invalid((*location, kind), str(error)) from error
+
+
+def _function(step: dict[str, Any], location: configurations.Location) -> Value:
+    name = step["$func"]
+    if name not in _FUNCTIONS:
+        raise configurations.invalid((*location, "$func"), f"is not known; known are {', '.join(_FUNCTIONS)}")
+    make, required, optional = _FUNCTIONS[name]
+    for parameter in step:
+        if parameter != "$func" and parameter not in required and parameter not in optional:
+            known = ", ".join((*required, *optional)) or "none"
+            raise configurations.invalid((*location, parameter), f"is no parameter of {name}; known are {known}", "extra_forbidden")
+    for parameter in required:
+        if parameter not in step:
+            raise configurations.invalid((*location, parameter), f"is missing: {name} needs it", "missing")
+    for parameter, value in step.items():
+        wanted = _TYPES.get(parameter)
+        if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+            allowed = " or ".join(_TYPE_NAMES[each] for each in wanted)
+            raise configurations.invalid((*location, parameter), f"must be {allowed}", "type_error")
+    try:
+        return make({key: value for key, value in step.items() if key != "$func"})
+    except (re.error, ValueError, IndexError, OverflowError, RecursionError) as error:
+        raise configurations.invalid(location, f"{name} cannot work: {error}") from error
+
+
+def _pattern(parameters: dict[str, Any]) -> re.Pattern[str]:
+    return re.compile(parameters["pattern"], parameters.get("flags", 0))
+
+
+def _findall(parameters: dict[str, Any]) -> Value:
+    return _pattern(parameters).findall
+
+
+def _join(parameters: dict[str, Any]) -> Value:
+    separator: str = parameters.get("separator", "")
+    return separator.join
+
+
+def _reduce(_: dict[str, Any]) -> Value:
+    return lambda values: functools.reduce(operator.add, values)
+
+
+def _search(parameters: dict[str, Any]) -> Value:
+    pattern, group, default = _pattern(parameters), parameters.get("group", 0), parameters.get("default")
+    if group not in pattern.groupindex and not (isinstance(group, int) and 0 <= group <= pattern.groups):
+        raise ValueError(f"the pattern has no group {group!r}")
+
+    def search(text: str) -> Any:
+        match = pattern.search(text)
+        return default if match is None else match.group(group)
+
+    return search
+
+
+def _split(parameters: dict[str, Any]) -> Value:
+    pattern, maxsplit = _pattern(parameters), parameters.get("maxsplit", 0)
+    return lambda text: pattern.split(text, maxsplit)
+
+
+def _sub(parameters: dict[str, Any]) -> Value:
+    pattern, replacement, count = _pattern(parameters), parameters["repl"], parameters.get("count", 0)
+    pattern.sub(replacement, "")
+    return lambda text: pattern.sub(replacement, text, count)
+
+
+_FUNCTIONS: dict[str, tuple[Callable[[dict[str, Any]], Value], tuple[str, ...], tuple[str, ...]]] = {
+    "findall": (_findall, ("pattern",), ("flags",)),
+    "join": (_join, (), ("separator",)),
+    "list": (lambda _: list, (), ()),
+    "reduce": (_reduce, (), ()),
+    "search": (_search, ("pattern",), ("flags", "group", "default")),
+    "split": (_split, ("pattern",), ("maxsplit", "flags")),
+    "sub": (_sub, ("pattern", "repl"), ("count", "flags")),
+}
+"""Name: how it is made, the parameters that it needs, and those that it may have."""
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "pattern": (str,), "repl": (str,), "separator": (str,), "flags": (int,), "count": (int,), "maxsplit": (int,), "group": (int, str),
+}  # fmt: skip
+_TYPE_NAMES = {str: "a string", int: "a whole number"}

@@ -1,0 +1,113 @@
+"""Adapters that choose, drop, rename and flatten the fields of an object. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dyff.adapters import configurations, paths
+
+Json = dict[str, Any]
+Step = Callable[[Any], list[Any]]
+"""What an adapter becomes: from one item to the items that take its place."""
+
+
+def an_object(item: Any) -> Json:
+    """`item`, if it is an object.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(item, dict):
+        raise ValueError(f"the item must be an object with fields, not {paths.shown(item)}")
+    return item
+
+
+def field(item: Json, name: str) -> Any:
+    """The field called `name`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return item[name]
+    except KeyError:
+        raise ValueError(f"the item has no field {name!r}; it has {', '.join(map(repr, item)) or 'none'}") from None
+
+
+def drop(configuration: Json, location: configurations.Location) -> Step:
+    """`{"fields": [...]}`: without these fields; absent ones are fine."""
+    configurations.an_object(configuration, location, ("fields",))
+    unwanted = frozenset(configurations.names(configuration, "fields", location))
+    return lambda item: [{name: value for name, value in an_object(item).items() if name not in unwanted}]
+
+
+def select(configuration: Json, location: configurations.Location) -> Step:
+    """`{"fields": [...]}`: these fields only, all of which must be there."""
+    configurations.an_object(configuration, location, ("fields",))
+    wanted = tuple(configurations.names(configuration, "fields", location))
+    return lambda item: [{name: field(an_object(item), name) for name in wanted}]
+
+
+def rename(configuration: Json, location: configurations.Location) -> Step:
+    """`{old: new, ...}`: every old name must be there; a field that already has a new name gives way.
+
+    Names that are both old and new are refused: what they mean would depend on the order of the keys, which JSON
+    does not keep.
+    """
+    for old, new in configuration.items():
+        if not isinstance(new, str):
+            raise configurations.invalid((*location, old), "must be the new name of this field, a string", "type_error")
+        if new != old and new in configuration:
+            raise configurations.invalid((*location, old), f"{new!r} is renamed itself: use two Rename adapters, one after the other")
+    if len(set(configuration.values())) < len(configuration):
+        raise configurations.invalid(location, "gives two fields the same new name")
+
+    def renamed(item: Any) -> list[Any]:
+        result = dict(an_object(item))
+        for old, new in configuration.items():
+            value = field(result, old)
+            del result[old]
+            result[new] = value
+        return [result]
+
+    return renamed
+
+
+def flatten_hierarchy(configuration: Json, location: configurations.Location) -> Step:
+    """`{"fields": [...], "depth": n, "addPrefix": bool}`: nested objects become fields of the item, lists stay.
+
+    `fields`: only these are flattened; absent or empty: the whole item. `depth`: levels that are opened; absent or
+    null: all. `addPrefix`: names are paths such as `a.b`, else only the last part. As published, it is true without
+    any configuration and false where a configuration does not say it.
+    """
+    configurations.an_object(configuration, location, ("fields", "depth", "addPrefix"))
+    chosen = configurations.names(configuration, "fields", location) if configuration.get("fields") is not None else []
+    depth = configuration.get("depth")
+    if depth is not None and (type(depth) is not int or depth < 0):
+        raise configurations.invalid((*location, "depth"), "must be a whole number of levels, 0 or more, or null for all")
+    prefix = configuration.get("addPrefix", not configuration)
+    if not isinstance(prefix, bool | None):
+        raise configurations.invalid((*location, "addPrefix"), "must be true or false", "type_error")
+
+    def flat(item: Any) -> list[Any]:
+        if not chosen:
+            return [dict(_leaves(an_object(item), depth, bool(prefix)))]
+        result = dict(an_object(item))
+        for name in chosen:
+            value = field(result, name)
+            del result[name]
+            result.update(_leaves({name: value}, depth, bool(prefix)))
+        return [result]
+
+    return flat
+
+
+def _leaves(value: Json, depth: int | None, prefix: bool, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Name and value of each leaf; `depth`: levels still to be opened below this one."""
+    for key, child in value.items():
+        name = f"{path}{key}" if prefix else key
+        if isinstance(child, dict) and depth != 0:
+            yield from _leaves(child, None if depth is None else depth - 1, prefix, f"{name}.")
+        else:
+            yield name, child

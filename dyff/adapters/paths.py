@@ -1,0 +1,114 @@
+"""JSONPath queries, compiled once. Pure.
+
+Field names, whole numbers and `*` are followed directly, which is what nearly every query consists of and about ten
+times as fast; everything else is left to jsonpath-ng.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jsonpath_ng.exceptions
+import jsonpath_ng.jsonpath as syntax
+import jsonpath_ng.parser
+
+_MISSING = object()
+_EVERY = object()
+_SHOWN = 200
+
+
+def every_match(expression: str) -> Callable[[Any], list[Any]]:
+    """A function from a JSON value to all that `expression` finds in it, in order.
+
+    Raises:
+        ValueError: `expression` is no JSONPath.
+    """
+    path = _parse(expression)
+    steps = _steps(path)
+    if steps is None:
+        return lambda value: [found.value for found in path.find(value)]
+    return lambda value: _follow_all(steps, value)
+
+
+def only_match(expression: str) -> Callable[[Any], Any]:
+    """A function from a JSON value to the one thing that `expression` finds in it; it raises ValueError where there is none or several.
+
+    Raises:
+        ValueError: `expression` is no JSONPath.
+    """
+    path = _parse(expression)
+    steps = _steps(path)
+    if steps is not None and _EVERY not in steps:
+        return lambda value: _follow_one(expression, steps, value)
+    find = every_match(expression)
+    return lambda value: _only(expression, find(value), value)
+
+
+def shown(value: Any) -> str:
+    """`value` for a person, cut short."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _parse(expression: str) -> syntax.JSONPath:
+    try:
+        return jsonpath_ng.parser.parse(expression)
+    except (jsonpath_ng.exceptions.JSONPathError, ValueError, RecursionError) as error:
+        raise ValueError(f"{expression!r} is not a JSONPath such as $.text or $.choices[0].text: {error}") from error
+
+
+def _steps(path: syntax.JSONPath) -> list[Any] | None:
+    """The fields, indices and `_EVERY` to follow one after the other; None: it is more than that."""
+    match path:
+        case syntax.Root() | syntax.This():
+            return []
+        case syntax.Fields(fields=(str() as field,)):
+            return [field]
+        case syntax.Index(indices=(int() as index,)):
+            return [index]
+        case syntax.Wildcard():
+            return [_EVERY]
+        case syntax.Child(left=left, right=right) if not isinstance(right, syntax.Root):
+            before, after = _steps(left), _steps(right)
+            return None if before is None or after is None else [*before, *after]
+    return None
+
+
+def _step(value: Any, step: Any) -> Any:
+    """What one step leads to; `_MISSING` where there is nothing."""
+    if type(step) is str:
+        return value.get(step, _MISSING) if isinstance(value, dict) else _MISSING
+    return value[step] if isinstance(value, list | tuple) and -len(value) <= step < len(value) else _MISSING
+
+
+def _follow_one(expression: str, steps: list[Any], value: Any) -> Any:
+    found = value
+    for step in steps:
+        found = _step(found, step)
+        if found is _MISSING:
+            return _only(expression, [], value)
+    return found
+
+
+def _follow_all(steps: list[Any], value: Any) -> list[Any]:
+    found = [value]
+    for step in steps:
+        if step is _EVERY:
+            found = [child for each in found for child in _children(each)]
+        else:
+            found = [child for each in found if (child := _step(each, step)) is not _MISSING]
+    return found
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _only(expression: str, found: list[Any], value: Any) -> Any:
+    if len(found) != 1:
+        count = "nothing" if not found else f"{len(found)} values"
+        raise ValueError(f"{expression} must match exactly one value and matches {count} in {shown(value)}")
+    return found[0]

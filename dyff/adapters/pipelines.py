@@ -1,0 +1,128 @@
+"""Pipelines of adapters: what a service is sent and what is kept of its answers. Pure.
+
+A pipeline is a list of `{"kind", "configuration"}`. It is compiled once (`build`), which is also how it is checked,
+and then applied to any number of items. An adapter maps one item to any number of items and keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from dyff.adapters import collections, configurations, fields, paths, transformations
+from dyff.kernel import errors
+
+Pipeline = Callable[[Iterable[Any]], Iterator[Any]]
+_Made = tuple[str, fields.Step]
+
+_WRONG_ITEM = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What adapters raise for an item that they cannot take; anything else is a defect of ours and passes."""
+
+
+def build(pipeline: Iterable[fields.Json], location: configurations.Location = ("pipeline",)) -> Pipeline:
+    """The function that applies `pipeline` to a stream of items.
+
+    It raises `FixRequest` for an item that does not fit, with the adapter and the reason. Items are not changed in
+    place, but parts of them are shared with the results.
+
+    Args:
+        pipeline: adapters, applied in this order; `configuration` may be absent or null where all is optional.
+        location: where the pipeline is in the request; the errors' locations begin with it.
+
+    Raises:
+        InvalidFields: adapters are wrong; one problem for each.
+    """
+    run = _chain(_compile_all(pipeline, location))
+
+    def apply(items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            yield from run(item)
+
+    return apply
+
+
+def _compile_all(pipeline: Any, location: configurations.Location) -> list[_Made]:
+    if not isinstance(pipeline, list | tuple):
+        raise configurations.invalid(location, "must be a list of adapters", "type_error")
+    made: list[_Made] = []
+    problems: list[errors.Problem] = []
+    for place, adapter in enumerate(pipeline):
+        try:
+            made.append(_compile(adapter, (*location, place)))
+        except errors.InvalidFields as error:
+            problems.extend(error.problems)
+        except RecursionError:
+            problems.append(errors.Problem((*location, place), "is nested too deep"))
+    if problems:
+        raise errors.InvalidFields(*problems)
+    return made
+
+
+def _compile(adapter: Any, location: configurations.Location) -> _Made:
+    configurations.an_object(adapter, location, ("kind", "configuration"))
+    kind, configuration = adapter.get("kind"), adapter.get("configuration")
+    if kind not in ADAPTERS:
+        raise configurations.invalid((*location, "kind"), f"{kind!r} is no known adapter; known are {', '.join(ADAPTERS)}")
+    if configuration is None:
+        configuration = {}
+    if not isinstance(configuration, dict):
+        raise configurations.invalid((*location, "configuration"), "must be an object", "type_error")
+    return kind, ADAPTERS[kind](configuration, (*location, "configuration"))
+
+
+def _chain(made: list[_Made]) -> fields.Step:
+    """All adapters, one after the other, as one."""
+
+    def run(item: Any) -> list[Any]:
+        items = [item]
+        for place, (kind, step) in enumerate(made):
+            try:
+                items = step(items[0]) if len(items) == 1 else [result for each in items for result in step(each)]
+            except errors.FixRequest as error:
+                raise errors.FixRequest(f"adapter {place} ({kind}), inside it {error.message}") from error
+            except _WRONG_ITEM as error:
+                raise errors.FixRequest(f"adapter {place} ({kind}): {error}") from error
+        return items
+
+    return run
+
+
+def _map(configuration: fields.Json, location: configurations.Location) -> fields.Step:
+    """`{"collections": [...], "adapter": {...}}`: the adapter is applied to the elements of each of these lists."""
+    configurations.an_object(configuration, location, ("collections", "adapter"))
+    names = configurations.names(configuration, "collections", location)
+    if configuration.get("adapter") is None:
+        raise configurations.invalid((*location, "adapter"), "is missing: give the adapter for the elements", "missing")
+    run = _chain([_compile(configuration["adapter"], (*location, "adapter"))])
+
+    def mapped(item: Any) -> list[Any]:
+        result = dict(fields.an_object(item))
+        for name in names:
+            elements = fields.field(result, name)
+            if not isinstance(elements, list | tuple):
+                raise ValueError(f"the field {name!r} must be a list, not {paths.shown(elements)}")
+            result[name] = [each for element in elements for each in run(element)]
+        return [result]
+
+    return mapped
+
+
+def _pipeline(configuration: fields.Json, location: configurations.Location) -> fields.Step:
+    """`{"adapters": [...]}`: a pipeline inside the pipeline."""
+    configurations.an_object(configuration, location, ("adapters",))
+    if configuration.get("adapters") is None:
+        raise configurations.invalid((*location, "adapters"), "is missing: give a list of adapters", "missing")
+    return _chain(_compile_all(configuration["adapters"], (*location, "adapters")))
+
+
+ADAPTERS: dict[str, Callable[[fields.Json, configurations.Location], fields.Step]] = {
+    "Drop": fields.drop,
+    "ExplodeCollections": collections.explode,
+    "FlattenHierarchy": fields.flatten_hierarchy,
+    "Map": _map,
+    "Pipeline": _pipeline,
+    "Rename": fields.rename,
+    "Select": fields.select,
+    "TransformJSON": transformations.transform_json,
+}
+"""The one table of adapters: kind to how a configuration is compiled."""

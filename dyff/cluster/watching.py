@@ -1,0 +1,188 @@
+"""A kind of object as the cluster has it, kept in memory: list, then watch, and list again where a watch cannot go on.
+
+A watch can end, go silent, skip a deletion or be refused, and nothing of that may go unnoticed. So every watch has an
+end (the server's and, a little later, ours), a watch that cannot continue leads to a new list, which is compared with
+what was known (what has vanished meanwhile counts as a deletion), and everything is listed again now and then anyway.
+
+    cache = watching.Cache(cluster, port.JOB, lambda job: workers.add(job["metadata"]["labels"]["dyff.io/id"]))
+    await group.start(cache.run)          # returns when the first list is there
+    cache.get("eval-...-client")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from dyff.cluster import port
+from dyff.kernel import backoff, errors
+
+log = structlog.get_logger()
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """`watch_s`: how long one watch lasts. `grace_s`: how much later than that we end it ourselves. `relist_s`: after this
+    a new list is made even though the watch goes well. `short_s`: a watch that ends sooner without any event is a failure.
+    `first_delay_s`, `ceiling_s`: between tries after failures.
+    """
+
+    watch_s: float = 240.0
+    grace_s: float = 15.0
+    relist_s: float = 600.0
+    short_s: float = 1.0
+    first_delay_s: float = 0.2
+    ceiling_s: float = 30.0
+
+
+class Cache:
+    """The objects of one kind, by name. Run `run` in a task; read at any time, from the same event loop."""
+
+    def __init__(
+        self,
+        cluster: port.Cluster,
+        kind: port.Kind,
+        on_change: Callable[[port.Object], None],
+        *,
+        labels: Mapping[str, str] | None = None,
+        group_by: str | None = None,
+        timing: Timing | None = None,
+        jitter: random.Random | None = None,
+    ) -> None:
+        """Nothing is read before `run`.
+
+        `on_change`: called, after the cache has changed, with each object that is new or has another resourceVersion,
+        and with the last known form of each that is gone. It says "look at this", not what happened: several changes may
+        come as one, and after a new start everything there is comes once. It must not wait and not raise.
+        `labels`: only objects that have all of them. `group_by`: the name of a label to find objects by, see `group`.
+        """
+        self._cluster, self._kind, self._on_change = cluster, kind, on_change
+        self._labels, self._group_by = labels, group_by
+        self._timing = timing or Timing()
+        self._jitter = jitter or random.Random()
+        self._objects: dict[str, port.Object] = {}
+        self._groups: dict[str, dict[str, port.Object]] = {}
+        self._version: str | None = None
+        self._listed = self._heard = float("-inf")
+
+    @property
+    def objects(self) -> Mapping[str, port.Object]:
+        """All objects by name: a live, read-only view. Do not change what is in it."""
+        return MappingProxyType(self._objects)
+
+    def get(self, name: str) -> port.Object | None:
+        """The object; None: there is none."""
+        return self._objects.get(name)
+
+    def group(self, value: str) -> tuple[port.Object, ...]:
+        """The objects whose label `group_by` has this value."""
+        return tuple(self._groups.get(value, {}).values())
+
+    def age_s(self) -> float:
+        """Seconds since the cluster was last heard of. More than `watch_s + grace_s` and a few tries: it is out of reach."""
+        return anyio.current_time() - self._heard
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Keep the cache as the cluster is, until cancelled; ready when the first list is there.
+
+        Where the cluster does not answer it tries again for ever, ever more slowly; what is known stays as it was.
+        """
+        delays = self._delays()
+        while True:
+            try:
+                if self._version is None or anyio.current_time() - self._listed > self._timing.relist_s:
+                    self._version = await self._list()
+                    task_status.started()
+                    task_status = anyio.TASK_STATUS_IGNORED
+                healthy = await self._watch(self._version)
+            except errors.WatchExpired:
+                self._version, healthy = None, False
+            except errors.RetryLater as error:
+                log.warning("watch-failed", kind=self._kind.kind, **errors.details(error))
+                healthy = False
+            if healthy:
+                delays = self._delays()
+            else:
+                await anyio.sleep(next(delays))
+
+    async def _list(self) -> str:
+        """Take over a fresh list; returns the version to watch from."""
+        listing = await self._cluster.list(self._kind, self._labels)
+        self._listed = self._heard = anyio.current_time()
+        present = {each["metadata"]["name"]: each for each in listing.items}
+        for name in [name for name in self._objects if name not in present]:
+            self._remove(self._objects[name])
+        for each in present.values():
+            self._put(each)
+        return listing.resource_version
+
+    async def _watch(self, version: str) -> bool:
+        """Follow the changes for a while; False: it ended too soon and brought nothing, as from a server that is going down."""
+        begun, events = anyio.current_time(), 0
+        duration_s = self._timing.watch_s * self._jitter.uniform(0.8, 1.0)
+        stream = self._cluster.watch(self._kind, version, timeout_s=duration_s, labels=self._labels)
+        with anyio.move_on_after(duration_s + self._timing.grace_s) as silence:
+            async with _closing(stream):
+                async for event in stream:
+                    events += 1
+                    self._take(event)
+        if silence.cancelled_caught:
+            log.warning("watch-silent", kind=self._kind.kind, after_s=round(anyio.current_time() - self._heard, 1))
+            return events > 0
+        self._heard = anyio.current_time()
+        return events > 0 or self._heard - begun >= min(self._timing.short_s, duration_s / 2)
+
+    def _take(self, event: port.Event) -> None:
+        self._heard = anyio.current_time()
+        if event.type == "DELETED":
+            self._remove(event.object)
+        elif event.type != "BOOKMARK":
+            self._put(event.object)
+        self._version = event.object["metadata"]["resourceVersion"]
+
+    def _put(self, obj: port.Object) -> None:
+        name = obj["metadata"]["name"]
+        known = self._objects.get(name)
+        if known is not None and known["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]:
+            return
+        if known is not None:
+            self._ungroup(known)
+        self._objects[name] = obj
+        value = self._group_value(obj)
+        if value is not None:
+            self._groups.setdefault(value, {})[name] = obj
+        self._on_change(obj)
+
+    def _remove(self, obj: port.Object) -> None:
+        known = self._objects.pop(obj["metadata"]["name"], None)
+        if known is not None:
+            self._ungroup(known)
+            self._on_change(obj)
+
+    def _ungroup(self, known: port.Object) -> None:
+        value = self._group_value(known)
+        if value is not None:
+            group = self._groups[value]
+            del group[known["metadata"]["name"]]
+            if not group:
+                del self._groups[value]
+
+    def _group_value(self, obj: port.Object) -> str | None:
+        if self._group_by is None:
+            return None
+        value = (obj["metadata"].get("labels") or {}).get(self._group_by)
+        return None if value is None else str(value)
+
+    def _delays(self) -> Iterator[float]:
+        return backoff.delays(self._timing.first_delay_s, ceiling_s=self._timing.ceiling_s, jitter=self._jitter)
+
+
+def _closing(stream: object) -> contextlib.AbstractAsyncContextManager[object]:
+    """End a watch at once where it is left, also one that is not a generator and has nothing to close."""
+    return contextlib.aclosing(stream) if hasattr(stream, "aclose") else contextlib.nullcontext()

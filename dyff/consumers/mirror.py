@@ -1,0 +1,172 @@
+"""The folded state of every entity, in the memory of one role: what the orchestrator plans from and the informer compares.
+
+It tails all partitions of the state topic without a group, from the beginning at each start. Entities that have not
+ended are kept whole; of those that have, only what others may ask about them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from dyff.bus import envelope, port, topics
+from dyff.entities import codecs, folding, kinds, statuses
+from dyff.kernel import errors
+from dyff.kernel.positions import Position
+
+log = structlog.get_logger()
+
+BATCH = 500
+WAIT_S = 5.0
+_SLIM = ("id", "kind", "account", "status", "reason", "lastTransitionTime")
+
+
+class Mirrored(msgspec.Struct, frozen=True):
+    """An entity as folded.
+
+    `entity`: the whole object; of one with a terminal status only `id`, `kind`, `account`, `status`, `reason` and
+    `lastTransitionTime`, those that it has. `status_source`: what a command that was decided on this status names in
+    `decided_on` (its `text()`). `source`: the last folded event. `cost`: quota that it uses while its pods may run,
+    kept for ended ones too, since quota is given back when the pods are gone; empty for an unknown kind.
+    """
+
+    entity: codecs.Json
+    status_source: Position
+    source: Position
+    cost: dict[str, str] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the status is terminal, and `entity` therefore slim."""
+        return statuses.is_terminal(self.entity.get("status", ""))
+
+
+class StateMirror:
+    """Run it in a task of the role; a new one for each start of the role, since `run` can be called once."""
+
+    def __init__(self, bus: port.Bus) -> None:
+        """`bus`: must have the state and the events topic."""
+        self._bus = bus
+        self._live: dict[str, Mirrored] = {}
+        self._ended: dict[str, Mirrored] = {}
+        self._forgotten: dict[str, Position] = {}
+        self._read: dict[int, int] = {}
+        self._events: dict[int, int] = {}
+        self._changed = anyio.Event()
+        self._progress = anyio.Event()
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Read until cancelled; ready when everything is mirrored that was in the state topic at the start.
+
+        Raises:
+            NewerSchema: a newer release wrote a state.
+            Unavailable: the bus does not answer; start again with a new mirror.
+        """
+        ranges = await self._bus.ranges(topics.STATE)
+        async with anyio.create_task_group() as group:
+            for partition, held in ranges.items():
+                group.start_soon(self._follow, partition, held.first)
+            await self._until(self._read, {partition: held.end for partition, held in ranges.items()})
+            task_status.started()
+
+    async def wait_current(self) -> None:
+        """Return when every event that was in the log at the call is folded and visible here."""
+        held = await self._bus.ranges(topics.EVENTS)
+        await self.wait_events({partition: each.end for partition, each in held.items()})
+
+    async def wait_events(self, ends: Mapping[int, int]) -> None:
+        """Return when every event below these offsets, by partition, is folded and visible here."""
+        await self._until(self._events, ends)
+
+    async def wait_change(self, timeout_s: float) -> bool:
+        """Wait until an entity has changed since the last call returned, at most `timeout_s` seconds; False: none did.
+
+        For one waiting task. It tells that something changed, not what: look at everything.
+        """
+        with anyio.move_on_after(timeout_s):
+            await self._changed.wait()
+        changed, self._changed = self._changed, anyio.Event()
+        return changed.is_set()
+
+    @property
+    def events_seen(self) -> Mapping[int, int]:
+        """By partition, the offset below which all events are folded and visible here."""
+        return dict(self._events)
+
+    def get(self, entity_id: str) -> Mirrored | None:
+        """The entity; None: it was never folded, or is forgotten."""
+        return self._live.get(entity_id) or self._ended.get(entity_id)
+
+    def live(self) -> Iterable[Mirrored]:
+        """All entities whose status is not terminal, whole, as they are at the call."""
+        return list(self._live.values())
+
+    def ended(self) -> Iterable[Mirrored]:
+        """All entities whose status is terminal, slim, as they are at the call."""
+        return list(self._ended.values())
+
+    async def _follow(self, partition: int, offset: int) -> None:
+        async with self._bus.read(topics.STATE, partition, offset) as reader:
+            while True:
+                for record in await reader.poll(BATCH, WAIT_S):
+                    self._take(record)
+                if self._read.get(partition) != reader.position:
+                    self._read[partition] = reader.position
+                    progress, self._progress = self._progress, anyio.Event()
+                    progress.set()
+
+    def _take(self, record: port.Record) -> None:
+        try:
+            source, state = envelope.source(record), envelope.state(record)
+        except ValueError as error:
+            # The aggregator, which owns the topic, quarantines it and writes the right state over it.
+            log.error("state-undecodable", topic=record.topic, partition=record.partition, offset=record.offset, **errors.details(error))
+            return
+        self._events[source.partition] = max(self._events.get(source.partition, 0), source.offset + 1)
+        if state is not None and self._is_news(record.key.decode(), state.source):
+            self._put(record.key.decode(), state)
+            self._changed.set()
+
+    def _is_news(self, entity_id: str, source: Position) -> bool:
+        """An owner that was paused may have written an old state behind a newer one."""
+        known = self.get(entity_id)
+        last = known.source if known else self._forgotten.get(entity_id)
+        return last is None or last.epoch != source.epoch or source.offset > last.offset
+
+    def _put(self, entity_id: str, state: folding.State) -> None:
+        for each in (self._live, self._ended):
+            each.pop(entity_id, None)
+        if state.entity is None:
+            self._forgotten[entity_id] = state.source
+            return
+        self._forgotten.pop(entity_id, None)
+        ended = statuses.is_terminal(state.entity.get("status", ""))
+        entity = _slim(state.entity) if ended else state.entity
+        (self._ended if ended else self._live)[entity_id] = Mirrored(entity, state.status_source, state.source, _cost(state.entity))
+
+    async def _until(self, reached: Mapping[int, int], ends: Mapping[int, int]) -> None:
+        while any(reached.get(partition, 0) < end for partition, end in ends.items()):
+            await self._progress.wait()
+
+
+def _slim(entity: codecs.Json) -> codecs.Json:
+    """Values that many entities share are kept once: there may be a million ended ones."""
+    return {key: _shared(entity[key]) for key in _SLIM if key in entity}
+
+
+def _shared(value: object) -> object:
+    return sys.intern(value) if isinstance(value, str) else value
+
+
+def _cost(entity: codecs.Json) -> dict[str, str]:
+    row = kinds.BY_KIND.get(entity.get("kind", ""))
+    try:
+        return row.cost(entity) if row else {}
+    except (KeyError, TypeError, AttributeError) as error:
+        log.error("cost-unknown", entity_id=entity.get("id"), kind=entity.get("kind"), **errors.details(error))
+        return {}

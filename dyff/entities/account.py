@@ -1,0 +1,41 @@
+"""Requests about accounts: what they may do, and their tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from dyff.entities import identity
+from dyff.entities.identity import Part
+
+Resource = Literal[
+    "accounts", "analyses", "artifacts", "audits", "auditprocedures", "challenges", "concerns", "curves", "datasets", "datasources",
+    "descriptors", "documentation", "evaluations", "families", "hazards", "histories", "inferenceservices", "inferencesessions",
+    "measurements", "methods", "models", "modules", "pipelines", "pipelineruns", "quotas", "reports", "revisions", "safetycases",
+    "scores", "submissions", "teams", "usecases", "tasks", "chores/validate-schema", "*",
+]  # fmt: skip
+Function = Literal["consume", "create", "get", "query", "edit", "download", "upload", "data", "strata", "terminate", "delete", "*"]
+
+
+class AccessGrant(Part, frozen=True):
+    """Grants `functions` on `resources` that belong to `accounts` or are one of `entities`."""
+
+    resources: Annotated[tuple[Resource, ...], msgspec.Meta(min_length=1)]
+    functions: Annotated[tuple[Function, ...], msgspec.Meta(min_length=1)]
+    accounts: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+
+
+class AccountPermissionsSetRequest(identity.Request, frozen=True):
+    """Replaces an account's permissions as a whole."""
+
+    permissions: tuple[AccessGrant, ...]
+
+
+class AccountTokenCreateRequest(identity.Request, frozen=True):
+    """Asks for a token with some of the account's permissions."""
+
+    grants: tuple[AccessGrant, ...]
+    expires: datetime

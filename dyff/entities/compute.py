@@ -1,0 +1,122 @@
+"""Compute as requests describe it: quantities, accelerators, container images and mounts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from dyff.entities.identity import Count, EntityIdentifier, Part
+
+Quantity = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$(?!\n)",
+        max_length=64,
+        description="a Kubernetes quantity such as 500m, 2 or 4Gi",
+    ),
+]
+
+_SEGMENT = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+
+
+class AcceleratorGPU(Part, frozen=True):
+    """GPUs: `count` pieces of any of `hardwareTypes` (such as `nvidia.com/gpu-t4`)."""
+
+    hardwareTypes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    count: Count = 1
+    memory: Quantity | None = None
+
+
+class Accelerator(Part, frozen=True):
+    """Special hardware."""
+
+    kind: str
+    gpu: AcceleratorGPU | None = None
+
+
+class ModelResources(Part, frozen=True):
+    """What a container asks for."""
+
+    storage: Quantity | None = None
+    memory: Quantity | None = None
+    cpu: Quantity | None = None
+
+
+class ContainerImageSource(Part, frozen=True):
+    """A container image; it is always pulled by digest."""
+
+    host: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$(?!\n)",
+            description="'hostname' or 'hostname:port', without scheme, path or underscores",
+        ),
+    ]
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=rf"^{_SEGMENT}(\/{_SEGMENT})*$(?!\n)",
+            max_length=255,
+            description="a repository name in lower case, such as dyff/workflows/vllm-runner, without host and tag",
+        ),
+    ]
+    digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="'sha256:' and 64 lower-case hex digits")]
+    tag: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$(?!\n)",
+                max_length=127,
+                description="at most 127 letters, digits, '_', '.' or '-'",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class EnvVar(Part, frozen=True):
+    """An environment variable."""
+
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$(?!\n)", description="letters, digits, '-', '_' or '.', not beginning with a digit"
+        ),
+    ]
+    value: str
+
+
+class VolumeMountData(Part, frozen=True):
+    """Mounts the files of a Model or Dataset."""
+
+    source: EntityIdentifier
+
+    def __post_init__(self) -> None:
+        """Only these two have files that can be mounted."""
+        if self.source.kind not in ("Model", "Dataset"):
+            raise ValueError("source.kind must be Model or Dataset")
+
+
+class VolumeMountScratch(Part, frozen=True):
+    """Mounts an empty volume."""
+
+    capacity: Quantity
+
+
+class VolumeMount(Part, frozen=True):
+    """A volume in a container: `data` for the kind `Data`, `scratch` for the kind `Scratch`."""
+
+    kind: Literal["Data", "Scratch"]
+    name: str
+    mountPath: str
+    data: VolumeMountData | None = None
+    scratch: VolumeMountScratch | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a payload of the other kind, and a path that would hide the container's own files."""
+        if (self.kind == "Data") != (self.data is not None) or (self.kind == "Scratch") != (self.scratch is not None):
+            raise ValueError("a mount of kind Data needs data and no scratch, one of kind Scratch needs scratch and no data")
+        segments = self.mountPath.split("/")
+        if segments[0] or not self.mountPath.strip("/") or "." in segments or ".." in segments:
+            raise ValueError("mountPath must be an absolute path below /, without '.' and '..'")

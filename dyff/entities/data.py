@@ -1,0 +1,105 @@
+"""Data as requests describe it: files with their digests, schemas, adapters and views."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from dyff.entities.identity import Part
+
+_MD5_BYTES = 16
+
+
+class Digest(Part, frozen=True):
+    """Digests of a file's bytes. `md5`: in base64, not in hex."""
+
+    md5: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no digest, hex above all, before anything is uploaded for it."""
+        if self.md5 is None:
+            return
+        try:
+            size = len(base64.b64decode(self.md5, validate=True))
+        except (binascii.Error, ValueError):
+            size = 0
+        if size != _MD5_BYTES:
+            raise ValueError(f"md5 must be the base64 of the {_MD5_BYTES} bytes of an MD5 digest (not hex)")
+
+
+class Artifact(Part, frozen=True):
+    """A file of a dataset or module."""
+
+    path: str
+    kind: str | None = None
+    digest: Digest = Digest()
+
+
+class File(Part, frozen=True):
+    """A file of a volume. `size`: in bytes."""
+
+    path: str
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    mediaType: str | None = None
+    digest: Digest = Digest()
+
+
+class Volume(Part, frozen=True):
+    """A tree of files."""
+
+    files: tuple[File, ...]
+
+
+class SchemaAdapter(Part, frozen=True):
+    """A step of a pipeline that changes JSON objects. `configuration`: free JSON that the kind understands."""
+
+    kind: str
+    configuration: dict[str, Any] | None = None
+
+
+class DyffDataSchema(Part, frozen=True):
+    """A schema by names of known components."""
+
+    components: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    schemaVersion: Literal["0.1"] = "0.1"
+
+
+class DataSchema(Part, frozen=True):
+    """A schema. `arrowSchema`: base64 of the serialised Arrow schema; what it must hold is checked by the API."""
+
+    arrowSchema: str
+    dyffSchema: DyffDataSchema | None = None
+    jsonSchema: dict[str, Any] | None = None
+
+
+class DataView(Part, frozen=True):
+    """Data seen through a pipeline."""
+
+    id: str
+    viewOf: str
+    schema: DataSchema
+    adapterPipeline: tuple[SchemaAdapter, ...] | None = None
+
+
+def require_digests(paths: Iterable[tuple[str, Digest]], field: str) -> None:
+    """Refuse files that could never be uploaded: without a digest, twice the same path, or a file below a file.
+
+    Raises:
+        ValueError: one of these; the message names `field` and the path.
+    """
+    seen: set[str] = set()
+    for path, digest in paths:
+        if digest.md5 is None:
+            raise ValueError(f"{field}: {path!r} needs digest.md5 (base64), which the upload is checked against")
+        if path in seen:
+            raise ValueError(f"{field}: {path!r} is there twice")
+        seen.add(path)
+    for path in seen:
+        parts = path.split("/")
+        above = next((parent for n in range(1, len(parts)) if (parent := "/".join(parts[:n])) in seen), None)
+        if above is not None:
+            raise ValueError(f"{field}: {path!r} is below {above!r}, which is a file")

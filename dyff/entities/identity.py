@@ -1,0 +1,122 @@
+"""What every entity and every request shares: the strict base structs, the constraints of names, and the common fields.
+
+Request structs are strict (an unknown field is an error) and their fields have the published names. `filled` turns one
+into the plain JSON that is stored: every default filled in and, as the published models serialise themselves, nothing
+that is null.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from dyff.entities import codecs, commands
+from dyff.kernel import clock
+
+MAX_COUNT = 2**31 - 1
+"""Kubernetes counts replicas and the like in 32 bits."""
+
+Account = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$(?!\n)",
+        description="1 to 63 letters, digits, '-', '_' or '.', with a letter or digit at both ends (a Kubernetes label value)",
+    ),
+]
+"""Who owns an entity. It need not be the ID of an account object, but it becomes a label of pods."""
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT, description="a whole number of at least 1")]
+
+REFERABLE = Literal[
+    "Account", "Analysis", "Audit", "AuditProcedure", "Challenge", "Curve", "DataSource", "Dataset", "Evaluation", "Family", "Hazard",
+    "History", "InferenceService", "InferenceSession", "Measurement", "Method", "Model", "Module", "OCIArtifact", "Pipeline",
+    "PipelineRun", "Quota", "Report", "Revision", "SafetyCase", "Submission", "Team", "UseCase",
+]  # fmt: skip
+"""The published kinds that a reference may name."""
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of a request: unknown fields are errors."""
+
+
+class Request(Part, frozen=True, kw_only=True):
+    """A request's body."""
+
+    schemaVersion: Literal["0.1"] = "0.1"
+
+
+class CreateRequest(Request, frozen=True, kw_only=True):
+    """Asks for a new entity."""
+
+    account: Account
+
+
+class EntityIdentifier(Part, frozen=True):
+    """Names one entity."""
+
+    id: str
+    kind: REFERABLE
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """An entity that a request refers to. `loc`: where in the body, for errors."""
+
+    kind: str
+    id: str
+    loc: tuple[str | int, ...]
+
+
+Embedded = dict[str, Any]
+"""Referenced entities as they are embedded: by ID a JSON object, or `msgspec.Raw` with the bytes of one."""
+
+
+def entity(kind: str, entity_id: str, request: CreateRequest, created: datetime, spec: codecs.Json) -> codecs.Json:
+    """The whole entity but for its status. `spec`: the fields of its kind."""
+    return {
+        **spec,
+        "id": entity_id,
+        "account": request.account,
+        "kind": kind,
+        "schemaVersion": commands.SCHEMA_VERSION,
+        "labels": {},
+        "annotations": [],
+        "metadata": {"documentation": {}, "preconditions": []},
+        "creationTime": clock.iso(created),
+    }
+
+
+def security_context() -> codecs.Json:
+    """The published default: trusted, with no exemption from quotas."""
+    return {"trusted": True, "ignoreQuotas": []}
+
+
+def spec_of(request: CreateRequest) -> codecs.Json:
+    """The request's own fields, filled in."""
+    spec = filled(request)
+    del spec["account"], spec["schemaVersion"]
+    return spec
+
+
+def filled(part: msgspec.Struct) -> codecs.Json:
+    """`part` as JSON: defaults included, null fields left out, times in UTC. Free JSON inside is kept as it is."""
+    values = ((name, getattr(part, name)) for name in part.__struct_fields__)
+    return {name: _plain(value) for name, value in values if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return filled(value)
+    if isinstance(value, datetime):
+        return clock.iso(utc(value))
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def utc(moment: datetime) -> datetime:
+    """`moment` with a zone: one without is taken to be in UTC, as published."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,122 @@
+"""Models: fetched from where they are published, uploaded by their owner, or pretended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from dyff.entities import codecs, compute, data, identity, kinds
+from dyff.entities.identity import Part
+
+FOREIGN = ("id", "account", "name", "artifact", "storage")
+"""The fields of a Model that are embedded where one is used."""
+
+
+class ModelSourceGitLFS(Part, frozen=True):
+    """A Git repository with large files."""
+
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+[^\s]*$(?!\n)", max_length=2083, description="a URL with a scheme and a host"
+        ),
+    ]
+
+
+class ModelSourceHuggingFaceHub(Part, frozen=True):
+    """A model of the Hugging Face hub at a revision. The patterns choose files, as in a shell."""
+
+    repoID: str
+    revision: str
+    allowPatterns: tuple[str, ...] | None = None
+    ignorePatterns: tuple[str, ...] | None = None
+
+
+class ModelSourceOpenLLM(Part, frozen=True):
+    """A model that OpenLLM knows."""
+
+    modelKind: str
+    modelID: str
+    modelVersion: str
+
+
+class ModelSource(Part, frozen=True):
+    """Where a model comes from: the field of its kind, and no other."""
+
+    kind: Literal["GitLFS", "HuggingFaceHub", "Mock", "OpenLLM", "Upload"]
+    gitLFS: ModelSourceGitLFS | None = None
+    huggingFaceHub: ModelSourceHuggingFaceHub | None = None
+    openLLM: ModelSourceOpenLLM | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a source that cannot be fetched."""
+        _only({"GitLFS": "gitLFS", "HuggingFaceHub": "huggingFaceHub", "OpenLLM": "openLLM"}, self.kind, self)
+
+
+class ModelArtifactHuggingFaceCache(Part, frozen=True):
+    """The files as in a Hugging Face cache directory."""
+
+    repoID: str
+    revision: str
+
+
+class ModelArtifact(Part, frozen=True):
+    """How a model's data is represented: the field of its kind, and no other."""
+
+    kind: Literal["HuggingFaceCache", "Mock", "Volume"]
+    huggingFaceCache: ModelArtifactHuggingFaceCache | None = None
+    volume: data.Volume | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse data that is not described."""
+        _only({"HuggingFaceCache": "huggingFaceCache", "Volume": "volume"}, self.kind, self)
+
+
+class ModelStorage(Part, frozen=True):
+    """Where the data is kept; deprecated as published."""
+
+    medium: Literal["Mock", "ObjectStorage", "PersistentVolume", "FUSEVolume"]
+
+
+class ModelCreateRequest(identity.CreateRequest, frozen=True):
+    """Declares a model."""
+
+    name: str
+    artifact: ModelArtifact
+    source: ModelSource
+    resources: compute.ModelResources
+    storage: ModelStorage | None = None
+    accelerators: tuple[compute.Accelerator, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an upload that could never be finished."""
+        if self.source.kind != "Upload":
+            return
+        if self.artifact.volume is None or not self.artifact.volume.files:
+            raise ValueError("a model with the source Upload needs artifact.kind Volume with the list of its files")
+        data.require_digests(((each.path, each.digest) for each in self.artifact.volume.files), "artifact.volume.files")
+
+
+def references(_: ModelCreateRequest) -> list[identity.Reference]:
+    """None."""
+    return []
+
+
+def entity(request: ModelCreateRequest, _: identity.Embedded, entity_id: str, now: datetime) -> codecs.Json:
+    """The whole new Model."""
+    whole = identity.entity("Model", entity_id, request, now, identity.spec_of(request))
+    return kinds.with_first_status(whole)
+
+
+def foreign(entity: codecs.Json) -> codecs.Json:
+    """A Model as it is embedded in a service."""
+    return {name: entity[name] for name in FOREIGN if name in entity}
+
+
+def _only(fields: dict[str, str], kind: str, part: msgspec.Struct) -> None:
+    for of_kind, field in fields.items():
+        if (of_kind == kind) != (getattr(part, field) is not None):
+            need = f"needs {fields[kind]} and nothing else" if kind in fields else f"must not have {field}"
+            raise ValueError(f"one of kind {kind} {need}")

@@ -1,0 +1,100 @@
+"""Files that are not complete yet. Blocking."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+from dyff.kernel import errors
+from dyff.objects import digests
+
+_ABANDONED_S = 3600
+"""A temporary file is removed after this, if no process holds it. It covers the moment between creating and locking it."""
+
+
+class Incoming:
+    """A directory of files and directories that nobody may see: on their way in, or on their way out."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def name(self) -> Path:
+        """A path that nothing else uses."""
+        return self._root / uuid.uuid4().hex
+
+    def clear_away(self) -> None:
+        """Remove what processes left that were killed. What others are writing now is locked, and stays."""
+        for entry in list(os.scandir(self._root)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S:
+                _remove_unless_locked(entry.path)
+
+
+class Writing:
+    """One object on its way in: held against what was promised of it while its bytes arrive."""
+
+    def __init__(self, path: Path, md5: str | None, limit_bytes: int | None) -> None:
+        """`md5` (base64) and `limit_bytes`: what was promised, None: nothing."""
+        self.path = path
+        self._promised, self._limit_bytes = md5, limit_bytes
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._size_bytes = 0
+        self._descriptor: int | None = None
+
+    def write(self, block: bytes) -> None:
+        """Append `block`.
+
+        Raises:
+            TooLarge: it is more than was promised.
+        """
+        self._size_bytes += len(block)
+        if self._limit_bytes is not None and self._size_bytes > self._limit_bytes:
+            raise errors.TooLarge(f"more than the {self._limit_bytes} bytes that are allowed here")
+        self._digest.update(block)
+        rest = memoryview(block)
+        while rest:
+            rest = rest[os.write(self._file(), rest) :]
+
+    def complete(self) -> tuple[os.stat_result, str]:
+        """Make it durable; returns what the file system says of it, and its MD5 in base64.
+
+        Raises:
+            DigestMismatch: it is not what was promised.
+        """
+        md5 = digests.encoded(self._digest.digest())
+        if self._promised not in (None, md5):
+            raise errors.DigestMismatch(f"the MD5 of the {self._size_bytes} bytes is {md5}, not {self._promised}")
+        os.fsync(self._file())
+        return os.fstat(self._file()), md5
+
+    def discard(self) -> None:
+        """Let go of the file, and remove it where it has not been given another name."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _file(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        return self._descriptor
+
+
+def _remove_unless_locked(path: str) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+        finally:
+            os.close(descriptor)

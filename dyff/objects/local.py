@@ -1,0 +1,206 @@
+"""The object store in a local directory, for one machine: many processes may use it at once.
+
+    <root>/objects/<key>     the objects, as plain files
+    <root>/digests/<key>     their MD5s (`dyff.objects.digests`)
+    <root>/incoming/         what is not complete yet, or not gone yet
+
+An object is written to `incoming`, made durable there, then given its name in one step, so a reader finds the whole
+of it or nothing, and a crash leaves at most something in `incoming`, which the next start clears away. As in any file
+system, and unlike in S3, no object can be below another: where `a` is one, `a/b` is refused.
+
+File I/O runs in threads. Every failure of the disk is `Unavailable`, nothing having been changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Literal, TypeVar, TypeVarTuple
+
+import anyio
+import anyio.to_thread
+
+from dyff.kernel import errors
+from dyff.objects import digests, incoming, layout, port, signing, tree
+
+CHUNK_BYTES = 2**20
+_LISTED_AT_ONCE = 256
+_THREADS = 8
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+class LocalObjects:
+    """The port on a directory."""
+
+    def __init__(self, root: Path, signer: signing.Signer | None) -> None:
+        """Use `open`, which says what is wrong with a directory and clears up after a crash."""
+        self._tree = tree.Tree(root / "objects")
+        self._digests = digests.Digests(root / "digests")
+        self._incoming = incoming.Incoming(root / "incoming")
+        self._signer = signer
+        self._limiter = anyio.CapacityLimiter(_THREADS)
+
+    @classmethod
+    def open(cls, root: Path | str, signer: signing.Signer | None = None) -> LocalObjects:
+        """The store in `root`, which is made if it is not there. There is nothing to close.
+
+        `signer` None: it cannot sign URLs, which steps never need.
+
+        Raises:
+            Misconfigured: `root` cannot be used.
+        """
+        try:
+            store = cls(Path(root), signer)
+            store._incoming.clear_away()
+        except OSError as error:
+            raise errors.Misconfigured(f"the object store cannot use the directory {root}: {error.strerror}") from error
+        return store
+
+    async def put(
+        self,
+        key: str,
+        data: bytes | AsyncIterable[bytes],
+        *,
+        if_absent: bool = False,
+        md5: str | None = None,
+        limit_bytes: int | None = None,
+    ) -> port.ObjectInfo:
+        layout.check_key(key)
+        writing = incoming.Writing(self._incoming.name(), md5, limit_bytes)
+        if isinstance(data, bytes):
+            return await self._run(self._put_whole, key, writing, data, if_absent)
+        try:
+            async for block in _blocks(data):
+                await self._run(writing.write, block)
+            return await self._run(self._finish, key, writing, if_absent)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._run(writing.discard)
+
+    async def head(self, key: str) -> port.ObjectInfo | None:
+        layout.check_key(key)
+        return await self._run(self._info, key)
+
+    async def get(self, key: str) -> bytes:
+        layout.check_key(key)
+        return await self._run(self._read, key)
+
+    async def stream(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        layout.check_key(key)
+        descriptor, size_bytes = await self._run(self._open, key)
+        end = size_bytes if end is None else min(end, size_bytes)
+        try:
+            while start < end:
+                piece = await self._run(os.pread, descriptor, min(CHUNK_BYTES, end - start), start)
+                if not piece:
+                    raise errors.Unavailable(f"the object {key!r} was cut short while it was read")
+                yield piece
+                start += len(piece)
+        finally:
+            os.close(descriptor)
+
+    async def list(self, prefix: str) -> AsyncIterator[port.ObjectInfo]:
+        if "/" in prefix and layout.path_problem(prefix[: prefix.rindex("/")], layout.MAX_KEY_BYTES):
+            return  # no key begins like that
+        infos = self._infos(self._tree.walk(prefix))
+        while batch := await self._run(lambda: list(itertools.islice(infos, _LISTED_AT_ONCE))):
+            for info in batch:
+                yield info
+
+    async def delete(self, key: str) -> None:
+        layout.check_key(key)
+        await self._run(self._delete, key)
+
+    async def delete_tree(self, prefix: str) -> None:
+        if not prefix.endswith("/"):
+            raise errors.InvalidFields(errors.Problem(("path", "prefix"), f"the prefix {prefix!r} must end in a slash"))
+        directory = layout.check_key(prefix[:-1])
+        await self._run(self._delete_tree, directory)
+
+    async def sign(
+        self, method: Literal["GET", "PUT"], key: str, *, expires_s: float = 3600, md5: str | None = None, limit_bytes: int | None = None
+    ) -> port.SignedURL:
+        if self._signer is None:
+            raise errors.Misconfigured("this object store was opened without a signer, so it cannot sign URLs")
+        return self._signer.url(method, key, expires_s=expires_s, md5=md5, limit_bytes=limit_bytes)
+
+    def _put_whole(self, key: str, writing: incoming.Writing, data: bytes, if_absent: bool) -> port.ObjectInfo:
+        try:
+            writing.write(data)
+            return self._finish(key, writing, if_absent)
+        finally:
+            writing.discard()
+
+    def _finish(self, key: str, writing: incoming.Writing, if_absent: bool) -> port.ObjectInfo:
+        file, md5 = writing.complete()
+        try:
+            self._tree.place(writing.path, key, if_absent=if_absent, durable=True)
+        except FileExistsError as error:
+            raise errors.AlreadyExists(f"there is already an object {key!r}") from error
+        self._digests.remember(key, file, md5, self._incoming.name())
+        return _info(key, file, md5)
+
+    def _open(self, key: str) -> tuple[int, int]:
+        """A descriptor and the size in bytes."""
+        descriptor = self._tree.open(key)
+        if descriptor is None:
+            raise errors.NotFound(f"there is no object {key!r}")
+        return descriptor, os.fstat(descriptor).st_size
+
+    def _read(self, key: str) -> bytes:
+        descriptor, _ = self._open(key)
+        with open(descriptor, "rb") as file:
+            return file.read()
+
+    def _info(self, key: str) -> port.ObjectInfo | None:
+        descriptor = self._tree.open(key)
+        if descriptor is None:
+            return None
+        try:
+            return _info(key, os.fstat(descriptor), self._digests.of(key, descriptor, self._incoming.name()))
+        finally:
+            os.close(descriptor)
+
+    def _infos(self, keys: Iterator[str]) -> Iterator[port.ObjectInfo]:
+        """Of those that are still there. A name that is no allowed key was put there by someone else, and is not ours."""
+        for key in keys:
+            if not layout.path_problem(key, layout.MAX_KEY_BYTES) and (info := self._info(key)):
+                yield info
+
+    def _delete(self, key: str) -> None:
+        self._digests.tree.remove(key, durable=False)
+        self._tree.remove(key, durable=True)
+
+    def _delete_tree(self, directory: str) -> None:
+        """The objects go all at once; what is left of them is cleared away here, or at the next start."""
+        for each, durable in ((self._digests.tree, False), (self._tree, True)):
+            target = self._incoming.name()
+            if each.detach(directory, target, durable=durable):
+                shutil.rmtree(target, ignore_errors=True)
+
+    async def _run(self, function: Callable[[*Args], T], *args: *Args) -> T:
+        """Call it in a thread. Cancelling waits for it, so that it never goes on unseen."""
+        try:
+            return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter)
+        except OSError as error:
+            raise errors.Unavailable(f"the object store's disk: {error.strerror or error}") from error
+
+
+def _info(key: str, file: os.stat_result, md5: str) -> port.ObjectInfo:
+    return port.ObjectInfo(key, file.st_size, md5, file.st_mtime_ns // 1_000_000)
+
+
+async def _blocks(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in blocks of about a chunk; at least one block, which may be empty."""
+    block = bytearray()
+    async for piece in pieces:
+        block += piece
+        if len(block) >= CHUNK_BYTES:
+            yield bytes(block)
+            block.clear()
+    yield bytes(block)

@@ -1,0 +1,203 @@
+"""A directory of files under keys, reached so that nothing in it can lead out of it. Blocking: call it in a thread.
+
+Every step down opens one directory relative to the one above and follows no symbolic link, so neither a hostile key nor
+a link that someone put there escapes, even while directories are moved about. Several processes may do all of this at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from dyff.kernel import errors
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LINK = (errno.ELOOP, errno.EMLINK)
+"""Opening a symbolic link without following it: the first on Linux, the second on some others. A socket gives ENXIO."""
+_ATTEMPTS = 100
+"""How often a write is tried when others remove, at the same moment, the directories that it needs and made."""
+
+
+class Tree:
+    """Files below `root`, which is made if it is not there. Keys have been checked (`dyff.objects.layout.check_key`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        make_directory(root)
+
+    def open(self, key: str) -> int | None:
+        """A descriptor of the file, to be closed by the caller; None: there is no such file."""
+        head, _, name = key.rpartition("/")
+        try:
+            with self._directory(head) as directory:
+                descriptor = os.open(name, _FILE, dir_fd=directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno in (*_LINK, errno.ENXIO):
+                return None
+            raise
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def place(self, temporary: Path, key: str, *, if_absent: bool, durable: bool) -> None:
+        """Give the complete file `temporary` the name `key`, in one step; afterwards `temporary` is gone or may be removed.
+
+        Raises:
+            FileExistsError: `if_absent`, and there is a file.
+            InvalidFields: a file is where a directory must be, or a directory with files where the file must be.
+            OutcomeUnknown: it has the name, but may lose it in a crash.
+        """
+        head, _, name = key.rpartition("/")
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._directory(head, make=True, durable=durable) as directory:
+                    _give_name(temporary, directory, name, if_absent=if_absent)
+                    if durable:
+                        _make_durable(directory, key)
+                    return
+            except FileNotFoundError:
+                temporary.lstat()  # if it is this one that is missing, no repetition helps
+            except IsADirectoryError as error:
+                raise _obstructed(f"there are objects below {key!r}, so it cannot be one itself") from error
+            except NotADirectoryError as error:
+                raise _obstructed(f"{key!r} leads through an object, and nothing can be below one") from error
+        raise errors.Unavailable(f"the directories of {key} are removed as fast as they are made")
+
+    def remove(self, key: str, *, durable: bool) -> None:
+        """Remove the file if there is one, and the directories that became empty."""
+        head, _, name = key.rpartition("/")
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError), self._directory(head) as directory:
+            os.unlink(name, dir_fd=directory)
+            if durable:
+                os.fsync(directory)
+        self._prune(head)
+
+    def detach(self, directory_key: str, target: Path, *, durable: bool) -> bool:
+        """Move a whole directory to `target`, outside the tree, in one step; False: there is no such directory."""
+        head, _, name = directory_key.rpartition("/")
+        try:
+            with self._directory(directory_key), self._directory(head) as above:
+                os.rename(name, target, src_dir_fd=above)
+                if durable:
+                    os.fsync(above)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        self._prune(head)
+        return True
+
+    def walk(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with `prefix`, in their order. What comes and goes meanwhile may or may not be among them."""
+        head, _, start = prefix.rpartition("/")
+        return self._walk(head, start)
+
+    def _walk(self, head: str, start: str) -> Iterator[str]:
+        """Names are read one directory at a time, so that no descriptor is held between two keys."""
+        try:
+            with self._directory(head) as directory, os.scandir(directory) as entries:
+                found = [entry for entry in entries if entry.name.startswith(start)]
+                # A directory sorts as its keys do: by its name with the slash that follows.
+                names = sorted(entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in found)
+                plain = {entry.name for entry in found if entry.is_file(follow_symlinks=False)}
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        above = f"{head}/" if head else ""
+        for name in names:
+            if name.endswith("/"):
+                yield from self._walk(above + name[:-1], "")
+            elif name in plain:
+                yield above + name
+
+    @contextlib.contextmanager
+    def _directory(self, key: str, *, make: bool = False, durable: bool = True) -> Iterator[int]:
+        """A descriptor of the directory `key`, empty for the root; with `make` the missing ones are made."""
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in key.split("/") if key else ():
+                below = _down(descriptor, name, make=make, durable=durable)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _prune(self, head: str) -> None:
+        """Remove `head` and what is above it as far as they are empty; a crash in between leaves empty ones, which are harmless."""
+        while head:
+            head, _, name = head.rpartition("/")
+            try:
+                with self._directory(head) as directory:
+                    os.rmdir(name, dir_fd=directory)
+            except OSError:
+                return
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and what is missing above it, so that it outlives a power loss."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
+
+
+def _down(descriptor: int, name: str, *, make: bool, durable: bool) -> int:
+    try:
+        return _open_directory(descriptor, name)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, dir_fd=descriptor)
+    if durable:
+        os.fsync(descriptor)  # also where another made it: our file must not be lost with its directory
+    return _open_directory(descriptor, name)
+
+
+def _open_directory(descriptor: int, name: str) -> int:
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=descriptor)
+    except OSError as error:
+        if error.errno in _LINK:
+            raise NotADirectoryError(error.errno, error.strerror, name) from error
+        raise
+
+
+def _give_name(temporary: Path, directory: int, name: str, *, if_absent: bool) -> None:
+    """Raises IsADirectoryError where a directory with something in it has the name; an empty one, left by a crash, gives way."""
+    for last in (False, True):
+        try:
+            if if_absent:
+                os.link(temporary, name, dst_dir_fd=directory, follow_symlinks=False)
+            else:
+                os.replace(temporary, name, dst_dir_fd=directory)
+            return
+        except (IsADirectoryError, FileExistsError) as error:
+            if last or not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                raise
+            try:
+                os.rmdir(name, dir_fd=directory)
+            except OSError:
+                raise IsADirectoryError(errno.EISDIR, "a directory", name) from error
+
+
+def _make_durable(directory: int, key: str) -> None:
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        raise errors.OutcomeUnknown(f"the object {key!r} was stored, but the disk does not confirm it: {error.strerror}") from error
+
+
+def _obstructed(message: str) -> errors.InvalidFields:
+    return errors.InvalidFields(errors.Problem(("path", "key"), message))

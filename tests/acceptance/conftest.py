@@ -1,0 +1,166 @@
+"""A server as a person starts it: the installed command, on a data directory of its own, on a free port."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from dyff.schema import platform
+
+DYFF = str(Path(sys.executable).parent / "dyff")
+DIGEST = "sha256:" + "0" * 64
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")}
+    return subprocess.run([DYFF, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+class Server:
+    """`dyff serve` as a subprocess, which can be stopped, killed and started again on the same directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.log = directory.with_suffix(".log")
+        self.endpoint = ""
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, *flags: str, deadline_s: float = 30.0) -> None:
+        """Start, and wait for the message that it is ready."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")}
+        arguments = [DYFF, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        os.set_blocking(self._process.stdout.fileno(), False)
+        banner, end = "", time.monotonic() + deadline_s
+        while "docs" not in banner:
+            if self._process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"the server did not become ready: {banner}\n{self.log.read_text()[-3000:]}")
+            banner += self._process.stdout.read() or ""
+            time.sleep(0.01)
+        self.endpoint = re.search(r"API\s+(\S+)", banner)[1]
+
+    def stop(self, deadline_s: float = 30.0) -> int:
+        """SIGTERM; returns the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(deadline_s)
+        self._process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def command(self, *arguments: str) -> str:
+        """What another `dyff` command on the same directory prints."""
+        result = subprocess.run(
+            [DYFF, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that work below the data directory."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    place = os.readlink(entry / "cwd")
+                except OSError:
+                    continue
+                if str(self.directory) in line or place.startswith(str(self.directory)):
+                    found.append(f"{entry.name} {line}")
+        return found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One running server for a module's tests."""
+    subject = Server(tmp_path_factory.mktemp("dyff") / "data")
+    subject.start()
+    yield subject
+    if subject.is_running:
+        assert subject.stop() == 0
+    assert subject.processes() == []
+
+
+@pytest.fixture
+def dyff():
+    """Runs the installed command: arguments to a completed process."""
+    return run
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A server of the test's own, not yet started."""
+    subject = Server(tmp_path / "data")
+    yield subject
+    if subject.is_running:
+        subject.kill()
+
+
+@pytest.fixture(scope="module")
+def account(server) -> str:
+    """An account of its own."""
+    return server.command("account", "create", "--name", "auditor")
+
+
+@pytest.fixture(scope="module")
+def token(server, account) -> str:
+    """A token for it."""
+    return server.command("token", "create", "--account", account, "--role", "Admin")
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory) -> Path:
+    """An Arrow dataset of 20 rows."""
+    folder = tmp_path_factory.mktemp("prompts")
+    table = pa.table({"_index_": pa.array(range(20), pa.int64()), "text": [f"prompt number {n}" for n in range(20)]})
+    pyarrow.parquet.write_table(table, folder / "rows.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def service_request():
+    """Makes the request of an inference service on the published mock image, in the form of both clients."""
+
+    def make(account: str, *, endpoint: str = "openai/v1/completions", name: str = "mock") -> dict[str, Any]:
+        schema = platform.DataSchema.make_output_schema(pa.schema([("text", pa.string())]))
+        return {
+            "account": account,
+            "name": name,
+            "runner": {
+                "kind": "mock",
+                "image": {"host": "registry.gitlab.com", "name": "dyff/workflows/inferenceservice-mock", "digest": DIGEST},
+                "resources": {"memory": "1Gi", "storage": "1Gi"},
+            },
+            "interface": {
+                "endpoint": endpoint,
+                "outputSchema": {"arrowSchema": schema.arrowSchema},
+                "inputPipeline": [{"kind": "TransformJSON", "configuration": {"prompt": "$.text", "model": "mock"}}],
+                "outputPipeline": [
+                    {"kind": "ExplodeCollections", "configuration": {"collections": ["choices"]}},
+                    {"kind": "TransformJSON", "configuration": {"text": "$.choices.text"}},
+                ],
+            },
+        }
+
+    return make

@@ -1,0 +1,109 @@
+"""`dyff serve` and the commands beside it, as a person uses them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.acceptance
+
+
+def root_of(server) -> str:
+    return server.endpoint.removesuffix("/v0")
+
+
+def test_health_and_ready_tell_about_each_role(server):
+    """Both answer without a token; each role is named with what it is doing."""
+    for path in ("/health", "/ready"):
+        answer = httpx.get(root_of(server) + path)
+        assert answer.status_code == 200
+        assert set(answer.json()["roles"]) >= {"api", "aggregator", "sink", "orchestrator", "informer", "operator"}
+
+
+def test_the_api_describes_itself(server):
+    """There are an OpenAPI document and a docs page."""
+    document = httpx.get(server.endpoint + "/openapi.json").json()
+    assert "/v0/evaluations" in document["paths"] or "/evaluations" in document["paths"]
+    assert "text/html" in httpx.get(server.endpoint + "/docs").headers["content-type"]
+
+
+def test_a_second_server_on_the_same_directory_is_refused(server, dyff):
+    """One server at a time uses a data directory; the message says what to do."""
+    result = dyff("serve", "--data-dir", str(server.directory), "--port", "0")
+    assert result.returncode == 3
+    assert "in use by another Dyff server" in result.stderr
+    assert "--data-dir" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_taken_port_is_a_clear_error(tmp_path, dyff):
+    """The message names the port and what to do, without a traceback."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = dyff("serve", "--data-dir", str(tmp_path / "data"), "--port", port)
+    assert result.returncode != 0
+    assert port in result.stderr.splitlines()[-1]
+    assert result.stderr.splitlines()[-1].startswith("dyff: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_cleanly(fresh, number):
+    """SIGTERM and Ctrl-C end it with exit code 0, soon, and leave no process."""
+    fresh.start()
+    started = time.monotonic()
+    fresh._process.send_signal(number)
+    assert fresh._process.wait(20) == 0
+    assert time.monotonic() - started < 12
+    assert fresh.processes() == []
+
+
+def test_tokens_are_made_while_it_runs_and_refused_when_revoked(server, account):
+    """`dyff token create` prints a token and nothing else; a revoked one is refused at once."""
+    token = server.command("token", "create", "--account", account)
+    assert len(token.split()) == 1
+    headers = {"authorization": f"Bearer {token}"}
+    assert httpx.get(server.endpoint + "/evaluations", headers=headers).status_code == 200
+    import jwt
+
+    identity = jwt.decode(token, options={"verify_signature": False})["jti"]
+    server.command("token", "revoke", identity, "--account", account)
+    assert httpx.get(server.endpoint + "/evaluations", headers=headers).status_code == 401
+
+
+def test_no_token_reaches_the_log(server, token):
+    """What a client sends as a token is nowhere in the server's log."""
+    httpx.get(server.endpoint + "/evaluations", headers={"authorization": f"Bearer {token}"})
+    httpx.get(server.endpoint + "/evaluations", headers={"authorization": f"Bearer {token}x"})
+    assert token.split(".")[2][:20] not in server.log.read_text()
+
+
+def test_an_unknown_role_is_named_with_the_known_ones(dyff, tmp_path):
+    """A wrong role ends with the list of roles."""
+    result = dyff("serve", "--role", "apj", "--data-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert "aggregator" in result.stderr
+
+
+def test_what_was_accepted_is_there_after_kill_9(fresh):
+    """An account and its token, and the log, survive SIGKILL."""
+    fresh.start()
+    account = fresh.command("account", "create", "--name", "me")
+    token = fresh.command("token", "create", "--account", account)
+    headers = {"authorization": f"Bearer {token}"}
+    body = {"account": account, "name": "mock", "artifact": {"kind": "Mock"}, "source": {"kind": "Mock"}, "resources": {"storage": "1Mi"}}
+    created = httpx.post(fresh.endpoint + "/models", json=body, headers=headers)
+    assert created.status_code == 201, created.text
+    fresh.kill()
+    fresh.start()
+    end = time.monotonic() + 15
+    while (model := httpx.get(f"{fresh.endpoint}/models/{created.json()['id']}", headers=headers).json()).get("status") != "Ready":
+        assert time.monotonic() < end, model
+        time.sleep(0.05)
+    assert os.path.exists(fresh.directory)

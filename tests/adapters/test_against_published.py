@@ -1,0 +1,199 @@
+"""Our adapters give what the published ones give, on the same configurations and items."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from dyff.schema import adapters as published
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyff.adapters import pipelines
+from dyff.kernel import errors
+
+KEYS = ["a", "b", "c", "text", "_index_"]
+scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "x", "alpha beta", "$a", "12-34"])
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3), max_leaves=8
+)
+items = st.dictionaries(st.sampled_from(KEYS), values, max_size=4)
+queries = st.sampled_from(
+    [
+        "$",
+        "$.a",
+        "$.b",
+        "$.text",
+        "$.a.b",
+        "$.a[0]",
+        "$.a[-1]",
+        "$.a[*]",
+        "$.a[*].b",
+        "$[*]",
+        "$.*",
+        "$['a'].c",
+        "$..a",
+        "$.a,b",
+        "$.a[0:1]",
+        "$._index_",
+    ]
+)
+
+sources = st.one_of(
+    values.filter(lambda value: value is not None).map(lambda value: {"$literal": value}),
+    queries.map(lambda query: {"$scalar": query}),
+    queries.map(lambda query: {"$list": query}),
+    st.lists(queries.map(lambda query: {"$scalar": query}), max_size=2).map(lambda parts: {"$list": parts}),
+)
+functions = st.sampled_from(
+    [
+        {"$func": "findall", "pattern": "[a-z]+"},
+        {"$func": "findall", "pattern": "([a-z])([a-z])", "flags": 2},
+        {"$func": "join"},
+        {"$func": "join", "separator": ", "},
+        {"$func": "list"},
+        {"$func": "reduce"},
+        {"$func": "search", "pattern": "([0-9]+)-([0-9]+)", "group": 2},
+        {"$func": "search", "pattern": "z", "default": "none"},
+        {"$func": "search", "pattern": "alpha"},
+        {"$func": "split", "pattern": "[ -]"},
+        {"$func": "split", "pattern": "a", "maxsplit": 1},
+        {"$func": "sub", "pattern": "a", "repl": "<\\g<0>>", "count": 1},
+        {"$func": "sub", "pattern": "(?i)A", "repl": ""},
+    ]
+)
+computations = st.tuples(sources, st.lists(functions, max_size=2)).map(lambda parts: {"$compute": [parts[0], *parts[1]]})
+texts = st.sampled_from(["plain", "$$PATH", "$$", ""])
+leaves = st.one_of(queries, texts, computations, st.integers(-3, 3), st.none(), st.booleans())
+templates = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "text", "$$key", "n"]), inner, max_size=3),
+    max_leaves=6,
+)
+names = st.lists(st.sampled_from(KEYS), max_size=3, unique=True)
+lists_of_one_length = st.integers(0, 3).flatmap(
+    lambda length: st.fixed_dictionaries(
+        {"a": st.lists(values, min_size=length, max_size=length), "b": st.lists(values, min_size=length, max_size=length), "text": values}
+    )
+)
+
+
+def outcome(run):
+    """What came out, or None where the item was refused."""
+    try:
+        return list(run())
+    except (errors.FixRequest, ValueError, TypeError, KeyError, AttributeError, AssertionError, IndexError):
+        return None
+
+
+def again(value):
+    """The same JSON in new objects, none of them shared."""
+    return json.loads(json.dumps(value))
+
+
+def compare(pipeline, item):
+    """Run both on `item`; ours must neither change its input nor differ. The published one changes its configuration: it gets a copy."""
+    theirs = outcome(lambda: published.create_pipeline(again(pipeline))([again(item)]))
+    before = again((pipeline, item))
+    ours = outcome(lambda: pipelines.build(pipeline)([item]))
+    assert ours == theirs
+    assert [pipeline, item] == before
+
+
+@given(st.dictionaries(st.sampled_from(["a", "text", "$$key"]), templates, max_size=3), items)
+@settings(max_examples=150, deadline=None)
+def test_transform_json(configuration, item):
+    """TransformJSON: queries, escapes and computations mean what is published."""
+    compare([{"kind": "TransformJSON", "configuration": configuration}], item)
+
+
+@given(computations, items)
+@settings(max_examples=150, deadline=None)
+def test_compute(template, item):
+    """`$compute` sources and functions mean what is published."""
+    compare([{"kind": "TransformJSON", "configuration": {"value": template}}], item)
+
+
+@given(
+    lists_of_one_length,
+    st.sampled_from([["a"], ["a", "b"], ["b", "a"]]),
+    st.sampled_from([{}, {"i": None}, {"text": None}, {"q": "$.a[*]", "i": None}]),
+)
+@settings(max_examples=60, deadline=None)
+def test_explode_collections(item, collections, index):
+    """ExplodeCollections zips the lists, repeats the rest and adds index fields."""
+    compare([{"kind": "ExplodeCollections", "configuration": {"collections": collections, "index": index}}], item)
+
+
+@given(names, items, st.sampled_from(["Drop", "Select"]))
+@settings(max_examples=60, deadline=None)
+def test_drop_and_select(fields, item, kind):
+    """Drop tolerates absent fields and Select does not."""
+    compare([{"kind": kind, "configuration": {"fields": fields}}], item)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["x", "y", "text"]), max_size=2), items)
+@settings(max_examples=60, deadline=None)
+def test_rename(mapping, item):
+    """Rename needs every old name; a field with a new name gives way."""
+    if len(set(mapping.values())) == len(mapping):
+        compare([{"kind": "Rename", "configuration": mapping}], item)
+
+
+@given(
+    st.sampled_from([None, [], ["a"], ["a", "text"]]),
+    st.sampled_from([None, 0, 1, 2]),
+    st.sampled_from([None, True, False]),
+    items,
+)
+@settings(max_examples=80, deadline=None)
+def test_flatten_hierarchy(fields, depth, prefix, item):
+    """FlattenHierarchy opens objects down to the depth, and never lists."""
+    configuration = {"fields": fields, "depth": depth, "addPrefix": prefix}
+    compare(
+        [{"kind": "FlattenHierarchy", "configuration": {key: value for key, value in configuration.items() if value is not None} or None}],
+        item,
+    )
+
+
+@given(st.lists(items, max_size=3), st.sampled_from(["Drop", "Select", "ExplodeCollections"]))
+@settings(max_examples=60, deadline=None)
+def test_map(elements, kind):
+    """Map applies an adapter to the elements of lists."""
+    configuration = {"collections": ["a"]} if kind == "ExplodeCollections" else {"fields": ["a"]}
+    adapter = {"kind": kind, "configuration": configuration}
+    item = {"elements": elements, "n": 1}
+    lists_only = kind != "ExplodeCollections" or all(isinstance(each.get("a"), list) for each in elements)
+    if lists_only:
+        compare([{"kind": "Map", "configuration": {"collections": ["elements"], "adapter": adapter}}], item)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "item"),
+    [
+        ([], {"a": 1}),
+        ([{"kind": "TransformJSON", "configuration": {"prompt": "$.text"}}], {"_index_": 3, "text": "hello"}),
+        ([{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}], {"text": ["one", "two"]}),
+        (
+            [
+                {"kind": "ExplodeCollections", "configuration": {"collections": ["choices"], "index": {"_response_index_": None}}},
+                {"kind": "TransformJSON", "configuration": {"text": "$.choices.text", "_response_index_": "$._response_index_"}},
+            ],
+            {"id": "x", "choices": [{"text": "one", "index": 0}, {"text": "two", "index": 1}]},
+        ),
+        ([{"kind": "TransformJSON", "configuration": {"text": "$[0].generated_text"}}], [{"generated_text": "a list as answer"}]),
+        (
+            [
+                {"kind": "ExplodeCollections", "configuration": {"collections": ["choices"], "index": {"rank": "$.choices[*].meta.rank"}}},
+                {"kind": "FlattenHierarchy", "configuration": {"fields": ["choices"], "addPrefix": True}},
+                {"kind": "Rename", "configuration": {"choices.label": "label"}},
+                {"kind": "Drop", "configuration": {"fields": ["choices.meta.rank"]}},
+            ],
+            {"choices": [{"label": "foo", "meta": {"rank": 1}}, {"label": "bar", "meta": {"rank": 0}}]},
+        ),
+    ],
+)
+def test_pipelines(pipeline, item):
+    """Pipelines of several adapters, as people write them, give the published results."""
+    compare(pipeline, item)
+    assert outcome(lambda: pipelines.build(pipeline)([item])) is not None

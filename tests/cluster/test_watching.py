@@ -1,0 +1,245 @@
+"""A cache of the cluster stays true whatever happens to its watch."""
+
+import contextlib
+import random
+
+import anyio
+import pytest
+
+from dyff.cluster import port, watching
+from dyff.kernel import errors
+
+FAST = watching.Timing(watch_s=5, grace_s=5, relist_s=600, short_s=0.01, first_delay_s=0.001, ceiling_s=0.01)
+
+
+def an_object(name, version, **labels):
+    """An object as the API server has it."""
+    return {"metadata": {"name": name, "resourceVersion": str(version), "labels": labels}}
+
+
+class ScriptedCluster:
+    """Lists and watches that do what the test says next; `asked` is what it was asked."""
+
+    def __init__(self):
+        self.present = {}
+        self.version = 0
+        self.asked = []
+        self.refusals = []
+        self._send, self._receive = anyio.create_memory_object_stream(100)
+
+    def put(self, name, **labels):
+        """Change the object without telling anyone."""
+        self.version += 1
+        self.present[name] = an_object(name, self.version, **labels)
+        return self.present[name]
+
+    async def list(self, kind, labels=None):
+        self.asked.append("list")
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return port.Listing(tuple(self.present.values()), str(self.version))
+
+    async def watch(self, kind, resource_version, *, timeout_s, labels=None):
+        self.asked.append(f"watch {resource_version}")
+        while True:
+            step = await self._receive.receive()
+            if isinstance(step, Exception):
+                raise step
+            if step == "end":
+                return
+            yield step
+
+    def tell(self, kind, obj):
+        """An event on the watch that is running, or on the next."""
+        self._send.send_nowait(port.Event(kind, obj))
+
+    def end(self, step="end"):
+        """End the watch."""
+        self._send.send_nowait(step)
+
+    def close(self):
+        """Leave no stream open."""
+        self._send.close()
+        self._receive.close()
+
+
+@pytest.fixture
+def cluster():
+    """A cluster that follows a script."""
+    scripted = ScriptedCluster()
+    yield scripted
+    scripted.close()
+
+
+class Seen:
+    """What a cache told about, and a way to wait for it."""
+
+    def __init__(self):
+        self.names = []
+
+    def __call__(self, obj):
+        self.names.append(obj["metadata"]["name"])
+
+    async def until(self, names):
+        with anyio.fail_after(5):
+            while self.names != names:
+                await anyio.sleep(0.001)
+
+
+@contextlib.asynccontextmanager
+async def running(cluster, seen, **options):
+    """A cache that runs while the test does."""
+    cache = watching.Cache(cluster, port.JOB, seen, timing=options.pop("timing", FAST), jitter=random.Random(1), **options)
+    async with anyio.create_task_group() as group:
+        await group.start(cache.run)
+        yield cache
+        group.cancel_scope.cancel()
+
+
+async def until(condition):
+    """Poll, with a deadline."""
+    with anyio.fail_after(5):
+        while not condition():
+            await anyio.sleep(0.001)
+
+
+async def test_it_is_ready_when_the_first_list_is_there(cluster):
+    """Who starts it finds all objects at once, and each was told about once."""
+    cluster.put("a")
+    cluster.put("b")
+    seen = Seen()
+    async with running(cluster, seen) as cache:
+        assert sorted(cache.objects) == ["a", "b"]
+        assert seen.names == ["a", "b"]
+        assert cache.get("c") is None
+        assert cache.age_s() < 5
+
+
+async def test_changes_arrive_and_are_told_after_the_cache_has_them(cluster):
+    """When `on_change` is called the cache already shows the change; a deletion tells the last known form."""
+    told = []
+    cluster.put("a", x="1")
+
+    def on_change(obj):
+        told.append((obj["metadata"]["labels"], cache.get("a")))
+
+    cache = watching.Cache(cluster, port.JOB, on_change, timing=FAST)
+    async with anyio.create_task_group() as group:
+        await group.start(cache.run)
+        first = cache.get("a")
+        second = cluster.put("a", x="2")
+        cluster.tell("MODIFIED", second)
+        cluster.tell("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+        cluster.tell("DELETED", an_object("a", 10, x="3"))
+        cluster.tell("DELETED", an_object("never-known", 11))
+        await until(lambda: len(told) == 3)
+        cluster.end()
+        await until(lambda: cluster.asked[-1] == "watch 11")
+        group.cancel_scope.cancel()
+    assert told == [({"x": "1"}, first), ({"x": "2"}, second), ({"x": "3"}, None)]
+
+
+async def test_a_watch_that_ends_goes_on_where_it_was(cluster):
+    """After the server ends a watch the next begins at the last version seen, without a new list."""
+    seen = Seen()
+    async with running(cluster, seen):
+        cluster.tell("ADDED", cluster.put("a"))
+        cluster.end()
+        cluster.tell("BOOKMARK", {"metadata": {"resourceVersion": "7"}})
+        cluster.end()
+        await until(lambda: len(cluster.asked) == 4)
+    assert cluster.asked == ["list", "watch 0", "watch 1", "watch 7"]
+    assert seen.names == ["a"]
+
+
+async def test_what_vanished_while_nobody_watched_counts_as_deleted(cluster):
+    """After a watch expired the new list is compared: lost deletions, changes and creations are told, the rest is not."""
+    for name in ("gone", "changed", "same"):
+        cluster.put(name)
+    seen = Seen()
+    async with running(cluster, seen) as cache:
+        seen.names.clear()
+        del cluster.present["gone"]
+        cluster.put("changed")
+        cluster.put("new")
+        cluster.end(errors.WatchExpired())
+        await seen.until(["gone", "changed", "new"])
+        assert sorted(cache.objects) == ["changed", "new", "same"]
+        await until(lambda: cluster.asked == ["list", "watch 3", "list", "watch 5"])
+
+
+async def test_a_cluster_that_does_not_answer_is_asked_again(cluster):
+    """Neither at the start nor later does a failure end the cache, and what was known stays known meanwhile."""
+    cluster.put("a")
+    cluster.refusals = [errors.Unavailable(), errors.Unavailable()]
+    seen = Seen()
+    async with running(cluster, seen) as cache:
+        assert cluster.asked[:3] == ["list"] * 3
+        cluster.end(errors.Unavailable())
+        cluster.end(errors.Unavailable())
+        await until(lambda: cluster.asked[3:] == ["watch 1"] * 3)
+        assert list(cache.objects) == ["a"]
+        cluster.tell("ADDED", cluster.put("b"))
+        await seen.until(["a", "b"])
+
+
+async def test_an_error_that_is_no_passing_one_ends_it(cluster):
+    """Only what may pass by itself is tried again; a refusal reaches the supervisor."""
+    cluster.refusals = [errors.Forbidden("no right to list jobs")]
+    with pytest.raises(errors.Forbidden):
+        await watching.Cache(cluster, port.JOB, Seen(), timing=FAST).run()
+
+
+async def test_a_server_that_closes_at_once_is_not_hammered(cluster):
+    """Watches that end at once and bring nothing are repeated ever more slowly."""
+    timing = watching.Timing(watch_s=5, grace_s=5, short_s=1, first_delay_s=0.01, ceiling_s=60)
+    async with running(cluster, Seen(), timing=timing):
+        for _ in range(90):
+            cluster.end()
+        await anyio.sleep(0.3)
+        assert 3 < len(cluster.asked) < 10
+
+
+async def test_a_watch_that_goes_silent_is_replaced(cluster):
+    """A watch that neither ends nor says anything is left after its time, and the next one works."""
+    seen = Seen()
+    timing = watching.Timing(watch_s=0.01, grace_s=0.01, short_s=0.01, first_delay_s=0.001, ceiling_s=0.01)
+    async with running(cluster, seen, timing=timing):
+        await until(lambda: cluster.asked.count("watch 0") >= 3)
+        cluster.tell("ADDED", cluster.put("a"))
+        await seen.until(["a"])
+
+
+async def test_everything_is_listed_again_now_and_then(cluster):
+    """Even if no watch ever fails, a change that one has lost is found by the next list."""
+    seen = Seen()
+    timing = watching.Timing(watch_s=0.02, grace_s=0.01, relist_s=0.03, short_s=0.01, first_delay_s=0.001, ceiling_s=0.01)
+    async with running(cluster, seen, timing=timing):
+        cluster.put("lost")
+        await seen.until(["lost"])
+
+
+async def test_objects_are_found_by_a_label(cluster):
+    """A group is always what has the label's value now, also after it was changed or removed."""
+    cluster.put("a", id="1")
+    cluster.put("b", id="1")
+    cluster.put("c")
+    seen = Seen()
+    async with running(cluster, seen, group_by="id") as cache:
+        assert {each["metadata"]["name"] for each in cache.group("1")} == {"a", "b"}
+        cluster.tell("MODIFIED", cluster.put("b", id="2"))
+        cluster.tell("DELETED", cluster.present["a"])
+        await seen.until(["a", "b", "c", "b", "a"])
+        assert cache.group("1") == ()
+        assert [each["metadata"]["name"] for each in cache.group("2")] == ["b"]
+        assert cache.group("3") == ()
+
+
+async def test_the_same_version_twice_is_told_once(cluster):
+    """A list and a watch that overlap do not make work twice."""
+    seen = Seen()
+    obj = cluster.put("a")
+    async with running(cluster, seen):
+        cluster.tell("ADDED", obj)
+        cluster.tell("ADDED", cluster.put("b"))
+        await seen.until(["a", "b"])

@@ -1,0 +1,179 @@
+"""Valid request bodies, shared by tests that compare with the published schema. `bodies(kind)` has small and full ones."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+from typing import Any
+
+import pyarrow as pa
+
+ROW = pa.schema([("_index_", pa.int64()), ("text", pa.string())])
+_RESPONSE = pa.struct([("_response_index_", pa.int64()), ("text", pa.string())])
+ANSWER = pa.schema([("_index_", pa.int64()), ("_replication_", pa.string()), ("responses", pa.list_(_RESPONSE))])
+
+
+def arrow(schema: pa.Schema) -> str:
+    """`schema` as requests carry it."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def md5(data: bytes) -> str:
+    """The digest of `data` as requests carry it."""
+    return base64.b64encode(hashlib.md5(data).digest()).decode()
+
+
+DATASET: dict[str, Any] = {
+    "account": "test",
+    "name": "prompts",
+    "artifacts": [{"kind": "parquet", "path": "part-0.parquet", "digest": {"md5": md5(b"rows")}}],
+    "schema": {"arrowSchema": arrow(ROW)},
+}
+DATASET_FULL = {
+    **DATASET,
+    "schemaVersion": "0.1",
+    "artifacts": [*DATASET["artifacts"], {"path": "split=a/Übung 1.parquet", "digest": {"md5": md5(b"")}}],
+    "schema": {
+        "arrowSchema": arrow(ROW),
+        "dyffSchema": {"components": ["text.Text"]},
+        "jsonSchema": {"type": "object", "x": {"y": [1, 2.5, True]}},
+    },
+    "views": [
+        {
+            "id": "v",
+            "viewOf": "d",
+            "schema": {"arrowSchema": arrow(ROW)},
+            "adapterPipeline": [{"kind": "Select", "configuration": {"fields": ["text"]}}],
+        }
+    ],
+}
+MODEL_MOCK: dict[str, Any] = {
+    "account": "test",
+    "name": "mock-model",
+    "artifact": {"kind": "Mock"},
+    "source": {"kind": "Mock"},
+    "resources": {"storage": "1Gi", "memory": "2.5Gi", "cpu": "500m"},
+}
+MODEL_HUB = {
+    **MODEL_MOCK,
+    "artifact": {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": "org/name", "revision": "abc"}},
+    "source": {
+        "kind": "HuggingFaceHub",
+        "huggingFaceHub": {"repoID": "org/name", "revision": "abc", "allowPatterns": ["*.json"], "ignorePatterns": []},
+    },
+    "storage": {"medium": "ObjectStorage"},
+    "accelerators": [{"kind": "GPU", "gpu": {"hardwareTypes": ["nvidia.com/gpu-t4"], "count": 2, "memory": "16Gi"}}],
+}
+MODEL_UPLOAD = {
+    **MODEL_MOCK,
+    "artifact": {
+        "kind": "Volume",
+        "volume": {"files": [{"path": "config.json", "size": 2, "mediaType": "application/json", "digest": {"md5": md5(b"{}")}}]},
+    },
+    "source": {"kind": "Upload"},
+}
+IMAGE = {"host": "registry.gitlab.com:443", "name": "dyff/workflows/inferenceservice-mock", "digest": "sha256:" + "0a" * 32, "tag": "0.2.1"}
+SERVICE: dict[str, Any] = {
+    "account": "test",
+    "name": "mock",
+    "runner": {"kind": "mock", "image": {key: IMAGE[key] for key in ("host", "name", "digest")}, "resources": {}},
+    "interface": {"endpoint": "generate", "outputSchema": {"arrowSchema": arrow(ANSWER)}},
+}
+SERVICE_FULL = {
+    **SERVICE,
+    "model": "00000000000040008000000000000001",
+    "builder": {"kind": "builder", "args": ["a"]},
+    "runner": {
+        "kind": "container",
+        "image": IMAGE,
+        "resources": {"memory": "1e3", "cpu": ".5", "storage": "+1Gi"},
+        "args": ["--x"],
+        "command": ["run"],
+        "env": [{"name": "A_B", "value": ""}],
+        "volumeMounts": [
+            {
+                "kind": "Data",
+                "name": "m",
+                "mountPath": "/dyff/mnt/volume",
+                "data": {"source": {"kind": "Model", "id": "00000000000040008000000000000001"}},
+            },
+            {"kind": "Scratch", "name": "s", "mountPath": "/scratch", "scratch": {"capacity": "1Gi"}},
+        ],
+        "workingDir": "/work",
+        "accelerator": {"kind": "GPU", "gpu": {"hardwareTypes": ["nvidia.com/gpu-a100"]}},
+        "nodes": 2,
+    },
+    "interface": {
+        "endpoint": "openai/v1/completions",
+        "outputSchema": {"arrowSchema": arrow(ANSWER)},
+        "inputPipeline": [{"kind": "TransformJSON", "configuration": {"prompt": "$.text"}}],
+        "outputPipeline": [{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}],
+    },
+    "outputViews": [{"id": "v", "viewOf": "s", "schema": {"arrowSchema": arrow(ANSWER)}}],
+}
+SESSION: dict[str, Any] = {"account": "test", "inferenceService": "00000000000040008000000000000002"}
+SESSION_FULL = {
+    **SESSION,
+    "expires": "2999-01-01T02:00:00+02:00",
+    "replicas": 3,
+    "useSpotPods": False,
+    "accelerator": {"kind": "GPU", "gpu": {"hardwareTypes": ["nvidia.com/gpu-t4"]}},
+}
+EVALUATION: dict[str, Any] = {
+    "account": "test",
+    "dataset": "00000000000040008000000000000003",
+    "inferenceSession": {"inferenceService": "00000000000040008000000000000002"},
+}
+EVALUATION_FULL = {
+    **EVALUATION,
+    "replications": 2,
+    "workersPerReplica": 4,
+    "client": {
+        "badRequestPolicy": "Skip",
+        "transientErrorRetryLimit": 0,
+        "transientErrorRetryDelaySeconds": 1,
+        "duplicateOutputPolicy": "Ignore",
+        "missingOutputPolicy": "Ignore",
+        "requestTimeoutSeconds": 0,
+        "totalTimeoutSeconds": 60,
+        "batchSize": 1,
+        "extraOptions": {"a": "b"},
+        "inputPipeline": [{"kind": "Drop", "configuration": {"fields": ["secret"]}}],
+    },
+    "inferenceSession": {
+        "inferenceService": "00000000000040008000000000000002",
+        "expires": "2999-01-01T00:00:00Z",
+        "replicas": 2,
+        "useSpotPods": False,
+        "accelerator": {"kind": "GPU", "gpu": {"hardwareTypes": ["x"], "count": 1}},
+    },
+}
+EVALUATION_ON_SESSION = {
+    "account": "test",
+    "dataset": "00000000000040008000000000000003",
+    "inferenceSessionReference": "00000000000040008000000000000004",
+}
+
+CREATE: dict[str, list[dict[str, Any]]] = {
+    "Dataset": [DATASET, DATASET_FULL],
+    "Model": [MODEL_MOCK, MODEL_HUB, MODEL_UPLOAD],
+    "InferenceService": [SERVICE, SERVICE_FULL],
+    "InferenceSession": [SESSION, SESSION_FULL],
+    "Evaluation": [EVALUATION, EVALUATION_FULL, EVALUATION_ON_SESSION],
+}
+
+
+def changed(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of `body` with the field at `a.b.0.c` set; `...` as value removes it."""
+    body = copy.deepcopy(body)
+    target: Any = body
+    *steps, last = path.split(".")
+    for step in steps:
+        target = target[int(step)] if isinstance(target, list) else target[step]
+    place = int(last) if isinstance(target, list) else last
+    if value is ...:
+        del target[place]
+    else:
+        target[place] = value
+    return body

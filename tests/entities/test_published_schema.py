@@ -1,0 +1,144 @@
+"""Our request structs and entities against the published schema package: same fields, same entities."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from dyff.schema import platform, requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyff.entities import account, creation, evaluation, inference, labels, model
+from dyff.entities import dataset as datasets
+from tests.entities import bodies
+
+NOW = datetime(2026, 11, 23, 12, 30, 0, 123456, UTC)
+ID = "0123456789ab4def8123456789abcdef"
+
+REQUESTS = [
+    (datasets.DatasetCreateRequest, requests.DatasetCreateRequest),
+    (model.ModelCreateRequest, requests.ModelCreateRequest),
+    (inference.InferenceServiceCreateRequest, requests.InferenceServiceCreateRequest),
+    (inference.InferenceSessionCreateRequest, requests.InferenceSessionCreateRequest),
+    (inference.InferenceSessionTokenCreateRequest, requests.InferenceSessionTokenCreateRequest),
+    (evaluation.EvaluationCreateRequest, requests.EvaluationCreateRequest),
+    (labels.LabelsEditRequest, requests.LabelsEditRequest),
+    (labels.DocumentationEditRequest, requests.DocumentationEditRequest),
+    (account.AccountPermissionsSetRequest, requests.AccountPermissionsSetRequest),
+    (account.AccountTokenCreateRequest, requests.AccountTokenCreateRequest),
+]
+
+
+def outline(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
+    """What matters of a JSON schema, in one spelling: names, required, nesting, enumerations, null."""
+    if "$ref" in schema:
+        return outline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema:
+        branches = [outline(each, definitions) for each in schema["anyOf"]]
+        others = [each for each in branches if each != "null"]
+        return ["nullable", *others] if len(others) < len(branches) else ["any of", *others]
+    if "const" in schema or "enum" in schema:
+        return ["one of", *sorted(schema.get("enum") or [schema["const"]])]
+    if "properties" in schema:
+        required = set(schema.get("required", ()))
+        return {name + "!" * (name in required): outline(each, definitions) for name, each in sorted(schema["properties"].items())} | {
+            "(closed)": schema.get("additionalProperties") is False
+        }
+    if schema.get("type") == "object":
+        values = next(iter(schema.get("patternProperties", {}).values()), None) or schema.get("additionalProperties")
+        return ["map", outline(values, definitions) if isinstance(values, dict) and values else "any"]
+    if schema.get("type") == "array":
+        return ["array", outline(schema["items"], definitions)]
+    return schema.get("type", "any")
+
+
+@pytest.mark.parametrize(("ours", "published"), REQUESTS, ids=lambda each: each.__name__)
+def test_a_request_struct_has_the_published_fields(ours, published):
+    """Names, required fields, nesting and enumerations are the published ones, and unknown fields are refused at every level."""
+    mine = msgspec.json.schema(ours)
+    theirs = published.model_json_schema(by_alias=True)
+    assert outline(mine, mine["$defs"]) == outline(theirs, theirs.get("$defs", {}))
+
+
+def embedded() -> dict[str, Any]:
+    """A referenced model, service and session, embedded as the API does it."""
+    whole_model = made("Model", bodies.MODEL_UPLOAD, {})
+    refs = {bodies.SERVICE_FULL["model"]: model.foreign(whole_model)}
+    refs[bodies.EVALUATION["inferenceSession"]["inferenceService"]] = inference.foreign_service(
+        made("InferenceService", bodies.SERVICE_FULL, refs)
+    )
+    refs[bodies.EVALUATION_ON_SESSION["inferenceSessionReference"]] = inference.foreign_session(
+        made("InferenceSession", bodies.SESSION_FULL, refs)
+    )
+    return refs
+
+
+def made(kind: str, body: dict[str, Any], refs: dict[str, Any]) -> dict[str, Any]:
+    """The entity that the request `body` becomes."""
+    rule = creation.BY_KIND[kind]
+    return rule.entity(msgspec.json.decode(json.dumps(body), type=rule.request), refs, ID, NOW)
+
+
+CASES = [(kind, body) for kind, several in bodies.CREATE.items() for body in several]
+
+
+@pytest.mark.parametrize(("kind", "body"), CASES, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(CASES)])
+def test_an_entity_is_what_the_published_schema_would_make_of_the_request(kind, body):
+    """The whole entity passes the published model and equals its own serialisation: every default is filled in, nothing is null."""
+    entity = json.loads(msgspec.json.encode(made(kind, body, embedded())))
+    published = getattr(platform, kind).model_validate(entity)
+    theirs = json.loads(published.model_dump_json(exclude_none=True))
+    for each in (entity, theirs):
+        assert datetime.fromisoformat(each.pop("creationTime")) == NOW
+        for place in (each, each.get("inferenceSession") or {}):
+            if "expires" in place:
+                place["expires"] = datetime.fromisoformat(place["expires"])
+    assert entity == theirs
+
+
+@pytest.mark.parametrize(("kind", "body"), CASES, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(CASES)])
+def test_the_published_request_accepts_what_we_accept(kind, body):
+    """The bodies that the other tests call valid are valid as published too."""
+    getattr(requests, f"{kind}CreateRequest").model_validate_json(json.dumps(body))
+
+
+def _places(body: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The paths to everything inside `body`."""
+    inside = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    return [place for key, each in inside for place in ((*path, key), *_places(each, (*path, key)))]
+
+
+_WORDS = ["1Gi", "2020-01-01T00:00:00", "Mock", "mock", "Abort", "a/b", "/a/b", ID, "sha256:" + "1" * 64]
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2**33),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+    st.sampled_from(_WORDS),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(case=st.sampled_from(CASES), data=st.data())
+def test_whatever_we_accept_the_published_schema_accepts_too(case, data):
+    """Valid bodies with one thing replaced or removed: those that we still accept are valid as published, and so are their entities."""
+    kind, body = case
+    path = ".".join(map(str, data.draw(st.sampled_from([each for each in _places(body) if each[-1] != "path"]))))
+    body = bodies.changed(body, path, data.draw(st.one_of(st.just(...), VALUES)))
+    rule = creation.BY_KIND[kind]
+    try:
+        request = msgspec.json.decode(json.dumps(body), type=rule.request)
+    except msgspec.ValidationError:
+        return
+    getattr(requests, f"{kind}CreateRequest").model_validate_json(json.dumps(body))
+    known = embedded()
+    by_kind = dict(zip(("Model", "InferenceService", "InferenceSession"), known.values(), strict=True))
+    embeddable = {each.id: by_kind.get(each.kind) for each in rule.references(request)}
+    getattr(platform, kind).model_validate_json(msgspec.json.encode(rule.entity(request, embeddable, ID, NOW)))

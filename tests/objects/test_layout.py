@@ -1,0 +1,104 @@
+"""Which keys and paths are allowed."""
+
+import pytest
+
+from dyff.kernel import errors
+from dyff.objects import layout
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a",
+        "a/b.c",
+        ".hidden",
+        "..a",
+        "...a/b",
+        "a b",
+        "über/日本",
+        "console",
+        "com10",
+        "lpt",
+        "x" * 255,
+        "/".join(["x" * 224] * 4),
+        "-",
+        "~",
+        "a'b",
+    ],
+    ids=lambda path: path[:12],
+)
+def test_a_plain_relative_path_is_fine(path):
+    """Names that only look like special ones are ordinary."""
+    assert layout.path_problem(path) is None
+    assert layout.check_key(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "want"),
+    [
+        ("", "relative path"),
+        ("/a", "relative path"),
+        ("a/", "relative path"),
+        ("a//b", "empty"),
+        ("a/./b", "'..' segments"),
+        ("..", "'..' segments"),
+        ("a\\b", "must not contain '\\\\'"),
+        ("a:b|c", "must not contain ':' '|'"),
+        ("a\tb", "must not contain '\\t'"),
+        ("a\u0085", "must not contain '\\x85'"),
+        ("\udcff", "must not contain '\\udcff'"),
+        ("x" * 256, "longer than 255 bytes"),
+        ("ü" * 128, "longer than 255 bytes"),
+        ("/".join(["x" * 225] * 4), "longer than 900 bytes"),
+        ("a /b", "end in a space or a dot"),
+        ("a/b.", "end in a space or a dot"),
+        ("a/nul", "reserved name nul"),
+        ("Aux.tar.gz/b", "reserved name Aux.tar.gz"),
+        ("con .txt", "reserved name con .txt"),
+        ("LPT9", "reserved name LPT9"),
+    ],
+)
+def test_a_path_that_is_unsafe_somewhere_is_refused_with_the_reason(path, want):
+    """The sentence says which rule it breaks, in words that go behind the path."""
+    assert want in layout.path_problem(path)
+
+
+@pytest.mark.parametrize("path", [".dyff/x", ".DYFF/artifacts.json", ".dyff", ".d\u200byff/x", ".dy\ufb00/x", ".\uff44yff/x"], ids=ascii)
+def test_users_cannot_write_where_dyff_does(path):
+    """`.dyff/` is reserved in every spelling that some file system takes for the same name."""
+    assert "begin with .dyff/" in layout.artifact_problem(path)
+
+
+@pytest.mark.parametrize("path", ["a/.dyff/x", ".dyffx/a", "dyff/a", "x.dyff"])
+def test_users_may_write_what_only_looks_similar(path):
+    """Only the first segment is reserved."""
+    assert layout.artifact_problem(path) is None
+
+
+def test_other_rules_hold_for_artifacts_too():
+    """A reserved prefix is not the only reason to refuse what users choose."""
+    assert "segments" in layout.artifact_problem("a/../b")
+
+
+def test_a_key_has_room_for_a_path_of_full_length():
+    """A path of 900 bytes below an entity's prefix is a key, and 1024 bytes are the most."""
+    path = "/".join(["x" * 224] * 4)
+    assert layout.check_key(layout.evaluation_verified("0" * 32) + "attempt-1/" + path)
+    assert layout.check_key("/".join(["x" * 255] * 4))
+    with pytest.raises(errors.InvalidFields, match="longer than 1024 bytes"):
+        layout.check_key("/".join(["x" * 255] * 4) + "/yy")
+
+
+@pytest.mark.parametrize(
+    ("paths", "want"),
+    [
+        ([], None),
+        (["a", "b/c", "b/d", "ab", "b-", "b.c"], None),
+        (["a", "b", "a"], "'a' is there twice"),
+        (["a/b/c", "x", "a"], "'a' cannot be a file, because 'a/b/c' is below it"),
+        (["a/b", "a/b/c/d"], "'a/b' cannot be a file, because 'a/b/c/d' is below it"),
+    ],
+)
+def test_paths_that_cannot_be_files_of_one_tree(paths, want):
+    """No path may be there twice, nor lead through another file."""
+    assert layout.tree_problem(paths) == want
