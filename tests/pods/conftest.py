@@ -156,6 +156,11 @@ class Lab:
             while await self.cluster.get(port.POD, name) is not None:
                 await anyio.sleep(LOOK_S)
 
+    async def vanished(self, path: Path) -> None:
+        with anyio.fail_after(DEADLINE_S):
+            while path.exists():
+                await anyio.sleep(LOOK_S)
+
     async def logs(self, name: str) -> list[str]:
         return [line.message for line in await self.cluster.logs(name)]
 
