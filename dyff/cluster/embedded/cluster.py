@@ -1,0 +1,187 @@
+"""The `Cluster` port on one SQLite file.
+
+A write runs in the writer's thread: read, decide, store, commit, together with whatever else waits. When it is durable
+the event loop applies it to its memory, wakes the watches and only then answers the writer, so whoever wrote reads
+it. Reads and watches never leave the memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from dyff.cluster import port
+from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, verbs, writer
+from dyff.kernel import clock as clocks
+from dyff.kernel import errors, ids
+
+T = TypeVar("T")
+
+_BOOKMARK_S = 10.0
+"""How long a watch that sees nothing may leave its client with an old version."""
+
+
+class EmbeddedCluster:
+    """Kubernetes's semantics for the types of `kinds.ALL`, in one file that one server holds."""
+
+    def __init__(
+        self, database: store.Store, snapshot: store.Snapshot, clock: clocks.Clock, new_ids: ids.Ids, pods_dir: Path | None
+    ) -> None:
+        """Use `open`."""
+        self._memory = memory.Memory(snapshot)
+        self._writer = writer.Writer(database, self._apply)
+        self._clock = clock
+        self._ids = new_ids
+        self._pods_dir = pods_dir
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path | str,
+        *,
+        clock: clocks.Clock,
+        ids: ids.Ids,
+        pods_dir: Path | str | None = None,
+        limits: store.Limits | None = None,
+    ) -> AsyncIterator[EmbeddedCluster]:
+        """The cluster in the file `path`, made if it is not there.
+
+        `pods_dir`: where the kubelet keeps the Pods' logs, one directory a uid; None: there are none. `limits`: of the
+        history that watches can continue from.
+
+        Raises:
+            InUse: another server holds the file.
+            Misconfigured: it cannot be used.
+            NewerSchema: a newer release wrote it.
+        """
+        first_version = clocks.epoch_ms(clock.now())
+        database = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits())
+        snapshot = await anyio.to_thread.run_sync(database.load)
+        self = cls(database, snapshot, clock, ids, None if pods_dir is None else Path(pods_dir))
+        self._writer.start()
+        try:
+            yield self
+        finally:
+            with anyio.CancelScope(shield=True):
+                self._closed = True
+                self._writer.stop()
+                await anyio.to_thread.run_sync(self._writer.join)
+                self._memory.wake()
+                await anyio.to_thread.run_sync(database.close)
+
+    async def create(self, kind: port.Kind, obj: port.Object) -> port.Object:
+        resource, body = kinds.resource(kind), codec.encode(obj)
+        uid, now = str(uuid.UUID(self._ids.new())), self._clock.now()
+        return await self._write(verbs.create, resource=resource, body=body, uid=uid, now=now)
+
+    async def get(self, kind: port.Kind, name: str) -> port.Object | None:
+        self._check_open()
+        return self._memory.get(kinds.resource(kind).key, name)
+
+    async def list(self, kind: port.Kind, labels: Mapping[str, str] | None = None) -> port.Listing:
+        self._check_open()
+        return port.Listing(self._memory.select(kinds.resource(kind).key, labels or {}), str(self._memory.version))
+
+    async def watch(
+        self, kind: port.Kind, resource_version: str, *, timeout_s: float, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[port.Event]:
+        key, wanted, position = kinds.resource(kind).key, dict(labels or {}), _version(resource_version)
+        told, ends = position, anyio.current_time() + timeout_s
+        while True:
+            self._check_open()
+            for change in self._memory.after(key, position):
+                position = change.version
+                event = _event(change, wanted)
+                if event is not None:
+                    told = position
+                    yield event
+            # While an event was being handled more may have happened; nothing can between here and the wait.
+            if self._memory.after(key, position):
+                continue
+            position = self._memory.version
+            remaining_s = ends - anyio.current_time()
+            changed = False
+            with anyio.move_on_after(min(remaining_s, _BOOKMARK_S)):
+                await self._memory.changed(key).wait()
+                changed = True
+            if not changed and told < position:
+                told = position
+                yield port.Event("BOOKMARK", {"metadata": {"resourceVersion": str(position)}})
+            if anyio.current_time() >= ends:
+                return
+
+    async def replace(self, kind: port.Kind, obj: port.Object) -> port.Object:
+        return await self._write(verbs.replace, resource=kinds.resource(kind), body=codec.encode(obj))
+
+    async def patch(self, kind: port.Kind, name: str, patch: port.Object, *, status: bool = False) -> port.Object:
+        resource, body = kinds.resource(kind), codec.encode(patch)
+        return await self._write(verbs.patch, resource=resource, name=name, body=body, status=status)
+
+    async def delete(self, kind: port.Kind, name: str, *, uid: str | None = None) -> None:
+        await self._write(verbs.delete, resource=kinds.resource(kind), name=name, uid=uid, now=self._clock.now())
+
+    async def logs(
+        self, pod: str, *, container: str | None = None, since: str | None = None, limit: int | None = None
+    ) -> tuple[port.LogLine, ...]:
+        obj = await self.get(port.POD, pod)
+        if obj is None or self._pods_dir is None:
+            return ()
+        containers = [each["name"] for field in ("initContainers", "containers") for each in obj["spec"].get(field) or []]
+        chosen = [each for each in containers if container in (None, each)]
+        moment = None if since is None else _moment(since)
+        return await anyio.to_thread.run_sync(logs.read, self._pods_dir / obj["metadata"]["uid"], chosen, moment, limit)
+
+    async def service_url(self, name: str) -> str | None:
+        service = await self.get(port.SERVICE, name)
+        return None if service is None else f"http://{ports.HOST}:{ports.of(service)}"
+
+    async def pod_service_url(self, name: str) -> str | None:
+        return await self.service_url(name)
+
+    async def _write(self, verb: Callable[..., T], **arguments: Any) -> T:
+        return await self._writer.run(functools.partial(verb, **arguments))
+
+    def _apply(self, committed: store.Committed) -> None:
+        self._memory.apply(committed.changes, committed.horizon)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise errors.Unavailable("the cluster is closed")
+
+
+def _event(change: memory.Seen, labels: Mapping[str, str]) -> port.Event | None:
+    """What a watch with these labels makes of a change: one that begins to match is ADDED, one that ceases to is DELETED."""
+    matches = memory.matches(change.entry, labels)
+    if change.event != "MODIFIED" or change.previous is None:
+        return port.Event(change.event, codec.decode(change.entry.body)) if matches else None
+    matched = memory.matches(change.previous, labels)
+    if matches:
+        return port.Event("MODIFIED" if matched else "ADDED", codec.decode(change.entry.body))
+    if not matched:
+        return None
+    before = codec.decode(change.previous.body)
+    before["metadata"]["resourceVersion"] = str(change.version)
+    return port.Event("DELETED", before)
+
+
+def _version(text: str) -> int:
+    if not text.isdecimal():
+        raise errors.InvalidFields(errors.Problem(("query", "resourceVersion"), f"must be one that the cluster gave: {text!r} is not"))
+    return int(text)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return clocks.parse_iso(text)
+    except ValueError as error:
+        raise errors.InvalidFields(errors.Problem(("query", "since"), f"must be an RFC 3339 time: {text!r} is not")) from error

@@ -1,0 +1,64 @@
+"""The resource types that the embedded cluster serves."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dyff.cluster import port
+from dyff.entities import resources
+from dyff.kernel import errors
+
+SUBDOMAIN_LENGTH = 253
+LABEL_LENGTH = 63
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """What is particular to a type.
+
+    `status`: it has a status subresource. `generation`: `metadata.generation` counts the changes of its spec.
+    `name_length`: of its longest name; the names of Jobs and Services become labels and host names.
+    """
+
+    kind: port.Kind
+    status: bool = True
+    generation: bool = True
+    name_length: int = SUBDOMAIN_LENGTH
+
+    @property
+    def key(self) -> str:
+        """What the database calls the type, e.g. `batch/v1/jobs`."""
+        return f"{self.kind.api_version}/{self.kind.plural}"
+
+
+_CUSTOM = (port.Kind(resources.GROUP_VERSION, each.kind, each.plural) for each in resources.BY_ENTITY_KIND.values())
+ALL = (
+    Resource(port.JOB, name_length=LABEL_LENGTH),
+    Resource(port.DEPLOYMENT),
+    Resource(port.SERVICE, generation=False, name_length=LABEL_LENGTH),
+    Resource(port.POD),
+    Resource(port.CONFIG_MAP, status=False, generation=False),
+    *(Resource(kind) for kind in _CUSTOM),
+)
+_BY_KIND = {each.kind: each for each in ALL}
+_BY_NAME = {(each.kind.api_version, each.kind.kind): each.kind for each in ALL}
+
+
+def resource(kind: port.Kind) -> Resource:
+    """What the cluster knows of a type.
+
+    Raises:
+        InvalidFields: it does not serve it.
+    """
+    try:
+        return _BY_KIND[kind]
+    except KeyError:
+        served = ", ".join(sorted(each.key for each in ALL))
+        problem = errors.Problem(
+            ("body", "kind"), f"{kind.api_version} {kind.kind} ({kind.plural}) is not served here; served are: {served}"
+        )
+        raise errors.InvalidFields(problem) from None
+
+
+def named(api_version: str, kind: str) -> port.Kind | None:
+    """The type that an owner reference names; None: it is not served here."""
+    return _BY_NAME.get((api_version, kind))

@@ -1,0 +1,128 @@
+"""What the API server makes of a write, as pure functions: objects in, the object to be stored out.
+
+`metadata.resourceVersion` is not set here: the transaction that stores an object stamps it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from dyff.cluster import port
+from dyff.cluster.embedded import codec, defaults, kinds, validation
+from dyff.kernel import clock, errors
+
+_GIVEN = ("name", "labels", "annotations", "finalizers", "ownerReferences")
+_KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion")
+
+
+def created(resource: kinds.Resource, obj: port.Object, uid: str, now: datetime) -> port.Object:
+    """The new object that a client's `obj` asks for.
+
+    Raises:
+        InvalidFields: it cannot be accepted; every problem is named.
+    """
+    validation.check_envelope(resource, obj)
+    metadata = _given(obj) | {"uid": uid, "creationTimestamp": clock.iso(now)}
+    if resource.generation:
+        metadata["generation"] = 1
+    new = {**obj, "apiVersion": resource.kind.api_version, "kind": resource.kind.kind, "metadata": metadata}
+    new.pop("status", None)
+    defaults.fill(resource.kind, new)
+    defaults.mark(resource.kind, new)
+    if resource.kind == port.POD:
+        new["status"] = {"phase": "Pending"}
+    validation.check(resource, new)
+    return new
+
+
+def updated(resource: kinds.Resource, old: port.Object, obj: port.Object) -> port.Object:
+    """What `old` becomes when a client asks for `obj`, which is whole (a patch is already merged); status stays.
+
+    Raises:
+        InvalidFields: it cannot be accepted.
+    """
+    validation.check_envelope(resource, obj)
+    metadata = _given(obj) | {key: old["metadata"][key] for key in _KEPT if key in old["metadata"]}
+    new = {**obj, "apiVersion": resource.kind.api_version, "kind": resource.kind.kind, "metadata": metadata}
+    new.pop("status", None)
+    if "status" in old:
+        new["status"] = old["status"]
+    defaults.fill(resource.kind, new)
+    defaults.keep(resource.kind, old, new)
+    validation.check(resource, new)
+    validation.check_change(resource, old, new)
+    if resource.generation and not codec.same(_desired(old), _desired(new)):
+        metadata["generation"] += 1
+    return new
+
+
+def with_status(old: port.Object, patch: port.Object) -> port.Object:
+    """`old` with the status part of a merge patch.
+
+    Raises:
+        InvalidFields: the status is not an object.
+    """
+    status = merged(old.get("status") or {}, patch.get("status") or {})
+    if not isinstance(status, dict):
+        raise errors.InvalidFields(errors.Problem(("body", "status"), "must be an object"))
+    return {**old, "status": status}
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """`target` under a JSON merge patch (RFC 7386): null removes a key, anything but an object replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def marked(resource: kinds.Resource, old: port.Object, now: datetime) -> port.Object:
+    """`old` on its way out: it stays until its last finalizer is gone.
+
+    A Pod's `deletionTimestamp` is when its grace has run out, as in Kubernetes. A second mark changes nothing.
+    """
+    metadata = dict(old["metadata"])
+    if "deletionTimestamp" in metadata:
+        return old
+    grace_s = 0
+    if resource.kind == port.POD:
+        grace_s = int(old["spec"]["terminationGracePeriodSeconds"])
+    if resource.generation:
+        metadata["generation"] += 1
+    metadata["deletionTimestamp"] = clock.iso(now + timedelta(seconds=grace_s))
+    metadata["deletionGracePeriodSeconds"] = grace_s
+    return {**old, "metadata": metadata}
+
+
+def is_over(obj: port.Object) -> bool:
+    """Whether nothing keeps a deleted object any more."""
+    return "deletionTimestamp" in obj["metadata"] and not obj["metadata"].get("finalizers")
+
+
+def check_preconditions(old: port.Object, asked: port.Object) -> None:
+    """A uid or resourceVersion in a write's metadata must be the object's.
+
+    Raises:
+        StaleVersion: it is not.
+    """
+    metadata = asked.get("metadata")
+    for field in ("uid", "resourceVersion"):
+        wanted = metadata.get(field) if isinstance(metadata, dict) else None
+        if wanted not in (None, "", old["metadata"][field]):
+            name, has = old["metadata"]["name"], old["metadata"][field]
+            raise errors.StaleVersion(f"{old['kind']} {name} has {field} {has}, not {wanted}: read it again")
+
+
+def _given(obj: port.Object) -> dict[str, Any]:
+    """The metadata that is the client's to set; empty is absent, as the API server has it."""
+    return {key: obj["metadata"][key] for key in _GIVEN if obj["metadata"].get(key)}
+
+
+def _desired(obj: port.Object) -> port.Object:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}

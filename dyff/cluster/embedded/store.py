@@ -1,0 +1,256 @@
+"""The database: objects and the recent changes of them, in one SQLite file that one server holds.
+
+Everything here runs in the writer's thread (`dyff.cluster.embedded.writer`), except `open`. Versions only grow, over restarts
+too: the newest is stored. A new file starts at the time in milliseconds, so it never repeats one of an earlier file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import apsw
+import msgspec
+
+from dyff.cluster import port
+from dyff.cluster.embedded import codec
+from dyff.kernel import errors
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (horizon INTEGER NOT NULL, version INTEGER NOT NULL) STRICT;
+CREATE TABLE objects (kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE changes (
+    version INTEGER PRIMARY KEY, event TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, previous BLOB
+) STRICT;
+"""
+_SLACK = 1.25
+"""How far the history outgrows its limits before it is cut, so that not every write pays for a cut."""
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A committed change. `kind`: `Resource.key`. `previous`: the object before, where its labels were others."""
+
+    version: int
+    event: EventType
+    kind: str
+    name: str
+    body: bytes
+    previous: bytes | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What the file holds: `objects` as (kind, name, body); `changes` in order, all those after version `horizon`."""
+
+    objects: list[tuple[str, str, bytes]]
+    changes: list[Change]
+    horizon: int
+    version: int
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much history is kept: as many changes and as many bytes of them, at least."""
+
+    changes: int = 4_000
+    bytes: int = 32 * 2**20
+
+
+class Transaction:
+    """Reads and writes of one group commit. A verb raises before it writes, or not at all."""
+
+    def __init__(self, connection: apsw.Connection, version: int) -> None:
+        """`version`: the newest one so far."""
+        self._connection = connection
+        self.version = version
+        self.changes: list[Change] = []
+
+    def get(self, kind: str, name: str) -> port.Object | None:
+        """The object as it is within this transaction."""
+        row = self._connection.execute("SELECT body FROM objects WHERE kind = ? AND name = ?", (kind, name)).fetchone()
+        return None if row is None else codec.decode(cast(bytes, row[0]))
+
+    def all(self, kind: str) -> Iterator[port.Object]:
+        """All objects of a type."""
+        for (body,) in self._connection.execute("SELECT body FROM objects WHERE kind = ? ORDER BY name", (kind,)):
+            yield codec.decode(cast(bytes, body))
+
+    def put(self, kind: str, old: port.Object | None, new: port.Object) -> port.Object:
+        """Store `new` under the next version, in the place of `old`; one that is no different is no change."""
+        if old is not None and codec.same(old, new):
+            return old
+        body, stamped = self._stamp(new)
+        self._connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (kind, new["metadata"]["name"], body))
+        self._record("ADDED" if old is None else "MODIFIED", kind, body, old, stamped)
+        return stamped
+
+    def remove(self, kind: str, old: port.Object) -> port.Object:
+        """Delete it; its last state, under the version of the deletion."""
+        body, stamped = self._stamp(old)
+        self._connection.execute("DELETE FROM objects WHERE kind = ? AND name = ?", (kind, old["metadata"]["name"]))
+        self._record("DELETED", kind, body, None, stamped)
+        return stamped
+
+    def _stamp(self, obj: port.Object) -> tuple[bytes, port.Object]:
+        stamped = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version + 1)}}
+        body = codec.encode(stamped)
+        self.version += 1
+        return body, stamped
+
+    def _record(self, event: EventType, kind: str, body: bytes, old: port.Object | None, new: port.Object) -> None:
+        relabelled = old is not None and old["metadata"].get("labels") != new["metadata"].get("labels")
+        change = Change(self.version, event, kind, new["metadata"]["name"], body, codec.encode(old) if relabelled else None)
+        row = (change.version, change.event, change.kind, change.name, change.body, change.previous)
+        self._connection.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)", row)
+        self.changes.append(change)
+
+
+Operation = Callable[[Transaction], T]
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What a group commit did: for each operation its result or the error that it raised; the changes; the horizon after them."""
+
+    outcomes: list[Any | Exception]
+    changes: list[Change]
+    horizon: int
+
+
+class Store:
+    """The open file."""
+
+    def __init__(self, connection: apsw.Connection, limits: Limits) -> None:
+        """Use `open`."""
+        self._connection = connection
+        self._limits = limits
+        self._history: deque[tuple[int, int]] = deque()
+        self._history_bytes = 0
+        self._horizon, self._version = cast(tuple[int, int], connection.execute("SELECT horizon, version FROM meta").fetchone())
+
+    @classmethod
+    def open(cls, path: Path, first_version: int, limits: Limits) -> Store:
+        """The file at `path`, made if it is not there, held until `close`.
+
+        Raises:
+            InUse: another process holds it.
+            Misconfigured: it cannot be opened, or is no such database.
+            NewerSchema: a newer release wrote it.
+        """
+        try:
+            connection = apsw.Connection(str(path))
+        except apsw.Error as error:
+            raise errors.Misconfigured(f"the cluster database {path} cannot be opened: {error}") from error
+        try:
+            _prepare(connection, path, first_version)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, apsw.BusyError):
+                raise errors.InUse(f"the cluster database {path} is in use by another server") from error
+            if isinstance(error, apsw.Error):
+                raise errors.Misconfigured(f"the cluster database {path} cannot be used: {error}") from error
+            raise
+        return cls(connection, limits)
+
+    def load(self) -> Snapshot:
+        """All that is there."""
+        objects = cast("list[tuple[str, str, bytes]]", self._connection.execute("SELECT kind, name, body FROM objects").fetchall())
+        rows = self._connection.execute("SELECT version, event, kind, name, body, previous FROM changes ORDER BY version")
+        changes = [Change(*row) for row in cast("Iterator[tuple[Any, ...]]", rows)]
+        self._remember(changes)
+        return Snapshot(objects, changes, self._horizon, self._version)
+
+    def commit(self, operations: Sequence[Operation[Any]]) -> Committed:
+        """Run the operations, one after the other, and make them durable together.
+
+        Raises:
+            Unavailable: the disk did not let us; nothing was done.
+            OutcomeUnknown: it failed in the act of making it durable.
+        """
+        with self._transaction() as transaction:
+            outcomes = [_outcome(operation, transaction) for operation in operations]
+            if transaction.changes:
+                horizon = self._cut(transaction)
+                self._connection.execute("UPDATE meta SET horizon = ?, version = ?", (horizon, transaction.version))
+        if transaction.changes:
+            self._version, self._horizon = transaction.version, horizon
+            self._remember(transaction.changes)
+        return Committed(outcomes, transaction.changes, self._horizon)
+
+    def close(self) -> None:
+        """Give the file back; SQLite folds its write-ahead log into it."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            transaction = Transaction(self._connection, self._version)
+            yield transaction
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, apsw.Error):
+                raise errors.Unavailable(f"the cluster database cannot be written: {error}") from error
+            raise
+        try:
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            self._roll_back()
+            raise errors.OutcomeUnknown(f"the cluster database failed in a commit: {error}") from error
+
+    def _roll_back(self) -> None:
+        # Some failures of the disk end the transaction by themselves.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _cut(self, transaction: Transaction) -> int:
+        """Drop the oldest changes where there are too many; the horizon after it."""
+        count = len(self._history) + len(transaction.changes)
+        size = self._history_bytes + sum(len(change.body) for change in transaction.changes)
+        if count <= self._limits.changes * _SLACK and size <= self._limits.bytes * _SLACK:
+            return self._horizon
+        horizon = self._horizon
+        for version, body_bytes in self._history:
+            if count <= self._limits.changes and size <= self._limits.bytes:
+                break
+            horizon, count, size = version, count - 1, size - body_bytes
+        self._connection.execute("DELETE FROM changes WHERE version <= ?", (horizon,))
+        return horizon
+
+    def _remember(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._history.append((change.version, len(change.body)))
+            self._history_bytes += len(change.body)
+        while self._history and self._history[0][0] <= self._horizon:
+            self._history_bytes -= self._history.popleft()[1]
+
+
+def _prepare(connection: apsw.Connection, path: Path, first_version: int) -> None:
+    # The exclusive mode keeps a second server out for as long as this one lives, however it ends.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN EXCLUSIVE")
+    (found,) = cast(tuple[int], connection.execute("PRAGMA user_version").fetchone())
+    if found > SCHEMA_VERSION:
+        raise errors.NewerSchema(f"the cluster database {path} has format {found}, this release knows {SCHEMA_VERSION}: upgrade Dyff")
+    if found == 0:
+        connection.execute(_SCHEMA)
+        connection.execute("INSERT INTO meta VALUES (?, ?)", (first_version, first_version))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _outcome(operation: Operation[Any], transaction: Transaction) -> Any | Exception:
+    """What one writer gets; its failure is not that of its neighbours, unless it is the disk's."""
+    try:
+        return operation(transaction)
+    except apsw.Error:
+        raise
+    except Exception as error:
+        return error

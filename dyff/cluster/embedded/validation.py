@@ -1,0 +1,171 @@
+"""What the API server would refuse, found before anything is stored. Pure.
+
+Of a type's spec as much is checked as our controllers and the kubelet rely on. What Kubernetes has and the local
+cluster has not (several completions, suspension, several ports of a Service) is refused in so many words rather
+than ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dyff.cluster import port
+from dyff.cluster.embedded import codec, kinds, names, podspecs
+from dyff.cluster.embedded.problems import Found, Path, items, mapping, problem
+from dyff.kernel import errors
+
+_CONFIG_BYTES = 2**20
+_PORTS = range(1, 65536)
+
+
+def check_envelope(resource: kinds.Resource, obj: Any) -> None:
+    """The object must be of the type it was sent as, with metadata.
+
+    Raises:
+        InvalidFields: it is not.
+    """
+    expected = {"apiVersion": resource.kind.api_version, "kind": resource.kind.kind}
+    found = [problem(("body", key), f"must be {value}") for key, value in expected.items() if obj.get(key, value) != value]
+    if not isinstance(obj.get("metadata"), dict):
+        found.append(problem(("body", "metadata"), "must be an object with at least a name"))
+    _raise(found)
+
+
+def check(resource: kinds.Resource, obj: port.Object) -> None:
+    """Everything that must hold of an object by itself.
+
+    Raises:
+        InvalidFields: every problem is named.
+    """
+    found = [*names.metadata(obj["metadata"], resource.name_length)]
+    if resource.kind != port.CONFIG_MAP and not isinstance(obj.get("spec", {}), dict):
+        found.append(problem(("body", "spec"), "must be an object"))
+    elif resource.kind in _SPECS:
+        found.extend(_SPECS[resource.kind](obj))
+    _raise(found)
+
+
+def check_change(resource: kinds.Resource, old: port.Object, new: port.Object) -> None:
+    """What may not change in the life of an object.
+
+    Raises:
+        InvalidFields: something of that kind did.
+    """
+    found = []
+    if new["metadata"].get("name") != old["metadata"]["name"]:
+        found.append(problem(("body", "metadata", "name"), f"must stay {old['metadata']['name']}"))
+    if "deletionTimestamp" in old["metadata"]:
+        added = set(new["metadata"].get("finalizers", [])) - set(old["metadata"].get("finalizers", []))
+        if added:
+            found.append(
+                problem(("body", "metadata", "finalizers"), f"cannot be added to an object that is being deleted: {sorted(added)}")
+            )
+    changed = [field for field in _FIXED.get(resource.kind, ()) if not codec.same(old["spec"].get(field), new["spec"].get(field))]
+    found.extend(problem(("body", "spec", field), "cannot change after creation") for field in changed)
+    if resource.kind == port.POD and not codec.same(podspecs.fixed(old["spec"]), podspecs.fixed(new["spec"])):
+        found.append(problem(("body", "spec"), "of a Pod cannot change, except for images and activeDeadlineSeconds"))
+    _raise(found)
+
+
+def _raise(found: list[errors.Problem]) -> None:
+    if found:
+        raise errors.InvalidFields(*found)
+
+
+def _pod(obj: port.Object) -> Found:
+    yield from podspecs.spec(obj.get("spec"), ("body", "spec"), ("Always", "OnFailure", "Never"))
+
+
+def _job(obj: port.Object) -> Found:
+    path: Path = ("body", "spec")
+    spec = obj.get("spec") or {}
+    yield from podspecs.template(spec.get("template"), (*path, "template"), ("OnFailure", "Never"))
+    yield from _whole(spec, "backoffLimit", 0, path)
+    yield from _whole(spec, "activeDeadlineSeconds", 1, path)
+    for field, only in (("completions", 1), ("parallelism", 1), ("completionMode", "NonIndexed"), ("suspend", False)):
+        if not codec.same(spec.get(field, only), only):
+            yield problem(
+                (*path, field), f"must be {str(only).lower() if only is False else only}: the local cluster runs a Job as one Pod at a time"
+            )
+    policy = spec.get("podFailurePolicy")
+    if policy is not None:
+        yield from _failure_policy(policy, (*path, "podFailurePolicy", "rules"))
+
+
+def _failure_policy(policy: Any, path: Path) -> Found:
+    for rule, at in items(policy.get("rules") if isinstance(policy, dict) else None, path):
+        codes = rule.get("onExitCodes")
+        if rule.get("action") not in ("FailJob", "Count") or not isinstance(codes, dict):
+            yield problem(at, "must have the action FailJob or Count and onExitCodes: the local cluster knows no other rules")
+        elif codes.get("operator") not in ("In", "NotIn") or not all(type(each) is int for each in codes.get("values") or [None]):
+            yield problem((*at, "onExitCodes"), "must have the operator In or NotIn and values, a list of exit codes")
+
+
+def _deployment(obj: port.Object) -> Found:
+    path: Path = ("body", "spec")
+    spec = obj.get("spec") or {}
+    yield from podspecs.template(spec.get("template"), (*path, "template"), ("Always",))
+    yield from _whole(spec, "replicas", 0, path)
+    yield from _whole(spec, "progressDeadlineSeconds", 1, path)
+    if mapping(spec.get("strategy", {})).get("type") not in ("RollingUpdate", "Recreate"):
+        yield problem((*path, "strategy", "type"), "must be RollingUpdate or Recreate")
+    selector = mapping(spec.get("selector"))
+    wanted = mapping(selector.get("matchLabels"))
+    if not wanted or set(selector) != {"matchLabels"}:
+        yield problem((*path, "selector"), "must have matchLabels, not empty, and nothing else")
+    labels = mapping(mapping(mapping(spec.get("template")).get("metadata")).get("labels"))
+    if not wanted.items() <= labels.items():
+        yield problem((*path, "template", "metadata", "labels"), "must have all labels of spec.selector")
+
+
+def _service(obj: port.Object) -> Found:
+    path: Path = ("body", "spec")
+    spec = obj.get("spec") or {}
+    if spec.get("type") != "ClusterIP":
+        yield problem((*path, "type"), "must be ClusterIP: the local cluster knows no other")
+    if spec.get("selector") is not None:
+        yield from names.labels(spec["selector"], (*path, "selector"))
+    ports = spec.get("ports")
+    if not isinstance(ports, list) or len(ports) != 1:
+        yield problem((*path, "ports"), "must be a list of exactly one port: the local cluster gives a Service one")
+    for each, at in items(ports, (*path, "ports")):
+        if type(each.get("port")) is not int or each["port"] not in _PORTS:
+            yield problem((*at, "port"), "must be a port number")
+        if each.get("protocol") != "TCP":
+            yield problem((*at, "protocol"), "must be TCP")
+
+
+def _config_map(obj: port.Object) -> Found:
+    data = obj.get("data")
+    if data is None:
+        return
+    if not isinstance(data, dict):
+        yield problem(("body", "data"), "must be an object")
+        return
+    for key, value in data.items():
+        if not names.is_config_key(key):
+            yield problem(("body", "data", key), "must be a file name of letters, digits, '-', '_' and '.'")
+        if not isinstance(value, str):
+            yield problem(("body", "data", key), "must be a text")
+    if sum(len(value.encode()) for value in data.values() if isinstance(value, str)) > _CONFIG_BYTES:
+        yield problem(("body", "data"), f"must have at most {_CONFIG_BYTES} bytes")
+
+
+def _whole(spec: port.Object, field: str, least: int, path: Path) -> Iterator[errors.Problem]:
+    value = spec.get(field)
+    if value is not None and (type(value) is not int or value < least):
+        yield problem((*path, field), f"must be a whole number, {least} or more")
+
+
+_SPECS: dict[port.Kind, Callable[[port.Object], Found]] = {
+    port.POD: _pod,
+    port.JOB: _job,
+    port.DEPLOYMENT: _deployment,
+    port.SERVICE: _service,
+    port.CONFIG_MAP: _config_map,
+}
+_FIXED = {
+    port.JOB: ("template", "selector", "completions", "completionMode", "podFailurePolicy"),
+    port.DEPLOYMENT: ("selector",),
+}

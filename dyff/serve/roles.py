@@ -1,0 +1,111 @@
+"""The one table of roles. `all` is computed from it.
+
+Besides the six roles that a person can choose there are the parts that an embedded adapter runs in the background
+(maintenance of the log, the local cluster's controllers and its kubelet); they come with every choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio.abc
+
+from dyff.kernel import errors, settings
+from dyff.serve import wiring
+from dyff.serve.supervisor import Role
+
+Report = Callable[[], dict[str, Any]]
+ALL = ("api", "aggregator", "sink", "orchestrator", "informer", "operator")
+
+
+def parse(wanted: str) -> tuple[str, ...]:
+    """The roles that `--role` names: `all`, or a comma-separated list.
+
+    Raises:
+        Misconfigured: one is not known, or none is named.
+    """
+    if wanted.strip() == "all":
+        return ALL
+    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    unknown = [name for name in names if name not in ALL]
+    if unknown or not names:
+        raise errors.Misconfigured(f"--role: {', '.join(unknown) or 'nothing'} is not a role; choose all, or some of {', '.join(ALL)}")
+    return names
+
+
+def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapters, report: Report) -> list[Role]:
+    """The chosen roles and the background of the embedded adapters, with what they need."""
+    from dyff.consumers import aggregator, informer, orchestrator, sink
+    from dyff.operator import role as operator
+
+    def run_aggregator(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return aggregator.run(given.bus, clock=given.clock, task_status=task_status)
+
+    def run_sink(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return sink.run(given.bus, given.query, task_status=task_status)
+
+    def run_orchestrator(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return orchestrator.run(given.bus, given.cluster, clock=given.clock, settings=loaded, task_status=task_status)
+
+    def run_informer(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return informer.run(given.bus, given.cluster, clock=given.clock, task_status=task_status)
+
+    def run_operator(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return operator.run(
+            given.cluster, clock=given.clock, settings=loaded.operator, storage_env=given.storage_env, task_status=task_status
+        )
+
+    def run_api(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        from dyff.api import role as api
+
+        return api.run(_services(loaded, given, report), task_status=task_status)
+
+    chosen = [
+        Role("aggregator", 1, run_aggregator),
+        Role("sink", 1, run_sink),
+        Role("operator", 2, run_operator),
+        Role("informer", 2, run_informer),
+        Role("orchestrator", 2, run_orchestrator),
+        Role("api", 3, run_api),
+    ]
+    return [*_background(loaded, given), *(role for role in chosen if role.name in names)]
+
+
+def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]:
+    from dyff.cluster.embedded import LocalControllers
+    from dyff.cluster.pods.kubelet import Kubelet
+
+    def run_controllers(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return LocalControllers(given.local_cluster, clock=given.clock).run(task_status=task_status)
+
+    def run_kubelet(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock).run(task_status=task_status)
+
+    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return given.local_bus.maintain(task_status=task_status)
+
+    return [
+        Role("log-maintenance", 0, run_log_maintenance),
+        Role("local-controllers", 0, run_controllers),
+        Role("kubelet", 0, run_kubelet),
+    ]
+
+
+def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:
+    from dyff.accounts.authority import Authority
+    from dyff.api.services import Services
+
+    return Services(
+        bus=given.bus,
+        query=given.query,
+        accounts=given.accounts,
+        authority=Authority(given.accounts, given.clock, given.ids),
+        objects=given.objects,
+        cluster=given.cluster,
+        signer=given.signer,
+        clock=given.clock,
+        ids=given.ids,
+        settings=loaded.api,
+        health=report,
+    )

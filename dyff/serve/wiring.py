@@ -1,0 +1,84 @@
+"""The one place where an adapter is chosen: settings in, ports out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from dyff.accounts import embedded as embedded_accounts
+from dyff.accounts import port as accounts
+from dyff.bus import embedded as embedded_bus
+from dyff.bus import port as bus
+from dyff.bus import topics
+from dyff.cluster import embedded as embedded_cluster
+from dyff.cluster import port as cluster
+from dyff.kernel import clock, ids, settings
+from dyff.objects import local, signing
+from dyff.objects import port as objects
+from dyff.query import embedded as embedded_query
+from dyff.query import port as query
+from dyff.serve import directory
+
+
+class Adapters(msgspec.Struct, frozen=True):
+    """What the roles are given.
+
+    `signer`: checks URLs of the embedded object store, which the api serves itself. `storage_env`: how trusted steps
+    reach the object store. `public_url`: how clients reach the api.
+    """
+
+    clock: clock.Clock
+    ids: ids.Ids
+    bus: bus.Bus
+    query: query.QueryStore
+    accounts: accounts.Accounts
+    objects: objects.Objects
+    cluster: cluster.Cluster
+    signer: signing.Signer
+    storage_env: Mapping[str, str]
+    public_url: str
+    local_bus: embedded_bus.EmbeddedBus
+    local_cluster: embedded_cluster.EmbeddedCluster
+
+
+def public_url(api: settings.Api) -> str:
+    """The `public_url` setting, or what follows from host and port."""
+    host = "127.0.0.1" if api.host in ("0.0.0.0", "::") else api.host
+    return (api.public_url or f"http://{f'[{host}]' if ':' in host else host}:{api.port}").rstrip("/")
+
+
+@asynccontextmanager
+async def open_adapters(loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock) -> AsyncIterator[Adapters]:
+    """Open everything embedded; closed in reverse when the context ends.
+
+    Raises:
+        Misconfigured: the topics that are there do not fit the settings.
+        LogDiverged: the log is damaged.
+    """
+    names = ids.RandomIds()
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names))
+        await log.create_topics(topics.specs(loaded.bus.partitions))
+        view = await stack.enter_async_context(embedded_query.EmbeddedQuery.open(place.query))
+        authorization = await stack.enter_async_context(embedded_accounts.EmbeddedAccounts.open(place.accounts))
+        resources = await stack.enter_async_context(
+            embedded_cluster.EmbeddedCluster.open(place.cluster, clock=time, ids=names, pods_dir=place.pods)
+        )
+        url = public_url(loaded.api)
+        signer = signing.Signer(await authorization.signing_secret(), url, time)
+        yield Adapters(
+            clock=time,
+            ids=names,
+            bus=log,
+            query=view,
+            accounts=authorization,
+            objects=local.LocalObjects.open(place.objects, signer),
+            cluster=resources,
+            signer=signer,
+            storage_env={"DYFF_STORAGE_URL": place.objects.as_uri()},
+            public_url=url,
+            local_bus=log,
+            local_cluster=resources,
+        )

@@ -1,0 +1,28 @@
+"""`python -m dyff.workflows NAME ...`: runs one step, and imports nothing that this step does not need."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+STEPS = {
+    "evaluation-client": "evaluation_client",
+    "verify-evaluation-output": "verify_evaluation_output",
+    "fetch-data": "fetch_data",
+    "mock-service": "mock_service",
+}
+"""The one table of steps: name to module, whose `main(arguments)` gives the exit code."""
+
+
+def main() -> int:
+    """Run the step that the command line names; its exit code (`dyff.workflows.endings` lists them)."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in STEPS:
+        sys.stderr.write(f"usage: python -m dyff.workflows NAME ...\n{name!r} is no step; they are {', '.join(STEPS)}\n")
+        return 64
+    code: int = importlib.import_module(f"dyff.workflows.{STEPS[name]}").main(sys.argv[2:])
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
