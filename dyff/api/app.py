@@ -48,7 +48,7 @@ class Lane:
 
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
-        call = Call(scope, receive, self._services.settings.api.max_body_bytes, path)
+        call = Call(scope, receive, self._services.settings.max_body_bytes, path)
         try:
             if not route.open:
                 call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))

@@ -58,7 +58,7 @@ class Positions:
         return end == 0 or await self._wait({partition: end})
 
     async def _wait(self, ends: dict[int, int]) -> bool:
-        return await self._services.query.wait(ends, self._services.settings.api.read_wait_s)
+        return await self._services.query.wait(ends, self._services.settings.read_wait_s)
 
 
 def header(position: positions.Position) -> tuple[str, str]:

@@ -100,7 +100,7 @@ class Publishing:
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:
         unknown = f"it is not known whether {command.name} of the {kind} {command.entity_id} took effect: look at it before you repeat"
-        timeout_s = self._services.settings.api.publish_timeout_s
+        timeout_s = self._services.settings.publish_timeout_s
         done: list[Any] = []
         try:
             with anyio.move_on_after(timeout_s):

@@ -45,7 +45,7 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
         Misconfigured: the address is taken.
         DyffError: the web server ended by itself.
     """
-    chosen = services.settings.api
+    chosen = services.settings
     bound = services.listener.dup() if services.listener is not None else listener(chosen.host, chosen.port)
     with bound:
         server = _Server(_config(services), task_status)

@@ -21,7 +21,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The ports behind the API.
 
     `signer`: checks signed URLs that lead to us; None: the object store has URLs of its own and `/objects` is absent.
-    `report`: what the roles of this process do, `{"status": "ok" or another word, "roles": {...}}`, for `/ready`.
+    `health`: what the roles of this process do, `{"status": "ok" or another word, "roles": {...}}`, for `/health` and `/ready`.
     `listener`: a bound socket to serve on; None: it is bound as the settings say.
     """
 
@@ -33,7 +33,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     cluster: cluster.Cluster
     clock: clock.Clock
     ids: ids.Ids
-    settings: settings.Settings
-    report: Callable[[], dict[str, Any]] = lambda: {"status": "ok", "roles": {}}
+    settings: settings.Api
+    health: Callable[[], dict[str, Any]] = lambda: {"status": "ok", "roles": {}}
     signer: signing.Signer | None = None
     listener: socket.socket | None = None

@@ -156,7 +156,7 @@ class World:
 async def opened(path, **changes) -> AsyncIterator[World]:
     """A world in the directory `path`. `changes`: other services."""
     time, names = clock.SystemClock(), ids.RandomIds()
-    chosen = settings.Settings(api=settings.Api(read_wait_s=5.0, max_body_bytes=200_000))
+    chosen = settings.Api(read_wait_s=5.0, max_body_bytes=200_000)
     signer = signing.Signer(b"secret", "http://dyff.test", time)
     async with (
         bus.EmbeddedBus.open(path / "log", clock=time, ids=names) as log,

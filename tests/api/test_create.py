@@ -169,7 +169,7 @@ async def test_a_publish_that_takes_too_long_is_of_unknown_outcome(tmp_path):
             await anyio.sleep_forever()
 
     async with opened(tmp_path) as world:
-        hasty = settings.Settings(api=settings.Api(publish_timeout_s=0.05))
+        hasty = settings.Api(publish_timeout_s=0.05)
         world.app = app.build(msgspec.structs.replace(world.services, bus=Slow(world.services.bus, None), settings=hasty))
         async with world.client() as client:
             response = await client.post("/v0/datasets", json=bodies.DATASET)

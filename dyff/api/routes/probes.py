@@ -29,7 +29,7 @@ class Probes:
 
     def __init__(self, context: Context, documented: list[Route]) -> None:
         """The description is made once."""
-        self._report = context.services.report
+        self._report = context.services.health
         self._openapi = codecs.encode(openapi.document(documented))
         self._docs = resources.files("dyff.api").joinpath("docs.html").read_bytes()
 
