@@ -44,7 +44,7 @@ def _problem(text: str, model: Any) -> errors.Problem:
     if match and match["key"]:
         return errors.Problem((*loc, "[key]"), f"a key must be {_described(_key_type(type_), what)}", "value_error")
     if wrong := _WRONG_TYPE.match(what):
-        return errors.Problem(loc, f"must be {_words(wrong['want'])}, not {wrong['got']}", "type_error")
+        return errors.Problem(loc, f"must be {_words(wrong['want'])}, not {_words(wrong['got'])}", "type_error")
     return errors.Problem(loc, _sentence(what, type_), "value_error")
 
 

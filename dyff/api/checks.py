@@ -18,6 +18,9 @@ from dyff.objects import layout
 
 Loc = tuple[str | int, ...]
 INDEX = "_index_"
+MAX_DEPTH = 64
+"""Of free JSON in a request. What is stored must be readable by every reader, whatever its stack already holds."""
+
 _SCHEMAS_CACHED = 256
 
 
@@ -92,7 +95,9 @@ def _views(views: Iterable[data.DataView], loc: Loc) -> Iterable[errors.Problem]
 
 
 def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc) -> Iterable[errors.Problem]:
-    if not adapters:
+    too_deep = [n for n, each in enumerate(adapters or ()) if _is_too_deep(each.configuration)]
+    yield from (errors.Problem((*loc, n, "configuration"), f"must not be nested deeper than {MAX_DEPTH}") for n in too_deep)
+    if not adapters or too_deep:
         return
     try:
         pipelines.build([identity.filled(each) for each in adapters], loc)
@@ -104,6 +109,23 @@ def _schema(schema: data.DataSchema, loc: Loc, *, indexed: bool) -> Iterable[err
     problem = arrow_problem(schema.arrowSchema, indexed=indexed)
     if problem:
         yield errors.Problem((*loc, "arrowSchema"), problem)
+    if _is_too_deep(schema.jsonSchema):
+        yield errors.Problem((*loc, "jsonSchema"), f"must not be nested deeper than {MAX_DEPTH}")
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inside for each in level for inside in _inside(each)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 @lru_cache(_SCHEMAS_CACHED)

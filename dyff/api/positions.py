@@ -36,6 +36,8 @@ class Positions:
         topic = await self.topic()
         try:
             epoch, ends = positions.parse_header(text)
+            if not ends:
+                raise ValueError("it has no position")
         except ValueError as error:
             fix = "must be the value that a response had, such as 'epoch;0=12,3=4'"
             raise errors.InvalidFields(errors.Problem(("header", "Dyff-Position"), fix)) from error

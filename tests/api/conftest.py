@@ -11,6 +11,7 @@ import anyio
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 
 from dyff.accounts import authority, embedded, grants
 from dyff.accounts import port as accounts
@@ -182,14 +183,13 @@ async def opened(path, **changes) -> AsyncIterator[World]:
             group.cancel_scope.cancel()
 
 
-@pytest.fixture
-async def world(tmp_path):
-    """In a task of its own, since a fixture's two halves run in different tasks, which cancel scopes do not bear."""
+async def hosted(path) -> AsyncIterator[World]:
+    """A world in a task of its own, since a fixture's two halves run in different tasks, which cancel scopes do not bear."""
     done = asyncio.Event()
     opening = asyncio.get_running_loop().create_future()
 
     async def host():
-        async with opened(tmp_path) as subject:
+        async with opened(path) as subject:
             opening.set_result(subject)
             await done.wait()
 
@@ -203,7 +203,28 @@ async def world(tmp_path):
 
 
 @pytest.fixture
+async def world(tmp_path):
+    """A world of the test's own."""
+    async for subject in hosted(tmp_path):
+        yield subject
+
+
+@pytest.fixture
 async def api(world):
     """A client with an administrator's token."""
     async with world.client() as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_world(tmp_path_factory):
+    """One world for a module's tests, which do not get into each other's way."""
+    async for subject in hosted(tmp_path_factory.mktemp("world")):
+        yield subject
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_api(shared_world):
+    """A client of the shared world."""
+    async with shared_world.client() as client:
         yield client
