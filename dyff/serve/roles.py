@@ -104,6 +104,7 @@ def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report)
         objects=given.objects,
         cluster=given.cluster,
         signer=given.signer,
+        listener=given.listener,
         clock=given.clock,
         ids=given.ids,
         settings=loaded.api,
