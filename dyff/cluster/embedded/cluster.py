@@ -31,9 +31,7 @@ _BOOKMARK_S = 10.0
 class EmbeddedCluster:
     """Kubernetes's semantics for the types of `kinds.ALL`, in one file that one server holds."""
 
-    def __init__(
-        self, database: store.Store, snapshot: store.Snapshot, clock: clocks.Clock, new_ids: ids.Ids, pods_dir: Path | None
-    ) -> None:
+    def __init__(self, database: store.Store, snapshot: store.Snapshot, clock: clocks.Clock, new_ids: ids.Ids, pods_dir: Path) -> None:
         """Use `open`."""
         self.pods_dir = pods_dir
         self._memory = memory.Memory(snapshot)
