@@ -253,10 +253,11 @@ async def test_it_survives_dying_after_every_single_write(there):
     lives = 0
     with anyio.fail_after(operated.DEADLINE_S):
         while not conditions.finished(await there.get(EVALUATION, ID)):
-            lives += 1
-            with pytest.RaisesGroup(errors.Fatal, flatten_subgroups=True):
+            try:
                 async with anyio.create_task_group() as group:
                     await there.start_operator(group, operated.Interrupted(there.cluster, 1))
+            except* errors.Fatal:  # one or several, since workers write at the same time
+                lives += 1
     assert lives > 8
     assert conditions.is_true(await there.get(EVALUATION, ID), "Complete")
 
