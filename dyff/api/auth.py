@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dyff.accounts import authority, grants
 from dyff.accounts.authority import Principal
+
+from dyff.accounts import authority, grants
 from dyff.kernel import errors
 
 

@@ -104,11 +104,6 @@ class Passes:
         """The resource of which nothing has been heard: the watch may be late, and "gone" must be true."""
         return await self._cluster.get(custom_resources.KINDS[kind], resources.name(resources.BY_ENTITY_KIND[kind], entity_id))
 
-    async def _sought(self, mirrored: Mirrored) -> port.Object | None:
-        """The resource of which nothing has been heard: the watch may be late, and "gone" must be true."""
-        kind, entity_id = mirrored.entity["kind"], mirrored.entity["id"]
-        return await self._cluster.get(custom_resources.KINDS[kind], resources.name(resources.BY_ENTITY_KIND[kind], entity_id))
-
     def _is_active(self, entity_id: str) -> bool:
         return any(map(_may_run, self._pods.group(entity_id)))
 

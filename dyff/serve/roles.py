@@ -94,6 +94,7 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
 
 def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:
     from dyff.accounts.authority import Authority
+
     from dyff.api.services import Services
 
     return Services(
@@ -104,6 +105,7 @@ def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report)
         objects=given.objects,
         cluster=given.cluster,
         signer=given.signer,
+        listener=given.listener,
         clock=given.clock,
         ids=given.ids,
         settings=loaded.api,
