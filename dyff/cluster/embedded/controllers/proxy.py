@@ -11,6 +11,7 @@ import asyncio
 import functools
 import socket
 from collections.abc import Sequence
+from typing import cast
 
 from dyff.cluster.embedded import ports
 from dyff.kernel import errors
@@ -112,17 +113,32 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other = other
         self.finished = False
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports have the methods of asyncio.Transport without being one.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def attach(self, other: _End) -> None:
+        """The other end is there: what came early is passed on."""
+        self.other = other
+        for data in self._early:
+            self._there().write(data)
+        self._early.clear()
+        if self.finished:
+            self.eof_received()
 
     def data_received(self, data: bytes) -> None:
-        self._there().write(data)
+        if self.other is None:
+            self._early.append(data)
+        else:
+            self._there().write(data)
 
     def eof_received(self) -> bool:
         """One direction is finished; the connection is when both are."""
         self.finished = True
+        if self.other is None:
+            return True
         there = self._there()
         if there.can_write_eof() and not there.is_closing():
             there.write_eof()
@@ -153,7 +169,7 @@ class _End(asyncio.Protocol):
 
 
 class _Front(_End):
-    """The client's end. Nothing is read from it before the target is connected."""
+    """The client's end. Reading is paused until the target is connected; what a loop reads all the same is kept."""
 
     def __init__(self, proxy: Proxy) -> None:
         super().__init__(None)
@@ -197,7 +213,7 @@ class _Front(_End):
                 target.connections -= 1
                 self._target = None
                 continue
-            self.other = back
+            self.attach(back)
             self.transport.resume_reading()
             return
         self.transport.abort()
