@@ -6,9 +6,11 @@ that is missing is a loud skip on a laptop and an error in CI (`CI=true`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 
+import looptime
 import pytest
 
 _ran: Counter[str] = Counter()
@@ -40,3 +42,10 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("contract tests passed, by port and adapter")
         for adapter, count in sorted(_ran.items()):
             terminalreporter.write_line(f"{adapter:<24} {count}")
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Real time for all tests but those marked `virtual_time`."""
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": lambda: looptime.new_event_loop(start=0)}
+    return {"asyncio": asyncio.new_event_loop}

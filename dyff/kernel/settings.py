@@ -157,7 +157,8 @@ def _read(file: str) -> dict[str, Any]:
         raise errors.Misconfigured(f"the settings file {file} cannot be read: {error}") from error
     if tree is not None and not isinstance(tree, dict):
         raise errors.Misconfigured(f"the settings file {file} must be a mapping of settings")
-    return _placed(tree or {}, str(Path(file).absolute().parent))
+    here = str(Path(file).absolute().parent)
+    return {key: _placed(value, here) for key, value in (tree or {}).items()}
 
 
 def _placed(value: Any, here: str) -> Any:

@@ -306,8 +306,9 @@ def test_wrong_manifests(store, steps, service, change, want_words):
     assert want_words in failed.last
 
 
-def test_wrong_surroundings(steps, tmp_path, monkeypatch):
+def test_wrong_surroundings(store, steps, tmp_path):
     """A missing manifest or environment variable is named."""
+    store.dataset(runs.rows(1))
     assert "cannot be read" in steps.run("evaluation-client", "--manifest", tmp_path / "none.json").last
     empty = tmp_path / "empty.json"
     empty.write_text('{"spec": {"id": "x"}}')

@@ -29,12 +29,17 @@ class Transaction:
         self.thinned: set[int] = set()
         self._ends, self._now_ms = ends, now_ms
 
-    def append(self, partition: logfile.Partition, message: port.Message) -> int:
-        """Add a record at the end of a partition; returns its offset."""
-        records = self.appended.setdefault(partition.id, [])
-        offset = self._ends[partition.id] + len(records)
-        records.append(port.Record(partition.topic, partition.partition, offset, self._now_ms, message.key, message.value, message.headers))
-        return offset
+    def append(self, messages: Sequence[tuple[logfile.Partition, port.Message]]) -> list[int]:
+        """Add records, each at the end of its partition; returns their offsets."""
+        offsets = []
+        for partition, message in messages:
+            records = self.appended.setdefault(partition.id, [])
+            offset = self._ends[partition.id] + len(records)
+            offsets.append(offset)
+            records.append(
+                port.Record(partition.topic, partition.partition, offset, self._now_ms, message.key, message.value, message.headers)
+            )
+        return offsets
 
     def write_records(self) -> None:
         """Put what was appended into the tables; the last thing before the commit."""
@@ -74,7 +79,7 @@ class Append(msgspec.Struct, frozen=True):
                 raise errors.Fenced(f"another owner {name} was opened since")
         if self.commit is not None:
             CommitOffsets([self.commit]).apply(transaction)
-        return [transaction.append(partition, message) for partition, message in self.messages]
+        return transaction.append(self.messages)
 
 
 class CommitOffsets(msgspec.Struct, frozen=True):

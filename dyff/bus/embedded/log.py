@@ -101,8 +101,7 @@ class EmbeddedBus:
         return self._records.topic(name)
 
     async def ranges(self, topic: str) -> dict[int, port.Range]:
-        partitions = range(self._records.topic(topic).partitions)
-        return {each: self._records.held[self._records.partition(topic, each).id] for each in partitions}
+        return {each.partition: self._records.held[each.id] for each in self._records.partitions(topic)}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         self._records.topic(topic)
@@ -193,13 +192,23 @@ class EmbeddedBus:
         known = self._records.topic(topic)
         if commit is not None:
             self._records.partition(commit.topic, commit.partition)
-        placed = [(self._records.partition(topic, _partition(each, known)), each) for each in messages]
-        size = sum(map(self._size, messages))
+        places = self._records.partitions(topic)
+        placed: list[tuple[logfile.Partition, port.Message]] = []
+        size = 0
+        for message in messages:
+            if message.partition is None:
+                at = places[topics.partition_of(message.key, known.partitions)]
+            else:
+                at = self._records.partition(topic, message.partition)
+            placed.append((at, message))
+            size += self._size(message)
         offsets = await self._writer.submit(jobs.Append(placed, size, owner, commit))
         return [Position(known.epoch, at.partition, offset) for (at, _), offset in zip(placed, offsets, strict=True)]
 
     def _size(self, message: port.Message) -> int:
-        size = len(message.key) + len(message.value or b"") + sum(len(name) + len(value) for name, value in message.headers)
+        size = len(message.key) + len(message.value or b"")
+        for name, value in message.headers:
+            size += len(name) + len(value)
         if size > self._max_message_bytes:
             raise errors.TooLarge(f"a message has {size} bytes; the limit is {self._max_message_bytes}")
         return size
@@ -214,10 +223,6 @@ class EmbeddedOwner:
 
     async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
         return await self._bus._append(topic, messages, (self._name, self._epoch), commit)
-
-
-def _partition(message: port.Message, topic: port.Topic) -> int:
-    return topics.partition_of(message.key, topic.partitions) if message.partition is None else message.partition
 
 
 @contextmanager

@@ -22,7 +22,7 @@ class Records:
     def __init__(self, path: Path, connection: apsw.Connection) -> None:
         """`connection`: for reading only; used by one worker thread at a time."""
         self.topics: dict[str, port.Topic] = {}
-        self.partitions: dict[tuple[str, int], logfile.Partition] = {}
+        self._partitions: dict[str, list[logfile.Partition]] = {}
         self.held: dict[int, port.Range] = {}
         self.bell = tails.Bell()
         self._tails: dict[int, tails.Tail] = {}
@@ -32,8 +32,8 @@ class Records:
     def add(self, topic: port.Topic, partitions: Sequence[logfile.Partition]) -> None:
         """A topic is there now."""
         self.topics[topic.name] = topic
+        self._partitions[topic.name] = sorted(partitions, key=lambda each: each.partition)
         for each in partitions:
-            self.partitions[topic.name, each.partition] = each
             self.held[each.id] = each.held
             self._tails[each.id] = tails.Tail()
 
@@ -61,16 +61,25 @@ class Records:
             raise errors.NotFound(f"there is no topic {name}")
         return found
 
+    def partitions(self, topic: str) -> list[logfile.Partition]:
+        """All partitions of a topic, by number.
+
+        Raises:
+            NotFound: there is no such topic.
+        """
+        self.topic(topic)
+        return self._partitions[topic]
+
     def partition(self, topic: str, partition: int) -> logfile.Partition:
         """A partition of a topic.
 
         Raises:
             NotFound: there is no such topic, or it has no such partition.
         """
-        count = self.topic(topic).partitions
-        if not 0 <= partition < count:
-            raise errors.NotFound(f"topic {topic} has the partitions 0 to {count - 1}, not {partition}")
-        return self.partitions[topic, partition]
+        there = self.partitions(topic)
+        if not 0 <= partition < len(there):
+            raise errors.NotFound(f"topic {topic} has the partitions 0 to {len(there) - 1}, not {partition}")
+        return there[partition]
 
     def require(self, partition: logfile.Partition, offset: int) -> None:
         """Make sure that the log can be read from `offset` on.

@@ -5,7 +5,7 @@
              intent.json   committed before anything is started; one per run, the last one counts
              record.json   written by the shim: who runs, who ended how
              stop.json     the server's request to end a run
-             <container>.log, .log.1, shim.log
+             <container>.log, shim.log
              work/ tmp/ volumes/<name>/
 """
 

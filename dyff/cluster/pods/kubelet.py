@@ -12,16 +12,12 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import anyio.to_thread
-import structlog
 
-from dyff.cluster import port
+from dyff.cluster import port, watching
 from dyff.cluster.pods import directory, node, probes, refusals, specs, starting, stopping, worker
 from dyff.cluster.pods.shim import files
-from dyff.kernel import backoff, clock, errors, settings
+from dyff.kernel import clock, errors, settings
 
-log = structlog.get_logger()
-
-WATCH_S = 300.0
 LOCK_WAIT_S = 2.0
 STOP_LOOK_S = 0.02
 STOP_MARGIN_S = 1.0
@@ -121,53 +117,27 @@ class Kubelet:
             os.close(lock)
 
     async def _reconcile_for_ever(self, group: anyio.abc.TaskGroup, shared: node.Node, task_status: anyio.abc.TaskStatus[None]) -> None:
-        delays = backoff.delays(0.2)
-        ready = False
-        while True:
-            try:
-                listing = await self._cluster.list(port.POD)
-                await self._see_all(group, shared, listing)
-                if not ready:
-                    task_status.started()
-                    ready = True
-                delays = backoff.delays(0.2)
-                await self._watch(group, shared, listing.resource_version)
-            except errors.WatchExpired:
-                continue
-            except errors.RetryLater as error:
-                wait_s = next(delays)
-                log.warning("the cluster did not answer", retry_in_s=wait_s, **errors.details(error))
-                await anyio.sleep(wait_s)
+        found = await anyio.to_thread.run_sync(self._uids)
+        names: dict[str, str] = {}
 
-    async def _watch(self, group: anyio.abc.TaskGroup, shared: node.Node, version: str) -> None:
-        while True:
-            async for event in self._cluster.watch(port.POD, version, timeout_s=WATCH_S):
-                version = event.object["metadata"]["resourceVersion"]
-                if event.type == "DELETED":
-                    self._gone(event.object["metadata"]["uid"])
-                elif event.type != "BOOKMARK":
-                    self._see(group, shared, event.object)
+        def changed(obj: port.Object) -> None:
+            name, uid = obj["metadata"]["name"], obj["metadata"]["uid"]
+            current = cache.get(name)
+            before = names.pop(name, uid)
+            if current is not None:
+                names[name] = uid
+                self._enter_queue(shared, obj, started=uid in found)
+            for each in {before, uid}:
+                is_current = current is not None and current["metadata"]["uid"] == each
+                if is_current or each in self._workers:
+                    self._worker(group, shared, each).see(current if is_current else None)
 
-    async def _see_all(self, group: anyio.abc.TaskGroup, shared: node.Node, listing: port.Listing) -> None:
-        """The whole truth: pods to run, pods that are gone, directories of pods that nobody knows."""
-        uids = await anyio.to_thread.run_sync(self._uids)
-        alive = {obj["metadata"]["uid"] for obj in listing.items}
-        for uid in {*uids, *self._workers} - alive:
-            self._worker(group, shared, uid).see(None)
-        for obj in listing.items:
-            self._enter_queue(shared, obj, started=obj["metadata"]["uid"] in uids)
-        for obj in listing.items:
-            self._see(group, shared, obj)
-
-    def _see(self, group: anyio.abc.TaskGroup, shared: node.Node, obj: port.Object) -> None:
-        uid = obj["metadata"]["uid"]
-        if uid not in self._workers:
-            self._enter_queue(shared, obj, started=False)
-        self._worker(group, shared, uid).see(obj)
-
-    def _gone(self, uid: str) -> None:
-        if uid in self._workers:
-            self._workers[uid].see(None)
+        cache = watching.Cache(self._cluster, port.POD, changed)
+        await group.start(cache.run)
+        for uid in found:
+            self._worker(group, shared, uid)  # where no pod was seen: it is gone, and its worker cleans up
+        task_status.started()
+        await anyio.sleep_forever()
 
     def _enter_queue(self, shared: node.Node, obj: port.Object, *, started: bool) -> None:
         """Job pods queue from the moment when they are first seen, so that the oldest comes first; those that run hold a slot."""

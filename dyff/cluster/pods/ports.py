@@ -6,8 +6,8 @@ import hashlib
 import socket
 from collections.abc import Iterator
 
-FIRST, END = 20000, 30000
-"""Below the range from which systems take the near end of outgoing connections, so that no client of anything takes one away."""
+FIRST, END = 12000, 20000
+"""Below the range of Services, and below the one from which systems take the near end of outgoing connections."""
 _TRIES = 200
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections import deque
 
 MAX_LINE_BYTES = 16 * 1024
 _TAIL_LINES = 20
+_STEP_NS = 1000
 _TAIL_BYTES = 2048
+_COPY_BYTES = 1 << 20
 
 
 def stamp(nanoseconds: int) -> str:
@@ -20,13 +23,13 @@ def stamp(nanoseconds: int) -> str:
 class Log:
     """Appends what a container writes, a line at a time.
 
-    Time stamps rise strictly, so that "after this line" is exact. When half of the allowed size is reached the file
-    becomes `<path>.1` and a new one begins: the last half is always there. A disk that is full costs lines, never the container.
+    Time stamps rise by a microsecond at least, so that "after this line" is exact for readers that know no finer time. When
+    the allowed size is reached the older half goes. A disk that is full costs lines, never the container.
     """
 
     def __init__(self, path: str, max_bytes: int) -> None:
-        """`max_bytes`: of the file and its predecessor together."""
-        self._path, self._half = path, max(max_bytes // 2, 2 * MAX_LINE_BYTES)
+        """`max_bytes`: of the file."""
+        self._path, self._max_bytes = path, max(max_bytes, 4 * MAX_LINE_BYTES)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = os.fstat(self._file).st_size
         self._pending = b""
@@ -68,11 +71,11 @@ class Log:
             self._lost += len(lines)
             return
         self._lost = 0
-        if self._size > self._half:
-            self._rotate()
+        if self._size > self._max_bytes:
+            self._halve()
 
     def _stamped(self, line: bytes) -> bytes:
-        self._last += 1
+        self._last += _STEP_NS
         seconds, rest = divmod(self._last, 10**9)
         if seconds != self._second:
             self._second, self._prefix = seconds, stamp(self._last)[:20].encode()
@@ -85,11 +88,17 @@ class Log:
             self._size += written
             left = left[written:]
 
-    def _rotate(self) -> None:
+    def _halve(self) -> None:
+        """Put a file that holds only the last lines in the place of the one that has grown too long."""
+        shorter = f"{self._path}.tmp"
         try:
-            os.replace(self._path, f"{self._path}.1")
-            fresh = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError:  # the directory is full: go on with the long file
-            return
+            with open(self._path, "rb") as old, open(shorter, "wb") as new:
+                old.seek(self._size - self._max_bytes // 2)
+                old.readline()  # the rest of a line
+                shutil.copyfileobj(old, new, _COPY_BYTES)
+            os.replace(shorter, self._path)
+            fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        except OSError:
+            return  # no room for the copy: go on with the long file
         os.close(self._file)
-        self._file, self._size = fresh, 0
+        self._file, self._size = fresh, os.fstat(fresh).st_size
