@@ -39,18 +39,20 @@ def having(*names, status="True", **fields):
         ("Evaluation", having("Complete", "Failed", status="False"), None),
         ("Evaluation", having("Complete", "Failed", status="Unknown"), None),
         ("Evaluation", having("Ready"), None),
-        ("Evaluation", having("Complete", reason="Complete", message=""), ("Complete", "Complete", None)),
+        ("Evaluation", having("Complete", reason="Complete", message=""), ("Complete", None, None)),
+        ("Evaluation", having("Complete", reason="Skipped", message=""), ("Complete", "Skipped", None)),
+        ("Evaluation", having("Complete", reason="", message="x"), ("Complete", None, "x")),
         ("Evaluation", having("Failed", reason="Unverified", message="3 rows"), ("Failed", "Unverified", "3 rows")),
         ("Evaluation", having("Complete", "Failed"), ("Failed", None, None)),
         ("InferenceSession", having("Ready", reason="Ready"), None),
         ("InferenceSession", having("Complete", reason="Expired"), ("Terminated", "Expired", None)),
         ("InferenceSession", having("Failed", reason="ImageNotRunnable"), ("Error", "ImageNotRunnable", None)),
-        ("Model", having("Complete", reason="Complete"), ("Ready", "Complete", None)),
+        ("Model", having("Complete", reason="Complete"), ("Ready", None, None)),
         ("Model", having("Failed", reason="FetchFailed"), ("Error", "FetchFailed", None)),
     ],
 )
 def test_what_conditions_mean(kind, resource, want):
-    """Only a condition that is true ends a run, and what failed never counts as complete."""
+    """Only a condition that is true ends a run, what failed never counts as complete, and a reason that tells nothing is none."""
     ended = conditions.ended(kind, resource)
     assert (ended and (ended.status, ended.reason, ended.message)) == want
 
@@ -59,12 +61,12 @@ async def test_the_end_of_a_run_is_told_once(here):
     """The condition becomes a status; seeing it again, also after a restart, says nothing more."""
     async with informing(here):
         await here.set_condition("Evaluation", E[1], "Complete", message="210 rows")
-        await here.until_status(E[1], "Complete", "Complete")
+        await here.until_status(E[1], "Complete", None)
     for _ in range(2):
         async with informing(here):
             await here.set_condition("Evaluation", E[1], "Complete", message="again")
             await anyio.sleep(0.1)
-    assert await here.told(E[1]) == [("Complete", "Complete")]
+    assert await here.told(E[1]) == [("Complete", None)]
 
 
 async def test_what_ended_while_nobody_looked_is_told_at_the_start(here):
