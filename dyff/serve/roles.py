@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import anyio.abc
 
 from dyff.kernel import errors, settings
@@ -79,11 +80,19 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
     def run_controllers(task_status: anyio.abc.TaskStatus[None]) -> Any:
         return LocalControllers(given.local_cluster, clock=given.clock).run(task_status=task_status)
 
-    def run_kubelet(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock).run(task_status=task_status)
+    async def run_kubelet(task_status: anyio.abc.TaskStatus[None]) -> None:
+        kubelet = Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock)
+        try:
+            await kubelet.run(task_status=task_status)
+        except anyio.get_cancelled_exc_class():
+            # Only an orderly stop of the server stops pods; a kubelet that failed finds them again when it is restarted.
+            with anyio.CancelScope(shield=True):
+                await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
+            raise
 
-    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return given.local_bus.maintain(task_status=task_status)
+    async def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> None:
+        task_status.started()
+        await given.local_bus.maintain()
 
     return [
         Role("log-maintenance", 0, run_log_maintenance),

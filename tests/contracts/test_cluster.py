@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.cluster.embedded import EmbeddedCluster
+from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.entities import resources
 from dyff.kernel import clock, errors, ids
 
@@ -22,8 +23,22 @@ DEADLINE_S = 20.0
 
 @pytest.fixture(params=["cluster:embedded"])
 async def cluster(request, tmp_path) -> AsyncIterator[port.Cluster]:
+    ready, stop = asyncio.Event(), asyncio.Event()
     async with EmbeddedCluster.open(tmp_path / "cluster.sqlite", clock=clock.SystemClock(), ids=ids.RandomIds()) as opened:
+        # A real cluster has its controller manager, which collects the garbage. A fixture is not one task, so it runs in its own.
+        controllers = asyncio.create_task(controlled(opened, ready, stop))
+        await asyncio.wait_for(ready.wait(), DEADLINE_S)
         yield opened
+        stop.set()
+        await controllers
+
+
+async def controlled(cluster: port.Cluster, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    async with anyio.create_task_group() as group:
+        await group.start(LocalControllers(cluster, clock=clock.SystemClock()).run)
+        ready.set()
+        await stop.wait()
+        group.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -321,6 +336,52 @@ async def test_finalizers_cannot_be_added_to_what_is_being_deleted(cluster, name
         await cluster.patch(EVALUATION, name, {"metadata": {"finalizers": [FINALIZER, f"{FINALIZER}-two"]}})
     await cluster.patch(EVALUATION, name, {"metadata": {"finalizers": None}})
     assert await cluster.get(EVALUATION, name) is None
+
+
+async def test_dependents_go_with_their_owner(cluster, name):
+    """When an owner is deleted, what it owns is deleted in the background, and what that owns too."""
+    owner = await cluster.create(EVALUATION, an_evaluation(name))
+    middle = an_evaluation(f"{name}-session", ownerReferences=[an_owner(owner)]) | {"kind": "InferenceSession"}
+    session = await cluster.create(SESSION, middle)
+    await cluster.create(port.CONFIG_MAP, a_config(name, ownerReferences=[an_owner(session)]))
+    await cluster.delete(EVALUATION, name)
+    await until_gone(cluster, SESSION, f"{name}-session")
+    await until_gone(cluster, port.CONFIG_MAP, name)
+
+
+async def test_owners_are_known_by_uid(cluster, name):
+    """A dependent of an owner that is gone goes, even if something new has the owner's name."""
+    first = await cluster.create(EVALUATION, an_evaluation(name))
+    await cluster.delete(EVALUATION, name)
+    second = await cluster.create(EVALUATION, an_evaluation(name))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-mine", ownerReferences=[an_owner(second)]))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-orphan", ownerReferences=[an_owner(first)]))
+    await until_gone(cluster, port.CONFIG_MAP, f"{name}-orphan")
+    assert await cluster.get(port.CONFIG_MAP, f"{name}-mine") is not None
+
+
+async def test_one_owner_is_enough(cluster, name):
+    """A dependent of several owners stays until the last of them is gone."""
+    owners = [await cluster.create(EVALUATION, an_evaluation(f"{name}-{number}")) for number in range(2)]
+    await cluster.create(port.CONFIG_MAP, a_config(name, ownerReferences=[an_owner(each) for each in owners]))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-first", ownerReferences=[an_owner(owners[0])]))
+    await cluster.delete(EVALUATION, f"{name}-0")
+    await until_gone(cluster, port.CONFIG_MAP, f"{name}-first")
+    assert await cluster.get(port.CONFIG_MAP, name) is not None
+    await cluster.delete(EVALUATION, f"{name}-1")
+    await until_gone(cluster, port.CONFIG_MAP, name)
+
+
+async def test_finalizers_hold_dependents_too(cluster, name):
+    """A dependent with a finalizer is only marked when its owner goes."""
+    owner = await cluster.create(EVALUATION, an_evaluation(name))
+    await cluster.create(port.CONFIG_MAP, a_config(name, ownerReferences=[an_owner(owner)], finalizers=[FINALIZER]))
+    await cluster.delete(EVALUATION, name)
+    with anyio.fail_after(DEADLINE_S):
+        while "deletionTimestamp" not in (await cluster.get(port.CONFIG_MAP, name))["metadata"]:
+            await anyio.sleep(0.02)
+    await cluster.patch(port.CONFIG_MAP, name, {"metadata": {"finalizers": None}})
+    await until_gone(cluster, port.CONFIG_MAP, name)
 
 
 async def test_a_watch_tells_every_change_in_order(cluster, name):
