@@ -42,6 +42,11 @@ def allows_entity(grants: Iterable[Grant], resource: str, function: str, entity:
     return any(_covers(g.resources, resource) and _covers(g.functions, function) and entity in g.entities for g in grants)
 
 
+def allows_some(grants: Iterable[Grant], resource: str, function: str) -> bool:
+    """Whether `function` is granted on anything of a resource at all."""
+    return any(_covers(g.resources, resource) and _covers(g.functions, function) and (g.accounts or g.entities) for g in grants)
+
+
 class Scope(msgspec.Struct, frozen=True):
     """What may be seen in a query: everything, or what is owned by `accounts` or is one of `entities`."""
 
