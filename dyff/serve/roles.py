@@ -116,7 +116,6 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
 
 def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:
     from dyff.accounts.authority import Authority
-
     from dyff.api.services import Services
 
     return Services(
