@@ -18,7 +18,7 @@ GRANTS = (grants.Grant(("datasets",), ("get", "query"), ("a",)), grants.Grant(("
 @pytest.fixture(params=["accounts:embedded"])
 async def opened(request, tmp_path):
     """Makes openings of the same database, as different processes would have them."""
-    async with anyio.create_task_group(), _Openings(tmp_path / "accounts.sqlite") as openings:
+    async with _Openings(tmp_path / "accounts.sqlite") as openings:
         yield openings
 
 
