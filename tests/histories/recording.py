@@ -51,9 +51,19 @@ def create(number, entity):
 def common(kind, known_as, **more):
     """What every entity has."""
     return {
-        "id": entity_id(known_as), "kind": kind, "account": entity_id("account"), "schemaVersion": "0.1", "status": "Created", "reason": None,
-        "message": None, "labels": {"team": "red"}, "annotations": [], "creationTime": clock.iso(START), "metadata": {}, **more,
-    }  # fmt: skip
+        "id": entity_id(known_as),
+        "kind": kind,
+        "account": entity_id("account"),
+        "schemaVersion": "0.1",
+        "status": "Created",
+        "reason": None,
+        "message": None,
+        "labels": {"team": "red"},
+        "annotations": [],
+        "creationTime": clock.iso(START),
+        "metadata": {},
+        **more,
+    }
 
 
 def evaluation():
