@@ -117,6 +117,7 @@ def state(record: port.Record) -> folding.State | None:
         recent=codecs.decode_object(_header(record, "dyff-recent")),
         previous=_header(record, "dyff-previous"),
         fold_version=_known_version(record),
+        encoded=record.value,
     )
 
 

@@ -133,8 +133,10 @@ class Folder:
         event = envelope.event(record, self._epoch)
         after, outcome = folding.fold(state, event)
         if after is not None and outcome is not folding.Outcome.REDELIVERED:
-            done.messages.append(envelope.state_message(after, event.command.entity_id))
-            done.states[record.key], done.told = after, after.source
+            message = envelope.state_message(after, event.command.entity_id)
+            done.messages.append(message)
+            # Its bytes are kept, since the next state names their hash.
+            done.states[record.key], done.told = msgspec.structs.replace(after, encoded=message.value), after.source
         done.outcomes[outcome.value] += 1
 
     def _tell(self, done: _Folded, position: int) -> None:

@@ -42,7 +42,8 @@ class State(msgspec.Struct, frozen=True):
     `kind`: what it is, or was. `entity`: the whole object; None: forgotten for ever. `source`: the last folded event's
     position. `event_id`: its command's ID. `status_source`: the position of the last event that changed status, reason
     or message: what a controller's decision refers to. `recent`: IDs of folded commands that have not expired, with their
-    expiry. `previous`: SHA-256 of the previous state's value, empty for the first.
+    expiry. `previous`: SHA-256 of the previous state's value, empty for the first. `encoded`: the entity as JSON, where
+    that is there already.
     """
 
     kind: str
@@ -53,10 +54,11 @@ class State(msgspec.Struct, frozen=True):
     recent: dict[str, str]
     previous: str = ""
     fold_version: int = VERSION
+    encoded: bytes | None = None
 
     def value(self) -> bytes | None:
         """The record's value on the state topic: the whole entity; None: a tombstone."""
-        return None if self.entity is None else codecs.encode(self.entity)
+        return None if self.entity is None else self.encoded or codecs.encode(self.entity)
 
 
 class Outcome(enum.Enum):
@@ -98,7 +100,11 @@ def fold(state: State | None, event: Event) -> tuple[State | None, Outcome]:
     after = _seen(state, event)
     if outcome is Outcome.APPLIED:
         after = msgspec.structs.replace(
-            after, entity=entity, status_source=_status_source(state, entity, event), recent=_remembering(after.recent, event.command)
+            after,
+            entity=entity,
+            encoded=None,
+            status_source=_status_source(state, entity, event),
+            recent=_remembering(after.recent, event.command),
         )
     return after, outcome
 
