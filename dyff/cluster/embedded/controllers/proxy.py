@@ -116,6 +116,7 @@ class _End(asyncio.Protocol):
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+<<<<<<< HEAD
         # uvloop's transports have the methods of asyncio.Transport without being one.
         self.transport = cast("asyncio.Transport", transport)
 
@@ -133,6 +134,15 @@ class _End(asyncio.Protocol):
             self._early.append(data)
         else:
             self._there().write(data)
+=======
+        # uvloop's transports are no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        there = self._there()
+        if not there.is_closing():
+            there.write(data)
+>>>>>>> cluster
 
     def eof_received(self) -> bool:
         """One direction is finished; the connection is when both are."""
@@ -148,10 +158,14 @@ class _End(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        self._there().pause_reading()
+        there = self._there()
+        if not there.is_closing():
+            there.pause_reading()
 
     def resume_writing(self) -> None:
-        self._there().resume_reading()
+        there = self._there()
+        if not there.is_closing():
+            there.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         other = self.other.transport if self.other is not None else None
@@ -162,35 +176,53 @@ class _End(asyncio.Protocol):
         else:
             other.abort()
 
+    def _here(self) -> asyncio.Transport:
+        assert self.transport is not None
+        return self.transport
+
     def _there(self) -> asyncio.Transport:
         assert self.other is not None
-        assert self.other.transport is not None
-        return self.other.transport
+        return self.other._here()
 
 
 class _Front(_End):
+<<<<<<< HEAD
     """The client's end. Reading is paused until the target is connected; what a loop reads all the same is kept."""
+=======
+    """The client's end. What it sends before a target is connected waits here."""
+>>>>>>> cluster
 
     def __init__(self, proxy: Proxy) -> None:
         super().__init__(None)
         self._proxy = proxy
         self._target: Target | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
 
     def abort(self) -> None:
         """End it without ado."""
-        if self._connecting is not None:
-            self._connecting.cancel()
         for end in (self, self.other):
             if end is not None and end.transport is not None:
                 end.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.pause_reading()
         self._proxy.began(self)
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            super().data_received(data)
+            return
+        # Only here, since in `connection_made` uvloop does not read yet and would begin in spite of a pause.
+        self._early.append(data)
+        self._here().pause_reading()
+
+    def eof_received(self) -> bool:
+        if self.other is not None:
+            return super().eof_received()
+        self.finished = True
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._proxy.ended(self)
@@ -202,7 +234,6 @@ class _Front(_End):
 
     async def _connect(self) -> None:
         """To the first target that accepts; a client of none is cut off."""
-        assert self.transport is not None
         for target in self._proxy.preference():
             self._proxy.chosen(target)
             self._target = target
@@ -213,10 +244,23 @@ class _Front(_End):
                 target.connections -= 1
                 self._target = None
                 continue
+<<<<<<< HEAD
             self.attach(back)
             self.transport.resume_reading()
+=======
+            self._join(back)
+>>>>>>> cluster
             return
-        self.transport.abort()
+        self._here().abort()
+
+    def _join(self, back: _End) -> None:
+        self.other = back
+        there = self._there()
+        there.writelines(self._early)
+        self._early.clear()
+        if self.finished:
+            there.write_eof()
+        self._here().resume_reading()
 
 
 def _itself(end: _End) -> _End:
