@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import apsw
@@ -373,7 +374,7 @@ async def test_maintenance_compacts_what_is_due(tmp_path):
         assert await bus.compact("c") == 0
         clock.ahead = timedelta(days=2)
         async with anyio.create_task_group() as group:
-            group.start_soon(bus.maintain, 0.01)
+            group.start_soon(partial(bus.maintain, every_s=0.01))
             with anyio.fail_after(20):
                 while await texts(bus, topic="c") != ["1499"]:
                     await anyio.sleep(0.01)
