@@ -113,28 +113,8 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other = other
         self.finished = False
-        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-<<<<<<< HEAD
-        # uvloop's transports have the methods of asyncio.Transport without being one.
-        self.transport = cast("asyncio.Transport", transport)
-
-    def attach(self, other: _End) -> None:
-        """The other end is there: what came early is passed on."""
-        self.other = other
-        for data in self._early:
-            self._there().write(data)
-        self._early.clear()
-        if self.finished:
-            self.eof_received()
-
-    def data_received(self, data: bytes) -> None:
-        if self.other is None:
-            self._early.append(data)
-        else:
-            self._there().write(data)
-=======
         # uvloop's transports are no subclass of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
 
@@ -142,13 +122,10 @@ class _End(asyncio.Protocol):
         there = self._there()
         if not there.is_closing():
             there.write(data)
->>>>>>> cluster
 
     def eof_received(self) -> bool:
         """One direction is finished; the connection is when both are."""
         self.finished = True
-        if self.other is None:
-            return True
         there = self._there()
         if there.can_write_eof() and not there.is_closing():
             there.write_eof()
@@ -186,11 +163,7 @@ class _End(asyncio.Protocol):
 
 
 class _Front(_End):
-<<<<<<< HEAD
-    """The client's end. Reading is paused until the target is connected; what a loop reads all the same is kept."""
-=======
     """The client's end. What it sends before a target is connected waits here."""
->>>>>>> cluster
 
     def __init__(self, proxy: Proxy) -> None:
         super().__init__(None)
@@ -244,12 +217,7 @@ class _Front(_End):
                 target.connections -= 1
                 self._target = None
                 continue
-<<<<<<< HEAD
-            self.attach(back)
-            self.transport.resume_reading()
-=======
             self._join(back)
->>>>>>> cluster
             return
         self._here().abort()
 
