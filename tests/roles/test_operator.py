@@ -175,7 +175,13 @@ async def test_a_lost_referenced_session_is_noticed(there):
         await there.until("the client", running)
         there.kubelet.plays["infer"] = kubelet.RUN
         name = f"session-{OTHER}"
-        failed = {"type": "Failed", "status": "True", "reason": "RunnerFailed", "message": "by hand", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        failed = {
+            "type": "Failed",
+            "status": "True",
+            "reason": "RunnerFailed",
+            "message": "by hand",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
         await there.cluster.patch(metadata.INFERENCE_SESSION, name, {"status": {"conditions": [failed]}}, status=True)
         assert (await there.ended(EVALUATION, ID))["reason"] == "RunnerFailed"
 
