@@ -67,12 +67,25 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pods of the local cluster.
 
     `max_job_pods`: Job pods that run at once; None: twice the cores. `images`: image name (`host/name`, or `name` for
-    any host) to how it is run. `logs_max_bytes`: of one container's log file.
+    any host) to how it is run. `logs_max_bytes`: of one container's log. `orphan_grace_s`: after a server was killed, its
+    pods run on for so long and wait to be found again; then they end.
     """
 
     max_job_pods: int | None = None
     images: dict[str, Image] = {}
     logs_max_bytes: int = 64 * 2**20
+    orphan_grace_s: float = 600.0
+
+
+class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The orchestrator.
+
+    `finished_retention_s`: how long the custom resource of an ended workflow stays, with its Jobs, Pods and their logs.
+    `resync_s`: everything is looked at again that often, even if nothing seems to have changed.
+    """
+
+    finished_retention_s: float = 3600.0
+    resync_s: float = 30.0
 
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bus: Bus = Bus()
     quotas: Quotas = Quotas()
     pods: Pods = Pods()
+    orchestrator: Orchestrator = Orchestrator()
     operator: Operator = Operator()
     supervision: Supervision = Supervision()
 
@@ -143,7 +157,8 @@ def _read(file: str) -> dict[str, Any]:
         raise errors.Misconfigured(f"the settings file {file} cannot be read: {error}") from error
     if tree is not None and not isinstance(tree, dict):
         raise errors.Misconfigured(f"the settings file {file} must be a mapping of settings")
-    return _placed(tree or {}, str(Path(file).absolute().parent))
+    here = str(Path(file).absolute().parent)
+    return {key: _placed(value, here) for key, value in (tree or {}).items()}
 
 
 def _placed(value: Any, here: str) -> Any:

@@ -1,0 +1,177 @@
+"""A pod's directory: what is promised (intent), what happened (record), what is asked (stop), and who holds the lock.
+
+<pods>/server.lock         held by the server
+<pods>/<uid>/lock          held by the shim while it lives
+             intent.json   committed before anything is started; one per run, the last one counts
+             record.json   written by the shim: who runs, who ended how
+             stop.json     the server's request to end a run
+             <container>.log, shim.log
+             work/ tmp/ volumes/<name>/
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dyff.cluster.pods import environment, probes
+from dyff.cluster.pods.shim import files
+
+LOST = "Lost"
+REBOOTED = "Rebooted"
+SHUTDOWN = "Shutdown"
+DELETED = "Deleted"
+SERVER_GONE = "ServerGone"
+DEADLINE = "DeadlineExceeded"
+INTERRUPTIONS = frozenset({REBOOTED, SHUTDOWN, SERVER_GONE})
+"""Causes that are nobody's failure: what was interrupted may run again without being counted."""
+LOST_CODE = 137
+
+
+class Outcome(msgspec.Struct, frozen=True, rename="camel"):
+    """What is known of a container. `finished_at` empty: it runs. `ticks`: start time of `pid`, which together identify it."""
+
+    pid: int = 0
+    ticks: int | None = None
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    message: str = ""
+
+
+class Shim(msgspec.Struct, frozen=True):
+    """The identity of a shim."""
+
+    pid: int
+    ticks: int | None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What the shim noted about a run. `cause`: why it was ended against its will. `boot`: of the machine."""
+
+    run: int
+    boot: str
+    shim: Shim
+    containers: dict[str, Outcome]
+    finished: bool
+    cause: str | None = None
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What a run is to do.
+
+    `restarts`: as told in the status. `failures`: runs in a row that ended too soon, for the back-off. `done`: init
+    containers that have completed in earlier runs. `last`: how the main container's previous run ended. `since`: when the
+    pod was first started (RFC 3339). `server_lock`, `orphan_grace_s`: the shim ends the pod when nobody has held that lock
+    for so long. `probe` None: ready as soon as it runs.
+    """
+
+    run: int
+    pod: str
+    since: str
+    containers: list[environment.Process]
+    server_lock: str
+    orphan_grace_s: float
+    log_max_bytes: int
+    grace_s: float
+    deadline_s: float | None = None
+    port: int | None = None
+    restarts: int = 0
+    failures: int = 0
+    done: dict[str, Outcome] = {}
+    last: Outcome | None = None
+    probe: probes.Probe | None = None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """One consistent look at a directory. `record`: of the intent's run; None: nothing of it was started. `held`: the shim lives."""
+
+    intent: Intent | None = None
+    record: Record | None = None
+    held: bool = False
+
+
+class Directory:
+    """The directory of the pod `uid`. Every method blocks on the disk; call them in a thread."""
+
+    def __init__(self, root: Path, uid: str) -> None:
+        self.uid = uid
+        self.path = root / uid
+        self.place = environment.Place(self.path / "work", self.path / "tmp", self.path / "volumes")
+        self.lock = str(self.path / "lock")
+
+    def facts(self) -> Facts:
+        """Look. The lock first: a shim writes its record before it lets go of the lock."""
+        if not self.path.exists():
+            return Facts()
+        held = not files.is_free(self.lock)
+        return self._facts(held)
+
+    def facts_under_lock(self) -> Facts:
+        """Look, for a caller that holds the lock itself."""
+        return self._facts(held=False)
+
+    def _facts(self, held: bool) -> Facts:
+        intent = self._read("intent.json", Intent)
+        record = self._read("record.json", Record)
+        return Facts(intent, record if intent and record and record.run == intent.run else None, held)
+
+    def prepare(self) -> None:
+        """Make the directories that a pod has from its start."""
+        for path in (self.place.work, self.place.tmp, self.place.volumes):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.sync_directory(str(self.path.parent))
+
+    def commit(self, intent: Intent) -> None:
+        """Promise a run. Once this returns, exactly that run is started once, by whichever server."""
+        self._write("intent.json", intent)
+
+    def request_stop(self, run: int, cause: str, grace_s: float) -> None:
+        """Leave word for the shim why and how gently it should end run `run`; it reads that when it gets SIGTERM."""
+        files.write(str(self.path / "stop.json"), {"run": run, "cause": cause, "grace_s": grace_s}, durable=False)
+
+    def conclude(self, intent: Intent, record: Record | None, boot: str) -> None:
+        """Durably note the end of a run whose shim is gone without having done so. The caller holds the lock."""
+        rebooted = record is not None and record.boot != boot
+        reason = REBOOTED if rebooted else LOST
+        message = "the machine was restarted" if rebooted else "its supervisor was killed, so how it ended is not known"
+        containers = dict(record.containers) if record else dict(intent.done)
+        for name, outcome in containers.items():
+            if not outcome.finished_at:
+                ended = {"finished_at": outcome.started_at, "exit_code": LOST_CODE, "reason": reason, "message": message}
+                containers[name] = msgspec.structs.replace(outcome, **ended)
+        shim = record.shim if record else Shim(0, None)
+        self._write("record.json", Record(intent.run, boot, shim, containers, finished=True, cause=(record and record.cause) or reason))
+
+    def tidy(self) -> None:
+        """Give back the space of a pod that has ended; its logs stay."""
+        for path in (self.place.work, self.place.tmp, self.place.volumes):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def remove(self) -> bool:
+        """Remove it all; false: a shim holds it. Under the lock, so that a shim that starts late finds no intent to follow."""
+        if not self.path.exists():
+            return True
+        with files.taken(self.lock) as free:
+            if free:
+                (self.path / "intent.json").unlink(missing_ok=True)
+                shutil.rmtree(self.path)
+        return free
+
+    def _read(self, name: str, form: type[Any]) -> Any:
+        value = files.read(str(self.path / name))
+        return None if value is None else msgspec.convert(value, form)
+
+    def _write(self, name: str, value: msgspec.Struct) -> None:
+        files.write(str(self.path / name), msgspec.to_builtins(value))
+
+
+def uids(root: Path) -> list[str]:
+    """The pods that have a directory."""
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir()) if root.exists() else []

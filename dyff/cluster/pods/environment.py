@@ -1,0 +1,166 @@
+"""A container spec into the process that stands for it: program, arguments, environment, working directory. Pure.
+
+The image mapping's command stands for the image's entry point and for the spec's `command` alike, because a command names
+paths inside an image that does not exist here; the spec's `args` follow it. For the same reason `workingDir` counts only
+below a mounted volume. In arguments and environment values `$(VAR)` is expanded as Kubernetes does, then what begins with
+a mount path (also after `--option=`) is translated to the volume's local directory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from dyff.cluster.pods import refusals, specs
+from dyff.kernel import quantities, settings
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
+_PLACEHOLDER = re.compile(r"\{(port|mount:([^{}]*))\}")
+_OPTION = re.compile(r"(-[^=/]*=)?(/.*)", re.DOTALL)
+_KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+
+
+class Process(msgspec.Struct, frozen=True):
+    """What the shim executes. `memory_bytes` None: no limit. `hint`: said when the program cannot be started."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    memory_bytes: int | None
+    hint: str
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a pod lives: directories for its work, temporary files and volumes."""
+
+    work: Path
+    tmp: Path
+    volumes: Path
+
+
+def process(pod: specs.Pod, container: specs.Container, image: settings.Image, place: Place, local_port: int | None) -> Process:
+    """The process of one container. `local_port` None: it does not listen.
+
+    Raises:
+        Refused: the spec or the mapping asks for something that is not there; the message names it.
+    """
+    mounts = _mounts(pod, container, place)
+    fill = _filler(mounts, local_port, container)
+    translate = _translator(container, mounts)
+    env = _env(pod, container, translate, local_port)
+    own = {name: fill(value) for name, value in image.env.items()}
+    listening = {} if local_port is None else {"PORT": str(local_port)}
+    return Process(
+        name=container.name,
+        argv=[*(fill(word) for word in image.command), *(translate(expand(word, env)) for word in container.args)],
+        env={**_base(pod, place), **env, **own, **listening},
+        cwd=_cwd(container, translate, place),
+        memory_bytes=_memory(container),
+        hint=f"The setting pods.images says how the image {container.image!r} is run",
+    )
+
+
+def expand(text: str, env: Mapping[str, str]) -> str:
+    """Replace `$(VAR)` as Kubernetes does: unknown variables stay as they are, `$$` is a dollar sign."""
+    return _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else env.get(match[1], match[0]), text)
+
+
+def _base(pod: specs.Pod, place: Place) -> dict[str, str]:
+    """All that a pod gets unasked. Nothing of the server's own environment is among it."""
+    return {"PATH": PATH, "HOME": str(place.work), "TMPDIR": str(place.tmp), "LANG": "C.UTF-8", "HOSTNAME": pod.metadata.name}
+
+
+def _env(pod: specs.Pod, container: specs.Container, translate: Callable[[str], str], local_port: int | None) -> dict[str, str]:
+    if container.env_from:
+        raise refusals.Refused(refusals.CONFIG, f"container {container.name}: envFrom is not supported by the local cluster; use env")
+    # PORT is ours from the start, so that $(PORT) means the port which is really there.
+    env = {} if local_port is None else {"PORT": str(local_port)}
+    for each in container.env:
+        if each.name == "PORT" and local_port is not None:
+            continue
+        env[each.name] = _field(pod, container, each) if each.value_from else translate(expand(each.value or "", env))
+    return env
+
+
+def _field(pod: specs.Pod, container: specs.Container, env: specs.Env) -> str:
+    reference = env.value_from and env.value_from.field_ref
+    path = reference.field_path if reference else ""
+    meta = pod.metadata
+    plain = {"metadata.name": meta.name, "metadata.uid": meta.uid, "metadata.namespace": meta.namespace, "status.podIP": "127.0.0.1"}
+    if path in plain:
+        return plain[path]
+    if match := _KEYED_FIELD.fullmatch(path):
+        return (meta.labels if match[1] == "labels" else meta.annotations).get(match[2], "")
+    raise refusals.Refused(
+        refusals.CONFIG,
+        f"container {container.name}, env {env.name}: the local cluster gives values from fieldRef metadata.name, .uid, .namespace, "
+        f".labels['...'], .annotations['...'] and status.podIP, not {path or 'from other sources'!r}",
+    )
+
+
+def _mounts(pod: specs.Pod, container: specs.Container, place: Place) -> dict[str, tuple[str, str]]:
+    """By volume name: the path that the spec knows and the local directory."""
+    known = {volume.name for volume in pod.spec.volumes}
+    mounts: dict[str, tuple[str, str]] = {}
+    for mount in container.volume_mounts:
+        if mount.name not in known:
+            raise refusals.Refused(refusals.INVALID, f"container {container.name}: volumeMounts: there is no volume {mount.name!r}")
+        if ".." in Path(mount.sub_path).parts or mount.sub_path.startswith("/"):
+            raise refusals.Refused(refusals.INVALID, f"container {container.name}: subPath {mount.sub_path!r} leaves its volume")
+        mounts.setdefault(mount.name, (mount.mount_path.rstrip("/"), str(place.volumes / mount.name / mount.sub_path)))
+    return mounts
+
+
+def _translator(container: specs.Container, mounts: Mapping[str, tuple[str, str]]) -> Callable[[str], str]:
+    # The longest mount path first: one volume may be mounted below another.
+    pairs = sorted(mounts.values(), key=lambda pair: -len(pair[0]))
+
+    def translate(word: str) -> str:
+        match = _OPTION.fullmatch(word)
+        if match is None:
+            return word
+        option, path = match[1] or "", match[2]
+        for mounted, local in pairs:
+            if path == mounted or path.startswith(mounted + "/"):
+                return option + local + path[len(mounted) :]
+        return word
+
+    return translate
+
+
+def _filler(mounts: Mapping[str, tuple[str, str]], local_port: int | None, container: specs.Container) -> Callable[[str], str]:
+    def value(match: re.Match[str]) -> str:
+        if match[1] == "port":
+            if local_port is None:
+                raise refusals.Refused(
+                    refusals.CONFIG, f"container {container.name} has no ports, but its command in pods.images has {{port}}"
+                )
+            return str(local_port)
+        if match[2] not in mounts:
+            have = ", ".join(mounts) or "none"
+            raise refusals.Refused(
+                refusals.CONFIG, f"container {container.name} mounts no volume {match[2]!r}, which pods.images asks for; it mounts {have}"
+            )
+        return mounts[match[2]][1]
+
+    return lambda word: _PLACEHOLDER.sub(value, word)
+
+
+def _cwd(container: specs.Container, translate: Callable[[str], str], place: Place) -> str:
+    local = translate(container.working_dir)
+    return local if local != container.working_dir else str(place.work)
+
+
+def _memory(container: specs.Container) -> int | None:
+    limit = container.resources.limits.get("memory")
+    if limit is None:
+        return None
+    try:
+        return quantities.parse_bytes(str(limit))
+    except ValueError as error:
+        raise refusals.Refused(refusals.INVALID, f"container {container.name}: resources.limits.memory: {error}") from error

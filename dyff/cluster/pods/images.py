@@ -1,0 +1,52 @@
+"""Which local program stands for a container image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dyff.cluster.pods import refusals
+from dyff.kernel import settings
+
+STEPS = "dyff/workflows/steps"
+MOCK_SERVICE = "dyff/workflows/inferenceservice-mock"
+
+
+def builtin(python: str) -> dict[str, settings.Image]:
+    """Our own images. `python`: the interpreter that this package is installed for."""
+    # -P: the pod's working directory, which anyone may fill, is no place to import from.
+    command = (python, "-P", "-m", "dyff.workflows")
+    return {
+        STEPS: settings.Image(command=command, readiness_path=None),
+        MOCK_SERVICE: settings.Image(command=(*command, "mock-service"), readiness_path="/ready"),
+    }
+
+
+def bare(reference: str) -> str:
+    """An image reference without its tag and digest: `host:5000/a/b:v1@sha256:...` becomes `host:5000/a/b`."""
+    name = reference.partition("@")[0]
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(":")[0]
+
+
+def find(images: Mapping[str, settings.Image], python: str, reference: str) -> settings.Image:
+    """How an image is run: by its full name in the settings, its name without the host there, then our own images.
+
+    The steps get storage that user code does not get, so only that exact name means them; the mock may come from any host.
+
+    Raises:
+        Refused: there is no such setting; the message says what to add.
+    """
+    full = bare(reference)
+    anywhere = full.partition("/")[2]
+    ours = builtin(python)
+    found = images.get(full) or images.get(anywhere) or ours.get(full) or (ours[MOCK_SERVICE] if anywhere == MOCK_SERVICE else None)
+    if found is None:
+        raise refusals.Refused(refusals.NO_IMAGE, _advice(full))
+    return found
+
+
+def _advice(name: str) -> str:
+    return (
+        f"no setting says which local program runs the image {name!r}. Add to the settings file and start the server again:\n"
+        f'pods:\n  images:\n    {name}:\n      command: ["/path/to/program", "--port", "{{port}}"]'
+    )

@@ -1,0 +1,170 @@
+"""Keeps what runs here equal to what the cluster's Pods ask for, across restarts and crashes of the server."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from dyff.cluster import port, watching
+from dyff.cluster.pods import directory, node, probes, refusals, specs, starting, stopping, worker
+from dyff.cluster.pods.shim import files
+from dyff.kernel import clock, errors, settings
+
+LOCK_WAIT_S = 2.0
+STOP_LOOK_S = 0.02
+STOP_MARGIN_S = 1.0
+"""Of the server's grace, what is kept for killing those that do not end and for writing down how all ended."""
+_UID = re.compile(r"[0-9a-zA-Z][-0-9a-zA-Z]{0,63}")
+
+
+class Kubelet:
+    """Runs the Pods of a cluster as supervised subprocesses below one directory.
+
+    A pod runs on if the server is killed or `run` is cancelled, and the next `run` finds it again. Only `stop_all` stops
+    pods because the server ends. One kubelet at a time uses a directory.
+    """
+
+    def __init__(
+        self,
+        cluster: port.Cluster,
+        pods_dir: Path,
+        pods: settings.Pods,
+        time: clock.Clock,
+        *,
+        python: str = sys.executable,
+    ) -> None:
+        """`python`: the interpreter that this package is installed for; it runs shims and our own images."""
+        self._cluster, self._root, self._time = cluster, pods_dir.absolute(), time
+        self._house = starting.House(str(self._root / "server.lock"), python, pods)
+        self._node: node.Node | None = None
+        self._workers: dict[str, worker.Worker] = {}
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; ready when every pod that runs already has been found again.
+
+        Raises:
+            InUse: another server runs pods in this directory.
+        """
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with self._claimed(), probes.client() as http, anyio.create_task_group() as group:
+            self._workers.clear()
+            self._node = node.Node(self._cluster, self._house, self._time, http, self._wake)
+            try:
+                await self._reconcile_for_ever(group, self._node, task_status)
+            finally:
+                self._node = None
+
+    async def stop_all(self, grace_s: float) -> None:
+        """Stop every pod because the server ends; nothing new starts. Returns when all have ended, at the latest after `grace_s`.
+
+        Each gets its own grace, but less than `grace_s`, then it is killed. Pods that restart are started again by the next
+        `run`; others end as `Failed` with reason `Shutdown` and the condition `DisruptionTarget`. Works without `run` as
+        well; the next one then writes down how they ended.
+        """
+        limit_s = max(grace_s - STOP_MARGIN_S, grace_s / 2)
+        with anyio.move_on_after(grace_s):
+            if self._node is None:
+                await self._stop_directories(limit_s)
+            else:
+                await self._stop_workers(self._node, limit_s)
+
+    async def _stop_workers(self, shared: node.Node, limit_s: float) -> None:
+        shared.shutdown_grace_s = limit_s
+        for each in self._workers.values():
+            each.poke()
+        for each in tuple(self._workers.values()):
+            await each.stopped.wait()
+
+    async def _stop_directories(self, limit_s: float) -> None:
+        asked: set[str] = set()
+        while running := await anyio.to_thread.run_sync(self._running):
+            for place, record in running:
+                if place.uid not in asked:
+                    asked.add(place.uid)
+                    await anyio.to_thread.run_sync(stopping.ask, place, record, directory.SHUTDOWN, limit_s)
+            await anyio.sleep(STOP_LOOK_S)
+
+    def _running(self) -> list[tuple[directory.Directory, directory.Record]]:
+        found = []
+        for uid in self._uids():
+            place = directory.Directory(self._root, uid)
+            facts = place.facts()
+            if facts.held and facts.record is not None:
+                found.append((place, facts.record))
+        return found
+
+    @asynccontextmanager
+    async def _claimed(self) -> AsyncIterator[None]:
+        """Hold the lock that tells shims of a living server. They look at it for an instant now and then, so insist a little."""
+        lock = files.take(self._house.server_lock)
+        deadline = anyio.current_time() + LOCK_WAIT_S
+        while lock is None and anyio.current_time() < deadline:
+            await anyio.sleep(STOP_LOOK_S)
+            lock = files.take(self._house.server_lock)
+        if lock is None:
+            raise errors.InUse(f"another server runs pods in {self._root}; stop it, or choose another data directory")
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    async def _reconcile_for_ever(self, group: anyio.abc.TaskGroup, shared: node.Node, task_status: anyio.abc.TaskStatus[None]) -> None:
+        found = await anyio.to_thread.run_sync(self._uids)
+        names: dict[str, str] = {}
+
+        def changed(obj: port.Object) -> None:
+            name, uid = obj["metadata"]["name"], obj["metadata"]["uid"]
+            current = cache.get(name)
+            before = names.pop(name, uid)
+            if current is not None:
+                names[name] = uid
+                self._enter_queue(shared, obj, started=uid in found)
+            for each in {before, uid}:
+                is_current = current is not None and current["metadata"]["uid"] == each
+                if is_current or each in self._workers:
+                    self._worker(group, shared, each).see(current if is_current else None)
+
+        cache = watching.Cache(self._cluster, port.POD, changed)
+        await group.start(cache.run)
+        for uid in found:
+            self._worker(group, shared, uid)  # where no pod was seen: it is gone, and its worker cleans up
+        task_status.started()
+        await anyio.sleep_forever()
+
+    def _enter_queue(self, shared: node.Node, obj: port.Object, *, started: bool) -> None:
+        """Job pods queue from the moment when they are first seen, so that the oldest comes first; those that run hold a slot."""
+        try:
+            pod = specs.parse(obj)
+        except refusals.Refused:
+            return  # its worker says so in its status
+        if not pod.of_job or pod.ended or pod.metadata.deletion_timestamp or pod.metadata.uid in self._workers:
+            return
+        if started:
+            shared.slots.hold(pod.metadata.uid)
+        else:
+            shared.slots.enter(pod.metadata.uid, specs.order(pod))
+
+    def _worker(self, group: anyio.abc.TaskGroup, shared: node.Node, uid: str) -> worker.Worker:
+        if uid not in self._workers:
+            self._workers[uid] = worker.Worker(shared, directory.Directory(self._root, uid))
+            group.start_soon(self._work, uid)
+        return self._workers[uid]
+
+    async def _work(self, uid: str) -> None:
+        await self._workers[uid].run()
+        del self._workers[uid]
+
+    def _wake(self, uid: str) -> None:
+        if uid in self._workers:
+            self._workers[uid].poke()
+
+    def _uids(self) -> list[str]:
+        return [uid for uid in directory.uids(self._root) if _UID.fullmatch(uid)]

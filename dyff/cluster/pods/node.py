@@ -1,0 +1,35 @@
+"""What the workers of one kubelet share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import httpx
+
+from dyff.cluster import port
+from dyff.cluster.pods import slots, starting
+from dyff.kernel import clock
+
+
+class Node:
+    """The machine as its workers see it.
+
+    `ports`: by uid, the loopback port of every pod that has one. `shutdown_grace_s`: the server is ending and gives pods so
+    many seconds; None: it is not. `wake`: makes the worker of a pod look again.
+    """
+
+    def __init__(
+        self, cluster: port.Cluster, house: starting.House, time: clock.Clock, http: httpx.AsyncClient, wake: Callable[[str], None]
+    ) -> None:
+        self.cluster, self.house, self.time, self.http, self.wake = cluster, house, time, http, wake
+        self.slots = slots.Slots(house.settings.max_job_pods)
+        self.ports: dict[str, int] = {}
+        self.shutdown_grace_s: float | None = None
+        # A burst of pods should not start dozens of interpreters at the same moment.
+        self.spawning = anyio.CapacityLimiter(4)
+
+    def release(self, uid: str) -> None:
+        """That pod needs its slot no more: wake those who wait for one."""
+        for waiting in self.slots.leave(uid):
+            self.wake(waiting)

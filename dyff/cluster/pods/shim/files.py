@@ -1,0 +1,90 @@
+"""Durable JSON files and the lock that says whether a pod's shim is alive. Server and shim both use it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def write(path: str, value: Json, *, durable: bool = True) -> None:
+    """Replace the file at `path` in one step. `durable`: it survives a power cut once this returns.
+
+    Raises:
+        OSError: the disk is full or the directory is gone; the old file is still whole.
+    """
+    temporary = f"{path}.tmp"
+    with open(temporary, "wb") as file:
+        file.write(json.dumps(value, separators=(",", ":")).encode())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if durable:
+        sync_directory(os.path.dirname(path))
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: str) -> Json | None:
+    """What `write` wrote; None: there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            value: Json = json.loads(file.read())
+            return value
+    except FileNotFoundError:
+        return None
+
+
+def take(path: str) -> int | None:
+    """Take the lock at `path` without waiting: a descriptor that holds it until it is closed. None: another has it.
+
+    Raises:
+        OSError: there is no such directory.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+@contextmanager
+def taken(path: str) -> Iterator[bool]:
+    """Hold the lock at `path` inside the block, if it is free; gives whether it was."""
+    descriptor = take(path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def is_free(path: str) -> bool:
+    """Whether nobody holds the lock at `path` (true as well where there is no such file)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        # A shared lock, so that several shims that look at the same moment do not see each other.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

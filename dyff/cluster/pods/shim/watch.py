@@ -1,0 +1,186 @@
+"""The shim's loop: one container after the other, their output and limits, requests to stop, and the record of it all."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from dyff.cluster.pods.shim import container, files, limits, output, processes
+
+RETRY_RECORD_S = 1.0
+_CHUNK = 64 * 1024
+
+
+class Pod:
+    """One run of a pod. `started`: a pipe that is told when the first program runs."""
+
+    def __init__(self, directory: str, intent: files.Json, started: int) -> None:
+        self._directory, self._intent, self._started = directory, intent, started
+        self._record = _fresh_record(intent)
+        deadline_s = intent["deadline_s"]
+        self._deadline = math.inf if deadline_s is None else time.monotonic() + deadline_s
+        self._kill_at = math.inf
+        self._server = limits.Server(intent["server_lock"], intent["orphan_grace_s"])
+        self._wake = _wake_on_signals()
+
+    def run(self) -> None:
+        """Run the containers as far as they succeed and nobody stops them; return when the outcome is durable."""
+        self._stop_request()
+        for spec in self._intent["containers"]:
+            if self._record["cause"] or not self._run(container.Container(spec)):
+                break
+        self._record["finished"] = True
+        self._save()
+        self._tell_started()
+
+    def _run(self, subject: container.Container) -> bool:
+        def save() -> None:
+            self._record["containers"][subject.name] = subject.facts
+            self._save()
+
+        begun = subject.start(save)
+        self._tell_started()
+        if begun:
+            self._follow(subject)
+        save()
+        return subject.succeeded
+
+    def _save(self) -> None:
+        """Make the record durable, however long that takes: whoever finds the lock free believes it.
+
+        Until the first program runs a failure ends the shim instead: nothing was done, and the server says why.
+        """
+        while True:
+            try:
+                files.write(os.path.join(self._directory, "record.json"), self._record)
+            except OSError as error:
+                if self._started >= 0:
+                    raise
+                sys.stderr.write(f"the record cannot be written, trying again: {error}\n")
+                time.sleep(RETRY_RECORD_S)
+            else:
+                return
+
+    def _tell_started(self) -> None:
+        if self._started >= 0:
+            with suppress(BrokenPipeError):  # who started us was killed meanwhile
+                os.write(self._started, b"1")
+            os.close(self._started)
+            self._started = -1
+
+    def _follow(self, subject: container.Container) -> None:
+        """Serve a running container until nothing of it is left."""
+        log = output.Log(os.path.join(self._directory, f"{subject.name}.log"), self._intent["log_max_bytes"])
+        os.set_blocking(subject.output, False)
+        poll = select.poll()
+        for descriptor in (self._wake, subject.output):
+            poll.register(descriptor, select.POLLIN)
+        memory = limits.Memory(subject.pid, subject.spec["memory_bytes"])
+        self._kill_at = math.inf
+        status: int | None = None
+        while status is None:
+            self._check_limits(subject, memory)
+            due = min(self._deadline, self._kill_at, memory.due, self._server.due)
+            ready = dict(poll.poll(max(0.0, due - time.monotonic()) * 1000))
+            if subject.output in ready and _pump(subject.output, log) == 0:
+                poll.unregister(subject.output)
+            if self._wake in ready:
+                status = self._wakened(subject)
+        processes.end_children(subject.pid)
+        while _pump(subject.output, log) > 0:
+            pass
+        os.close(subject.output)
+        log.close()
+        subject.ended(status, log.tail())
+
+    def _wakened(self, subject: container.Container) -> int | None:
+        """A signal came; the wait status if the container's process has ended."""
+        if signal.SIGTERM in os.read(self._wake, 512):
+            grace_s = self._stop_request()
+            self._stop(subject, "Shutdown", self._intent["grace_s"] if grace_s is None else grace_s)
+        return _reap(subject.pid)
+
+    def _stop_request(self) -> float | None:
+        """Note the server's request to stop this run; the grace that it gives, None: there is no request.
+
+        A signal without a request comes from the machine that shuts down.
+        """
+        request = files.read(os.path.join(self._directory, "stop.json"))
+        if request is None or request["run"] != self._intent["run"]:
+            return None
+        self._record["cause"] = self._record["cause"] or request["cause"]
+        return float(request["grace_s"])
+
+    def _stop(self, subject: container.Container, cause: str, grace_s: float) -> None:
+        """Ask the container to end; `_check_limits` kills it after the grace. A second request can only shorten that."""
+        self._record["cause"] = self._record["cause"] or cause
+        if self._kill_at == math.inf:
+            subject.signal(signal.SIGTERM)
+        self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
+
+    def _check_limits(self, subject: container.Container, memory: limits.Memory) -> None:
+        now = time.monotonic()
+        if now >= memory.due and memory.exceeded(now):
+            subject.oom_killed = True
+            subject.signal(signal.SIGKILL)
+        if now >= self._deadline:
+            self._deadline = math.inf
+            self._stop(subject, "DeadlineExceeded", self._intent["grace_s"])
+        if now >= self._server.due and self._server.gone(now):
+            self._stop(subject, "ServerGone", self._intent["grace_s"])
+        if now >= self._kill_at:
+            self._kill_at = now + RETRY_RECORD_S
+            subject.signal(signal.SIGKILL)
+
+
+def _fresh_record(intent: files.Json) -> files.Json:
+    me = os.getpid()
+    return {
+        "run": intent["run"],
+        "boot": processes.boot(),
+        "shim": {"pid": me, "ticks": processes.started(me)},
+        "containers": dict(intent["done"]),
+        "finished": False,
+        "cause": None,
+    }
+
+
+def _wake_on_signals() -> int:
+    """A descriptor that gets a byte, the number of the signal, whenever SIGTERM or SIGCHLD comes."""
+    awake, wake = os.pipe()
+    for descriptor in (awake, wake):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    return awake
+
+
+def _pump(descriptor: int, log: output.Log) -> int:
+    """Take what a container has written; how many bytes, 0 at the end, -1 if there is nothing now."""
+    try:
+        chunk = os.read(descriptor, _CHUNK)
+    except BlockingIOError:
+        return -1
+    if chunk:
+        log.feed(chunk)
+    return len(chunk)
+
+
+def _reap(leader: int) -> int | None:
+    """Reap every child that has ended; the wait status of `leader` if it is among them."""
+    found: int | None = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        if pid == leader:
+            found = status

@@ -1,0 +1,208 @@
+"""The parts of a Kubernetes Pod that the local cluster understands; everything else is ignored or refused where it would matter.
+
+Ignored: liveness and startup probes, cpu, accelerators, security contexts, scheduling. Refused with a reason: see `refusals`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from dyff.cluster import port
+from dyff.cluster.pods import refusals
+
+FINALIZER = "dyff.io/kubelet"
+"""Keeps a Pod until its processes are gone."""
+LOCAL_PORT = "dyff.io/local-port"
+"""Annotation: the loopback port on which the pod's container listens."""
+DEFAULT_GRACE_S = 5.0
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class _Part(msgspec.Struct, frozen=True, rename="camel"):
+    """Tolerant: unknown fields are skipped."""
+
+
+class Owner(_Part, frozen=True):
+    """An owner reference."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class Metadata(_Part, frozen=True):
+    """`deletion_timestamp`: it is being deleted. `creation_timestamp`: orders pods that wait."""
+
+    name: str
+    uid: str
+    namespace: str = "default"
+    resource_version: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[Owner, ...] = ()
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+
+
+class FieldRef(_Part, frozen=True):
+    """A field of the pod itself."""
+
+    field_path: str
+
+
+class EnvSource(_Part, frozen=True):
+    """Where a variable's value comes from; None: from something that is not understood here."""
+
+    field_ref: FieldRef | None = None
+
+
+class Env(_Part, frozen=True):
+    """An environment variable."""
+
+    name: str
+    value: str | None = None
+    value_from: EnvSource | None = None
+
+
+class Mount(_Part, frozen=True):
+    """A volume in a container. `sub_path`: only that path below the volume."""
+
+    name: str
+    mount_path: str
+    sub_path: str = ""
+
+
+class HttpGet(_Part, frozen=True):
+    """An HTTP probe."""
+
+    path: str = "/"
+
+
+class Probe(_Part, frozen=True):
+    """A readiness probe. `http_get` None: a TCP connect is enough. Seconds; counts of results in a row."""
+
+    http_get: HttpGet | None = None
+    initial_delay_seconds: float = 0.0
+    timeout_seconds: float = 1.0
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+
+class ContainerPort(_Part, frozen=True):
+    """A port that the program listens on inside a container; here it only says that it does listen."""
+
+    container_port: int
+
+
+class Resources(_Part, frozen=True):
+    """Kubernetes quantities."""
+
+    limits: dict[str, str | int | float] = {}
+
+
+class Container(_Part, frozen=True):
+    """A container; its `command` is not here because the image mapping's stands for it."""
+
+    name: str
+    image: str = ""
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[Env, ...] = ()
+    env_from: tuple[Any, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    volume_mounts: tuple[Mount, ...] = ()
+    readiness_probe: Probe | None = None
+    resources: Resources = Resources()
+
+
+class Item(_Part, frozen=True):
+    """A key of a ConfigMap and the path below the volume where it appears."""
+
+    key: str
+    path: str
+
+
+class ConfigMapSource(_Part, frozen=True):
+    """`items` empty: all keys under their own names."""
+
+    name: str
+    items: tuple[Item, ...] = ()
+    optional: bool = False
+
+
+class Volume(_Part, frozen=True):
+    """A volume; one that is neither a ConfigMap nor an empty directory is refused."""
+
+    name: str
+    config_map: ConfigMapSource | None = None
+    empty_dir: dict[str, Any] | None = None
+
+
+class Spec(_Part, frozen=True):
+    """`restart_policy`: Always, OnFailure or Never. `active_deadline_seconds`: from the pod's start."""
+
+    containers: tuple[Container, ...]
+    init_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    restart_policy: str = "Always"
+    active_deadline_seconds: float | None = None
+    termination_grace_period_seconds: float = DEFAULT_GRACE_S
+
+
+class Pod(_Part, frozen=True):
+    """A Pod. `status`: as it is in the cluster, free JSON."""
+
+    metadata: Metadata
+    spec: Spec
+    status: dict[str, Any] = {}
+
+    @property
+    def main(self) -> Container:
+        """The one container that is not an init container."""
+        return self.spec.containers[0]
+
+    @property
+    def of_job(self) -> bool:
+        """Whether a Job made it: those are bounded, serving pods never are."""
+        return any(owner.kind == "Job" for owner in self.metadata.owner_references)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its outcome is in the cluster already."""
+        return self.status.get("phase") in ("Succeeded", "Failed")
+
+
+def parse(obj: port.Object) -> Pod:
+    """The pod in a Kubernetes object.
+
+    Raises:
+        Refused: with reason `InvalidSpec`; the message names the field.
+    """
+    try:
+        pod = msgspec.convert({**obj, "status": obj.get("status") or {}}, Pod)
+    except msgspec.ValidationError as error:
+        raise refusals.Refused(refusals.INVALID, f"the pod cannot be understood: {error}") from error
+    _check(pod)
+    return pod
+
+
+def _check(pod: Pod) -> None:
+    if len(pod.spec.containers) != 1:
+        raise refusals.Refused(refusals.INVALID, f"spec.containers: the local cluster runs one, not {len(pod.spec.containers)}")
+    if pod.spec.restart_policy not in ("Always", "OnFailure", "Never"):
+        raise refusals.Refused(refusals.INVALID, f"spec.restartPolicy: {pod.spec.restart_policy!r} is none of Always, OnFailure, Never")
+    names = [each.name for each in (*pod.spec.init_containers, *pod.spec.containers)]
+    for name in (*names, *(volume.name for volume in pod.spec.volumes)):
+        # Names become file names.
+        if not _NAME.fullmatch(name):
+            raise refusals.Refused(refusals.INVALID, f"{name!r} is no name: lowercase letters, digits and -, at most 63")
+    if len(set(names)) != len(names):
+        raise refusals.Refused(refusals.INVALID, f"spec: two containers have the same name: {', '.join(names)}")
+
+
+def order(pod: Pod) -> tuple[str, str]:
+    """What sorts pods by age."""
+    return pod.metadata.creation_timestamp, pod.metadata.name

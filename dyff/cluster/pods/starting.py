@@ -1,0 +1,148 @@
+"""From a pod to a running shim: promise first, then start."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from dyff.cluster.pods import directory, environment, images, ports, probes, refusals, specs, verdicts, volumes
+from dyff.cluster.pods.shim import main as shim
+from dyff.kernel import clock, settings
+
+SPAWN_TIMEOUT_S = 60.0
+_PACKAGE_ROOT = str(Path(__file__).parents[3])
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[1]); from dyff.cluster.pods.shim import main; sys.exit(main.main(sys.argv[2], int(sys.argv[3])))"
+)
+
+
+class House(msgspec.Struct, frozen=True):
+    """What all pods of a machine share. `python`: the interpreter of the shim and of our own images."""
+
+    server_lock: str
+    python: str
+    settings: settings.Pods
+
+
+def mappings(house: House, pod: specs.Pod) -> dict[str, settings.Image]:
+    """By container name, how its image is run.
+
+    Raises:
+        Refused: an image has no mapping.
+    """
+    every = (*pod.spec.init_containers, *pod.spec.containers)
+    return {each.name: images.find(house.settings.images, house.python, each.image) for each in every}
+
+
+def local_port(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
+    """The port for the next run: the previous one if nobody took it, else another; None: the pod does not listen.
+
+    `taken`: ports of all pods by uid. Blocks for an instant.
+
+    Raises:
+        Refused: no port is free.
+    """
+    if not pod.main.ports:
+        return None
+    others = {number for uid, number in taken.items() if uid != pod.metadata.uid}
+    before = facts.intent.port if facts.intent else None
+    if before is not None and before not in others and ports.is_free(before):
+        return before
+    chosen = ports.choose(pod.metadata.uid, facts.intent.run + 1 if facts.intent else 0, others)
+    if chosen is None:
+        raise refusals.Refused(refusals.CREATE, f"no port between {ports.FIRST} and {ports.END} is free on this machine")
+    return chosen
+
+
+def intent(
+    house: House, pod: specs.Pod, place: directory.Directory, facts: directory.Facts, port: int | None, now: datetime
+) -> directory.Intent:
+    """What the next run is to do. Pure.
+
+    Raises:
+        Refused: the spec asks for something that is not there.
+    """
+    known = mappings(house, pod)
+    done = _done(pod, facts)
+    todo = [each for each in pod.spec.init_containers if each.name not in done]
+    since = facts.intent.since if facts.intent else clock.iso(now)
+    first = directory.Intent(
+        run=0,
+        pod=pod.metadata.name,
+        since=since,
+        containers=[environment.process(pod, each, known[each.name], place.place, port) for each in (*todo, pod.main)],
+        server_lock=house.server_lock,
+        orphan_grace_s=house.settings.orphan_grace_s,
+        log_max_bytes=house.settings.logs_max_bytes,
+        grace_s=pod.spec.termination_grace_period_seconds,
+        deadline_s=verdicts.remaining_s(pod, since, now),
+        port=port,
+        done=done,
+        probe=probes.of(pod.main, known[pod.main.name], port),
+    )
+    if facts.intent is None or facts.record is None:
+        return first
+    last = facts.record.containers.get(pod.main.name)
+    return msgspec.structs.replace(
+        first,
+        run=facts.intent.run + 1,
+        restarts=facts.intent.restarts + (1 if last else 0),
+        failures=verdicts.failures(pod, facts.intent, facts.record),
+        last=last or facts.intent.last,
+    )
+
+
+def _done(pod: specs.Pod, facts: directory.Facts) -> dict[str, directory.Outcome]:
+    """Init containers that have completed: they are not run again, their volumes are still there."""
+    if facts.record is None:
+        return {}
+    names = {each.name for each in pod.spec.init_containers}
+    return {name: outcome for name, outcome in facts.record.containers.items() if name in names and outcome.exit_code == 0}
+
+
+def promise(place: directory.Directory, promised: directory.Intent, contents: volumes.Contents) -> None:
+    """Make the pod's directories and commit the intent. Blocks on the disk.
+
+    Raises:
+        Refused: the disk says no.
+    """
+    try:
+        place.prepare()
+        volumes.write(place.place.volumes, contents)
+        place.commit(promised)
+    except OSError as error:
+        raise refusals.Refused(refusals.CREATE, f"the pod's directory cannot be written: {error}") from error
+
+
+def spawn(house: House, place: directory.Directory, run: int) -> None:
+    """Start the shim for a promised run; returns when the first program runs or has failed to. Blocks that long.
+
+    If another shim of the pod lives or that run was begun before, nothing happens.
+
+    Raises:
+        Refused: no shim could be started.
+    """
+    log = place.path / "shim.log"
+    command = [house.python, "-I", "-S", "-c", _BOOT, _PACKAGE_ROOT, str(place.path), str(run)]
+    try:
+        with open(log, "ab") as errors:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={},
+                cwd="/",
+                start_new_session=True,
+                timeout=SPAWN_TIMEOUT_S,
+                check=False,
+            )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise refusals.Refused(refusals.CREATE, f"the pod's supervisor cannot be started: {error}") from error
+    if done.returncode not in (shim.STARTED, shim.BUSY, shim.ALREADY_RUN, shim.OTHER_INTENT):
+        words = log.read_text(errors="replace")[-1000:]
+        raise refusals.Refused(refusals.CREATE, f"the pod's supervisor ended with code {done.returncode}: {words}")

@@ -1,0 +1,126 @@
+"""What a pod's directory means for the pod: pure decisions, the same every time they are looked at."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from dyff.cluster.pods import directory, specs
+from dyff.kernel import clock
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_CEILING_S = 30.0
+HEALTHY_S = 60.0
+"""A container that ran so long starts its next back-off from the beginning."""
+
+Kind = Literal["new", "unstarted", "running", "lost", "again", "succeeded", "failed"]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Where a pod is.
+
+    `new`: nothing was promised. `unstarted`: a run was promised and not begun. `running`: its shim lives. `lost`: its shim
+    is gone without a word; settle that first. `again`: another run follows after `wait_s`. `succeeded`, `failed`: for ever.
+    `reason`, `message`: of a failed pod, as in `status`. `disrupted`: it failed by an interruption that is nobody's fault.
+    """
+
+    kind: Kind
+    wait_s: float = 0.0
+    reason: str = ""
+    message: str = ""
+    disrupted: bool = False
+
+
+def judge(pod: specs.Pod, facts: directory.Facts, now: datetime) -> Verdict:
+    """Where the pod is at the time `now`."""
+    if facts.held:
+        return Verdict("running")
+    if facts.intent is None:
+        return _without_directory(pod)
+    if facts.record is None:
+        return Verdict("unstarted")
+    if not facts.record.finished:
+        return Verdict("lost")
+    return _after_run(pod, facts.intent, facts.record, now)
+
+
+def _without_directory(pod: specs.Pod) -> Verdict:
+    """A pod that was started once but has no directory any more can't be known to have ended; it must not run twice."""
+    if pod.status.get("startTime") and pod.spec.restart_policy == "Never":
+        return Verdict("failed", reason=directory.LOST, message="its directory is gone, so how it ended is not known")
+    return Verdict("new")
+
+
+def _after_run(pod: specs.Pod, intent: directory.Intent, record: directory.Record, now: datetime) -> Verdict:
+    main = record.containers.get(pod.main.name)
+    left_s = remaining_s(pod, intent.since, now)
+    completed = main is not None and main.exit_code == 0 and record.cause != directory.DEADLINE
+    if completed and pod.spec.restart_policy != "Always":
+        return Verdict("succeeded")
+    if record.cause == directory.DEADLINE or (left_s is not None and left_s <= 0.0):
+        return Verdict("failed", reason=directory.DEADLINE, message="it ran longer than spec.activeDeadlineSeconds")
+    if pod.spec.restart_policy == "Never":
+        return _failed(record)
+    return Verdict("again", wait_s=_backoff_s(pod, intent, record, now))
+
+
+def final(pod: specs.Pod, facts: directory.Facts) -> Verdict:
+    """How a pod ended that is being deleted: nothing of it is started again."""
+    main = facts.record.containers.get(pod.main.name) if facts.record else None
+    return Verdict("succeeded" if main is not None and main.exit_code == 0 else "failed")
+
+
+def _failed(record: directory.Record) -> Verdict:
+    if record.cause in directory.INTERRUPTIONS:
+        return Verdict("failed", reason=record.cause or "", message=_INTERRUPTED[record.cause or ""], disrupted=True)
+    worst = next((each for each in record.containers.values() if each.exit_code), None)
+    message = f"{worst.reason}, exit code {worst.exit_code}: {worst.message}".rstrip(": ") if worst else ""
+    return Verdict("failed", reason=record.cause or "", message=message)
+
+
+_INTERRUPTED = {
+    directory.SHUTDOWN: "the server was shut down while it ran",
+    directory.SERVER_GONE: "the server was killed and did not come back, so its pods were stopped",
+    directory.REBOOTED: "the machine was restarted while it ran",
+}
+
+
+def remaining_s(pod: specs.Pod, since: str, now: datetime) -> float | None:
+    """Seconds until the pod's deadline, counted from its first start; None: it has none."""
+    if pod.spec.active_deadline_seconds is None:
+        return None
+    return pod.spec.active_deadline_seconds - (now - clock.parse_iso(since)).total_seconds()
+
+
+def interrupted(record: directory.Record) -> bool:
+    """Whether a run ended by something that is not the program's fault."""
+    return record.cause in directory.INTERRUPTIONS
+
+
+def failures(pod: specs.Pod, intent: directory.Intent, record: directory.Record) -> int:
+    """Runs in a row that ended too soon, this one included."""
+    if interrupted(record):
+        return 0
+    main = record.containers.get(pod.main.name)
+    if main is not None and main.started_at and _moment(main.finished_at) - _moment(main.started_at) >= timedelta(seconds=HEALTHY_S):
+        return 1
+    return intent.failures + 1
+
+
+def _backoff_s(pod: specs.Pod, intent: directory.Intent, record: directory.Record, now: datetime) -> float:
+    """What is left of the wait before the next run; never more than the whole wait, however the clock was set."""
+    count = failures(pod, intent, record)
+    if count == 0:
+        return 0.0
+    delay: float = min(BACKOFF_FIRST_S * 2 ** min(count - 1, 10), BACKOFF_CEILING_S)
+    ended = max((each.finished_at for each in record.containers.values()), default="")
+    if not ended:
+        return delay
+    return max(0.0, min(delay, delay - (now - _moment(ended)).total_seconds()))
+
+
+def _moment(text: str) -> datetime:
+    """A record's time; records have nanoseconds, which `datetime` has not."""
+    return clock.parse_iso(text[:26] + "Z")

@@ -1,0 +1,284 @@
+"""One pod, from its first sight to its last trace: look, judge, act, show; again whenever something may have changed."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import structlog
+
+from dyff.cluster import port
+from dyff.cluster.pods import (
+    attention,
+    directory,
+    node,
+    refusals,
+    specs,
+    starting,
+    statuses,
+    stopping,
+    verdicts,
+    volumes,
+)
+from dyff.kernel import backoff, clock, errors
+
+log = structlog.get_logger()
+
+SHIM_SPEAKS_S = 0.05
+"""A shim that holds the lock writes its record within milliseconds."""
+INIT_LOOK_S = 0.2
+"""While init containers run, the record is looked at that often: a shim tells nobody that it goes on to the next."""
+MISSING_LOOK_S = 0.5
+"""A ConfigMap that is missing is looked for that often."""
+REFUSED_LOOK_S = 5.0
+"""A machine that refused (disk full, no port) is asked again that often."""
+_LOOK_AGAIN_S = {refusals.CONFIG: MISSING_LOOK_S, refusals.CREATE: REFUSED_LOOK_S}
+
+
+class Worker:
+    """Drives one pod. `see` says what the cluster has; `poke` makes it look. `stopped`: set when the server ends and it has."""
+
+    def __init__(self, shared: node.Node, place: directory.Directory) -> None:
+        self._node, self._place = shared, place
+        self._object: port.Object | None = None
+        self._shown: port.Object | None = None
+        self._stale = False
+        self._over = False
+        self._tidy = False
+        self._poked = anyio.Event()
+        self._attention = attention.Attention(place, shared.http, self.poke)
+        self.stopped = anyio.Event()
+
+    def see(self, obj: port.Object | None) -> None:
+        """What the cluster has now; None: the pod is gone."""
+        self._object = obj
+        self.poke()
+
+    def poke(self) -> None:
+        """Something may have changed: look again."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Drive the pod until nothing of it is left. What fails for one pod is logged and tried again and disturbs no other."""
+        delays = backoff.delays(0.1)
+        async with anyio.create_task_group() as group:
+            while not self._over:
+                self._poked = anyio.Event()
+                try:
+                    wait_s = await self._step(group)
+                    delays = backoff.delays(0.1)
+                except (errors.Conflict, errors.NotFound):
+                    self._stale, wait_s = True, next(delays)  # somebody was quicker
+                except (errors.RetryLater, errors.OutcomeUnknown) as error:
+                    self._stale, wait_s = True, next(delays)
+                    log.warning("the cluster did not answer", pod=self._place.uid, retry_in_s=wait_s, **errors.details(error))
+                except Exception as error:
+                    wait_s = next(delays)
+                    log.exception("a pod could not be reconciled", pod=self._place.uid, retry_in_s=wait_s, **errors.details(error))
+                with anyio.move_on_after(wait_s):
+                    await self._poked.wait()
+            group.cancel_scope.cancel()
+        self.stopped.set()
+
+    async def _step(self, group: anyio.abc.TaskGroup) -> float | None:
+        """Look once and act; returns seconds until the next look, None: when poked."""
+        shutting_down = self._node.shutdown_grace_s is not None
+        if self._stale:
+            await self._refresh()
+        facts = await anyio.to_thread.run_sync(self._place.facts)
+        if not facts.held:
+            self._attention.turn_away()
+        wait_s = await self._act(group, facts)
+        if shutting_down and not facts.held:
+            self.stopped.set()
+        return wait_s
+
+    async def _act(self, group: anyio.abc.TaskGroup, facts: directory.Facts) -> float | None:
+        if self._object is None:
+            return await self._clear(group, facts)
+        try:
+            pod = specs.parse({**self._object, "status": self._shown or self._object.get("status")})
+        except refusals.Refused as refused:
+            await self._fail_unread(self._object, refused)
+            return None
+        if pod.metadata.deletion_timestamp:
+            return await self._end(group, pod, facts)
+        if pod.ended:
+            return await self._rest(group, facts)
+        return await self._drive(group, pod, facts)
+
+    async def _drive(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts) -> float | None:
+        """A pod that should run, or that has just ended."""
+        verdict = verdicts.judge(pod, facts, self._node.time.now())
+        if verdict.kind == "running":
+            return await self._follow(group, pod, facts, verdict)
+        if verdict.kind == "lost":
+            return await self._settle()
+        if verdict.kind in ("succeeded", "failed"):
+            await self._show(pod, facts, verdict)
+            log.info("pod ended", pod=pod.metadata.name, phase=verdict.kind, reason=verdict.reason)
+            return await self._rest(group, facts)
+        if verdict.wait_s > 0.0:
+            await self._show(pod, facts, verdict)
+            return verdict.wait_s
+        return await self._start(pod, facts, verdict)
+
+    async def _start(self, pod: specs.Pod, facts: directory.Facts, verdict: verdicts.Verdict) -> float | None:
+        """Promise the next run, unless that was done before, and start it."""
+        try:
+            run = facts.intent.run if facts.intent and verdict.kind == "unstarted" else await self._promise(pod, facts)
+            self._refuse_while_ending()
+            await anyio.to_thread.run_sync(starting.spawn, self._node.house, self._place, run, limiter=self._node.spawning)
+        except refusals.Refused as refused:
+            if refused.reason != refusals.UNSCHEDULABLE:
+                self._node.release(pod.metadata.uid)
+            if refused.reason == refusals.INVALID:
+                verdict = verdicts.Verdict("failed", reason=refused.reason, message=refused.message)
+            await self._show(pod, facts, verdict, refusal=refused)
+            return _LOOK_AGAIN_S.get(refused.reason)
+        return 0.0
+
+    async def _promise(self, pod: specs.Pod, facts: directory.Facts) -> int:
+        """Commit the next run, if nothing stands against it; its number."""
+        self._refuse_while_ending()
+        house = self._node.house
+        starting.mappings(house, pod)
+        contents = await volumes.gather(self._node.cluster, pod)
+        local_port = starting.local_port(pod, facts, self._node.ports)
+        intent = starting.intent(house, pod, self._place, facts, local_port, self._node.time.now())
+        if pod.of_job:
+            # Last, so that a slot is never held by a pod that could not start.
+            self._node.slots.claim(pod.metadata.uid, specs.order(pod))
+        if local_port is not None:
+            self._node.ports[pod.metadata.uid] = local_port
+        await self._protect(pod, local_port)
+        await anyio.to_thread.run_sync(starting.promise, self._place, intent, contents)
+        return intent.run
+
+    def _refuse_while_ending(self) -> None:
+        if self._node.shutdown_grace_s is not None:
+            raise refusals.Refused(refusals.STOPPING, "the server is shutting down; its next start goes on")
+
+    async def _follow(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts, verdict: verdicts.Verdict) -> float | None:
+        """A pod whose shim lives."""
+        if facts.intent is None or facts.record is None:
+            return SHIM_SPEAKS_S
+        main = facts.record.containers.get(pod.main.name)
+        self._watch(group, facts.intent, facts.record, main)
+        ending = self._node.shutdown_grace_s is not None
+        if ending:
+            await self._stop(facts.record, directory.SHUTDOWN, pod.spec.termination_grace_period_seconds)
+        await self._show(pod, facts, verdict, ready=self._attention.ready and not ending)
+        return None if main else INIT_LOOK_S
+
+    def _watch(
+        self, group: anyio.abc.TaskGroup, intent: directory.Intent, record: directory.Record, main: directory.Outcome | None
+    ) -> None:
+        if intent.port is not None:
+            self._node.ports[self._place.uid] = intent.port
+        self._attention.turn_to(group, intent.run, record, intent.probe, up=main is not None and not main.finished_at)
+
+    async def _stop(self, record: directory.Record, cause: str, grace_s: float) -> None:
+        limit_s = self._node.shutdown_grace_s
+        grace_s = grace_s if limit_s is None else min(grace_s, limit_s)
+        await anyio.to_thread.run_sync(stopping.ask, self._place, record, cause, grace_s)
+
+    async def _settle(self) -> float:
+        killed = await anyio.to_thread.run_sync(stopping.settle, self._place)
+        log.warning("the supervisor of a pod was lost", pod=self._place.uid, processes_ended=killed)
+        return 0.0
+
+    async def _end(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts) -> float | None:
+        """A pod that is being deleted: stop it, show how it ended, let it go."""
+        if not await self._still(group, facts, pod.spec.termination_grace_period_seconds):
+            return SHIM_SPEAKS_S if facts.record is None else None
+        if facts.intent is not None and not pod.ended:
+            fresh = await anyio.to_thread.run_sync(self._place.facts)
+            await self._show(pod, fresh, verdicts.final(pod, fresh))
+        self._node.release(pod.metadata.uid)
+        if specs.FINALIZER in pod.metadata.finalizers:
+            rest = [each for each in pod.metadata.finalizers if each != specs.FINALIZER]
+            await self._patch_metadata(pod, {"finalizers": rest})
+        return None
+
+    async def _clear(self, group: anyio.abc.TaskGroup, facts: directory.Facts) -> float | None:
+        """A pod that is gone: nothing of it may stay."""
+        if not await self._still(group, facts, specs.DEFAULT_GRACE_S):
+            return SHIM_SPEAKS_S if facts.record is None else None
+        self._node.release(self._place.uid)
+        self._node.ports.pop(self._place.uid, None)
+        self._over = await anyio.to_thread.run_sync(self._place.remove)
+        return 0.0
+
+    async def _still(self, group: anyio.abc.TaskGroup, facts: directory.Facts, grace_s: float) -> bool:
+        """Whether nothing of the pod runs and nothing can start any more; if not, that is begun."""
+        if facts.held:
+            if facts.intent is not None and facts.record is not None:
+                self._watch(group, facts.intent, facts.record, None)
+                await self._stop(facts.record, directory.DELETED, grace_s)
+            return False
+        if facts.intent is not None and not (facts.record and facts.record.finished):
+            await anyio.to_thread.run_sync(stopping.settle, self._place)
+        return True
+
+    async def _rest(self, group: anyio.abc.TaskGroup, facts: directory.Facts) -> float | None:
+        """A pod whose outcome is known to all: its logs stay until it is deleted."""
+        if not await self._still(group, facts, 0.0):
+            return SHIM_SPEAKS_S if facts.record is None else None
+        self._node.release(self._place.uid)
+        self._node.ports.pop(self._place.uid, None)
+        if facts.intent is not None and not self._tidy:
+            await anyio.to_thread.run_sync(self._place.tidy)
+            self._tidy = True
+        return None
+
+    async def _show(
+        self,
+        pod: specs.Pod,
+        facts: directory.Facts,
+        verdict: verdicts.Verdict,
+        *,
+        ready: bool = False,
+        refusal: refusals.Refused | None = None,
+    ) -> None:
+        """Make the pod's status in the cluster say what is so; nothing is written if it does already."""
+        scene = statuses.Scene(facts, verdict, clock.iso(self._node.time.now()), ready, refusal)
+        patch = statuses.patch(pod, scene)
+        if patch is not None:
+            await self._patch_status(pod.metadata.name, pod.metadata.uid, patch)
+
+    async def _fail_unread(self, obj: port.Object, refused: refusals.Refused) -> None:
+        """A pod that cannot be understood can never run."""
+        self._node.release(self._place.uid)
+        patch = statuses.invalid(self._shown or obj.get("status") or {}, refused.message, clock.iso(self._node.time.now()))
+        if patch is not None:
+            await self._patch_status(obj["metadata"]["name"], self._place.uid, patch)
+
+    async def _patch_status(self, name: str, uid: str, patch: port.Object) -> None:
+        body = {"metadata": {"uid": uid}, "status": patch}
+        self._learn(await self._node.cluster.patch(port.POD, name, body, status=True))
+
+    async def _protect(self, pod: specs.Pod, local_port: int | None) -> None:
+        """Before anything is started: the pod stays until we let it go, and says where it listens."""
+        changes: port.Object = {}
+        if specs.FINALIZER not in pod.metadata.finalizers:
+            changes["finalizers"] = [*pod.metadata.finalizers, specs.FINALIZER]
+        if local_port is not None and pod.metadata.annotations.get(specs.LOCAL_PORT) != str(local_port):
+            changes["annotations"] = {specs.LOCAL_PORT: str(local_port)}
+        if changes:
+            await self._patch_metadata(pod, changes)
+
+    async def _patch_metadata(self, pod: specs.Pod, changes: port.Object) -> None:
+        known = {"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version}
+        self._learn(await self._node.cluster.patch(port.POD, pod.metadata.name, {"metadata": {**known, **changes}}))
+
+    def _learn(self, obj: port.Object) -> None:
+        """What a write returned is newer than what the watch has told so far."""
+        if self._object is not None:  # meanwhile the watch may have told that it is gone
+            self._object, self._shown = obj, obj.get("status")
+
+    async def _refresh(self) -> None:
+        name = self._object["metadata"]["name"] if self._object else None
+        found = await self._node.cluster.get(port.POD, name) if name else None
+        self._object = found if found and found["metadata"]["uid"] == self._place.uid else None
+        self._shown, self._stale = None, False
