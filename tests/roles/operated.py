@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -28,11 +29,21 @@ async def embedded(tmp_path):
     time = clock.SystemClock()
     async with (
         EmbeddedCluster.open(tmp_path / "cluster.sqlite", clock=time, ids=ids.RandomIds()) as cluster,
-        anyio.create_task_group() as group,
+        background(LocalControllers(cluster, clock=time, delays=jobs.Delays(0.01, 0.01)).run()),
     ):
-        await group.start(LocalControllers(cluster, clock=time, delays=jobs.Delays(0.01, 0.01)).run)
         yield cluster
-        group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def background(coroutine):
+    """Run it meanwhile. Not in a task group, since a fixture is entered and left in different tasks."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+        assert not task.done() or task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 ADAPTERS = {"cluster:embedded": embedded}
@@ -41,21 +52,18 @@ ADAPTERS = {"cluster:embedded": embedded}
 class Operated:
     """A cluster, its kubelet, and operators that come and go."""
 
-    def __init__(self, cluster: port.Cluster, group: anyio.abc.TaskGroup):
+    def __init__(self, cluster: port.Cluster):
         self.cluster = cluster
         self.kubelet = kubelet.Kubelet(cluster)
-        self._group = group
-        self._lives = AsyncExitStack()
 
     @classmethod
     @asynccontextmanager
     async def open(cls, adapter, tmp_path):
         """With the kubelet running and no operator."""
-        async with ADAPTERS[adapter](tmp_path) as cluster, anyio.create_task_group() as group:
-            self = cls(cluster, group)
-            await group.start(self.kubelet.run)
-            yield self
-            group.cancel_scope.cancel()
+        async with ADAPTERS[adapter](tmp_path) as cluster:
+            self = cls(cluster)
+            async with background(self.kubelet.run()):
+                yield self
 
     @asynccontextmanager
     async def operator(self, cluster=None, **changes):
