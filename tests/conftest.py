@@ -6,11 +6,14 @@ that is missing is a loud skip on a laptop and an error in CI (`CI=true`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 
+import looptime
 import pytest
 
+PORTS = frozenset({"bus", "query", "accounts", "objects", "cluster"})
 _ran: Counter[str] = Counter()
 
 
@@ -26,7 +29,8 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call" and report.passed:
         params = getattr(getattr(item, "callspec", None), "params", {})
-        report.adapters = [value for name, value in params.items() if isinstance(value, str) and value.startswith(f"{name}:")]
+        values = [value for value in params.values() if isinstance(value, str)]
+        report.adapters = [value for value in values if value.partition(":")[0] in PORTS and item.path.parent.name == "contracts"]
     return report
 
 
@@ -40,3 +44,10 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("contract tests passed, by port and adapter")
         for adapter, count in sorted(_ran.items()):
             terminalreporter.write_line(f"{adapter:<24} {count}")
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Real time for all tests but those marked `virtual_time`."""
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": lambda: looptime.new_event_loop(start=0)}
+    return {"asyncio": asyncio.new_event_loop}

@@ -111,6 +111,10 @@ class Subscription(Protocol):
         """
         ...
 
+    def position(self, assignment: Assignment) -> int | None:
+        """The next offset to be delivered; it passes holes, also those at the end. None: not started, or stale."""
+        ...
+
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         """Record, durably, the next offset to read of each assignment that is still ours; stale ones are ignored."""
         ...

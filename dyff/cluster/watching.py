@@ -84,6 +84,10 @@ class Cache:
         """The objects whose label `group_by` has this value."""
         return tuple(self._groups.get(value, {}).values())
 
+    def groups(self) -> tuple[str, ...]:
+        """The values of the label `group_by` that at least one object has."""
+        return tuple(self._groups)
+
     def age_s(self) -> float:
         """Seconds since the cluster was last heard of. More than `watch_s + grace_s` and a few tries: it is out of reach."""
         return anyio.current_time() - self._heard

@@ -32,7 +32,8 @@ class Command(msgspec.Struct, frozen=True):
     `id`: chosen before the first attempt to publish, so that a repetition is recognised. `time`: when it was given;
     the fold's only clock. `expires`: a command that is folded after this log time is dropped. `name`, `entity_id`,
     `data`: the published message. `decided_on`: for a controller's command the status position (`Position.text`) that
-    it was decided on; it is dropped if that has moved. None: unconditional. `principal`: who gave it.
+    it was decided on; it is dropped if that has moved. None: unconditional. `principal`: who gave it. `encoded`: `data`
+    as JSON, where the one who gives the command has it already.
     """
 
     id: str
@@ -43,10 +44,12 @@ class Command(msgspec.Struct, frozen=True):
     data: codecs.Json
     decided_on: str | None = None
     principal: str = ""
+    encoded: bytes | None = None
 
     def value(self) -> bytes:
         """The published message."""
-        return codecs.encode({"schemaVersion": SCHEMA_VERSION, "command": self.name, "data": self.data})
+        data = self.data if self.encoded is None else msgspec.Raw(self.encoded)
+        return codecs.encode({"schemaVersion": SCHEMA_VERSION, "command": self.name, "data": data})
 
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The record's headers, in a fixed order."""
@@ -60,9 +63,11 @@ class Command(msgspec.Struct, frozen=True):
         return tuple((name, text.encode()) for name, text in pairs if text is not None)
 
 
-def create(command_id: str, entity: codecs.Json, *, time: datetime, expires: datetime, principal: str = "") -> Command:
-    """The command that makes `entity` exist; `entity` is the whole object."""
-    return Command(command_id, time, expires, CREATE, entity["id"], entity, principal=principal)
+def create(
+    command_id: str, entity: codecs.Json, *, time: datetime, expires: datetime, principal: str = "", encoded: bytes | None = None
+) -> Command:
+    """The command that makes `entity` exist; `entity` is the whole object. `encoded`: its JSON by `codecs.encode`, if it is there."""
+    return Command(command_id, time, expires, CREATE, entity["id"], entity, principal=principal, encoded=encoded)
 
 
 def edit(
@@ -103,6 +108,8 @@ def decode(key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> 
         raise ValueError("no command or no data in the message")
     if data.get("id") != key.decode("utf-8", "replace"):
         raise ValueError("data.id is not the record's key")
+    if name == CREATE and not all(isinstance(data.get(key), str) and data[key] for key in ("kind", "account", "status")):
+        raise ValueError("the new entity has no kind, account or status")
     known = {name: text.decode() for name, text in headers}
     try:
         return Command(

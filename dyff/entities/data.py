@@ -86,20 +86,11 @@ class DataView(Part, frozen=True):
 
 
 def require_digests(paths: Iterable[tuple[str, Digest]], field: str) -> None:
-    """Refuse files that could never be uploaded: without a digest, twice the same path, or a file below a file.
+    """Refuse files that could never be uploaded, because there is no digest to check them against.
 
     Raises:
-        ValueError: one of these; the message names `field` and the path.
+        ValueError: one has none; the message names `field` and the path.
     """
-    seen: set[str] = set()
     for path, digest in paths:
         if digest.md5 is None:
             raise ValueError(f"{field}: {path!r} needs digest.md5 (base64), which the upload is checked against")
-        if path in seen:
-            raise ValueError(f"{field}: {path!r} is there twice")
-        seen.add(path)
-    for path in seen:
-        parts = path.split("/")
-        above = next((parent for n in range(1, len(parts)) if (parent := "/".join(parts[:n])) in seen), None)
-        if above is not None:
-            raise ValueError(f"{field}: {path!r} is below {above!r}, which is a file")

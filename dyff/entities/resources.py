@@ -94,17 +94,20 @@ def session_spec(entity: codecs.Json) -> codecs.Json:
 def session_template(session: codecs.Json) -> codecs.Json:
     """What it takes to run an inference service.
 
-    Keys: `service` and `model` (IDs, `model` may be absent), `runner` (kind), `image` (`host/name@digest`), `args`,
+    Keys: `service` and `model` (IDs, `model` may be absent), `huggingFace` (`repoID` and `revision` of a model in a Hugging
+    Face cache), `runner` (kind), `image` (`host/name@digest`), `args`,
     `command`, `env` (list of name and value), `workingDir`, `resources` (`{"requests": {...}}`), `replicas`, `nodes`,
     `accelerator`, `useSpotPods`, `expires` (RFC 3339), `volumes` (list of `{"name", "mountPath", "kind": "Data",
     "source": {"kind", "id"}}` or `{..., "kind": "Scratch", "capacity"}`).
     """
     service = session["inferenceService"]
+    model = service.get("model") or {}
     runner = service.get("runner") or {"kind": "mock"}
     resources = {key: value for key, value in (runner.get("resources") or {}).items() if key in ("cpu", "memory") and value}
     template: dict[str, Any] = {
         "service": service["id"],
-        "model": (service.get("model") or {}).get("id"),
+        "model": model.get("id"),
+        "huggingFace": (model.get("artifact") or {}).get("huggingFaceCache"),
         "runner": runner["kind"],
         "image": image(runner.get("image")),
         "args": runner.get("args") or [],

@@ -5,6 +5,7 @@
     │   ├── Unavailable         a backend does not answer            503
     │   └── NotReady            a session is still starting          503
     ├── OutcomeUnknown          it may or may not have been done     500
+    ├── BadGateway              a session's server broke off         502
     ├── FixRequest              the request can never succeed        400
     │   ├── InvalidFields       fields that are wrong, each named    422
     │   ├── Unauthenticated     no token, or not a valid one         401
@@ -68,6 +69,10 @@ class NotReady(RetryLater):
 
 class OutcomeUnknown(DyffError):
     """The call may or may not have taken effect; look before you repeat it."""
+
+
+class BadGateway(DyffError):
+    """The server that the call was passed on to broke off."""
 
 
 class FixRequest(DyffError):

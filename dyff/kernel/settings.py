@@ -77,6 +77,17 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orphan_grace_s: float = 600.0
 
 
+class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The orchestrator.
+
+    `finished_retention_s`: how long the custom resource of an ended workflow stays, with its Jobs, Pods and their logs.
+    `resync_s`: everything is looked at again that often, even if nothing seems to have changed.
+    """
+
+    finished_retention_s: float = 3600.0
+    resync_s: float = 30.0
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operator.
 
@@ -113,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bus: Bus = Bus()
     quotas: Quotas = Quotas()
     pods: Pods = Pods()
+    orchestrator: Orchestrator = Orchestrator()
     operator: Operator = Operator()
     supervision: Supervision = Supervision()
 
@@ -145,7 +157,8 @@ def _read(file: str) -> dict[str, Any]:
         raise errors.Misconfigured(f"the settings file {file} cannot be read: {error}") from error
     if tree is not None and not isinstance(tree, dict):
         raise errors.Misconfigured(f"the settings file {file} must be a mapping of settings")
-    return _placed(tree or {}, str(Path(file).absolute().parent))
+    here = str(Path(file).absolute().parent)
+    return {key: _placed(value, here) for key, value in (tree or {}).items()}
 
 
 def _placed(value: Any, here: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -9,6 +10,7 @@ import msgspec
 
 from dyff.accounts import embedded as embedded_accounts
 from dyff.accounts import port as accounts
+from dyff.api import role as api
 from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
 from dyff.bus import topics
@@ -26,7 +28,8 @@ class Adapters(msgspec.Struct, frozen=True):
     """What the roles are given.
 
     `signer`: checks URLs of the embedded object store, which the api serves itself. `storage_env`: how trusted steps
-    reach the object store. `public_url`: how clients reach the api.
+    reach the object store. `public_url`: how clients reach the api. `listener`: the socket that it serves on, bound once,
+    so that port 0 has a number before URLs are signed and a restart of the role finds its port free.
     """
 
     clock: clock.Clock
@@ -39,14 +42,15 @@ class Adapters(msgspec.Struct, frozen=True):
     signer: signing.Signer
     storage_env: Mapping[str, str]
     public_url: str
+    listener: socket.socket
     local_bus: embedded_bus.EmbeddedBus
     local_cluster: embedded_cluster.EmbeddedCluster
 
 
-def public_url(api: settings.Api) -> str:
-    """The `public_url` setting, or what follows from host and port."""
-    host = "127.0.0.1" if api.host in ("0.0.0.0", "::") else api.host
-    return (api.public_url or f"http://{f'[{host}]' if ':' in host else host}:{api.port}").rstrip("/")
+def public_url(chosen: settings.Api, port: int) -> str:
+    """The `public_url` setting, or what follows from the host and the bound port."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)
+    return (chosen.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
 
 
 @asynccontextmanager
@@ -54,7 +58,7 @@ async def open_adapters(loaded: settings.Settings, place: directory.DataDirector
     """Open everything embedded; closed in reverse when the context ends.
 
     Raises:
-        Misconfigured: the topics that are there do not fit the settings.
+        Misconfigured: the topics that are there do not fit the settings, or the address is taken.
         LogDiverged: the log is damaged.
     """
     names = ids.RandomIds()
@@ -66,7 +70,8 @@ async def open_adapters(loaded: settings.Settings, place: directory.DataDirector
         resources = await stack.enter_async_context(
             embedded_cluster.EmbeddedCluster.open(place.cluster, clock=time, ids=names, pods_dir=place.pods)
         )
-        url = public_url(loaded.api)
+        listener = stack.enter_context(api.listener(loaded.api.host, loaded.api.port))
+        url = public_url(loaded.api, listener.getsockname()[1])
         signer = signing.Signer(await authorization.signing_secret(), url, time)
         yield Adapters(
             clock=time,
@@ -79,6 +84,7 @@ async def open_adapters(loaded: settings.Settings, place: directory.DataDirector
             signer=signer,
             storage_env={"DYFF_STORAGE_URL": place.objects.as_uri()},
             public_url=url,
+            listener=listener,
             local_bus=log,
             local_cluster=resources,
         )

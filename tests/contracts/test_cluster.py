@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import random
 import uuid
 from collections.abc import AsyncIterator
 
@@ -10,7 +12,7 @@ import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.cluster.embedded import EmbeddedCluster
+from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.entities import resources
 from dyff.kernel import clock, errors, ids
 
@@ -22,8 +24,22 @@ DEADLINE_S = 20.0
 
 @pytest.fixture(params=["cluster:embedded"])
 async def cluster(request, tmp_path) -> AsyncIterator[port.Cluster]:
+    ready, stop = asyncio.Event(), asyncio.Event()
     async with EmbeddedCluster.open(tmp_path / "cluster.sqlite", clock=clock.SystemClock(), ids=ids.RandomIds()) as opened:
+        # A real cluster has its controller manager, which collects the garbage. A fixture is not one task, so it runs in its own.
+        controllers = asyncio.create_task(controlled(opened, ready, stop))
+        await asyncio.wait_for(ready.wait(), DEADLINE_S)
         yield opened
+        stop.set()
+        await controllers
+
+
+async def controlled(cluster: port.Cluster, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    async with anyio.create_task_group() as group:
+        await group.start(LocalControllers(cluster, clock=clock.SystemClock()).run)
+        ready.set()
+        await stop.wait()
+        group.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -323,6 +339,52 @@ async def test_finalizers_cannot_be_added_to_what_is_being_deleted(cluster, name
     assert await cluster.get(EVALUATION, name) is None
 
 
+async def test_dependents_go_with_their_owner(cluster, name):
+    """When an owner is deleted, what it owns is deleted in the background, and what that owns too."""
+    owner = await cluster.create(EVALUATION, an_evaluation(name))
+    middle = an_evaluation(f"{name}-session", ownerReferences=[an_owner(owner)]) | {"kind": "InferenceSession"}
+    session = await cluster.create(SESSION, middle)
+    await cluster.create(port.CONFIG_MAP, a_config(name, ownerReferences=[an_owner(session)]))
+    await cluster.delete(EVALUATION, name)
+    await until_gone(cluster, SESSION, f"{name}-session")
+    await until_gone(cluster, port.CONFIG_MAP, name)
+
+
+async def test_owners_are_known_by_uid(cluster, name):
+    """A dependent of an owner that is gone goes, even if something new has the owner's name."""
+    first = await cluster.create(EVALUATION, an_evaluation(name))
+    await cluster.delete(EVALUATION, name)
+    second = await cluster.create(EVALUATION, an_evaluation(name))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-mine", ownerReferences=[an_owner(second)]))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-orphan", ownerReferences=[an_owner(first)]))
+    await until_gone(cluster, port.CONFIG_MAP, f"{name}-orphan")
+    assert await cluster.get(port.CONFIG_MAP, f"{name}-mine") is not None
+
+
+async def test_one_owner_is_enough(cluster, name):
+    """A dependent of several owners stays until the last of them is gone."""
+    owners = [await cluster.create(EVALUATION, an_evaluation(f"{name}-{number}")) for number in range(2)]
+    await cluster.create(port.CONFIG_MAP, a_config(name, ownerReferences=[an_owner(each) for each in owners]))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-first", ownerReferences=[an_owner(owners[0])]))
+    await cluster.delete(EVALUATION, f"{name}-0")
+    await until_gone(cluster, port.CONFIG_MAP, f"{name}-first")
+    assert await cluster.get(port.CONFIG_MAP, name) is not None
+    await cluster.delete(EVALUATION, f"{name}-1")
+    await until_gone(cluster, port.CONFIG_MAP, name)
+
+
+async def test_finalizers_hold_dependents_too(cluster, name):
+    """A dependent with a finalizer is only marked when its owner goes."""
+    owner = await cluster.create(EVALUATION, an_evaluation(name))
+    await cluster.create(port.CONFIG_MAP, a_config(name, ownerReferences=[an_owner(owner)], finalizers=[FINALIZER]))
+    await cluster.delete(EVALUATION, name)
+    with anyio.fail_after(DEADLINE_S):
+        while "deletionTimestamp" not in (await cluster.get(port.CONFIG_MAP, name))["metadata"]:
+            await anyio.sleep(0.02)
+    await cluster.patch(port.CONFIG_MAP, name, {"metadata": {"finalizers": None}})
+    await until_gone(cluster, port.CONFIG_MAP, name)
+
+
 async def test_a_watch_tells_every_change_in_order(cluster, name):
     """A watch from a list's version tells each later change once, in the order of the versions."""
     await cluster.create(port.CONFIG_MAP, a_config(f"{name}-before", labels={"run": name}))
@@ -379,6 +441,46 @@ async def test_a_watch_with_labels_follows_what_matches(cluster, name):
     assert told(events) == [("ADDED", name), ("MODIFIED", name), ("DELETED", name), ("ADDED", f"{name}-end")]
     assert events[2].object["metadata"]["labels"]["part"] == "mine"
     assert events[2].object["metadata"]["resourceVersion"] == gone["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_list_and_the_changes_after_it_make_a_later_list(cluster, name, seed):
+    """Whoever lists once and then follows the changes knows, for any labels, exactly what a later list would say."""
+    chance = random.Random(seed)
+    listing = await cluster.list(port.CONFIG_MAP)
+    await asyncio.gather(*(change_at_random(cluster, f"{name}-{writer}", name, random.Random(chance.random()), 25) for writer in range(4)))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-end", labels={"run": name, "part": "a", "end": "end"}))
+    for labels in ({"run": name}, {"run": name, "part": "a"}):
+        known: dict[str, port.Object] = {}
+        async with contextlib.aclosing(
+            cluster.watch(port.CONFIG_MAP, listing.resource_version, timeout_s=DEADLINE_S, labels=labels)
+        ) as stream:
+            async for event in stream:
+                follow(known, event)
+                if f"{name}-end" in known:
+                    break
+        assert {each["metadata"]["name"]: each for each in (await cluster.list(port.CONFIG_MAP, labels)).items} == known
+
+
+def follow(known: dict[str, port.Object], event: port.Event) -> None:
+    if event.type == "BOOKMARK":
+        return
+    name = event.object["metadata"]["name"]
+    assert (name in known) == (event.type != "ADDED"), f"{event.type} of {name}"
+    known.pop(name, None)
+    if event.type != "DELETED":
+        known[name] = event.object
+
+
+async def change_at_random(cluster: port.Cluster, name: str, run: str, chance: random.Random, steps: int) -> None:
+    for step in range(steps):
+        labels = {"run": run, "part": chance.choice("ab")}
+        if await cluster.get(port.CONFIG_MAP, name) is None:
+            await cluster.create(port.CONFIG_MAP, a_config(name, {"step": str(step)}, labels=labels))
+        elif chance.random() < 0.2:
+            await cluster.delete(port.CONFIG_MAP, name)
+        else:
+            await cluster.patch(port.CONFIG_MAP, name, {"metadata": {"labels": labels}, "data": {"step": str(step)}})
 
 
 async def test_a_watch_is_of_one_kind(cluster, name):

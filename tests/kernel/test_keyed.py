@@ -10,7 +10,7 @@ import pytest
 
 from dyff.kernel import errors, keyed
 
-pytestmark = pytest.mark.looptime  # virtual time: a delay of an hour costs nothing
+pytestmark = pytest.mark.virtual_time
 
 
 class Work:

@@ -11,7 +11,6 @@ import functools
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,15 +31,13 @@ _BOOKMARK_S = 10.0
 class EmbeddedCluster:
     """Kubernetes's semantics for the types of `kinds.ALL`, in one file that one server holds."""
 
-    def __init__(
-        self, database: store.Store, snapshot: store.Snapshot, clock: clocks.Clock, new_ids: ids.Ids, pods_dir: Path | None
-    ) -> None:
+    def __init__(self, database: store.Store, snapshot: store.Snapshot, clock: clocks.Clock, new_ids: ids.Ids, pods_dir: Path) -> None:
         """Use `open`."""
+        self.pods_dir = pods_dir
         self._memory = memory.Memory(snapshot)
         self._writer = writer.Writer(database, self._apply)
         self._clock = clock
         self._ids = new_ids
-        self._pods_dir = pods_dir
         self._closed = False
 
     @classmethod
@@ -56,7 +53,7 @@ class EmbeddedCluster:
     ) -> AsyncIterator[EmbeddedCluster]:
         """The cluster in the file `path`, made if it is not there.
 
-        `pods_dir`: where the kubelet keeps the Pods' logs, one directory a uid; None: there are none. `limits`: of the
+        `pods_dir`: where the kubelet keeps the Pods, one directory a uid; None: `pods` beside the file. `limits`: of the
         history that watches can continue from.
 
         Raises:
@@ -65,9 +62,8 @@ class EmbeddedCluster:
             NewerSchema: a newer release wrote it.
         """
         first_version = clocks.epoch_ms(clock.now())
-        database = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits())
-        snapshot = await anyio.to_thread.run_sync(database.load)
-        self = cls(database, snapshot, clock, ids, None if pods_dir is None else Path(pods_dir))
+        database, snapshot = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits())
+        self = cls(database, snapshot, clock, ids, Path(pods_dir or Path(path).parent / "pods"))
         self._writer.start()
         try:
             yield self
@@ -134,12 +130,12 @@ class EmbeddedCluster:
         self, pod: str, *, container: str | None = None, since: str | None = None, limit: int | None = None
     ) -> tuple[port.LogLine, ...]:
         obj = await self.get(port.POD, pod)
-        if obj is None or self._pods_dir is None:
+        if obj is None:
             return ()
         containers = [each["name"] for field in ("initContainers", "containers") for each in obj["spec"].get(field) or []]
         chosen = [each for each in containers if container in (None, each)]
-        moment = None if since is None else _moment(since)
-        return await anyio.to_thread.run_sync(logs.read, self._pods_dir / obj["metadata"]["uid"], chosen, moment, limit)
+        after = None if since is None else _instant(since)
+        return await anyio.to_thread.run_sync(logs.read, self.pods_dir / obj["metadata"]["uid"], chosen, after, limit)
 
     async def service_url(self, name: str) -> str | None:
         service = await self.get(port.SERVICE, name)
@@ -180,8 +176,8 @@ def _version(text: str) -> int:
     return int(text)
 
 
-def _moment(text: str) -> datetime:
+def _instant(text: str) -> str:
     try:
-        return clocks.parse_iso(text)
+        return logs.instant(text)
     except ValueError as error:
         raise errors.InvalidFields(errors.Problem(("query", "since"), f"must be an RFC 3339 time: {text!r} is not")) from error

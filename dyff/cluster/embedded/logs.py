@@ -1,11 +1,13 @@
-"""Container logs, as the kubelet stores them: `<pods>/<pod uid>/<container>.log`, lines of an RFC 3339 time, a space and the message."""
+"""Container logs as the kubelet stores them: `<container>.log`, continued backwards in `<container>.log.1`, lines of a time
+(RFC 3339 with nanoseconds, strictly rising), a space and the message.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from datetime import datetime
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -13,30 +15,47 @@ from dyff.cluster import port
 from dyff.kernel import clock
 
 _BLOCK_BYTES = 64 * 2**10
+_FRACTION = re.compile(r"\.(\d+)")
 
 
-def read(directory: Path, containers: list[str], since: datetime | None, limit: int | None) -> tuple[port.LogLine, ...]:
-    """The last `limit` lines after `since` of the containers, in their order; a file that is not there has none."""
+def read(directory: Path, containers: Sequence[str], after: str | None, limit: int | None) -> tuple[port.LogLine, ...]:
+    """The last `limit` lines of the containers, in their order; a file that is not there has none. Blocks on the disk.
+
+    `after`: only lines later than this `instant`; None: all.
+    """
     found: list[port.LogLine] = []
     for container in reversed(containers):
-        for line in _lines_from_the_end(directory / f"{container}.log"):
-            if limit is not None and len(found) >= limit:
-                break
-            moment = _moment(line.timestamp)
-            if since is not None and moment is not None and moment <= since:
+        for line in _from_the_end(directory / f"{container}.log"):
+            if len(found) == limit or (after is not None and instant(line.timestamp) <= after):
                 break
             found.append(line)
     return tuple(reversed(found))
 
 
-def _lines_from_the_end(path: Path) -> Iterator[port.LogLine]:
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        for raw in _raw_from_the_end(file):
-            timestamp, _, message = raw.decode("utf-8", "replace").partition(" ")
-            yield port.LogLine(timestamp, message)
+def instant(text: str) -> str:
+    """RFC 3339 in whatever precision and zone as UTC with nanoseconds, whose text order is time order.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    seconds = clock.parse_iso(text).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = _FRACTION.search(text)
+    return f"{seconds}.{fraction[1] if fraction else '':0<9.9}Z"
 
 
-def _raw_from_the_end(file: IO[bytes]) -> Iterator[bytes]:
+def _from_the_end(path: Path) -> Iterator[port.LogLine]:
+    last: str | None = None
+    for part in (path, path.with_name(f"{path.name}.1")):
+        with contextlib.suppress(FileNotFoundError), open(part, "rb") as file:
+            for raw in _lines_from_the_end(file):
+                timestamp, _, message = raw.decode("utf-8", "replace").partition(" ")
+                # While the first file was read it may have become the second.
+                if _is_time(timestamp) and (last is None or timestamp < last):
+                    last = timestamp
+                    yield port.LogLine(timestamp, message)
+
+
+def _lines_from_the_end(file: IO[bytes]) -> Iterator[bytes]:
     """Whole lines, the last one first, read in blocks: a log is long and its end is what is asked for.
 
     What follows the last line feed is still being written and is left out.
@@ -57,9 +76,10 @@ def _raw_from_the_end(file: IO[bytes]) -> Iterator[bytes]:
         yield begun
 
 
-def _moment(timestamp: str) -> datetime | None:
-    """None: it is no time, because the line was cut off by a crash."""
+def _is_time(text: str) -> bool:
+    """A crash of the machine can leave half a line."""
     try:
-        return clock.parse_iso(timestamp)
+        clock.parse_iso(text)
     except ValueError:
-        return None
+        return False
+    return True

@@ -94,12 +94,18 @@ def _job(obj: port.Object) -> Found:
 
 
 def _failure_policy(policy: Any, path: Path) -> Found:
-    for rule, at in items(policy.get("rules") if isinstance(policy, dict) else None, path):
-        codes = rule.get("onExitCodes")
-        if rule.get("action") not in ("FailJob", "Count") or not isinstance(codes, dict):
-            yield problem(at, "must have the action FailJob or Count and onExitCodes: the local cluster knows no other rules")
-        elif codes.get("operator") not in ("In", "NotIn") or not all(type(each) is int for each in codes.get("values") or [None]):
+    for rule, at in items(mapping(policy).get("rules"), path):
+        if rule.get("action") not in ("FailJob", "Ignore", "Count"):
+            yield problem((*at, "action"), "must be FailJob, Ignore or Count")
+        if ("onExitCodes" in rule) == ("onPodConditions" in rule):
+            yield problem(at, "must have either onExitCodes or onPodConditions")
+        codes = mapping(rule.get("onExitCodes", {"operator": "In", "values": []}))
+        values = codes.get("values")
+        if codes.get("operator") not in ("In", "NotIn") or not isinstance(values, list) or not all(type(each) is int for each in values):
             yield problem((*at, "onExitCodes"), "must have the operator In or NotIn and values, a list of exit codes")
+        for pattern, where in items(rule.get("onPodConditions"), (*at, "onPodConditions")):
+            if not isinstance(pattern.get("type"), str) or pattern.get("status", "True") not in ("True", "False", "Unknown"):
+                yield problem(where, "must have a type and the status True, False or Unknown")
 
 
 def _deployment(obj: port.Object) -> Found:

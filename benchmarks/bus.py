@@ -1,0 +1,198 @@
+"""The embedded bus against bare SQLite (apsw) with the same batches and the same durability, in one run.
+
+Prints both figures and their ratio. What the bus does beyond the bare rows: partitions, checksums, headers, stored next
+offsets, the evidence beside the file, waking whoever waits.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import anyio
+import apsw
+import msgspec
+
+from dyff.bus import port
+from dyff.bus.embedded import EmbeddedBus
+from dyff.kernel.clock import SystemClock
+from dyff.kernel.ids import RandomIds
+
+GOAL = 0.7
+ROUNDS = 3
+VALUE = os.urandom(768).hex().encode()[:1024]
+HEADERS = (
+    ("dyff-id", b"0123456789abcdef0123456789abcdef"),
+    ("dyff-time", b"2026-11-23T23:42:00.000000Z"),
+    ("dyff-expires", b"2026-11-24T23:42:00.000000Z"),
+    ("dyff-principal", b"accounts/0123456789abcdef"),
+)
+STORED_HEADERS = msgspec.msgpack.encode(HEADERS)
+HEADER_DECODER = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...])
+
+
+class Bare:
+    """One table, as SQLite is used when there is nothing else to care for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the table in `folder`."""
+        self.connection = apsw.Connection(str(folder / "bare.db"))
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        self.connection.execute(
+            "CREATE TABLE records (offset INTEGER PRIMARY KEY, stamp INTEGER, key BLOB, headers BLOB, value BLOB) STRICT"
+        )
+        self._next = 0
+
+    def append(self, count: int) -> None:
+        """One transaction of `count` records."""
+        start, self._next = self._next, self._next + count
+        rows = ((offset, 1, b"k" * 32, STORED_HEADERS, VALUE) for offset in range(start, self._next))
+        with self.connection:
+            self.connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows)
+
+    def read(self, limit: int) -> int:
+        """All records as Python values, `limit` at a time; returns how many."""
+        found = 0
+        while rows := self.connection.execute("SELECT * FROM records WHERE offset >= ? ORDER BY offset LIMIT ?", (found, limit)).fetchall():
+            found += len([(*row[:3], HEADER_DECODER.decode(row[3]), row[4]) for row in rows])
+        return found
+
+
+def messages(count: int) -> list[port.Message]:
+    """`count` commands of an ordinary size, for one partition, as the bare table has one order."""
+    return [port.Message(b"k" * 32, VALUE, HEADERS, 0) for _ in range(count)]
+
+
+def rate(count: int, seconds: float) -> float:
+    """Records per second."""
+    return count / seconds
+
+
+async def batches(bus: EmbeddedBus, bare: Bare, size: int, total: int) -> tuple[float, float]:
+    """One publisher, `size` messages a call, against as many rows a transaction."""
+    batch = messages(size)
+    started = time.perf_counter()
+    for _ in range(total // size):
+        await bus.publish("t", batch)
+    ours = rate(total, time.perf_counter() - started)
+    started = time.perf_counter()
+    for _ in range(total // size):
+        bare.append(size)
+    return ours, rate(total, time.perf_counter() - started)
+
+
+async def publishers(bus: EmbeddedBus, bare: Bare, count: int, total: int) -> tuple[float, float]:
+    """`count` publishers at once, one message a call, against `count` rows a transaction."""
+
+    async def publish() -> None:
+        message = messages(1)
+        for _ in range(total // count):
+            await bus.publish("t", message)
+
+    started = time.perf_counter()
+    async with anyio.create_task_group() as group:
+        for _ in range(count):
+            group.start_soon(publish)
+    ours = rate(total, time.perf_counter() - started)
+    started = time.perf_counter()
+    for _ in range(total // count):
+        bare.append(count)
+    return ours, rate(total, time.perf_counter() - started)
+
+
+async def history(bus: EmbeddedBus, bare: Bare, limit: int) -> tuple[float, float]:
+    """Everything from the beginning, from the file."""
+    end = (await bus.ranges("t"))[0].end
+    started = time.perf_counter()
+    async with bus.read("t", 0, 0) as reader:
+        while reader.position < end:
+            await reader.poll(limit, 1.0)
+    ours = rate(end, time.perf_counter() - started)
+    started = time.perf_counter()
+    found = bare.read(limit)
+    return ours, rate(found, time.perf_counter() - started)
+
+
+async def following(bus: EmbeddedBus, bare: Bare, total: int) -> tuple[float, float]:
+    """A group member that keeps up with a publisher of batches, against rows that are written, then read back."""
+    seen, batch = 0, messages(100)
+
+    async def consume() -> None:
+        nonlocal seen
+        async with bus.subscribe("g", "t") as subscription:
+            while seen < total:
+                polled = await subscription.poll(500, 1.0)
+                for assignment in polled.assigned:
+                    await subscription.start(assignment, (await bus.ranges("t"))[assignment.partition].end)
+                    ready.set()
+                seen += len(polled.records)
+
+    ready = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(consume)
+        await ready.wait()
+        started = time.perf_counter()
+        for _ in range(total // 100):
+            await bus.publish("t", batch)
+    ours = rate(total, time.perf_counter() - started)
+    started = time.perf_counter()
+    first = bare._next
+    for number in range(total // 100):
+        bare.append(100)
+        rows = bare.connection.execute(
+            "SELECT * FROM records WHERE offset >= ? ORDER BY offset LIMIT 500", (first + number * 100,)
+        ).fetchall()
+        assert len([(*row[:3], HEADER_DECODER.decode(row[3]), row[4]) for row in rows]) == 100
+    return ours, rate(total, time.perf_counter() - started)
+
+
+async def latency(bus: EmbeddedBus, bare: Bare, count: int) -> None:
+    """How long one publish takes when nobody else does, and how long a bare commit."""
+    ours, bares = [], []
+    message = messages(1)
+    for _ in range(count):
+        started = time.perf_counter()
+        await bus.publish("t", message)
+        ours.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        bare.append(1)
+        bares.append(time.perf_counter() - started)
+    for name, times in (("bus", ours), ("bare", bares)):
+        p99 = statistics.quantiles(times, n=100)[98]
+        print(f"  latency of one publish, {name:<5}  p50 {statistics.median(times) * 1000:6.2f} ms   p99 {p99 * 1000:6.2f} ms")
+
+
+async def main() -> None:
+    """Run everything; each line is the median of its rounds."""
+    print(f"SQLite {apsw.sqlite_lib_version()}, synchronous=FULL, {len(VALUE)} bytes a value; the goal is {GOAL:.0%} of bare SQLite")
+    results: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as name:
+            bare = Bare(Path(name))
+            async with EmbeddedBus.open(Path(name) / "log.db", clock=SystemClock(), ids=RandomIds()) as bus:
+                await bus.create_topics([port.TopicSpec("t", 1, compacted=False)])
+                for title, result in (
+                    ("append, 1 a call", await batches(bus, bare, 1, 500)),
+                    ("append, 100 a call", await batches(bus, bare, 100, 20_000)),
+                    ("append, 1000 a call", await batches(bus, bare, 1000, 40_000)),
+                    ("append, 16 publishers", await publishers(bus, bare, 16, 4_000)),
+                    ("append, 100 publishers", await publishers(bus, bare, 100, 20_000)),
+                    ("append and follow in a group", await following(bus, bare, 20_000)),
+                    ("read from the file, 500 a poll", await history(bus, bare, 500)),
+                ):
+                    results.setdefault(title, []).append(result)
+                if len(results["append, 1 a call"]) == ROUNDS:
+                    await latency(bus, bare, 300)
+            bare.connection.close()
+    for title, rounds in results.items():
+        ratio, ours, plain = sorted((ours / plain, ours, plain) for ours, plain in rounds)[len(rounds) // 2]
+        verdict = "" if ratio >= GOAL else "   below the goal"
+        print(f"  {title:<32} {ours:>10,.0f} records/s   bare {plain:>10,.0f}   ratio {ratio:5.0%}{verdict}")
+
+
+if __name__ == "__main__":
+    anyio.run(main, backend_options={"use_uvloop": True})

@@ -1,0 +1,161 @@
+"""Files of an entity: what was declared, whether it has arrived, and the manifest by which readers find it."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+from collections.abc import Iterable
+
+import anyio
+import msgspec
+
+from dyff.api.services import Services
+from dyff.entities import codecs, statuses
+from dyff.kernel import errors
+from dyff.objects import layout
+
+URL_LIFE_S = 3600.0
+MAX_UPLOAD_BYTES = 5 * 2**30
+"""Of a file whose size was not declared. It is what S3 takes in one request."""
+
+_HEADS_AT_ONCE = 32
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """A file that is to be uploaded. `size`: in bytes, None: not declared."""
+
+    path: str
+    md5: str
+    kind: str | None
+    size: int | None
+
+
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file in a manifest. `key`: of the object."""
+
+    path: str
+    key: str
+    size: int
+    digest: dict[str, str]
+    kind: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The files of a tree, as they count."""
+
+    artifacts: tuple[Stored, ...]
+
+
+_MANIFEST = msgspec.json.Decoder(Manifest)
+
+
+def declared(entity: codecs.Json) -> list[Declared]:
+    """The files that the owner of `entity` uploads."""
+    if entity["kind"] == "Dataset":
+        return [Declared(each["path"], each["digest"]["md5"], each.get("kind"), None) for each in entity["artifacts"]]
+    files = (entity.get("artifact") or {}).get("volume") or {"files": []}
+    return [Declared(each["path"], each["digest"]["md5"], None, each["size"]) for each in files["files"]]
+
+
+def require_uploading(entity: codecs.Json) -> None:
+    """Check that uploads are open.
+
+    Raises:
+        WrongStatus: they are not. The published client looks for the word `WaitingForUpload` in the message.
+    """
+    if entity["status"] != statuses.WAITING_FOR_UPLOAD:
+        raise errors.WrongStatus(f"files can be uploaded only while the status is WaitingForUpload; it is {entity['status']}")
+
+
+def the_declared(entity: codecs.Json, path: str) -> Declared:
+    """The declared file at `path`.
+
+    Raises:
+        FixRequest: none was declared there.
+    """
+    known = declared(entity)
+    for each in known:
+        if each.path == path:
+            return each
+    near = difflib.get_close_matches(path, [each.path for each in known[:1000]], n=1)
+    fix = f"; did you mean {near[0]!r}?" if near else ""
+    raise errors.FixRequest(f"{path[:200]!r} is none of the files that {entity['id']} was created with{fix}")
+
+
+async def collect(services: Services, root: str, wanted: Iterable[Declared]) -> Manifest:
+    """The manifest of the declared files below `root`, each of which has arrived as it was declared.
+
+    Raises:
+        FixRequest: some have not arrived; they are named.
+        DigestMismatch: one has other bytes than were declared.
+    """
+    found: dict[str, Stored] = {}
+    missing: list[str] = []
+    several = list(wanted)
+    limit = anyio.CapacityLimiter(_HEADS_AT_ONCE)
+
+    async def look(each: Declared) -> None:
+        async with limit:
+            stored = await _stored(services, root, each)
+        if stored is None:
+            missing.append(each.path)
+        else:
+            found[each.path] = stored
+
+    try:
+        async with anyio.create_task_group() as group:
+            for each in several:
+                group.start_soon(look, each)
+    except ExceptionGroup as errors_of_files:
+        raise errors_of_files.exceptions[0] from errors_of_files
+    if missing:
+        shown = ", ".join(repr(path) for path in sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise errors.FixRequest(f"not all files were uploaded: {shown} missing")
+    return Manifest(tuple(found[each.path] for each in several))
+
+
+async def _stored(services: Services, root: str, wanted: Declared) -> Stored | None:
+    key = root + wanted.path
+    info = await services.objects.head(key)
+    if info is None:
+        return None
+    md5 = info.md5 if info.md5 is not None else await _hash(services, key)
+    if md5 != wanted.md5:
+        raise errors.DigestMismatch(f"{wanted.path!r} has the MD5 digest {md5}, but {wanted.md5} was declared: upload it again")
+    if wanted.size is not None and info.size_bytes != wanted.size:
+        raise errors.DigestMismatch(f"{wanted.path!r} has {info.size_bytes} bytes, but {wanted.size} were declared")
+    return Stored(wanted.path, key, info.size_bytes, {"md5": md5}, wanted.kind)
+
+
+async def _hash(services: Services, key: str) -> str:
+    """The digest of an object, for a store that does not know it."""
+    digest = hashlib.md5(usedforsecurity=False)
+    async for piece in services.objects.stream(key):
+        digest.update(piece)
+    return base64.b64encode(digest.digest()).decode()
+
+
+async def write(services: Services, root: str, manifest: Manifest) -> None:
+    """Store the manifest of a tree; it is never changed, so a repetition is harmless."""
+    try:
+        await services.objects.put(root + layout.ARTIFACTS, codecs.encode(manifest), if_absent=True)
+    except errors.AlreadyExists:
+        return
+
+
+async def read(services: Services, root: str) -> Manifest | None:
+    """The manifest of a tree; None: there is none yet."""
+    if await services.objects.head(root + layout.ARTIFACTS) is None:
+        return None
+    return _MANIFEST.decode(await services.objects.get(root + layout.ARTIFACTS))
+
+
+async def links(services: Services, manifest: Manifest) -> list[codecs.Json]:
+    """The files as published: `[{"artifact": {...}, "signedURL": {...}}]`."""
+    listed = []
+    for each in manifest.artifacts:
+        url = await services.objects.sign("GET", each.key, expires_s=URL_LIFE_S)
+        artifact = {"path": each.path, "digest": each.digest, **({"kind": each.kind} if each.kind is not None else {})}
+        listed.append({"artifact": artifact, "signedURL": msgspec.to_builtins(url)})
+    return listed

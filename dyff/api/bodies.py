@@ -1,0 +1,130 @@
+"""Decoding a request's body: strictly, with errors that name the field and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from dyff.kernel import errors
+
+T = TypeVar("T")
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key` in `)?(?P<path>\$[^`]*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
+_FIELD = re.compile(r"^Object (contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+_WRONG_TYPE = re.compile(r"^Expected `(?P<want>[^`]*)`, got `(?P<got>[^`]*)`$")
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """What `body` holds.
+
+    Raises:
+        InvalidFields: it is not JSON, or not what the decoder wants; one problem, which names the field.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise errors.InvalidFields(_problem(str(error), decoder.type)) from error
+    except RecursionError as error:
+        raise errors.InvalidFields(errors.Problem(("body",), "the JSON is nested too deep", "json_invalid")) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        text = "the body is empty; JSON is expected" if not body.strip() else f"the body is not valid JSON in UTF-8: {error}"
+        raise errors.InvalidFields(errors.Problem(("body",), text, "json_invalid")) from error
+
+
+def _problem(text: str, model: Any) -> errors.Problem:
+    match = _AT.match(text)
+    what, path = (match["what"], match["path"] or "$") if match else (text, "$")
+    loc, type_ = _follow(path, model)
+    if field := _FIELD.match(what):
+        return _field_problem(field["name"], loc, type_, missing=what.startswith("Object missing"))
+    if match and match["key"]:
+        return errors.Problem((*loc, "[key]"), f"a key must be {_described(_key_type(type_), what)}", "value_error")
+    if wrong := _WRONG_TYPE.match(what):
+        return errors.Problem(loc, f"must be {_words(wrong['want'])}, not {_words(wrong['got'])}", "type_error")
+    return errors.Problem(loc, _sentence(what, type_), "value_error")
+
+
+def _field_problem(name: str, loc: tuple[str | int, ...], type_: Any, *, missing: bool) -> errors.Problem:
+    if missing:
+        return errors.Problem((*loc, name), f"the field {name!r} is missing", "missing")
+    struct = _struct(type_)
+    known = list(struct.__struct_encode_fields__) if struct else []
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    fix = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(sorted(known))}"
+    return errors.Problem((*loc, name), f"the field {name!r} is not known; {fix}", "extra_forbidden")
+
+
+def _sentence(what: str, type_: Any) -> str:
+    """The library's sentence; ours where the type says what it takes."""
+    if what.startswith("Expected `") and "matching regex" in what:
+        return f"must be {_described(type_, what)}"
+    return re.sub(r"^Expected `([^`]*)`", lambda match: f"must be {_words(match[1])}", what)
+
+
+def _described(type_: Any, otherwise: str) -> str:
+    for each in _branches(type_):
+        for meta in getattr(each, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return meta.description
+    return otherwise.removeprefix("Expected ")
+
+
+def _words(types: str) -> str:
+    names = {
+        "str": "a string",
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "object": "an object",
+        "array": "a list",
+    }
+    return " or ".join(names.get(each, each) for each in types.split(" | "))
+
+
+def _follow(path: str, model: Any) -> tuple[tuple[str | int, ...], Any]:
+    """Where in the body `path` leads, and the type that is declared there (None: it cannot be told)."""
+    loc: list[str | int] = ["body"]
+    for step in _STEP.finditer(path):
+        if step[1] is not None:
+            loc.append(step[1])
+            struct = _struct(model)
+            fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)} if struct else {}
+            model = fields.get(step[1])
+        else:
+            loc.append(int(step[2]) if step[2] is not None else "[...]")
+            model = _element(model)
+    return tuple(loc), model
+
+
+def _branches(type_: Any) -> list[Any]:
+    """The members of a union, or the type itself; annotations stay."""
+    if type_ is None:
+        return []
+    if get_origin(type_) is not None and not hasattr(type_, "__metadata__") and type(None) in get_args(type_):
+        return [each for each in get_args(type_) if each is not type(None)]
+    return [type_]
+
+
+def _bare(type_: Any) -> list[Any]:
+    return [each.__origin__ if hasattr(each, "__metadata__") else each for each in _branches(type_)]
+
+
+def _struct(type_: Any) -> type[msgspec.Struct] | None:
+    return next((each for each in _bare(type_) if isinstance(each, type) and issubclass(each, msgspec.Struct)), None)
+
+
+def _element(type_: Any) -> Any:
+    """The type of a list's elements or a dict's values."""
+    for each in _bare(type_):
+        arguments = get_args(each)
+        if arguments:
+            return arguments[1] if get_origin(each) is dict else arguments[0]
+    return None
+
+
+def _key_type(type_: Any) -> Any:
+    return next((get_args(each)[0] for each in _bare(type_) if get_origin(each) is dict and get_args(each)), None)

@@ -1,0 +1,28 @@
+"""What the routes share: made once for a server, from the services."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dyff.api.documents import Documents
+from dyff.api.positions import Positions
+from dyff.api.publishing import Publishing
+from dyff.api.references import References
+from dyff.api.services import Services
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The services and what is built on them."""
+
+    services: Services
+    positions: Positions
+    documents: Documents
+    references: References
+    publishing: Publishing
+
+
+def build(services: Services) -> Context:
+    """The context of one server."""
+    positions = Positions(services)
+    documents = Documents(services, positions)
+    return Context(services, positions, documents, References(documents), Publishing(services, documents, positions))

@@ -1,0 +1,54 @@
+"""Errors as answers: the one table from a class of error to an HTTP status, and the published form of the body."""
+
+from __future__ import annotations
+
+import math
+
+import structlog
+
+from dyff.api.calls import Reply, json
+from dyff.kernel import errors, ids
+
+log = structlog.get_logger()
+
+STATUS: dict[type[BaseException], int] = {
+    errors.RetryLater: 503,
+    errors.OutcomeUnknown: 500,
+    errors.BadGateway: 502,
+    errors.FixRequest: 400,
+    errors.InvalidFields: 422,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.TooLarge: 413,
+    errors.Conflict: 409,
+}
+"""By class; an error has the status of its nearest base class here. Anything else is a 500 that says nothing."""
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status that tells of `error`."""
+    return next((STATUS[base] for base in type(error).__mro__ if base in STATUS), 500)
+
+
+def reply(error: Exception, names: ids.Ids) -> Reply:
+    """The answer that tells of `error`: `{"detail": sentence}`, and for wrong fields `{"detail": [{loc, msg, type}]}`.
+
+    What nobody foresaw is logged under a number that the caller is told instead of the reason.
+    """
+    status = status_of(error)
+    if isinstance(error, errors.InvalidFields):
+        return json({"detail": [{"loc": each.loc, "msg": each.msg, "type": each.type} for each in error.problems]}, status=status)
+    if not isinstance(error, errors.DyffError) or isinstance(error, errors.Fatal):
+        number = names.new()[:12]
+        log.error("request-failed", number=number, **errors.details(error), exc_info=error)
+        return json({"detail": f"something went wrong here; the server's log has it under {number}"}, status=500)
+    if status >= 500:
+        log.warning("request-not-served", **errors.details(error))
+    return json({"detail": error.message}, status=status, headers=_headers(error, status))
+
+
+def _headers(error: errors.DyffError, status: int) -> list[tuple[str, str]]:
+    if isinstance(error, errors.RetryLater):
+        return [("retry-after", str(max(1, math.ceil(error.retry_after_s))))]
+    return [("www-authenticate", "Bearer")] if status in (401, 403) else []

@@ -1,0 +1,167 @@
+"""Queries from URLs: parameters become a `filters.Find`. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from dyff.accounts import grants
+from dyff.entities import codecs, kinds, labels
+from dyff.kernel import errors
+from dyff.query import filters
+
+PARAMETERS = {
+    "query": "JSON: an object of keys and values (or lists of values: one of them) that must all match, or a list of such objects",
+    "labels": "JSON: an object of labels that must all match",
+    "orderBy": "sort by this key",
+    "order": "ascending (the default) or descending; ignored without orderBy",
+    "limit": "return at most so many",
+    "after": "JSON: [value of orderBy, id] of the last result seen; needs orderBy",
+}  # fmt: skip
+"""What every query takes besides the keys of its kind."""
+
+MAX_TERMS = 1000
+_ORDERABLE: dict[str, filters.Path] = {"creationTime": ("creationTime",), "lastTransitionTime": ("lastTransitionTime",)}
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def keys(row: kinds.EntityKind) -> dict[str, filters.Path]:
+    """The keys that a query of a kind may use."""
+    return {**kinds.COMMON_QUERY, **row.query}
+
+
+def find(row: kinds.EntityKind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) -> filters.Find:
+    """What to look for. `pairs`: the URL's parameters. `scope`: what the caller may see.
+
+    Raises:
+        FixRequest: JSON in a parameter is wrong.
+        InvalidFields: a parameter is unknown, there twice, or has a value that cannot be.
+    """
+    given = _once(pairs, [*keys(row), *PARAMETERS])
+    order_by = _order_by(row, given.get("orderBy"))
+    terms = [_visible(scope), *_equal(row, given), *_labels(_json(given, "labels")), *_query(row, _json(given, "query"))]
+    if len(terms) > MAX_TERMS:
+        raise errors.FixRequest(f"the query has more than {MAX_TERMS} terms")
+    return filters.Find(
+        collection=row.plural,
+        where=filters.AllOf(tuple(terms)),
+        order_by=order_by,
+        order=_order(given.get("order")),
+        limit=_limit(given.get("limit")),
+        after=_after(_json(given, "after"), order_by),
+    )
+
+
+def _visible(scope: grants.Scope) -> filters.Predicate:
+    if scope.everything:
+        return filters.AllOf()
+    return filters.AnyOf((filters.OneOf(("account",), scope.accounts), filters.OneOf(("id",), scope.entities)))
+
+
+def _once(pairs: Iterable[tuple[str, str]], known: list[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(sorted(known))}"
+            raise errors.InvalidFields(errors.Problem(("query", name), f"the parameter is not known; {fix}", "extra_forbidden"))
+        if name in given:
+            raise errors.InvalidFields(
+                errors.Problem(("query", name), "the parameter is there twice; 'query' can ask for one of several values")
+            )
+        given[name] = value
+    return given
+
+
+def _equal(row: kinds.EntityKind, given: dict[str, str]) -> list[filters.Predicate]:
+    return [filters.Equals(path, given[key]) for key, path in keys(row).items() if key in given]
+
+
+def _json(given: dict[str, str], name: str) -> Any:
+    text = given.get(name)
+    if text is None:
+        return None
+    try:
+        return codecs.decode(text)
+    except ValueError as error:
+        raise errors.FixRequest(f"the parameter {name!r} is not valid JSON: {error}") from error
+
+
+def _labels(value: Any) -> list[filters.Predicate]:
+    if value is None:
+        return []
+    try:
+        msgspec.convert(value, dict[labels.Key, str])
+    except msgspec.ValidationError as error:
+        raise errors.FixRequest('labels must be a JSON object of label keys and strings, for instance {"purpose": "test"}') from error
+    return [filters.Equals(("labels", key), each) for key, each in value.items()]
+
+
+def _query(row: kinds.EntityKind, value: Any) -> list[filters.Predicate]:
+    several = value if isinstance(value, list) else [] if value is None else [value]
+    terms: list[filters.Predicate] = []
+    for each in several:
+        if not isinstance(each, dict):
+            raise errors.FixRequest("query must be a JSON object of keys and values, or a list of such objects")
+        for key, wanted in each.items():
+            terms += _labels(wanted) if key == "labels" else [_term(row, key, wanted)]
+    return terms
+
+
+def _term(row: kinds.EntityKind, key: str, wanted: Any) -> filters.Predicate:
+    path = keys(row).get(key)
+    if path is None:
+        raise errors.FixRequest(f"query: the key {key!r} is not known; known are {', '.join(sorted([*keys(row), 'labels']))}")
+    if isinstance(wanted, list):
+        if len(wanted) > MAX_TERMS or not all(_is_scalar(each) for each in wanted):
+            raise errors.FixRequest(f"query: the list for {key!r} must have at most {MAX_TERMS} strings, numbers, true, false or null")
+        return filters.OneOf(path, tuple(wanted))
+    if not _is_scalar(wanted):
+        raise errors.FixRequest(f"query: the value for {key!r} must be a string, a number, true, false, null or a list of these")
+    return filters.Equals(path, wanted)
+
+
+def _is_scalar(value: Any) -> bool:
+    """A number must fit where databases keep them."""
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return value is None or isinstance(value, str | float)
+
+
+def _order_by(row: kinds.EntityKind, key: str | None) -> filters.Path | None:
+    if key is None:
+        return None
+    known = {**keys(row), **_ORDERABLE}
+    if key not in known:
+        raise errors.InvalidFields(errors.Problem(("query", "orderBy"), f"must be one of {', '.join(sorted(known))}"))
+    return known[key]
+
+
+def _order(value: str | None) -> Literal["ascending", "descending"]:
+    if value in (None, "ascending"):
+        return "ascending"
+    if value == "descending":
+        return "descending"
+    raise errors.InvalidFields(errors.Problem(("query", "order"), "must be ascending or descending"))
+
+
+def _limit(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not _NUMBER.fullmatch(value) or int(value) < 1:
+        raise errors.InvalidFields(errors.Problem(("query", "limit"), "must be a whole number from 1 to 999999999"))
+    return int(value)
+
+
+def _after(value: Any, order_by: filters.Path | None) -> filters.After | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or not _is_scalar(value[0]) or not isinstance(value[1], str):
+        raise errors.FixRequest("after must be the JSON list [value of orderBy, id] of the last result")
+    if order_by is None:
+        raise errors.FixRequest("after needs orderBy")
+    return filters.After(value[0], value[1])

@@ -1,0 +1,92 @@
+"""References of a request: do the entities exist, may they be used, are they usable, and what is embedded of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import msgspec
+
+from dyff.accounts.authority import Principal
+from dyff.api import auth
+from dyff.api.documents import Documents
+from dyff.entities import codecs, creation, identity, kinds, statuses
+from dyff.kernel import errors
+
+CACHE_MAX_BYTES = 32 * 2**20
+_UNUSABLE = statuses.FAILURE | {statuses.TERMINATED, statuses.DELETED}
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A referenced entity. `document`: what the rest was made of. `embedded`: JSON bytes; None: its kind is not embedded."""
+
+    document: bytes
+    account: str
+    status: str
+    embedded: msgspec.Raw | None
+
+
+class References:
+    """Resolves references. What is embedded is made once for each version of a document."""
+
+    def __init__(self, documents: Documents) -> None:
+        """Starts with nothing cached."""
+        self._documents = documents
+        self._cache: OrderedDict[str, Known] = OrderedDict()
+        self._cached_bytes = 0
+
+    async def resolve(self, principal: Principal, references: Iterable[identity.Reference]) -> identity.Embedded:
+        """What is embedded of each, by ID.
+
+        Raises:
+            NotFound: one does not exist; the message has its ID and its field.
+            Forbidden: the token does not grant `consume` on one.
+            Conflict: one has failed, was terminated or was deleted.
+            InvalidFields: one is of a kind that cannot be referred to.
+            NotReady: the view is behind the log, so nobody can tell yet.
+        """
+        embedded: identity.Embedded = {}
+        for reference in references:
+            known = await self._usable(principal, reference)
+            if known.embedded is not None:
+                embedded[reference.id] = known.embedded
+        return embedded
+
+    async def _usable(self, principal: Principal, reference: identity.Reference) -> Known:
+        row = kinds.BY_KIND.get(reference.kind)
+        if row is None:
+            raise errors.InvalidFields(errors.Problem((*reference.loc, "kind"), f"a {reference.kind} cannot be referred to here"))
+        field = ".".join(map(str, reference.loc[1:]))
+        auth.require_any(principal, row.plural, "consume")
+        document = await self._documents.find(row, reference.id)
+        if document is None:
+            raise errors.NotFound(f"{field}: there is no {row.kind} with the ID {reference.id[:64]}")
+        known = self._known(reference.id, row, document)
+        auth.require(principal, row.plural, "consume", account=known.account, entity=reference.id)
+        if known.status in _UNUSABLE:
+            raise errors.Conflict(f"{field}: the {row.kind} {reference.id} cannot be used: its status is {known.status}")
+        return known
+
+    def _known(self, entity_id: str, row: kinds.EntityKind, document: bytes) -> Known:
+        known = self._cache.get(entity_id)
+        if known is not None and known.document == document:
+            self._cache.move_to_end(entity_id)
+            return known
+        entity = codecs.decode_object(document)
+        foreign = creation.BY_KIND[row.kind].foreign
+        embedded = None if foreign is None else msgspec.Raw(codecs.encode(foreign(entity)))
+        known = Known(document, entity["account"], entity["status"], embedded)
+        self._remember(entity_id, known)
+        return known
+
+    def _remember(self, entity_id: str, known: Known) -> None:
+        replaced = self._cache.pop(entity_id, None)
+        self._cached_bytes += _size(known) - (_size(replaced) if replaced else 0)
+        self._cache[entity_id] = known
+        while self._cached_bytes > CACHE_MAX_BYTES:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= _size(oldest)
+
+
+def _size(known: Known) -> int:
+    return len(known.document) + (len(bytes(known.embedded)) if known.embedded is not None else 0)

@@ -1,0 +1,165 @@
+"""The routes of accounts: what they may do, and their tokens. Strongly consistent: outside the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from dyff.accounts import grants, port
+from dyff.accounts.authority import Principal
+from dyff.api import auth, bodies, checks
+from dyff.api.calls import Call, Reply, json
+from dyff.api.context import Context
+from dyff.api.route import Route
+from dyff.entities import account as requests
+from dyff.entities import codecs, identity
+from dyff.kernel import clock, errors
+
+RESOURCE = "accounts"
+
+_PERMISSIONS = msgspec.json.Decoder(requests.AccountPermissionsSetRequest)
+_TOKEN = msgspec.json.Decoder(requests.AccountTokenCreateRequest)
+
+
+def routes(context: Context) -> list[Route]:
+    """The list."""
+    group = AccountRoutes(context)
+    one = "/v0/accounts/{id:str}"
+    common: dict[str, Any] = {"group": RESOURCE}
+    return [
+        Route(method="GET", path=f"{one}/permissions", answer=group.permissions, summary="What its tokens may be granted", **common),
+        Route(
+            method="PUT", path=f"{one}/permissions", answer=group.set_permissions, body=requests.AccountPermissionsSetRequest,
+            summary="Replace its permissions", **common,
+        ),
+        Route(
+            method="POST", path=f"{one}/tokens", answer=group.create_token, body=requests.AccountTokenCreateRequest,
+            summary="Make a token; it is shown once", returns="the token, a JSON string", status=201, **common,
+        ),
+        Route(method="GET", path=f"{one}/tokens", answer=group.tokens, summary="Its tokens, without their secrets", **common),
+        Route(method="DELETE", path=f"{one}/tokens", answer=group.revoke_all, summary="Refuse all its tokens from now on", **common),
+        Route(method="GET", path=f"{one}/tokens/{{token:str}}", answer=group.token, summary="One token, without its secret", **common),
+        Route(method="DELETE", path=f"{one}/tokens/{{token:str}}", answer=group.revoke, summary="Refuse a token from now on", **common),
+    ]  # fmt: skip
+
+
+class AccountRoutes:
+    """Permissions and tokens.
+
+    An account may look at itself, make tokens that grant no more than the token it shows, and revoke its own. All else
+    needs a grant on the resource `accounts`.
+    """
+
+    def __init__(self, context: Context) -> None:
+        """Only the accounts database is used."""
+        self._services = context.services
+
+    async def permissions(self, call: Call) -> Reply:
+        """A list of grants."""
+        account = await self._account(call, "get", own=True)
+        return json([_published(grant) for grant in account.permissions])
+
+    async def set_permissions(self, call: Call) -> Reply:
+        """Nobody can hand out what they do not have."""
+        request = bodies.decode(_PERMISSIONS, await call.body())
+        account = await self._account(call, "edit", own=False)
+        wanted = tuple(_granted(each) for each in request.permissions)
+        _require_covered(wanted, call.principal.grants, "the token that you use")
+        await self._services.accounts.set_permissions(account.id, wanted, self._services.ids.new())
+        return json([_published(grant) for grant in wanted])
+
+    async def create_token(self, call: Call) -> Reply:
+        """Within the account's permissions and, without a grant on `accounts`, within the caller's own."""
+        request = bodies.decode(_TOKEN, await call.body())
+        account = await self._account(call, "create", own=True)
+        expires = identity.utc(request.expires)
+        problems = list(checks.expiry(expires, self._services.clock.now(), ("body", "expires")))
+        if problems:
+            raise errors.InvalidFields(*problems)
+        wanted = tuple(_granted(each) for each in request.grants)
+        _require_covered(wanted, account.permissions, f"the account {account.id}")
+        if not _is_granted(call.principal, "create", account.id):
+            _require_covered(wanted, call.principal.grants, "the token that you use")
+        return json(await self._services.authority.issue(account.id, wanted, expires), status=201)
+
+    async def tokens(self, call: Call) -> Reply:
+        """All that were not revoked."""
+        account = await self._account(call, "get", own=True)
+        return json([_key(key) for key in await self._services.accounts.keys(account.id)])
+
+    async def token(self, call: Call) -> Reply:
+        """One of them."""
+        account = await self._account(call, "get", own=True)
+        key = await self._services.accounts.get_key(call.path["token"])
+        if key is None or key.account != account.id:
+            raise _no_token(account.id, call.path["token"])
+        return json(_key(key))
+
+    async def revoke(self, call: Call) -> Reply:
+        """At once."""
+        account = await self._account(call, "delete", own=True)
+        if not await self._services.accounts.revoke_key(account.id, call.path["token"]):
+            raise _no_token(account.id, call.path["token"])
+        return json(None)
+
+    async def revoke_all(self, call: Call) -> Reply:
+        """At once, the one that is used here too."""
+        account = await self._account(call, "delete", own=True)
+        for key in await self._services.accounts.keys(account.id):
+            await self._services.accounts.revoke_key(account.id, key.id)
+        return json(None)
+
+    async def _account(self, call: Call, function: str, *, own: bool) -> port.Account:
+        """The account, for one who may; `own`: it may do that with itself."""
+        account_id = call.path["id"]
+        if not (own and _is_own(call.principal, account_id)):
+            auth.require(call.principal, RESOURCE, function, account=account_id, entity=account_id)
+        account = await self._services.accounts.get(account_id)
+        if account is None:
+            raise errors.NotFound(f"there is no account with the ID {account_id[:64]}")
+        return account
+
+
+def _is_own(principal: Principal, account_id: str) -> bool:
+    return principal.account is not None and principal.account.id == account_id
+
+
+def _is_granted(principal: Principal, function: str, account_id: str) -> bool:
+    return grants.allows(principal.grants, RESOURCE, function, account=account_id, entity=account_id)
+
+
+def _require_covered(wanted: Iterable[grants.Grant], have: Iterable[grants.Grant], whose: str) -> None:
+    known = tuple(have)
+    for n, grant in enumerate(wanted):
+        if not grants.is_covered(grant, known):
+            raise errors.Forbidden(f"grant {n} is more than {whose} has: {codecs.encode(_published(grant)).decode()}")
+
+
+def _granted(grant: requests.AccessGrant) -> grants.Grant:
+    return grants.Grant(tuple(grant.resources), tuple(grant.functions), grant.accounts, grant.entities)
+
+
+def _published(grant: grants.Grant) -> codecs.Json:
+    return {
+        "resources": list(grant.resources),
+        "functions": list(grant.functions),
+        "accounts": list(grant.accounts),
+        "entities": list(grant.entities),
+    }
+
+
+def _key(key: port.Key) -> codecs.Json:
+    """The published APIKey, without the secret."""
+    return {
+        "id": key.id,
+        "subject": f"Account/{key.account}",
+        "grants": [_published(grant) for grant in key.grants],
+        "created": clock.iso(key.created),
+        "expires": clock.iso(key.expires),
+    }
+
+
+def _no_token(account_id: str, token_id: str) -> errors.NotFound:
+    return errors.NotFound(f"the account {account_id} has no token with the ID {token_id[:64]}")

@@ -1,0 +1,105 @@
+"""Creating entities: POST on every kind."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dyff.api import auth, bodies, checks, positions
+from dyff.api.calls import Call, Reply
+from dyff.api.context import Context
+from dyff.api.route import Route
+from dyff.entities import codecs, creation, kinds
+from dyff.kernel import errors, ids
+from dyff.kernel.positions import Position
+
+DIGEST = "dyff.io/request-digest"
+"""The annotation by which a repetition with the same Idempotency-Key is told from another request."""
+
+MAX_KEY_CHARS = 255
+
+
+def routes(context: Context) -> list[Route]:
+    """For every kind but sessions, whose answer has a token too."""
+    return [Creating(context, rule).route() for rule in creation.TABLE if rule.kind != "InferenceSession"]
+
+
+class Creating:
+    """How entities of one kind are created."""
+
+    def __init__(self, context: Context, rule: creation.Creation) -> None:
+        """`rule`: the kind's row."""
+        self._context = context
+        self._rule = rule
+        self._resource = kinds.BY_KIND[rule.kind].plural
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(rule.request)
+
+    def route(self) -> Route:
+        """POST on the plural."""
+        return Route(
+            method="POST", path=f"/v0/{self._resource}", answer=self.answer, summary=f"Create: {self._rule.request.__doc__}",
+            group=self._resource, body=self._rule.request, returns=self._rule.kind, status=201, express=True,
+        )  # fmt: skip
+
+    async def answer(self, call: Call) -> Reply:
+        """The whole new entity, once the command for it is durable."""
+        body, headers = await self.create(call)
+        return Reply(201, body, headers)
+
+    async def create(self, call: Call) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+        """The new entity as JSON, and the headers that belong to it."""
+        auth.require_any(call.principal, self._resource, "create")
+        body = await call.body()
+        request = bodies.decode(self._decoder, body)
+        auth.require(call.principal, self._resource, "create", account=request.account)
+        now = self._context.services.clock.now()
+        checks.check(request, now)
+        key = call.header(b"idempotency-key")
+        if key is None:
+            names = self._context.services.ids
+            entity, position = await self._publish(call, request, names.new(), names.new(), now, None)
+            return entity, (positions.header(position),)
+        return await self._create_once(call, request, key, hashlib.sha256(body).hexdigest(), now)
+
+    async def _publish(
+        self, call: Call, request: Any, entity_id: str, command_id: str, now: datetime, digest: str | None
+    ) -> tuple[bytes, Position]:
+        embedded = await self._context.references.resolve(call.principal, self._rule.references(request))
+        entity = self._rule.entity(request, embedded, entity_id, now)
+        if digest is not None:
+            entity["annotations"] = [{"key": DIGEST, "value": digest}]
+        encoded = codecs.encode(entity)
+        return encoded, await self._context.publishing.create(call.principal, entity, encoded, command_id)
+
+    async def _create_once(
+        self, call: Call, request: Any, key: str, digest: str, now: datetime
+    ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+        """The IDs follow from the key, so that the log holds at most one creation, whoever repeats it and wherever.
+
+        Raises:
+            InvalidFields: the key was used with another body.
+        """
+        if not 0 < len(key) <= MAX_KEY_CHARS:
+            raise errors.InvalidFields(errors.Problem(("header", "Idempotency-Key"), f"must have 1 to {MAX_KEY_CHARS} characters"))
+        parts = (call.principal.claims.subject, self._resource, key)
+        entity_id = ids.derived("entity", *parts)
+        known = await self._known(entity_id, digest)
+        if known is not None:
+            return known, ()
+        entity, position = await self._publish(call, request, entity_id, ids.derived("create", *parts), now, digest)
+        # Another request with this key may have come first meanwhile; the fold keeps that one, so it is the answer.
+        folded = await self._known(entity_id, digest) if await self._context.positions.reaches(position) else None
+        return folded or entity, (positions.header(position),)
+
+    async def _known(self, entity_id: str, digest: str) -> bytes | None:
+        document = await self._context.documents.find(kinds.BY_KIND[self._rule.kind], entity_id)
+        if document is None:
+            return None
+        annotations = codecs.decode_object(document).get("annotations") or []
+        if {"key": DIGEST, "value": digest} not in annotations:
+            fix = f"the key was used for another request, which created {entity_id}; use a new key for a new request"
+            raise errors.InvalidFields(errors.Problem(("header", "Idempotency-Key"), fix))
+        return document

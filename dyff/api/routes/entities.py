@@ -1,0 +1,136 @@
+"""The routes that all kinds share: get, query, labels, documentation, delete, progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dyff.accounts import grants
+from dyff.api import auth, bodies, positions, queries
+from dyff.api.calls import Call, Reply, json
+from dyff.api.context import Context
+from dyff.api.route import Route
+from dyff.entities import codecs, commands, kinds, labels, statuses
+from dyff.kernel import errors
+from dyff.objects import layout
+
+_LABELS = msgspec.json.Decoder(labels.LabelsEditRequest)
+_DOCUMENTATION = msgspec.json.Decoder(labels.DocumentationEditRequest)
+
+
+def routes(context: Context) -> list[Route]:
+    """For every kind of the table."""
+    return [route for row in kinds.TABLE for route in Entities(context, row).routes()]
+
+
+class Entities:
+    """One kind's common routes."""
+
+    def __init__(self, context: Context, row: kinds.EntityKind) -> None:
+        """`row`: the kind."""
+        self._context = context
+        self._row = row
+
+    def routes(self) -> list[Route]:
+        """The list."""
+        one, row = f"/v0/{self._row.plural}/{{id:str}}", self._row
+        parameters = {key: f"equals {'.'.join(path)}" for key, path in queries.keys(row).items()} | queries.PARAMETERS
+        common: dict[str, Any] = {"group": row.plural}
+        return [
+            Route(method="GET", path=one, answer=self.get, summary=f"The {row.kind}", returns=row.kind, **common),
+            Route(
+                method="GET", path=f"/v0/{row.plural}", answer=self.query, summary=f"All {row.plural} that match", query=parameters,
+                returns=f"list of {row.kind}", **common,
+            ),
+            Route(
+                method="PATCH", path=f"{one}/labels", answer=self.edit_labels, summary="Set labels; null removes one",
+                body=labels.LabelsEditRequest, returns="the labels", **common,
+            ),
+            Route(method="GET", path=f"{one}/documentation", answer=self.documentation, summary="Its documentation", **common),
+            Route(
+                method="PATCH", path=f"{one}/documentation", answer=self.edit_documentation, summary="Set texts; null removes one",
+                body=labels.DocumentationEditRequest, returns="the documentation", **common,
+            ),
+            Route(method="PUT", path=f"{one}/delete", answer=self.delete, summary=f"Delete the {row.kind}", returns="Status", **common),
+            Route(
+                method="GET", path=f"{one}/progress", answer=self.progress, summary="How far its run is",
+                returns="stage, done, total, rate (items a second)", **common,
+            ),
+        ]  # fmt: skip
+
+    async def get(self, call: Call) -> Reply:
+        """The entity."""
+        await self._follow(call)
+        return Reply(200, await self._context.documents.seen(call.principal, self._row, call.path["id"], "get"))
+
+    async def query(self, call: Call) -> Reply:
+        """All that match and may be seen, as a plain array."""
+        auth.require_any(call.principal, self._row.plural, "query")
+        find = queries.find(self._row, call.query(), grants.scope(call.principal.grants, self._row.plural))
+        await self._follow(call)
+        found = await self._context.services.query.find(find)
+        return Reply(200, b"[" + b",".join(found) + b"]")
+
+    async def edit_labels(self, call: Call) -> Reply:
+        """Returns all labels that there then are."""
+        request = bodies.decode(_LABELS, await call.body())
+        entity = await self._entity(call, "edit")
+        key = call.header(b"idempotency-key")
+        after, position = await self._context.publishing.edit_labels(call.principal, entity, dict(request.labels), key)
+        return json({"labels": after.get("labels") or {}}, headers=[positions.header(position)])
+
+    async def documentation(self, call: Call) -> Reply:
+        """Empty where nothing was written."""
+        await self._follow(call)
+        return json(_documentation(await self._entity(call, "get")))
+
+    async def edit_documentation(self, call: Call) -> Reply:
+        """Returns the documentation that there then is."""
+        request = bodies.decode(_DOCUMENTATION, await call.body())
+        entity = await self._entity(call, "edit")
+        texts, key = msgspec.to_builtins(request.documentation), call.header(b"idempotency-key")
+        after, position = await self._context.publishing.edit_documentation(call.principal, entity, texts, key)
+        return json(_documentation(after), headers=[positions.header(position)])
+
+    async def delete(self, call: Call) -> Reply:
+        """Deleting again tells the status that there is."""
+        entity = await self._entity(call, "delete")
+        if entity["status"] == statuses.DELETED:
+            return json(status(entity))
+        publishing = self._context.publishing
+        after, position = await publishing.set_status(call.principal, entity, statuses.DELETED, statuses.DELETE_COMMAND)
+        return json(status(after), headers=[positions.header(position)])
+
+    async def progress(self, call: Call) -> Reply:
+        """What the running step last wrote; before that only the status as the stage."""
+        await self._follow(call)
+        entity = await self._entity(call, "get")
+        collection = "outputs" if self._row.kind == "Evaluation" else self._row.plural
+        try:
+            return Reply(200, await self._context.services.objects.get(layout.progress(collection, entity["id"])))
+        except errors.NotFound:
+            return json({"stage": entity["status"], "done": None, "total": None, "rate": None})
+
+    async def _entity(self, call: Call, function: str) -> codecs.Json:
+        return await self._context.documents.entity(call.principal, self._row, call.path["id"], function)
+
+    async def _follow(self, call: Call) -> None:
+        await follow(self._context, call)
+
+
+async def follow(context: Context, call: Call) -> None:
+    """Wait for the position that the call asks for, if it asks."""
+    wanted = call.header(b"dyff-position")
+    if wanted is not None:
+        await context.positions.follow(wanted)
+
+
+def status(entity: codecs.Json) -> codecs.Json:
+    """The published Status of an entity."""
+    return {key: entity[key] for key in ("status", "reason", "message") if entity.get(key) is not None}
+
+
+def _documentation(entity: codecs.Json) -> codecs.Json:
+    texts = (entity.get("metadata") or {}).get("documentation") or {}
+    return {**texts, "schemaVersion": commands.SCHEMA_VERSION, "entity": entity["id"]}

@@ -1,0 +1,93 @@
+"""Signed URLs of a store that has none of its own: bytes to and from it, streamed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from dyff.api.calls import Call, Reply
+from dyff.api.context import Context
+from dyff.api.route import Route
+from dyff.kernel import errors
+from dyff.objects import signing
+
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_BYTES = "application/octet-stream"
+
+
+def routes(context: Context) -> list[Route]:
+    """None where the store signs URLs to itself."""
+    signer = context.services.signer
+    if signer is None:
+        return []
+    group = ObjectRoutes(context, signer)
+    common: dict[str, Any] = {"path": signing.PATH + "{key:path}", "group": "objects"}
+    return [
+        Route(method="GET", answer=group.get, summary="Fetch a file by a signed URL", returns="the file", open=True, **common),
+        Route(method="HEAD", answer=group.head, summary="Its size", hidden=True, open=True, **common),
+        Route(method="PUT", answer=group.put, summary="Store a file by a signed URL", returns="nothing", open=True, **common),
+    ]
+
+
+class ObjectRoutes:
+    """What a signed URL allows; the URL is the credential."""
+
+    def __init__(self, context: Context, signer: signing.Signer) -> None:
+        """`signer`: the one that the store signs with."""
+        self._objects = context.services.objects
+        self._signer = signer
+
+    async def get(self, call: Call) -> Reply:
+        """The whole file or a range of it, with its length and no content encoding."""
+        key, size = await self._size(call)
+        span = _span(call.header(b"range"), size)
+        if span is None:
+            return Reply(200, self._objects.stream(key), (("content-length", str(size)), ("accept-ranges", "bytes")), _BYTES)
+        start, end = span
+        if start >= end:
+            return Reply(416, b"", (("content-range", f"bytes */{size}"),), _BYTES)
+        headers = (("content-length", str(end - start)), ("content-range", f"bytes {start}-{end - 1}/{size}"), ("accept-ranges", "bytes"))
+        return Reply(206, self._objects.stream(key, start=start, end=end), headers, _BYTES)
+
+    async def head(self, call: Call) -> Reply:
+        """Like `get`, without the bytes."""
+        _, size = await self._size(call)
+        return Reply(200, _nothing(), (("content-length", str(size)), ("accept-ranges", "bytes")), _BYTES)
+
+    async def put(self, call: Call) -> Reply:
+        """Exactly the bytes that the URL was signed for, or nothing is stored."""
+        grant = self._signer.verify("PUT", call.path["key"].lstrip("/"), call.query_string)
+        announced = call.content_length()
+        if announced is not None and grant.limit_bytes is not None and announced > grant.limit_bytes:
+            raise errors.TooLarge(f"the file has {announced} bytes, but the URL was signed for at most {grant.limit_bytes}")
+        digest = call.header(b"content-md5")
+        if digest is not None and grant.md5 is not None and digest.strip() != grant.md5:
+            raise errors.DigestMismatch(f"the header Content-MD5 is {digest[:64]!r}, but the URL was signed for {grant.md5}")
+        info = await self._objects.put(grant.key, call.stream(), md5=grant.md5, limit_bytes=grant.limit_bytes)
+        return Reply(200, b"", (("etag", f'"{info.md5}"'),) if info.md5 else ())
+
+    async def _size(self, call: Call) -> tuple[str, int]:
+        grant = self._signer.verify(call.method, call.path["key"].lstrip("/"), call.query_string)
+        info = await self._objects.head(grant.key)
+        if info is None:
+            raise errors.NotFound(f"there is no object {grant.key[:200]!r}")
+        return grant.key, info.size_bytes
+
+
+def _span(header: str | None, size: int) -> tuple[int, int] | None:
+    """The bytes `start <= position < end` that a Range header asks for; None: all (also where it is not understood)."""
+    match = _RANGE.fullmatch(header.strip()) if header is not None else None
+    if match is None or match[0] == "bytes=-":
+        return None
+    if not match[1]:
+        return max(0, size - int(match[2])), size
+    start = int(match[1])
+    if not match[2]:
+        return start, size
+    return (start, min(int(match[2]) + 1, size)) if int(match[2]) >= start else None
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,160 @@
+"""The routes of inference sessions: create with a token, ready, token, terminate, infer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from dyff.accounts import grants, tokens
+from dyff.api import auth, bodies, checks, positions, proxy
+from dyff.api.calls import Call, Reply, json
+from dyff.api.context import Context
+from dyff.api.route import Route
+from dyff.api.routes import creation as creating
+from dyff.api.routes.entities import follow, status
+from dyff.cluster import port as cluster
+from dyff.entities import codecs, creation, identity, inference, kinds, resources, statuses
+from dyff.kernel import clock, errors
+
+ROW = kinds.BY_KIND["InferenceSession"]
+TOKEN_LIFE = timedelta(hours=1)
+"""Of a session's token where neither the request nor the session says when it ends."""
+
+_KIND = cluster.Kind(resources.GROUP_VERSION, resources.INFERENCE_SESSION.kind, resources.INFERENCE_SESSION.plural)
+_TOKEN = msgspec.json.Decoder(inference.InferenceSessionTokenCreateRequest)
+
+
+def routes(context: Context, forward: proxy.Proxy) -> list[Route]:
+    """The list. `forward`: passes inference on."""
+    group = Sessions(context, forward)
+    one = f"/v0/{ROW.plural}/{{id:str}}"
+    common: dict[str, Any] = {"group": ROW.plural}
+    ready: dict[str, Any] = {
+        "path": f"{one}/ready", "answer": group.ready, "returns": "ready; if not, status 202 and why",
+        "summary": "Whether it answers inference", **common,
+    }  # fmt: skip
+    token: dict[str, Any] = {
+        "path": f"{one}/token",
+        "returns": "the token, a JSON string",
+        "summary": "A token for this session only",
+        **common,
+    }
+    return [
+        group.create_route(),
+        Route(method="GET", **ready),
+        Route(method="POST", **ready),
+        Route(method="POST", answer=group.token, body=inference.InferenceSessionTokenCreateRequest, **token),
+        Route(method="GET", answer=group.default_token, hidden=True, **token),
+        Route(method="PUT", path=f"{one}/terminate", answer=group.terminate, summary="End it", returns="Status", **common),
+        Route(
+            method="POST", path=f"{one}/infer/{{path:path}}", answer=group.infer, returns="what the service answers",
+            summary="Call the service; needs the session's own token", **common,
+        ),
+    ]  # fmt: skip
+
+
+class Sessions:
+    """Running services."""
+
+    def __init__(self, context: Context, forward: proxy.Proxy) -> None:
+        """`forward`: passes inference on."""
+        self._context = context
+        self._proxy = forward
+        self._creating = creating.Creating(context, creation.BY_KIND["InferenceSession"])
+
+    def create_route(self) -> Route:
+        """Like every other kind's, with another answer."""
+        return msgspec.structs.replace(
+            self._creating.route(), answer=self.create, returns="inferencesession (the InferenceSession), token (for it)"
+        )
+
+    async def create(self, call: Call) -> Reply:
+        """The session and its token."""
+        body, headers = await self._creating.create(call)
+        session = codecs.decode_object(body)
+        token = await self._sign(session, self._end(session))
+        return Reply(201, codecs.encode({"inferencesession": msgspec.Raw(body), "token": token}), headers)
+
+    async def ready(self, call: Call) -> Reply:
+        """200 when the session's custom resource says so, else 202 with the reason."""
+        await follow(self._context, call)
+        session = await self._session(call, "get")
+        if statuses.is_terminal(session["status"]):
+            return json({"ready": False, **status(session)}, status=202)
+        found = await self._context.services.cluster.get(_KIND, resources.name(resources.INFERENCE_SESSION, session["id"]))
+        conditions = ((found or {}).get("status") or {}).get("conditions") or []
+        condition: codecs.Json = next((each for each in conditions if each["type"] == "Ready"), {})
+        if condition.get("status") == "True":
+            return json({"ready": True})
+        why = {key: condition[key] for key in ("reason", "message") if condition.get(key)} or status(session)
+        return json({"ready": False, **why}, status=202)
+
+    async def token(self, call: Call) -> Reply:
+        """A token whose end the caller may choose, within the session's."""
+        body = await call.body()
+        wanted = bodies.decode(_TOKEN, body).expires if body.strip() not in (b"", b"null") else None
+        session = await self._for_token(call)
+        if wanted is None:
+            return json(await self._sign(session, self._end(session)))
+        now = self._context.services.clock.now()
+        problems = list(checks.expiry(wanted, now, ("body", "expires")))
+        if session.get("expires") and identity.utc(wanted) > clock.parse_iso(session["expires"]):
+            problems.append(errors.Problem(("body", "expires"), f"must not be after the end of the session, {session['expires']}"))
+        if problems:
+            raise errors.InvalidFields(*problems)
+        return json(await self._sign(session, identity.utc(wanted)))
+
+    async def default_token(self, call: Call) -> Reply:
+        """The older way to ask."""
+        session = await self._for_token(call)
+        return json(await self._sign(session, self._end(session)))
+
+    async def terminate(self, call: Call) -> Reply:
+        """Terminating what has ended tells the status that there is."""
+        session = await self._session(call, "terminate")
+        if statuses.is_terminal(session["status"]):
+            return json(status(session))
+        publishing = self._context.publishing
+        after, position = await publishing.set_status(call.principal, session, statuses.TERMINATED, statuses.TERMINATE_COMMAND)
+        return json(status(after), headers=[positions.header(position)])
+
+    async def infer(self, call: Call) -> Reply:
+        """Passed on to the session's Service as it comes."""
+        session_id = call.path["id"]
+        auth.require_entity(call.principal, ROW.plural, "consume", session_id)
+        session = await self._session(call, "consume")
+        self._require_running(session)
+        url = await self._context.services.cluster.service_url(resources.name(resources.INFERENCE_SESSION, session_id))
+        if url is None:
+            raise errors.NotReady(f"the session {session_id} is still starting: its status is {session['status']}")
+        return await self._proxy.forward(call, url, call.path["path"].lstrip("/"))
+
+    async def _for_token(self, call: Call) -> codecs.Json:
+        if call.principal.account is None:
+            raise errors.Forbidden("a session's token cannot make further tokens; use an account's token")
+        session = await self._session(call, "consume")
+        self._require_running(session)
+        return session
+
+    async def _session(self, call: Call, function: str) -> codecs.Json:
+        return await self._context.documents.entity(call.principal, ROW, call.path["id"], function)
+
+    def _require_running(self, session: codecs.Json) -> None:
+        if statuses.is_terminal(session["status"]):
+            reason = f" ({session['reason']})" if session.get("reason") else ""
+            raise errors.WrongStatus(f"the session {session['id']} has ended: its status is {session['status']}{reason}")
+
+    def _end(self, session: codecs.Json) -> datetime:
+        expires = session.get("expires")
+        return clock.parse_iso(expires) if expires else self._context.services.clock.now() + TOKEN_LIFE
+
+    async def _sign(self, session: codecs.Json, expires: datetime) -> str:
+        """A token that is not recorded anywhere: it can do nothing but use and end this session."""
+        grant = grants.Grant((ROW.plural,), ("consume", "get", "terminate"), entities=(session["id"],))
+        services = self._context.services
+        claims = tokens.Claims(
+            id=services.ids.new(), subject=f"{ROW.kind}/{session['id']}", issued=services.clock.now(), expires=expires, grants=(grant,)
+        )
+        return tokens.sign(claims, await services.accounts.signing_secret())

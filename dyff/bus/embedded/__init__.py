@@ -1,0 +1,13 @@
+"""The bus in one SQLite file: durable, fast and honest; what a laptop and a single server run on.
+
+    publish ──> queue ──> writer thread: one transaction, one fsync for all that waits ──> tails (memory) ──> readers
+                              └─> <path> (+ -wal, -shm), then <path>.mark, outside the database
+
+The pieces: `logfile` (the file, what is checked when it is opened), `writer` (group commit), `jobs` (what a transaction
+does), `tails` (the newest records in memory, and who waits for more), `groups` (who has which partition), `reading`
+and `log` (the port).
+"""
+
+from dyff.bus.embedded.log import EmbeddedBus
+
+__all__ = ["EmbeddedBus"]

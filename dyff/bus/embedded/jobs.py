@@ -1,0 +1,176 @@
+"""What one write transaction does: the transaction itself, and the jobs that share it.
+
+A job either does all of its work in the transaction or raises one of our errors before it has done any, so that the
+others in the same transaction are not disturbed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import apsw
+import msgspec
+
+from dyff.bus import port
+from dyff.bus.embedded import logfile
+from dyff.kernel import errors, ids
+
+
+class Transaction:
+    """A write transaction in progress; only the writer thread sees it."""
+
+    def __init__(self, connection: apsw.Connection, ends: dict[int, int], now_ms: int) -> None:
+        """`ends`: by partition ID, the next offset; not changed here. `now_ms`: append time of all its records."""
+        self.connection = connection
+        self.appended: dict[int, list[port.Record]] = {}
+        self.created: list[tuple[port.Topic, list[logfile.Partition]]] = []
+        self.firsts: dict[int, int] = {}
+        self.thinned: set[int] = set()
+        self._ends, self._now_ms = ends, now_ms
+
+    def append(self, messages: Sequence[tuple[logfile.Partition, port.Message]]) -> list[int]:
+        """Add records, each at the end of its partition; returns their offsets."""
+        offsets = []
+        for partition, message in messages:
+            records = self.appended.setdefault(partition.id, [])
+            offset = self._ends[partition.id] + len(records)
+            offsets.append(offset)
+            records.append(
+                port.Record(partition.topic, partition.partition, offset, self._now_ms, message.key, message.value, message.headers)
+            )
+        return offsets
+
+    def write_records(self) -> None:
+        """Put what was appended into the tables; the last thing before the commit."""
+        for partition_id, records in self.appended.items():
+            self.connection.executemany(f"INSERT INTO log_{partition_id} VALUES (?, ?, ?, ?, ?, ?)", map(logfile.row, records))
+            self.connection.execute("UPDATE partitions SET next = ? WHERE id = ?", (records[-1].offset + 1, partition_id))
+
+
+class Job(Protocol):
+    """A piece of work for the writer thread."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to the transaction, roughly."""
+        ...
+
+    def apply(self, transaction: Transaction) -> Any:
+        """Do it; the result is given to the one who waits once it is durable."""
+        ...
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Append messages, each to its partition. The result: their offsets.
+
+    `owner`: name and epoch of the owner who appends; None: anybody. `commit`: recorded in the same transaction.
+    """
+
+    messages: Sequence[tuple[logfile.Partition, port.Message]]
+    size: int
+    owner: tuple[str, int] | None = None
+    commit: port.Commit | None = None
+
+    def apply(self, transaction: Transaction) -> list[int]:
+        if self.owner is not None:
+            name, epoch = self.owner
+            if transaction.connection.execute("SELECT epoch FROM owners WHERE name = ?", (name,)).get != epoch:
+                raise errors.Fenced(f"another owner {name} was opened since")
+        if self.commit is not None:
+            CommitOffsets([self.commit]).apply(transaction)
+        return transaction.append(self.messages)
+
+
+class CommitOffsets(msgspec.Struct, frozen=True):
+    """Record next offsets of groups."""
+
+    commits: Sequence[port.Commit]
+    size: int = 0
+
+    def apply(self, transaction: Transaction) -> None:
+        transaction.connection.executemany(
+            "INSERT INTO committed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET offset = excluded.offset",
+            [(each.group, each.topic, each.partition, each.offset) for each in self.commits],
+        )
+
+
+class Own(msgspec.Struct, frozen=True):
+    """Become the owner called `name`. The result: the epoch, higher than any before."""
+
+    name: str
+    size: int = 0
+
+    def apply(self, transaction: Transaction) -> int:
+        statement = "INSERT INTO owners VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch"
+        return int(transaction.connection.execute(statement, (self.name,)).get)
+
+
+class CreateTopics(msgspec.Struct, frozen=True):
+    """Make topics exist that do not yet; all of them or, where one conflicts, none."""
+
+    specs: Sequence[port.TopicSpec]
+    ids: ids.Ids
+    size: int = 0
+
+    def apply(self, transaction: Transaction) -> None:
+        known = {each.name: each for each in logfile.stored_topics(transaction.connection)}
+        for spec in self.specs:
+            topic = known.get(spec.name)
+            if topic is not None and (topic.partitions, topic.compacted) != (spec.partitions, spec.compacted):
+                raise errors.Misconfigured(
+                    f"topic {spec.name} has {topic.partitions} partitions (compacted: {topic.compacted}), wanted are {spec.partitions}"
+                    f" (compacted: {spec.compacted}); changing a topic is a migration, so set the old values again"
+                )
+        for spec in self.specs:
+            if spec.name not in known:
+                known[spec.name] = self._create(transaction, spec)
+
+    def _create(self, transaction: Transaction, spec: port.TopicSpec) -> port.Topic:
+        connection = transaction.connection
+        topic = port.Topic(spec.name, spec.partitions, spec.compacted, self.ids.new())
+        connection.execute("INSERT INTO topics VALUES (?, ?, ?, ?)", (topic.name, topic.partitions, int(topic.compacted), topic.epoch))
+        first_id = int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM partitions").get)
+        made = []
+        for partition in range(spec.partitions):
+            logfile.create_partition(connection, first_id + partition, spec.name, partition)
+            made.append(logfile.Partition(first_id + partition, spec.name, partition, port.Range(0, 0)))
+        transaction.created.append((topic, made))
+        return topic
+
+
+class Truncate(msgspec.Struct, frozen=True):
+    """Forget the records of a partition below an offset."""
+
+    partition: logfile.Partition
+    below: int
+    size: int = 0
+
+    def apply(self, transaction: Transaction) -> None:
+        transaction.connection.execute(f"DELETE FROM log_{self.partition.id} WHERE offset < ?", (self.below,))
+        transaction.connection.execute("UPDATE partitions SET first = ? WHERE id = ?", (self.below, self.partition.id))
+        transaction.firsts[self.partition.id] = self.below
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Delete superseded records of a compacted partition."""
+
+    partition: logfile.Partition
+    offsets: Sequence[int]
+    size: int = 0
+
+    def apply(self, transaction: Transaction) -> None:
+        transaction.connection.executemany(f"DELETE FROM log_{self.partition.id} WHERE offset = ?", [(each,) for each in self.offsets])
+        transaction.thinned.add(self.partition.id)
+
+
+class Compacted(msgspec.Struct, frozen=True):
+    """Record that a partition is compacted below `clean`, with `kept` records left there."""
+
+    partition: logfile.Partition
+    clean: int
+    kept: int
+    size: int = 0
+
+    def apply(self, transaction: Transaction) -> None:
+        transaction.connection.execute("UPDATE partitions SET clean = ?, kept = ? WHERE id = ?", (self.clean, self.kept, self.partition.id))

@@ -1,0 +1,245 @@
+"""The bus port on one SQLite file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import apsw
+import structlog
+
+from dyff.bus import port, topics
+from dyff.bus.embedded import compaction, groups, jobs, logfile, mark, reading, writer
+from dyff.kernel import clock, errors, ids
+from dyff.kernel.positions import Position
+
+log = structlog.get_logger()
+
+MAX_MESSAGE_BYTES = 16 * 2**20
+COMPACTION_LAG = timedelta(days=1)
+"""Longer than any pause of an owner that we tolerate."""
+
+TOMBSTONE_LAG = timedelta(days=28)
+"""A reader that starts at the beginning has so long to reach a deletion."""
+
+MAINTENANCE_S = 10.0
+_REMOVED_AT_ONCE = 2000
+
+
+class EmbeddedBus:
+    """The log in one file of one process. See `dyff.bus.port.Bus`."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, path: Path | str, *, clock: clock.Clock, ids: ids.Ids, max_message_bytes: int = MAX_MESSAGE_BYTES
+    ) -> AsyncIterator[EmbeddedBus]:
+        """Open the log in the file `path`, made if there is none; what was published is durable when it is left.
+
+        Args:
+            path: the file; SQLite's `-wal` and `-shm` and our `.mark` and `.lock` are beside it, and belong to it.
+            clock: stamps the records.
+            ids: names new logs.
+            max_message_bytes: limit of key, value and headers together.
+
+        Raises:
+            InUse: another bus has it open.
+            LogDiverged: something that was acknowledged is missing or damaged.
+            Misconfigured: it is not a log of this release, or the SQLite library is unsafe.
+        """
+        path = Path(path)
+        with _locked(path.with_name(path.name + ".lock")):
+            bus = await anyio.to_thread.run_sync(cls, path, clock, ids, max_message_bytes)
+            bus._writer.start(bus._records.adopt)
+            try:
+                yield bus
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(bus._close)
+
+    def __init__(self, path: Path, time: clock.Clock, new_ids: ids.Ids, max_message_bytes: int) -> None:
+        """Use `open`. Blocks."""
+        self._path, self._clock, self._ids, self._max_message_bytes = path, time, new_ids, max_message_bytes
+        self._mark = mark.Mark(path.with_name(path.name + ".mark"))
+        try:
+            self._connection = logfile.opened(path, self._mark)
+        except BaseException:
+            self._mark.close()
+            raise
+        self._upkeep, for_reading = logfile.connect(path), logfile.connect(path)
+        for_reading.execute("PRAGMA query_only = 1")
+        self._reading = for_reading
+        self._records = reading.Records(path, for_reading)
+        self._groups: dict[tuple[str, str], groups.Group] = {}
+        self._upkeep_lock = anyio.Lock()
+        stored = logfile.stored_partitions(self._connection)
+        for topic in logfile.stored_topics(self._connection):
+            self._records.add(topic, [each for each in stored if each.topic == topic.name])
+        self._writer = writer.Writer(self._connection, {each.id: each.held.end for each in stored}, self._mark, time)
+
+    def _close(self) -> None:
+        self._writer.close()
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            log.warning("log-checkpoint-failed", **errors.details(error))
+        for connection in (self._reading, self._upkeep, self._connection):
+            connection.close()
+        self._mark.close()
+
+    async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
+        await self._writer.submit(jobs.CreateTopics(specs, self._ids))
+
+    async def topic(self, name: str) -> port.Topic:
+        return self._records.topic(name)
+
+    async def ranges(self, topic: str) -> dict[int, port.Range]:
+        return {each.partition: self._records.held[each.id] for each in self._records.partitions(topic)}
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        self._records.topic(topic)
+        return await self._records.committed(group, topic)
+
+    async def publish(self, topic: str, messages: Sequence[port.Message]) -> list[Position]:
+        return await self._append(topic, messages)
+
+    @asynccontextmanager
+    async def subscribe(self, group: str, topic: str) -> AsyncIterator[reading.EmbeddedSubscription]:
+        partitions = self._records.topic(topic).partitions
+        members = self._groups.setdefault((group, topic), groups.Group(partitions))
+        subscription = reading.EmbeddedSubscription(members, group, topic, self._records, self._writer, self._clock)
+        subscription.join()
+        try:
+            yield subscription
+        finally:
+            subscription.leave()
+
+    @asynccontextmanager
+    async def read(self, topic: str, partition: int, offset: int) -> AsyncIterator[reading.EmbeddedReader]:
+        yield reading.EmbeddedReader(self._records, self._records.partition(topic, partition), offset)
+
+    @asynccontextmanager
+    async def own(self, name: str) -> AsyncIterator[EmbeddedOwner]:
+        yield EmbeddedOwner(self, name, await self._writer.submit(jobs.Own(name)))
+
+    async def maintain(
+        self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Keep the file small until cancelled: checkpoint the WAL while nobody waits for it, compact what is due.
+
+        Ready at once.
+
+        Raises:
+            Fatal: the disk failed; nothing can be written any more.
+        """
+        task_status.started()
+        while self._writer.broken is None:
+            await self.checkpoint()
+            for topic in [each for each in self._records.topics.values() if each.compacted]:
+                await self.compact(topic.name)
+            await anyio.sleep(every_s)
+        raise self._writer.broken
+
+    async def checkpoint(self) -> None:
+        """Copy the WAL file into the database, beside the writer."""
+        async with self._upkeep_lock:
+            await self._on_upkeep(apsw.Connection.wal_checkpoint)
+
+    async def compact(self, topic: str, *, lag: timedelta | None = None, tombstone_lag: timedelta = TOMBSTONE_LAG) -> int:
+        """Delete from a compacted topic what a later record of the same key supersedes; returns how many records.
+
+        `lag`: what is younger stays; None: a day, and only where a pass is due.
+        """
+        if not self._records.topic(topic).compacted:
+            raise errors.Misconfigured(f"topic {topic} is not compacted: its records are kept")
+        now = self._clock.now()
+        lags = compaction.Lags(clock.epoch_ms(now - (COMPACTION_LAG if lag is None else lag)), clock.epoch_ms(now - tombstone_lag))
+        async with self._upkeep_lock:
+            stored = await self._on_upkeep(logfile.stored_partitions)
+            return sum([await self._compact(each, lags, wanted=lag is not None) for each in stored if each.topic == topic])
+
+    async def _compact(self, partition: logfile.Partition, lags: compaction.Lags, *, wanted: bool) -> int:
+        if not wanted and not await self._on_upkeep(compaction.due, partition, lags):
+            return 0
+        plan: compaction.Pass = await self._on_upkeep(compaction.planned, partition, lags)
+        for start in range(0, len(plan.offsets), _REMOVED_AT_ONCE):
+            await self._writer.submit(jobs.Remove(partition, plan.offsets[start : start + _REMOVED_AT_ONCE]))
+        await self._writer.submit(jobs.Compacted(partition, plan.clean, plan.kept))
+        return len(plan.offsets)
+
+    async def _on_upkeep(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call `function(connection, *args)` in a thread, on the connection that nobody else waits for."""
+        with logfile.damage_is_told(self._path):
+            return await anyio.to_thread.run_sync(function, self._upkeep, *args)
+
+    async def truncate(self, topic: str, partition: int, below: int) -> None:
+        """Forget the records below an offset, for ever.
+
+        Raises:
+            OffsetOutOfRange: the log does not hold that offset (`end` itself is fine).
+        """
+        found = self._records.partition(topic, partition)
+        self._records.require(found, below)
+        first = self._records.held[found.id].first
+        for step in [*range(first + _REMOVED_AT_ONCE, below, _REMOVED_AT_ONCE), below]:
+            await self._writer.submit(jobs.Truncate(found, step))
+
+    async def _append(
+        self, topic: str, messages: Sequence[port.Message], owner: tuple[str, int] | None = None, commit: port.Commit | None = None
+    ) -> list[Position]:
+        known = self._records.topic(topic)
+        if commit is not None:
+            self._records.partition(commit.topic, commit.partition)
+        places = self._records.partitions(topic)
+        placed: list[tuple[logfile.Partition, port.Message]] = []
+        size = 0
+        for message in messages:
+            if message.partition is None:
+                at = places[topics.partition_of(message.key, known.partitions)]
+            else:
+                at = self._records.partition(topic, message.partition)
+            placed.append((at, message))
+            size += self._size(message)
+        offsets = await self._writer.submit(jobs.Append(placed, size, owner, commit))
+        return [Position(known.epoch, at.partition, offset) for (at, _), offset in zip(placed, offsets, strict=True)]
+
+    def _size(self, message: port.Message) -> int:
+        size = len(message.key) + len(message.value or b"")
+        for name, value in message.headers:
+            size += len(name) + len(value)
+        if size > self._max_message_bytes:
+            raise errors.TooLarge(f"a message has {size} bytes; the limit is {self._max_message_bytes}")
+        return size
+
+
+class EmbeddedOwner:
+    """A fenced writer. See `dyff.bus.port.Owner`."""
+
+    def __init__(self, bus: EmbeddedBus, name: str, epoch: int) -> None:
+        """`epoch`: as given by the log when this owner was opened."""
+        self._bus, self._name, self._epoch = bus, name, epoch
+
+    async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
+        return await self._bus._append(topic, messages, (self._name, self._epoch), commit)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One bus at a time, since offsets and groups are in its memory."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.InUse(f"another server has the log {path.with_suffix('')} open") from error
+        yield
+    finally:
+        os.close(file)

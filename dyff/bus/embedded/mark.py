@@ -1,0 +1,41 @@
+"""Evidence, outside the database, of how much was acknowledged.
+
+SQLite recovers from a WAL file that lost its end by forgetting the last transactions, without a word. So after each
+commit, before anyone is told, the number of records ever appended is written to a file of 12 bytes beside the log. It is
+not synced: after `kill -9` it is exact, after power loss it may be behind, but it never claims more than was durable.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+_COUNT = struct.Struct("<Q")
+_SUM = struct.Struct("<I")
+
+
+class Mark:
+    """The file. Used by the writer thread once it is open."""
+
+    def __init__(self, path: Path) -> None:
+        """`path`: made if it is missing."""
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def read(self) -> int:
+        """The least number of records that the log must have seen; 0: nothing is known (a new or a torn file)."""
+        data = os.pread(self._file, _COUNT.size + _SUM.size, 0)
+        count = data[: _COUNT.size]
+        whole = len(data) == _COUNT.size + _SUM.size and _SUM.unpack(data[_COUNT.size :])[0] == zlib.crc32(count)
+        return int(_COUNT.unpack(count)[0]) if whole else 0
+
+    def write(self, count: int) -> None:
+        """`count` records were appended since the log was made."""
+        data = _COUNT.pack(count)
+        os.pwrite(self._file, data + _SUM.pack(zlib.crc32(data)), 0)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._file)

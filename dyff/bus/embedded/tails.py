@@ -1,0 +1,71 @@
+"""The newest records of each partition in memory, and who waits for more.
+
+A consumer that keeps up never touches the disk. Everything here happens in the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import anyio
+
+from dyff.bus import port
+
+MAX_BYTES = 4 * 2**20
+"""Of keys and values kept of one partition."""
+
+
+class Tail:
+    """The last records of one partition, without holes."""
+
+    def __init__(self) -> None:
+        self._records: list[port.Record] = []
+        self._bytes = 0
+
+    def extend(self, records: Sequence[port.Record]) -> None:
+        """Add what was appended; the oldest half goes when it gets too large."""
+        self._records += records
+        self._bytes += sum(map(_size, records))
+        while self._bytes > MAX_BYTES and self._records:
+            oldest = self._records[: (len(self._records) + 1) // 2]
+            del self._records[: len(oldest)]
+            self._bytes -= sum(map(_size, oldest))
+
+    def get(self, offset: int, limit: int) -> list[port.Record] | None:
+        """At most `limit` records from `offset` on; None: they are not kept here."""
+        if not self._records or offset < self._records[0].offset:
+            return None
+        start = offset - self._records[0].offset
+        return self._records[start : start + limit]
+
+
+class Bell:
+    """Wakes those who wait for a partition, or for whatever else has a name."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[object, set[anyio.Event]] = {}
+
+    def ring(self, names: Iterable[object]) -> None:
+        """Wake everyone who listens for one of these names."""
+        for name in names:
+            for event in self._waiting.get(name, ()):
+                event.set()
+
+    @contextmanager
+    def listening(self, names: Iterable[object]) -> Iterator[anyio.Event]:
+        """An event that is set when one of the names rings."""
+        event, listened = anyio.Event(), list(names)
+        for name in listened:
+            self._waiting.setdefault(name, set()).add(event)
+        try:
+            yield event
+        finally:
+            for name in listened:
+                self._waiting[name].discard(event)
+                if not self._waiting[name]:
+                    del self._waiting[name]
+
+
+def _size(record: port.Record) -> int:
+    return len(record.key) + len(record.value or b"")

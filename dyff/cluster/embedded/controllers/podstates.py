@@ -1,0 +1,86 @@
+"""What controllers read in a Pod, and how they make one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from dyff.cluster import port
+from dyff.kernel import clock
+
+MAX_NAME = 253
+
+
+def status(pod: port.Object) -> dict[str, Any]:
+    """Its status, empty where the kubelet said nothing yet."""
+    return pod.get("status") or {}
+
+
+def has_ended(pod: port.Object) -> bool:
+    """Whether its processes are known to be gone for good."""
+    return status(pod).get("phase") in ("Succeeded", "Failed")
+
+
+def has_failed(pod: port.Object) -> bool:
+    """Whether it ended badly."""
+    return status(pod).get("phase") == "Failed"
+
+
+def is_deleting(pod: port.Object) -> bool:
+    """Whether it is on its way out."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def is_ready(pod: port.Object) -> bool:
+    """Whether it serves."""
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status(pod).get("conditions") or ())
+    return ready and not has_ended(pod) and not is_deleting(pod)
+
+
+def container_statuses(pod: port.Object) -> Iterable[dict[str, Any]]:
+    """The statuses of its containers, init containers first."""
+    for field in ("initContainerStatuses", "containerStatuses"):
+        yield from status(pod).get(field) or ()
+
+
+def ended_at(pod: port.Object) -> datetime:
+    """When its last container ended; when it was created, if none ever ran."""
+    ends = [((each.get("state") or {}).get("terminated") or {}).get("finishedAt") for each in container_statuses(pod)]
+    return max((clock.parse_iso(each) for each in ends if each), default=created_at(pod))
+
+
+def created_at(pod: port.Object) -> datetime:
+    """When it was created."""
+    return clock.parse_iso(pod["metadata"]["creationTimestamp"])
+
+
+def controller(obj: port.Object) -> dict[str, Any] | None:
+    """The reference to the object that controls it; None: nothing does."""
+    for each in obj["metadata"].get("ownerReferences") or ():
+        if each.get("controller"):
+            return dict(each)
+    return None
+
+
+def number(pod: port.Object) -> int:
+    """The last part of the name of a Pod that a controller made."""
+    text = str(pod["metadata"]["name"]).rpartition("-")[2]
+    return int(text) if text.isdecimal() else -1
+
+
+def of_template(owner: port.Object, name: str, metadata: dict[str, Any]) -> port.Object:
+    """A Pod from the owner's template, controlled by it. `metadata`: added to the template's, key by key."""
+    template = owner["spec"]["template"]
+    given = template.get("metadata") or {}
+    merged = {key: {**(given.get(key) or {}), **metadata.get(key, {})} for key in ("labels", "annotations")}
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    own = {"name": name, "ownerReferences": [reference], "finalizers": metadata.get("finalizers", [])}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**merged, **own}, "spec": template["spec"]}

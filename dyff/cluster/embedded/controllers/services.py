@@ -1,0 +1,75 @@
+"""Services: each has its loopback port for life, and new connections to it go to the Pods that are ready now."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.abc
+import structlog
+
+from dyff.cluster import port
+from dyff.cluster.embedded import ports
+from dyff.cluster.embedded.controllers import informers, podstates, proxy
+from dyff.kernel import errors, keyed
+
+log = structlog.get_logger()
+
+
+class Services:
+    """Runs one proxy a Service."""
+
+    def __init__(self, known: informers.Informers) -> None:
+        """`known` has to watch Services and Pods."""
+        self._known = known
+        self._proxies: dict[str, proxy.Proxy] = {}
+        self._workers = keyed.Workers(self._reconcile, failed=_failed, ceiling_s=5.0)
+        known.listen(port.SERVICE, lambda service: self._workers.add(service["metadata"]["name"]))
+        known.listen(port.POD, self._pod_changed)
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled; then all ports are given back."""
+        try:
+            await self._workers.run(task_status=task_status)
+        finally:
+            for each in self._proxies.values():
+                each.close()
+            self._proxies.clear()
+
+    def _pod_changed(self, pod: port.Object) -> None:
+        # Looking once too often is cheap; a Pod that lost its labels has to be noticed too, so those that lead to it are added.
+        at = ports.of(pod)
+        for service in self._known.all(port.SERVICE):
+            name = service["metadata"]["name"]
+            leads = name in self._proxies and self._proxies[name].leads_to(at)
+            if leads or selects(service, pod):
+                self._workers.add(name)
+
+    async def _reconcile(self, name: str) -> float | None:
+        service = self._known.get(port.SERVICE, name)
+        number = None if service is None else ports.of(service)
+        current = self._proxies.get(name)
+        if current is not None and current.port != number:
+            current.close()
+            del self._proxies[name]
+        if service is None or number is None:
+            return None
+        current = self._proxies.setdefault(name, proxy.Proxy(number))
+        current.hold()
+        await current.lead_to(targets(service, self._known.all(port.POD)))
+        return None
+
+
+def selects(service: port.Object, pod: port.Object) -> bool:
+    """Whether the Service is for this Pod; one without a selector is for none."""
+    selector = service["spec"].get("selector")
+    return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+
+
+def targets(service: port.Object, pods: informers.Objects) -> list[int]:
+    """The loopback ports of the Service's ready Pods, in the order of their names."""
+    ready = [each for each in pods if selects(service, each) and podstates.is_ready(each)]
+    found = [ports.of(each) for each in sorted(ready, key=lambda pod: str(pod["metadata"]["name"]))]
+    return [each for each in found if each is not None]
+
+
+def _failed(name: str, error: Exception, delay_s: float) -> None:
+    log.warning("service-not-served", name=name, again_in_s=round(delay_s, 2), **errors.details(error))

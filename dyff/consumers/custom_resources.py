@@ -1,0 +1,41 @@
+"""The custom resources of entities, as the cluster has them: what the orchestrator makes and the informer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import anyio
+import anyio.abc
+
+from dyff.cluster import port, watching
+from dyff.entities import resources
+
+KINDS = {each.kind: port.Kind(resources.GROUP_VERSION, each.kind, each.plural) for each in resources.BY_ENTITY_KIND.values()}
+"""By the kind of the entity, which is the kind of the resource too."""
+
+
+class CustomResources:
+    """A cache of each kind. Parts of a workflow (an evaluation's own session) are in it, but are nobody's resource."""
+
+    def __init__(self, cluster: port.Cluster, on_change: Callable[[], None]) -> None:
+        """`on_change`: called after anything has changed."""
+        self._caches = {name: watching.Cache(cluster, kind, lambda _: on_change()) for name, kind in KINDS.items()}
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Keep them as the cluster is, until cancelled; ready when all were listed."""
+        async with anyio.create_task_group() as group:
+            for cache in self._caches.values():
+                await group.start(cache.run)
+            task_status.started()
+
+    def get(self, kind: str, entity_id: str) -> port.Object | None:
+        """The resource of an entity; None: there is none, or it has not been heard of yet."""
+        return self._caches[kind].get(resources.name(resources.BY_ENTITY_KIND[kind], entity_id))
+
+    def of_entities(self) -> Iterator[tuple[str, str, port.Object]]:
+        """The kind and the ID of an entity with its resource, for all of them."""
+        for kind, cache in self._caches.items():
+            for name, resource in cache.objects.items():
+                entity_id = (resource["metadata"].get("labels") or {}).get("dyff.io/id")
+                if entity_id and name == resources.name(resources.BY_ENTITY_KIND[kind], entity_id):
+                    yield kind, entity_id, resource

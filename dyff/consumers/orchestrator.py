@@ -1,0 +1,89 @@
+"""The orchestrator: decides what may run, makes its custom resource, and cleans up behind it.
+
+One leader at a time, fenced in the log: it takes the ownership, waits until all that was in the log before is folded
+and mirrored, and only then plans. From there on it goes in passes, each from scratch: observe (mirror and cluster),
+plan (`dyff.admission.cycle`, `dyff.consumers.runs`), apply, and wait until what was published is folded. So the next pass
+sees it, nothing is assumed over the border of a pass, and a restart needs no special case.
+
+What is not here: sessions expire by the operator's hand; deleting the stored data of a deleted entity has to wait for the
+workflows that use it, and nothing does that yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+import anyio.abc
+import structlog
+
+from dyff.bus import port as bus_port
+from dyff.bus import topics
+from dyff.cluster import port as cluster_port
+from dyff.cluster import watching
+from dyff.consumers import custom_resources, outcomes, passes, wakes
+from dyff.consumers.mirror import StateMirror
+from dyff.kernel import backoff, errors, settings
+from dyff.kernel.clock import Clock
+from dyff.kernel.positions import Position
+
+log = structlog.get_logger()
+
+OWNER = "dyff.orchestrator"
+_PAUSE_S = 0.02
+_PAUSE_PER_ENTITY_S = 50e-6
+"""Between passes: thousands of entities take a while to look at, and others share the processor."""
+
+
+async def run(
+    bus: bus_port.Bus,
+    cluster: cluster_port.Cluster,
+    *,
+    clock: Clock,
+    settings: settings.Settings,
+    suspended: passes.Suspended | None = None,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; ready when it leads and has seen everything.
+
+    `suspended(account)`: whether nothing new of an account may run; None: never.
+
+    Raises:
+        Fenced: another orchestrator leads now.
+        OutcomeUnknown: something may have been published; begin again.
+        Misconfigured: a quota is no quantity.
+    """
+    rules = passes.Rules.of(settings, suspended)
+    mirror, wake = StateMirror(bus), wakes.Wake()
+    resources = custom_resources.CustomResources(cluster, wake.set)
+    pods = watching.Cache(cluster, cluster_port.POD, lambda _: wake.set(), group_by=passes.ID_LABEL)
+    async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
+
+        async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
+            return await owner.append(topics.EVENTS, messages)
+
+        await group.start(mirror.run)
+        await mirror.wait_current()
+        await group.start(resources.run)
+        await group.start(pods.run)
+        group.start_soon(wakes.wake_on_change, mirror, wake)
+        task_status.started()
+        publisher = outcomes.Publisher(append, mirror, clock, OWNER)
+        await _go_on(passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules), wake, settings.orchestrator.resync_s)
+
+
+async def _go_on(planned: passes.Passes, wake: wakes.Wake, resync_s: float) -> None:
+    """Pass after pass, as soon as something has changed; after trouble more and more slowly."""
+    delays = backoff.delays()
+    while True:
+        try:
+            entities, well = await planned.once()
+        except errors.RetryLater as error:
+            log.warning("pass-failed", **errors.details(error))
+            entities, well = 0, False
+        if well:
+            delays = backoff.delays()
+            await anyio.sleep(_PAUSE_S + entities * _PAUSE_PER_ENTITY_S)
+            await wake.wait(resync_s)
+        else:
+            await anyio.sleep(next(delays))

@@ -1,0 +1,215 @@
+"""One pass of the orchestrator: observe, plan, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from dyff.admission import cycle, outcome, snapshot
+from dyff.cluster import port, watching
+from dyff.consumers import custom_resources, intake, outcomes, runs
+from dyff.consumers.mirror import Mirrored, StateMirror
+from dyff.entities import resources, statuses
+from dyff.kernel import errors, settings
+from dyff.kernel.clock import Clock
+
+log = structlog.get_logger()
+
+ID_LABEL = "dyff.io/id"
+_ACTIONS_AT_ONCE = 16
+_IN_THREAD = 500
+"""From so many waiting entities on, deciding would hold up the event loop."""
+_TOLD_AT_ONCE = 500
+"""So many are told in one pass that they have to wait: those that may run must not wait for that. The next tells more."""
+_MESSAGE_CHARS = 1000
+
+Suspended = Callable[[str], Awaitable[bool]]
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the settings say. `retention`: how long the resource of an ended run stays. `suspended` None: no account is."""
+
+    limits: snapshot.Amounts
+    retention: timedelta
+    suspended: Suspended | None
+
+    @classmethod
+    def of(cls, given: settings.Settings, suspended: Suspended | None) -> Rules:
+        """The rules in force.
+
+        Raises:
+            Misconfigured: a quota is no quantity.
+        """
+        try:
+            limits = snapshot.limits(given.quotas)
+        except ValueError as error:
+            raise errors.Misconfigured(f"settings: quotas: {error}") from error
+        return cls(limits, timedelta(seconds=given.orchestrator.finished_retention_s), suspended)
+
+
+class Passes:
+    """Does one pass after the other."""
+
+    def __init__(
+        self,
+        mirror: StateMirror,
+        known: custom_resources.CustomResources,
+        pods: watching.Cache,
+        cluster: port.Cluster,
+        publisher: outcomes.Publisher,
+        clock: Clock,
+        rules: Rules,
+    ) -> None:
+        """`pods`: grouped by `ID_LABEL`. All of these are current."""
+        self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
+        self._publisher, self._clock, self._rules = publisher, clock, rules
+        self._intake = intake.Intake()
+
+    async def once(self) -> tuple[int, bool]:
+        """Do what can be done now; returns the number of entities that there are to look at, and whether all of it went well.
+
+        Raises:
+            RetryLater: the log or the cluster does not answer; what was done is done.
+            Fenced, OutcomeUnknown: see `dyff.bus.port.Owner.append`.
+        """
+        waiting = await self._admit()
+        went_well = await self._carry_out()
+        await self._publisher.publish(waiting[:_TOLD_AT_ONCE])
+        return len(list(self._mirror.live())), went_well
+
+    async def _admit(self) -> list[outcomes.Change]:
+        """Publish what admission lets happen, or end; returns what else is news: who has to wait, and for what."""
+        live = list(self._mirror.live())
+        changes = await self._admission(live, await self._observe(live))
+        await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
+        return [each for each in changes if each.status == statuses.CREATED]
+
+    async def _carry_out(self) -> bool:
+        """Do the next thing for each run; False: not all of it went well."""
+        observed = await self._observe(self._mirror.live())
+        planned = [action for run in observed if (action := runs.plan(run, self._clock.now(), self._rules.retention))]
+        await self._publisher.publish([each for each in planned if isinstance(each, outcomes.Change)])
+        actions = [each for each in planned if not isinstance(each, outcomes.Change)]
+        results = await self._act(actions)
+        await self._publisher.publish([each for each in results if each is not None])
+        return len(results) == len(actions)
+
+    async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
+        """Every run that there is: of each entity that is reserved, and of each custom resource."""
+        observed = {entity_id: self._run(kind, entity_id, resource) for kind, entity_id, resource in self._known.of_entities()}
+        for mirrored in live:
+            entity_id, kind, status = (mirrored.entity.get(each, "") for each in ("id", "kind", "status"))
+            if status in runs.RESERVED and kind in custom_resources.KINDS and entity_id not in observed:
+                resource = await self._sought(kind, entity_id) if status == statuses.ADMITTED else None
+                observed[entity_id] = self._run(kind, entity_id, resource)
+        return list(observed.values())
+
+    def _run(self, kind: str, entity_id: str, resource: port.Object | None) -> runs.Run:
+        mirrored = self._mirror.get(entity_id)
+        is_its = mirrored is not None and mirrored.entity.get("kind") == kind
+        return runs.Run(kind, entity_id, mirrored if is_its else None, resource, self._is_active(entity_id))
+
+    async def _sought(self, kind: str, entity_id: str) -> port.Object | None:
+        """The resource of which nothing has been heard: the watch may be late, and "gone" must be true."""
+        return await self._cluster.get(custom_resources.KINDS[kind], resources.name(resources.BY_ENTITY_KIND[kind], entity_id))
+
+    def _is_active(self, entity_id: str) -> bool:
+        return any(map(_may_run, self._pods.group(entity_id)))
+
+    async def _admission(self, live: Iterable[Mirrored], observed: Sequence[runs.Run]) -> list[outcomes.Change]:
+        """What admission says that is news."""
+        waiting, unreadable = self._intake.read(live)
+        entities = tuple(entity for _, entity in waiting.values())
+        taken = snapshot.Snapshot(
+            waiting=entities,
+            dependencies=await self._dependencies(entities),
+            reserved=intake.reserved(self._using(live, observed)),
+            limits=self._rules.limits,
+            suspended=await self._suspended(entities),
+        )
+        decided = await anyio.to_thread.run_sync(cycle.decide, taken) if len(entities) > _IN_THREAD else cycle.decide(taken)
+        news = [(waiting[said.id][0], said) for said in decided if outcome.is_news(waiting[said.id][1], said)]
+        return [*unreadable, *(outcomes.change(mirrored, said.status, said.reason, said.message) for mirrored, said in news)]
+
+    async def _dependencies(self, waiting: Sequence[snapshot.Waiting]) -> dict[str, snapshot.Dependency]:
+        """What of the dependencies is unknown even after the mirror has everything that was in the log does not exist."""
+        known, unknown = intake.dependencies(waiting, self._mirror)
+        if unknown:
+            await self._mirror.wait_current()
+            known, unknown = intake.dependencies(waiting, self._mirror)
+        return {**known, **{each: snapshot.Dependency(None, None) for each in unknown}}
+
+    def _using(self, live: Iterable[Mirrored], observed: Iterable[runs.Run]) -> list[Mirrored]:
+        """All entities that use quota: those that are reserved, and the ended ones whose pods are not gone."""
+        lingering = {run.id for run in observed if runs.holds_quota(run)} | {each for each in self._pods.groups() if self._is_active(each)}
+        ended = [each for each in map(self._mirror.get, lingering) if each is not None and each.ended]
+        return [*(each for each in live if each.entity.get("status") in runs.RESERVED), *ended]
+
+    async def _suspended(self, waiting: Iterable[snapshot.Waiting]) -> frozenset[str]:
+        if self._rules.suspended is None:
+            return frozenset()
+        accounts = sorted({each.account for each in waiting if each.runs})
+        return frozenset([account for account in accounts if await self._rules.suspended(account)])
+
+    async def _act(self, actions: Sequence[runs.Create | runs.Delete | runs.Release]) -> list[outcomes.Change | None]:
+        """One result for each action that went well: what is to be said about it, or nothing."""
+        results: list[outcomes.Change | None] = []
+        limiter = anyio.CapacityLimiter(_ACTIONS_AT_ONCE)
+
+        async def act(action: runs.Create | runs.Delete | runs.Release) -> None:
+            async with limiter:
+                try:
+                    results.append(await self._do(action))
+                except (errors.RetryLater, errors.FixRequest, errors.OutcomeUnknown) as error:
+                    log.warning("action-failed", action=type(action).__name__, kind=action.kind, **errors.details(error))
+
+        async with anyio.create_task_group() as group:
+            for action in actions:
+                group.start_soon(act, action)
+        return results
+
+    async def _do(self, action: runs.Create | runs.Delete | runs.Release) -> outcomes.Change | None:
+        kind = custom_resources.KINDS[action.kind]
+        match action:
+            case runs.Create():
+                return await self._create(kind, action)
+            case runs.Delete():
+                log.info("resource-deleted", kind=action.kind, name=action.name)
+                try:
+                    await self._cluster.delete(kind, action.name, uid=action.uid)
+                except errors.StaleVersion:
+                    log.info("resource-replaced", kind=action.kind, name=action.name)
+            case runs.Release():
+                await self._release(kind, action)
+        return None
+
+    async def _create(self, kind: port.Kind, action: runs.Create) -> outcomes.Change:
+        try:
+            await self._cluster.create(kind, action.resource)
+        except errors.AlreadyExists:
+            log.info("resource-found", kind=action.kind, name=action.resource["metadata"]["name"])
+        except (errors.InvalidFields, errors.TooLarge) as error:
+            message = f"The cluster refuses the custom resource: {error.message}"
+            return msgspec.structs.replace(action.refused, message=message[:_MESSAGE_CHARS])
+        return action.done
+
+    async def _release(self, kind: port.Kind, action: runs.Release) -> None:
+        """Asks the cluster itself for pods: once the resource is gone nobody looks any more."""
+        pods = await self._cluster.list(port.POD, {ID_LABEL: action.id})
+        if any(map(_may_run, pods.items)):
+            return
+        patch = {"metadata": {"resourceVersion": action.resource_version, "finalizers": list(action.finalizers)}}
+        try:
+            await self._cluster.patch(kind, action.name, patch)
+        except (errors.StaleVersion, errors.NotFound):
+            return  # it has changed, or is gone: the next pass looks again
+
+
+def _may_run(pod: port.Object) -> bool:
+    """Also where the phase is not known, as on a node that was lost."""
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")

@@ -1,0 +1,108 @@
+"""Status conditions as the Kubernetes API conventions want them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dyff.cluster import port
+from dyff.kernel import clock
+
+COMPLETE = "Complete"
+FAILED = "Failed"
+READY = "Ready"
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """What a condition should say. `reason`: a CamelCase word. `message`: for a person."""
+
+    status: bool
+    reason: str
+    message: str = ""
+
+
+def running(reason: str, message: str) -> dict[str, Condition]:
+    """Not at its end yet: `message` says what it waits for."""
+    return {COMPLETE: Condition(False, reason, message), FAILED: Condition(False, reason)}
+
+
+def complete(reason: str, message: str = "") -> dict[str, Condition]:
+    """Ended as wanted."""
+    return {COMPLETE: Condition(True, reason, message), FAILED: Condition(False, reason)}
+
+
+def failed(reason: str, message: str) -> dict[str, Condition]:
+    """Ended badly: `message` says why and what to do."""
+    return {COMPLETE: Condition(False, reason), FAILED: Condition(True, reason, message)}
+
+
+def get(resource: port.Object, kind: str) -> dict[str, Any] | None:
+    """The condition of type `kind`; None: it has never been set."""
+    for condition in (resource.get("status") or {}).get("conditions") or ():
+        if condition["type"] == kind:
+            found: dict[str, Any] = condition
+            return found
+    return None
+
+
+def is_true(resource: port.Object, kind: str) -> bool:
+    """Whether the condition of type `kind` is True."""
+    condition = get(resource, kind)
+    return condition is not None and condition["status"] == "True"
+
+
+def finished(resource: port.Object) -> bool:
+    """Whether the resource has come to its end."""
+    return is_true(resource, COMPLETE) or is_true(resource, FAILED)
+
+
+def since(resource: port.Object, kind: str, now: datetime) -> datetime:
+    """When the condition took its present status; `now` if it has none yet."""
+    condition = get(resource, kind)
+    return clock.parse_iso(condition["lastTransitionTime"]) if condition else now
+
+
+def status_patch(
+    resource: port.Object, wanted: Mapping[str, Condition], now: datetime, fields: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """The merge patch that makes the status say `wanted` and hold `fields`; None: it does already.
+
+    Conditions of other types stay. `lastTransitionTime` changes only where a condition's status does.
+    """
+    status = resource.get("status") or {}
+    generation = resource["metadata"].get("generation", 1)
+    present = status.get("conditions") or []
+    others = [each for each in present if each["type"] not in wanted]
+    conditions = [_condition(get(resource, kind), kind, condition, generation, now) for kind, condition in wanted.items()]
+    patch = {"observedGeneration": generation, **(fields or {})}
+    changed = {key: value for key, value in patch.items() if not _holds(status.get(key), value)}
+    if sorted(present, key=_type) != sorted(others + conditions, key=_type):
+        changed["conditions"] = others + conditions
+    return changed or None
+
+
+def _condition(old: dict[str, Any] | None, kind: str, condition: Condition, generation: int, now: datetime) -> dict[str, Any]:
+    status = "True" if condition.status else "False"
+    unchanged = old is not None and old["status"] == status
+    return {
+        "type": kind,
+        "status": status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": old["lastTransitionTime"] if old and unchanged else clock.iso(now),
+    }
+
+
+def _type(condition: dict[str, Any]) -> str:
+    return str(condition["type"])
+
+
+def _holds(old: Any, wanted: Any) -> bool:
+    """Whether merging `wanted` into `old` changes nothing."""
+    if isinstance(wanted, Mapping):
+        return isinstance(old, Mapping) and all(key in old and _holds(old[key], value) for key, value in wanted.items())
+    return bool(old == wanted)

@@ -1,0 +1,106 @@
+"""Looks at every custom resource when it or a part of it changes, when a deadline comes, and now and then anyway."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+
+import anyio
+import anyio.abc
+import structlog
+
+from dyff.cluster import port, watching
+from dyff.entities import resources
+from dyff.kernel import clock, errors, keyed
+from dyff.operator import applying, observing, plan
+from dyff.operator.kinds import table
+from dyff.operator.manifests import metadata
+
+PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.POD)
+"""Kinds of parts whose changes matter at once. A ConfigMap that someone removes is noticed at the next look."""
+
+MAX_WORKERS = 16
+
+log = structlog.get_logger()
+
+
+class Controller:
+    """Brings each custom resource to its end: observe, plan, apply, one resource at a time per worker."""
+
+    def __init__(self, cluster: port.Cluster, wall: clock.Clock, setup: plan.Setup, *, timing: watching.Timing | None = None) -> None:
+        """`timing`: of the watches; None: as usual."""
+        self._cluster, self._clock, self._setup = cluster, wall, setup
+        self._workers = keyed.Workers(self.reconcile, failed=_report, limit=MAX_WORKERS, jitter=random.Random())
+        kinds = (*(row.kind for row in table.TABLE), *PARTS)
+        self._caches = {kind.kind: watching.Cache(cluster, kind, self._changed, timing=timing) for kind in kinds}
+        self._referring: defaultdict[str, set[plan.Request]] = defaultdict(set)
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Work until cancelled; ready when everything has been listed once."""
+        async with anyio.create_task_group() as group:
+            await group.start(self._workers.run)
+            for cache in self._caches.values():
+                await group.start(cache.run)
+            task_status.started()
+
+    async def reconcile(self, request: plan.Request) -> float | None:
+        """One look at one resource. Returns the seconds until the next; None: only if something changes."""
+        observed = await observing.observe(self._cluster, request)
+        if observed.resource is None:
+            self._forget(request)
+        decided = table.decide(observed, self._clock.now(), self._setup)
+        refusal = await applying.apply(self._cluster, observed, decided)
+        if refusal is not None:
+            log.warning("refused", kind=request.kind, name=request.name, reason=refusal)
+            observed = await observing.observe(self._cluster, request)
+            decided = table.refused(observed, refusal, self._clock.now())
+            await applying.apply(self._cluster, observed, decided)
+        if not decided.empty:
+            log.info("reconciled", kind=request.kind, name=request.name, **_summary(decided))
+        return decided.requeue_after_s
+
+    def statistics(self) -> keyed.Statistics:
+        """How much there is to do."""
+        return self._workers.statistics()
+
+    def silence_s(self) -> float:
+        """The longest time for which one of the watches has not heard of the cluster."""
+        return max(cache.age_s() for cache in self._caches.values())
+
+    def _changed(self, obj: port.Object) -> None:
+        for request in table.concerned(obj):
+            self._workers.add(request)
+        self._follow_references(obj)
+
+    def _follow_references(self, obj: port.Object) -> None:
+        """An evaluation may use a session that is not its own; it is looked at when that session changes."""
+        name = obj["metadata"]["name"]
+        if obj["kind"] == metadata.EVALUATION.kind:
+            reference = obj["spec"].get("inferenceSessionReference")
+            if reference:
+                self._referring[resources.name(resources.INFERENCE_SESSION, reference)].add(plan.Request(obj["kind"], name))
+        elif obj["kind"] == metadata.INFERENCE_SESSION.kind:
+            for request in self._referring.get(name, ()):
+                self._workers.add(request)
+
+    def _forget(self, request: plan.Request) -> None:
+        for name in [name for name, referring in self._referring.items() if request in referring]:
+            self._referring[name].discard(request)
+            if not self._referring[name]:
+                del self._referring[name]
+
+
+def _report(request: plan.Request, error: Exception, delay_s: float) -> None:
+    """A conflict means only that something changed in between; a lost server is not our fault; anything else is."""
+    fields = {"kind": request.kind, "name": request.name, "retry_after_s": round(delay_s, 1), **errors.details(error)}
+    if isinstance(error, errors.Conflict | errors.NotFound):
+        log.debug("look-again", **fields)
+    elif isinstance(error, errors.DyffError):
+        log.warning("reconcile-failed", **fields)
+    else:
+        log.error("reconcile-failed", exc_info=error, **fields)
+
+
+def _summary(decided: plan.Plan) -> dict[str, object]:
+    actions = [f"{type(action).__name__} {action.kind.kind}" for action in decided.actions]
+    return {"actions": actions, "status": decided.status_patch is not None}

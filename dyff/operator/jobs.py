@@ -1,0 +1,147 @@
+"""Steps as Jobs: what has to be there, how a Job ended, and what it waits for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from dyff.cluster import port
+from dyff.kernel import clock
+from dyff.operator import plan, pods, reasons, steps
+from dyff.operator.manifests import configmap, job, metadata
+
+_SLACK_S = 60.0
+"""How much later than Kubernetes we notice ourselves that a Job is overdue, for instance because its node is lost."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a step ended."""
+
+    succeeded: bool
+    reason: str = ""
+    message: str = ""
+
+
+def name(observed: plan.Observed, step: steps.Step) -> str:
+    """Of a step's Job and ConfigMap."""
+    return f"{observed.request.name}-{step.component}"
+
+
+def refs(resource_name: str, *of: steps.Step) -> tuple[plan.Ref, ...]:
+    """The Jobs and ConfigMaps of some steps."""
+    return tuple(plan.Ref(kind, f"{resource_name}-{step.component}") for step in of for kind in (port.CONFIG_MAP, port.JOB))
+
+
+def ensure(
+    observed: plan.Observed,
+    step: steps.Step,
+    setup: plan.Setup,
+    *,
+    manifest: dict[str, Any],
+    deadline_s: int,
+    requests: dict[str, str] | None = None,
+) -> Iterator[plan.Action]:
+    """What is missing until the step runs with `manifest`. A Job that is being deleted has to go first."""
+    resource, called = observed.present, name(observed, step)
+    wanted = configmap.build(resource, called, step.component, manifest)
+    found = observed.get(port.CONFIG_MAP, called)
+    if found is None:
+        yield plan.Create(port.CONFIG_MAP, wanted)
+    elif found.get("data") != wanted["data"]:
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        yield plan.Patch(port.CONFIG_MAP, called, {"metadata": version, "data": wanted["data"]})
+    if observed.get(port.JOB, called) is None:
+        run = job.Run(called, step.component, step.program, step.retries, step.final_codes, deadline_s, requests or {})
+        yield plan.Create(port.JOB, job.build(resource, run, setup))
+
+
+def ended(found: port.Object) -> str | None:
+    """`Complete` or `Failed`; None: the Job has not ended for certain."""
+    for condition in (found.get("status") or {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return str(condition["type"])
+    return None
+
+
+def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome | None:
+    """How the step ended: as recorded in the resource's status, else as its Job says. None: it has not ended."""
+    recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(step.component)
+    if recorded == "Succeeded":
+        return Outcome(True)
+    found = observed.get(port.JOB, name(observed, step))
+    if found is None:
+        return None
+    if ended(found) == "Complete":
+        return Outcome(True)
+    own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
+    if ended(found) == "Failed":
+        return _failed(observed, step, found, own_pods)
+    blocked = pods.not_runnable(own_pods)
+    if blocked:
+        return Outcome(False, reasons.IMAGE_NOT_RUNNABLE, f"{step.title} cannot start: {blocked}")
+    if now > overdue(found):
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, pods.waiting(own_pods)))
+    return None
+
+
+def overdue(found: port.Object) -> datetime:
+    """When a Job that has not ended must have been ended by its own deadline."""
+    created = clock.parse_iso(found["metadata"]["creationTimestamp"])
+    return created + timedelta(seconds=found["spec"]["activeDeadlineSeconds"] + _SLACK_S)
+
+
+def progress(observed: plan.Observed, step: steps.Step) -> str:
+    """What an unfinished step is about, for a person."""
+    found = observed.get(port.JOB, name(observed, step))
+    if found is None:
+        return f"{step.title} is about to start"
+    if pods.deleting(found):
+        return f"{step.title} was deleted by someone; it starts again when its pods are gone"
+    own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
+    living = [pod for pod in own_pods if pods.live(pod)]
+    waits = pods.waiting(living)
+    if waits or not living:
+        return f"{step.title} waits to start" + (f" ({waits})" if waits else "")
+    tries = len(own_pods) - len(living)
+    return f"{step.title} is running" + (f" (after {tries} failed attempts)" if tries else "")
+
+
+def release(found: port.Object) -> plan.Patch:
+    """Drop our finalizer from a Job."""
+    meta = found["metadata"]
+    kept = [each for each in meta["finalizers"] if each != metadata.FINALIZER]
+    return plan.Patch(port.JOB, meta["name"], {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": kept}})
+
+
+def held(found: port.Object) -> bool:
+    """Whether our finalizer is on a Job."""
+    return metadata.FINALIZER in (found["metadata"].get("finalizers") or ())
+
+
+def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_pods: list[port.Object]) -> Outcome:
+    condition = next(each for each in found["status"]["conditions"] if each["type"] == "Failed")
+    failure = pods.last_failure(own_pods, observed.logs)
+    if condition.get("reason") == "DeadlineExceeded":
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, failure.text() if failure else ""))
+    if failure is None:
+        detail = condition.get("message") or condition.get("reason") or "its pods are gone"
+        return Outcome(False, step.reason, f"{step.title} failed: {detail}. Create it again")
+    ending = step.endings.get(failure.exit_code) if failure.exit_code is not None else None
+    if ending is None:
+        return Outcome(False, step.reason, f"{step.title} failed: {failure.text()}")
+    return Outcome(False, ending.reason or step.reason, _told(step, ending, failure))
+
+
+def _told(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
+    """The step's own last line, with those before it below; what its exit code means if it said nothing."""
+    before, _, last = failure.words.rpartition("\n")
+    own = last if last else f"{ending.meaning} (exit code {failure.exit_code})"
+    return f"{step.title}: {own}" + (f"\nThe lines before:\n{before}" if before else "")
+
+
+def _late(step: steps.Step, found: port.Object, detail: str) -> str:
+    limit = found["spec"]["activeDeadlineSeconds"]
+    return f"{step.title} did not end within {limit} s; {step.when_late}." + (f" {detail}" if detail else "")

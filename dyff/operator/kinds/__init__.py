@@ -1,0 +1,1 @@
+"""What each kind of custom resource needs: `wanted` and `plan`, pure functions."""

@@ -1,0 +1,147 @@
+"""An Evaluation: an inference session, the client that sends it the dataset, then the verification of what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from dyff.cluster import port
+from dyff.entities import resources
+from dyff.kernel import clock
+from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, specs, steps
+from dyff.operator.manifests import metadata, session
+
+KIND = metadata.EVALUATION
+SESSION_COMPONENT = "infer"
+_CLIENT_SLACK_S = 300
+"""How long the client may take besides waiting for the session and sending items: to start, to look what is there, to end."""
+
+_SUCCEEDED = "Succeeded"
+
+
+def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
+    """Its steps, its session or the one that it refers to, and that session's address."""
+    own_session = plan.Ref(metadata.INFERENCE_SESSION, f"{name}-{SESSION_COMPONENT}")
+    of_steps = jobs.refs(name, steps.CLIENT, steps.VERIFY)
+    components = (steps.CLIENT.component, steps.VERIFY.component)
+    reference = ((resource or {}).get("spec") or {}).get("inferenceSessionReference")
+    if not isinstance(reference, str):
+        return plan.Wanted((own_session, *of_steps), components, services=(own_session.name,))
+    other = plan.Ref(metadata.INFERENCE_SESSION, resources.name(resources.INFERENCE_SESSION, reference))
+    return plan.Wanted(of_steps, components, (other,), (other.name,))
+
+
+def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """The next steps of an evaluation that is neither finished nor being deleted."""
+    spec = specs.evaluation(observed.present)
+    client = jobs.outcome(observed, steps.CLIENT, now)
+    if client is not None and client.succeeded:
+        return _verification(observed, now, setup)
+    lost = _session_lost(observed, spec, now, setup)
+    if lost is not None:
+        return _failed(observed, lost, now)
+    if client is not None:
+        return _failed(observed, client, now)
+    return _inference(observed, spec, now, setup)
+
+
+def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """Session and client, at the same time: the client polls the session itself and only needs its address."""
+    found, resource = _session(observed), observed.present
+    actions: list[plan.Action] = [*cleanup.interrupted(observed)]
+    if found is None and spec.inference_session is not None:
+        created = session.build(resource, _session_name(observed), SESSION_COMPONENT)
+        actions.append(plan.Create(metadata.INFERENCE_SESSION, created))
+    url = observed.urls.get(_session_name(observed))
+    if url is not None:
+        manifest = {"spec": resource["spec"], "session": {"url": url}}
+        actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=_client_deadline_s(spec, setup)))
+    started = observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is not None
+    reason = reasons.INFERENCE if started else reasons.WAITING_FOR_SESSION
+    message = _session_text(found)
+    if started:
+        message = f"{jobs.progress(observed, steps.CLIENT)}; {message}"
+    status = conditions.status_patch(resource, conditions.running(reason, message), now)
+    return plan.Plan(tuple(actions), status, setup.look_again_s(now, *_deadlines(observed, steps.CLIENT)))
+
+
+def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """The client's outcome is recorded; its session is not needed any more."""
+    resource = observed.present
+    verify = jobs.outcome(observed, steps.VERIFY, now)
+    done = {steps.CLIENT.component: _SUCCEEDED}
+    if verify is not None and not verify.succeeded:
+        return _failed(observed, verify, now, done)
+    if verify is not None:
+        ended = conditions.complete(reasons.COMPLETE, "all items have verified outputs")
+        status = conditions.status_patch(resource, ended, now, {"steps": {**done, steps.VERIFY.component: _SUCCEEDED}})
+        return plan.Plan(cleanup.leftovers(observed), status)
+    manifest = {"spec": resource["spec"]}
+    actions = (
+        *cleanup.interrupted(observed),
+        *cleanup.recorded(observed, jobs.name(observed, steps.CLIENT)),
+        *cleanup.removed(observed, metadata.INFERENCE_SESSION),
+        *jobs.ensure(observed, steps.VERIFY, setup, manifest=manifest, deadline_s=int(setup.operator.job_deadline_s)),
+    )
+    message = jobs.progress(observed, steps.VERIFY)
+    status = conditions.status_patch(resource, conditions.running(reasons.UNVERIFIED, message), now, {"steps": done})
+    return plan.Plan(actions, status, setup.look_again_s(now, *_deadlines(observed, steps.VERIFY)))
+
+
+def _failed(observed: plan.Observed, outcome: jobs.Outcome, now: datetime, done: Mapping[str, Any] | None = None) -> plan.Plan:
+    fields = {"steps": done} if done else None
+    status = conditions.status_patch(observed.present, conditions.failed(outcome.reason, outcome.message), now, fields)
+    return plan.Plan(cleanup.leftovers(observed), status)
+
+
+def _session_lost(observed: plan.Observed, spec: specs.Evaluation, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
+    """Why the session will serve no more; None: it does or still may."""
+    found, name = _session(observed), _session_name(observed)
+    failure = conditions.get(found, conditions.FAILED) if found is not None else None
+    if failure is not None and failure["status"] == "True":
+        return jobs.Outcome(False, failure["reason"], failure["message"])
+    if found is not None and conditions.is_true(found, conditions.COMPLETE):
+        message = f"the inference session {name} expired before all items were done; let it run longer with `expires`"
+        return jobs.Outcome(False, reasons.SESSION_EXPIRED, message)
+    if spec.inference_session is not None:
+        return None
+    if found is not None and not pods.deleting(found):
+        return None
+    if found is not None or observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is not None:
+        message = f"the inference session {name} was ended before the evaluation; create a session that stays and evaluate it again"
+        return jobs.Outcome(False, reasons.SESSION_EXPIRED, message)
+    if now > _reference_deadline(observed, setup):
+        message = f"there is no inference session {name}; refer to one that runs, or leave inferenceSessionReference out"
+        return jobs.Outcome(False, reasons.SESSION_NOT_FOUND, message)
+    return None
+
+
+def _reference_deadline(observed: plan.Observed, setup: plan.Setup) -> datetime:
+    created = clock.parse_iso(observed.present["metadata"]["creationTimestamp"])
+    return created + timedelta(seconds=setup.operator.session_start_deadline_s)
+
+
+def _client_deadline_s(spec: specs.Evaluation, setup: plan.Setup) -> int:
+    return int(setup.operator.session_start_deadline_s) + spec.client.total_timeout_seconds + _CLIENT_SLACK_S
+
+
+def _session_name(observed: plan.Observed) -> str:
+    return observed.wanted.services[0]
+
+
+def _session(observed: plan.Observed) -> port.Object | None:
+    return observed.get(metadata.INFERENCE_SESSION, _session_name(observed))
+
+
+def _session_text(found: port.Object | None) -> str:
+    """What the session says about itself."""
+    if found is None:
+        return "the inference session does not exist yet"
+    ready = conditions.get(found, conditions.READY)
+    return f"the inference session: {ready['message']}" if ready else "the inference session has not begun to start"
+
+
+def _deadlines(observed: plan.Observed, step: steps.Step) -> list[datetime]:
+    found = observed.get(port.JOB, jobs.name(observed, step))
+    return [jobs.overdue(found)] if found is not None else []

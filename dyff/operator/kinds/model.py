@@ -1,0 +1,39 @@
+"""A Model that is fetched from where its source says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dyff.cluster import port
+from dyff.operator import cleanup, conditions, jobs, plan, reasons, specs, steps
+from dyff.operator.manifests import metadata
+
+KIND = metadata.MODEL
+_REQUESTS = ("cpu", "memory")
+
+
+def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
+    """Its one step."""
+    return plan.Wanted(jobs.refs(name, steps.FETCH), (steps.FETCH.component,))
+
+
+def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """The next steps of a model that is neither finished nor being deleted."""
+    resource, spec = observed.present, specs.model(observed.present)
+    fetch = jobs.outcome(observed, steps.FETCH, now)
+    if fetch is not None:
+        ended = conditions.complete(reasons.COMPLETE) if fetch.succeeded else conditions.failed(fetch.reason, fetch.message)
+        return plan.Plan(cleanup.leftovers(observed), conditions.status_patch(resource, ended, now))
+    missing = jobs.ensure(
+        observed,
+        steps.FETCH,
+        setup,
+        manifest={"spec": resource["spec"]},
+        deadline_s=int(setup.operator.job_deadline_s),
+        requests={key: str(spec.resources[key]) for key in _REQUESTS if key in spec.resources},
+    )
+    message = jobs.progress(observed, steps.FETCH)
+    status = conditions.status_patch(resource, conditions.running(reasons.FETCHING, message), now)
+    found = observed.get(port.JOB, jobs.name(observed, steps.FETCH))
+    deadlines = [jobs.overdue(found)] if found is not None else []
+    return plan.Plan((*cleanup.interrupted(observed), *missing), status, setup.look_again_s(now, *deadlines))

@@ -1,0 +1,119 @@
+"""An InferenceSession: runners behind one address, until it expires or is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from dyff.cluster import port
+from dyff.kernel import clock
+from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, specs
+from dyff.operator.manifests import deployment, metadata, runners, service
+
+KIND = metadata.INFERENCE_SESSION
+COMPONENT = "infer"
+MAX_CRASHES = 3
+"""How often a runner that has never been ready may end before it is clear that it always will."""
+
+
+def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
+    """Its Deployment and its Service."""
+    return plan.Wanted((plan.Ref(port.DEPLOYMENT, name), plan.Ref(port.SERVICE, name)), (COMPONENT,))
+
+
+def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """The next steps of a session that is neither finished nor being deleted."""
+    spec = specs.session(observed.present)
+    if spec.expires is not None and now >= spec.expires:
+        return _ended(observed, conditions.complete(reasons.EXPIRED, f"it expired at {clock.iso(spec.expires)}"), reasons.EXPIRED, now)
+    failure = _failure(observed, spec, now, setup)
+    if failure is not None:
+        return _ended(observed, conditions.failed(failure.reason, failure.message), failure.reason, now)
+    deadline = [] if _ready_replicas(observed) else [_start_deadline(observed, now, setup)]
+    expiry = [spec.expires] if spec.expires is not None else []
+    actions = (*cleanup.interrupted(observed), *_missing(observed, setup))
+    return plan.Plan(actions, _status(observed, spec, now), setup.look_again_s(now, *deadline, *expiry))
+
+
+def _missing(observed: plan.Observed, setup: plan.Setup) -> Iterator[plan.Action]:
+    """The Service first, so that clients have an address to wait at."""
+    name = observed.request.name
+    if observed.get(port.SERVICE, name) is None:
+        yield plan.Create(port.SERVICE, service.build(observed.present, COMPONENT, setup))
+    if observed.get(port.DEPLOYMENT, name) is None:
+        yield plan.Create(port.DEPLOYMENT, deployment.build(observed.present, COMPONENT, setup))
+
+
+def _status(observed: plan.Observed, spec: specs.Session, now: datetime) -> port.Object | None:
+    """Ready follows the pods; `readySince` remembers the first time."""
+    ready = _ready_replicas(observed)
+    message = f"{ready} of {spec.replicas} replicas ready"
+    waits = pods.waiting(_pods(observed)) if ready < spec.replicas else ""
+    message += f" ({waits})" if waits else ""
+    unready = reasons.PODS_NOT_READY if _was_ready(observed) else reasons.STARTING
+    reason = reasons.PODS_READY if ready else unready
+    wanted_conditions = {conditions.READY: conditions.Condition(ready > 0, reason, message), **conditions.running(reason, message)}
+    first = {"readySince": clock.iso(now)} if ready and not _was_ready(observed) else None
+    return conditions.status_patch(observed.present, wanted_conditions, now, first)
+
+
+def _ended(observed: plan.Observed, ending: dict[str, conditions.Condition], reason: str, now: datetime) -> plan.Plan:
+    """A session that has ended serves no more: its Deployment and Service go."""
+    not_ready = {conditions.READY: conditions.Condition(False, reason, "the session has ended")}
+    return plan.Plan(cleanup.leftovers(observed), conditions.status_patch(observed.present, {**ending, **not_ready}, now))
+
+
+def _failure(observed: plan.Observed, spec: specs.Session, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
+    """Why it will never serve; None: it does or still may."""
+    problem = runners.problem(spec)
+    if problem is not None:
+        return jobs.Outcome(False, reasons.NOT_SUPPORTED, problem)
+    if _ready_replicas(observed):
+        return None
+    if not _was_ready(observed):
+        hopeless = _hopeless(observed)
+        if hopeless is not None:
+            return hopeless
+    if now < _start_deadline(observed, now, setup):
+        return None
+    limit_s = setup.operator.session_start_deadline_s
+    crash = pods.last_failure(_pods(observed), observed.logs)
+    detail = crash.text() if crash else pods.waiting(_pods(observed)) or "its pods do not say why"
+    advice = "mend the runner, or allow more time with the setting operator.session_start_deadline_s"
+    reason = reasons.RUNNER_FAILED if crash else reasons.DEADLINE_EXCEEDED
+    return jobs.Outcome(False, reason, f"no replica was ready for {limit_s:g} s; {advice}. {detail}")
+
+
+def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
+    """What more time will not mend, of a session that has never been ready."""
+    blocked = pods.not_runnable(_pods(observed))
+    if blocked is not None:
+        return jobs.Outcome(False, reasons.IMAGE_NOT_RUNNABLE, blocked)
+    failures = [pods.failure(pod, observed.logs) for pod in _pods(observed)]
+    crashed = [each for each in failures if each is not None and each.restarts >= MAX_CRASHES]
+    if not crashed:
+        return None
+    what = (
+        "the data of the session could not be fetched" if crashed[0].initial else "the runner ends again and again without becoming ready"
+    )
+    reason = reasons.FETCH_FAILED if crashed[0].initial else reasons.RUNNER_FAILED
+    return jobs.Outcome(False, reason, f"{what}: {crashed[0].text()}")
+
+
+def _start_deadline(observed: plan.Observed, now: datetime, setup: plan.Setup) -> datetime:
+    """How long it may be without a ready replica, from the beginning or since the last one was lost."""
+    unready = None if conditions.is_true(observed.present, conditions.READY) else conditions.since(observed.present, conditions.READY, now)
+    return (unready or now) + timedelta(seconds=setup.operator.session_start_deadline_s)
+
+
+def _ready_replicas(observed: plan.Observed) -> int:
+    found = observed.get(port.DEPLOYMENT, observed.request.name)
+    return int(((found or {}).get("status") or {}).get("readyReplicas") or 0)
+
+
+def _was_ready(observed: plan.Observed) -> bool:
+    return "readySince" in (observed.present.get("status") or {})
+
+
+def _pods(observed: plan.Observed) -> list[port.Object]:
+    return pods.of_component(observed.pods, COMPONENT)

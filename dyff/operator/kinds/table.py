@@ -1,0 +1,94 @@
+"""The kinds that the operator runs, and what all of them have in common. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from dyff.cluster import port
+from dyff.kernel import clock
+from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons
+from dyff.operator.kinds import evaluation, model, session
+from dyff.operator.manifests import metadata
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A kind: what it needs to know and what it decides."""
+
+    kind: port.Kind
+    wanted: Callable[[str, port.Object | None], plan.Wanted]
+    decide: Callable[[plan.Observed, datetime, plan.Setup], plan.Plan]
+
+
+TABLE = tuple(Row(each.KIND, each.wanted, each.decide) for each in (evaluation, session, model))
+BY_KIND = {row.kind.kind: row for row in TABLE}
+
+
+def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """What to do about a custom resource, whatever state it is in."""
+    resource = observed.resource
+    if resource is None or pods.deleting(resource):
+        actions = cleanup.everything(observed)
+        return plan.Plan(actions, None, setup.look_again_s(now) if any(cleanup.own(observed)) else None)
+    if conditions.finished(resource):
+        return _finished(observed, now, setup)
+    taken = cleanup.stranger(observed)
+    if taken is not None:
+        return _name_taken(observed, taken, now, setup)
+    try:
+        return BY_KIND[observed.request.kind].decide(observed, now, setup)
+    except msgspec.ValidationError as error:
+        return refused(observed, str(error), now)
+
+
+def refused(observed: plan.Observed, why: str, now: datetime) -> plan.Plan:
+    """The plan for a resource that cannot be run as it is, whoever says so: its spec, or the API server about its parts."""
+    message = f"it cannot be run as it is described: {why}"
+    status = conditions.status_patch(observed.present, conditions.failed(reasons.SCHEMA_ERROR, message), now)
+    return plan.Plan(cleanup.leftovers(observed), status)
+
+
+def _finished(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    actions = cleanup.leftovers(observed)
+    leaving = actions or any(pods.deleting(found) for _, found in cleanup.own(observed))
+    return plan.Plan(actions, None, setup.look_again_s(now) if leaving else None)
+
+
+def _name_taken(observed: plan.Observed, taken: plan.Ref, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """Something else has the name of one of our parts. What is on its way out we wait for; with anything else we do not mix."""
+    what = f"{taken.kind.kind} {taken.name}"
+    created = clock.parse_iso(observed.present["metadata"]["creationTimestamp"])
+    patience = timedelta(seconds=setup.operator.job_deadline_s)
+    if pods.deleting(observed.objects[taken]) and now < created + patience:
+        waiting = conditions.running(reasons.NAME_TAKEN, f"waiting until the {what} of an earlier run is gone")
+        status = conditions.status_patch(observed.present, waiting, now)
+        return plan.Plan(cleanup.interrupted(observed), status, setup.look_again_s(now))
+    message = f"there is a {what} that does not belong to this resource; remove it and create the resource again"
+    status = conditions.status_patch(observed.present, conditions.failed(reasons.NAME_TAKEN, message), now)
+    return plan.Plan(cleanup.leftovers(observed), status)
+
+
+def needs_pods(observed: plan.Observed) -> bool:
+    """Whether the pods matter for what to decide, so that they are worth listing."""
+    goes_on = observed.resource is not None and not conditions.finished(observed.resource)
+    for ref, found in observed.objects.items():
+        if ref.kind == port.JOB and (pods.deleting(found) or (goes_on and jobs.ended(found) != "Complete")):
+            return True
+        if ref.kind == port.DEPLOYMENT and goes_on:
+            return True
+    return False
+
+
+def concerned(obj: port.Object) -> tuple[plan.Request, ...]:
+    """The custom resources to look at when `obj` changes: itself, and the one whose part it is."""
+    meta = obj["metadata"]
+    found = [plan.Request(obj["kind"], meta["name"])] if obj["kind"] in BY_KIND else []
+    owner = metadata.controller(obj)
+    if owner is not None and owner["kind"] in BY_KIND:
+        found.append(plan.Request(owner["kind"], owner["name"]))
+    kind, _, name = (meta.get("annotations") or {}).get(metadata.RESOURCE, "").partition("/")
+    if obj["kind"] == port.POD.kind and kind in BY_KIND:
+        found.append(plan.Request(kind, name))
+    return tuple(dict.fromkeys(found))

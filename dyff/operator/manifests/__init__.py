@@ -1,0 +1,1 @@
+"""Kubernetes objects as the operator creates them: pure builders."""

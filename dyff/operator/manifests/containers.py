@@ -1,0 +1,92 @@
+"""What all pods of ours have in common: nothing that they do not need, under Kubernetes' "restricted" standard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dyff.cluster import port
+
+USER_ID = 65532
+"""Nobody in particular. A fixed number, since images whose user is root or a name are refused by `runAsNonRoot` alone."""
+
+STEP = "step"
+"""The name of the container of one of our steps."""
+
+MANIFEST_DIR = "/dyff/manifest"
+MANIFEST_FILE = "manifest.json"
+TEMPORARY_DIR = "/dyff/tmp"
+_MANIFEST_VOLUME = "dyff-manifest"
+TEMPORARY_VOLUME = "dyff-tmp"
+_STEP_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
+
+
+def pod(spec: port.Object) -> port.Object:
+    """A pod's spec with what every pod of ours has."""
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **spec,
+    }
+
+
+def container(name: str, image: str, spec: port.Object, *, read_only_root: bool = False) -> port.Object:
+    """A container without rights, whose last log lines stay in the pod's status if it fails."""
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {**security, "readOnlyRootFilesystem": True} if read_only_root else security,
+        **{key: value for key, value in spec.items() if value not in (None, [], {})},
+    }
+
+
+def step(
+    name: str,
+    image: str,
+    args: list[str],
+    storage_env: Mapping[str, str],
+    *,
+    mounts: tuple[port.Object, ...] = (),
+    requests: Mapping[str, str] | None = None,
+) -> port.Object:
+    """One of our own programs: it alone reaches the storage, and it writes nowhere but to its mounts.
+
+    `requests`: of resources; None: little.
+    """
+    own = [
+        {"name": "DYFF_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "TMPDIR", "value": TEMPORARY_DIR},
+    ]
+    storage = [{"name": key, "value": value} for key, value in sorted(storage_env.items())]
+    temporary = {"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_DIR}
+    spec = {
+        "args": args,
+        "env": [*own, *storage],
+        "resources": {"requests": {**_STEP_REQUESTS, **(requests or {})}},
+        "volumeMounts": [temporary, *mounts],
+    }
+    return container(name, image, spec, read_only_root=True)
+
+
+def temporary_volume() -> port.Object:
+    """Where steps write what they need for a while."""
+    return {"name": TEMPORARY_VOLUME, "emptyDir": {}}
+
+
+def manifest_volume(config_map: str) -> port.Object:
+    """A step's manifest."""
+    return {"name": _MANIFEST_VOLUME, "configMap": {"name": config_map}}
+
+
+def manifest_mount() -> port.Object:
+    """Where a step finds its manifest."""
+    return {"name": _MANIFEST_VOLUME, "mountPath": MANIFEST_DIR, "readOnly": True}

@@ -1,0 +1,72 @@
+"""A step as a Job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from dyff.cluster import port
+from dyff.operator import plan
+from dyff.operator.manifests import containers, metadata
+
+
+class Run(msgspec.Struct, frozen=True):
+    """How a step runs.
+
+    `name`: of the Job and of its ConfigMap. `program`: of the steps image. `retries`: after failures that may be
+    accidents. `final_codes`: exit codes that a repetition would only repeat. `deadline_s`: for all attempts together.
+    """
+
+    name: str
+    component: str
+    program: str
+    retries: int
+    final_codes: tuple[int, ...]
+    deadline_s: int
+    requests: Mapping[str, str] = {}
+
+
+def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
+    """The Job of a step of `owner`, with a finalizer so that its outcome cannot be lost."""
+    return {
+        "apiVersion": port.JOB.api_version,
+        "kind": port.JOB.kind,
+        "metadata": {**metadata.of_child(owner, run.name, run.component), "finalizers": [metadata.FINALIZER]},
+        "spec": {
+            "backoffLimit": run.retries,
+            "activeDeadlineSeconds": run.deadline_s,
+            # An attempt begins only when the one before it has ended for certain, not when it was merely told to.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules(run.final_codes)},
+            "template": {"metadata": metadata.of_pods(owner, run.component), "spec": _pod(run, setup)},
+        },
+    }
+
+
+def _failure_rules(final_codes: tuple[int, ...]) -> list[dict[str, Any]]:
+    disruption = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    if not final_codes:
+        return [disruption]
+    codes = {"containerName": containers.STEP, "operator": "In", "values": sorted(final_codes)}
+    return [{"action": "FailJob", "onExitCodes": codes}, disruption]
+
+
+def _pod(run: Run, setup: plan.Setup) -> port.Object:
+    args = [run.program, "--manifest", f"{containers.MANIFEST_DIR}/{containers.MANIFEST_FILE}"]
+    step = containers.step(
+        containers.STEP,
+        setup.operator.steps_image,
+        args,
+        setup.storage_env,
+        mounts=(containers.manifest_mount(),),
+        requests=run.requests,
+    )
+    return containers.pod(
+        {
+            "restartPolicy": "Never",
+            "containers": [step],
+            "volumes": [containers.manifest_volume(run.name), containers.temporary_volume()],
+        }
+    )

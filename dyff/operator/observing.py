@@ -1,0 +1,62 @@
+"""Reads from the cluster what a plan needs. No decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import structlog
+
+from dyff.cluster import port
+from dyff.kernel import errors
+from dyff.operator import plan, pods
+from dyff.operator.kinds import table
+
+LOG_LINES = 40
+"""How many of the last lines of a failed container are read."""
+
+log = structlog.get_logger()
+
+
+async def observe(cluster: port.Cluster, request: plan.Request) -> plan.Observed:
+    """The custom resource first, then its parts: so a part that is missing was missing after the status was read."""
+    row = table.BY_KIND[request.kind]
+    resource = await cluster.get(row.kind, request.name)
+    wanted = row.wanted(request.name, resource)
+    objects = {}
+    for ref in (*wanted.children, *wanted.others):
+        found = await cluster.get(ref.kind, ref.name)
+        if found is not None:
+            objects[ref] = found
+    urls = {name: url for name in wanted.services if (url := await cluster.pod_service_url(name)) is not None}
+    observed = plan.Observed(request, wanted, resource, objects, urls=urls)
+    if not table.needs_pods(observed):
+        return observed
+    found_pods = await _pods(cluster, observed)
+    return msgspec.structs.replace(observed, pods=found_pods, logs=await _logs(cluster, found_pods))
+
+
+async def _pods(cluster: port.Cluster, observed: plan.Observed) -> tuple[port.Object, ...]:
+    """Those of the resource's own components; a resource that is gone is known by its parts' labels."""
+    known = [*([observed.resource["spec"]["id"]] if observed.resource else []), *(_ids(observed.objects.values()))]
+    listing = await cluster.list(port.POD, {"dyff.io/id": known[0]})
+    return tuple(pod for pod in listing.items if pod["metadata"]["labels"].get("dyff.io/component") in observed.wanted.components)
+
+
+def _ids(objects: Iterable[port.Object]) -> Iterable[str]:
+    return (found["metadata"]["labels"]["dyff.io/id"] for found in objects)
+
+
+async def _logs(cluster: port.Cluster, found_pods: Iterable[port.Object]) -> dict[str, str]:
+    return {pod["metadata"]["name"]: await _log(cluster, pod, container) for pod in found_pods if (container := pods.lacks_words(pod))}
+
+
+async def _log(cluster: port.Cluster, pod: port.Object, container: str) -> str:
+    """A log that cannot be read, for instance because its node is lost, must not keep a run from failing."""
+    name = pod["metadata"]["name"]
+    try:
+        lines = await cluster.logs(name, container=container, limit=LOG_LINES)
+    except errors.DyffError as error:
+        log.warning("log-unreadable", pod=name, container=container, **errors.details(error))
+        return f"(the log cannot be read: {error.message})"
+    return "\n".join(line.message for line in lines)

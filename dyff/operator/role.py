@@ -1,0 +1,28 @@
+"""The operator as a role of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+import anyio.abc
+
+from dyff.cluster import port
+from dyff.kernel import clock, settings
+from dyff.operator import controller, plan
+
+
+async def run(
+    cluster: port.Cluster,
+    *,
+    clock: clock.Clock,
+    settings: settings.Operator,
+    storage_env: Mapping[str, str],
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Reconcile until cancelled; ready when all custom resources and their parts have been listed once.
+
+    `storage_env`: given to our own steps and to nothing else, so that they reach the object store. It must hold no
+    credential: it is visible in the pods' specs.
+    """
+    await controller.Controller(cluster, clock, plan.Setup(settings, storage_env)).run(task_status=task_status)

@@ -1,0 +1,100 @@
+"""Our own programs: what they are called, what their exit codes mean and how often they are tried. Pure.
+
+The codes are those that `dyff.workflows.endings` documents. A step's last line says what failed and what to do; what is
+here decides the reason, and whether another try could help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from dyff.operator import reasons
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """What an exit code means. `reason`: None: the step's usual one. `final`: trying again would only repeat it."""
+
+    meaning: str
+    reason: str | None = None
+    final: bool = True
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A step of a workflow.
+
+    `component`: names its Job and labels its pods. `program`: of the steps image. `title`: for messages. `reason`: of its
+    failures, unless the exit code has a better one. `endings`: by exit code. `when_late`: what to do if it takes too
+    long. `retries`: after failures that are not final.
+    """
+
+    component: str
+    program: str
+    title: str
+    reason: str
+    endings: Mapping[int, Ending]
+    when_late: str
+    retries: int
+
+    @property
+    def final_codes(self) -> tuple[int, ...]:
+        """Exit codes that are not worth a retry."""
+        return tuple(code for code, ending in self.endings.items() if ending.final)
+
+
+_COMMON = {
+    64: Ending("its command line is wrong, please report it"),
+    65: Ending("the data is wrong"),
+    70: Ending("it has a defect, please report it", final=False),
+    75: Ending("a service that it needs does not answer, create it again later", final=False),
+    78: Ending("its manifest or environment is wrong", reasons.SCHEMA_ERROR),
+    143: Ending("it was stopped", final=False),
+}
+
+_CLIENT = {
+    10: Ending("its outputs could not be stored, or the service's answers do not fit the interface"),
+    # Final although another try would resume: the time and the retries that the user allowed are used up.
+    20: Ending("some items have no output, allow more with client.totalTimeoutSeconds or client.missingOutputPolicy", reasons.INCOMPLETE),
+    69: Ending("the service never became ready or failed too often, mend it or raise client.transientErrorRetryLimit"),
+    76: Ending("the service refused an item, mend the interface or set client.badRequestPolicy to Skip"),
+}
+
+
+def _verification(code: int) -> Ending:
+    """The verifier's exit code is a sum: 1 wrong output, 2 missing, 4 duplicates."""
+    found = [text for bit, text in ((1, "outputs are wrong"), (2, "outputs are missing"), (4, "outputs are there twice")) if code & bit]
+    reason = reasons.INCOMPLETE if code & 3 == 2 else None
+    # 1 is also how Python ends when it cannot even start a program, which may be an accident.
+    return Ending(f"{' and '.join(found)}, create the evaluation again", reason, final=code != 1)
+
+
+CLIENT = Step(
+    component="client",
+    program="evaluation-client",
+    title="the evaluation client",
+    reason=reasons.INFERENCE_FAILED,
+    endings={**_COMMON, **_CLIENT},
+    when_late="raise client.totalTimeoutSeconds, the replicas or workersPerReplica",
+    retries=3,
+)
+
+VERIFY = Step(
+    component="verify",
+    program="verify-evaluation-output",
+    title="the verification",
+    reason=reasons.VERIFICATION_FAILED,
+    endings={**_COMMON, **{code: _verification(code) for code in range(1, 8)}},
+    when_late="raise the setting operator.job_deadline_s",
+    retries=2,
+)
+
+FETCH = Step(
+    component="fetch",
+    program="fetch-model",
+    title="the fetch",
+    reason=reasons.FETCH_FAILED,
+    endings=_COMMON,
+    when_late="raise the setting operator.job_deadline_s",
+    retries=2,
+)

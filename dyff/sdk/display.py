@@ -1,0 +1,121 @@
+"""Progress where a person looks: a bar on a terminal, plain lines elsewhere, nothing when asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from dyff.sdk import models
+
+LINE_EVERY_S = 5.0
+
+
+class Display(Protocol):
+    """Shows how far a workflow is; used as a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
+        """The workflow as it is now."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
+        """Nothing."""
+
+
+class Lines(Silent):
+    """A line when the status or stage changes, and every few seconds while items are done."""
+
+    def __init__(self, write: Any = None) -> None:
+        """`write`: takes a line; None: standard output."""
+        self._write = write or (lambda line: print(line, flush=True))  # noqa: T201
+        self._last = ""
+        self._at = 0.0
+
+    def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
+        headline = _headline(entity, progress)
+        now = time.monotonic()
+        if headline == self._last and now - self._at < LINE_EVERY_S:
+            return
+        self._last, self._at = headline, now
+        self._write(f"  {headline}{_items(progress)}")
+
+
+class Bar(Silent):
+    """A bar with stage, items, rate and time left."""
+
+    def __init__(self) -> None:
+        """Drawn by Rich."""
+        from rich import progress as rich
+
+        columns = (
+            rich.TextColumn("  {task.description:<24}"),
+            rich.BarColumn(30),
+            rich.MofNCompleteColumn(),
+            rich.TextColumn("{task.fields[rate]}"),
+            rich.TimeElapsedColumn(),
+            rich.TextColumn("{task.fields[left]}"),
+        )
+        self._bar = rich.Progress(*columns, transient=False)
+        self._task = self._bar.add_task("", total=None, rate="", left="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
+        done, total = (progress.done or 0, progress.total) if progress else (0, None)
+        left = seconds_left(progress)
+        self._bar.update(
+            self._task,
+            description=_headline(entity, progress),
+            completed=done,
+            total=total,
+            rate=f"{progress.rate:.1f}/s" if progress and progress.rate else "",
+            left="" if left is None else f"{left:.0f} s left",
+        )
+
+
+def choose(wanted: bool) -> Display:
+    """A display that suits where standard output goes; none if it is not wanted."""
+    if not wanted:
+        return Silent()
+    return Bar() if sys.stdout.isatty() else Lines()
+
+
+def seconds_left(progress: models.Progress | None) -> float | None:
+    """Seconds until the stage is done at the present rate; None: not known."""
+    if progress is None or not progress.rate or progress.total is None or progress.done is None:
+        return None
+    return (progress.total - progress.done) / progress.rate
+
+
+def _headline(entity: models.Entity, progress: models.Progress | None) -> str:
+    """The status, and the stage or what it waits for."""
+    more = (progress.stage if progress else "") or entity.reason or ""
+    return entity.status if more in ("", entity.status) else f"{entity.status}, {more}"
+
+
+def _items(progress: models.Progress | None) -> str:
+    if progress is None or progress.total is None:
+        return ""
+    left = seconds_left(progress)
+    rate = f", {progress.rate:.1f} items/s" if progress.rate else ""
+    return f": {progress.done or 0} of {progress.total} items{rate}{f', {left:.0f} s left' if left else ''}"

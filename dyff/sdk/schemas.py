@@ -1,0 +1,37 @@
+"""Arrow schemas as the API carries them. pyarrow is imported only when it is used: it takes a quarter of a second."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def encode(schema: pa.Schema) -> dict[str, str]:
+    """The `DataSchema` of an Arrow schema: `{"arrowSchema": base64 of its serialized form}`.
+
+    Example:
+        `schemas.encode(pa.schema([("_index_", pa.int64()), ("text", pa.string())]))`
+    """
+    return {"arrowSchema": base64.b64encode(schema.serialize().to_pybytes()).decode()}
+
+
+def output_schema(response: pa.Schema) -> dict[str, str]:
+    """The `DataSchema` of an evaluation's outputs whose single responses have the fields of `response`.
+
+    A row has `_replication_`, `_index_` and `responses`: a list of structs of `_response_index_` and those fields.
+
+    Example:
+        `schemas.output_schema(pa.schema([("text", pa.string())]))`
+    """
+    import pyarrow as pa
+
+    item = pa.struct([pa.field("_response_index_", pa.int64()), *response])
+    fields: list[pa.Field[Any]] = [
+        pa.field("_replication_", pa.string()),
+        pa.field("_index_", pa.int64()),
+        pa.field("responses", pa.list_(item)),
+    ]
+    return encode(pa.schema(fields))

@@ -1,0 +1,103 @@
+"""How a step ends: its exit code, its last line, and what SIGTERM does.
+
+The last line that a step prints says what failed and what to do; the operator makes it the status message.
+
+    0     done
+    1, 2, 4, added up     verification: wrong output, missing output, duplicate output
+    10    evaluation client: the service's answers don't fit, or outputs cannot be stored as they are
+    20    evaluation client: incomplete, the time was up
+    64    the command line is wrong
+    65    the dataset is wrong, or an item does not fit the input pipeline
+    69    the service never became ready, or failed more often than allowed
+    70    a defect of ours; the traceback is above the last line
+    75    something else failed that may work next time (the object store does not answer)
+    76    the service refused a request, and the policy is to abort
+    78    the manifest, the environment or a pipeline is wrong
+    143   stopped by SIGTERM; the next attempt resumes at the missing items
+
+Repeating a step can help after 20, 69, 70, 75 and 143.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from dyff.kernel import errors
+
+WRONG_OUTPUT, MISSING, DUPLICATES = 1, 2, 4
+OUTPUT_ERROR = 10
+INCOMPLETE = 20
+USAGE = 64
+WRONG_DATA = 65
+UNAVAILABLE = 69
+DEFECT = 70
+TRY_AGAIN = 75
+REFUSED = 76
+MISCONFIGURED = 78
+STOPPED = 143
+
+
+class Ending(Exception):
+    """The step is over, before its end, for a reason that it foresaw."""
+
+    def __init__(self, code: int, message: str) -> None:
+        """`code`: one of those above. `message`: what failed and what to do."""
+        super().__init__(message)
+        self.code = code
+
+
+def say(line: str) -> None:
+    """One event, in one line, at once."""
+    sys.stdout.write(line.replace("\n", " ") + "\n")
+    sys.stdout.flush()
+
+
+def run(step: Callable[[], Awaitable[None]]) -> int:
+    """Run the step; the exit code. Its last line is printed here unless it succeeded."""
+    try:
+        anyio.run(_watched, step, backend_options={"use_uvloop": True})
+    except BaseException as error:
+        code, message = _told(error)
+        if code == DEFECT:
+            traceback.print_exception(error, file=sys.stdout)
+        say(message)
+        return code
+    return 0
+
+
+async def _watched(step: Callable[[], Awaitable[None]]) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_at_signal)
+        await step()
+        tasks.cancel_scope.cancel()
+
+
+async def _stop_at_signal() -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            raise Ending(STOPPED, f"Stopped by {number.name}; the next attempt resumes at the missing items.")
+
+
+def _told(error: BaseException) -> tuple[int, str]:
+    """Exit code and last line for what ended a step; of several errors the first that was foreseen counts."""
+    leaves = list(_leaves(error))
+    for leaf in leaves:
+        if isinstance(leaf, Ending):
+            return leaf.code, str(leaf)
+    for leaf in leaves:
+        if isinstance(leaf, errors.Misconfigured | errors.FixRequest):
+            return MISCONFIGURED, leaf.message
+        if isinstance(leaf, errors.RetryLater | errors.OutcomeUnknown):
+            return TRY_AGAIN, f"{leaf.message}. Try again."
+    return DEFECT, f"The step failed unexpectedly: {type(leaves[0]).__name__}: {leaves[0]}. The log has the traceback; please report it."
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]

@@ -1,0 +1,102 @@
+"""Copies a finished tree of the object store to a local directory, and checks every byte: how volumes are filled.
+
+`python -m dyff.workflows fetch-data --source models/<id>/ --destination DIR`. Environment: `DYFF_STORAGE_URL`.
+Files that are there already, and whole, are kept, so it may be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import os
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from dyff.kernel import errors
+from dyff.objects import layout, port
+from dyff.workflows import endings, manifests, trees
+
+_AT_ONCE = 4
+_PART = ".dyff-part"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the step; its exit code."""
+    return endings.run(lambda: _step(arguments))
+
+
+async def _step(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="fetch-data")
+    parser.add_argument("--source", required=True, help="the tree, such as models/<id>/")
+    parser.add_argument("--destination", required=True, type=Path, help="the directory to fill; it is made if it is not there")
+    given = parser.parse_args(arguments)
+    root, destination = given.source.rstrip("/") + "/", given.destination
+    store = manifests.store()
+    layout.check_key(root + layout.ARTIFACTS)
+    listed = await trees.artifacts(store, root)
+    if listed is None:
+        raise endings.Ending(endings.WRONG_DATA, f"{root} has no {layout.ARTIFACTS}: its upload was never finalized. Finalize it first.")
+    destination.mkdir(parents=True, exist_ok=True)
+    copier = _Copier(store, destination)
+    async with anyio.create_task_group() as tasks:
+        for artifact in listed:
+            tasks.start_soon(copier.copy, artifact)
+    size_bytes = sum(artifact.size for artifact in listed)
+    endings.say(f"done: {len(listed)} files, {size_bytes} bytes, from {root} to {destination}")
+
+
+class _Copier:
+    """Copies several files at a time."""
+
+    def __init__(self, store: port.Objects, destination: Path) -> None:
+        """`destination`: an existing directory."""
+        self._store, self._destination = store, destination
+        self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def copy(self, artifact: trees.Artifact) -> None:
+        """Copy one file, unless it is there already.
+
+        Raises:
+            Ending: its bytes are not the promised ones, or it cannot be written.
+        """
+        async with self._limiter:
+            target = self._destination / artifact.path
+            try:
+                if await anyio.to_thread.run_sync(_is_whole, target, artifact):
+                    return
+                await self._download(artifact, target)
+            except OSError as error:
+                raise endings.Ending(
+                    endings.TRY_AGAIN, f"{target} cannot be written: {error.strerror or error}. Free some space."
+                ) from error
+            endings.say(f"fetched {artifact.path}, {artifact.size} bytes")
+
+    async def _download(self, artifact: trees.Artifact, target: Path) -> None:
+        """Into a file beside it first, so that a file with the right name is always whole."""
+        await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
+        part, digest = target.with_name(target.name + _PART), hashlib.md5(usedforsecurity=False)
+        try:
+            async with await anyio.open_file(part, "wb") as file:
+                async for piece in self._store.stream(artifact.key):
+                    digest.update(piece)
+                    await file.write(piece)
+        except errors.NotFound as error:
+            raise endings.Ending(
+                endings.WRONG_DATA, f"{artifact.key} is listed but missing in the object store. Upload it again."
+            ) from error
+        wanted, size_bytes = artifact.digest.get("md5"), (await anyio.Path(part).stat()).st_size
+        if size_bytes != artifact.size or (wanted and wanted != base64.b64encode(digest.digest()).decode()):
+            part.unlink()
+            raise endings.Ending(endings.WRONG_DATA, f"{artifact.key} has not the promised bytes: size or MD5 differ. Upload it again.")
+        os.replace(part, target)
+
+
+def _is_whole(target: Path, artifact: trees.Artifact) -> bool:
+    wanted = artifact.digest.get("md5")
+    if wanted is None or not target.is_file() or target.stat().st_size != artifact.size:
+        return False
+    with target.open("rb") as file:
+        return base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode() == wanted

@@ -1,0 +1,25 @@
+"""The dataset that an evaluation reads."""
+
+from __future__ import annotations
+
+import anyio.to_thread
+import pyarrow as pa
+import pyarrow.dataset
+
+from dyff.objects import layout, port
+from dyff.workflows import endings, trees
+
+
+async def dataset(store: port.Objects, reader: trees.Reader, dataset_id: str) -> pa.dataset.Dataset:
+    """The dataset as its manifest has it; one without a manifest, as it is listed."""
+    root = layout.root("datasets", dataset_id)
+    listed = await trees.artifacts(store, root)
+    found = (
+        [(info.key, info.size_bytes) for info in await trees.objects(store, root)] if listed is None else [(a.key, a.size) for a in listed]
+    )
+    if not found:
+        raise endings.Ending(endings.WRONG_DATA, f"The dataset {dataset_id} has no files. Upload it again.")
+    try:
+        return await anyio.to_thread.run_sync(reader.open, found)
+    except trees.READ_ERRORS as error:
+        raise endings.Ending(endings.WRONG_DATA, f"The dataset {dataset_id} cannot be read: {error}") from error

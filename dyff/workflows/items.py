@@ -1,0 +1,136 @@
+"""What an evaluation has to do: every row of the dataset, once for each replication, without what is already done."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dyff.adapters import pipelines
+from dyff.kernel import errors
+from dyff.workflows import endings, trees
+
+INDEX, REPLICATION = "_index_", "_replication_"
+_ROWS_AT_ONCE = 32
+"""Small, because rows can be images: about four times as many are in memory."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request to make: the row's index, the replication's ID and the body, which is JSON."""
+
+    index: int
+    replication: str
+    body: bytes
+
+    def __str__(self) -> str:
+        return f"item {self.index}, replication {self.replication}"
+
+
+class Indices:
+    """A set of row indices, sorted, in 8 bytes each."""
+
+    def __init__(self, parts: list[pa.Array[Any]]) -> None:
+        """`parts`: int64 arrays; what is in them twice counts as duplicates."""
+        joined = pa.concat_arrays([part.cast(pa.int64()) for part in parts]) if parts else pa.array([], pa.int64())
+        self.array = joined.take(pc.sort_indices(joined))
+        buffer = self.array.buffers()[1]
+        self._values = memoryview(buffer if buffer is not None else b"").cast("q")[: len(self.array)]
+        self.duplicates = len(self.array) - int(pc.count_distinct(self.array).as_py())
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __contains__(self, index: int) -> bool:
+        place = bisect_left(self._values, index)
+        return place < len(self._values) and self._values[place] == index
+
+
+def read_indices(dataset: pa.dataset.Dataset) -> Indices:
+    """The indices of a dataset's rows. Blocking.
+
+    Raises:
+        Ending: there is no usable index column.
+    """
+    try:
+        return Indices([batch.column(0) for batch in trees.batches(dataset, 2**16, columns=[INDEX])])
+    except (pa.ArrowException, KeyError) as error:
+        raise endings.Ending(endings.WRONG_DATA, f"The dataset needs a column {INDEX} of whole numbers: {error}") from error
+
+
+def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str, Indices]:
+    """By replication the indices that have outputs. Blocking."""
+    parts: dict[str, list[pa.Array[Any]]] = {replication: [] for replication in replications}
+    for batch in trees.batches(dataset, 2**16, columns=[INDEX, REPLICATION]) if dataset.schema.names else ():
+        for replication, found in parts.items():
+            found.append(batch.column(0).filter(pc.equal(batch.column(1), pa.scalar(replication))))
+    return {replication: Indices(found) for replication, found in parts.items()}
+
+
+class WorkList:
+    """The calls that are missing, made from the dataset as they are needed; any number of workers may take from it."""
+
+    def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], inputs: pipelines.Pipeline) -> None:
+        """`done`: for each replication what is not to be done again. `inputs`: must give one object for each row."""
+        self._rows = trees.batches(dataset, _ROWS_AT_ONCE)
+        self._done, self._inputs = done, inputs
+        self._ready: Iterator[Call] = iter(())
+        self._lock = anyio.Lock()
+        self._send, self._receive = anyio.create_memory_object_stream[list[Call]](2)
+
+    async def produce(self) -> None:
+        """Fill the list to the end; run it beside the workers.
+
+        Raises:
+            Ending: a row does not fit the input pipeline, or the dataset cannot be read.
+        """
+        async with self._send:
+            while (calls := await anyio.to_thread.run_sync(self._next)) is not None:
+                if calls:
+                    await self._send.send(calls)
+
+    async def take(self) -> Call | None:
+        """The next call, given to this caller only; None: there are no more."""
+        while (call := next(self._ready, None)) is None:
+            async with self._lock:
+                if (call := next(self._ready, None)) is not None:
+                    return call  # another worker has refilled it meanwhile
+                try:
+                    self._ready = iter(await self._receive.receive())
+                except anyio.EndOfStream:
+                    return None
+        return call
+
+    def _next(self) -> list[Call] | None:
+        """The missing calls of the next rows; None: there are no more rows."""
+        try:
+            batch = next(self._rows, None)
+        except trees.READ_ERRORS as error:
+            raise endings.Ending(endings.WRONG_DATA, f"The dataset cannot be read: {error}") from error
+        return None if batch is None else [call for row in batch.to_pylist() for call in self._of(row)]
+
+    def _of(self, row: dict[str, Any]) -> Iterator[Call]:
+        index = row.get(INDEX)
+        if not isinstance(index, int):
+            raise endings.Ending(endings.WRONG_DATA, f"The dataset needs a column {INDEX} of whole numbers; a row has {index!r} there.")
+        missing = [replication for replication, done in self._done.items() if index not in done]
+        if missing:
+            body = self._body(index, row)
+            for replication in missing:
+                yield Call(index, replication, body)
+
+    def _body(self, index: int, row: dict[str, Any]) -> bytes:
+        """What the service is sent: the row as JSON has it (bytes in base64, times in RFC 3339), through the pipeline."""
+        try:
+            adapted = list(self._inputs([msgspec.to_builtins(row)]))
+        except errors.FixRequest as error:
+            raise endings.Ending(endings.WRONG_DATA, f"Item {index} does not fit the input pipeline: {error.message}") from error
+        if len(adapted) != 1:
+            raise endings.Ending(
+                endings.WRONG_DATA, f"The input pipeline must give one object for each item, but {len(adapted)} for item {index}."
+            )
+        return msgspec.json.encode(adapted[0])

@@ -1,0 +1,186 @@
+"""A stand-in for an inference service, with the endpoints of the published mock and answers that follow from the prompt.
+
+    GET  /ready                                     200
+    POST /generate                                  {"prompt", "n"?} -> {"text": [...]}
+    POST /v1/completions, /openai/v1/completions    OpenAI's completions: prompt or list of prompts, n, max_tokens
+    POST .../completions/transient-errors           the same, but of one prompt in two the first one or two calls get a 503
+    POST /errors/400                                always 400
+
+Environment: `PORT` (default 8000); `HOST` (default 0.0.0.0). SIGTERM ends it at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+_WORDS = (
+    "the",
+    "a",
+    "model",
+    "river",
+    "quiet",
+    "answer",
+    "light",
+    "seven",
+    "house",
+    "green",
+    "slow",
+    "word",
+    "song",
+    "night",
+    "paper",
+    "never",
+)
+_DEFAULT_TOKENS = 16
+_MAX_ANSWERS = 128
+
+Message = MutableMapping[str, Any]
+Reply = tuple[int, Any]
+
+
+class _WrongRequest(ValueError):
+    """The request is not one that the endpoint takes."""
+
+
+class MockService:
+    """The ASGI application. Its only state: how often each prompt was tried at `transient-errors`."""
+
+    def __init__(self) -> None:
+        self._tries: Counter[str] = Counter()
+
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
+        if scope["type"] != "http":
+            return
+        body = await _body(receive)
+        try:
+            status, answer = self._reply(scope["method"], scope["path"], body)
+        except (ValueError, RecursionError) as error:
+            status, answer = 400, {"error": {"message": str(error), "type": "invalid_request_error", "code": 400}}
+        data = json.dumps(answer).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(data))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": data})
+
+    def _reply(self, method: str, path: str, body: bytes) -> Reply:
+        path = path.removeprefix("/openai")
+        if path == "/ready":
+            return 200, {"ready": True}
+        if path not in ("/generate", "/v1/completions", "/v1/completions/transient-errors", "/errors/400"):
+            return 404, {"error": {"message": f"no such endpoint: {path}", "type": "not_found_error", "code": 404}}
+        if method != "POST":
+            return 405, {"error": {"message": "use POST", "type": "invalid_request_error", "code": 405}}
+        if path == "/errors/400":
+            return 400, {"error": {"message": "this endpoint refuses everything", "type": "invalid_request_error", "code": 400}}
+        request = json.loads(body)
+        if not isinstance(request, dict):
+            raise _WrongRequest("the body must be a JSON object")
+        if path == "/generate":
+            prompt = _text(request.get("prompt"))
+            return 200, {"text": [completion(prompt, place, _tokens(request)) for place in range(_count(request))]}
+        if path.endswith("transient-errors") and self._fails(body):
+            return 503, {"error": {"message": "try again", "type": "server_error", "code": 503}}
+        return 200, _completions(request)
+
+    def _fails(self, body: bytes) -> bool:
+        """Whether this try is one that fails: by the request, the first 0, 0, 1 or 2 tries do."""
+        digest = hashlib.sha256(body).digest()
+        if digest[0] % 4 < 2:
+            return False
+        self._tries[digest.hex()] += 1
+        return self._tries[digest.hex()] <= digest[0] % 4 - 1
+
+
+def completion(prompt: str, place: int, tokens: int) -> str:
+    """The answer number `place` to `prompt`: always the same, `tokens` words long."""
+    words: list[str] = []
+    for block in range(-(-tokens // 32)):
+        digest = hashlib.sha256(f"{block}:{place}:{prompt}".encode("utf-8", "surrogatepass")).digest()
+        words += [_WORDS[byte % len(_WORDS)] for byte in digest]
+    return " " + " ".join(words[:tokens])
+
+
+def _completions(request: dict[str, Any]) -> dict[str, Any]:
+    """OpenAI's form: the choices of the first prompt first; `created` is constant so that all of it follows from the request."""
+    given = request.get("prompt")
+    prompts = [_text(each) for each in given] if isinstance(given, list) else [_text(given)]
+    count, tokens = _count(request), _tokens(request)
+    texts = [completion(prompt, place, tokens) for prompt in prompts for place in range(count)]
+    choices = [{"index": index, "text": text, "logprobs": None, "finish_reason": "length"} for index, text in enumerate(texts)]
+    asked, answered = sum(len(prompt.split()) for prompt in prompts), tokens * len(texts)
+    return {
+        "id": "cmpl-" + hashlib.sha256(repr(prompts).encode("utf-8", "surrogatepass")).hexdigest()[:24],
+        "object": "text_completion",
+        "created": 0,
+        "model": request.get("model") or "mock",
+        "choices": choices,
+        "usage": {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered},
+    }
+
+
+def _text(prompt: Any) -> str:
+    if not isinstance(prompt, str):
+        raise _WrongRequest("prompt must be a string, or for completions a list of strings")
+    return prompt
+
+
+def _count(request: dict[str, Any]) -> int:
+    return _whole(request, "n", 1, _MAX_ANSWERS)
+
+
+def _tokens(request: dict[str, Any]) -> int:
+    return _whole(request, "max_tokens", _DEFAULT_TOKENS, 2**16)
+
+
+def _whole(request: dict[str, Any], name: str, default: int, most: int) -> int:
+    value = request.get(name)
+    if value is None:
+        return default
+    if type(value) is not int or not 1 <= value <= most:
+        raise _WrongRequest(f"{name} must be a whole number from 1 to {most}")
+    return value
+
+
+async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn would finish open connections at SIGTERM; nothing here is worth that wait."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        yield
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until SIGTERM. It takes no arguments of its own; a runner's are ignored."""
+    del arguments
+    host, port = os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8000"))
+    config = uvicorn.Config(
+        MockService(),
+        host=host,
+        port=port,
+        loop="asyncio",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+    )
+    _Server(config).run()
+    return 0

@@ -1,0 +1,197 @@
+"""The outputs of an evaluation: their schema, and the files that a run writes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+import pyarrow.parquet
+
+from dyff.kernel import backoff, errors, ids
+from dyff.objects import port
+from dyff.workflows import endings
+from dyff.workflows.items import INDEX, REPLICATION, Call
+
+RESPONSES, RESPONSE_INDEX = "responses", "_response_index_"
+FLUSH_INTERVAL_S = 3.0
+_PUT_ATTEMPTS = 6
+
+Row = dict[str, Any]
+_UNFIT = (pa.ArrowException, ArithmeticError, TypeError, ValueError)
+"""What Arrow raises for a value that a column cannot hold."""
+
+
+def schema(encoded: str) -> pa.Schema:
+    """The schema of the outputs, from an interface's `arrowSchema`.
+
+    One that has the columns of an output is taken as it is; one of responses alone is completed as published:
+    `_replication_`, `_index_`, `responses` (a list of structs that begin with `_response_index_`).
+
+    Raises:
+        Misconfigured: it is no Arrow schema.
+    """
+    try:
+        given = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded, validate=True)))
+    except (binascii.Error, *_UNFIT, OSError) as error:
+        raise errors.Misconfigured(f"interface.outputSchema.arrowSchema is not the base64 of an Arrow schema: {error}") from error
+    if {INDEX, REPLICATION, RESPONSES} <= set(given.names):
+        return given
+    numbered = given if RESPONSE_INDEX in given.names else given.insert(0, pa.field(RESPONSE_INDEX, pa.int64()))
+    response = pa.struct([pa.field(name, kind) for name, kind in zip(numbered.names, numbered.types, strict=True)])
+    columns: dict[str, pa.DataType] = {REPLICATION: pa.string(), INDEX: pa.int64(), RESPONSES: pa.list_(response)}
+    return pa.schema(columns)
+
+
+def row(call: Call, responses: list[Any] | None, fields: frozenset[str]) -> Row:
+    """The output row for what the service answered; `responses` None: it refused, and the policy is to go on.
+
+    `fields`: those of a response in the schema, `_response_index_` aside.
+
+    Raises:
+        Ending: a response is not an object, or has nothing that the schema knows.
+    """
+    numbered = None if responses is None else [_numbered(call, place, response, fields) for place, response in enumerate(responses)]
+    return {INDEX: call.index, REPLICATION: call.replication, RESPONSES: numbered}
+
+
+def response_fields(output: pa.Schema) -> frozenset[str]:
+    """The names of a response's fields in the schema of the outputs, `_response_index_` aside.
+
+    Raises:
+        Misconfigured: `responses` is not a list of structs.
+    """
+    kind = output.field(RESPONSES).type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+        raise errors.Misconfigured(f"interface.outputSchema: the column {RESPONSES} must be a list of structs, not {kind}")
+    return frozenset(field.name for field in kind.value_type) - {RESPONSE_INDEX}
+
+
+def _numbered(call: Call, place: int, response: Any, fields: frozenset[str]) -> Row:
+    if not isinstance(response, dict) or (fields and fields.isdisjoint(response)):
+        known = ", ".join(sorted(fields))
+        what = f"has the fields {', '.join(map(repr, response))}" if isinstance(response, dict) else f"is {str(response)[:100]!r}"
+        message = f"A response to {call} {what}, and none of the output schema's ({known}). Mend the outputPipeline or the outputSchema."
+        raise endings.Ending(endings.OUTPUT_ERROR, message)
+    return {RESPONSE_INDEX: place, **response}
+
+
+class Outputs:
+    """Collects rows and stores them in Parquet files: each has at most `batch_size` rows and is durable when written.
+
+    Files are written when they are full and every few seconds, so that little is lost if the run is killed. Their
+    names are new ones each time, so that a restarted run overwrites nothing.
+    """
+
+    def __init__(self, store: port.Objects, prefix: str, output: pa.Schema, batch_size: int) -> None:
+        """`prefix`: of the files' keys, with the slash."""
+        self._store, self._prefix, self._schema, self._batch_size = store, prefix, output, batch_size
+        self._run, self._numbers = ids.RandomIds().new()[:12], itertools.count()
+        self._rows: list[Row] = []
+        self._due, self._taken = anyio.Event(), anyio.Event()
+
+    async def add(self, output: Row) -> None:
+        """Take a row; waits where rows come faster than they can be stored."""
+        self._rows.append(output)
+        if len(self._rows) >= self._batch_size:
+            self._due.set()
+            while len(self._rows) >= 2 * self._batch_size:
+                await self._taken.wait()
+
+    @asynccontextmanager
+    async def stored(self) -> AsyncIterator[None]:
+        """Store what is added in the block; at its end, however that comes, everything is stored.
+
+        Raises:
+            Ending: a row does not fit the schema; all others are stored.
+            Unavailable: the store does not answer.
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._follow)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._flush_all()
+
+    async def _follow(self) -> None:
+        while True:
+            with anyio.move_on_after(FLUSH_INTERVAL_S):
+                await self._due.wait()
+            with anyio.CancelScope(shield=True):  # what was taken must be stored
+                await self._flush()
+
+    async def _flush_all(self) -> None:
+        problem: endings.Ending | None = None
+        while self._rows:
+            try:
+                await self._flush()
+            except endings.Ending as error:
+                problem = problem or error
+        if problem:
+            raise problem
+
+    async def _flush(self) -> None:
+        rows, self._rows = self._rows[: self._batch_size], self._rows[self._batch_size :]
+        taken, self._taken = self._taken, anyio.Event()
+        if len(self._rows) < self._batch_size:
+            self._due = anyio.Event()
+        taken.set()
+        if not rows:
+            return
+        data, problem = await anyio.to_thread.run_sync(_parquet, rows, self._schema)
+        if data:
+            await persist(self._store, f"{self._prefix}part-{next(self._numbers):06}-{self._run}.parquet", data)
+        if problem:
+            raise endings.Ending(endings.OUTPUT_ERROR, problem)
+
+
+async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = None) -> port.ObjectInfo:
+    """Store an object of a name that is ours alone, trying again where the store does not answer.
+
+    Raises:
+        RetryLater, OutcomeUnknown: it did not, again and again.
+    """
+    delays = backoff.delays(0.2, ceiling_s=10)
+    for _ in range(_PUT_ATTEMPTS - 1):
+        try:
+            return await store.put(key, data, md5=md5)
+        except (errors.RetryLater, errors.OutcomeUnknown) as error:
+            delay_s = next(delays)
+            endings.say(f"{key} cannot be stored ({error.message}); trying again in {delay_s:.1f} s")
+            await anyio.sleep(delay_s)
+    return await store.put(key, data, md5=md5)
+
+
+def encode(table: pa.Table) -> bytes:
+    """The table as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pa.parquet.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, str | None]:
+    """The rows that fit as a Parquet file (empty: none did), and what is wrong with the first that doesn't."""
+    try:
+        return encode(pa.Table.from_pylist(rows, schema=output)), None
+    except _UNFIT:
+        pass
+    tables, problem = [], None
+    for each in rows:
+        try:
+            table = pa.Table.from_pylist([each], schema=output)
+            encode(table)
+            tables.append(table)
+        except _UNFIT as error:
+            where = f"item {each[INDEX]}, replication {each[REPLICATION]}"
+            problem = (
+                problem or f"The responses to {where} do not fit the output schema: {error}. Mend the outputPipeline or the outputSchema."
+            )
+    return encode(pa.concat_tables(tables)) if tables else b"", problem

@@ -1,0 +1,73 @@
+"""The progress object of a run: how far it is, for the API to serve."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from dyff.entities import codecs
+from dyff.kernel import clock, errors
+from dyff.objects import port
+from dyff.workflows import endings
+
+INTERVAL_S = 1.0
+_WINDOW_S = 10.0
+
+
+class Progress:
+    """Counts, and writes `{"stage", "done", "total", "rate"}` at most once a second, and at the start and the end.
+
+    `stage` and `done` may be set at any time. `rate`: items per second over the last ten seconds.
+    """
+
+    def __init__(self, store: port.Objects, key: str, stage: str, total: int, done: int = 0, time: clock.Clock | None = None) -> None:
+        """`total`: items in all; `done`: of those, finished by earlier attempts."""
+        self.stage, self.total, self.done = stage, total, done
+        self._store, self._key = store, key
+        self._clock = time or clock.SystemClock()
+        self._seen: deque[tuple[float, int]] = deque([(self._clock.monotonic(), done)])
+        self._written = b""
+        self._silent = False
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Write it as long as the block runs, and once more at its end, however that comes."""
+        await self._write()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._follow)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._write()
+
+    async def _follow(self) -> None:
+        while True:
+            await anyio.sleep(INTERVAL_S)
+            await self._write()
+
+    def _value(self) -> bytes:
+        now = self._clock.monotonic()
+        self._seen.append((now, self.done))
+        while now - self._seen[0][0] > _WINDOW_S and len(self._seen) > 2:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        rate = (self.done - before) / (now - since) if now > since else 0.0
+        return codecs.encode({"stage": self.stage, "done": self.done, "total": self.total, "rate": round(rate, 3)})
+
+    async def _write(self) -> None:
+        """A store that doesn't answer costs the view of the progress, not the run; that is said once."""
+        value = self._value()
+        if value == self._written:
+            return
+        try:
+            await self._store.put(self._key, value)
+            self._written, self._silent = value, False
+        except (errors.RetryLater, errors.OutcomeUnknown) as error:
+            if not self._silent:
+                endings.say(f"the progress cannot be written: {error.message}")
+            self._silent = True

@@ -1,0 +1,215 @@
+"""Trees of Parquet files in the object store, read a piece at a time with Arrow, whatever the store is.
+
+Arrow's threads reach the store through the event loop (a portal), so nothing here may be called in the event loop's
+own thread: `anyio.to_thread` is the place.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.fs
+from anyio import from_thread
+
+from dyff.entities import codecs
+from dyff.kernel import errors
+from dyff.objects import layout, port
+
+SMALL_BYTES = 2**20
+"""Objects up to this size are fetched whole: their footer and columns would be several calls."""
+
+READ_ERRORS = (pa.ArrowException, OSError)
+"""What Arrow raises for files that are damaged or missing."""
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """An entry of a tree's manifest: where users see it (`path`), where it is (`key`), and what it must be."""
+
+    path: str
+    key: str
+    size: int
+    digest: dict[str, str] = {}
+    kind: str = "parquet"
+
+
+async def artifacts(store: port.Objects, root: str) -> list[Artifact] | None:
+    """What the manifest of the tree below `root` lists; None: there is no manifest.
+
+    Raises:
+        Misconfigured: it is not a manifest.
+    """
+    try:
+        data = await store.get(root + layout.ARTIFACTS)
+    except errors.NotFound:
+        return None
+    try:
+        listed = codecs.decode_object(data).get("artifacts")
+        entries = msgspec.convert([_with_key(root, each) for each in listed or []], list[Artifact])
+    except (ValueError, TypeError) as error:
+        raise errors.Misconfigured(f"{root}{layout.ARTIFACTS} is not a manifest of artifacts: {error}") from error
+    for entry in entries:
+        if problem := layout.path_problem(entry.path):
+            raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: the path {entry.path!r} {problem}")
+    return entries
+
+
+def _with_key(root: str, entry: dict[str, Any]) -> dict[str, Any]:
+    return {"key": root + str(entry.get("path")), **entry}
+
+
+async def objects(store: port.Objects, root: str) -> list[port.ObjectInfo]:
+    """The objects below `root`, in order of their keys; files and directories that begin with a dot are not data."""
+    found = [info async for info in store.list(root)]
+    return [info for info in found if not any(part.startswith(".") for part in info.key.removeprefix(root).split("/"))]
+
+
+class Reader:
+    """Opens Parquet files of the store as Arrow datasets."""
+
+    def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal) -> None:
+        """Use `reader`."""
+        self._store, self._portal = store, portal
+
+    def open(self, files: list[tuple[str, int]], schema: pa.Schema | None = None) -> pa.dataset.Dataset:
+        """The dataset of the objects with these keys and sizes in bytes, with hive partitions as columns.
+
+        `schema` None: that of the first file. Blocking.
+
+        Raises:
+            READ_ERRORS: a file is not Parquet.
+        """
+        if not files:
+            return pa.dataset.dataset(pa.table([] if schema is None else schema.empty_table(), schema=schema or pa.schema([])))
+        filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, dict(files)))
+        keys = [key for key, _ in files]
+        return pa.dataset.dataset(keys, schema=schema, filesystem=filesystem, format=_format(), partitioning="hive")
+
+
+@asynccontextmanager
+async def reader(store: port.Objects) -> AsyncIterator[Reader]:
+    """A reader; what it opened may be used until the end of the block."""
+    async with from_thread.BlockingPortal() as portal:
+        yield Reader(store, portal)
+
+
+def batches(dataset: pa.dataset.Dataset, rows: int, **options: Any) -> Iterator[pa.RecordBatch]:
+    """The dataset's batches of at most `rows` rows, in order; little more than one is in memory. Blocking.
+
+    `options`: `columns` and `filter`, as Arrow has them.
+    """
+    yield from dataset.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1, use_threads=False, **options)
+
+
+def _format() -> pa.dataset.ParquetFileFormat:
+    """Read through a small buffer: reading ahead would hold a whole row group."""
+    scan = pa.dataset.ParquetFragmentScanOptions(use_buffered_stream=True, buffer_size=SMALL_BYTES, pre_buffer=False)
+    return pa.dataset.ParquetFileFormat(default_fragment_scan_options=scan)
+
+
+class _Handler(pa.fs.FileSystemHandler):
+    """Arrow's view of the store: only what reading known files needs."""
+
+    def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal, sizes: dict[str, int]) -> None:
+        self._store, self._portal, self._sizes = store, portal, sizes
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    __hash__ = object.__hash__
+
+    def get_type_name(self) -> str:
+        return "dyff-objects"
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+    def get_file_info(self, paths: str | list[str]) -> list[pa.fs.FileInfo]:
+        asked = [paths] if isinstance(paths, str) else paths
+        return [pa.fs.FileInfo(path, pa.fs.FileType.File, size=self._sizes[path]) for path in asked]
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        size_bytes = self._sizes[path]
+        if size_bytes <= SMALL_BYTES:
+            return pa.BufferReader(self._portal.call(self._store.get, path))
+        return pa.PythonFile(_Object(self._store, self._portal, path, size_bytes), mode="r")
+
+    def open_input_stream(self, path: str) -> pa.NativeFile:
+        return self.open_input_file(path)
+
+    def get_file_info_selector(self, selector: pa.fs.FileSelector) -> list[pa.fs.FileInfo]:
+        raise _read_only()
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        raise _read_only()
+
+    def delete_dir(self, path: str) -> None:
+        raise _read_only()
+
+    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
+        raise _read_only()
+
+    def delete_root_dir_contents(self) -> None:
+        raise _read_only()
+
+    def delete_file(self, path: str) -> None:
+        raise _read_only()
+
+    def move(self, src: str, dest: str) -> None:
+        raise _read_only()
+
+    def copy_file(self, src: str, dest: str) -> None:
+        raise _read_only()
+
+    def open_output_stream(self, path: str, metadata: dict[str, str]) -> pa.NativeFile:
+        raise _read_only()
+
+    def open_append_stream(self, path: str, metadata: dict[str, str]) -> pa.NativeFile:
+        raise _read_only()
+
+
+def _read_only() -> io.UnsupportedOperation:
+    return io.UnsupportedOperation("this view of the object store reads known files, nothing else")
+
+
+class _Object(io.RawIOBase):
+    """An object as a file to read in."""
+
+    def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal, key: str, size_bytes: int) -> None:
+        self._store, self._portal, self._key, self._size_bytes = store, portal, key, size_bytes
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def size(self) -> int:
+        return self._size_bytes
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size_bytes if size < 0 else min(self._position + size, self._size_bytes)
+        data = self._portal.call(_range, self._store, self._key, self._position, end) if self._position < end else b""
+        self._position += len(data)
+        return data
+
+
+async def _range(store: port.Objects, key: str, start: int, end: int) -> bytes:
+    return b"".join([piece async for piece in store.stream(key, start=start, end=end)])

@@ -1,0 +1,143 @@
+"""Verification: are the outputs exactly what was asked for? Reads what all attempts wrote, a range of items at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+
+from dyff.workflows import endings, items
+from dyff.workflows.items import INDEX, REPLICATION
+
+FILE_BYTES = 64 * 2**20
+_MAX_ROWS = 2**20
+_ORDER = "__replication"
+
+
+class Findings(msgspec.Struct):
+    """What was wrong so far. `strange`: rows that nobody asked for; the examples are sentences."""
+
+    missing: int = 0
+    duplicates: int = 0
+    strange: int = 0
+    examples: dict[str, str] = {}
+
+    def add(self, kind: str, count: int, example: str) -> None:
+        """Count `kind` (a field's name); the first example is kept."""
+        setattr(self, kind, getattr(self, kind) + count)
+        self.examples = {kind: example, **self.examples}
+
+    def code(self, missing_policy: str, duplicate_policy: str) -> int:
+        """The exit code by the published policies; 0: the outputs are fine."""
+        wrong = endings.WRONG_OUTPUT if self.strange else 0
+        missing = endings.MISSING if self.missing and missing_policy != "Ignore" else 0
+        return wrong | missing | (endings.DUPLICATES if self.duplicates and duplicate_policy == "Error" else 0)
+
+    def sentence(self) -> str:
+        """All of it for a person."""
+        words = {"missing": "are missing", "duplicates": "are there twice or more", "strange": "were never asked for"}
+        counts = {"missing": self.missing, "duplicates": self.duplicates, "strange": self.strange}
+        found = [f"{count} outputs {words[kind]} ({self.examples[kind]})" for kind, count in counts.items() if count]
+        return "; ".join(found) or "all outputs are there, once"
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Some of the expected indices, sorted, and the filter for every row that belongs to them or has no better place."""
+
+    expected: pa.Array[Any]
+    rows: Any
+
+
+def check_schema(dataset: pa.dataset.Dataset, output: pa.Schema) -> None:
+    """Every file must have the schema of the outputs. Blocking.
+
+    Raises:
+        Ending: a file has another one, or is damaged.
+    """
+    for fragment in dataset.get_fragments():
+        found = fragment.physical_schema
+        if not found.equals(output, check_metadata=False):
+            message = f"The output file {fragment.path} has not the output schema: it has {_columns(found)}, not {_columns(output)}."
+            raise endings.Ending(endings.WRONG_OUTPUT, message)
+
+
+def rows_per_file(dataset: pa.dataset.Dataset) -> int:
+    """A power of two, so that a file holds about `FILE_BYTES` before compression. Blocking."""
+    rows = size_bytes = 0
+    for fragment in dataset.get_fragments():
+        for group in fragment.row_groups:
+            rows, size_bytes = rows + group.num_rows, size_bytes + group.total_byte_size
+    average = max(1, size_bytes // max(1, rows))
+    return min(_MAX_ROWS, 1 << (max(1, FILE_BYTES // average).bit_length() - 1))
+
+
+def ranges(expected: items.Indices, indices_at_once: int) -> Iterator[Range]:
+    """The expected indices in ranges that together cover every index there can be."""
+    for start in range(0, max(1, len(expected)), indices_at_once):
+        end = start + indices_at_once
+        rows = pc.scalar(True)
+        if start > 0:
+            rows = rows & (pc.field(INDEX) >= expected.array[start])
+        if end < len(expected):
+            rows = rows & (pc.field(INDEX) < expected.array[end])
+        yield Range(expected.array[start:end], rows)
+
+
+def examine(
+    dataset: pa.dataset.Dataset, part: Range, replications: list[str], findings: Findings, columns: list[str] | None = None
+) -> pa.Table:
+    """The rows of one range, sorted by index and replication, in the order of their files where they are the same. Blocking.
+
+    What is wrong with them is added to `findings`. `columns` None: all.
+    """
+    table = dataset.to_table(filter=part.rows, columns=columns, use_threads=False, batch_readahead=1, fragment_readahead=1)
+    order = pc.index_in(table[REPLICATION], value_set=pa.array(replications, table[REPLICATION].type))
+    wanted = pc.and_(pc.is_valid(order), pc.is_in(table[INDEX], value_set=part.expected.cast(table[INDEX].type)))
+    strange = table.filter(pc.invert(wanted)) if not pc.all(wanted, min_count=0).as_py() else None
+    if strange is not None:
+        findings.add("strange", strange.num_rows, f"such as index {strange[INDEX][0]} in replication {strange[REPLICATION][0]}")
+    table = table.append_column(_ORDER, order)
+    table = table.take(pc.sort_indices(table, sort_keys=[(INDEX, "ascending"), (_ORDER, "ascending")]))
+    _count(table, part.expected, replications, findings, strange.num_rows if strange is not None else 0)
+    return table.drop_columns(_ORDER)
+
+
+def deduplicated(table: pa.Table) -> pa.Table:
+    """The first of the rows that are the same output; `table` is sorted as `examine` does."""
+    return table.filter(_first_of_each(table))
+
+
+def _first_of_each(table: pa.Table) -> pa.BooleanArray:
+    """True for each row whose index or replication is not the one before's."""
+    if table.num_rows < 2:
+        return pa.array([True] * table.num_rows, pa.bool_())
+    index, replication = table[INDEX].combine_chunks(), table[REPLICATION].combine_chunks()
+    same = pc.and_(pc.equal(index[1:], index[:-1]), pc.equal(replication[1:], replication[:-1]))
+    known = cast(pa.BooleanArray, pc.coalesce(same, pa.scalar(False)))  # null where a strange row has no replication
+    return pa.concat_arrays([pa.array([True]), pc.invert(known)])
+
+
+def _count(table: pa.Table, expected: pa.Array[Any], replications: list[str], findings: Findings, strange: int) -> None:
+    firsts = _first_of_each(table)
+    distinct = firsts.true_count
+    if distinct < table.num_rows:
+        twice = table.slice(pc.index(firsts, pa.scalar(False)).as_py(), 1)
+        findings.add("duplicates", table.num_rows - distinct, f"such as index {twice[INDEX][0]} in replication {twice[REPLICATION][0]}")
+    if strange or distinct < len(expected) * len(replications):
+        _find_missing(table, expected, replications, findings)
+
+
+def _find_missing(table: pa.Table, expected: pa.Array[Any], replications: list[str], findings: Findings) -> None:
+    for replication in replications:
+        present = table[INDEX].filter(pc.equal(table[REPLICATION], pa.scalar(replication))).combine_chunks().cast(pa.int64())
+        missing = expected.filter(pc.invert(pc.is_in(expected, value_set=present)))
+        if len(missing):
+            findings.add("missing", len(missing), f"such as index {missing[0]} in replication {replication}")
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema) or "no columns"

@@ -1,0 +1,157 @@
+"""The verification of an evaluation's outputs; what it passes is what users see.
+
+`python -m dyff.workflows verify-evaluation-output --manifest FILE`. It reads the raw outputs of all attempts, and, where
+they are exactly what was asked for, writes them in order to `outputs/<id>/verified/<attempt>/` and then puts the manifest
+`outputs/<id>/.dyff/artifacts.json`, if there is none. Where there is one, it checks that what it lists is whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import partial
+
+import anyio.to_thread
+import msgspec
+import pyarrow as pa
+import pyarrow.dataset
+
+from dyff.entities import codecs
+from dyff.kernel import errors
+from dyff.objects import layout, port
+from dyff.workflows import endings, inputs, items, manifests, outputs, trees, verification
+from dyff.workflows.progress import Progress
+
+
+def main(arguments: list[str]) -> int:
+    """Run the step; its exit code, a sum of 1, 2 and 4 where the outputs are wrong."""
+    return endings.run(lambda: _step(arguments))
+
+
+async def _step(arguments: list[str]) -> None:
+    spec, store = manifests.evaluation(arguments, "verify-evaluation-output").spec, manifests.store()
+    async with trees.reader(store) as reader:
+        dataset = await inputs.dataset(store, reader, spec.dataset)
+        expected = await anyio.to_thread.run_sync(items.read_indices, dataset)
+        if expected.duplicates:
+            message = (
+                f"{expected.duplicates} rows of the dataset {spec.dataset} have an {items.INDEX} that another row has: it must be unique."
+            )
+            raise endings.Ending(endings.WRONG_DATA, message)
+        progress = Progress(store, layout.progress("outputs", spec.id), "Verification", len(expected) * spec.replications)
+        verifier = _Verifier(store, reader, spec, expected, progress)
+        async with progress.shown():
+            await verifier.verify()
+
+
+class _Verifier:
+    """One verification."""
+
+    def __init__(
+        self, store: port.Objects, reader: trees.Reader, spec: manifests.Spec, expected: items.Indices, progress: Progress
+    ) -> None:
+        """`expected`: the indices of the dataset's rows.
+
+        Raises:
+            Misconfigured: the manifest or the environment is wrong.
+        """
+        self._store, self._reader, self._spec, self._expected, self._progress = store, reader, spec, expected, progress
+        self._replications = spec.replication_ids()
+        self._schema = outputs.schema(spec.interface.output_schema.arrow_schema)
+        self._root = layout.root("outputs", spec.id)
+        self._prefix = f"{layout.evaluation_verified(spec.id)}{manifests.attempt()}/"
+
+    async def verify(self) -> None:
+        """Look at what was verified before, or verify and publish.
+
+        Raises:
+            Ending: the outputs are wrong; nothing of this attempt is left.
+        """
+        published = await trees.artifacts(self._store, self._root)
+        if published is not None:
+            await self._confirm(published)
+            endings.say(f"verified before: {len(published)} files are whole")
+            return
+        await self._store.delete_tree(self._prefix)  # of a container that was killed
+        try:
+            artifacts = await self._write_verified()
+        except endings.Ending:
+            await self._store.delete_tree(self._prefix)
+            raise
+        try:
+            await self._store.put(
+                self._root + layout.ARTIFACTS, codecs.encode({"artifacts": msgspec.to_builtins(artifacts)}), if_absent=True
+            )
+        except errors.AlreadyExists:
+            await self._store.delete_tree(self._prefix)
+            await self._confirm(await trees.artifacts(self._store, self._root) or [])
+            endings.say("another attempt has verified the outputs meanwhile")
+            return
+        endings.say(f"verified: {self._progress.done} outputs in {len(artifacts)} files")
+
+    async def _write_verified(self) -> list[trees.Artifact]:
+        """Check all that was written, and write it again in order."""
+        raw = await trees.objects(self._store, layout.evaluation_raw(self._spec.id))
+        dataset = await self._open([(info.key, info.size_bytes) for info in raw])
+        rows_per_file = await anyio.to_thread.run_sync(verification.rows_per_file, dataset)
+        findings, artifacts = verification.Findings(), list[trees.Artifact]()
+        for part in verification.ranges(self._expected, max(1, rows_per_file // len(self._replications))):
+            table = await self._examine(dataset, part, findings)
+            if self._code(findings) == 0:
+                for start in range(0, table.num_rows, rows_per_file):
+                    artifacts.append(await self._write(len(artifacts), table.slice(start, rows_per_file)))
+            self._progress.done += table.num_rows
+        self._judge(findings)
+        return artifacts or [await self._write(0, self._schema.empty_table())]
+
+    async def _confirm(self, published: list[trees.Artifact]) -> None:
+        """What the manifest lists must be there, unchanged, and be what was asked for."""
+        for artifact in published:
+            info = await self._store.head(artifact.key)
+            if info is None or info.size_bytes != artifact.size or info.md5 not in (None, artifact.digest.get("md5")):
+                what = "is missing" if info is None else "was changed"
+                raise endings.Ending(
+                    endings.WRONG_OUTPUT, f"The outputs were verified before, but {artifact.key} {what}. Create the evaluation again."
+                )
+        dataset = await self._open([(artifact.key, artifact.size) for artifact in published])
+        findings = verification.Findings()
+        for part in verification.ranges(self._expected, 2**16):
+            table = await self._examine(dataset, part, findings, [items.INDEX, items.REPLICATION])
+            self._progress.done += table.num_rows
+        self._judge(findings)
+
+    async def _open(self, files: list[tuple[str, int]]) -> pa.dataset.Dataset:
+        try:
+            dataset = await anyio.to_thread.run_sync(self._reader.open, files, self._schema)
+            await anyio.to_thread.run_sync(verification.check_schema, dataset, self._schema)
+        except trees.READ_ERRORS as error:
+            raise endings.Ending(endings.WRONG_OUTPUT, f"An output file cannot be read: {error}") from error
+        return dataset
+
+    async def _examine(
+        self, dataset: pa.dataset.Dataset, part: verification.Range, findings: verification.Findings, columns: list[str] | None = None
+    ) -> pa.Table:
+        work = partial(verification.examine, dataset, part, self._replications, findings, columns)
+        try:
+            table = await anyio.to_thread.run_sync(work)
+        except trees.READ_ERRORS as error:
+            raise endings.Ending(endings.WRONG_OUTPUT, f"An output file cannot be read: {error}") from error
+        if self._spec.client.duplicate_output_policy == "Ignore":
+            return table
+        return verification.deduplicated(table)
+
+    async def _write(self, number: int, table: pa.Table) -> trees.Artifact:
+        name = f"part-{number:05}.parquet"
+        data = await anyio.to_thread.run_sync(outputs.encode, table.cast(self._schema))
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        info = await outputs.persist(self._store, self._prefix + name, data, md5)
+        return trees.Artifact(path=name, key=info.key, size=info.size_bytes, digest={"md5": md5})
+
+    def _code(self, findings: verification.Findings) -> int:
+        return findings.code(self._spec.client.missing_output_policy, self._spec.client.duplicate_output_policy)
+
+    def _judge(self, findings: verification.Findings) -> None:
+        code = self._code(findings)
+        if code:
+            raise endings.Ending(code, f"The outputs are not what was asked for: {findings.sentence()}. Create the evaluation again.")
+        endings.say(findings.sentence())

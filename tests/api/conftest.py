@@ -1,0 +1,230 @@
+"""A world for the API: the real embedded adapters, a fold from the log to the view, and a cluster that only remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anyio
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+
+from dyff.accounts import authority, embedded, grants
+from dyff.accounts import port as accounts
+from dyff.api import app, services
+from dyff.bus import embedded as bus
+from dyff.bus import envelope, topics
+from dyff.cluster import port as cluster
+from dyff.entities import codecs, folding, kinds
+from dyff.kernel import clock, ids, settings
+from dyff.objects import local, signing
+from dyff.query import embedded as query
+from dyff.query import port as views
+from tests.entities import bodies
+
+
+class RememberedCluster:
+    """Custom resources, pods, logs and Services that a test puts there."""
+
+    def __init__(self):
+        self.objects: dict[tuple[str, str], cluster.Object] = {}
+        self.written: dict[str, list[cluster.LogLine]] = {}
+        self.services: dict[str, str] = {}
+
+    def put(self, kind: str, name: str, **fields):
+        self.objects[kind, name] = {"metadata": {"name": name, **fields.pop("metadata", {})}, **fields}
+
+    async def get(self, kind, name):
+        return self.objects.get((kind.kind, name))
+
+    async def list(self, kind, labels=None):
+        found = [each for (of, _), each in self.objects.items() if of == kind.kind]
+        wanted = (labels or {}).items()
+        return cluster.Listing(tuple(each for each in found if wanted <= (each["metadata"].get("labels") or {}).items()), "1")
+
+    async def logs(self, pod, *, container=None, since=None, limit=None):
+        lines = [line for line in self.written.get(pod, []) if since is None or line.timestamp > since]
+        return tuple(lines[-limit:] if limit else lines)
+
+    async def service_url(self, name):
+        return self.services.get(name)
+
+
+class View:
+    """Folds the log into the view, as the aggregator and the sink do together; can be paused, to be behind."""
+
+    def __init__(self, log, store):
+        self._log, self._store = log, store
+        self._states: dict[str, folding.State] = {}
+        self.running = anyio.Event()
+        self.running.set()
+
+    def pause(self):
+        self.running = anyio.Event()
+
+    def go_on(self):
+        self.running.set()
+
+    async def run(self):
+        topic = await self._log.topic(topics.EVENTS)
+        async with anyio.create_task_group() as group:
+            for partition in range(topic.partitions):
+                group.start_soon(self._follow, topic, partition)
+
+    async def _follow(self, topic, partition):
+        async with self._log.read(topics.EVENTS, partition, 0) as reader:
+            while True:
+                records = await reader.poll(100, 1.0)
+                await self.running.wait()
+                documents = [document for record in records if (document := self._folded(record, topic.epoch))]
+                await self._store.apply(documents, views.Reached("state", {}, {partition: reader.position}))
+
+    def _folded(self, record, epoch):
+        event = envelope.event(record, epoch)
+        entity_id = event.command.entity_id
+        state, _ = folding.fold(self._states.get(entity_id), event)
+        if state is None:
+            return None
+        self._states[entity_id] = state
+        kind = (state.entity or {"kind": "Dataset"})["kind"]
+        return views.Document(kinds.BY_KIND[kind].plural, entity_id, state.source.offset, state.value())
+
+
+class World:
+    """The API and what it stands on. `client(token)` speaks to it in this process."""
+
+    def __init__(self, known: services.Services, application, view: View):
+        self.services, self.app, self.view = known, application, view
+        self.cluster: RememberedCluster = known.cluster
+        self.account = ""
+        self.admin = ""
+
+    def client(self, token: str | None = None) -> httpx.AsyncClient:
+        token = self.admin if token is None else token
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://dyff.test", headers={"Authorization": f"Bearer {token}"} if token else {}
+        )
+
+    async def token(self, *granted: grants.Grant, account: str | None = None) -> str:
+        account = account or self.account
+        return await self.services.authority.issue(account, granted, self.services.clock.now() + timedelta(hours=1))
+
+    async def events(self) -> list[dict]:
+        """The values of all commands in the log, in the order of their partitions."""
+        found = []
+        for partition, held in (await self.services.bus.ranges(topics.EVENTS)).items():
+            async with self.services.bus.read(topics.EVENTS, partition, held.first) as reader:
+                while reader.position < held.end:
+                    found += [codecs.decode_object(record.value) for record in await reader.poll(100, 0.1)]
+        return found
+
+    async def set_status(self, entity_id: str, status: str, reason: str | None = None) -> None:
+        """As a controller would."""
+        from dyff.entities import commands
+
+        now = self.services.clock.now()
+        kind = next(each["data"]["kind"] for each in await self.events() if each["data"]["id"] == entity_id)
+        attributes = {"status": status, "reason": reason}
+        command = commands.edit(
+            self.services.ids.new(), commands.UPDATE_STATUS, kind, entity_id, attributes, time=now, expires=now + timedelta(hours=1)
+        )
+        (position,) = await self.services.bus.publish(topics.EVENTS, [envelope.command_message(command)])
+        assert await self.services.query.wait({position.partition: position.offset + 1}, 10)
+
+    async def ready_service(self, **changes) -> str:
+        async with self.client() as client:
+            response = await client.post("/v0/inferenceservices", json={**bodies.SERVICE, **changes})
+        assert response.status_code == 201, response.text
+        await self.set_status(response.json()["id"], "Ready")
+        return response.json()["id"]
+
+    async def dataset(self, **changes) -> str:
+        async with self.client() as client:
+            response = await client.post("/v0/datasets", json={**bodies.DATASET, **changes})
+        assert response.status_code == 201, response.text
+        return response.json()["id"]
+
+    async def evaluation_body(self) -> dict:
+        return {"account": "test", "dataset": await self.dataset(), "inferenceSession": {"inferenceService": await self.ready_service()}}
+
+
+@asynccontextmanager
+async def opened(path, **changes) -> AsyncIterator[World]:
+    """A world in the directory `path`. `changes`: other services."""
+    time, names = clock.SystemClock(), ids.RandomIds()
+    chosen = settings.Api(read_wait_s=5.0, max_body_bytes=200_000)
+    signer = signing.Signer(b"secret", "http://dyff.test", time)
+    async with (
+        bus.EmbeddedBus.open(path / "log", clock=time, ids=names) as log,
+        query.EmbeddedQuery.open(path / "view") as view_store,
+        embedded.EmbeddedAccounts.open(path / "accounts") as database,
+    ):
+        await log.create_topics(topics.specs(2))
+        known = services.Services(
+            bus=log, query=view_store, accounts=database, authority=authority.Authority(database, time, names, cost=4),
+            objects=local.LocalObjects.open(path / "objects", signer), cluster=RememberedCluster(), clock=time, ids=names,
+            settings=chosen, signer=signer,
+        )  # fmt: skip
+        known = msgspec.structs.replace(known, **changes)
+        application = app.build(known)
+        world = World(known, application, View(log, view_store))
+        world.account = names.new()
+        admin = accounts.Account(id=world.account, name="auditor", created=time.now(), permissions=grants.ADMIN)
+        await database.create(admin)
+        world.admin = await world.token(*grants.ADMIN)
+        async with anyio.create_task_group() as group, application.lifespan():
+            group.start_soon(world.view.run)
+            yield world
+            group.cancel_scope.cancel()
+
+
+async def hosted(path) -> AsyncIterator[World]:
+    """A world in a task of its own, since a fixture's two halves run in different tasks, which cancel scopes do not bear."""
+    done = asyncio.Event()
+    opening = asyncio.get_running_loop().create_future()
+
+    async def host():
+        async with opened(path) as subject:
+            opening.set_result(subject)
+            await done.wait()
+
+    task = asyncio.create_task(host())
+    await asyncio.wait([task, opening], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+    yield opening.result()
+    done.set()
+    await task
+
+
+@pytest.fixture
+async def world(tmp_path):
+    """A world of the test's own."""
+    async for subject in hosted(tmp_path):
+        yield subject
+
+
+@pytest.fixture
+async def api(world):
+    """A client with an administrator's token."""
+    async with world.client() as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_world(tmp_path_factory):
+    """One world for a module's tests, which do not get into each other's way."""
+    async for subject in hosted(tmp_path_factory.mktemp("world")):
+        yield subject
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_api(shared_world):
+    """A client of the shared world."""
+    async with shared_world.client() as client:
+        yield client
