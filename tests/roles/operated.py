@@ -58,12 +58,11 @@ class Operated:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, adapter, tmp_path):
+    async def open(cls, cluster):
         """With the kubelet running and no operator."""
-        async with ADAPTERS[adapter](tmp_path) as cluster:
-            self = cls(cluster)
-            async with background(self.kubelet.run()):
-                yield self
+        self = cls(cluster)
+        async with background(self.kubelet.run()):
+            yield self
 
     @asynccontextmanager
     async def operator(self, cluster=None, **changes):
@@ -151,7 +150,7 @@ class Interrupted(port.Cluster):
 
 
 class Unreliable(Interrupted):
-    """A cluster whose writes fail every other time: sometimes before they land, sometimes after."""
+    """A cluster whose writes fail every third time: in turn before they land and after."""
 
     def __init__(self, cluster: port.Cluster):
         super().__init__(cluster, 0)
@@ -165,10 +164,10 @@ class Unreliable(Interrupted):
         async def write(*args, **kwargs):
             count = object.__getattribute__(self, "_left") + 1
             object.__setattr__(self, "_left", count)
-            if count % 4 == 1:
-                raise errors.Unavailable("not now")
+            if count % 6 == 1:
+                raise errors.Unavailable("not now", retry_after_s=0.01)
             result = await found(*args, **kwargs)
-            if count % 4 == 3:
+            if count % 6 == 4:
                 raise errors.OutcomeUnknown("the answer was lost")
             return result
 
