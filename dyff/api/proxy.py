@@ -58,7 +58,7 @@ class Proxy:
         client = self._client
         if client is None:
             raise errors.NotReady("the server is starting or ending")
-        url = httpx.URL(base_url).copy_with(path="/" + path, query=call.query_string.encode("latin-1") or None)
+        url = _url(base_url, path, call.query_string)
         headers = [(name, value) for name, value in call.headers() if name not in _NOT_SENT]
         request = client.build_request(call.method, url, headers=headers, content=call.stream())
         if call.content_length() is not None:
@@ -73,6 +73,14 @@ class Proxy:
         returned = tuple((name, value) for name, value in kept if name.encode() not in _NOT_RETURNED)
         media_type = response.headers.get("content-type", "application/octet-stream")
         return Reply(response.status_code, _pieces(response), returned, media_type)
+
+
+def _url(base_url: str, path: str, query: str) -> httpx.URL:
+    """A URL on the server of `base_url`, whatever `path` is."""
+    try:
+        return httpx.URL(base_url).copy_with(path="/" + path, query=query.encode("latin-1") or None)
+    except httpx.InvalidURL as error:
+        raise errors.FixRequest(f"the path of the inference endpoint cannot be one: {error}") from error
 
 
 async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:

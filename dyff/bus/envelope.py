@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
+
+import msgspec
 
 from dyff.bus import port, topics
 from dyff.entities import codecs, commands, folding
@@ -30,11 +33,20 @@ def event(record: port.Record, epoch: str) -> folding.Event:
     return folding.Event(command, Position(epoch, record.partition, record.offset), logged)
 
 
+def event_id(record: port.Record) -> str:
+    """What identifies the event in a record of `topics.EVENTS`: its command's ID, or where that is missing a digest."""
+    for name, value in record.headers:
+        if name == "dyff-id":
+            return value.decode("ascii", "replace")
+    return "sha256:" + hashlib.sha256(record.value or b"").hexdigest()
+
+
 def state_message(state: folding.State, entity_id: str) -> port.Message:
     """A folded state, for `topics.STATE`, in the partition of its source event."""
     headers = (
         ("dyff-source", state.source.text().encode()),
         ("dyff-event-id", state.event_id.encode()),
+        ("dyff-kind", state.kind.encode()),
         ("dyff-status-source", state.status_source.text().encode()),
         ("dyff-fold-version", str(state.fold_version).encode()),
         ("dyff-previous", state.previous.encode()),
@@ -43,9 +55,39 @@ def state_message(state: folding.State, entity_id: str) -> port.Message:
     return port.Message(entity_id.encode(), state.value(), headers, state.source.partition)
 
 
-def progress_message(source: Position) -> port.Message:
-    """Says that all events of a partition up to `source` were seen, for those that left no state."""
-    return port.Message(topics.PROGRESS_KEY, b"{}", (("dyff-source", source.text().encode()),), source.partition)
+def progress_message(source: Position, source_event_id: str = "") -> port.Message:
+    """Says that all events of a partition up to `source` were seen, for those that left no state.
+
+    `source_event_id`: `event_id` of the event there; empty: there is a hole.
+    """
+    headers = (("dyff-source", source.text().encode()), ("dyff-event-id", source_event_id.encode()))
+    return port.Message(topics.PROGRESS_KEY, b"{}", headers, source.partition)
+
+
+class Heading(msgspec.Struct, frozen=True):
+    """What a record of `topics.STATE` says without its value being decoded.
+
+    `source`: the last event behind it. `event_id`: that event's; empty: there was none at that place. `kind`: of the
+    entity, also of a forgotten one; None: it is a progress record.
+    """
+
+    source: Position
+    event_id: str
+    kind: str | None
+
+
+def heading(record: port.Record) -> Heading:
+    """The heading of a record of `topics.STATE`.
+
+    Raises:
+        ValueError: it is no such record, or malformed.
+        NewerSchema: a newer fold wrote it.
+    """
+    source, event = Position.parse(_header(record, "dyff-source")), _header(record, "dyff-event-id")
+    if record.key == topics.PROGRESS_KEY:
+        return Heading(source, event, None)
+    _known_version(record)
+    return Heading(source, event, _header(record, "dyff-kind"))
 
 
 def source(record: port.Record) -> Position:
@@ -66,20 +108,26 @@ def state(record: port.Record) -> folding.State | None:
     """
     if record.key == topics.PROGRESS_KEY:
         return None
-    version = int(_header(record, "dyff-fold-version"))
-    if version > folding.VERSION:
-        raise errors.NewerSchema(
-            f"{record.topic}/{record.partition}@{record.offset}: fold version {version}, known are up to {folding.VERSION}"
-        )
     return folding.State(
+        kind=_header(record, "dyff-kind"),
         entity=None if record.value is None else codecs.decode_object(record.value),
         source=source(record),
         event_id=_header(record, "dyff-event-id"),
         status_source=Position.parse(_header(record, "dyff-status-source")),
         recent=codecs.decode_object(_header(record, "dyff-recent")),
         previous=_header(record, "dyff-previous"),
-        fold_version=version,
+        fold_version=_known_version(record),
+        encoded=record.value,
     )
+
+
+def _known_version(record: port.Record) -> int:
+    version = int(_header(record, "dyff-fold-version"))
+    if version > folding.VERSION:
+        raise errors.NewerSchema(
+            f"{record.topic}/{record.partition}@{record.offset}: fold version {version}, known are up to {folding.VERSION}"
+        )
+    return version
 
 
 def quarantine_message(record: port.Record, reason: str) -> port.Message:

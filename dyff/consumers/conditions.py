@@ -9,7 +9,10 @@ from dyff.entities import statuses
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a run ended: the entity's status, and the condition's reason and message (None: it says none)."""
+    """How a run ended: the entity's status, and the condition's reason and message.
+
+    None: it says none; a reason that only repeats the condition's type (Kubernetes demands one) is none, too.
+    """
 
     status: str
     reason: str | None
@@ -29,7 +32,8 @@ def ended(kind: str, resource: port.Object) -> Ended | None:
     for name, status in TABLE[kind].items():
         found = true_condition(resource, name)
         if found:
-            return Ended(status, found.get("reason") or None, found.get("message") or None)
+            reason = found.get("reason")
+            return Ended(status, reason if reason and reason != name else None, found.get("message") or None)
     return None
 
 

@@ -108,6 +108,8 @@ def decode(key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> 
         raise ValueError("no command or no data in the message")
     if data.get("id") != key.decode("utf-8", "replace"):
         raise ValueError("data.id is not the record's key")
+    if name == CREATE and not all(isinstance(data.get(key), str) and data[key] for key in ("kind", "account", "status")):
+        raise ValueError("the new entity has no kind, account or status")
     known = {name: text.decode() for name, text in headers}
     try:
         return Command(

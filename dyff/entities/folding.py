@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from dyff.entities import codecs, commands, statuses
-from dyff.kernel import clock
+from dyff.kernel import clock, errors
 from dyff.kernel.positions import Position
 
 VERSION = 1
+
+REMEMBERED_LONGER = timedelta(hours=1)
+"""IDs are kept so much longer than they are valid, so that a log whose clock was set back does not take a repetition for
+something new.
+"""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -33,12 +39,14 @@ class Event(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """An entity as folded so far.
 
-    `entity`: the whole object; None: forgotten for ever. `source`: the last folded event's position. `event_id`: its
-    command's ID. `status_source`: the position of the last event that changed status, reason or message: what a
-    controller's decision refers to. `recent`: IDs of folded commands that have not expired, with their expiry.
-    `previous`: SHA-256 of the previous state's value, empty for the first.
+    `kind`: what it is, or was. `entity`: the whole object; None: forgotten for ever. `source`: the last folded event's
+    position. `event_id`: its command's ID. `status_source`: the position of the last event that changed status, reason
+    or message: what a controller's decision refers to. `recent`: IDs of folded commands that have not expired, with their
+    expiry. `previous`: SHA-256 of the previous state's value, empty for the first. `encoded`: the entity as JSON, where
+    that is there already.
     """
 
+    kind: str
     entity: codecs.Json | None
     source: Position
     event_id: str
@@ -46,14 +54,20 @@ class State(msgspec.Struct, frozen=True):
     recent: dict[str, str]
     previous: str = ""
     fold_version: int = VERSION
+    encoded: bytes | None = None
 
     def value(self) -> bytes | None:
         """The record's value on the state topic: the whole entity; None: a tombstone."""
-        return None if self.entity is None else codecs.encode(self.entity)
+        return None if self.entity is None else self.encoded or codecs.encode(self.entity)
 
 
 class Outcome(enum.Enum):
-    """What became of an event. Only `APPLIED` changed the entity; all but `REDELIVERED` and `UNKNOWN_ENTITY` move its source."""
+    """What became of an event. Only `APPLIED` changed the entity.
+
+    `REDELIVERED`: the state has seen it. `REPEATED`: another event with the command's ID was folded, or the entity was
+    created before. `EXPIRED`: it came too late. `MOVED`: the status that it was decided on is not the present one any more.
+    `FINAL`: the present status admits no such change. `INVALID`: it says nothing that can be done to this entity.
+    """
 
     APPLIED = "applied"
     REDELIVERED = "redelivered"
@@ -61,64 +75,122 @@ class Outcome(enum.Enum):
     EXPIRED = "expired"
     MOVED = "moved"
     FINAL = "final"
+    INVALID = "invalid"
     UNKNOWN_ENTITY = "unknown-entity"
     UNKNOWN_COMMAND = "unknown-command"
 
 
 def fold(state: State | None, event: Event) -> tuple[State | None, Outcome]:
-    """The state after `event`, and what became of the event. The given state is not changed."""
-    command = event.command
-    if state is not None and event.position.offset <= state.source.offset:
+    """The state after `event`, and what became of the event. The given state is not changed.
+
+    Every event but a redelivered one moves the state's source; None stays where there is no entity.
+
+    Raises:
+        LogDiverged: the state was folded from another log or partition, so that their offsets mean nothing to each other.
+    """
+    if state is None:
+        return _first(event)
+    if (state.source.epoch, state.source.partition) != (event.position.epoch, event.position.partition):
+        raise errors.LogDiverged(
+            f"{event.command.entity_id} was folded from {state.source.text()}, and {event.position.text()} is not of that log and partition"
+        )
+    if event.position.offset <= state.source.offset:
         return state, Outcome.REDELIVERED
-    recent = _unexpired(state.recent if state else {}, event.logged)
+    entity, outcome = _judge(state, event)
+    after = _seen(state, event)
+    if outcome is Outcome.APPLIED:
+        after = msgspec.structs.replace(
+            after,
+            entity=entity,
+            encoded=None,
+            status_source=_status_source(state, entity, event),
+            recent=_remembering(after.recent, event.command),
+        )
+    return after, outcome
+
+
+def _first(event: Event) -> tuple[State | None, Outcome]:
+    command = event.command
     if command.expires < event.logged:
-        return _moved_on(state, event, recent), Outcome.EXPIRED
-    if command.id in recent:
-        return _moved_on(state, event, recent), Outcome.REPEATED
-    if command.name == commands.CREATE:
-        if state is not None:
-            return _moved_on(state, event, recent), Outcome.REPEATED
-        first = State(command.data, event.position, command.id, event.position, {})
-        return _remembering(first, command), Outcome.APPLIED
-    if state is None or state.entity is None:
-        return _moved_on(state, event, recent), Outcome.UNKNOWN_ENTITY
-    entity, outcome = _apply(state, state.entity, command)
-    after = _moved_on(state, event, recent)
-    if outcome is not Outcome.APPLIED or after is None:
-        return after, outcome
-    changed = msgspec.structs.replace(after, entity=entity, status_source=_status_source(state, entity, event))
-    return _remembering(changed, command), Outcome.APPLIED
+        return None, Outcome.EXPIRED
+    if command.name != commands.CREATE:
+        return None, Outcome.UNKNOWN_ENTITY
+    return State(command.data["kind"], command.data, event.position, command.id, event.position, _remembering({}, command)), Outcome.APPLIED
 
 
-def _apply(state: State, entity: codecs.Json, command: commands.Command) -> tuple[codecs.Json | None, Outcome]:
-    """The entity after `command`; it exists and the command is neither late nor repeated."""
-    attributes = command.data.get("attributes")
-    attributes = attributes if isinstance(attributes, dict) else {}
-    if command.name == commands.FORGET:
-        return None, Outcome.APPLIED
-    if command.name not in commands.KNOWN or command.name == commands.RESTORE:
+def _judge(state: State, event: Event) -> tuple[codecs.Json | None, Outcome]:
+    """What the entity is after the event, and what becomes of the event."""
+    entity, command = state.entity, event.command
+    if command.expires < event.logged:
+        return entity, Outcome.EXPIRED
+    if command.id in state.recent or command.name == commands.CREATE:
+        return entity, Outcome.REPEATED
+    if entity is None:
+        return entity, Outcome.UNKNOWN_ENTITY
+    if command.name not in _APPLY:
         return entity, Outcome.UNKNOWN_COMMAND
     if command.decided_on is not None and command.decided_on != state.status_source.text():
         return entity, Outcome.MOVED
-    if entity.get("status") == statuses.DELETED:
-        return entity, Outcome.FINAL
-    if command.name == commands.UPDATE_STATUS:
-        return _update_status(entity, attributes, command.time)
-    if command.name == commands.EDIT_LABELS:
-        return merge_patch(entity, {"labels": attributes.get("labels", {})}), Outcome.APPLIED
-    return merge_patch(entity, {"metadata": {"documentation": attributes.get("documentation", attributes)}}), Outcome.APPLIED
+    attributes = command.data.get("attributes", {})
+    if command.data.get("kind") != state.kind or not isinstance(attributes, dict):
+        return entity, Outcome.INVALID
+    return _APPLY[command.name](entity, attributes, command.time)
 
 
 def _update_status(entity: codecs.Json, attributes: codecs.Json, time: datetime) -> tuple[codecs.Json, Outcome]:
-    """A terminal status is left only for `Deleted`."""
-    old, new = entity.get("status", ""), attributes.get("status", entity.get("status"))
-    if statuses.is_terminal(old) and new != statuses.DELETED:
+    """A terminal status is left only for `Deleted`, and that not at all."""
+    old, new = entity.get("status", ""), attributes.get("status")
+    texts = {key: attributes[key] for key in ("reason", "message") if key in attributes}
+    if not isinstance(new, str) or not new or not all(text is None or isinstance(text, str) for text in texts.values()):
+        return entity, Outcome.INVALID
+    if old == statuses.DELETED or (statuses.is_terminal(old) and new != statuses.DELETED):
         return entity, Outcome.FINAL
-    known = {key: attributes[key] for key in ("status", "reason", "message") if key in attributes}
-    changed = merge_patch(entity, known)
+    changed: codecs.Json = merge_patch(entity, {"status": new, **texts})
     if new != old:
         changed["lastTransitionTime"] = clock.iso(time)
     return changed, Outcome.APPLIED
+
+
+def _edit_labels(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple[codecs.Json, Outcome]:
+    return _edited(entity, attributes.get("labels"), lambda labels: {"labels": labels})
+
+
+def _edit_documentation(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple[codecs.Json, Outcome]:
+    return _edited(entity, attributes.get("documentation"), lambda texts: {"metadata": {"documentation": texts}})
+
+
+def _edited(entity: codecs.Json, edits: Any, patch: Callable[[codecs.Json], codecs.Json]) -> tuple[codecs.Json, Outcome]:
+    if not isinstance(edits, dict):
+        return entity, Outcome.INVALID
+    if entity.get("status") == statuses.DELETED:
+        return entity, Outcome.FINAL
+    return merge_patch(entity, patch(edits)), Outcome.APPLIED
+
+
+def _restore(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple[codecs.Json, Outcome]:
+    """The entity as the command has it, whatever its status is now, if its revision is the one that was meant."""
+    restored = attributes.get("entity")
+    wanted, revision = attributes.get("ifRevisionMatch"), (entity.get("metadata") or {}).get("revision")
+    if not isinstance(restored, dict) or any(restored.get(key) != entity.get(key) for key in ("id", "kind", "account")):
+        return entity, Outcome.INVALID
+    if not isinstance(restored.get("status"), str):
+        return entity, Outcome.INVALID
+    meant = wanted is None or bool(attributes.get("ifRevisionUndefined")) if revision is None else wanted in (None, revision)
+    return (restored, Outcome.APPLIED) if meant else (entity, Outcome.MOVED)
+
+
+def _forget(entity: codecs.Json, _attributes: codecs.Json, _: datetime) -> tuple[codecs.Json | None, Outcome]:
+    """Only what is deleted: it may have been restored since this was decided."""
+    return (None, Outcome.APPLIED) if entity.get("status") == statuses.DELETED else (entity, Outcome.FINAL)
+
+
+_APPLY: dict[str, Callable[[codecs.Json, codecs.Json, datetime], tuple[codecs.Json | None, Outcome]]] = {
+    commands.UPDATE_STATUS: _update_status,
+    commands.EDIT_LABELS: _edit_labels,
+    commands.EDIT_DOCUMENTATION: _edit_documentation,
+    commands.RESTORE: _restore,
+    commands.FORGET: _forget,
+}
 
 
 def _status_source(state: State, entity: codecs.Json | None, event: Event) -> Position:
@@ -127,21 +199,21 @@ def _status_source(state: State, entity: codecs.Json | None, event: Event) -> Po
     return state.status_source if same else event.position
 
 
-def _moved_on(state: State | None, event: Event, recent: dict[str, str]) -> State | None:
-    """The same entity, with `event` as the last one seen; None where there is no entity."""
-    if state is None:
-        return None
-    previous = hashlib.sha256(state.value() or b"").hexdigest()
-    return msgspec.structs.replace(state, source=event.position, event_id=event.command.id, recent=recent, previous=previous)
+def _seen(state: State, event: Event) -> State:
+    """The same entity, with `event` as the last one seen."""
+    now = clock.iso(event.logged - REMEMBERED_LONGER)
+    return msgspec.structs.replace(
+        state,
+        source=event.position,
+        event_id=event.command.id,
+        recent={command_id: expires for command_id, expires in state.recent.items() if expires >= now},
+        previous=hashlib.sha256(state.value() or b"").hexdigest(),
+        fold_version=VERSION,
+    )
 
 
-def _remembering(state: State, command: commands.Command) -> State:
-    return msgspec.structs.replace(state, recent={**state.recent, command.id: clock.iso(command.expires)})
-
-
-def _unexpired(recent: dict[str, str], logged: datetime) -> dict[str, str]:
-    now = clock.iso(logged)
-    return {command_id: expires for command_id, expires in recent.items() if expires >= now}
+def _remembering(recent: dict[str, str], command: commands.Command) -> dict[str, str]:
+    return {**recent, command.id: clock.iso(command.expires)}
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

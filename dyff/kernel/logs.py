@@ -1,7 +1,7 @@
 """Logging: structlog, one line per unit of work, console on a terminal and JSON otherwise, to standard error.
 
 Every line has a stable `event`; `role`, `entity_id`, `topic`, `partition`, `offset` are bound where they apply. Tokens
-and secrets never reach a logger; `_redact` is the last defence.
+and secrets never reach a logger; `_redact` and `_redact_line` are the last defence.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     if number is None:
         raise ValueError(f"log level {level!r} is none of debug, info, warning, error")
     out = stream or sys.stderr
-    renderer: Any = structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
-    finish = [renderer] if out.isatty() else [structlog.processors.dict_tracebacks, renderer]
+    # Tracebacks without local variables: those hold headers and bodies of requests.
+    console: Any = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+    finish: list[Any] = [console] if out.isatty() else [tracebacks, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -37,6 +39,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _redact,
             *finish,
+            _redact_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(out),
@@ -47,9 +50,12 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
 
 
 def _redact(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in fields.items():
+    for key in fields:
         if key.lower() in _SECRET_KEYS:
             fields[key] = "[redacted]"
-        elif isinstance(value, str) and "eyJ" in value:
-            fields[key] = _JWT.sub("[redacted]", value)
     return fields
+
+
+def _redact_line(_logger: Any, _method: str, line: Any) -> Any:
+    """Whatever brought a token here, an exception's message for instance, it is not written."""
+    return _JWT.sub("[redacted]", line) if "eyJ" in line else line

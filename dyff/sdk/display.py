@@ -47,7 +47,7 @@ class Lines(Silent):
         self._at = 0.0
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
-        headline = f"{entity.status} {(progress.stage if progress else '') or entity.reason or ''}".rstrip()
+        headline = _headline(entity, progress)
         now = time.monotonic()
         if headline == self._last and now - self._at < LINE_EVERY_S:
             return
@@ -85,7 +85,7 @@ class Bar(Silent):
         left = seconds_left(progress)
         self._bar.update(
             self._task,
-            description=f"{entity.status} {(progress.stage if progress else '') or entity.reason or ''}".strip(),
+            description=_headline(entity, progress),
             completed=done,
             total=total,
             rate=f"{progress.rate:.1f}/s" if progress and progress.rate else "",
@@ -105,6 +105,12 @@ def seconds_left(progress: models.Progress | None) -> float | None:
     if progress is None or not progress.rate or progress.total is None or progress.done is None:
         return None
     return (progress.total - progress.done) / progress.rate
+
+
+def _headline(entity: models.Entity, progress: models.Progress | None) -> str:
+    """The status, and the stage or what it waits for."""
+    more = (progress.stage if progress else "") or entity.reason or ""
+    return entity.status if more in ("", entity.status) else f"{entity.status}, {more}"
 
 
 def _items(progress: models.Progress | None) -> str:

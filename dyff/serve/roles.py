@@ -6,11 +6,13 @@ Besides the six roles that a person can choose there are the parts that an embed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import anyio.abc
 
+from dyff.accounts import port as accounts
 from dyff.kernel import errors, settings
 from dyff.serve import wiring
 from dyff.serve.supervisor import Role
@@ -46,7 +48,9 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         return sink.run(given.bus, given.query, task_status=task_status)
 
     def run_orchestrator(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return orchestrator.run(given.bus, given.cluster, clock=given.clock, settings=loaded, task_status=task_status)
+        return orchestrator.run(
+            given.bus, given.cluster, clock=given.clock, settings=loaded, suspended=_suspended(given.accounts), task_status=task_status
+        )
 
     def run_informer(task_status: anyio.abc.TaskStatus[None]) -> Any:
         return informer.run(given.bus, given.cluster, clock=given.clock, task_status=task_status)
@@ -72,6 +76,16 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
     return [*_background(loaded, given), *(role for role in chosen if role.name in names)]
 
 
+def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
+    """Whether an account is suspended. An entity may belong to an account that is only a name: that one never is."""
+
+    async def suspended(account_id: str) -> bool:
+        account = await database.get(account_id)
+        return account is not None and account.status == accounts.SUSPENDED
+
+    return suspended
+
+
 def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]:
     from dyff.cluster.embedded import LocalControllers
     from dyff.cluster.pods.kubelet import Kubelet
@@ -79,11 +93,19 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
     def run_controllers(task_status: anyio.abc.TaskStatus[None]) -> Any:
         return LocalControllers(given.local_cluster, clock=given.clock).run(task_status=task_status)
 
-    def run_kubelet(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock).run(task_status=task_status)
+    async def run_kubelet(task_status: anyio.abc.TaskStatus[None]) -> None:
+        kubelet = Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock)
+        try:
+            await kubelet.run(task_status=task_status)
+        except anyio.get_cancelled_exc_class():
+            # Only an orderly stop of the server stops pods; a kubelet that failed finds them again when it is restarted.
+            with anyio.CancelScope(shield=True):
+                await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
+            raise
 
-    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return given.local_bus.maintain(task_status=task_status)
+    async def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> None:
+        task_status.started()
+        await given.local_bus.maintain()
 
     return [
         Role("log-maintenance", 0, run_log_maintenance),
@@ -94,7 +116,6 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
 
 def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:
     from dyff.accounts.authority import Authority
-
     from dyff.api.services import Services
 
     return Services(

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import msgspec
 import structlog
 
@@ -117,6 +118,8 @@ class Supervisor:
         try:
             with structlog.contextvars.bound_contextvars(role=role.name):
                 await role.run(_Readiness(self.health, role.name))
+                # A role that answers its cancellation by a clean return was asked to.
+                await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
             _, rest = group.split(anyio.get_cancelled_exc_class())
             if rest is None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import apsw
@@ -373,7 +374,7 @@ async def test_maintenance_compacts_what_is_due(tmp_path):
         assert await bus.compact("c") == 0
         clock.ahead = timedelta(days=2)
         async with anyio.create_task_group() as group:
-            group.start_soon(bus.maintain, 0.01)
+            group.start_soon(partial(bus.maintain, every_s=0.01))
             with anyio.fail_after(20):
                 while await texts(bus, topic="c") != ["1499"]:
                     await anyio.sleep(0.01)
@@ -400,6 +401,15 @@ async def test_a_deletion_outlives_the_records_before_it(tmp_path):
         clock.ahead = timedelta(days=40)
         assert await bus.compact("c", lag=timedelta(days=1)) == 1
         assert await texts(bus, topic="c") == ["o"]
+
+
+async def test_the_last_record_always_stays(tmp_path):
+    """Even a deletion, so that the log can be checked to end where it should when it is opened."""
+    async with opened(tmp_path / "log.db") as bus:
+        await bus.publish("c", [port.Message(b"k", b"v"), port.Message(b"k", None)])
+        assert await bus.compact("c", lag=timedelta(seconds=-1), tombstone_lag=timedelta(seconds=-1)) == 1
+    async with opened(tmp_path / "log.db") as bus, bus.read("c", 0, 0) as reader:
+        assert [record.offset for record in await reader.poll(10, 1.0)] == [1]
 
 
 async def test_only_compacted_topics_are_compacted(tmp_path):

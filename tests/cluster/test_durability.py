@@ -171,6 +171,19 @@ async def test_another_file_is_refused(tmp_path):
             pass
 
 
+async def test_a_damaged_file_is_refused(tmp_path):
+    """A file whose content was destroyed is an error that names it, not a cluster that has forgotten things."""
+    async with opened(tmp_path) as before:
+        for number in range(50):
+            await before.create(port.CONFIG_MAP, a_config(f"c-{number}", "x" * 2000))
+    with open(tmp_path / "cluster.sqlite", "r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 65536)
+    with pytest.raises(errors.Misconfigured, match=r"cluster\.sqlite"):
+        async with opened(tmp_path):
+            pass
+
+
 async def test_a_closed_cluster_says_so(tmp_path):
     """After the end every call is refused and open watches end with that error; nothing hangs."""
     async with contextlib.AsyncExitStack() as stack:

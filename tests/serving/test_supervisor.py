@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import anyio
 import pytest
 
@@ -112,3 +114,16 @@ async def test_a_stop_during_start_ends_in_order():
             await anyio.sleep(0.001)
         subject.stop()
     assert journal == ["start first", "stop first"]
+
+
+async def test_a_role_may_answer_its_cancellation_by_a_return():
+    """A role that ends its work under a shield and then returns has not failed."""
+
+    async def gentle(task_status):
+        task_status.started()
+        with contextlib.suppress(anyio.get_cancelled_exc_class()):
+            await anyio.sleep_forever()
+
+    subject = a_supervisor(supervisor.Role("gentle", 0, gentle), max_failures=1)
+    await run_until_ready_then_stop(subject)
+    assert subject.health.report()["roles"]["gentle"]["failures"] == 0

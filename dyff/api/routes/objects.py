@@ -82,8 +82,10 @@ def _span(header: str | None, size: int) -> tuple[int, int] | None:
         return None
     if not match[1]:
         return max(0, size - int(match[2])), size
-    last = int(match[2]) if match[2] else size - 1
-    return (int(match[1]), min(last + 1, size)) if last >= int(match[1]) else None
+    start = int(match[1])
+    if not match[2]:
+        return start, size
+    return (start, min(int(match[2]) + 1, size)) if int(match[2]) >= start else None
 
 
 async def _nothing() -> AsyncIterator[bytes]:

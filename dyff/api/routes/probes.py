@@ -14,24 +14,30 @@ from dyff.entities import codecs
 
 def routes(context: Context, documented: list[Route]) -> list[Route]:
     """`documented`: the other routes."""
-    group = Probes(context, documented)
+    group = Probes(context)
     common: dict[str, Any] = {"method": "GET", "group": "server", "open": True}
-    return [
+    found = [
         Route(path="/health", answer=group.health, summary="Whether this process answers", **common),
         Route(path="/ready", answer=group.ready, summary="Whether all its roles serve (503: not yet)", **common),
         Route(path="/v0/openapi.json", answer=group.openapi, summary="This description, for programs", hidden=True, **common),
         Route(path="/v0/docs", answer=group.docs, summary="This description, for people", hidden=True, **common),
     ]
+    group.describe([*documented, *found])
+    return found
 
 
 class Probes:
     """Answers that need no token."""
 
-    def __init__(self, context: Context, documented: list[Route]) -> None:
-        """The description is made once."""
+    def __init__(self, context: Context) -> None:
+        """Without a description yet."""
         self._report = context.services.health
-        self._openapi = codecs.encode(openapi.document(documented))
+        self._openapi = b"{}"
         self._docs = resources.files("dyff.api").joinpath("docs.html").read_bytes()
+
+    def describe(self, routes: list[Route]) -> None:
+        """Make the description, once."""
+        self._openapi = codecs.encode(openapi.document(routes))
 
     async def health(self, _: Call) -> Reply:
         """200 as long as this process answers; what its roles do is in the body."""

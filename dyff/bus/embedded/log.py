@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 import apsw
 import structlog
@@ -129,12 +130,17 @@ class EmbeddedBus:
     async def own(self, name: str) -> AsyncIterator[EmbeddedOwner]:
         yield EmbeddedOwner(self, name, await self._writer.submit(jobs.Own(name)))
 
-    async def maintain(self, every_s: float = MAINTENANCE_S) -> None:
+    async def maintain(
+        self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
         """Keep the file small until cancelled: checkpoint the WAL while nobody waits for it, compact what is due.
+
+        Ready at once.
 
         Raises:
             Fatal: the disk failed; nothing can be written any more.
         """
+        task_status.started()
         while self._writer.broken is None:
             await self.checkpoint()
             for topic in [each for each in self._records.topics.values() if each.compacted]:

@@ -1,0 +1,87 @@
+"""The sink: writes the folded states into the query store, which is nothing but a view of them.
+
+Where it goes on is decided by the view alone, since only the view knows what it holds; the group only shares the
+partitions out.
+"""
+
+from __future__ import annotations
+
+import anyio
+import anyio.abc
+import structlog
+
+from dyff.bus import envelope, port, topics
+from dyff.consumers import loop
+from dyff.entities import kinds
+from dyff.kernel import errors
+from dyff.query import port as query_port
+
+log = structlog.get_logger()
+
+GROUP = "dyff.sink"
+
+
+async def run(
+    bus: port.Bus,
+    query: query_port.QueryWriter,
+    *,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Write until cancelled.
+
+    Raises:
+        LogDiverged: the view has seen more than the log holds.
+        NewerSchema: a newer release wrote a state.
+        Unavailable: the bus or the database does not answer.
+    """
+    epoch = (await bus.topic(topics.STATE)).epoch
+    reached = await query.reached()
+    if reached.epoch not in (None, epoch):
+        log.warning("view-reset", had=reached.epoch, log=epoch)
+        await query.reset()
+    await loop.consume(bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), task_status=task_status)
+
+
+async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: loop.Share, epoch: str) -> None:
+    async for batch in share.batches(await _start(bus, query, share.partition)):
+        documents: list[query_port.Document] = []
+        events = 0
+        for record in batch.records:
+            heading = _heading(record)
+            if heading is not None:
+                events = max(events, heading.source.offset + 1)
+                documents += _document(record, heading)
+        seen = {share.partition: events} if events else {}
+        news = await query.apply(documents, query_port.Reached(epoch, {share.partition: batch.position}, seen))
+        log.debug("view-written", partition=share.partition, offset=batch.position, documents=len(documents), news=news)
+
+
+async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -> int:
+    """Where the view goes on: at its own position. One below what the log holds begins again at the first record."""
+    held = (await bus.ranges(topics.STATE))[partition]
+    reached = (await query.reached()).state.get(partition, held.first)
+    if reached > held.end:
+        raise errors.LogDiverged(
+            f"the view has seen {topics.STATE}/{partition} up to {reached}, but that ends at {held.end}: the log lost its end"
+        )
+    return max(reached, held.first)
+
+
+def _heading(record: port.Record) -> envelope.Heading | None:
+    try:
+        return envelope.heading(record)
+    except ValueError as error:
+        # The aggregator, which owns the topic, writes the right state over it.
+        log.error("state-undecodable", partition=record.partition, offset=record.offset, **errors.details(error))
+        return None
+
+
+def _document(record: port.Record, heading: envelope.Heading) -> list[query_port.Document]:
+    """The state as a document; none for a progress record, or a kind that this release does not know."""
+    if heading.kind is None:
+        return []
+    row = kinds.BY_KIND.get(heading.kind)
+    if row is None:
+        log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
+        return []
+    return [query_port.Document(row.plural, record.key.decode(), heading.source.offset, record.value)]

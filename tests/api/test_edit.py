@@ -1,0 +1,105 @@
+"""Labels, documentation and deletion: a command, then what the view shows."""
+
+from __future__ import annotations
+
+from dyff.schema import platform
+
+from dyff.api import app
+from dyff.kernel import settings
+from tests.entities import bodies
+
+
+async def test_labels_are_merged_and_null_removes(world, api):
+    """What is not named stays, and the answer is what there then is."""
+    one = f"/v0/datasets/{await world.dataset()}"
+    first = await api.patch(f"{one}/labels", json={"labels": {"a": "1", "x.org/b": "", "dyff.io/access": "internal"}})
+    assert (first.status_code, first.json()["labels"]) == (200, {"a": "1", "x.org/b": "", "dyff.io/access": "internal"})
+    second = await api.patch(f"{one}/labels", json={"labels": {"a": None, "c": "3", "absent": None, "dyff.io/access": None}})
+    assert second.json()["labels"] == {"x.org/b": "", "c": "3"}
+    assert (await api.get(one)).json()["labels"] == {"x.org/b": "", "c": "3"}
+
+
+async def test_nulls_survive_to_the_log(world, api):
+    """A deletion is an explicit null in the command."""
+    one = await world.dataset()
+    await api.patch(f"/v0/datasets/{one}/labels", json={"labels": {"a": None}})
+    data = next(each["data"] for each in await world.events() if each["command"] == "EditEntityLabels")
+    assert data == {"kind": "Dataset", "id": one, "attributes": {"labels": {"a": None}}}
+
+
+async def test_a_concern_is_a_label_that_users_may_set(world, api):
+    """`usecases.dyff.io/<id>` with the value 1 is the published way to attach a concern."""
+    key = "usecases.dyff.io/" + "0" * 32
+    response = await api.patch(f"/v0/datasets/{await world.dataset()}/labels", json={"labels": {key: "1"}})
+    assert response.json()["labels"] == {key: "1"}
+
+
+async def test_documentation_is_kept_where_it_is_not_named(world, api):
+    """null removes a text, absence keeps it, and an entity without any has an empty documentation."""
+    one = f"/v0/datasets/{await world.dataset()}"
+    empty = (await api.get(f"{one}/documentation")).json()
+    assert platform.Documentation.model_validate(empty).title is None
+    await api.patch(f"{one}/documentation", json={"documentation": {"title": "T", "summary": "S"}})
+    response = await api.patch(f"{one}/documentation", json={"documentation": {"title": None, "fullPage": "# F"}})
+    assert response.status_code == 200
+    documentation = platform.Documentation.model_validate(response.json())
+    assert (documentation.title, documentation.summary, documentation.fullPage) == (None, "S", "# F")
+    assert (await api.get(f"{one}/documentation")).json() == response.json()
+
+
+async def test_deletion_is_told_at_once_and_may_be_repeated(world, api):
+    """The status is Deleted, also for the second time; the entity stays readable; edits are refused from then on."""
+    one = f"/v0/datasets/{await world.dataset()}"
+    for _ in range(2):
+        response = await api.put(f"{one}/delete")
+        assert (response.status_code, response.json()) == (200, {"status": "Deleted", "reason": "DeleteCommand"})
+    assert (await api.get(one)).json()["status"] == "Deleted"
+    refused = await api.patch(f"{one}/labels", json={"labels": {"a": "1"}})
+    assert refused.status_code == 409
+    assert [each["command"] for each in await world.events()] == ["CreateEntity", "UpdateEntityStatus"]
+
+
+async def test_an_edit_is_answered_while_the_view_is_behind(world):
+    """The command is durable, so the answer is its effect; it does not wait longer than the setting says."""
+    import msgspec
+
+    one = f"/v0/datasets/{await world.dataset()}"
+    async with world.client() as client:
+        await client.get(one)
+        world.app = app.build(msgspec.structs.replace(world.services, settings=settings.Api(read_wait_s=0.05)))
+        world.view.pause()
+        async with world.client() as hasty:
+            response = await hasty.patch(f"{one}/labels", json={"labels": {"a": "1"}})
+            assert (response.status_code, response.json()["labels"]) == (200, {"a": "1"})
+            assert (await hasty.put(f"{one}/delete")).json()["status"] == "Deleted"
+            assert "dyff-position" in response.headers
+    world.view.go_on()
+
+
+async def test_an_edit_with_a_key_happens_once(world, api):
+    """A repetition of an edit does not undo what came between."""
+    one = f"/v0/datasets/{await world.dataset()}"
+    first = {"json": {"labels": {"a": "1"}}, "headers": {"Idempotency-Key": "k"}}
+    await api.patch(f"{one}/labels", **first)
+    await api.patch(f"{one}/labels", json={"labels": {"a": "2"}})
+    assert (await api.patch(f"{one}/labels", **first)).json()["labels"] == {"a": "2"}
+
+
+async def test_progress_is_what_the_step_wrote(world, api):
+    """Before there is any, the stage is the status; then the step's object is handed on."""
+    evaluation = (await api.post("/v0/evaluations", json=await world.evaluation_body())).json()["id"]
+    before = (await api.get(f"/v0/evaluations/{evaluation}/progress")).json()
+    assert before == {"stage": "Created", "done": None, "total": None, "rate": None}
+    written = b'{"stage": "Inference", "done": 3, "total": 20, "rate": 1.5}'
+    await world.services.objects.put(f"outputs/{evaluation}/.dyff/progress.json", written)
+    assert (await api.get(f"/v0/evaluations/{evaluation}/progress")).content == written
+
+
+async def test_every_kind_has_the_common_routes(world, api):
+    """Get, query, labels, documentation, delete and progress answer for each kind."""
+    for plural, body in [("datasets", bodies.DATASET), ("models", bodies.MODEL_HUB), ("inferenceservices", bodies.SERVICE)]:
+        created = await api.post(f"/v0/{plural}", json=body)
+        one = f"/v0/{plural}/{created.json()['id']}"
+        for method, path in [("GET", ""), ("GET", "/documentation"), ("GET", "/progress"), ("PUT", "/delete")]:
+            response = await api.request(method, one + path)
+            assert (response.status_code, response.headers["content-type"]) == (200, "application/json"), (plural, path)

@@ -1,0 +1,194 @@
+"""Upload, finalize and downlinks: only declared bytes count, and only what a manifest names is handed out."""
+
+from __future__ import annotations
+
+import httpx
+import msgspec
+import pytest
+
+from dyff.objects import layout
+from tests.entities import bodies
+
+ROWS = b"rows"
+
+
+async def uploaded(api, plural, entity, path, data, **headers) -> httpx.Response:
+    link = await api.get(f"/v0/{plural}/{entity}/upload/{path}")
+    assert link.status_code == 200, link.text
+    signed = link.json()
+    assert signed["method"] == "PUT"
+    return await api.put(signed["url"], content=data, headers={**signed["headers"], **headers, "Authorization": ""})
+
+
+async def test_a_dataset_becomes_ready_by_upload_and_finalize(world, api):
+    """Put to the signed URL, finalize, fetch by the downlinks: the same bytes, under the declared digest."""
+    dataset = await world.dataset()
+    assert (await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)).status_code == 200
+    done = await api.post(f"/v0/datasets/{dataset}/finalize")
+    assert (done.status_code, done.json()) == (200, {"status": "Ready"})
+    assert (await api.get(f"/v0/datasets/{dataset}")).json()["status"] == "Ready"
+    (link,) = (await api.get(f"/v0/datasets/{dataset}/downlinks")).json()
+    assert link["artifact"] == {"kind": "parquet", "path": "part-0.parquet", "digest": {"md5": bodies.md5(ROWS)}}
+    fetched = await api.get(link["signedURL"]["url"], headers=link["signedURL"]["headers"])
+    assert (fetched.content, fetched.headers["content-length"]) == (ROWS, "4")
+    assert "content-encoding" not in fetched.headers
+
+
+async def test_finalize_may_be_repeated(world, api):
+    """A client that did not hear the first answer gets the same one, and the log has one status."""
+    dataset = await world.dataset()
+    await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
+    for _ in range(2):
+        assert (await api.post(f"/v0/datasets/{dataset}/finalize")).json() == {"status": "Ready"}
+    assert len(await world.events()) == 2
+
+
+async def test_a_volume_model_is_uploaded_like_a_dataset(world, api):
+    """Its files are declared with their sizes, which are checked too."""
+    model = (await api.post("/v0/models", json=bodies.MODEL_UPLOAD)).json()
+    assert model["status"] == "WaitingForUpload"
+    assert (await uploaded(api, "models", model["id"], "config.json", b"{}")).status_code == 200
+    assert (await api.post(f"/v0/models/{model['id']}/finalize")).json()["status"] == "Ready"
+    assert [each["artifact"]["path"] for each in (await api.get(f"/v0/models/{model['id']}/downlinks")).json()] == ["config.json"]
+
+
+async def test_other_bytes_than_declared_are_not_stored(world, api):
+    """A wrong digest is refused while it arrives, and finalize says what is missing."""
+    dataset = await world.dataset()
+    wrong = await uploaded(api, "datasets", dataset, "part-0.parquet", b"other")
+    assert wrong.status_code == 409
+    missing = await api.post(f"/v0/datasets/{dataset}/finalize")
+    assert missing.status_code == 400
+    assert "'part-0.parquet' missing" in missing.json()["detail"]
+    assert (await api.get(f"/v0/datasets/{dataset}")).json()["status"] == "WaitingForUpload"
+
+
+async def test_bytes_that_came_another_way_are_checked_at_finalize(world, api):
+    """Also a store that did not check them cannot make wrong bytes count."""
+    dataset = await world.dataset()
+    await world.services.objects.put(f"datasets/{dataset}/part-0.parquet", b"other")
+    refused = await api.post(f"/v0/datasets/{dataset}/finalize")
+    assert refused.status_code == 409
+    assert bodies.md5(b"other") in refused.json()["detail"]
+    assert await world.services.objects.head(f"datasets/{dataset}/{layout.ARTIFACTS}") is None
+
+
+async def test_a_store_that_knows_no_digests_is_read(tmp_path, world, api):
+    """Where `head` has no digest, finalize computes it."""
+    from dyff.api import app
+
+    class Forgetful:
+        def __init__(self, real):
+            self._real = real
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        async def head(self, key):
+            info = await self._real.head(key)
+            return None if info is None else msgspec.structs.replace(info, md5=None)
+
+    dataset = await world.dataset()
+    await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
+    world.app = app.build(msgspec.structs.replace(world.services, objects=Forgetful(world.services.objects)))
+    async with world.client() as client:
+        assert (await client.post(f"/v0/datasets/{dataset}/finalize")).json() == {"status": "Ready"}
+
+
+async def test_uploads_are_open_only_while_waiting_for_them(world, api):
+    """409 with the word that the published client looks for, after finalize and for what has nothing to upload."""
+    dataset = await world.dataset()
+    await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
+    await api.post(f"/v0/datasets/{dataset}/finalize")
+    mock = (await api.post("/v0/models", json=bodies.MODEL_MOCK)).json()["id"]
+    for method, path in [
+        ("GET", f"datasets/{dataset}/upload/part-0.parquet"),
+        ("GET", f"models/{mock}/upload/x"),
+        ("POST", f"models/{mock}/finalize"),
+    ]:
+        response = await api.request(method, f"/v0/{path}")
+        assert response.status_code == 409
+        assert "WaitingForUpload" in response.json()["detail"]
+
+
+async def test_only_declared_files_can_be_uploaded(world, api):
+    """Another path is refused with the nearest declared one."""
+    dataset = await world.dataset()
+    for path, want in [("part-1.parquet", "did you mean 'part-0.parquet'?"), ("../x", ""), ("%2e%2e/%2e%2e/x", "none of the files")]:
+        response = await api.get(f"/v0/datasets/{dataset}/upload/{path}")
+        assert response.status_code in (400, 404)
+        assert want in response.json()["detail"]
+
+
+async def test_data_needs_its_own_grant(world, api):
+    """`get` shows the entity, not its data; `create` opens uploads."""
+    from dyff.accounts.grants import Grant
+
+    dataset = await world.dataset()
+    async with world.client(await world.token(Grant(("datasets",), ("get",), ("test",)))) as client:
+        assert (await client.get(f"/v0/datasets/{dataset}/downlinks")).status_code == 403
+        assert (await client.get(f"/v0/datasets/{dataset}/upload/part-0.parquet")).status_code == 403
+
+
+async def test_an_evaluation_hands_out_what_its_manifest_names(world, api):
+    """Raw outputs are never handed out, and before the manifest there is nothing."""
+    evaluation = (await api.post("/v0/evaluations", json=await world.evaluation_body())).json()["id"]
+    early = await api.get(f"/v0/evaluations/{evaluation}/downlinks")
+    assert early.status_code == 409
+    key = f"outputs/{evaluation}/verified/attempt/0.parquet"
+    await world.services.objects.put(key, ROWS)
+    entry = {"kind": "parquet", "path": "0.parquet", "key": key, "size": 4, "digest": {"md5": bodies.md5(ROWS)}}
+    await world.services.objects.put(f"outputs/{evaluation}/{layout.ARTIFACTS}", msgspec.json.encode({"artifacts": [entry]}))
+    (link,) = (await api.get(f"/v0/evaluations/{evaluation}/downlinks")).json()
+    assert link["artifact"]["path"] == "0.parquet"
+    assert (await api.get(link["signedURL"]["url"])).content == ROWS
+
+
+@pytest.mark.parametrize(
+    ("header", "want_status", "want_body", "want_range"),
+    [
+        ("bytes=0-0", 206, b"0", "bytes 0-0/10"),
+        ("bytes=3-", 206, b"3456789", "bytes 3-9/10"),
+        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-20", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=5-100", 206, b"56789", "bytes 5-9/10"),
+        ("bytes=10-", 416, b"", "bytes */10"),
+        ("bytes=-0", 416, b"", "bytes */10"),
+        ("bytes=5-4", 200, b"0123456789", None),
+        ("bytes=-", 200, b"0123456789", None),
+        ("lines=1-2", 200, b"0123456789", None),
+        ("bytes=0-1,3-4", 200, b"0123456789", None),
+    ],
+)
+async def test_ranges_make_downloads_resumable(world, api, header, want_status, want_body, want_range):
+    """A range that is understood is served exactly; any other is ignored, as HTTP says."""
+    await world.services.objects.put("datasets/x/y", b"0123456789")
+    url = (await world.services.objects.sign("GET", "datasets/x/y")).url
+    response = await api.get(url, headers={"Range": header})
+    assert (response.status_code, response.content, response.headers.get("content-range")) == (want_status, want_body, want_range)
+
+
+async def test_a_signed_url_allows_one_thing(world, api):
+    """Another key, another method, more bytes or no signature are refused; HEAD tells the size; an empty file is a file."""
+    objects = world.services.objects
+    await objects.put("datasets/x/empty", b"")
+    get = (await objects.sign("GET", "datasets/x/empty")).url
+    assert (await api.get(get)).headers["content-length"] == "0"
+    assert (await api.head(get)).headers["content-length"] == "0"
+    assert (await api.put(get, content=b"x")).status_code == 403
+    assert (await api.get(get.replace("empty", "other"))).status_code == 403
+    assert (await api.get(get.partition("?")[0])).status_code == 403
+    small = await objects.sign("PUT", "datasets/x/small", limit_bytes=3)
+    assert (await api.put(small.url, content=b"abcd")).status_code == 413
+
+    async def pieces():
+        for _ in range(4):
+            yield b"ab"
+
+    assert (await api.put(small.url, content=pieces())).status_code == 413
+    assert await objects.head("datasets/x/small") is None
+    bound = await objects.sign("PUT", "datasets/x/small", md5=bodies.md5(b"abc"))
+    assert (await api.put(bound.url, content=b"abc", headers={"Content-MD5": bodies.md5(b"abd")})).status_code == 409
+    assert (await api.put(bound.url, content=b"abc")).status_code == 200
+    missing = (await objects.sign("GET", "datasets/x/missing")).url
+    assert (await api.get(missing)).status_code == 404
