@@ -75,7 +75,7 @@ class Controller:
         """An evaluation may use a session that is not its own; it is looked at when that session changes."""
         name = obj["metadata"]["name"]
         if obj["kind"] == metadata.EVALUATION.kind:
-            reference = obj["spec"].get("inferenceSessionReference")
+            reference = (obj.get("spec") or {}).get("inferenceSessionReference")
             if reference:
                 self._referring[resources.name(resources.INFERENCE_SESSION, reference)].add(plan.Request(obj["kind"], name))
         elif obj["kind"] == metadata.INFERENCE_SESSION.kind:

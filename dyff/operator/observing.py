@@ -38,13 +38,17 @@ async def observe(cluster: port.Cluster, request: plan.Request) -> plan.Observed
 
 async def _pods(cluster: port.Cluster, observed: plan.Observed) -> tuple[port.Object, ...]:
     """Those of the resource's own components; a resource that is gone is known by its parts' labels."""
-    known = [*([observed.resource["spec"]["id"]] if observed.resource else []), *(_ids(observed.objects.values()))]
-    listing = await cluster.list(port.POD, {"dyff.io/id": known[0]})
+    known = [(observed.resource or {}).get("spec", {}).get("id"), *(_id(found) for found in observed.objects.values())]
+    entity_id = next((each for each in known if each), None)
+    if entity_id is None:
+        return ()
+    listing = await cluster.list(port.POD, {"dyff.io/id": entity_id})
     return tuple(pod for pod in listing.items if pod["metadata"]["labels"].get("dyff.io/component") in observed.wanted.components)
 
 
-def _ids(objects: Iterable[port.Object]) -> Iterable[str]:
-    return (found["metadata"]["labels"]["dyff.io/id"] for found in objects)
+def _id(found: port.Object) -> str | None:
+    value: str | None = (found["metadata"].get("labels") or {}).get("dyff.io/id")
+    return value
 
 
 async def _logs(cluster: port.Cluster, found_pods: Iterable[port.Object]) -> dict[str, str]:

@@ -137,7 +137,7 @@ def session(resource: port.Object) -> Session:
     Raises:
         ValidationError: a field is missing or wrong; the message names it.
     """
-    return msgspec.convert(resource["spec"], Session)
+    return msgspec.convert(resource.get("spec") or {}, Session)
 
 
 def evaluation(resource: port.Object) -> Evaluation:
@@ -146,7 +146,7 @@ def evaluation(resource: port.Object) -> Evaluation:
     Raises:
         ValidationError: a field is missing or wrong; the message names it.
     """
-    return msgspec.convert(resource["spec"], Evaluation)
+    return msgspec.convert(resource.get("spec") or {}, Evaluation)
 
 
 def model(resource: port.Object) -> Model:
@@ -155,4 +155,4 @@ def model(resource: port.Object) -> Model:
     Raises:
         ValidationError: a field is missing or wrong; the message names it.
     """
-    return msgspec.convert(resource["spec"], Model)
+    return msgspec.convert(resource.get("spec") or {}, Model)

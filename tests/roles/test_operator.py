@@ -285,6 +285,31 @@ async def test_what_the_server_refuses_fails_with_its_words(there):
         assert "env" in found["message"]
 
 
+async def test_a_spec_that_nobody_can_read_fails(there):
+    """A custom resource made by hand, without what it needs, ends with the field's name and disturbs nobody else."""
+    async with there.operator():
+        broken = world.an_evaluation(id=OTHER)
+        broken["spec"] = {}
+        await there.create(broken)
+        found = await there.ended(EVALUATION, OTHER)
+        assert (found["reason"], "`id`" in found["message"]) == ("SchemaError", True)
+        await there.create(world.an_evaluation())
+        assert (await there.ended(EVALUATION, ID))["type"] == "Complete"
+
+
+async def test_a_strangers_job_is_neither_used_nor_removed(there):
+    """A Job that has our name and is not ours ends the evaluation, and stays."""
+    name, pod = f"eval-{ID}-client", {"restartPolicy": "Never", "containers": [{"name": "step", "image": "x"}]}
+    template = {"metadata": {"labels": {"dyff.io/component": "client"}}, "spec": pod}
+    there.kubelet.plays["client"] = kubelet.IGNORE
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": template}}
+    await there.cluster.create(port.JOB, job)
+    async with there.operator():
+        await there.create(world.an_evaluation())
+        assert (await there.ended(EVALUATION, ID))["reason"] == "NameTaken"
+        assert await has(there, port.JOB, name)
+
+
 async def test_many_evaluations_at_once(there):
     """Evaluations do not get in each other's way."""
     names = [f"{number:032x}" for number in range(1, 11)]
