@@ -254,9 +254,11 @@ async def test_it_survives_dying_after_every_single_write(there):
     with anyio.fail_after(operated.DEADLINE_S):
         while not conditions.finished(await there.get(EVALUATION, ID)):
             lives += 1
-            with pytest.RaisesGroup(errors.Fatal, flatten_subgroups=True):
+            # Several workers may write in the moment of its death: each of them is told.
+            with pytest.raises(BaseExceptionGroup) as died:
                 async with anyio.create_task_group() as group:
                     await there.start_operator(group, operated.Interrupted(there.cluster, 1))
+            assert died.value.split(errors.Fatal)[1] is None
     assert lives > 8
     assert conditions.is_true(await there.get(EVALUATION, ID), "Complete")
 
