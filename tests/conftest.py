@@ -13,6 +13,7 @@ from collections import Counter
 import looptime
 import pytest
 
+PORTS = frozenset({"bus", "query", "accounts", "objects", "cluster"})
 _ran: Counter[str] = Counter()
 
 
@@ -28,7 +29,8 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call" and report.passed:
         params = getattr(getattr(item, "callspec", None), "params", {})
-        report.adapters = [value for name, value in params.items() if isinstance(value, str) and value.startswith(f"{name}:")]
+        values = [value for value in params.values() if isinstance(value, str)]
+        report.adapters = [value for value in values if value.partition(":")[0] in PORTS and item.path.parent.name == "contracts"]
     return report
 
 

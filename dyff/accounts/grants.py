@@ -6,7 +6,7 @@ everything. A grant with neither accounts nor entities grants nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -42,6 +42,11 @@ def allows_entity(grants: Iterable[Grant], resource: str, function: str, entity:
     return any(_covers(g.resources, resource) and _covers(g.functions, function) and entity in g.entities for g in grants)
 
 
+def allows_some(grants: Iterable[Grant], resource: str, function: str) -> bool:
+    """Whether `function` is granted on anything of a resource at all."""
+    return any(_covers(g.resources, resource) and _covers(g.functions, function) and (g.accounts or g.entities) for g in grants)
+
+
 class Scope(msgspec.Struct, frozen=True):
     """What may be seen in a query: everything, or what is owned by `accounts` or is one of `entities`."""
 
@@ -67,6 +72,33 @@ def is_covered(wanted: Grant, permissions: Iterable[Grant]) -> bool:
         and _contains(have.entities, wanted.entities)
         for have in permissions
     )
+
+
+def narrowed(grants: Iterable[Grant], permissions: Sequence[Grant]) -> tuple[Grant, ...]:
+    """What is left of `grants` under `permissions`: never more than both allow.
+
+    A grant that one permission covers stays whole; of any other, what it has in common with each permission.
+    """
+    found: dict[Grant, None] = {}
+    for grant in grants:
+        parts = [grant] if is_covered(grant, permissions) else [_common(grant, each) for each in permissions]
+        found |= dict.fromkeys(part for part in parts if part.resources and part.functions and (part.accounts or part.entities))
+    return tuple(found)
+
+
+def _common(one: Grant, other: Grant) -> Grant:
+    return Grant(
+        _both(one.resources, other.resources),
+        _both(one.functions, other.functions),
+        _both(one.accounts, other.accounts),
+        _both(one.entities, other.entities),
+    )
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    if ANY in one:
+        return other
+    return one if ANY in other else tuple(each for each in one if each in other)
 
 
 def _covers(granted: tuple[str, ...], wanted: str | None) -> bool:

@@ -52,7 +52,11 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Accounts(Protocol):
-    """The database. Every method may raise `Unavailable`."""
+    """The database. Every method may raise `Unavailable`.
+
+    What takes something away or gives something back moves the account's revision: permissions, status, a revoked key.
+    A new signing secret moves all of them. A new key moves none: what was checked stays true.
+    """
 
     async def signing_secret(self) -> bytes:
         """The key that tokens are signed with; made at the first call, the same for every later one."""

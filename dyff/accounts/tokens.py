@@ -64,7 +64,7 @@ def verify(token: str, signing_secret: bytes, now: datetime) -> Claims:
             issued=datetime.fromtimestamp(int(payload["nbf"]), UTC),
             expires=datetime.fromtimestamp(int(payload["exp"]), UTC),
             grants=msgspec.convert(payload.get("grants", []), tuple[Grant, ...]),
-            secret=payload.get("secret"),
+            secret=msgspec.convert(payload.get("secret"), str | None),
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, OSError) as error:
         raise errors.Unauthenticated("the bearer token is not valid here: it is malformed or was signed with another key") from error

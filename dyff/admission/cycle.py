@@ -62,29 +62,26 @@ class _Account:
 
     def __init__(self, reserved: Amounts, limits: Amounts) -> None:
         self._used, self._limits = dict(reserved), limits
-        self._first_in_line: dict[str, str] = {}
+        self._held_back: dict[str, str] = {}
 
     def answer(self, entity: Waiting) -> Decision:
-        for resource, needed in entity.cost.items():
-            limit = self._limits.get(resource)
-            if limit is not None and needed and resource in self._first_in_line:
-                return decision(entity, Verdict.QUOTA_LIMIT, self._exceeded(resource, limit, behind=self._first_in_line[resource]))
+        for resource in entity.cost:
+            if resource in self._held_back:
+                return decision(entity, Verdict.QUOTA_LIMIT, self._held_back[resource])
         after = {resource: self._used.get(resource, Decimal(0)) + needed for resource, needed in entity.cost.items()}
         lacking = [resource for resource, total in after.items() if total > self._limits.get(resource, total)]
-        if lacking:
-            self._first_in_line.update((resource, entity.id) for resource in lacking)
-            told = kinds.SLOT if kinds.SLOT in lacking else lacking[0]
-            return decision(entity, Verdict.QUOTA_LIMIT, self._exceeded(told, self._limits[told], needed=entity.cost[told]))
-        self._used.update(after)
-        return decision(entity, Verdict.ADMIT)
+        if not lacking:
+            self._used.update(after)
+            return decision(entity, Verdict.ADMIT)
+        self._held_back.update((resource, self._exceeded(resource, f"waiting behind {entity.id}")) for resource in lacking)
+        told = kinds.SLOT if kinds.SLOT in lacking else lacking[0]
+        return decision(entity, Verdict.QUOTA_LIMIT, self._exceeded(told, f"{_text(told, entity.cost[told])} more needed"))
 
-    def _exceeded(self, resource: str, limit: Decimal, *, needed: Decimal | None = None, behind: str | None = None) -> str:
+    def _exceeded(self, resource: str, more: str) -> str:
         """As published: `Account quota exceeded: N/L`, with more words where the numbers alone would not explain it."""
-        sentence = f"Account quota exceeded: {_text(resource, self._used.get(resource, Decimal(0)))}/{_text(resource, limit)}"
-        if resource == kinds.SLOT:
-            return sentence
-        more = f"waiting behind {behind}" if behind else f"{_text(resource, needed or Decimal(0))} more needed"
-        return f"{sentence} {resource} in use, {more}"
+        used, limit = self._used.get(resource, Decimal(0)), self._limits[resource]
+        sentence = f"Account quota exceeded: {_text(resource, used)}/{_text(resource, limit)}"
+        return sentence if resource == kinds.SLOT else f"{sentence} {resource} in use, {more}"
 
 
 def _has_failed(status: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -83,7 +84,11 @@ def amounts(cost: Mapping[str, str]) -> dict[str, Decimal]:
     Raises:
         ValueError: one is no quantity.
     """
-    return {resource: quantities.parse(text) for resource, text in cost.items()}
+    return {resource: _parse(text) for resource, text in cost.items()}
+
+
+_parse = functools.lru_cache(maxsize=1024)(quantities.parse)
+"""Thousands of entities ask for the same few quantities."""
 
 
 def limits(quotas: settings.Quotas) -> dict[str, Decimal]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dyff.accounts.authority import Principal
-
 from dyff.accounts import authority, grants
+from dyff.accounts.authority import Principal
 from dyff.kernel import errors
 
 
@@ -39,8 +38,7 @@ def require_any(principal: Principal, resource: str, function: str) -> None:
     Raises:
         Forbidden: it is not.
     """
-    scope = grants.scope(principal.grants, resource, function)
-    if not scope.everything and not scope.accounts and not scope.entities:
+    if not grants.allows_some(principal.grants, resource, function):
         raise errors.Forbidden(f"the token does not grant {function!r} on any {resource}")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from dyff.accounts.authority import Principal
 
+from dyff.accounts.authority import Principal
 from dyff.entities import codecs
 from dyff.kernel import errors
 

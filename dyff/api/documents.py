@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import msgspec
-from dyff.accounts.authority import Principal
 
+from dyff.accounts.authority import Principal
 from dyff.api import auth
 from dyff.api.positions import Positions
 from dyff.api.services import Services

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import anyio
-from dyff.accounts.authority import Principal
 
+from dyff.accounts.authority import Principal
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
 from dyff.api.services import Services

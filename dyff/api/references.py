@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 import msgspec
-from dyff.accounts.authority import Principal
 
+from dyff.accounts.authority import Principal
 from dyff.api import auth
 from dyff.api.documents import Documents
 from dyff.entities import codecs, creation, identity, kinds, statuses

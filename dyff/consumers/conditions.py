@@ -33,7 +33,7 @@ def ended(kind: str, resource: port.Object) -> Ended | None:
         found = true_condition(resource, name)
         if found:
             reason = found.get("reason")
-            return Ended(status, reason if reason != name else None, found.get("message") or None)
+            return Ended(status, reason if reason and reason != name else None, found.get("message") or None)
     return None
 
 

@@ -24,6 +24,8 @@ ID_LABEL = "dyff.io/id"
 _ACTIONS_AT_ONCE = 16
 _IN_THREAD = 500
 """From so many waiting entities on, deciding would hold up the event loop."""
+_TOLD_AT_ONCE = 500
+"""So many are told in one pass that they have to wait: those that may run must not wait for that. The next tells more."""
 _MESSAGE_CHARS = 1000
 
 Suspended = Callable[[str], Awaitable[bool]]
@@ -69,21 +71,33 @@ class Passes:
         self._intake = intake.Intake()
 
     async def once(self) -> tuple[int, bool]:
-        """Do what can be done now; returns the number of entities looked at, and whether all of it went well.
+        """Do what can be done now; returns the number of entities that there are to look at, and whether all of it went well.
 
         Raises:
             RetryLater: the log or the cluster does not answer; what was done is done.
             Fenced, OutcomeUnknown: see `dyff.bus.port.Owner.append`.
         """
+        waiting = await self._admit()
+        went_well = await self._carry_out()
+        await self._publisher.publish(waiting[:_TOLD_AT_ONCE])
+        return len(list(self._mirror.live())), went_well
+
+    async def _admit(self) -> list[outcomes.Change]:
+        """Publish what admission lets happen, or end; returns what else is news: who has to wait, and for what."""
         live = list(self._mirror.live())
-        observed = await self._observe(live)
+        changes = await self._admission(live, await self._observe(live))
+        await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
+        return [each for each in changes if each.status == statuses.CREATED]
+
+    async def _carry_out(self) -> bool:
+        """Do the next thing for each run; False: not all of it went well."""
+        observed = await self._observe(self._mirror.live())
         planned = [action for run in observed if (action := runs.plan(run, self._clock.now(), self._rules.retention))]
-        admitted = await self._admission(live, observed)
-        await self._publisher.publish([*admitted, *(each for each in planned if isinstance(each, outcomes.Change))])
+        await self._publisher.publish([each for each in planned if isinstance(each, outcomes.Change)])
         actions = [each for each in planned if not isinstance(each, outcomes.Change)]
         results = await self._act(actions)
         await self._publisher.publish([each for each in results if each is not None])
-        return len(live) + len(observed), len(results) == len(actions)
+        return len(results) == len(actions)
 
     async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
         """Every run that there is: of each entity that is reserved, and of each custom resource."""

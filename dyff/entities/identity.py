@@ -8,7 +8,9 @@ that is null.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -103,8 +105,25 @@ def spec_of(request: CreateRequest) -> codecs.Json:
 
 def filled(part: msgspec.Struct) -> codecs.Json:
     """`part` as JSON: defaults included, null fields left out, times in UTC. Free JSON inside is kept as it is."""
-    values = ((name, getattr(part, name)) for name in part.__struct_fields__)
-    return {name: _plain(value) for name, value in values if value is not None}
+    whole: codecs.Json = {}
+    for name, is_plain in _fields(type(part)):
+        value = getattr(part, name)
+        if value is not None:
+            whole[name] = value if is_plain else _plain(value)
+    return whole
+
+
+@cache
+def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
+    """Each field's name, and whether its values are JSON as they are."""
+    return tuple((field.name, _is_plain(field.type)) for field in msgspec.structs.fields(struct))
+
+
+def _is_plain(type_: Any) -> bool:
+    if get_origin(type_) in (Annotated, Union, UnionType):
+        arguments = get_args(type_)[:1] if get_origin(type_) is Annotated else get_args(type_)
+        return all(_is_plain(each) for each in arguments)
+    return get_origin(type_) in (Literal, dict) or type_ in (str, int, float, bool, type(None))
 
 
 def _plain(value: Any) -> Any:

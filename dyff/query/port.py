@@ -75,6 +75,7 @@ class QueryWriter(Protocol):
 
         Raises:
             Unavailable: the database does not answer; repeat.
+            LogDiverged: the view is of another epoch; `reset` it first. Nothing was written.
         """
         ...
 

@@ -185,5 +185,5 @@ class Evaluations(groups.Creatable[models.Evaluation], groups.Downloadable[model
         Example:
             `for evaluation in client.evaluations.live("me"): print(evaluation.status, evaluation.reason)`
         """
-        for status in ("Created", "Admitted"):
+        for status in ("Created", "Schedulable", "Admitted"):
             yield from self.pages(account=account, status=status)

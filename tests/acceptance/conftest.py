@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -33,35 +34,32 @@ class Server:
         self.directory = directory
         self.log = directory.with_suffix(".log")
         self.endpoint = ""
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str, deadline_s: float = 30.0) -> None:
         """Start, and wait for the message that it is ready."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")}
         arguments = [DYFF, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
-        with self.log.open("a") as log:
-            self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
-        os.set_blocking(self._process.stdout.fileno(), False)
-        banner, end = "", time.monotonic() + deadline_s
-        while "docs" not in banner:
-            if self._process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"the server did not become ready: {banner}\n{self.log.read_text()[-3000:]}")
-            banner += self._process.stdout.read() or ""
+        banner = self.directory.with_suffix(".out")
+        with self.log.open("a") as log, banner.open("w") as out:
+            self._process = subprocess.Popen(arguments, stdout=out, stderr=log, env=environment)
+        end = time.monotonic() + deadline_s
+        while not (found := re.search(r"API\s+(\S+)[\s\S]*dyff token create", banner.read_text())):
+            if not self.is_running or time.monotonic() > end:
+                self.kill()
+                pytest.fail(f"the server did not become ready: {banner.read_text()}\n{self.log.read_text()[-3000:]}")
             time.sleep(0.01)
-        self.endpoint = re.search(r"API\s+(\S+)", banner)[1]
+        self.endpoint = found[1]
 
     def stop(self, deadline_s: float = 30.0) -> int:
         """SIGTERM; returns the exit code."""
         self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(deadline_s)
-        self._process.stdout.close()
-        return code
+        return self._process.wait(deadline_s)
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
         self._process.wait()
-        self._process.stdout.close()
 
     @property
     def is_running(self) -> bool:
@@ -136,6 +134,22 @@ def prompts(tmp_path_factory) -> Path:
     table = pa.table({"_index_": pa.array(range(20), pa.int64()), "text": [f"prompt number {n}" for n in range(20)]})
     pyarrow.parquet.write_table(table, folder / "rows.parquet")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _closing():
+    """The published client never closes its connections: this does, when all tests are done."""
+    made, make = [], httpx.Client.__init__
+
+    def remembered(self, *arguments, **options):
+        made.append(self)
+        make(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.Client, "__init__", remembered)
+        yield
+    for each in made:
+        each.close()
 
 
 @pytest.fixture(scope="session")

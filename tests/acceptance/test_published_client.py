@@ -138,7 +138,7 @@ def test_errors_of_the_service_are_handled_by_policy(client, account, dataset, s
     created = client.evaluations.create(evaluation_request(account, dataset, service, client=options))
     done = eventually(lambda: client.evaluations.get(created.id), want[0])
     assert done.reason == want[1]
-    assert (done.message is not None) == (want[0] == "Failed")
+    assert done.message
 
 
 def test_a_model_is_uploaded_from_a_folder(client, account, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import uuid
 from collections.abc import AsyncIterator
 
@@ -440,6 +441,46 @@ async def test_a_watch_with_labels_follows_what_matches(cluster, name):
     assert told(events) == [("ADDED", name), ("MODIFIED", name), ("DELETED", name), ("ADDED", f"{name}-end")]
     assert events[2].object["metadata"]["labels"]["part"] == "mine"
     assert events[2].object["metadata"]["resourceVersion"] == gone["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_list_and_the_changes_after_it_make_a_later_list(cluster, name, seed):
+    """Whoever lists once and then follows the changes knows, for any labels, exactly what a later list would say."""
+    chance = random.Random(seed)
+    listing = await cluster.list(port.CONFIG_MAP)
+    await asyncio.gather(*(change_at_random(cluster, f"{name}-{writer}", name, random.Random(chance.random()), 25) for writer in range(4)))
+    await cluster.create(port.CONFIG_MAP, a_config(f"{name}-end", labels={"run": name, "part": "a", "end": "end"}))
+    for labels in ({"run": name}, {"run": name, "part": "a"}):
+        known: dict[str, port.Object] = {}
+        async with contextlib.aclosing(
+            cluster.watch(port.CONFIG_MAP, listing.resource_version, timeout_s=DEADLINE_S, labels=labels)
+        ) as stream:
+            async for event in stream:
+                follow(known, event)
+                if f"{name}-end" in known:
+                    break
+        assert {each["metadata"]["name"]: each for each in (await cluster.list(port.CONFIG_MAP, labels)).items} == known
+
+
+def follow(known: dict[str, port.Object], event: port.Event) -> None:
+    if event.type == "BOOKMARK":
+        return
+    name = event.object["metadata"]["name"]
+    assert (name in known) == (event.type != "ADDED"), f"{event.type} of {name}"
+    known.pop(name, None)
+    if event.type != "DELETED":
+        known[name] = event.object
+
+
+async def change_at_random(cluster: port.Cluster, name: str, run: str, chance: random.Random, steps: int) -> None:
+    for step in range(steps):
+        labels = {"run": run, "part": chance.choice("ab")}
+        if await cluster.get(port.CONFIG_MAP, name) is None:
+            await cluster.create(port.CONFIG_MAP, a_config(name, {"step": str(step)}, labels=labels))
+        elif chance.random() < 0.2:
+            await cluster.delete(port.CONFIG_MAP, name)
+        else:
+            await cluster.patch(port.CONFIG_MAP, name, {"metadata": {"labels": labels}, "data": {"step": str(step)}})
 
 
 async def test_a_watch_is_of_one_kind(cluster, name):

@@ -17,11 +17,11 @@ from tests.workflows import runs
 def test_from_dataset_to_verified_output(store, steps, service):
     """Every item is there once for each replication, in order, with the schema and the answers that belong to it."""
     store.dataset(runs.rows(30))
-    client = steps.evaluate(service, replications=2)
+    client = steps.evaluate(service, replications=2, process=True)
     assert client.code == 0, client
     assert client.last == "done: 60 of 60 items"
     assert store.progress()["done"] == store.progress()["total"] == 60
-    verification = steps.verify(replications=2)
+    verification = steps.verify(replications=2, process=True)
     assert verification.code == 0, verification
     table = store.verified()
     assert table.schema.equals(runs.SCHEMA)
@@ -138,7 +138,7 @@ def test_transient_errors_are_tried_again(store, steps, service):
     """A service that fails now and then is asked again until every item is done."""
     store.dataset(runs.rows(20))
     client = steps.evaluate(
-        service, endpoint="openai/v1/completions/transient-errors", workers=8, client={"transientErrorRetryDelaySeconds": 1}
+        service, endpoint="openai/v1/completions/transient-errors", workers=8, process=True, client={"transientErrorRetryDelaySeconds": 1}
     )
     assert client.code == 0, client
     assert any("trying again" in line and "status 503" in line for line in client.lines)
@@ -184,7 +184,7 @@ def test_a_request_that_hangs_is_tried_again(store, steps):
 def test_a_refused_request_aborts(store, steps, service):
     """With badRequestPolicy Abort a 400 fails the run at once and names the item and the choices."""
     store.dataset(runs.rows(10))
-    failed = steps.evaluate(service, endpoint="errors/400", workers=1)
+    failed = steps.evaluate(service, endpoint="errors/400", workers=1, process=True)
     assert failed.code == 76
     assert "status 400 for item 0" in failed.last
     assert "this endpoint refuses everything" in failed.last
@@ -309,12 +309,12 @@ def test_wrong_manifests(store, steps, service, change, want_words):
 def test_wrong_surroundings(store, steps, tmp_path):
     """A missing manifest or environment variable is named."""
     store.dataset(runs.rows(1))
-    assert "cannot be read" in steps.run("evaluation-client", "--manifest", tmp_path / "none.json").last
+    assert "cannot be read" in steps.call("evaluation-client", "--manifest", tmp_path / "none.json").last
     empty = tmp_path / "empty.json"
     empty.write_text('{"spec": {"id": "x"}}')
-    failed = steps.run("evaluation-client", "--manifest", empty)
+    failed = steps.call("evaluation-client", "--manifest", empty)
     assert (failed.code, "dataset" in failed.last) == (78, True)
-    assert "DYFF_ATTEMPT" in steps.run("verify-evaluation-output", "--manifest", steps.manifest(), attempt="").last
+    assert "DYFF_ATTEMPT" in steps.call("verify-evaluation-output", "--manifest", steps.manifest(), attempt="").last
 
 
 def test_connections_are_kept_for_one_replica_and_not_for_several(store, steps):

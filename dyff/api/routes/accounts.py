@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from dyff.accounts.authority import Principal
 
 from dyff.accounts import grants, port
+from dyff.accounts.authority import Principal
 from dyff.api import auth, bodies, checks
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context

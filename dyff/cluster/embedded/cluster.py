@@ -62,8 +62,7 @@ class EmbeddedCluster:
             NewerSchema: a newer release wrote it.
         """
         first_version = clocks.epoch_ms(clock.now())
-        database = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits())
-        snapshot = await anyio.to_thread.run_sync(database.load)
+        database, snapshot = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits())
         self = cls(database, snapshot, clock, ids, Path(pods_dir or Path(path).parent / "pods"))
         self._writer.start()
         try:

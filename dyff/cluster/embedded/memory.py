@@ -89,7 +89,8 @@ class Memory:
     def select(self, kind: str, labels: Labels) -> tuple[port.Object, ...]:
         """Copies of the objects that have all of `labels`, by name."""
         objects = self._type(kind).objects
-        return tuple(codec.decode(objects[name].body) for name in sorted(objects) if matches(objects[name], labels))
+        names = sorted(name for name, entry in objects.items() if matches(entry, labels))
+        return tuple(codec.decode(objects[name].body) for name in names)
 
     def after(self, kind: str, version: int) -> list[Seen]:
         """The changes of a type after `version`.

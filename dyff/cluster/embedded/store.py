@@ -134,12 +134,14 @@ class Store:
         self._horizon, self._version = cast(tuple[int, int], connection.execute("SELECT horizon, version FROM meta").fetchone())
 
     @classmethod
-    def open(cls, path: Path, first_version: int, limits: Limits) -> Store:
-        """The file at `path`, made if it is not there, held until `close`.
+    def open(cls, path: Path, first_version: int, limits: Limits) -> tuple[Store, Snapshot]:
+        """The file at `path`, made if it is not there, held until `close`, and all that is in it.
+
+        `first_version`: of a new file.
 
         Raises:
             InUse: another process holds it.
-            Misconfigured: it cannot be opened, or is no such database.
+            Misconfigured: it cannot be opened, is damaged, or is no such database.
             NewerSchema: a newer release wrote it.
         """
         try:
@@ -148,6 +150,8 @@ class Store:
             raise errors.Misconfigured(f"the cluster database {path} cannot be opened: {error}") from error
         try:
             _prepare(connection, path, first_version)
+            opened = cls(connection, limits)
+            return opened, opened._load()
         except BaseException as error:
             connection.close()
             if isinstance(error, apsw.BusyError):
@@ -155,10 +159,8 @@ class Store:
             if isinstance(error, apsw.Error):
                 raise errors.Misconfigured(f"the cluster database {path} cannot be used: {error}") from error
             raise
-        return cls(connection, limits)
 
-    def load(self) -> Snapshot:
-        """All that is there."""
+    def _load(self) -> Snapshot:
         objects = cast("list[tuple[str, str, bytes]]", self._connection.execute("SELECT kind, name, body FROM objects").fetchall())
         rows = self._connection.execute("SELECT version, event, kind, name, body, previous FROM changes ORDER BY version")
         changes = [Change(*row) for row in cast("Iterator[tuple[Any, ...]]", rows)]

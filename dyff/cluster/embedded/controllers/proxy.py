@@ -11,6 +11,7 @@ import asyncio
 import functools
 import socket
 from collections.abc import Sequence
+from typing import cast
 
 from dyff.cluster.embedded import ports
 from dyff.kernel import errors
@@ -114,11 +115,13 @@ class _End(asyncio.Protocol):
         self.finished = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._there().write(data)
+        there = self._there()
+        if not there.is_closing():
+            there.write(data)
 
     def eof_received(self) -> bool:
         """One direction is finished; the connection is when both are."""
@@ -132,10 +135,14 @@ class _End(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        self._there().pause_reading()
+        there = self._there()
+        if not there.is_closing():
+            there.pause_reading()
 
     def resume_writing(self) -> None:
-        self._there().resume_reading()
+        there = self._there()
+        if not there.is_closing():
+            there.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         other = self.other.transport if self.other is not None else None
@@ -146,35 +153,49 @@ class _End(asyncio.Protocol):
         else:
             other.abort()
 
+    def _here(self) -> asyncio.Transport:
+        assert self.transport is not None
+        return self.transport
+
     def _there(self) -> asyncio.Transport:
         assert self.other is not None
-        assert self.other.transport is not None
-        return self.other.transport
+        return self.other._here()
 
 
 class _Front(_End):
-    """The client's end. Nothing is read from it before the target is connected."""
+    """The client's end. What it sends before a target is connected waits here."""
 
     def __init__(self, proxy: Proxy) -> None:
         super().__init__(None)
         self._proxy = proxy
         self._target: Target | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
 
     def abort(self) -> None:
         """End it without ado."""
-        if self._connecting is not None:
-            self._connecting.cancel()
         for end in (self, self.other):
             if end is not None and end.transport is not None:
                 end.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.pause_reading()
         self._proxy.began(self)
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            super().data_received(data)
+            return
+        # Only here, since in `connection_made` uvloop does not read yet and would begin in spite of a pause.
+        self._early.append(data)
+        self._here().pause_reading()
+
+    def eof_received(self) -> bool:
+        if self.other is not None:
+            return super().eof_received()
+        self.finished = True
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._proxy.ended(self)
@@ -186,7 +207,6 @@ class _Front(_End):
 
     async def _connect(self) -> None:
         """To the first target that accepts; a client of none is cut off."""
-        assert self.transport is not None
         for target in self._proxy.preference():
             self._proxy.chosen(target)
             self._target = target
@@ -197,10 +217,18 @@ class _Front(_End):
                 target.connections -= 1
                 self._target = None
                 continue
-            self.other = back
-            self.transport.resume_reading()
+            self._join(back)
             return
-        self.transport.abort()
+        self._here().abort()
+
+    def _join(self, back: _End) -> None:
+        self.other = back
+        there = self._there()
+        there.writelines(self._early)
+        self._early.clear()
+        if self.finished:
+            there.write_eof()
+        self._here().resume_reading()
 
 
 def _itself(end: _End) -> _End:

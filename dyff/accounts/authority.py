@@ -1,0 +1,211 @@
+"""Who a request comes from: issues tokens, checks them, revokes them.
+
+A check is cheap where it can be refused early and where it is repeated. The signature comes first, so that a forged
+token costs no look-up. What bcrypt took a tenth of a second for is remembered until the account's revision moves, so
+that a change takes effect at the next request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+
+import anyio
+import anyio.to_thread
+import bcrypt
+import msgspec
+
+from dyff.accounts import grants as granting
+from dyff.accounts import port, tokens
+from dyff.kernel import clock, errors, ids
+
+_REMEMBERED = 10_000
+_SECRET_AGE_S = 1.0
+_COST = 10
+"""Of bcrypt: 60 ms. More would protect guessable secrets; these have 256 random bits."""
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks, and what they may do.
+
+    `claims`: what the token says, without its secret. `account`: as it was at the check; None: the token is for
+    something else, such as a session. `grants`: the token's, as far as the account's permissions (still) cover them.
+    """
+
+    claims: tokens.Claims
+    account: port.Account | None
+    grants: tuple[granting.Grant, ...]
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    """A principal and what it rests on, besides the account's revision: the signing secret, the hash that the token's secret fits."""
+
+    principal: Principal
+    signing_secret: bytes
+    secret_hash: bytes | None
+
+
+class Authority:
+    """Tokens over an accounts database. Safe for concurrent use by the tasks of one event loop."""
+
+    def __init__(
+        self, accounts: port.Accounts, clock: clock.Clock, ids: ids.Ids, *, cost: int = _COST, remembered: int = _REMEMBERED
+    ) -> None:
+        """`cost`: bcrypt's, for new secrets. `remembered`: how many checked tokens are kept; the least recently used go."""
+        self._accounts, self._clock, self._ids = accounts, clock, ids
+        self._cost, self._capacity = cost, remembered
+        self._checked: OrderedDict[bytes, _Checked] = OrderedDict()
+        self._checking: dict[bytes, anyio.Lock] = {}
+        self._signing_secret, self._secret_read = b"", 0.0
+
+    async def issue(self, account_id: str, grants: Sequence[granting.Grant], expires: datetime) -> str:
+        """A new token of an account, which can be revoked by its `jti`. It is shown here once and kept nowhere.
+
+        Raises:
+            NotFound: there is no such account.
+            Forbidden: the account is suspended, or its permissions do not cover a grant; the message names it.
+            InvalidFields: `expires` has passed.
+        """
+        account = await self._accounts.get(account_id)
+        if account is None:
+            raise errors.NotFound(f"there is no account {account_id}")
+        if account.status != port.ACTIVE:
+            raise errors.Forbidden(f"account {account_id} is suspended; it gets no new tokens")
+        for grant in grants:
+            if not granting.is_covered(grant, account.permissions):
+                raise errors.Forbidden(f"the permissions of account {account_id} do not cover the grant {_text(grant)}")
+        now = self._future(expires)
+        secret = secrets.token_urlsafe(32)
+        hashed = await anyio.to_thread.run_sync(bcrypt.hashpw, secret.encode(), bcrypt.gensalt(self._cost))
+        claims = tokens.Claims(self._ids.new(), f"Account/{account_id}", now, expires, tuple(grants), secret)
+        key = port.Key(id=claims.id, account=account_id, grants=claims.grants, created=now, expires=expires, secret_hash=hashed)
+        await self._accounts.add_key(key)
+        return tokens.sign(claims, await self._secret(0.0))
+
+    async def issue_ephemeral(self, subject: str, grants: Sequence[granting.Grant], expires: datetime) -> str:
+        """A token without a record: it cannot be revoked, so let it expire soon. `subject`: `<Kind>/<id>`, e.g. of a session.
+
+        Raises:
+            InvalidFields: `expires` has passed.
+        """
+        claims = tokens.Claims(self._ids.new(), subject, self._future(expires), expires, tuple(grants))
+        return tokens.sign(claims, await self._secret(0.0))
+
+    async def verify(self, token: str) -> Principal:
+        """Who shows `token`.
+
+        Raises:
+            Unauthenticated: it is forged, malformed, expired or revoked, or its account is suspended.
+            Unavailable: the accounts database does not answer.
+        """
+        name = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        known = await self._still_true(name)
+        if known is not None:
+            return known
+        lock = self._checking.setdefault(name, anyio.Lock())
+        try:
+            async with lock:
+                return await self._still_true(name) or await self._check(name, token)
+        finally:
+            if not lock.statistics().tasks_waiting:
+                self._checking.pop(name, None)
+
+    async def revoke(self, account_id: str, key_id: str) -> None:
+        """Refuse a token from now on.
+
+        Raises:
+            NotFound: the account has no such token.
+        """
+        if not await self._accounts.revoke_key(account_id, key_id):
+            raise errors.NotFound(f"account {account_id} has no token {key_id}")
+
+    async def revoke_all(self, account_id: str) -> int:
+        """Refuse all tokens of an account that are there now; returns how many."""
+        return sum([await self._accounts.revoke_key(account_id, key.id) for key in await self._accounts.keys(account_id)])
+
+    async def _still_true(self, name: bytes) -> Principal | None:
+        """What was found out about the token before, if nothing that it rests on has moved (a new signing secret moves every account)."""
+        checked = self._checked.get(name)
+        if checked is None or checked.principal.claims.expires <= self._clock.now():
+            return None
+        account = checked.principal.account
+        if account is None:
+            same = await self._secret(0.0) == checked.signing_secret
+        else:
+            same = await self._accounts.revision(account.id) == account.revision
+        if same and name in self._checked:
+            self._checked.move_to_end(name)
+        return checked.principal if same else None
+
+    async def _check(self, name: bytes, token: str) -> Principal:
+        """The order matters: what is read later is at least as new as the revision that the result is remembered under."""
+        claims, signing_secret = await self._signed(token)
+        before = self._checked.pop(name, None)
+        account, secret_hash = None, None
+        if claims.account is not None:
+            account = await self._active(claims.account)
+            secret_hash = await self._confirm(claims, before.secret_hash if before else None)
+        if await self._secret(0.0) != signing_secret:
+            claims, signing_secret = await self._signed(token)
+        effective = claims.grants if account is None else granting.narrowed(claims.grants, account.permissions)
+        principal = Principal(msgspec.structs.replace(claims, secret=None), account, effective)
+        self._checked[name] = _Checked(principal, signing_secret, secret_hash)
+        while len(self._checked) > self._capacity:
+            self._checked.popitem(last=False)
+        return principal
+
+    async def _signed(self, token: str) -> tuple[tokens.Claims, bytes]:
+        """What the token says, and the signing secret that it is signed with, from memory.
+
+        A wrong signature may mean that there is a new secret. That is looked up once a second at most, so that forged
+        tokens do not reach the database.
+        """
+        secret = await self._secret(float("inf"))
+        try:
+            return tokens.verify(token, secret, self._clock.now()), secret
+        except errors.Unauthenticated:
+            newer = await self._secret(_SECRET_AGE_S)
+            if newer == secret:
+                raise
+            return tokens.verify(token, newer, self._clock.now()), newer
+
+    async def _active(self, account_id: str) -> port.Account:
+        account = await self._accounts.get(account_id)
+        if account is None:
+            raise errors.Unauthenticated("the account of the bearer token does not exist")
+        if account.status != port.ACTIVE:
+            raise errors.Unauthenticated(f"account {account_id} is suspended; an administrator can reactivate it")
+        return account
+
+    async def _confirm(self, claims: tokens.Claims, fitted: bytes | None) -> bytes | None:
+        """The hash that the token's secret fits; None: it has no secret. `fitted`: a hash that is known to fit."""
+        if claims.secret is None:
+            return None
+        key = await self._accounts.get_key(claims.id)
+        if key is None or key.account != claims.account:
+            raise errors.Unauthenticated("the bearer token was revoked; make a new one with 'dyff token create'")
+        if key.secret_hash != fitted and not await anyio.to_thread.run_sync(bcrypt.checkpw, claims.secret.encode(), key.secret_hash):
+            raise errors.Unauthenticated("the bearer token's secret is wrong")
+        return key.secret_hash
+
+    async def _secret(self, age_s: float) -> bytes:
+        """The signing secret, not older than `age_s`."""
+        now = self._clock.monotonic()
+        if not self._signing_secret or now - self._secret_read >= age_s:
+            self._signing_secret = await self._accounts.signing_secret()
+            self._secret_read = now
+        return self._signing_secret
+
+    def _future(self, expires: datetime) -> datetime:
+        """The time now, which is before `expires`."""
+        now = self._clock.now()
+        if expires <= now:
+            raise errors.InvalidFields(errors.Problem(("body", "expires"), "must be in the future"))
+        return now
+
+
+def _text(grant: granting.Grant) -> str:
+    return msgspec.json.encode(grant).decode()

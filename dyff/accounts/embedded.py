@@ -1,0 +1,238 @@
+"""The authorization database in a SQLite file, which the server and the command line have open at the same time.
+
+Every read opens a snapshot of what is committed now, by whichever process, so nothing here is cached. Writes go
+through one connection in a thread, since they may wait for another process's lock. The file holds the signing secret
+and is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import apsw
+import msgspec
+
+from dyff.accounts import port
+from dyff.accounts.grants import Grant
+from dyff.entities import codecs
+from dyff.kernel import clock, errors, sqlite
+
+T = TypeVar("T")
+_NAME = "the accounts database"
+_VERSION = 1
+_SECRET_LENGTH = 64
+_ALPHABET = string.ascii_letters + string.digits
+_SCHEMA = """
+CREATE TABLE accounts (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX accounts_by_created ON accounts (created, id);
+CREATE TABLE keys (id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), created TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX keys_by_account ON keys (account, created, id);
+CREATE TABLE outbox (sequence INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE signing (only INTEGER PRIMARY KEY CHECK (only = 1), secret BLOB NOT NULL);
+"""
+
+_account = msgspec.json.Decoder(port.Account)
+_key = msgspec.json.Decoder(port.Key)
+
+
+class EmbeddedAccounts:
+    """The `Accounts` on SQLite; use `open`."""
+
+    def __init__(self, writer: apsw.Connection, reader: apsw.Connection) -> None:
+        self._writer, self._reader = writer, reader
+        self._writing = anyio.CapacityLimiter(1)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path | str) -> AsyncIterator[EmbeddedAccounts]:
+        """The database in the file `path`, which is made where it is missing.
+
+        Raises:
+            Unavailable: the file cannot be opened.
+            NewerSchema: a newer release made it.
+        """
+        with sqlite.translated(_NAME):
+            writer, reader = await anyio.to_thread.run_sync(_open, Path(path))
+        try:
+            yield cls(writer, reader)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(reader.close)
+                await anyio.to_thread.run_sync(writer.close)
+
+    async def signing_secret(self) -> bytes:
+        found = self._read("SELECT secret FROM signing")
+        return bytes(found[0][0]) if found else await self._write(_first_secret)
+
+    async def rotate_signing_secret(self) -> None:
+        await self._write(_rotate)
+
+    async def create(self, account: port.Account) -> None:
+        def write(connection: apsw.Connection) -> None:
+            row = (account.id, account.name, clock.iso(account.created), account.revision, codecs.encode(account))
+            try:
+                connection.execute("INSERT INTO accounts VALUES (?, ?, ?, ?, ?)", row)
+            except apsw.ConstraintError as error:
+                raise errors.AlreadyExists(f"the account name {account.name!r} or the ID {account.id} is taken") from error
+            _put_out(connection, account.id, "CreateAccount", account)
+
+        await self._write(write)
+
+    async def get(self, account_id: str) -> port.Account | None:
+        found = self._read("SELECT body FROM accounts WHERE id = ?", account_id)
+        return _account.decode(found[0][0]) if found else None
+
+    async def find(self, *, name: str | None = None, limit: int | None = None) -> list[port.Account]:
+        where = "1" if name is None else "name = ?"
+        text = f"SELECT body FROM accounts WHERE {where} ORDER BY created, id LIMIT ?"
+        found = self._read(text, *([] if name is None else [name]), -1 if limit is None else max(limit, 0))
+        return [_account.decode(row[0]) for row in found]
+
+    async def revision(self, account_id: str) -> int | None:
+        found = self._read("SELECT revision FROM accounts WHERE id = ?", account_id)
+        return found[0][0] if found else None
+
+    async def set_permissions(self, account_id: str, permissions: Sequence[Grant], version: str) -> None:
+        await self._change(account_id, "SetAccountPermissions", permissions=tuple(permissions), permissions_version=version)
+
+    async def set_status(self, account_id: str, status: str, reason: str | None) -> None:
+        await self._change(account_id, "SetAccountStatus", status=status, reason=reason)
+
+    async def add_key(self, key: port.Key) -> None:
+        def write(connection: apsw.Connection) -> None:
+            _known(connection, key.account)
+            try:
+                row = (key.id, key.account, clock.iso(key.created), codecs.encode(key))
+                connection.execute("INSERT INTO keys VALUES (?, ?, ?, ?)", row)
+            except apsw.ConstraintError as error:
+                raise errors.AlreadyExists(f"the key ID {key.id} is taken") from error
+            _put_out(connection, key.account, "AddAccountKey", _without_hash(key))
+
+        await self._write(write)
+
+    async def get_key(self, key_id: str) -> port.Key | None:
+        found = self._read("SELECT body FROM keys WHERE id = ?", key_id)
+        return _key.decode(found[0][0]) if found else None
+
+    async def keys(self, account_id: str) -> list[port.Key]:
+        found = self._read("SELECT body FROM keys WHERE account = ? ORDER BY created, id", account_id)
+        return [_key.decode(row[0]) for row in found]
+
+    async def revoke_key(self, account_id: str, key_id: str) -> bool:
+        def write(connection: apsw.Connection) -> bool:
+            connection.execute("DELETE FROM keys WHERE id = ? AND account = ?", (key_id, account_id))
+            if not connection.changes():
+                return False
+            _update(connection, _known(connection, account_id))
+            _put_out(connection, account_id, "RevokeAccountKey", {"id": key_id})
+            return True
+
+        return await self._write(write)
+
+    async def outbox(self, limit: int) -> list[port.Change]:
+        found = self._read("SELECT sequence, account, body FROM outbox ORDER BY sequence LIMIT ?", max(limit, 0))
+        return [port.Change(*row) for row in found]
+
+    async def acknowledge(self, sequence: int) -> None:
+        await self._write(lambda connection: connection.execute("DELETE FROM outbox WHERE sequence <= ?", (sequence,)))
+
+    def _read(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Microseconds: in WAL mode a reader waits for nobody, so it needs no thread."""
+        with sqlite.translated(_NAME):
+            return self._reader.execute(text, parameters).fetchall()
+
+    async def _write(self, act: Callable[[apsw.Connection], T]) -> T:
+        def run() -> T:
+            with sqlite.transaction(self._writer):
+                return act(self._writer)
+
+        with sqlite.translated(_NAME):
+            return await anyio.to_thread.run_sync(run, limiter=self._writing)
+
+    async def _change(self, account_id: str, change: str, **fields: Any) -> None:
+        def write(connection: apsw.Connection) -> None:
+            after = _update(connection, _known(connection, account_id), **fields)
+            _put_out(connection, account_id, change, after)
+
+        await self._write(write)
+
+
+def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
+    """A writing and a reading connection, on a file that has the schema and that only its owner may read."""
+    _protect(path)
+    writer = sqlite.connect(path, durable=True)
+    try:
+        with sqlite.transaction(writer):
+            version = writer.pragma("user_version")
+            if version == 0:
+                writer.execute(_SCHEMA)
+                writer.pragma("user_version", _VERSION)
+        if version > _VERSION:
+            raise errors.NewerSchema(f"{_NAME} has schema version {version}, known are up to {_VERSION}: upgrade this program")
+        return writer, sqlite.connect_to_read(path)
+    except BaseException:
+        writer.close()
+        raise
+
+
+def _protect(path: Path) -> None:
+    """SQLite gives the files beside it the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise errors.Unavailable(f"{_NAME} {path} cannot be opened: {error.strerror}") from error
+
+
+def _known(connection: apsw.Connection, account_id: str) -> port.Account:
+    row = connection.execute("SELECT body FROM accounts WHERE id = ?", (account_id,)).fetchone()
+    if row is None:
+        raise errors.NotFound(f"there is no account {account_id}")
+    return _account.decode(row[0])
+
+
+def _update(connection: apsw.Connection, account: port.Account, **fields: Any) -> port.Account:
+    """The account with other `fields` and the next revision, written."""
+    after = msgspec.structs.replace(account, revision=account.revision + 1, **fields)
+    row = (after.revision, codecs.encode(after), after.id)
+    connection.execute("UPDATE accounts SET revision = ?, body = ? WHERE id = ?", row)
+    return after
+
+
+def _put_out(connection: apsw.Connection, account_id: str, change: str, data: Any) -> None:
+    body = codecs.encode({"change": change, "account": account_id, "data": data})
+    connection.execute("INSERT INTO outbox (account, body) VALUES (?, ?)", (account_id, body))
+
+
+def _without_hash(key: port.Key) -> dict[str, Any]:
+    return {name: getattr(key, name) for name in key.__struct_fields__ if name != "secret_hash"}
+
+
+def _new_secret() -> bytes:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH)).encode()
+
+
+def _first_secret(connection: apsw.Connection) -> bytes:
+    """Another process may have been first."""
+    connection.execute("INSERT OR IGNORE INTO signing VALUES (1, ?)", (_new_secret(),))
+    row: Any = connection.execute("SELECT secret FROM signing").fetchone()
+    return bytes(row[0])
+
+
+def _rotate(connection: apsw.Connection) -> None:
+    """What was checked under the old secret must be checked again: every account's revision moves."""
+    connection.execute("INSERT OR REPLACE INTO signing VALUES (1, ?)", (_new_secret(),))
+    for (account_id,) in connection.execute("SELECT id FROM accounts").fetchall():
+        _update(connection, _known(connection, str(account_id)))
+    _put_out(connection, "", "RotateSigningSecret", {})

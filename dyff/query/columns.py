@@ -1,0 +1,92 @@
+"""The tables of the embedded query store: bodies as JSON, and columns for what is often asked. Pure.
+
+The columns come from the table of kinds. Their values are taken out once, when a document is written: an index on
+`json_extract` would parse the body again for every index at every write (measured: nine times slower).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyff.entities import codecs, kinds
+from dyff.query import filters
+
+CREATED: filters.Path = ("creationTime",)
+ACCOUNT: filters.Path = ("account",)
+STATUS: filters.Path = ("status",)
+SHARED = (CREATED, ACCOUNT, STATUS)
+PATHS: tuple[filters.Path, ...] = tuple(dict.fromkeys((*SHARED, *(path for row in kinds.TABLE for path in row.query.values()))))
+"""The paths that have a column, in the order of the columns."""
+
+ID: filters.Path = ("id",)
+
+Value = str | int | float | bytes | None
+"""What a column holds. None: the path is absent or null. Bytes: neither text nor number, see `value`."""
+
+
+def name(path: filters.Path) -> str | None:
+    """The column of `path`, quoted; None: it has none."""
+    if path == ID:
+        return "id"
+    return f'"{".".join(path)}"' if path in _WITH_COLUMN else None
+
+
+def values(body: bytes) -> tuple[Value, ...]:
+    """What the columns of `PATHS` hold for the document `body`.
+
+    Raises:
+        ValueError: it is not a JSON object.
+    """
+    document = codecs.decode_object(body)
+    return tuple(value(_at(document, path)) for path in PATHS)
+
+
+def value(scalar: Any) -> Value:
+    """`scalar` so that SQL compares it as JSON does: true is not 1, and an object or array equals no scalar."""
+    if scalar is None or type(scalar) is str:
+        return scalar
+    if isinstance(scalar, bool):
+        return b"true" if scalar else b"false"
+    if isinstance(scalar, int) and not -_INT64 <= scalar < _INT64:
+        return float(scalar) if abs(scalar) < _TOO_LARGE else None
+    return b"" if isinstance(scalar, dict | list) else scalar
+
+
+def schema() -> str:
+    """The statements that make the tables and indexes. Every index is sorted by creation within equal values."""
+    columns = ", ".join(f"{name(path)} BLOB" for path in PATHS)
+    shared = [_index("collection", path, *([] if path == CREATED else [CREATED])) for path in SHARED]
+    own = [_partial(row.plural, path) for row in kinds.TABLE for path in row.query.values()]
+    return "\n".join([_DOCUMENTS.format(columns), *_OTHERS, *shared, *own])
+
+
+_INT64 = 2**63
+_TOO_LARGE = 2**1023
+_WITH_COLUMN = frozenset(PATHS)
+_DOCUMENTS = "CREATE TABLE documents (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, {}, body TEXT NOT NULL);"
+_OTHERS = (
+    "CREATE UNIQUE INDEX by_id ON documents (collection, id);",
+    "CREATE TABLE tombstones (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (collection, id));",
+    "CREATE TABLE positions (log TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (log, partition));",
+    "CREATE TABLE epoch (epoch TEXT NOT NULL);",
+)
+
+
+def _index(first: str, *paths: filters.Path) -> str:
+    columns = ", ".join([first, *(str(name(path)) for path in paths), "id"])
+    return f'CREATE INDEX "by_{".".join(paths[0])}" ON documents ({columns});'
+
+
+def _partial(collection: str, path: filters.Path) -> str:
+    """An index for the documents of one collection: the others do not have that field."""
+    columns = f"{name(path)}, {name(CREATED)}, id"
+    return f"CREATE INDEX \"{collection}_by_{'.'.join(path)}\" ON documents ({columns}) WHERE collection = '{collection}';"
+
+
+def _at(document: codecs.Json, path: filters.Path) -> Any:
+    found: Any = document
+    for step in path:
+        if not isinstance(found, dict):
+            return None
+        found = found.get(step)
+    return found

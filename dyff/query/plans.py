@@ -1,0 +1,115 @@
+"""Queries as SQL statements that use an index, so that a page costs the same wherever it starts. Pure.
+
+SQLite has no statistics of ours, so the index is chosen here: by the narrowest term of the query. A term with several
+alternatives ("one of my accounts, or one of these IDs") becomes one sorted walk through the index for each, merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dyff.entities import kinds, statuses
+from dyff.query import columns, conditions, filters
+from dyff.query.conditions import Condition
+
+_MAX_WALKS = 100
+"""Alternatives beyond it are too many walks; then one walk sees every document in order."""
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """A SELECT of bodies in order. Its last parameter, the limit (negative: none), is left to the caller."""
+
+    text: str
+    parameters: tuple[columns.Value, ...]
+
+
+def statements(find: filters.Find) -> list[Statement]:
+    """The statements whose results, one after another and up to the limit, are the answer.
+
+    There are two where a page starts among the documents that have the order's field and ends among those that don't,
+    or the other way round: in one statement SQLite could not start in the middle of an index.
+    """
+    terms = _flat(find.where)
+    walks = _walks(terms, find)
+    order = conditions.field(find.order_by or columns.CREATED)
+    direction = "DESC" if find.order == "descending" else "ASC"
+    return [_statement([_where(find.collection, walk, part) for walk in walks], order, direction) for part in _parts(find, order)]
+
+
+def _statement(walks: Sequence[Condition], order: Condition, direction: str) -> Statement:
+    if len(walks) == 1:
+        where = walks[0]
+        text = f"SELECT CAST(body AS BLOB) FROM documents WHERE {where.text} ORDER BY {order.text} {direction}, id {direction} LIMIT ?"
+        return Statement(text, (*where.parameters, *order.parameters))
+    walk = f"SELECT {order.text} AS place, id, rowid AS row FROM documents WHERE "
+    sorting = f"place {direction}, id {direction}"
+    merged = " UNION ".join(walk + each.text for each in walks) + f" ORDER BY {sorting}, row {direction} LIMIT ?"
+    body = "SELECT CAST(body AS BLOB) FROM documents WHERE documents.rowid = found.row"
+    parameters = tuple(value for each in walks for value in (*order.parameters, *each.parameters))
+    return Statement(f"SELECT ({body}) FROM ({merged}) AS found ORDER BY {sorting}", parameters)
+
+
+def _where(collection: str, walk: Condition, part: Condition) -> Condition:
+    """SQLite uses an index of one collection only where that collection is written out."""
+    known = collection in kinds.BY_PLURAL
+    of = Condition(f"collection = '{collection}'") if known else Condition("collection = ?", (collection,))
+    return conditions.joined([of, walk, part], "AND")
+
+
+def _parts(find: filters.Find, order: Condition) -> list[Condition]:
+    """What comes after `find.after`, as conditions whose results follow each other. NULL sorts before all values."""
+    if find.after is None:
+        return [Condition("1")]
+    beyond = "<" if find.order == "descending" else ">"
+    value, last = columns.value(find.after.value), find.after.id
+    if value is None:
+        tied = Condition(f"({order.text} IS NULL AND id {beyond} ?)", (*order.parameters, last))
+        return [tied, Condition(f"{order.text} IS NOT NULL", order.parameters)] if beyond == ">" else [tied]
+    text = f"({order.text} {beyond}= ? AND ({order.text} {beyond} ? OR id {beyond} ?))"
+    further = Condition(text, (*order.parameters, value, *order.parameters, value, last))
+    return [further, Condition(f"{order.text} IS NULL", order.parameters)] if beyond == "<" else [further]
+
+
+def _flat(predicate: filters.Predicate) -> list[filters.Predicate]:
+    """The terms that must all hold."""
+    if isinstance(predicate, filters.AllOf):
+        return [each for term in predicate.terms for each in _flat(term)]
+    return [predicate]
+
+
+def _walks(terms: Sequence[filters.Predicate], find: filters.Find) -> list[Condition]:
+    """The whole of `terms`, once for each alternative of the narrowest one; that one alone may choose the index."""
+    candidates = [(rank, len(found), number, found) for number, (rank, found) in enumerate(map(_alternatives, terms)) if found]
+    if not candidates:
+        return [conditions.joined([conditions.compiled(term, indexed=False) for term in terms], "AND")]
+    _, count, chosen, found = min(candidates, key=lambda each: each[:3])
+    others = [conditions.compiled(term, indexed=False) for number, term in enumerate(terms) if number != chosen]
+    if count > 1 and find.limit is None:
+        return [conditions.joined([conditions.compiled(terms[chosen], indexed=True), *others], "AND")]
+    return [conditions.joined([conditions.compiled(each, indexed=True), *others], "AND") for each in found]
+
+
+def _alternatives(term: filters.Predicate) -> tuple[int, list[filters.Equals]]:
+    """How wide `term` is (the smaller the better), and the equalities of indexed columns that it is the union of; none: it is not."""
+    match term:
+        case filters.Equals(path, value) if value is not None and columns.name(path):
+            return _rank(path, (value,)), [term]
+        case filters.OneOf(path, values) if values and None not in values and columns.name(path):
+            found = [filters.Equals(path, value) for value in dict.fromkeys(values)]
+            return (_rank(path, values), found) if len(found) <= _MAX_WALKS else (0, [])
+        case filters.AnyOf(terms) if terms:
+            parts = [_alternatives(each) for each in terms]
+            found = [each for _, part in parts for each in part]
+            return (max(rank for rank, _ in parts), found) if all(part for _, part in parts) and len(found) <= _MAX_WALKS else (0, [])
+    return 0, []
+
+
+def _rank(path: filters.Path, values: Sequence[filters.Scalar]) -> int:
+    """IDs are unique; few documents share a key of their kind, or a status that is left; many an account or a final status."""
+    if path == columns.ID:
+        return 0
+    if path == columns.STATUS:
+        return 3 if any(statuses.is_terminal(str(value)) for value in values) else 1
+    return 2 if path == columns.ACCOUNT else 1

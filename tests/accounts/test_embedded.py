@@ -1,0 +1,75 @@
+"""What only the embedded accounts database promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import apsw
+import pytest
+
+from dyff.accounts import embedded
+from dyff.kernel import errors
+
+PROGRAM = """
+import sys, anyio
+from datetime import UTC, datetime
+from dyff.accounts import embedded, port
+async def main():
+    async with embedded.EmbeddedAccounts.open(sys.argv[1]) as accounts:
+        await accounts.create(port.Account(id=sys.argv[2] * 32, name=sys.argv[2], created=datetime.now(UTC)))
+        print((await accounts.signing_secret()).decode())
+anyio.run(main)
+"""
+
+
+async def test_the_file_is_for_its_owner_only(tmp_path):
+    """It holds the signing secret: mode 0600, also of the files beside it, and also if it was wider."""
+    path = tmp_path / "accounts.sqlite"
+    path.touch(mode=0o644)
+    async with embedded.EmbeddedAccounts.open(path) as accounts:
+        await accounts.signing_secret()
+        assert {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()} == dict.fromkeys(
+            ("accounts.sqlite", "accounts.sqlite-wal", "accounts.sqlite-shm"), "0o600"
+        )
+
+
+async def test_processes_that_open_a_new_file_at_once(tmp_path):
+    """All of them get in, agree on the signing secret, and a server that has the file open sees what they did."""
+    path = str(tmp_path / "accounts.sqlite")
+    processes = [subprocess.Popen([sys.executable, "-c", PROGRAM, path, letter], stdout=subprocess.PIPE) for letter in "abc"]
+    async with embedded.EmbeddedAccounts.open(path) as accounts:
+        printed = {process.communicate(timeout=60)[0] for process in processes}
+        assert [process.returncode for process in processes] == [0, 0, 0]
+        assert printed == {await accounts.signing_secret() + b"\n"}
+        assert sorted(account.name for account in await accounts.find()) == ["a", "b", "c"]
+
+
+async def test_a_newer_file_is_refused(tmp_path):
+    """The accounts are the truth: nothing is remade, an upgrade is asked for."""
+    path = tmp_path / "accounts.sqlite"
+    async with embedded.EmbeddedAccounts.open(path):
+        pass
+    connection = apsw.Connection(str(path))
+    connection.pragma("user_version", 99)
+    connection.close()
+    with pytest.raises(errors.NewerSchema, match="upgrade"):
+        async with embedded.EmbeddedAccounts.open(path):
+            pass
+
+
+async def test_a_damaged_file_is_an_error_and_stays(tmp_path):
+    """Unlike the view, it is never deleted."""
+    path = tmp_path / "accounts.sqlite"
+    path.write_bytes(b"not a database " * 1000)
+    with pytest.raises(errors.Fatal, match="damaged"):
+        async with embedded.EmbeddedAccounts.open(path):
+            pass
+    assert path.read_bytes() == b"not a database " * 1000
+
+
+async def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    """The error says which file."""
+    with pytest.raises(errors.Unavailable, match=r"none/accounts\.sqlite"):
+        async with embedded.EmbeddedAccounts.open(tmp_path / "none" / "accounts.sqlite"):
+            pass

@@ -1,0 +1,144 @@
+"""What only the embedded query store promises."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import anyio
+import apsw
+import pytest
+
+from dyff.entities import kinds
+from dyff.query import columns, embedded, filters, plans, port
+
+
+def document(number: int) -> port.Document:
+    body = {
+        "id": f"{number:032x}", "account": f"a{number % 3}", "status": "Complete", "creationTime": f"2026-01-01T00:00:00.{number:06}Z",
+        "dataset": f"d{number % 10}", "labels": {"n": f"{number}"},
+    }  # fmt: skip
+    return port.Document("evaluations", body["id"], number, json.dumps(body).encode())
+
+
+async def test_it_resumes_where_it_was(tmp_path):
+    """Documents, tombstones and positions survive closing."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path) as query:
+        await query.apply([document(5), port.Document("evaluations", "b", 9, None)], port.Reached("e", {0: 10}, {0: 11}))
+    async with embedded.EmbeddedQuery.open(path) as query:
+        assert await query.reached() == port.Reached("e", {0: 10}, {0: 11})
+        assert await query.get("evaluations", document(5).id) == document(5).body
+        assert await query.apply([port.Document("evaluations", "b", 8, b"{}")], port.Reached("e")) == 0
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "other tables", "other version", "gone"])
+async def test_a_file_that_cannot_be_used_is_made_anew(tmp_path, damage):
+    """A damaged, foreign or outdated view is empty and says so, so that the sink rebuilds it."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path) as query:
+        await query.apply([document(number) for number in range(500)], port.Reached("e", {0: 500}))
+    if damage == "text":
+        path.write_bytes(b"this is not a database, however long you look at it" * 100)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        connection = apsw.Connection(str(path))
+        connection.execute("PRAGMA user_version = 7" if damage == "other version" else "DROP TABLE documents; PRAGMA user_version = 0")
+        connection.close()
+    async with embedded.EmbeddedQuery.open(path) as query:
+        assert await query.reached() == port.Reached()
+        assert await query.apply([document(1)], port.Reached("f", {0: 1})) == 1
+        assert len(await query.find(filters.Find(collection="evaluations"))) == 1
+
+
+PAGE = {"order_by": ("creationTime",), "limit": 100}
+MIDDLE = filters.After("2026-01-01T00:00:00.000500Z", "0")
+SCOPE = filters.AnyOf((filters.OneOf(("account",), ("a1", "public")), filters.OneOf(("id",), ("x", "y"))))
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+@pytest.mark.parametrize("after", [None, MIDDLE], ids=["first", "middle"])
+@pytest.mark.parametrize(
+    "terms",
+    [
+        (),
+        (filters.Equals(("account",), "a1"),),
+        (filters.OneOf(("account",), ("a1", "a2")),),
+        (filters.Equals(("status",), "Complete"), SCOPE),
+        *((filters.Equals(path, "x"), SCOPE) for path in kinds.BY_KIND["Evaluation"].query.values()),
+        (filters.OneOf(("dataset",), ("d1", "d2")), filters.Equals(("account",), "a1")),
+    ],
+    ids=repr,
+)
+async def test_a_page_is_a_walk_along_an_index(tmp_path, terms, order, after):
+    """Nothing is sorted that grows with the collection, and no page scans the table: so a page costs the same wherever it starts."""
+    async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite"):
+        connection = apsw.Connection(str(tmp_path / "query.sqlite"))
+        find = filters.Find(collection="evaluations", where=filters.AllOf(terms), order=order, after=after, **PAGE)
+        for statement in plans.statements(find):
+            rows = connection.execute("EXPLAIN QUERY PLAN " + statement.text, (*statement.parameters, 100)).fetchall()
+            steps = [str(row[3]) for row in rows]
+            assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("SCAN documents")], steps
+        connection.close()
+
+
+async def test_the_narrowest_term_chooses_the_index(tmp_path):
+    """A key of the kind comes before the accounts that one may see, and an unfinished status before both."""
+    dataset, status = filters.Equals(("dataset",), "d1"), filters.Equals(("status",), "Admitted")
+    for terms, index in [((SCOPE, dataset), "evaluations_by_dataset"), ((SCOPE, status), "by_status"), ((SCOPE,), "by_account")]:
+        (statement,) = plans.statements(filters.Find(collection="evaluations", where=filters.AllOf(terms), limit=10))
+        async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite"):
+            connection = apsw.Connection(str(tmp_path / "query.sqlite"))
+            rows = connection.execute("EXPLAIN QUERY PLAN " + statement.text, (*statement.parameters, 100)).fetchall()
+            assert any(f"INDEX {index} " in str(row[3]) for row in rows), rows
+            connection.close()
+
+
+async def test_a_large_find_does_not_hold_up_the_event_loop(tmp_path):
+    """While thousands of documents are searched for a label, the loop goes on."""
+    longest, done = 0.0, False
+
+    async def watch() -> None:
+        nonlocal longest
+        while not done:
+            before = time.monotonic()
+            await anyio.sleep(0)
+            longest = max(longest, time.monotonic() - before)
+
+    async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as query:
+        await query.apply([document(number) for number in range(20_000)], port.Reached("e"))
+        for limit in (100, None):
+            done, longest = False, 0.0
+            async with anyio.create_task_group() as group:
+                group.start_soon(watch)
+                started = time.monotonic()
+                assert (
+                    await query.find(filters.Find(collection="evaluations", where=filters.Equals(("labels", "no"), "x"), limit=limit)) == []
+                )
+                took, done = time.monotonic() - started, True
+            assert longest < 0.8 * took
+
+
+async def test_many_finds_at_once(tmp_path):
+    """Finds in threads do not share a connection, and each gets its own answer."""
+    async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as query:
+        await query.apply([document(number) for number in range(300)], port.Reached("e"))
+
+        async def one(number: int) -> None:
+            bodies = await query.find(filters.Find(collection="evaluations", where=filters.Equals(("labels", "n"), f"{number}")))
+            assert [json.loads(body)["labels"]["n"] for body in bodies] == [f"{number}"]
+
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(one, number)
+
+
+def test_every_query_parameter_has_a_column():
+    """A row added to the table of kinds is indexed by itself."""
+    for row in kinds.TABLE:
+        for path in row.query.values():
+            assert columns.name(path)
+            assert ".".join(path) in columns.schema()

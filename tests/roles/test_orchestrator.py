@@ -1,0 +1,359 @@
+"""The orchestrator on an embedded log and an embedded cluster."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from dyff.cluster import port
+from dyff.consumers import custom_resources, informer, orchestrator
+from dyff.entities import resources
+from dyff.kernel import errors, settings
+from tests.roles import world
+
+FAST = settings.Settings(orchestrator=settings.Orchestrator(resync_s=0.2))
+E = [world.an_id(number) for number in range(20)]
+
+
+@pytest.fixture
+async def here(tmp_path):
+    """A world with a dataset and a service that are ready."""
+    async with world.installation(tmp_path) as made:
+        await made.create(world.a_dataset(), world.a_service())
+        yield made
+
+
+def leading(here, given=FAST, cluster=None, **options):
+    """The orchestrator, while the context lasts."""
+    return world.running(orchestrator, here.bus, cluster or here.cluster, clock=here.clock, settings=given, **options)
+
+
+def with_quota(**quotas):
+    return settings.Settings(quotas=settings.Quotas(**quotas), orchestrator=FAST.orchestrator)
+
+
+class Cluster:
+    """The cluster, with hands in it: what is set here is called instead, everything else goes through."""
+
+    def __init__(self, real, **instead):
+        self._real = real
+        self.__dict__.update(instead)
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+
+async def test_a_run_is_reserved_then_made_then_admitted(here):
+    """The reservation is in the log before anything is done, and `Admitted` means that the resource is there."""
+    seen = []
+
+    async def create(kind, obj):
+        seen.append(here.said(E[1]))
+        return await here.cluster.create(kind, obj)
+
+    async with leading(here, cluster=Cluster(here.cluster, create=create)):
+        await here.create(world.an_evaluation(E[1]))
+        await here.until_status(E[1], "Admitted")
+    assert seen == [("Schedulable", None, None)]
+    assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None)]
+    resource = await here.resource("Evaluation", E[1])
+    assert resource["metadata"]["finalizers"] == [resources.FINALIZER]
+    assert resource["spec"]["dataset"] == world.DATASET
+
+
+async def test_what_runs_nothing_becomes_ready(here):
+    """Services and mock models are ready once their dependencies are, and have no resource; what waits for an upload is left alone."""
+    async with leading(here):
+        await here.create(
+            world.entity("Model", E[1], source={"kind": "Mock"}),
+            world.entity("Model", E[2], "WaitingForUpload", source={"kind": "Upload"}),
+            world.a_service(E[3], "Created", model={"id": E[2]}),
+            world.a_dataset(E[4], "WaitingForUpload"),
+        )
+        await here.until_status(E[1], "Ready")
+        await here.until_status(E[3], "Created", "UnsatisfiedDependency")
+        assert here.said(E[3])[2] == f"Waiting for Model {E[2]}"
+        await here.set_status("Model", E[2], "Ready")
+        await here.until_status(E[3], "Ready")
+    assert here.said(E[4]) == ("WaitingForUpload", None, None)
+    assert (await here.cluster.list(custom_resources.KINDS["Model"])).items == ()
+
+
+async def test_dependencies_are_waited_for_and_fail_who_needs_them(here):
+    """A run waits until what it needs is ready; if that fails the run fails, and so does what needs the run."""
+    await here.create(world.a_dataset(E[0], "WaitingForUpload"), world.a_dataset(E[9], "WaitingForUpload"))
+    async with leading(here):
+        await here.create(
+            world.an_evaluation(E[1], dataset=E[0]),
+            world.an_evaluation(E[2], dataset=E[9]),
+            world.a_session(E[3], metadata={"preconditions": [{"id": E[2]}]}),
+        )
+        for entity_id in E[1:4]:
+            await here.until_status(entity_id, "Created", "UnsatisfiedDependency")
+        await here.set_status("Dataset", E[0], "Ready")
+        await here.set_status("Dataset", E[9], "Deleted")
+        await here.until_status(E[1], "Admitted")
+        await here.until_status(E[2], "Failed", "FailedDependency")
+        await here.until_status(E[3], "Error", "FailedDependency")
+
+
+async def test_a_dependency_that_does_not_exist_fails(here):
+    """What refers to nothing is not left waiting for ever."""
+    async with leading(here):
+        await here.create(world.an_evaluation(E[1], dataset="e" * 32))
+        await here.until_status(E[1], "Failed", "FailedDependency")
+
+
+async def test_quota_is_given_back_when_the_pods_are_gone(here):
+    """An ended run holds its slot as long as a pod of it may be running; then the next one gets it."""
+    async with leading(here, with_quota(admitted=1)):
+        await here.create(world.an_evaluation(E[1], born=1), world.an_evaluation(E[2], born=2), world.an_evaluation(E[3], account="other"))
+        await here.until_status(E[1], "Admitted")
+        await here.until_status(E[2], "Created", "QuotaLimit")
+        assert here.said(E[2])[2] == "Account quota exceeded: 1/1"
+        await here.until_status(E[3], "Admitted")
+        await here.start_pod(E[1])
+        await here.set_condition("Evaluation", E[1], "Complete")
+        await here.set_status("Evaluation", E[1], "Complete")
+        await anyio.sleep(0.3)
+        assert here.said(E[2])[:2] == ("Created", "QuotaLimit")
+        await here.end_pod()
+        await here.until_status(E[2], "Admitted")
+    assert here.said(E[2]) == ("Admitted", None, None)
+
+
+async def test_never_more_are_admitted_than_the_quota_says(here):
+    """Of many that come at once exactly as many are admitted as fit, the oldest, and the others say why they wait."""
+    await here.create(*(world.an_evaluation(E[number], born=20 - number) for number in range(1, 16)))
+    async with leading(here, with_quota(admitted=5)):
+        for number in range(11, 16):
+            await here.until_status(E[number], "Admitted")
+        for number in range(1, 11):
+            await here.until_status(E[number], "Created", "QuotaLimit")
+    assert len((await here.cluster.list(custom_resources.KINDS["Evaluation"])).items) == 5
+    assert [await here.told(E[number]) for number in range(1, 11)] == [[("Created", "QuotaLimit")]] * 10
+
+
+async def test_a_new_leader_goes_on_where_the_old_one_was(here):
+    """A restart neither forgets a reservation nor doubles one, and says nothing again."""
+    await here.create(*(world.an_evaluation(E[number], born=number) for number in range(1, 5)))
+    for _ in range(3):
+        async with leading(here, with_quota(admitted=2)):
+            for number, status in ((1, "Admitted"), (2, "Admitted"), (3, "Created"), (4, "Created")):
+                await here.until_status(E[number], status)
+            await here.until_status(E[4], "Created", "QuotaLimit")
+    assert [await here.told(E[number]) for number in range(1, 5)] == [
+        *[[("Schedulable", None), ("Admitted", None)]] * 2,
+        *[[("Created", "QuotaLimit")]] * 2,
+    ]
+
+
+async def test_what_was_reserved_before_a_crash_is_made_after_it(here):
+    """A crash between the reservation and the creation loses nothing."""
+    await here.create(world.an_evaluation(E[1]))
+    await here.set_status("Evaluation", E[1], "Schedulable")
+    async with leading(here):
+        await here.until_status(E[1], "Admitted")
+    assert await here.resource("Evaluation", E[1])
+
+
+async def test_what_was_made_before_a_crash_is_adopted(here):
+    """A crash between the creation and `Admitted` makes no second resource: the one that is there is taken."""
+    await here.create(world.an_evaluation(E[1]))
+    await here.set_status("Evaluation", E[1], "Schedulable")
+    made = await here.cluster.create(custom_resources.KINDS["Evaluation"], resources.for_entity(world.an_evaluation(E[1])))
+    async with leading(here):
+        await here.until_status(E[1], "Admitted")
+    assert (await here.resource("Evaluation", E[1]))["metadata"]["uid"] == made["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("while_down", [False, True], ids=["while it leads", "while nobody leads"])
+async def test_a_resource_that_vanished_interrupts_the_run(here, while_down):
+    """A resource removed by force, finalizer and all, ends the run, and is never made again."""
+
+    async def vanish():
+        await here.cluster.patch(custom_resources.KINDS["Evaluation"], f"eval-{E[1]}", {"metadata": {"finalizers": []}})
+        await here.cluster.delete(custom_resources.KINDS["Evaluation"], f"eval-{E[1]}")
+
+    await here.create(world.an_evaluation(E[1]))
+    async with leading(here):
+        await here.until_status(E[1], "Admitted")
+        if not while_down:
+            await vanish()
+            await here.until_status(E[1], "Failed", "Interrupted")
+    if while_down:
+        await vanish()
+    async with leading(here):
+        await here.until_status(E[1], "Failed", "Interrupted")
+    assert await here.resource("Evaluation", E[1]) is None
+
+
+async def test_a_resource_deleted_by_hand_goes_after_its_pods(here):
+    """`kubectl delete` interrupts the run; the resource stays until that is in the log and no pod runs any more."""
+    await here.create(world.an_evaluation(E[1]))
+    async with leading(here):
+        await here.until_status(E[1], "Admitted")
+        await here.start_pod(E[1])
+        await here.cluster.delete(custom_resources.KINDS["Evaluation"], f"eval-{E[1]}")
+        await here.until_status(E[1], "Failed", "Interrupted")
+        await anyio.sleep(0.3)
+        assert await here.resource("Evaluation", E[1])
+        await here.end_pod()
+        await world.until(lambda: _is_gone(here, E[1]), what="the resource to go")
+
+
+async def _is_gone(here, entity_id):
+    return await here.resource("Evaluation", entity_id) is None
+
+
+@pytest.mark.parametrize("status", ["Terminated", "Deleted"])
+async def test_what_is_terminated_or_deleted_is_stopped(here, status):
+    """The resource is deleted at once and goes when the pods are gone; then the quota is free."""
+    await here.create(world.an_evaluation(E[1], born=1), world.an_evaluation(E[2], born=2))
+    async with leading(here, with_quota(admitted=1)):
+        await here.until_status(E[1], "Admitted")
+        await here.start_pod(E[1])
+        await here.set_status("Evaluation", E[1], status)
+        await world.until(lambda: _is_deleting(here, E[1]), what="the deletion")
+        await anyio.sleep(0.2)
+        assert here.said(E[2])[1] == "QuotaLimit"
+        await here.end_pod()
+        await here.until_status(E[2], "Admitted")
+        await world.until(lambda: _is_gone(here, E[1]), what="the resource to go")
+
+
+async def _is_deleting(here, entity_id):
+    resource = await here.resource("Evaluation", entity_id)
+    return resource is not None and "deletionTimestamp" in resource["metadata"]
+
+
+async def test_what_has_finished_is_deleted_after_a_while(here):
+    """The resource of a finished run stays for the retention time, then goes."""
+    await here.create(world.an_evaluation(E[1]))
+    async with leading(here):
+        await here.until_status(E[1], "Admitted")
+        await here.set_condition("Evaluation", E[1], "Complete")
+        await here.set_status("Evaluation", E[1], "Complete")
+        await anyio.sleep(0.3)
+        assert not await _is_deleting(here, E[1])
+        assert not await _is_gone(here, E[1])
+    soon = settings.Settings(orchestrator=settings.Orchestrator(resync_s=0.1, finished_retention_s=0))
+    async with leading(here, soon):
+        await world.until(lambda: _is_gone(here, E[1]), what="the resource to go")
+
+
+async def test_a_refused_resource_is_an_error_with_the_clusters_words(here):
+    """What the cluster will never take ends with its reason, and gives its quota back."""
+
+    async def create(kind, obj):
+        if obj["metadata"]["name"] == f"eval-{E[1]}":
+            raise errors.InvalidFields(errors.Problem(("spec", "dataset"), "must be blue"))
+        return await here.cluster.create(kind, obj)
+
+    async with leading(here, with_quota(admitted=1), cluster=Cluster(here.cluster, create=create)):
+        await here.create(world.an_evaluation(E[1], born=1), world.an_evaluation(E[2], born=2))
+        await here.until_status(E[1], "Error", "AdmissionFailed")
+        await here.until_status(E[2], "Admitted")
+    assert await here.resource("Evaluation", E[1]) is None
+
+
+async def test_an_entity_that_cannot_be_run_is_a_schema_error(here):
+    """An entity without what its kind needs ends by itself and holds up nobody."""
+    async with leading(here):
+        await here.create(
+            world.an_evaluation(E[1], inferenceSession={}), world.an_evaluation(E[2]), world.an_evaluation(E[3], dataset=None)
+        )
+        await here.until_status(E[1], "Failed", "SchemaError")
+        await here.until_status(E[2], "Admitted")
+
+
+async def test_a_cluster_that_does_not_answer_is_asked_again(here):
+    """While the cluster is out of reach the reservation stands; when it is back the resource is made."""
+    refusals = [errors.Unavailable()] * 3
+
+    async def create(kind, obj):
+        if refusals:
+            raise refusals.pop()
+        return await here.cluster.create(kind, obj)
+
+    async with leading(here, cluster=Cluster(here.cluster, create=create)):
+        await here.create(world.an_evaluation(E[1]))
+        await here.until_status(E[1], "Admitted")
+    assert not refusals
+    assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None)]
+
+
+async def test_a_late_watch_is_not_a_lost_resource(here):
+    """A resource that was made but of which the watch has not told yet does not count as vanished."""
+
+    async def watch(kind, resource_version, *, timeout_s, labels=None):
+        await anyio.sleep_forever()
+        yield
+
+    async with leading(here, cluster=Cluster(here.cluster, watch=watch)):
+        await here.create(world.an_evaluation(E[1]))
+        await here.until_status(E[1], "Admitted")
+        await anyio.sleep(0.5)
+    assert here.said(E[1]) == ("Admitted", None, None)
+
+
+async def test_a_second_leader_takes_over(here):
+    """A new orchestrator fences the old one, which ends when it next has something to say; nothing is said twice."""
+    old_ended = anyio.Event()
+
+    async def old(*, task_status):
+        with pytest.RaisesGroup(errors.Fenced, flatten_subgroups=True):
+            await orchestrator.run(here.bus, here.cluster, clock=here.clock, settings=FAST, task_status=task_status)
+        old_ended.set()
+
+    async with anyio.create_task_group() as group:
+        await group.start(old)
+        async with leading(here):
+            await here.create(world.an_evaluation(E[1]))
+            await here.until_status(E[1], "Admitted")
+            with anyio.fail_after(world.DEADLINE_S):
+                await old_ended.wait()
+    assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None)]
+
+
+async def test_a_suspended_account_starts_nothing(here):
+    """While its account is suspended a run waits and says so; afterwards it goes on."""
+    suspended = {"acme"}
+
+    async def is_suspended(account):
+        return account in suspended
+
+    async with leading(here, suspended=is_suspended):
+        await here.create(world.an_evaluation(E[1]), world.an_evaluation(E[2], account="other"))
+        await here.until_status(E[1], "Created", "AccountSuspended")
+        await here.until_status(E[2], "Admitted")
+        suspended.clear()
+        await here.until_status(E[1], "Admitted")
+
+
+async def test_a_resource_of_someone_else_is_left_alone(here):
+    """What people make by hand, with the operator alone, is no concern of the orchestrator."""
+    foreign = resources.for_entity(world.an_evaluation(E[5]))
+    foreign["metadata"]["finalizers"] = []
+    await here.cluster.create(custom_resources.KINDS["Evaluation"], foreign)
+    async with leading(here):
+        await here.create(world.an_evaluation(E[1]))
+        await here.until_status(E[1], "Admitted")
+    assert await here.resource("Evaluation", E[5])
+
+
+async def test_a_quota_that_is_no_quantity_is_told_at_the_start(here):
+    """A fault of the settings ends the process with the setting's name instead of failing every run."""
+    with pytest.raises(errors.Misconfigured, match="quotas"):
+        await orchestrator.run(here.bus, here.cluster, clock=here.clock, settings=with_quota(cpu="lots"))
+
+
+async def test_orchestrator_and_informer_together_take_a_run_to_its_end(here):
+    """From creation to the end, with the cluster's verdict, and the quota for the next."""
+    async with leading(here, with_quota(admitted=1)), world.running(informer, here.bus, here.cluster, clock=here.clock):
+        await here.create(*(world.an_evaluation(E[number], born=number) for number in (1, 2, 3)))
+        for number in (1, 2, 3):
+            await here.until_status(E[number], "Admitted")
+            await here.set_condition("Evaluation", E[number], "Complete" if number != 2 else "Failed", reason="Why")
+            await here.until_status(E[number], "Complete" if number != 2 else "Failed", "Why")
+    assert {pod["metadata"]["name"] for pod in (await here.cluster.list(port.POD)).items} == set()
