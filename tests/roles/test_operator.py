@@ -253,12 +253,11 @@ async def test_it_survives_dying_after_every_single_write(there):
     lives = 0
     with anyio.fail_after(operated.DEADLINE_S):
         while not conditions.finished(await there.get(EVALUATION, ID)):
-            lives += 1
-            # Several workers may write in the moment of its death: each of them is told.
-            with pytest.raises(BaseExceptionGroup) as died:
+            try:
                 async with anyio.create_task_group() as group:
                     await there.start_operator(group, operated.Interrupted(there.cluster, 1))
-            assert died.value.split(errors.Fatal)[1] is None
+            except* errors.Fatal:  # one or several, since workers write at the same time
+                lives += 1
     assert lives > 8
     assert conditions.is_true(await there.get(EVALUATION, ID), "Complete")
 
