@@ -19,7 +19,7 @@ from dyff.kernel.positions import Position
 Header = tuple[str, bytes]
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """What is to be appended.
 
     `value` None is a tombstone: on a compacted topic it removes the key. `partition` None: the partitioner decides by
@@ -32,7 +32,7 @@ class Message(msgspec.Struct, frozen=True):
     partition: int | None = None
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What was appended. `timestamp_ms`: log append time, milliseconds since 1970."""
 
     topic: str

@@ -44,8 +44,9 @@ class Transaction:
     def write_records(self) -> None:
         """Put what was appended into the tables; the last thing before the commit."""
         for partition_id, records in self.appended.items():
-            self.connection.executemany(f"INSERT INTO log_{partition_id} VALUES (?, ?, ?, ?, ?, ?)", map(logfile.row, records))
-            self.connection.execute("UPDATE partitions SET next = ? WHERE id = ?", (records[-1].offset + 1, partition_id))
+            logfile.insert(self.connection, partition_id, records)
+        if self.appended:
+            logfile.move_ends(self.connection, {each: records[-1].offset + 1 for each, records in self.appended.items()})
 
 
 class Job(Protocol):

@@ -62,6 +62,7 @@ class EmbeddedBus:
             try:
                 yield bus
             finally:
+                bus._writer.end()
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(bus._close)
 

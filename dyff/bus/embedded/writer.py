@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 MAX_JOBS = 2000
 MAX_BYTES = 8 * 2**20
-"""A transaction takes no more jobs or bytes than that."""
+"""A transaction that has so many jobs or bytes takes no more."""
 
 MAX_WAITING_BYTES = 256 * 2**20
 """More than this does not wait for the disk: `Unavailable` instead of filling the memory."""
@@ -45,7 +45,8 @@ class Writer:
         """`ends`: by partition ID, the next offset; kept up to date by the thread, so nobody else may use it."""
         self._connection, self._ends, self._mark, self._clock = connection, ends, evidence, wall
         self._appended = sum(ends.values())
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._gathered: list[_Waiting] = []
         self._waiting_bytes = 0
         self._wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
@@ -74,7 +75,9 @@ class Writer:
             raise errors.Unavailable("the log's disk is too slow: too much waits to be written")
         waiting = _Waiting(job, self._loop.create_future())
         self._waiting_bytes += job.size
-        self._queue.put(waiting)
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(waiting)
         return await waiting.future
 
     @property
@@ -82,11 +85,21 @@ class Writer:
         """Why nothing can be written any more; None: all is well."""
         return self._broken
 
+    def end(self) -> None:
+        """Take no more jobs. Called in the event loop, before `close`."""
+        self._closed = True
+        self._hand_over()
+        self._queue.put(None)
+
     def close(self) -> None:
         """Finish what was submitted, then end the thread. Blocks."""
-        self._closed = True
-        self._queue.put(None)
         self._thread.join()
+
+    def _hand_over(self) -> None:
+        """One call for all that was submitted in one turn of the event loop: waking the thread costs more than a job."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._queue.put(gathered)
 
     def _run(self) -> None:
         going_on = True
@@ -102,11 +115,11 @@ class Writer:
         batch: list[_Waiting] = []
         size = 0
         while not batch or (len(batch) < MAX_JOBS and size < MAX_BYTES and not self._queue.empty()):
-            waiting = self._queue.get()
-            if waiting is None:
+            gathered = self._queue.get()
+            if gathered is None:
                 return batch, False
-            batch.append(waiting)
-            size += waiting.job.size
+            batch += gathered
+            size += sum(waiting.job.size for waiting in gathered)
         return batch, True
 
     def _commit(self, batch: list[_Waiting]) -> None:
