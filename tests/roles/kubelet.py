@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import anyio
-import anyio.abc
 
 from dyff.cluster import port
 from dyff.kernel import clock, errors
@@ -20,9 +19,8 @@ class Kubelet:
         self._cluster = cluster
         self._shown = {}
 
-    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Until cancelled."""
-        task_status.started()
         while True:
             for pod in (await self._cluster.list(port.POD)).items:
                 await self._play(pod)

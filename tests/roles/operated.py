@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -28,11 +29,21 @@ async def embedded(tmp_path):
     time = clock.SystemClock()
     async with (
         EmbeddedCluster.open(tmp_path / "cluster.sqlite", clock=time, ids=ids.RandomIds()) as cluster,
-        anyio.create_task_group() as group,
+        background(LocalControllers(cluster, clock=time, delays=jobs.Delays(0.01, 0.01)).run()),
     ):
-        await group.start(LocalControllers(cluster, clock=time, delays=jobs.Delays(0.01, 0.01)).run)
         yield cluster
-        group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def background(coroutine):
+    """Run it meanwhile. Not in a task group, since a fixture is entered and left in different tasks."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+        assert not task.done() or task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 ADAPTERS = {"cluster:embedded": embedded}
@@ -41,21 +52,17 @@ ADAPTERS = {"cluster:embedded": embedded}
 class Operated:
     """A cluster, its kubelet, and operators that come and go."""
 
-    def __init__(self, cluster: port.Cluster, group: anyio.abc.TaskGroup):
+    def __init__(self, cluster: port.Cluster):
         self.cluster = cluster
         self.kubelet = kubelet.Kubelet(cluster)
-        self._group = group
-        self._lives = AsyncExitStack()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, adapter, tmp_path):
+    async def open(cls, cluster):
         """With the kubelet running and no operator."""
-        async with ADAPTERS[adapter](tmp_path) as cluster, anyio.create_task_group() as group:
-            self = cls(cluster, group)
-            await group.start(self.kubelet.run)
+        self = cls(cluster)
+        async with background(self.kubelet.run()):
             yield self
-            group.cancel_scope.cancel()
 
     @asynccontextmanager
     async def operator(self, cluster=None, **changes):
@@ -143,7 +150,7 @@ class Interrupted(port.Cluster):
 
 
 class Unreliable(Interrupted):
-    """A cluster whose writes fail every other time: sometimes before they land, sometimes after."""
+    """A cluster whose writes fail every third time: in turn before they land and after."""
 
     def __init__(self, cluster: port.Cluster):
         super().__init__(cluster, 0)
@@ -157,10 +164,10 @@ class Unreliable(Interrupted):
         async def write(*args, **kwargs):
             count = object.__getattribute__(self, "_left") + 1
             object.__setattr__(self, "_left", count)
-            if count % 4 == 1:
-                raise errors.Unavailable("not now")
+            if count % 6 == 1:
+                raise errors.Unavailable("not now", retry_after_s=0.01)
             result = await found(*args, **kwargs)
-            if count % 4 == 3:
+            if count % 6 == 4:
                 raise errors.OutcomeUnknown("the answer was lost")
             return result
 

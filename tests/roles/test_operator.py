@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import anyio
 import pytest
 
 from dyff.cluster import port
 from dyff.entities import resources
-from dyff.kernel import errors
+from dyff.kernel import clock, errors
 from dyff.operator import conditions
 from dyff.operator.manifests import metadata
 from tests.planning import world
@@ -18,9 +20,16 @@ ID, OTHER = world.ID, world.OTHER
 
 
 @pytest.fixture(params=sorted(operated.ADAPTERS))
-async def there(request, tmp_path):
-    """A cluster with a kubelet, without an operator."""
-    async with operated.Operated.open(request.param, tmp_path) as opened:
+async def cluster(request, tmp_path):
+    """A cluster with its controllers."""
+    async with operated.ADAPTERS[request.param](tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def there(cluster):
+    """The cluster with a kubelet, without an operator."""
+    async with operated.Operated.open(cluster) as opened:
         yield opened
 
 
@@ -74,8 +83,8 @@ async def test_a_session_follows_its_pods(there):
 async def test_a_session_expires_by_itself(there):
     """At `expires` the session completes without anyone asking, and its pods go."""
     async with there.operator():
-        soon = await _soon(there, 1.5)
-        await there.create(world.a_session(expires=soon))
+        soon = clock.SystemClock().now() + timedelta(seconds=1)
+        await there.create(world.a_session(expires=clock.iso(soon)))
         found = await there.ended(SESSION, ID)
         assert (found["type"], found["reason"]) == ("Complete", "Expired")
 
@@ -83,14 +92,6 @@ async def test_a_session_expires_by_itself(there):
             return set(await there.everything(ID)) == {"InferenceSession"}
 
         await there.until("the end of its parts", gone)
-
-
-async def _soon(there, seconds):
-    from datetime import timedelta
-
-    from dyff.kernel import clock
-
-    return clock.iso(clock.SystemClock().now() + timedelta(seconds=seconds))
 
 
 CRASHED = {
@@ -175,7 +176,13 @@ async def test_a_lost_referenced_session_is_noticed(there):
         await there.until("the client", running)
         there.kubelet.plays["infer"] = kubelet.RUN
         name = f"session-{OTHER}"
-        failed = {"type": "Failed", "status": "True", "reason": "RunnerFailed", "message": "by hand", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        failed = {
+            "type": "Failed",
+            "status": "True",
+            "reason": "RunnerFailed",
+            "message": "by hand",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
         await there.cluster.patch(metadata.INFERENCE_SESSION, name, {"status": {"conditions": [failed]}}, status=True)
         assert (await there.ended(EVALUATION, ID))["reason"] == "RunnerFailed"
 
@@ -246,10 +253,11 @@ async def test_it_survives_dying_after_every_single_write(there):
     lives = 0
     with anyio.fail_after(operated.DEADLINE_S):
         while not conditions.finished(await there.get(EVALUATION, ID)):
-            lives += 1
-            with pytest.RaisesGroup(errors.Fatal, flatten_subgroups=True):
+            try:
                 async with anyio.create_task_group() as group:
                     await there.start_operator(group, operated.Interrupted(there.cluster, 1))
+            except* errors.Fatal:  # one or several, since workers write at the same time
+                lives += 1
     assert lives > 8
     assert conditions.is_true(await there.get(EVALUATION, ID), "Complete")
 

@@ -176,12 +176,16 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def start_mock_service(port):
+    environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1"}
+    return subprocess.Popen([sys.executable, "-m", "dyff.workflows", "mock-service"], env=environment)
+
+
 @contextlib.contextmanager
 def a_mock_service(port=None):
     """A running mock service; its URL."""
     port = port or free_port()
-    environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1"}
-    process = subprocess.Popen([sys.executable, "-m", "dyff.workflows", "mock-service"], env=environment)
+    process = start_mock_service(port)
     try:
         wait_for(lambda: is_ready(port), 30)
         yield f"http://127.0.0.1:{port}"

@@ -135,7 +135,8 @@ def spawn(house: House, place: directory.Directory, run: int) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env={},
+                # By this a pod's processes are known, its shim too, even if the directory is lost.
+                env={"HOME": str(place.place.work)},
                 cwd="/",
                 start_new_session=True,
                 timeout=SPAWN_TIMEOUT_S,

@@ -11,6 +11,7 @@ from dyff.cluster import port
 from dyff.cluster.pods import (
     attention,
     directory,
+    leftovers,
     node,
     refusals,
     specs,
@@ -109,6 +110,9 @@ class Worker:
 
     async def _drive(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts) -> float | None:
         """A pod that should run, or that has just ended."""
+        if facts.intent is None and pod.status.get("startTime"):
+            # Its directory was taken away, but perhaps not its processes.
+            await anyio.to_thread.run_sync(leftovers.end, self._place, None)
         verdict = verdicts.judge(pod, facts, self._node.time.now())
         if verdict.kind == "running":
             return await self._follow(group, pod, facts, verdict)

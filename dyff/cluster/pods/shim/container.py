@@ -6,9 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 from dyff.cluster.pods.shim import files, output, processes
+
+TYPE_CHECKING = False  # see `files`
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 START_ERROR_CODE = 128
 """Exit code of a container whose program could not be executed, as Kubernetes has it."""

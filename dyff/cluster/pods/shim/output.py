@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections import deque
 
@@ -95,7 +94,8 @@ class Log:
             with open(self._path, "rb") as old, open(shorter, "wb") as new:
                 old.seek(self._size - self._max_bytes // 2)
                 old.readline()  # the rest of a line
-                shutil.copyfileobj(old, new, _COPY_BYTES)
+                while block := old.read(_COPY_BYTES):
+                    new.write(block)
             os.replace(shorter, self._path)
             fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         except OSError:
