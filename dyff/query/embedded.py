@@ -200,8 +200,6 @@ def _put(connection: apsw.Connection, document: port.Document) -> bool:
         return True
     found = columns.values(document.body)
     if known is None:
-        if forgotten:
-            connection.execute("DELETE FROM tombstones WHERE collection = ? AND id = ?", place)
         connection.execute(_INSERT, (*place, document.version, document.body, *found))
         return True
     changed = [(name, new) for name, old, new in zip(_NAMES, known[2:], found, strict=True) if old != new]
