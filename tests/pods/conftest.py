@@ -19,7 +19,7 @@ import pytest
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.cluster.pods import kubelet
-from dyff.cluster.pods.shim import processes
+from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import clock, ids, settings
 
 DEADLINE_S = 30.0
@@ -175,6 +175,12 @@ class Lab:
         """What the pod's shim has written down; empty: nothing yet."""
         path = self.pods_dir / uid / "record.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    def reached(self, promised: int, begun: int) -> bool:
+        """Whether a server is at work and has promised and begun that many pods."""
+        if files.is_free(str(self.pods_dir / "server.lock")):
+            return False
+        return len(list(self.pods_dir.glob("*/intent.json"))) >= promised and len(list(self.pods_dir.glob("*/record.json"))) >= begun
 
     async def recorded(self, uid: str, name: str = "main") -> dict[str, Any]:
         """The record once a container's process is in it."""

@@ -121,6 +121,25 @@ async def test_without_a_probe_a_pod_is_ready_when_it_runs(lab):
     assert lab.condition(status, "ContainersReady")["status"] == "True"
 
 
+async def test_our_own_images_run(lab):
+    """The mock service and the steps are run by our own interpreter, which finds this package in a pod's clean environment."""
+    probe = {"httpGet": {"path": "/ready", "port": 8000}}
+    mock = {
+        "name": "main",
+        "image": "any.host/dyff/workflows/inferenceservice-mock",
+        "ports": [{"containerPort": 8000}],
+        "readinessProbe": probe,
+    }
+    step = {"name": "main", "image": "dyff/workflows/steps", "args": ["no-such-step"]}
+    async with lab.running():
+        await lab.create(lab.a_pod("mock", mock, restartPolicy="Always"))
+        await lab.create(lab.a_pod("step", step, job=True))
+        status = await lab.ended("step")
+        assert lab.terminated(status)["exitCode"] == 64
+        assert "'no-such-step' is no step" in lab.terminated(status)["message"]
+        await lab.ready("mock")
+
+
 async def test_a_crash_loop_backs_off(lab):
     """A container that is always restarted comes back after 0.5 s, then 1 s; meanwhile it waits in CrashLoopBackOff."""
     async with lab.running():
