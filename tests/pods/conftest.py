@@ -18,7 +18,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
-from dyff.cluster.pods import kubelet
+from dyff.cluster.pods import kubelet, specs
 from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import clock, ids, settings
 
@@ -154,6 +154,11 @@ class Lab:
     async def gone(self, name: str) -> None:
         with anyio.fail_after(DEADLINE_S):
             while await self.cluster.get(port.POD, name) is not None:
+                await anyio.sleep(LOOK_S)
+
+    async def released(self, name: str) -> None:
+        with anyio.fail_after(DEADLINE_S):
+            while specs.FINALIZER in (await self.get(name))["metadata"]["finalizers"]:
                 await anyio.sleep(LOOK_S)
 
     async def vanished(self, path: Path) -> None:

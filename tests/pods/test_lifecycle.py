@@ -63,6 +63,26 @@ async def test_a_pod_deleted_before_it_started_never_starts(lab):
         assert lab.record(uid) == {}
 
 
+async def test_a_deleted_pod_that_others_keep_has_ended(lab):
+    """A pod that is deleted is Failed or Succeeded for those whose finalizers keep it, whether it ran or not."""
+    waiting = lab.a_pod("waiting", volumes=[{"name": "v", "configMap": {"name": "absent"}}])
+    running = lab.a_pod("running", lab.container("sleep 600"), restartPolicy="Always")
+    async with lab.running():
+        for pod in (waiting, running):
+            pod["metadata"]["finalizers"] = ["example.com/other"]
+            await lab.create(pod)
+        await lab.until("waiting", lambda status: "waiting" in lab.state(status))
+        await lab.started("running")
+        for name in ("waiting", "running"):
+            await lab.cluster.delete(port.POD, name)
+            assert (await lab.ended(name))["reason"] == "Deleted"
+        await lab.released("running")
+        for name in ("waiting", "running"):
+            assert (await lab.get(name))["metadata"]["finalizers"] == ["example.com/other"]
+            await lab.cluster.patch(port.POD, name, {"metadata": {"finalizers": []}})
+            await lab.gone(name)
+
+
 async def test_a_pod_that_listens_has_a_port(lab):
     """A container with a port gets a free loopback port: in its annotation, in PORT and for `$(PORT)`."""
     listening = lab.container("echo $PORT; echo $0", ports=[{"containerPort": 8000}], env=[{"name": "PORT", "value": "8000"}])

@@ -320,6 +320,20 @@ async def test_stopping_without_a_running_kubelet(lab):
         assert (await lab.ended("p"))["reason"] == "Shutdown"
 
 
+async def test_without_process_descriptors(lab, monkeypatch):
+    """Where the system cannot pin a process, ends are still noticed and pods still stopped, a little later."""
+    monkeypatch.delattr(os, "pidfd_open")
+    async with lab.running():
+        await lab.create(lab.a_pod("short", lab.container("sleep 0.1")))
+        uid = await lab.create(lab.a_pod("long", lab.container("sleep 600")))
+        assert (await lab.ended("short"))["phase"] == "Succeeded"
+        pid = (await lab.recorded(uid))["containers"]["main"]["pid"]
+        await lab.started("long")
+        await lab.cluster.delete(port.POD, "long")
+        await lab.gone("long")
+        assert not lab.alive(pid)
+
+
 async def test_one_kubelet_for_a_directory(lab):
     """A second kubelet for the same directory is refused."""
     async with lab.running():
