@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import anyio
 import msgspec
 import structlog
 
@@ -46,11 +47,13 @@ async def serve(bus: port.Bus, share: loop.Share) -> None:
         states = await restoring.restore(bus, partition, end, epoch)
         start = await _start(bus, partition, committed, states)
         async with bus.read(topics.STATE, partition, end) as tail:
-            folder = Folder(bus, owner, tail, states, epoch)
-            await folder.republish(states.stale)
-            log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, republished=len(states.stale))
-            async for batch in share.batches(start):
-                await folder.fold(batch)
+            folder, stale = Folder(owner, states, epoch), states.stale
+            await folder.republish(stale)
+            log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, republished=len(stale))
+            async with anyio.create_task_group() as group:
+                group.start_soon(folder.watch, tail)
+                async for batch in share.batches(start):
+                    await folder.fold(batch)
 
 
 async def _start(bus: port.Bus, partition: int, committed: int | None, states: restoring.States) -> int:
@@ -85,10 +88,11 @@ class _Folded(msgspec.Struct):
 class Folder:
     """Folds the batches of one partition. After any error it is of no use any more."""
 
-    def __init__(self, bus: port.Bus, owner: port.Owner, tail: port.Reader, states: restoring.States, epoch: str) -> None:
-        """`tail`: at the end of the restored states. `epoch`: of the events."""
-        self._bus, self._owner, self._tail, self._states, self._epoch = bus, owner, tail, states, epoch
+    def __init__(self, owner: port.Owner, states: restoring.States, epoch: str) -> None:
+        """`epoch`: of the events."""
+        self._owner, self._states, self._epoch = owner, states, epoch
         self._partition = states.partition
+        self._appending = anyio.Lock()
         self._written: set[int] = set()
 
     async def republish(self, keys: Sequence[bytes]) -> None:
@@ -148,21 +152,23 @@ class Folder:
         at_last = done.seen is not None and done.seen.offset == last.offset
         done.messages.append(envelope.progress_message(last, envelope.event_id(done.seen) if done.seen and at_last else ""))
 
-    async def _append(self, messages: Sequence[port.Message], commit: port.Commit | None) -> None:
-        positions = await self._owner.append(topics.STATE, messages, commit)
-        for message, position in zip(messages, positions, strict=True):
-            self._written.add(position.offset)
-            self._states.note(message, position.offset)
-        await self._require_alone()
-
-    async def _require_alone(self) -> None:
-        """Look at what came since the last time: all of it must be ours.
+    async def watch(self, tail: port.Reader) -> None:
+        """Look at all that comes to our states, from where they were restored on: all of it must be ours.
 
         Raises:
-            Fenced: somebody else wrote to our states. Taking the partition over again mends what that left.
+            Fenced: somebody else wrote there. Taking the partition over again mends what that left.
         """
-        while self._written:
-            for record in await self._tail.poll(loop.BATCH, loop.WAIT_S):
-                if record.offset not in self._written:
-                    raise errors.Fenced(f"{record.topic}/{record.partition}@{record.offset} was written by somebody else")
-                self._written.discard(record.offset)
+        while True:
+            records = await tail.poll(loop.BATCH, loop.WAIT_S)
+            async with self._appending:
+                for record in records:
+                    if record.offset not in self._written:
+                        raise errors.Fenced(f"{record.topic}/{record.partition}@{record.offset} was written by somebody else")
+                    self._written.discard(record.offset)
+
+    async def _append(self, messages: Sequence[port.Message], commit: port.Commit | None) -> None:
+        async with self._appending:
+            positions = await self._owner.append(topics.STATE, messages, commit)
+            for message, position in zip(messages, positions, strict=True):
+                self._written.add(position.offset)
+                self._states.note(message, position.offset)

@@ -36,7 +36,8 @@ class Workers(Generic[Key]):
     """Calls `work(key)` for every added key until it succeeds.
 
     `work` returns the seconds after which the key is worked on again, or None. If it raises, the key is tried again after
-    a delay that doubles with every failure in a row and is forgotten with the first success; `Fatal` ends `run`.
+    a delay that doubles with every failure in a row and is forgotten with the first success, and not before a `RetryLater`
+    asks for it; `Fatal` ends `run`.
     `limit`: keys worked on at once. `failed(key, error, delay_s)`: told about each failure. `jitter`: spreads the
     delays; None: none.
     """
@@ -124,7 +125,7 @@ class Workers(Generic[Key]):
         except errors.Fatal:
             raise
         except Exception as error:
-            delay_s = self._next_delay_s(key)
+            delay_s = self._next_delay_s(key, error)
             self._failed(key, error, delay_s)
         finally:
             self._active.discard(key)
@@ -134,10 +135,11 @@ class Workers(Generic[Key]):
         elif delay_s is not None and not self._stopping:
             self._later(key, delay_s)
 
-    def _next_delay_s(self, key: Key) -> float:
+    def _next_delay_s(self, key: Key, error: Exception) -> float:
         if key not in self._failing:
             self._failing[key] = backoff.delays(self._first_delay_s, ceiling_s=self._ceiling_s, jitter=self._jitter)
-        return next(self._failing[key])
+        asked_s = error.retry_after_s if isinstance(error, errors.RetryLater) else 0.0
+        return max(next(self._failing[key]), asked_s)
 
     def _later(self, key: Key, delay_s: float) -> None:
         due = anyio.current_time() + delay_s

@@ -55,8 +55,7 @@ class Controller:
             observed = await observing.observe(self._cluster, request)
             decided = table.refused(observed, refusal, self._clock.now())
             await applying.apply(self._cluster, observed, decided)
-        if not decided.empty:
-            log.info("reconciled", kind=request.kind, name=request.name, **_summary(decided))
+        _tell(request, decided)
         return decided.requeue_after_s
 
     def statistics(self) -> keyed.Statistics:
@@ -101,6 +100,10 @@ def _report(request: plan.Request, error: Exception, delay_s: float) -> None:
         log.error("reconcile-failed", exc_info=error, **fields)
 
 
-def _summary(decided: plan.Plan) -> dict[str, object]:
-    actions = [f"{type(action).__name__} {action.kind.kind}" for action in decided.actions]
-    return {"actions": actions, "status": decided.status_patch is not None}
+def _tell(request: plan.Request, decided: plan.Plan) -> None:
+    """What was done, and apart from it a mere change of the status."""
+    if decided.actions:
+        actions = [f"{type(action).__name__} {action.kind.kind}" for action in decided.actions]
+        log.info("reconciled", kind=request.kind, name=request.name, actions=actions)
+    elif decided.status_patch is not None:
+        log.debug("status-written", kind=request.kind, name=request.name)

@@ -14,12 +14,15 @@ MAX_WORDS_BYTES = 2048
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"})
 
+_CRASH_LOOP = "CrashLoopBackOff"
+
 
 class Failure(msgspec.Struct, frozen=True):
     """How a container failed.
 
-    `exit_code`: None: it never ran, for instance because the pod was evicted. `reason`: Kubernetes' word, such as
+    `exit_code`: None: it is not known, for instance because the pod was evicted. `reason`: Kubernetes' word, such as
     `OOMKilled`. `initial`: it was an init container. `words`: its last lines.
+    `restarts`: how often containers of the pod were started again.
     """
 
     pod: str
@@ -32,7 +35,7 @@ class Failure(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         """A sentence about it, with the last lines below."""
-        ended = f"ended with exit code {self.exit_code}" if self.exit_code is not None else "did not run"
+        ended = f"ended with exit code {self.exit_code}" if self.exit_code is not None else "failed"
         advice = "; it needs more memory: raise the memory that is requested" if self.reason == "OOMKilled" else ""
         why = f" ({self.reason})" if self.reason not in ("", "Error") else ""
         return f"container {self.container} of pod {self.pod} {ended}{why}{advice}.{quoted(self.words)}"
@@ -92,17 +95,19 @@ def waiting(pods: Sequence[port.Object]) -> str:
 
 def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
     """How a container of the pod failed; None: none has. `logs`: by pod name, for containers whose status has no words."""
-    name = pod["metadata"]["name"]
-    for initial, status in _containers(pod):
-        ended = _failed(status)
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    restarts = max((each.get("restartCount", 0) for _, each in _containers(pod)), default=0)
+    for initial, each in _containers(pod):
+        ended = _failed(each)
         if ended is not None:
             words = last_lines(ended.get("message") or logs.get(name, ""))
-            restarts = status.get("restartCount", 0)
-            return Failure(name, status["name"], ended.get("exitCode"), ended.get("reason") or "", initial, words, restarts)
-    status = pod.get("status") or {}
+            return Failure(name, each["name"], ended.get("exitCode"), ended.get("reason") or "", initial, words, restarts)
+        state = (each.get("state") or {}).get("waiting") or {}
+        if state.get("reason") == _CRASH_LOOP and not each.get("lastState"):
+            return Failure(name, each["name"], None, _CRASH_LOOP, initial, last_lines(state.get("message") or ""), restarts)
     if status.get("phase") == "Failed":
         words = last_lines(status.get("message") or "")
-        return Failure(name, pod["spec"]["containers"][0]["name"], None, status.get("reason") or "", False, words, 0)
+        return Failure(name, pod["spec"]["containers"][0]["name"], None, status.get("reason") or "", False, words, restarts)
     return None
 
 

@@ -36,7 +36,8 @@ async def _step(arguments: list[str]) -> None:
         run = _Run(store, manifest.spec, manifest.session)
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
         async with progress.shown():
-            complete = await run.work(items.WorkList(dataset, done, run.inputs), progress)
+            with items.WorkList(dataset, done, run.inputs) as todo:
+                complete = await run.work(todo, progress)
     _conclude(spec, progress, complete)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import anyio.to_thread
 import msgspec
@@ -57,22 +58,25 @@ def read_indices(dataset: pa.dataset.Dataset) -> Indices:
         Ending: there is no usable index column.
     """
     try:
-        return Indices([batch.column(0) for batch in trees.batches(dataset, 2**16, columns=[INDEX])])
-    except (pa.ArrowException, KeyError) as error:
+        parts = [batch.column(0) for batch in trees.batches(dataset, 2**16, [INDEX])]
+        if any(part.null_count for part in parts):
+            raise ValueError("some rows have none")
+        return Indices(parts)
+    except (KeyError, ValueError, *trees.READ_ERRORS) as error:
         raise endings.Ending(endings.WRONG_DATA, f"The dataset needs a column {INDEX} of whole numbers: {error}") from error
 
 
 def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str, Indices]:
     """By replication the indices that have outputs. Blocking."""
     parts: dict[str, list[pa.Array[Any]]] = {replication: [] for replication in replications}
-    for batch in trees.batches(dataset, 2**16, columns=[INDEX, REPLICATION]) if dataset.schema.names else ():
+    for batch in trees.batches(dataset, 2**16, [INDEX, REPLICATION]) if dataset.schema.names else ():
         for replication, found in parts.items():
-            found.append(batch.column(0).filter(pc.equal(batch.column(1), pa.scalar(replication))))
+            found.append(batch.column(0).filter(pc.equal(batch.column(1), pa.scalar(replication))).drop_null())
     return {replication: Indices(found) for replication, found in parts.items()}
 
 
 class WorkList:
-    """The calls that are missing, made from the dataset as they are needed; any number of workers may take from it."""
+    """The calls that are missing, made from the dataset as they are needed; any number of workers may take from it. A context manager."""
 
     def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], inputs: pipelines.Pipeline) -> None:
         """`done`: for each replication what is not to be done again. `inputs`: must give one object for each row."""
@@ -81,6 +85,13 @@ class WorkList:
         self._ready: Iterator[Call] = iter(())
         self._lock = anyio.Lock()
         self._send, self._receive = anyio.create_memory_object_stream[list[Call]](2)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._send.close()
+        self._receive.close()
 
     async def produce(self) -> None:
         """Fill the list to the end; run it beside the workers.

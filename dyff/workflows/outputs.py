@@ -170,17 +170,17 @@ async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = 
     return await store.put(key, data, md5=md5)
 
 
-def encode(table: pa.Table) -> bytes:
-    """The table as a Parquet file."""
+def encode(table: pa.Table, *, dictionaries: bool = True) -> bytes:
+    """The table as a Parquet file. Without `dictionaries` its metadata say how large the rows are in memory."""
     sink = pa.BufferOutputStream()
-    pa.parquet.write_table(table, sink, compression="zstd")
+    pa.parquet.write_table(table, sink, compression="zstd", use_dictionary=dictionaries)
     return sink.getvalue().to_pybytes()
 
 
 def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, str | None]:
     """The rows that fit as a Parquet file (empty: none did), and what is wrong with the first that doesn't."""
     try:
-        return encode(pa.Table.from_pylist(rows, schema=output)), None
+        return encode(pa.Table.from_pylist(rows, schema=output), dictionaries=False), None
     except _UNFIT:
         pass
     tables, problem = [], None
@@ -194,4 +194,4 @@ def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, str | None]:
             problem = (
                 problem or f"The responses to {where} do not fit the output schema: {error}. Mend the outputPipeline or the outputSchema."
             )
-    return encode(pa.concat_tables(tables)) if tables else b"", problem
+    return encode(pa.concat_tables(tables), dictionaries=False) if tables else b"", problem

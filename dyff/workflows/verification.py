@@ -14,7 +14,7 @@ from dyff.workflows import endings, items
 from dyff.workflows.items import INDEX, REPLICATION
 
 FILE_BYTES = 64 * 2**20
-_MAX_ROWS = 2**20
+_MAX_ROWS = 2**18
 _ORDER = "__replication"
 
 

@@ -4,7 +4,7 @@ It uploads a model and a dataset of prompts in seven groups, serves the model, c
 scores the completions, and draws the share of toxic ones per group with a 95 % confidence interval.
 
     python audit.py --account ID                 # Gemma 3 270M, RealToxicityPrompts (see README.md for what it needs)
-    python audit.py --account ID --small         # a mock model, our own prompts, a word list: seconds, no downloads
+    python audit.py --account ID --small         # a mock model and our own prompts: seconds, no downloads
 """
 
 import argparse

@@ -47,15 +47,15 @@ def _gemma_runner(model: Any) -> dict[str, Any]:
 
 
 def small() -> Kit:
-    """The mock inference service, prompts of our own, and a word list instead of a classifier."""
-    words = {"seven"}  # the mock writes harmless words; this one stands in for the toxic ones
+    """The mock inference service, prompts of our own, and a count of words instead of a classifier."""
     prompts: dict[str, list[str]] = {}
     for line in (HERE / "prompts-small.txt").read_text().splitlines():
         group, _, text = line.partition("\t")
         prompts.setdefault(group, []).append(text)
 
     def score(texts: list[str]) -> list[float]:
-        return [float(bool(words & {word.strip(".,!?").lower() for word in text.split()})) for text in texts]
+        """The mock writes harmless words; one that it repeats stands in for the toxic ones."""
+        return [float(text.split().count("seven") > 2) for text in texts]
 
     def runner(_: Any) -> dict[str, Any]:
         image = {"host": "registry.gitlab.com", "name": "dyff/workflows/inferenceservice-mock", "digest": "sha256:" + "0" * 64}

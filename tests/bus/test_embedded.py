@@ -403,6 +403,15 @@ async def test_a_deletion_outlives_the_records_before_it(tmp_path):
         assert await texts(bus, topic="c") == ["o"]
 
 
+async def test_the_last_record_always_stays(tmp_path):
+    """Even a deletion, so that the log can be checked to end where it should when it is opened."""
+    async with opened(tmp_path / "log.db") as bus:
+        await bus.publish("c", [port.Message(b"k", b"v"), port.Message(b"k", None)])
+        assert await bus.compact("c", lag=timedelta(seconds=-1), tombstone_lag=timedelta(seconds=-1)) == 1
+    async with opened(tmp_path / "log.db") as bus, bus.read("c", 0, 0) as reader:
+        assert [record.offset for record in await reader.poll(10, 1.0)] == [1]
+
+
 async def test_only_compacted_topics_are_compacted(tmp_path):
     """Events are kept for ever: asking to compact them is an error."""
     async with opened(tmp_path / "log.db") as bus:

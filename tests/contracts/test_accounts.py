@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -18,25 +19,12 @@ GRANTS = (grants.Grant(("datasets",), ("get", "query"), ("a",)), grants.Grant(("
 @pytest.fixture(params=["accounts:embedded"])
 async def opened(request, tmp_path):
     """Makes openings of the same database, as different processes would have them."""
-    async with _Openings(tmp_path / "accounts.sqlite") as openings:
-        yield openings
+    async with contextlib.AsyncExitStack() as stack:
 
+        async def open_it():
+            return await stack.enter_async_context(embedded.EmbeddedAccounts.open(tmp_path / "accounts.sqlite"))
 
-class _Openings:
-    def __init__(self, path):
-        self.path, self.contexts = path, []
-
-    async def __aenter__(self):
-        return self
-
-    async def __call__(self):
-        context = embedded.EmbeddedAccounts.open(self.path)
-        self.contexts.append(context)
-        return await context.__aenter__()
-
-    async def __aexit__(self, *error):
-        for context in reversed(self.contexts):
-            await context.__aexit__(None, None, None)
+        yield open_it
 
 
 @pytest.fixture

@@ -119,6 +119,15 @@ async def test_failures_back_off_and_success_forgets_them(work):
     assert [moment for moment, _ in work.runs] == [0, 1, 3, 6, 9, 60, 61]
 
 
+async def test_a_server_that_asks_for_patience_gets_it(work):
+    """The delay is no shorter than the one that the error names."""
+    work.errors = [errors.Unavailable(retry_after_s=7)]
+    async with running(work, first_delay_s=1) as workers:
+        workers.add("a")
+        await anyio.sleep(60)
+    assert [moment for moment, _ in work.runs] == [0, 7]
+
+
 async def test_a_failing_key_does_not_hold_up_the_others(work):
     """While one key backs off the others go on."""
     work.errors = [OSError()]

@@ -273,6 +273,13 @@ def test_the_client_learns_the_address_and_its_whole_spec():
     assert manifests == {CLIENT: {"spec": spec, "session": {"url": f"http://{SESSION}:80"}}, VERIFY: {"spec": spec}}
 
 
+def test_the_client_of_a_running_session_learns_its_replicas():
+    """How many workers are of use depends on the session, which the evaluation's own spec does not describe."""
+    there = World(world.an_evaluation_of_a_running_session(), world.a_session(OTHER, replicas=3)).settle()
+    manifest = json.loads(there.get(port.CONFIG_MAP, CLIENT)["data"]["manifest.json"])
+    assert manifest["session"] == {"url": f"http://session-{OTHER}:80", "replicas": 3}
+
+
 def test_a_changed_address_reaches_the_manifest():
     """If the session's Service was made anew elsewhere, the next attempt of the client must find it."""
     there = inferring()

@@ -6,6 +6,8 @@ import base64
 import contextlib
 import hashlib
 import http.server
+import importlib
+import io
 import json
 import os
 import signal
@@ -17,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import httpx
 import msgspec
@@ -124,11 +127,21 @@ class Steps:
             raise
         return Run(process.returncode, output.splitlines())
 
-    def evaluate(self, *args, attempt="attempt-1", **kwargs):
-        return self.run("evaluation-client", "--manifest", self.manifest(*args, **kwargs), attempt=attempt)
+    def call(self, name, *arguments, attempt="attempt-1"):
+        """Like `run`, in this process: much faster, for what needs no process of its own."""
+        output = io.StringIO()
+        environment = {"DYFF_STORAGE_URL": self._store.url, "DYFF_ATTEMPT": attempt}
+        with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(output):
+            code = importlib.import_module(f"dyff.workflows.{name.replace('-', '_')}").main([*map(str, arguments)])
+        return Run(code, output.getvalue().splitlines())
 
-    def verify(self, attempt="verify-1", **kwargs):
-        return self.run("verify-evaluation-output", "--manifest", self.manifest(**kwargs), attempt=attempt)
+    def evaluate(self, *args, attempt="attempt-1", process=False, **kwargs):
+        manifest = self.manifest(*args, **kwargs)
+        return (self.run if process else self.call)("evaluation-client", "--manifest", manifest, attempt=attempt)
+
+    def verify(self, attempt="verify-1", process=False, **kwargs):
+        manifest = self.manifest(**kwargs)
+        return (self.run if process else self.call)("verify-evaluation-output", "--manifest", manifest, attempt=attempt)
 
 
 def an_interface(endpoint="v1/completions", *, schema=SCHEMA, inputs=PROMPT_IN, outputs=CHOICES_OUT):
@@ -163,12 +176,16 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def start_mock_service(port):
+    environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1"}
+    return subprocess.Popen([sys.executable, "-m", "dyff.workflows", "mock-service"], env=environment)
+
+
 @contextlib.contextmanager
 def a_mock_service(port=None):
     """A running mock service; its URL."""
     port = port or free_port()
-    environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1"}
-    process = subprocess.Popen([sys.executable, "-m", "dyff.workflows", "mock-service"], env=environment)
+    process = start_mock_service(port)
     try:
         wait_for(lambda: is_ready(port), 30)
         yield f"http://127.0.0.1:{port}"

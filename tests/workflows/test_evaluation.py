@@ -17,11 +17,11 @@ from tests.workflows import runs
 def test_from_dataset_to_verified_output(store, steps, service):
     """Every item is there once for each replication, in order, with the schema and the answers that belong to it."""
     store.dataset(runs.rows(30))
-    client = steps.evaluate(service, replications=2)
+    client = steps.evaluate(service, replications=2, process=True)
     assert client.code == 0, client
     assert client.last == "done: 60 of 60 items"
     assert store.progress()["done"] == store.progress()["total"] == 60
-    verification = steps.verify(replications=2)
+    verification = steps.verify(replications=2, process=True)
     assert verification.code == 0, verification
     table = store.verified()
     assert table.schema.equals(runs.SCHEMA)
@@ -87,6 +87,16 @@ def test_hive_partitions_and_hidden_files(store, steps, service):
     }
 
 
+def test_files_of_one_dataset_may_differ(store, steps, service):
+    """A file without some column, or with a narrower type, has its rows completed to the dataset's schema."""
+    store.dataset(pa.table({"_index_": [0], "text": ["one"], "extra": ["a"]}), name="a.parquet")
+    store.dataset(pa.table({"_index_": pa.array([1], pa.int16()), "text": ["two"]}), name="b.parquet")
+    inputs = [{"kind": "TransformJSON", "configuration": {"prompt": "$.text", "user": "$.extra"}}]
+    assert steps.evaluate(service, inputs=inputs).code == 0
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs([0, 1])
+    assert steps.verify().code == 0
+
+
 def test_bytes_and_times_reach_the_pipeline_as_json(store, steps, service):
     """Binary fields are base64 text and times RFC 3339 text before the input pipeline sees them."""
     store.dataset(pa.table({"_index_": [0], "text": [b"\x00\xff"], "at": pa.array([0], pa.timestamp("s", "UTC"))}))
@@ -102,23 +112,32 @@ def test_bytes_and_times_reach_the_pipeline_as_json(store, steps, service):
 
 def test_a_killed_run_goes_on_at_the_missing_items(store, steps):
     """After kill -9 in the middle the next attempt does what is missing, and users see every item once."""
-    store.dataset(runs.rows(400))
+    store.dataset(runs.rows(200))
     with runs.a_slow_service(delay_s=0.02) as (url, seen):
-        client = {"batchSize": 50}
+        client = {"batchSize": 20}
         process = steps.start("evaluation-client", "--manifest", steps.manifest(url, workers=4, client=client), attempt="attempt-1")
-        runs.wait_for(lambda: len(store.raw_rows()) >= 100)
+        runs.wait_for(lambda: len(store.raw_rows()) >= 40)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=10)
         stored = len(store.raw_rows())
-        assert 100 <= stored < 400
+        assert 40 <= stored < 200
         before = sum(seen.values())
         again = steps.evaluate(url, workers=4, client=client, attempt="attempt-2")
         assert again.code == 0, again
-        assert f"400 items in all, {stored} already done" in again.lines[0]
-        assert sum(seen.values()) - before == 400 - stored
-    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(400))
+        assert f"200 items in all, {stored} already done" in again.lines[0]
+        assert sum(seen.values()) - before == 200 - stored
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(200))
     assert steps.verify().code == 0
-    assert runs.pairs(store.verified().to_pylist()) == runs.all_pairs(range(400))
+    assert runs.pairs(store.verified().to_pylist()) == runs.all_pairs(range(200))
+
+
+def test_duplicates_of_earlier_attempts(store, steps, service):
+    """With duplicateOutputPolicy Error a run that already has duplicates ends before it calls the service again."""
+    store.dataset(runs.rows(3))
+    store.raw(runs.outputs([0, 1, 1]))
+    failed = steps.evaluate(service, client={"duplicateOutputPolicy": "Error"})
+    assert (failed.code, "1 outputs were stored twice" in failed.last) == (10, True)
+    assert steps.evaluate(service).code == 0
 
 
 def test_sigterm_stores_what_is_done(store, steps):
@@ -138,7 +157,7 @@ def test_transient_errors_are_tried_again(store, steps, service):
     """A service that fails now and then is asked again until every item is done."""
     store.dataset(runs.rows(20))
     client = steps.evaluate(
-        service, endpoint="openai/v1/completions/transient-errors", workers=8, client={"transientErrorRetryDelaySeconds": 1}
+        service, endpoint="openai/v1/completions/transient-errors", workers=8, process=True, client={"transientErrorRetryDelaySeconds": 1}
     )
     assert client.code == 0, client
     assert any("trying again" in line and "status 503" in line for line in client.lines)
@@ -184,7 +203,7 @@ def test_a_request_that_hangs_is_tried_again(store, steps):
 def test_a_refused_request_aborts(store, steps, service):
     """With badRequestPolicy Abort a 400 fails the run at once and names the item and the choices."""
     store.dataset(runs.rows(10))
-    failed = steps.evaluate(service, endpoint="errors/400", workers=1)
+    failed = steps.evaluate(service, endpoint="errors/400", workers=1, process=True)
     assert failed.code == 76
     assert "status 400 for item 0" in failed.last
     assert "this endpoint refuses everything" in failed.last
@@ -282,8 +301,9 @@ def test_the_time_is_up(store, steps):
 def test_a_dataset_that_is_not_there(store, steps, service):
     """No dataset, or one without indices, is the dataset's fault and says so."""
     assert "has no files" in steps.evaluate(service).last
-    store.dataset([{"text": "no index"}])
-    assert steps.evaluate(service).code == 65
+    for wrong in ([{"text": "no index"}], [{"_index_": "zero", "text": "x"}], [{"_index_": None, "text": "x"}]):
+        store.dataset(wrong)
+        assert steps.evaluate(service).code == steps.verify().code == 65
     store.dataset(runs.rows(2))
     (store.objects / "datasets" / runs.DATASET / "data.parquet").write_bytes(b"not parquet")
     assert steps.evaluate(service).code == 65
@@ -309,12 +329,12 @@ def test_wrong_manifests(store, steps, service, change, want_words):
 def test_wrong_surroundings(store, steps, tmp_path):
     """A missing manifest or environment variable is named."""
     store.dataset(runs.rows(1))
-    assert "cannot be read" in steps.run("evaluation-client", "--manifest", tmp_path / "none.json").last
+    assert "cannot be read" in steps.call("evaluation-client", "--manifest", tmp_path / "none.json").last
     empty = tmp_path / "empty.json"
     empty.write_text('{"spec": {"id": "x"}}')
-    failed = steps.run("evaluation-client", "--manifest", empty)
+    failed = steps.call("evaluation-client", "--manifest", empty)
     assert (failed.code, "dataset" in failed.last) == (78, True)
-    assert "DYFF_ATTEMPT" in steps.run("verify-evaluation-output", "--manifest", steps.manifest(), attempt="").last
+    assert "DYFF_ATTEMPT" in steps.call("verify-evaluation-output", "--manifest", steps.manifest(), attempt="").last
 
 
 def test_connections_are_kept_for_one_replica_and_not_for_several(store, steps):

@@ -104,15 +104,18 @@ def _not_begun(pod: specs.Pod, scene: Scene) -> port.Object:
 
 
 def _init_container(container: specs.Container, scene: Scene) -> port.Object:
-    outcome = _outcome(scene, container.name)
+    intent, outcome = scene.facts.intent, _outcome(scene, container.name)
     state = _state(outcome) if outcome else _waiting("PodInitializing")
+    before: port.Object = {}
     if scene.verdict.kind == "again" and outcome is not None and outcome.exit_code:
+        before = {"lastState": _state(outcome)}
         state = _waiting(
             CRASH_LOOP, f"it is started again; the last run: {outcome.reason}, exit code {outcome.exit_code}: {outcome.message}"
         )
     ready = outcome is not None and outcome.exit_code == 0
-    common = {"name": container.name, "image": container.image, "imageID": "", "restartCount": 0}
-    return {**common, "ready": ready, "started": "running" in state, "state": state}
+    restarts = intent.failures if intent is not None and container.name not in intent.done else 0
+    common = {"name": container.name, "image": container.image, "imageID": "", "restartCount": restarts}
+    return {**common, "ready": ready, "started": "running" in state, "state": state, **before}
 
 
 def _waiting(reason: str, message: str = "") -> port.Object:

@@ -55,7 +55,7 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
         actions.append(plan.Create(metadata.INFERENCE_SESSION, created))
     url = observed.urls.get(_session_name(observed))
     if url is not None:
-        manifest = {"spec": resource["spec"], "session": {"url": url}}
+        manifest = {"spec": resource["spec"], "session": {"url": url, **_replicas(spec, found)}}
         actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=_client_deadline_s(spec, setup)))
     started = observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is not None
     reason = reasons.INFERENCE if started else reasons.WAITING_FOR_SESSION
@@ -115,6 +115,13 @@ def _session_lost(observed: plan.Observed, spec: specs.Evaluation, now: datetime
         message = f"there is no inference session {name}; refer to one that runs, or leave inferenceSessionReference out"
         return jobs.Outcome(False, reasons.SESSION_NOT_FOUND, message)
     return None
+
+
+def _replicas(spec: specs.Evaluation, found: port.Object | None) -> dict[str, int]:
+    """Of a session that is not the evaluation's own: the client has as many workers as there are replicas to serve them."""
+    if spec.inference_session is not None or found is None:
+        return {}
+    return {"replicas": specs.session(found).replicas}
 
 
 def _reference_deadline(observed: plan.Observed, setup: plan.Setup) -> datetime:

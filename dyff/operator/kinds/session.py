@@ -15,6 +15,9 @@ COMPONENT = "infer"
 MAX_CRASHES = 3
 """How often a runner that has never been ready may end before it is clear that it always will."""
 
+_INVALID = "InvalidSpec"
+"""The local kubelet's word for a pod that it can never run."""
+
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
     """Its Deployment and its Service."""
@@ -89,8 +92,11 @@ def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
     blocked = pods.not_runnable(_pods(observed))
     if blocked is not None:
         return jobs.Outcome(False, reasons.IMAGE_NOT_RUNNABLE, blocked)
-    failures = [pods.failure(pod, observed.logs) for pod in _pods(observed)]
-    crashed = [each for each in failures if each is not None and each.restarts >= MAX_CRASHES]
+    failures = [found for pod in _pods(observed) if (found := pods.failure(pod, observed.logs)) is not None]
+    invalid = [each for each in failures if each.reason == _INVALID]
+    if invalid:
+        return jobs.Outcome(False, reasons.NOT_SUPPORTED, f"this cluster cannot run the service: {invalid[0].words}")
+    crashed = [each for each in failures if each.restarts >= MAX_CRASHES]
     if not crashed:
         return None
     what = (

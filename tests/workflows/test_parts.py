@@ -1,0 +1,115 @@
+"""Parts of the steps that are better looked at alone: the set of indices, the progress, storing, the ends of a step."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import msgspec
+import pyarrow as pa
+import pytest
+
+from dyff.kernel import errors
+from dyff.objects import local
+from dyff.workflows import endings, items, outputs, progress
+from tests.workflows import runs
+
+
+def test_a_set_of_indices():
+    """Indices are found whatever their order and width, and duplicates are counted."""
+    found = items.Indices([pa.array([5, 3], pa.int32()), pa.array([2**40, 3, -7], pa.int64())])
+    assert [index for index in (-7, 0, 3, 4, 5, 2**40, 2**41) if index in found] == [-7, 3, 5, 2**40]
+    assert (len(found), found.duplicates) == (5, 1)
+    assert 0 not in items.Indices([])
+
+
+class Flaky:
+    """A store that fails the first times."""
+
+    def __init__(self, store, *failures):
+        self.store, self.failures, self.keys = store, list(failures), []
+
+    async def put(self, key, data, **options):
+        self.keys.append(key)
+        if self.failures:
+            raise self.failures.pop(0)
+        return await self.store.put(key, data, **options)
+
+
+@pytest.fixture
+def objects(tmp_path):
+    return local.LocalObjects.open(tmp_path)
+
+
+async def test_storing_is_tried_again(objects):
+    """A store that does not answer for a moment loses no output and ends no run."""
+    flaky = Flaky(objects, errors.Unavailable(), errors.OutcomeUnknown())
+    assert (await outputs.persist(flaky, "outputs/x", b"data")).size_bytes == 4
+    assert len(flaky.keys) == 3
+
+
+async def test_rows_are_stored_within_seconds(objects, monkeypatch):
+    """Rows are durable a moment after they are added, even if the file is not full."""
+    monkeypatch.setattr(outputs, "FLUSH_INTERVAL_S", 0.05)
+    writer = outputs.Outputs(objects, "raw/", runs.SCHEMA, 1000)
+    async with writer.stored():
+        await writer.add(runs.outputs([0])[0])
+        with anyio.fail_after(5):
+            while not [info async for info in objects.list("raw/")]:
+                await anyio.sleep(0.01)
+
+
+async def test_files_have_at_most_the_batch_size(objects):
+    """No file has more rows than the batch size, and none is lost, however fast they come."""
+    writer = outputs.Outputs(objects, "raw/", runs.SCHEMA, 10)
+    async with writer.stored():
+        for row in runs.outputs(range(95)):
+            await writer.add(row)
+    tables = [pa.parquet.read_table(pa.BufferReader(await objects.get(info.key))) async for info in objects.list("raw/")]
+    assert max(table.num_rows for table in tables) == 10
+    assert sorted(index for table in tables for index in table["_index_"].to_pylist()) == list(range(95))
+
+
+async def test_progress_at_start_and_end(objects):
+    """The progress is there from the first moment and exact at the end."""
+    shown = progress.Progress(objects, "progress.json", "Inference", 10, 4)
+    async with shown.shown():
+        assert msgspec.json.decode(await objects.get("progress.json")) == {"stage": "Inference", "done": 4, "total": 10, "rate": 0.0}
+        shown.done = 10
+    value = msgspec.json.decode(await objects.get("progress.json"))
+    assert (value["done"], value["total"], value["rate"] > 0) == (10, 10, True)
+
+
+async def test_progress_is_written_at_most_once_a_second(objects):
+    """However often it changes, the object is written once a second; a store that fails costs the view alone."""
+    flaky = Flaky(objects, errors.Unavailable("no disk"))
+    shown = progress.Progress(flaky, "progress.json", "Inference", 10)
+    started = time.monotonic()
+    async with shown.shown():
+        for _ in range(10):
+            shown.done += 1
+            await anyio.sleep(0.11)
+    assert 3 <= len(flaky.keys) <= 2 + (time.monotonic() - started)
+    assert msgspec.json.decode(await objects.get("progress.json"))["done"] == 10
+
+
+@pytest.mark.parametrize(
+    ("error", "want_code", "want_last"),
+    [
+        (endings.Ending(20, "Too late."), 20, "Too late."),
+        (ExceptionGroup("", [ValueError("x"), endings.Ending(10, "Bad.")]), 10, "Bad."),
+        (errors.Misconfigured("wrong"), 78, "wrong"),
+        (errors.Unavailable("the store is away"), 75, "the store is away. Try again."),
+        (KeyError("oops"), 70, "The step failed unexpectedly: KeyError: 'oops'. The log has the traceback; please report it."),
+    ],
+)
+def test_how_a_step_ends(capsys, error, want_code, want_last):
+    """Each error has its exit code, and the last line says what failed; only a defect shows its traceback."""
+
+    async def step():
+        raise error
+
+    assert endings.run(step) == want_code
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == want_last
+    assert ("Traceback" in printed) == (want_code == 70)
