@@ -14,8 +14,6 @@ MAX_WORDS_BYTES = 2048
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"})
 
-_CRASH_LOOP = "CrashLoopBackOff"
-
 
 class Failure(msgspec.Struct, frozen=True):
     """How a container failed.
@@ -102,9 +100,6 @@ def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
         if ended is not None:
             words = last_lines(ended.get("message") or logs.get(name, ""))
             return Failure(name, each["name"], ended.get("exitCode"), ended.get("reason") or "", initial, words, restarts)
-        state = (each.get("state") or {}).get("waiting") or {}
-        if state.get("reason") == _CRASH_LOOP and not each.get("lastState"):
-            return Failure(name, each["name"], None, _CRASH_LOOP, initial, last_lines(state.get("message") or ""), restarts)
     if status.get("phase") == "Failed":
         words = last_lines(status.get("message") or "")
         return Failure(name, pod["spec"]["containers"][0]["name"], None, status.get("reason") or "", False, words, restarts)

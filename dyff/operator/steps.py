@@ -52,6 +52,9 @@ _COMMON = {
     143: Ending("it was stopped", final=False),
 }
 
+FETCH_DATA_FINAL = frozenset(code for code, ending in _COMMON.items() if ending.final)
+"""Exit codes of the program that fills a session's volumes which are not worth a retry."""
+
 _CLIENT = {
     10: Ending("its outputs could not be stored, or the service's answers do not fit the interface"),
     # Final although another try would resume: the time and the retries that the user allowed are used up.

@@ -48,13 +48,14 @@ def fetch_crashed():
     return there.settle()
 
 
-def fetch_crashed_locally():
-    """The same, as the local kubelet tells it: the main container counts, and the words are in what is waited for."""
+def fetch_refused():
+    """The first try to fetch the data says that no other can help."""
     there = begun()
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "the last run: Error, exit code 65: no such model"}}
-    initial = [{"name": "fetch-weights", "restartCount": 0, "state": waiting}]
-    main = [{"name": "runner", "restartCount": 3, "state": {"waiting": {"reason": "PodInitializing"}}}]
-    there.run_pod(port.DEPLOYMENT, NAME, phase="Pending", initContainerStatuses=initial, containerStatuses=main)
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    ended = {"terminated": {"exitCode": 65, "message": "no such model"}}
+    there.run_pod(
+        port.DEPLOYMENT, NAME, phase="Pending", initContainerStatuses=[{"name": "fetch-weights", "state": waiting, "lastState": ended}]
+    )
     return there.settle()
 
 
@@ -117,9 +118,7 @@ CASES = {
     ),
     "words that the status lacks come from the log, the last ones": Case(logged_elsewhere, {"Failed"}, "RunnerFailed", "line 999", False),
     "data that cannot be fetched ends it": Case(fetch_crashed, {"Failed"}, "FetchFailed", "no such bucket", False),
-    "data that cannot be fetched by the local kubelet ends it": Case(
-        fetch_crashed_locally, {"Failed"}, "FetchFailed", "no such model", False
-    ),
+    "data that can never be fetched ends it at once": Case(fetch_refused, {"Failed"}, "FetchFailed", "no such model", False),
     "a pod that can never run here ends it": Case(invalid_here, {"Failed"}, "NotSupported", "'much' is not a quantity", False),
     "what starts too slowly ends with what it waited for": Case(
         lambda: waiting_for("ContainerCreating", "volume busy").after(seconds=901), {"Failed"}, "DeadlineExceeded", "volume busy", False

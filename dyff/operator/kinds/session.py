@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from dyff.cluster import port
 from dyff.kernel import clock
-from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, specs
+from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, specs, steps
 from dyff.operator.manifests import deployment, metadata, runners, service
 
 KIND = metadata.INFERENCE_SESSION
@@ -96,7 +96,7 @@ def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
     invalid = [each for each in failures if each.reason == _INVALID]
     if invalid:
         return jobs.Outcome(False, reasons.NOT_SUPPORTED, f"this cluster cannot run the service: {invalid[0].words}")
-    crashed = [each for each in failures if each.restarts >= MAX_CRASHES]
+    crashed = [each for each in failures if each.restarts >= MAX_CRASHES or (each.initial and each.exit_code in steps.FETCH_DATA_FINAL)]
     if not crashed:
         return None
     what = (
