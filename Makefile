@@ -48,7 +48,7 @@ test: setup ## set up and run all tests
 	@$(PYTEST)
 
 test-fast: setup ## unit and contract tests only (under two minutes)
-	@$(PYTEST) -m "not acceptance and not faults"
+	@$(PYTEST) -m "not acceptance and not faults and not slow"
 
 lint: setup ## ruff, and the import contracts
 	@$(BIN)/ruff format --check --quiet .

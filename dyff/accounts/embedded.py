@@ -148,8 +148,11 @@ class EmbeddedAccounts:
 
     def _read(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Microseconds: in WAL mode a reader waits for nobody, so it needs no thread."""
-        with sqlite.translated(_NAME):
+        try:
             return self._reader.execute(text, parameters).fetchall()
+        except apsw.Error as error:
+            with sqlite.translated(_NAME):
+                raise error
 
     async def _write(self, act: Callable[[apsw.Connection], T]) -> T:
         def run() -> T:

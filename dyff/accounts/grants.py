@@ -29,12 +29,11 @@ ADMIN = (Grant((ANY,), (ANY,), (ANY,), (ANY,)),)
 
 def allows(grants: Iterable[Grant], resource: str, function: str, *, account: str | None = None, entity: str | None = None) -> bool:
     """Whether `function` on a `resource` that belongs to `account` and is `entity` is granted."""
-    return any(
-        _covers(grant.resources, resource)
-        and _covers(grant.functions, function)
-        and (_covers(grant.accounts, account) or _covers(grant.entities, entity))
-        for grant in grants
-    )
+    for grant in grants:
+        owned = _covers(grant.accounts, account) or _covers(grant.entities, entity)
+        if owned and _covers(grant.resources, resource) and _covers(grant.functions, function):
+            return True
+    return False
 
 
 def allows_entity(grants: Iterable[Grant], resource: str, function: str, entity: str) -> bool:
@@ -44,7 +43,10 @@ def allows_entity(grants: Iterable[Grant], resource: str, function: str, entity:
 
 def allows_some(grants: Iterable[Grant], resource: str, function: str) -> bool:
     """Whether `function` is granted on anything of a resource at all."""
-    return any(_covers(g.resources, resource) and _covers(g.functions, function) and (g.accounts or g.entities) for g in grants)
+    for grant in grants:
+        if (grant.accounts or grant.entities) and _covers(grant.resources, resource) and _covers(grant.functions, function):
+            return True
+    return False
 
 
 class Scope(msgspec.Struct, frozen=True):

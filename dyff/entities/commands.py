@@ -53,14 +53,16 @@ class Command(msgspec.Struct, frozen=True):
 
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The record's headers, in a fixed order."""
-        pairs = [
-            ("dyff-id", self.id),
-            ("dyff-time", clock.iso(self.time)),
-            ("dyff-expires", clock.iso(self.expires)),
-            ("dyff-decided-on", self.decided_on),
-            ("dyff-principal", self.principal or None),
+        found = [
+            ("dyff-id", self.id.encode()),
+            ("dyff-time", clock.iso(self.time).encode()),
+            ("dyff-expires", clock.iso(self.expires).encode()),
         ]
-        return tuple((name, text.encode()) for name, text in pairs if text is not None)
+        if self.decided_on is not None:
+            found.append(("dyff-decided-on", self.decided_on.encode()))
+        if self.principal:
+            found.append(("dyff-principal", self.principal.encode()))
+        return tuple(found)
 
 
 def create(

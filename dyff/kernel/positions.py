@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 
-class Position(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """(log epoch, partition, offset). Offsets of different epochs or partitions are never compared."""
 
     epoch: str
@@ -31,6 +31,9 @@ class Position(msgspec.Struct, frozen=True):
 
 def header(epoch: str, ends: Mapping[int, int]) -> str:
     """The `Dyff-Position` header: by partition, the offset below which all events must be visible."""
+    if len(ends) == 1:
+        ((partition, end),) = ends.items()
+        return f"{epoch};{partition}={end}"
     return f"{epoch};" + ",".join(f"{partition}={end}" for partition, end in sorted(ends.items()))
 
 

@@ -1,7 +1,8 @@
 """The query store in a SQLite file of its own, which may be deleted: the sink rebuilds it from the log.
 
 One connection writes, in a thread, one transaction at a time: documents and positions together. Readers never wait for
-it (WAL). A point read takes microseconds and runs on the event loop. A find first tries there with a budget of work;
+it (WAL). A point read takes microseconds, or none where the document was read before and has not changed since, and
+runs on the event loop. A find first tries there with a budget of work;
 what is larger starts again in a thread, so that no query holds up the loop.
 """
 
@@ -17,7 +18,7 @@ import anyio.to_thread
 import apsw
 
 from dyff.kernel import errors, sqlite
-from dyff.query import columns, filters, plans, port
+from dyff.query import columns, filters, plans, port, recent
 
 _NAME = "the query store"
 _THREADS = 2
@@ -50,6 +51,7 @@ class EmbeddedQuery:
         self._idle: list[apsw.Connection] = []
         self._reached = _read_reached(writer)
         self._moved = anyio.Event()
+        self._documents = recent.Recent()
 
     @classmethod
     @asynccontextmanager
@@ -69,9 +71,16 @@ class EmbeddedQuery:
                 await anyio.to_thread.run_sync(store._close)
 
     async def get(self, collection: str, entity_id: str) -> bytes | None:
+        place = (collection, entity_id)
+        document = self._documents.get(place)
+        if document is not None:
+            return document
         with sqlite.translated(_NAME):
-            row = self._reader.execute(_GET, (collection, entity_id)).fetchone()
-        return row[0] if row else None
+            row = self._reader.execute(_GET, place).fetchone()
+        if row is None:
+            return None
+        self._documents.keep(place, row[0])
+        return bytes(row[0])
 
     async def find(self, query: filters.Find) -> list[bytes]:
         statements = plans.statements(query)
@@ -97,15 +106,21 @@ class EmbeddedQuery:
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         async with self._writing:
             after = _moved_on(self._reached, reached)
-            with sqlite.translated(_NAME):
-                news = await anyio.to_thread.run_sync(self._write, documents, after)
+            try:
+                with sqlite.translated(_NAME):
+                    news = await anyio.to_thread.run_sync(self._write, documents, after)
+            finally:  # also where it is cancelled: the thread has ended then, and may have committed
+                self._documents.drop([(each.collection, each.id) for each in documents])
             self._announce(after)
         return news
 
     async def reset(self) -> None:
         async with self._writing:
-            with sqlite.translated(_NAME):
-                await anyio.to_thread.run_sync(self._erase)
+            try:
+                with sqlite.translated(_NAME):
+                    await anyio.to_thread.run_sync(self._erase)
+            finally:
+                self._documents.clear()
             self._announce(port.Reached())
 
     def _has_seen(self, events: Mapping[int, int]) -> bool:
@@ -185,8 +200,6 @@ def _put(connection: apsw.Connection, document: port.Document) -> bool:
         return True
     found = columns.values(document.body)
     if known is None:
-        if forgotten:
-            connection.execute("DELETE FROM tombstones WHERE collection = ? AND id = ?", place)
         connection.execute(_INSERT, (*place, document.version, document.body, *found))
         return True
     changed = [(name, new) for name, old, new in zip(_NAMES, known[2:], found, strict=True) if old != new]

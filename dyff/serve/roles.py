@@ -103,9 +103,8 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
                 await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
             raise
 
-    async def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> None:
-        task_status.started()
-        await given.local_bus.maintain()
+    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return given.local_bus.maintain(task_status=task_status)
 
     return [
         Role("log-maintenance", 0, run_log_maintenance),

@@ -58,17 +58,20 @@ def read_indices(dataset: pa.dataset.Dataset) -> Indices:
         Ending: there is no usable index column.
     """
     try:
-        return Indices([batch.column(0) for batch in trees.batches(dataset, 2**16, columns=[INDEX])])
-    except (pa.ArrowException, KeyError) as error:
+        parts = [batch.column(0) for batch in trees.batches(dataset, 2**16, [INDEX])]
+        if any(part.null_count for part in parts):
+            raise ValueError("some rows have none")
+        return Indices(parts)
+    except (KeyError, ValueError, *trees.READ_ERRORS) as error:
         raise endings.Ending(endings.WRONG_DATA, f"The dataset needs a column {INDEX} of whole numbers: {error}") from error
 
 
 def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str, Indices]:
     """By replication the indices that have outputs. Blocking."""
     parts: dict[str, list[pa.Array[Any]]] = {replication: [] for replication in replications}
-    for batch in trees.batches(dataset, 2**16, columns=[INDEX, REPLICATION]) if dataset.schema.names else ():
+    for batch in trees.batches(dataset, 2**16, [INDEX, REPLICATION]) if dataset.schema.names else ():
         for replication, found in parts.items():
-            found.append(batch.column(0).filter(pc.equal(batch.column(1), pa.scalar(replication))))
+            found.append(batch.column(0).filter(pc.equal(batch.column(1), pa.scalar(replication))).drop_null())
     return {replication: Indices(found) for replication, found in parts.items()}
 
 

@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
+import pyarrow.parquet
 from anyio import from_thread
 
 from dyff.entities import codecs
@@ -88,7 +89,7 @@ class Reader:
             return pa.dataset.dataset(pa.table([] if schema is None else schema.empty_table(), schema=schema or pa.schema([])))
         filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, dict(files)))
         keys = [key for key, _ in files]
-        return pa.dataset.dataset(keys, schema=schema, filesystem=filesystem, format=_format(), partitioning="hive")
+        return pa.dataset.dataset(keys, schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
 
 
 @asynccontextmanager
@@ -98,18 +99,45 @@ async def reader(store: port.Objects) -> AsyncIterator[Reader]:
         yield Reader(store, portal)
 
 
-def batches(dataset: pa.dataset.Dataset, rows: int, **options: Any) -> Iterator[pa.RecordBatch]:
-    """The dataset's batches of at most `rows` rows, in order; little more than one is in memory. Blocking.
+def batches(dataset: pa.dataset.Dataset, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a dataset that `Reader.open` gave, in order, at most `rows` at a time. Blocking.
 
-    `options`: `columns` and `filter`, as Arrow has them.
+    Little more than one batch is in memory, whatever the size of the files and their row groups: Arrow's own scanner
+    of datasets decodes whole row groups (measured: 250 MB for a file of 100 MB, this 30 MB).
+
+    `columns` None: all, those of the partitions included.
+
+    Raises:
+        KeyError: there is no such column.
+        READ_ERRORS: a file is damaged.
     """
-    yield from dataset.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1, use_threads=False, **options)
+    schema = dataset.schema if columns is None else pa.schema([dataset.schema.field(name) for name in columns])
+    for fragment in dataset.get_fragments():
+        if not isinstance(fragment, pa.dataset.ParquetFileFragment):
+            continue  # what stands for no files at all
+        partition = pa.dataset.get_partition_keys(fragment.partition_expression)
+        with fragment.filesystem.open_input_file(fragment.path) as source, _file(source) as file:
+            stored = [name for name in schema.names if name in file.schema_arrow.names and name not in partition]
+            for batch in file.iter_batches(batch_size=rows, columns=stored, use_threads=False):
+                yield _conformed(batch, schema, partition)
 
 
-def _format() -> pa.dataset.ParquetFileFormat:
-    """Read through a small buffer: reading ahead would hold a whole row group."""
-    scan = pa.dataset.ParquetFragmentScanOptions(use_buffered_stream=True, buffer_size=SMALL_BYTES, pre_buffer=False)
-    return pa.dataset.ParquetFileFormat(default_fragment_scan_options=scan)
+def _file(source: pa.NativeFile) -> pa.parquet.ParquetFile:
+    """Read through a small buffer: by default Arrow fetches whole columns first."""
+    return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False)
+
+
+def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any]) -> pa.RecordBatch:
+    """The columns of `schema`: of the partition, of the file, or null where the file has no such column."""
+    columns = []
+    for field in schema:
+        if field.name in partition:
+            columns.append(pa.repeat(pa.scalar(partition[field.name], field.type), batch.num_rows))
+        elif field.name in batch.schema.names:
+            columns.append(batch.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 class _Handler(pa.fs.FileSystemHandler):

@@ -87,6 +87,7 @@ def main() -> None:
             "dataset": dataset.id,
             "inferenceSession": {"inferenceService": service.id},
             "workersPerReplica": 4,
+            "client": {"requestTimeoutSeconds": 120},  # a model on a busy processor is slow
         }
     )
     print(f"evaluation  {evaluation.id}")

@@ -27,6 +27,7 @@ def main() -> None:
     params.n_parallel = 4  # completions computed at once
     params.n_ctx = 4 * 512  # tokens, shared by those four
     params.cpuparams.n_threads = os.cpu_count() or 2
+    params.cpuparams.poll = 0  # wait without spinning: the processor has other work, too
     params.warmup = False
 
     stopped = threading.Event()

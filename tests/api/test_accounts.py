@@ -97,3 +97,20 @@ async def test_a_token_ends_in_the_future(api, lab):
     response = await api.post(f"/v0/accounts/{lab}/tokens", json={"grants": [READ], "expires": later(-1)})
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", "expires"]
+
+
+async def test_a_token_revokes_no_stronger_ones(world, api, lab):
+    """A token that may only read cannot end one that may write, nor end all; itself and its equals it can."""
+    strong = await world.token(Grant(("datasets",), ("get", "query", "create"), ("lab",)), account=lab)
+    weak = await world.token(Grant(("datasets",), ("query",), ("lab",)), account=lab)
+    by_functions = {len(each["grants"][0]["functions"]): each["id"] for each in (await api.get(f"/v0/accounts/{lab}/tokens")).json()}
+    async with world.client(weak) as client:
+        refused = await client.delete(f"/v0/accounts/{lab}/tokens/{by_functions[3]}")
+        assert (refused.status_code, "may do more than the token that you use" in refused.text) == (403, True)
+        assert (await client.delete(f"/v0/accounts/{lab}/tokens")).status_code == 403
+        assert (await client.delete(f"/v0/accounts/{lab}/tokens/{by_functions[1]}")).status_code == 200
+        assert (await client.get("/v0/datasets")).status_code == 401
+    async with world.client(strong) as client:
+        assert (await client.get("/v0/datasets")).status_code == 200
+        assert (await client.delete(f"/v0/accounts/{lab}/tokens")).status_code == 200
+        assert (await client.get("/v0/datasets")).status_code == 401

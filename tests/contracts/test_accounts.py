@@ -285,3 +285,16 @@ async def test_only_one_of_two_wins_a_name(opened):
             group.start_soon(create, number)
     assert len(refused) == 7
     assert len(await openings[0].find()) == 1
+
+
+async def test_openers_that_ask_at_once_agree_on_the_signing_secret(opened):
+    """Whoever makes it, all get the same, and it is the one that stays."""
+    openings, answers = [await opened(), await opened()], set()
+
+    async def ask(number: int) -> None:
+        answers.add(await openings[number].signing_secret())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, 0)
+        group.start_soon(ask, 1)
+    assert answers == {await openings[0].signing_secret()}

@@ -311,10 +311,10 @@ async def test_wait_is_woken_by_apply(query):
     async def waiter(name: str, events: dict[int, int], timeout_s: float) -> None:
         results[name] = await query.wait(events, timeout_s)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(20):  # so it was not the timeout that ended the waiting
         async with anyio.create_task_group() as group:
-            group.start_soon(waiter, "both", {0: 2, 1: 1}, 15.0)
-            group.start_soon(waiter, "first", {0: 1}, 15.0)
+            group.start_soon(waiter, "both", {0: 2, 1: 1}, 60.0)
+            group.start_soon(waiter, "first", {0: 1}, 60.0)
             group.start_soon(waiter, "never", {0: 3}, 0.2)
             await query.apply([], port.Reached("e", {}, {0: 1}))
             await query.apply([], port.Reached("e", {}, {0: 2}))

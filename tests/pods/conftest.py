@@ -18,8 +18,8 @@ import pytest
 
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
-from dyff.cluster.pods import kubelet
-from dyff.cluster.pods.shim import processes
+from dyff.cluster.pods import kubelet, specs
+from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import clock, ids, settings
 
 DEADLINE_S = 30.0
@@ -156,6 +156,11 @@ class Lab:
             while await self.cluster.get(port.POD, name) is not None:
                 await anyio.sleep(LOOK_S)
 
+    async def released(self, name: str) -> None:
+        with anyio.fail_after(DEADLINE_S):
+            while specs.FINALIZER in (await self.get(name))["metadata"]["finalizers"]:
+                await anyio.sleep(LOOK_S)
+
     async def vanished(self, path: Path) -> None:
         with anyio.fail_after(DEADLINE_S):
             while path.exists():
@@ -175,6 +180,12 @@ class Lab:
         """What the pod's shim has written down; empty: nothing yet."""
         path = self.pods_dir / uid / "record.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    def reached(self, promised: int, begun: int) -> bool:
+        """Whether a server is at work and has promised and begun that many pods."""
+        if files.is_free(str(self.pods_dir / "server.lock")):
+            return False
+        return len(list(self.pods_dir.glob("*/intent.json"))) >= promised and len(list(self.pods_dir.glob("*/record.json"))) >= begun
 
     async def recorded(self, uid: str, name: str = "main") -> dict[str, Any]:
         """The record once a container's process is in it."""

@@ -20,4 +20,5 @@ async def serve(root: Path, pods: settings.Pods) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(serve, Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=settings.Pods))
+    chosen = msgspec.json.decode(sys.argv[2], type=settings.Pods)
+    anyio.run(serve, Path(sys.argv[1]), chosen, backend_options={"use_uvloop": True})  # as the real server

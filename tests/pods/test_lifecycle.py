@@ -63,6 +63,26 @@ async def test_a_pod_deleted_before_it_started_never_starts(lab):
         assert lab.record(uid) == {}
 
 
+async def test_a_deleted_pod_that_others_keep_has_ended(lab):
+    """A pod that is deleted is Failed or Succeeded for those whose finalizers keep it, whether it ran or not."""
+    waiting = lab.a_pod("waiting", volumes=[{"name": "v", "configMap": {"name": "absent"}}])
+    running = lab.a_pod("running", lab.container("sleep 600"), restartPolicy="Always")
+    async with lab.running():
+        for pod in (waiting, running):
+            pod["metadata"]["finalizers"] = ["example.com/other"]
+            await lab.create(pod)
+        await lab.until("waiting", lambda status: "waiting" in lab.state(status))
+        await lab.started("running")
+        for name in ("waiting", "running"):
+            await lab.cluster.delete(port.POD, name)
+            assert (await lab.ended(name))["reason"] == "Deleted"
+        await lab.released("running")
+        for name in ("waiting", "running"):
+            assert (await lab.get(name))["metadata"]["finalizers"] == ["example.com/other"]
+            await lab.cluster.patch(port.POD, name, {"metadata": {"finalizers": []}})
+            await lab.gone(name)
+
+
 async def test_a_pod_that_listens_has_a_port(lab):
     """A container with a port gets a free loopback port: in its annotation, in PORT and for `$(PORT)`."""
     listening = lab.container("echo $PORT; echo $0", ports=[{"containerPort": 8000}], env=[{"name": "PORT", "value": "8000"}])
@@ -119,6 +139,25 @@ async def test_without_a_probe_a_pod_is_ready_when_it_runs(lab):
         await lab.create(lab.a_pod("p", lab.container("sleep 600")))
         status = await lab.ready("p")
     assert lab.condition(status, "ContainersReady")["status"] == "True"
+
+
+async def test_our_own_images_run(lab):
+    """The mock service and the steps are run by our own interpreter, which finds this package in a pod's clean environment."""
+    probe = {"httpGet": {"path": "/ready", "port": 8000}}
+    mock = {
+        "name": "main",
+        "image": "any.host/dyff/workflows/inferenceservice-mock",
+        "ports": [{"containerPort": 8000}],
+        "readinessProbe": probe,
+    }
+    step = {"name": "main", "image": "dyff/workflows/steps", "args": ["no-such-step"]}
+    async with lab.running():
+        await lab.create(lab.a_pod("mock", mock, restartPolicy="Always"))
+        await lab.create(lab.a_pod("step", step, job=True))
+        status = await lab.ended("step")
+        assert lab.terminated(status)["exitCode"] == 64
+        assert "'no-such-step' is no step" in lab.terminated(status)["message"]
+        await lab.ready("mock")
 
 
 async def test_a_crash_loop_backs_off(lab):

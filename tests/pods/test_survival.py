@@ -5,13 +5,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from dyff.cluster import port
-from dyff.cluster.pods import kubelet
+from dyff.cluster.pods import directory, environment, kubelet, starting
 from dyff.cluster.pods.shim import processes
 from dyff.kernel import clock, errors, settings
 
@@ -75,10 +77,9 @@ async def test_a_ready_pod_is_ready_again(lab, tmp_path):
     mount = [{"name": "site", "mountPath": "/site"}]
     probe = {"httpGet": {"path": "/x", "port": 80}}
     web = {"name": "main", "image": "test/web", "ports": [{"containerPort": 80}], "readinessProbe": probe, "volumeMounts": mount}
-    (uid,) = await given(lab, lab.a_pod("p", web, volumes=[{"name": "site", "emptyDir": {}}], restartPolicy="Always"))
-    server = lab.server()
-    before = await lab.recorded(uid)
-    kill(server)
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", web, volumes=[{"name": "site", "emptyDir": {}}], restartPolicy="Always"))
+        before = await lab.recorded(uid)
     (lab.pods_dir / uid / "volumes" / "site" / "ready.txt").write_text("yes")
     async with lab.running():
         status = await lab.ready("p")
@@ -95,14 +96,34 @@ async def test_killing_the_server_at_any_moment_never_starts_a_pod_twice(lab, tm
         (tmp_path / name).mkdir()
         pods.append(lab.a_pod(name, counted(lab, tmp_path / name, f"sleep 0.3; exit {index + 1}")))
     await given(lab, *pods)
-    for round_ in range(8):
+    for promised, begun in ((0, 0), (1, 0), (2, 1), (5, 3), (8, 4), (8, 6)):
         server = lab.server(max_job_pods=8)
-        await anyio.sleep(0.4 + 0.07 * round_)  # from before the first promise until all have been started
-        kill(server)
+        with anyio.fail_after(30):
+            while not lab.reached(promised, begun):
+                await anyio.sleep(0.002)
+        kill(server)  # in the middle of whatever comes next
     async with lab.running():
         codes = [lab.terminated(await lab.ended(name))["exitCode"] for name in names]
     assert codes == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [starts(tmp_path / name) for name in names] == [1] * 8
+
+
+async def test_shims_that_start_together_run_a_pod_once(lab, tmp_path):
+    """Of any number of shims that are started for the same run, at the same time or later, one runs it."""
+    place = directory.Directory(lab.pods_dir, "6b1f6a4e-0000-4000-8000-000000000000")
+    argv = ["/bin/sh", "-c", COUNTED + "sleep 0.2", str(tmp_path / "starts")]
+    process = environment.Process("main", argv, {"PATH": environment.PATH}, str(place.place.work), None, "")
+    house = starting.House(str(lab.pods_dir / "server.lock"), sys.executable, settings.Pods())
+    starting.promise(
+        place, directory.Intent(0, "p", clock.iso(clock.SystemClock().now()), [process], house.server_lock, 60.0, 10**6, 1.0), {}
+    )
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(anyio.to_thread.run_sync, starting.spawn, house, place, 0)
+    await lab.until_dead((await lab.recorded(place.uid))["shim"]["pid"])
+    starting.spawn(house, place, 0)
+    assert place.facts().record.finished
+    assert starts(tmp_path) == 1
 
 
 async def test_a_killed_shim_takes_its_pod_along(lab, tmp_path):
@@ -123,11 +144,10 @@ async def test_a_killed_shim_takes_its_pod_along(lab, tmp_path):
 
 async def test_server_and_shim_killed_together(lab):
     """A shim that was killed while no server ran: the next start ends what is left of the pod and says that it is Lost."""
-    (uid,) = await given(lab, lab.a_pod("p", lab.container("setsid sh -c 'echo $$ > child; exec sleep 600' & sleep 600")))
-    server = lab.server()
-    record = await lab.recorded(uid)
-    child = int(await lab.file(lab.pods_dir / uid / "work" / "child"))
-    kill(server)
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container("setsid sh -c 'echo $$ > child; exec sleep 600' & sleep 600")))
+        record = await lab.recorded(uid)
+        child = int(await lab.file(lab.pods_dir / uid / "work" / "child"))
     os.kill(record["shim"]["pid"], signal.SIGKILL)
     await lab.until_dead(record["containers"]["main"]["pid"])
     assert lab.alive(child)
@@ -185,10 +205,9 @@ async def test_a_restart_of_the_machine_is_nobodys_fault(lab):
 
 async def test_pods_that_nobody_knows_are_removed(lab):
     """Processes and directories of pods that the cluster does not have (any more) are ended and removed at the start."""
-    (uid,) = await given(lab, lab.a_pod("p", lab.container("sleep 600")))
-    server = lab.server()
-    pid = (await lab.recorded(uid))["containers"]["main"]["pid"]
-    kill(server)
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
+        pid = (await lab.recorded(uid))["containers"]["main"]["pid"]
     for path in lab.root.glob("cluster.sqlite*"):
         path.unlink()
     async with lab.running():
@@ -211,10 +230,9 @@ async def test_a_pod_whose_directory_is_gone_is_not_run_again(lab, tmp_path):
 
 async def test_a_deletion_without_a_server_is_made_up_for(lab):
     """A pod that was deleted while no server ran is stopped and removed by the next one."""
-    (uid,) = await given(lab, lab.a_pod("p", lab.container("sleep 600")))
-    server = lab.server()
-    pid = (await lab.recorded(uid))["containers"]["main"]["pid"]
-    kill(server)
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
+        pid = (await lab.recorded(uid))["containers"]["main"]["pid"]
     async with lab.open():
         await lab.cluster.delete(port.POD, "p")
         assert (await lab.get("p"))["metadata"]["deletionTimestamp"]
@@ -300,6 +318,20 @@ async def test_stopping_without_a_running_kubelet(lab):
     assert lab.processes() == []
     async with lab.running():
         assert (await lab.ended("p"))["reason"] == "Shutdown"
+
+
+async def test_without_process_descriptors(lab, monkeypatch):
+    """Where the system cannot pin a process, ends are still noticed and pods still stopped, a little later."""
+    monkeypatch.delattr(os, "pidfd_open")
+    async with lab.running():
+        await lab.create(lab.a_pod("short", lab.container("sleep 0.1")))
+        uid = await lab.create(lab.a_pod("long", lab.container("sleep 600")))
+        assert (await lab.ended("short"))["phase"] == "Succeeded"
+        pid = (await lab.recorded(uid))["containers"]["main"]["pid"]
+        await lab.started("long")
+        await lab.cluster.delete(port.POD, "long")
+        await lab.gone("long")
+        assert not lab.alive(pid)
 
 
 async def test_one_kubelet_for_a_directory(lab):

@@ -88,7 +88,15 @@ async def test_a_page_is_a_walk_along_an_index(tmp_path, terms, order, after):
 async def test_the_narrowest_term_chooses_the_index(tmp_path):
     """A key of the kind comes before the accounts that one may see, and an unfinished status before both."""
     dataset, status = filters.Equals(("dataset",), "d1"), filters.Equals(("status",), "Admitted")
-    for terms, index in [((SCOPE, dataset), "evaluations_by_dataset"), ((SCOPE, status), "by_status"), ((SCOPE,), "by_account")]:
+    account, final = filters.Equals(("account",), "a1"), filters.Equals(("status",), "Complete")
+    for terms, index in [
+        ((SCOPE, dataset), "evaluations_by_dataset"),
+        ((account, final, dataset), "evaluations_by_dataset"),
+        ((SCOPE, status), "by_status"),
+        ((final, account), "by_account"),
+        ((final, SCOPE), "by_account"),
+        ((SCOPE,), "by_account"),
+    ]:
         (statement,) = plans.statements(filters.Find(collection="evaluations", where=filters.AllOf(terms), limit=10))
         async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite"):
             connection = apsw.Connection(str(tmp_path / "query.sqlite"))
@@ -114,6 +122,7 @@ async def test_a_large_find_does_not_hold_up_the_event_loop(tmp_path):
             done, longest = False, 0.0
             async with anyio.create_task_group() as group:
                 group.start_soon(watch)
+                await anyio.sleep(0.001)
                 started = time.monotonic()
                 assert (
                     await query.find(filters.Find(collection="evaluations", where=filters.Equals(("labels", "no"), "x"), limit=limit)) == []

@@ -13,6 +13,8 @@ from dyff.consumers import aggregator, sink
 from dyff.entities import codecs, folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
+from dyff.query import filters
+from dyff.query.embedded import EmbeddedQuery
 from dyff.query.port import Reached
 from tests.roles import log
 
@@ -255,3 +257,17 @@ async def test_a_compacted_log_fills_the_same_view(bus, view):
         await caught_up(bus, view)
     assert view.documents == full.documents
     assert view.now == full.now
+
+
+async def test_the_embedded_store_is_such_a_view(bus, tmp_path):
+    """With the product's own store: documents come, positions can be waited for, a deleted file is filled again."""
+    entity = log.an_evaluation()
+    for name in ("view.db", "rebuilt.db"):
+        async with EmbeddedQuery.open(tmp_path / name) as store, running(bus, store):
+            if name == "view.db":
+                await fold(bus, log.create(entity), log.status(entity, "Admitted"))
+            ends = {partition: held.end for partition, held in (await bus.ranges(topics.EVENTS)).items() if held.end}
+            assert await store.wait(ends, log.DEADLINE_S)
+            assert codecs.decode(await store.get("evaluations", entity["id"]))["status"] == "Admitted"
+            (found,) = await store.find(filters.Find(collection="evaluations", where=filters.Equals(("status",), "Admitted")))
+            assert found == (await log.latest(bus))[entity["id"]].value()

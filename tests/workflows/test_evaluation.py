@@ -87,6 +87,16 @@ def test_hive_partitions_and_hidden_files(store, steps, service):
     }
 
 
+def test_files_of_one_dataset_may_differ(store, steps, service):
+    """A file without some column, or with a narrower type, has its rows completed to the dataset's schema."""
+    store.dataset(pa.table({"_index_": [0], "text": ["one"], "extra": ["a"]}), name="a.parquet")
+    store.dataset(pa.table({"_index_": pa.array([1], pa.int16()), "text": ["two"]}), name="b.parquet")
+    inputs = [{"kind": "TransformJSON", "configuration": {"prompt": "$.text", "user": "$.extra"}}]
+    assert steps.evaluate(service, inputs=inputs).code == 0
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs([0, 1])
+    assert steps.verify().code == 0
+
+
 def test_bytes_and_times_reach_the_pipeline_as_json(store, steps, service):
     """Binary fields are base64 text and times RFC 3339 text before the input pipeline sees them."""
     store.dataset(pa.table({"_index_": [0], "text": [b"\x00\xff"], "at": pa.array([0], pa.timestamp("s", "UTC"))}))
@@ -102,23 +112,32 @@ def test_bytes_and_times_reach_the_pipeline_as_json(store, steps, service):
 
 def test_a_killed_run_goes_on_at_the_missing_items(store, steps):
     """After kill -9 in the middle the next attempt does what is missing, and users see every item once."""
-    store.dataset(runs.rows(400))
+    store.dataset(runs.rows(200))
     with runs.a_slow_service(delay_s=0.02) as (url, seen):
-        client = {"batchSize": 50}
+        client = {"batchSize": 20}
         process = steps.start("evaluation-client", "--manifest", steps.manifest(url, workers=4, client=client), attempt="attempt-1")
-        runs.wait_for(lambda: len(store.raw_rows()) >= 100)
+        runs.wait_for(lambda: len(store.raw_rows()) >= 40)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=10)
         stored = len(store.raw_rows())
-        assert 100 <= stored < 400
+        assert 40 <= stored < 200
         before = sum(seen.values())
         again = steps.evaluate(url, workers=4, client=client, attempt="attempt-2")
         assert again.code == 0, again
-        assert f"400 items in all, {stored} already done" in again.lines[0]
-        assert sum(seen.values()) - before == 400 - stored
-    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(400))
+        assert f"200 items in all, {stored} already done" in again.lines[0]
+        assert sum(seen.values()) - before == 200 - stored
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(200))
     assert steps.verify().code == 0
-    assert runs.pairs(store.verified().to_pylist()) == runs.all_pairs(range(400))
+    assert runs.pairs(store.verified().to_pylist()) == runs.all_pairs(range(200))
+
+
+def test_duplicates_of_earlier_attempts(store, steps, service):
+    """With duplicateOutputPolicy Error a run that already has duplicates ends before it calls the service again."""
+    store.dataset(runs.rows(3))
+    store.raw(runs.outputs([0, 1, 1]))
+    failed = steps.evaluate(service, client={"duplicateOutputPolicy": "Error"})
+    assert (failed.code, "1 outputs were stored twice" in failed.last) == (10, True)
+    assert steps.evaluate(service).code == 0
 
 
 def test_sigterm_stores_what_is_done(store, steps):
@@ -282,8 +301,9 @@ def test_the_time_is_up(store, steps):
 def test_a_dataset_that_is_not_there(store, steps, service):
     """No dataset, or one without indices, is the dataset's fault and says so."""
     assert "has no files" in steps.evaluate(service).last
-    store.dataset([{"text": "no index"}])
-    assert steps.evaluate(service).code == 65
+    for wrong in ([{"text": "no index"}], [{"_index_": "zero", "text": "x"}], [{"_index_": None, "text": "x"}]):
+        store.dataset(wrong)
+        assert steps.evaluate(service).code == steps.verify().code == 65
     store.dataset(runs.rows(2))
     (store.objects / "datasets" / runs.DATASET / "data.parquet").write_bytes(b"not parquet")
     assert steps.evaluate(service).code == 65

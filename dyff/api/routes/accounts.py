@@ -48,7 +48,7 @@ def routes(context: Context) -> list[Route]:
 class AccountRoutes:
     """Permissions and tokens.
 
-    An account may look at itself, make tokens that grant no more than the token it shows, and revoke its own. All else
+    An account may look at itself, make tokens that grant no more than the token it shows, and revoke such tokens. All else
     needs a grant on the resource `accounts`.
     """
 
@@ -100,16 +100,32 @@ class AccountRoutes:
     async def revoke(self, call: Call) -> Reply:
         """At once."""
         account = await self._account(call, "delete", own=True)
-        if not await self._services.accounts.revoke_key(account.id, call.path["token"]):
+        key = await self._services.accounts.get_key(call.path["token"])
+        if key is None or key.account != account.id:
             raise _no_token(account.id, call.path["token"])
+        self._require_as_strong(call.principal, account, [key])
+        if not await self._services.accounts.revoke_key(account.id, key.id):
+            raise _no_token(account.id, key.id)
         return json(None)
 
     async def revoke_all(self, call: Call) -> Reply:
         """At once, the one that is used here too."""
         account = await self._account(call, "delete", own=True)
-        for key in await self._services.accounts.keys(account.id):
+        keys = await self._services.accounts.keys(account.id)
+        self._require_as_strong(call.principal, account, keys)
+        for key in keys:
             await self._services.accounts.revoke_key(account.id, key.id)
         return json(None)
+
+    def _require_as_strong(self, principal: Principal, account: port.Account, keys: Iterable[port.Key]) -> None:
+        """Without a grant on `accounts` nobody ends what may do more than they may: a leaked reader must not lock out its owner."""
+        if _is_granted(principal, "delete", account.id):
+            return
+        for key in keys:
+            if not all(grants.is_covered(each, principal.grants) for each in grants.narrowed(key.grants, account.permissions)):
+                raise errors.Forbidden(
+                    f"the token {key.id} may do more than the token that you use; revoke it with one that may do as much"
+                )
 
     async def _account(self, call: Call, function: str, *, own: bool) -> port.Account:
         """The account, for one who may; `own`: it may do that with itself."""

@@ -6,7 +6,7 @@ others in the same transaction are not disturbed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import apsw
@@ -44,7 +44,7 @@ class Transaction:
     def write_records(self) -> None:
         """Put what was appended into the tables; the last thing before the commit."""
         for partition_id, records in self.appended.items():
-            self.connection.executemany(f"INSERT INTO log_{partition_id} VALUES (?, ?, ?, ?, ?, ?)", map(logfile.row, records))
+            logfile.insert(self.connection, partition_id, records)
             self.connection.execute("UPDATE partitions SET next = ? WHERE id = ?", (records[-1].offset + 1, partition_id))
 
 
@@ -147,20 +147,24 @@ class Truncate(msgspec.Struct, frozen=True):
     size: int = 0
 
     def apply(self, transaction: Transaction) -> None:
-        transaction.connection.execute(f"DELETE FROM log_{self.partition.id} WHERE offset < ?", (self.below,))
+        transaction.connection.execute(f"DELETE FROM log_{self.partition.id} WHERE last < ?", (self.below,))
         transaction.connection.execute("UPDATE partitions SET first = ? WHERE id = ?", (self.below, self.partition.id))
         transaction.firsts[self.partition.id] = self.below
 
 
-class Remove(msgspec.Struct, frozen=True):
-    """Delete superseded records of a compacted partition."""
+class Rewrite(msgspec.Struct, frozen=True):
+    """Put batches of a compacted partition in the place of those that had superseded records too."""
 
     partition: logfile.Partition
-    offsets: Sequence[int]
-    size: int = 0
+    batches: Mapping[int, logfile.Batch | None]
+
+    @property
+    def size(self) -> int:
+        return sum(len(each.body) for each in self.batches.values() if each is not None)
 
     def apply(self, transaction: Transaction) -> None:
-        transaction.connection.executemany(f"DELETE FROM log_{self.partition.id} WHERE offset = ?", [(each,) for each in self.offsets])
+        for first, batch in self.batches.items():
+            logfile.rewrite(transaction.connection, self.partition.id, first, batch)
         transaction.thinned.add(self.partition.id)
 
 

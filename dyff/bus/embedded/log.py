@@ -31,7 +31,7 @@ TOMBSTONE_LAG = timedelta(days=28)
 """A reader that starts at the beginning has so long to reach a deletion."""
 
 MAINTENANCE_S = 10.0
-_REMOVED_AT_ONCE = 2000
+_TRUNCATED_AT_ONCE = 5000
 
 
 class EmbeddedBus:
@@ -169,11 +169,16 @@ class EmbeddedBus:
     async def _compact(self, partition: logfile.Partition, lags: compaction.Lags, *, wanted: bool) -> int:
         if not wanted and not await self._on_upkeep(compaction.due, partition, lags):
             return 0
-        plan: compaction.Pass = await self._on_upkeep(compaction.planned, partition, lags)
-        for start in range(0, len(plan.offsets), _REMOVED_AT_ONCE):
-            await self._writer.submit(jobs.Remove(partition, plan.offsets[start : start + _REMOVED_AT_ONCE]))
-        await self._writer.submit(jobs.Compacted(partition, plan.clean, plan.kept))
-        return len(plan.offsets)
+        whole = await self._on_upkeep(compaction.begun, partition, lags)
+        removed, start = 0, partition.held.first
+        while start < whole.limit:
+            step: compaction.Step = await self._on_upkeep(compaction.step, partition, whole, start)
+            if step.rewritten:
+                await self._writer.submit(jobs.Rewrite(partition, step.rewritten))
+            removed, start = removed + step.removed, step.next
+        kept = partition.kept + whole.limit - partition.clean - removed
+        await self._writer.submit(jobs.Compacted(partition, whole.limit, kept))
+        return removed
 
     async def _on_upkeep(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call `function(connection, *args)` in a thread, on the connection that nobody else waits for."""
@@ -189,7 +194,7 @@ class EmbeddedBus:
         found = self._records.partition(topic, partition)
         self._records.require(found, below)
         first = self._records.held[found.id].first
-        for step in [*range(first + _REMOVED_AT_ONCE, below, _REMOVED_AT_ONCE), below]:
+        for step in [*range(first + _TRUNCATED_AT_ONCE, below, _TRUNCATED_AT_ONCE), below]:
             await self._writer.submit(jobs.Truncate(found, step))
 
     async def _append(

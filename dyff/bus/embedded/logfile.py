@@ -1,13 +1,15 @@
 """The SQLite file behind the log: its tables, how it is opened, and how damage is found.
 
-Each partition is a table of its own, `log_<id>`, whose row number is the offset: appending touches only the right edge
-of one tree, and a range of offsets is a range of pages. Next offsets are stored, not derived from what is left.
+Each partition is a table of its own, `log_<id>`. A row is a batch: records that were appended together, as MessagePack
+with one checksum, under the offset of the first. So appending touches only the right edge of one tree, a range of offsets
+is a range of pages, and what is done for each record is done outside of SQLite. Next offsets are stored, not derived from
+what is left.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +25,10 @@ OLDEST_SQLITE = (3, 51, 3)
 
 FETCH_BYTES = 4 * 2**20
 """A read returns at most about this much, so that large records do not fill the memory."""
+
+BATCH_RECORDS = 100
+BATCH_BYTES = 2**20
+"""A batch has no more records than that, and about so many bytes: to read one record is to decode its batch."""
 
 _CHECKED_AT_OPEN = 64
 _FORMAT = 1
@@ -42,11 +48,31 @@ CREATE TABLE committed (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE owners (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
-_HEADERS = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...])
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """A record in a batch. New fields can only come at the end, with a default."""
+
+    offset: int
+    key: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+_DECODER = msgspec.msgpack.Decoder(list[_Stored])
 _ENCODER = msgspec.msgpack.Encoder()
 
-Row = tuple[int, int, int, bytes, bytes | None, bytes | None]
-"""A row of `log_<id>`: offset, timestamp_ms, checksum, key, headers (MessagePack; None: none), value."""
+
+class Batch(msgspec.Struct, frozen=True):
+    """A row of `log_<id>`. `first`: the offset that its first record had; `last`: that its last one had. `timestamp_ms`: when
+    all of them were appended. `body`: the records that are left, as MessagePack.
+    """
+
+    first: int
+    last: int
+    timestamp_ms: int
+    checksum: int
+    body: bytes
 
 
 class Partition(msgspec.Struct, frozen=True):
@@ -63,47 +89,86 @@ class Partition(msgspec.Struct, frozen=True):
 def create_partition(connection: apsw.Connection, partition_id: int, topic: str, partition: int) -> None:
     """Make a partition's table and its row."""
     connection.execute(
-        f"CREATE TABLE log_{partition_id} (offset INTEGER PRIMARY KEY, timestamp_ms INTEGER NOT NULL, checksum INTEGER NOT NULL,"
-        " key BLOB NOT NULL, headers BLOB, value BLOB) STRICT"
+        f"CREATE TABLE log_{partition_id} (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL,"
+        " checksum INTEGER NOT NULL, body BLOB NOT NULL) STRICT"
     )
     connection.execute("INSERT INTO partitions VALUES (?, ?, ?, 0, 0, 0, 0)", (partition_id, topic, partition))
 
 
-def row(record: port.Record) -> Row:
-    """How a record is stored."""
-    headers = _ENCODER.encode(record.headers) if record.headers else None
-    checksum = _checksum(record.offset, record.timestamp_ms, record.key, headers, record.value)
-    return (record.offset, record.timestamp_ms, checksum, record.key, headers, record.value)
+def batches(records: Sequence[port.Record]) -> Iterator[Batch]:
+    """Records of one partition that were appended together, as they are stored."""
+    start, size = 0, 0
+    for position, record in enumerate(records, start=1):
+        size += len(record.key) + len(record.value or b"")
+        if position - start == BATCH_RECORDS or size >= BATCH_BYTES or position == len(records):
+            part = records[start:position]
+            yield encoded(part[0].offset, part[-1].offset, part)
+            start, size = position, 0
+
+
+def encoded(first: int, last: int, records: Sequence[port.Record]) -> Batch:
+    """The records as one batch that stands for the offsets from `first` to `last`."""
+    body = _ENCODER.encode([(each.offset, each.key, each.value, each.headers) for each in records])
+    timestamp_ms = records[0].timestamp_ms
+    return Batch(first, last, timestamp_ms, _checksum(first, last, timestamp_ms, body), body)
+
+
+def insert(connection: apsw.Connection, partition_id: int, records: Sequence[port.Record]) -> None:
+    """Put records behind those that are there."""
+    for each in batches(records):
+        values = (each.first, each.last, each.timestamp_ms, each.checksum, each.body)
+        connection.execute(f"INSERT INTO log_{partition_id} VALUES (?, ?, ?, ?, ?)", values)
+
+
+def rewrite(connection: apsw.Connection, partition_id: int, first: int, batch: Batch | None) -> None:
+    """Put a batch in the place of the one with that first offset; None: nothing."""
+    if batch is None:
+        connection.execute(f"DELETE FROM log_{partition_id} WHERE first = ?", (first,))
+    else:
+        connection.execute(f"UPDATE log_{partition_id} SET checksum = ?, body = ? WHERE first = ?", (batch.checksum, batch.body, first))
+
+
+def stored_batches(connection: apsw.Connection, partition: Partition, start: int, end: int) -> Iterator[tuple[Batch, list[port.Record]]]:
+    """The batches that may hold records with `start <= offset < end`, in order, with all of their records.
+
+    Raises:
+        LogDiverged: a batch is not the one that was written.
+    """
+    table, topic, number = f"log_{partition.id}", partition.topic, partition.partition
+    statement = (
+        f"SELECT first, last, timestamp_ms, checksum, body FROM {table} WHERE first < ? AND last >= ? AND"
+        f" first >= coalesce((SELECT first FROM {table} WHERE first <= ? ORDER BY first DESC LIMIT 1), 0) ORDER BY first"
+    )
+    for first, last, timestamp_ms, checksum, body in connection.execute(statement, (end, start, start)):
+        if checksum != _checksum(first, last, timestamp_ms, body):
+            raise errors.LogDiverged(f"{topic}/{number}@{first} is damaged: its checksum is wrong; restore a backup")
+        stored = _DECODER.decode(body)
+        found = [port.Record(topic, number, each.offset, timestamp_ms, each.key, each.value, each.headers) for each in stored]
+        yield Batch(first, last, timestamp_ms, checksum, body), found
 
 
 def fetch(connection: apsw.Connection, partition: Partition, start: int, end: int, limit: int) -> list[port.Record]:
-    """Records with `start <= offset < end` in order: at most `limit`, and no more than about `FETCH_BYTES`.
+    """Records with `start <= offset < end` in order: at most `limit`, and about `FETCH_BYTES`, but at least one if there is one.
 
     Raises:
         LogDiverged: a record is not the one that was appended.
     """
     found: list[port.Record] = []
     size = 0
-    rows = connection.execute(
-        f"SELECT * FROM log_{partition.id} WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?", (start, end, limit)
-    )
-    for offset, timestamp_ms, checksum, key, headers, value in rows:
-        if checksum != _checksum(offset, timestamp_ms, key, headers, value):
-            raise errors.LogDiverged(
-                f"{partition.topic}/{partition.partition}@{offset} is damaged: its checksum is wrong; restore a backup"
-            )
-        decoded = _HEADERS.decode(headers) if headers else ()
-        found.append(port.Record(partition.topic, partition.partition, offset, timestamp_ms, key, value, decoded))
-        size += len(key) + len(value or b"")
-        if size >= FETCH_BYTES:
+    for batch, records in stored_batches(connection, partition, start, end):
+        if batch.first >= start and batch.last < end:
+            found += records
+        else:
+            found += [each for each in records if start <= each.offset < end]
+        size += len(batch.body)
+        if len(found) >= limit or (size >= FETCH_BYTES and found):
             break
-    return found
+    return found[:limit]
 
 
-def _checksum(offset: int, timestamp_ms: int, key: bytes, headers: bytes | None, value: bytes | None) -> int:
+def _checksum(first: int, last: int, timestamp_ms: int, body: bytes) -> int:
     """Of everything in the row: SQLite notices a damaged tree, but not a damaged byte in a value."""
-    seed = zlib.crc32(key, (offset ^ timestamp_ms) & 0xFFFFFFFF)
-    return zlib.crc32(value or b"", zlib.crc32(headers, seed) if headers else seed)
+    return zlib.crc32(body, zlib.crc32(b"%d %d %d" % (first, last, timestamp_ms)))
 
 
 @contextmanager

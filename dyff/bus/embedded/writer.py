@@ -60,8 +60,8 @@ class Writer:
         self._connection.set_wal_hook(self._after_commit)
         self._thread.start()
 
-    async def submit(self, job: jobs.Job) -> Any:
-        """Do a job; returns its result when it is durable. Cancelled while it waits: it may be done nevertheless.
+    def submit(self, job: jobs.Job) -> asyncio.Future[Any]:
+        """Do a job; the future has its result when it is durable. Cancelled while it waits: it may be done nevertheless.
 
         Raises:
             Unavailable: it was not done: the log is closed, too much is waiting, or the disk is full.
@@ -75,7 +75,7 @@ class Writer:
         waiting = _Waiting(job, self._loop.create_future())
         self._waiting_bytes += job.size
         self._queue.put(waiting)
-        return await waiting.future
+        return waiting.future
 
     @property
     def broken(self) -> errors.Fatal | None:

@@ -17,7 +17,7 @@ def builtin(python: str) -> dict[str, settings.Image]:
     command = (python, "-P", "-m", "dyff.workflows")
     return {
         STEPS: settings.Image(command=command, readiness_path=None),
-        MOCK_SERVICE: settings.Image(command=(*command, "mock-service"), readiness_path="/ready"),
+        MOCK_SERVICE: settings.Image(command=(*command, "mock-service"), env={"HOST": "127.0.0.1"}, readiness_path="/ready"),
     }
 
 

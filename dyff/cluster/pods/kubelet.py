@@ -18,7 +18,7 @@ from dyff.cluster.pods import directory, node, probes, refusals, specs, starting
 from dyff.cluster.pods.shim import files
 from dyff.kernel import clock, errors, settings
 
-LOCK_WAIT_S = 2.0
+LOCK_WAIT_S = 1.0
 STOP_LOOK_S = 0.02
 STOP_MARGIN_S = 1.0
 """Of the server's grace, what is kept for killing those that do not end and for writing down how all ended."""
@@ -85,21 +85,21 @@ class Kubelet:
 
     async def _stop_directories(self, limit_s: float) -> None:
         asked: set[str] = set()
-        while running := await anyio.to_thread.run_sync(self._running):
-            for place, record in running:
-                if place.uid not in asked:
-                    asked.add(place.uid)
-                    await anyio.to_thread.run_sync(stopping.ask, place, record, directory.SHUTDOWN, limit_s)
+        # These may be shims of an earlier server, whose end nobody tells us.
+        while await anyio.to_thread.run_sync(self._ask_all, limit_s, asked):  # noqa: ASYNC110
             await anyio.sleep(STOP_LOOK_S)
 
-    def _running(self) -> list[tuple[directory.Directory, directory.Record]]:
-        found = []
+    def _ask_all(self, limit_s: float, asked: set[str]) -> bool:
+        """Ask every pod that was not asked before to stop; whether one still runs."""
+        running = False
         for uid in self._uids():
             place = directory.Directory(self._root, uid)
             facts = place.facts()
-            if facts.held and facts.record is not None:
-                found.append((place, facts.record))
-        return found
+            running = running or facts.held
+            if facts.held and facts.intent is not None and facts.record is not None and uid not in asked:
+                asked.add(uid)
+                stopping.ask(place, facts.record, directory.SHUTDOWN, min(facts.intent.grace_s, limit_s))
+        return running
 
     @asynccontextmanager
     async def _claimed(self) -> AsyncIterator[None]:

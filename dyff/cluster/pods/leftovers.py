@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from dyff.cluster.pods import directory
@@ -27,7 +26,7 @@ def end(place: directory.Directory, record: directory.Record | None) -> int:
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {sorted(found)} of a pod would not end")
         for pid, ticks in found.items():
-            _kill(pid, ticks)
+            processes.signal_exactly(pid, ticks, signal.SIGKILL)
             killed.add(pid)
         time.sleep(_LOOK_AGAIN_S)
     return len(killed)
@@ -70,14 +69,3 @@ def _in_session(pid: int, begun: dict[int, int], path: Path) -> bool:
         return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(path)
     except OSError:
         return False
-
-
-def _kill(pid: int, ticks: int) -> None:
-    """Kill exactly that process: the descriptor pins it before its start time is compared."""
-    with suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
-        try:
-            if processes.started(pid) == ticks:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)

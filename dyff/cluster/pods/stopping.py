@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from contextlib import suppress
 
 from dyff.cluster.pods import directory, leftovers
 from dyff.cluster.pods.shim import files, processes
@@ -13,20 +11,8 @@ from dyff.cluster.pods.shim import files, processes
 def ask(place: directory.Directory, record: directory.Record, cause: str, grace_s: float) -> None:
     """Tell a shim to end its containers within `grace_s` seconds; `cause` is what the record will say."""
     place.request_stop(record.run, cause, grace_s)
-    with suppress(ProcessLookupError):
-        if hasattr(os, "pidfd_open"):
-            _signal_exactly(record.shim)
-        elif not files.is_free(place.lock):
-            os.kill(record.shim.pid, signal.SIGTERM)
-
-
-def _signal_exactly(shim: directory.Shim) -> None:
-    descriptor = os.pidfd_open(shim.pid)
-    try:
-        if processes.started(shim.pid) == shim.ticks:
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-    finally:
-        os.close(descriptor)
+    if not files.is_free(place.lock):  # otherwise it has ended, and its number may be another's
+        processes.signal_exactly(record.shim.pid, record.shim.ticks, signal.SIGTERM)
 
 
 def settle(place: directory.Directory) -> int:

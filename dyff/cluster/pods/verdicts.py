@@ -69,7 +69,9 @@ def _after_run(pod: specs.Pod, intent: directory.Intent, record: directory.Recor
 def final(pod: specs.Pod, facts: directory.Facts) -> Verdict:
     """How a pod ended that is being deleted: nothing of it is started again."""
     main = facts.record.containers.get(pod.main.name) if facts.record else None
-    return Verdict("succeeded" if main is not None and main.exit_code == 0 else "failed")
+    if main is not None and main.exit_code == 0:
+        return Verdict("succeeded")
+    return Verdict("failed", reason=directory.DELETED, message="it was deleted")
 
 
 def _failed(record: directory.Record) -> Verdict:

@@ -196,7 +196,8 @@ class Worker:
         """A pod that is being deleted: stop it, show how it ended, let it go."""
         if not await self._still(group, facts, pod.spec.termination_grace_period_seconds):
             return SHIM_SPEAKS_S if facts.record is None else None
-        if facts.intent is not None and not pod.ended:
+        if not pod.ended:
+            # Also one that never ran: others may keep it and wait for its end.
             fresh = await anyio.to_thread.run_sync(self._place.facts)
             await self._show(pod, fresh, verdicts.final(pod, fresh))
         self._node.release(pod.metadata.uid)

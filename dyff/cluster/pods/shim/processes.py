@@ -108,6 +108,21 @@ def _prctl(option: int, value: int) -> None:
             raise OSError(ctypes.get_errno(), f"prctl({option}) was refused")
 
 
+def signal_exactly(pid: int, ticks: int | None, number: int) -> None:
+    """Send a signal to the process that has this number and this start, and to no other that got the number later."""
+    with suppress(ProcessLookupError):
+        if not hasattr(os, "pidfd_open"):
+            if started(pid) == ticks:
+                os.kill(pid, number)
+            return
+        pinned = os.pidfd_open(pid)  # from here on the number means this process or nothing
+        try:
+            if started(pid) == ticks:
+                signal.pidfd_send_signal(pinned, number)
+        finally:
+            os.close(pinned)
+
+
 def kill_group(leader: int, number: int) -> None:
     """Send a signal to a process group that this process made and has not reaped the leader of."""
     with suppress(ProcessLookupError, PermissionError):

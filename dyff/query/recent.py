@@ -1,0 +1,46 @@
+"""Documents that were read lately, in memory. What every request refers to is not asked of the database every time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+MAX_BYTES = 16 * 2**20
+"""Of bodies. The least recently used go."""
+
+Place = tuple[str, str]
+"""Collection and ID."""
+
+
+class Recent:
+    """Bodies by place. Whoever changes a document drops it here once that is committed. Used in one event loop."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        """`max_bytes`: of all bodies together; a larger one is not kept."""
+        self._bodies: OrderedDict[Place, bytes] = OrderedDict()
+        self._max_bytes, self._bytes = max_bytes, 0
+
+    def get(self, place: Place) -> bytes | None:
+        """The body; None: it is not here."""
+        body = self._bodies.get(place)
+        if body is not None:
+            self._bodies.move_to_end(place)
+        return body
+
+    def keep(self, place: Place, body: bytes) -> None:
+        """Remember what was read."""
+        self.drop([place])
+        self._bodies[place] = body
+        self._bytes += len(body)
+        while self._bytes > self._max_bytes:
+            self._bytes -= len(self._bodies.popitem(last=False)[1])
+
+    def drop(self, places: Iterable[Place]) -> None:
+        """Forget what may have changed."""
+        for place in places:
+            self._bytes -= len(self._bodies.pop(place, b""))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._bodies.clear()
+        self._bytes = 0
