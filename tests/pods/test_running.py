@@ -133,6 +133,16 @@ async def test_a_program_that_is_not_there(lab):
     )
 
 
+async def test_a_working_directory_that_is_not_there(lab):
+    """A working directory that is missing is told from a program that is missing."""
+    volume = {"volumeMounts": [{"name": "v", "mountPath": "/v"}], "workingDir": "/v/none"}
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container(**volume), volumes=[{"name": "v", "emptyDir": {}}]))
+        status = await lab.ended("p")
+    directory = lab.pods_dir / uid / "volumes" / "v" / "none"
+    assert f"No such file or directory (its working directory {directory})" in lab.terminated(status)["message"]
+
+
 async def test_an_unknown_image(lab):
     """A pod whose image has no mapping stays Pending and says exactly what to add to the settings."""
     async with lab.running():

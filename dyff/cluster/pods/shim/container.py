@@ -96,7 +96,8 @@ def _become(spec: files.Json, out: int, gate: int, report: int, shim: int) -> No
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
     except BaseException as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        os.write(report, f"{spec['argv'][0]!r} cannot be started: {reason}".encode())
+        where = f" (its working directory {spec['cwd']})" if getattr(error, "filename", None) == spec["cwd"] else ""
+        os.write(report, f"{spec['argv'][0]!r} cannot be started: {reason}{where}".encode())
     os._exit(START_ERROR_CODE)
 
 
