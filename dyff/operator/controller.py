@@ -56,7 +56,8 @@ class Controller:
             decided = table.refused(observed, refusal, self._clock.now())
             await applying.apply(self._cluster, observed, decided)
         if not decided.empty:
-            log.info("reconciled", kind=request.kind, name=request.name, **_summary(decided))
+            say = log.info if decided.actions else log.debug  # a status alone is the informer's news
+            say("reconciled", kind=request.kind, name=request.name, **_summary(decided))
         return decided.requeue_after_s
 
     def statistics(self) -> keyed.Statistics:
