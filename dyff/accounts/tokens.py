@@ -69,7 +69,8 @@ def verify(token: str, signing_secret: bytes, now: datetime) -> Claims:
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, OSError) as error:
         raise errors.Unauthenticated("the bearer token is not valid here: it is malformed or was signed with another key") from error
     if claims.expires <= now:
-        raise errors.Unauthenticated("the bearer token has expired; make a new one with 'dyff token create'")
+        fix = "make a new one with 'dyff token create'" if claims.account else "ask for a new one with an account's token"
+        raise errors.Unauthenticated(f"the bearer token of {claims.subject} has expired; {fix}")
     if claims.issued > now.replace(microsecond=999_999):
         raise errors.Unauthenticated("the bearer token is not valid yet")
     return claims

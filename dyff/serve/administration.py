@@ -40,7 +40,10 @@ def create_account(loaded: settings.Settings, name: str) -> str:
 
     Raises:
         AlreadyExists: the name is taken.
+        Misconfigured: it is empty.
     """
+    if not name.strip():
+        raise errors.Misconfigured("--name is empty; give the account a name that people know it by")
     now, account_id = clock.SystemClock().now(), ids.RandomIds().new()
     _with_accounts(loaded, lambda accounts: accounts.create(port.Account(id=account_id, name=name, created=now)))
     return account_id

@@ -29,7 +29,8 @@ async def _step(arguments: list[str]) -> None:
     async with trees.reader(store) as reader:
         dataset = await inputs.dataset(store, reader, spec.dataset)
         done = await _done(store, reader, spec)
-        total = await anyio.to_thread.run_sync(dataset.count_rows) * spec.replications
+        indices = await anyio.to_thread.run_sync(items.read_indices, dataset)  # before hours of inference, not after them
+        total = len(indices) * spec.replications
         already = sum(len(each) - each.duplicates for each in done.values())
         _check_duplicates(spec, done)
         endings.say(f"evaluation {spec.id}: {total} items in all, {already} already done")

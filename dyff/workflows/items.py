@@ -52,18 +52,23 @@ class Indices:
 
 
 def read_indices(dataset: pa.dataset.Dataset) -> Indices:
-    """The indices of a dataset's rows. Blocking.
+    """The indices of a dataset's rows, each once. Blocking; reads one column.
 
     Raises:
         Ending: there is no usable index column.
     """
     try:
         parts = [batch.column(0) for batch in trees.batches(dataset, 2**16, [INDEX])]
-        if any(part.null_count for part in parts):
-            raise ValueError("some rows have none")
-        return Indices(parts)
+        found = Indices(parts)
     except (KeyError, ValueError, *trees.READ_ERRORS) as error:
         raise endings.Ending(endings.WRONG_DATA, f"The dataset needs a column {INDEX} of whole numbers: {error}") from error
+    if missing := sum(part.null_count for part in parts):
+        raise endings.Ending(endings.WRONG_DATA, f"{missing} rows of the dataset have no {INDEX}: each needs a whole number of its own.")
+    if found.duplicates:
+        raise endings.Ending(
+            endings.WRONG_DATA, f"{found.duplicates} rows of the dataset have an {INDEX} that another row has: it must be unique."
+        )
+    return found
 
 
 def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str, Indices]:

@@ -33,11 +33,6 @@ async def _step(arguments: list[str]) -> None:
     async with trees.reader(store) as reader:
         dataset = await inputs.dataset(store, reader, spec.dataset)
         expected = await anyio.to_thread.run_sync(items.read_indices, dataset)
-        if expected.duplicates:
-            message = (
-                f"{expected.duplicates} rows of the dataset {spec.dataset} have an {items.INDEX} that another row has: it must be unique."
-            )
-            raise endings.Ending(endings.WRONG_DATA, message)
         progress = Progress(store, layout.progress("outputs", spec.id), "Verification", len(expected) * spec.replications)
         verifier = _Verifier(store, reader, spec, expected, progress)
         async with progress.shown():

@@ -298,6 +298,23 @@ def test_the_time_is_up(store, steps):
     assert 0 < store.verified().num_rows < 50
 
 
+@pytest.mark.parametrize(
+    ("indices", "want_words"),
+    [
+        (pa.array([1, 2, 1], pa.int64()), "1 rows of the dataset have an _index_ that another row has"),
+        (pa.array([1, None], pa.int64()), "1 rows of the dataset have no _index_"),
+        (pa.array(["a"]), "needs a column _index_ of whole numbers"),
+    ],
+    ids=["twice", "none", "text"],
+)
+def test_rows_that_cannot_be_told_apart_are_never_sent(store, steps, indices, want_words):
+    """The whole dataset's `_index_` is checked before the first call, not after the last."""
+    store.dataset(pa.table({"_index_": indices, "text": ["a"] * len(indices)}))
+    with runs.a_service(lambda prompt, tries: 200) as (url, seen):
+        ended = steps.evaluate(url)
+    assert (ended.code, want_words in ended.last, dict(seen)) == (65, True, {}), ended
+
+
 def test_a_dataset_that_is_not_there(store, steps, service):
     """No dataset, or one without indices, is the dataset's fault and says so."""
     assert "has no files" in steps.evaluate(service).last
