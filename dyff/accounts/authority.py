@@ -113,6 +113,18 @@ class Authority:
             if not lock.statistics().tasks_waiting:
                 self._checking.pop(name, None)
 
+    async def require_active(self, account_id: str) -> None:
+        """For what a token without an account of its own (a session's) does: its owner may not be suspended.
+
+        An owner that is a mere label and no account (as the published API allows) cannot be.
+
+        Raises:
+            Unauthenticated: the account is suspended.
+        """
+        account = await self._accounts.get(account_id)
+        if account is not None and account.status != port.ACTIVE:
+            raise _suspended(account_id)
+
     async def revoke(self, account_id: str, key_id: str) -> None:
         """Refuse a token from now on.
 
@@ -177,7 +189,7 @@ class Authority:
         if account is None:
             raise errors.Unauthenticated("the account of the bearer token does not exist")
         if account.status != port.ACTIVE:
-            raise errors.Unauthenticated(f"account {account_id} is suspended; an administrator can reactivate it")
+            raise _suspended(account_id)
         return account
 
     async def _confirm(self, claims: tokens.Claims, fitted: bytes | None) -> bytes | None:
@@ -205,6 +217,10 @@ class Authority:
         if expires <= now:
             raise errors.InvalidFields(errors.Problem(("body", "expires"), "must be in the future"))
         return now
+
+
+def _suspended(account_id: str) -> errors.Unauthenticated:
+    return errors.Unauthenticated(f"account {account_id} is suspended; an administrator can reactivate it")
 
 
 def _text(grant: granting.Grant) -> str:

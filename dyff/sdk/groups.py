@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -157,14 +157,17 @@ class Group(Generic[E]):
         Example:
             `client.evaluations.wait(evaluation.id, timeout_s=1800)`
         """
+        return self._wait(id, lambda entity: entity.status in statuses.SUCCESS, timeout_s, progress)
+
+    def _wait(self, id: str, is_there: Callable[[E], bool], timeout_s: float, progress: bool) -> E:  # noqa: A002
         end, pause = time.monotonic() + timeout_s, FIRST_POLL_S
         with display.choose(progress) as shown:
             while True:
                 entity = self.get(id)
                 shown.show(entity, self.progress(id) if progress and not statuses.is_terminal(entity.status) else None)
+                if is_there(entity):
+                    return entity
                 if statuses.is_terminal(entity.status):
-                    if entity.status in statuses.SUCCESS:
-                        return entity
                     raise errors.WorkflowFailed(entity)
                 if time.monotonic() > end:
                     raise errors.WaitTimeout(entity, timeout_s)

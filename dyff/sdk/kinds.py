@@ -147,6 +147,18 @@ class InferenceSessions(groups.Group[models.InferenceSession]):
         answer = self._http.call("GET", self._path(session_id, "ready"))
         return bool(answer.get("ready", True)) if isinstance(answer, dict) else True
 
+    def wait(self, id: str, *, timeout_s: float = 600.0, progress: bool = True) -> models.InferenceSession:  # noqa: A002
+        """Wait until it answers inference (it never ends well by itself), showing what it waits for; returns it.
+
+        Raises:
+            WorkflowFailed: it has ended; the error says why.
+            WaitTimeout: it is not ready within `timeout_s` seconds; it goes on starting.
+
+        Example:
+            `client.inferencesessions.wait(session.id)`
+        """
+        return self._wait(id, lambda _: self.ready(id), timeout_s, progress)
+
     def token(self, session_id: str, *, expires: datetime | None = None) -> str:
         """Another token for inference on it; `expires` None: when the session does.
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from dyff.schema import platform
 
+from dyff.accounts import port as accounts
 from dyff.accounts.grants import Grant
 from dyff.kernel import clock
 
@@ -170,6 +171,21 @@ async def test_inference_needs_a_grant_on_the_session_itself(world, api, created
     async with world.client(own) as client:
         assert (await client.post(f"{one(created)}/infer/generate", json={})).status_code == 200
     assert len(upstream[0]) == 1
+
+
+async def test_a_suspended_accounts_session_is_not_used(world, api, upstream):
+    """The session's own token rests on its owner: no inference while that is suspended, inference again after."""
+    owner = accounts.Account(id=world.services.ids.new(), name="owner", created=world.services.clock.now())
+    await world.services.accounts.create(owner)
+    body = {"account": owner.id, "inferenceService": await world.ready_service()}
+    created = (await api.post("/v0/inferencesessions", json=body)).json()
+    world.cluster.services[f"session-{created['inferencesession']['id']}"] = next(iter(world.cluster.services.values()))
+    answers = []
+    async with world.client(created["token"]) as client:
+        for status in (accounts.ACTIVE, accounts.SUSPENDED, accounts.ACTIVE):
+            await world.services.accounts.set_status(owner.id, status, None)
+            answers.append((await client.post(f"{one(created)}/infer/generate", json={"prompt": "hi"})).status_code)
+    assert answers == [200, 401, 200]
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ class Sessions:
         auth.require_entity(call.principal, ROW.plural, "consume", session_id)
         session = await self._session(call, "consume")
         self._require_running(session)
+        await self._context.services.authority.require_active(session["account"])
         url = await self._context.services.cluster.service_url(resources.name(resources.INFERENCE_SESSION, session_id))
         if url is None:
             raise errors.NotReady(f"the session {session_id} is still starting: its status is {session['status']}")
