@@ -50,6 +50,6 @@ def test_memory_does_not_grow_with_the_dataset(store, steps, service):
     again = peak_mib(steps, "evaluation-client", "--manifest", manifest, attempt="attempt-3")
     verification = peak_mib(steps, "verify-evaluation-output", "--manifest", manifest, attempt="verify")
     assert store.verified().num_rows == ROWS
-    # 100 MB of rows: what an allocator keeps back varies by some tens of MiB from run to run, the rows themselves would not fit.
-    assert max(large - small, again - small) < 64
+    growth = (large - small, again - small)
+    assert max(growth) < 40
     assert verification - small < 150
