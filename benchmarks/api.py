@@ -39,19 +39,20 @@ def serve(name: str) -> None:
     uvloop.run({"dyff": _dyff, "fastapi": _fastapi, "litestar": _litestar}[name]())
 
 
-async def _run(app: Any, token: str, body: dict[str, Any]) -> None:
+async def _run(app: Any, token: str, body: dict[str, Any], **changes: Any) -> None:
     import uvicorn
 
     from dyff.api import role
 
     with role.listener("127.0.0.1", 0) as bound:
-        server = uvicorn.Server(uvicorn.Config(app, **CONFIG))
+        server = uvicorn.Server(uvicorn.Config(app, **CONFIG | changes))
         print(json.dumps({"port": bound.getsockname()[1], "token": token, "body": body}), flush=True)
         await server.serve(sockets=[bound])
 
 
 async def _dyff() -> None:
     from dyff.accounts import grants
+    from dyff.api import express
     from tests.api.conftest import opened
 
     with tempfile.TemporaryDirectory() as place:
@@ -60,7 +61,8 @@ async def _dyff() -> None:
             token = await world.services.authority.issue(world.account, grants.ADMIN, now + timedelta(hours=1))
             body = await world.evaluation_body()
             world.view.pause()  # the api's work is measured, not that of the roles behind the log
-            await _run(world.app, token, body)
+            lane = express.protocol(world.app.express, world.app.lane.answer_express)
+            await _run(world.app, token, body, http=lane)
 
 
 def _example() -> tuple[dict[str, Any], dict[str, Any]]:

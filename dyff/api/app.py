@@ -1,4 +1,4 @@
-"""The application: routes become Litestar handlers, and the few that are worth it an express lane beside its router."""
+"""The application: routes become Litestar handlers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from litestar import HttpMethod, Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
-from litestar.types import Send
 
 from dyff.api import auth, calls, context, problems, proxy
 from dyff.api.calls import Call, Reply, json
@@ -20,31 +19,17 @@ from dyff.api.services import Services
 
 
 class Application(Litestar):
-    """Litestar, and before it the express lane: POST on a kind's own path, which has no parameters, needs no router.
-
-    Measured (benchmarks/api.py), the router and the making of its request and response objects take two thirds of the
-    time that a create takes from socket to socket.
-    """
+    """All routes as Litestar's handlers; `lane` answers those of `express` without it (`dyff.api.express`)."""
 
     lane: Lane
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one connection."""
-        if scope["type"] == "http":
-            route = self.lane.routes.get((scope["method"], scope["path"]))
-            if route is not None:
-                await self.lane.serve(route, scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
+    express: list[Route]
 
 
 class Lane:
     """Answers calls of routes: authenticates, turns errors into answers."""
 
-    def __init__(self, services: Services, routes: list[Route]) -> None:
-        """`routes`: all; those that are express are served without the router."""
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self.routes = {(route.method, route.path): route for route in routes if route.express}
 
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
@@ -56,14 +41,10 @@ class Lane:
         except Exception as error:
             return problems.reply(error, self._services.ids)
 
-    async def serve(self, route: Route, scope: calls.Scope, receive: calls.Receive, send: Send) -> None:
-        """The same, straight to the connection."""
-        reply = await self.answer(route, scope, receive, {})
-        assert isinstance(reply.body, bytes)
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers]
-        headers += [(b"content-type", reply.media_type.encode()), (b"content-length", str(len(reply.body)).encode())]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+    async def answer_express(self, route: Route, headers: list[tuple[bytes, bytes]], receive: calls.Receive) -> Reply:
+        """The same of a route whose path has no parameters, called without a query."""
+        scope = {"method": route.method, "path": route.path, "query_string": b"", "headers": headers}
+        return await self.answer(route, scope, receive, {})
 
 
 def build(services: Services) -> Application:
@@ -75,7 +56,7 @@ def build(services: Services) -> Application:
         *logs.routes(shared), *accounts.routes(shared), *objects.routes(shared),
     ]  # fmt: skip
     routes += probes.routes(shared, routes)
-    lane = Lane(services, routes)
+    lane = Lane(services)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -83,14 +64,14 @@ def build(services: Services) -> Application:
             yield
 
     app = Application(
-        route_handlers=[_handler(lane, route) for route in routes if not route.express],
+        route_handlers=[_handler(lane, route) for route in routes],
         lifespan=[lifespan],
         exception_handlers={HTTPException: _framework_error},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
     )
-    app.lane = lane
+    app.lane, app.express = lane, [route for route in routes if route.express]
     return app
 
 

@@ -1,4 +1,4 @@
-"""A request and its answer, whoever carries them: Litestar's router or the express lane (`dyff.api.app`)."""
+"""A request and its answer, whoever carries them: Litestar's router (`dyff.api.app`) or the express lane (`dyff.api.express`)."""
 
 from __future__ import annotations
 

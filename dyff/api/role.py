@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 import uvicorn
 
-from dyff.api import app
+from dyff.api import app, express
 from dyff.api.services import Services
 from dyff.kernel import errors
 
@@ -59,9 +59,10 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
 
 
 def _config(services: Services) -> uvicorn.Config:
+    application = app.build(services)
     return uvicorn.Config(
-        app.build(services),
-        http="httptools",
+        application,
+        http=express.protocol(application.express, application.lane.answer_express),
         loop="none",
         lifespan="on",
         ws="none",

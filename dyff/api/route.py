@@ -20,8 +20,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     `path`: in Litestar's spelling, e.g. `/v0/datasets/{id:str}`. `summary`: a line for people. `body`: the struct of
     the request's JSON; None: it has none, or none that is JSON. `query`: names of query parameters to what they mean.
-    `returns`: what a success holds. `group`: the heading in the documentation. `open`: needs no token. `express`: skips
-    the router, for a path without parameters that is worth it. `hidden`: not in the documentation.
+    `returns`: what a success holds. `group`: the heading in the documentation. `open`: needs no token. `express`: worth
+    being answered without the router (`dyff.api.express`); its path has no parameters. `hidden`: not in the documentation.
     """
 
     method: str

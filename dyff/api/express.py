@@ -1,0 +1,131 @@
+"""The express lane: routes that are worth it are answered straight from the parser, without ASGI in between.
+
+Measured (benchmarks/api.py), ASGI's scope, events and messages cost more than all that a create does besides. The web
+server's protocol asks for nothing of a request in progress but what `_Exchange` has, so its pipelining, its keep-alive,
+its flow control and its graceful end stay in force; whatever is not express goes its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from dyff.api.calls import Receive, Reply
+from dyff.api.route import Route
+
+Headers = list[tuple[bytes, bytes]]
+Answer = Callable[[Route, Headers, Receive], Awaitable[Reply]]
+"""Answers a call of a route. Never raises but for what ends the process."""
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+def protocol(routes: Iterable[Route], reply: Answer) -> type[HttpToolsProtocol]:
+    """The class of the web server's connections. `routes`: what is express; their paths have no parameters."""
+
+    class Protocol(_Protocol):
+        express = {(route.method.encode(), route.path.encode()): route for route in routes}
+        answer = staticmethod(reply)
+
+    return Protocol
+
+
+class _Protocol(HttpToolsProtocol):
+    express: dict[tuple[bytes, bytes], Route]
+    """By method and whole target, without a query."""
+
+    answer: Answer
+
+    def on_message_begin(self) -> None:
+        """The parent's, without the scope that only ASGI needs."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        parser = self.parser
+        route = self.express.get((parser.get_method(), self.url))
+        if route is None or self.expect_100_continue or parser.should_upgrade() or parser.get_http_version() != "1.1":
+            self._as_usual()
+            return
+        before, exchange = self.cycle, _Exchange(self, route)
+        self.cycle = exchange  # type: ignore[assignment]
+        if before is None or before.response_complete:
+            self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type]
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
+
+    def _as_usual(self) -> None:
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expect
+        self.scope["headers"] = headers
+        super().on_headers_complete()
+
+
+class _Exchange:
+    """A request and its response, as the parent's methods know one."""
+
+    __slots__ = ("_connection", "_headers", "_route", "_waiter", "body", "disconnected", "keep_alive", "more_body", "response_complete")
+
+    def __init__(self, connection: _Protocol, route: Route) -> None:
+        """Its body is still to come."""
+        self._connection, self._route, self._headers = connection, route, connection.headers
+        self._waiter: asyncio.Future[None] | None = None
+        self.keep_alive = connection.parser.should_keep_alive()
+        self.disconnected = False
+        self.body: bytes | bytearray = b""
+        self.more_body = True
+        self.response_complete = False
+
+    @property
+    def message_event(self) -> _Exchange:
+        """What the parent sets when some of the body, its end, or the connection's end has come."""
+        return self
+
+    def set(self) -> None:
+        """See `message_event`."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def run_asgi(self, _: Any) -> None:
+        """Answer, in a task of its own. What may still come of the body is discarded by the parent."""
+        connection = self._connection
+        reply = await connection.answer(self._route, self._headers, self._receive)
+        if connection.flow.write_paused and not self.disconnected:
+            await connection.flow.drain()
+        self.response_complete = True
+        if self.disconnected:
+            return
+        connection.transport.write(_response(reply, connection.server_state.default_headers, self.keep_alive))
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()
+
+    async def _receive(self) -> Any:
+        """ASGI's: what of the body has come since the last time."""
+        while self.more_body and not self.body and not self.disconnected:
+            self._connection.flow.resume_reading()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self.disconnected:
+            return {"type": "http.disconnect"}
+        body, self.body = self.body, b""
+        return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
+
+
+def _response(reply: Reply, defaults: Headers, keep_alive: bool) -> bytes:
+    assert isinstance(reply.body, bytes)
+    parts = [_STATUS_LINES[reply.status]]
+    parts += [b"%b: %b\r\n" % header for header in defaults]
+    parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in reply.headers]
+    if not keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts.append(b"content-type: %b\r\ncontent-length: %d\r\n\r\n" % (reply.media_type.encode(), len(reply.body)))
+    parts.append(reply.body)
+    return b"".join(parts)
