@@ -1,12 +1,14 @@
 """The authorization database in a SQLite file, which the server and the command line have open at the same time.
 
-Every read opens a snapshot of what is committed now, by whichever process, so nothing here is cached. Writes go
+Every read opens a snapshot of what is committed now, by whichever process, so nothing here is cached (but a revision
+for one turn of the event loop: a request that is handled in a turn was sent before it began). Writes go
 through one connection in a thread, since they may wait for another process's lock. The file holds the signing secret
 and is readable by its owner only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import string
@@ -51,6 +53,7 @@ class EmbeddedAccounts:
     def __init__(self, writer: apsw.Connection, reader: apsw.Connection) -> None:
         self._writer, self._reader = writer, reader
         self._writing = anyio.CapacityLimiter(1)
+        self._revisions: dict[str, int] = {}
 
     @classmethod
     @asynccontextmanager
@@ -99,8 +102,15 @@ class EmbeddedAccounts:
         return [_account.decode(row[0]) for row in found]
 
     async def revision(self, account_id: str) -> int | None:
-        found = self._read("SELECT revision FROM accounts WHERE id = ?", account_id)
-        return found[0][0] if found else None
+        known = self._revisions.get(account_id)
+        if known is None:
+            found = self._read("SELECT revision FROM accounts WHERE id = ?", account_id)
+            if not found:
+                return None
+            if not self._revisions:
+                asyncio.get_running_loop().call_soon(self._revisions.clear)
+            known = self._revisions[account_id] = int(found[0][0])
+        return known
 
     async def set_permissions(self, account_id: str, permissions: Sequence[Grant], version: str) -> None:
         await self._change(account_id, "SetAccountPermissions", permissions=tuple(permissions), permissions_version=version)
@@ -159,8 +169,11 @@ class EmbeddedAccounts:
             with sqlite.transaction(self._writer):
                 return act(self._writer)
 
-        with sqlite.translated(_NAME):
-            return await anyio.to_thread.run_sync(run, limiter=self._writing)
+        try:
+            with sqlite.translated(_NAME):
+                return await anyio.to_thread.run_sync(run, limiter=self._writing)
+        finally:
+            self._revisions.clear()
 
     async def _change(self, account_id: str, change: str, **fields: Any) -> None:
         def write(connection: apsw.Connection) -> None:

@@ -36,7 +36,7 @@ def json(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = 
 class Call:
     """A request. `path`: the values of the path's parameters. `principal`: who calls; unset on open routes."""
 
-    __slots__ = ("_receive", "_scope", "max_body_bytes", "path", "principal")
+    __slots__ = ("_named", "_receive", "_scope", "max_body_bytes", "path", "principal")
 
     principal: Principal
 
@@ -44,6 +44,7 @@ class Call:
         """`max_body_bytes`: what `body` reads at most; `stream` has no limit."""
         self._scope = scope
         self._receive = receive
+        self._named: dict[bytes, bytes] | None = None
         self.max_body_bytes = max_body_bytes
         self.path = path
 
@@ -75,10 +76,10 @@ class Call:
 
     def header(self, name: bytes) -> str | None:
         """The first header called `name` (in lower case); None: there is none."""
-        for key, value in self.headers():
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        if self._named is None:
+            self._named = dict(reversed(self.headers()))
+        value = self._named.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """All headers; names are in lower case."""

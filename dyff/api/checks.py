@@ -95,9 +95,11 @@ def _views(views: Iterable[data.DataView], loc: Loc) -> Iterable[errors.Problem]
 
 
 def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc) -> Iterable[errors.Problem]:
-    too_deep = [n for n, each in enumerate(adapters or ()) if _is_too_deep(each.configuration)]
+    if not adapters:
+        return
+    too_deep = [n for n, each in enumerate(adapters) if _is_too_deep(each.configuration)]
     yield from (errors.Problem((*loc, n, "configuration"), f"must not be nested deeper than {MAX_DEPTH}") for n in too_deep)
-    if not adapters or too_deep:
+    if too_deep:
         return
     try:
         pipelines.build([identity.filled(each) for each in adapters], loc)

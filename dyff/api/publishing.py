@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
-
-import anyio
 
 from dyff.accounts.authority import Principal
 from dyff.api.documents import Documents
@@ -13,7 +10,7 @@ from dyff.api.positions import Positions
 from dyff.api.services import Services
 from dyff.bus import envelope, topics
 from dyff.entities import codecs, commands, folding, kinds, statuses
-from dyff.kernel import errors, ids
+from dyff.kernel import deadlines, errors, ids
 from dyff.kernel.positions import Position
 
 COMMAND_LIFE = timedelta(minutes=10)
@@ -28,6 +25,7 @@ class Publishing:
         self._services = services
         self._documents = documents
         self._positions = positions
+        self._deadlines = deadlines.Deadlines(services.settings.publish_timeout_s)
 
     async def create(self, principal: Principal, entity: codecs.Json, encoded: bytes, command_id: str) -> Position:
         """Make `entity` exist; returns when that is durable. `encoded`: the entity as JSON.
@@ -99,15 +97,14 @@ class Publishing:
         return folding.merge_patch(entity, effect), position
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:
-        unknown = f"it is not known whether {command.name} of the {kind} {command.entity_id} took effect: look at it before you repeat"
-        timeout_s = self._services.settings.publish_timeout_s
-        done: list[Any] = []
+        message = envelope.command_message(command)
         try:
-            with anyio.move_on_after(timeout_s):
-                done = await self._services.bus.publish(topics.EVENTS, [envelope.command_message(command)])
+            with self._deadlines.start():
+                return (await self._services.bus.publish(topics.EVENTS, [message]))[0]
         except errors.OutcomeUnknown as error:
-            raise errors.OutcomeUnknown(unknown) from error
-        if not done:
-            raise errors.OutcomeUnknown(unknown)
-        position: Position = done[0]
-        return position
+            raise errors.OutcomeUnknown(_unknown(command, kind)) from error
+        raise errors.OutcomeUnknown(_unknown(command, kind))
+
+
+def _unknown(command: commands.Command, kind: str) -> str:
+    return f"it is not known whether {command.name} of the {kind} {command.entity_id} took effect: look at it before you repeat"

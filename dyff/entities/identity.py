@@ -105,18 +105,20 @@ def spec_of(request: CreateRequest) -> codecs.Json:
 
 def filled(part: msgspec.Struct) -> codecs.Json:
     """`part` as JSON: defaults included, null fields left out, times in UTC. Free JSON inside is kept as it is."""
-    whole: codecs.Json = {}
-    for name, is_plain in _fields(type(part)):
-        value = getattr(part, name)
-        if value is not None:
-            whole[name] = value if is_plain else _plain(value)
+    names, others = _fields(type(part))
+    values = zip(names, msgspec.structs.astuple(part), strict=True)
+    whole: codecs.Json = {name: value for name, value in values if value is not None}
+    for name in others:
+        if name in whole:
+            whole[name] = _plain(whole[name])
     return whole
 
 
 @cache
-def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
-    """Each field's name, and whether its values are JSON as they are."""
-    return tuple((field.name, _is_plain(field.type)) for field in msgspec.structs.fields(struct))
+def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of all fields, and of those whose values are not JSON as they are."""
+    others = tuple(field.name for field in msgspec.structs.fields(struct) if not _is_plain(field.type))
+    return struct.__struct_fields__, others
 
 
 def _is_plain(type_: Any) -> bool:

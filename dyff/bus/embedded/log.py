@@ -62,6 +62,7 @@ class EmbeddedBus:
             try:
                 yield bus
             finally:
+                bus._writer.stop()
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(bus._close)
 
@@ -86,7 +87,7 @@ class EmbeddedBus:
         self._writer = writer.Writer(self._connection, {each.id: each.held.end for each in stored}, self._mark, time)
 
     def _close(self) -> None:
-        self._writer.close()
+        self._writer.join()
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:
