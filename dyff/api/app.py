@@ -9,6 +9,7 @@ from typing import Any
 from litestar import HttpMethod, Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.plugins import PluginProtocol
 from litestar.response import Stream
 
 from dyff.api import auth, calls, context, problems, proxy
@@ -23,6 +24,11 @@ class Application(Litestar):
 
     lane: Lane
     express: list[Route]
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        """None of Litestar's own: where Pydantic happens to be installed, they import it, which start-up has no time for."""
+        return plugins
 
 
 class Lane:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-import pyarrow as pa
-
 from dyff.adapters import pipelines
+from dyff.api import arrow
 from dyff.entities import data, dataset, evaluation, identity, inference, model
 from dyff.kernel import errors
 from dyff.objects import layout
 
 Loc = tuple[str | int, ...]
-INDEX = "_index_"
 MAX_DEPTH = 64
 """Of free JSON in a request. What is stored must be readable by every reader, whatever its stack already holds."""
-
-_SCHEMAS_CACHED = 256
 
 
 def check(request: Any, now: datetime) -> None:
@@ -108,7 +101,7 @@ def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc) -> Iter
 
 
 def _schema(schema: data.DataSchema, loc: Loc, *, indexed: bool) -> Iterable[errors.Problem]:
-    problem = arrow_problem(schema.arrowSchema, indexed=indexed)
+    problem = arrow.schema_problem(schema.arrowSchema, indexed=indexed)
     if problem:
         yield errors.Problem((*loc, "arrowSchema"), problem)
     if _is_too_deep(schema.jsonSchema):
@@ -128,19 +121,3 @@ def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-@lru_cache(_SCHEMAS_CACHED)
-def arrow_problem(text: str, *, indexed: bool) -> str | None:
-    """What is wrong with a serialised Arrow schema in base64, as a sentence's end; None: nothing.
-
-    `indexed`: it is of rows, which are told apart by the column `_index_`.
-    """
-    try:
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
-        fields = {field.name: field.type for field in schema}
-    except (binascii.Error, ValueError, OSError, pa.ArrowException):
-        return "must be the base64 of a serialised Arrow schema (in Python: base64.b64encode(schema.serialize()))"
-    if indexed and fields.get(INDEX) != pa.int64():
-        return f"must be the schema of rows with the column {INDEX!r} of type int64, which tells them apart"
-    return None

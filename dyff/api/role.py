@@ -7,9 +7,10 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import uvicorn
 
-from dyff.api import app, express
+from dyff.api import app, arrow, express
 from dyff.api.services import Services
 from dyff.kernel import errors
 
@@ -51,6 +52,7 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
         server = _Server(_config(services), task_status)
         async with anyio.create_task_group() as group:
             group.start_soon(_stop_when_cancelled, server)
+            group.start_soon(anyio.to_thread.run_sync, arrow.warm)
             with anyio.CancelScope(shield=True):
                 await server.serve(sockets=[bound])
             if not server.was_stopped:

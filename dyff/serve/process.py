@@ -10,7 +10,7 @@ import anyio
 import click
 import structlog
 
-from dyff.kernel import clock, errors, logs, settings
+from dyff.kernel import clock, collecting, errors, logs, settings
 from dyff.serve import directory, roles, signals, supervisor, wiring
 
 log = structlog.get_logger()
@@ -70,6 +70,7 @@ async def _announce_when_ready(
     subject: supervisor.Supervisor, place: directory.DataDirectory, adapters: wiring.Adapters, names: tuple[str, ...]
 ) -> None:
     await subject.health.wait_ready()
+    collecting.settle()
     lines = [f"Dyff is ready: {', '.join(names)}"]
     if "api" in names:
         url = adapters.public_url

@@ -1,0 +1,33 @@
+"""Serialised Arrow schemas in requests. PyArrow is imported at the first use: it takes a third of a second, which start-up has not."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import lru_cache
+
+INDEX = "_index_"
+_SCHEMAS_CACHED = 256
+
+
+def warm() -> None:
+    """Import what the checks need, so that no request waits for it. Blocks."""
+    import pyarrow.ipc  # noqa: F401
+
+
+@lru_cache(_SCHEMAS_CACHED)
+def schema_problem(text: str, *, indexed: bool) -> str | None:
+    """What is wrong with a serialised Arrow schema in base64, as a sentence's end; None: nothing.
+
+    `indexed`: it is of rows, which are told apart by the column `_index_`.
+    """
+    import pyarrow as pa
+
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
+        fields = {field.name: field.type for field in schema}
+    except (binascii.Error, ValueError, OSError, pa.ArrowException):
+        return "must be the base64 of a serialised Arrow schema (in Python: base64.b64encode(schema.serialize()))"
+    if indexed and fields.get(INDEX) != pa.int64():
+        return f"must be the schema of rows with the column {INDEX!r} of type int64, which tells them apart"
+    return None
