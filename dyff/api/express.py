@@ -26,12 +26,8 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 
 def protocol(routes: Iterable[Route], reply: Answer) -> type[HttpToolsProtocol]:
     """The class of the web server's connections. `routes`: what is express; their paths have no parameters."""
-
-    class Protocol(_Protocol):
-        express = {(route.method.encode(), route.path.encode()): route for route in routes}
-        answer = staticmethod(reply)
-
-    return Protocol
+    by_target = {(route.method.encode(), route.path.encode()): route for route in routes}
+    return type("Protocol", (_Protocol,), {"express": by_target, "answer": staticmethod(reply)})
 
 
 class _Protocol(HttpToolsProtocol):

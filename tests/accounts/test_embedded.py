@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import apsw
 import pytest
 
-from dyff.accounts import embedded
+from dyff.accounts import embedded, port
 from dyff.kernel import errors
 
 PROGRAM = """
@@ -73,3 +75,16 @@ async def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(errors.Unavailable, match=r"none/accounts\.sqlite"):
         async with embedded.EmbeddedAccounts.open(tmp_path / "none" / "accounts.sqlite"):
             pass
+
+
+async def test_a_revision_is_remembered_for_one_turn_of_the_event_loop_only(tmp_path):
+    """What another process did is seen in the next turn; what this one did, at once."""
+    path = str(tmp_path / "accounts.sqlite")
+    async with embedded.EmbeddedAccounts.open(path) as here, embedded.EmbeddedAccounts.open(path) as there:
+        await here.create(port.Account(id="a" * 32, name="a", created=datetime.now(UTC)))
+        first = await here.revision("a" * 32)
+        await there.set_status("a" * 32, port.SUSPENDED, "SuspendCommand")
+        await asyncio.sleep(0)
+        second = await here.revision("a" * 32)
+        await here.set_status("a" * 32, port.ACTIVE, "ReactivateCommand")
+        assert (first, second, await here.revision("a" * 32)) == (0, 1, 2)
