@@ -14,6 +14,8 @@ DEEP = "[" * 100_000
 DATASET = bodies.DATASET
 ADAPTER = [{"kind": "Telepathy"}]
 NO_IMAGE = bodies.changed(bodies.SERVICE, "runner.image", ...)
+VIEW = bodies.DATASET_FULL["views"][0]
+MANY = {f"k{n}": "v" for n in range(129)}
 IMAGE_REFERENCE = {"kind": "OCIArtifact", "id": "x"}
 
 
@@ -88,6 +90,18 @@ BODIES = [
     ("evaluations", changed("dataset", "not-an-id", bodies.EVALUATION), 404, "not-an-id"),
     ("evaluations", changed("dataset", "\x00", bodies.EVALUATION), 404, "dataset"),
     ("inferenceservices", changed("runner.imageRef", IMAGE_REFERENCE, NO_IMAGE), 422, "cannot be referred to"),
+    ("datasets", changed("name", "x" * 256), 422, "body.name: must be a string of length <= 255"),
+    ("datasets", changed("views", [VIEW] * 101), 422, "body.views: must be a list of length <= 100"),
+    ("datasets", changed("artifacts.0.kind", "x" * 256), 422, "body.artifacts.0.kind: must be a string of length <= 255"),
+    ("datasets", changed("artifacts", [{"path": "x"}] * 10_001), 422, "body.artifacts: must be a list of length <= 10000"),
+    ("models", changed("name", "x" * 256, bodies.MODEL_MOCK), 422, "body.name: must be a string of length <= 255"),
+    ("inferenceservices", changed("name", "x" * 256, bodies.SERVICE), 422, "body.name: must be a string of length <= 255"),
+    ("inferenceservices", changed("runner.args", ["x"] * 101, bodies.SERVICE), 422, "body.runner.args: must be a list of length <= 100"),
+    ("inferenceservices", changed("runner.args", ["x" * 32_769], bodies.SERVICE), 422, "body.runner.args.0: must be a string of length"),
+    ("inferenceservices", changed("interface.endpoint", "x" * 32_769, bodies.SERVICE), 422, "body.interface.endpoint: must be a string of"),
+    ("evaluations", changed("client", {"extraOptions": {"a": "b", "c": 1}}, bodies.EVALUATION), 422, "extraOptions.c: must be a string"),
+    ("evaluations", changed("client", {"extraOptions": MANY}, bodies.EVALUATION), 422, "extraOptions: must be an object of length <= 100"),
+    ("evaluations", changed("dataset", "x" * 256, bodies.EVALUATION), 422, "body.dataset: must be a string of length <= 255"),
     ("datasets", changed("name", "x" * 200_000), 413, "larger than 200000 bytes"),
 ]  # fmt: skip
 
@@ -154,8 +168,12 @@ REQUESTS = [
     ("GET", "/v0/datasets?query={%22name%22:%22%5cud800%22}", None, 400, "not valid JSON"),
     ("GET", "/v0/datasets?query={%22name%22:" + "9" * 40 + "}", None, 400, "'name' must be"),
     ("GET", "/v0/datasets?name=%ff", None, 422, "UTF-8"),
-    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a_b": "c"}}', 422, "a key must be"),
-    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a": "-"}}', 422, "body.labels"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a_b": "c"}}', 422, "body.labels.a_b.[key]: the key must be a name"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"ok": "c", "a": "-"}}', 422, "body.labels.a: must be at most 63 letters"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"ok": "c", "a": 1}}', 422, "body.labels.a: must be a string or null, not a whole"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"' + "x" * 9000 + '": "c"}}', 422, "x.[key]: the key must be a name"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a": "-"}', 422, "body.labels.[...]: must be at most 63 letters"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", json.dumps({"labels": MANY}), 422, "body.labels: must be an object of length <= 128"),
     ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"dyff.io/mine": "x"}}', 422, "reserved"),
     ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"x.dyff.io/mine": "x"}}', 422, "reserved"),
     ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"dyff.io/access": "everyone"}}', 422, "'public', 'internal'"),
