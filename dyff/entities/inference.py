@@ -79,7 +79,7 @@ class SessionSpec(Part, frozen=True):
 
 
 class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
-    """Asks for a running service."""
+    """Asks for a running service. `expires`: None: the server's default."""
 
     inferenceService: Short
     expires: datetime | None = None

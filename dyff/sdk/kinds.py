@@ -133,6 +133,8 @@ class InferenceSessions(groups.Group[models.InferenceSession]):
     def create(self, request: groups.Request) -> models.InferenceSessionAndToken:
         """Start a service; returns the session and the token that inference needs.
 
+        It ends at `expires`, or where the request does not say, after the server's default; the answer has the time.
+
         Example:
             `session = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`
         """
