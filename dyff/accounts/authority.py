@@ -136,7 +136,7 @@ class Authority:
         """
         account = await self._accounts.get(account_id)
         if account is not None and account.status != port.ACTIVE:
-            raise _suspended(account_id)
+            raise errors.Unauthenticated("the account of the owner is suspended; an administrator can reactivate it")
 
     async def revoke(self, account_id: str, key_id: str) -> None:
         """Refuse a token from now on.
