@@ -41,11 +41,11 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class _Checked(msgspec.Struct, frozen=True):
-    """A principal and what it rests on, besides the account's revision: the signing secret, the hash that the token's secret fits."""
+    """A principal and what it rests on, besides the account's revision: the signing secret, the record that the token's secret fits."""
 
     principal: Principal
     signing_secret: bytes
-    secret_hash: bytes | None
+    key: port.Key | None
 
 
 class Authority:
@@ -61,8 +61,12 @@ class Authority:
         self._checking: dict[bytes, anyio.Lock] = {}
         self._signing_secret, self._secret_read = b"", 0.0
 
-    async def issue(self, account_id: str, grants: Sequence[granting.Grant], expires: datetime) -> str:
+    async def issue(
+        self, account_id: str, grants: Sequence[granting.Grant], expires: datetime, owners: granting.Owners = granting.NO_OWNERS
+    ) -> str:
         """A new token of an account, which can be revoked by its `jti`. It is shown here once and kept nowhere.
+
+        `owners`: of entities that the grants name, as far as they are known.
 
         Raises:
             NotFound: there is no such account.
@@ -75,14 +79,23 @@ class Authority:
         if account.status != port.ACTIVE:
             raise errors.Forbidden(f"account {account_id} is suspended; it gets no new tokens")
         for grant in grants:
-            if not granting.is_covered(grant, account.permissions):
+            if not granting.is_covered(grant, account.permissions, owners):
                 raise errors.Forbidden(f"the permissions of account {account_id} do not cover the grant {_text(grant)}")
         now = self._future(expires)
         secret = secrets.token_urlsafe(32)
         hashed = await anyio.to_thread.run_sync(bcrypt.hashpw, secret.encode(), bcrypt.gensalt(self._cost))
         claims = tokens.Claims(self._ids.new(), f"Account/{account_id}", now, expires, tuple(grants), secret)
-        key = port.Key(id=claims.id, account=account_id, grants=claims.grants, created=now, expires=expires, secret_hash=hashed)
-        await self._accounts.add_key(key)
+        await self._accounts.add_key(
+            port.Key(
+                id=claims.id,
+                account=account_id,
+                grants=claims.grants,
+                created=now,
+                expires=expires,
+                secret_hash=hashed,
+                owners=dict(owners),
+            )
+        )
         return tokens.sign(claims, await self._secret(0.0))
 
     async def issue_ephemeral(self, subject: str, grants: Sequence[granting.Grant], expires: datetime) -> str:
@@ -123,7 +136,7 @@ class Authority:
         """
         account = await self._accounts.get(account_id)
         if account is not None and account.status != port.ACTIVE:
-            raise _suspended(account_id)
+            raise errors.Unauthenticated("the account of the owner is suspended; an administrator can reactivate it")
 
     async def revoke(self, account_id: str, key_id: str) -> None:
         """Refuse a token from now on.
@@ -156,15 +169,16 @@ class Authority:
         """The order matters: what is read later is at least as new as the revision that the result is remembered under."""
         claims, signing_secret = await self._signed(token)
         before = self._checked.pop(name, None)
-        account, secret_hash = None, None
+        account, key = None, None
         if claims.account is not None:
             account = await self._active(claims.account)
-            secret_hash = await self._confirm(claims, before.secret_hash if before else None)
+            key = await self._confirm(claims, before.key if before else None)
         if await self._secret(0.0) != signing_secret:
             claims, signing_secret = await self._signed(token)
-        effective = claims.grants if account is None else granting.narrowed(claims.grants, account.permissions)
+        owners = key.owners if key else granting.NO_OWNERS
+        effective = claims.grants if account is None else granting.narrowed(claims.grants, account.permissions, owners)
         principal = Principal(msgspec.structs.replace(claims, secret=None), account, effective)
-        self._checked[name] = _Checked(principal, signing_secret, secret_hash)
+        self._checked[name] = _Checked(principal, signing_secret, key)
         while len(self._checked) > self._capacity:
             self._checked.popitem(last=False)
         return principal
@@ -192,16 +206,18 @@ class Authority:
             raise _suspended(account_id)
         return account
 
-    async def _confirm(self, claims: tokens.Claims, fitted: bytes | None) -> bytes | None:
-        """The hash that the token's secret fits; None: it has no secret. `fitted`: a hash that is known to fit."""
+    async def _confirm(self, claims: tokens.Claims, fitted: port.Key | None) -> port.Key | None:
+        """The record that the token's secret fits; None: it has no secret. `fitted`: one that is known to fit."""
         if claims.secret is None:
             return None
         key = await self._accounts.get_key(claims.id)
         if key is None or key.account != claims.account:
             raise errors.Unauthenticated("the bearer token was revoked; make a new one with 'dyff token create'")
-        if key.secret_hash != fitted and not await anyio.to_thread.run_sync(bcrypt.checkpw, claims.secret.encode(), key.secret_hash):
+        if fitted is not None and fitted.secret_hash == key.secret_hash:
+            return key
+        if not await anyio.to_thread.run_sync(bcrypt.checkpw, claims.secret.encode(), key.secret_hash):
             raise errors.Unauthenticated("the bearer token's secret is wrong")
-        return key.secret_hash
+        return key
 
     async def _secret(self, age_s: float) -> bytes:
         """The signing secret, not older than `age_s`."""

@@ -2,16 +2,24 @@
 
 Grants are additive: a call is allowed if one grant covers resource, function and (account or entity). `*` covers
 everything. A grant with neither accounts nor entities grants nothing.
+
+Whose an entity is, nobody knows here. Where it matters, `owners` tells: entity to account, for those that are known. An
+entity never changes its owner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
 ANY = "*"
 FUNCTIONS = ("consume", "create", "get", "query", "edit", "download", "upload", "data", "strata", "terminate", "delete", ANY)
+
+
+Owners = Mapping[str, str]
+NO_OWNERS: Owners = MappingProxyType({})
 
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,36 +73,45 @@ def scope(grants: Iterable[Grant], resource: str, function: str = "query") -> Sc
     return Scope(ANY in accounts | entities, tuple(sorted(accounts)), tuple(sorted(entities)))
 
 
-def is_covered(wanted: Grant, permissions: Iterable[Grant]) -> bool:
-    """Whether one of `permissions` contains all of `wanted` (a token may not grant more than its account has)."""
+def is_covered(wanted: Grant, permissions: Iterable[Grant], owners: Owners = NO_OWNERS) -> bool:
+    """Whether one of `permissions` contains all of `wanted` (a token may not grant more than its account has).
+
+    An entity is contained, too, if its owner is among the permission's accounts.
+    """
     return any(
         _contains(have.resources, wanted.resources)
         and _contains(have.functions, wanted.functions)
         and _contains(have.accounts, wanted.accounts)
-        and _contains(have.entities, wanted.entities)
+        and (ANY in have.entities or all(_has(have, entity, owners) for entity in wanted.entities))
         for have in permissions
     )
 
 
-def narrowed(grants: Iterable[Grant], permissions: Sequence[Grant]) -> tuple[Grant, ...]:
+def narrowed(grants: Iterable[Grant], permissions: Sequence[Grant], owners: Owners = NO_OWNERS) -> tuple[Grant, ...]:
     """What is left of `grants` under `permissions`: never more than both allow.
 
     A grant that one permission covers stays whole; of any other, what it has in common with each permission.
     """
     found: dict[Grant, None] = {}
     for grant in grants:
-        parts = [grant] if is_covered(grant, permissions) else [_common(grant, each) for each in permissions]
+        parts = [grant] if is_covered(grant, permissions, owners) else [_common(grant, each, owners) for each in permissions]
         found |= dict.fromkeys(part for part in parts if part.resources and part.functions and (part.accounts or part.entities))
     return tuple(found)
 
 
-def _common(one: Grant, other: Grant) -> Grant:
+def _common(grant: Grant, have: Grant, owners: Owners) -> Grant:
+    plain = ANY in grant.entities or ANY in have.entities
     return Grant(
-        _both(one.resources, other.resources),
-        _both(one.functions, other.functions),
-        _both(one.accounts, other.accounts),
-        _both(one.entities, other.entities),
+        _both(grant.resources, have.resources),
+        _both(grant.functions, have.functions),
+        _both(grant.accounts, have.accounts),
+        _both(grant.entities, have.entities) if plain else tuple(each for each in grant.entities if _has(have, each, owners)),
     )
+
+
+def _has(have: Grant, entity: str, owners: Owners) -> bool:
+    """Whether a permission names an entity, or its owner."""
+    return entity in have.entities or (entity in owners and _covers(have.accounts, owners[entity]))
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:

@@ -33,7 +33,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A token's record. `id`: the token's `jti`. `secret_hash`: bcrypt; the secret itself is only in the token."""
+    """A token's record.
+
+    `id`: the token's `jti`. `secret_hash`: bcrypt; the secret itself is only in the token. `owners`: whose the entities are
+    that the grants name, of those that are covered by that: entity to account.
+    """
 
     id: str
     account: str
@@ -41,6 +45,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created: datetime
     expires: datetime
     secret_hash: bytes
+    owners: dict[str, str] = {}
 
 
 class Change(msgspec.Struct, frozen=True):

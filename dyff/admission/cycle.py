@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from dyff.admission import order
-from dyff.admission.outcome import Decision, Verdict, decision
+from dyff.admission.outcome import Decision, Verdict, decision, suspension
 from dyff.admission.snapshot import Amounts, Dependency, Snapshot, Waiting
 from dyff.entities import kinds, statuses
 
@@ -53,7 +53,7 @@ def _answer_without_quota(entity: Waiting, snapshot: Snapshot) -> Decision | Non
     if missing:
         return decision(entity, Verdict.UNSATISFIED_DEPENDENCY, f"Waiting for {_listed(missing)}")
     if entity.runs and entity.account in snapshot.suspended:
-        return decision(entity, Verdict.ACCOUNT_SUSPENDED, f"The account {entity.account} is suspended")
+        return decision(entity, Verdict.ACCOUNT_SUSPENDED, suspension(entity.account))
     return None
 
 

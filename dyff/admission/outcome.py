@@ -50,6 +50,11 @@ def decision(entity: Waiting, verdict: Verdict, message: str | None = None) -> D
     return Decision(entity.id, verdict, status, _REASONS[verdict], message)
 
 
+def suspension(account: str) -> str:
+    """What is told to the entities of a suspended account."""
+    return f"The account {account} is suspended: nothing new of it starts until an administrator reactivates it"
+
+
 def is_news(entity: Waiting, said: Decision) -> bool:
     """Whether `said` differs from what the entity says already.
 

@@ -26,10 +26,11 @@ def require(principal: Principal, resource: str, function: str, *, account: str 
     """Check one function on one thing.
 
     Raises:
-        Forbidden: the token does not grant it; the message says what would.
+        Forbidden: the token does not grant it; the message says what would. It does not say whose `entity` is: the caller may
+            not see that.
     """
     if not grants.allows(principal.grants, resource, function, account=account, entity=entity):
-        raise errors.Forbidden(f"the token does not grant {function!r} on {resource}{_of(account, entity)}")
+        raise errors.Forbidden(f"the token does not grant {function!r} on {resource}{_of(account, entity)}; use a token that does")
 
 
 def require_any(principal: Principal, resource: str, function: str) -> None:
@@ -53,5 +54,6 @@ def require_entity(principal: Principal, resource: str, function: str, entity: s
 
 
 def _of(account: str | None, entity: str | None) -> str:
-    parts = [f"of account {account!r}"] if account is not None else []
-    return "".join(f" {part}" for part in (*parts, *([f"(ID {entity})"] if entity is not None else [])))
+    if entity is not None:
+        return f" with the ID {entity[:64]}"
+    return f" of the account {account!r}, which the request names" if account is not None else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -15,6 +16,7 @@ T = TypeVar("T")
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key` in `)?(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
 _FIELD = re.compile(r"^Object (contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+_KEY_CHARS = 100
 _WRONG_TYPE = re.compile(r"^Expected `(?P<want>[^`]*)`, got `(?P<got>[^`]*)`$")
 
 
@@ -27,7 +29,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise errors.InvalidFields(_problem(str(error), decoder.type)) from error
+        raise errors.InvalidFields(_problem(str(error), decoder.type, body)) from error
     except RecursionError as error:
         raise errors.InvalidFields(errors.Problem(("body",), "the JSON is nested too deep", "json_invalid")) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -35,14 +37,16 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise errors.InvalidFields(errors.Problem(("body",), text, "json_invalid")) from error
 
 
-def _problem(text: str, model: Any) -> errors.Problem:
+def _problem(text: str, model: Any, body: bytes) -> errors.Problem:
     match = _AT.match(text)
     what, path = (match["what"], match["path"] or "$") if match else (text, "$")
-    loc, type_ = _follow(path, model)
+    loc, type_ = _follow(path, model, body)
     if field := _FIELD.match(what):
         return _field_problem(field["name"], loc, type_, missing=what.startswith("Object missing"))
     if match and match["key"]:
-        return errors.Problem((*loc, "[key]"), f"a key must be {_described(_key_type(type_), what)}", "value_error")
+        key_type = _key_type(type_)
+        wrong_key = _refused(_at(body, loc), key_type)
+        return errors.Problem((*loc, *wrong_key, "[key]"), f"the key must be {_described(key_type, what)}", "value_error")
     if wrong := _WRONG_TYPE.match(what):
         return errors.Problem(loc, f"must be {_words(wrong['want'])}, not {_words(wrong['got'])}", "type_error")
     return errors.Problem(loc, _sentence(what, type_), "value_error")
@@ -85,7 +89,7 @@ def _words(types: str) -> str:
     return " or ".join(names.get(each, each) for each in types.split(" | "))
 
 
-def _follow(path: str, model: Any) -> tuple[tuple[str | int, ...], Any]:
+def _follow(path: str, model: Any, body: bytes) -> tuple[tuple[str | int, ...], Any]:
     """Where in the body `path` leads, and the type that is declared there (None: it cannot be told)."""
     loc: list[str | int] = ["body"]
     for step in _STEP.finditer(path):
@@ -95,9 +99,40 @@ def _follow(path: str, model: Any) -> tuple[tuple[str | int, ...], Any]:
             fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)} if struct else {}
             model = fields.get(step[1])
         else:
-            loc.append(int(step[2]) if step[2] is not None else "[...]")
-            model = _element(model)
+            element = _element(model)
+            loc += [int(step[2])] if step[2] is not None else _wrong_value(_at(body, loc), element) or ["[...]"]
+            model = element
     return tuple(loc), model
+
+
+def _at(body: bytes, loc: Iterable[str | int]) -> Any:
+    """What is in the body at `loc`; None: it cannot be told, since something after the first problem is wrong, too."""
+    try:
+        value = msgspec.json.decode(body)
+        for step in list(loc)[1:]:
+            value = value[step]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return value
+
+
+def _wrong_value(values: Any, type_: Any) -> list[str | int]:
+    """The key of the first of `values` that is not of `type_`, which the library does not tell."""
+    pairs = values.items() if isinstance(values, dict) else ()
+    return [key for key, value in pairs if not _is_a(value, type_)][:1]
+
+
+def _refused(values: Any, type_: Any) -> list[str]:
+    """The first key of `values` that is not of `type_`, or its beginning."""
+    return [key[:_KEY_CHARS] for key in values if not _is_a(key, type_)][:1] if isinstance(values, dict) else []
+
+
+def _is_a(value: Any, type_: Any) -> bool:
+    try:
+        msgspec.convert(value, type_)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _branches(type_: Any) -> list[Any]:

@@ -94,11 +94,24 @@ def _json(given: dict[str, str], name: str) -> Any:
 def _labels(value: Any) -> list[filters.Predicate]:
     if value is None:
         return []
-    try:
-        msgspec.convert(value, dict[labels.Key, str])
-    except msgspec.ValidationError as error:
-        raise errors.FixRequest('labels must be a JSON object of label keys and strings, for instance {"purpose": "test"}') from error
+    wrong = _wrong_label(value)
+    if wrong is not None:
+        raise errors.FixRequest(f'labels must be a JSON object of label keys and strings, for instance {{"purpose": "test"}}{wrong}')
     return [filters.Equals(("labels", key), each) for key, each in value.items()]
+
+
+def _wrong_label(value: Any) -> str | None:
+    """The end of a sentence that says which label is wrong; None: none is."""
+    if not isinstance(value, dict):
+        return ""
+    for key, each in value.items():
+        if not isinstance(each, str):
+            return f"; the value of {key[:100]!r} is no string"
+        try:
+            msgspec.convert(key, labels.Key)
+        except msgspec.ValidationError:
+            return f"; {key[:100]!r} is no label key"
+    return None
 
 
 def _query(row: kinds.EntityKind, value: Any) -> list[filters.Predicate]:

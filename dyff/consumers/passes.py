@@ -91,7 +91,7 @@ class Passes:
 
     async def _carry_out(self) -> bool:
         """Do the next thing for each run; False: not all of it went well."""
-        observed = await self._observe(self._mirror.live())
+        observed = await self._with_suspensions(await self._observe(self._mirror.live()))
         planned = [action for run in observed if (action := runs.plan(run, self._clock.now(), self._rules.retention))]
         await self._publisher.publish([each for each in planned if isinstance(each, outcomes.Change)])
         actions = [each for each in planned if not isinstance(each, outcomes.Change)]
@@ -130,7 +130,7 @@ class Passes:
             dependencies=await self._dependencies(entities),
             reserved=intake.reserved(self._using(live, observed)),
             limits=self._rules.limits,
-            suspended=await self._suspended(entities),
+            suspended=await self._suspended({each.account for each in entities if each.runs}),
         )
         decided = await anyio.to_thread.run_sync(cycle.decide, taken) if len(entities) > _IN_THREAD else cycle.decide(taken)
         news = [(waiting[said.id][0], said) for said in decided if outcome.is_news(waiting[said.id][1], said)]
@@ -150,11 +150,16 @@ class Passes:
         ended = [each for each in map(self._mirror.get, lingering) if each is not None and each.ended]
         return [*(each for each in live if each.entity.get("status") in runs.RESERVED), *ended]
 
-    async def _suspended(self, waiting: Iterable[snapshot.Waiting]) -> frozenset[str]:
+    async def _suspended(self, accounts: Iterable[str]) -> frozenset[str]:
+        """Those of `accounts` that are suspended."""
         if self._rules.suspended is None:
             return frozenset()
-        accounts = sorted({each.account for each in waiting if each.runs})
-        return frozenset([account for account in accounts if await self._rules.suspended(account)])
+        return frozenset([account for account in sorted(accounts) if await self._rules.suspended(account)])
+
+    async def _with_suspensions(self, observed: Sequence[runs.Run]) -> list[runs.Run]:
+        """What was let in may have been suspended since, above all while no orchestrator ran."""
+        suspended = await self._suspended({_account(run) for run in observed if run.is_to_start})
+        return [msgspec.structs.replace(run, suspended=_account(run) in suspended) if run.is_to_start else run for run in observed]
 
     async def _act(self, actions: Sequence[runs.Create | runs.Delete | runs.Release]) -> list[outcomes.Change | None]:
         """One result for each action that went well: what is to be said about it, or nothing."""
@@ -208,6 +213,10 @@ class Passes:
             await self._cluster.patch(kind, action.name, patch)
         except (errors.StaleVersion, errors.NotFound):
             return  # it has changed, or is gone: the next pass looks again
+
+
+def _account(run: runs.Run) -> str:
+    return str(run.mirrored.entity.get("account", "")) if run.mirrored else ""
 
 
 def _may_run(pod: port.Object) -> bool:

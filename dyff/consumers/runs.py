@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from dyff.admission import outcome
 from dyff.cluster import port
 from dyff.consumers import conditions, outcomes
 from dyff.consumers.mirror import Mirrored
@@ -33,13 +34,22 @@ _AT_ONCE = frozenset({statuses.TERMINATED, statuses.DELETED})
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What is known of one run. `mirrored` None: there is no such entity. `active`: whether a pod of it may be running."""
+    """What is known of one run.
+
+    `mirrored` None: there is no such entity. `active`: whether a pod of it may be running. `suspended`: whether its account is.
+    """
 
     kind: str
     id: str
     mirrored: Mirrored | None
     resource: port.Object | None
     active: bool
+    suspended: bool = False
+
+    @property
+    def is_to_start(self) -> bool:
+        """Whether it has been let in, and has no custom resource yet."""
+        return self.mirrored is not None and self.resource is None and self.mirrored.entity.get("status") == statuses.SCHEDULABLE
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -81,8 +91,10 @@ def plan(run: Run, now: datetime, retention: timedelta) -> Action | None:
         return _plan_ended(run, run.mirrored, now, retention)
     if status not in RESERVED:
         return None
+    if run.is_to_start:
+        return _held_back(run.mirrored) if run.suspended else _create(run.mirrored)
     if run.resource is None:
-        return _create(run.mirrored) if status == statuses.SCHEDULABLE else _interrupted(run.mirrored, "is gone")
+        return _interrupted(run.mirrored, "is gone")
     if is_deleting(run.resource):
         return _interrupted(run.mirrored, "was deleted")
     return outcomes.change(run.mirrored, statuses.ADMITTED) if status == statuses.SCHEDULABLE else None
@@ -122,6 +134,14 @@ def _release(run: Run) -> Action | None:
         return None
     rest = tuple(each for each in finalizers if each != resources.FINALIZER)
     return Release(run.kind, metadata["name"], run.id, metadata["resourceVersion"], rest)
+
+
+def _held_back(mirrored: Mirrored) -> Action | None:
+    """It was let in, and before anything was started its account was suspended. It keeps its quota, which is its account's."""
+    if mirrored.entity.get("reason") == statuses.ACCOUNT_SUSPENDED:
+        return None
+    message = outcome.suspension(mirrored.entity["account"])
+    return outcomes.change(mirrored, statuses.SCHEDULABLE, statuses.ACCOUNT_SUSPENDED, message)
 
 
 def _create(mirrored: Mirrored) -> Action:

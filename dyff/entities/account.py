@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from dyff.entities import identity
-from dyff.entities.identity import Part
+from dyff.entities.identity import Few, Part, Short
 
 Resource = Literal[
     "accounts", "analyses", "artifacts", "audits", "auditprocedures", "challenges", "concerns", "curves", "datasets", "datasources",
@@ -22,20 +22,20 @@ Function = Literal["consume", "create", "get", "query", "edit", "download", "upl
 class AccessGrant(Part, frozen=True):
     """Grants `functions` on `resources` that belong to `accounts` or are one of `entities`."""
 
-    resources: Annotated[tuple[Resource, ...], msgspec.Meta(min_length=1)]
-    functions: Annotated[tuple[Function, ...], msgspec.Meta(min_length=1)]
-    accounts: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
+    resources: Annotated[tuple[Resource, ...], msgspec.Meta(min_length=1, max_length=100)]
+    functions: Annotated[tuple[Function, ...], msgspec.Meta(min_length=1, max_length=100)]
+    accounts: Annotated[tuple[Short, ...], msgspec.Meta(max_length=1000)] = ()
+    entities: Annotated[tuple[Short, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 class AccountPermissionsSetRequest(identity.Request, frozen=True):
     """Replaces an account's permissions as a whole."""
 
-    permissions: tuple[AccessGrant, ...]
+    permissions: Few[AccessGrant]
 
 
 class AccountTokenCreateRequest(identity.Request, frozen=True):
     """Asks for a token with some of the account's permissions."""
 
-    grants: tuple[AccessGrant, ...]
+    grants: Few[AccessGrant]
     expires: datetime

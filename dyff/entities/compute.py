@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from dyff.entities.identity import Count, EntityIdentifier, Part
+from dyff.entities.identity import Count, EntityIdentifier, Part, Short, Text
 
 Quantity = Annotated[
     str,
@@ -23,7 +23,7 @@ _SEGMENT = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 class AcceleratorGPU(Part, frozen=True):
     """GPUs: `count` pieces of any of `hardwareTypes` (such as `nvidia.com/gpu-t4`)."""
 
-    hardwareTypes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    hardwareTypes: Annotated[tuple[Short, ...], msgspec.Meta(min_length=1, max_length=100)]
     count: Count = 1
     memory: Quantity | None = None
 
@@ -31,7 +31,7 @@ class AcceleratorGPU(Part, frozen=True):
 class Accelerator(Part, frozen=True):
     """Special hardware."""
 
-    kind: str
+    kind: Short
     gpu: AcceleratorGPU | None = None
 
 
@@ -50,6 +50,7 @@ class ContainerImageSource(Part, frozen=True):
         str,
         msgspec.Meta(
             pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$(?!\n)",
+            max_length=255,
             description="'hostname' or 'hostname:port', without scheme, path or underscores",
         ),
     ]
@@ -61,7 +62,9 @@ class ContainerImageSource(Part, frozen=True):
             description="a repository name in lower case, such as dyff/workflows/vllm-runner, without host and tag",
         ),
     ]
-    digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="'sha256:' and 64 lower-case hex digits")]
+    digest: Annotated[
+        str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", max_length=71, description="'sha256:' and 64 lower-case hex digits")
+    ]
     tag: (
         Annotated[
             str,
@@ -81,10 +84,12 @@ class EnvVar(Part, frozen=True):
     name: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$(?!\n)", description="letters, digits, '-', '_' or '.', not beginning with a digit"
+            pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$(?!\n)",
+            max_length=255,
+            description="letters, digits, '-', '_' or '.', not beginning with a digit",
         ),
     ]
-    value: str
+    value: Text
 
 
 class VolumeMountData(Part, frozen=True):
@@ -108,8 +113,8 @@ class VolumeMount(Part, frozen=True):
     """A volume in a container: `data` for the kind `Data`, `scratch` for the kind `Scratch`."""
 
     kind: Literal["Data", "Scratch"]
-    name: str
-    mountPath: str
+    name: Short
+    mountPath: Text
     data: VolumeMountData | None = None
     scratch: VolumeMountScratch | None = None
 

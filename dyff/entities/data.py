@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dyff.entities.identity import Part
+from dyff.entities.identity import Few, Many, Part, Short, Text
 
 _MD5_BYTES = 16
 
@@ -17,7 +17,7 @@ _MD5_BYTES = 16
 class Digest(Part, frozen=True):
     """Digests of a file's bytes. `md5`: in base64, not in hex."""
 
-    md5: str | None = None
+    md5: Short | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no digest, hex above all, before anything is uploaded for it."""
@@ -34,44 +34,44 @@ class Digest(Part, frozen=True):
 class Artifact(Part, frozen=True):
     """A file of a dataset or module."""
 
-    path: str
-    kind: str | None = None
+    path: Text
+    kind: Short | None = None
     digest: Digest = Digest()
 
 
 class File(Part, frozen=True):
     """A file of a volume. `size`: in bytes."""
 
-    path: str
+    path: Text
     size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-    mediaType: str | None = None
+    mediaType: Short | None = None
     digest: Digest = Digest()
 
 
 class Volume(Part, frozen=True):
     """A tree of files."""
 
-    files: tuple[File, ...]
+    files: Many[File]
 
 
 class SchemaAdapter(Part, frozen=True):
     """A step of a pipeline that changes JSON objects. `configuration`: free JSON that the kind understands."""
 
-    kind: str
+    kind: Short
     configuration: dict[str, Any] | None = None
 
 
 class DyffDataSchema(Part, frozen=True):
     """A schema by names of known components."""
 
-    components: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    components: Annotated[tuple[Short, ...], msgspec.Meta(min_length=1, max_length=100)]
     schemaVersion: Literal["0.1"] = "0.1"
 
 
 class DataSchema(Part, frozen=True):
     """A schema. `arrowSchema`: base64 of the serialised Arrow schema; what it must hold is checked by the API."""
 
-    arrowSchema: str
+    arrowSchema: Annotated[str, msgspec.Meta(max_length=2**20)]
     dyffSchema: DyffDataSchema | None = None
     jsonSchema: dict[str, Any] | None = None
 
@@ -79,10 +79,10 @@ class DataSchema(Part, frozen=True):
 class DataView(Part, frozen=True):
     """Data seen through a pipeline."""
 
-    id: str
-    viewOf: str
+    id: Short
+    viewOf: Short
     schema: DataSchema
-    adapterPipeline: tuple[SchemaAdapter, ...] | None = None
+    adapterPipeline: Few[SchemaAdapter] | None = None
 
 
 def require_digests(paths: Iterable[tuple[str, Digest]], field: str) -> None:

@@ -13,10 +13,10 @@ from dyff.entities import codecs, data, identity, kinds
 class DatasetCreateRequest(identity.CreateRequest, frozen=True):
     """Declares a dataset: each file with its digest, before it is uploaded."""
 
-    name: str
-    artifacts: Annotated[tuple[data.Artifact, ...], msgspec.Meta(min_length=1)]
+    name: identity.Short
+    artifacts: Annotated[tuple[data.Artifact, ...], msgspec.Meta(min_length=1, max_length=10_000)]
     schema: data.DataSchema
-    views: tuple[data.DataView, ...] = ()
+    views: identity.Few[data.DataView] = ()
 
     def __post_init__(self) -> None:
         """Refuse files that could never be uploaded."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from dyff.entities import codecs, data, identity, inference, kinds
-from dyff.entities.identity import MAX_COUNT, Part
+from dyff.entities.identity import MAX_COUNT, Few, Part, Short, Text
 
 _NotNegative = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT, description="a whole number of at least 0")]
 
@@ -24,19 +24,19 @@ class EvaluationClientConfiguration(Part, frozen=True):
     requestTimeoutSeconds: _NotNegative = 30
     totalTimeoutSeconds: _NotNegative = 7200
     batchSize: identity.Count = 1000
-    extraOptions: dict[str, str] = msgspec.field(default_factory=dict)
-    inputPipeline: tuple[data.SchemaAdapter, ...] | None = None
+    extraOptions: Annotated[dict[Short, Text], msgspec.Meta(max_length=100)] = msgspec.field(default_factory=dict)
+    inputPipeline: Few[data.SchemaAdapter] | None = None
 
 
 class EvaluationCreateRequest(identity.CreateRequest, frozen=True):
     """Asks for an evaluation: of a service that is started for it, or of a session that runs."""
 
-    dataset: str
+    dataset: Short
     replications: identity.Count = 1
     workersPerReplica: identity.Count | None = None
     client: EvaluationClientConfiguration = EvaluationClientConfiguration()
     inferenceSession: inference.SessionSpec | None = None
-    inferenceSessionReference: str | None = None
+    inferenceSessionReference: Short | None = None
 
     def __post_init__(self) -> None:
         """Refuse a request with no session, or two."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -30,6 +30,18 @@ Account = Annotated[
     ),
 ]
 """Who owns an entity. It need not be the ID of an account object, but it becomes a label of pods."""
+
+T = TypeVar("T")
+
+Short = Annotated[str, msgspec.Meta(max_length=255)]
+"""A name, an ID, a kind. The published schema bounds few strings and lists; here nothing is without a bound."""
+
+Text = Annotated[str, msgspec.Meta(max_length=32_768)]
+"""An argument, a path, a value."""
+
+Few = Annotated[tuple[T, ...], msgspec.Meta(max_length=100)]
+Many = Annotated[tuple[T, ...], msgspec.Meta(max_length=10_000)]
+"""Files."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT, description="a whole number of at least 1")]
 
@@ -60,7 +72,7 @@ class CreateRequest(Request, frozen=True, kw_only=True):
 class EntityIdentifier(Part, frozen=True):
     """Names one entity."""
 
-    id: str
+    id: Short
     kind: REFERABLE
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from dyff.entities import codecs, compute, data, identity, kinds
-from dyff.entities.identity import Part
+from dyff.entities.identity import Few, Part, Short, Text
 
 FOREIGN = ("id", "account", "name", "builder", "runner", "interface", "outputViews", "model")
 """The fields of an InferenceService that are embedded where one is used."""
@@ -18,8 +18,8 @@ SESSION_SPEC = ("expires", "replicas", "accelerator", "useSpotPods", "inferenceS
 class InferenceServiceBuilder(Part, frozen=True):
     """How the service is built; published, and unused."""
 
-    kind: str
-    args: tuple[str, ...] | None = None
+    kind: Short
+    args: Few[Text] | None = None
 
 
 class InferenceServiceRunner(Part, frozen=True):
@@ -27,13 +27,13 @@ class InferenceServiceRunner(Part, frozen=True):
 
     kind: Literal["bentoml_service_openllm", "container", "huggingface", "mock", "standalone", "vllm"]
     resources: compute.ModelResources
-    args: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    env: tuple[compute.EnvVar, ...] | None = None
+    args: Few[Text] | None = None
+    command: Few[Text] | None = None
+    env: Few[compute.EnvVar] | None = None
     image: compute.ContainerImageSource | None = None
     imageRef: identity.EntityIdentifier | None = None
-    volumeMounts: tuple[compute.VolumeMount, ...] | None = None
-    workingDir: str | None = None
+    volumeMounts: Few[compute.VolumeMount] | None = None
+    workingDir: Text | None = None
     accelerator: compute.Accelerator | None = None
     nodes: identity.Count = 1
 
@@ -46,21 +46,21 @@ class InferenceServiceRunner(Part, frozen=True):
 class InferenceInterface(Part, frozen=True):
     """How data gets in and out. `endpoint`: the path below the service that inference calls."""
 
-    endpoint: str
+    endpoint: Text
     outputSchema: data.DataSchema
-    inputPipeline: tuple[data.SchemaAdapter, ...] | None = None
-    outputPipeline: tuple[data.SchemaAdapter, ...] | None = None
+    inputPipeline: Few[data.SchemaAdapter] | None = None
+    outputPipeline: Few[data.SchemaAdapter] | None = None
 
 
 class InferenceServiceCreateRequest(identity.CreateRequest, frozen=True):
     """Describes a service. `model`: the ID of the Model behind it."""
 
-    name: str
+    name: Short
     interface: InferenceInterface
     runner: InferenceServiceRunner | None = None
     builder: InferenceServiceBuilder | None = None
-    outputViews: tuple[data.DataView, ...] = ()
-    model: str | None = None
+    outputViews: Few[data.DataView] = ()
+    model: Short | None = None
 
     def __post_init__(self) -> None:
         """As published: optional in the schema, but a new service must have one."""
@@ -71,7 +71,7 @@ class InferenceServiceCreateRequest(identity.CreateRequest, frozen=True):
 class SessionSpec(Part, frozen=True):
     """How a service is run. `expires`: without a zone it is UTC."""
 
-    inferenceService: str
+    inferenceService: Short
     expires: datetime | None = None
     replicas: identity.Count = 1
     accelerator: compute.Accelerator | None = None
@@ -79,9 +79,9 @@ class SessionSpec(Part, frozen=True):
 
 
 class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
-    """Asks for a running service."""
+    """Asks for a running service. `expires`: None: the server's default."""
 
-    inferenceService: str
+    inferenceService: Short
     expires: datetime | None = None
     replicas: identity.Count = 1
     accelerator: compute.Accelerator | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -33,14 +34,17 @@ ACCESS = "dyff.io/access"
 ACCESS_VALUES = ("public", "internal")
 """`internal` is what clients call preview; no label means private."""
 
+MAX_LABELS = 64
+"""Of one entity."""
+
 _RESERVED = re.compile(r"([^/]+\.)?dyff\.io/.*")
 _CONCERN = re.compile(r"[a-z]+\.dyff\.io/[0-9a-f]{32}")
 
 
 class LabelsEditRequest(identity.Request, frozen=True):
-    """Sets labels; null removes one, those not named stay."""
+    """Sets labels; null removes one, those not named stay. All of the old may give way to as many new ones."""
 
-    labels: dict[Key, Value | None] = msgspec.field(default_factory=dict)
+    labels: Annotated[dict[Key, Value | None], msgspec.Meta(max_length=2 * MAX_LABELS)] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse keys that belong to Dyff, but for those with a meaning that users may set."""
@@ -52,12 +56,21 @@ class LabelsEditRequest(identity.Request, frozen=True):
                 raise ValueError(f"labels: {key!r} is reserved, as all keys of dyff.io are; choose a prefix of your own")
 
 
+def problem(before: Mapping[str, str], change: Mapping[str, str | None]) -> str | None:
+    """What is wrong with `change` where the labels `before` are; None: nothing."""
+    after = {**before, **change}
+    count = sum(value is not None for value in after.values())
+    if count <= max(MAX_LABELS, len(before)):
+        return None
+    return f"an entity can have at most {MAX_LABELS} labels; this would make {count}: remove some (null removes one)"
+
+
 class DocumentationPatch(Part, frozen=True, omit_defaults=True):
     """Sets texts; null removes one, those not given stay."""
 
     title: Annotated[str, msgspec.Meta(max_length=140)] | UnsetType | None = UNSET
     summary: Annotated[str, msgspec.Meta(max_length=280)] | UnsetType | None = UNSET
-    fullPage: str | UnsetType | None = UNSET
+    fullPage: Annotated[str, msgspec.Meta(max_length=2**20)] | UnsetType | None = UNSET
 
 
 class DocumentationEditRequest(identity.Request, frozen=True):

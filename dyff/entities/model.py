@@ -28,18 +28,18 @@ class ModelSourceGitLFS(Part, frozen=True):
 class ModelSourceHuggingFaceHub(Part, frozen=True):
     """A model of the Hugging Face hub at a revision. The patterns choose files, as in a shell."""
 
-    repoID: str
-    revision: str
-    allowPatterns: tuple[str, ...] | None = None
-    ignorePatterns: tuple[str, ...] | None = None
+    repoID: identity.Short
+    revision: identity.Short
+    allowPatterns: identity.Few[identity.Text] | None = None
+    ignorePatterns: identity.Few[identity.Text] | None = None
 
 
 class ModelSourceOpenLLM(Part, frozen=True):
     """A model that OpenLLM knows."""
 
-    modelKind: str
-    modelID: str
-    modelVersion: str
+    modelKind: identity.Short
+    modelID: identity.Short
+    modelVersion: identity.Short
 
 
 class ModelSource(Part, frozen=True):
@@ -58,8 +58,8 @@ class ModelSource(Part, frozen=True):
 class ModelArtifactHuggingFaceCache(Part, frozen=True):
     """The files as in a Hugging Face cache directory."""
 
-    repoID: str
-    revision: str
+    repoID: identity.Short
+    revision: identity.Short
 
 
 class ModelArtifact(Part, frozen=True):
@@ -83,12 +83,12 @@ class ModelStorage(Part, frozen=True):
 class ModelCreateRequest(identity.CreateRequest, frozen=True):
     """Declares a model."""
 
-    name: str
+    name: identity.Short
     artifact: ModelArtifact
     source: ModelSource
     resources: compute.ModelResources
     storage: ModelStorage | None = None
-    accelerators: tuple[compute.Accelerator, ...] | None = None
+    accelerators: identity.Few[compute.Accelerator] | None = None
 
     def __post_init__(self) -> None:
         """Refuse an upload that could never be finished."""

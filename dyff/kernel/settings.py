@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import yaml
@@ -26,7 +26,8 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `host`, `port`: where it listens. `public_url`: how clients reach it, used in signed URLs; None: from host and port.
     `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: how long a command may take to become durable.
-    `read_wait_s`: how long a read waits at most for the position that it asks for.
+    `read_wait_s`: how long a read waits at most for the position that it asks for. `session_life_s`: after which an
+    inference session ends that was created without `expires`.
     """
 
     host: str = "127.0.0.1"
@@ -35,6 +36,7 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body_bytes: int = 10 * 2**20
     publish_timeout_s: float = 10.0
     read_wait_s: float = 10.0
+    session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
 
 
 class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

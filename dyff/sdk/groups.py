@@ -29,8 +29,12 @@ class Group(Generic[E]):
         """`plural`: the name in routes. `form`: what an answer is read as."""
         self._http, self._plural, self._form = http, plural, form
 
-    def _path(self, entity_id: str = "", rest: str = "") -> str:
-        return f"/{self._plural}" + (f"/{entity_id}" if entity_id else "") + (f"/{rest}" if rest else "")
+    def _path(self, entity_id: str | None = None, rest: str = "") -> str:
+        """Of all entities, or of one, and what is below it. An empty ID would mean all of them."""
+        if entity_id == "":
+            raise ValueError("the ID is empty; it must be the ID of one entity")
+        one = [] if entity_id is None else [entity_id]
+        return transport.path(self._plural, *one, *(rest.split("/") if rest else []))
 
     def get(self, id: str) -> E:  # noqa: A002  published name
         """The entity as it is now; sees everything that this client has done.

@@ -25,7 +25,7 @@ class InferenceSessionClient:
         if path is None:
             raise ValueError("either 'interface' or 'endpoint' is needed")
         self._http, self._token = http, token
-        self._path = f"/inferencesessions/{session_id}/infer/{path.lstrip('/')}"
+        self._path = transport.path("inferencesessions", session_id, "infer", *path.lstrip("/").split("/"))
         self._before = pipelines.build((interface.inputPipeline if interface else None) or [])
         self._after = pipelines.build((interface.outputPipeline if interface else None) or [])
 

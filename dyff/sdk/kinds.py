@@ -24,7 +24,7 @@ class Accounts:
         Example:
             `client.accounts.get_permissions(account)`
         """
-        return models.read(self._http.call("GET", f"/accounts/{id}/permissions"), list[dict[str, Any]])
+        return models.read(self._http.call("GET", transport.path("accounts", id, "permissions")), list[dict[str, Any]])
 
     def create_token(self, id: str, grants: Sequence[Mapping[str, Any]], expires: datetime) -> str:  # noqa: A002
         """A new token; it is shown only now.
@@ -33,7 +33,7 @@ class Accounts:
             `client.accounts.create_token(account, [{"resources": ["*"], "functions": ["get"], "accounts": [account]}], expires)`
         """
         body = {"grants": [dict(grant) for grant in grants], "expires": clock.iso(expires)}
-        return models.read(self._http.call("POST", f"/accounts/{id}/tokens", body=body), str)
+        return models.read(self._http.call("POST", transport.path("accounts", id, "tokens"), body=body), str)
 
     def list_tokens(self, account_id: str) -> list[dict[str, Any]]:
         """The account's tokens, without their secrets.
@@ -41,7 +41,7 @@ class Accounts:
         Example:
             `[token["id"] for token in client.accounts.list_tokens(account)]`
         """
-        return models.read(self._http.call("GET", f"/accounts/{account_id}/tokens"), list[dict[str, Any]])
+        return models.read(self._http.call("GET", transport.path("accounts", account_id, "tokens")), list[dict[str, Any]])
 
     def revoke_token(self, account_id: str, token_id: str) -> None:
         """Refuse a token from now on.
@@ -49,7 +49,7 @@ class Accounts:
         Example:
             `client.accounts.revoke_token(account, token_id)`
         """
-        self._http.call("DELETE", f"/accounts/{account_id}/tokens/{token_id}")
+        self._http.call("DELETE", transport.path("accounts", account_id, "tokens", token_id))
 
 
 class Datasets(groups.Uploadable[models.Dataset], groups.Downloadable[models.Dataset]):
@@ -132,6 +132,8 @@ class InferenceSessions(groups.Group[models.InferenceSession]):
 
     def create(self, request: groups.Request) -> models.InferenceSessionAndToken:
         """Start a service; returns the session and the token that inference needs.
+
+        It ends at `expires`, or where the request does not say, after the server's default; the answer has the time.
 
         Example:
             `session = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -17,6 +18,17 @@ from dyff.sdk import errors
 RETRIES = 5
 RETRIED = frozenset({408, 429, 502, 503, 504})
 _IDEMPOTENT = frozenset({"GET", "PUT", "DELETE", "PATCH"})
+
+
+def path(*segments: str) -> str:
+    """The path below the endpoint that has these segments, whatever characters are in them."""
+    return "".join("/" + _quoted(each) for each in segments)
+
+
+def _quoted(segment: str) -> str:
+    """One that is only dots means a directory to whoever it passes on its way, unless the dots are quoted, too."""
+    quoted = quote(segment, safe="=@:,+")
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
 class Positions:

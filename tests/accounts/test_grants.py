@@ -123,16 +123,58 @@ def test_permissions_narrow_grants(held, permissions, left):
     assert grants.narrowed(held, permissions) == left
 
 
+OWNED = {"e": "a", "f": "a", "g": "b"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "have", "covered"),
+    [
+        (Grant(("datasets",), ("get",), (), ("e",)), (OWN,), True),
+        (Grant(("datasets",), ("get",), (), ("e", "f")), (OWN,), True),
+        (Grant(("datasets",), ("get",), ("a",), ("e",)), (OWN,), True),
+        (Grant(("datasets",), ("get",), (), ("e", "g")), (OWN,), False),
+        (Grant(("datasets",), ("get",), (), ("g",)), (OWN,), False),
+        (Grant(("datasets",), ("get",), (), ("h",)), (OWN,), False),
+        (Grant(("datasets",), ("get",), (), ("*",)), (OWN,), False),
+        (Grant(("datasets",), ("delete",), (), ("e",)), (OWN,), False),
+        (Grant(("models",), ("get",), (), ("e",)), (OWN,), False),
+        (Grant(("datasets",), ("get",), (), ("g",)), (Grant(("*",), ("*",), ("*",)),), True),
+        (Grant(("datasets",), ("get",), (), ("h",)), (Grant(("*",), ("*",), ("*",)),), False),
+        (Grant(("datasets",), ("get",), (), ("e", "g")), (Grant(("*",), ("*",), ("a",), ("g",)),), True),
+    ],
+)
+def test_an_account_covers_the_entities_that_are_known_to_be_its_own(wanted, have, covered):
+    """With their owners known; an entity of nobody or of somebody else is not covered, nor is more than the permission has."""
+    assert grants.is_covered(wanted, have, OWNED) is covered
+    assert (grants.narrowed((wanted,), have, OWNED) == (wanted,)) is covered
+
+
+@pytest.mark.parametrize(
+    ("held", "permissions", "left"),
+    [
+        (Grant(("datasets",), ("get",), (), ("e", "g")), (OWN,), (Grant(("datasets",), ("get",), (), ("e",)),)),
+        (Grant(("datasets",), ("get",), (), ("g",)), (OWN,), ()),
+        (Grant(("datasets",), ("get", "delete"), (), ("e",)), (OWN,), (Grant(("datasets",), ("get",), (), ("e",)),)),
+        (Grant(("*",), ("*",), (), ("*",)), (OWN,), ()),
+    ],
+)
+def test_permissions_narrow_entities_to_the_accounts_own(held, permissions, left):
+    """What is left of a grant on entities is those whose owner the permission names."""
+    assert grants.narrowed((held,), permissions, OWNED) == left
+
+
 def test_narrowing_never_allows_more():
     """Whatever the sets, a narrowed grant allows only what both the grants and the permissions allow."""
     sets = [(), ("x",), ("x", "y"), ("*",)]
     places = list(itertools.product(sets, sets))
     functions = [("get",), ("get", "query"), ("*",)]
     made = [Grant(("r",), function, *place) for function, place in itertools.product(functions, places)]
-    asked = list(itertools.product(("get", "query", "delete"), ("x", "y", None), ("x", "y", None)))
-    for held, permission in itertools.product(made, made):
-        left = grants.narrowed((held,), (permission,))
-        for function, account, entity in asked:
+    things = list(itertools.product(("x", "y", None), ("x", "y", None)))
+    owned = [(owner, entity) for owner, entity in things if entity is None or owner == {"x": "y", "y": "x"}[entity]]
+    known = [({}, things), ({"x": "y", "y": "x"}, owned)]
+    for held, permission, (owners, asked) in itertools.product(made, made, known):
+        left = grants.narrowed((held,), (permission,), owners)
+        for function, (account, entity) in itertools.product(("get", "query", "delete"), asked):
             if grants.allows(left, "r", function, account=account, entity=entity):
                 assert grants.allows((held,), "r", function, account=account, entity=entity)
                 assert grants.allows((permission,), "r", function, account=account, entity=entity)

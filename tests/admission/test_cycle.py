@@ -183,7 +183,7 @@ CASES = {
     "nothing of a suspended account begins to run": (
         Snapshot(waiting=(a_run(), a_service(), a_run("other", account="b")), limits=limited(), suspended=frozenset("a")),
         [
-            ("run", "Created", "AccountSuspended", "The account a is suspended"),
+            ("run", "Created", "AccountSuspended", outcome.suspension("a")),
             ("service", "Ready", None, None),
             ("other", "Schedulable", None, None),
         ],

@@ -114,3 +114,37 @@ async def test_a_token_revokes_no_stronger_ones(world, api, lab):
         assert (await client.get("/v0/datasets")).status_code == 200
         assert (await client.delete(f"/v0/accounts/{lab}/tokens")).status_code == 200
         assert (await client.get("/v0/datasets")).status_code == 401
+
+
+async def test_an_account_makes_tokens_for_its_own_entities(api, world, lab):
+    """A grant on an entity is covered by permissions on its owner; such a token does that, with that one, and no more."""
+    own, second, others = [await world.dataset(account=account) for account in ("lab", "lab", "other")]
+    token = await world.token(Grant(("datasets",), ("get", "query", "create"), ("lab",)), account=lab)
+
+    def asking(*entities, **more):
+        grant = {"resources": ["datasets"], "functions": ["get"], "entities": list(entities), **more}
+        return {"grants": [grant], "expires": later()}
+
+    path = f"/v0/accounts/{lab}/tokens"
+    async with world.client(token) as client:
+        more = [asking(own, functions=["delete"]), asking(own, resources=["models"])]
+        for refused in (asking(others), asking(own, others), asking("0" * 32), asking("*"), *more):
+            response = await client.post(path, json=refused)
+            assert (response.status_code, "grant 0 is more than" in response.text) == (403, True)
+        made = (await client.post(path, json=asking(own))).json()
+    async with world.client(made) as client:
+        answers = [(await client.get(f"/v0/datasets/{each}")).status_code for each in (own, second, others)]
+        assert answers == [200, 403, 403]
+        assert (await client.post(path, json=asking(own))).status_code == 201
+        assert (await client.post(path, json=asking(second))).status_code == 403
+        assert (
+            await api.put(f"/v0/accounts/{lab}/permissions", json={"permissions": [{**READ, "accounts": ["other"]}]})
+        ).status_code == 200
+        assert (await client.get(f"/v0/datasets/{own}")).status_code == 403
+
+
+async def test_the_entities_of_a_token_are_of_a_bounded_number(api, lab):
+    """Each is looked up, so a request that names too many is told the field."""
+    grant = {"resources": ["*"], "functions": ["get"], "entities": [f"{n:032x}" for n in range(201)]}
+    response = await api.post(f"/v0/accounts/{lab}/tokens", json={"grants": [grant], "expires": later()})
+    assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["body", "grants"])

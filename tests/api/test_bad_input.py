@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from dyff.accounts.grants import Grant
+from tests.api.conftest import opened
 from tests.entities import bodies
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -14,6 +16,8 @@ DEEP = "[" * 100_000
 DATASET = bodies.DATASET
 ADAPTER = [{"kind": "Telepathy"}]
 NO_IMAGE = bodies.changed(bodies.SERVICE, "runner.image", ...)
+VIEW = bodies.DATASET_FULL["views"][0]
+MANY = {f"k{n}": "v" for n in range(129)}
 IMAGE_REFERENCE = {"kind": "OCIArtifact", "id": "x"}
 
 
@@ -88,6 +92,18 @@ BODIES = [
     ("evaluations", changed("dataset", "not-an-id", bodies.EVALUATION), 404, "not-an-id"),
     ("evaluations", changed("dataset", "\x00", bodies.EVALUATION), 404, "dataset"),
     ("inferenceservices", changed("runner.imageRef", IMAGE_REFERENCE, NO_IMAGE), 422, "cannot be referred to"),
+    ("datasets", changed("name", "x" * 256), 422, "body.name: must be a string of length <= 255"),
+    ("datasets", changed("views", [VIEW] * 101), 422, "body.views: must be a list of length <= 100"),
+    ("datasets", changed("artifacts.0.kind", "x" * 256), 422, "body.artifacts.0.kind: must be a string of length <= 255"),
+    ("datasets", changed("artifacts", [{"path": "x"}] * 10_001), 422, "body.artifacts: must be a list of length <= 10000"),
+    ("models", changed("name", "x" * 256, bodies.MODEL_MOCK), 422, "body.name: must be a string of length <= 255"),
+    ("inferenceservices", changed("name", "x" * 256, bodies.SERVICE), 422, "body.name: must be a string of length <= 255"),
+    ("inferenceservices", changed("runner.args", ["x"] * 101, bodies.SERVICE), 422, "body.runner.args: must be a list of length <= 100"),
+    ("inferenceservices", changed("runner.args", ["x" * 32_769], bodies.SERVICE), 422, "body.runner.args.0: must be a string of length"),
+    ("inferenceservices", changed("interface.endpoint", "x" * 32_769, bodies.SERVICE), 422, "body.interface.endpoint: must be a string of"),
+    ("evaluations", changed("client", {"extraOptions": {"a": "b", "c": 1}}, bodies.EVALUATION), 422, "extraOptions.c: must be a string"),
+    ("evaluations", changed("client", {"extraOptions": MANY}, bodies.EVALUATION), 422, "extraOptions: must be an object of length <= 100"),
+    ("evaluations", changed("dataset", "x" * 256, bodies.EVALUATION), 422, "body.dataset: must be a string of length <= 255"),
     ("datasets", changed("name", "x" * 200_000), 413, "larger than 200000 bytes"),
 ]  # fmt: skip
 
@@ -142,8 +158,8 @@ REQUESTS = [
     ("GET", "/v0/datasets?after=[1,%22a%22]", None, 400, "needs orderBy"),
     ("GET", "/v0/datasets?after={", None, 400, "after"),
     ("GET", "/v0/datasets?labels=[]", None, 400, "labels must be"),
-    ("GET", "/v0/datasets?labels={%22a%22:1}", None, 400, "labels must be"),
-    ("GET", "/v0/datasets?labels={%22$where%22:%22x%22}", None, 400, "labels must be"),
+    ("GET", "/v0/datasets?labels={%22a%22:1}", None, 400, "the value of 'a' is no string"),
+    ("GET", "/v0/datasets?labels={%22$where%22:%22x%22}", None, 400, "'$where' is no label key"),
     ("GET", "/v0/datasets?labels=x", None, 400, "not valid JSON"),
     ("GET", "/v0/datasets?query=x", None, 400, "not valid JSON"),
     ("GET", "/v0/datasets?query=" + "[" * 5000, None, 400, "not valid JSON"),
@@ -154,8 +170,12 @@ REQUESTS = [
     ("GET", "/v0/datasets?query={%22name%22:%22%5cud800%22}", None, 400, "not valid JSON"),
     ("GET", "/v0/datasets?query={%22name%22:" + "9" * 40 + "}", None, 400, "'name' must be"),
     ("GET", "/v0/datasets?name=%ff", None, 422, "UTF-8"),
-    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a_b": "c"}}', 422, "a key must be"),
-    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a": "-"}}', 422, "body.labels"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a_b": "c"}}', 422, "body.labels.a_b.[key]: the key must be a name"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"ok": "c", "a": "-"}}', 422, "body.labels.a: must be at most 63 letters"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"ok": "c", "a": 1}}', 422, "body.labels.a: must be a string or null, not a whole"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"' + "x" * 9000 + '": "c"}}', 422, "x.[key]: the key must be a name"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"a": "-"}', 422, "body.labels.[...]: must be at most 63 letters"),
+    ("PATCH", f"/v0/datasets/{ID}/labels", json.dumps({"labels": MANY}), 422, "body.labels: must be an object of length <= 128"),
     ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"dyff.io/mine": "x"}}', 422, "reserved"),
     ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"x.dyff.io/mine": "x"}}', 422, "reserved"),
     ("PATCH", f"/v0/datasets/{ID}/labels", '{"labels": {"dyff.io/access": "everyone"}}', 422, "'public', 'internal'"),
@@ -203,3 +223,33 @@ async def test_a_wrong_position_is_told(shared_api, position):
 async def test_the_position_of_another_log_asks_for_nothing(shared_api):
     """After a restore a client's old position belongs to a log that is gone; its reads go on."""
     assert (await shared_api.get("/v0/datasets", headers={"Dyff-Position": "another;0=1000"})).status_code == 200
+
+
+FORBIDDEN = [
+    ("GET", "/v0/datasets/{id}", None, "get"),
+    ("GET", "/v0/datasets/{id}/documentation", None, "get"),
+    ("GET", "/v0/datasets/{id}/progress", None, "get"),
+    ("GET", "/v0/datasets/{id}/downlinks", None, "data"),
+    ("GET", "/v0/datasets/{id}/upload/part-0.parquet", None, "create"),
+    ("POST", "/v0/datasets/{id}/finalize", None, "create"),
+    ("PATCH", "/v0/datasets/{id}/labels", '{"labels": {}}', "edit"),
+    ("PATCH", "/v0/datasets/{id}/documentation", '{"documentation": {}}', "edit"),
+    ("PUT", "/v0/datasets/{id}/delete", None, "delete"),
+    ("POST", "/v0/evaluations", json.dumps({**bodies.EVALUATION, "account": "mine", "dataset": "{id}"}), "consume"),
+    ("GET", "/v0/accounts/{id}/tokens", None, "get"),
+    ("PUT", "/v0/accounts/{id}/permissions", '{"permissions": []}', "edit"),
+]
+
+
+@pytest.mark.parametrize(("method", "url", "body", "function"), FORBIDDEN, ids=range(len(FORBIDDEN)))
+async def test_what_is_forbidden_does_not_tell_whose_it_is(tmp_path_factory, method, url, body, function):
+    """The ID and the function that the token lacks are named, the owner, whom the caller may not see, is not."""
+    async with opened(tmp_path_factory.mktemp("forbidden")) as world:
+        dataset = await world.dataset(account="the-owner")
+        everything = Grant(("*",), ("*",), ("mine",))
+        async with world.client(await world.token(everything)) as client:
+            response = await client.request(method, url.replace("{id}", dataset), content=body and body.replace("{id}", dataset))
+        assert response.status_code == 403
+        assert f"does not grant '{function}'" in told(response)
+        assert dataset in told(response)
+        assert "the-owner" not in response.text

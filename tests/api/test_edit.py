@@ -19,6 +19,24 @@ async def test_labels_are_merged_and_null_removes(world, api):
     assert (await api.get(one)).json()["labels"] == {"x.org/b": "", "c": "3"}
 
 
+async def test_an_entity_has_a_bounded_number_of_labels(world, api):
+    """The total counts, not what one request sets; what is removed by the same request makes room."""
+    dataset = await world.dataset()
+    path = f"/v0/datasets/{dataset}/labels"
+    first = {f"a{n}": "1" for n in range(60)}
+    assert (await api.patch(path, json={"labels": first})).status_code == 200
+    more = {f"b{n}": "1" for n in range(5)}
+    refused = await api.patch(path, json={"labels": more})
+    assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", "labels"])
+    assert "at most 64 labels; this would make 65" in refused.json()["detail"][0]["msg"]
+    assert (await api.get(f"/v0/datasets/{dataset}")).json()["labels"] == first
+    assert (await api.patch(path, json={"labels": {**more, "a0": None}})).status_code == 200
+    assert (
+        await api.patch(path, json={"labels": {**dict.fromkeys([*first, *more]), **{f"c{n}": "1" for n in range(63)}}})
+    ).status_code == 200
+    assert len((await api.get(f"/v0/datasets/{dataset}")).json()["labels"]) == 63
+
+
 async def test_nulls_survive_to_the_log(world, api):
     """A deletion is an explicit null in the command."""
     one = await world.dataset()

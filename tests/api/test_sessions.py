@@ -93,7 +93,19 @@ async def test_a_token_ends_with_its_session_at_the_latest(world, api, session_e
     assert response.status_code == (200 if want_status == 201 else want_status), response.text
     if want_status == 201:
         claims = tokens.verify(response.json(), await world.services.accounts.signing_secret(), now + timedelta(seconds=1))
-        assert abs((claims.expires - now) - timedelta(hours=wanted or session_ends or 1)) < timedelta(seconds=10)
+        assert abs((claims.expires - now) - timedelta(hours=wanted or session_ends or 24)) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("asked", [{}, {"expires": None}])
+async def test_a_session_that_does_not_say_when_it_ends_gets_an_end(world, api, asked):
+    """The setting says how long it may run; the answer, the entity and the log say when that is."""
+    body = {"account": "test", "inferenceService": await world.ready_service(), **asked}
+    before = world.services.clock.now()
+    session = (await api.post("/v0/inferencesessions", json=body)).json()["inferencesession"]
+    life = clock.parse_iso(session["expires"]) - timedelta(seconds=world.services.settings.session_life_s)
+    assert before <= life <= world.services.clock.now()
+    assert life == clock.parse_iso(session["creationTime"])
+    assert (await api.get(f"/v0/inferencesessions/{session['id']}")).json()["expires"] == session["expires"]
 
 
 async def test_readiness_is_the_condition_of_the_custom_resource(world, api, created):

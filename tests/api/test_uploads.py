@@ -9,7 +9,7 @@ import pytest
 from dyff.objects import layout
 from tests.entities import bodies
 
-ROWS = b"rows"
+ROWS = bodies.ROWS
 
 
 async def uploaded(api, plural, entity, path, data, **headers) -> httpx.Response:
@@ -30,7 +30,7 @@ async def test_a_dataset_becomes_ready_by_upload_and_finalize(world, api):
     (link,) = (await api.get(f"/v0/datasets/{dataset}/downlinks")).json()
     assert link["artifact"] == {"kind": "parquet", "path": "part-0.parquet", "digest": {"md5": bodies.md5(ROWS)}}
     fetched = await api.get(link["signedURL"]["url"], headers=link["signedURL"]["headers"])
-    assert (fetched.content, fetched.headers["content-length"]) == (ROWS, "4")
+    assert (fetched.content, fetched.headers["content-length"]) == (ROWS, str(len(ROWS)))
     assert "content-encoding" not in fetched.headers
 
 
@@ -137,7 +137,7 @@ async def test_an_evaluation_hands_out_what_its_manifest_names(world, api):
     assert early.status_code == 409
     key = f"outputs/{evaluation}/verified/attempt/0.parquet"
     await world.services.objects.put(key, ROWS)
-    entry = {"kind": "parquet", "path": "0.parquet", "key": key, "size": 4, "digest": {"md5": bodies.md5(ROWS)}}
+    entry = {"kind": "parquet", "path": "0.parquet", "key": key, "size": len(ROWS), "digest": {"md5": bodies.md5(ROWS)}}
     await world.services.objects.put(f"outputs/{evaluation}/{layout.ARTIFACTS}", msgspec.json.encode({"artifacts": [entry]}))
     (link,) = (await api.get(f"/v0/evaluations/{evaluation}/downlinks")).json()
     assert link["artifact"]["path"] == "0.parquet"
@@ -192,3 +192,18 @@ async def test_a_signed_url_allows_one_thing(world, api):
     assert (await api.put(bound.url, content=b"abc")).status_code == 200
     missing = (await objects.sign("GET", "datasets/x/missing")).url
     assert (await api.get(missing)).status_code == 404
+
+
+async def test_a_dataset_that_is_not_as_it_declares_stays_open(world, api):
+    """Finalize says what is wrong, as often as it is asked, and nothing of it can be fetched."""
+    csv = b"_index_,text\n1,a\n"
+    artifact = {"path": "a.csv", "digest": {"md5": bodies.md5(csv)}}
+    dataset = await world.dataset(artifacts=[artifact])
+    assert (await uploaded(api, "datasets", dataset, "a.csv", csv)).status_code == 200
+    for _ in range(2):
+        refused = await api.post(f"/v0/datasets/{dataset}/finalize")
+        assert refused.status_code == 400
+        assert "'a.csv' is not as the schema declares: is not a Parquet file" in refused.json()["detail"]
+    assert (await api.get(f"/v0/datasets/{dataset}")).json()["status"] == "WaitingForUpload"
+    assert (await uploaded(api, "datasets", dataset, "a.csv", csv)).status_code == 200
+    assert await world.services.objects.head(f"datasets/{dataset}/{layout.ARTIFACTS}") is None

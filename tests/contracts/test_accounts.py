@@ -140,8 +140,9 @@ async def test_a_change_of_an_unknown_account_is_not_found(accounts):
 async def test_a_key_comes_back_as_it_was_added(accounts):
     """All fields, and the hash byte for byte."""
     await accounts.create(account())
-    await accounts.add_key(key(account()))
-    assert await accounts.get_key(key(account()).id) == key(account())
+    added = key(account(), owners={"e" * 32: "alice"})
+    await accounts.add_key(added)
+    assert await accounts.get_key(added.id) == added
 
 
 async def test_keys_are_listed_oldest_first(accounts):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import io
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet
 
 ROW = pa.schema([("_index_", pa.int64()), ("text", pa.string())])
 _RESPONSE = pa.struct([("_response_index_", pa.int64()), ("text", pa.string())])
@@ -24,10 +26,20 @@ def md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data).digest()).decode()
 
 
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    """A Parquet file with the rows of `table`."""
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(table, file, **options)
+    return file.getvalue()
+
+
+ROWS = parquet(pa.table({"_index_": [0, 1], "text": ["a", "b"]}, ROW))
+"""What the file of `DATASET` holds."""
+
 DATASET: dict[str, Any] = {
     "account": "test",
     "name": "prompts",
-    "artifacts": [{"kind": "parquet", "path": "part-0.parquet", "digest": {"md5": md5(b"rows")}}],
+    "artifacts": [{"kind": "parquet", "path": "part-0.parquet", "digest": {"md5": md5(ROWS)}}],
     "schema": {"arrowSchema": arrow(ROW)},
 }
 DATASET_FULL = {

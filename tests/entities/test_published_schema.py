@@ -64,6 +64,28 @@ def test_a_request_struct_has_the_published_fields(ours, published):
     assert outline(mine, mine["$defs"]) == outline(theirs, theirs.get("$defs", {}))
 
 
+FREE = {"jsonSchema", "configuration", "expires"}
+"""JSON of any form, which only the body's size and the depth bound, and what must be a time."""
+
+
+def unbounded(schema: Any, place: str = "") -> list[str]:
+    """The strings, lists and maps in a JSON schema that may be as large as they like."""
+    if isinstance(schema, list):
+        return [each for n, inside in enumerate(schema) for each in unbounded(inside, f"{place}.{n}")]
+    if not isinstance(schema, dict) or place.rpartition(".")[2] in FREE or "enum" in schema or "format" in schema:
+        return []
+    kind = schema.get("type")
+    bound = {"string": "maxLength", "array": "maxItems", "object": "maxProperties"}.get(kind) if isinstance(kind, str) else None
+    found = [place] if bound and bound not in schema and "properties" not in schema else []
+    return found + [each for name, inside in schema.items() if name != "default" for each in unbounded(inside, f"{place}.{name}")]
+
+
+@pytest.mark.parametrize("ours", [ours for ours, _ in REQUESTS], ids=lambda each: each.__name__)
+def test_nothing_in_a_request_is_without_a_bound(ours):
+    """Every string, list and map says how long it may be, also those of which the published schema says nothing."""
+    assert unbounded(msgspec.json.schema(ours)) == []
+
+
 def embedded() -> dict[str, Any]:
     """A referenced model, service and session, embedded as the API does it."""
     whole_model = made("Model", bodies.MODEL_UPLOAD, {})

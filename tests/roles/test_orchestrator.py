@@ -331,6 +331,22 @@ async def test_a_suspended_account_starts_nothing(here):
         await here.until_status(E[1], "Admitted")
 
 
+async def test_a_suspension_between_the_reservation_and_the_start_is_obeyed(here):
+    """What was let in when the orchestrator died, and whose account was suspended since, starts when that is over."""
+    suspended = {"acme"}
+
+    async def is_suspended(account):
+        return account in suspended
+
+    await here.create(world.an_evaluation(E[1], "Schedulable"))
+    async with leading(here, suspended=is_suspended):
+        await here.until_status(E[1], "Schedulable", "AccountSuspended")
+        assert await here.resource("Evaluation", E[1]) is None
+        suspended.clear()
+        await here.until_status(E[1], "Admitted")
+    assert await here.told(E[1]) == [("Schedulable", "AccountSuspended"), ("Admitted", None)]
+
+
 async def test_a_resource_of_someone_else_is_left_alone(here):
     """What people make by hand, with the operator alone, is no concern of the orchestrator."""
     foreign = resources.for_entity(world.an_evaluation(E[5]))

@@ -36,8 +36,8 @@ def a_resource(*, deleting=False, finalizers=(resources.FINALIZER,), condition=N
     return resource
 
 
-def a_run(mirrored, resource=None, *, active=False, kind="Evaluation"):
-    return runs.Run(kind, ID, mirrored, resource, active)
+def a_run(mirrored, resource=None, *, active=False, kind="Evaluation", suspended=False):
+    return runs.Run(kind, ID, mirrored, resource, active, suspended)
 
 
 def says(status, reason=None):
@@ -89,6 +89,12 @@ CASES = {
     "what was terminated is deleted at once": (a_run(folded("Terminated"), a_resource(), active=True), DELETES),
     "what was deleted is deleted at once": (a_run(folded("Deleted"), a_resource()), DELETES),
     "an ended entity without a resource needs nothing": (a_run(folded("Terminated"), active=True), waits),
+    "what was let in does not start while its account is suspended": (
+        a_run(folded("Schedulable"), suspended=True),
+        says("Schedulable", "AccountSuspended"),
+    ),
+    "and says so once": (a_run(folded("Schedulable", reason="AccountSuspended"), suspended=True), waits),
+    "what has been started goes on": (a_run(folded("Schedulable"), a_resource(), suspended=True), says("Admitted")),
     "the finalizer stays while a pod is active": (a_run(folded("Terminated"), a_resource(deleting=True), active=True), waits),
     "the finalizer goes when the pods are gone": (a_run(folded("Terminated"), a_resource(deleting=True)), RELEASES),
     "other finalizers are not ours to remove": (

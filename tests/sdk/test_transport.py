@@ -122,3 +122,39 @@ def test_a_client_without_a_token_says_how_to_get_one(monkeypatch):
     monkeypatch.delenv("DYFF_API_TOKEN", raising=False)
     with pytest.raises(ValueError, match="dyff token create"):
         Client()
+
+
+@pytest.mark.parametrize(
+    ("call", "want"),
+    [
+        (lambda client: client.models.get("a/../b"), "/v0/models/a%2F..%2Fb"),
+        (lambda client: client.models.get(".."), "/v0/models/%2E%2E"),
+        (lambda client: client.models.get("x?y=1#z"), "/v0/models/x%3Fy=1%23z"),
+        (lambda client: client.models.get("100%41"), "/v0/models/100%2541"),
+        (lambda client: client.models.delete("ü x"), "/v0/models/%C3%BC%20x/delete"),
+        (lambda client: client.datasets.uplink("i", "split=a/b ?.parquet"), "/v0/datasets/i/upload/split=a/b%20%3F.parquet"),
+        (lambda client: client.accounts.list_tokens("a/b"), "/v0/accounts/a%2Fb/tokens"),
+        (lambda client: client.accounts.revoke_token("a/b", "../c"), "/v0/accounts/a%2Fb/tokens/..%2Fc"),
+        (
+            lambda client: client.inferencesessions.client("a/b", "t", endpoint="/v1/x?").infer({}),
+            "/v0/inferencesessions/a%2Fb/infer/v1/x%3F",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_put_into_a_path_stays_one_segment(call, want):
+    """No ID, token or file name can lead to another route; what is asked for is what arrives."""
+    seen: list[bytes] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.raw_path)
+        return httpx.Response(404, json={"detail": "there is none"})
+
+    with a_client(handler) as client, pytest.raises(errors.Missing):
+        call(client)
+    assert seen == [want.encode()]
+
+
+def test_an_empty_id_is_refused():
+    """It would ask for all entities."""
+    with a_client(lambda _: httpx.Response(200, json=[])) as client, pytest.raises(ValueError, match="the ID is empty"):
+        client.models.get("")

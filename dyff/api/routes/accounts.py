@@ -9,15 +9,16 @@ import msgspec
 
 from dyff.accounts import grants, port
 from dyff.accounts.authority import Principal
-from dyff.api import auth, bodies, checks
+from dyff.api import auth, bodies, checks, documents
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
 from dyff.entities import account as requests
-from dyff.entities import codecs, identity
+from dyff.entities import codecs, identity, kinds
 from dyff.kernel import clock, errors
 
 RESOURCE = "accounts"
+MAX_LOOKED_UP = 1000
 
 _PERMISSIONS = msgspec.json.Decoder(requests.AccountPermissionsSetRequest)
 _TOKEN = msgspec.json.Decoder(requests.AccountTokenCreateRequest)
@@ -53,8 +54,9 @@ class AccountRoutes:
     """
 
     def __init__(self, context: Context) -> None:
-        """Only the accounts database is used."""
+        """Whose an entity is tells the view; all else the accounts database."""
         self._services = context.services
+        self._documents = context.documents
 
     async def permissions(self, call: Call) -> Reply:
         """A list of grants."""
@@ -66,7 +68,7 @@ class AccountRoutes:
         request = bodies.decode(_PERMISSIONS, await call.body())
         account = await self._account(call, "edit", own=False)
         wanted = tuple(_granted(each) for each in request.permissions)
-        _require_covered(wanted, call.principal.grants, "the token that you use")
+        _require_covered(wanted, call.principal.grants, await self._owners(wanted, "permissions"), "the token that you use")
         await self._services.accounts.set_permissions(account.id, wanted, self._services.ids.new())
         return json([_published(grant) for grant in wanted])
 
@@ -79,10 +81,11 @@ class AccountRoutes:
         if problems:
             raise errors.InvalidFields(*problems)
         wanted = tuple(_granted(each) for each in request.grants)
-        _require_covered(wanted, account.permissions, f"the account {account.id}")
+        owners = await self._owners(wanted, "grants")
+        _require_covered(wanted, account.permissions, owners, f"the account {account.id}")
         if not _is_granted(call.principal, "create", account.id):
-            _require_covered(wanted, call.principal.grants, "the token that you use")
-        return json(await self._services.authority.issue(account.id, wanted, expires), status=201)
+            _require_covered(wanted, call.principal.grants, owners, "the token that you use")
+        return json(await self._services.authority.issue(account.id, wanted, expires, owners), status=201)
 
     async def tokens(self, call: Call) -> Reply:
         """All that were not revoked."""
@@ -122,10 +125,34 @@ class AccountRoutes:
         if _is_granted(principal, "delete", account.id):
             return
         for key in keys:
-            if not all(grants.is_covered(each, principal.grants) for each in grants.narrowed(key.grants, account.permissions)):
+            effective = grants.narrowed(key.grants, account.permissions, key.owners)
+            if not all(grants.is_covered(each, principal.grants, key.owners) for each in effective):
                 raise errors.Forbidden(
                     f"the token {key.id} may do more than the token that you use; revoke it with one that may do as much"
                 )
+
+    async def _owners(self, wanted: Iterable[grants.Grant], field: str) -> dict[str, str]:
+        """Whose the entities are that `wanted` names, where there are such entities.
+
+        Raises:
+            InvalidFields: there are too many to look up.
+            NotReady: nobody can tell yet.
+        """
+        asked = {
+            (plural, entity)
+            for grant in wanted
+            for entity in grant.entities
+            for plural in (kinds.BY_PLURAL if grants.ANY in grant.resources else kinds.BY_PLURAL.keys() & set(grant.resources))
+        }
+        if len(asked) > MAX_LOOKED_UP:
+            fix = f"must not name more than {MAX_LOOKED_UP} entities altogether (one counts once for each of its grant's resources)"
+            raise errors.InvalidFields(errors.Problem(("body", field), fix))
+        found: dict[str, str] = {}
+        for plural, entity in sorted(asked):
+            document = await self._documents.find(kinds.BY_PLURAL[plural], entity)
+            if document is not None:
+                found[entity] = documents.summary(document).account
+        return found
 
     async def _account(self, call: Call, function: str, *, own: bool) -> port.Account:
         """The account, for one who may; `own`: it may do that with itself."""
@@ -146,10 +173,10 @@ def _is_granted(principal: Principal, function: str, account_id: str) -> bool:
     return grants.allows(principal.grants, RESOURCE, function, account=account_id, entity=account_id)
 
 
-def _require_covered(wanted: Iterable[grants.Grant], have: Iterable[grants.Grant], whose: str) -> None:
+def _require_covered(wanted: Iterable[grants.Grant], have: Iterable[grants.Grant], owners: grants.Owners, whose: str) -> None:
     known = tuple(have)
     for n, grant in enumerate(wanted):
-        if not grants.is_covered(grant, known):
+        if not grants.is_covered(grant, known, owners):
             raise errors.Forbidden(f"grant {n} is more than {whose} has: {codecs.encode(_published(grant)).decode()}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dyff.api import artifacts, positions
+from dyff.api import artifacts, contents, positions
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
@@ -33,6 +33,7 @@ class Artifacts:
         self._context = context
         self._row = row
         self._collection = "outputs" if outputs else row.plural
+        self._contents = contents.Contents(context.services.objects)
 
     def upload_routes(self) -> list[Route]:
         """Upload and finalize."""
@@ -44,7 +45,7 @@ class Artifacts:
             ),
             Route(
                 method="POST", path=f"{one}/finalize", answer=self.finalize, group=self._row.plural,
-                summary="Say that all declared files are uploaded; checks their digests", returns="Status",
+                summary="Say that all declared files are uploaded; checks their digests, and a dataset's schema and rows", returns="Status",
             ),
         ]  # fmt: skip
 
@@ -74,6 +75,8 @@ class Artifacts:
         artifacts.require_uploading(entity)
         services, root = self._context.services, self._root(entity)
         manifest = await artifacts.collect(services, root, artifacts.declared(entity))
+        if self._row.kind == "Dataset":
+            await self._contents.check(entity, manifest)
         await artifacts.write(services, root, manifest)
         after, position = await self._context.publishing.set_status(call.principal, entity, statuses.READY, None)
         return json(status(after), headers=[positions.header(position)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -30,10 +31,13 @@ def routes(context: Context) -> list[Route]:
 class Creating:
     """How entities of one kind are created."""
 
-    def __init__(self, context: Context, rule: creation.Creation) -> None:
-        """`rule`: the kind's row."""
+    def __init__(
+        self, context: Context, rule: creation.Creation, complete: Callable[[Any, datetime], Any] = lambda request, _: request
+    ) -> None:
+        """`rule`: the kind's row. `complete(request, now)`: the request with what the server decides where it says nothing."""
         self._context = context
         self._rule = rule
+        self._complete = complete
         self._resource = kinds.BY_KIND[rule.kind].plural
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(rule.request)
 
@@ -57,6 +61,7 @@ class Creating:
         auth.require(call.principal, self._resource, "create", account=request.account)
         now = self._context.services.clock.now()
         checks.check(request, now)
+        request = self._complete(request, now)
         key = call.header(b"idempotency-key")
         if key is None:
             names = self._context.services.ids

@@ -76,6 +76,8 @@ class Entities:
         """Returns all labels that there then are."""
         request = bodies.decode(_LABELS, await call.body())
         entity = await self._entity(call, "edit")
+        if problem := labels.problem(entity.get("labels") or {}, request.labels):
+            raise errors.InvalidFields(errors.Problem(("body", "labels"), problem))
         key = call.header(b"idempotency-key")
         after, position = await self._context.publishing.edit_labels(call.principal, entity, dict(request.labels), key)
         return json({"labels": after.get("labels") or {}}, headers=[positions.header(position)])

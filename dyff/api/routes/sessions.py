@@ -20,7 +20,7 @@ from dyff.kernel import clock, errors
 
 ROW = kinds.BY_KIND["InferenceSession"]
 TOKEN_LIFE = timedelta(hours=1)
-"""Of a session's token where neither the request nor the session says when it ends."""
+"""Of a session's token where neither the request nor the session says when it ends (those of older releases need not)."""
 
 _KIND = cluster.Kind(resources.GROUP_VERSION, resources.INFERENCE_SESSION.kind, resources.INFERENCE_SESSION.plural)
 _TOKEN = msgspec.json.Decoder(inference.InferenceSessionTokenCreateRequest)
@@ -62,7 +62,7 @@ class Sessions:
         """`forward`: passes inference on."""
         self._context = context
         self._proxy = forward
-        self._creating = creating.Creating(context, creation.BY_KIND["InferenceSession"])
+        self._creating = creating.Creating(context, creation.BY_KIND["InferenceSession"], self._ended)
 
     def create_route(self) -> Route:
         """Like every other kind's, with another answer."""
@@ -131,6 +131,12 @@ class Sessions:
         if url is None:
             raise errors.NotReady(f"the session {session_id} is still starting: its status is {session['status']}")
         return await self._proxy.forward(call, url, call.path["path"].lstrip("/"))
+
+    def _ended(self, request: inference.InferenceSessionCreateRequest, now: datetime) -> inference.InferenceSessionCreateRequest:
+        """Nothing runs for ever: a session that does not say when it ends, ends after the time that the settings say."""
+        if request.expires is not None:
+            return request
+        return msgspec.structs.replace(request, expires=now + timedelta(seconds=self._context.services.settings.session_life_s))
 
     async def _for_token(self, call: Call) -> codecs.Json:
         if call.principal.account is None:

@@ -1,0 +1,209 @@
+"""What uploaded files of a dataset hold: Parquet, as its schema declares, with rows.
+
+Only footers are looked at, so it takes a moment whatever the size of the files. The reader is a program in a process of
+its own (`dyff.api.footers`), because nobody knows who made the files and for what.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from subprocess import DEVNULL, PIPE
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from dyff.api import artifacts
+from dyff.entities import codecs
+from dyff.kernel import errors
+from dyff.objects import port
+
+log = structlog.get_logger()
+
+MAX_FOOTER_BYTES = 16 * 2**20
+ANSWER_S = 20.0
+"""Within so many seconds the program must have started, and must have answered about a file."""
+
+READERS_AT_ONCE = 2
+_TAIL_BYTES = 64 * 2**10
+"""Fetched at once from the end of a file: nearly every footer is in it."""
+
+_TAILS_AT_ONCE = 16
+_END_BYTES = 8
+_ANSWER_BYTES = 16 * 2**10
+_PROGRAM = [sys.executable, "-I", "-m", "dyff.api.footers"]
+_FIX = "mend the file, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was created for"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the program says about a file. `problems`: ends of sentences."""
+
+    rows: int
+    problems: tuple[str, ...]
+
+
+class _Lost(Exception):
+    """The program ended, or talks nonsense."""
+
+
+_FOUND = msgspec.json.Decoder(Found)
+
+
+class Contents:
+    """Looks into files, with a bounded number of programs at once."""
+
+    def __init__(self, objects: port.Objects) -> None:
+        """`objects`: where the files are."""
+        self._objects = objects
+        self._limiter = anyio.CapacityLimiter(READERS_AT_ONCE)
+
+    async def check(self, entity: codecs.Json, manifest: artifacts.Manifest) -> None:
+        """Check that the files of the dataset `entity` can be read as it declares.
+
+        Raises:
+            FixRequest: they cannot; the message names the file, the difference and the fix.
+            Unavailable: it cannot be told now.
+        """
+        rows = 0
+        schema = base64.b64decode(entity["schema"]["arrowSchema"])
+        async with self._limiter, _program(schema, _by_path(manifest)) as program:
+            for stored in _batches(manifest.artifacts):
+                tails = await self._tails(stored)
+                for each in stored:
+                    found = await self._look(program, each, tails[each.key])
+                    if found.problems:
+                        raise errors.FixRequest(f"{each.path!r} is not as the schema declares: {'; '.join(found.problems)}; {_FIX}")
+                    rows += found.rows
+        if not rows:
+            first = manifest.artifacts[0].path
+            more = f" and the other {len(manifest.artifacts) - 1} files" if len(manifest.artifacts) > 1 else ""
+            raise errors.FixRequest(f"the dataset has no rows at all: {first!r}{more} should have at least one; {_FIX}")
+
+    async def _tails(self, stored: tuple[artifacts.Stored, ...]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+
+        async def fetch(each: artifacts.Stored) -> None:
+            found[each.key] = b"".join([piece async for piece in self._pieces(each, max(0, each.size - _TAIL_BYTES))])
+
+        try:
+            async with anyio.create_task_group() as group:
+                for each in stored:
+                    group.start_soon(fetch, each)
+        except ExceptionGroup as errors_of_files:
+            raise errors_of_files.exceptions[0] from errors_of_files
+        return found
+
+    def _pieces(self, each: artifacts.Stored, start: int) -> AsyncIterator[bytes]:
+        return self._objects.stream(each.key, start=start, end=each.size)
+
+    async def _look(self, program: _Program, each: artifacts.Stored, tail: bytes) -> Found:
+        length = int.from_bytes(tail[-_END_BYTES:-4], "little") + _END_BYTES
+        if problem := _end_problem(tail, length, each.size):
+            return Found(0, (problem,))
+        footer = _whole(tail[-length:]) if length <= len(tail) else self._pieces(each, each.size - length)
+        try:
+            with anyio.fail_after(ANSWER_S):
+                return await program.ask(each.path, length, footer)
+        except (_Lost, TimeoutError) as error:
+            log.warning("footer-not-read", key=each.key, **errors.details(error))
+            return Found(0, ("cannot be read as a Parquet file (reading its footer takes more memory or time than is allowed)",))
+
+
+class _Program:
+    """The program, running."""
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._input, self._output = process.stdin, BufferedByteReceiveStream(process.stdout)
+
+    async def begin(self, schema: bytes, by_path: bytes) -> None:
+        """Hand it the declared schema, and the list of the columns that paths give.
+
+        Raises:
+            _Lost: it could not be started.
+        """
+        for frame in (schema, by_path):
+            await self._send(len(frame), _whole(frame))
+        if await self._line() != b"ready":
+            raise _Lost
+
+    async def ask(self, path: str, length: int, footer: AsyncIterator[bytes]) -> Found:
+        """What it says about a file.
+
+        Raises:
+            _Lost: it ended.
+        """
+        name = path.encode()
+        await self._send(len(name), _whole(name))
+        await self._send(length, footer)
+        try:
+            return _FOUND.decode(await self._line())
+        except msgspec.MsgspecError as error:
+            raise _Lost from error
+
+    async def _send(self, length: int, pieces: AsyncIterator[bytes]) -> None:
+        try:
+            await self._input.send(length.to_bytes(4, "big"))
+            async for piece in pieces:
+                await self._input.send(piece)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise _Lost from error
+
+    async def _line(self) -> bytes:
+        try:
+            return await self._output.receive_until(b"\n", _ANSWER_BYTES)
+        except (anyio.IncompleteRead, anyio.DelimiterNotFound, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise _Lost from error
+
+
+@asynccontextmanager
+async def _program(schema: bytes, by_path: bytes) -> AsyncIterator[_Program]:
+    """The program, which has nothing of ours: no environment, no file, no directory; it ends with the block."""
+    unavailable = errors.Unavailable("the uploaded files cannot be looked at now; try again")
+    try:
+        process = await anyio.open_process(_PROGRAM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}, start_new_session=True)
+    except OSError as error:
+        raise unavailable from error
+    try:
+        program = _Program(process)
+        try:
+            with anyio.fail_after(ANSWER_S):
+                await program.begin(schema, by_path)
+        except (_Lost, TimeoutError) as error:
+            raise unavailable from error
+        yield program
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.aclose()
+
+
+def _by_path(manifest: artifacts.Manifest) -> bytes:
+    steps = {step for each in manifest.artifacts for step in each.path.split("/")[:-1] if "=" in step}
+    return codecs.encode(sorted({step.partition("=")[0] for step in steps}))
+
+
+def _end_problem(tail: bytes, length: int, size: int) -> str | None:
+    """What is wrong with the end of a file of `size` bytes, whose footer has `length` bytes with the end itself."""
+    if tail[-4:] == b"PARE":
+        return "is an encrypted Parquet file, which nobody here can read"
+    if len(tail) < _END_BYTES or tail[-4:] != b"PAR1":
+        return "is not a Parquet file, or not the whole of one"
+    if length > size:
+        return "is a damaged Parquet file"
+    return f"has a footer of {length} bytes, more than {MAX_FOOTER_BYTES}; write fewer row groups" if length > MAX_FOOTER_BYTES else None
+
+
+def _batches(stored: tuple[artifacts.Stored, ...]) -> Iterator[tuple[artifacts.Stored, ...]]:
+    return (stored[at : at + _TAILS_AT_ONCE] for at in range(0, len(stored), _TAILS_AT_ONCE))
+
+
+async def _whole(data: bytes) -> AsyncIterator[bytes]:
+    yield data
