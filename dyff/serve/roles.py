@@ -1,7 +1,9 @@
 """The one table of roles. `all` is computed from it.
 
-Besides the six roles that a person can choose there are the parts that an embedded adapter runs in the background
-(maintenance of the log, the local cluster's controllers and its kubelet); they come with every choice.
+The orchestrator, of which there is one, brings the relay of the accounts' changes with it; it is a task of its own, so
+that neither's trouble is the other's. Besides the six roles that a person can choose there are the parts that an
+embedded adapter runs in the background (maintenance of the log, the local cluster's controllers and its kubelet); they
+come with every choice.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from dyff.serve.supervisor import Role
 
 Report = Callable[[], dict[str, Any]]
 ALL = ("api", "aggregator", "sink", "orchestrator", "informer", "operator")
+_WITH = {"orchestrator": "accounts-relay"}
+"""What comes with a role, as a task of its own."""
 
 
 def parse(wanted: str) -> tuple[str, ...]:
@@ -38,7 +42,7 @@ def parse(wanted: str) -> tuple[str, ...]:
 
 def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapters, report: Report) -> list[Role]:
     """The chosen roles and the background of the embedded adapters, with what they need."""
-    from dyff.consumers import aggregator, informer, orchestrator, sink
+    from dyff.consumers import aggregator, informer, orchestrator, relay, sink
     from dyff.operator import role as operator
 
     def run_aggregator(task_status: anyio.abc.TaskStatus[None]) -> Any:
@@ -51,6 +55,9 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         return orchestrator.run(
             given.bus, given.cluster, clock=given.clock, settings=loaded, suspended=_suspended(given.accounts), task_status=task_status
         )
+
+    def run_relay(task_status: anyio.abc.TaskStatus[None]) -> Any:
+        return relay.run(given.bus, given.accounts, task_status=task_status)
 
     def run_informer(task_status: anyio.abc.TaskStatus[None]) -> Any:
         return informer.run(given.bus, given.cluster, clock=given.clock, task_status=task_status)
@@ -71,9 +78,11 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         Role("operator", 2, run_operator),
         Role("informer", 2, run_informer),
         Role("orchestrator", 2, run_orchestrator),
+        Role("accounts-relay", 2, run_relay),
         Role("api", 3, run_api),
     ]
-    return [*_background(loaded, given), *(role for role in chosen if role.name in names)]
+    running = {*names, *(_WITH[name] for name in names if name in _WITH)}
+    return [*_background(loaded, given), *(role for role in chosen if role.name in running)]
 
 
 def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:

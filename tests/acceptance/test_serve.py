@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import time
 
+import apsw
 import httpx
 import pytest
+
+from dyff.bus import topics
+from tests.roles import log
 
 pytestmark = pytest.mark.acceptance
 
@@ -107,3 +112,27 @@ def test_what_was_accepted_is_there_after_kill_9(fresh):
         assert time.monotonic() < end, model
         time.sleep(0.05)
     assert os.path.exists(fresh.directory)
+
+
+async def test_changes_of_accounts_are_in_the_log(fresh):
+    """What `dyff account` and `dyff token` do, while the server runs and while it is down, reaches the log, through a SIGKILL too."""
+    fresh.start()
+    account = fresh.command("account", "create", "--name", "me")
+    fresh.kill()
+    token = fresh.command("token", "create", "--account", account)
+    fresh.start()
+    fresh.command("account", "suspend", account)
+    outbox = apsw.Connection(str(fresh.directory / "accounts.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
+    end = time.monotonic() + 15
+    while outbox.execute("SELECT count(*) FROM outbox").get:
+        assert time.monotonic() < end, "the outbox is not emptied"
+        time.sleep(0.05)
+    outbox.close()
+    assert fresh.stop() == 0
+    async with log.opened(fresh.directory / "bus.sqlite", partitions=4) as bus:
+        records = await log.records(bus, topics.ACCOUNTS)
+    told = {dict(each.headers)["dyff-id"]: json.loads(each.value)["change"] for each in records}
+    changes = list(told.values())
+    wanted = ["CreateAccount", "AddAccountKey", "SetAccountStatus"]
+    assert sorted(wanted, key=changes.index) == wanted
+    assert all(token.split(".")[2].encode() not in each.value and b"$2b$" not in each.value for each in records)
