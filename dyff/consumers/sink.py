@@ -84,4 +84,4 @@ def _document(record: port.Record, heading: envelope.Heading) -> list[query_port
     if row is None:
         log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
         return []
-    return [query_port.Document(row.plural, record.key.decode(), heading.source.offset, record.value)]
+    return [query_port.Document(row.plural, record.key.decode(), heading.source.offset, envelope.body(record))]
