@@ -54,6 +54,7 @@ class StateMirror:
         self._bus = bus
         self._live: dict[str, Mirrored] = {}
         self._ended: dict[str, Mirrored] = {}
+        self._deleted: dict[str, Mirrored] = {}
         self._forgotten: dict[str, Position] = {}
         self._read: dict[int, int] = {}
         self._events: dict[int, int] = {}
@@ -110,6 +111,10 @@ class StateMirror:
         """All entities whose status is terminal, slim, as they are at the call."""
         return list(self._ended.values())
 
+    def deleted(self) -> Iterable[Mirrored]:
+        """The ended ones that are deleted and not forgotten yet, slim, as they are at the call."""
+        return list(self._deleted.values())
+
     async def _follow(self, partition: int, offset: int) -> None:
         async with self._bus.read(topics.STATE, partition, offset) as reader:
             while True:
@@ -139,7 +144,7 @@ class StateMirror:
         return last is None or last.epoch != source.epoch or source.offset > last.offset
 
     def _put(self, entity_id: str, state: folding.State) -> None:
-        for each in (self._live, self._ended):
+        for each in (self._live, self._ended, self._deleted):
             each.pop(entity_id, None)
         if state.entity is None:
             self._forgotten[entity_id] = state.source
@@ -147,7 +152,10 @@ class StateMirror:
         self._forgotten.pop(entity_id, None)
         ended = statuses.is_terminal(state.entity.get("status", ""))
         entity = _slim(state.entity) if ended else state.entity
-        (self._ended if ended else self._live)[entity_id] = Mirrored(entity, state.status_source, state.source, _cost(state.entity))
+        mirrored = Mirrored(entity, state.status_source, state.source, _cost(state.entity))
+        (self._ended if ended else self._live)[entity_id] = mirrored
+        if entity.get("status") == statuses.DELETED:
+            self._deleted[entity_id] = mirrored
 
     async def _until(self, reached: Mapping[int, int], ends: Mapping[int, int]) -> None:
         while any(reached.get(partition, 0) < end for partition, end in ends.items()):

@@ -82,6 +82,11 @@ class Passes:
         await self._publisher.publish(waiting[:_TOLD_AT_ONCE])
         return len(list(self._mirror.live())), went_well
 
+    def busy(self) -> set[str]:
+        """IDs of which a custom resource is there, or a pod may be running."""
+        made = {entity_id for _, entity_id, _ in self._known.of_entities()}
+        return made | {each for each in self._pods.groups() if self._is_active(each)}
+
     async def _admit(self) -> list[outcomes.Change]:
         """Publish what admission lets happen, or end; returns what else is news: who has to wait, and for what."""
         live = list(self._mirror.live())

@@ -90,6 +90,17 @@ class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resync_s: float = 30.0
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of deleted entities.
+
+    `deleted_days`: so long after its deletion the entity and its stored data are kept, and for as long as a workflow that has
+    not ended uses it; None: for ever. `sweep_s`: whether something is due is looked at that often.
+    """
+
+    deleted_days: float | None = 30.0
+    sweep_s: float = 600.0
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operator.
 
@@ -127,6 +138,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quotas: Quotas = Quotas()
     pods: Pods = Pods()
     orchestrator: Orchestrator = Orchestrator()
+    retention: Retention = Retention()
     operator: Operator = Operator()
     supervision: Supervision = Supervision()
 

@@ -53,7 +53,13 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
 
     def run_orchestrator(task_status: anyio.abc.TaskStatus[None]) -> Any:
         return orchestrator.run(
-            given.bus, given.cluster, clock=given.clock, settings=loaded, suspended=_suspended(given.accounts), task_status=task_status
+            given.bus,
+            given.cluster,
+            clock=given.clock,
+            settings=loaded,
+            suspended=_suspended(given.accounts),
+            objects=given.objects,
+            task_status=task_status,
         )
 
     def run_relay(task_status: anyio.abc.TaskStatus[None]) -> Any:
