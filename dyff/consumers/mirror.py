@@ -16,7 +16,7 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.entities import codecs, folding, kinds, statuses
-from dyff.kernel import errors
+from dyff.kernel import errors, vitals
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
@@ -98,6 +98,15 @@ class StateMirror:
     def events_seen(self) -> Mapping[int, int]:
         """By partition, the offset below which all events are folded and visible here."""
         return dict(self._events)
+
+    async def signs(self) -> list[vitals.Sign]:
+        """How far behind it is, for the watchdog."""
+        held = await self._bus.ranges(topics.STATE)
+        found = [(partition, self._read.get(partition, each.first), each.end) for partition, each in held.items()]
+        return [
+            vitals.Sign(f"mirror of {topics.STATE}/{partition}", f"{end - read} behind" if end > read else None, read)
+            for partition, read, end in found
+        ]
 
     def get(self, entity_id: str) -> Mirrored | None:
         """The entity; None: it was never folded, or is forgotten."""

@@ -21,9 +21,9 @@ from dyff.bus import port as bus_port
 from dyff.bus import topics
 from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
-from dyff.consumers import custom_resources, outcomes, passes, sweep, wakes
+from dyff.consumers import custom_resources, outcomes, passes, rounds, sweep, wakes
 from dyff.consumers.mirror import StateMirror
-from dyff.kernel import backoff, errors, settings
+from dyff.kernel import backoff, errors, settings, vitals
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
 from dyff.objects import port as objects_port
@@ -44,6 +44,7 @@ async def run(
     settings: settings.Settings,
     suspended: passes.Suspended | None = None,
     objects: objects_port.Objects | None = None,
+    signs: vitals.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it leads and has seen everything.
@@ -60,6 +61,12 @@ async def run(
     mirror, wake = StateMirror(bus), wakes.Wake()
     resources = custom_resources.CustomResources(cluster, wake.set)
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: wake.set(), group_by=passes.ID_LABEL)
+    done = rounds.Rounds()
+
+    async def watches() -> list[vitals.Sign]:
+        return [*(await resources.signs()), pods.sign()]
+
+    (signs or vitals.Vitals()).add(done.signs, mirror.signs, watches)
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
         appending = anyio.Lock()
 
@@ -74,18 +81,19 @@ async def run(
         group.start_soon(wakes.wake_on_change, mirror, wake)
         task_status.started()
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
-        planned = passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules)
+        planned = passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules, done.step)
         if objects is not None:
             group.start_soon(sweep.Sweep(mirror, objects, append, planned.busy, clock, settings.retention).run)
-        await _go_on(planned, wake, settings.orchestrator.resync_s)
+        await _go_on(planned, done, wake, settings.orchestrator.resync_s)
 
 
-async def _go_on(planned: passes.Passes, wake: wakes.Wake, resync_s: float) -> None:
+async def _go_on(planned: passes.Passes, done: rounds.Rounds, wake: wakes.Wake, resync_s: float) -> None:
     """Pass after pass, as soon as something has changed; after trouble more and more slowly."""
     delays = backoff.delays()
     while True:
         try:
-            entities, well = await planned.once()
+            with done.round():
+                entities, well = await planned.once()
         except errors.RetryLater as error:
             log.warning("pass-failed", **errors.details(error))
             entities, well = 0, False

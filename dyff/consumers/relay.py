@@ -13,7 +13,7 @@ import structlog
 
 from dyff.accounts import port as accounts_port
 from dyff.bus import port, topics
-from dyff.kernel import backoff, errors
+from dyff.kernel import backoff, errors, vitals
 
 log = structlog.get_logger()
 
@@ -25,6 +25,7 @@ async def run(
     bus: port.Bus,
     accounts: accounts_port.Accounts,
     *,
+    signs: vitals.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Relay until cancelled; ready when the outbox was read once.
@@ -32,6 +33,12 @@ async def run(
     Raises:
         Unavailable, NotFound: at the start, if accounts or bus do not answer, or the topic is missing.
     """
+
+    async def outbox() -> list[vitals.Sign]:
+        oldest = [each.sequence for each in await accounts.outbox(1)]
+        return [vitals.Sign("outbox", "it has changes" if oldest else None, tuple(oldest))]
+
+    (signs or vitals.Vitals()).add(outbox)
     await bus.topic(topics.ACCOUNTS)
     await accounts.outbox(1)
     task_status.started()

@@ -120,12 +120,14 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How roles are kept running.
 
     `shutdown_grace_s`: for all stages together, then what still runs is cancelled. A role that fails `max_failures`
-    times within `window_s` ends the process.
+    times within `window_s` ends the process. `stuck_s`: a role that has work to do and gets nothing done for so long is
+    restarted, which counts as a failure; from half of that on `/ready` says so. None: never.
     """
 
     shutdown_grace_s: float = 10.0
     max_failures: int = 5
     window_s: float = 60.0
+    stuck_s: float | None = 120.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

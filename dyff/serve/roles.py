@@ -15,7 +15,7 @@ import anyio
 import anyio.abc
 
 from dyff.accounts import port as accounts
-from dyff.kernel import errors, settings
+from dyff.kernel import errors, settings, vitals
 from dyff.serve import wiring
 from dyff.serve.supervisor import Role
 
@@ -45,13 +45,13 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
     from dyff.consumers import aggregator, informer, orchestrator, relay, sink
     from dyff.operator import role as operator
 
-    def run_aggregator(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return aggregator.run(given.bus, clock=given.clock, task_status=task_status)
+    def run_aggregator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return aggregator.run(given.bus, clock=given.clock, signs=signs, task_status=task_status)
 
-    def run_sink(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return sink.run(given.bus, given.query, task_status=task_status)
+    def run_sink(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return sink.run(given.bus, given.query, signs=signs, task_status=task_status)
 
-    def run_orchestrator(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_orchestrator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return orchestrator.run(
             given.bus,
             given.cluster,
@@ -59,21 +59,22 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
             settings=loaded,
             suspended=_suspended(given.accounts),
             objects=given.objects,
+            signs=signs,
             task_status=task_status,
         )
 
-    def run_relay(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return relay.run(given.bus, given.accounts, task_status=task_status)
+    def run_relay(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return relay.run(given.bus, given.accounts, signs=signs, task_status=task_status)
 
-    def run_informer(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return informer.run(given.bus, given.cluster, clock=given.clock, task_status=task_status)
+    def run_informer(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return informer.run(given.bus, given.cluster, clock=given.clock, signs=signs, task_status=task_status)
 
-    def run_operator(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_operator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return operator.run(
-            given.cluster, clock=given.clock, settings=loaded.operator, storage_env=given.storage_env, task_status=task_status
+            given.cluster, clock=given.clock, settings=loaded.operator, storage_env=given.storage_env, signs=signs, task_status=task_status
         )
 
-    def run_api(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_api(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         from dyff.api import role as api
 
         return api.run(_services(loaded, given, report), task_status=task_status)
@@ -105,10 +106,10 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
     from dyff.cluster.embedded import LocalControllers
     from dyff.cluster.pods.kubelet import Kubelet
 
-    def run_controllers(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return LocalControllers(given.local_cluster, clock=given.clock).run(task_status=task_status)
 
-    async def run_kubelet(task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
         kubelet = Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock)
         try:
             await kubelet.run(task_status=task_status)
@@ -118,7 +119,7 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
                 await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
             raise
 
-    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return given.local_bus.maintain(task_status=task_status)
 
     return [

@@ -27,7 +27,7 @@ def test_health_and_ready_tell_about_each_role(server):
     """Both answer without a token; each role is named with what it is doing."""
     for path in ("/health", "/ready"):
         answer = httpx.get(root_of(server) + path)
-        assert answer.status_code == 200
+        assert (answer.status_code, answer.json()["status"], answer.json()["alive"]) == (200, "ok", True)
         assert set(answer.json()["roles"]) >= {"api", "aggregator", "sink", "orchestrator", "informer", "operator"}
 
 
