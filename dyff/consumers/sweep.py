@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 PRINCIPAL = "dyff.orchestrator"
 AT_ONCE = 100
+"""So many are removed before they are forgotten together."""
 _TREES_AT_ONCE = 4
 
 
@@ -82,18 +83,25 @@ class Sweep:
         """
         while True:
             try:
-                while await self.once() == AT_ONCE:
-                    pass
+                await self.once()
             except errors.RetryLater as error:
                 log.warning("sweep-failed", **errors.details(error))
             await anyio.sleep(self._rules.sweep_s)
 
     async def once(self) -> int:
-        """One look; returns how many were forgotten, at most `AT_ONCE`."""
+        """One look, and all that follows from it; returns how many were forgotten.
+
+        Raises:
+            Whatever `append` does; what was forgotten is.
+        """
         if self._rules.deleted_days is None:
             return 0
         kept = timedelta(days=self._rules.deleted_days)
-        found = due(self._mirror.deleted(), self._mirror.live(), self._busy(), self._clock.now(), kept)[:AT_ONCE]
+        found = due(self._mirror.deleted(), self._mirror.live(), self._busy(), self._clock.now(), kept)
+        return sum([await self._forget(found[start : start + AT_ONCE]) for start in range(0, len(found), AT_ONCE)])
+
+    async def _forget(self, found: Sequence[Mirrored]) -> int:
+        """Returns when it is folded."""
         cleared = await self._clear(found)
         if not cleared:
             return 0

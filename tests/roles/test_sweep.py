@@ -130,6 +130,16 @@ async def test_a_deleted_entity_goes_with_all_that_is_stored(here, objects):
     assert await stored(objects) == [f"datasets/{world.DATASET}/a"]
 
 
+async def test_many_go_in_one_look(here, objects, monkeypatch):
+    """However many are due, nobody waits for the next look."""
+    monkeypatch.setattr(sweep, "AT_ONCE", 3)
+    many = [world.an_id(100 + number) for number in range(10)]
+    await here.create(*(world.a_dataset(each, "Deleted", lastTransitionTime="2026-11-03T12:00:00Z") for each in many))
+    once = settings.Settings(retention=settings.Retention(deleted_days=0, sweep_s=3600))
+    async with leading(here, objects, once):
+        await world.until(lambda: all(is_forgotten(here, each) for each in many))
+
+
 async def test_data_in_use_wait_for_the_workflow(here, objects):
     """The dataset of a running evaluation is deleted, but its data are there until the run has ended."""
     key = f"datasets/{world.DATASET}/a"
