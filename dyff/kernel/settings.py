@@ -97,8 +97,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not ended uses it; None: for ever. `sweep_s`: whether something is due is looked at that often.
     """
 
-    deleted_days: float | None = 30.0
-    sweep_s: float = 600.0
+    deleted_days: Annotated[float, msgspec.Meta(ge=0, le=36500)] | None = 30.0
+    sweep_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
 
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,7 +127,7 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shutdown_grace_s: float = 10.0
     max_failures: int = 5
     window_s: float = 60.0
-    stuck_s: float | None = 120.0
+    stuck_s: Annotated[float, msgspec.Meta(ge=1)] | None = 120.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

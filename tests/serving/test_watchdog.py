@@ -226,3 +226,12 @@ async def test_without_a_limit_nobody_watches():
     worker = Worker(False)
     (report,) = await after(supervised(worker, stuck_s=None), 3600)
     assert (report["status"], worker.starts) == ("ok", 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("SUPERVISION__STUCK_S", "0"), ("RETENTION__SWEEP_S", "0"), ("RETENTION__DELETED_DAYS", "-1")])
+def test_times_that_would_never_rest_are_refused(name, value):
+    """The message names the setting; `null` means never, or for ever."""
+    with pytest.raises(errors.Misconfigured, match=name.lower().replace("__", ".")):
+        settings.load(environment={f"DYFF_{name}": value})
+    if name != "RETENTION__SWEEP_S":
+        settings.load(environment={f"DYFF_{name}": "null"})
