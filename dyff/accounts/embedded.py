@@ -30,6 +30,9 @@ from dyff.kernel import clock, errors, sqlite
 T = TypeVar("T")
 _NAME = "the accounts database"
 _VERSION = 1
+_BODY_VERSION = "0.1"
+_LOOK_S = 1.0
+"""The outbox is looked at that often for what other processes wrote: a read of microseconds."""
 _SECRET_LENGTH = 64
 _ALPHABET = string.ascii_letters + string.digits
 _SCHEMA = """
@@ -54,6 +57,7 @@ class EmbeddedAccounts:
         self._writer, self._reader = writer, reader
         self._writing = anyio.CapacityLimiter(1)
         self._revisions: dict[str, int] = {}
+        self._wrote = anyio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -153,6 +157,13 @@ class EmbeddedAccounts:
         found = self._read("SELECT sequence, account, body FROM outbox ORDER BY sequence LIMIT ?", max(limit, 0))
         return [port.Change(*row) for row in found]
 
+    async def wait_outbox(self, timeout_s: float) -> bool:
+        with anyio.move_on_after(timeout_s):
+            while not await self.outbox(1):
+                with anyio.move_on_after(_LOOK_S):
+                    await self._wrote.wait()
+        return bool(await self.outbox(1))
+
     async def acknowledge(self, sequence: int) -> None:
         await self._write(lambda connection: connection.execute("DELETE FROM outbox WHERE sequence <= ?", (sequence,)))
 
@@ -172,8 +183,10 @@ class EmbeddedAccounts:
         try:
             with sqlite.translated(_NAME):
                 return await anyio.to_thread.run_sync(run, limiter=self._writing)
-        finally:
+        finally:  # also where it is cancelled: the thread may have committed
             self._revisions.clear()
+            wrote, self._wrote = self._wrote, anyio.Event()
+            wrote.set()
 
     async def _change(self, account_id: str, change: str, **fields: Any) -> None:
         def write(connection: apsw.Connection) -> None:
@@ -227,7 +240,14 @@ def _update(connection: apsw.Connection, account: port.Account, **fields: Any) -
 
 
 def _put_out(connection: apsw.Connection, account_id: str, change: str, data: Any) -> None:
-    body = codecs.encode({"change": change, "account": account_id, "data": data})
+    told = {
+        "schemaVersion": _BODY_VERSION,
+        "change": change,
+        "time": clock.iso(clock.SystemClock().now()),
+        "account": account_id,
+        "data": data,
+    }
+    body = codecs.encode(told)
     connection.execute("INSERT INTO outbox (account, body) VALUES (?, ?)", (account_id, body))
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from dyff.accounts.grants import Grant
+from dyff.kernel import ids
 
 ACTIVE = "Active"
 SUSPENDED = "Suspended"
@@ -49,11 +50,20 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An entry of the outbox: its sequence number, and what happened as JSON bytes without secrets."""
+    """An entry of the outbox: its sequence number, and what happened.
+
+    `account`: empty where it concerns all. `body`: JSON bytes without secrets and hashes, the object `{"schemaVersion",
+    "change", "time", "account", "data"}`.
+    """
 
     sequence: int
     account: str
     body: bytes
+
+    @property
+    def id(self) -> str:
+        """Follows from the entry alone, so that whoever meets it twice knows it; also where a restored backup counts again."""
+        return ids.derived("account-change", str(self.sequence), self.body.decode())
 
 
 class Accounts(Protocol):
@@ -129,9 +139,16 @@ class Accounts(Protocol):
         ...
 
     async def outbox(self, limit: int) -> list[Change]:
-        """The oldest changes that were not acknowledged."""
+        """The oldest changes that were not acknowledged, in order."""
+        ...
+
+    async def wait_outbox(self, timeout_s: float) -> bool:
+        """Wait until there is a change that was not acknowledged, whichever process made it; False: not within `timeout_s` seconds.
+
+        Cheap enough to be called for ever. What another process wrote may be noticed a second late.
+        """
         ...
 
     async def acknowledge(self, sequence: int) -> None:
-        """Changes up to and with `sequence` are in the log."""
+        """Changes up to and with `sequence` are in the log, durably: forget them."""
         ...

@@ -12,6 +12,11 @@ from dyff.entities import codecs, commands, folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
 
+FORGOTTEN = b"null"
+"""The value of a forgotten entity's state. A deletion of the topic would go some day, and then a repeated creation would bring
+the ID back, which a replay refuses; so what is forgotten stays, with its position.
+"""
+
 
 def command_message(command: commands.Command) -> port.Message:
     """A command, for `topics.EVENTS`."""
@@ -42,7 +47,7 @@ def event_id(record: port.Record) -> str:
 
 
 def state_message(state: folding.State, entity_id: str) -> port.Message:
-    """A folded state, for `topics.STATE`, in the partition of its source event."""
+    """A folded state, for `topics.STATE`, in the partition of its source event. What is forgotten has `FORGOTTEN` as its value."""
     headers = (
         ("dyff-source", state.source.text().encode()),
         ("dyff-event-id", state.event_id.encode()),
@@ -52,7 +57,8 @@ def state_message(state: folding.State, entity_id: str) -> port.Message:
         ("dyff-previous", state.previous.encode()),
         ("dyff-recent", codecs.encode(state.recent)),
     )
-    return port.Message(entity_id.encode(), state.value(), headers, state.source.partition)
+    value = FORGOTTEN if state.entity is None else state.value()
+    return port.Message(entity_id.encode(), value, headers, state.source.partition)
 
 
 def progress_message(source: Position, source_event_id: str = "") -> port.Message:
@@ -99,6 +105,11 @@ def source(record: port.Record) -> Position:
     return Position.parse(_header(record, "dyff-source"))
 
 
+def body(record: port.Record) -> bytes | None:
+    """The entity in a state's record as JSON bytes; None: it is forgotten."""
+    return None if record.value == FORGOTTEN else record.value
+
+
 def state(record: port.Record) -> folding.State | None:
     """The state in a record of `topics.STATE`; None: it is a progress record.
 
@@ -108,16 +119,17 @@ def state(record: port.Record) -> folding.State | None:
     """
     if record.key == topics.PROGRESS_KEY:
         return None
+    encoded = body(record)
     return folding.State(
         kind=_header(record, "dyff-kind"),
-        entity=None if record.value is None else codecs.decode_object(record.value),
+        entity=None if encoded is None else codecs.decode_object(encoded),
         source=source(record),
         event_id=_header(record, "dyff-event-id"),
         status_source=Position.parse(_header(record, "dyff-status-source")),
         recent=codecs.decode_object(_header(record, "dyff-recent")),
         previous=_header(record, "dyff-previous"),
         fold_version=_known_version(record),
-        encoded=record.value,
+        encoded=encoded,
     )
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.consumers import loop, ownership
-from dyff.kernel import backoff, errors
+from dyff.kernel import backoff, errors, vitals
 from dyff.kernel.clock import Clock
 
 log = structlog.get_logger()
@@ -22,7 +22,13 @@ QUIET_S = 60.0
 """After so long without losing a partition, the next loss is answered at once again."""
 
 
-async def run(bus: port.Bus, *, clock: Clock, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+async def run(
+    bus: port.Bus,
+    *,
+    clock: Clock,
+    signs: vitals.Vitals | None = None,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
     """Fold until cancelled; ready when the first partitions are taken over.
 
     Raises:
@@ -37,7 +43,9 @@ async def run(bus: port.Bus, *, clock: Clock, task_status: anyio.abc.TaskStatus[
     while True:
         lost: list[BaseException] = []
         try:
-            await loop.consume(bus, ownership.GROUP, topics.EVENTS, lambda share: ownership.serve(bus, share), task_status=ready)
+            await loop.consume(
+                bus, ownership.GROUP, topics.EVENTS, lambda share: ownership.serve(bus, share), signs=signs, task_status=ready
+            )
         except* (errors.Fenced, errors.OutcomeUnknown) as group:
             lost = list(group.exceptions)
         # Whoever took the partition over, or wrote in an unknown way, is found by taking everything over again.

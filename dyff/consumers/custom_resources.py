@@ -9,6 +9,7 @@ import anyio.abc
 
 from dyff.cluster import port, watching
 from dyff.entities import resources
+from dyff.kernel import vitals
 
 KINDS = {each.kind: port.Kind(resources.GROUP_VERSION, each.kind, each.plural) for each in resources.BY_ENTITY_KIND.values()}
 """By the kind of the entity, which is the kind of the resource too."""
@@ -27,6 +28,10 @@ class CustomResources:
             for cache in self._caches.values():
                 await group.start(cache.run)
             task_status.started()
+
+    async def signs(self) -> list[vitals.Sign]:
+        """Whether the watches hear of the cluster, for the watchdog."""
+        return [cache.sign() for cache in self._caches.values()]
 
     def get(self, kind: str, entity_id: str) -> port.Object | None:
         """The resource of an entity; None: there is none, or it has not been heard of yet."""

@@ -16,9 +16,9 @@ import structlog
 from dyff.bus import port as bus_port
 from dyff.bus import topics
 from dyff.cluster import port as cluster_port
-from dyff.consumers import conditions, custom_resources, outcomes, wakes
+from dyff.consumers import conditions, custom_resources, outcomes, rounds, wakes
 from dyff.consumers.mirror import StateMirror
-from dyff.kernel import backoff, errors
+from dyff.kernel import backoff, errors, vitals
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
 
@@ -34,6 +34,7 @@ async def run(
     cluster: cluster_port.Cluster,
     *,
     clock: Clock,
+    signs: vitals.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it has seen everything."""
@@ -43,7 +44,8 @@ async def run(
     async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
         return await bus.publish(topics.EVENTS, messages)
 
-    publisher = outcomes.Publisher(append, mirror, clock, PRINCIPAL)
+    publisher, done = outcomes.Publisher(append, mirror, clock, PRINCIPAL), rounds.Rounds()
+    (signs or vitals.Vitals()).add(done.signs, mirror.signs, resources.signs)
     async with anyio.create_task_group() as group:
         await group.start(mirror.run)
         await group.start(resources.run)
@@ -52,7 +54,8 @@ async def run(
         delays = backoff.delays()
         while True:
             try:
-                await publisher.publish(list(differences(resources, mirror)))
+                with done.round():
+                    await publisher.publish(list(differences(resources, mirror)))
             except (errors.RetryLater, errors.OutcomeUnknown) as error:
                 log.warning("publish-failed", **errors.details(error))
                 await anyio.sleep(next(delays))

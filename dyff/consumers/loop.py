@@ -6,13 +6,14 @@ order, one at a time, and ends when its partition is taken away.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import anyio
 import anyio.abc
 import msgspec
 
 from dyff.bus import port
+from dyff.kernel import vitals
 
 BATCH = 500
 WAIT_S = 1.0
@@ -37,6 +38,7 @@ class Share:
         self.ended = anyio.Event()
         self.opening: list[int | None] = []
         self.reached: int | None = None
+        self.done: int | None = None
         self._batch: Batch | None = None
         self._filled, self._taken = anyio.Event(), anyio.Event()
 
@@ -56,7 +58,7 @@ class Share:
                 self._filled = anyio.Event()
                 await self._filled.wait()
             yield self._batch
-            self._batch = None
+            self.done, self._batch = self._batch.position, None
             self._taken.set()
 
     async def put(self, batch: Batch) -> None:
@@ -77,24 +79,34 @@ async def consume(
     topic: str,
     serve: Serve,
     *,
+    signs: vitals.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a member of `group` on `topic` until cancelled; `serve` runs for each partition that is given.
 
-    Ready when every partition of the first giving asks for its batches.
+    Ready when every partition of the first giving asks for its batches. `signs`: is told how far behind each is.
 
     Raises:
         Whatever `serve` does, in an exception group: then all is given back.
     """
     async with bus.subscribe(group, topic) as subscription, anyio.create_task_group() as tasks:
         member = _Member(subscription, serve, tasks)
-        spare_at = anyio.current_time() + _SPARE_S
-        ready = False
-        while True:
-            await member.turn()
-            if not ready and member.settled and (member.shares or anyio.current_time() > spare_at):
-                ready = True
-                task_status.started()
+
+        async def behind() -> list[vitals.Sign]:
+            return member.signs(topic, await bus.ranges(topic))
+
+        with (signs or vitals.Vitals()).during(behind):
+            await _consume(member, task_status)
+
+
+async def _consume(member: _Member, task_status: anyio.abc.TaskStatus[None]) -> None:
+    spare_at = anyio.current_time() + _SPARE_S
+    ready = False
+    while True:
+        await member.turn()
+        if not ready and member.settled and (member.shares or anyio.current_time() > spare_at):
+            ready = True
+            task_status.started()
 
 
 class _Member:
@@ -107,6 +119,14 @@ class _Member:
     def settled(self) -> bool:
         """Whether every task has asked for its batches."""
         return len(self._opened) == len(self.shares)
+
+    def signs(self, topic: str, held: Mapping[int, port.Range]) -> list[vitals.Sign]:
+        """How far behind each partition is whose task asks for its batches."""
+        return [
+            vitals.Sign(f"{topic}/{each.partition}", _behind(held[each.partition].end - each.done), each.done)
+            for each in self._opened
+            if each.done is not None
+        ]
 
     async def turn(self) -> None:
         """One poll, and all that follows from it."""
@@ -137,7 +157,7 @@ class _Member:
         for share in self.shares.values():
             if share.opening:
                 await self._subscription.start(share.assignment, share.opening.pop())
-                share.reached = self._subscription.position(share.assignment)
+                share.reached = share.done = self._subscription.position(share.assignment)
                 self._opened.add(share)
 
     async def _hand_over(self, records: Sequence[port.Record]) -> None:
@@ -150,3 +170,7 @@ class _Member:
             found = tuple(by_partition.get(share.partition, ()))
             if found or (position is not None and share.reached is not None and position > share.reached):
                 await share.put(Batch(found, position if position is not None else found[-1].offset + 1))
+
+
+def _behind(records: int) -> str | None:
+    return f"{records} behind" if records > 0 else None

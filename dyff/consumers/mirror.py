@@ -16,7 +16,7 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.entities import codecs, folding, kinds, statuses
-from dyff.kernel import errors
+from dyff.kernel import errors, vitals
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
@@ -54,6 +54,7 @@ class StateMirror:
         self._bus = bus
         self._live: dict[str, Mirrored] = {}
         self._ended: dict[str, Mirrored] = {}
+        self._deleted: dict[str, Mirrored] = {}
         self._forgotten: dict[str, Position] = {}
         self._read: dict[int, int] = {}
         self._events: dict[int, int] = {}
@@ -98,6 +99,15 @@ class StateMirror:
         """By partition, the offset below which all events are folded and visible here."""
         return dict(self._events)
 
+    async def signs(self) -> list[vitals.Sign]:
+        """How far behind it is, for the watchdog."""
+        held = await self._bus.ranges(topics.STATE)
+        found = [(partition, self._read.get(partition, each.first), each.end) for partition, each in held.items()]
+        return [
+            vitals.Sign(f"mirror of {topics.STATE}/{partition}", f"{end - read} behind" if end > read else None, read)
+            for partition, read, end in found
+        ]
+
     def get(self, entity_id: str) -> Mirrored | None:
         """The entity; None: it was never folded, or is forgotten."""
         return self._live.get(entity_id) or self._ended.get(entity_id)
@@ -109,6 +119,10 @@ class StateMirror:
     def ended(self) -> Iterable[Mirrored]:
         """All entities whose status is terminal, slim, as they are at the call."""
         return list(self._ended.values())
+
+    def deleted(self) -> Iterable[Mirrored]:
+        """The ended ones that are deleted and not forgotten yet, slim, as they are at the call."""
+        return list(self._deleted.values())
 
     async def _follow(self, partition: int, offset: int) -> None:
         async with self._bus.read(topics.STATE, partition, offset) as reader:
@@ -139,7 +153,7 @@ class StateMirror:
         return last is None or last.epoch != source.epoch or source.offset > last.offset
 
     def _put(self, entity_id: str, state: folding.State) -> None:
-        for each in (self._live, self._ended):
+        for each in (self._live, self._ended, self._deleted):
             each.pop(entity_id, None)
         if state.entity is None:
             self._forgotten[entity_id] = state.source
@@ -147,7 +161,10 @@ class StateMirror:
         self._forgotten.pop(entity_id, None)
         ended = statuses.is_terminal(state.entity.get("status", ""))
         entity = _slim(state.entity) if ended else state.entity
-        (self._ended if ended else self._live)[entity_id] = Mirrored(entity, state.status_source, state.source, _cost(state.entity))
+        mirrored = Mirrored(entity, state.status_source, state.source, _cost(state.entity))
+        (self._ended if ended else self._live)[entity_id] = mirrored
+        if entity.get("status") == statuses.DELETED:
+            self._deleted[entity_id] = mirrored
 
     async def _until(self, reached: Mapping[int, int], ends: Mapping[int, int]) -> None:
         while any(reached.get(partition, 0) < end for partition, end in ends.items()):

@@ -5,8 +5,8 @@ and mirrored, and only then plans. From there on it goes in passes, each from sc
 plan (`dyff.admission.cycle`, `dyff.consumers.runs`), apply, and wait until what was published is folded. So the next pass
 sees it, nothing is assumed over the border of a pass, and a restart needs no special case.
 
-What is not here: sessions expire by the operator's hand; deleting the stored data of a deleted entity has to wait for the
-workflows that use it, and nothing does that yet.
+Beside the passes goes the sweep (`dyff.consumers.sweep`), which removes what is stored of entities that were deleted long
+ago. What is not here: sessions expire by the operator's hand.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from dyff.bus import port as bus_port
 from dyff.bus import topics
 from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
-from dyff.consumers import custom_resources, outcomes, passes, wakes
+from dyff.consumers import custom_resources, outcomes, passes, rounds, sweep, wakes
 from dyff.consumers.mirror import StateMirror
-from dyff.kernel import backoff, errors, settings
+from dyff.kernel import backoff, errors, settings, vitals
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
+from dyff.objects import port as objects_port
 
 log = structlog.get_logger()
 
@@ -42,11 +43,14 @@ async def run(
     clock: Clock,
     settings: settings.Settings,
     suspended: passes.Suspended | None = None,
+    objects: objects_port.Objects | None = None,
+    signs: vitals.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it leads and has seen everything.
 
-    `suspended(account)`: whether nothing new of an account may run; None: never.
+    `suspended(account)`: whether nothing new of an account may run; None: never. `objects`: where the data of deleted
+    entities are removed; None: nothing is removed, and nothing forgotten.
 
     Raises:
         Fenced: another orchestrator leads now.
@@ -57,10 +61,18 @@ async def run(
     mirror, wake = StateMirror(bus), wakes.Wake()
     resources = custom_resources.CustomResources(cluster, wake.set)
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: wake.set(), group_by=passes.ID_LABEL)
+    done = rounds.Rounds()
+
+    async def watches() -> list[vitals.Sign]:
+        return [*(await resources.signs()), pods.sign()]
+
+    (signs or vitals.Vitals()).add(done.signs, mirror.signs, watches)
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
+        appending = anyio.Lock()
 
         async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
-            return await owner.append(topics.EVENTS, messages)
+            async with appending:
+                return await owner.append(topics.EVENTS, messages)
 
         await group.start(mirror.run)
         await mirror.wait_current()
@@ -69,15 +81,19 @@ async def run(
         group.start_soon(wakes.wake_on_change, mirror, wake)
         task_status.started()
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
-        await _go_on(passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules), wake, settings.orchestrator.resync_s)
+        planned = passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules, done.step)
+        if objects is not None:
+            group.start_soon(sweep.Sweep(mirror, objects, append, planned.busy, clock, settings.retention).run)
+        await _go_on(planned, done, wake, settings.orchestrator.resync_s)
 
 
-async def _go_on(planned: passes.Passes, wake: wakes.Wake, resync_s: float) -> None:
+async def _go_on(planned: passes.Passes, done: rounds.Rounds, wake: wakes.Wake, resync_s: float) -> None:
     """Pass after pass, as soon as something has changed; after trouble more and more slowly."""
     delays = backoff.delays()
     while True:
         try:
-            entities, well = await planned.once()
+            with done.round():
+                entities, well = await planned.once()
         except errors.RetryLater as error:
             log.warning("pass-failed", **errors.details(error))
             entities, well = 0, False

@@ -89,7 +89,7 @@ class Publisher:
             level = log.debug if each.status == statuses.CREATED else log.info
             level("status-decided", entity_id=each.id, kind=each.kind, status=each.status, reason=each.reason)
         positions = await self._append([envelope.command_message(command(each, now, self._principal)) for each in batch])
-        await self._mirror.wait_events(_ends(positions))
+        await self._mirror.wait_events(ends(positions))
         for each in batch:
             self._check(each)
 
@@ -101,9 +101,9 @@ class Publisher:
             self._ignored[published.command_id] = self._clock.monotonic() + _IGNORED_S
 
 
-def _ends(positions: Sequence[Position]) -> dict[int, int]:
+def ends(positions: Sequence[Position]) -> dict[int, int]:
     """By partition, the offset below which all of `positions` are."""
-    ends: dict[int, int] = {}
+    found: dict[int, int] = {}
     for each in positions:
-        ends[each.partition] = max(ends.get(each.partition, 0), each.offset + 1)
-    return ends
+        found[each.partition] = max(found.get(each.partition, 0), each.offset + 1)
+    return found

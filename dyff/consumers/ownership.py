@@ -140,7 +140,8 @@ class Folder:
             message = envelope.state_message(after, event.command.entity_id)
             done.messages.append(message)
             # Its bytes are kept, since the next state names their hash.
-            done.states[record.key], done.told = msgspec.structs.replace(after, encoded=message.value), after.source
+            encoded = None if after.entity is None else message.value
+            done.states[record.key], done.told = msgspec.structs.replace(after, encoded=encoded), after.source
         done.outcomes[outcome.value] += 1
 
     def _tell(self, done: _Folded, position: int) -> None:

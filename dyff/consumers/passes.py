@@ -64,10 +64,11 @@ class Passes:
         publisher: outcomes.Publisher,
         clock: Clock,
         rules: Rules,
+        step: Callable[[], None] = lambda: None,
     ) -> None:
-        """`pods`: grouped by `ID_LABEL`. All of these are current."""
+        """`pods`: grouped by `ID_LABEL`. All of these are current. `step`: called whenever something was done."""
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
-        self._publisher, self._clock, self._rules = publisher, clock, rules
+        self._publisher, self._clock, self._rules, self._step = publisher, clock, rules, step
         self._intake = intake.Intake()
 
     async def once(self) -> tuple[int, bool]:
@@ -78,9 +79,16 @@ class Passes:
             Fenced, OutcomeUnknown: see `dyff.bus.port.Owner.append`.
         """
         waiting = await self._admit()
+        self._step()
         went_well = await self._carry_out()
+        self._step()
         await self._publisher.publish(waiting[:_TOLD_AT_ONCE])
         return len(list(self._mirror.live())), went_well
+
+    def busy(self) -> set[str]:
+        """IDs of which a custom resource is there, or a pod may be running."""
+        made = {entity_id for _, entity_id, _ in self._known.of_entities()}
+        return made | {each for each in self._pods.groups() if self._is_active(each)}
 
     async def _admit(self) -> list[outcomes.Change]:
         """Publish what admission lets happen, or end; returns what else is news: who has to wait, and for what."""
@@ -172,6 +180,7 @@ class Passes:
                     results.append(await self._do(action))
                 except (errors.RetryLater, errors.FixRequest, errors.OutcomeUnknown) as error:
                     log.warning("action-failed", action=type(action).__name__, kind=action.kind, **errors.details(error))
+                self._step()
 
         async with anyio.create_task_group() as group:
             for action in actions:

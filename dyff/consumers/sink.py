@@ -13,7 +13,7 @@ import structlog
 from dyff.bus import envelope, port, topics
 from dyff.consumers import loop
 from dyff.entities import kinds
-from dyff.kernel import errors
+from dyff.kernel import errors, vitals
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -25,6 +25,7 @@ async def run(
     bus: port.Bus,
     query: query_port.QueryWriter,
     *,
+    signs: vitals.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Write until cancelled.
@@ -39,7 +40,7 @@ async def run(
     if reached.epoch not in (None, epoch):
         log.warning("view-reset", had=reached.epoch, log=epoch)
         await query.reset()
-    await loop.consume(bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), task_status=task_status)
+    await loop.consume(bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), signs=signs, task_status=task_status)
 
 
 async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: loop.Share, epoch: str) -> None:
@@ -84,4 +85,4 @@ def _document(record: port.Record, heading: envelope.Heading) -> list[query_port
     if row is None:
         log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
         return []
-    return [query_port.Document(row.plural, record.key.decode(), heading.source.offset, record.value)]
+    return [query_port.Document(row.plural, record.key.decode(), heading.source.offset, envelope.body(record))]

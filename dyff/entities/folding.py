@@ -57,7 +57,7 @@ class State(msgspec.Struct, frozen=True):
     encoded: bytes | None = None
 
     def value(self) -> bytes | None:
-        """The record's value on the state topic: the whole entity; None: a tombstone."""
+        """The whole entity as JSON; None: it is forgotten."""
         return None if self.entity is None else self.encoded or codecs.encode(self.entity)
 
 

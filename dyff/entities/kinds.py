@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -29,7 +29,8 @@ class EntityKind(msgspec.Struct, frozen=True, kw_only=True):
     `plural`: resource name in routes and grants, and collection in the query store. `first`: the status at creation.
     `success` and `failure`: how its run ends. `runs(entity)`: whether it needs a custom resource; if not it becomes
     `success` as soon as its dependencies have succeeded. `cost(entity)`: quantities of quota used while admitted.
-    `dependencies(entity)`: IDs that must be in a success status first. `query`: parameter name to field path, besides
+    `dependencies(entity)`: IDs that must be in a success status first. `uses(entity)`: IDs whose stored data its run may
+    read besides those. `query`: parameter name to field path, besides
     those that all kinds share.
     """
 
@@ -40,6 +41,7 @@ class EntityKind(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = statuses.ERROR
     runs: Callable[[codecs.Json], bool] = lambda _: False
     dependencies: Callable[[codecs.Json], list[str]] = _none
+    uses: Callable[[codecs.Json], list[str]] = _none
     cost: Callable[[codecs.Json], dict[str, str]] = _no_cost
     query: dict[str, Path] = {}
 
@@ -66,6 +68,16 @@ def _session_dependencies(entity: codecs.Json) -> list[str]:
 def _evaluation_dependencies(entity: codecs.Json) -> list[str]:
     """A running session is not one: it never reaches a success status."""
     return [entity["dataset"], entity["inferenceSession"]["inferenceService"]["id"], *_preconditions(entity)]
+
+
+def _session_uses(entity: codecs.Json) -> list[str]:
+    """What its service runs on."""
+    return _service_dependencies(entity["inferenceService"])
+
+
+def _evaluation_uses(entity: codecs.Json) -> list[str]:
+    reference = entity.get("inferenceSessionReference")
+    return [*_session_uses(entity["inferenceSession"]), *([reference] if reference else [])]
 
 
 def _session_cost(session: codecs.Json, cpu: str, memory: str) -> dict[str, str]:
@@ -130,6 +142,7 @@ TABLE = (
         success=statuses.TERMINATED,
         runs=lambda _: True,
         dependencies=_session_dependencies,
+        uses=_session_uses,
         cost=lambda entity: _session_cost(entity, "1", "1Gi"),
         query={"name": ("name",), **_SERVICE_QUERY},
     ),
@@ -140,6 +153,7 @@ TABLE = (
         failure=statuses.FAILED,
         runs=lambda _: True,
         dependencies=_evaluation_dependencies,
+        uses=_evaluation_uses,
         cost=_evaluation_cost,
         query={"dataset": ("dataset",), **{name: ("inferenceSession", *path) for name, path in _SERVICE_QUERY.items()}},
     ),
@@ -147,6 +161,31 @@ TABLE = (
 
 BY_KIND = {row.kind: row for row in TABLE}
 BY_PLURAL = {row.plural: row for row in TABLE}
+
+
+def used(entity: codecs.Json) -> frozenset[str]:
+    """IDs of all entities whose stored data a run of `entity` may read.
+
+    Where its kind is not known, or its form is not that of its kind, every ID anywhere in it: rather too many than too few.
+    """
+    row = BY_KIND.get(entity.get("kind", ""))
+    if row is not None:
+        try:
+            return frozenset([*row.dependencies(entity), *row.uses(entity)])
+        except (KeyError, TypeError, AttributeError):
+            pass
+    return frozenset(_ids_in(entity))
+
+
+def _ids_in(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _ids_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _ids_in(each)
+    elif isinstance(value, str) and ids.is_id(value):
+        yield value
 
 
 def replication_id(evaluation_id: str, index: int) -> str:

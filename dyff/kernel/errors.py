@@ -18,6 +18,7 @@
     │   ├── WrongStatus         e.g. not WaitingForUpload            409
     │   └── DigestMismatch      bytes are not the promised ones      409
     ├── Fenced                  another owner has taken over         -
+    ├── Stuck                   a role does not get on               -
     ├── WatchExpired            list again, then watch               -
     ├── OffsetOutOfRange        the log no longer holds that offset  -
     └── Fatal                   stop, a person must look             -
@@ -138,6 +139,10 @@ class DigestMismatch(Conflict):
 
 class Fenced(DyffError):
     """Another owner has taken over: discard everything and join again."""
+
+
+class Stuck(DyffError):
+    """It has work to do and does not get on with it: start it again, with fresh clients."""
 
 
 class WatchExpired(DyffError):

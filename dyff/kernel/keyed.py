@@ -65,6 +65,8 @@ class Workers(Generic[Key]):
         self._failing: dict[Key, Iterator[float]] = {}
         self._stopping = False
         self._wake = anyio.Event()
+        self.ended = 0
+        """How many calls of `work` have ended, well or not."""
 
     def add(self, key: Key) -> None:
         """Work on `key` as soon as possible, even if it was to be worked on later. Ignored after `stop`."""
@@ -128,6 +130,7 @@ class Workers(Generic[Key]):
             delay_s = self._next_delay_s(key, error)
             self._failed(key, error, delay_s)
         finally:
+            self.ended += 1
             self._active.discard(key)
             self._wake.set()
         if key in self._again:

@@ -90,6 +90,17 @@ class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resync_s: float = 30.0
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of deleted entities.
+
+    `deleted_days`: so long after its deletion the entity and its stored data are kept, and for as long as a workflow that has
+    not ended uses it; None: for ever. `sweep_s`: whether something is due is looked at that often.
+    """
+
+    deleted_days: Annotated[float, msgspec.Meta(ge=0, le=36500)] | None = 30.0
+    sweep_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operator.
 
@@ -109,12 +120,14 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How roles are kept running.
 
     `shutdown_grace_s`: for all stages together, then what still runs is cancelled. A role that fails `max_failures`
-    times within `window_s` ends the process.
+    times within `window_s` ends the process. `stuck_s`: a role that has work to do and gets nothing done for so long is
+    restarted, which counts as a failure; from half of that on `/ready` says so. None: never.
     """
 
     shutdown_grace_s: float = 10.0
     max_failures: int = 5
     window_s: float = 60.0
+    stuck_s: Annotated[float, msgspec.Meta(ge=1)] | None = 120.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,6 +140,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quotas: Quotas = Quotas()
     pods: Pods = Pods()
     orchestrator: Orchestrator = Orchestrator()
+    retention: Retention = Retention()
     operator: Operator = Operator()
     supervision: Supervision = Supervision()
 

@@ -22,6 +22,12 @@ def root(collection: str, entity_id: str) -> str:
     return f"{collection}/{entity_id}/"
 
 
+def trees(collection: str, entity_id: str) -> tuple[str, ...]:
+    """Every prefix below which something of an entity is stored. `collection`: the plural."""
+    outputs = (root("outputs", entity_id),) if collection == "evaluations" else ()
+    return (root(collection, entity_id), *outputs)
+
+
 def evaluation_raw(evaluation_id: str) -> str:
     """Below it each attempt of the evaluation client writes under its own prefix."""
     return root("outputs", evaluation_id) + "data/"

@@ -11,7 +11,7 @@ import structlog
 
 from dyff.cluster import port, watching
 from dyff.entities import resources
-from dyff.kernel import clock, errors, keyed
+from dyff.kernel import clock, errors, keyed, vitals
 from dyff.operator import applying, observing, plan
 from dyff.operator.kinds import table
 from dyff.operator.manifests import metadata
@@ -62,9 +62,12 @@ class Controller:
         """How much there is to do."""
         return self._workers.statistics()
 
-    def silence_s(self) -> float:
-        """The longest time for which one of the watches has not heard of the cluster."""
-        return max(cache.age_s() for cache in self._caches.values())
+    async def signs(self) -> list[vitals.Sign]:
+        """Whether it gets on with what there is to look at, and hears of the cluster, for the watchdog."""
+        now = self._workers.statistics()
+        waiting = now.waiting + now.active
+        todo = vitals.Sign("reconciliations", f"{waiting} to look at" if waiting else None, self._workers.ended)
+        return [todo, *(cache.sign() for cache in self._caches.values())]
 
     def _changed(self, obj: port.Object) -> None:
         for request in table.concerned(obj):

@@ -8,7 +8,7 @@ import anyio
 import anyio.abc
 
 from dyff.cluster import port
-from dyff.kernel import clock, settings
+from dyff.kernel import clock, settings, vitals
 from dyff.operator import controller, plan
 
 
@@ -18,6 +18,7 @@ async def run(
     clock: clock.Clock,
     settings: settings.Operator,
     storage_env: Mapping[str, str],
+    signs: vitals.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Reconcile until cancelled; ready when all custom resources and their parts have been listed once.
@@ -25,4 +26,6 @@ async def run(
     `storage_env`: given to our own steps and to nothing else, so that they reach the object store. It must hold no
     credential: it is visible in the pods' specs.
     """
-    await controller.Controller(cluster, clock, plan.Setup(settings, storage_env)).run(task_status=task_status)
+    subject = controller.Controller(cluster, clock, plan.Setup(settings, storage_env))
+    (signs or vitals.Vitals()).add(subject.signs)
+    await subject.run(task_status=task_status)

@@ -11,22 +11,29 @@ import msgspec
 
 from dyff.kernel import clock as clocks
 
+UNSTOPPABLE_S = 30.0
+"""A role that is stuck and does not end so long after it was told to can only be got rid of with the process."""
+
 
 class Phase(enum.StrEnum):
-    """Where a role is in its life."""
+    """Where a role is in its life. `STUCK`: it did not get on, and was told to end."""
 
     STARTING = "starting"
     READY = "ready"
+    STUCK = "stuck"
     RESTARTING = "restarting"
     STOPPED = "stopped"
 
 
 class RoleHealth(msgspec.Struct):
-    """One role. `since`: when it entered its phase. `problem`: why it failed last, None after it was ready again."""
+    """One role. `since`: when it entered its phase, `entered_s` by the monotonic clock. `problem`: what is wrong with it, or why
+    it failed last; None after it was ready again.
+    """
 
     name: str
     phase: Phase
     since: str
+    entered_s: float = 0.0
     failures: int = 0
     problem: str | None = None
 
@@ -43,17 +50,33 @@ class Health:
     def enter(self, role: str, phase: Phase, problem: str | None = None) -> None:
         """A role is in a new phase; `problem` counts as a failure."""
         known = self._roles.setdefault(role, RoleHealth(role, phase, ""))
-        known.phase, known.since = phase, clocks.iso(self._clock.now())
+        known.phase, known.since, known.entered_s = phase, clocks.iso(self._clock.now()), self._clock.monotonic()
         if problem is not None:
             known.failures += 1
         known.problem = problem if phase is not Phase.READY else None
         self._changed.set()
         self._changed = anyio.Event()
 
+    def tell(self, role: str, problem: str | None, *, stuck: bool = False) -> None:
+        """What is wrong with a role that runs, without counting it as a failure; None: nothing any more. `stuck`: it is told to end."""
+        if stuck:
+            self.enter(role, Phase.STUCK)
+        self._roles[role].problem = problem
+
+    def phase(self, role: str) -> Phase:
+        """Where the role is in its life."""
+        return self._roles[role].phase
+
     @property
     def is_ready(self) -> bool:
-        """Whether every role serves."""
-        return bool(self._roles) and all(role.phase is Phase.READY for role in self._roles.values())
+        """Whether every role serves, and gets on."""
+        return bool(self._roles) and all(role.phase is Phase.READY and role.problem is None for role in self._roles.values())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this process can mend itself; if not, only a new one helps."""
+        now = self._clock.monotonic()
+        return not any(role.phase is Phase.STUCK and now - role.entered_s > UNSTOPPABLE_S for role in self._roles.values())
 
     async def wait_ready(self, names: Iterable[str] | None = None) -> None:
         """Wait until these roles serve; None: all."""
@@ -61,8 +84,9 @@ class Health:
             await self._changed.wait()
 
     def report(self) -> dict[str, Any]:
-        """`{"status": "ok"|"starting", "roles": {name: {"phase", "since", "failures", "problem"}}}`."""
+        """`{"status": "ok"|"starting"|"failing", "alive", "roles": {name: {"phase", "since", "failures", "problem"}}}`."""
         roles = {
             name: {"phase": r.phase, "since": r.since, "failures": r.failures, "problem": r.problem} for name, r in self._roles.items()
         }
-        return {"status": "ok" if self.is_ready else "starting", "roles": roles}
+        trouble = any(role.problem is not None for role in self._roles.values())
+        return {"status": "ok" if self.is_ready else "failing" if trouble else "starting", "alive": self.is_alive, "roles": roles}

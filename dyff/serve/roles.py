@@ -1,7 +1,9 @@
 """The one table of roles. `all` is computed from it.
 
-Besides the six roles that a person can choose there are the parts that an embedded adapter runs in the background
-(maintenance of the log, the local cluster's controllers and its kubelet); they come with every choice.
+The orchestrator, of which there is one, brings the relay of the accounts' changes with it; it is a task of its own, so
+that neither's trouble is the other's. Besides the six roles that a person can choose there are the parts that an
+embedded adapter runs in the background (maintenance of the log, the local cluster's controllers and its kubelet); they
+come with every choice.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import anyio
 import anyio.abc
 
 from dyff.accounts import port as accounts
-from dyff.kernel import errors, settings
+from dyff.kernel import errors, settings, vitals
 from dyff.serve import wiring
 from dyff.serve.supervisor import Role
 
 Report = Callable[[], dict[str, Any]]
 ALL = ("api", "aggregator", "sink", "orchestrator", "informer", "operator")
+_WITH = {"orchestrator": "accounts-relay"}
+"""What comes with a role, as a task of its own."""
 
 
 def parse(wanted: str) -> tuple[str, ...]:
@@ -38,29 +42,39 @@ def parse(wanted: str) -> tuple[str, ...]:
 
 def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapters, report: Report) -> list[Role]:
     """The chosen roles and the background of the embedded adapters, with what they need."""
-    from dyff.consumers import aggregator, informer, orchestrator, sink
+    from dyff.consumers import aggregator, informer, orchestrator, relay, sink
     from dyff.operator import role as operator
 
-    def run_aggregator(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return aggregator.run(given.bus, clock=given.clock, task_status=task_status)
+    def run_aggregator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return aggregator.run(given.bus, clock=given.clock, signs=signs, task_status=task_status)
 
-    def run_sink(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return sink.run(given.bus, given.query, task_status=task_status)
+    def run_sink(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return sink.run(given.bus, given.query, signs=signs, task_status=task_status)
 
-    def run_orchestrator(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_orchestrator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return orchestrator.run(
-            given.bus, given.cluster, clock=given.clock, settings=loaded, suspended=_suspended(given.accounts), task_status=task_status
+            given.bus,
+            given.cluster,
+            clock=given.clock,
+            settings=loaded,
+            suspended=_suspended(given.accounts),
+            objects=given.objects,
+            signs=signs,
+            task_status=task_status,
         )
 
-    def run_informer(task_status: anyio.abc.TaskStatus[None]) -> Any:
-        return informer.run(given.bus, given.cluster, clock=given.clock, task_status=task_status)
+    def run_relay(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return relay.run(given.bus, given.accounts, signs=signs, task_status=task_status)
 
-    def run_operator(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_informer(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return informer.run(given.bus, given.cluster, clock=given.clock, signs=signs, task_status=task_status)
+
+    def run_operator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return operator.run(
-            given.cluster, clock=given.clock, settings=loaded.operator, storage_env=given.storage_env, task_status=task_status
+            given.cluster, clock=given.clock, settings=loaded.operator, storage_env=given.storage_env, signs=signs, task_status=task_status
         )
 
-    def run_api(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_api(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         from dyff.api import role as api
 
         return api.run(_services(loaded, given, report), task_status=task_status)
@@ -71,9 +85,11 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         Role("operator", 2, run_operator),
         Role("informer", 2, run_informer),
         Role("orchestrator", 2, run_orchestrator),
+        Role("accounts-relay", 2, run_relay),
         Role("api", 3, run_api),
     ]
-    return [*_background(loaded, given), *(role for role in chosen if role.name in names)]
+    running = {*names, *(_WITH[name] for name in names if name in _WITH)}
+    return [*_background(loaded, given), *(role for role in chosen if role.name in running)]
 
 
 def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
@@ -90,10 +106,10 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
     from dyff.cluster.embedded import LocalControllers
     from dyff.cluster.pods.kubelet import Kubelet
 
-    def run_controllers(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return LocalControllers(given.local_cluster, clock=given.clock).run(task_status=task_status)
 
-    async def run_kubelet(task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
         kubelet = Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock)
         try:
             await kubelet.run(task_status=task_status)
@@ -103,7 +119,7 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
                 await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
             raise
 
-    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None]) -> Any:
+    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return given.local_bus.maintain(task_status=task_status)
 
     return [

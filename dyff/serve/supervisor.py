@@ -18,23 +18,26 @@ import anyio.lowlevel
 import msgspec
 import structlog
 
-from dyff.kernel import backoff, clock, errors, settings
-from dyff.serve import health
+from dyff.kernel import backoff, clock, errors, settings, vitals
+from dyff.serve import health, watchdog
 
 log = structlog.get_logger()
 
+CHECK_S = 5.0
+"""The watchdog looks at least that often, and waits so long for the signs."""
 START_WAIT_S = 15.0
 """A stage that is not ready after that long no longer holds up the next: then `/ready` can say what is wrong."""
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A part of the process. `run(task_status)` serves until it is cancelled; it calls `task_status.started()` when it
-    truly serves, makes its clients anew at each call, and never returns by itself. Lower stages start first, stop last.
+    """A part of the process. `run(task_status, vitals)` serves until it is cancelled; it calls `task_status.started()` when it
+    truly serves, makes its clients anew at each call, and never returns by itself. What it puts into `vitals` says from
+    then on whether it gets on. Lower stages start first, stop last.
     """
 
     name: str
     stage: int
-    run: Callable[[anyio.abc.TaskStatus[None]], Awaitable[None]]
+    run: Callable[[anyio.abc.TaskStatus[None], vitals.Vitals], Awaitable[None]]
 
 
 class RoleGaveUp(errors.Fatal):
@@ -99,11 +102,15 @@ class Supervisor:
 
     async def _supervise(self, role: Role) -> None:
         failed_at: deque[float] = deque(maxlen=self._limits.max_failures)
+        stuck_s = 0.0
         waits = backoff.delays(0.2, ceiling_s=10.0, jitter=random.Random())
         try:
             while True:
                 problem = await self._run_once(role)
-                failed_at.append(self._clock.monotonic())
+                if isinstance(problem, errors.Stuck):
+                    stuck_s += self._limits.stuck_s or 0.0
+                # The time that it takes to see that a role is stuck is not counted, else such failures would never be too many.
+                failed_at.append(self._clock.monotonic() - stuck_s)
                 self.health.enter(role.name, health.Phase.RESTARTING, _sentence(problem))
                 log.error("role-failed", role=role.name, **errors.details(problem), exc_info=problem)
                 too_often = len(failed_at) == failed_at.maxlen and failed_at[-1] - failed_at[0] <= self._limits.window_s
@@ -117,7 +124,7 @@ class Supervisor:
         """The reason why the role is not running any more."""
         try:
             with structlog.contextvars.bound_contextvars(role=role.name):
-                await role.run(_Readiness(self.health, role.name))
+                await self._run_watched(role)
                 # A role that answers its cancellation by a clean return was asked to.
                 await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
@@ -128,6 +135,44 @@ class Supervisor:
         except Exception as error:
             return error
         return errors.DyffError("the role returned without being asked to")
+
+    async def _run_watched(self, role: Role) -> None:
+        """Returns when the role does.
+
+        Raises:
+            Stuck: it did not get on (in an exception group).
+            Whatever the role does, or that in an exception group.
+        """
+        signs = vitals.Vitals()
+        async with anyio.create_task_group() as group:
+            if self._limits.stuck_s is not None:
+                group.start_soon(self._watch, role.name, signs, self._limits.stuck_s)
+            await role.run(_Readiness(self.health, role.name), signs)
+            group.cancel_scope.cancel()
+
+    async def _watch(self, role: str, signs: vitals.Vitals, limit_s: float) -> None:
+        """Look at the signs of a role that is ready, now and then; end it when they stand still for too long."""
+        check_s = min(CHECK_S, limit_s / 8)
+        judged: dict[str, watchdog.Still] = {}
+        while True:
+            await anyio.sleep(check_s)
+            if self.health.phase(role) is not health.Phase.READY:
+                continue
+            judged = await _look(signs, judged, check_s)
+            problem = watchdog.problem(judged, limit_s)
+            self.health.tell(role, problem or watchdog.problem(judged, limit_s / 2), stuck=problem is not None)
+            if problem is not None:
+                raise errors.Stuck(problem)
+
+
+async def _look(signs: vitals.Vitals, before: watchdog.Judged, check_s: float) -> dict[str, watchdog.Still]:
+    try:
+        with anyio.fail_after(CHECK_S):
+            return watchdog.judge(before, await signs.read(), check_s)
+    except TimeoutError:
+        return watchdog.unreadable(before, "no answer", check_s)
+    except errors.DyffError as error:
+        return watchdog.unreadable(before, error.message, check_s)
 
 
 class _Readiness(anyio.abc.TaskStatus[None]):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import time
 
+import apsw
 import httpx
 import pytest
+from dyff.client import Client
+
+from dyff.bus import topics
+from tests.roles import log
 
 pytestmark = pytest.mark.acceptance
 
@@ -21,7 +27,7 @@ def test_health_and_ready_tell_about_each_role(server):
     """Both answer without a token; each role is named with what it is doing."""
     for path in ("/health", "/ready"):
         answer = httpx.get(root_of(server) + path)
-        assert answer.status_code == 200
+        assert (answer.status_code, answer.json()["status"], answer.json()["alive"]) == (200, "ok", True)
         assert set(answer.json()["roles"]) >= {"api", "aggregator", "sink", "orchestrator", "informer", "operator"}
 
 
@@ -107,3 +113,59 @@ def test_what_was_accepted_is_there_after_kill_9(fresh):
         assert time.monotonic() < end, model
         time.sleep(0.05)
     assert os.path.exists(fresh.directory)
+
+
+async def test_changes_of_accounts_are_in_the_log(fresh):
+    """What `dyff account` and `dyff token` do, while the server runs and while it is down, reaches the log, through a SIGKILL too."""
+    fresh.start()
+    account = fresh.command("account", "create", "--name", "me")
+    fresh.kill()
+    token = fresh.command("token", "create", "--account", account)
+    fresh.start()
+    fresh.command("account", "suspend", account)
+    outbox = apsw.Connection(str(fresh.directory / "accounts.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
+    end = time.monotonic() + 15
+    while outbox.execute("SELECT count(*) FROM outbox").get:
+        assert time.monotonic() < end, "the outbox is not emptied"
+        time.sleep(0.05)
+    outbox.close()
+    assert fresh.stop() == 0
+    async with log.opened(fresh.directory / "bus.sqlite", partitions=4) as bus:
+        records = await log.records(bus, topics.ACCOUNTS)
+    told = {dict(each.headers)["dyff-id"]: json.loads(each.value)["change"] for each in records}
+    changes = list(told.values())
+    wanted = ["CreateAccount", "AddAccountKey", "SetAccountStatus"]
+    assert sorted(wanted, key=changes.index) == wanted
+    assert all(token.split(".")[2].encode() not in each.value and b"$2b$" not in each.value for each in records)
+
+
+def test_a_deleted_dataset_goes_for_good(fresh, prompts, tmp_path):
+    """After the retention time its files are removed and its ID is not found, also by a view that is rebuilt from the log."""
+    chosen = tmp_path / "settings.yaml"
+    chosen.write_text("retention: {deleted_days: 0, sweep_s: 0.2}")
+    fresh.start("--config", str(chosen))
+    account = fresh.command("account", "create", "--name", "me")
+    token = fresh.command("token", "create", "--account", account, "--role", "Admin")
+    client = Client(api_token=token, endpoint=fresh.endpoint)
+    kept, gone = [client.datasets.create_arrow_dataset(prompts, account=account, name="prompts") for _ in range(2)]
+    for each in (kept, gone):
+        client.datasets.upload_arrow_dataset(each, prompts)
+    folders = [fresh.directory / "objects" / "objects" / "datasets" / each.id for each in (kept, gone)]
+    assert all(folder.is_dir() for folder in folders)
+    client.datasets.delete(gone.id)
+
+    def until_gone() -> None:
+        end = time.monotonic() + 15
+        headers = {"authorization": f"Bearer {token}"}
+        while httpx.get(f"{fresh.endpoint}/datasets/{gone.id}", headers=headers).status_code != 404:
+            assert time.monotonic() < end, "it is still found"
+            time.sleep(0.05)
+
+    until_gone()
+    assert [folder.is_dir() for folder in folders] == [True, False]
+    assert fresh.stop() == 0
+    for file in fresh.directory.glob("query.sqlite*"):
+        file.unlink()
+    fresh.start()
+    until_gone()
+    assert [each.id for each in Client(api_token=token, endpoint=fresh.endpoint).datasets.query(account=account)] == [kept.id]

@@ -22,6 +22,16 @@ async def test_health_answers_and_readiness_tells_of_the_roles(world, state, wan
             assert (await client.get("/ready")).status_code == want
 
 
+async def test_a_process_that_cannot_mend_itself_is_not_healthy(world):
+    """Then both are 503, so that whoever looks starts a new one."""
+    report = {"status": "failing", "alive": False, "roles": {"sink": {"phase": "stuck", "problem": "why"}}}
+    world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
+    async with world.client("") as client:
+        for path in ("/health", "/ready"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()) == (503, report)
+
+
 async def test_the_openapi_document_describes_every_route(world):
     """Valid references, every route that is not hidden, and every request struct."""
     async with world.client("") as client:

@@ -243,3 +243,24 @@ async def test_the_same_version_twice_is_told_once(cluster):
         cluster.tell("ADDED", obj)
         cluster.tell("ADDED", cluster.put("b"))
         await seen.until(["a", "b"])
+
+
+@pytest.mark.virtual_time
+async def test_its_sign_tells_a_silence_longer_than_a_watch_lasts(cluster):
+    """As long as the server is heard of now and then all is well; when it falls silent the sign says so, until it is back."""
+    timing = watching.Timing(watch_s=240, grace_s=15, relist_s=600)
+    async with running(cluster, Seen(), timing=timing) as cache:
+        assert cache.sign().waiting is None
+        await anyio.sleep(200)
+        cluster.tell("ADDED", cluster.put("a"))
+        await anyio.sleep(250)
+        assert cache.sign().waiting is None
+        cluster.refusals += [errors.Unavailable()] * 1000
+        await anyio.sleep(10)
+        first = cache.sign()
+        assert first.waiting == "silent for 260 s"
+        await anyio.sleep(1000)
+        assert cache.sign().mark == first.mark
+        cluster.refusals.clear()
+        await anyio.sleep(60)
+        assert cache.sign().waiting is None

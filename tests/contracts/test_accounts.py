@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from dyff.accounts import embedded, grants, port
-from dyff.kernel import errors, ids
+from dyff.kernel import clock, errors, ids
 
 START = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 GRANTS = (grants.Grant(("datasets",), ("get", "query"), ("a",)), grants.Grant(("*",), ("*",), (), ("e",)))
@@ -218,6 +218,43 @@ async def test_the_outbox_is_emptied_by_acknowledging(accounts):
     await accounts.create(account("d"))
     (fourth,) = await accounts.outbox(100)
     assert fourth.sequence > third.sequence
+
+
+async def test_a_change_says_when_and_has_an_id_of_its_own(accounts):
+    """The entry is a versioned JSON object with the time; its ID is the same however often it is read, and no other entry has it."""
+    await accounts.create(account())
+    await accounts.set_status(account().id, port.SUSPENDED, None)
+    await accounts.set_status(account().id, port.SUSPENDED, None)
+    changes = await accounts.outbox(10)
+    for change in changes:
+        body = json.loads(change.body)
+        assert set(body) == {"schemaVersion", "change", "time", "account", "data"}
+        assert body["account"] == change.account
+        assert abs(clock.parse_iso(body["time"]) - datetime.now(UTC)) < timedelta(minutes=5)
+    assert [change.id for change in changes] == [change.id for change in await accounts.outbox(10)]
+    assert len({change.id for change in changes}) == 3
+
+
+@pytest.mark.parametrize("by", ["the same opener", "another opener"])
+async def test_waiting_for_the_outbox_ends_with_a_change(opened, by):
+    """Whoever writes it ends the wait; until it is acknowledged there is nothing to wait for."""
+    server = await opened()
+    writer = server if by == "the same opener" else await opened()
+    assert not await server.wait_outbox(0.05)
+    found = []
+
+    async def wait() -> None:
+        found.append(await server.wait_outbox(20))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(0.01)
+        assert found == []
+        await writer.create(account())
+    assert found == [True]
+    assert await server.wait_outbox(0)
+    await server.acknowledge((await server.outbox(1))[0].sequence)
+    assert not await server.wait_outbox(0)
 
 
 async def test_the_signing_secret_is_made_once(accounts):

@@ -163,15 +163,17 @@ async def test_a_fatal_error_ends_the_workers(work):
 
 
 async def test_statistics_count_what_is_to_be_done(work):
-    """The snapshot names the waiting, active and delayed keys and the age of the oldest one that waits."""
+    """The snapshot names the waiting, active and delayed keys and the age of the oldest one that waits; beside it, calls that ended."""
     work.takes_s, work.again_s = 10, 50
     async with running(work, limit=1) as workers:
         workers.add("a")
         workers.add("b")
         await anyio.sleep(4)
         assert workers.statistics() == keyed.Statistics(waiting=1, active=1, delayed=0, failing=0, oldest_s=4)
+        assert workers.ended == 0
         await anyio.sleep(20)
         assert workers.statistics() == keyed.Statistics(waiting=0, active=0, delayed=2, failing=0, oldest_s=0)
+        assert workers.ended == 2
 
 
 async def test_cancelling_the_workers_cancels_the_work(work):

@@ -86,6 +86,28 @@ async def test_a_restart_folds_nothing_twice(bus):
     assert len(await log.states(bus)) == 3
 
 
+@pytest.mark.parametrize("restarted", ["before the compaction", "after the compaction"])
+async def test_the_forgotten_stays_forgotten_through_a_compaction(bus, restarted):
+    """However old its end is, a new creation of the same ID brings nothing back, as in a replay, and stops nothing."""
+    gone = log.an_evaluation()
+    async with running(bus):
+        await log.publish(bus, log.create(gone), log.status(gone, "Deleted"), log.forget(gone))
+        await log.publish(bus, *(log.create(log.an_evaluation()) for _ in range(20)))
+        await folded(bus)
+
+    async def compact():
+        await bus.compact(topics.STATE, lag=timedelta(seconds=-1), tombstone_lag=timedelta(seconds=-1))
+
+    if restarted == "after the compaction":
+        await compact()
+    async with running(bus):
+        if restarted == "before the compaction":
+            await compact()
+        await log.publish(bus, log.status(gone, "Ready"), log.create(gone))
+        await log.until(lambda: log.is_current(bus))
+    assert (await log.latest(bus))[gone["id"]].entity is None
+
+
 @pytest.mark.parametrize("moment", ["before the append", "between append and commit", "after the commit"])
 async def test_a_crash_folds_every_command_once(bus, moment):
     """Wherever it dies, the next owner brings every event into the states exactly once."""

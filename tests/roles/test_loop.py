@@ -10,6 +10,7 @@ import pytest
 
 from dyff.bus import port
 from dyff.consumers import loop
+from dyff.kernel import vitals
 from tests.roles import log
 
 A, B, A_AGAIN = port.Assignment(0, 1), port.Assignment(1, 2), port.Assignment(0, 3)
@@ -167,3 +168,31 @@ async def test_a_spare_is_ready(monkeypatch):
     started = anyio.current_time()
     async with consuming(Script(), Recorder()):
         assert anyio.current_time() - started >= 0.05
+
+
+async def test_its_signs_tell_how_far_behind_each_partition_is():
+    """A batch counts when it is done, not when it was handed over; the records that nobody polled yet count as well."""
+    bus, signs, go_on = Script(port.Polled(assigned=(A, B))), vitals.Vitals(), anyio.Event()
+
+    async def ranges(topic):
+        return {0: port.Range(0, 7), 1: port.Range(0, 5)}
+
+    async def serve(share):
+        async for _ in share.batches(5):
+            await go_on.wait()
+
+    async def told():
+        return sorted((sign.name, sign.waiting, sign.mark) for sign in await signs.read())
+
+    bus.ranges = ranges
+    async with log.running(loop.consume, bus, "g", "t", serve, signs=signs):
+        assert await told() == [("t/0", "2 behind", 5), ("t/1", None, 5)]
+        bus.then(port.Polled(records=(record(0, 5),)), port.Polled(records=(record(0, 6),)))
+        await until(lambda: not bus._polled)
+        assert await told() == [("t/0", "2 behind", 5), ("t/1", None, 5)]
+        go_on.set()
+        bus.then(port.Polled())
+        with anyio.fail_after(log.DEADLINE_S):
+            while await told() != [("t/0", None, 7), ("t/1", None, 5)]:
+                await anyio.sleep(0.001)
+    assert await told() == []

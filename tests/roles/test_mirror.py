@@ -88,13 +88,14 @@ async def test_a_restored_entity_lives_again(bus):
         async def after(command):
             await log.publish(bus, command)
             await mirror.wait_current()
-            return [len(list(mirror.live())), len(list(mirror.ended()))]
+            return [len(list(each)) for each in (mirror.live(), mirror.ended(), mirror.deleted())]
 
-        assert await after(log.create(entity)) == [1, 0]
-        assert await after(log.status(entity, "Deleted")) == [0, 1]
-        assert await after(log.edit(entity, "RestoreEntity", {"entity": entity})) == [1, 0]
-        assert await after(log.status(entity, "Deleted")) == [0, 1]
-        assert await after(log.forget(entity)) == [0, 0]
+        assert await after(log.create(entity)) == [1, 0, 0]
+        assert await after(log.status(entity, "Complete")) == [0, 1, 0]
+        assert await after(log.status(entity, "Deleted")) == [0, 1, 1]
+        assert await after(log.edit(entity, "RestoreEntity", {"entity": entity})) == [1, 0, 0]
+        assert await after(log.status(entity, "Deleted")) == [0, 1, 1]
+        assert await after(log.forget(entity)) == [0, 0, 0]
         assert mirror.get(entity["id"]) is None
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from dyff.cluster import port
 from dyff.entities import resources
-from dyff.kernel import clock, errors
-from dyff.operator import conditions
+from dyff.kernel import clock, errors, vitals
+from dyff.operator import conditions, role
 from dyff.operator.manifests import metadata
 from tests.planning import world
 from tests.roles import kubelet, operated
@@ -318,3 +318,37 @@ async def test_many_evaluations_at_once(there):
             await there.create(world.an_evaluation(id=name))
         for name in names:
             assert (await there.ended(EVALUATION, name))["type"] == "Complete"
+
+
+async def test_its_signs_tell_a_reconciliation_that_does_not_end(there):
+    """A cluster that takes a read and never answers: the sign stands still until it does, then nothing waits."""
+    signs, hanging, go_on = vitals.Vitals(), anyio.Event(), anyio.Event()
+
+    class Mute:
+        def __getattr__(self, name):
+            return getattr(there.cluster, name)
+
+        async def get(self, kind, name):
+            hanging.set()
+            await go_on.wait()
+            return await there.cluster.get(kind, name)
+
+    async def waiting():
+        return [(sign.name, sign.waiting, sign.mark) for sign in await signs.read() if sign.waiting is not None]
+
+    async def run(*, task_status):
+        await role.run(Mute(), clock=clock.SystemClock(), settings=operated.SETTINGS, storage_env={}, signs=signs, task_status=task_status)
+
+    async with anyio.create_task_group() as group:
+        await group.start(run)
+        assert await waiting() == []
+        await there.create(world.an_evaluation())
+        await hanging.wait()
+        assert await waiting() == [("reconciliations", "1 to look at", 0)]
+        go_on.set()
+        await there.until("the end of the work", lambda: _is_idle(waiting))
+        group.cancel_scope.cancel()
+
+
+async def _is_idle(waiting):
+    return not await waiting()

@@ -8,7 +8,7 @@ import pytest
 from dyff.cluster import port
 from dyff.consumers import custom_resources, informer, orchestrator
 from dyff.entities import resources
-from dyff.kernel import errors, settings
+from dyff.kernel import errors, settings, vitals
 from tests.roles import world
 
 FAST = settings.Settings(orchestrator=settings.Orchestrator(resync_s=0.2))
@@ -373,3 +373,35 @@ async def test_orchestrator_and_informer_together_take_a_run_to_its_end(here):
             await here.set_condition("Evaluation", E[number], "Complete" if number != 2 else "Failed", reason="Why")
             await here.until_status(E[number], "Complete" if number != 2 else "Failed", "Why")
     assert {pod["metadata"]["name"] for pod in (await here.cluster.list(port.POD)).items} == set()
+
+
+async def test_its_signs_tell_a_pass_that_does_not_end(here):
+    """While the cluster does not answer a creation the pass stands still; when it does, nothing waits any more."""
+    signs, hanging, go_on = vitals.Vitals(), anyio.Event(), anyio.Event()
+
+    async def create(kind, obj):
+        hanging.set()
+        await go_on.wait()
+        return await here.cluster.create(kind, obj)
+
+    async def waiting():
+        return [(sign.name, sign.mark) for sign in await signs.read() if sign.waiting is not None]
+
+    async with leading(here, cluster=Cluster(here.cluster, create=create), signs=signs):
+        await here.create(world.an_evaluation(E[1]))
+        with anyio.fail_after(world.DEADLINE_S):
+            await hanging.wait()
+        stands = await waiting()
+        assert [name for name, _ in stands] == ["rounds"]
+        await anyio.sleep(0.5)
+        assert await waiting() == stands
+        go_on.set()
+        await here.until_status(E[1], "Admitted")
+        await world.until(lambda: _is_idle(waiting), what="an end of the pass")
+    assert {"rounds", "watch of Pod", "watch of Evaluation", "mirror of dyff.workflows.state/0"} <= {
+        each.name for each in await signs.read()
+    }
+
+
+async def _is_idle(waiting):
+    return not await waiting()

@@ -11,11 +11,12 @@ import pytest
 from dyff.bus import envelope, port, topics
 from dyff.consumers import aggregator, sink
 from dyff.entities import codecs, folding
-from dyff.kernel import errors
+from dyff.kernel import errors, settings
 from dyff.kernel.positions import Position
 from dyff.query import filters
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.port import Reached
+from dyff.serve import supervisor
 from tests.roles import log
 
 
@@ -271,3 +272,28 @@ async def test_the_embedded_store_is_such_a_view(bus, tmp_path):
             assert codecs.decode(await store.get("evaluations", entity["id"]))["status"] == "Admitted"
             (found,) = await store.find(filters.Find(collection="evaluations", where=filters.Equals(("status",), "Admitted")))
             assert found == (await log.latest(bus))[entity["id"]].value()
+
+
+async def test_a_database_that_hangs_is_noticed_and_left(bus, view):
+    """A sink whose write never returns is alive as a task, but does not get on: the supervisor starts it again, and it catches up."""
+    apply, hung = view.apply, []
+
+    async def hang_once(documents, reached):
+        if not hung:
+            hung.append(len(documents))
+            await anyio.sleep_forever()
+        return await apply(documents, reached)
+
+    async def run(task_status, signs):
+        await sink.run(bus, view, signs=signs, task_status=task_status)
+
+    view.apply = hang_once
+    subject = supervisor.Supervisor([supervisor.Role("sink", 0, run)], settings.Supervision(stuck_s=0.5), log.CLOCK)
+    async with anyio.create_task_group() as group:
+        await group.start(subject.run)
+        await fold(bus, log.create(log.an_evaluation()))
+        await caught_up(bus, view)
+        assert subject.health.report()["roles"]["sink"]["failures"] == 1
+        subject.stop()
+    assert hung
+    await agrees(bus, view)

@@ -15,7 +15,7 @@ def a_supervisor(*roles: supervisor.Role, **limits) -> supervisor.Supervisor:
 
 
 def a_role(name: str, stage: int, journal: list[str]) -> supervisor.Role:
-    async def run(task_status):
+    async def run(task_status, signs):
         journal.append(f"start {name}")
         try:
             task_status.started()
@@ -45,7 +45,7 @@ async def test_a_failed_role_restarts_while_its_sibling_goes_on():
     starts: list[str] = []
     recovered = anyio.Event()
 
-    async def flaky(task_status):
+    async def flaky(task_status, signs):
         starts.append("flaky")
         if len(starts) == 1:
             raise errors.Unavailable("the broker is away")
@@ -67,7 +67,7 @@ async def test_a_failed_role_restarts_while_its_sibling_goes_on():
 async def test_a_role_that_returns_unasked_is_a_failure():
     """An early return counts as a failure, and too many of them end the process with the reason."""
 
-    async def short(task_status):
+    async def short(task_status, signs):
         task_status.started()
 
     subject = a_supervisor(supervisor.Role("short", 0, short), max_failures=1)
@@ -79,7 +79,7 @@ async def test_a_fatal_error_is_not_repeated():
     """What a person must mend ends the process at the first time."""
     starts = []
 
-    async def broken(task_status):
+    async def broken(task_status, signs):
         starts.append(1)
         raise errors.LogDiverged
 
@@ -91,7 +91,7 @@ async def test_a_fatal_error_is_not_repeated():
 async def test_a_failure_inside_a_roles_task_group_is_named():
     """The cause inside an exception group is what the report says."""
 
-    async def grouped(task_status):
+    async def grouped(task_status, signs):
         async with anyio.create_task_group() as group:
             group.start_soon(anyio.sleep_forever)
             raise errors.Misconfigured("the port is taken")
@@ -104,7 +104,7 @@ async def test_a_stop_during_start_ends_in_order():
     """Being told to stop before everything is ready is not an error."""
     journal: list[str] = []
 
-    async def slow(task_status):
+    async def slow(task_status, signs):
         await anyio.sleep_forever()
 
     subject = a_supervisor(a_role("first", 0, journal), supervisor.Role("slow", 1, slow), a_role("last", 2, journal))
@@ -119,7 +119,7 @@ async def test_a_stop_during_start_ends_in_order():
 async def test_a_role_may_answer_its_cancellation_by_a_return():
     """A role that ends its work under a shield and then returns has not failed."""
 
-    async def gentle(task_status):
+    async def gentle(task_status, signs):
         task_status.started()
         with contextlib.suppress(anyio.get_cancelled_exc_class()):
             await anyio.sleep_forever()

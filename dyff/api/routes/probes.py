@@ -17,8 +17,8 @@ def routes(context: Context, documented: list[Route]) -> list[Route]:
     group = Probes(context)
     common: dict[str, Any] = {"method": "GET", "group": "server", "open": True}
     found = [
-        Route(path="/health", answer=group.health, summary="Whether this process answers", **common),
-        Route(path="/ready", answer=group.ready, summary="Whether all its roles serve (503: not yet)", **common),
+        Route(path="/health", answer=group.health, summary="Whether this process works (503: start a new one)", **common),
+        Route(path="/ready", answer=group.ready, summary="Whether all its roles serve (503: not now, with the reasons)", **common),
         Route(path="/v0/openapi.json", answer=group.openapi, summary="This description, for programs", hidden=True, **common),
         Route(path="/v0/docs", answer=group.docs, summary="This description, for people", hidden=True, **common),
     ]
@@ -40,11 +40,12 @@ class Probes:
         self._openapi = codecs.encode(openapi.document(routes))
 
     async def health(self, _: Call) -> Reply:
-        """200 as long as this process answers; what its roles do is in the body."""
-        return json(self._report())
+        """200 as long as this process can mend itself (503: only a new one helps); what its roles do is in the body."""
+        report = self._report()
+        return json(report, status=200 if report.get("alive", True) else 503)
 
     async def ready(self, _: Call) -> Reply:
-        """503 until every role serves."""
+        """503 until every role serves, and while one does not get on; the body says which, and why."""
         report = self._report()
         return json(report, status=200 if report["status"] == "ok" else 503)
 

@@ -1,0 +1,73 @@
+"""The relay: brings the changes of accounts, which are made outside the log, into it, so that audits see them.
+
+The accounts database puts each change into its outbox in the transaction that makes it; here it goes to a topic of its
+own, and leaves the outbox only when it is durable there. A crash between the two repeats it under the same ID
+(`dyff-id`), and the first occurrences are in the order of the changes, however many relays there are.
+"""
+
+from __future__ import annotations
+
+import anyio
+import anyio.abc
+import structlog
+
+from dyff.accounts import port as accounts_port
+from dyff.bus import port, topics
+from dyff.kernel import backoff, errors, vitals
+
+log = structlog.get_logger()
+
+BATCH = 200
+WAIT_S = 60.0
+
+
+async def run(
+    bus: port.Bus,
+    accounts: accounts_port.Accounts,
+    *,
+    signs: vitals.Vitals | None = None,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Relay until cancelled; ready when the outbox was read once.
+
+    Raises:
+        Unavailable, NotFound: at the start, if accounts or bus do not answer, or the topic is missing.
+    """
+
+    async def outbox() -> list[vitals.Sign]:
+        oldest = [each.sequence for each in await accounts.outbox(1)]
+        return [vitals.Sign("outbox", "it has changes" if oldest else None, tuple(oldest))]
+
+    (signs or vitals.Vitals()).add(outbox)
+    await bus.topic(topics.ACCOUNTS)
+    await accounts.outbox(1)
+    task_status.started()
+    delays = backoff.delays()
+    while True:
+        try:
+            if await accounts.wait_outbox(WAIT_S):
+                await relay(bus, accounts)
+            delays = backoff.delays()
+        except (errors.RetryLater, errors.OutcomeUnknown) as error:
+            log.warning("relay-failed", **errors.details(error))
+            await anyio.sleep(next(delays))
+
+
+async def relay(bus: port.Bus, accounts: accounts_port.Accounts) -> int:
+    """Bring the oldest changes into the log; returns how many.
+
+    Raises:
+        Unavailable, OutcomeUnknown: some may be there; all stay in the outbox and keep their IDs.
+    """
+    changes = await accounts.outbox(BATCH)
+    if changes:
+        await bus.publish(topics.ACCOUNTS, [message(each) for each in changes])
+        await accounts.acknowledge(changes[-1].sequence)
+        log.info("accounts-relayed", changes=len(changes), sequence=changes[-1].sequence)
+    return len(changes)
+
+
+def message(change: accounts_port.Change) -> port.Message:
+    """A change as it is in the log."""
+    headers = (("dyff-id", change.id.encode()), ("dyff-sequence", str(change.sequence).encode()))
+    return port.Message(change.account.encode(), change.body, headers)
