@@ -103,6 +103,13 @@ def test_storage_reaches_our_steps_and_nobody_else():
     assert all(attempt in step["env"] for step in steps)
 
 
+@pytest.mark.parametrize(("kind", "component"), [(port.JOB, "client"), (port.JOB, "verify"), (port.DEPLOYMENT, "infer")])
+def test_pods_have_little_time_to_end(kind, component):
+    """A pod that does not listen to SIGTERM is killed after 5 s, so that it does not hold up its run's end."""
+    spec = the_objects()[kind, f"eval-{ID}-{component}"]["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 5
+
+
 def test_a_step_reads_its_manifest():
     """The ConfigMap of the Job's name is mounted where the argument says."""
     job = the_objects()[port.JOB, f"eval-{ID}-verify"]["spec"]["template"]["spec"]
