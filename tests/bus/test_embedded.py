@@ -114,6 +114,23 @@ async def test_a_failing_disk_ends_the_log(tmp_path):
             await bus.maintain()
 
 
+async def test_a_mark_that_cannot_be_written_costs_no_commit(tmp_path, monkeypatch):
+    """The mark is evidence only: where it cannot be written, what is durable is acknowledged, and the log goes on."""
+
+    def refuse(self, count):
+        raise OSError("no space left on device")
+
+    async with opened(tmp_path / "log.db") as bus:
+        with monkeypatch.context() as patched, anyio.fail_after(10):
+            patched.setattr(mark.Mark, "write", refuse)
+            await bus.publish("t", [message("first")])
+            await bus.publish("t", [message("second")])
+        await bus.publish("t", [message("third")])
+        assert await texts(bus) == ["first", "second", "third"]
+    async with opened(tmp_path / "log.db") as bus:
+        assert await texts(bus) == ["first", "second", "third"]
+
+
 async def test_too_much_that_waits_is_refused(tmp_path, monkeypatch):
     """A disk that cannot keep up costs `Unavailable`, not all of the memory."""
     monkeypatch.setattr(writer, "MAX_WAITING_BYTES", 1000)
