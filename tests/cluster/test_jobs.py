@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dyff.cluster import port
-from dyff.cluster.embedded import semantics
+from dyff.cluster import owners, port
 from dyff.cluster.embedded.controllers import jobs, plan, podstates
+from dyff.kernel import patches
 from tests.cluster import builders
 
 DELAYS = jobs.Delays(first_s=10.0, ceiling_s=60.0)
@@ -152,7 +152,8 @@ CASES = {
     "a success at the deadline is a success": Case(
         pods=(builders.released(builders.succeeded(FIRST)),),
         job=builders.a_job(
-            {"startTime": "2026-01-01T12:00:00Z", "uncountedTerminatedPods": {"failed": [], "succeeded": ["uid-0"]}}, activeDeadlineSeconds=30
+            {"startTime": "2026-01-01T12:00:00Z", "uncountedTerminatedPods": {"failed": [], "succeeded": ["uid-0"]}},
+            activeDeadlineSeconds=30,
         ),
         now_s=31.0,
         want_conditions=(("Complete", "CompletionsReached"),),
@@ -178,7 +179,7 @@ CASES = {
 def test_plan(case: Case):
     """The plan for each situation is the one that the case's name states."""
     made = jobs.make(plan.Observed("job", case.job, case.pods), builders.at(case.now_s), DELAYS)
-    status = semantics.merged((case.job or {}).get("status") or {}, made.status or {})
+    status = patches.merged((case.job or {}).get("status") or {}, made.status or {})
     assert names(made.creates) == case.want_creates
     assert names(made.deletes) == case.want_deletes
     assert names(made.releases) == case.want_releases
@@ -194,7 +195,7 @@ def test_pods_carry_the_template():
     assert FIRST["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
     assert FIRST["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "job"
     assert FIRST["metadata"]["finalizers"] == [jobs.FINALIZER]
-    assert podstates.controller(FIRST)["uid"] == builders.JOB_UID
+    assert owners.controller(FIRST)["uid"] == builders.JOB_UID
 
 
 def test_jobs_of_one_name_have_different_pods():
@@ -226,7 +227,7 @@ class World:
         return bool(todo)
 
     def status(self, patch) -> None:
-        self.job = {**self.job, "status": semantics.merged(self.job.get("status") or {}, patch)}
+        self.job = {**self.job, "status": patches.merged(self.job.get("status") or {}, patch)}
         ended = {"Complete", "Failed"} & {each["type"] for each in self.job["status"].get("conditions") or ()}
         counts = {key: self.job["status"][key] for key in ("succeeded", "failed", "uncountedTerminatedPods")}
         assert not ended or counts == {"succeeded": 1, "failed": 2, "uncountedTerminatedPods": {"succeeded": [], "failed": []}}

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.cluster.embedded.controllers import failures, plan, podstates
 from dyff.kernel import clock
 
@@ -47,7 +47,7 @@ class _Counts(msgspec.Struct, frozen=True):
 def make(observed: plan.Observed, now: datetime, delays: Delays) -> plan.Plan:
     """What to do about a Job, or about the Pods of one that is gone."""
     uid = None if observed.owner is None else observed.owner["metadata"]["uid"]
-    own = tuple(each for each in observed.pods if (podstates.controller(each) or {}).get("uid") == uid)
+    own = tuple(each for each in observed.pods if (owners.controller(each) or {}).get("uid") == uid)
     orphans = tuple(each for each in observed.pods if each not in own)
     if observed.owner is None or podstates.is_deleting(observed.owner):
         dying = tuple(each for each in own if not podstates.is_deleting(each))
