@@ -168,6 +168,18 @@ async def test_a_lost_serving_pod_is_started_again(lab):
     assert status["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "Lost"
 
 
+async def test_an_interruption_counts_as_no_restart(lab):
+    """A runner that the server's end stopped before it was ready has not crashed, so nobody may count it as one that always does."""
+    async with lab.running():
+        await lab.create(lab.a_pod("p", lab.container("sleep 600"), restartPolicy="Always"))
+        await lab.started("p")
+        await lab.kubelet.stop_all(10.0)
+    async with lab.running():
+        status = await lab.until("p", lambda status: "running" in lab.state(status) and "lastState" in status["containerStatuses"][0])
+    assert status["containerStatuses"][0]["restartCount"] == 0
+    assert status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 143
+
+
 async def test_a_recycled_pid_is_never_killed(lab):
     """A process that has a recorded number but another start time is left alone, whatever the record says."""
     bystander = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
