@@ -168,6 +168,15 @@ async def test_a_lost_serving_pod_is_started_again(lab):
     assert status["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "Lost"
 
 
+async def test_a_stop_request_that_a_power_cut_emptied_stops_nothing(lab):
+    """Requests are not synced, since they mean nothing after a power cut; what one leaves of them keeps no later run from starting."""
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container("exit 1"), restartPolicy="Always"))
+        await lab.until("p", lambda status: (status.get("containerStatuses") or [{}])[0].get("restartCount") == 1)
+        (lab.pods_dir / uid / "stop.json").write_bytes(b"")
+        await lab.until("p", lambda status: status["containerStatuses"][0]["restartCount"] == 3)
+
+
 async def test_an_interruption_counts_as_no_restart(lab):
     """A runner that the server's end stopped before it was ready has not crashed, so nobody may count it as one that always does."""
     async with lab.running():
