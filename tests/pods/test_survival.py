@@ -189,16 +189,22 @@ async def test_an_interruption_counts_as_no_restart(lab):
     assert status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 143
 
 
+async def left_alone(lab):
+    """A pod that ran and whose server and shim are gone: its uid and its record."""
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
+        record = await lab.recorded(uid)
+        await lab.started("p")
+    os.kill(record["shim"]["pid"], signal.SIGKILL)
+    await lab.until_dead(record["shim"]["pid"], record["containers"]["main"]["pid"])
+    return uid, record
+
+
 async def test_a_recycled_pid_is_never_killed(lab):
     """A process that has a recorded number but another start time is left alone, whatever the record says."""
     bystander = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
     try:
-        async with lab.running():
-            uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
-            record = await lab.recorded(uid)
-            await lab.started("p")
-        os.kill(record["shim"]["pid"], signal.SIGKILL)
-        await lab.until_dead(record["shim"]["pid"], record["containers"]["main"]["pid"])
+        uid, record = await left_alone(lab)
         record["containers"]["main"]["pid"] = record["shim"]["pid"] = bystander.pid
         (lab.pods_dir / uid / "record.json").write_text(json.dumps(record))
         async with lab.running():
@@ -211,12 +217,7 @@ async def test_a_recycled_pid_is_never_killed(lab):
 
 async def test_a_restart_of_the_machine_is_nobodys_fault(lab):
     """A run that another boot of the machine ended is a disruption: the pod's failure is not the program's."""
-    async with lab.running():
-        uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
-        record = await lab.recorded(uid)
-        await lab.started("p")
-    os.kill(record["shim"]["pid"], signal.SIGKILL)
-    await lab.until_dead(record["shim"]["pid"], record["containers"]["main"]["pid"])
+    uid, record = await left_alone(lab)
     (lab.pods_dir / uid / "record.json").write_text(json.dumps({**record, "boot": "another"}))
     async with lab.running():
         status = await lab.ended("p")
