@@ -30,7 +30,7 @@ def pytest_runtest_makereport(item, call):
     if report.when == "call" and report.passed:
         params = getattr(getattr(item, "callspec", None), "params", {})
         values = [value for value in params.values() if isinstance(value, str)]
-        report.adapters = [value for value in values if value.partition(":")[0] in PORTS and item.path.parent.name == "contracts"]
+        report.adapters = [value for value in values if value.partition(":")[0] in PORTS and "contracts" in item.path.parts]
     return report
 
 

@@ -9,8 +9,8 @@ from dyff.api.documents import Documents
 from dyff.api.positions import Positions
 from dyff.api.services import Services
 from dyff.bus import envelope, topics
-from dyff.entities import codecs, commands, folding, kinds, statuses
-from dyff.kernel import deadlines, errors, ids
+from dyff.entities import codecs, commands, kinds, statuses
+from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
 
 COMMAND_LIFE = timedelta(minutes=10)
@@ -94,7 +94,7 @@ class Publishing:
             if document is not None:
                 return codecs.decode_object(document), position
         # The view is late or has forgotten it; the command is durable, so its effect is the best that can be told.
-        return folding.merge_patch(entity, effect), position
+        return patches.merged(entity, effect), position
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:
         message = envelope.command_message(command)

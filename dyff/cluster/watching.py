@@ -104,6 +104,7 @@ class Cache:
         """
         delays = self._delays()
         while True:
+            version = self._version
             try:
                 if self._version is None or anyio.current_time() - self._listed > self._timing.relist_s:
                     self._version = await self._list()
@@ -115,9 +116,9 @@ class Cache:
             except errors.RetryLater as error:
                 log.warning("watch-failed", kind=self._kind.kind, **errors.details(error))
                 healthy = False
-            if healthy:
+            if healthy or self._version not in (None, version):
                 delays = self._delays()
-            else:
+            if not healthy:
                 await anyio.sleep(next(delays))
 
     async def _list(self) -> str:
@@ -160,7 +161,9 @@ class Cache:
         known = self._objects.get(name)
         if known is not None and known["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]:
             return
-        if known is not None:
+        if known is not None and known["metadata"].get("uid") != obj["metadata"].get("uid"):
+            self._remove(known)  # another object has the name now
+        elif known is not None:
             self._ungroup(known)
         self._objects[name] = obj
         value = self._group_value(obj)

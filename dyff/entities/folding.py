@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from dyff.entities import codecs, commands, statuses
-from dyff.kernel import clock, errors
+from dyff.kernel import clock, errors, patches
 from dyff.kernel.positions import Position
 
 VERSION = 1
@@ -145,7 +145,7 @@ def _update_status(entity: codecs.Json, attributes: codecs.Json, time: datetime)
         return entity, Outcome.INVALID
     if old == statuses.DELETED or (statuses.is_terminal(old) and new != statuses.DELETED):
         return entity, Outcome.FINAL
-    changed: codecs.Json = merge_patch(entity, {"status": new, **texts})
+    changed: codecs.Json = patches.merged(entity, {"status": new, **texts})
     if new != old:
         changed["lastTransitionTime"] = clock.iso(time)
     return changed, Outcome.APPLIED
@@ -164,7 +164,7 @@ def _edited(entity: codecs.Json, edits: Any, patch: Callable[[codecs.Json], code
         return entity, Outcome.INVALID
     if entity.get("status") == statuses.DELETED:
         return entity, Outcome.FINAL
-    return merge_patch(entity, patch(edits)), Outcome.APPLIED
+    return patches.merged(entity, patch(edits)), Outcome.APPLIED
 
 
 def _restore(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple[codecs.Json, Outcome]:
@@ -214,16 +214,3 @@ def _seen(state: State, event: Event) -> State:
 
 def _remembering(recent: dict[str, str], command: commands.Command) -> dict[str, str]:
     return {**recent, command.id: clock.iso(command.expires)}
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """JSON Merge Patch (RFC 7386), on copies: null removes, objects merge, everything else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merge_patch(result.get(key), value)
-    return result

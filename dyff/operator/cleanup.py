@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.operator import jobs, plan, pods
-from dyff.operator.manifests import metadata
 
 
 def own(observed: plan.Observed) -> Iterator[tuple[plan.Ref, port.Object]]:
@@ -83,12 +82,12 @@ def _delete(ref: plan.Ref, found: port.Object) -> plan.Delete:
 
 def _made_for(observed: plan.Observed, found: port.Object) -> bool:
     """For the resource, or for an earlier one of its name."""
-    owner = metadata.controller(found)
+    owner = owners.controller(found)
     return owner is not None and (owner["kind"], owner["name"]) == (observed.request.kind, observed.request.name)
 
 
 def _belongs(observed: plan.Observed, found: port.Object) -> bool:
-    owner = metadata.controller(found)
+    owner = owners.controller(found)
     if owner is None or not _made_for(observed, found):
         return False
     return observed.resource is None or bool(owner["uid"] == observed.resource["metadata"]["uid"])

@@ -20,10 +20,12 @@ Repeating a step can help after 20, 69, 70, 75 and 143.
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 import anyio
 
@@ -51,6 +53,13 @@ class Ending(Exception):
         self.code = code
 
 
+class Arguments(argparse.ArgumentParser):
+    """A step's command line. Its own exit code for mistakes, 2, would mean that outputs are missing."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Ending(USAGE, f"{message}; {self.format_usage().strip()}")
+
+
 def say(line: str) -> None:
     """One event, in one line, at once."""
     sys.stdout.write(line.replace("\n", " ") + "\n")
@@ -65,7 +74,8 @@ def run(step: Callable[[], Awaitable[None]]) -> int:
         code, message = _told(error)
         if code == DEFECT:
             traceback.print_exception(error, file=sys.stdout)
-        say(message)
+        if code:
+            say(message)
         return code
     return 0
 
@@ -89,6 +99,8 @@ def _told(error: BaseException) -> tuple[int, str]:
     for leaf in leaves:
         if isinstance(leaf, Ending):
             return leaf.code, str(leaf)
+    if isinstance(leaves[0], SystemExit) and not leaves[0].code:
+        return 0, "it was asked for help"
     for leaf in leaves:
         if isinstance(leaf, errors.Misconfigured | errors.FixRequest):
             return MISCONFIGURED, leaf.message

@@ -197,7 +197,9 @@ class _Connection(asyncio.Protocol):
             self._fail(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() >= 200:  # lower ones announce the real answer
+        if self._parser.get_status_code() < 200:  # it announces the real answer
+            self._in_body, self._ends_with_connection = False, True
+        else:
             self.usable = self.usable and bool(self._parser.should_keep_alive())
             self._succeed()
 

@@ -6,7 +6,6 @@ Files that are there already, and whole, are kept, so it may be repeated.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import os
@@ -29,7 +28,7 @@ def main(arguments: list[str]) -> int:
 
 
 async def _step(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="fetch-data")
+    parser = endings.Arguments(prog="fetch-data")
     parser.add_argument("--source", required=True, help="the tree, such as models/<id>/")
     parser.add_argument("--destination", required=True, type=Path, help="the directory to fill; it is made if it is not there")
     given = parser.parse_args(arguments)

@@ -9,7 +9,6 @@ under which it writes: the pod's name).
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import msgspec
 from dyff.entities import codecs, kinds
 from dyff.kernel import errors
 from dyff.objects import layout, port, stores
+from dyff.workflows import endings
 
 
 class Client(msgspec.Struct, frozen=True, rename="camel"):
@@ -93,7 +93,7 @@ def evaluation(arguments: list[str], step: str) -> Evaluation:
     Raises:
         Misconfigured: it cannot be read or is wrong; the message names the field.
     """
-    parser = argparse.ArgumentParser(prog=step)
+    parser = endings.Arguments(prog=step)
     parser.add_argument("--manifest", required=True, type=Path, help="the manifest file, JSON")
     file = parser.parse_args(arguments).manifest
     try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
@@ -16,7 +15,7 @@ import pyarrow.parquet
 
 from dyff.kernel import backoff, errors, ids
 from dyff.objects import port
-from dyff.workflows import endings
+from dyff.workflows import background, endings
 from dyff.workflows.items import INDEX, REPLICATION, Call
 
 RESPONSES, RESPONSE_INDEX = "responses", "_response_index_"
@@ -104,22 +103,14 @@ class Outputs:
             while len(self._rows) >= 2 * self._batch_size:
                 await self._taken.wait()
 
-    @asynccontextmanager
-    async def stored(self) -> AsyncIterator[None]:
+    def stored(self) -> AbstractAsyncContextManager[None]:
         """Store what is added in the block; at its end, however that comes, everything is stored.
 
         Raises:
             Ending: a row does not fit the schema; all others are stored.
             Unavailable: the store does not answer.
         """
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._follow)
-                yield
-                tasks.cancel_scope.cancel()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._flush_all()
+        return background.running(self._follow, self._flush_all)
 
     async def _follow(self) -> None:
         while True:

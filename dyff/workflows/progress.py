@@ -11,7 +11,7 @@ import anyio
 from dyff.entities import codecs
 from dyff.kernel import clock, errors
 from dyff.objects import port
-from dyff.workflows import endings
+from dyff.workflows import background, endings
 
 INTERVAL_S = 1.0
 _WINDOW_S = 10.0
@@ -36,14 +36,8 @@ class Progress:
     async def shown(self) -> AsyncIterator[None]:
         """Write it as long as the block runs, and once more at its end, however that comes."""
         await self._write()
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._follow)
-                yield
-                tasks.cancel_scope.cancel()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._write()
+        async with background.running(self._follow, self._write):
+            yield
 
     async def _follow(self) -> None:
         while True:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from dyff.cluster import port
-from dyff.cluster.embedded import semantics
 from dyff.cluster.embedded.controllers import deployments, plan, podstates
+from dyff.kernel import patches
 from tests.cluster import builders
 
 OTHER_IMAGE = builders.a_deployment(image="other")
@@ -145,7 +145,7 @@ def test_names_fit():
 def conditions(deployment: port.Object, pods: tuple[port.Object, ...], seconds: float) -> tuple[port.Object, dict[str, tuple[str, str]]]:
     """The Deployment with its new status, and the status and reason of each condition."""
     made = deployments.make(plan.Observed("deployment", deployment, pods), builders.at(seconds))
-    status = semantics.merged(deployment.get("status") or {}, made.status or {})
+    status = patches.merged(deployment.get("status") or {}, made.status or {})
     return {**deployment, "status": status}, {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
 
 

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dyff.cluster import port
-from dyff.cluster.embedded import semantics
+from dyff.cluster import owners, port
 from dyff.cluster.embedded.controllers import jobs, plan, podstates
+from dyff.kernel import patches
 from tests.cluster import builders
 
 DELAYS = jobs.Delays(first_s=10.0, ceiling_s=60.0)
@@ -57,11 +57,20 @@ CASES = {
     ),
     "a Pod that waits is left alone": Case(pods=(FIRST,), want_status={"active": 1, "attempts": 1}),
     "a Pod that runs is left alone": Case(pods=(builders.running(FIRST),), want_status={"active": 1, "ready": 1}),
-    "one success completes the Job": Case(
+    "after a success nothing more is started": Case(
         pods=(builders.succeeded(FIRST),),
         want_releases=names([FIRST]),
+        want_status={"succeeded": 0, "uncountedTerminatedPods": {"succeeded": ["uid-0"], "failed": []}, "completionTime": None},
+    ),
+    "it is complete once the success is counted, in one write": Case(
+        pods=(builders.released(builders.succeeded(FIRST)),),
+        job=builders.a_job({"attempts": 1, "uncountedTerminatedPods": {"succeeded": ["uid-0"], "failed": []}}),
         want_conditions=(("Complete", "CompletionsReached"),),
-        want_status={"uncountedTerminatedPods": {"succeeded": ["uid-0"], "failed": []}, "completionTime": "2026-01-01T12:00:00.000000Z"},
+        want_status={
+            "succeeded": 1,
+            "uncountedTerminatedPods": {"succeeded": [], "failed": []},
+            "completionTime": "2026-01-01T12:00:00.000000Z",
+        },
     ),
     "a retry waits for its delay": Case(
         pods=(builders.failed(FIRST, seconds=-4),), want_releases=names([FIRST]), want_again_s=6.0, want_status={"attempts": 1}
@@ -89,19 +98,19 @@ CASES = {
         pods=(builders.failed(THIRD, seconds=-600),),
         job=builders.a_job({"attempts": 2, "failed": 2}),
         want_releases=names([THIRD]),
-        want_conditions=(("FailureTarget", "BackoffLimitExceeded"), ("Failed", "BackoffLimitExceeded")),
+        want_conditions=(("FailureTarget", "BackoffLimitExceeded"),),
     ),
     "a backoffLimit of 0 allows no retry": Case(
         pods=(builders.failed(FIRST, seconds=-600),),
         job=builders.a_job(backoffLimit=0),
         want_releases=names([FIRST]),
-        want_conditions=(("FailureTarget", "BackoffLimitExceeded"), ("Failed", "BackoffLimitExceeded")),
+        want_conditions=(("FailureTarget", "BackoffLimitExceeded"),),
     ),
     "an exit code of the policy fails the Job at once": Case(
         pods=(builders.failed(FIRST, code=3),),
         job=builders.a_job(podFailurePolicy=POLICY),
         want_releases=names([FIRST]),
-        want_conditions=(("FailureTarget", "PodFailurePolicy"), ("Failed", "PodFailurePolicy")),
+        want_conditions=(("FailureTarget", "PodFailurePolicy"),),
     ),
     "another exit code is retried": Case(
         pods=(builders.failed(FIRST, code=4, seconds=-60),),
@@ -126,24 +135,27 @@ CASES = {
         want_deletes=names([FIRST]),
         want_conditions=(("FailureTarget", "DeadlineExceeded"),),
     ),
-    "the Job has failed when the deleted Pod has ended": Case(
-        pods=(builders.failed(builders.deleting(FIRST)),),
+    "the Job has failed when the deleted Pod has ended and is counted": Case(
+        pods=(builders.released(builders.failed(builders.deleting(FIRST))),),
         job=builders.a_job(
             {
                 "startTime": "2026-01-01T12:00:00Z",
+                "uncountedTerminatedPods": {"failed": ["uid-0"], "succeeded": []},
                 "conditions": [{"type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded", "message": "m"}],
             },
             activeDeadlineSeconds=30,
         ),
         now_s=31.0,
-        want_releases=names([FIRST]),
         want_conditions=(("FailureTarget", "DeadlineExceeded"), ("Failed", "DeadlineExceeded")),
+        want_status={"failed": 1, "uncountedTerminatedPods": {"failed": [], "succeeded": []}},
     ),
     "a success at the deadline is a success": Case(
-        pods=(builders.succeeded(FIRST),),
-        job=builders.a_job({"startTime": "2026-01-01T12:00:00Z"}, activeDeadlineSeconds=30),
+        pods=(builders.released(builders.succeeded(FIRST)),),
+        job=builders.a_job(
+            {"startTime": "2026-01-01T12:00:00Z", "uncountedTerminatedPods": {"failed": [], "succeeded": ["uid-0"]}},
+            activeDeadlineSeconds=30,
+        ),
         now_s=31.0,
-        want_releases=names([FIRST]),
         want_conditions=(("Complete", "CompletionsReached"),),
     ),
     "a finished Job makes no more Pods": Case(
@@ -167,7 +179,7 @@ CASES = {
 def test_plan(case: Case):
     """The plan for each situation is the one that the case's name states."""
     made = jobs.make(plan.Observed("job", case.job, case.pods), builders.at(case.now_s), DELAYS)
-    status = semantics.merged((case.job or {}).get("status") or {}, made.status or {})
+    status = patches.merged((case.job or {}).get("status") or {}, made.status or {})
     assert names(made.creates) == case.want_creates
     assert names(made.deletes) == case.want_deletes
     assert names(made.releases) == case.want_releases
@@ -183,7 +195,7 @@ def test_pods_carry_the_template():
     assert FIRST["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
     assert FIRST["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "job"
     assert FIRST["metadata"]["finalizers"] == [jobs.FINALIZER]
-    assert podstates.controller(FIRST)["uid"] == builders.JOB_UID
+    assert owners.controller(FIRST)["uid"] == builders.JOB_UID
 
 
 def test_jobs_of_one_name_have_different_pods():
@@ -215,7 +227,10 @@ class World:
         return bool(todo)
 
     def status(self, patch) -> None:
-        self.job = {**self.job, "status": semantics.merged(self.job.get("status") or {}, patch)}
+        self.job = {**self.job, "status": patches.merged(self.job.get("status") or {}, patch)}
+        ended = {"Complete", "Failed"} & {each["type"] for each in self.job["status"].get("conditions") or ()}
+        counts = {key: self.job["status"][key] for key in ("succeeded", "failed", "uncountedTerminatedPods")}
+        assert not ended or counts == {"succeeded": 1, "failed": 2, "uncountedTerminatedPods": {"succeeded": [], "failed": []}}
 
     def release(self, pod) -> None:
         self.pods[pod["metadata"]["name"]] = builders.released(self.pods[pod["metadata"]["name"]])
@@ -236,7 +251,10 @@ class World:
 
 @pytest.mark.parametrize("cuts", list(itertools.product((1, 2, 9), repeat=4)), ids=str)
 def test_counting_is_exact_over_crashes(cuts):
-    """Wherever passes are cut off, each failure is counted once, never two Pods run, and the Job ends; then nothing is left to do."""
+    """Wherever passes are cut off, each failure is counted once, never two Pods run, and the Job ends.
+
+    It does so in the very write that makes the counts whole, and then nothing is left to do.
+    """
     world, seconds = World([1, 1, 0]), 0.0
     for writes in itertools.chain(cuts, itertools.repeat(9, 40)):
         moved = world.step(builders.at(seconds), writes)

@@ -41,14 +41,6 @@ def test_the_last_lines_of_a_long_log(tmp_path):
     assert logs.read(tmp_path, ["main"], stamp(49_999), None) == ()
 
 
-def test_a_turned_over_log_is_continued(tmp_path):
-    """The file before this one belongs to it; what is in both, because it was just turned over, comes once."""
-    write(tmp_path / "main.log.1", range(5))
-    write(tmp_path / "main.log", range(3, 8))
-    assert numbers(logs.read(tmp_path, ["main"], None, None)) == list(range(8))
-    assert numbers(logs.read(tmp_path, ["main"], None, 6)) == list(range(2, 8))
-
-
 def test_several_containers_come_in_order(tmp_path):
     """All containers together: init containers first, and the limit cuts the beginning."""
     write(tmp_path / "init.log", range(3))

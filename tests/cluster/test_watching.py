@@ -168,6 +168,37 @@ async def test_what_vanished_while_nobody_watched_counts_as_deleted(cluster):
         await until(lambda: cluster.asked == ["list", "watch 3", "list", "watch 5"])
 
 
+async def test_what_was_replaced_while_nobody_watched_is_told_twice(cluster):
+    """Another object of the same name, told by its uid, is a deletion and a creation: the first is told while nothing is there."""
+    old = cluster.put("a")
+    old["metadata"]["uid"] = "one"
+    told = []
+
+    def note(obj):
+        here = cache.get("a")
+        told.append((obj["metadata"]["uid"], here and here["metadata"]["uid"]))
+
+    cache = watching.Cache(cluster, port.JOB, note, timing=FAST, jitter=random.Random(1))
+    async with anyio.create_task_group() as group:
+        await group.start(cache.run)
+        cluster.put("a")["metadata"]["uid"] = "two"
+        cluster.end(errors.WatchExpired("too old"))
+        await until(lambda: len(told) >= 2 and cluster.asked.count("list") == 2)
+        group.cancel_scope.cancel()
+    assert told == [("one", "one"), ("one", None), ("two", "two")]
+
+
+async def test_a_watch_that_always_breaks_but_brings_something_is_renewed_at_once(cluster):
+    """A proxy that cuts every watch with an error costs no growing delay, as long as each watch told something."""
+    seen = Seen()
+    slow = watching.Timing(watch_s=5, grace_s=5, relist_s=600, short_s=0.01, first_delay_s=0.001, ceiling_s=1000)
+    async with running(cluster, seen, timing=slow):
+        for number in range(25):
+            cluster.tell("ADDED", cluster.put(f"job-{number}"))
+            cluster.end(errors.Unavailable("cut"))
+            await seen.until([f"job-{each}" for each in range(number + 1)])
+
+
 async def test_a_cluster_that_does_not_answer_is_asked_again(cluster):
     """Neither at the start nor later does a failure end the cache, and what was known stays known meanwhile."""
     cluster.put("a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dyff.cluster import port
+from dyff.cluster.embedded.controllers import failures
 from dyff.entities import resources
 from dyff.operator.manifests import deployment, metadata
 from tests.planning import world
@@ -67,10 +68,21 @@ def test_jobs_are_bounded_and_hold_their_outcome():
     assert spec["backoffLimit"] == 3
     assert spec["podReplacementPolicy"] == "Failed"
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
-    fail, ignore = spec["podFailurePolicy"]["rules"]
+    ignore, fail = spec["podFailurePolicy"]["rules"]
     assert fail["action"] == "FailJob"
     assert fail["onExitCodes"] == {"containerName": "step", "operator": "In", "values": [10, 20, 64, 65, 69, 76, 78]}
     assert ignore == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+def test_a_disruption_is_never_final():
+    """A step that ends with a final code while its node is drained is tried again: its service went away with the node."""
+    job = the_objects()[port.JOB, f"eval-{ID}-client"]
+    ended = {"name": "step", "state": {"terminated": {"exitCode": 69}}}
+    status = {"phase": "Failed", "containerStatuses": [ended]}
+    pod = {"metadata": {"name": "p"}, "status": status}
+    assert failures.action(job, pod).kind == "FailJob"
+    status["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    assert failures.action(job, pod).kind == "Ignore"
 
 
 @pytest.mark.parametrize("name", ["client", "verify", "infer"])
@@ -101,6 +113,13 @@ def test_storage_reaches_our_steps_and_nobody_else():
     assert all("DYFF_STORAGE_URL" not in environment(runner) for runner in pods["infer"]["containers"])
     attempt = {"name": "DYFF_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     assert all(attempt in step["env"] for step in steps)
+
+
+@pytest.mark.parametrize(("kind", "component"), [(port.JOB, "client"), (port.JOB, "verify"), (port.DEPLOYMENT, "infer")])
+def test_pods_have_little_time_to_end(kind, component):
+    """A pod that does not listen to SIGTERM is killed after 5 s, so that it does not hold up its run's end."""
+    spec = the_objects()[kind, f"eval-{ID}-{component}"]["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 5
 
 
 def test_a_step_reads_its_manifest():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from dyff.cluster import port
 from dyff.entities import resources
-from dyff.kernel import clock, settings
+from dyff.kernel import clock, patches, settings
 from dyff.operator import conditions, jobs, plan, pods
 from dyff.operator.kinds import table
 from dyff.operator.manifests import metadata
@@ -96,7 +96,7 @@ class World:
         version = patch.get("metadata", {}).get("resourceVersion")
         assert version in (None, obj["metadata"]["resourceVersion"]), "stale"
         patch = {"status": patch["status"]} if status else {key: value for key, value in patch.items() if key != "status"}
-        self.objects[kind, name] = obj = _merged(obj, patch)
+        self.objects[kind, name] = obj = patches.merged(obj, copy.deepcopy(patch))
         self._touch(obj)
         if obj["metadata"].get("deletionTimestamp") and not obj["metadata"].get("finalizers"):
             del self.objects[kind, name]
@@ -225,15 +225,3 @@ class World:
 
     def unfinished_jobs(self):
         return [name for (kind, name), obj in self.objects.items() if kind == port.JOB and not jobs.ended(obj)]
-
-
-def _merged(value, patch):
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    merged = dict(value) if isinstance(value, dict) else {}
-    for key, each in patch.items():
-        if each is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merged(merged.get(key), each)
-    return merged

@@ -83,6 +83,7 @@ async def until_dead(*pids: int) -> None:
 class Lab:
     """One data directory. `running` opens its cluster and runs a kubelet on it; `server` does so in a process of its own."""
 
+    images = IMAGES
     container = staticmethod(container)
     a_pod = staticmethod(a_pod)
     state = staticmethod(state)

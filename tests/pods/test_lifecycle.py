@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.cluster.pods import specs
+from dyff.cluster.pods import kubelet, specs
+from dyff.kernel import clock, settings
 
 SERVE = (
     "import http.server, os, sys; http.server.test(http.server.SimpleHTTPRequestHandler, port=int(os.environ['PORT']), bind='127.0.0.1')"
@@ -40,6 +41,36 @@ async def test_the_grace_ends_with_a_kill(lab):
         await lab.cluster.delete(port.POD, "p")
         await lab.gone("p")
     assert 0.9 < anyio.current_time() - begun < 10
+
+
+class LateAnswer:
+    """A cluster that answers the write of a running pod's status only after the pod was deleted and all watches have told so."""
+
+    def __init__(self, cluster) -> None:
+        self._cluster, self.deleted = cluster, False
+
+    def __getattr__(self, name: str):
+        return getattr(self._cluster, name)
+
+    async def patch(self, kind, name, patch, *, status=False):
+        answer = await self._cluster.patch(kind, name, patch, status=status)
+        if status and patch["status"].get("phase") == "Running" and not self.deleted:
+            self.deleted = True
+            await self._cluster.delete(kind, name)
+            await anyio.wait_all_tasks_blocked()
+        return answer
+
+
+async def test_an_answer_that_comes_late_hides_no_deletion(lab):
+    """A pod that is deleted while its status is written goes, although what that write returned knows nothing of it."""
+    async with lab.open() as opened, anyio.create_task_group() as group:
+        late = LateAnswer(opened)
+        subject = kubelet.Kubelet(late, lab.pods_dir, settings.Pods(images=lab.images), clock.SystemClock())
+        await group.start(lambda *, task_status: subject.run(task_status=task_status))
+        await lab.create(lab.a_pod("p", lab.container("sleep 600")))
+        await lab.gone("p")
+        assert late.deleted
+        group.cancel_scope.cancel()
 
 
 async def test_logs_stay_until_the_pod_is_deleted(lab):

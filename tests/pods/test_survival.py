@@ -168,16 +168,43 @@ async def test_a_lost_serving_pod_is_started_again(lab):
     assert status["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "Lost"
 
 
+async def test_a_stop_request_that_a_power_cut_emptied_stops_nothing(lab):
+    """Requests are not synced, since they mean nothing after a power cut; what one leaves of them keeps no later run from starting."""
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container("exit 1"), restartPolicy="Always"))
+        await lab.until("p", lambda status: (status.get("containerStatuses") or [{}])[0].get("restartCount") == 1)
+        (lab.pods_dir / uid / "stop.json").write_bytes(b"")
+        await lab.until("p", lambda status: status["containerStatuses"][0]["restartCount"] == 3)
+
+
+async def test_an_interruption_counts_as_no_restart(lab):
+    """A runner that the server's end stopped before it was ready has not crashed, so nobody may count it as one that always does."""
+    async with lab.running():
+        await lab.create(lab.a_pod("p", lab.container("sleep 600"), restartPolicy="Always"))
+        await lab.started("p")
+        await lab.kubelet.stop_all(10.0)
+    async with lab.running():
+        status = await lab.until("p", lambda status: "running" in lab.state(status) and "lastState" in status["containerStatuses"][0])
+    assert status["containerStatuses"][0]["restartCount"] == 0
+    assert status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 143
+
+
+async def left_alone(lab):
+    """A pod that ran and whose server and shim are gone: its uid and its record."""
+    async with lab.running():
+        uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
+        record = await lab.recorded(uid)
+        await lab.started("p")
+    os.kill(record["shim"]["pid"], signal.SIGKILL)
+    await lab.until_dead(record["shim"]["pid"], record["containers"]["main"]["pid"])
+    return uid, record
+
+
 async def test_a_recycled_pid_is_never_killed(lab):
     """A process that has a recorded number but another start time is left alone, whatever the record says."""
     bystander = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
     try:
-        async with lab.running():
-            uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
-            record = await lab.recorded(uid)
-            await lab.started("p")
-        os.kill(record["shim"]["pid"], signal.SIGKILL)
-        await lab.until_dead(record["shim"]["pid"], record["containers"]["main"]["pid"])
+        uid, record = await left_alone(lab)
         record["containers"]["main"]["pid"] = record["shim"]["pid"] = bystander.pid
         (lab.pods_dir / uid / "record.json").write_text(json.dumps(record))
         async with lab.running():
@@ -190,12 +217,7 @@ async def test_a_recycled_pid_is_never_killed(lab):
 
 async def test_a_restart_of_the_machine_is_nobodys_fault(lab):
     """A run that another boot of the machine ended is a disruption: the pod's failure is not the program's."""
-    async with lab.running():
-        uid = await lab.create(lab.a_pod("p", lab.container("sleep 600")))
-        record = await lab.recorded(uid)
-        await lab.started("p")
-    os.kill(record["shim"]["pid"], signal.SIGKILL)
-    await lab.until_dead(record["shim"]["pid"], record["containers"]["main"]["pid"])
+    uid, record = await left_alone(lab)
     (lab.pods_dir / uid / "record.json").write_text(json.dumps({**record, "boot": "another"}))
     async with lab.running():
         status = await lab.ended("p")

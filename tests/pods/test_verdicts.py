@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dyff.cluster.embedded import semantics
 from dyff.cluster.pods import directory, refusals, specs, statuses, verdicts
-from dyff.kernel import clock
+from dyff.kernel import clock, patches
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SINCE = clock.iso(NOW - timedelta(minutes=10))
@@ -108,7 +107,7 @@ def test_a_status_that_is_right_is_not_written_again(pod, shown):
     """Once a patch is applied, the same facts at a later time make no patch."""
     patch = statuses.patch(pod, shown)
     assert patch is not None
-    status = semantics.merged(pod.status, patch)
+    status = patches.merged(pod.status, patch)
     later = statuses.Scene(shown.facts, shown.verdict, clock.iso(NOW + timedelta(hours=1)), shown.ready, shown.refusal)
     assert statuses.patch(a_pod(pod.spec.restart_policy, status=status, init=bool(pod.spec.init_containers)), later) is None
 
@@ -116,7 +115,7 @@ def test_a_status_that_is_right_is_not_written_again(pod, shown):
 def test_transition_times_change_with_the_condition_only():
     """A condition keeps its lastTransitionTime as long as its status stays."""
     running = facts(held=True, finished=False, main=an_outcome())
-    first = semantics.merged({}, statuses.patch(a_pod(), scene(running, verdicts.Verdict("running"))))
+    first = patches.merged({}, statuses.patch(a_pod(), scene(running, verdicts.Verdict("running"))))
     later = statuses.Scene(running, verdicts.Verdict("running"), clock.iso(NOW + timedelta(hours=1)), ready=True)
     second = {each["type"]: each for each in statuses.patch(a_pod(status=first), later)["conditions"]}
     assert second["PodScheduled"]["lastTransitionTime"] == clock.iso(NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import asynccontextmanager
 
 import anyio
@@ -126,49 +127,42 @@ class Operated:
         await self.cluster.patch(metadata.resource_kind(kind), name, {"metadata": {"finalizers": []}})
 
 
-class Interrupted(port.Cluster):
+class _Meddling:
+    """A cluster in whose writes `meddle` meddles; everything else is the inner one's."""
+
+    def __init__(self, cluster: port.Cluster):
+        self._cluster, self._writes = cluster, 0
+
+    def __getattr__(self, name):
+        found = getattr(self._cluster, name)
+        return functools.partial(self._counted, found) if name in ("create", "patch", "delete") else found
+
+    async def _counted(self, write, *args, **kwargs):
+        self._writes += 1
+        return await self.meddle(self._writes, functools.partial(write, *args, **kwargs))
+
+
+class Interrupted(_Meddling):
     """A cluster that kills its client after so many writes: the last one lands, its answer never arrives."""
 
     def __init__(self, cluster: port.Cluster, writes: int):
-        self._cluster, self._left = cluster, writes
+        super().__init__(cluster)
+        self._most = writes
 
-    def __getattribute__(self, name):
-        inner = object.__getattribute__(self, "_cluster")
-        found = getattr(inner, name)
-        if name not in ("create", "patch", "delete"):
-            return found
-
-        async def write(*args, **kwargs):
-            result = await found(*args, **kwargs)
-            left = object.__getattribute__(self, "_left") - 1
-            object.__setattr__(self, "_left", left)
-            if left <= 0:
-                raise errors.Fatal("killed")
-            return result
-
-        return write
+    async def meddle(self, number, write):
+        result = await write()
+        if number >= self._most:
+            raise errors.Fatal("killed")
+        return result
 
 
-class Unreliable(Interrupted):
+class Unreliable(_Meddling):
     """A cluster whose writes fail every third time: in turn before they land and after."""
 
-    def __init__(self, cluster: port.Cluster):
-        super().__init__(cluster, 0)
-
-    def __getattribute__(self, name):
-        inner = object.__getattribute__(self, "_cluster")
-        found = getattr(inner, name)
-        if name not in ("create", "patch", "delete"):
-            return found
-
-        async def write(*args, **kwargs):
-            count = object.__getattribute__(self, "_left") + 1
-            object.__setattr__(self, "_left", count)
-            if count % 6 == 1:
-                raise errors.Unavailable("not now", retry_after_s=0.01)
-            result = await found(*args, **kwargs)
-            if count % 6 == 4:
-                raise errors.OutcomeUnknown("the answer was lost")
-            return result
-
-        return write
+    async def meddle(self, number, write):
+        if number % 6 == 1:
+            raise errors.Unavailable("not now", retry_after_s=0.01)
+        result = await write()
+        if number % 6 == 4:
+            raise errors.OutcomeUnknown("the answer was lost")
+        return result

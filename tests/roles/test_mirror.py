@@ -14,12 +14,6 @@ from dyff.kernel.positions import Position
 from tests.roles import log
 
 
-@pytest.fixture
-async def bus(tmp_path):
-    async with log.opened(tmp_path / "log.db") as opened:
-        yield opened
-
-
 def folding_bus(bus):
     return log.running(aggregator.run, bus, clock=log.CLOCK)
 

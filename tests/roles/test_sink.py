@@ -57,12 +57,6 @@ class View:
 
 
 @pytest.fixture
-async def bus(tmp_path):
-    async with log.opened(tmp_path / "log.db") as opened:
-        yield opened
-
-
-@pytest.fixture
 def view():
     return View()
 

@@ -90,7 +90,17 @@ async def test_a_server_that_closed_an_idle_connection():
         assert [answer.status for answer in await exchange(url, 2)] == [200, 200]
 
 
-@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", b"HTTP/1.1 200 OK\r\n", b"SSH-2.0-OpenSSH\r\n"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+    ],
+    ids=["nothing", "half a body", "half a head", "another protocol", "an early hint alone"],
+)
 async def test_broken_answers(reply):
     """An answer that is not whole, or not HTTP, is told as such and never taken for an answer."""
     with a_server([reply]) as (url, _), pytest.raises(exchanges.Broken):

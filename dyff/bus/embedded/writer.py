@@ -167,7 +167,14 @@ class Writer:
             self._ends[partition_id] = records[-1].offset + 1
             self._appended += len(records)
         if transaction.appended:
+            self._write_mark()
+
+    def _write_mark(self) -> None:
+        """What was committed is durable without it; a mark that stays behind only proves less."""
+        try:
             self._mark.write(self._appended)
+        except OSError as error:
+            log.error("log-mark-failed", **errors.details(error))
 
     def _tell(self, batch: list[_Waiting], transaction: jobs.Transaction | None, results: list[Any]) -> None:
         self._loop.call_soon_threadsafe(self._wake, batch, transaction, results)

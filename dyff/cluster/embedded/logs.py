@@ -1,5 +1,5 @@
-"""Container logs as the kubelet stores them: `<container>.log`, continued backwards in `<container>.log.1`, lines of a time
-(RFC 3339 with nanoseconds, strictly rising), a space and the message.
+"""Container logs as the shim writes them: `<container>.log`, lines of a time (RFC 3339 with nanoseconds, rising), a space and
+the message.
 """
 
 from __future__ import annotations
@@ -44,15 +44,11 @@ def instant(text: str) -> str:
 
 
 def _from_the_end(path: Path) -> Iterator[port.LogLine]:
-    last: str | None = None
-    for part in (path, path.with_name(f"{path.name}.1")):
-        with contextlib.suppress(FileNotFoundError), open(part, "rb") as file:
-            for raw in _lines_from_the_end(file):
-                timestamp, _, message = raw.decode("utf-8", "replace").partition(" ")
-                # While the first file was read it may have become the second.
-                if _is_time(timestamp) and (last is None or timestamp < last):
-                    last = timestamp
-                    yield port.LogLine(timestamp, message)
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        for raw in _lines_from_the_end(file):
+            timestamp, _, message = raw.decode("utf-8", "replace").partition(" ")
+            if _is_time(timestamp):
+                yield port.LogLine(timestamp, message)
 
 
 def _lines_from_the_end(file: IO[bytes]) -> Iterator[bytes]:

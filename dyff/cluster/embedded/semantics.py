@@ -10,7 +10,7 @@ from typing import Any
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec, defaults, kinds, validation
-from dyff.kernel import clock, errors
+from dyff.kernel import clock, errors, patches
 
 _GIVEN = ("name", "labels", "annotations", "finalizers", "ownerReferences")
 _KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion")
@@ -63,23 +63,10 @@ def with_status(old: port.Object, patch: port.Object) -> port.Object:
     Raises:
         InvalidFields: the status is not an object.
     """
-    status = merged(old.get("status") or {}, patch.get("status") or {})
+    status = patches.merged(old.get("status") or {}, patch.get("status") or {})
     if not isinstance(status, dict):
         raise errors.InvalidFields(errors.Problem(("body", "status"), "must be an object"))
     return {**old, "status": status}
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """`target` under a JSON merge patch (RFC 7386): null removes a key, anything but an object replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 def marked(resource: kinds.Resource, old: port.Object, now: datetime) -> port.Object:

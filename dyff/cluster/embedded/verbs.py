@@ -7,7 +7,7 @@ from typing import Any
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec, kinds, ports, semantics, store
-from dyff.kernel import errors
+from dyff.kernel import errors, patches
 
 
 def create(tx: store.Transaction, resource: kinds.Resource, body: bytes, uid: str, now: datetime) -> port.Object:
@@ -39,7 +39,7 @@ def patch(tx: store.Transaction, resource: kinds.Resource, name: str, body: byte
         raise errors.NotFound(f"a {resource.kind.kind} has no status")
     old = _found(tx, resource, name)
     semantics.check_preconditions(old, asked)
-    new = semantics.with_status(old, asked) if status else semantics.updated(resource, old, semantics.merged(old, asked))
+    new = semantics.with_status(old, asked) if status else semantics.updated(resource, old, patches.merged(old, asked))
     return _stored(tx, resource, old, new)
 
 

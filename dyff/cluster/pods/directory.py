@@ -66,10 +66,10 @@ class Record(msgspec.Struct, frozen=True):
 class Intent(msgspec.Struct, frozen=True):
     """What a run is to do.
 
-    `restarts`: as told in the status. `failures`: runs in a row that ended too soon, for the back-off. `done`: init
-    containers that have completed in earlier runs. `last`: how the main container's previous run ended. `since`: when the
-    pod was first started (RFC 3339). `server_lock`, `orphan_grace_s`: the shim ends the pod when nobody has held that lock
-    for so long. `probe` None: ready as soon as it runs.
+    `restarts`: as told in the status; runs that were interrupted do not count. `failures`: runs in a row that ended too soon,
+    for the back-off. `done`: init containers that have completed in earlier runs. `last`: how the main container's previous
+    run ended. `since`: when the pod was first started (RFC 3339). `server_lock`, `orphan_grace_s`: the shim ends the
+    pod when nobody has held that lock for so long. `probe` None: ready as soon as it runs.
     """
 
     run: int

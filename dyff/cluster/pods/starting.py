@@ -90,7 +90,7 @@ def intent(
     return msgspec.structs.replace(
         first,
         run=facts.intent.run + 1,
-        restarts=facts.intent.restarts + (1 if last else 0),
+        restarts=facts.intent.restarts + (1 if last and not verdicts.interrupted(facts.record) else 0),
         failures=verdicts.failures(pod, facts.intent, facts.record),
         last=last or facts.intent.last,
     )

@@ -260,8 +260,7 @@ class Worker:
             await self._patch_status(obj["metadata"]["name"], self._place.uid, patch)
 
     async def _patch_status(self, name: str, uid: str, patch: port.Object) -> None:
-        body = {"metadata": {"uid": uid}, "status": patch}
-        self._learn(await self._node.cluster.patch(port.POD, name, body, status=True))
+        await self._patch(name, {"metadata": {"uid": uid}, "status": patch}, status=True)
 
     async def _protect(self, pod: specs.Pod, local_port: int | None) -> None:
         """Before anything is started: the pod stays until we let it go, and says where it listens."""
@@ -275,15 +274,19 @@ class Worker:
 
     async def _patch_metadata(self, pod: specs.Pod, changes: port.Object) -> None:
         known = {"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version}
-        self._learn(await self._node.cluster.patch(port.POD, pod.metadata.name, {"metadata": {**known, **changes}}))
+        await self._patch(pod.metadata.name, {"metadata": {**known, **changes}})
 
-    def _learn(self, obj: port.Object) -> None:
-        """What a write returned is newer than what the watch has told so far."""
-        if self._object is not None:  # meanwhile the watch may have told that it is gone
-            self._object, self._shown = obj, obj.get("status")
+    async def _patch(self, name: str, body: port.Object, *, status: bool = False) -> None:
+        """What the write returns is newer than what was known before it, but perhaps not than what the watch tells meanwhile."""
+        before = self._object
+        written = await self._node.cluster.patch(port.POD, name, body, status=status)
+        self._shown = written.get("status")
+        if before is not None and self._object is before:
+            self._object = written
 
     async def _refresh(self) -> None:
-        name = self._object["metadata"]["name"] if self._object else None
-        found = await self._node.cluster.get(port.POD, name) if name else None
-        self._object = found if found and found["metadata"]["uid"] == self._place.uid else None
+        before = self._object
+        found = await self._node.cluster.get(port.POD, before["metadata"]["name"]) if before else None
         self._shown, self._stale = None, False
+        if self._object is before:
+            self._object = found if found and found["metadata"]["uid"] == self._place.uid else None

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.kernel import clock
 from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons
 from dyff.operator.kinds import evaluation, model, session
@@ -85,7 +85,7 @@ def concerned(obj: port.Object) -> tuple[plan.Request, ...]:
     """The custom resources to look at when `obj` changes: itself, and the one whose part it is."""
     meta = obj["metadata"]
     found = [plan.Request(obj["kind"], meta["name"])] if obj["kind"] in BY_KIND else []
-    owner = metadata.controller(obj)
+    owner = owners.controller(obj)
     if owner is not None and owner["kind"] in BY_KIND:
         found.append(plan.Request(owner["kind"], owner["name"]))
     kind, _, name = (meta.get("annotations") or {}).get(metadata.RESOURCE, "").partition("/")

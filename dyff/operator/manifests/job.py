@@ -46,11 +46,12 @@ def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
 
 
 def _failure_rules(final_codes: tuple[int, ...]) -> list[dict[str, Any]]:
+    # The first rule that matches counts: what ends while its node does may fail in any way, and must not be taken at its word.
     disruption = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     if not final_codes:
         return [disruption]
     codes = {"containerName": containers.STEP, "operator": "In", "values": sorted(final_codes)}
-    return [{"action": "FailJob", "onExitCodes": codes}, disruption]
+    return [disruption, {"action": "FailJob", "onExitCodes": codes}]
 
 
 def _pod(run: Run, setup: plan.Setup) -> port.Object:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.entities import resources
 
 FINALIZER = "dyff.io/operator"
 """Keeps a Job until its outcome is recorded in the status of its custom resource and its pods are gone."""
-
 
 RESOURCE = "dyff.io/resource"
 """Annotation of a pod: kind and name of the custom resource whose part it is."""
@@ -32,28 +31,7 @@ def selector(owner: port.Object, component: str) -> dict[str, str]:
 
 def of_child(owner: port.Object, name: str, component: str) -> port.Object:
     """The metadata of an object that goes when `owner` goes."""
-    return {"name": name, "labels": labels(owner, component), "ownerReferences": [reference(owner)]}
-
-
-def reference(owner: port.Object) -> port.Object:
-    """`owner` as the controller of another object."""
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def controller(obj: port.Object) -> port.Object | None:
-    """The reference to an object's controller; None: it has none."""
-    for each in obj["metadata"].get("ownerReferences") or ():
-        if each.get("controller"):
-            found: port.Object = each
-            return found
-    return None
+    return {"name": name, "labels": labels(owner, component), "ownerReferences": [owners.reference(owner)]}
 
 
 def resource_kind(kind: resources.ResourceKind) -> port.Kind:

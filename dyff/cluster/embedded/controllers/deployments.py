@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.cluster.embedded.controllers import plan, podstates
 from dyff.kernel import clock
 
@@ -57,7 +57,7 @@ def make(observed: plan.Observed, now: datetime) -> plan.Plan:
     if deployment is None:
         return plan.Plan()
     uid, mark = deployment["metadata"]["uid"], template_hash(deployment)
-    pods = _sorted_out([each for each in observed.pods if (podstates.controller(each) or {}).get("uid") == uid], mark)
+    pods = _sorted_out([each for each in observed.pods if (owners.controller(each) or {}).get("uid") == uid], mark)
     status = _status(deployment, pods, now)
     patch, again_s = plan.changes(deployment.get("status") or {}, status), _until_late_s(deployment, status, now)
     if podstates.is_deleting(deployment):

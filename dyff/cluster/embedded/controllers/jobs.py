@@ -3,7 +3,8 @@
 As in Kubernetes, a Pod carries a finalizer until its outcome is counted, and the counting is exact over crashes: first
 the Pod is named in `status.uncountedTerminatedPods`, then its finalizer goes, and only when that is seen is it added to
 `status.failed` or `succeeded`. `FailureTarget` says that the Job is going to fail; `Failed` that none of its Pods is
-left running. A new attempt waits until the one before it has ended for certain (`podReplacementPolicy: Failed`).
+left running. `Failed` and `Complete` come in the write that makes the counts whole, so who sees one can trust the other.
+A new attempt waits until the one before it has ended for certain (`podReplacementPolicy: Failed`).
 
 Unlike Kubernetes, whose Pods have random names, attempts are numbered, so that a repeated create is refused;
 `status.attempts` is how many numbers are used up.
@@ -17,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.cluster.embedded.controllers import failures, plan, podstates
 from dyff.kernel import clock
 
@@ -46,7 +47,7 @@ class _Counts(msgspec.Struct, frozen=True):
 def make(observed: plan.Observed, now: datetime, delays: Delays) -> plan.Plan:
     """What to do about a Job, or about the Pods of one that is gone."""
     uid = None if observed.owner is None else observed.owner["metadata"]["uid"]
-    own = tuple(each for each in observed.pods if (podstates.controller(each) or {}).get("uid") == uid)
+    own = tuple(each for each in observed.pods if (owners.controller(each) or {}).get("uid") == uid)
     orphans = tuple(each for each in observed.pods if each not in own)
     if observed.owner is None or podstates.is_deleting(observed.owner):
         dying = tuple(each for each in own if not podstates.is_deleting(each))
@@ -71,7 +72,7 @@ def _living(job: port.Object, pods: tuple[port.Object, ...], now: datetime, dela
     fields.setdefault("startTime", clock.iso(now))
     if _condition(fields, "Complete") is None and _condition(fields, "Failed") is None:
         _conclude(job, pods, counts, fields, now)
-    over = any(_condition(fields, each) is not None for each in ("Complete", "FailureTarget"))
+    over = counts.succeeded > 0 or any(_condition(fields, each) is not None for each in ("Complete", "FailureTarget"))
     wait_s = None if over or active else _wait_s(job, pods, now, delays.after(counts.failed))
     due = not over and not active and wait_s is None
     return plan.Plan(
@@ -110,10 +111,11 @@ def _counts_as(job: port.Object, pod: port.Object) -> str | None:
 
 def _conclude(job: port.Object, pods: tuple[port.Object, ...], counts: _Counts, fields: dict[str, Any], now: datetime) -> None:
     """Add the conditions that hold now to the status `fields`."""
-    target = _condition(fields, "FailureTarget")
+    target, all_counted = _condition(fields, "FailureTarget"), not any(fields["uncountedTerminatedPods"].values())
     if target is None and counts.succeeded:
-        _add(fields, "Complete", "CompletionsReached", "Reached expected number of succeeded pods", now)
-        fields["completionTime"] = clock.iso(now)
+        if all_counted:
+            _add(fields, "Complete", "CompletionsReached", "Reached expected number of succeeded pods", now)
+            fields["completionTime"] = clock.iso(now)
         return
     found = (str(target["reason"]), str(target["message"])) if target else _failure(job, pods, counts.failed, fields, now)
     if found is None:
@@ -121,7 +123,7 @@ def _conclude(job: port.Object, pods: tuple[port.Object, ...], counts: _Counts, 
     reason, message = found
     if target is None:
         _add(fields, "FailureTarget", reason, message, now)
-    if not fields["active"]:
+    if all_counted and not fields["active"]:
         _add(fields, "Failed", reason, message, now)
 
 

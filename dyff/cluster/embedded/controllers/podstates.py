@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.kernel import clock
 
 MAX_NAME = 253
@@ -55,14 +55,6 @@ def created_at(pod: port.Object) -> datetime:
     return clock.parse_iso(pod["metadata"]["creationTimestamp"])
 
 
-def controller(obj: port.Object) -> dict[str, Any] | None:
-    """The reference to the object that controls it; None: nothing does."""
-    for each in obj["metadata"].get("ownerReferences") or ():
-        if each.get("controller"):
-            return dict(each)
-    return None
-
-
 def number(pod: port.Object) -> int:
     """The last part of the name of a Pod that a controller made."""
     text = str(pod["metadata"]["name"]).rpartition("-")[2]
@@ -74,13 +66,5 @@ def of_template(owner: port.Object, name: str, metadata: dict[str, Any]) -> port
     template = owner["spec"]["template"]
     given = template.get("metadata") or {}
     merged = {key: {**(given.get(key) or {}), **metadata.get(key, {})} for key in ("labels", "annotations")}
-    reference = {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-    own = {"name": name, "ownerReferences": [reference], "finalizers": metadata.get("finalizers", [])}
+    own = {"name": name, "ownerReferences": [owners.reference(owner)], "finalizers": metadata.get("finalizers", [])}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {**merged, **own}, "spec": template["spec"]}

@@ -15,9 +15,9 @@ import anyio.abc
 import msgspec
 import structlog
 
-from dyff.cluster import port
+from dyff.cluster import owners, port
 from dyff.cluster.embedded import defaults
-from dyff.cluster.embedded.controllers import deployments, informers, jobs, plan, podstates
+from dyff.cluster.embedded.controllers import deployments, informers, jobs, plan
 from dyff.kernel import clock as clocks
 from dyff.kernel import errors, keyed
 
@@ -62,7 +62,7 @@ class Controller:
         await self._workers.run(task_status=task_status)
 
     def _look_at_owner(self, pod: port.Object) -> None:
-        owner = podstates.controller(pod)
+        owner = owners.controller(pod)
         if owner is not None and (owner["apiVersion"], owner["kind"]) == (self._makes.kind.api_version, self._makes.kind.kind):
             self._workers.add(owner["name"])
 
@@ -84,7 +84,7 @@ class Controller:
         return plan.Observed(name, owner, tuple(each for each in pods if self._is_of(each, name)))
 
     def _is_of(self, pod: port.Object, name: str) -> bool:
-        owner = podstates.controller(pod)
+        owner = owners.controller(pod)
         return owner is not None and (owner["kind"], owner["name"]) == (self._makes.kind.kind, name)
 
     async def _apply(self, observed: plan.Observed, made: plan.Plan) -> None:

@@ -110,7 +110,10 @@ class Pod:
 
         A signal without a request comes from the machine that shuts down.
         """
-        request = files.read(os.path.join(self._directory, "stop.json"))
+        try:
+            request = files.read(os.path.join(self._directory, "stop.json"))
+        except ValueError:  # it is not synced: a power cut may have left an empty one, of an earlier run
+            return None
         if request is None or request["run"] != self._intent["run"]:
             return None
         self._record["cause"] = self._record["cause"] or request["cause"]

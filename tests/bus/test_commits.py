@@ -1,0 +1,133 @@
+"""The embedded bus: one commit for many, and what a disk that fails costs."""
+
+from __future__ import annotations
+
+import anyio
+import apsw
+import pytest
+
+from dyff.bus.embedded import mark, writer
+from dyff.kernel import errors
+from tests.bus.logs import message, opened, texts
+
+
+async def test_who_waits_together_is_committed_together(tmp_path):
+    """A hundred publishers at once need far fewer transactions than a hundred."""
+    commits = []
+    async with opened(tmp_path / "log.db") as bus:
+        bus._connection.set_commit_hook(lambda: bool(commits.append(1)))
+        async with anyio.create_task_group() as group:
+            for number in range(100):
+                group.start_soon(bus.publish, "t", [message(str(number))])
+        bus._connection.set_commit_hook(None)
+        assert len(await texts(bus)) == 100
+    assert 1 <= len(commits) <= 10
+
+
+async def test_one_refused_job_does_not_disturb_the_others(tmp_path):
+    """A fenced owner's append in the same transaction fails alone."""
+    async with opened(tmp_path / "log.db") as bus, bus.own("o") as zombie, bus.own("o"):
+        outcomes = []
+
+        async def fenced():
+            with pytest.raises(errors.Fenced):
+                await zombie.append("t", [message("zombie")])
+            outcomes.append("fenced")
+
+        async def publish(text):
+            await bus.publish("t", [message(text)])
+            outcomes.append(text)
+
+        async with anyio.create_task_group() as group:
+            for number in range(10):
+                group.start_soon(publish, str(number))
+                group.start_soon(fenced)
+        assert sorted(await texts(bus)) == sorted(map(str, range(10)))
+        assert outcomes.count("fenced") == 10
+
+
+async def test_a_full_disk_refuses_and_recovers(tmp_path):
+    """When there is no room nothing is appended, which `Unavailable` says; with room again it goes on."""
+    async with opened(tmp_path / "log.db") as bus:
+        await bus.publish("t", [message("before")])
+        pages = bus._connection.pragma("page_count")
+        bus._connection.pragma("max_page_count", pages)
+        with pytest.raises(errors.Unavailable, match="full"):
+            await bus.publish("t", [message("x" * 100_000)])
+        bus._connection.pragma("max_page_count", pages * 1000)
+        positions = await bus.publish("t", [message("after")])
+        assert [position.offset for position in positions] == [1]
+    async with opened(tmp_path / "log.db") as bus:
+        assert await texts(bus) == ["before", "after"]
+
+
+async def test_a_failing_disk_ends_the_log(tmp_path):
+    """After an I/O error in a commit its outcome is unknown, later calls are refused, and `maintain` says it is fatal."""
+    async with opened(tmp_path / "log.db") as bus:
+
+        def fail():
+            raise apsw.IOError("the disk is gone")
+
+        bus._connection.set_commit_hook(fail)
+        with pytest.raises(errors.OutcomeUnknown):
+            await bus.publish("t", [message("a")])
+        bus._connection.set_commit_hook(None)
+        with pytest.raises(errors.Unavailable):
+            await bus.publish("t", [message("b")])
+        with pytest.raises(errors.Fatal, match="disk"):
+            await bus.maintain()
+
+
+async def test_a_mark_that_cannot_be_written_costs_no_commit(tmp_path, monkeypatch):
+    """The mark is evidence only: where it cannot be written, what is durable is acknowledged, and the log goes on."""
+
+    def refuse(self, count):
+        raise OSError("no space left on device")
+
+    async with opened(tmp_path / "log.db") as bus:
+        with monkeypatch.context() as patched, anyio.fail_after(10):
+            patched.setattr(mark.Mark, "write", refuse)
+            await bus.publish("t", [message("first")])
+            await bus.publish("t", [message("second")])
+        await bus.publish("t", [message("third")])
+        assert await texts(bus) == ["first", "second", "third"]
+    async with opened(tmp_path / "log.db") as bus:
+        assert await texts(bus) == ["first", "second", "third"]
+
+
+async def test_too_much_that_waits_is_refused(tmp_path, monkeypatch):
+    """A disk that cannot keep up costs `Unavailable`, not all of the memory."""
+    monkeypatch.setattr(writer, "MAX_WAITING_BYTES", 1000)
+    refused = []
+    async with opened(tmp_path / "log.db") as bus:
+
+        async def publish():
+            try:
+                await bus.publish("t", [message("x" * 600)])
+            except errors.Unavailable:
+                refused.append(1)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(publish)
+        assert len(await texts(bus)) == 10 - len(refused)
+        await bus.publish("t", [message("later")])
+    assert refused
+
+
+async def test_a_closed_log_refuses(tmp_path):
+    """After the end nothing is taken, rather than waiting for ever."""
+    async with opened(tmp_path / "log.db") as bus:
+        await bus.publish("t", [message("a")])
+    with pytest.raises(errors.Unavailable, match="closed"):
+        await bus.publish("t", [message("b")])
+
+
+async def test_a_second_server_is_refused(tmp_path):
+    """One log is open once; when it is closed it can be opened again."""
+    async with opened(tmp_path / "log.db"):
+        with pytest.raises(errors.InUse, match=r"log\.db"):
+            async with opened(tmp_path / "log.db"):
+                pass
+    async with opened(tmp_path / "log.db"):
+        pass

@@ -1,0 +1,41 @@
+"""The cluster, on every adapter, with its controllers."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from dyff.cluster import port
+from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
+from dyff.kernel import clock, ids
+from tests.contracts.cluster.objects import DEADLINE_S
+
+
+@pytest.fixture(params=["cluster:embedded"])
+async def cluster(request, tmp_path) -> AsyncIterator[port.Cluster]:
+    ready, stop = asyncio.Event(), asyncio.Event()
+    async with EmbeddedCluster.open(tmp_path / "cluster.sqlite", clock=clock.SystemClock(), ids=ids.RandomIds()) as opened:
+        # A real cluster has its controller manager, which collects the garbage. A fixture is not one task, so it runs in its own.
+        controllers = asyncio.create_task(controlled(opened, ready, stop))
+        await asyncio.wait_for(ready.wait(), DEADLINE_S)
+        yield opened
+        stop.set()
+        await controllers
+
+
+async def controlled(cluster: port.Cluster, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    async with anyio.create_task_group() as group:
+        await group.start(LocalControllers(cluster, clock=clock.SystemClock()).run)
+        ready.set()
+        await stop.wait()
+        group.cancel_scope.cancel()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name of its own, since a real cluster is shared by the tests."""
+    return f"contract-{uuid.uuid4().hex[:12]}"
