@@ -16,12 +16,10 @@ OPEN = {"/health", "/ready", "/metrics", "/objects/{key}", "/v0/docs", "/v0/open
 
 async def entity_of(world, kind, account):
     """A new entity of the account."""
-    made = {
-        "Dataset": ("datasets", bodies.DATASET), "Model": ("models", bodies.MODEL_UPLOAD), "InferenceService": ("inferenceservices", bodies.SERVICE),
-    }  # fmt: skip
+    made = {"Dataset": bodies.DATASET, "Model": bodies.MODEL_UPLOAD, "InferenceService": bodies.SERVICE}
     plural = kinds.BY_KIND[kind].plural
     if kind in made:
-        body = made[kind][1]
+        body = made[kind]
     else:
         service, dataset = await world.ready_service(account=account), await world.dataset(account=account)
         body = {"inferenceService": service} if kind == "InferenceSession" else {
