@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from dyff.adapters import collections, configurations, fields, paths, transformations
+from dyff.adapters import collections, configurations, fields, paths, transformations, uploads
 from dyff.kernel import errors
 
 Pipeline = Callable[[Iterable[Any]], Iterator[Any]]
@@ -19,7 +19,11 @@ _WRONG_ITEM = (ArithmeticError, AttributeError, LookupError, RecursionError, Typ
 """What adapters raise for an item that they cannot take; anything else is a defect of ours and passes."""
 
 
-def build(pipeline: Iterable[fields.Json], location: configurations.Location = ("pipeline",)) -> Pipeline:
+MAX_VALUES, MAX_CHARACTERS, MAX_PATTERNS = 5_000, 65_536, 2_000
+"""Of one pipeline: the values in it, the characters of its strings, and those of its regular expressions. What compiling may cost."""
+
+
+def build(pipeline: Iterable[fields.Json], location: configurations.Location = ("pipeline",), *, upload: bool = False) -> Pipeline:
     """The function that applies `pipeline` to a stream of items.
 
     It raises `FixRequest` for an item that does not fit, with the adapter and the reason. Items are not changed in
@@ -28,11 +32,16 @@ def build(pipeline: Iterable[fields.Json], location: configurations.Location = (
     Args:
         pipeline: adapters, applied in this order; `configuration` may be absent or null where all is optional.
         location: where the pipeline is in the request; the errors' locations begin with it.
+        upload: the last adapter may be FileUpload, whose result is an `uploads.Upload` and no JSON. True for what
+            makes the requests to a service, and for nothing else.
 
     Raises:
         InvalidFields: adapters are wrong; one problem for each.
     """
+    _check_size(pipeline, location)
     run = _chain(_compile_all(pipeline, location))
+    if problems := list(_misplaced_uploads(pipeline, location, upload)):
+        raise errors.InvalidFields(*problems)
 
     def apply(items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
@@ -67,7 +76,57 @@ def _compile(adapter: Any, location: configurations.Location) -> _Made:
         configuration = {}
     if not isinstance(configuration, dict):
         raise configurations.invalid((*location, "configuration"), "must be an object", "type_error")
-    return kind, ADAPTERS[kind](configuration, (*location, "configuration"))
+    try:
+        return kind, ADAPTERS[kind](configuration, (*location, "configuration"))
+    except errors.InvalidFields as error:
+        problems = [errors.Problem(each.loc, f"{each.msg} (in {kind})", each.type) for each in error.problems]
+        raise errors.InvalidFields(*problems) from error
+
+
+_MISPLACED = (
+    "FileUpload makes a request that no other adapter can take: it may only be the last adapter of a service's interface.inputPipeline"
+)
+
+
+def _check_size(pipeline: Any, location: configurations.Location) -> None:
+    """Refuse what would take long to compile; the time that is left is bounded."""
+    level: list[Any] = [pipeline]
+    values = characters = patterns = 0
+    while level:
+        values += len(level)
+        characters += sum(len(each) for each in level if isinstance(each, str))
+        objects = [each for each in level if isinstance(each, dict)]
+        characters += sum(len(key) for each in objects for key in each if isinstance(key, str))
+        patterns += sum(len(each["pattern"]) for each in objects if isinstance(each.get("pattern"), str))
+        level = [inside for each in level if isinstance(each, dict | list | tuple) for inside in _inside(each)]
+    for size, limit, words in (
+        (values, MAX_VALUES, "values"), (characters, MAX_CHARACTERS, "characters"), (patterns, MAX_PATTERNS, "characters in patterns"),
+    ):  # fmt: skip
+        if size > limit:
+            raise configurations.invalid(location, f"has {size} {words}; at most {limit} are allowed: make it simpler")
+
+
+def _inside(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _misplaced_uploads(pipeline: Iterable[Any], location: configurations.Location, allowed: bool) -> Iterator[errors.Problem]:
+    """A problem for each FileUpload of a compiled pipeline that is not at the end of what makes requests."""
+    adapters = list(pipeline)
+    for place, adapter in enumerate(adapters):
+        last = place == len(adapters) - 1
+        yield from _misplaced_upload(adapter, (*location, place), allowed and last)
+
+
+def _misplaced_upload(adapter: fields.Json, location: configurations.Location, allowed: bool) -> Iterator[errors.Problem]:
+    inside = (*location, "configuration")
+    match adapter:
+        case {"kind": "FileUpload"} if not allowed:
+            yield errors.Problem((*location, "kind"), _MISPLACED)
+        case {"kind": "Map", "configuration": {"adapter": inner}}:
+            yield from _misplaced_upload(inner, (*inside, "adapter"), False)
+        case {"kind": "Pipeline", "configuration": {"adapters": inner}}:
+            yield from _misplaced_uploads(inner, (*inside, "adapters"), allowed)
 
 
 def _chain(made: list[_Made]) -> fields.Step:
@@ -118,6 +177,7 @@ def _pipeline(configuration: fields.Json, location: configurations.Location) -> 
 ADAPTERS: dict[str, Callable[[fields.Json, configurations.Location], fields.Step]] = {
     "Drop": fields.drop,
     "ExplodeCollections": collections.explode,
+    "FileUpload": uploads.file_upload,
     "FlattenHierarchy": fields.flatten_hierarchy,
     "Map": _map,
     "Pipeline": _pipeline,
