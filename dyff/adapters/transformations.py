@@ -13,8 +13,7 @@ def transform_json(configuration: fields.Json, location: configurations.Location
     `$$` at the beginning of a string or a key stands for one `$`; `{"$compute": steps}` for a computation
     (`computations.compute`); all else for itself.
     """
-    value = template(configuration, location)
-    return lambda item: [value(item)]
+    return template(configuration, location)
 
 
 def template(value: Any, location: configurations.Location) -> computations.Value:

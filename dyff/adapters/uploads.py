@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import json
@@ -49,7 +48,7 @@ def file_upload(configuration: fields.Json, location: configurations.Location) -
     content_type = _template(configuration, "contentType", "application/octet-stream", location)
     form_fields = _form_fields(configuration.get("formFields", {}), (*location, "formFields"))
     decode = _DECODERS[encoding]
-    return lambda item: [Upload(name, filename(item), content_type(item), decode(find(item)), form_fields(item))]
+    return lambda item: Upload(name, filename(item), content_type(item), decode(find(item)), form_fields(item))
 
 
 def _field(configuration: fields.Json, location: configurations.Location) -> Callable[[Any], Any]:
@@ -136,7 +135,7 @@ def _is_text(value: Any) -> TypeGuard[str]:
 def _from_base64(value: Any) -> bytes:
     if isinstance(value, str):
         try:
-            return base64.b64decode("".join(value.split()), validate=True)
+            return binascii.a2b_base64("".join(value.split()), strict_mode=True)
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"the file's content is not base64: {error}, in {paths.shown(value)}") from error
     return _from_bytes(value)
