@@ -1,10 +1,15 @@
-"""The `$compute` part of TransformJSON: a value that is found or given, then passed from function to function. Pure."""
+"""The `$compute` part of TransformJSON: a value that is found or given, then passed from function to function. Pure.
+
+Compiling never runs a user's regular expression, not even on an empty text: some take for ever on that, too. Where
+items are processed there must be a time limit.
+"""
 
 from __future__ import annotations
 
 import functools
 import operator
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +17,10 @@ from dyff.adapters import configurations, paths
 
 Value = Callable[[Any], Any]
 """From an item, or the value of the step before, to a value."""
+
+MAX_PATTERN = 1_000
+"""Characters of a regular expression."""
+_FLAGS = re.ASCII | re.IGNORECASE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE
 
 _SOURCES = ("$literal", "$scalar", "$list")
 
@@ -84,7 +93,27 @@ def _function(step: dict[str, Any], location: configurations.Location) -> Value:
 
 
 def _pattern(parameters: dict[str, Any]) -> re.Pattern[str]:
-    return re.compile(parameters["pattern"], parameters.get("flags", 0))
+    pattern, flags = parameters["pattern"], parameters.get("flags", 0)
+    if len(pattern) > MAX_PATTERN:
+        raise ValueError(f"the pattern is longer than {MAX_PATTERN} characters")
+    if flags < 0 or flags & ~_FLAGS:
+        raise ValueError(f"the flags may be a sum of {', '.join(f'{flag.value} ({flag.name})' for flag in sorted(_FLAGS))}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of patterns that a later Python may read in another way
+        return re.compile(pattern, flags)
+
+
+def _stand_in(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """A pattern with the same groups that matches nothing but the empty text, at once."""
+    named = {number: f"?P<{name}>" for name, number in pattern.groupindex.items()}
+    return re.compile("".join(f"({named.get(number, '')})" for number in range(1, pattern.groups + 1)))
+
+
+def _check_number(number: int) -> int:
+    """`number`, if the functions of `re` can take it."""
+    if abs(number) >= 2**31:
+        raise ValueError(f"{number} is too large a number")
+    return number
 
 
 def _findall(parameters: dict[str, Any]) -> Value:
@@ -113,13 +142,13 @@ def _search(parameters: dict[str, Any]) -> Value:
 
 
 def _split(parameters: dict[str, Any]) -> Value:
-    pattern, maxsplit = _pattern(parameters), parameters.get("maxsplit", 0)
+    pattern, maxsplit = _pattern(parameters), _check_number(parameters.get("maxsplit", 0))
     return lambda text: pattern.split(text, maxsplit)
 
 
 def _sub(parameters: dict[str, Any]) -> Value:
-    pattern, replacement, count = _pattern(parameters), parameters["repl"], parameters.get("count", 0)
-    pattern.sub(replacement, "")
+    pattern, replacement, count = _pattern(parameters), parameters["repl"], _check_number(parameters.get("count", 0))
+    _stand_in(pattern).sub(replacement, "")
     return lambda text: pattern.sub(replacement, text, count)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from dyff.adapters import configurations, paths
 
 Json = dict[str, Any]
-Step = Callable[[Any], list[Any]]
-"""What an adapter becomes: from one item to the items that take its place."""
+Step = Callable[[Any], Any]
+"""What an adapter becomes: from one item to what takes its place, or to the list of items that do."""
 
 
 def an_object(item: Any) -> Json:
@@ -32,21 +32,40 @@ def field(item: Json, name: str) -> Any:
     try:
         return item[name]
     except KeyError:
-        raise ValueError(f"the item has no field {name!r}; it has {', '.join(map(repr, item)) or 'none'}") from None
+        raise _no_field(item, name) from None
+
+
+def _no_field(item: Json, name: object) -> ValueError:
+    return ValueError(f"the item has no field {name!r}; it has {', '.join(map(repr, item)) or 'none'}")
 
 
 def drop(configuration: Json, location: configurations.Location) -> Step:
     """`{"fields": [...]}`: without these fields; absent ones are fine."""
     configurations.an_object(configuration, location, ("fields",))
-    unwanted = frozenset(configurations.names(configuration, "fields", location))
-    return lambda item: [{name: value for name, value in an_object(item).items() if name not in unwanted}]
+    unwanted = tuple(configurations.names(configuration, "fields", location))
+
+    def dropped(item: Any) -> Json:
+        result = (item if type(item) is dict else an_object(item)).copy()
+        for name in unwanted:
+            result.pop(name, None)
+        return result
+
+    return dropped
 
 
 def select(configuration: Json, location: configurations.Location) -> Step:
     """`{"fields": [...]}`: these fields only, all of which must be there."""
     configurations.an_object(configuration, location, ("fields",))
     wanted = tuple(configurations.names(configuration, "fields", location))
-    return lambda item: [{name: field(an_object(item), name) for name in wanted}]
+
+    def selected(item: Any) -> Json:
+        given = item if type(item) is dict else an_object(item)
+        try:
+            return {name: given[name] for name in wanted}
+        except KeyError as error:
+            raise _no_field(given, error.args[0]) from None
+
+    return selected
 
 
 def rename(configuration: Json, location: configurations.Location) -> Step:
@@ -63,13 +82,16 @@ def rename(configuration: Json, location: configurations.Location) -> Step:
     if len(set(configuration.values())) < len(configuration):
         raise configurations.invalid(location, "gives two fields the same new name")
 
-    def renamed(item: Any) -> list[Any]:
-        result = dict(an_object(item))
-        for old, new in configuration.items():
-            value = field(result, old)
-            del result[old]
-            result[new] = value
-        return [result]
+    names = tuple(configuration.items())
+
+    def renamed(item: Any) -> Json:
+        result = an_object(item).copy()
+        try:
+            for old, new in names:
+                result[new] = result.pop(old)
+        except KeyError as error:
+            raise _no_field(result, error.args[0]) from None
+        return result
 
     return renamed
 
@@ -90,15 +112,15 @@ def flatten_hierarchy(configuration: Json, location: configurations.Location) ->
     if not isinstance(prefix, bool | None):
         raise configurations.invalid((*location, "addPrefix"), "must be true or false", "type_error")
 
-    def flat(item: Any) -> list[Any]:
+    def flat(item: Any) -> Json:
         if not chosen:
-            return [dict(_leaves(an_object(item), depth, bool(prefix)))]
+            return dict(_leaves(an_object(item), depth, bool(prefix)))
         result = dict(an_object(item))
         for name in chosen:
             value = field(result, name)
             del result[name]
             result.update(_leaves({name: value}, depth, bool(prefix)))
-        return [result]
+        return result
 
     return flat
 

@@ -1,12 +1,15 @@
 """JSONPath queries, compiled once. Pure.
 
 Field names, whole numbers and `*` are followed directly, which is what nearly every query consists of and about ten
-times as fast; everything else is left to jsonpath-ng.
+times as fast; everything else is left to jsonpath-ng. Queries are of its basic grammar, which has no filters, no
+regular expressions and nothing that could run code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jsonpath_ng.exceptions
@@ -16,6 +19,9 @@ import jsonpath_ng.parser
 _MISSING = object()
 _EVERY = object()
 _SHOWN = 200
+MAX_LENGTH = 1_000
+MAX_DESCENTS = 3
+"""How often a query may contain `..`: each multiplies its cost by the depth of the item, at worst."""
 
 
 def every_match(expression: str) -> Callable[[Any], list[Any]]:
@@ -51,11 +57,32 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
+@functools.lru_cache(maxsize=1024)
 def _parse(expression: str) -> syntax.JSONPath:
+    if len(expression) > MAX_LENGTH:
+        raise ValueError(f"the JSONPath {shown(expression)} is longer than {MAX_LENGTH} characters")
     try:
-        return jsonpath_ng.parser.parse(expression)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of operators that the published implementation has
+            path = jsonpath_ng.parser.parse(expression)
     except (jsonpath_ng.exceptions.JSONPathError, ValueError, RecursionError) as error:
         raise ValueError(f"{expression!r} is not a JSONPath such as $.text or $.choices[0].text: {error}") from error
+    parts = list(_parts(path))
+    if any(type(part).__name__.endswith("Intersect") for part in parts):
+        raise ValueError(f"{expression!r} uses &, which can be parsed but not evaluated")
+    if any(isinstance(part, syntax.Slice) and part.step == 0 for part in parts):
+        raise ValueError(f"{expression!r} has a slice with step 0")
+    if sum(isinstance(part, syntax.Descendants) for part in parts) > MAX_DESCENTS:
+        raise ValueError(f"{expression!r} has more than {MAX_DESCENTS} times '..': name the fields between them")
+    return path
+
+
+def _parts(path: syntax.JSONPath) -> Iterator[syntax.JSONPath]:
+    """`path` and all parts that it is made of."""
+    yield path
+    for side in ("left", "right"):
+        if isinstance(inner := getattr(path, side, None), syntax.JSONPath):
+            yield from _parts(inner)
 
 
 def _steps(path: syntax.JSONPath) -> list[Any] | None:

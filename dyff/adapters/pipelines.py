@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from dyff.adapters import collections, configurations, fields, paths, transformations
+from dyff.adapters import collections, configurations, fields, paths, transformations, uploads
 from dyff.kernel import errors
 
 Pipeline = Callable[[Iterable[Any]], Iterator[Any]]
@@ -19,7 +19,14 @@ _WRONG_ITEM = (ArithmeticError, AttributeError, LookupError, RecursionError, Typ
 """What adapters raise for an item that they cannot take; anything else is a defect of ours and passes."""
 
 
-def build(pipeline: Iterable[fields.Json], location: configurations.Location = ("pipeline",)) -> Pipeline:
+MAX_VALUES, MAX_CHARACTERS, MAX_PATTERNS, MAX_SETS = 1_000, 32_768, 2_000, 50
+"""Of one pipeline: the values in it, the characters of its strings, those of its patterns, and the sets `[...]` in these.
+
+They bound what compiling costs, which is done where others wait: at worst it takes somewhat less than a second.
+"""
+
+
+def build(pipeline: Iterable[fields.Json], location: configurations.Location = ("pipeline",), *, upload: bool = False) -> Pipeline:
     """The function that applies `pipeline` to a stream of items.
 
     It raises `FixRequest` for an item that does not fit, with the adapter and the reason. Items are not changed in
@@ -28,17 +35,17 @@ def build(pipeline: Iterable[fields.Json], location: configurations.Location = (
     Args:
         pipeline: adapters, applied in this order; `configuration` may be absent or null where all is optional.
         location: where the pipeline is in the request; the errors' locations begin with it.
+        upload: the last adapter may be FileUpload, whose result is an `uploads.Upload` and no JSON. True for what
+            makes the requests to a service, and for nothing else.
 
     Raises:
         InvalidFields: adapters are wrong; one problem for each.
     """
-    run = _chain(_compile_all(pipeline, location))
-
-    def apply(items: Iterable[Any]) -> Iterator[Any]:
-        for item in items:
-            yield from run(item)
-
-    return apply
+    _check_size(pipeline, location)
+    made = _compile_all(pipeline, location)
+    if problems := list(_misplaced_uploads(pipeline, location, upload)):
+        raise errors.InvalidFields(*problems)
+    return _stream(made)
 
 
 def _compile_all(pipeline: Any, location: configurations.Location) -> list[_Made]:
@@ -67,21 +74,97 @@ def _compile(adapter: Any, location: configurations.Location) -> _Made:
         configuration = {}
     if not isinstance(configuration, dict):
         raise configurations.invalid((*location, "configuration"), "must be an object", "type_error")
-    return kind, ADAPTERS[kind](configuration, (*location, "configuration"))
+    try:
+        return kind, ADAPTERS[kind](configuration, (*location, "configuration"))
+    except errors.InvalidFields as error:
+        problems = [errors.Problem(each.loc, f"{each.msg} (in {kind})", each.type) for each in error.problems]
+        raise errors.InvalidFields(*problems) from error
 
 
-def _chain(made: list[_Made]) -> fields.Step:
-    """All adapters, one after the other, as one."""
+_MISPLACED = (
+    "FileUpload makes a request that no other adapter can take: it may only be the last adapter of a service's interface.inputPipeline"
+)
+
+
+def _check_size(pipeline: Any, location: configurations.Location) -> None:
+    """Refuse what would take long to compile; the time that is left is bounded."""
+    level: list[Any] = [pipeline]
+    values = characters = patterns = sets = 0
+    while level:
+        values += len(level)
+        characters += sum(len(each) for each in level if isinstance(each, str))
+        objects = [each for each in level if isinstance(each, dict)]
+        characters += sum(len(key) for each in objects for key in each if isinstance(key, str))
+        texts = [each["pattern"] for each in objects if isinstance(each.get("pattern"), str)]
+        patterns += sum(map(len, texts))
+        sets += sum(text.count("[") for text in texts)
+        level = [inside for each in level if isinstance(each, dict | list | tuple) for inside in _inside(each)]
+    for size, limit, words in (
+        (values, MAX_VALUES, "values"), (characters, MAX_CHARACTERS, "characters"),
+        (patterns, MAX_PATTERNS, "characters in patterns"), (sets, MAX_SETS, "sets [...] in patterns"),
+    ):  # fmt: skip
+        if size > limit:
+            raise configurations.invalid(location, f"has {size} {words}; at most {limit} are allowed: make it simpler")
+
+
+def _inside(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _misplaced_uploads(pipeline: Iterable[Any], location: configurations.Location, allowed: bool) -> Iterator[errors.Problem]:
+    """A problem for each FileUpload of a compiled pipeline that is not at the end of what makes requests."""
+    adapters = list(pipeline)
+    for place, adapter in enumerate(adapters):
+        last = place == len(adapters) - 1
+        yield from _misplaced_upload(adapter, (*location, place), allowed and last)
+
+
+def _misplaced_upload(adapter: fields.Json, location: configurations.Location, allowed: bool) -> Iterator[errors.Problem]:
+    inside = (*location, "configuration")
+    match adapter:
+        case {"kind": "FileUpload"} if not allowed:
+            yield errors.Problem((*location, "kind"), _MISPLACED)
+        case {"kind": "Map", "configuration": {"adapter": inner}}:
+            yield from _misplaced_upload(inner, (*inside, "adapter"), False)
+        case {"kind": "Pipeline", "configuration": {"adapters": inner}}:
+            yield from _misplaced_uploads(inner, (*inside, "adapters"), allowed)
+
+
+def _stream(made: list[_Made]) -> Pipeline:
+    """All adapters, one after the other, on a stream of items."""
+    run, steps = _chain(made), tuple(step for _, step in made)
+
+    def apply(items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            yield from run(item)
+
+    def apply_one_to_one(items: Iterable[Any]) -> Iterator[Any]:
+        """The same, two to four times as fast."""
+        for item in items:
+            result = item
+            try:
+                for step in steps:
+                    result = step(result)
+            except (errors.FixRequest, *_WRONG_ITEM):
+                [result] = run(item)  # raises the same again and says which adapter it was
+            yield result
+
+    return apply if any(kind in _EXPANDING for kind, _ in made) else apply_one_to_one
+
+
+def _chain(made: list[_Made]) -> Callable[[Any], list[Any]]:
+    """All adapters, one after the other, on one item."""
 
     def run(item: Any) -> list[Any]:
         items = [item]
         for place, (kind, step) in enumerate(made):
             try:
-                items = step(items[0]) if len(items) == 1 else [result for each in items for result in step(each)]
+                results = [step(each) for each in items]
             except errors.FixRequest as error:
                 raise errors.FixRequest(f"adapter {place} ({kind}), inside it {error.message}") from error
             except _WRONG_ITEM as error:
                 raise errors.FixRequest(f"adapter {place} ({kind}): {error}") from error
+            items = [each for several in results for each in several] if kind in _EXPANDING else results
         return items
 
     return run
@@ -93,16 +176,16 @@ def _map(configuration: fields.Json, location: configurations.Location) -> field
     names = configurations.names(configuration, "collections", location)
     if configuration.get("adapter") is None:
         raise configurations.invalid((*location, "adapter"), "is missing: give the adapter for the elements", "missing")
-    run = _chain([_compile(configuration["adapter"], (*location, "adapter"))])
+    inner = _stream([_compile(configuration["adapter"], (*location, "adapter"))])
 
-    def mapped(item: Any) -> list[Any]:
-        result = dict(fields.an_object(item))
+    def mapped(item: Any) -> fields.Json:
+        result = fields.an_object(item).copy()
         for name in names:
             elements = fields.field(result, name)
             if not isinstance(elements, list | tuple):
                 raise ValueError(f"the field {name!r} must be a list, not {paths.shown(elements)}")
-            result[name] = [each for element in elements for each in run(element)]
-        return [result]
+            result[name] = list(inner(elements))
+        return result
 
     return mapped
 
@@ -118,6 +201,7 @@ def _pipeline(configuration: fields.Json, location: configurations.Location) -> 
 ADAPTERS: dict[str, Callable[[fields.Json, configurations.Location], fields.Step]] = {
     "Drop": fields.drop,
     "ExplodeCollections": collections.explode,
+    "FileUpload": uploads.file_upload,
     "FlattenHierarchy": fields.flatten_hierarchy,
     "Map": _map,
     "Pipeline": _pipeline,
@@ -126,3 +210,6 @@ ADAPTERS: dict[str, Callable[[fields.Json, configurations.Location], fields.Step
     "TransformJSON": transformations.transform_json,
 }
 """The one table of adapters: kind to how a configuration is compiled."""
+
+_EXPANDING = frozenset({"ExplodeCollections", "Pipeline"})
+"""Those that give a list of items for one."""

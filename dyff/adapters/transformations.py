@@ -13,28 +13,32 @@ def transform_json(configuration: fields.Json, location: configurations.Location
     `$$` at the beginning of a string or a key stands for one `$`; `{"$compute": steps}` for a computation
     (`computations.compute`); all else for itself.
     """
-    value = _compile(configuration, location)
-    return lambda item: [value(item)]
+    return template(configuration, location)
 
 
-def _compile(template: Any, location: configurations.Location) -> computations.Value:
-    if isinstance(template, dict):
-        return _compile_object(template, location)
-    if isinstance(template, list):
-        parts = tuple(_compile(each, (*location, place)) for place, each in enumerate(template))
+def template(value: Any, location: configurations.Location) -> computations.Value:
+    """What `value` stands for, as a function of the item; see `transform_json`.
+
+    Raises:
+        InvalidFields: it cannot be understood.
+    """
+    if isinstance(value, dict):
+        return _compile_object(value, location)
+    if isinstance(value, list):
+        parts = tuple(template(each, (*location, place)) for place, each in enumerate(value))
         return lambda item: [part(item) for part in parts]
-    if isinstance(template, str) and template.startswith("$"):
-        return _compile_text(template, location)
-    return lambda _: template
+    if isinstance(value, str) and value.startswith("$"):
+        return _compile_text(value, location)
+    return lambda _: value
 
 
-def _compile_object(template: fields.Json, location: configurations.Location) -> computations.Value:
-    if "$compute" in template:
-        if len(template) != 1:
+def _compile_object(value: fields.Json, location: configurations.Location) -> computations.Value:
+    if "$compute" in value:
+        if len(value) != 1:
             raise configurations.invalid(location, "must have no other key beside $compute")
-        return computations.compute(template["$compute"], (*location, "$compute"))
-    members = tuple((_key(key, location), _compile(value, (*location, key))) for key, value in template.items())
-    return lambda item: {key: value(item) for key, value in members}
+        return computations.compute(value["$compute"], (*location, "$compute"))
+    members = tuple((_key(key, location), template(each, (*location, key))) for key, each in value.items())
+    return lambda item: {key: each(item) for key, each in members}
 
 
 def _key(key: str, location: configurations.Location) -> str:
@@ -45,11 +49,11 @@ def _key(key: str, location: configurations.Location) -> str:
     return key
 
 
-def _compile_text(template: str, location: configurations.Location) -> computations.Value:
-    if template.startswith("$$"):
-        text = template[1:]
-        return lambda _: text
+def _compile_text(text: str, location: configurations.Location) -> computations.Value:
+    if text.startswith("$$"):
+        escaped = text[1:]
+        return lambda _: escaped
     try:
-        return paths.only_match(template)
+        return paths.only_match(text)
     except ValueError as error:
-        raise configurations.invalid(location, f"{error}; write ${template} for the text {template}") from error
+        raise configurations.invalid(location, f"{error}; write ${text} for the text {text}") from error

@@ -50,7 +50,7 @@ def _model(request: model.ModelCreateRequest, _: datetime) -> Iterable[errors.Pr
 def _service(request: inference.InferenceServiceCreateRequest, _: datetime) -> Iterable[errors.Problem]:
     loc = ("body", "interface")
     yield from _schema(request.interface.outputSchema, (*loc, "outputSchema"), indexed=True)
-    yield from _pipeline(request.interface.inputPipeline, (*loc, "inputPipeline"))
+    yield from _pipeline(request.interface.inputPipeline, (*loc, "inputPipeline"), upload=True)
     yield from _pipeline(request.interface.outputPipeline, (*loc, "outputPipeline"))
     yield from _views(request.outputViews, ("body", "outputViews"))
 
@@ -87,7 +87,7 @@ def _views(views: Iterable[data.DataView], loc: Loc) -> Iterable[errors.Problem]
         yield from _pipeline(view.adapterPipeline, (*loc, n, "adapterPipeline"))
 
 
-def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc) -> Iterable[errors.Problem]:
+def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc, *, upload: bool = False) -> Iterable[errors.Problem]:
     if not adapters:
         return
     too_deep = [n for n, each in enumerate(adapters) if _is_too_deep(each.configuration)]
@@ -95,7 +95,7 @@ def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc) -> Iter
     if too_deep:
         return
     try:
-        pipelines.build([identity.filled(each) for each in adapters], loc)
+        pipelines.build([identity.filled(each) for each in adapters], loc, upload=upload)
     except errors.InvalidFields as error:
         yield from error.problems
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
+from dyff.adapters import uploads
 from dyff.kernel import backoff, positions
 from dyff.sdk import errors
 
@@ -72,8 +73,19 @@ class Transport:
         self._client.close()
         self._plain.close()
 
-    def call(self, method: str, path: str, *, body: Any = None, params: Mapping[str, Any] | None = None, token: str | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        form: uploads.Upload | None = None,
+        params: Mapping[str, Any] | None = None,
+        token: str | None = None,
+    ) -> Any:
         """The decoded answer. A POST carries an `Idempotency-Key`, so that repeating it is harmless.
+
+        `form`: sent as `multipart/form-data` instead of `body`, which is sent as JSON.
 
         Raises:
             ApiError: the server refused.
@@ -84,11 +96,13 @@ class Transport:
             headers["Idempotency-Key"] = uuid.uuid4().hex
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        content = None
-        if body is not None or method in ("POST", "PUT", "PATCH"):
-            content, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+        sent: dict[str, Any] = {}
+        if form is not None:
+            sent = {"files": {form.name: (form.filename, form.content, form.content_type)}, "data": form.form_fields}
+        elif body is not None or method in ("POST", "PUT", "PATCH"):
+            sent, headers["Content-Type"] = {"content": json.dumps(body).encode()}, "application/json"
         given = {name: value for name, value in (params or {}).items() if value is not None}
-        request = self._client.build_request(method, self.endpoint + path, content=content, params=given, headers=headers)
+        request = self._client.build_request(method, self.endpoint + path, params=given, headers=headers, **sent)
         answer = self._send(request)
         if position := answer.headers.get("Dyff-Position"):
             self._positions.learn(position)

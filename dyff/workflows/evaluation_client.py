@@ -53,7 +53,7 @@ class _Run:
         """
         self._spec, self._session = spec, session
         adapters = [*manifests.adapters(spec.client.input_pipeline), *manifests.adapters(spec.interface.input_pipeline)]
-        self.inputs = pipelines.build(adapters, ("inputPipeline",))
+        self.inputs = pipelines.build(adapters, ("inputPipeline",), upload=True)
         self._responses = pipelines.build(manifests.adapters(spec.interface.output_pipeline), ("outputPipeline",))
         schema = outputs.schema(spec.interface.output_schema.arrow_schema)
         self._fields = outputs.response_fields(schema)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
+JSON = "application/json"
 MAX_ANSWER_BYTES = 2**28
 _HEAD = """\
 {method} {path} HTTP/1.1\r
@@ -67,8 +68,8 @@ class Service:
             connection.close()
         self._idle.clear()
 
-    def head(self, method: str, path: str) -> bytes:
-        """The part of a request that is the same for all bodies, for `exchange`.
+    def head(self, method: str, path: str, media_type: str = JSON) -> bytes:
+        """The part of a request that is the same for all bodies, for `exchange`. `media_type`: of a POST's body.
 
         Raises:
             ValueError: the path cannot be sent as it is.
@@ -76,7 +77,7 @@ class Service:
         path = f"{self._prefix}/{path.lstrip('/')}"
         if not path.isascii() or any(char <= " " for char in path):
             raise ValueError(f"the path {path!r} must have no spaces and only ASCII characters: percent-encode the others")
-        more = ("" if self._keep_open else "Connection: close\r\n") + ("Content-Type: application/json\r\n" if method == "POST" else "")
+        more = ("" if self._keep_open else "Connection: close\r\n") + (f"Content-Type: {media_type}\r\n" if method == "POST" else "")
         return _HEAD.format(method=method, path=path, netloc=self._netloc, more=more).encode()
 
     async def exchange(self, head: bytes, body: bytes, timeout_s: float | None) -> Answer:

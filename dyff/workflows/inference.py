@@ -80,11 +80,12 @@ class Inference:
             Ending: it refused and the policy is to abort, it failed too often, or its answer does not fit.
         """
         failures = 0
+        head = self._head if call.media_type == exchanges.JSON else self._service.head("POST", self._endpoint, call.media_type)
         delays = backoff.delays(_FIRST_DELAY_S, ceiling_s=self._policy.transient_error_retry_delay_seconds, jitter=self._random)
         while True:
             retry_after_s = 0.0
             try:
-                answer = await self._service.exchange(self._head, call.body, self._policy.request_timeout_seconds or None)
+                answer = await self._service.exchange(head, call.body, self._policy.request_timeout_seconds or None)
             except exchanges.Broken as error:
                 reason = str(error)
             except TimeoutError:

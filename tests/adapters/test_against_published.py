@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import warnings
 
 import pytest
 from dyff.schema import adapters as published
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyff.adapters import pipelines
+from dyff.adapters import pipelines, uploads
 from dyff.kernel import errors
 
 KEYS = ["a", "b", "c", "text", "_index_"]
@@ -91,11 +93,22 @@ def again(value):
     return json.loads(json.dumps(value))
 
 
+def as_request(item):
+    """An upload in one form for both; the published sender refuses some that the published adapter makes."""
+    if isinstance(item, uploads.Upload):
+        return {"name": item.name, "file": (item.filename, item.content, item.content_type), "form": item.form_fields}
+    if (upload := published.as_file_upload(item)) is None:
+        return item
+    if any(char in upload.content_type for char in "\r\n"):
+        raise ValueError("refused by the published sender")
+    return {"name": upload.name, "file": (upload.filename, upload.content, upload.content_type), "form": upload.form_fields}
+
+
 def compare(pipeline, item):
     """Run both on `item`; ours must neither change its input nor differ. The published one changes its configuration: it gets a copy."""
-    theirs = outcome(lambda: published.create_pipeline(again(pipeline))([again(item)]))
+    theirs = outcome(lambda: map(as_request, published.create_pipeline(again(pipeline))([again(item)])))
     before = again((pipeline, item))
-    ours = outcome(lambda: pipelines.build(pipeline)([item]))
+    ours = outcome(lambda: map(as_request, pipelines.build(pipeline, upload=True)([item])))
     assert ours == theirs
     assert [pipeline, item] == before
 
@@ -112,6 +125,81 @@ def test_transform_json(configuration, item):
 def test_compute(template, item):
     """`$compute` sources and functions mean what is published."""
     compare([{"kind": "TransformJSON", "configuration": {"value": template}}], item)
+
+
+steps_of_queries = st.one_of(
+    st.sampled_from(KEYS).map(lambda key: f".{key}"),
+    st.sampled_from(KEYS).map(lambda key: f"['{key}']"),
+    st.integers(-3, 3).map(lambda place: f"[{place}]"),
+    st.sampled_from(
+        ["[*]", ".*", "..a", "..*", "[0:2]", "[-2:]", "[::2]", "[0,1]", "['a','b']", ".`this`", ".`parent`", ".'*'", " | $.b", " where b"]
+    ),
+)
+
+
+@given(st.lists(steps_of_queries, max_size=4).map(lambda steps: "$" + "".join(steps)), items)
+@settings(max_examples=200, deadline=None)
+def test_queries(query, item):
+    """A JSONPath query finds what the published implementation finds, in the same order."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the published one lets those of its library through
+        compare([{"kind": "TransformJSON", "configuration": {"value": {"$compute": {"$list": query}}}}], item)
+
+
+contents = st.one_of(st.binary(max_size=20).map(lambda data: base64.b64encode(data).decode()), st.text(max_size=10), values)
+metadata = st.one_of(st.sampled_from(["x.png", "image/png", "$.text", "$.a", "$$x", "a\r\nb: c", 3, None]), computations)
+uploads_of_files = st.fixed_dictionaries(
+    {"field": st.sampled_from(["$.text", "text", "$.a", "$.a.b", "$"])},
+    optional={
+        "encoding": st.sampled_from(["base64", "binary", "utf-8", "json", "hex"]),
+        "name": st.sampled_from(["file", "upload", "", 3]),
+        "filename": metadata,
+        "contentType": metadata,
+        "formFields": st.dictionaries(st.sampled_from(["model", "$$key", "n", "$key"]), metadata | templates, max_size=2),
+    },
+)
+
+
+def _looks_wrong(text):
+    """Not base64: there the published implementation leaves out what it cannot read, and ours refuses."""
+    try:
+        return base64.b64decode(text) != base64.b64decode(text, validate=True)
+    except ValueError:
+        return True
+
+
+def _is_no_base64(item, configuration):
+    found = outcome(lambda: pipelines.build([{"kind": "TransformJSON", "configuration": {"x": configuration["field"]}}])([item]))
+    return bool(found) and isinstance(found[0]["x"], str) and _looks_wrong(found[0]["x"])
+
+
+@given(uploads_of_files, items, contents)
+@settings(max_examples=200, deadline=None)
+def test_file_upload(configuration, item, content):
+    """FileUpload makes the published request of an item, or both refuse."""
+    item = {**item, "text": content}
+    if configuration.get("encoding", "base64") == "base64" and _is_no_base64(item, configuration):
+        return
+    compare([{"kind": "FileUpload", "configuration": configuration}], item)
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"field": "$.text"},
+        {"field": "$.image.data", "contentType": "$.image.mediaType", "filename": "image.png", "formFields": {"model": "$.model"}},
+        {"field": "$", "encoding": "json", "name": "document", "formFields": {"n": 1, "x": True, "y": 1.5, "$$z": "$$z"}},
+        {"field": "$.model", "encoding": "utf-8", "filename": {"$compute": [{"$scalar": "$.model"}, {"$func": "reduce"}]}},
+        {"field": "$.text", "formFields": {"$compute": {"$scalar": "$.fields"}}},
+        {"field": "$.text", "filename": 'quotes " and lines\n and ünï'},
+    ],
+)  # fmt: skip
+def test_file_uploads_as_people_write_them(configuration):
+    """Ordinary configurations of FileUpload make requests, and those are the published ones."""
+    item = {"text": "aGVsbG8=", "model": "m", "image": {"data": "aGVs\nbG8=", "mediaType": "image/png"}, "fields": {"a": "b", "n": 2}}
+    pipeline = [{"kind": "FileUpload", "configuration": configuration}]
+    compare(pipeline, item)
+    assert outcome(lambda: pipelines.build(pipeline, upload=True)([item])) is not None
 
 
 @given(
@@ -197,3 +285,42 @@ def test_pipelines(pipeline, item):
     """Pipelines of several adapters, as people write them, give the published results."""
     compare(pipeline, item)
     assert outcome(lambda: pipelines.build(pipeline)([item])) is not None
+
+
+def _of(kind, configuration):
+    return [{"kind": kind, "configuration": configuration}]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "item", "want_published", "want_ours"),
+    [
+        (_of("TransformJSON", {"a": {"$compute": {"$literal": None}}}), {}, None, [{"a": None}]),
+        (
+            _of("ExplodeCollections", {"collections": ["a"], "index": {"i": "$.b[*]"}}),
+            {"a": [1, 2], "b": [3]},
+            [{"a": 1, "b": [3], "i": 3}],
+            None,
+        ),
+        (_of("Rename", {"a": "b", "b": "a"}), {"a": 1, "b": 2}, [{"a": 1}], None),
+        (_of("Pipeline", {"adapters": _of("Drop", {"fields": ["a"]})}), {"a": 1}, None, [{}]),
+        (
+            _of("FileUpload", {"field": "$.a"}),
+            {"a": "-_aGk="},
+            [{"name": "file", "file": ("file", b"hi", "application/octet-stream"), "form": {}}],
+            None,
+        ),
+    ],
+)
+def test_differences(pipeline, item, want_published, want_ours):
+    """The differences that docs/compatibility.md lists are there, on both sides (None: refused)."""
+    assert outcome(lambda: map(as_request, published.create_pipeline(again(pipeline))([again(item)]))) == want_published
+    assert outcome(lambda: map(as_request, pipelines.build(pipeline, upload=True)([item]))) == want_ours
+
+
+def test_only_the_adapter_makes_uploads():
+    """An object with the key of the published marker is an object here, whatever made it."""
+    marker = {"$$fileUpload": {"name": "f", "filename": "f", "contentType": "t", "content": "c", "formFields": {}}}
+    [ours] = pipelines.build(_of("TransformJSON", marker), upload=True)([{}])
+    assert list(ours) == ["$fileUpload"]
+    with pytest.raises(ValueError, match="'content' must be bytes"):
+        published.as_file_upload(ours)

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DEEP = "[" * 100_000
 DATASET = bodies.DATASET
 ADAPTER = [{"kind": "Telepathy"}]
+UPLOAD = {"kind": "FileUpload", "configuration": {"field": "$.image"}}
+PATTERN = {"a": {"$compute": [{"$scalar": "$.a"}, {"$func": "search", "pattern": "("}]}}
 NO_IMAGE = bodies.changed(bodies.SERVICE, "runner.image", ...)
 VIEW = bodies.DATASET_FULL["views"][0]
 MANY = {f"k{n}": "v" for n in range(129)}
@@ -78,6 +80,15 @@ BODIES = [
     ("inferenceservices", changed("runner.image.digest", "sha256:1", bodies.SERVICE), 422, "64 lower-case hex digits"),
     ("inferenceservices", changed("runner.kind", "magic", bodies.SERVICE), 422, "body.runner.kind"),
     ("inferenceservices", changed("interface.inputPipeline", ADAPTER, bodies.SERVICE), 422, "body.interface.inputPipeline.0.kind"),
+    ("inferenceservices", changed("interface.inputPipeline", [UPLOAD, UPLOAD], bodies.SERVICE), 422, "inputPipeline.0.kind: FileUpload"),
+    ("inferenceservices", changed("interface.outputPipeline", [UPLOAD], bodies.SERVICE), 422, "outputPipeline.0.kind: FileUpload"),
+    (
+        "inferenceservices",
+        changed("interface.inputPipeline", [{"kind": "TransformJSON", "configuration": PATTERN}], bodies.SERVICE),
+        422,
+        "0.configuration.a.$compute.1: search cannot work: missing ), unterminated subpattern at position 0 (in TransformJSON)",
+    ),
+    ("evaluations", changed("client", {"inputPipeline": [UPLOAD]}, bodies.EVALUATION), 422, "body.client.inputPipeline.0.kind: FileUpload"),
     ("inferenceservices", changed("interface.outputSchema.arrowSchema", "", bodies.SERVICE), 422, "outputSchema.arrowSchema"),
     ("inferencesessions", changed("replicas", 0, bodies.SESSION), 422, "body.replicas"),
     ("inferencesessions", changed("replicas", 2**70, bodies.SESSION), 422, "body.replicas"),
