@@ -6,7 +6,10 @@ import os
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import httpx
+import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from dyff.sdk import AsyncClient, Client, errors
@@ -99,6 +102,51 @@ async def test_a_model_that_was_cut_off_is_uploaded_by_the_next_try(client, acco
     edited = await got(client.models.edit_documentation(model.id, {"title": "Weights"}))
     assert (edited.title, (await got(client.models.documentation(model.id))).title) == ("Weights", "Weights")
     assert (await got(client.models.delete(model.id))).status == "Deleted"
+    await close(client)
+
+
+class Recorded(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """The network, and the status and size of every file that came from it."""
+
+    def __init__(self, kind) -> None:
+        self._inner = httpx.HTTPTransport() if kind is Client else httpx.AsyncHTTPTransport()
+        self.answers: list[tuple[int, int]] = []
+
+    def handle_request(self, request):
+        return self._noted(request, self._inner.handle_request(request))
+
+    async def handle_async_request(self, request):
+        return self._noted(request, await self._inner.handle_async_request(request))
+
+    def close(self):
+        self._inner.close()
+
+    async def aclose(self):
+        await self._inner.aclose()
+
+    def _noted(self, request, answer):
+        if request.url.path.startswith("/objects/"):
+            self.answers.append((answer.status_code, int(answer.headers["content-length"])))
+        return answer
+
+
+async def test_a_download_that_was_cut_off_goes_on_in_the_middle_of_a_file(client, server, token, account, tmp_path):
+    """The server sends the rest only; the whole is right."""
+    (tmp_path / "data").mkdir()
+    table = pa.table({"_index_": pa.array(range(10_000), pa.int64()), "text": [os.urandom(50).hex() for _ in range(10_000)]})
+    pyarrow.parquet.write_table(table, tmp_path / "data/rows.parquet")
+    dataset = await a_dataset(client, account, tmp_path / "data")
+    await close(client)
+    content = (tmp_path / "data/rows.parquet").read_bytes()
+    partial = tmp_path / f"copy.{dataset.id}.partial"
+    partial.mkdir()
+    (partial / "rows.parquet").write_bytes(content[:300_000])
+
+    network = Recorded(type(client))
+    client = type(client)(api_token=token, endpoint=server.endpoint, http=network)
+    await got(client.datasets.download(dataset.id, tmp_path / "copy", progress=False))
+    assert network.answers == [(206, len(content) - 300_000)]
+    assert (tmp_path / "copy/rows.parquet").read_bytes() == content
     await close(client)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -281,6 +282,52 @@ async def test_a_missing_file_is_told_before_anything_is_sent(kind, model, tmp_p
     with pytest.raises(FileNotFoundError, match=r"b\.bin"):
         await got(client.models.upload_volume(model, tmp_path, progress=False))
     assert server.put == {}
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    """Files and bytes, total included where it is known; the bar goes away when all is there."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with tally.choose(True, "download", 2) as count:
+        assert isinstance(count, tally.Bar)
+        count.expect(2_000_000)
+        count.add(1_000_000)
+        count.finish_file()
+    assert "download 1 of 2" in capsys.readouterr().out
+
+
+INTERRUPTED = """
+import httpx, sys, time
+from dyff.sdk import Client
+class Slow(httpx.SyncByteStream):
+    def __iter__(self):
+        while True:
+            yield b"x" * 1000
+            print("more", flush=True)
+            time.sleep(0.01)
+def handler(request):
+    if request.url.path.endswith("/downlinks"):
+        return httpx.Response(200, json=[{"artifact": {"path": str(n)}, "signedURL": {"url": f"http://s/{n}"}} for n in range(20)])
+    return httpx.Response(200, stream=Slow())
+client = Client(endpoint="http://server/v0", api_token="t", http=httpx.MockTransport(handler))
+try:
+    client.evaluations.download("a", sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_transfer_at_once(tmp_path):
+    """All files that are on their way end at their next piece, and what has arrived is kept for the next call."""
+    arguments = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "out")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "more" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert out.splitlines()[-1] == "interrupted"
+    assert err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["out.a.partial"]
 
 
 def test_slow_transfers_are_told_in_lines(monkeypatch):
