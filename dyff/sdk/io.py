@@ -101,12 +101,12 @@ class Blocking:
         from concurrent import futures
 
         with futures.ThreadPoolExecutor(at_once, thread_name_prefix="dyff-transfer") as pool:
-            running = [pool.submit(lambda task=task: calls.run(task())) for task in tasks]  # type: ignore[misc]
-            try:
+            try:  # Ctrl-C may come at any moment, and those that have begun must hear of it
+                running = [pool.submit(lambda task=task: calls.run(task())) for task in tasks]  # type: ignore[misc]
                 done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
                 for each in done:
                     each.result()
-            except BaseException:  # Ctrl-C, too
+            except BaseException:
                 stop()
                 pool.shutdown(cancel_futures=True)
                 raise
