@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -118,11 +118,23 @@ class _File:
             self._etag = answer.headers.get("ETag")
             self._count.expect(int(answer.headers.get("Content-Length", 0)))
             with self._path.open("ab") as file:
-                async with aclosing(self._io.pieces(answer)) as pieces:
-                    async for piece in pieces:
-                        await self._io.in_thread(self._write, file, piece)
+                await self._write_all(file, self._io.pieces(answer))
         finally:
             await self._io.end(answer)
+
+    async def _write_all(self, file: BinaryIO, pieces: AsyncGenerator[bytes, None]) -> None:
+        """Write what comes, a MiB at a time; however it ends, what has come is kept."""
+        held = bytearray()
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    held += piece
+                    self._count.add(len(piece))
+                    if len(held) >= CHUNK_BYTES:
+                        full, held = held, bytearray()
+                        await self._io.in_thread(self._write, file, full)
+        finally:
+            self._write(file, held)
 
     def _take_up(self) -> bool:
         """Whether there is a beginning of it to go on from: it is hashed. Without a digest nothing could tell what it is."""
@@ -135,11 +147,10 @@ class _File:
                 self._size += len(piece)
         return self._size > 0
 
-    def _write(self, file: BinaryIO, piece: bytes) -> None:
+    def _write(self, file: BinaryIO, piece: bytearray) -> None:
         file.write(piece)
         self._digest.update(piece)
         self._size += len(piece)
-        self._count.add(len(piece))
 
     def _forget(self) -> None:
         self._path.unlink(missing_ok=True)
