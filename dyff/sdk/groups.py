@@ -21,7 +21,7 @@ E = TypeVar("E", bound=models.Entity)
 class Dumped(Protocol):
     """A Pydantic model, such as the published request types."""
 
-    def model_dump_json(self, *, by_alias: bool, exclude_none: bool) -> str:
+    def model_dump_json(self, *, by_alias: bool, exclude_none: bool, exclude_unset: bool) -> str:
         """As JSON."""
         ...
 
@@ -340,8 +340,8 @@ class Uploadable(Creatable[S, E]):
 
 
 def plain(request: Request, *, nulls: bool = False) -> Any:
-    """A request as JSON values, without fields that are None: they mean "not given" (`nulls`: not in this request)."""
+    """A request as JSON values, without fields that are None: they mean "not given" (`nulls`: they mean None)."""
     if hasattr(request, "model_dump_json"):
-        return json.loads(request.model_dump_json(by_alias=True, exclude_none=not nulls))
+        return json.loads(request.model_dump_json(by_alias=True, exclude_none=not nulls, exclude_unset=nulls))
     value = msgspec.to_builtins(dict(request) if isinstance(request, Mapping) else request)
     return {key: each for key, each in value.items() if nulls or each is not None}

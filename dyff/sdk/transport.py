@@ -71,9 +71,19 @@ class Transport:
         self._positions = Positions()
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
-        """The decoded answer; see `answer`."""
+        """The decoded answer; see `answer`.
+
+        Raises:
+            SdkError: it is no JSON.
+        """
         answer = await self.answer(method, path, **options)
-        return json.loads(answer.content) if answer.content else None
+        try:
+            return json.loads(answer.content) if answer.content else None
+        except ValueError as error:
+            raise errors.SdkError(
+                f"{answer.request.url} answered no JSON, but {answer.text[:100]!r}. Is it a Dyff server (or an inference endpoint "
+                "that answers JSON)? The client's endpoint ends in /v0"
+            ) from error
 
     async def answer(
         self,

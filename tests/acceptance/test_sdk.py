@@ -7,10 +7,12 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import msgspec
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
+from dyff.schema import platform, requests
 
 from dyff.sdk import AsyncClient, Client, errors
 from tests.sdk.conftest import got, listed
@@ -71,13 +73,18 @@ async def test_an_audit(client, account, prompts, service_request, tmp_path, cap
 
 
 async def test_a_session_is_called_through_its_interface(client, account, service_request):
-    """A session becomes ready, answers items as rows with its own token, and ends when it is told to."""
-    service = await a_service(client, service_request(account))
+    """A session becomes ready, answers items as rows with its own token, and ends when it is told to.
+
+    The published request and interface types are taken as well as ours.
+    """
+    request = requests.InferenceServiceCreateRequest.model_validate(service_request(account))
+    service = await a_service(client, request)
     made = await got(client.inferencesessions.create({"account": account, "inferenceService": service.id}))
     session = await got(client.inferencesessions.wait(made.inferencesession.id, timeout_s=60, progress=False))
     interface = session.inferenceService.interface
-    for token in (made.token, await got(client.inferencesessions.token(session.id))):
-        (row,) = await got(client.inferencesessions.client(session.id, token, interface=interface).infer({"text": "hello"}))
+    published = platform.InferenceInterface.model_validate(msgspec.to_builtins(interface))
+    for token, described in ((made.token, interface), (await got(client.inferencesessions.token(session.id)), published)):
+        (row,) = await got(client.inferencesessions.client(session.id, token, interface=described).infer({"text": "hello"}))
         assert row["text"]
     assert (await got(client.inferencesessions.terminate(session.id))).status == "Terminated"
     assert not await got(client.inferencesessions.ready(session.id))
@@ -99,8 +106,12 @@ async def test_a_model_that_was_cut_off_is_uploaded_by_the_next_try(client, acco
     kept.rename(weights / "part/b.bin")
     await got(client.models.upload_volume(model, weights, progress=False))
     assert (await got(client.models.wait(model.id, progress=False))).status == "Ready"
-    edited = await got(client.models.edit_documentation(model.id, {"title": "Weights"}))
-    assert (edited.title, (await got(client.models.documentation(model.id))).title) == ("Weights", "Weights")
+    await got(client.models.edit_documentation(model.id, {"title": "Weights", "summary": "of a model"}))
+    published = requests.DocumentationEditRequest.model_validate({"documentation": {"title": "More weights"}})
+    edited = await got(client.models.edit_documentation(model.id, published))
+    assert (edited.title, edited.summary) == ("More weights", "of a model")
+    assert (await got(client.models.edit_documentation(model.id, {"title": None}))).title is None
+    assert (await got(client.models.documentation(model.id))).summary == "of a model"
     assert (await got(client.models.delete(model.id))).status == "Deleted"
     await close(client)
 

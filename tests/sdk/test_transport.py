@@ -108,6 +108,13 @@ async def test_a_refused_token_says_how_to_get_another(connect):
         await got(client.models.get("a" * 32))
 
 
+async def test_an_answer_that_is_no_json_is_told(connect):
+    """A wrong address often leads to some other server: the error shows what it said."""
+    client = connect(lambda request: httpx.Response(200, text="<html>Welcome"))
+    with pytest.raises(errors.SdkError, match=r"answered no JSON, but '<html>Welcome'"):
+        await got(client.models.get("a" * 32))
+
+
 async def test_pages_are_fetched_until_one_is_not_full(connect):
     """Iteration asks for the page after the last entity, and ends by itself."""
     asked: list[dict[str, str]] = []
