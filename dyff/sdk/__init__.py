@@ -1,5 +1,5 @@
-"""The Python client of a Dyff server."""
+"""The Python client of a Dyff server: `Client`, and `AsyncClient` for event loops."""
 
-from dyff.sdk.client import Client
+from dyff.sdk.client import AsyncClient, Client
 
-__all__ = ["Client"]
+__all__ = ["AsyncClient", "Client"]

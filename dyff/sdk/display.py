@@ -23,6 +23,10 @@ class Display(Protocol):
         """The workflow as it is now."""
         ...
 
+    def say(self, line: str) -> None:
+        """A sentence for the person who looks."""
+        ...
+
 
 class Silent:
     """Shows nothing."""
@@ -34,6 +38,9 @@ class Silent:
         return None
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
         """Nothing."""
 
 
@@ -53,6 +60,9 @@ class Lines(Silent):
             return
         self._last, self._at = headline, now
         self._write(f"  {headline}{_items(progress)}")
+
+    def say(self, line: str) -> None:
+        self._write(line)
 
 
 class Bar(Silent):
@@ -91,6 +101,9 @@ class Bar(Silent):
             rate=f"{progress.rate:.1f}/s" if progress and progress.rate else "",
             left="" if left is None else f"{left:.0f} s left",
         )
+
+    def say(self, line: str) -> None:
+        self._bar.console.print(line, highlight=False, markup=False)
 
 
 def choose(wanted: bool) -> Display:

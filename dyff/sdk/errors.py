@@ -30,9 +30,12 @@ class ServerUnreachable(SdkError):
 class ApiError(SdkError):
     """The server refused. `detail`: its words, as sent: a sentence, or a list of `{"loc", "msg", "type"}`."""
 
+    advice = ""
+    """What to do, where the status alone says it."""
+
     def __init__(self, status: int, detail: Any, url: str) -> None:
         """`status`: the HTTP status."""
-        super().__init__(f"{status} at {url}: {_sentence(detail)}")
+        super().__init__(f"{status} at {url}: {_sentence(detail)}{f' ({self.advice})' if self.advice else ''}")
         self.status, self.detail, self.url = status, detail, url
 
 
@@ -43,9 +46,13 @@ class BadRequest(ApiError):
 class NotAuthenticated(ApiError):
     """The token is missing, malformed, expired or revoked."""
 
+    advice = "make a token with 'dyff token create', and pass it as api_token or set DYFF_API_TOKEN"
+
 
 class NotAllowed(ApiError):
     """The token does not grant this."""
+
+    advice = "use a token that grants it: client.tokens.inspect(token) shows whose it is"
 
 
 class Missing(ApiError):
@@ -59,6 +66,8 @@ class Refused(ApiError):
 class ServerBusy(ApiError):
     """Not now: nothing was done."""
 
+    advice = "try again later"
+
 
 class TransferFailed(SdkError):
     """The bytes are not the promised ones."""
@@ -70,7 +79,8 @@ class WorkflowFailed(SdkError):
     def __init__(self, entity: Any) -> None:
         """The message carries status, reason and the server's explanation."""
         why = f" ({entity.reason})" if entity.reason else ""
-        super().__init__(f"{entity.kind} {entity.id} ended as {entity.status}{why}{f': {entity.message}' if entity.message else ''}")
+        message = f": {entity.message}" if entity.message else ""
+        super().__init__(f"{entity.kind} {entity.id} ended as {entity.status}{why}{message}")
         self.entity = entity
 
 
@@ -80,7 +90,9 @@ class WaitTimeout(SdkError):
     def __init__(self, entity: Any, timeout_s: float) -> None:
         """The message says what the workflow waits for, where the server knows."""
         waits = f", {entity.reason}: {entity.message}" if entity.reason else ""
-        super().__init__(f"{entity.kind} {entity.id} is still {entity.status} after {timeout_s:g} s{waits}")
+        super().__init__(
+            f"{entity.kind} {entity.id} is still {entity.status} after {timeout_s:g} s{waits}; it goes on, and can be waited for again"
+        )
         self.entity = entity
 
 

@@ -1,33 +1,49 @@
-"""What all groups of resources share: create, get, query, labels, documentation, deletion, waiting, files."""
+"""What all groups of resources share: create, get, query, labels, documentation, deletion, waiting, logs, files."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
 from dyff.entities import statuses
-from dyff.sdk import display, errors, models, transfers, transport
+from dyff.sdk import calls, display, downloads, errors, models, transport, uploads
+from dyff.sdk.calls import Awaited, S, iteration, operation
 
 E = TypeVar("E", bound=models.Entity)
-Request = Mapping[str, Any] | msgspec.Struct
-"""A create request: a mapping in the API's own spelling."""
+
+
+class Dumped(Protocol):
+    """A Pydantic model, such as the published request types."""
+
+    def model_dump_json(self, *, by_alias: bool, exclude_none: bool, exclude_unset: bool) -> str:
+        """As JSON."""
+        ...
+
+
+Request = Mapping[str, Any] | msgspec.Struct | Dumped
+"""A request: a mapping in the API's own spelling, or a struct or Pydantic model of that form."""
 
 FIRST_POLL_S = 0.05
 MAX_POLL_S = 1.0
 PAGE = 500
+LOG_POLL_S = 1.0
+LOG_LINES = 10_000
+LOG_OVERLAP_S = 60.0
+"""Lines of a pod may be seen late by so much; they are asked for again, and told once."""
 
 
-class Group(Generic[E]):
+class Group(calls.Bound[S], Generic[S, E]):
     """The operations on one kind of resource. Made by the client; do not make one yourself."""
 
-    def __init__(self, http: transport.Transport, plural: str, form: type[E]) -> None:
+    def __init__(self, http: transport.Transport, plural: str, form: type[E], *, is_blocking: bool) -> None:
         """`plural`: the name in routes. `form`: what an answer is read as."""
-        self._http, self._plural, self._form = http, plural, form
+        self._http, self._plural, self._form, self._is_blocking = http, plural, form, is_blocking
 
     def _path(self, entity_id: str | None = None, rest: str = "") -> str:
         """Of all entities, or of one, and what is below it. An empty ID would mean all of them."""
@@ -36,7 +52,8 @@ class Group(Generic[E]):
         one = [] if entity_id is None else [entity_id]
         return transport.path(self._plural, *one, *(rest.split("/") if rest else []))
 
-    def get(self, id: str) -> E:  # noqa: A002  published name
+    @operation
+    async def get(self, id: str) -> E:  # noqa: A002  published name
         """The entity as it is now; sees everything that this client has done.
 
         Raises:
@@ -45,15 +62,17 @@ class Group(Generic[E]):
         Example:
             `client.datasets.get(dataset.id).status`
         """
-        return models.read(self._http.call("GET", self._path(id)), self._form)
+        return models.read(await self._http.call("GET", self._path(id)), self._form)
 
-    def query(
+    @operation
+    async def query(
         self,
+        /,
         *,
         query: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         labels: Mapping[str, str] | None = None,
         order_by: str | None = None,
-        order: str | None = None,
+        order: Literal["ascending", "descending"] | None = None,
         limit: int | None = None,
         after: tuple[Any, str] | None = None,
         **keys: str | None,
@@ -62,6 +81,9 @@ class Group(Generic[E]):
 
         `query`: equalities by path, lists mean "one of". `order`: `ascending` or `descending`, with `order_by`.
         `after`: (value of the order field, ID): only what comes after it.
+
+        Raises:
+            BadRequest: a key is unknown; the nearest known one is named.
 
         Example:
             `client.evaluations.query(account="me", status="Complete", order_by="creationTime", order="descending", limit=10)`
@@ -75,35 +97,35 @@ class Group(Generic[E]):
             "limit": limit,
             "after": None if after is None else json.dumps(after),
         }
-        return self._find(params)
+        return [models.read(each, self._form) for each in await self._http.call("GET", self._path(), params=params)]
 
-    def _find(self, params: Mapping[str, Any]) -> list[E]:
-        return [models.read(each, self._form) for each in self._http.call("GET", self._path(), params=params)]
-
-    def pages(self, *, page: int = PAGE, **keys: str | None) -> Iterator[E]:
-        """All entities that match, oldest first, fetched `page` at a time.
+    @iteration
+    async def pages(self: Group[Awaited, E], /, *, page: int = PAGE, **keys: Any) -> AsyncIterator[E]:
+        """All entities that match, oldest first, fetched `page` at a time. `keys`: as `query` takes them.
 
         Example:
             `for evaluation in client.evaluations.pages(account="me"): ...`
         """
         after: tuple[Any, str] | None = None
         while True:
-            place = None if after is None else json.dumps(after)
-            found = self._find({**keys, "orderBy": "creationTime", "order": "ascending", "limit": page, "after": place})
-            yield from found
+            found = await self.query(**keys, order_by="creationTime", order="ascending", limit=page, after=after)
+            for each in found:
+                yield each
             if len(found) < page:
                 return
             after = (found[-1].creationTime, found[-1].id)
 
-    def label(self, id: str, labels: Mapping[str, str | None]) -> None:  # noqa: A002
+    @operation
+    async def label(self, id: str, labels: Mapping[str, str | None]) -> None:  # noqa: A002
         """Set labels; None removes one.
 
         Example:
             `client.datasets.label(dataset.id, {"purpose": "red-team"})`
         """
-        self._http.call("PATCH", self._path(id, "labels"), body={"labels": dict(labels)})
+        await self._http.call("PATCH", self._path(id, "labels"), body={"labels": dict(labels)})
 
-    def publish(self, id: str, access: str) -> None:  # noqa: A002
+    @operation
+    async def publish(self: Group[Awaited, E], id: str, access: Literal["public", "preview", "private"]) -> None:  # noqa: A002
         """Let others see it: `public`, `preview` (those who may already), or `private`.
 
         Example:
@@ -112,47 +134,55 @@ class Group(Generic[E]):
         values: dict[str, str | None] = {"public": "public", "preview": "internal", "private": None}
         if access not in values:
             raise ValueError(f"access must be public, preview or private, not {access!r}")
-        self.label(id, {"dyff.io/access": values[access]})
+        await self.label(id, {"dyff.io/access": values[access]})
 
-    def documentation(self, id: str) -> models.Documentation:  # noqa: A002
+    @operation
+    async def documentation(self, id: str) -> models.Documentation:  # noqa: A002
         """Its texts for people.
 
         Example:
             `client.datasets.documentation(dataset.id).title`
         """
-        return models.read(self._http.call("GET", self._path(id, "documentation")), models.Documentation)
+        return models.read(await self._http.call("GET", self._path(id, "documentation")), models.Documentation)
 
-    def edit_documentation(self, id: str, edit: Mapping[str, str | None]) -> models.Documentation:  # noqa: A002
+    @operation
+    async def edit_documentation(self, id: str, edit_request: Request) -> models.Documentation:  # noqa: A002
         """Set `title`, `summary` or `fullPage`; None removes one, what is not given stays.
 
         Example:
             `client.datasets.edit_documentation(dataset.id, {"title": "Prompts"})`
         """
-        answer = self._http.call("PATCH", self._path(id, "documentation"), body={"documentation": dict(edit)})
-        return models.read(answer, models.Documentation)
+        edit = plain(edit_request, nulls=True)
+        body = edit if "documentation" in edit else {"documentation": edit}
+        return models.read(await self._http.call("PATCH", self._path(id, "documentation"), body=body), models.Documentation)
 
-    def delete(self, id: str) -> models.Status:  # noqa: A002
+    @operation
+    async def delete(self, id: str) -> models.Status:  # noqa: A002
         """Delete it, for good; returns its status.
 
         Example:
             `client.datasets.delete(dataset.id)`
         """
-        return models.read(self._http.call("PUT", self._path(id, "delete")), models.Status)
+        return models.read(await self._http.call("PUT", self._path(id, "delete")), models.Status)
 
-    def progress(self, id: str) -> models.Progress | None:  # noqa: A002
+    @operation
+    async def progress(self, id: str) -> models.Progress | None:  # noqa: A002
         """How far its run is; None: nothing is known (yet).
 
         Example:
             `client.evaluations.progress(evaluation.id)`
         """
         try:
-            answer = self._http.call("GET", self._path(id, "progress"))
+            answer = await self._http.call("GET", self._path(id, "progress"))
         except errors.Missing:
             return None
         return models.read(answer, models.Progress) if answer else None
 
-    def wait(self, id: str, *, timeout_s: float = 600.0, progress: bool = True) -> E:  # noqa: A002
+    @operation
+    async def wait(self: Group[Awaited, E], id: str, *, timeout_s: float = 600.0, progress: bool = True) -> E:  # noqa: A002
         """Wait until it has ended well, showing how far it is (`progress=False`: silently); returns it.
+
+        Ctrl-C ends the waiting, not what is waited for.
 
         Raises:
             WorkflowFailed: it ended otherwise; the error says why.
@@ -161,61 +191,109 @@ class Group(Generic[E]):
         Example:
             `client.evaluations.wait(evaluation.id, timeout_s=1800)`
         """
-        return self._wait(id, lambda entity: entity.status in statuses.SUCCESS, timeout_s, progress)
 
-    def _wait(self, id: str, is_there: Callable[[E], bool], timeout_s: float, progress: bool) -> E:  # noqa: A002
+        async def has_succeeded(entity: E) -> bool:
+            return entity.status in statuses.SUCCESS
+
+        return await self._wait(id, has_succeeded, timeout_s, progress)
+
+    async def _wait(
+        self: Group[Awaited, E],
+        id: str,  # noqa: A002
+        is_there: Callable[[E], Awaitable[bool]],
+        timeout_s: float,
+        progress: bool,
+    ) -> E:
         end, pause = time.monotonic() + timeout_s, FIRST_POLL_S
         with display.choose(progress) as shown:
-            while True:
-                entity = self.get(id)
-                shown.show(entity, self.progress(id) if progress and not statuses.is_terminal(entity.status) else None)
-                if is_there(entity):
-                    return entity
-                if statuses.is_terminal(entity.status):
-                    raise errors.WorkflowFailed(entity)
-                if time.monotonic() > end:
-                    raise errors.WaitTimeout(entity, timeout_s)
-                time.sleep(pause)
-                pause = min(pause * 1.5, MAX_POLL_S)
-
-    def workflow_logs(self, id: str, *, since: str | None = None, limit: int = 1000) -> list[models.LogEntry]:  # noqa: A002
-        """What the workflow's pods wrote, oldest first; `since`: such as `30m`, `1h` or `2d`.
-
-        Example:
-            `for line in client.evaluations.workflow_logs(evaluation.id): print(line.message)`
-        """
-        answer = self._http.call("GET", self._path(id, "logs/workflow"), params={"since": since, "limit": limit})
-        return models.read(answer["logs"], list[models.LogEntry])
+            try:
+                while True:
+                    entity = await self.get(id)
+                    shown.show(entity, await self.progress(id) if progress and not statuses.is_terminal(entity.status) else None)
+                    if await is_there(entity):
+                        return entity
+                    if statuses.is_terminal(entity.status):
+                        raise errors.WorkflowFailed(entity)
+                    if time.monotonic() > end:
+                        raise errors.WaitTimeout(entity, timeout_s)
+                    await self._http.io.sleep(pause)
+                    pause = min(pause * 1.5, MAX_POLL_S)
+            except BaseException as error:
+                if not isinstance(error, Exception | GeneratorExit):  # Ctrl-C, or the task was cancelled
+                    shown.say(f"  no longer waiting; it goes on, and {self._plural}.wait({id!r}) waits again")
+                raise
 
 
-class Creatable(Group[E]):
+class Creatable(Group[S, E]):
     """A group whose create answers with the entity."""
 
-    def create(self, request: Request) -> E:
+    @operation
+    async def create(self, request: Request) -> E:
         """Make one; returns the whole entity at once. Repeating a call that broke off is safe and done by itself.
 
         Raises:
             BadRequest: some fields are wrong; each is named with the fix.
 
         Example:
-            `client.inferenceservices.create({"account": "me", "name": "mine", ...})`
+            `client.inferenceservices.create({"account": "me", "name": "mine", "runner": runner, "interface": interface})`
         """
-        return models.read(self._http.call("POST", self._path(), body=plain(request)), self._form)
+        return models.read(await self._http.call("POST", self._path(), body=plain(request)), self._form)
 
 
-class Downloadable(Group[E]):
+class Logged(Group[S, E]):
+    """A group whose entities run pods."""
+
+    @operation
+    async def workflow_logs(self, id: str, *, since: str | None = None, limit: int = 1000) -> models.WorkflowLogs:  # noqa: A002
+        """The last lines that the workflow's pods wrote, oldest first; `since`: such as `30m`, `1h` or `2d`.
+
+        Example:
+            `for line in client.evaluations.workflow_logs(evaluation.id).logs: print(line.message)`
+        """
+        answer = await self._http.call("GET", self._path(id, "logs/workflow"), params={"since": since, "limit": limit})
+        return models.read(answer, models.WorkflowLogs)
+
+    @iteration
+    async def stream_workflow_logs(self: Logged[Awaited, E], /, id: str) -> AsyncIterator[models.LogEntry]:  # noqa: A002
+        """The lines that the workflow's pods write, as they come, until it has ended.
+
+        Example:
+            `for line in client.evaluations.stream_workflow_logs(evaluation.id): print(line.message)`
+        """
+        told: Counter[models.LogEntry] = Counter()
+        asked: float | None = None
+        while True:
+            is_over = statuses.is_terminal((await self.get(id)).status)
+            now = time.monotonic()
+            since = None if asked is None else f"{int(now - asked + LOG_OVERLAP_S)}s"
+            lines = (await self.workflow_logs(id, since=since, limit=LOG_LINES)).logs
+            asked = now
+            for line, count in Counter(lines).items():
+                for _ in range(count - told[line]):
+                    yield line
+            told = Counter(lines)
+            if is_over:
+                return
+            await self._http.io.sleep(LOG_POLL_S)
+
+
+class Downloadable(Group[S, E]):
     """A group whose entities have files to fetch."""
 
-    def downlinks(self, id: str) -> list[models.Downlink]:  # noqa: A002
+    @operation
+    async def downlinks(self, id: str) -> list[models.Downlink]:  # noqa: A002
         """Its artifacts, each with a URL that works for an hour without a token.
 
         Example:
             `client.evaluations.downlinks(evaluation.id)`
         """
-        return models.read(self._http.call("GET", self._path(id, "downlinks")), list[models.Downlink])
+        return models.read(await self._http.call("GET", self._path(id, "downlinks")), list[models.Downlink])
 
-    def download(self, id: str, destination: Path | str) -> None:  # noqa: A002
-        """Fetch all artifacts into a new directory, in parallel, each checked against its digest.
+    @operation
+    async def download(self: Downloadable[Awaited, E], id: str, destination: Path | str, *, progress: bool = True) -> None:  # noqa: A002
+        """Fetch all artifacts into a new directory, in parallel, each checked against its digest, showing how far it is.
+
+        The directory appears when everything is there. After a download that broke off, the same call goes on from there.
 
         Raises:
             FileExistsError: the destination is there already.
@@ -224,40 +302,46 @@ class Downloadable(Group[E]):
         Example:
             `client.evaluations.download(evaluation.id, "outputs")`
         """
-        transfers.download(self._http.plain(), self.downlinks(id), Path(destination))
+        await downloads.download(self._http.io, lambda: self.downlinks(id), Path(destination), id, progress=progress)
 
 
-class Uploadable(Creatable[E]):
+class Uploadable(Creatable[S, E]):
     """A group whose entities wait for their files."""
 
-    def uplink(self, id: str, path: str) -> models.SignedURL:  # noqa: A002
+    @operation
+    async def uplink(self, id: str, path: str) -> models.SignedURL:  # noqa: A002
         """Where to PUT one of the declared files.
 
         Example:
             `client.models.uplink(model.id, "weights/model.bin")`
         """
-        return models.read(self._http.call("GET", self._path(id, f"upload/{path}")), models.SignedURL)
+        return models.read(await self._http.call("GET", self._path(id, f"upload/{path}")), models.SignedURL)
 
-    def finalize(self, id: str) -> None:  # noqa: A002
-        """Say that all files are there; the server checks their digests.
+    @operation
+    async def finalize(self, id: str, *, timeout: float | None = None) -> models.Status:  # noqa: A002
+        """Say that all files are there; the server checks their digests. `timeout`: in seconds, None: the client's.
 
         Raises:
-            Refused: a file is missing or is not the promised one.
+            BadRequest: files are missing; they are named.
+            Refused: a file is not the promised one.
 
         Example:
             `client.datasets.finalize(dataset.id)`
         """
-        self._http.call("POST", self._path(id, "finalize"))
+        return models.read(await self._http.call("POST", self._path(id, "finalize"), timeout=timeout), models.Status)
 
-    def _upload_all(self, id: str, folder: Path, paths: Sequence[str]) -> None:  # noqa: A002
-        def one(path: str) -> None:
-            transfers.upload(self._http.plain(), folder / path, self.uplink(id, path))
+    async def _upload(self: Uploadable[Awaited, E], id: str, folder: Path, paths: Sequence[str], progress: bool) -> None:  # noqa: A002
+        async def uplink(path: str) -> uploads.Uplink:
+            answer = await self._http.answer("GET", self._path(id, f"upload/{path}"))
+            return uploads.Uplink(models.read(answer.json(), models.SignedURL), answer.headers.get("Dyff-Uploaded") == "true")
 
-        transfers.in_parallel([lambda path=path: one(path) for path in paths])  # type: ignore[misc]
-        self.finalize(id)
+        await uploads.upload(self._http.io, folder, paths, uplink, progress=progress)
+        await self.finalize(id)
 
 
-def plain(request: Request) -> Any:
-    """A request as JSON values, without fields that are None: they mean "not given"."""
-    value = request if isinstance(request, Mapping) else msgspec.to_builtins(request)
-    return {key: each for key, each in value.items() if each is not None}
+def plain(request: Request, *, nulls: bool = False) -> Any:
+    """A request as JSON values, without fields that are None: they mean "not given" (`nulls`: they mean None)."""
+    if hasattr(request, "model_dump_json"):
+        return json.loads(request.model_dump_json(by_alias=True, exclude_none=not nulls, exclude_unset=nulls))
+    value = msgspec.to_builtins(dict(request) if isinstance(request, Mapping) else request)
+    return {key: each for key, each in value.items() if nulls or each is not None}

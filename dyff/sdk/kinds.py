@@ -2,61 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from dyff.kernel import clock
-from dyff.sdk import groups, inference, models, schemas, transfers, transport
+from dyff.sdk import calls, folders, groups, inference, models, schemas, transport, uploads
+from dyff.sdk.calls import Awaited, S, iteration, operation
 
 
-class Accounts:
+class Accounts(calls.Bound[S]):
     """Tokens and permissions of accounts."""
 
-    def __init__(self, http: transport.Transport) -> None:
+    def __init__(self, http: transport.Transport, *, is_blocking: bool) -> None:
         """Made by the client."""
-        self._http = http
+        self._http, self._is_blocking = http, is_blocking
 
-    def get_permissions(self, id: str) -> list[dict[str, Any]]:  # noqa: A002
+    @operation
+    async def get_permissions(self, id: str) -> list[models.AccessGrant]:  # noqa: A002
         """The most that the account's tokens may be granted.
 
         Example:
             `client.accounts.get_permissions(account)`
         """
-        return models.read(self._http.call("GET", transport.path("accounts", id, "permissions")), list[dict[str, Any]])
+        return models.read(await self._http.call("GET", transport.path("accounts", id, "permissions")), list[models.AccessGrant])
 
-    def create_token(self, id: str, grants: Sequence[Mapping[str, Any]], expires: datetime) -> str:  # noqa: A002
-        """A new token; it is shown only now.
+    @operation
+    async def set_permissions(self, id: str, request: groups.Request) -> None:  # noqa: A002
+        """Replace them: `{"permissions": [grants]}`. Needs a grant on `accounts`.
 
         Example:
-            `client.accounts.create_token(account, [{"resources": ["*"], "functions": ["get"], "accounts": [account]}], expires)`
+            `client.accounts.set_permissions(account, {"permissions": client.accounts.get_permissions(other)})`
         """
-        body = {"grants": [dict(grant) for grant in grants], "expires": clock.iso(expires)}
-        return models.read(self._http.call("POST", transport.path("accounts", id, "tokens"), body=body), str)
+        await self._http.call("PUT", transport.path("accounts", id, "permissions"), body=groups.plain(request))
 
-    def list_tokens(self, account_id: str) -> list[dict[str, Any]]:
+    @operation
+    async def create_token(self, id: str, request: groups.Request) -> str:  # noqa: A002
+        """A new token with `grants` that ends at `expires` (a datetime); it is shown only now.
+
+        Example:
+            `client.accounts.create_token(account, {"grants": client.accounts.get_permissions(account), "expires": expires})`
+        """
+        answer = await self._http.call("POST", transport.path("accounts", id, "tokens"), body=groups.plain(request), repeatable=False)
+        return models.read(answer, str)
+
+    @operation
+    async def get_token(self, account_id: str, token_id: str) -> models.APIKey:
+        """One of the account's tokens, without its secret.
+
+        Example:
+            `client.accounts.get_token(account, token_id).expires`
+        """
+        return models.read(await self._http.call("GET", transport.path("accounts", account_id, "tokens", token_id)), models.APIKey)
+
+    @operation
+    async def list_tokens(self, account_id: str) -> list[models.APIKey]:
         """The account's tokens, without their secrets.
 
         Example:
-            `[token["id"] for token in client.accounts.list_tokens(account)]`
+            `[token.id for token in client.accounts.list_tokens(account)]`
         """
-        return models.read(self._http.call("GET", transport.path("accounts", account_id, "tokens")), list[dict[str, Any]])
+        return models.read(await self._http.call("GET", transport.path("accounts", account_id, "tokens")), list[models.APIKey])
 
-    def revoke_token(self, account_id: str, token_id: str) -> None:
+    @operation
+    async def revoke_token(self, account_id: str, token_id: str) -> None:
         """Refuse a token from now on.
 
         Example:
             `client.accounts.revoke_token(account, token_id)`
         """
-        self._http.call("DELETE", transport.path("accounts", account_id, "tokens", token_id))
+        await self._http.call("DELETE", transport.path("accounts", account_id, "tokens", token_id))
+
+    @operation
+    async def revoke_all_tokens(self, account_id: str) -> None:
+        """Refuse all its tokens from now on, the one that this client uses too.
+
+        Example:
+            `client.accounts.revoke_all_tokens(account)`
+        """
+        await self._http.call("DELETE", transport.path("accounts", account_id, "tokens"))
 
 
-class Datasets(groups.Uploadable[models.Dataset], groups.Downloadable[models.Dataset]):
+class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, models.Dataset]):
     """Datasets."""
 
-    def create_arrow_dataset(self, dataset_directory: Path | str, *, account: str, name: str) -> models.Dataset:
-        """Declare a dataset of the Arrow or Parquet files in a directory; `upload_arrow_dataset` then sends them.
+    @operation
+    async def create_arrow_dataset(self: Datasets[Awaited], dataset_directory: Path | str, *, account: str, name: str) -> models.Dataset:
+        """Declare a dataset of the Parquet files in a directory; `upload_arrow_dataset` then sends them.
 
         Raises:
             ValueError: the rows have no `_index_`, or the directory has no data.
@@ -64,92 +99,110 @@ class Datasets(groups.Uploadable[models.Dataset], groups.Downloadable[models.Dat
         Example:
             `dataset = client.datasets.create_arrow_dataset("prompts", account="me", name="prompts")`
         """
-        import pyarrow.dataset
+        declared = await self._http.io.in_thread(_arrow_dataset, Path(dataset_directory))
+        return await self.create({"account": account, "name": name, **declared})
 
-        folder = Path(dataset_directory)
-        found = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive", ignore_prefixes=[".", "_"])
-        if not found.files:
-            raise ValueError(f"{folder} has no Parquet files")
-        if "_index_" not in found.schema.names:
-            raise ValueError("each row needs an `_index_` of type int64 that is unique in the dataset; add that column")
-        paths = [Path(file).relative_to(folder).as_posix() for file in found.files]
-        artifacts = [{"kind": "parquet", "path": path, "digest": {"md5": transfers.md5_of(folder / path)}} for path in paths]
-        return self.create({"account": account, "name": name, "artifacts": artifacts, "schema": schemas.encode(found.schema)})
-
-    def upload_arrow_dataset(self, dataset: models.Dataset, dataset_directory: Path | str) -> None:
-        """Send a declared dataset's files, in parallel, and finalize it: it becomes `Ready`.
+    @operation
+    async def upload_arrow_dataset(
+        self: Datasets[Awaited], dataset: models.Dataset, dataset_directory: Path | str, *, progress: bool = True
+    ) -> None:
+        """Send a declared dataset's files, in parallel, and finalize it: it becomes `Ready`. Repeated, it sends what is missing.
 
         Example:
             `client.datasets.upload_arrow_dataset(dataset, "prompts")`
         """
-        self._upload_all(dataset.id, Path(dataset_directory), [artifact.path for artifact in dataset.artifacts])
+        await self._upload(dataset.id, Path(dataset_directory), [artifact.path for artifact in dataset.artifacts], progress)
 
 
-class Models(groups.Uploadable[models.Model]):
+class Models(groups.Uploadable[S, models.Model], groups.Logged[S, models.Model]):
     """Models."""
 
-    def create_from_volume(self, root_directory: Path | str, *, account: str, name: str, resources: Mapping[str, Any]) -> models.Model:
-        """Declare a model of all files below a directory; `upload_volume` then sends them. Symbolic links are skipped.
+    @operation
+    async def create_from_volume(
+        self: Models[Awaited],
+        root_directory: Path | str,
+        *,
+        account: str,
+        name: str,
+        resources: groups.Request,
+        accelerators: Sequence[groups.Request] | None = None,
+        include_symlinks: bool = False,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+    ) -> models.Model:
+        """Declare a model of the files below a directory; `upload_volume` then sends them.
+
+        `include_symlinks`, `include` and `exclude` choose the files: see `client.volumes.list`.
+
+        Raises:
+            ValueError: there are no files.
 
         Example:
             `model = client.models.create_from_volume("weights", account="me", name="mine", resources={"storage": "1Gi"})`
         """
-        root = Path(root_directory)
-        paths = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+        paths = folders.list_files(Path(root_directory), include_symlinks, include, exclude)
         if not paths:
-            raise ValueError(f"{root} has no files")
-        files = [
-            {"path": path.relative_to(root).as_posix(), "size": path.stat().st_size, "digest": {"md5": transfers.md5_of(path)}}
-            for path in paths
-        ]
-        return self.create(
+            raise ValueError(f"{root_directory} has no files to upload")
+        files = await self._http.io.in_thread(_volume_files, Path(root_directory), paths)
+        return await self.create(
             {
                 "account": account,
                 "name": name,
                 "artifact": {"kind": "Volume", "volume": {"files": files}},
                 "source": {"kind": "Upload"},
-                "resources": dict(resources),
+                "resources": groups.plain(resources),
+                "accelerators": None if accelerators is None else [groups.plain(each) for each in accelerators],
             }
         )
 
-    def upload_volume(self, model: models.Model, root_directory: Path | str) -> None:
-        """Send a declared model's files, in parallel, and finalize it: it becomes `Ready`.
+    @operation
+    async def upload_volume(self: Models[Awaited], model: models.Model, root_directory: Path | str, *, progress: bool = True) -> None:
+        """Send a declared model's files, in parallel, and finalize it: it becomes `Ready`. Repeated, it sends what is missing.
 
         Example:
             `client.models.upload_volume(model, "weights")`
         """
         if model.artifact.volume is None:
             raise ValueError(f"model {model.id} is not made of files (its artifact is {model.artifact.kind})")
-        self._upload_all(model.id, Path(root_directory), [file.path for file in model.artifact.volume.files])
+        await self._upload(model.id, Path(root_directory), [file.path for file in model.artifact.volume.files], progress)
 
 
-class InferenceServices(groups.Creatable[models.InferenceService]):
+class InferenceServices(groups.Creatable[S, models.InferenceService]):
     """Inference services."""
 
 
-class InferenceSessions(groups.Group[models.InferenceSession]):
+class InferenceSessions(groups.Logged[S, models.InferenceSession]):
     """Inference sessions."""
 
-    def create(self, request: groups.Request) -> models.InferenceSessionAndToken:
+    @operation
+    async def create(self, request: groups.Request) -> models.InferenceSessionAndToken:
         """Start a service; returns the session and the token that inference needs.
 
         It ends at `expires`, or where the request does not say, after the server's default; the answer has the time.
 
         Example:
-            `session = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`
+            `made = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`
         """
-        return models.read(self._http.call("POST", self._path(), body=groups.plain(request)), models.InferenceSessionAndToken)
+        return models.read(await self._http.call("POST", self._path(), body=groups.plain(request)), models.InferenceSessionAndToken)
 
-    def ready(self, session_id: str) -> bool:
+    @operation
+    async def ready(self, session_id: str) -> bool:
         """Whether it answers inference now.
 
         Example:
-            `while not client.inferencesessions.ready(session.id): time.sleep(1)`
+            `client.inferencesessions.ready(session.id)`
         """
-        answer = self._http.call("GET", self._path(session_id, "ready"))
+        answer = await self._http.call("GET", self._path(session_id, "ready"))
         return bool(answer.get("ready", True)) if isinstance(answer, dict) else True
 
-    def wait(self, id: str, *, timeout_s: float = 600.0, progress: bool = True) -> models.InferenceSession:  # noqa: A002
+    @operation
+    async def wait(
+        self: InferenceSessions[Awaited],
+        id: str,  # noqa: A002
+        *,
+        timeout_s: float = 600.0,
+        progress: bool = True,
+    ) -> models.InferenceSession:
         """Wait until it answers inference (it never ends well by itself), showing what it waits for; returns it.
 
         Raises:
@@ -159,45 +212,94 @@ class InferenceSessions(groups.Group[models.InferenceSession]):
         Example:
             `client.inferencesessions.wait(session.id)`
         """
-        return self._wait(id, lambda _: self.ready(id), timeout_s, progress)
 
-    def token(self, session_id: str, *, expires: datetime | None = None) -> str:
+        async def is_ready(_: models.InferenceSession) -> bool:
+            return await self.ready(id)
+
+        return await self._wait(id, is_ready, timeout_s, progress)
+
+    @operation
+    async def token(self, session_id: str, *, expires: datetime | None = None) -> str:
         """Another token for inference on it; `expires` None: when the session does.
 
         Example:
             `token = client.inferencesessions.token(session.id)`
         """
         body = {} if expires is None else {"expires": clock.iso(expires)}
-        answer = self._http.call("POST", self._path(session_id, "token"), body=body)
+        answer = await self._http.call("POST", self._path(session_id, "token"), body=body)
         return str(answer["token"] if isinstance(answer, dict) else answer)
 
-    def terminate(self, session_id: str) -> models.Status:
+    @operation
+    async def terminate(self, session_id: str) -> models.Status:
         """End it.
 
         Example:
             `client.inferencesessions.terminate(session.id)`
         """
-        return models.read(self._http.call("PUT", self._path(session_id, "terminate")), models.Status)
+        return models.read(await self._http.call("PUT", self._path(session_id, "terminate")), models.Status)
 
     def client(
-        self, session_id: str, token: str, *, interface: models.InferenceInterface | None = None, endpoint: str | None = None
-    ) -> inference.InferenceSessionClient:
-        """Something that calls the session. `interface`: also applies its adapters; `endpoint`: its path, without adapters.
+        self,
+        session_id: str,
+        token: str,
+        *,
+        interface: inference.Interface | None = None,
+        endpoint: str | None = None,
+        input_adapter: inference.Adapter | None = None,
+        output_adapter: inference.Adapter | None = None,
+        timeout: float | httpx.Timeout = inference.TIMEOUT,
+    ) -> inference.InferenceSessionClient[S]:
+        """Something that calls the session.
+
+        `interface`: gives the endpoint and both adapters. `endpoint`, `input_adapter`, `output_adapter`: in place of the
+        interface's. One of `interface` and `endpoint` is needed. `timeout`: of one inference, in seconds.
 
         Example:
             `client.inferencesessions.client(s.id, token, interface=s.inferenceService.interface).infer({"text": "Hello"})`
         """
-        return inference.InferenceSessionClient(self._http, session_id, token, interface=interface, endpoint=endpoint)
+        path = endpoint or (interface.endpoint if interface else None)
+        if path is None:
+            raise ValueError("either 'interface' or 'endpoint' is needed")
+        before = (
+            inference.given(input_adapter)
+            if input_adapter
+            else inference.pipeline(interface.inputPipeline if interface else None, upload=True)
+        )
+        after = output_adapter or inference.pipeline(interface.outputPipeline if interface else None)
+        route = self._path(session_id, f"infer/{path.lstrip('/')}")
+        return inference.InferenceSessionClient(self._http, route, token, before, after, timeout, is_blocking=self._is_blocking)
 
 
-class Evaluations(groups.Creatable[models.Evaluation], groups.Downloadable[models.Evaluation]):
+class Evaluations(groups.Creatable[S, models.Evaluation], groups.Downloadable[S, models.Evaluation], groups.Logged[S, models.Evaluation]):
     """Evaluations."""
 
-    def live(self, account: str) -> Iterator[models.Evaluation]:
+    @iteration
+    async def live(self: Evaluations[Awaited], /, account: str) -> AsyncIterator[models.Evaluation]:
         """The account's evaluations that have not ended.
 
         Example:
             `for evaluation in client.evaluations.live("me"): print(evaluation.status, evaluation.reason)`
         """
         for status in ("Created", "Schedulable", "Admitted"):
-            yield from self.pages(account=account, status=status)
+            async for each in self.pages(account=account, status=status):
+                yield each
+
+
+def _arrow_dataset(folder: Path) -> Mapping[str, Any]:
+    """The artifacts and the schema of a directory."""
+    import pyarrow.dataset
+
+    found = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive", ignore_prefixes=[".", "_"])
+    if not found.files:
+        raise ValueError(f"{folder} has no Parquet files")
+    if "_index_" not in found.schema.names:
+        raise ValueError("each row needs an `_index_` of type int64 that is unique in the dataset; add that column")
+    paths = [Path(file).relative_to(folder).as_posix() for file in found.files]
+    artifacts = [{"kind": "parquet", "path": path, "digest": {"md5": uploads.md5_of(folder / path)}} for path in paths]
+    return {"artifacts": artifacts, "schema": schemas.encode(found.schema)}
+
+
+def _volume_files(root: Path, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    return [
+        {"path": path.as_posix(), "size": (root / path).stat().st_size, "digest": {"md5": uploads.md5_of(root / path)}} for path in paths
+    ]

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
+
+
+class Identified(Protocol):
+    """What names an entity."""
+
+    @property
+    def kind(self) -> str:
+        """Such as `Dataset`."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Its ID."""
+        ...
 
 
 class Entity(msgspec.Struct, kw_only=True, frozen=True):
@@ -69,11 +83,41 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
-    """A line that a pod of a workflow wrote."""
+    """A line that a pod of a workflow wrote. `labels`: which pod."""
 
     timestamp: str
     message: str
     labels: dict[str, str] = {}
+
+    def __hash__(self) -> int:
+        return hash((self.timestamp, self.message))
+
+
+class WorkflowLogs(msgspec.Struct, kw_only=True, frozen=True):
+    """The last lines of a workflow. `totalLines`: that there are."""
+
+    workflow: dict[str, Any]
+    logs: list[LogEntry]
+    totalLines: int = 0
+
+
+class AccessGrant(msgspec.Struct, kw_only=True, frozen=True):
+    """All of `functions` on all of `resources` of the `accounts` and `entities`; `*` means all."""
+
+    resources: list[str]
+    functions: list[str]
+    accounts: list[str] = []
+    entities: list[str] = []
+
+
+class APIKey(msgspec.Struct, kw_only=True, frozen=True):
+    """A token, without its secret. `created` and `expires`: ISO 8601."""
+
+    id: str
+    subject: str
+    grants: list[AccessGrant]
+    created: str
+    expires: str
 
 
 class Documentation(msgspec.Struct, kw_only=True, frozen=True):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,16 @@ from urllib.parse import quote
 
 import httpx
 
-from dyff.adapters import uploads
 from dyff.kernel import backoff, positions
 from dyff.sdk import errors
+from dyff.sdk.io import IO
 
 RETRIES = 5
+FIRST_DELAY_S = 0.25
+MAX_DELAY_S = 8.0
 RETRIED = frozenset({408, 429, 502, 503, 504})
-_IDEMPOTENT = frozenset({"GET", "PUT", "DELETE", "PATCH"})
+_NOTHING_DONE = frozenset({429, 503})
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 def path(*segments: str) -> str:
@@ -57,78 +60,89 @@ class Positions:
 
 
 class Transport:
-    """Requests to one server with one token. Thread-safe."""
+    """Requests to one server with one token. As safe for threads or tasks as its I/O."""
 
-    def __init__(self, endpoint: str, token: str, *, timeout_s: float = 60.0, http: httpx.BaseTransport | None = None) -> None:
-        """`endpoint`: ends in `/v0`. `http`: another way to send requests, for tests; None: the network."""
+    def __init__(self, io: IO, endpoint: str, token: str, *, retries: int = RETRIES) -> None:
+        """`endpoint`: ends in `/v0`. `retries`: of what is safe to repeat."""
+        self.io = io
         self.endpoint = endpoint.rstrip("/")
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        self._client = httpx.Client(headers=headers, timeout=timeout_s, limits=limits, transport=http)
-        self._plain = httpx.Client(timeout=httpx.Timeout(timeout_s, read=600, write=600), limits=limits, transport=http)
+        self.retries = retries
+        self._authorization = f"Bearer {token}"
         self._positions = Positions()
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-        self._plain.close()
+    async def call(self, method: str, path: str, **options: Any) -> Any:
+        """The decoded answer; see `answer`.
 
-    def call(
+        Raises:
+            SdkError: it is no JSON.
+        """
+        answer = await self.answer(method, path, **options)
+        try:
+            return json.loads(answer.content) if answer.content else None
+        except ValueError as error:
+            raise errors.SdkError(
+                f"{answer.request.url} answered no JSON, but {answer.text[:100]!r}. Is it a Dyff server (or an inference endpoint "
+                "that answers JSON)? The client's endpoint ends in /v0"
+            ) from error
+
+    async def answer(
         self,
         method: str,
         path: str,
         *,
         body: Any = None,
-        form: uploads.Upload | None = None,
+        form: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
         token: str | None = None,
-    ) -> Any:
-        """The decoded answer. A POST carries an `Idempotency-Key`, so that repeating it is harmless.
+        timeout: float | httpx.Timeout | None = None,
+        repeatable: bool = True,
+    ) -> httpx.Response:
+        """The answer, if it is a success. A POST carries an `Idempotency-Key`, so that the server tells repetitions.
 
-        `form`: sent as `multipart/form-data` instead of `body`, which is sent as JSON.
+        `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: in place of the client's. `timeout`: in
+        seconds, in place of the client's. `repeatable`: False: tried again only if the server has surely done nothing.
 
         Raises:
             ApiError: the server refused.
             ServerUnreachable: it does not answer.
         """
-        headers = self._positions.header()
+        headers = {"Authorization": f"Bearer {token}" if token else self._authorization, "Accept": "application/json"}
+        headers.update(self._positions.header())
         if method == "POST":
             headers["Idempotency-Key"] = uuid.uuid4().hex
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        sent: dict[str, Any] = {}
-        if form is not None:
-            sent = {"files": {form.name: (form.filename, form.content, form.content_type)}, "data": form.form_fields}
-        elif body is not None or method in ("POST", "PUT", "PATCH"):
-            sent, headers["Content-Type"] = {"content": json.dumps(body).encode()}, "application/json"
+        options: dict[str, Any] = dict(form or {})
+        if form is None and (body is not None or method in ("POST", "PUT", "PATCH")):
+            options["content"], headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+        if timeout is not None:
+            options["timeout"] = timeout
         given = {name: value for name, value in (params or {}).items() if value is not None}
-        request = self._client.build_request(method, self.endpoint + path, params=given, headers=headers, **sent)
-        answer = self._send(request)
+        request = self.io.request(method, self.endpoint + path, params=given, headers=headers, **options)
+        answer = await self._send(request, repeatable)
         if position := answer.headers.get("Dyff-Position"):
             self._positions.learn(position)
-        return json.loads(answer.content) if answer.content else None
+        return answer
 
-    def plain(self) -> httpx.Client:
-        """The client for signed URLs: it sends no token."""
-        return self._plain
-
-    def _send(self, request: httpx.Request) -> httpx.Response:
-        waits = backoff.delays(0.25, ceiling_s=8.0)
-        for attempt in range(RETRIES + 1):
-            last = attempt == RETRIES
+    async def _send(self, request: httpx.Request, repeatable: bool) -> httpx.Response:
+        waits = delays()
+        for left in reversed(range(self.retries + 1)):
             try:
-                answer = self._client.send(request)
+                answer = await self.io.send(request)
             except httpx.TransportError as error:
-                if last:
-                    raise errors.ServerUnreachable(f"{request.url.host}:{request.url.port} does not answer: {error}") from error
-                time.sleep(next(waits))
+                if not left or not (repeatable or isinstance(error, _NOT_SENT)):
+                    raise errors.ServerUnreachable(unanswered(request, error)) from error
+                await self.io.sleep(next(waits))
                 continue
             if answer.is_success:
                 return answer
-            if last or answer.status_code not in RETRIED:
+            if not left or answer.status_code not in (RETRIED if repeatable else _NOTHING_DONE):
                 raise errors.from_answer(answer.status_code, detail_of(answer), str(request.url))
-            time.sleep(_retry_after(answer) or next(waits))
+            await self.io.sleep(retry_after(answer) or next(waits))
         raise AssertionError("unreachable")
+
+
+def delays() -> Any:
+    """Seconds before each next try, drawn so that many clients do not return together."""
+    return backoff.delays(FIRST_DELAY_S, ceiling_s=MAX_DELAY_S, jitter=random.Random())
 
 
 def detail_of(answer: httpx.Response) -> Any:
@@ -140,8 +154,23 @@ def detail_of(answer: httpx.Response) -> Any:
     return body.get("detail", body) if isinstance(body, dict) else body
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
+def retry_after(answer: httpx.Response) -> float | None:
+    """The seconds that the server asks to wait, half a minute at most; None: it doesn't say."""
     try:
-        return min(float(answer.headers["Retry-After"]), 30.0)
+        return min(max(float(answer.headers["Retry-After"]), 0.0), 30.0)
     except (KeyError, ValueError):
         return None
+
+
+def unanswered(request: httpx.Request, error: httpx.TransportError) -> str:
+    """What happened and what to look at."""
+    place = f"{request.url.scheme}://{request.url.netloc.decode()}"
+    return (
+        f"{place} does not answer: {str(error) or type(error).__name__}. Is 'dyff serve' running there? "
+        "The address is the client's endpoint, or DYFF_API_ENDPOINT"
+    )
+
+
+def unsigned(url: str) -> str:
+    """A signed URL without what makes it a credential."""
+    return url.partition("?")[0]

@@ -168,6 +168,37 @@ async def test_ranges_make_downloads_resumable(world, api, header, want_status, 
     assert (response.status_code, response.content, response.headers.get("content-range")) == (want_status, want_body, want_range)
 
 
+@pytest.mark.parametrize(
+    ("condition", "want"),
+    [
+        (f'"{bodies.md5(b"0123456789")}"', (206, b"3456789")),
+        (f'"{bodies.md5(b"another")}"', (200, b"0123456789")),
+        (f'W/"{bodies.md5(b"0123456789")}"', (200, b"0123456789")),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", (200, b"0123456789")),
+    ],
+)
+async def test_a_range_of_another_file_is_not_served(world, api, condition, want):
+    """With `If-Range` a range is served only of the file with that tag; of any other the whole."""
+    await world.services.objects.put("outputs/x/file", b"0123456789")
+    url = (await world.services.objects.sign("GET", "outputs/x/file")).url
+    whole = await api.get(url)
+    assert whole.headers["etag"] == f'"{bodies.md5(b"0123456789")}"'
+    assert (await api.head(url)).headers["etag"] == whole.headers["etag"]
+    response = await api.get(url, headers={"Range": "bytes=3-", "If-Range": condition})
+    assert (response.status_code, response.content) == want
+
+
+async def test_what_has_arrived_need_not_be_sent_again(world, api):
+    """The answer with the URL says whether the declared bytes are there; others do not count."""
+    dataset = await world.dataset()
+    route = f"/v0/datasets/{dataset}/upload/part-0.parquet"
+    assert "dyff-uploaded" not in (await api.get(route)).headers
+    await uploaded(api, "datasets", dataset, "part-0.parquet", b"other")
+    assert "dyff-uploaded" not in (await api.get(route)).headers
+    await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
+    assert (await api.get(route)).headers["dyff-uploaded"] == "true"
+
+
 async def test_a_signed_url_allows_one_thing(world, api):
     """Another key, another method, more bytes or no signature are refused; HEAD tells the size; an empty file is a file."""
     objects = world.services.objects

@@ -1,59 +1,407 @@
+"""Files up and down with both clients: whole, right, resumed, in bounded memory."""
+
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
+import signal
 import subprocess
 import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
-from dyff.sdk import errors, models, transfers
+from dyff.sdk import errors, tally
+from tests.sdk.conftest import got
+
+ID = "a" * 32
 
 
-def links(*paths: str, content: bytes = b"rows") -> list[models.Downlink]:
-    md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
-    return [
-        models.Downlink(
-            artifact=models.Artifact(path=path, digest=models.Digest(md5=md5)), signedURL=models.SignedURL(url="http://s/" + path)
-        )
-        for path in paths
-    ]
+def md5(content: bytes) -> str:
+    return base64.b64encode(hashlib.md5(content).digest()).decode()
 
 
-def a_store(content: bytes = b"rows") -> httpx.Client:
-    return httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.ByteStream(content))))
+class Store:
+    """A server of one evaluation's files, and what was asked of it. `breaks`: sizes after which single answers break off."""
+
+    def __init__(self, files: dict[str, bytes], *, digests: dict[str, str | None] | None = None, breaks: list[int] | None = None) -> None:
+        self.files = files
+        self.digests = {path: md5(content) for path, content in files.items()} | (digests or {})
+        self.breaks = breaks or []
+        self.asked: list[tuple[str, str | None]] = []
+        self.expired: set[str] = set()
+        self.links = 0
+        self.takes_ranges = True
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/downlinks"):
+            self.links += 1
+            return httpx.Response(200, json=[self._link(path) for path in self.files])
+        assert "authorization" not in request.headers
+        assert request.headers["accept-encoding"] == "identity"
+        path = request.url.path.removeprefix("/objects/")
+        self.asked.append((path, request.headers.get("range")))
+        if request.url.params["n"] in self.expired:
+            return httpx.Response(403, json={"detail": "this URL expired"})
+        return self._content(self.files[path], request.headers.get("range"))
+
+    def _link(self, path: str) -> dict:
+        url = f"http://server/objects/{path}?n={self.links}"
+        return {"artifact": {"path": path, "digest": {"md5": self.digests[path]}}, "signedURL": {"url": url}}
+
+    def _content(self, content: bytes, span: str | None) -> httpx.Response:
+        start = int(re.fullmatch(r"bytes=(\d+)-", span)[1]) if span and self.takes_ranges else 0
+        if span and start >= len(content):
+            return httpx.Response(416)
+        rest, end = content[start:], self.breaks.pop(0) if self.breaks else None
+        headers = {"content-length": str(len(rest)), "etag": f'"{md5(content)}"'}
+        return httpx.Response(206 if start else 200, headers=headers, stream=Pieces(rest, end))
 
 
-def test_a_download_appears_whole_or_not_at_all(tmp_path):
-    """All artifacts are at their paths below the destination, which did not exist before."""
-    with a_store() as store:
-        transfers.download(store, links("a.parquet", "part=1/b.parquet"), tmp_path / "out")
-    assert (tmp_path / "out/part=1/b.parquet").read_bytes() == b"rows"
+class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that may break off."""
+
+    def __init__(self, content: bytes, end: int | None) -> None:
+        self._content, self._end = content, end
+
+    def __iter__(self):
+        yield self._content[: self._end]
+        if self._end is not None:
+            raise httpx.ReadError("broke off")
+
+    async def __aiter__(self):
+        for piece in self:
+            yield piece
+
+
+async def download(client, folder) -> None:
+    await got(client.evaluations.download(ID, folder / "out", progress=False))
+
+
+async def test_a_download_appears_whole_or_not_at_all(connect, tmp_path):
+    """All artifacts are at their paths below the destination, and nothing else is left beside it."""
+    await download(connect(Store({"a.parquet": b"rows", "part=1/b.parquet": b"more", "empty": b""})), tmp_path)
+    assert (tmp_path / "out/part=1/b.parquet").read_bytes() == b"more"
+    assert (tmp_path / "out/empty").read_bytes() == b""
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_wrong_bytes_are_refused(tmp_path):
+async def test_wrong_bytes_are_refused(connect, tmp_path):
     """An artifact whose digest does not fit fails the download and leaves no destination."""
-    with a_store(b"other") as store, pytest.raises(errors.TransferFailed, match=r"a\.parquet"):
-        transfers.download(store, links("a.parquet"), tmp_path / "out")
+    with pytest.raises(errors.TransferFailed, match=r"a\.parquet"):
+        await download(connect(Store({"a.parquet": b"rows"}, digests={"a.parquet": md5(b"other")})), tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil"])
-def test_a_path_cannot_leave_the_destination(tmp_path, path):
-    """A hostile server cannot write elsewhere."""
-    with a_store() as store, pytest.raises(errors.TransferFailed, match="leaves the destination"):
-        transfers.download(store, links(path), tmp_path / "out")
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", ""])
+async def test_a_path_cannot_leave_the_destination(connect, tmp_path, path):
+    """A hostile server cannot write elsewhere, and nothing is fetched."""
+    store = Store({path: b"rows"})
+    with pytest.raises(errors.TransferFailed, match="leaves the destination"):
+        await download(connect(store), tmp_path)
+    assert (store.asked, list(tmp_path.iterdir())) == ([], [])
 
 
-def test_an_existing_destination_is_not_touched(tmp_path):
+async def test_an_existing_destination_is_not_touched(connect, tmp_path):
     """Nothing is overwritten."""
-    with a_store() as store, pytest.raises(FileExistsError, match="choose a new directory"):
-        transfers.download(store, links("a"), tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileExistsError, match="choose a new directory"):
+        await download(connect(Store({"a": b""})), tmp_path)
 
 
-def test_importing_the_sdk_does_not_import_pyarrow():
+async def test_a_download_that_breaks_off_goes_on_where_it_was(connect, tmp_path):
+    """Each try asks for the rest only, as often as it gets on, and the bytes are the promised ones."""
+    store = Store({"a": bytes(range(100))}, breaks=[10] * 8)
+    await download(connect(store), tmp_path)
+    assert store.asked == [("a", None), *(("a", f"bytes={n}-") for n in range(10, 90, 10))]
+    assert (tmp_path / "out/a").read_bytes() == bytes(range(100))
+
+
+async def test_a_download_that_was_given_up_is_taken_up_by_the_next(connect, tmp_path):
+    """What has arrived stays beside the destination; whole files are not fetched again, and the rest of one is."""
+    store = Store({"a": b"0123456789", "b": b"whole"}, breaks=[4, *[0] * 20])
+    client = connect(store)
+    store.files.pop("b")
+    with pytest.raises(errors.ServerUnreachable, match="goes on from there"):
+        await download(client, tmp_path)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / f"out.{ID}.partial/b").write_bytes(b"whole")
+    store.files["b"], store.breaks, store.asked = b"whole", [], []
+    await download(client, tmp_path)
+    assert store.asked == [("a", "bytes=4-")]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"a": b"0123456789", "b": b"whole"}
+
+
+async def test_a_beginning_of_another_file_is_noticed(connect, tmp_path):
+    """If the whole is not right because of what was there before, it is fetched anew."""
+    (tmp_path / f"out.{ID}.partial").mkdir()
+    (tmp_path / f"out.{ID}.partial/a").write_bytes(b"wrong")
+    store = Store({"a": b"0123456789"})
+    await download(connect(store), tmp_path)
+    assert store.asked == [("a", "bytes=5-"), ("a", None)]
+    assert (tmp_path / "out/a").read_bytes() == b"0123456789"
+
+
+async def test_more_bytes_than_the_file_has_are_noticed(connect, tmp_path):
+    """A beginning that is too long cannot be gone on from: the file is fetched anew."""
+    (tmp_path / f"out.{ID}.partial").mkdir()
+    (tmp_path / f"out.{ID}.partial/a").write_bytes(b"0123456789 and more")
+    await download(connect(Store({"a": b"0123456789"})), tmp_path)
+    assert (tmp_path / "out/a").read_bytes() == b"0123456789"
+
+
+async def test_a_store_without_ranges_is_asked_for_the_whole(connect, tmp_path):
+    """An answer that is not partial replaces what was there."""
+    store = Store({"a": b"0123456789"}, breaks=[4])
+    store.takes_ranges = False
+    await download(connect(store), tmp_path)
+    assert (tmp_path / "out/a").read_bytes() == b"0123456789"
+
+
+async def test_an_expired_url_is_asked_for_again(connect, tmp_path):
+    """A refused URL is renewed once."""
+    store = Store({"a": b"rows"})
+    store.expired = {"0", "1"}
+    await download(connect(store), tmp_path)
+    assert (tmp_path / "out/a").read_bytes() == b"rows"
+    store.expired |= {"2", "3", "4"}
+    (tmp_path / "out").rename(tmp_path / "first")
+    with pytest.raises(errors.NotAllowed, match="expired"):
+        await download(connect(store), tmp_path)
+
+
+async def test_one_failure_ends_the_others(connect, tmp_path):
+    """The first error is the one that is raised, and nothing is left running."""
+    files = {f"f{n}": b"x" * 10 for n in range(50)}
+    store = Store(files, digests={"f0": md5(b"other")})
+    with pytest.raises(errors.TransferFailed, match="f0"):
+        await download(connect(store), tmp_path)
+    assert [each.name for each in threading.enumerate() if each.name.startswith("dyff-transfer")] == []
+
+
+class Uploaded:
+    """A server that takes a model's files, and what it was sent."""
+
+    def __init__(self, there=(), answers=()) -> None:
+        self.there, self.answers = set(there), list(answers)
+        self.put: dict[str, bytes] = {}
+        self.finalized = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if "/upload/" in path:
+            name = path.partition("/upload/")[2]
+            return httpx.Response(
+                200,
+                json={"url": f"http://server/objects/{name}", "method": "PUT", "headers": {"Content-MD5": "x"}},
+                headers={"dyff-uploaded": "true"} if name in self.there else {},
+            )
+        if path.endswith("/finalize"):
+            self.finalized += 1
+            return httpx.Response(200, json={"status": "Ready"})
+        assert request.headers["content-md5"] == "x"
+        if self.answers and (answer := self.answers.pop(0)):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        content = request.content
+        assert int(request.headers["content-length"]) == len(content)
+        self.put[path.removeprefix("/objects/")] = content
+        return httpx.Response(200)
+
+
+class Reading(httpx.MockTransport):
+    """A mock that has read the body, whether it comes blocking or awaited."""
+
+    def handle_request(self, request):
+        request.read()
+        return super().handle_request(request)
+
+    async def handle_async_request(self, request):
+        await request.aread()
+        return self.handler(request)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model of two files, and its folder."""
+    from dyff.sdk import models
+
+    (tmp_path / "part").mkdir()
+    (tmp_path / "a.bin").write_bytes(b"first")
+    (tmp_path / "part/b.bin").write_bytes(b"second")
+    files = [models.File(path=path, size=1) for path in ("a.bin", "part/b.bin")]
+    artifact = models.ModelArtifact(kind="Volume", volume=models.Volume(files=files))
+    return models.Model(id=ID, account="me", kind="Model", status="WaitingForUpload", name="m", artifact=artifact, source={})
+
+
+async def test_an_upload_sends_every_file_and_finalizes(kind, model, tmp_path):
+    """Each file goes to its own URL with the headers that were given, and then the server is told."""
+    server = Uploaded()
+    client = kind(endpoint="http://server/v0", api_token="t", http=Reading(server))
+    await got(client.models.upload_volume(model, tmp_path, progress=False))
+    assert (server.put, server.finalized) == ({"a.bin": b"first", "part/b.bin": b"second"}, 1)
+
+
+async def test_what_the_server_has_is_not_sent_again(kind, model, tmp_path):
+    """A repeated upload sends what is missing."""
+    server = Uploaded(there=["a.bin"])
+    client = kind(endpoint="http://server/v0", api_token="t", http=Reading(server))
+    await got(client.models.upload_volume(model, tmp_path, progress=False))
+    assert (server.put, server.finalized) == ({"part/b.bin": b"second"}, 1)
+
+
+async def test_an_upload_that_breaks_off_is_sent_again(kind, model, tmp_path):
+    """A broken connection and a busy store are no end; each try sends the whole file."""
+    server = Uploaded(answers=[httpx.WriteError("broke off"), httpx.Response(503, json={"detail": "busy"})])
+    client = kind(endpoint="http://server/v0", api_token="t", http=Reading(server))
+    await got(client.models.upload_volume(model, tmp_path, progress=False))
+    assert server.put == {"a.bin": b"first", "part/b.bin": b"second"}
+
+
+async def test_a_refused_upload_is_told_without_the_signature(kind, model, tmp_path):
+    """The store's words are the error, nothing is finalized, and the credential in the URL is not in the message."""
+    refused = httpx.Response(409, json={"detail": "other bytes than declared"})
+    server = Uploaded(answers=[refused] * 4)
+    client = kind(endpoint="http://server/v0", api_token="t", http=Reading(server))
+    with pytest.raises(errors.Refused, match="other bytes than declared") as raised:
+        await got(client.models.upload_volume(model, tmp_path, progress=False))
+    assert "?" not in str(raised.value)
+    assert server.finalized == 0
+
+
+async def test_a_missing_file_is_told_before_anything_is_sent(kind, model, tmp_path):
+    """Nothing is half-uploaded."""
+    (tmp_path / "part/b.bin").unlink()
+    server = Uploaded()
+    client = kind(endpoint="http://server/v0", api_token="t", http=Reading(server))
+    with pytest.raises(FileNotFoundError, match=r"b\.bin"):
+        await got(client.models.upload_volume(model, tmp_path, progress=False))
+    assert server.put == {}
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    """Files and bytes, total included where it is known; the bar goes away when all is there."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with tally.choose(True, "download", 2) as count:
+        assert isinstance(count, tally.Bar)
+        count.expect(2_000_000)
+        count.add(1_000_000)
+        count.finish_file()
+    assert "download 1 of 2" in capsys.readouterr().out
+
+
+INTERRUPTED = """
+import httpx, sys, time
+from dyff.sdk import Client
+class Slow(httpx.SyncByteStream):
+    def __iter__(self):
+        while True:
+            yield b"x" * 1000
+            print("more", flush=True)
+            time.sleep(0.01)
+def handler(request):
+    if request.url.path.endswith("/downlinks"):
+        return httpx.Response(200, json=[{"artifact": {"path": str(n)}, "signedURL": {"url": f"http://s/{n}"}} for n in range(20)])
+    return httpx.Response(200, stream=Slow())
+client = Client(endpoint="http://server/v0", api_token="t", http=httpx.MockTransport(handler))
+try:
+    client.evaluations.download("a", sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_transfer_at_once(tmp_path):
+    """All files that are on their way end at their next piece, and what has arrived is kept for the next call."""
+    arguments = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "out")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "more" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert out.splitlines()[-1] == "interrupted"
+    assert err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["out.a.partial"]
+
+
+def test_slow_transfers_are_told_in_lines(monkeypatch):
+    """A line every few seconds, with files, bytes and rate; none for what takes less."""
+    lines: list[str] = []
+    count = tally.Lines("upload", 2, 3_000_000, write=lines.append)
+    count.add(1_000_000)
+    assert lines == []
+    now = time.monotonic() + 10
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    count.add(1_000_000)
+    count.finish_file()
+    assert len(lines) == 1
+    assert re.fullmatch(r"  upload: 0 of 2 files, 2\.0 MB of 3\.0 MB, \d+\.\d kB/s", lines[0])
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Sends and takes a large file of zeros, a chunk at a time."""
+
+    SIZE = 200_000_000
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(self.SIZE))
+        self.end_headers()
+        for _ in range(self.SIZE // 1_000_000):
+            self.wfile.write(bytes(1_000_000))
+
+    def do_PUT(self):
+        left = int(self.headers["Content-Length"])
+        while left:
+            left -= len(self.rfile.read(min(left, 1_000_000)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+MEMORY = """
+import asyncio, inspect, pathlib, resource, sys
+from dyff.sdk import downloads, io, models, uploads, calls
+url, folder, way = sys.argv[1], pathlib.Path(sys.argv[2]), io.Blocking() if sys.argv[3] == "Client" else io.Awaited()
+async def links():
+    return [models.Downlink(artifact=models.Artifact(path="a"), signedURL=models.SignedURL(url=url))]
+async def uplink(path):
+    return uploads.Uplink(models.SignedURL(url=url, method="PUT"), False)
+async def both():
+    await downloads.download(way, links, folder / "out", "x", progress=False)
+    await uploads.upload(way, folder / "out", ["a"], uplink, progress=False)
+    await way.close()
+way.request("GET", url)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+calls.run(both()) if sys.argv[3] == "Client" else asyncio.run(both())
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(kind, tmp_path):
+    """200 MB down and up again cost less than 40 MB of memory."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/a"
+        command = [sys.executable, "-c", MEMORY, url, str(tmp_path), kind.__name__]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        server.shutdown()
+        thread.join()
+    assert result.stderr == ""
+    assert int(result.stdout) < 40
+
+
+def test_importing_the_sdk_imports_only_what_it_needs():
     """What takes long to import is imported when it is used."""
-    code = "import sys, dyff.sdk; print(sorted({'pyarrow', 'litestar', 'apsw'} & set(sys.modules)))"
+    code = "import sys, dyff.sdk; print(sorted({'pyarrow', 'litestar', 'apsw', 'jsonpath_ng', 'asyncio', 'pathspec'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,3 +1,5 @@
+"""One implementation, two clients: every test of requests, retries and errors runs on both."""
+
 from __future__ import annotations
 
 import json
@@ -5,7 +7,8 @@ import json
 import httpx
 import pytest
 
-from dyff.sdk import Client, errors
+from dyff.sdk import AsyncClient, Client, errors
+from tests.sdk.conftest import got, listed
 
 MODEL = {
     "id": "a" * 32,
@@ -18,11 +21,7 @@ MODEL = {
 }
 
 
-def a_client(handler) -> Client:
-    return Client(endpoint="http://server/v0", api_token="t", http=httpx.MockTransport(handler))
-
-
-def test_a_create_that_met_a_busy_server_is_repeated_with_the_same_key():
+async def test_a_create_that_met_a_busy_server_is_repeated_with_the_same_key(connect):
     """Only the first try decides what is created: all tries of one call carry one Idempotency-Key."""
     keys: list[str] = []
 
@@ -32,13 +31,13 @@ def test_a_create_that_met_a_busy_server_is_repeated_with_the_same_key():
             return httpx.Response(503, headers={"retry-after": "0.01"}, json={"detail": "starting"})
         return httpx.Response(201, json=MODEL)
 
-    with a_client(handler) as client:
-        assert client.models.create({"account": "me"}).id == "a" * 32
-        client.models.create({"account": "me"})
+    client = connect(handler)
+    assert (await got(client.models.create({"account": "me"}))).id == "a" * 32
+    await got(client.models.create({"account": "me"}))
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_broken_connection_is_repeated():
+async def test_a_broken_connection_is_repeated(connect):
     """A transport error is not the end of a call."""
     tries: list[int] = []
 
@@ -48,11 +47,33 @@ def test_a_broken_connection_is_repeated():
             raise httpx.ConnectError("refused")
         return httpx.Response(200, json=MODEL)
 
-    with a_client(handler) as client:
-        assert client.models.get("a" * 32).status == "Ready"
+    assert (await got(connect(handler).models.get("a" * 32))).status == "Ready"
 
 
-def test_reads_ask_for_what_was_written():
+async def test_what_is_not_there_is_told_with_the_address(connect):
+    """After the last try the error names the address and what to look at."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(errors.ServerUnreachable, match=r"http://server does not answer: refused\. Is 'dyff serve' running"):
+        await got(connect(handler, retries=1).models.get("a" * 32))
+
+
+async def test_what_may_have_happened_is_not_repeated_where_it_must_not(connect):
+    """A token's creation has no key on the server: a lost answer is an error, and not a second token."""
+    tries: list[int] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        tries.append(1)
+        raise httpx.ReadError("broke off")
+
+    with pytest.raises(errors.ServerUnreachable, match="broke off"):
+        await got(connect(handler).accounts.create_token("a", {"grants": [], "expires": "2030-01-01T00:00:00Z"}))
+    assert len(tries) == 1
+
+
+async def test_reads_ask_for_what_was_written(connect):
     """Each read carries the positions of all writes so far, merged by maximum for each partition."""
     positions = iter(["e;0=5", "e;1=2", "e;0=3"])
     seen: list[str | None] = []
@@ -61,10 +82,10 @@ def test_reads_ask_for_what_was_written():
         seen.append(request.headers.get("dyff-position"))
         return httpx.Response(201, json=MODEL, headers={"dyff-position": next(positions)} if request.method == "POST" else {})
 
-    with a_client(handler) as client:
-        for _ in range(3):
-            client.models.create({"account": "me"})
-        client.models.get("a" * 32)
+    client = connect(handler)
+    for _ in range(3):
+        await got(client.models.create({"account": "me"}))
+    await got(client.models.get("a" * 32))
     assert seen == [None, "e;0=5", "e;0=5,1=2", "e;0=5,1=2"]
 
 
@@ -72,37 +93,29 @@ def test_reads_ask_for_what_was_written():
     ("status", "want"),
     [(401, errors.NotAuthenticated), (403, errors.NotAllowed), (404, errors.Missing), (409, errors.Refused), (422, errors.BadRequest)],
 )
-def test_refusals_are_told_with_the_servers_words(status, want):
+async def test_refusals_are_told_with_the_servers_words(connect, status, want):
     """Each status has its class, and the message names the field and the fix."""
     detail = [{"loc": ["body", "name"], "msg": "is missing; give it a name", "type": "missing"}]
-    with (
-        a_client(lambda request: httpx.Response(status, json={"detail": detail})) as client,
-        pytest.raises(want, match=r"body\.name: is missing; give it a name"),
-    ):
-        client.models.create({"account": "me"})
+    client = connect(lambda request: httpx.Response(status, json={"detail": detail}))
+    with pytest.raises(want, match=r"body\.name: is missing; give it a name"):
+        await got(client.models.create({"account": "me"}))
 
 
-def test_a_wait_ends_with_the_reason_of_a_failure():
-    """A workflow that failed raises with its status, reason and message."""
-    failed = {**MODEL, "status": "Error", "reason": "FetchFailed", "message": "no such repository"}
-    with (
-        a_client(lambda request: httpx.Response(200, json=failed)) as client,
-        pytest.raises(errors.WorkflowFailed, match=r"ended as Error \(FetchFailed\): no such repository"),
-    ):
-        client.models.wait("a" * 32, progress=False)
+async def test_a_refused_token_says_how_to_get_another(connect):
+    """The advice is in the message."""
+    client = connect(lambda request: httpx.Response(401, json={"detail": "expired"}))
+    with pytest.raises(errors.NotAuthenticated, match="dyff token create"):
+        await got(client.models.get("a" * 32))
 
 
-def test_a_wait_that_is_over_says_what_the_workflow_waits_for():
-    """A time-out names the status, the reason and the message."""
-    waiting = {**MODEL, "status": "Created", "reason": "QuotaLimit", "message": "Account quota exceeded: 8/8"}
-    with (
-        a_client(lambda request: httpx.Response(200, json=waiting)) as client,
-        pytest.raises(errors.WaitTimeout, match="still Created after 0 s, QuotaLimit: Account quota exceeded: 8/8"),
-    ):
-        client.models.wait("a" * 32, timeout_s=0, progress=False)
+async def test_an_answer_that_is_no_json_is_told(connect):
+    """A wrong address often leads to some other server: the error shows what it said."""
+    client = connect(lambda request: httpx.Response(200, text="<html>Welcome"))
+    with pytest.raises(errors.SdkError, match=r"answered no JSON, but '<html>Welcome'"):
+        await got(client.models.get("a" * 32))
 
 
-def test_pages_are_fetched_until_one_is_not_full():
+async def test_pages_are_fetched_until_one_is_not_full(connect):
     """Iteration asks for the page after the last entity, and ends by itself."""
     asked: list[dict[str, str]] = []
 
@@ -111,17 +124,106 @@ def test_pages_are_fetched_until_one_is_not_full():
         first = len(asked) == 1
         return httpx.Response(200, json=[{**MODEL, "id": str(n) * 32, "creationTime": f"t{n}"} for n in ((1, 2) if first else (3,))])
 
-    with a_client(handler) as client:
-        assert [each.id[0] for each in client.models.pages(page=2, account="me")] == ["1", "2", "3"]
+    assert [each.id[0] for each in await listed(connect(handler).models.pages(page=2, account="me"))] == ["1", "2", "3"]
     assert json.loads(asked[1]["after"]) == ["t2", "2" * 32]
     assert asked[1]["account"] == "me"
 
 
-def test_a_client_without_a_token_says_how_to_get_one(monkeypatch):
+async def test_an_iteration_that_is_left_early_asks_no_more(connect):
+    """Pages are fetched when they are needed."""
+    asked: list[int] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(1)
+        return httpx.Response(200, json=[{**MODEL, "creationTime": "t"}] * 2)
+
+    found = connect(handler).models.pages(page=2)
+    first = await anext(found) if hasattr(found, "__anext__") else next(found)
+    await found.aclose() if hasattr(found, "aclose") else found.close()
+    assert (first.name, asked) == ("m", [1])
+
+
+async def test_an_entity_is_read_again_by_what_names_it(connect):
+    """`client.get` finds the group by the kind, and an unknown kind is told."""
+    client = connect(lambda request: httpx.Response(200, json={**MODEL, "name": request.url.path}))
+    model = await got(client.models.get("a" * 32))
+    assert (await got(client.get(model))).name == f"/v0/models/{'a' * 32}"
+    with pytest.raises(ValueError, match="known are Account, Dataset"):
+        client.apigroup("Modle")
+
+
+async def test_log_lines_are_streamed_once(connect):
+    """Each line is told once, though it is seen in several answers, and the stream ends with the workflow."""
+    lines = [{"timestamp": f"t{n}", "message": "same", "labels": {"pod": "p"}} for n in (1, 2, 2, 3)]
+    seen = iter([lines[:1], lines[:3], lines])
+    statuses = iter(["Admitted", "Admitted", "Ready"])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/logs/workflow"):
+            return httpx.Response(200, json={"workflow": {}, "logs": next(seen)})
+        return httpx.Response(200, json={**MODEL, "status": next(statuses)})
+
+    client = connect(handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dyff.sdk.groups.LOG_POLL_S", 0.0)
+        assert [line.timestamp for line in await listed(client.models.stream_workflow_logs("a" * 32))] == ["t1", "t2", "t2", "t3"]
+
+
+def test_a_client_without_a_token_says_how_to_get_one(monkeypatch, kind):
     """The error names the variable and the command."""
     monkeypatch.delenv("DYFF_API_TOKEN", raising=False)
     with pytest.raises(ValueError, match="dyff token create"):
-        Client()
+        kind()
+
+
+def test_a_blocking_client_serves_threads():
+    """Reads in many threads at once, with one client, each get their own answer."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={**MODEL, "id": request.url.path.rpartition("/")[2]})
+
+    with (
+        Client(endpoint="http://server/v0", api_token="t", http=httpx.MockTransport(handler)) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        names = [f"{n:032x}" for n in range(200)]
+        assert [found.id for found in pool.map(client.models.get, names)] == names
+
+
+async def test_an_asynchronous_client_overlaps_its_calls():
+    """Several calls wait at the same time: the first is answered only when the last has been asked."""
+    import anyio
+
+    asked, all_asked = [], anyio.Event()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(1)
+        if len(asked) == 5:
+            all_asked.set()
+        await all_asked.wait()
+        return httpx.Response(200, json=MODEL)
+
+    async with AsyncClient(endpoint="http://server/v0", api_token="t", http=httpx.MockTransport(handler)) as client:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(client.models.get, "a" * 32)
+    assert len(asked) == 5
+
+
+def test_a_traceback_leads_straight_to_the_cause():
+    """Between the caller's line and the request there are only the client's own frames: no event loop, no thread."""
+    import traceback
+
+    client = Client(endpoint="http://server/v0", api_token="t", http=httpx.MockTransport(lambda request: httpx.Response(404, json={})))
+    with pytest.raises(errors.Missing) as raised:
+        client.models.get("a" * 32)
+    client.close()
+    files = [frame.filename for frame in traceback.extract_tb(raised.value.__traceback__)]
+    assert all("/dyff/sdk/" in file for file in files[1:])
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -141,7 +243,7 @@ def test_a_client_without_a_token_says_how_to_get_one(monkeypatch):
         ),
     ],
 )  # fmt: skip
-def test_what_is_put_into_a_path_stays_one_segment(call, want):
+async def test_what_is_put_into_a_path_stays_one_segment(connect, call, want):
     """No ID, token or file name can lead to another route; what is asked for is what arrives."""
     seen: list[bytes] = []
 
@@ -149,12 +251,14 @@ def test_what_is_put_into_a_path_stays_one_segment(call, want):
         seen.append(request.url.raw_path)
         return httpx.Response(404, json={"detail": "there is none"})
 
-    with a_client(handler) as client, pytest.raises(errors.Missing):
-        call(client)
+    client = connect(handler)
+    with pytest.raises(errors.Missing):
+        await got(call(client))
     assert seen == [want.encode()]
 
 
-def test_an_empty_id_is_refused():
+async def test_an_empty_id_is_refused(connect):
     """It would ask for all entities."""
-    with a_client(lambda _: httpx.Response(200, json=[])) as client, pytest.raises(ValueError, match="the ID is empty"):
-        client.models.get("")
+    client = connect(lambda _: httpx.Response(200, json=[]))
+    with pytest.raises(ValueError, match="the ID is empty"):
+        await got(client.models.get(""))

@@ -57,15 +57,16 @@ class Artifacts:
         )  # fmt: skip
 
     async def upload(self, call: Call) -> Reply:
-        """A signed URL that takes exactly the declared bytes."""
+        """A signed URL that takes exactly the declared bytes. `Dyff-Uploaded: true`: they have arrived already."""
         entity = await self._entity(call, "create")
         artifacts.require_uploading(entity)
         wanted = artifacts.the_declared(entity, call.path["path"].lstrip("/"))
         limit = artifacts.MAX_UPLOAD_BYTES if wanted.size is None else wanted.size
-        url = await self._context.services.objects.sign(
-            "PUT", self._root(entity) + wanted.path, expires_s=artifacts.URL_LIFE_S, md5=wanted.md5, limit_bytes=limit
-        )
-        return json(msgspec.to_builtins(url))
+        objects, key = self._context.services.objects, self._root(entity) + wanted.path
+        url = await objects.sign("PUT", key, expires_s=artifacts.URL_LIFE_S, md5=wanted.md5, limit_bytes=limit)
+        info = await objects.head(key)
+        is_there = info is not None and info.md5 == wanted.md5
+        return json(msgspec.to_builtins(url), headers=[("dyff-uploaded", "true")] if is_there else [])
 
     async def finalize(self, call: Call) -> Reply:
         """Repeating it tells the status that there is."""

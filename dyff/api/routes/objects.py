@@ -10,7 +10,7 @@ from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.route import Route
 from dyff.kernel import errors
-from dyff.objects import signing
+from dyff.objects import port, signing
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _BYTES = "application/octet-stream"
@@ -39,21 +39,22 @@ class ObjectRoutes:
         self._signer = signer
 
     async def get(self, call: Call) -> Reply:
-        """The whole file or a range of it, with its length and no content encoding."""
-        key, size = await self._size(call)
-        span = _span(call.header(b"range"), size)
+        """The whole file or a range of it, with its length, its entity tag and no content encoding."""
+        info = await self._info(call)
+        size, common = info.size_bytes, _common(info)
+        span = _span(call.header(b"range"), size) if _is_same(call.header(b"if-range"), info) else None
         if span is None:
-            return Reply(200, self._objects.stream(key), (("content-length", str(size)), ("accept-ranges", "bytes")), _BYTES)
+            return Reply(200, self._objects.stream(info.key), (("content-length", str(size)), *common), _BYTES)
         start, end = span
         if start >= end:
             return Reply(416, b"", (("content-range", f"bytes */{size}"),), _BYTES)
-        headers = (("content-length", str(end - start)), ("content-range", f"bytes {start}-{end - 1}/{size}"), ("accept-ranges", "bytes"))
-        return Reply(206, self._objects.stream(key, start=start, end=end), headers, _BYTES)
+        headers = (("content-length", str(end - start)), ("content-range", f"bytes {start}-{end - 1}/{size}"), *common)
+        return Reply(206, self._objects.stream(info.key, start=start, end=end), headers, _BYTES)
 
     async def head(self, call: Call) -> Reply:
         """Like `get`, without the bytes."""
-        _, size = await self._size(call)
-        return Reply(200, _nothing(), (("content-length", str(size)), ("accept-ranges", "bytes")), _BYTES)
+        info = await self._info(call)
+        return Reply(200, _nothing(), (("content-length", str(info.size_bytes)), *_common(info)), _BYTES)
 
     async def put(self, call: Call) -> Reply:
         """Exactly the bytes that the URL was signed for, or nothing is stored."""
@@ -65,14 +66,28 @@ class ObjectRoutes:
         if digest is not None and grant.md5 is not None and digest.strip() != grant.md5:
             raise errors.DigestMismatch(f"the header Content-MD5 is {digest[:64]!r}, but the URL was signed for {grant.md5}")
         info = await self._objects.put(grant.key, call.stream(), md5=grant.md5, limit_bytes=grant.limit_bytes)
-        return Reply(200, b"", (("etag", f'"{info.md5}"'),) if info.md5 else ())
+        return Reply(200, b"", _tag(info))
 
-    async def _size(self, call: Call) -> tuple[str, int]:
+    async def _info(self, call: Call) -> port.ObjectInfo:
         grant = self._signer.verify(call.method, call.path["key"].lstrip("/"), call.query_string)
         info = await self._objects.head(grant.key)
         if info is None:
             raise errors.NotFound(f"there is no object {grant.key[:200]!r}")
-        return grant.key, info.size_bytes
+        return info
+
+
+def _tag(info: port.ObjectInfo) -> tuple[tuple[str, str], ...]:
+    """The entity tag: the digest, where the store knows it."""
+    return (("etag", f'"{info.md5}"'),) if info.md5 else ()
+
+
+def _common(info: port.ObjectInfo) -> tuple[tuple[str, str], ...]:
+    return (("accept-ranges", "bytes"), *_tag(info))
+
+
+def _is_same(if_range: str | None, info: port.ObjectInfo) -> bool:
+    """Whether a range may be served: the condition is absent, or names this very file. A date never does: it has only seconds."""
+    return if_range is None or (info.md5 is not None and if_range.strip() == f'"{info.md5}"')
 
 
 def _span(header: str | None, size: int) -> tuple[int, int] | None:

@@ -1,0 +1,174 @@
+"""Files from signed URLs: in parallel, streamed, checked against their digests, resumed where they broke off."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import httpx
+
+from dyff.sdk import errors, models, tally, transport
+from dyff.sdk.io import CHUNK_BYTES, IO
+
+PARALLEL = 4
+RETRIES = 4
+TIMEOUT = httpx.Timeout(60.0)
+
+Links = Callable[[], Awaitable[Sequence[models.Downlink]]]
+
+
+async def download(io: IO, links: Links, destination: Path, entity_id: str, *, progress: bool) -> None:
+    """GET all artifacts into a new directory, which appears under its name only when everything is there and right.
+
+    Until then they are beside it, in `<name>.<entity>.partial`; the next call with the same destination goes on from there.
+    `links`: asked again when a URL has expired.
+
+    Raises:
+        FileExistsError: the destination is there already.
+        TransferFailed: an artifact's bytes do not have its digest, or its path leaves the destination.
+        ServerUnreachable: the connection broke too often.
+    """
+    if await io.in_thread(destination.exists):
+        raise FileExistsError(f"{destination} is there already; choose a new directory")
+    several = await links()
+    for link in several:
+        _require_inside(link.artifact.path)
+    partial = destination.with_name(f"{destination.name}.{entity_id}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+
+    async def again(path: str) -> models.Downlink:
+        return next(link for link in await links() if link.artifact.path == path)
+
+    with tally.choose(progress, "download", len(several)) as count:
+        tasks = [lambda link=link: _File(io, link, partial, count).fetch(again) for link in several]
+        await io.all(tasks, PARALLEL, count.stop)
+    partial.rename(destination)
+
+
+class _File:
+    """One artifact on its way."""
+
+    def __init__(self, io: IO, link: models.Downlink, folder: Path, count: tally.Tally) -> None:
+        """`folder`: where it goes, at its own path."""
+        self._io, self._link, self._count = io, link, count
+        self._path = folder / link.artifact.path
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+        self._etag: str | None = None
+
+    async def fetch(self, again: Callable[[str], Awaitable[models.Downlink]]) -> None:
+        """All of it, and right. `again`: a new URL for its path, since they expire."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        resumed = await self._io.in_thread(self._take_up)
+        if not (resumed and self._is_right()):
+            await self._get_persistently(again)
+            if resumed and not self._is_right():  # what was there may have been of another file
+                await self._io.in_thread(self._forget)
+                await self._get_persistently(again)
+        if not self._is_right():
+            await self._io.in_thread(self._forget)
+            raise errors.TransferFailed(
+                f"{self._link.artifact.path}: the bytes that arrived do not have the promised digest; repeat the download, and if it "
+                "stays so, the stored file is damaged"
+            )
+        self._count.finish_file()
+
+    async def _get_persistently(self, again: Callable[[str], Awaitable[models.Downlink]]) -> None:
+        """What is missing of it, in as many tries as it needs; a try that gets on is not counted."""
+        waits, left, renewed_at = transport.delays(), RETRIES, -1
+        while True:
+            before = self._size
+            try:
+                return await self._get()
+            except errors.NotAllowed:
+                if renewed_at == self._size:
+                    raise
+                self._link, renewed_at = await again(self._link.artifact.path), self._size
+            except (httpx.TransportError, errors.ServerBusy) as error:
+                left = RETRIES if self._size > before else left - 1
+                if left < 0:
+                    raise errors.ServerUnreachable(
+                        f"the download of {self._link.artifact.path} broke off: {error}; repeat it, and it goes on from there"
+                    ) from error
+                await self._io.sleep(next(waits))
+
+    async def _get(self) -> None:
+        """What is missing of it."""
+        target = self._link.signedURL
+        headers = {"Accept-Encoding": "identity", **target.headers}
+        if self._size and self._etag is None and self._link.artifact.digest.md5 is None:
+            await self._io.in_thread(self._forget)  # nothing could tell whether the rest belongs to it
+        if self._size:
+            headers["Range"] = f"bytes={self._size}-"
+            if self._etag:
+                headers["If-Range"] = self._etag
+        answer = await self._io.send(self._io.request(target.method, target.url, headers=headers, timeout=TIMEOUT), stream=True)
+        try:
+            if answer.status_code == 416:  # nothing is missing, or it is another file: the digest tells
+                return
+            if not answer.is_success:
+                await self._io.read(answer)
+                raise _refusal(answer, target.url)
+            if self._size and answer.status_code != 206:
+                await self._io.in_thread(self._forget)
+            self._etag = answer.headers.get("ETag")
+            self._count.expect(int(answer.headers.get("Content-Length", 0)))
+            with self._path.open("ab") as file:
+                await self._write_all(file, self._io.pieces(answer))
+        finally:
+            await self._io.end(answer)
+
+    async def _write_all(self, file: BinaryIO, pieces: AsyncGenerator[bytes, None]) -> None:
+        """Write what comes, a MiB at a time; however it ends, what has come is kept."""
+        held = bytearray()
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    held += piece
+                    self._count.add(len(piece))
+                    if len(held) >= CHUNK_BYTES:
+                        full, held = held, bytearray()
+                        await self._io.in_thread(self._write, file, full)
+        finally:
+            self._write(file, held)
+
+    def _take_up(self) -> bool:
+        """Whether there is a beginning of it to go on from: it is hashed. Without a digest nothing could tell what it is."""
+        if self._link.artifact.digest.md5 is None or not self._path.exists():
+            self._forget()
+            return False
+        with self._path.open("rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                self._digest.update(piece)
+                self._size += len(piece)
+        return self._size > 0
+
+    def _write(self, file: BinaryIO, piece: bytearray) -> None:
+        file.write(piece)
+        self._digest.update(piece)
+        self._size += len(piece)
+
+    def _forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._digest, self._size, self._etag = hashlib.md5(usedforsecurity=False), 0, None
+
+    def _is_right(self) -> bool:
+        wanted = self._link.artifact.digest.md5
+        return wanted is None or base64.b64encode(self._digest.digest()).decode() == wanted
+
+
+def _refusal(answer: httpx.Response, url: str) -> Exception:
+    status, detail = answer.status_code, transport.detail_of(answer)
+    if status in transport.RETRIED:
+        return errors.ServerBusy(status, detail, transport.unsigned(url))
+    return errors.from_answer(status, detail, transport.unsigned(url))
+
+
+def _require_inside(path: Any) -> None:
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts or "\\" in path or not relative.parts:
+        raise errors.TransferFailed(f"the artifact path {path!r} leaves the destination")

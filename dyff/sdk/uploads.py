@@ -1,0 +1,86 @@
+"""Files to signed URLs: in parallel, streamed, each bound to its digest; what the server has already is not sent again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from dyff.sdk import errors, models, tally, transport
+from dyff.sdk.io import CHUNK_BYTES, IO
+
+PARALLEL = 4
+RETRIES = 4
+TIMEOUT = httpx.Timeout(60.0, read=600.0, write=600.0)
+"""The answer to a large file comes when the store has it durably."""
+
+
+class Uplink(msgspec.Struct, frozen=True):
+    """Where to PUT a file. `is_there`: the store has it already, with the declared digest."""
+
+    url: models.SignedURL
+    is_there: bool
+
+
+def md5_of(path: Path) -> str:
+    """The base64 MD5 of a file, as the API carries digests."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return base64.b64encode(digest.digest()).decode()
+
+
+async def upload(io: IO, folder: Path, paths: Sequence[str], uplink: Callable[[str], Awaitable[Uplink]], *, progress: bool) -> None:
+    """Send the files `paths` below `folder`.
+
+    Raises:
+        FileNotFoundError: a file is not there; nothing was sent.
+        ApiError: the store refused the bytes, for instance as another file than was declared.
+        ServerUnreachable: the connection broke too often.
+    """
+    total = sum([(await io.in_thread((folder / path).stat)).st_size for path in paths])
+
+    async def one(path: str) -> None:
+        target = await uplink(path)
+        if target.is_there:
+            count.add((folder / path).stat().st_size)
+        else:
+            await _put(io, folder / path, target.url, count)
+        count.finish_file()
+
+    with tally.choose(progress, "upload", len(paths), total) as count:
+        await io.all([lambda path=path: one(path) for path in paths], PARALLEL, count.stop)  # type: ignore[misc]
+
+
+async def _put(io: IO, path: Path, target: models.SignedURL, count: tally.Tally) -> None:
+    size = (await io.in_thread(path.stat)).st_size
+    headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream", **target.headers}
+    waits = transport.delays()
+    for left in reversed(range(RETRIES + 1)):
+        sent = 0
+
+        def add(more: int) -> None:
+            nonlocal sent
+            sent += more
+            count.add(more)
+
+        request = io.request("PUT", target.url, content=io.content(path, add), headers=headers, timeout=TIMEOUT)
+        try:
+            answer = await io.send(request)
+        except httpx.TransportError as error:
+            if not left:
+                raise errors.ServerUnreachable(f"the upload of {path.name} broke off: {transport.unanswered(request, error)}") from error
+            wait = None
+        else:
+            if answer.is_success:
+                return
+            if not left or answer.status_code not in transport.RETRIED:
+                raise errors.from_answer(answer.status_code, transport.detail_of(answer), transport.unsigned(target.url))
+            wait = transport.retry_after(answer)
+        count.add(-sent)
+        await io.sleep(wait or next(waits))
