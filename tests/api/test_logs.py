@@ -40,6 +40,9 @@ async def test_the_lines_of_all_pods_are_one_log(world, api):
     assert [each.message for each in (await read(limit=2)).logs] == ["two", "last"]
     assert [each.message for each in (await read(since="1h")).logs] == ["between", "two", "last"]
     assert [each.message for each in (await read(since="120s", limit=1)).logs] == ["last"]
+    assert len((await read(since="86400s")).logs) == 4
+    assert [each.message for each in (await read(since=clock.iso(now - timedelta(minutes=4)))).logs] == ["two", "last"]
+    assert len((await read(since="999999w")).logs) == 4
 
 
 async def test_a_workflow_without_pods_has_an_empty_log(world, api):

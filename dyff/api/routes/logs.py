@@ -1,15 +1,18 @@
-"""The route to what the pods of a workflow wrote."""
+"""The routes to what the pods of a workflow wrote: the last lines, and a stream of all."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
+from dyff.api import auth, documents, logstream
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Route
+from dyff.api.route import Route, Send, Socket
 from dyff.cluster import port as cluster
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, kinds, statuses
 from dyff.kernel import clock, errors
 
 DEFAULT_LIMIT = 1000
@@ -18,21 +21,21 @@ MAX_LIMIT = 10_000
 _KINDS = ("Evaluation", "InferenceSession", "Model")
 _SINCE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX_AGE = timedelta(weeks=5_000)
 _PARAMETERS = {
-    "since": "only so long ago, e.g. 30s, 15m, 1h or 2d",
+    "since": "only what is not older than this (30s, 15m, 1h, 2d), or than this time (RFC 3339)",
     "limit": f"the last lines, at most {MAX_LIMIT} (default {DEFAULT_LIMIT})",
 }
 
 
 def routes(context: Context) -> list[Route]:
     """For the kinds that run pods."""
-    return [
-        Route(
-            method="GET", path=f"/v0/{row.plural}/{{id:str}}/logs/workflow", answer=Logs(context, row).answer, group=row.plural,
-            summary="The last lines that its pods wrote", query=_PARAMETERS, returns="workflow, logs, totalLines",
-        )
-        for row in (kinds.BY_KIND[kind] for kind in _KINDS)
-    ]  # fmt: skip
+    return [route for kind in _KINDS for route in Logs(context, kinds.BY_KIND[kind]).routes()]
+
+
+def streams(context: Context) -> list[Socket]:
+    """For the same kinds."""
+    return [Logs(context, kinds.BY_KIND[kind]).stream() for kind in _KINDS]
 
 
 class Logs:
@@ -42,6 +45,46 @@ class Logs:
         """`row`: the kind."""
         self._context = context
         self._row = row
+        self._path = f"/v0/{row.plural}/{{id:str}}/logs/workflow"
+
+    def routes(self) -> list[Route]:
+        """The list."""
+        common: dict[str, Any] = {"method": "GET", "group": self._row.plural}
+        return [
+            Route(
+                path=self._path, answer=self.answer, summary="The last lines that its pods wrote", query=_PARAMETERS,
+                returns="workflow, logs, totalLines", **common,
+            ),
+            Route(
+                path=f"{self._path}/stream", answer=_upgrade, summary="All lines as they come, over a WebSocket", status=101,
+                returns="one message a line: timestamp, message, labels", **common,
+            ),
+        ]  # fmt: skip
+
+    def stream(self) -> Socket:
+        """What its second route leads to for those who ask for a WebSocket."""
+        return Socket(path=f"{self._path}/stream", begin=self.begin)
+
+    async def begin(self, call: Call) -> Callable[[Send], Awaitable[None]]:
+        """The lines that there are and those that come, until the workflow has ended; as long as the token is good."""
+        services = self._context.services
+        await self._context.documents.seen(call.principal, self._row, call.path["id"], "data")
+
+        async def goes_on() -> bool:
+            try:
+                principal = await auth.authenticate(services.authority, call.header(b"authorization"))
+                known = await self._context.documents.seen(principal, self._row, call.path["id"], "data")
+            except errors.RetryLater:
+                return True
+            return not statuses.is_terminal(documents.summary(known).status)
+
+        async def run(send: Send) -> None:
+            async def publish(entry: logstream.Entry) -> None:
+                await send(codecs.encode(entry))
+
+            await logstream.LogStream(services.cluster, call.path["id"], goes_on, publish).run()
+
+        return run
 
     async def answer(self, call: Call) -> Reply:
         """The lines of all pods that carry the entity's ID, in order of time."""
@@ -50,17 +93,11 @@ class Logs:
         lines: list[codecs.Json] = []
         pods = await self._context.services.cluster.list(cluster.POD, {"dyff.io/id": entity["id"]})
         for pod in pods.items:
-            lines += await self._lines(pod, since, limit)
+            found = await self._context.services.cluster.logs(pod["metadata"]["name"], since=since, limit=limit)
+            lines += [logstream.entry(pod, line) for line in found]
         lines.sort(key=lambda line: line["timestamp"])
         workflow = {"kind": self._row.kind, "id": entity["id"]}
         return json({"workflow": workflow, "logs": lines[-limit:], "totalLines": len(lines)})
-
-    async def _lines(self, pod: cluster.Object, since: str | None, limit: int) -> list[codecs.Json]:
-        metadata = pod["metadata"]
-        own = {key: value for key, value in (metadata.get("labels") or {}).items() if key.startswith("dyff.io/")}
-        labels = {**own, "pod": metadata["name"]}
-        found = await self._context.services.cluster.logs(metadata["name"], since=since, limit=limit)
-        return [{"timestamp": line.timestamp, "message": line.message, "labels": labels} for line in found]
 
     def _parameters(self, call: Call) -> tuple[str | None, int]:
         given = dict(call.query())
@@ -78,7 +115,19 @@ class Logs:
         if text is None:
             return None
         match = _SINCE.fullmatch(text)
-        if match is None:
-            raise errors.InvalidFields(errors.Problem(("query", "since"), "must be a number and a unit, e.g. 30s, 15m, 1h, 2d or 1w"))
-        age = timedelta(**{_UNITS[match[2]]: min(int(match[1]), 5_000)})
-        return clock.iso(self._context.services.clock.now() - age)
+        if match is not None:
+            age = min(timedelta(**{_UNITS[match[2]]: int(match[1])}), _MAX_AGE)
+            return clock.iso(self._context.services.clock.now() - age)
+        try:
+            return clock.iso(clock.parse_iso(text))
+        except (ValueError, OverflowError) as error:
+            fix = "must be a number and a unit (30s, 15m, 1h, 2d, 1w), or a time such as 2026-01-31T12:00:00Z"
+            raise errors.InvalidFields(errors.Problem(("query", "since"), fix)) from error
+
+
+async def _upgrade(_: Call) -> Reply:
+    return json(
+        {"detail": "this is a stream of messages: ask for it with a WebSocket (ws:// or wss://)"},
+        status=426,
+        headers=[("connection", "upgrade"), ("upgrade", "websocket")],
+    )
