@@ -16,7 +16,7 @@ from litestar.response import Stream
 from dyff.api import auth, calls, context, problems, proxy, sockets
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
-from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, probes, sessions
+from dyff.api.routes import accounts, artifacts, creation, directory, entities, logs, objects, probes, sessions
 from dyff.api.services import Services
 
 
@@ -71,7 +71,7 @@ def build(services: Services) -> Application:
     forward = proxy.Proxy()
     routes = [
         *creation.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *sessions.routes(shared, forward),
-        *logs.routes(shared), *accounts.routes(shared), *objects.routes(shared),
+        *logs.routes(shared), *directory.routes(shared), *accounts.routes(shared), *objects.routes(shared),
     ]  # fmt: skip
     routes += probes.routes(shared, routes)
     lane = Lane(services)

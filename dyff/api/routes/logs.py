@@ -7,16 +7,22 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-from dyff.api import auth, documents, logstream
+import msgspec
+
+from dyff.api import artifacts, auth, documents, logstream
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route, Send, Socket
 from dyff.cluster import port as cluster
 from dyff.entities import codecs, kinds, statuses
 from dyff.kernel import clock, errors
+from dyff.objects import layout
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 10_000
+
+_STORED = "Model"
+"""The published client asks for the log of a model as a file, too."""
 
 _KINDS = ("Evaluation", "InferenceSession", "Model")
 _SINCE = re.compile(r"([0-9]{1,6})([smhdw])")
@@ -50,7 +56,12 @@ class Logs:
     def routes(self) -> list[Route]:
         """The list."""
         common: dict[str, Any] = {"method": "GET", "group": self._row.plural}
+        stored = Route(
+            path=f"/v0/{self._row.plural}/{{id:str}}/logs", answer=self.stored, summary="A URL of its log as a file of text",
+            returns="artifact and signedURL", **common,
+        )  # fmt: skip
         return [
+            *([stored] if self._row.kind == _STORED else []),
             Route(
                 path=self._path, answer=self.answer, summary="The last lines that its pods wrote", query=_PARAMETERS,
                 returns="workflow, logs, totalLines", **common,
@@ -86,18 +97,34 @@ class Logs:
 
         return run
 
+    async def stored(self, call: Call) -> Reply:
+        """As it is now, as long as there are pods; then as it was when it was last asked for."""
+        entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
+        objects, key = self._context.services.objects, layout.logs(self._row.plural, entity["id"])
+        lines = await self._lines(entity["id"], None, MAX_LIMIT)
+        if lines:
+            await objects.put(key, "".join(f"{line['message']}\n" for line in lines).encode())
+        elif await objects.head(key) is None:
+            raise errors.NotFound(f"nothing was logged for the {self._row.kind} {entity['id']}: no pod of it has run")
+        url = await objects.sign("GET", key, expires_s=artifacts.URL_LIFE_S)
+        return json({"artifact": {"kind": "text", "path": "logs.txt", "digest": {}}, "signedURL": msgspec.to_builtins(url)})
+
     async def answer(self, call: Call) -> Reply:
         """The lines of all pods that carry the entity's ID, in order of time."""
         since, limit = self._parameters(call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
+        lines = await self._lines(entity["id"], since, limit)
+        workflow = {"kind": self._row.kind, "id": entity["id"]}
+        return json({"workflow": workflow, "logs": lines[-limit:], "totalLines": len(lines)})
+
+    async def _lines(self, entity_id: str, since: str | None, limit: int) -> list[codecs.Json]:
+        """The last `limit` lines of each pod, in order of time."""
         lines: list[codecs.Json] = []
-        pods = await self._context.services.cluster.list(cluster.POD, {"dyff.io/id": entity["id"]})
-        for pod in pods.items:
+        for pod in (await self._context.services.cluster.list(cluster.POD, {"dyff.io/id": entity_id})).items:
             found = await self._context.services.cluster.logs(pod["metadata"]["name"], since=since, limit=limit)
             lines += [logstream.entry(pod, line) for line in found]
         lines.sort(key=lambda line: line["timestamp"])
-        workflow = {"kind": self._row.kind, "id": entity["id"]}
-        return json({"workflow": workflow, "logs": lines[-limit:], "totalLines": len(lines)})
+        return lines
 
     def _parameters(self, call: Call) -> tuple[str | None, int]:
         given = dict(call.query())
