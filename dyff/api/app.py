@@ -11,9 +11,8 @@ from litestar.connection import WebSocket
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
-from litestar.response import Stream
 
-from dyff.api import auth, calls, context, problems, proxy, sockets
+from dyff.api import answers, auth, calls, context, problems, proxy, sockets
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
 from dyff.api.routes import accounts, artifacts, creation, directory, entities, logs, objects, probes, sessions
@@ -95,7 +94,7 @@ def build(services: Services) -> Application:
 
 def _handler(lane: Lane, route: Route) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
-        return _response(await lane.answer(route, request.scope, request.receive, request.path_params))
+        return answers.Answer(await lane.answer(route, request.scope, request.receive, request.path_params))
 
     return HTTPRouteHandler(route.path, http_method=[HttpMethod(route.method)], status_code=max(200, route.status))(handle)
 
@@ -107,14 +106,7 @@ def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
     return WebsocketRouteHandler(stream.path)(handle)
 
 
-def _response(reply: Reply) -> Response[Any]:
-    headers = dict(reply.headers)
-    if isinstance(reply.body, bytes):
-        return Response(reply.body, status_code=reply.status, headers=headers, media_type=reply.media_type)
-    return Stream(reply.body, status_code=reply.status, headers=headers, media_type=reply.media_type)
-
-
 def _framework_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What the router itself refuses, in our form."""
     detail = "there is no such route; /v0/docs lists all" if error.status_code == 404 else error.detail
-    return _response(json({"detail": detail}, status=error.status_code))
+    return answers.Answer(json({"detail": detail}, status=error.status_code))
