@@ -67,7 +67,7 @@ class Logs:
                 returns="workflow, logs, totalLines", **common,
             ),
             Route(
-                path=f"{self._path}/stream", answer=_upgrade, summary="All lines as they come, over a WebSocket", status=101,
+                path=f"{self._path}/stream", answer=self.upgrade, summary="All lines as they come, over a WebSocket", status=101,
                 returns="one message a line: timestamp, message, labels", **common,
             ),
         ]  # fmt: skip
@@ -96,6 +96,12 @@ class Logs:
             await logstream.LogStream(services.cluster, call.path["id"], goes_on, publish).run()
 
         return run
+
+    async def upgrade(self, call: Call) -> Reply:
+        """For those who may see it: how to ask."""
+        await self._context.documents.seen(call.principal, self._row, call.path["id"], "data")
+        fix = "this is a stream of messages: ask for it with a WebSocket (ws:// or wss://)"
+        return json({"detail": fix}, status=426, headers=[("connection", "upgrade"), ("upgrade", "websocket")])
 
     async def stored(self, call: Call) -> Reply:
         """As it is now, as long as there are pods; then as it was when it was last asked for."""
@@ -150,11 +156,3 @@ class Logs:
         except (ValueError, OverflowError) as error:
             fix = "must be a number and a unit (30s, 15m, 1h, 2d, 1w), or a time such as 2026-01-31T12:00:00Z"
             raise errors.InvalidFields(errors.Problem(("query", "since"), fix)) from error
-
-
-async def _upgrade(_: Call) -> Reply:
-    return json(
-        {"detail": "this is a stream of messages: ask for it with a WebSocket (ws:// or wss://)"},
-        status=426,
-        headers=[("connection", "upgrade"), ("upgrade", "websocket")],
-    )
