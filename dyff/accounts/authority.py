@@ -77,7 +77,7 @@ class Authority:
         if account is None:
             raise errors.NotFound(f"there is no account {account_id}")
         if account.status != port.ACTIVE:
-            raise errors.Forbidden(f"account {account_id} is suspended; it gets no new tokens")
+            raise errors.Forbidden(f"account {account_id} is {account.status.lower()}; it gets no new tokens")
         for grant in grants:
             if not granting.is_covered(grant, account.permissions, owners):
                 raise errors.Forbidden(f"the permissions of account {account_id} do not cover the grant {_text(grant)}")
@@ -127,16 +127,16 @@ class Authority:
                 self._checking.pop(name, None)
 
     async def require_active(self, account_id: str) -> None:
-        """For what a token without an account of its own (a session's) does: its owner may not be suspended.
+        """For what a token without an account of its own (a session's) does: its owner may be neither suspended nor deleted.
 
         An owner that is a mere label and no account (as the published API allows) cannot be.
 
         Raises:
-            Unauthenticated: the account is suspended.
+            Unauthenticated: it is.
         """
         account = await self._accounts.get(account_id)
         if account is not None and account.status != port.ACTIVE:
-            raise errors.Unauthenticated("the account of the owner is suspended; an administrator can reactivate it")
+            raise errors.Unauthenticated(f"the account of the owner is {account.status.lower()}; an administrator knows more")
 
     async def revoke(self, account_id: str, key_id: str) -> None:
         """Refuse a token from now on.
@@ -203,7 +203,7 @@ class Authority:
         if account is None:
             raise errors.Unauthenticated("the account of the bearer token does not exist")
         if account.status != port.ACTIVE:
-            raise _suspended(account_id)
+            raise _inactive(account)
         return account
 
     async def _confirm(self, claims: tokens.Claims, fitted: port.Key | None) -> port.Key | None:
@@ -235,8 +235,10 @@ class Authority:
         return now
 
 
-def _suspended(account_id: str) -> errors.Unauthenticated:
-    return errors.Unauthenticated(f"account {account_id} is suspended; an administrator can reactivate it")
+def _inactive(account: port.Account) -> errors.Unauthenticated:
+    if account.status == port.DELETED:
+        return errors.Unauthenticated(f"account {account.id} was deleted")
+    return errors.Unauthenticated(f"account {account.id} is suspended; an administrator can reactivate it")
 
 
 def _text(grant: granting.Grant) -> str:

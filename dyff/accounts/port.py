@@ -18,16 +18,22 @@ from dyff.kernel import ids
 
 ACTIVE = "Active"
 SUSPENDED = "Suspended"
+DELETED = "Deleted"
+"""For good. Like a suspended one it has no tokens, and nothing of it starts."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account. By itself it grants nothing. `permissions`: the most that its tokens may be granted."""
+    """An account. By itself it grants nothing. `permissions`: the most that its tokens may be granted.
+
+    `identity`: what external providers call its owner: provider to name.
+    """
 
     id: str
     name: str
     created: datetime
     status: str = ACTIVE
     reason: str | None = None
+    identity: dict[str, str] = {}
     permissions: tuple[Grant, ...] = ()
     permissions_version: str = ""
     revision: int = 0
@@ -110,7 +116,7 @@ class Accounts(Protocol):
         ...
 
     async def set_status(self, account_id: str, status: str, reason: str | None) -> None:
-        """Suspend or reactivate.
+        """Suspend, reactivate or delete.
 
         Raises:
             NotFound: there is no such account.

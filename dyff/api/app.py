@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import HttpMethod, Litestar, Request, Response
+from litestar.connection import WebSocket
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
-from litestar.response import Stream
 
-from dyff.api import auth, calls, context, problems, proxy
+from dyff.api import answers, auth, calls, context, problems, proxy, sockets
 from dyff.api.calls import Call, Reply, json
-from dyff.api.route import Route
-from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, probes, sessions
+from dyff.api.route import Route, Socket
+from dyff.api.routes import accounts, artifacts, creation, directory, entities, logs, objects, probes, sessions
 from dyff.api.services import Services
 
 
@@ -47,6 +47,17 @@ class Lane:
         except Exception as error:
             return problems.reply(error, self._services.ids)
 
+    async def converse(self, stream: Socket, scope: calls.Scope, receive: calls.Receive, send: sockets.Send, path: dict[str, str]) -> None:
+        """Serve a WebSocket to its end, or answer why there is none; never raises but for what ends the process."""
+        call = Call({**scope, "method": "GET"}, receive, 0, path)
+        try:
+            call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
+            run = await stream.begin(call)
+        except Exception as error:
+            await sockets.refuse(send, problems.reply(error, self._services.ids))
+        else:
+            await sockets.serve(run, receive, send, self._services.ids)
+
     async def answer_express(self, route: Route, headers: list[tuple[bytes, bytes]], receive: calls.Receive) -> Reply:
         """The same of a route whose path has no parameters, called without a query."""
         scope = {"method": route.method, "path": route.path, "query_string": b"", "headers": headers}
@@ -59,7 +70,7 @@ def build(services: Services) -> Application:
     forward = proxy.Proxy()
     routes = [
         *creation.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *sessions.routes(shared, forward),
-        *logs.routes(shared), *accounts.routes(shared), *objects.routes(shared),
+        *logs.routes(shared), *directory.routes(shared), *accounts.routes(shared), *objects.routes(shared),
     ]  # fmt: skip
     routes += probes.routes(shared, routes)
     lane = Lane(services)
@@ -70,7 +81,7 @@ def build(services: Services) -> Application:
             yield
 
     app = Application(
-        route_handlers=[_handler(lane, route) for route in routes],
+        route_handlers=[*(_handler(lane, route) for route in routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
         lifespan=[lifespan],
         exception_handlers={HTTPException: _framework_error},
         openapi_config=None,
@@ -83,19 +94,19 @@ def build(services: Services) -> Application:
 
 def _handler(lane: Lane, route: Route) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
-        return _response(await lane.answer(route, request.scope, request.receive, request.path_params))
+        return answers.Answer(await lane.answer(route, request.scope, request.receive, request.path_params))
 
-    return HTTPRouteHandler(route.path, http_method=[HttpMethod(route.method)], status_code=route.status)(handle)
+    return HTTPRouteHandler(route.path, http_method=[HttpMethod(route.method)], status_code=max(200, route.status))(handle)
 
 
-def _response(reply: Reply) -> Response[Any]:
-    headers = dict(reply.headers)
-    if isinstance(reply.body, bytes):
-        return Response(reply.body, status_code=reply.status, headers=headers, media_type=reply.media_type)
-    return Stream(reply.body, status_code=reply.status, headers=headers, media_type=reply.media_type)
+def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
+    async def handle(socket: WebSocket[Any, Any, Any]) -> None:
+        await lane.converse(stream, socket.scope, socket.receive, socket.send, socket.path_params)
+
+    return WebsocketRouteHandler(stream.path)(handle)
 
 
 def _framework_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What the router itself refuses, in our form."""
     detail = "there is no such route; /v0/docs lists all" if error.status_code == 404 else error.detail
-    return _response(json({"detail": detail}, status=error.status_code))
+    return answers.Answer(json({"detail": detail}, status=error.status_code))

@@ -126,6 +126,11 @@ class Call:
             if not message.get("more_body"):
                 return
 
+    async def gone(self) -> None:
+        """Wait until the client has gone. For when the body was read, or is of no interest."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     def content_length(self) -> int | None:
         """The announced length of the body; None: none is announced.
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import quote, urlsplit
 
-import anyio
-import httpx
-
+from dyff.api import upstream
 from dyff.api.calls import Call, Reply
 from dyff.kernel import errors
 
 CONNECT_TIMEOUT_S = 5.0
+SHORT_BYTES = 64 * 1024
+"""An answer up to here is passed on in one piece."""
 
 _HOP_BY_HOP = {
     b"connection",
     b"keep-alive",
     b"proxy-authenticate",
     b"proxy-authorization",
+    b"proxy-connection",
     b"te",
     b"trailer",
     b"transfer-encoding",
@@ -27,69 +31,79 @@ _NOT_SENT = _HOP_BY_HOP | {b"host", b"authorization", b"cookie", b"dyff-position
 """The token above all: what runs behind a session is not ours and must never see it."""
 
 _NOT_RETURNED = _HOP_BY_HOP | {b"content-type", b"set-cookie", b"server", b"date"}
+_IN_PATHS = "/!$&'()*+,;=:@~"
+_IN_QUERIES = string.punctuation
 
 
 class Proxy:
-    """Reaches the servers of sessions while it is open."""
+    """Reaches the servers of sessions while it is open. It keeps no connections: a Service balances connections, not requests."""
 
     def __init__(self) -> None:
         """Closed."""
-        self._client: httpx.AsyncClient | None = None
+        self._is_open = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Open it. It keeps no connections: a Service balances connections, not requests."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
-        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, follow_redirects=False) as client:
-            self._client = client
-            try:
-                yield
-            finally:
-                self._client = None
+        """Open it."""
+        self._is_open = True
+        try:
+            yield
+        finally:
+            self._is_open = False
 
     async def forward(self, call: Call, base_url: str, path: str) -> Reply:
-        """The answer of `<base_url>/<path>` to the call, whose body is passed on as it comes.
+        """The answer of `<base_url>/<path>` to the call, whose body is passed on as it comes; one that is refused early is cut.
 
         Raises:
             NotReady: nobody listens there (any more, or yet), or the API is about to end.
             BadGateway: it broke off before it answered.
+            FixRequest: the client went away before there was an answer, or sent what cannot be passed on.
         """
-        client = self._client
-        if client is None:
+        if not self._is_open:
             raise errors.NotReady("the server is starting or ending")
-        url = _url(base_url, path, call.query_string)
-        headers = [(name, value) for name, value in call.headers() if name not in _NOT_SENT]
-        request = client.build_request(call.method, url, headers=headers, content=call.stream())
-        if call.content_length() is not None:
-            request.headers.pop("transfer-encoding", None)
+        place = urlsplit(base_url)
+        target = "/" + quote(path, safe=_IN_PATHS) + (f"?{quote(call.query_string, safe=_IN_QUERIES)}" if call.query_string else "")
+        named = _connection_headers(call.headers())
+        headers = [(name, value) for name, value in call.headers() if name not in _NOT_SENT and name not in named]
+        chunked = call.content_length() is None
+        start = upstream.start(call.method, target, place.netloc, headers, chunked=chunked)
+        exchange = await _connect(place.hostname or "", place.port or 80)
         try:
-            response = await client.send(request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise errors.NotReady("the session's server does not accept connections; try again") from error
-        except httpx.TransportError as error:
-            raise errors.BadGateway(f"the session's server broke off before it answered ({type(error).__name__})") from error
-        kept = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
-        returned = tuple((name, value) for name, value in kept if name.encode() not in _NOT_RETURNED)
-        media_type = response.headers.get("content-type", "application/octet-stream")
-        return Reply(response.status_code, _pieces(response), returned, media_type)
+            await exchange.send(start, call.stream(), chunked=chunked)
+            leaving = asyncio.ensure_future(_leave(call, exchange))
+            try:
+                await exchange.head()
+                body = await exchange.whole() if exchange.length is not None and exchange.length <= SHORT_BYTES else upstream.Body(exchange)
+            finally:
+                leaving.cancel()
+        except BaseException:
+            exchange.abort()
+            raise
+        return _reply(exchange, body)
 
 
-def _url(base_url: str, path: str, query: str) -> httpx.URL:
-    """A URL on the server of `base_url`, whatever `path` is."""
+async def _connect(host: str, port: int) -> upstream.Exchange:
     try:
-        return httpx.URL(base_url).copy_with(path="/" + path, query=query.encode("latin-1") or None)
-    except httpx.InvalidURL as error:
-        raise errors.FixRequest(f"the path of the inference endpoint cannot be one: {error}") from error
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, exchange = await asyncio.get_running_loop().create_connection(upstream.Exchange, host, port)
+    except (OSError, TimeoutError) as error:
+        raise errors.NotReady("the session's server does not accept connections; try again") from error
+    return exchange
 
 
-async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body as it came, content encoding and all."""
-    try:
-        async for piece in response.aiter_raw():
-            yield piece
-    except httpx.TransportError as error:
-        raise errors.BadGateway("the session's server broke off in the middle of its answer") from error
-    finally:
-        with anyio.CancelScope(shield=True):
-            await response.aclose()
+async def _leave(call: Call, exchange: upstream.Exchange) -> None:
+    """Give up when the client does."""
+    await call.gone()
+    exchange.leave()
+
+
+def _reply(exchange: upstream.Exchange, body: bytes | AsyncIterator[bytes]) -> Reply:
+    dropped = _NOT_RETURNED | _connection_headers(exchange.headers) | ({b"content-length"} if isinstance(body, bytes) else set())
+    kept = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in exchange.headers if name not in dropped)
+    media_type = next((value.decode("latin-1") for name, value in exchange.headers if name == b"content-type"), "application/octet-stream")
+    return Reply(exchange.status, body, kept, media_type)
+
+
+def _connection_headers(headers: upstream.Headers) -> set[bytes]:
+    """The headers that are only for the next hop, as the header Connection lists them."""
+    return {each.strip().lower() for name, value in headers if name == b"connection" for each in value.split(b",")}

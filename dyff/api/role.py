@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -15,6 +16,9 @@ from dyff.api.services import Services
 from dyff.kernel import errors
 
 BACKLOG = 2048
+WS_MAX_BYTES = 4096
+"""Of a message from a client, which has nothing to say on any of our WebSockets."""
+
 GRACE_S = 8
 """How long a request may take to end once the role is to stop; then it is cancelled."""
 
@@ -67,13 +71,23 @@ def _config(services: Services) -> uvicorn.Config:
         http=express.protocol(application.express, application.lane.answer_express),
         loop="none",
         lifespan="on",
-        ws="none",
+        ws=_websocket,  # type: ignore[arg-type]  # whatever makes a protocol will do
+        ws_max_size=WS_MAX_BYTES,
+        ws_ping_timeout=None,  # a reader may be slow, and then it does not answer in time
+        ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+
+
+def _websocket(**options: Any) -> asyncio.Protocol:
+    """A connection that was upgraded. What it needs is imported by the first: most servers have none for hours."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    return WebSocketsSansIOProtocol(**options)
 
 
 async def _stop_when_cancelled(server: _Server) -> None:

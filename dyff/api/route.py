@@ -11,6 +11,11 @@ import msgspec
 from dyff.api.calls import Call, Reply
 
 Answer = Callable[[Call], Awaitable[Reply]]
+Send = Callable[[bytes], Awaitable[None]]
+"""Sends a message; waits while the peer is slow."""
+
+Begin = Callable[[Call], Awaitable[Callable[[Send], Awaitable[None]]]]
+"""Answers the request for a stream: what it raises becomes the answer; what it returns sends the messages."""
 
 _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 
@@ -46,3 +51,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def parameters(self) -> list[str]:
         """The names of the path's parameters."""
         return _PARAMETER.findall(self.path)
+
+
+class Socket(msgspec.Struct, frozen=True, kw_only=True):
+    """A path that is upgraded to a WebSocket, over which the server sends texts until it closes. `path`: as a route's."""
+
+    path: str
+    begin: Begin

@@ -119,6 +119,15 @@ class Cluster(Protocol):
         """
         ...
 
+    def follow(self, pod: str, container: str, *, since: str | None = None) -> AsyncIterator[LogLine]:
+        """The lines that a pod's container wrote after `since` (RFC 3339; None: from its first), then those that it writes.
+
+        Ends when the container has ended, or the pod is gone, and all that it wrote was told; at once where there is no such pod
+        or container. One that has not started yet is waited for. One that starts again is followed by another call, from the last
+        line that was seen. Close it where you leave it early.
+        """
+        ...
+
     async def service_url(self, name: str) -> str | None:
         """The base URL at which this process reaches a Service; None: there is no such Service."""
         ...

@@ -138,7 +138,7 @@ class Cache:
         duration_s = self._timing.watch_s * self._jitter.uniform(0.8, 1.0)
         stream = self._cluster.watch(self._kind, version, timeout_s=duration_s, labels=self._labels)
         with anyio.move_on_after(duration_s + self._timing.grace_s) as silence:
-            async with _closing(stream):
+            async with closing(stream):
                 async for event in stream:
                     events += 1
                     self._take(event)
@@ -195,6 +195,6 @@ class Cache:
         return backoff.delays(self._timing.first_delay_s, ceiling_s=self._timing.ceiling_s, jitter=self._jitter)
 
 
-def _closing(stream: object) -> contextlib.AbstractAsyncContextManager[object]:
+def closing(stream: object) -> contextlib.AbstractAsyncContextManager[object]:
     """End a watch at once where it is left, also one that is not a generator and has nothing to close."""
     return contextlib.aclosing(stream) if hasattr(stream, "aclose") else contextlib.nullcontext()

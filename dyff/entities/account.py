@@ -28,6 +28,22 @@ class AccessGrant(Part, frozen=True):
     entities: Annotated[tuple[Short, ...], msgspec.Meta(max_length=1000)] = ()
 
 
+class Identity(Part, frozen=True):
+    """What external providers call the owner of an account."""
+
+    google: Short | None = None
+    github: Short | None = None
+    gitlab: Short | None = None
+    authentik: Short | None = None
+
+
+class AccountCreateRequest(identity.Request, frozen=True):
+    """Asks for an account, whose name nobody else has. It may do nothing until it gets permissions."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    identity: Identity = Identity()
+
+
 class AccountPermissionsSetRequest(identity.Request, frozen=True):
     """Replaces an account's permissions as a whole."""
 

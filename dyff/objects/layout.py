@@ -43,6 +43,11 @@ def progress(collection: str, entity_id: str) -> str:
     return root(collection, entity_id) + ".dyff/progress.json"
 
 
+def logs(collection: str, entity_id: str) -> str:
+    """The stored log of a run, as text."""
+    return root(collection, entity_id) + ".dyff/logs.txt"
+
+
 def path_problem(path: str, max_bytes: int = MAX_PATH_BYTES) -> str | None:
     """Why a path is refused, as a sentence's end; None: it is fine. The published rules, and no `.` or `..`.
 

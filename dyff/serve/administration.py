@@ -59,9 +59,17 @@ def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool
 
     Raises:
         NotFound: there is no such account.
+        WrongStatus: it was deleted.
     """
     status, reason = (port.SUSPENDED, "SuspendCommand") if suspended else (port.ACTIVE, "ReactivateCommand")
-    _with_accounts(loaded, lambda accounts: accounts.set_status(account_id, status, reason))
+
+    async def change(accounts: port.Accounts) -> None:
+        account = await accounts.get(account_id)
+        if account is not None and account.status == port.DELETED:
+            raise errors.WrongStatus(f"the account {account_id} was deleted, for good")
+        await accounts.set_status(account_id, status, reason)
+
+    _with_accounts(loaded, change)
 
 
 def grants_for(account_id: str, role: str | None, file: str | None) -> tuple[grants.Grant, ...]:

@@ -93,11 +93,11 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
 
 
 def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
-    """Whether an account is suspended. An entity may belong to an account that is only a name: that one never is."""
+    """Whether an account is suspended (or deleted). An entity may belong to an account that is only a name: that one never is."""
 
     async def suspended(account_id: str) -> bool:
         account = await database.get(account_id)
-        return account is not None and account.status == accounts.SUSPENDED
+        return account is not None and account.status != accounts.ACTIVE
 
     return suspended
 

@@ -179,7 +179,7 @@ def main(arguments: list[str]) -> int:
         http="httptools",
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_level="info",
         access_log=False,
     )
     _Server(config).run()

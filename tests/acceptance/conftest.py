@@ -17,7 +17,9 @@ import pyarrow.parquet
 import pytest
 from dyff.schema import platform
 
-DYFF = str(Path(sys.executable).parent / "dyff")
+DYFF = os.environ.get("TESTED_DYFF") or str(Path(sys.executable).parent / "dyff")
+"""The installed command; another environment's, where the tests run in one that has only a client."""
+
 DIGEST = "sha256:" + "0" * 64
 
 

@@ -1,15 +1,20 @@
-"""The published client, unmodified, drives the whole path of an evaluation."""
+"""The published client, unmodified, drives the whole path of an evaluation. Two releases of it run this: see test_previous_client."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import httpx
 import pyarrow.dataset
 import pytest
-from dyff.client import Client
-from dyff.schema import requests
+from dyff.client import Client, _apigroups, http
+from dyff.client.errors import HTTPError
+from dyff.schema import platform, requests
 
 pytestmark = pytest.mark.acceptance
 
@@ -158,3 +163,170 @@ def test_what_is_deleted_stays_deleted(client, account, prompts):
     assert client.datasets.delete(created.id).status == "Deleted"
     assert client.datasets.delete(created.id).status == "Deleted"
     assert client.datasets.get(created.id).reason == "DeleteCommand"
+
+
+def test_the_stream_of_logs_ends_with_the_workflow(client, account, dataset, service):
+    """What is streamed while it runs is what the log has afterwards; a second stream tells it again and ends at once."""
+    created = client.evaluations.create(evaluation_request(account, dataset, service))
+    live = asyncio.run(streamed(client.evaluations, created.id))
+    assert client.evaluations.get(created.id).status == "Complete"
+    wanted = {(each.timestamp, each.message) for each in client.evaluations.workflow_logs(created.id).logs}
+    assert wanted
+    assert wanted <= {(each.timestamp, each.message) for each in live}
+    again = asyncio.run(streamed(client.evaluations, created.id))
+    assert wanted == {(each.timestamp, each.message) for each in again}
+    assert [each.timestamp for each in again] == sorted(each.timestamp for each in again)
+
+
+async def streamed(group, entity_id):
+    async with asyncio.timeout(120):
+        return [each async for each in group.stream_workflow_logs(entity_id)]
+
+
+def test_the_stream_of_a_session_lasts_until_it_is_terminated(client, account, service):
+    """Its lines come while it runs; after the end the stream ends."""
+    session = client.inferencesessions.create(
+        requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id)
+    ).inferencesession
+
+    async def follow():
+        seen = []
+        async with asyncio.timeout(60):
+            async for each in client.inferencesessions.stream_workflow_logs(session.id):
+                if not seen:
+                    await asyncio.to_thread(client.inferencesessions.terminate, session.id)
+                seen.append(each.message)
+        return seen
+
+    assert asyncio.run(follow())
+
+
+def test_logs_are_limited_in_number_and_age(client, account, dataset, service):
+    """The last lines, and none that are older than asked for."""
+    created = client.evaluations.create(evaluation_request(account, dataset, service))
+    eventually(lambda: client.evaluations.get(created.id), "Complete")
+    every = client.evaluations.workflow_logs(created.id, since="1h")
+    assert every.totalLines == len(every.logs) > 1
+    assert client.evaluations.workflow_logs(created.id, limit=1).logs == every.logs[-1:]
+    assert client.evaluations.workflow_logs(created.id, since="2d").logs == every.logs
+
+
+def test_a_stream_that_may_not_be_is_refused(client, server):
+    """A wrong token and a wrong ID fail at once, not at the first line."""
+    stranger = Client(api_token="x.y.z", endpoint=server.endpoint)
+    for each, entity in ((stranger, "0" * 32), (client, uuid.uuid4().hex)):
+        with pytest.raises(Exception, match=r"HTTP 40[14]"):
+            asyncio.run(streamed(each.evaluations, entity))
+
+
+def test_an_account_and_its_tokens(client, server):
+    """Create, permit, make tokens, list and revoke them, delete."""
+    made = client.accounts.create(requests.AccountCreateRequest(name=f"made-{uuid.uuid4().hex[:8]}"))
+    assert client.accounts.get(made.id).name == made.name
+    grant = platform.AccessGrant(resources=["datasets"], functions=["get", "query"], accounts=["lab"])
+    client.accounts.set_permissions(made.id, requests.AccountPermissionsSetRequest(permissions=[grant]))
+    assert [each.accounts for each in client.accounts.get_permissions(made.id)] == [["lab"]]
+    expires = datetime.now(UTC) + timedelta(hours=1)
+    order = requests.AccountTokenCreateRequest(grants=[grant], expires=expires)
+    token, other = (client.accounts.create_token(made.id, order) for _ in range(2))
+    listed = client.accounts.list_tokens(made.id)
+    header, claims = client.tokens.inspect(token)
+    assert (header["alg"], claims["jti"] in [each.id for each in listed], len(listed)) == ("HS256", True, 2)
+    assert client.accounts.get_token(made.id, claims["jti"]).subject == f"Account/{made.id}"
+    reader = Client(api_token=token, endpoint=server.endpoint)
+    assert reader.datasets.query() == []
+    client.accounts.revoke_token(made.id, claims["jti"])
+    with pytest.raises(HTTPError) as refused:
+        reader.datasets.query()
+    assert refused.value.status_code == 401
+    client.accounts.revoke_all_tokens(made.id)
+    assert client.accounts.list_tokens(made.id) == []
+    with pytest.raises(HTTPError):
+        Client(api_token=other, endpoint=server.endpoint).datasets.query()
+    assert client.accounts.delete(made.id).status == "Deleted"
+
+
+def test_labels_access_and_documentation_are_edited(client, dataset):
+    """Null removes, absence keeps; access is a label; documentation is empty before it is written."""
+    client.datasets.label(dataset.id, {"purpose": "test", "kept": "yes"})
+    client.datasets.label(dataset.id, {"purpose": None})
+    for access, label in (("public", "public"), ("preview", "internal"), ("private", None)):
+        client.datasets.publish(dataset.id, access)
+        labels = client.datasets.get(dataset.id).labels
+        assert (labels.get("dyff.io/access"), labels.get("kept"), labels.get("purpose")) == (label, "yes", None)
+    assert client.datasets.documentation(dataset.id).title is None
+    edit = requests.DocumentationEditRequest(documentation={"title": "Prompts", "summary": "Twenty"})
+    assert client.datasets.edit_documentation(dataset.id, edit).title == "Prompts"
+    edit = requests.DocumentationEditRequest.model_validate({"documentation": {"summary": None}})
+    after = client.datasets.edit_documentation(dataset.id, edit)
+    assert (after.title, after.summary) == ("Prompts", None)
+
+
+def test_every_kind_is_found_by_its_own_keys(client, account, service):
+    """Models, services and sessions by name and by what they embed."""
+    model = client.models.create(
+        requests.ModelCreateRequest.model_validate(
+            {
+                "account": account, "name": "findable", "artifact": {"kind": "Mock"}, "source": {"kind": "Mock"},
+                "resources": {"storage": "1Mi"},
+            }
+        )
+    )  # fmt: skip
+    eventually(lambda: client.models.get(model.id), "Ready")
+    assert [each.id for each in client.models.query(name="findable", account=account, status="Ready")] == [model.id]
+    eventually(lambda: client.inferenceservices.get(service.id), "Ready")
+    assert service.id in [each.id for each in client.inferenceservices.query(name=service.name)]
+    session = client.inferencesessions.create(
+        requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id)
+    ).inferencesession
+    assert client.inferencesessions.get(session.id).account == account
+    found = client.inferencesessions.query(inferenceService=service.id, query={"id": [session.id, "0" * 32]})
+    assert [each.id for each in found] == [session.id]
+    expires = datetime.now(UTC) + timedelta(minutes=5)
+    _, claims = client.tokens.inspect(client.inferencesessions.token(session.id, expires=expires))
+    assert claims["exp"] == int(expires.timestamp())
+    assert client.inferencesessions.delete(session.id).status == "Deleted"
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """How long the client meant to wait before each repetition; it does not."""
+    waited: list[float] = []
+    for module in (_apigroups, http):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waited.append, time=time.time))
+    return waited
+
+
+def test_the_client_repeats_what_may_only_be_early(client, account, service, dataset, waits):
+    """A 404 on create, and a 409 that names WaitingForUpload, are repeated by the client; then the error says what was wrong."""
+    absent = uuid.uuid4().hex
+    with pytest.raises(HTTPError, match=absent) as refused:
+        client.evaluations.create(evaluation_request(account, SimpleNamespace(id=absent), service))
+    assert (refused.value.status_code, waits) == (404, [1, 2, 5, 10, 10])
+    waits.clear()
+    mock = client.datasets.get(dataset.id)
+    with pytest.raises(HTTPError, match="WaitingForUpload") as refused:
+        _apigroups._retry_not_found(client.datasets._raw_ops.upload)(mock.id, mock.artifacts[0].path)
+    assert (refused.value.status_code, waits) == (409, [1, 2, 5, 10, 10])
+
+
+def test_finalizing_is_waited_for_and_may_be_repeated(client, account, prompts):
+    """When it returns the dataset is Ready, for the next reader, too."""
+    created = client.datasets.create_arrow_dataset(prompts, account=account, name="finalized")
+    client.datasets.upload_arrow_dataset(created, prompts)
+    assert client.datasets.get(created.id).status == "Ready"
+    assert client.datasets.finalize(created.id).status == "Ready"
+
+
+def test_the_client_rides_over_a_restart(fresh):
+    """While the server is away or not ready the client repeats a read by itself; what was written is there."""
+    fresh.start()
+    account = fresh.command("account", "create", "--name", "auditor")
+    client = Client(api_token=fresh.command("token", "create", "--account", account), endpoint=fresh.endpoint)
+    team = client.accounts.get(account)
+    port = fresh.endpoint.removesuffix("/v0").rpartition(":")[2]
+    fresh.kill()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.datasets.query, account=team.id)
+        fresh.start("--port", port)
+        assert asked.result(30) == []

@@ -33,10 +33,12 @@ class RememberedCluster:
     def __init__(self):
         self.objects: dict[tuple[str, str], cluster.Object] = {}
         self.written: dict[str, list[cluster.LogLine]] = {}
+        self.ended: set[str] = set()
         self.services: dict[str, str] = {}
 
     def put(self, kind: str, name: str, **fields):
-        self.objects[kind, name] = {"metadata": {"name": name, **fields.pop("metadata", {})}, **fields}
+        metadata = {"name": name, "resourceVersion": "1", **fields.pop("metadata", {})}
+        self.objects[kind, name] = {"metadata": metadata, **fields}
 
     async def get(self, kind, name):
         return self.objects.get((kind.kind, name))
@@ -45,6 +47,25 @@ class RememberedCluster:
         found = [each for (of, _), each in self.objects.items() if of == kind.kind]
         wanted = (labels or {}).items()
         return cluster.Listing(tuple(each for each in found if wanted <= (each["metadata"].get("labels") or {}).items()), "1")
+
+    async def watch(self, kind, resource_version, *, timeout_s, labels=None):
+        """Tells every pod again and again."""
+        while True:
+            for each in (await self.list(kind, labels)).items:
+                yield cluster.Event("MODIFIED", each)
+            await asyncio.sleep(0.02)
+
+    async def follow(self, pod, container, *, since=None):
+        told = 0
+        while True:
+            ended, lines = pod in self.ended, self.written.get(pod, [])
+            for line in lines[told:]:
+                if since is None or line.timestamp > since:
+                    yield line
+            if ended and told == len(lines):
+                return
+            told = len(lines)
+            await asyncio.sleep(0.02)
 
     async def logs(self, pod, *, container=None, since=None, limit=None):
         lines = [line for line in self.written.get(pod, []) if since is None or line.timestamp > since]

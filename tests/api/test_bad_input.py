@@ -197,6 +197,7 @@ REQUESTS = [
     ("PUT", f"/v0/datasets/{ID}/delete", None, 404, ID),
     ("GET", f"/v0/datasets/{ID}/upload/x", None, 404, ID),
     ("GET", f"/v0/evaluations/{ID}/logs/workflow?since=yesterday", None, 422, "query.since"),
+    ("GET", f"/v0/evaluations/{ID}/logs/workflow?since=0001-01-01T00:00:00%2B10:00", None, 422, "query.since"),
     ("GET", f"/v0/evaluations/{ID}/logs/workflow?limit=-1", None, 422, "query.limit"),
     ("GET", f"/v0/evaluations/{ID}/logs/workflow?limit=%C2%B2", None, 422, "query.limit"),
     ("GET", f"/v0/evaluations/{ID}/logs/workflow?x=1", None, 422, "query.x"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from dyff.schema import responses
+from dyff.schema import platform, responses
 
 from dyff.cluster import port as cluster
 from dyff.kernel import clock
+from tests.entities import bodies
 
 
 async def test_the_lines_of_all_pods_are_one_log(world, api):
@@ -40,9 +41,27 @@ async def test_the_lines_of_all_pods_are_one_log(world, api):
     assert [each.message for each in (await read(limit=2)).logs] == ["two", "last"]
     assert [each.message for each in (await read(since="1h")).logs] == ["between", "two", "last"]
     assert [each.message for each in (await read(since="120s", limit=1)).logs] == ["last"]
+    assert len((await read(since="86400s")).logs) == 4
+    assert [each.message for each in (await read(since=clock.iso(now - timedelta(minutes=4)))).logs] == ["two", "last"]
+    assert len((await read(since="999999w")).logs) == 4
 
 
 async def test_a_workflow_without_pods_has_an_empty_log(world, api):
     """Before it was admitted there is nothing, which is no error."""
     evaluation = (await api.post("/v0/evaluations", json=await world.evaluation_body())).json()["id"]
     assert (await api.get(f"/v0/evaluations/{evaluation}/logs/workflow")).json()["logs"] == []
+
+
+async def test_the_log_of_a_model_is_a_file_too(world, api):
+    """The published ArtifactURL; the text has the lines in order, and stays when the pods are gone; before that it is a 404."""
+    model = (await api.post("/v0/models", json=bodies.MODEL_MOCK)).json()["id"]
+    assert (await api.get(f"/v0/models/{model}/logs")).status_code == 404
+    world.cluster.put("Pod", "fetch", metadata={"labels": {"dyff.io/id": model}})
+    world.cluster.written["fetch"] = [cluster.LogLine(f"2026-01-01T00:00:0{n}Z", f"line {n} ü") for n in range(2)]
+    for _ in range(2):
+        response = await api.get(f"/v0/models/{model}/logs")
+        link = platform.ArtifactURL.model_validate(response.json())
+        file = await api.get(link.signedURL.url.removeprefix("http://dyff.test"), headers={"Authorization": ""})
+        assert file.content.decode() == "line 0 ü\nline 1 ü\n"
+        assert file.headers["content-length"] == str(len(file.content))
+        world.cluster.objects.clear()

@@ -76,6 +76,23 @@ async def test_pages_follow_one_another_without_gap_or_repetition(shared_api, fi
     assert seen == "edcba"
 
 
+@pytest.mark.parametrize("key", ["id", "account", "status", "reason", "name", "creationTime", "lastTransitionTime"])
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+async def test_every_key_can_be_paged_by(shared_api, five, key, order):
+    """Also where all have the same value or none: `after` with the value and the ID of the last result, null included."""
+    seen, after = [], {}
+    while len(seen) < 10:
+        parameters = {"account": five[0]["account"], "orderBy": key, "order": order, "limit": 2, **after}
+        page = (await shared_api.get("/v0/datasets", params=parameters)).json()
+        if not page:
+            break
+        seen += page
+        after = {"after": json.dumps([page[-1].get(key), page[-1]["id"]])}
+    assert sorted(each["id"] for each in seen) == sorted(each["id"] for each in five)
+    ranks = [(each.get(key) or "", each["id"]) for each in seen]
+    assert ranks == sorted(ranks, reverse=order == "descending")
+
+
 async def test_evaluations_are_found_by_what_they_embed(shared_world, shared_api):
     """The published keys for the service and the model lead into the embedded session."""
     model = (await shared_api.post("/v0/models", json=bodies.MODEL_MOCK)).json()["id"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.cluster.embedded import EmbeddedCluster, logs
+from dyff.cluster.embedded import EmbeddedCluster, logs, tails
 from dyff.kernel import clock, errors, ids
 
 
@@ -73,6 +75,70 @@ def test_a_line_that_is_being_written_waits(tmp_path):
 def test_instants_compare_as_texts(text, want):
     """RFC 3339 in any precision and zone becomes one form whose text order is time order."""
     assert logs.instant(text) == want
+
+
+def test_a_tail_reads_on_over_turns(tmp_path):
+    """Each line comes once and in order: half lines wait, and a file that was cut to its newer half goes on where it was."""
+    now = tmp_path / "main.log"
+    tail = tails.Tail(tmp_path, "main", None)
+    assert tail.read() == []
+    write(now, range(3), tail=f"{stamp(3)} x")
+    assert numbers(tail.read()) == [0, 1, 2]
+    with now.open("a") as file:
+        file.write(" 3\n")
+    assert numbers(tail.read()) == [3]
+    for first in (2, 4):
+        with now.open("a") as file:
+            file.write(f"{stamp(first + 2)} x {first + 2}\n")
+        write(tmp_path / "half", range(first, first + 4))
+        (tmp_path / "half").rename(now)
+        assert numbers(tail.read()) == [first + 2, first + 3]
+    assert tail.read() == []
+    tail.close()
+
+
+def test_a_tail_begins_after_a_line(tmp_path):
+    """The whole log where nothing is said, else what is later; a long log in several looks."""
+    write(tmp_path / "main.log", range(tails.LINES + 5))
+    tail = tails.Tail(tmp_path, "main", None)
+    assert numbers(tail.read()) == list(range(tails.LINES))
+    assert numbers(tail.read()) == list(range(tails.LINES, tails.LINES + 5))
+    tail.close()
+    later = tails.Tail(tmp_path, "main", stamp(tails.LINES + 1))
+    assert numbers(later.read()) == list(range(tails.LINES + 2, tails.LINES + 5))
+    later.close()
+
+
+def test_a_tail_outlives_the_directory(tmp_path):
+    """What was written before a Pod's directory was removed is still told."""
+    write(tmp_path / "pod" / "main.log", range(2))
+    tail = tails.Tail(tmp_path / "pod", "main", None)
+    assert numbers(tail.read()) == [0, 1]
+    with (tmp_path / "pod" / "main.log").open("a") as file:
+        file.write(f"{stamp(2)} x 2\n")
+    shutil.rmtree(tmp_path / "pod")
+    assert numbers(tail.read()) == [2]
+    assert tail.read() == []
+    tail.close()
+
+
+async def test_a_pod_is_followed_to_its_end(tmp_path):
+    """Lines come as they are written, and after the end of the container the rest, then the end."""
+    time = clock.SystemClock()
+    async with EmbeddedCluster.open(tmp_path / "cluster.sqlite", clock=time, ids=ids.RandomIds(), pods_dir=tmp_path / "pods") as cluster:
+        pod = await cluster.create(port.POD, {"metadata": {"name": "pod"}, "spec": {"containers": [{"name": "main", "image": "i"}]}})
+        log = tmp_path / "pods" / pod["metadata"]["uid"] / "main.log"
+        write(log, range(2))
+        seen = []
+        with anyio.fail_after(10):
+            async for line in cluster.follow("pod", "main", since=stamp(0)):
+                seen += numbers((line,))
+                if seen[-1] < 3:
+                    with log.open("a") as file:
+                        file.write(f"{stamp(seen[-1] + 1)} x {seen[-1] + 1}\n")
+                else:
+                    await cluster.patch(port.POD, "pod", {"status": {"phase": "Succeeded"}}, status=True)
+        assert seen == [1, 2, 3]
 
 
 async def test_logs_are_found_by_the_pods_uid(tmp_path):

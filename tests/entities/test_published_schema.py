@@ -28,6 +28,7 @@ REQUESTS = [
     (evaluation.EvaluationCreateRequest, requests.EvaluationCreateRequest),
     (labels.LabelsEditRequest, requests.LabelsEditRequest),
     (labels.DocumentationEditRequest, requests.DocumentationEditRequest),
+    (account.AccountCreateRequest, requests.AccountCreateRequest),
     (account.AccountPermissionsSetRequest, requests.AccountPermissionsSetRequest),
     (account.AccountTokenCreateRequest, requests.AccountTokenCreateRequest),
 ]

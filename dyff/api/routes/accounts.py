@@ -13,6 +13,7 @@ from dyff.api import auth, bodies, checks, documents
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
+from dyff.api.services import Services
 from dyff.entities import account as requests
 from dyff.entities import codecs, identity, kinds
 from dyff.kernel import clock, errors
@@ -61,7 +62,7 @@ class AccountRoutes:
     async def permissions(self, call: Call) -> Reply:
         """A list of grants."""
         account = await self._account(call, "get", own=True)
-        return json([_published(grant) for grant in account.permissions])
+        return json([published(grant) for grant in account.permissions])
 
     async def set_permissions(self, call: Call) -> Reply:
         """Nobody can hand out what they do not have."""
@@ -70,7 +71,7 @@ class AccountRoutes:
         wanted = tuple(_granted(each) for each in request.permissions)
         _require_covered(wanted, call.principal.grants, await self._owners(wanted, "permissions"), "the token that you use")
         await self._services.accounts.set_permissions(account.id, wanted, self._services.ids.new())
-        return json([_published(grant) for grant in wanted])
+        return json([published(grant) for grant in wanted])
 
     async def create_token(self, call: Call) -> Reply:
         """Within the account's permissions and, without a grant on `accounts`, within the caller's own."""
@@ -90,7 +91,7 @@ class AccountRoutes:
     async def tokens(self, call: Call) -> Reply:
         """All that were not revoked."""
         account = await self._account(call, "get", own=True)
-        return json([_key(key) for key in await self._services.accounts.keys(account.id)])
+        return json([published_key(key) for key in await self._services.accounts.keys(account.id)])
 
     async def token(self, call: Call) -> Reply:
         """One of them."""
@@ -98,7 +99,7 @@ class AccountRoutes:
         key = await self._services.accounts.get_key(call.path["token"])
         if key is None or key.account != account.id:
             raise _no_token(account.id, call.path["token"])
-        return json(_key(key))
+        return json(published_key(key))
 
     async def revoke(self, call: Call) -> Reply:
         """At once."""
@@ -155,14 +156,23 @@ class AccountRoutes:
         return found
 
     async def _account(self, call: Call, function: str, *, own: bool) -> port.Account:
-        """The account, for one who may; `own`: it may do that with itself."""
-        account_id = call.path["id"]
-        if not (own and _is_own(call.principal, account_id)):
-            auth.require(call.principal, RESOURCE, function, account=account_id, entity=account_id)
-        account = await self._services.accounts.get(account_id)
-        if account is None:
-            raise errors.NotFound(f"there is no account with the ID {account_id[:64]}")
-        return account
+        return await find(self._services, call, function, own=own)
+
+
+async def find(services: Services, call: Call, function: str, *, own: bool) -> port.Account:
+    """The account that the path names, for one who may; `own`: it may do that with itself.
+
+    Raises:
+        Forbidden: the token does not grant it.
+        NotFound: there is no such account.
+    """
+    account_id = call.path["id"]
+    if not (own and _is_own(call.principal, account_id)):
+        auth.require(call.principal, RESOURCE, function, account=account_id, entity=account_id)
+    account = await services.accounts.get(account_id)
+    if account is None:
+        raise errors.NotFound(f"there is no account with the ID {account_id[:64]}")
+    return account
 
 
 def _is_own(principal: Principal, account_id: str) -> bool:
@@ -177,14 +187,15 @@ def _require_covered(wanted: Iterable[grants.Grant], have: Iterable[grants.Grant
     known = tuple(have)
     for n, grant in enumerate(wanted):
         if not grants.is_covered(grant, known, owners):
-            raise errors.Forbidden(f"grant {n} is more than {whose} has: {codecs.encode(_published(grant)).decode()}")
+            raise errors.Forbidden(f"grant {n} is more than {whose} has: {codecs.encode(published(grant)).decode()}")
 
 
 def _granted(grant: requests.AccessGrant) -> grants.Grant:
     return grants.Grant(tuple(grant.resources), tuple(grant.functions), grant.accounts, grant.entities)
 
 
-def _published(grant: grants.Grant) -> codecs.Json:
+def published(grant: grants.Grant) -> codecs.Json:
+    """The published AccessGrant."""
     return {
         "resources": list(grant.resources),
         "functions": list(grant.functions),
@@ -193,12 +204,12 @@ def _published(grant: grants.Grant) -> codecs.Json:
     }
 
 
-def _key(key: port.Key) -> codecs.Json:
+def published_key(key: port.Key) -> codecs.Json:
     """The published APIKey, without the secret."""
     return {
         "id": key.id,
         "subject": f"Account/{key.account}",
-        "grants": [_published(grant) for grant in key.grants],
+        "grants": [published(grant) for grant in key.grants],
         "created": clock.iso(key.created),
         "expires": clock.iso(key.expires),
     }

@@ -1,38 +1,47 @@
-"""The route to what the pods of a workflow wrote."""
+"""The routes to what the pods of a workflow wrote: the last lines, and a stream of all."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
+import msgspec
+
+from dyff.api import artifacts, auth, documents, logstream
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Route
+from dyff.api.route import Route, Send, Socket
 from dyff.cluster import port as cluster
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, kinds, statuses
 from dyff.kernel import clock, errors
+from dyff.objects import layout
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 10_000
 
+_STORED = "Model"
+"""The published client asks for the log of a model as a file, too."""
+
 _KINDS = ("Evaluation", "InferenceSession", "Model")
 _SINCE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX_AGE = timedelta(weeks=5_000)
 _PARAMETERS = {
-    "since": "only so long ago, e.g. 30s, 15m, 1h or 2d",
+    "since": "only what is not older than this (30s, 15m, 1h, 2d), or than this time (RFC 3339)",
     "limit": f"the last lines, at most {MAX_LIMIT} (default {DEFAULT_LIMIT})",
 }
 
 
 def routes(context: Context) -> list[Route]:
     """For the kinds that run pods."""
-    return [
-        Route(
-            method="GET", path=f"/v0/{row.plural}/{{id:str}}/logs/workflow", answer=Logs(context, row).answer, group=row.plural,
-            summary="The last lines that its pods wrote", query=_PARAMETERS, returns="workflow, logs, totalLines",
-        )
-        for row in (kinds.BY_KIND[kind] for kind in _KINDS)
-    ]  # fmt: skip
+    return [route for kind in _KINDS for route in Logs(context, kinds.BY_KIND[kind]).routes()]
+
+
+def streams(context: Context) -> list[Socket]:
+    """For the same kinds."""
+    return [Logs(context, kinds.BY_KIND[kind]).stream() for kind in _KINDS]
 
 
 class Logs:
@@ -42,25 +51,86 @@ class Logs:
         """`row`: the kind."""
         self._context = context
         self._row = row
+        self._path = f"/v0/{row.plural}/{{id:str}}/logs/workflow"
+
+    def routes(self) -> list[Route]:
+        """The list."""
+        common: dict[str, Any] = {"method": "GET", "group": self._row.plural}
+        stored = Route(
+            path=f"/v0/{self._row.plural}/{{id:str}}/logs", answer=self.stored, summary="A URL of its log as a file of text",
+            returns="artifact and signedURL", **common,
+        )  # fmt: skip
+        return [
+            *([stored] if self._row.kind == _STORED else []),
+            Route(
+                path=self._path, answer=self.answer, summary="The last lines that its pods wrote", query=_PARAMETERS,
+                returns="workflow, logs, totalLines", **common,
+            ),
+            Route(
+                path=f"{self._path}/stream", answer=self.upgrade, summary="All lines as they come, over a WebSocket", status=101,
+                returns="one message a line: timestamp, message, labels", **common,
+            ),
+        ]  # fmt: skip
+
+    def stream(self) -> Socket:
+        """What its second route leads to for those who ask for a WebSocket."""
+        return Socket(path=f"{self._path}/stream", begin=self.begin)
+
+    async def begin(self, call: Call) -> Callable[[Send], Awaitable[None]]:
+        """The lines that there are and those that come, until the workflow has ended; as long as the token is good."""
+        services = self._context.services
+        await self._context.documents.seen(call.principal, self._row, call.path["id"], "data")
+
+        async def goes_on() -> bool:
+            try:
+                principal = await auth.authenticate(services.authority, call.header(b"authorization"))
+                known = await self._context.documents.seen(principal, self._row, call.path["id"], "data")
+            except errors.RetryLater:
+                return True
+            return not statuses.is_terminal(documents.summary(known).status)
+
+        async def run(send: Send) -> None:
+            async def publish(entry: logstream.Entry) -> None:
+                await send(codecs.encode(entry))
+
+            await logstream.LogStream(services.cluster, call.path["id"], goes_on, publish).run()
+
+        return run
+
+    async def upgrade(self, call: Call) -> Reply:
+        """For those who may see it: how to ask."""
+        await self._context.documents.seen(call.principal, self._row, call.path["id"], "data")
+        fix = "this is a stream of messages: ask for it with a WebSocket (ws:// or wss://)"
+        return json({"detail": fix}, status=426, headers=[("connection", "upgrade"), ("upgrade", "websocket")])
+
+    async def stored(self, call: Call) -> Reply:
+        """As it is now, as long as there are pods; then as it was when it was last asked for."""
+        entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
+        objects, key = self._context.services.objects, layout.logs(self._row.plural, entity["id"])
+        lines = await self._lines(entity["id"], None, MAX_LIMIT)
+        if lines:
+            await objects.put(key, "".join(f"{line['message']}\n" for line in lines).encode())
+        elif await objects.head(key) is None:
+            raise errors.NotFound(f"nothing was logged for the {self._row.kind} {entity['id']}: no pod of it has run")
+        url = await objects.sign("GET", key, expires_s=artifacts.URL_LIFE_S)
+        return json({"artifact": {"kind": "text", "path": "logs.txt", "digest": {}}, "signedURL": msgspec.to_builtins(url)})
 
     async def answer(self, call: Call) -> Reply:
         """The lines of all pods that carry the entity's ID, in order of time."""
         since, limit = self._parameters(call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
-        lines: list[codecs.Json] = []
-        pods = await self._context.services.cluster.list(cluster.POD, {"dyff.io/id": entity["id"]})
-        for pod in pods.items:
-            lines += await self._lines(pod, since, limit)
-        lines.sort(key=lambda line: line["timestamp"])
+        lines = await self._lines(entity["id"], since, limit)
         workflow = {"kind": self._row.kind, "id": entity["id"]}
         return json({"workflow": workflow, "logs": lines[-limit:], "totalLines": len(lines)})
 
-    async def _lines(self, pod: cluster.Object, since: str | None, limit: int) -> list[codecs.Json]:
-        metadata = pod["metadata"]
-        own = {key: value for key, value in (metadata.get("labels") or {}).items() if key.startswith("dyff.io/")}
-        labels = {**own, "pod": metadata["name"]}
-        found = await self._context.services.cluster.logs(metadata["name"], since=since, limit=limit)
-        return [{"timestamp": line.timestamp, "message": line.message, "labels": labels} for line in found]
+    async def _lines(self, entity_id: str, since: str | None, limit: int) -> list[codecs.Json]:
+        """The last `limit` lines of each pod, in order of time."""
+        lines: list[codecs.Json] = []
+        for pod in (await self._context.services.cluster.list(cluster.POD, {"dyff.io/id": entity_id})).items:
+            found = await self._context.services.cluster.logs(pod["metadata"]["name"], since=since, limit=limit)
+            lines += [logstream.entry(pod, line) for line in found]
+        lines.sort(key=lambda line: line["timestamp"])
+        return lines
 
     def _parameters(self, call: Call) -> tuple[str | None, int]:
         given = dict(call.query())
@@ -78,7 +148,11 @@ class Logs:
         if text is None:
             return None
         match = _SINCE.fullmatch(text)
-        if match is None:
-            raise errors.InvalidFields(errors.Problem(("query", "since"), "must be a number and a unit, e.g. 30s, 15m, 1h, 2d or 1w"))
-        age = timedelta(**{_UNITS[match[2]]: min(int(match[1]), 5_000)})
-        return clock.iso(self._context.services.clock.now() - age)
+        if match is not None:
+            age = min(timedelta(**{_UNITS[match[2]]: int(match[1])}), _MAX_AGE)
+            return clock.iso(self._context.services.clock.now() - age)
+        try:
+            return clock.iso(clock.parse_iso(text))
+        except (ValueError, OverflowError) as error:
+            fix = "must be a number and a unit (30s, 15m, 1h, 2d, 1w), or a time such as 2026-01-31T12:00:00Z"
+            raise errors.InvalidFields(errors.Problem(("query", "since"), fix)) from error

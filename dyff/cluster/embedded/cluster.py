@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from dyff.cluster import port
-from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, verbs, writer
+from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, tails, verbs, writer
 from dyff.kernel import clock as clocks
 from dyff.kernel import errors, ids
 
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 _BOOKMARK_S = 10.0
 """How long a watch that sees nothing may leave its client with an old version."""
+
+_FOLLOW_S = 0.25
+"""Between two looks at a log that did not grow."""
 
 
 class EmbeddedCluster:
@@ -132,10 +135,28 @@ class EmbeddedCluster:
         obj = await self.get(port.POD, pod)
         if obj is None:
             return ()
-        containers = [each["name"] for field in ("initContainers", "containers") for each in obj["spec"].get(field) or []]
-        chosen = [each for each in containers if container in (None, each)]
+        chosen = [each for each in _containers(obj) if container in (None, each)]
         after = None if since is None else _instant(since)
         return await anyio.to_thread.run_sync(logs.read, self.pods_dir / obj["metadata"]["uid"], chosen, after, limit)
+
+    async def follow(self, pod: str, container: str, *, since: str | None = None) -> AsyncIterator[port.LogLine]:
+        obj = await self.get(port.POD, pod)
+        if obj is None or container not in _containers(obj):
+            return
+        uid = obj["metadata"]["uid"]
+        tail = tails.Tail(self.pods_dir / uid, container, None if since is None else _instant(since))
+        try:
+            while True:
+                ended = _has_ended(await self.get(port.POD, pod), uid, container)
+                lines = await anyio.to_thread.run_sync(tail.read)
+                for line in lines:
+                    yield line
+                if not lines and ended:
+                    return
+                if not lines:
+                    await anyio.sleep(_FOLLOW_S)
+        finally:
+            tail.close()
 
     async def service_url(self, name: str) -> str | None:
         service = await self.get(port.SERVICE, name)
@@ -174,6 +195,21 @@ def _version(text: str) -> int:
     if not text.isdecimal():
         raise errors.InvalidFields(errors.Problem(("query", "resourceVersion"), f"must be one that the cluster gave: {text!r} is not"))
     return int(text)
+
+
+def _containers(pod: port.Object) -> list[str]:
+    return [each["name"] for field in ("initContainers", "containers") for each in pod["spec"].get(field) or []]
+
+
+def _has_ended(pod: port.Object | None, uid: str, container: str) -> bool:
+    """Whether a container of that very Pod writes no more, for now at least."""
+    if pod is None or pod["metadata"]["uid"] != uid:
+        return True
+    status = pod.get("status") or {}
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return True
+    told = [each for field in ("initContainerStatuses", "containerStatuses") for each in status.get(field) or []]
+    return any(each["name"] == container and "terminated" in (each.get("state") or {}) for each in told)
 
 
 def _instant(text: str) -> str:

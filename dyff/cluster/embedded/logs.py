@@ -47,7 +47,7 @@ def _from_the_end(path: Path) -> Iterator[port.LogLine]:
     with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
         for raw in _lines_from_the_end(file):
             timestamp, _, message = raw.decode("utf-8", "replace").partition(" ")
-            if _is_time(timestamp):
+            if is_time(timestamp):
                 yield port.LogLine(timestamp, message)
 
 
@@ -72,7 +72,7 @@ def _lines_from_the_end(file: IO[bytes]) -> Iterator[bytes]:
         yield begun
 
 
-def _is_time(text: str) -> bool:
+def is_time(text: str) -> bool:
     """A crash of the machine can leave half a line."""
     try:
         clock.parse_iso(text)

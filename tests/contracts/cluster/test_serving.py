@@ -5,8 +5,10 @@ Kubernetes is the reference: nothing here is ours alone.
 
 from __future__ import annotations
 
+import anyio
+
 from dyff.cluster import port
-from tests.contracts.cluster.objects import a_config
+from tests.contracts.cluster.objects import DEADLINE_S, a_config
 
 
 async def test_objects_are_copies(cluster, name):
@@ -37,3 +39,31 @@ async def test_services_have_urls_for_life(cluster, name):
     assert (await cluster.service_url(name), await cluster.pod_service_url(name)) == urls
     await cluster.delete(port.SERVICE, name)
     assert await cluster.service_url(name) is None
+
+
+async def test_following_an_absent_pod_or_container_ends_at_once(cluster, name):
+    """Nobody writes there."""
+    with anyio.fail_after(DEADLINE_S):
+        assert [line async for line in cluster.follow(name, "main")] == []
+        await cluster.create(
+            port.POD, {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "example.org/absent"}]}}
+        )
+        assert [line async for line in cluster.follow(name, "other")] == []
+
+
+async def test_following_a_pod_that_has_not_started_waits_and_ends_with_it(cluster, name):
+    """A container that has written nothing yet is no end; its pod's deletion is."""
+    await cluster.create(port.POD, {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "example.org/absent"}]}})
+    ended = anyio.Event()
+
+    async def read():
+        assert [line async for line in cluster.follow(name, "main")] == []
+        ended.set()
+
+    with anyio.fail_after(DEADLINE_S):
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            with anyio.move_on_after(0.5):
+                await ended.wait()
+            assert not ended.is_set()
+            await cluster.delete(port.POD, name)

@@ -1,0 +1,149 @@
+"""The accounts themselves: create, get, query, delete. What they may do is in `accounts`."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import msgspec
+
+from dyff.accounts import grants, port
+from dyff.api import auth, bodies
+from dyff.api.calls import Call, Reply, json
+from dyff.api.context import Context
+from dyff.api.route import Route
+from dyff.api.routes import accounts
+from dyff.entities import account as requests
+from dyff.entities import codecs, statuses
+from dyff.kernel import clock, errors
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+_CREATE = msgspec.json.Decoder(requests.AccountCreateRequest)
+_PARAMETERS = {
+    "query": "a part of the name or of an identity, in whatever case",
+    "hasAPIKey": "true or false: only accounts that have, or do not have, a token that is still good",
+    "limit": f"at most so many, up to {MAX_LIMIT} (default {DEFAULT_LIMIT})",
+}
+
+
+def routes(context: Context) -> list[Route]:
+    """The list."""
+    group = Directory(context)
+    common: dict[str, Any] = {"group": accounts.RESOURCE}
+    return [
+        Route(
+            method="POST", path="/v0/accounts", answer=group.create, body=requests.AccountCreateRequest, status=201, returns="Account",
+            summary="Create an account, which may do nothing yet", **common,
+        ),
+        Route(
+            method="GET", path="/v0/accounts", answer=group.query, query=_PARAMETERS, summary="Accounts that match, oldest first",
+            returns="list of AccountSummary", **common,
+        ),
+        Route(method="GET", path="/v0/accounts/{id:str}", answer=group.get, summary="The account", returns="Account", **common),
+        Route(
+            method="PUT", path="/v0/accounts/{id:str}/delete", answer=group.delete, returns="Status",
+            summary="Delete it: its tokens are refused from now on, and nothing of it starts", **common,
+        ),
+    ]  # fmt: skip
+
+
+class Directory:
+    """The records of accounts, without secrets. An account sees itself; all else needs a grant on `accounts`."""
+
+    def __init__(self, context: Context) -> None:
+        """Strongly consistent: the view is not asked."""
+        self._services = context.services
+
+    async def create(self, call: Call) -> Reply:
+        """Needs `create` on all accounts, since a new one is nobody's yet."""
+        auth.require(call.principal, accounts.RESOURCE, "create")
+        request = bodies.decode(_CREATE, await call.body())
+        if not request.name.strip():
+            raise errors.InvalidFields(errors.Problem(("body", "name"), "must not be blank"))
+        named = {provider: name for provider, name in msgspec.structs.asdict(request.identity).items() if name is not None}
+        account = port.Account(id=self._services.ids.new(), name=request.name, created=self._services.clock.now(), identity=named)
+        await self._services.accounts.create(account)
+        return json(_published(account, []), status=201)
+
+    async def get(self, call: Call) -> Reply:
+        """With its permissions, and its tokens without their secrets."""
+        account = await accounts.find(self._services, call, "get", own=True)
+        return json(_published(account, await self._services.accounts.keys(account.id)))
+
+    async def query(self, call: Call) -> Reply:
+        """Those that the caller may see: itself, and what its grants on `accounts` name."""
+        if call.principal.account is None:
+            auth.require_any(call.principal, accounts.RESOURCE, "query")
+        words, wanted, limit = _parameters(call.query())
+        scope = grants.scope(call.principal.grants, accounts.RESOURCE)
+        seen = {*scope.accounts, *scope.entities, *([call.principal.account.id] if call.principal.account else [])}
+        found: list[codecs.Json] = []
+        for account in await self._services.accounts.find():
+            if len(found) == limit:
+                break
+            if (scope.everything or account.id in seen) and _matches(account, words):
+                count = await self._good_keys(account.id)
+                if wanted in (None, count > 0):
+                    found.append(_summary(account, count))
+        return json(found)
+
+    async def delete(self, call: Call) -> Reply:
+        """For good; deleting again tells the status that there is. Not even its own tokens may."""
+        account = await accounts.find(self._services, call, "delete", own=False)
+        if account.status != port.DELETED:
+            await self._services.accounts.set_status(account.id, port.DELETED, statuses.DELETE_COMMAND)
+        return json({"status": port.DELETED, "reason": statuses.DELETE_COMMAND})
+
+    async def _good_keys(self, account_id: str) -> int:
+        now = self._services.clock.now()
+        return sum(key.expires > now for key in await self._services.accounts.keys(account_id))
+
+
+def _parameters(pairs: list[tuple[str, str]]) -> tuple[str, bool | None, int]:
+    given = dict(pairs)
+    for name in given:
+        if name not in _PARAMETERS:
+            near = difflib.get_close_matches(name, _PARAMETERS, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(_PARAMETERS)}"
+            raise errors.InvalidFields(errors.Problem(("query", name), f"the parameter is not known; {fix}", "extra_forbidden"))
+    wanted = given.get("hasAPIKey")
+    if wanted not in (None, "true", "false"):
+        raise errors.InvalidFields(errors.Problem(("query", "hasAPIKey"), "must be true or false"))
+    limit = given.get("limit", str(DEFAULT_LIMIT))
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 4 and 1 <= int(limit) <= MAX_LIMIT):
+        raise errors.InvalidFields(errors.Problem(("query", "limit"), f"must be a whole number from 1 to {MAX_LIMIT}"))
+    return given.get("query", "").lower(), None if wanted is None else wanted == "true", int(limit)
+
+
+def _matches(account: port.Account, words: str) -> bool:
+    return any(words in each.lower() for each in (account.name, *account.identity.values()))
+
+
+def _published(account: port.Account, keys: list[port.Key]) -> codecs.Json:
+    """The published Account, without secrets."""
+    auth_config: codecs.Json = {"permissions": [accounts.published(grant) for grant in account.permissions]}
+    if account.permissions_version:
+        auth_config["permissionsVersion"] = account.permissions_version
+    return {
+        "id": account.id,
+        "name": account.name,
+        "status": account.status,
+        "reason": account.reason,
+        "creationTime": clock.iso(account.created),
+        "identity": account.identity,
+        "apiKeys": [accounts.published_key(key) for key in keys],
+        "auth": auth_config,
+    }
+
+
+def _summary(account: port.Account, keys: int) -> codecs.Json:
+    """The published AccountSummary."""
+    return {
+        "id": account.id,
+        "name": account.name,
+        "apiKeyCount": keys,
+        "creationTime": clock.iso(account.created),
+        "status": account.status,
+    }

@@ -1,0 +1,88 @@
+"""WebSockets in ASGI's terms: refused with an HTTP answer, or served until their texts end, the peer goes, or the server stops."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import structlog
+
+from dyff.api import route
+from dyff.api.calls import Receive, Reply
+from dyff.kernel import errors, ids
+
+Send = Callable[[Any], Awaitable[None]]
+
+ENDED = 1000
+POLICY = 1008
+"""The token was revoked, or may not do this any more."""
+
+FAILED = 1011
+_REASON_BYTES = 120
+
+log = structlog.get_logger()
+
+
+async def refuse(send: Send, reply: Reply) -> None:
+    """Answer the upgrade as any other request would be."""
+    assert isinstance(reply.body, bytes)
+    headers = [("content-type", reply.media_type), *reply.headers]
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "websocket.http.response.start", "status": reply.status, "headers": encoded})
+    await send({"type": "websocket.http.response.body", "body": reply.body})
+
+
+async def serve(run: Callable[[route.Send], Awaitable[None]], receive: Receive, send: Send, names: ids.Ids) -> None:
+    """Accept, let `run` send its texts, and close with a code that tells how it ended.
+
+    What the peer says is read and forgotten. Once it is gone `run` is cancelled; the web server tells the same when it stops.
+    """
+    await receive()  # that it wants to connect
+    await send({"type": "websocket.accept"})
+    gone = False
+
+    async def listen(scope: anyio.CancelScope) -> None:
+        nonlocal gone
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        gone = True
+        scope.cancel()
+
+    async def text(message: bytes) -> None:
+        await send({"type": "websocket.send", "text": message.decode()})
+
+    code, reason = ENDED, ""
+    async with anyio.create_task_group() as group:
+        group.start_soon(listen, group.cancel_scope)
+        try:
+            await run(text)
+        except Exception as error:
+            code, reason = _told(_first(error), names, gone=gone)
+        if not gone:
+            await _close(send, code, reason)
+        group.cancel_scope.cancel()
+
+
+async def _close(send: Send, code: int, reason: str) -> None:
+    try:
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+    except Exception as error:  # the peer was faster
+        log.debug("websocket-lost", error=type(error).__name__)
+
+
+def _told(error: BaseException, names: ids.Ids, *, gone: bool) -> tuple[int, str]:
+    """The code and the reason that tell the peer of `error`."""
+    if isinstance(error, errors.FixRequest):
+        return POLICY, error.message.encode()[:_REASON_BYTES].decode(errors="ignore")
+    if isinstance(error, OSError) or gone:  # sending to a peer that has gone
+        return FAILED, ""
+    number = names.new()[:12]
+    log.error("websocket-failed", number=number, **errors.details(error), exc_info=error)
+    return FAILED, f"something went wrong here; the server's log has it under {number}"
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
