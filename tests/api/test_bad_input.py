@@ -85,6 +85,7 @@ BODIES = [
     ("models", changed("source.huggingFaceHub.repoID", "../../etc", bodies.MODEL_HUB), 422, "body.source.huggingFaceHub.repoID"),
     ("models", changed("artifact.huggingFaceCache.repoID", "org/other", bodies.MODEL_HUB), 422, "must be that of the source, org/name"),
     ("models", changed("artifact", {"kind": "Mock"}, bodies.MODEL_HUB), 422, "artifact.kind must be HuggingFaceCache or Volume"),
+    ("models", changed("resources.memory", "1e999999999", bodies.MODEL_MOCK), 422, "body.resources.memory: must be a Kubernetes quantity"),
     ("models", changed("resources.memory", "much", bodies.MODEL_MOCK), 422, "body.resources.memory: must be a Kubernetes quantity such as"),
     ("models", changed("artifact.volume.files.0.size", -1, bodies.MODEL_UPLOAD), 422, "body.artifact.volume.files.0.size"),
     ("inferenceservices", changed("runner", ..., bodies.SERVICE), 422, "runner must be given"),
