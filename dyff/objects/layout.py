@@ -48,9 +48,9 @@ def blob(root_key: str, name: str) -> str:
     return f"{root_key}.dyff/blobs/{name}"
 
 
-def parts(root_key: str, name: str) -> str:
-    """Below it, by position in bytes, what is there of a file that is being fetched."""
-    return f"{root_key}.dyff/parts/{name}/"
+def parts(root_key: str, name: str = "") -> str:
+    """Below it, by position in bytes, what is there of a file that is being fetched; without a name: of all such files."""
+    return f"{root_key}.dyff/parts/{name}/" if name else f"{root_key}.dyff/parts/"
 
 
 def progress(collection: str, entity_id: str) -> str:

@@ -99,9 +99,7 @@ class Downloads:
                 break
             delays, tries = (backoff.delays(0.5), 0) if parts.size_bytes > before else (delays, tries + 1)
             if tries >= _TRIES:
-                raise endings.Ending(
-                    endings.TRY_AGAIN, f"{file.path} cannot be fetched: {trouble}. What has arrived is kept; create the model again later."
-                )
+                raise endings.Ending(endings.TRY_AGAIN, f"{file.path} cannot be fetched: {trouble}. Create the model again later.")
             endings.say(f"{file.path}: {trouble}; going on at {parts.size_bytes} of {file.size_bytes} bytes")
             await anyio.sleep(next(delays))
         return await self._compose(file, parts)

@@ -102,6 +102,8 @@ async def _publish(store: port.Objects, root: str, made: Tree, digests: dict[str
         await store.put(root + layout.ARTIFACTS, codecs.encode(whole), if_absent=True)
     except errors.AlreadyExists:
         endings.say("another attempt was first; what it has fetched counts")
+    # Of files that the source had no more at this attempt.
+    await store.delete_tree(layout.parts(root))
 
 
 async def _text(store: port.Objects, root: str, path: str, data: bytes) -> trees.Artifact:

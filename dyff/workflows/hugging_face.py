@@ -130,6 +130,12 @@ class Hub:
             ) from error
         except _NO_ANSWER as error:
             raise self._unanswered(error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise endings.Ending(
+                endings.WRONG_DATA,
+                f"{self._endpoint} does not speak the protocol of the Hugging Face hub ({type(error).__name__}: {error}). "
+                f"Mend the setting operator.fetch_env.HF_ENDPOINT.",
+            ) from error
 
     def _unanswered(self, error: BaseException) -> endings.Ending:
         code = getattr(getattr(error, "response", None), "status_code", None)

@@ -35,6 +35,8 @@ class Files:
         self.stalled = threading.Event()
         self._open = threading.Event()
         self.breaks: list[int] = []
+        self.troubles: list[int] = []
+        self.ignores_ranges = False
 
     def close_tap(self, after: int) -> None:
         self.tap = after
@@ -47,6 +49,10 @@ class Files:
     def send(self, handler, name: str, data: bytes, headers: dict[str, str]) -> None:
         asked = handler.headers.get("Range")
         self.asked.append((name, asked))
+        if self.troubles:
+            handler.json({}, self.troubles.pop(0))
+            return
+        asked = None if self.ignores_ranges else asked
         start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
         if asked:
             headers = {**headers, "Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
@@ -94,8 +100,9 @@ class Hub(Files):
         self.repos: dict[str, dict[str, bytes]] = {}
         self.revisions = {"main", COMMIT}
         self.large = (".safetensors",)
-        self.tokens: list[str | None] = []
+        self.tokens: list[tuple[str, str | None]] = []
         self.tells_sizes = True
+        self.cdn = None
         self.lies: dict[str, bytes] = {}
         self.url = ""
 
@@ -104,7 +111,7 @@ class Hub(Files):
 
     def answer(self, handler) -> None:
         url = urlsplit(handler.path)
-        self.tokens.append(handler.headers.get("Authorization"))
+        self.tokens.append((handler.headers["Host"], handler.headers.get("Authorization")))
         if match := re.fullmatch(r"/api/models/(.+)/revision/([^/]+)", url.path):
             return self._info(handler, match[1], unquote(match[2]), "blobs" in parse_qs(url.query))
         if match := re.fullmatch(r"/cdn/([0-9a-f]+)", url.path):
@@ -135,7 +142,11 @@ class Hub(Files):
             return handler.json({}, 404, {"X-Error-Code": "EntryNotFound"})
         headers = {"X-Repo-Commit": COMMIT}
         if self.is_large(path):
-            linked = {"X-Linked-Etag": f'"{sha256(data)}"', "X-Linked-Size": str(len(data)), "Location": f"{self.url}/cdn/{sha256(data)}"}
+            linked = {
+                "X-Linked-Etag": f'"{sha256(data)}"',
+                "X-Linked-Size": str(len(data)),
+                "Location": f"{self.cdn or self.url}/cdn/{sha256(data)}",
+            }
             return handler.reply(302, {**headers, **linked}, b"")
         headers["ETag"] = f'"{git_sha1(data)}"'
         if handler.command == "HEAD":

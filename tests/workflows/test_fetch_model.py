@@ -218,6 +218,37 @@ def test_a_connection_that_breaks_is_gone_on_with(from_hub, hub):
     assert [asked for _, asked in hub.asked] == [None, "bytes=50000-"]
 
 
+def test_a_server_that_ignores_ranges(from_hub, hub):
+    """Where the whole file comes again, what is there already is passed over."""
+    hub.breaks, hub.ignores_ranges = [50_000], True
+    done = from_hub.hub(allow=["*.safetensors"])
+    assert done.code == 0, done
+    assert [asked for _, asked in hub.asked] == [None, "bytes=50000-"]
+
+
+@pytest.mark.parametrize("trouble", [429, 503])
+def test_a_server_that_is_busy_is_asked_again(from_hub, hub, trouble):
+    """What may pass is tried again within the attempt."""
+    hub.troubles = [trouble]
+    assert from_hub.hub(allow=["*.safetensors"]).code == 0
+
+
+def test_a_file_that_is_refused_for_good(from_hub, hub):
+    """What will not pass ends the fetch, and names the file and the answer."""
+    hub.troubles = [403]
+    done = from_hub.hub(allow=["*.safetensors"])
+    assert (done.code, "model.safetensors" in done.last, "answers 403" in done.last) == (65, True, True), done
+
+
+def test_what_is_no_hub(fetch):
+    """A server that speaks something else is told as such, with the setting to mend."""
+    with hubs.a_hub() as other:
+        other.answer = lambda handler: handler.reply(200, {"Content-Type": "text/html"}, b"<html>")
+        fetch.environment["HF_ENDPOINT"] = other.url
+        done = fetch.hub()
+    assert (done.code, "HF_ENDPOINT" in done.last) == (65, True), done
+
+
 def test_a_finished_fetch_is_not_repeated(from_hub, hub):
     """Once the manifest is there another attempt asks the hub nothing."""
     assert from_hub.hub().code == 0
@@ -276,13 +307,15 @@ def test_names_cannot_leave_the_tree(from_hub, hub, path):
 
 
 def test_a_token_comes_from_a_file_and_stays_secret(from_hub, hub, tmp_path):
-    """`HF_TOKEN_PATH` names the token; it is sent to the hub, and nothing that is printed or stored has it."""
+    """`HF_TOKEN_PATH` names the token; it is sent to the hub and to no other, and nothing that is printed or stored has it."""
     token = "hf_" + "s3cret" * 6
     (tmp_path / "token").write_text(token)
     from_hub.environment["HF_TOKEN_PATH"] = str(tmp_path / "token")
+    hub.cdn = hub.url.replace("127.0.0.1", "localhost")
     done = from_hub.hub(process=True)
     assert done.code == 0, done
-    assert f"Bearer {token}" in hub.tokens
+    asked = {(host.partition(":")[0], sent) for host, sent in hub.tokens}
+    assert asked == {("127.0.0.1", f"Bearer {token}"), ("localhost", None)}
     stored = b"".join(file.read_bytes() for file in from_hub.root.rglob("*") if file.is_file())
     assert token.encode() not in stored
     assert not any(token in line for line in done.lines)
