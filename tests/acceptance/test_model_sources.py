@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,35 @@ REPO = "org/tiny"
 CONFIG = b'{"model_type": "tiny"}'
 
 
+RUNNER = """
+import argparse, http.server, json, os, pathlib
+import huggingface_hub
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--model_name")
+parser.add_argument("--model_revision")
+given = parser.parse_args()
+snapshot = pathlib.Path(huggingface_hub.snapshot_download(given.model_name, revision=given.model_revision))
+answer = json.dumps({"text": [(snapshot / "config.json").read_text()]}).encode()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_POST = do_GET
+
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+"""What a runner of Hugging Face models does: it asks the libraries for the model by name, and has no network."""
+
+
 @pytest.fixture
 def hub():
     with hubs.a_hub() as running:
@@ -31,8 +62,10 @@ def hub():
 @pytest.fixture
 def started(fresh, hub, tmp_path):
     """A server that takes models from that hub, and a client."""
+    (tmp_path / "runner.py").write_text(RUNNER)
+    images = {"dyff/workflows/huggingface-runner": {"command": [sys.executable, str(tmp_path / "runner.py")]}}
     file = tmp_path / "settings.yaml"
-    file.write_text(f"operator: {{fetch_env: {{HF_ENDPOINT: '{hub.url}'}}}}\n")
+    file.write_text(json.dumps({"operator": {"fetch_env": {"HF_ENDPOINT": hub.url}}, "pods": {"images": images}}))
     fresh.start("--config", str(file))
     account = fresh.command("account", "create", "--name", "auditor")
     yield (
@@ -77,6 +110,23 @@ def test_a_service_runs_on_a_model_from_the_hub(started, hub, service_request):
     assert answers.infer({"text": "hello"})[0]["text"]
     [found] = Path(server.directory, "pods").glob("*/volumes/model/models--org--tiny/snapshots/main/config.json")
     assert found.read_bytes() == CONFIG
+    client.inferencesessions.terminate(entity.id)
+
+
+def test_a_runner_of_hugging_face_models_finds_its_model(started, service_request):
+    """Its pod has the cache and the environment with which the libraries find the model offline, by name and revision."""
+    _, client, account = started
+    model = client.models.create(model_request(account))
+    body = {**service_request(account, endpoint="generate"), "model": model.id}
+    body["runner"]["kind"], body["runner"]["image"]["name"] = "huggingface", "dyff/workflows/huggingface-runner"
+    body["interface"]["outputPipeline"] = [{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}]
+    service = client.inferenceservices.create(requests.InferenceServiceCreateRequest.model_validate(body))
+    eventually(lambda: client.inferenceservices.get(service.id), "Ready")
+    session = client.inferencesessions.create(requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id))
+    entity = session.inferencesession
+    runs.wait_for(lambda: client.inferencesessions.ready(entity.id), 60)
+    answers = client.inferencesessions.client(entity.id, session.token, interface=entity.inferenceService.interface)
+    assert answers.infer({"text": "hello"})[0]["text"] == CONFIG.decode()
     client.inferencesessions.terminate(entity.id)
 
 
