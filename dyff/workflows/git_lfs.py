@@ -2,6 +2,8 @@
 
 Nothing is checked out, so that no name, link, hook, filter or submodule of the repository can do anything here: trees and
 blobs are read as data. Neither `.lfsconfig` nor any configuration of this machine is read.
+
+Environment, optional: `DYFF_GIT_HOSTS`, the hosts that a repository may be on, with commas between; not set: any.
 """
 
 from __future__ import annotations
@@ -224,10 +226,21 @@ async def cloned(source: manifests.GitLFS, limit_bytes: int | None) -> AsyncIter
     """
     if urlsplit(source.url).scheme not in ("http", "https"):
         raise endings.Ending(endings.WRONG_DATA, f"{shown(source.url)} cannot be fetched: source.gitLFS.url must be https or http.")
+    hosts = allowed_hosts()
+    if hosts is not None and (urlsplit(source.url).hostname or "") not in hosts:
+        raise endings.Ending(
+            endings.WRONG_DATA, f"{shown(source.url)} is not fetched: source.gitLFS.url must be on one of {', '.join(hosts)}."
+        )
     if shutil.which("git") is None:
         raise endings.Ending(endings.MISCONFIGURED, "Models from Git need the program git in the steps image. Ask for it to be installed.")
     with tempfile.TemporaryDirectory(prefix="fetch-model-", ignore_cleanup_errors=True) as directory:
         yield Repository(source.url, Path(directory), limit_bytes)
+
+
+def allowed_hosts() -> list[str] | None:
+    """The hosts that a repository may be on; None: any."""
+    value = os.environ.get("DYFF_GIT_HOSTS")
+    return None if value is None else [each.strip().lower() for each in value.split(",") if each.strip()]
 
 
 def shown(url: str) -> str:
@@ -243,7 +256,9 @@ def _lfs_url(url: str) -> str:
 
 
 def _command(*arguments: str) -> list[str]:
-    settings = ("core.hooksPath=/dev/null", "credential.helper=", "http.followRedirects=initial")
+    # Where hosts are limited, one of them must not lead to another.
+    redirects = "initial" if allowed_hosts() is None else "false"
+    settings = ("core.hooksPath=/dev/null", "credential.helper=", f"http.followRedirects={redirects}")
     return ["git", *(word for each in settings for word in ("-c", each)), *arguments]
 
 

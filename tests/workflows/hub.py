@@ -189,6 +189,7 @@ class GitServer(Files):
         self.objects: dict[str, bytes] = {}
         self.url = ""
         self.scheme = "http"
+        self.redirects_from: str | None = None
 
     def repository(self, name: str, files: dict[str, bytes | tuple[str, str]], *, large=(".safetensors",)) -> str:
         """Make one; a tuple is a mode and a raw content, such as a link. The URL."""
@@ -220,6 +221,8 @@ class GitServer(Files):
     def answer(self, handler) -> None:
         url = urlsplit(handler.path)
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        if self.redirects_from and handler.headers["Host"].startswith(self.redirects_from):
+            return handler.reply(302, {"Location": self.url + handler.path}, b"")
         if url.path.endswith("/info/lfs/objects/batch"):
             return self._batch(handler, json.loads(body))
         if match := re.fullmatch(r"/lfs/([0-9a-f]{64})", url.path):

@@ -379,6 +379,24 @@ def test_hostile_repositories_are_refused(fetch, git, files, words):
     assert fetch.manifest() is None
 
 
+@pytest.mark.parametrize(("hosts", "code"), [("github.com, 127.0.0.1", 0), ("github.com", 65), ("", 65)])
+def test_hosts_can_be_limited(fetch, git, hosts, code):
+    """Where the hosts of repositories are named, others are refused before anything is asked of them."""
+    url = git.repository("tiny", {"config.json": CONFIG})
+    fetch.environment["DYFF_GIT_HOSTS"] = hosts
+    done = fetch.run(git_source(url), artifact=VOLUME)
+    assert (done.code, "must be on one of" in done.last) == (code, code != 0), done
+
+
+def test_an_allowed_host_cannot_lead_to_another(fetch, git):
+    """Where hosts are limited, redirects of a repository are not followed."""
+    url = git.repository("tiny", {"config.json": CONFIG})
+    fetch.environment["DYFF_GIT_HOSTS"] = "localhost"
+    git.redirects_from = "localhost"
+    done = fetch.run(git_source(url.replace("127.0.0.1", "localhost")), artifact=VOLUME)
+    assert (done.code != 0, "cannot be cloned" in done.last) == (True, True), done
+
+
 def test_submodules_are_left_out(fetch, git):
     """A submodule is told of and never asked for."""
     url = git.repository("with-module", {"config.json": CONFIG, "other": ("160000", "1" * 40)})
