@@ -97,5 +97,6 @@ def limits(quotas: settings.Quotas) -> dict[str, Decimal]:
     Raises:
         ValueError: a setting is no quantity.
     """
-    given = {kinds.SLOT: str(quotas.admitted), "cpu": quotas.cpu, "memory": quotas.memory}
+    devices = {hardware: str(count) for hardware, count in quotas.accelerators.items()}
+    given = {**devices, kinds.SLOT: str(quotas.admitted), "cpu": quotas.cpu, "memory": quotas.memory}
     return amounts({resource: text for resource, text in given.items() if text is not None})

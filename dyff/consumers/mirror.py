@@ -184,6 +184,6 @@ def _cost(entity: codecs.Json) -> dict[str, str]:
     row = kinds.BY_KIND.get(entity.get("kind", ""))
     try:
         return row.cost(entity) if row else {}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         log.error("cost-unknown", entity_id=entity.get("id"), kind=entity.get("kind"), **errors.details(error))
         return {}

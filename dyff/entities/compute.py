@@ -11,7 +11,7 @@ from dyff.entities.identity import Count, EntityIdentifier, Part, Short, Text
 Quantity = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$(?!\n)",
+        pattern=r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$(?!\n)",
         max_length=64,
         description="a Kubernetes quantity such as 500m, 2 or 4Gi",
     ),

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from dyff.entities import codecs, statuses
+from dyff.entities import codecs, costs, statuses
 from dyff.kernel import ids
 
-SLOT = "workflows.dyff.io/admitted"
-"""The quota resource that every computing workflow uses one of while it is admitted."""
+SLOT = costs.SLOT
 
 Path = tuple[str, ...]
 
@@ -80,22 +79,6 @@ def _evaluation_uses(entity: codecs.Json) -> list[str]:
     return [*_session_uses(entity["inferenceSession"]), *([reference] if reference else [])]
 
 
-def _session_cost(session: codecs.Json, cpu: str, memory: str) -> dict[str, str]:
-    """As published: a GPU session costs its GPUs and a slot, any other cpu, memory and a slot."""
-    accelerator = session.get("accelerator")
-    if accelerator and accelerator.get("kind") == "GPU" and accelerator.get("gpu"):
-        nodes = (session["inferenceService"].get("runner") or {}).get("nodes") or 1
-        count = (accelerator["gpu"].get("count") or 1) * nodes * (session.get("replicas") or 1)
-        return {**{hardware: str(count) for hardware in accelerator["gpu"]["hardwareTypes"]}, SLOT: "1"}
-    return {"cpu": cpu, "memory": memory, SLOT: "1"}
-
-
-def _evaluation_cost(entity: codecs.Json) -> dict[str, str]:
-    if entity.get("inferenceSessionReference"):
-        return {SLOT: "1"}
-    return _session_cost(entity["inferenceSession"], "2", "2Gi")
-
-
 def _model_runs(entity: codecs.Json) -> bool:
     return entity["source"]["kind"] in ("GitLFS", "HuggingFaceHub", "OpenLLM")
 
@@ -127,7 +110,7 @@ TABLE = (
         plural="models",
         runs=_model_runs,
         dependencies=_preconditions,
-        cost=lambda entity: {"cpu": "1", "memory": "1Gi", SLOT: "1"} if _model_runs(entity) else {},
+        cost=lambda entity: costs.fetch(entity) if _model_runs(entity) else {},
         query={"name": ("name",)},
     ),
     EntityKind(
@@ -143,7 +126,7 @@ TABLE = (
         runs=lambda _: True,
         dependencies=_session_dependencies,
         uses=_session_uses,
-        cost=lambda entity: _session_cost(entity, "1", "1Gi"),
+        cost=costs.session,
         query={"name": ("name",), **_SERVICE_QUERY},
     ),
     EntityKind(
@@ -154,7 +137,7 @@ TABLE = (
         runs=lambda _: True,
         dependencies=_evaluation_dependencies,
         uses=_evaluation_uses,
-        cost=_evaluation_cost,
+        cost=costs.evaluation,
         query={"dataset": ("dataset",), **{name: ("inferenceSession", *path) for name, path in _SERVICE_QUERY.items()}},
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -14,8 +15,18 @@ FOREIGN = ("id", "account", "name", "artifact", "storage")
 """The fields of a Model that are embedded where one is used."""
 
 
+RepoID = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}$(?!\n)",
+        max_length=255,
+        description="the name of a repository of the hub, such as org/name",
+    ),
+]
+
+
 class ModelSourceGitLFS(Part, frozen=True):
-    """A Git repository with large files."""
+    """A Git repository with large files, which anyone may read."""
 
     url: Annotated[
         str,
@@ -24,11 +35,21 @@ class ModelSourceGitLFS(Part, frozen=True):
         ),
     ]
 
+    def __post_init__(self) -> None:
+        """Refuse what is not fetched, and passwords, which everyone who may read the model would see."""
+        scheme, _, rest = self.url.partition("://")
+        if scheme.lower() not in ("http", "https"):
+            raise ValueError("url must begin with https:// or http://")
+        if "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]:
+            raise ValueError("url must not have a user or a password")
+        if "?" in rest or "#" in rest:
+            raise ValueError("url must be that of a repository, without '?' and '#'")
+
 
 class ModelSourceHuggingFaceHub(Part, frozen=True):
     """A model of the Hugging Face hub at a revision. The patterns choose files, as in a shell."""
 
-    repoID: identity.Short
+    repoID: RepoID
     revision: identity.Short
     allowPatterns: identity.Few[identity.Text] | None = None
     ignorePatterns: identity.Few[identity.Text] | None = None
@@ -53,12 +74,14 @@ class ModelSource(Part, frozen=True):
     def __post_init__(self) -> None:
         """Refuse a source that cannot be fetched."""
         _only({"GitLFS": "gitLFS", "HuggingFaceHub": "huggingFaceHub", "OpenLLM": "openLLM"}, self.kind, self)
+        if self.kind == "OpenLLM":
+            raise ValueError("the kind OpenLLM is not supported; use HuggingFaceHub with the repository that OpenLLM takes the model from")
 
 
 class ModelArtifactHuggingFaceCache(Part, frozen=True):
     """The files as in a Hugging Face cache directory."""
 
-    repoID: identity.Short
+    repoID: RepoID
     revision: identity.Short
 
 
@@ -91,9 +114,21 @@ class ModelCreateRequest(identity.CreateRequest, frozen=True):
     accelerators: identity.Few[compute.Accelerator] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an upload that could never be finished."""
-        if self.source.kind != "Upload":
-            return
+        """Refuse what could never become ready."""
+        if self.source.kind == "Upload":
+            self._check_upload()
+        elif self.source.kind != "Mock":
+            self._check_fetch()
+
+    def _check_fetch(self) -> None:
+        """Refuse a layout that cannot be made of what is fetched."""
+        if self.artifact.kind == "Mock":
+            raise ValueError(f"artifact.kind must be HuggingFaceCache or Volume for a model with the source {self.source.kind}")
+        hub, cache = self.source.huggingFaceHub, self.artifact.huggingFaceCache
+        if hub is not None and cache is not None and hub.repoID != cache.repoID:
+            raise ValueError(f"artifact.huggingFaceCache.repoID must be that of the source, {hub.repoID}")
+
+    def _check_upload(self) -> None:
         if self.artifact.volume is None or not self.artifact.volume.files:
             raise ValueError("a model with the source Upload needs artifact.kind Volume with the list of its files")
         data.require_digests(((each.path, each.digest) for each in self.artifact.volume.files), "artifact.volume.files")

@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 
 _FORM = re.compile(r"\+?((?:[0-9]+(?:\.[0-9]*)?)|(?:\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+_EXPONENT_CHARS = len("e+99")
 _BINARY = {f"{letter}i": Decimal(2) ** (10 * power) for power, letter in enumerate("KMGTPE", start=1)}
 _DECIMAL = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10) ** 3, "M": Decimal(10) ** 6,
@@ -26,6 +27,9 @@ def parse(text: str) -> Decimal:
     if not suffix:
         return number
     if suffix[0] in "eE" and len(suffix) > 1:
+        # Kubernetes knows nothing beyond 2**63; a number of a million digits would only be a way to hurt.
+        if len(suffix) > _EXPONENT_CHARS:
+            raise ValueError(f"{text!r} is out of the range of quantities")
         return number * Decimal(10) ** int(suffix[1:])
     return number * (_BINARY.get(suffix) or _DECIMAL[suffix])
 

@@ -2,12 +2,14 @@
 
 They come, in rising order of precedence, from the defaults here, a YAML file (`--config` or `DYFF_CONFIG_FILE`),
 environment variables (`DYFF_` + the path in capitals, levels joined by `__`, e.g. `DYFF_QUOTAS__ADMITTED=20`) and
-flags. Unknown keys are an error. `{here}` in a file stands for the file's directory. Nothing else in the program reads the environment.
+flags. `HF_ENDPOINT` is the default of `operator.fetch_env.HF_ENDPOINT`. Unknown keys are an error. `{here}` in a file stands
+for the file's directory. Nothing else in the program reads the environment.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +20,9 @@ import yaml
 from dyff.kernel import errors
 
 PREFIX = "DYFF_"
+_HUB = "HF_ENDPOINT"
+"""What everyone who uses another hub has set already."""
+_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|KEY)$")
 _NOT_SETTINGS = {"DYFF_CONFIG_FILE", "DYFF_API_TOKEN", "DYFF_API_ENDPOINT", "DYFF_API_INSECURE", "DYFF_REGISTRY_URL"}
 
 
@@ -46,11 +51,16 @@ class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one account may use at once. `admitted`: workflows. `cpu`, `memory`: Kubernetes quantities, None: unlimited."""
+    """What one account may use at once.
+
+    `admitted`: workflows. `cpu`, `memory`: Kubernetes quantities, None: unlimited. `accelerators`: hardware type (such as
+    `nvidia.com/gpu-t4`) to devices; a type that is not named is unlimited.
+    """
 
     admitted: int = 8
     cpu: str | None = None
     memory: str | None = None
+    accelerators: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +117,9 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `steps_image`: the image of our own steps. `runner_port`: where a runner listens in its container.
     `session_start_deadline_s`: how long a session may take to become ready. `job_deadline_s`: of a step other than the
     evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: everything is looked at again that often.
+    `fetch_env`: variables for the step that fetches models, and no other, such as `HF_ENDPOINT`. They are in the manifests of
+    Jobs, so a secret is refused here: name its file (`HF_TOKEN_PATH`), or a Kubernetes Secret by `fetch_secret`, whose keys
+    become variables, too (the local cluster has no Secrets).
     """
 
     steps_image: str = "dyff/workflows/steps"
@@ -114,6 +127,14 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_start_deadline_s: float = 900.0
     job_deadline_s: float = 3600.0
     resync_s: float = 30.0
+    fetch_env: dict[str, str] = {}
+    fetch_secret: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a secret where everyone who may look at the cluster would see it."""
+        for name in self.fetch_env:
+            if _SECRET.search(name.upper()):
+                raise ValueError(f"{name} is a secret, and would be in manifests; name a file by HF_TOKEN_PATH, or use fetch_secret")
 
 
 class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,6 +178,8 @@ def load(file: str | None = None, environment: Mapping[str, str] | None = None, 
     for name, text in sorted(environment.items()):
         if name.startswith(PREFIX) and name not in _NOT_SETTINGS:
             _put(tree, name.removeprefix(PREFIX).lower().split("__"), text)
+    if environment.get(_HUB):
+        _put_default(tree, ["operator", "fetch_env", _HUB], environment[_HUB])
     for path, value in (flags or {}).items():
         if value is not None:
             _put(tree, path.split("."), value)
@@ -192,6 +215,14 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
         if not isinstance(tree, dict):
             raise errors.Misconfigured(f"the setting {'.'.join(path)} is inside something that is not a group")
     tree[path[-1]] = value
+
+
+def _put_default(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for step in path[:-1]:
+        tree = tree.setdefault(step, {})
+        if not isinstance(tree, dict):
+            return  # wrong, which is told when it is converted
+    tree.setdefault(path[-1], value)
 
 
 def _misconfigured(error: msgspec.ValidationError) -> errors.Misconfigured:

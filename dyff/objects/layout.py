@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import unicodedata
 from collections.abc import Iterable
 
@@ -9,6 +10,10 @@ from dyff.kernel import errors
 
 ARTIFACTS = ".dyff/artifacts.json"
 """The manifest of a tree: put only if absent, after verification; readers follow nothing else."""
+
+SYMLINKS = ".dyff/symlinks.json"
+"""As published: the symbolic links of a tree, which an object store cannot hold: `{"symlinks": [{"link", "target",
+"target_is_directory"}]}`, the target relative to the link. Ours read the same list in the manifest, under the same name."""
 
 _FORBIDDEN = set('\\#?%<>:"|*')
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"COM{n}" for n in range(1, 10)), *(f"LPT{n}" for n in range(1, 10))}
@@ -36,6 +41,16 @@ def evaluation_raw(evaluation_id: str) -> str:
 def evaluation_verified(evaluation_id: str) -> str:
     """Below it each attempt of the verification writes under its own prefix; the manifest names the one that counts."""
     return root("outputs", evaluation_id) + "verified/"
+
+
+def blob(root_key: str, name: str) -> str:
+    """Where the bytes of a fetched file are kept that `name` says: a digest, so that every attempt writes the same there."""
+    return f"{root_key}.dyff/blobs/{name}"
+
+
+def parts(root_key: str, name: str = "") -> str:
+    """Below it, by position in bytes, what is there of a file that is being fetched; without a name: of all such files."""
+    return f"{root_key}.dyff/parts/{name}/" if name else f"{root_key}.dyff/parts/"
 
 
 def progress(collection: str, entity_id: str) -> str:
@@ -95,6 +110,24 @@ def tree_problem(paths: Iterable[str]) -> str | None:
         if above:
             return f"{above!r} cannot be a file, because {path!r} is below it"
     return None
+
+
+def link_problem(link: str, target: str) -> str | None:
+    """Why a symbolic link of a tree is refused, as a sentence's end; None: it is fine. `link` is a path that is fine.
+
+    It may only lead to what is in the tree. `..` after a name is refused, because the name may itself be a link.
+    """
+    steps = target.split("/")
+    rest = [step for step in steps if step != ".."]
+    ups = len(steps) - len(rest)
+    if ups > link.count("/") or ".." in steps[ups:]:
+        return "must not lead out of the tree"
+    return path_problem("/".join(rest)) if rest else None
+
+
+def relative_link(link: str, target: str) -> str:
+    """The text of a symbolic link at the path `link` to the path `target`, both of one tree."""
+    return posixpath.relpath(target, posixpath.dirname(link))
 
 
 def _heads(path: str) -> list[str]:

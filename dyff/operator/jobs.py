@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,8 +43,13 @@ def ensure(
     manifest: dict[str, Any],
     deadline_s: int,
     requests: dict[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    secret: str | None = None,
 ) -> Iterator[plan.Action]:
-    """What is missing until the step runs with `manifest`. A Job that is being deleted has to go first."""
+    """What is missing until the step runs with `manifest`. A Job that is being deleted has to go first.
+
+    `env`, `secret`: as in `containers.step`.
+    """
     resource, called = observed.present, name(observed, step)
     wanted = configmap.build(resource, called, step.component, manifest)
     found = observed.get(port.CONFIG_MAP, called)
@@ -54,7 +59,7 @@ def ensure(
         version = {"resourceVersion": found["metadata"]["resourceVersion"]}
         yield plan.Patch(port.CONFIG_MAP, called, {"metadata": version, "data": wanted["data"]})
     if observed.get(port.JOB, called) is None:
-        run = job.Run(called, step.component, step.program, step.retries, step.final_codes, deadline_s, requests or {})
+        run = job.Run(called, step.component, step.program, step.retries, step.final_codes, deadline_s, requests or {}, env or {}, secret)
         yield plan.Create(port.JOB, job.build(resource, run, setup))
 
 

@@ -11,6 +11,7 @@ STEPS = {
     "evaluation-client": "evaluation_client",
     "verify-evaluation-output": "verify_evaluation_output",
     "fetch-data": "fetch_data",
+    "fetch-model": "fetch_model",
     "mock-service": "mock_service",
 }
 """The one table of steps: name to module, whose `main(arguments)` gives the exit code."""

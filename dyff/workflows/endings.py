@@ -7,10 +7,10 @@ The last line that a step prints says what failed and what to do; the operator m
     10    evaluation client: the service's answers don't fit, or outputs cannot be stored as they are
     20    evaluation client: incomplete, the time was up
     64    the command line is wrong
-    65    the dataset is wrong, or an item does not fit the input pipeline
+    65    the dataset or the source of a model is wrong, or an item does not fit the input pipeline
     69    the service never became ready, or failed more often than allowed
     70    a defect of ours; the traceback is above the last line
-    75    something else failed that may work next time (the object store does not answer)
+    75    something else failed that may work next time (the object store or the source of a model does not answer)
     76    the service refused a request, and the policy is to abort
     78    the manifest, the environment or a pipeline is wrong
     143   stopped by SIGTERM; the next attempt resumes at the missing items

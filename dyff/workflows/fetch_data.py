@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -35,14 +36,16 @@ async def _step(arguments: list[str]) -> None:
     root, destination = given.source.rstrip("/") + "/", given.destination
     store = manifests.store()
     layout.check_key(root + layout.ARTIFACTS)
-    listed = await trees.artifacts(store, root)
-    if listed is None:
+    found = await trees.manifest(store, root)
+    if found is None:
         raise endings.Ending(endings.WRONG_DATA, f"{root} has no {layout.ARTIFACTS}: its upload was never finalized. Finalize it first.")
+    listed = found.artifacts
     destination.mkdir(parents=True, exist_ok=True)
     copier = _Copier(store, destination)
     async with anyio.create_task_group() as tasks:
         for artifact in listed:
             tasks.start_soon(copier.copy, artifact)
+    await anyio.to_thread.run_sync(_make_links, destination, found.symlinks)
     size_bytes = sum(artifact.size for artifact in listed)
     endings.say(f"done: {len(listed)} files, {size_bytes} bytes, from {root} to {destination}")
 
@@ -91,6 +94,20 @@ class _Copier:
             part.unlink()
             raise endings.Ending(endings.WRONG_DATA, f"{artifact.key} has not the promised bytes: size or MD5 differ. Upload it again.")
         os.replace(part, target)
+
+
+def _make_links(destination: Path, links: Iterable[trees.Link]) -> None:
+    """Make those that are not there. A manifest's links lead nowhere but to what is below `destination`."""
+    for each in links:
+        link = destination / each.link
+        if link.is_symlink() and os.readlink(link) == each.target:
+            continue
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(each.target, target_is_directory=each.target_is_directory)
+        except OSError as error:
+            raise endings.Ending(endings.TRY_AGAIN, f"the link {link} cannot be made: {error.strerror or error}.") from error
 
 
 def _is_whole(target: Path, artifact: trees.Artifact) -> bool:

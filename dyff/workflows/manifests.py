@@ -3,6 +3,8 @@
 The manifest of an evaluation's steps is JSON: `{"spec": <the custom resource's spec>, "session": {"url", "replicas"?,
 "readinessPath"?}}`. It is stored data, so unknown keys are ignored.
 
+That of a model's fetch is `{"spec": <the custom resource's spec>}`.
+
 Environment: `DYFF_STORAGE_URL` (the object store, `file:///absolute/directory`), `DYFF_ATTEMPT` (the attempt's name,
 under which it writes: the pod's name).
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +21,8 @@ from dyff.entities import codecs, kinds
 from dyff.kernel import errors
 from dyff.objects import layout, port, stores
 from dyff.workflows import endings
+
+M = TypeVar("M")
 
 
 class Client(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,17 +91,84 @@ class Evaluation(msgspec.Struct, frozen=True):
     session: Session | None = None
 
 
+class HuggingFaceHub(msgspec.Struct, frozen=True, rename={"repo_id": "repoID", "allow": "allowPatterns", "ignore": "ignorePatterns"}):
+    """A repository of the hub at a revision. The patterns choose files, as in a shell; None: all, none."""
+
+    repo_id: str
+    revision: str
+    allow: list[str] | None = None
+    ignore: list[str] | None = None
+
+
+class GitLFS(msgspec.Struct, frozen=True):
+    """A Git repository."""
+
+    url: str
+
+
+class ModelSource(msgspec.Struct, frozen=True, rename={"hugging_face_hub": "huggingFaceHub", "git_lfs": "gitLFS"}):
+    """Where a model comes from: the field of its kind."""
+
+    kind: str
+    hugging_face_hub: HuggingFaceHub | None = None
+    git_lfs: GitLFS | None = None
+
+
+class HuggingFaceCache(msgspec.Struct, frozen=True, rename={"repo_id": "repoID"}):
+    """How a cache directory names the model."""
+
+    repo_id: str
+    revision: str
+
+
+class ModelArtifact(msgspec.Struct, frozen=True, rename="camel"):
+    """How the model's files are laid out."""
+
+    kind: str
+    hugging_face_cache: HuggingFaceCache | None = None
+
+
+class ModelResources(msgspec.Struct, frozen=True):
+    """`storage`: a Kubernetes quantity; None: no limit."""
+
+    storage: str | None = None
+
+
+class ModelSpec(msgspec.Struct, frozen=True):
+    """The spec of a Model's custom resource (`dyff.entities.resources.model_spec`)."""
+
+    id: str
+    source: ModelSource
+    artifact: ModelArtifact
+    resources: ModelResources = ModelResources()
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A manifest of a fetch."""
+
+    spec: ModelSpec
+
+
 def evaluation(arguments: list[str], step: str) -> Evaluation:
     """The manifest that `--manifest FILE` names.
 
     Raises:
         Misconfigured: it cannot be read or is wrong; the message names the field.
     """
+    return _read(arguments, step, Evaluation)
+
+
+def model(arguments: list[str], step: str) -> Model:
+    """Like `evaluation`, for the fetch of a model."""
+    return _read(arguments, step, Model)
+
+
+def _read(arguments: list[str], step: str, kind: type[M]) -> M:
     parser = endings.Arguments(prog=step)
     parser.add_argument("--manifest", required=True, type=Path, help="the manifest file, JSON")
     file = parser.parse_args(arguments).manifest
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Evaluation)
+        return msgspec.json.decode(file.read_bytes(), type=kind)
     except OSError as error:
         raise errors.Misconfigured(f"the manifest {file} cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:

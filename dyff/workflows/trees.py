@@ -39,8 +39,23 @@ class Artifact(msgspec.Struct, frozen=True):
     kind: str = "parquet"
 
 
-async def artifacts(store: port.Objects, root: str) -> list[Artifact] | None:
-    """What the manifest of the tree below `root` lists; None: there is no manifest.
+class Link(msgspec.Struct, frozen=True):
+    """A symbolic link of a tree, as the published packages record it: `target` is relative to `link`."""
+
+    link: str
+    target: str
+    target_is_directory: bool = False
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The manifest of a tree. `artifacts`: its files. `symlinks`: links that whoever copies it has to make."""
+
+    artifacts: tuple[Artifact, ...]
+    symlinks: tuple[Link, ...] = ()
+
+
+async def manifest(store: port.Objects, root: str) -> Manifest | None:
+    """The manifest of the tree below `root`; None: there is none. Nothing in it leads out of the tree.
 
     Raises:
         Misconfigured: it is not a manifest.
@@ -50,14 +65,34 @@ async def artifacts(store: port.Objects, root: str) -> list[Artifact] | None:
     except errors.NotFound:
         return None
     try:
-        listed = codecs.decode_object(data).get("artifacts")
-        entries = msgspec.convert([_with_key(root, each) for each in listed or []], list[Artifact])
+        found = codecs.decode_object(data)
+        entries = [_with_key(root, each) for each in found.get("artifacts") or []]
+        read = msgspec.convert({"artifacts": entries, "symlinks": found.get("symlinks") or []}, Manifest)
     except (ValueError, TypeError) as error:
         raise errors.Misconfigured(f"{root}{layout.ARTIFACTS} is not a manifest of artifacts: {error}") from error
-    for entry in entries:
-        if problem := layout.path_problem(entry.path):
-            raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: the path {entry.path!r} {problem}")
-    return entries
+    for path in (*(entry.path for entry in read.artifacts), *(link.link for link in read.symlinks)):
+        if problem := layout.path_problem(path):
+            raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: the path {path!r} {problem}")
+    for link in read.symlinks:
+        if problem := layout.link_problem(link.link, link.target):
+            raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: the link {link.link!r} to {link.target!r} {problem}")
+    if read.symlinks and (problem := layout.tree_problem(_paths(read))):
+        raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: {problem}")
+    return read
+
+
+async def artifacts(store: port.Objects, root: str) -> list[Artifact] | None:
+    """What the manifest of the tree below `root` lists; None: there is no manifest.
+
+    Raises:
+        Misconfigured: it is not a manifest.
+    """
+    found = await manifest(store, root)
+    return None if found is None else list(found.artifacts)
+
+
+def _paths(found: Manifest) -> list[str]:
+    return [*(entry.path for entry in found.artifacts), *(link.link for link in found.symlinks)]
 
 
 def _with_key(root: str, entry: dict[str, Any]) -> dict[str, Any]:

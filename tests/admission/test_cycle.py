@@ -16,6 +16,7 @@ from dyff.entities import kinds
 from dyff.kernel import settings
 
 GIB = 2**30
+T4 = "nvidia.com/gpu-t4"
 _born = count()
 
 
@@ -44,9 +45,9 @@ def using(account="a", slots=0, cpu=0) -> dict:
     return {account: {kinds.SLOT: Decimal(slots), "cpu": Decimal(cpu)}}
 
 
-def limited(slots=8, cpu=None, memory=None) -> dict:
+def limited(slots=8, cpu=None, memory=None, devices=None) -> dict:
     """Limits of each account."""
-    given = {kinds.SLOT: slots, "cpu": cpu, "memory": memory}
+    given = {kinds.SLOT: slots, "cpu": cpu, "memory": memory, T4: devices}
     return {resource: Decimal(amount) for resource, amount in given.items() if amount is not None}
 
 
@@ -176,6 +177,39 @@ CASES = {
             )
         ],
     ),
+    "devices are counted by their type": (
+        Snapshot(
+            waiting=(a_run("first", cost={T4: 6}), a_run("second", cost={T4: 4}), a_run("other", cost={"nvidia.com/gpu-a100": 4})),
+            limits=limited(devices=8),
+        ),
+        [
+            ("first", "Schedulable", None, None),
+            ("second", "Created", "QuotaLimit", "Account quota exceeded: 6/8 nvidia.com/gpu-t4 in use, 4 more needed"),
+            ("other", "Schedulable", None, None),
+        ],
+    ),
+    "more devices than there may ever be fail at once": (
+        Snapshot(waiting=(a_run(cost={T4: 16}, failure="Error"),), limits=limited(devices=8)),
+        [
+            (
+                "run",
+                "Error",
+                "QuotaLimit",
+                "It needs 16 nvidia.com/gpu-t4, but an account may use at most 8 at once: ask for less or raise the quota",
+            )
+        ],
+    ),
+    "more memory than there may ever be is told in units that people use": (
+        Snapshot(waiting=(a_run(cost={"memory": 64 * GIB}),), limits=limited(memory=32 * GIB)),
+        [
+            (
+                "run",
+                "Failed",
+                "QuotaLimit",
+                "It needs 64Gi memory, but an account may use at most 32Gi at once: ask for less or raise the quota",
+            )
+        ],
+    ),
     "a limit of zero is a pause": (
         Snapshot(waiting=(a_run(),), limits=limited(slots=0)),
         [("run", "Created", "QuotaLimit", "Account quota exceeded: 0/0")],
@@ -260,6 +294,7 @@ def test_limits_come_from_settings():
     """What is not set is unlimited; quantities are understood."""
     assert limits(settings.Quotas(admitted=3)) == {kinds.SLOT: 3}
     assert limits(settings.Quotas(cpu="500m", memory="2Gi")) == {kinds.SLOT: 8, "cpu": Decimal("0.5"), "memory": 2 * GIB}
+    assert limits(settings.Quotas(accelerators={T4: 8})) == {kinds.SLOT: 8, T4: 8}
 
 
 def test_fifteen_thousand_waiting_entities_are_decided_quickly():

@@ -32,6 +32,13 @@ def with_configuration(text: str) -> str:
     return json.dumps({**body, "model": None}).replace('"HERE"', text)
 
 
+OPEN_LLM = {"kind": "OpenLLM", "openLLM": {"modelKind": "k", "modelID": "m", "modelVersion": "v"}}
+
+
+def git(url: str) -> dict:
+    return {"kind": "GitLFS", "gitLFS": {"url": url}}
+
+
 BODIES = [
     ("datasets", "", 422, "empty"),
     ("datasets", "{", 422, "not valid JSON"),
@@ -71,6 +78,14 @@ BODIES = [
     ("models", changed("source", {"kind": "Upload"}, bodies.MODEL_MOCK), 422, "artifact.kind Volume"),
     ("models", changed("source", {"kind": "Elsewhere"}, bodies.MODEL_MOCK), 422, "body.source.kind"),
     ("models", changed("source", {"kind": "GitLFS"}, bodies.MODEL_MOCK), 422, "needs gitLFS"),
+    ("models", changed("source", OPEN_LLM, bodies.MODEL_HUB), 422, "body.source: the kind OpenLLM is not supported; use HuggingFaceHub"),
+    ("models", changed("source", git("ssh://host/a.git"), bodies.MODEL_HUB), 422, "must begin with https:// or http://"),
+    ("models", changed("source", git("https://me:secret@host/a"), bodies.MODEL_HUB), 422, "must not have a user or a password"),
+    ("models", changed("source", git("https://host/a?token=x"), bodies.MODEL_HUB), 422, "without '?' and '#'"),
+    ("models", changed("source.huggingFaceHub.repoID", "../../etc", bodies.MODEL_HUB), 422, "body.source.huggingFaceHub.repoID"),
+    ("models", changed("artifact.huggingFaceCache.repoID", "org/other", bodies.MODEL_HUB), 422, "must be that of the source, org/name"),
+    ("models", changed("artifact", {"kind": "Mock"}, bodies.MODEL_HUB), 422, "artifact.kind must be HuggingFaceCache or Volume"),
+    ("models", changed("resources.memory", "1e999999999", bodies.MODEL_MOCK), 422, "body.resources.memory: must be a Kubernetes quantity"),
     ("models", changed("resources.memory", "much", bodies.MODEL_MOCK), 422, "body.resources.memory: must be a Kubernetes quantity such as"),
     ("models", changed("artifact.volume.files.0.size", -1, bodies.MODEL_UPLOAD), 422, "body.artifact.volume.files.0.size"),
     ("inferenceservices", changed("runner", ..., bodies.SERVICE), 422, "runner must be given"),

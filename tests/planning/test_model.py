@@ -8,6 +8,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.entities import resources
+from dyff.kernel import settings
 from dyff.operator import plan
 from tests.planning import world
 from tests.planning.world import ID, World
@@ -31,6 +32,17 @@ def test_a_model_is_fetched_by_a_job_with_its_spec():
     [container] = there.get(port.JOB, FETCH)["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["fetch-model", "--manifest", "/dyff/manifest/manifest.json"]
     assert container["resources"]["requests"] == {"cpu": "250m", "memory": "2Gi"}
+
+
+def test_only_the_fetch_gets_the_fetchs_environment():
+    """`operator.fetch_env` and `fetch_secret` are in the Job of a fetch; a secret's value is in no manifest."""
+    chosen = settings.Operator(fetch_env={"HF_ENDPOINT": "http://hub"}, fetch_secret="hub-token")
+    there = World(world.a_model(), setup=plan.Setup(chosen, {"DYFF_STORAGE_URL": "file:///store"})).settle()
+    [container] = there.get(port.JOB, FETCH)["spec"]["template"]["spec"]["containers"]
+    assert {"name": "HF_ENDPOINT", "value": "http://hub"} in container["env"]
+    assert container["envFrom"] == [{"secretRef": {"name": "hub-token"}}]
+    [other] = begun().get(port.JOB, FETCH)["spec"]["template"]["spec"]["containers"]
+    assert "envFrom" not in other
 
 
 ENDINGS = {

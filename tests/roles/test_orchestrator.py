@@ -122,6 +122,17 @@ async def test_quota_is_given_back_when_the_pods_are_gone(here):
     assert here.said(E[2]) == ("Admitted", None, None)
 
 
+async def test_what_no_quota_can_hold_fails_at_once(here):
+    """Devices are counted like everything else: what fits waits its turn, what never can ends."""
+    asks = [{"kind": "GPU", "gpu": {"hardwareTypes": ["nvidia.com/gpu-t4"], "count": count}} for count in (6, 4, 16)]
+    async with leading(here, with_quota(accelerators={"nvidia.com/gpu-t4": 8})):
+        await here.create(*(world.a_session(E[number], born=number, accelerator=asks[number - 1]) for number in (1, 2, 3)))
+        await here.until_status(E[1], "Admitted")
+        await here.until_status(E[2], "Created", "QuotaLimit")
+        await here.until_status(E[3], "Error", "QuotaLimit")
+    assert here.said(E[2])[2] == "Account quota exceeded: 6/8 nvidia.com/gpu-t4 in use, 4 more needed"
+
+
 async def test_never_more_are_admitted_than_the_quota_says(here):
     """Of many that come at once exactly as many are admitted as fit, the oldest, and the others say why they wait."""
     await here.create(*(world.an_evaluation(E[number], born=20 - number) for number in range(1, 16)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 
@@ -26,9 +28,9 @@ def entry(path, data):
     return {"kind": "file", "path": path, "key": f"models/{MODEL}/{path}", "size": len(data), "digest": {"md5": runs.md5(data)}}
 
 
-def write_manifest(root, artifacts):
+def write_manifest(root, artifacts, symlinks=()):
     (root / ".dyff").mkdir(exist_ok=True)
-    (root / ".dyff" / "artifacts.json").write_bytes(msgspec.json.encode({"artifacts": artifacts}))
+    (root / ".dyff" / "artifacts.json").write_bytes(msgspec.json.encode({"artifacts": artifacts, "symlinks": symlinks}))
 
 
 def fetch(steps, destination, **kwargs):
@@ -83,3 +85,35 @@ def test_paths_cannot_leave_the_volume(model, steps, tmp_path, path):
     assert failed.code == 78
     assert "the path" in failed.last
     assert not (tmp_path / "volume").exists()
+
+
+LINKS = {
+    "out of the volume": ("link", "../outside"),
+    "absolute": ("link", "/etc"),
+    "back by a link": ("a/link", "b/../../x"),
+    "at a path outside": ("../link", "config.json"),
+    "over a file": ("config.json", "weights"),
+    "below a file": ("config.json/link", "x"),
+}
+
+
+@pytest.mark.parametrize(("link", "target"), LINKS.values(), ids=LINKS)
+def test_links_cannot_leave_the_volume(model, steps, tmp_path, link, target):
+    """A manifest with a hostile link is refused as a whole."""
+    write_manifest(model, [entry("config.json", b"{}")], [{"link": link, "target": target, "target_is_directory": False}])
+    failed = fetch(steps, tmp_path / "volume")
+    assert failed.code == 78, failed
+    assert not (tmp_path / "volume").exists()
+
+
+def test_links_are_made_and_made_again(model, steps, tmp_path):
+    """The links of a manifest are there afterwards, whatever was at their places before."""
+    links = [{"link": "snapshot/config.json", "target": "../config.json", "target_is_directory": False}]
+    write_manifest(model, [entry(path, data) for path, data in FILES.items()], links)
+    assert fetch(steps, tmp_path / "volume").code == 0
+    found = tmp_path / "volume" / "snapshot" / "config.json"
+    assert (os.readlink(found), found.read_bytes()) == ("../config.json", b"{}")
+    found.unlink()
+    found.symlink_to("elsewhere")
+    assert fetch(steps, tmp_path / "volume").code == 0
+    assert os.readlink(found) == "../config.json"

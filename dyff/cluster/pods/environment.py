@@ -77,7 +77,9 @@ def _base(pod: specs.Pod, place: Place) -> dict[str, str]:
 
 def _env(pod: specs.Pod, container: specs.Container, translate: Callable[[str], str], local_port: int | None) -> dict[str, str]:
     if container.env_from:
-        raise refusals.Refused(refusals.CONFIG, f"container {container.name}: envFrom is not supported by the local cluster; use env")
+        raise refusals.Refused(
+            refusals.CONFIG, f"container {container.name}: envFrom is not supported by the local cluster, which has no Secrets; use env"
+        )
     # PORT is ours from the start, so that $(PORT) means the port which is really there.
     env = {} if local_port is None else {"PORT": str(local_port)}
     for each in container.env:

@@ -61,20 +61,23 @@ def step(
     *,
     mounts: tuple[port.Object, ...] = (),
     requests: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    secret: str | None = None,
 ) -> port.Object:
     """One of our own programs: it alone reaches the storage, and it writes nowhere but to its mounts.
 
-    `requests`: of resources; None: little.
+    `requests`: of resources; None: little. `env`: more variables. `secret`: name of a Secret whose keys are more of them.
     """
     own = [
         {"name": "DYFF_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "TMPDIR", "value": TEMPORARY_DIR},
     ]
-    storage = [{"name": key, "value": value} for key, value in sorted(storage_env.items())]
+    given = [{"name": key, "value": value} for key, value in sorted({**(env or {}), **storage_env}.items())]
     temporary = {"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_DIR}
     spec = {
         "args": args,
-        "env": [*own, *storage],
+        "env": [*own, *given],
+        "envFrom": [{"secretRef": {"name": secret}}] if secret else None,
         "resources": {"requests": {**_STEP_REQUESTS, **(requests or {})}},
         "volumeMounts": [temporary, *mounts],
     }

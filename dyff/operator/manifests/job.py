@@ -17,6 +17,7 @@ class Run(msgspec.Struct, frozen=True):
 
     `name`: of the Job and of its ConfigMap. `program`: of the steps image. `retries`: after failures that may be
     accidents. `final_codes`: exit codes that a repetition would only repeat. `deadline_s`: for all attempts together.
+    `env`, `secret`: as in `containers.step`.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Run(msgspec.Struct, frozen=True):
     final_codes: tuple[int, ...]
     deadline_s: int
     requests: Mapping[str, str] = {}
+    env: Mapping[str, str] = {}
+    secret: str | None = None
 
 
 def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
@@ -63,6 +66,8 @@ def _pod(run: Run, setup: plan.Setup) -> port.Object:
         setup.storage_env,
         mounts=(containers.manifest_mount(),),
         requests=run.requests,
+        env=run.env,
+        secret=run.secret,
     )
     return containers.pod(
         {

@@ -1,0 +1,82 @@
+"""What a workflow uses of its account's quota while it is admitted. Pure.
+
+    Model that is fetched               1 cpu, 1Gi, a slot
+    InferenceSession                    1 cpu, 1Gi, a slot
+    Evaluation                          the same for its session, and 1 cpu, 1Gi more for its steps
+    either of them with GPUs            its GPUs of each type that it names, a slot
+    Evaluation of a running session     a slot
+
+That is as published, and the least. What is asked for in so many words, times replicas and nodes, counts where it is more; with
+GPUs, whose published cost has no cpu and no memory, it comes on top. So a quota bounds what may really be used.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from dyff.entities import codecs
+from dyff.kernel import quantities
+
+SLOT = "workflows.dyff.io/admitted"
+"""The quota resource that every computing workflow uses one of while it is admitted."""
+
+_ONE = {"cpu": Decimal(1), "memory": Decimal(2**30)}
+
+Cost = dict[str, str]
+
+
+def fetch(model: codecs.Json) -> Cost:
+    """Of a Model that is fetched.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: the entity is not as its kind must be. So do the others.
+    """
+    return _texts(_at_least(_ONE, _asked(model.get("resources"), 1)))
+
+
+def session(entity: codecs.Json) -> Cost:
+    """Of an InferenceSession."""
+    return _texts(_of_session(entity, steps={}))
+
+
+def evaluation(entity: codecs.Json) -> Cost:
+    """Of an Evaluation."""
+    if entity.get("inferenceSessionReference"):
+        return _texts({})
+    return _texts(_of_session(entity["inferenceSession"], steps=_ONE))
+
+
+def _of_session(entity: codecs.Json, steps: dict[str, Decimal]) -> dict[str, Decimal]:
+    """`steps`: of the evaluation that the session belongs to."""
+    runner = entity["inferenceService"].get("runner") or {}
+    pods = (entity.get("replicas") or 1) * (runner.get("nodes") or 1)
+    asked = _asked(runner.get("resources"), pods)
+    # The session's accelerator overrides the runner's.
+    accelerator = entity.get("accelerator") or runner.get("accelerator") or {}
+    if accelerator.get("kind") != "GPU" or not accelerator.get("gpu"):
+        return _sum(_at_least(_ONE, asked), steps)
+    # Of several types any may be chosen, so each is counted.
+    devices = Decimal((accelerator["gpu"].get("count") or 1) * pods)
+    return _sum(asked, dict.fromkeys(accelerator["gpu"]["hardwareTypes"], devices))
+
+
+def _asked(resources: codecs.Json | None, pods: int) -> dict[str, Decimal]:
+    return {key: quantities.parse(text) * pods for key, text in (resources or {}).items() if key in _ONE and text}
+
+
+def _at_least(least: dict[str, Decimal], asked: dict[str, Decimal]) -> dict[str, Decimal]:
+    return {key: max(amount, asked.get(key, amount)) for key, amount in least.items()}
+
+
+def _sum(one: dict[str, Decimal], other: dict[str, Decimal]) -> dict[str, Decimal]:
+    return {key: one.get(key, Decimal(0)) + other.get(key, Decimal(0)) for key in (*one, *(each for each in other if each not in one))}
+
+
+def _texts(amounts: dict[str, Decimal]) -> Cost:
+    """As quantities, with the slot that everything costs."""
+    return {**{key: _text(amount) for key, amount in amounts.items()}, SLOT: "1"}
+
+
+def _text(amount: Decimal) -> str:
+    whole_gib = amount >= 2**30 and amount % 2**30 == 0
+    return f"{amount // 2**30:f}Gi" if whole_gib else f"{amount.normalize():f}"

@@ -1,0 +1,146 @@
+"""Fetches a model from where it is published into the object store: the step of a Model's custom resource.
+
+`python -m dyff.workflows fetch-model --manifest FILE`. The tree is written below `models/<id>/`; its manifest
+(`.dyff/artifacts.json`), which comes last, says what was fetched: paths, digests, links, and the commit. A repetition goes on
+where the attempt before it was cut off, in the middle of a file, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import anyio
+
+from dyff.entities import codecs
+from dyff.kernel import errors, quantities
+from dyff.objects import layout, port
+from dyff.workflows import downloads, endings, manifests, model_trees, progress, trees
+from dyff.workflows.model_trees import File, Listing, Tree
+
+_AT_ONCE = 4
+
+
+class Source(Protocol):
+    """Where models come from."""
+
+    @property
+    def revision(self) -> str | None:
+        """As it was asked for; None: such sources have none."""
+        ...
+
+    async def listing(self) -> Listing:
+        """What there is.
+
+        Raises:
+            Ending: it cannot be had; the message says what to do.
+        """
+        ...
+
+    async def bring(self, file: File, to: downloads.Downloads) -> dict[str, str]:
+        """Store one file of the listing; its digests.
+
+        Raises:
+            Ending: it cannot be had; the message says what to do.
+        """
+        ...
+
+
+def main(arguments: list[str]) -> int:
+    """Run the step; its exit code."""
+    return endings.run(lambda: _step(arguments))
+
+
+async def _step(arguments: list[str]) -> None:
+    spec = manifests.model(arguments, "fetch-model").spec
+    store, root = manifests.store(), layout.root("models", spec.id)
+    if await store.head(root + layout.ARTIFACTS):
+        endings.say("done: an earlier attempt has fetched the model")
+        return
+    limit_bytes = None if spec.resources.storage is None else quantities.parse_bytes(spec.resources.storage)
+    async with _source(spec.source, limit_bytes) as source:
+        listing = await source.listing()
+        made = model_trees.tree(spec.artifact, source.revision, listing)
+        _check_size(listing, limit_bytes)
+        digests = await _fetch(source, listing, store, root, spec.id)
+    await _publish(store, root, made, digests, {"kind": spec.source.kind, "commit": listing.commit})
+    size_bytes = sum(file.size_bytes for file in listing.blobs.values())
+    endings.say(f"done: {len(listing.files)} files, {size_bytes} bytes, of the commit {listing.commit}")
+
+
+async def _fetch(source: Source, listing: Listing, store: port.Objects, root: str, model_id: str) -> dict[str, dict[str, str]]:
+    """Bring each content that is not there yet, several at a time; digests by blob."""
+    blobs = listing.blobs
+    shown = progress.Progress(store, layout.progress("models", model_id), "fetching (bytes)", sum(f.size_bytes for f in blobs.values()))
+    digests: dict[str, dict[str, str]] = {}
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+    def arrived(size_bytes: int) -> None:
+        shown.done += size_bytes
+
+    async def bring(file: File, to: downloads.Downloads) -> None:
+        async with limiter:
+            known = await to.known(file)
+            digests[file.blob] = known if known is not None else await source.bring(file, to)
+            endings.say(f"{'kept' if known is not None else 'fetched'} {file.path}, {file.size_bytes} bytes")
+
+    async with downloads.client() as http, shown.shown(), anyio.create_task_group() as tasks:
+        to = downloads.Downloads(store, http, root, arrived)
+        for file in blobs.values():
+            tasks.start_soon(bring, file, to)
+    return digests
+
+
+async def _publish(store: port.Objects, root: str, made: Tree, digests: dict[str, dict[str, str]], source: dict[str, str]) -> None:
+    """Write what belongs to the layout, the links, and last the manifest, which only the first attempt does."""
+    texts = {path: await _text(store, root, path, data) for path, data in made.texts.items()}
+    if made.links:
+        await store.put(root + layout.SYMLINKS, codecs.encode({"symlinks": model_trees.symlinks(made)}))
+    try:
+        whole = model_trees.manifest(made, digests, texts, root, source)
+        await store.put(root + layout.ARTIFACTS, codecs.encode(whole), if_absent=True)
+    except errors.AlreadyExists:
+        endings.say("another attempt was first; what it has fetched counts")
+    # Of files that the source had no more at this attempt.
+    await store.delete_tree(layout.parts(root))
+
+
+async def _text(store: port.Objects, root: str, path: str, data: bytes) -> trees.Artifact:
+    file = File(path, path, len(data))
+    digests = downloads.Digests(file)
+    digests.update(data)
+    await store.put(root + path, data)
+    return trees.Artifact(path, root + path, len(data), digests.checked(), "file")
+
+
+def _check_size(listing: Listing, limit_bytes: int | None) -> None:
+    size_bytes = sum(file.size_bytes for file in listing.blobs.values())
+    if limit_bytes is not None and size_bytes > limit_bytes:
+        raise endings.Ending(endings.WRONG_DATA, too_large(size_bytes, limit_bytes))
+
+
+def too_large(size_bytes: int, limit_bytes: int) -> str:
+    """What is said about a model that needs more room than was declared."""
+    return (
+        f"The model has {size_bytes} bytes, more than the {limit_bytes} of resources.storage. "
+        f"Create it again with more, or choose fewer files."
+    )
+
+
+@contextlib.asynccontextmanager
+async def _source(source: manifests.ModelSource, limit_bytes: int | None) -> AsyncIterator[Source]:
+    """Imports only what this source needs: the hub's library alone takes most of a second."""
+    if source.kind == "HuggingFaceHub" and source.hugging_face_hub is not None:
+        from dyff.workflows import hugging_face
+
+        yield hugging_face.Hub(source.hugging_face_hub)
+    elif source.kind == "GitLFS" and source.git_lfs is not None:
+        from dyff.workflows import git_lfs
+
+        async with git_lfs.cloned(source.git_lfs, limit_bytes) as repository:
+            yield repository
+    else:
+        raise endings.Ending(
+            endings.MISCONFIGURED, f"A model cannot be fetched from a source of kind {source.kind}; use HuggingFaceHub, GitLFS or Upload."
+        )

@@ -1,0 +1,125 @@
+"""What a source of models offers, and the tree that a Model makes of it. Pure.
+
+    artifact kind       the tree
+    HuggingFaceCache    models--org--name/{blobs,refs,snapshots}, as the Hugging Face libraries lay out their cache
+    Volume              the files under their own names
+
+Every file is kept under its digest (`dyff.objects.layout.blob`); names and links are in the manifest only. So a second attempt
+finds what the first one has stored, however the tree has changed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from dyff.objects import layout
+from dyff.workflows import endings, manifests, trees
+from dyff.workflows.trees import Link
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that a source has.
+
+    `blob`: names its bytes: a digest. `sha256`, `git_sha1`: hex, of its bytes or of its bytes as Git counts them; None: not known.
+    """
+
+    path: str
+    blob: str
+    size_bytes: int
+    sha256: str | None = None
+    git_sha1: str | None = None
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What a source has at one moment. `commit`: names that moment. `links`: the source's own."""
+
+    commit: str
+    files: tuple[File, ...]
+    links: tuple[Link, ...] = ()
+
+    @property
+    def blobs(self) -> dict[str, File]:
+        """One file for each different content."""
+        return {file.blob: file for file in self.files}
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """`paths`: of each file, where users see it. `texts`: small files that belong to the layout. `links`: symbolic links."""
+
+    paths: tuple[tuple[str, File], ...]
+    texts: dict[str, bytes]
+    links: tuple[Link, ...]
+
+
+def tree(artifact: manifests.ModelArtifact, revision: str | None, listing: Listing) -> Tree:
+    """The tree of a model. `revision`: as it was asked for; None: the source has none.
+
+    Raises:
+        Ending: a name or a link is not allowed, or the artifact that was declared cannot be made of this.
+    """
+    _check((file.path for file in listing.files), listing.links)
+    if artifact.kind == "Volume":
+        return Tree(tuple((file.path, file) for file in listing.files), {}, listing.links)
+    if artifact.hugging_face_cache is None:
+        raise endings.Ending(endings.MISCONFIGURED, f"A fetched model cannot have the artifact kind {artifact.kind}; use HuggingFaceCache.")
+    made = _cache(artifact.hugging_face_cache, revision, listing)
+    _check((*(path for path, _ in made.paths), *made.texts), made.links)
+    return made
+
+
+def _cache(wanted: manifests.HuggingFaceCache, revision: str | None, listing: Listing) -> Tree:
+    """Files are blobs, and a snapshot is a folder of links to them. Revisions that are not commits are found by `refs`."""
+    if wanted.revision not in (revision, listing.commit) and revision is not None:
+        raise endings.Ending(
+            endings.WRONG_DATA,
+            f"artifact.huggingFaceCache.revision is {wanted.revision}, but the source's revision {revision} is {listing.commit}. "
+            f"Create the model again with the same revision in both.",
+        )
+    folder = f"models--{wanted.repo_id.replace('/', '--')}"
+    snapshot = f"{folder}/snapshots/{listing.commit}"
+    links = [_link(f"{snapshot}/{file.path}", f"{folder}/blobs/{file.blob}") for file in listing.files]
+    own = [msgspec.structs.replace(each, link=f"{snapshot}/{each.link}") for each in listing.links]
+    names = sorted({name for name in (wanted.revision, revision) if name and name != listing.commit})
+    texts = {f"{folder}/refs/{name}": listing.commit.encode() for name in names}
+    # The published runners look for the revision as it was declared, which may be a branch.
+    aliases = [_link(f"{folder}/snapshots/{name}", snapshot, is_directory=True) for name in names]
+    paths = tuple((f"{folder}/blobs/{blob}", file) for blob, file in listing.blobs.items())
+    return Tree(paths, texts, (*links, *own, *aliases))
+
+
+def _link(link: str, target: str, *, is_directory: bool = False) -> Link:
+    return Link(link, layout.relative_link(link, target), is_directory)
+
+
+def _check(paths: Iterable[str], links: Iterable[Link]) -> None:
+    """Raises Ending for the first path or link that could lead out of the tree or cannot be on a common file system."""
+    names = [*paths, *(each.link for each in links)]
+    for name in names:
+        if problem := layout.artifact_problem(name):
+            raise _refused(f"the path {name[:200]!r} {problem}")
+    for each in links:
+        if problem := layout.link_problem(each.link, each.target):
+            raise _refused(f"the symbolic link {each.link!r} to {each.target[:200]!r} {problem}")
+    if problem := layout.tree_problem(names):
+        raise _refused(problem)
+
+
+def _refused(problem: str) -> endings.Ending:
+    return endings.Ending(endings.WRONG_DATA, f"The source cannot be stored: {problem}. Leave that file out, or rename it at the source.")
+
+
+def manifest(
+    made: Tree, digests: dict[str, dict[str, str]], texts: dict[str, trees.Artifact], root: str, source: dict[str, str]
+) -> dict[str, object]:
+    """The manifest of the stored tree. `digests`: by blob. `texts`: by path, as stored. `source`: where it came from."""
+    files = [trees.Artifact(path, layout.blob(root, file.blob), file.size_bytes, digests[file.blob], "file") for path, file in made.paths]
+    listed = sorted([*files, *texts.values()], key=lambda artifact: artifact.path)
+    return {"artifacts": msgspec.to_builtins(listed), "symlinks": symlinks(made), "source": source}
+
+
+def symlinks(made: Tree) -> list[dict[str, object]]:
+    """The links of a tree, in the published form."""
+    found: list[dict[str, object]] = msgspec.to_builtins(sorted(made.links, key=lambda each: each.link))
+    return found

@@ -1,0 +1,444 @@
+"""Fetching models: what is stored, what is refused, and how little is lost when an attempt is cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import msgspec
+import pytest
+
+from dyff.entities import resources
+from tests.workflows import hub as hubs
+from tests.workflows import runs
+
+MODEL = "0d" * 16
+REPO = "org/tiny"
+CONFIG = b'{"model_type": "tiny"}'
+WEIGHTS = random.Random(7).randbytes(300_000)
+PART = 16 * 2**20
+
+
+@pytest.fixture
+def hub():
+    with hubs.a_hub() as running:
+        running.repos[REPO] = {"config.json": CONFIG, "sub/model.safetensors": WEIGHTS, "copy.json": CONFIG}
+        yield running
+
+
+@pytest.fixture
+def git(tmp_path):
+    with hubs.a_git_server(tmp_path / "git") as running:
+        yield running
+
+
+class Fetch:
+    """The step on a store of its own."""
+
+    def __init__(self, store, steps, directory):
+        self.store, self.steps, self.directory, self.root = store, steps, directory, store.objects / "models" / MODEL
+        self.environment = {}
+
+    def command(self, source, artifact=None, storage="1Gi"):
+        artifact = artifact or {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": REPO, "revision": "main"}}
+        entity = {"source": source, "artifact": artifact, "resources": {"storage": storage} if storage else {}}
+        manifest = self.directory / "model.json"
+        manifest.write_bytes(msgspec.json.encode({"spec": {"id": MODEL, "account": "a", **resources.model_spec(entity)}}))
+        return ["--manifest", str(manifest)]
+
+    def start(self, *args, **kwargs):
+        passed = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "TMPDIR": str(self.directory)}
+        environment = {**passed, "DYFF_STORAGE_URL": self.store.url, "DYFF_ATTEMPT": "one", **self.environment}
+        command = [sys.executable, "-m", "dyff.workflows", "fetch-model", *self.command(*args, **kwargs)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run(self, *args, process=False, **kwargs):
+        """In this process, which is faster, unless a process is asked for."""
+        if not process:
+            with mock.patch.dict(os.environ, self.environment):
+                return self.steps.call("fetch-model", *self.command(*args, **kwargs))
+        running = self.start(*args, **kwargs)
+        output, _ = running.communicate(timeout=60)
+        return runs.Run(running.returncode, output.splitlines())
+
+    def hub(self, revision="main", repo=REPO, *, allow=None, ignore=None, **kwargs):
+        return self.run(hub_source(revision, repo, allow=allow, ignore=ignore), **kwargs)
+
+    def manifest(self):
+        file = self.root / ".dyff" / "artifacts.json"
+        return msgspec.json.decode(file.read_bytes()) if file.exists() else None
+
+    def mounted(self, steps, target):
+        """The tree as a pod gets it."""
+        done = steps.call("fetch-data", "--source", f"models/{MODEL}/", "--destination", target)
+        assert done.code == 0, done
+        return target
+
+    def blobs(self):
+        return sorted(file.name for file in (self.root / ".dyff" / "blobs").iterdir())
+
+    def parts(self):
+        return sorted((self.root / ".dyff" / "parts").rglob("*")) if (self.root / ".dyff" / "parts").exists() else []
+
+
+def hub_source(revision="main", repo=REPO, allow=None, ignore=None):
+    return {
+        "kind": "HuggingFaceHub",
+        "huggingFaceHub": {"repoID": repo, "revision": revision, "allowPatterns": allow, "ignorePatterns": ignore},
+    }
+
+
+def git_source(url):
+    return {"kind": "GitLFS", "gitLFS": {"url": url}}
+
+
+VOLUME = {"kind": "Volume", "volume": {"files": []}}
+
+
+@pytest.fixture
+def fetch(store, steps, tmp_path):
+    return Fetch(store, steps, tmp_path)
+
+
+@pytest.fixture
+def from_hub(fetch, hub):
+    fetch.environment["HF_ENDPOINT"] = hub.url
+    return fetch
+
+
+@pytest.mark.parametrize("revision", ["main", hubs.COMMIT])
+def test_the_hubs_own_library_finds_the_model_without_a_network(from_hub, hub, steps, tmp_path, revision):
+    """The mounted tree is a cache of the Hugging Face libraries: offline they find every file at the revision that was declared."""
+    artifact = {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": REPO, "revision": revision}}
+    done = from_hub.hub(revision, artifact=artifact)
+    assert done.code == 0, done
+    mount = from_hub.mounted(steps, tmp_path / "mount")
+    asked = f"import huggingface_hub as h; print(h.snapshot_download({REPO!r}, revision={revision!r}))"
+    environment = {"PATH": os.environ["PATH"], "HF_HOME": str(mount), "HUGGINGFACE_HUB_CACHE": str(mount), "TRANSFORMERS_OFFLINE": "1"}
+    found = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    assert found == str(mount / "models--org--tiny" / "snapshots" / hubs.COMMIT)
+    for snapshot in (Path(found), mount / "models--org--tiny" / "snapshots" / revision):
+        assert (snapshot / "config.json").read_bytes() == CONFIG
+        assert (snapshot / "sub" / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_what_was_fetched_is_recorded(from_hub, hub):
+    """The manifest names the commit and, for each file, size and digests; the links are recorded as published."""
+    assert from_hub.hub().code == 0
+    manifest = from_hub.manifest()
+    assert manifest["source"] == {"kind": "HuggingFaceHub", "commit": hubs.COMMIT}
+    blob = next(each for each in manifest["artifacts"] if each["path"].endswith(hubs.sha256(WEIGHTS)))
+    assert blob["path"] == f"models--org--tiny/blobs/{hubs.sha256(WEIGHTS)}"
+    assert (blob["size"], blob["digest"]) == (len(WEIGHTS), {"md5": runs.md5(WEIGHTS), "sha256": hubs.sha256(WEIGHTS)})
+    links = msgspec.json.decode((from_hub.root / ".dyff" / "symlinks.json").read_bytes())["symlinks"]
+    assert links == manifest["symlinks"]
+    wanted = {
+        "link": f"models--org--tiny/snapshots/{hubs.COMMIT}/sub/model.safetensors",
+        "target": f"../../../blobs/{hubs.sha256(WEIGHTS)}",
+        "target_is_directory": False,
+    }
+    assert wanted in links
+
+
+def test_the_same_bytes_are_fetched_once(from_hub, hub):
+    """Two files of the same content are one object."""
+    assert from_hub.hub().code == 0
+    assert from_hub.blobs() == sorted([hubs.git_sha1(CONFIG), hubs.sha256(WEIGHTS)])
+    assert len(hub.asked) == 2
+
+
+def test_patterns_choose_files(from_hub, hub):
+    """`allowPatterns` and `ignorePatterns` mean what they mean to the hub's library."""
+    assert from_hub.hub(allow=["*.json"], ignore=["copy*"]).code == 0
+    assert [name for name, _ in hub.asked] == ["config.json"]
+
+
+def test_a_hub_that_tells_no_sizes(from_hub, hub):
+    """Where the list says too little each file is asked for itself, by the headers that every hub has."""
+    hub.tells_sizes = False
+    assert from_hub.hub().code == 0
+    assert from_hub.blobs() == sorted([hubs.git_sha1(CONFIG), hubs.sha256(WEIGHTS)])
+
+
+def test_a_volume_has_the_files_under_their_names(from_hub, hub, steps, tmp_path):
+    """With the artifact kind Volume there is no cache, only files."""
+    assert from_hub.hub(artifact=VOLUME).code == 0
+    mount = from_hub.mounted(steps, tmp_path / "mount")
+    found = {str(file.relative_to(mount)): file.read_bytes() for file in mount.rglob("*") if file.is_file()}
+    assert found == hub.repos[REPO]
+
+
+def test_an_attempt_that_was_killed_loses_at_most_a_part(from_hub, hub):
+    """After SIGKILL in the middle of a file the next attempt asks for the rest only, and of other files for nothing."""
+    large = random.Random(8).randbytes(PART + 9_000_000)
+    hub.repos[REPO] = {"config.json": CONFIG, "large.safetensors": large}
+    hub.close_tap(PART + 2**20)
+    process = from_hub.start(hub_source())
+    runs.wait_for(lambda: hub.stalled.is_set() and any(file.is_file() for file in from_hub.parts()) and from_hub.blobs())
+    process.kill()
+    process.communicate()
+    hub.open_tap()
+    hub.asked.clear()
+    done = from_hub.hub()
+    assert done.code == 0, done
+    [(name, asked)] = hub.asked
+    assert name == "large.safetensors"
+    assert PART <= int(asked.removeprefix("bytes=").rstrip("-")) <= PART + 2**20
+    blob = from_hub.root / ".dyff" / "blobs" / hubs.sha256(large)
+    assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+    assert not [file for file in from_hub.parts() if file.is_file()]
+
+
+def test_an_attempt_that_is_told_to_stop_loses_nothing(from_hub, hub):
+    """On SIGTERM it ends at once, with the code of a stop, and what has arrived is stored."""
+    hub.close_tap(100_000)
+    process = from_hub.start(hub_source(allow=["*.safetensors"]))
+    assert hub.stalled.wait(30)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 143, output
+    hub.open_tap()
+    hub.asked.clear()
+    assert from_hub.hub(allow=["*.safetensors"]).code == 0
+    [(_, asked)] = hub.asked
+    assert int(asked.removeprefix("bytes=").rstrip("-")) > 0
+
+
+def test_a_connection_that_breaks_is_gone_on_with(from_hub, hub):
+    """Within one attempt, too, a broken transfer goes on where it was."""
+    hub.breaks = [50_000]
+    done = from_hub.hub(allow=["*.safetensors"])
+    assert done.code == 0, done
+    assert [asked for _, asked in hub.asked] == [None, "bytes=50000-"]
+
+
+def test_a_server_that_ignores_ranges(from_hub, hub):
+    """Where the whole file comes again, what is there already is passed over."""
+    hub.breaks, hub.ignores_ranges = [50_000], True
+    done = from_hub.hub(allow=["*.safetensors"])
+    assert done.code == 0, done
+    assert [asked for _, asked in hub.asked] == [None, "bytes=50000-"]
+
+
+@pytest.mark.parametrize("trouble", [429, 503])
+def test_a_server_that_is_busy_is_asked_again(from_hub, hub, trouble):
+    """What may pass is tried again within the attempt."""
+    hub.troubles = [trouble]
+    assert from_hub.hub(allow=["*.safetensors"]).code == 0
+
+
+def test_a_file_that_is_refused_for_good(from_hub, hub):
+    """What will not pass ends the fetch, and names the file and the answer."""
+    hub.troubles = [403]
+    done = from_hub.hub(allow=["*.safetensors"])
+    assert (done.code, "model.safetensors" in done.last, "answers 403" in done.last) == (65, True, True), done
+
+
+def test_what_is_no_hub(fetch):
+    """A server that speaks something else is told as such, with the setting to mend."""
+    with hubs.a_hub() as other:
+        other.answer = lambda handler: handler.reply(200, {"Content-Type": "text/html"}, b"<html>")
+        fetch.environment["HF_ENDPOINT"] = other.url
+        done = fetch.hub()
+    assert (done.code, "HF_ENDPOINT" in done.last) == (65, True), done
+
+
+def test_a_finished_fetch_is_not_repeated(from_hub, hub):
+    """Once the manifest is there another attempt asks the hub nothing."""
+    assert from_hub.hub().code == 0
+    hub.asked.clear()
+    hub.tokens.clear()
+    assert from_hub.hub().code == 0
+    assert (hub.asked, hub.tokens) == ([], [])
+
+
+@pytest.mark.parametrize("path", ["config.json", "sub/model.safetensors"])
+def test_wrong_bytes_are_refused(from_hub, hub, path):
+    """Bytes that are not those of their digest are never stored, nor is anything published."""
+    hub.lies[path] = bytes(len(hub.repos[REPO][path]))
+    done = from_hub.hub(ignore=["copy.json"])
+    assert (done.code, "has not the promised bytes" in done.last) == (75, True), done
+    assert from_hub.manifest() is None
+    digest = {"config.json": hubs.git_sha1, "sub/model.safetensors": hubs.sha256}[path](hub.repos[REPO][path])
+    assert not [file for file in from_hub.parts() if digest in str(file)]
+
+
+REFUSALS = {
+    "no such repository": ({"repo": "org/none"}, "has no model org/none"),
+    "no such revision": ({"revision": "elsewhere"}, "has no revision elsewhere"),
+    "terms not accepted": ({"repo": "org/gated"}, "operator.fetch_env.HF_TOKEN_PATH"),
+    "no file chosen": ({"allow": ["*.none"]}, "allowPatterns"),
+    "too large": ({"storage": "100Ki"}, "resources.storage"),
+    "another revision declared": (
+        {"artifact": {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": REPO, "revision": "v9"}}},
+        "artifact.huggingFaceCache.revision",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "words"), REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_be_fetched_says_what_to_do(from_hub, given, words):
+    """The last line names the field to mend, nothing is published, and no other attempt is worth it."""
+    done = from_hub.hub(**given)
+    assert (done.code, words in done.last) == (65, True), done
+    assert from_hub.manifest() is None
+
+
+def test_a_hub_that_does_not_answer(fetch):
+    """An outage is worth another attempt, and says where the hub was sought."""
+    fetch.environment["HF_ENDPOINT"] = f"http://127.0.0.1:{runs.free_port()}"
+    done = fetch.hub()
+    assert (done.code, fetch.environment["HF_ENDPOINT"] in done.last) == (75, True), done
+
+
+@pytest.mark.parametrize("path", ["../outside", "a/../../b", "/etc/passwd", "a\\..\\b", ".dyff/artifacts.json", "a//b"])
+def test_names_cannot_leave_the_tree(from_hub, hub, path):
+    """A hostile name fails the fetch before a byte is asked for."""
+    hub.repos[REPO] = {path: b"x"}
+    done = from_hub.hub(artifact=VOLUME)
+    assert (done.code, "cannot be stored: the path" in done.last) == (65, True), done
+    assert hub.asked == []
+
+
+def test_a_token_comes_from_a_file_and_stays_secret(from_hub, hub, tmp_path):
+    """`HF_TOKEN_PATH` names the token; it is sent to the hub and to no other, and nothing that is printed or stored has it."""
+    token = "hf_" + "s3cret" * 6
+    (tmp_path / "token").write_text(token)
+    from_hub.environment["HF_TOKEN_PATH"] = str(tmp_path / "token")
+    hub.cdn = hub.url.replace("127.0.0.1", "localhost")
+    done = from_hub.hub(process=True)
+    assert done.code == 0, done
+    asked = {(host.partition(":")[0], sent) for host, sent in hub.tokens}
+    assert asked == {("127.0.0.1", f"Bearer {token}"), ("localhost", None)}
+    stored = b"".join(file.read_bytes() for file in from_hub.root.rglob("*") if file.is_file())
+    assert token.encode() not in stored
+    assert not any(token in line for line in done.lines)
+
+
+def test_a_repository_with_large_files(fetch, git, steps, tmp_path):
+    """Small files come by git, large ones over Git LFS with the headers that its server gave; links inside stay links."""
+    url = git.repository(
+        "tiny", {"config.json": CONFIG, "sub/model.safetensors": WEIGHTS, "sub/latest": ("120000", "model.safetensors"), "empty": b""}
+    )
+    done = fetch.run(git_source(url), artifact=VOLUME)
+    assert done.code == 0, done
+    mount = fetch.mounted(steps, tmp_path / "mount")
+    assert (mount / "config.json").read_bytes() == CONFIG
+    assert (mount / "sub" / "model.safetensors").read_bytes() == WEIGHTS
+    assert os.readlink(mount / "sub" / "latest") == "model.safetensors"
+    assert (mount / "empty").read_bytes() == b""
+    digests = {each["path"]: each["digest"]["sha256"] for each in fetch.manifest()["artifacts"]}
+    assert digests["sub/model.safetensors"] == hubs.sha256(WEIGHTS)
+    assert len(fetch.manifest()["source"]["commit"]) == 40
+
+
+def test_a_repository_as_a_hugging_face_cache(fetch, git, steps, tmp_path):
+    """With that artifact kind the runners find it at the revision that was declared."""
+    url = git.repository("tiny", {"config.json": CONFIG, "model.safetensors": WEIGHTS})
+    assert fetch.run(git_source(url)).code == 0
+    snapshot = fetch.mounted(steps, tmp_path / "mount") / "models--org--tiny" / "snapshots" / "main"
+    assert (snapshot / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_large_file_of_a_repository_is_gone_on_with(fetch, git):
+    """A transfer that was cut off asks the LFS server for the rest only."""
+    url = git.repository("tiny", {"model.safetensors": WEIGHTS})
+    git.close_tap(100_000)
+    process = fetch.start(git_source(url), artifact=VOLUME)
+    assert git.stalled.wait(30)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    git.open_tap()
+    git.asked.clear()
+    assert fetch.run(git_source(url), artifact=VOLUME).code == 0
+    [(_, asked)] = git.asked
+    assert int(asked.removeprefix("bytes=").rstrip("-")) > 0
+
+
+HOSTILE = {
+    "a link out of the tree": ({"a": ("120000", "../outside")}, "must not lead out of the tree"),
+    "an absolute link": ({"a": ("120000", "/etc/passwd")}, "must be a relative path"),
+    "a way out by a link": ({"d/e/up": ("120000", "../.."), "b": ("120000", "d/e/up/../x")}, "must not lead out of the tree"),
+    "a name of ours": ({".dyff/artifacts.json": b"{}"}, "which Dyff uses itself"),
+    "a name with a backslash": ({"a\\b": b"x"}, "must not contain"),
+}
+
+
+@pytest.mark.parametrize(("files", "words"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_repositories_are_refused(fetch, git, files, words):
+    """Names and links that could lead out of the tree fail the fetch."""
+    url = git.repository("hostile", {"config.json": CONFIG, **files})
+    done = fetch.run(git_source(url), artifact=VOLUME)
+    assert (done.code, words in done.last) == (65, True), done
+    assert fetch.manifest() is None
+
+
+@pytest.mark.parametrize(("hosts", "code"), [("github.com, 127.0.0.1", 0), ("github.com", 65), ("", 65)])
+def test_hosts_can_be_limited(fetch, git, hosts, code):
+    """Where the hosts of repositories are named, others are refused before anything is asked of them."""
+    url = git.repository("tiny", {"config.json": CONFIG})
+    fetch.environment["DYFF_GIT_HOSTS"] = hosts
+    done = fetch.run(git_source(url), artifact=VOLUME)
+    assert (done.code, "must be on one of" in done.last) == (code, code != 0), done
+
+
+def test_an_allowed_host_cannot_lead_to_another(fetch, git):
+    """Where hosts are limited, redirects of a repository are not followed."""
+    url = git.repository("tiny", {"config.json": CONFIG})
+    fetch.environment["DYFF_GIT_HOSTS"] = "localhost"
+    git.redirects_from = "localhost"
+    done = fetch.run(git_source(url.replace("127.0.0.1", "localhost")), artifact=VOLUME)
+    assert (done.code != 0, "cannot be cloned" in done.last) == (True, True), done
+
+
+def test_submodules_are_left_out(fetch, git):
+    """A submodule is told of and never asked for."""
+    url = git.repository("with-module", {"config.json": CONFIG, "other": ("160000", "1" * 40)})
+    done = fetch.run(git_source(url), artifact=VOLUME)
+    assert done.code == 0, done
+    assert any("'other' is a submodule" in line for line in done.lines)
+
+
+def test_a_repository_that_is_too_large(fetch, git):
+    """What a clone brings is bounded by what was declared, too."""
+    url = git.repository("large", {"weights.bin": random.Random(9).randbytes(2_000_000)})
+    done = fetch.run(git_source(url), artifact=VOLUME, storage="1Mi")
+    assert (done.code, "resources.storage" in done.last) == (65, True), done
+
+
+def test_a_large_file_that_the_server_has_not(fetch, git):
+    """A pointer without bytes is named."""
+    url = git.repository("lost", {"model.safetensors": WEIGHTS})
+    git.objects.clear()
+    done = fetch.run(git_source(url), artifact=VOLUME)
+    assert (done.code, "no bytes of model.safetensors" in done.last) == (65, True), done
+
+
+def test_the_lfs_server_cannot_name_files_of_ours(fetch, git):
+    """A URL that is not of the web is refused."""
+    url = git.repository("tiny", {"model.safetensors": WEIGHTS})
+    git.scheme = "file"
+    done = fetch.run(git_source(url), artifact=VOLUME)
+    assert (done.code, "neither http nor https" in done.last) == (65, True), done
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("file:///etc", "must be https or http"),
+        ("ext::sh -c true", "must be https or http"),
+        ("http://user:pa55word@127.0.0.1:{port}/none.git", "cannot be cloned"),
+    ],
+)
+def test_urls_that_are_not_fetched(fetch, git, url, words):
+    """Only the web is fetched from, and a password in a URL is never told."""
+    port = git.url.rpartition(":")[2]
+    done = fetch.run(git_source(url.replace("{port}", port)), artifact=VOLUME)
+    assert (done.code, words in done.last) == (65, True), done
+    assert not any("pa55word" in line for line in done.lines)
