@@ -12,6 +12,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
@@ -126,9 +127,9 @@ class Service:
         return None
 
     async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
+        loop, made = asyncio.get_running_loop(), partial(_Connection, once=not self._keep_open)
         try:
-            _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
+            _, connection = await loop.create_connection(made, self._host, self._port, ssl=self._tls)
         except OSError as error:
             raise Broken(f"no connection to {self._host}:{self._port}: {error.strerror or error}") from error
         return connection
@@ -140,15 +141,17 @@ class _Connection(asyncio.Protocol):
     `usable`: the next exchange may begin. `heard`: bytes of the answer have come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool) -> None:
+        """`once`: for one exchange."""
         self.usable = self.heard = False
+        self._once = once
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, self.usable = cast(asyncio.Transport, transport), True  # uvloop's class is none of asyncio's
-        # What is closed is over, so that no port waits for stragglers: a connection for each call would use all ports up.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        if self._once:  # closing leaves no port that waits for stragglers: many calls would use all ports up
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
     async def exchange(self, request: bytes, deadline: float | None) -> Answer:
         """`deadline`: by the event loop's clock. A timer of its own, because `asyncio.timeout` costs a tenth of a call."""
