@@ -21,60 +21,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 DELAY_S = 0.02
-ANSWER = json.dumps({"id": "cmpl-1", "object": "text_completion", "choices": [{"index": 0, "text": "some words " * 16}]}).encode()
-
-
-class Slow(asyncio.Protocol):
-    """Answers each POST after 20 ms, and knows when it saw the first and the last."""
-
-    count, first, last = 0, 0.0, 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A new client."""
-        self.transport: Any = transport
-        self.received = b""
-
-    def data_received(self, data: bytes) -> None:
-        """Requests may come in pieces, one at a time."""
-        self.received += data
-        head, found, body = self.received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        if head.startswith(b"GET"):
-            self.received = b""
-            self.answer(json.dumps({"count": Slow.count, "first": Slow.first, "last": Slow.last}).encode(), False)
-            return
-        lowered = head.lower()
-        if len(body) < int(lowered.partition(b"content-length:")[2].split(b"\r\n")[0]):
-            return
-        self.received = b""
-        Slow.last = time.perf_counter()
-        Slow.first = Slow.first or Slow.last
-        Slow.count += 1
-        asyncio.get_running_loop().call_later(DELAY_S, self.answer, ANSWER, b"connection: close" in lowered)
-
-    def answer(self, body: bytes, last: bool) -> None:
-        """Send 200."""
-        if not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-            if last:
-                self.transport.close()
-
-
-async def serve() -> None:
-    """Print the port; serve until killed."""
-    server = await asyncio.get_running_loop().create_server(Slow, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
 
 
 async def bare(url: str, items: int, in_flight: int, keep_open: bool) -> None:
@@ -109,13 +62,10 @@ def measured(command: list[str], environment: dict[str, str], port: int) -> tupl
 
 def with_server(run: Callable[[int], tuple[float, float]]) -> tuple[float, float]:
     """`run(port)` on a fresh server."""
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        return run(int(server.stdout.readline()))
-    finally:
-        server.kill()
-        server.communicate()
+    from tests.workflows import runs
+
+    with runs.a_fast_service(DELAY_S) as url:
+        return run(int(url.rpartition(":")[2]))
 
 
 def dyff(items: int, in_flight: int, keep_open: bool) -> tuple[float, float]:
@@ -173,8 +123,6 @@ def main() -> None:
     """All of it."""
     import uvloop
 
-    if sys.argv[1:2] == ["--serve"]:
-        return uvloop.run(serve())
     if sys.argv[1:2] == ["--bare"]:
         return uvloop.run(bare(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "1"))
     parser = argparse.ArgumentParser()

@@ -276,6 +276,17 @@ def a_slow_service(delay_s):
 
 
 @contextlib.contextmanager
+def a_fast_service(delay_s=0.0):
+    """A service in a process of its own that costs as little as can be, see `fast_service`; its URL."""
+    command = [sys.executable, Path(__file__).with_name("fast_service.py"), str(delay_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
 def counting_proxy(url):
     """Passes bytes on to `url`; its own URL, and the list of connections made to it."""
     target = ("127.0.0.1", int(url.rpartition(":")[2]))
