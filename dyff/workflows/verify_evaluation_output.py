@@ -90,17 +90,23 @@ class _Verifier:
         raw = await trees.objects(self._store, layout.evaluation_raw(self._spec.id))
         dataset = await self._open([(info.key, info.size_bytes) for info in raw])
         rows_per_file = await anyio.to_thread.run_sync(verification.rows_per_file, dataset)
-        errors_found = _Errors(await self._open_errors())
+        errors_found, writer = _Errors(await self._open_errors()), _Tables(self._schema)
         findings, artifacts = verification.Findings(), list[trees.Artifact]()
-        for part in verification.ranges(self._expected, max(1, rows_per_file // len(self._replications))):
+        indices_at_once = max(1, rows_per_file // verification.RANGES_PER_FILE // len(self._replications))
+        for part in verification.ranges(self._expected, indices_at_once):
             table = await self._examine(dataset, part, findings)
-            await anyio.to_thread.run_sync(errors_found.add, part, table)
-            if self._code(findings) == 0:
-                for start in range(0, table.num_rows, rows_per_file):
-                    artifacts.append(await self._write(len(artifacts), table.slice(start, rows_per_file)))
             self._progress.done += table.num_rows
+            await anyio.to_thread.run_sync(errors_found.add, part, table)
+            while self._code(findings) == 0 and table.num_rows:
+                room = rows_per_file - writer.rows
+                await anyio.to_thread.run_sync(writer.add, table.slice(0, room))
+                table = table.slice(room)
+                if writer.rows == rows_per_file:
+                    artifacts.append(await self._write(len(artifacts), writer))
+            del table  # before there is the next one
         self._judge(findings)
-        artifacts = artifacts or [await self._write(0, self._schema.empty_table())]
+        if writer.rows or not artifacts:
+            artifacts.append(await self._write(len(artifacts), writer))
         listed = await anyio.to_thread.run_sync(errors_found.file)
         return artifacts if listed is None else [*artifacts, await self._put(layout.ERRORS, "errors.parquet", listed)]
 
@@ -145,9 +151,9 @@ class _Verifier:
             return table
         return verification.deduplicated(table)
 
-    async def _write(self, number: int, table: pa.Table) -> trees.Artifact:
+    async def _write(self, number: int, writer: _Tables) -> trees.Artifact:
         name = f"part-{number:05}.parquet"
-        return await self._put(name, name, await anyio.to_thread.run_sync(outputs.encode, table.cast(self._schema)))
+        return await self._put(name, name, await anyio.to_thread.run_sync(writer.file))
 
     async def _put(self, path: str, name: str, data: bytes) -> trees.Artifact:
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
@@ -164,26 +170,44 @@ class _Verifier:
         endings.say(findings.sentence())
 
 
+class _Tables:
+    """Parquet files, one after the other, each of several tables. Blocking."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        """`schema`: of all tables."""
+        self.rows, self._schema = 0, schema
+        self._open()
+
+    def _open(self) -> None:
+        self._sink = pa.BufferOutputStream()
+        self._writer = pa.parquet.ParquetWriter(self._sink, self._schema, compression="zstd")
+
+    def add(self, table: pa.Table) -> None:
+        """Write more rows to the file."""
+        self._writer.write_table(table.cast(self._schema))
+        self.rows += table.num_rows
+
+    def file(self) -> bytes:
+        """What was added since the last file; the next begins."""
+        self._writer.close()
+        data = self._sink.getvalue().to_pybytes()
+        self._open()
+        self.rows = 0
+        return data
+
+
 class _Errors:
     """The file of items without responses, as it grows."""
 
     def __init__(self, recorded: pa.dataset.Dataset | None) -> None:
         """`recorded`: by all attempts; None: nothing was."""
-        self._recorded, self._sink = recorded, pa.BufferOutputStream()
-        self._writer: pa.parquet.ParquetWriter | None = None
+        self._recorded, self._tables = recorded, _Tables(failures.SCHEMA)
 
     def add(self, part: verification.Range, table: pa.Table) -> None:
         """What concerns a range of items, whose outputs are `table`. Blocking."""
-        if self._recorded is None:
-            return
-        found = verification.unanswered(self._recorded.to_table(filter=part.rows, use_threads=False), table)
-        if found.num_rows:
-            self._writer = self._writer or pa.parquet.ParquetWriter(self._sink, failures.SCHEMA, compression="zstd")
-            self._writer.write_table(found)
+        if self._recorded is not None:
+            self._tables.add(verification.unanswered(self._recorded.to_table(filter=part.rows, use_threads=False), table))
 
     def file(self) -> bytes | None:
         """As Parquet; None: there are none. Blocking."""
-        if self._writer is None:
-            return None
-        self._writer.close()
-        return self._sink.getvalue().to_pybytes()
+        return self._tables.file() if self._tables.rows else None
