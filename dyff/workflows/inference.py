@@ -23,6 +23,7 @@ _NO_SUCH_ROUTE = frozenset({404, 405})
 _FIRST_DELAY_S = 0.5
 _ITEM_TRIES = 100
 """As published: then it is the item that the service cannot take."""
+_LONGEST_PAUSE_S = 86400.0
 _READY_TIMEOUT_S = 5.0
 _NOTICE_INTERVAL_S = 5.0
 _SHOWN = 300
@@ -116,9 +117,13 @@ class Inference:
                 reason = f"status {answer.status}: {_shown(answer.body)}"
             if trouble is None:
                 trouble = _Trouble(self._successes, self._policy.transient_error_retry_delay_seconds, self._random)
-            if gives_up := self._count(call, trouble, answer, reason):
-                return Result(None, 0, gives_up)
-            await anyio.sleep(self._delay_s(trouble, answer))
+            delay_s, pause_s = self._delays_s(trouble, answer)
+            if pause_s:
+                self._pace.hold(pause_s)
+                reason += f" (it asks for a pause: no calls for {pause_s:.1f} s)"
+            if given_up := self._count(call, trouble, answer, reason):
+                return Result(None, 0, given_up)
+            await anyio.sleep(delay_s)
 
     def _responses(self, call: Call, body: bytes) -> list[Any]:
         try:
@@ -158,15 +163,13 @@ class Inference:
         self._notice(f"trying again, {self._failures} transient errors so far; the last one for {call}: {reason}")
         return None
 
-    def _delay_s(self, trouble: _Trouble, answer: exchanges.Answer | None) -> float:
-        """How long this call waits; everybody waits with it where the service asks for that."""
+    def _delays_s(self, trouble: _Trouble, answer: exchanges.Answer | None) -> tuple[float, float]:
+        """How long this call waits, and how long everybody does, because the service asks for that."""
         own_s = next(trouble.delays)
         asked_s = 0.0 if answer is None else self._retry_after_s(answer)
-        if asked_s or (answer is not None and answer.status == _TOO_MANY_REQUESTS):
-            pause_s = asked_s or own_s
-            if self._pace.hold(pause_s):
-                self._notice(f"the service asks for a pause: no calls for {pause_s:.1f} s")
-        return max(own_s, asked_s)
+        if answer is not None and answer.status == _TOO_MANY_REQUESTS:
+            asked_s = asked_s or own_s
+        return max(own_s, asked_s), asked_s
 
     def _notice(self, line: str) -> None:
         """Say it, unless something was said in the last seconds."""
@@ -176,14 +179,13 @@ class Inference:
             endings.say(line)
 
     def _retry_after_s(self, answer: exchanges.Answer) -> float:
-        """Seconds, from a number or a date; 0 where there is none that can be understood."""
-        text = answer.retry_after or ""
-        if text.strip().isdecimal():
-            return float(text)
+        """Seconds, from a number or a date, at most a day; 0 where there is none that can be understood."""
+        text = (answer.retry_after or "").strip()
         try:
-            return max(0.0, (email.utils.parsedate_to_datetime(text) - self._clock.now()).total_seconds())
-        except (TypeError, ValueError):
+            asked_s = float(text) if text.isdecimal() else (email.utils.parsedate_to_datetime(text) - self._clock.now()).total_seconds()
+        except (OverflowError, TypeError, ValueError):
             return 0.0
+        return min(max(0.0, asked_s), _LONGEST_PAUSE_S)
 
 
 class _Trouble:

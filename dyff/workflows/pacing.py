@@ -18,13 +18,11 @@ class Pace:
         self._clock, self._random = time, jitter
         self._until = self._spread_s = 0.0
 
-    def hold(self, pause_s: float) -> bool:
-        """No call begins for so many seconds; True: that is later than was known."""
+    def hold(self, pause_s: float) -> None:
+        """No call begins for so many seconds, or longer where more was asked for before."""
         until = self._clock.monotonic() + pause_s
-        if until <= self._until:
-            return False
-        self._until, self._spread_s = until, min(_SPREAD * pause_s, _MOST_SPREAD_S)
-        return True
+        if until > self._until:
+            self._until, self._spread_s = until, min(_SPREAD * pause_s, _MOST_SPREAD_S)
 
     async def turn(self) -> None:
         """Wait until a call may begin."""

@@ -140,6 +140,7 @@ def batches(
     """The rows of a dataset that `Reader.open` gave, in order, at most `rows` at a time. Blocking.
 
     `size_bytes`: fewer at a time where they would be larger together by what a file says of itself; None: it doesn't matter.
+    A page of a column is read whole all the same, and Arrow by default writes pages of 1,024 rows, however large.
 
     Little more than one batch is in memory, whatever the size of the files and their row groups: Arrow's own scanner
     of datasets decodes whole row groups (measured: 250 MB for a file of 100 MB, this 30 MB).

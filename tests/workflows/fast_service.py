@@ -24,22 +24,22 @@ class Service(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """A new client."""
         self.transport = transport
-        self.received = b""
+        self.received = bytearray()
 
     def data_received(self, data: bytes) -> None:
         """Requests may come in pieces, one at a time."""
         self.received += data
-        head, found, body = self.received.partition(b"\r\n\r\n")
+        head, found, _ = self.received[:4096].partition(b"\r\n\r\n")
         if not found:
             return
         if head.startswith(b"GET"):
-            self.received = b""
+            self.received = bytearray()
             self.answer(json.dumps({"count": Service.count, "first": Service.first, "last": Service.last}).encode(), False)
             return
         lowered = head.lower()
-        if len(body) < int(lowered.partition(b"content-length:")[2].split(b"\r\n")[0]):
+        if len(self.received) - len(head) - 4 < int(lowered.partition(b"content-length:")[2].split(b"\r\n")[0]):
             return
-        self.received = b""
+        self.received = bytearray()
         Service.last = time.perf_counter()
         Service.first = Service.first or Service.last
         Service.count += 1

@@ -48,11 +48,11 @@ class Store:
         self.root, self.url = root, f"file://{root}"
         self.objects = root / "objects"
 
-    def dataset(self, rows, *, name="data.parquet", dataset=DATASET):
-        """Store `rows` (a list of dicts, or a table) as one file of a dataset."""
+    def dataset(self, rows, *, name="data.parquet", dataset=DATASET, **options):
+        """Store `rows` (a list of dicts, or a table) as one file of a dataset; `options` of Arrow's `write_table`."""
         file = self.objects / "datasets" / dataset / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        pa.parquet.write_table(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), file)
+        pa.parquet.write_table(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), file, **options)
 
     def raw(self, rows, attempt="earlier", name="part-000000-earlier.parquet", schema=SCHEMA):
         """Store `rows` as an output file of an attempt."""

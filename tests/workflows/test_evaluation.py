@@ -232,6 +232,25 @@ def test_retry_after_holds_all_workers(store, steps, status, form):
     assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(200))
 
 
+@pytest.mark.parametrize(
+    "header", ["-1", "soon", "", "1.5", "Mon, 99 Nov 99999999999999999999 99:99:99 GMT", "Wed, 21 Oct 2015 07:28:00 GMT"]
+)
+def test_a_retry_after_that_says_nothing(store, steps, header):
+    """A Retry-After that cannot be understood, or is over, is as none: the call is tried again after the usual delay."""
+    store.dataset(runs.rows(1))
+    with runs.a_service(lambda prompt, tries: (503, {"Retry-After": header}) if tries == 1 else 200) as (url, seen):
+        assert steps.evaluate(url).code == 0
+    assert seen["prompt number 0"] == 2
+
+
+def test_a_retry_after_beyond_all_measure(store, steps):
+    """An absurd Retry-After is a pause like others, which the run's own limit ends."""
+    store.dataset(runs.rows(1))
+    with runs.a_service(lambda prompt, tries: (503, {"Retry-After": "9" * 400})) as (url, _):
+        ended = steps.evaluate(url, client={"totalTimeoutSeconds": 1})
+    assert (ended.code, any("no calls for 86400.0 s" in line for line in ended.lines)) == (20, True), ended
+
+
 def test_a_rate_limit_costs_no_item(store, steps):
     """However often a service says that it is too much, all items are done, and hardly more is asked than it allows."""
     store.dataset(runs.rows(60))
@@ -315,6 +334,16 @@ def test_why_items_have_no_responses_is_data(store, steps):
     assert "too long" in found[1][2]
     assert found[3][:2] == ("InputPipeline", None)
     assert "adapter 0 (TransformJSON)" in found[3][2]
+
+
+def test_a_pipeline_that_gives_several_objects(store, steps, service):
+    """An item of which the input pipeline makes no single request ends the run, or is recorded with Skip."""
+    store.dataset([{"_index_": 0, "text": ["a", "b"]}, {"_index_": 1, "text": ["c"]}])
+    inputs = [{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}, *runs.PROMPT_IN]
+    failed = steps.evaluate(service, inputs=inputs)
+    assert (failed.code, "one object for each item, and gives 2" in failed.last) == (65, True)
+    assert steps.evaluate(service, inputs=inputs, client={"badRequestPolicy": "Skip"}, attempt="attempt-2").code == 0
+    assert [(row["_index_"], row["error"]) for row in store.raw_errors()] == [(0, "InputPipeline")]
 
 
 def test_an_error_that_a_later_attempt_overcame_is_none(store, steps, service):

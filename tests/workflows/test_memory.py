@@ -59,6 +59,21 @@ def test_memory_does_not_grow_with_the_dataset(store, steps, service):
     assert verification - small < 150
 
 
+@pytest.mark.slow
+def test_large_rows_are_few_at_a_time(store, steps):
+    """Rows of 2 MiB, as images are, are read a few at a time: 400 MiB of them take less than 150 MiB more than small ones."""
+    inputs = [{"kind": "TransformJSON", "configuration": {"prompt": "$.image"}}]
+    with runs.a_fast_service() as url:
+        manifest = steps.manifest(url, inputs=inputs, workers=4)
+        store.dataset(pa.table({"_index_": range(10), "image": [b"x"] * 10}))
+        small = peak_mib(steps, "evaluation-client", "--manifest", manifest)
+        # By default Arrow puts a thousand rows into one page, whatever their size, and nobody can read less than a page.
+        store.dataset(pa.table({"_index_": range(200), "image": [os.urandom(2**21) for _ in range(200)]}), write_batch_size=1)
+        large = peak_mib(steps, "evaluation-client", "--manifest", manifest, attempt="attempt-2")
+    assert len(store.raw_rows()) == 200
+    assert large - small < 150
+
+
 def many_rows(file, count, at_once=100_000):
     """Store `count` rows of some 200 bytes, without having them all in memory."""
     file.parent.mkdir(parents=True)
