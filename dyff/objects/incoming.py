@@ -34,8 +34,10 @@ class Incoming:
         for entry in list(os.scandir(self._root)):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
-            elif time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S:
-                _remove_unless_locked(entry.path)
+                continue
+            with contextlib.suppress(FileNotFoundError):  # its writer has ended meanwhile
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S:
+                    _remove_unless_locked(entry.path)
 
 
 class Writing:

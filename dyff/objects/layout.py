@@ -15,6 +15,9 @@ SYMLINKS = ".dyff/symlinks.json"
 """As published: the symbolic links of a tree, which an object store cannot hold: `{"symlinks": [{"link", "target",
 "target_is_directory"}]}`, the target relative to the link. Ours read the same list in the manifest, under the same name."""
 
+ERRORS = ".dyff/errors.parquet"
+"""Beside verified outputs: which items have no responses, and why; only where there are some."""
+
 _FORBIDDEN = set('\\#?%<>:"|*')
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"COM{n}" for n in range(1, 10)), *(f"LPT{n}" for n in range(1, 10))}
 MAX_KEY_BYTES = 1024
@@ -51,6 +54,11 @@ def blob(root_key: str, name: str) -> str:
 def parts(root_key: str, name: str = "") -> str:
     """Below it, by position in bytes, what is there of a file that is being fetched; without a name: of all such files."""
     return f"{root_key}.dyff/parts/{name}/" if name else f"{root_key}.dyff/parts/"
+
+
+def evaluation_errors(evaluation_id: str) -> str:
+    """Below it each attempt of the evaluation client says, under its own prefix, why items have no responses."""
+    return root("outputs", evaluation_id) + ".dyff/errors/"
 
 
 def progress(collection: str, entity_id: str) -> str:

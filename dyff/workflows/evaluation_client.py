@@ -12,7 +12,7 @@ import anyio.to_thread
 from dyff.adapters import pipelines
 from dyff.kernel import errors
 from dyff.objects import layout, port
-from dyff.workflows import endings, exchanges, inference, inputs, items, manifests, outputs, trees
+from dyff.workflows import endings, exchanges, failures, inference, inputs, items, manifests, outputs, trees
 from dyff.workflows.progress import Progress
 
 
@@ -33,13 +33,16 @@ async def _step(arguments: list[str]) -> None:
         total = len(indices) * spec.replications
         already = sum(len(each) - each.duplicates for each in done.values())
         _check_duplicates(spec, done)
+        _say_options(spec)
         endings.say(f"evaluation {spec.id}: {total} items in all, {already} already done")
         run = _Run(store, manifest.spec, manifest.session)
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
+        in_time = True
         async with progress.shown():
-            with items.WorkList(dataset, done, run.inputs) as todo:
-                complete = await run.work(todo, progress)
-    _conclude(spec, progress, complete)
+            if already < total:  # else the service may be gone, and nobody needs it
+                with items.WorkList(dataset, done, run.inputs, skip=spec.client.bad_request_policy == "Skip") as todo:
+                    in_time = await run.work(todo, progress)
+    _conclude(spec, progress, in_time=in_time, given_up=run.given_up)
 
 
 class _Run:
@@ -57,8 +60,10 @@ class _Run:
         self._responses = pipelines.build(manifests.adapters(spec.interface.output_pipeline), ("outputPipeline",))
         schema = outputs.schema(spec.interface.output_schema.arrow_schema)
         self._fields = outputs.response_fields(schema)
-        prefix = f"{layout.evaluation_raw(spec.id)}{manifests.attempt()}/"
-        self._outputs = outputs.Outputs(store, prefix, schema, spec.client.batch_size)
+        attempt = manifests.attempt()
+        prefixes = f"{layout.evaluation_raw(spec.id)}{attempt}/", f"{layout.evaluation_errors(spec.id)}{attempt}/"
+        self._outputs = outputs.Outputs(store, *prefixes, schema, spec.client.batch_size)
+        self.given_up = 0
         template = spec.inference_session.replicas if spec.inference_session else 1
         self._replicas = max(1, session.replicas or template)
 
@@ -83,9 +88,17 @@ class _Run:
 
     async def _worker(self, todo: items.WorkList, calls: inference.Inference, progress: Progress) -> None:
         while (call := await todo.take()) is not None:
-            responses = await calls.infer(call)
-            await self._outputs.add(outputs.row(call, responses, self._fields))
-            progress.done += 1
+            result = inference.Result(None, 0, call.failure) if call.failure else await calls.infer(call)
+            failure = result.failure
+            if failure is None:
+                await self._outputs.add(outputs.row(call, result.responses, self._fields), None, result.size_bytes)
+                progress.done += 1
+                continue
+            given_up = failure.error == failures.TRANSIENT_ERRORS
+            row = None if given_up else outputs.row(call, None, self._fields)
+            await self._outputs.add(row, failure.row(call.index, call.replication))
+            self.given_up += given_up
+            progress.done += not given_up
 
 
 async def _done(store: port.Objects, reader: trees.Reader, spec: manifests.Spec) -> dict[str, items.Indices]:
@@ -97,6 +110,12 @@ async def _done(store: port.Objects, reader: trees.Reader, spec: manifests.Spec)
         raise endings.Ending(endings.OUTPUT_ERROR, f"The outputs of earlier attempts cannot be read: {error}") from error
 
 
+def _say_options(spec: manifests.Spec) -> None:
+    if spec.client.extra_options:
+        names = ", ".join(map(repr, sorted(spec.client.extra_options)))
+        endings.say(f"client.extraOptions are for other clients: this one has no such options ({names}), and ignores them")
+
+
 def _check_duplicates(spec: manifests.Spec, done: dict[str, items.Indices]) -> None:
     duplicates = sum(each.duplicates for each in done.values())
     if duplicates and spec.client.duplicate_output_policy == "Error":
@@ -104,12 +123,17 @@ def _check_duplicates(spec: manifests.Spec, done: dict[str, items.Indices]) -> N
         raise endings.Ending(endings.OUTPUT_ERROR, f"{message} Create the evaluation again, or use Deduplicate.")
 
 
-def _conclude(spec: manifests.Spec, progress: Progress, complete: bool) -> None:
-    if complete:
-        endings.say(f"done: {progress.done} of {progress.total} items")
+def _conclude(spec: manifests.Spec, progress: Progress, *, in_time: bool, given_up: int) -> None:
+    said = f"{progress.done} of {progress.total} items"
+    if in_time and not given_up:
+        endings.say(f"done: {said}")
         return
-    limit_s, said = spec.client.total_timeout_seconds, f"{progress.done} of {progress.total} items were done"
-    if spec.client.missing_output_policy != "Ignore":
+    if in_time:
+        why, hint = f"{given_up} items were given up after a hundred tries or more: {said} were done", "The lines above name them."
+    else:
+        limit_s = spec.client.total_timeout_seconds
+        why = f"The time was up: {said} were done within client.totalTimeoutSeconds={limit_s:g}"
         hint = "Raise it, or give the session more replicas."
-        raise endings.Ending(endings.INCOMPLETE, f"The time was up: {said} within client.totalTimeoutSeconds={limit_s:g}. {hint}")
-    endings.say(f"the time was up: {said}; client.missingOutputPolicy says to go on")
+    if spec.client.missing_output_policy != "Ignore":
+        raise endings.Ending(endings.INCOMPLETE, f"{why}. {hint}")
+    endings.say(f"{why}; client.missingOutputPolicy says to go on")

@@ -9,7 +9,10 @@ behind one address are reached evenly only when each call opens its own.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
@@ -19,6 +22,7 @@ import msgspec
 
 JSON = "application/json"
 MAX_ANSWER_BYTES = 2**28
+_NO_LINGER = struct.pack("ii", 1, 0)
 _HEAD = """\
 {method} {path} HTTP/1.1\r
 Host: {netloc}\r
@@ -91,19 +95,21 @@ class Service:
             TimeoutError: `timeout_s` passed (None: no limit).
         """
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-        async with asyncio.timeout(timeout_s):
-            kept = self._kept()
-            if kept is not None:
-                try:
-                    return await self._on(kept, request)
-                except Broken:
-                    if kept.heard:
-                        raise
-            return await self._on(await self._connect(), request)
+        deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return await self._on(kept, request, deadline)
+            except Broken:
+                if kept.heard:
+                    raise
+        async with asyncio.timeout_at(deadline):
+            new = await self._connect()
+        return await self._on(new, request, deadline)
 
-    async def _on(self, connection: _Connection, request: bytes) -> Answer:
+    async def _on(self, connection: _Connection, request: bytes, deadline: float | None) -> Answer:
         try:
-            answer = await connection.exchange(request)
+            answer = await connection.exchange(request, deadline)
         except BaseException:
             connection.close()
             raise
@@ -121,9 +127,9 @@ class Service:
         return None
 
     async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
+        loop, made = asyncio.get_running_loop(), partial(_Connection, once=not self._keep_open)
         try:
-            _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
+            _, connection = await loop.create_connection(made, self._host, self._port, ssl=self._tls)
         except OSError as error:
             raise Broken(f"no connection to {self._host}:{self._port}: {error.strerror or error}") from error
         return connection
@@ -135,15 +141,20 @@ class _Connection(asyncio.Protocol):
     `usable`: the next exchange may begin. `heard`: bytes of the answer have come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool) -> None:
+        """`once`: for one exchange."""
         self.usable = self.heard = False
+        self._once = once
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, self.usable = cast(asyncio.Transport, transport), True  # uvloop's class is none of asyncio's
+        if self._once:  # closing leaves no port that waits for stragglers: many calls would use all ports up
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
-    async def exchange(self, request: bytes) -> Answer:
+    async def exchange(self, request: bytes, deadline: float | None) -> Answer:
+        """`deadline`: by the event loop's clock. A timer of its own, because `asyncio.timeout` costs a tenth of a call."""
         self.heard = False
         if self._transport is None or not self.usable:
             raise Broken("the service closed the connection")
@@ -151,12 +162,16 @@ class _Connection(asyncio.Protocol):
         self._body = bytearray()
         self._retry_after: str | None = None
         self._in_body, self._ends_with_connection = False, True
-        self._waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if deadline is None else loop.call_at(deadline, self._expire)
         self._transport.write(request)
         try:
             return await self._waiter
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.cancel()
 
     def close(self) -> None:
         self.usable = False
@@ -207,6 +222,11 @@ class _Connection(asyncio.Protocol):
     def _succeed(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(Answer(self._parser.get_status_code(), bytes(self._body), self._retry_after))
+
+    def _expire(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+        self.close()
 
     def _fail(self, reason: str) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -11,18 +11,30 @@ import msgspec
 
 from dyff.adapters import pipelines
 from dyff.kernel import backoff, clock, errors
-from dyff.workflows import endings, exchanges
+from dyff.workflows import endings, exchanges, failures, pacing
 from dyff.workflows.items import Call
 from dyff.workflows.manifests import Client
 
 _BAD_REQUEST = frozenset({400, 406, 409, 410, 411, 413, 414, 415, 416, 417, 418, 422, 424, 431, 451})
 """The service understood that it was called, and refuses this item."""
-_TRANSIENT = frozenset({408, 421, 423, 425, 429})
+_TOO_MANY_REQUESTS = 429
+_TRANSIENT = frozenset({408, 421, 423, 425, _TOO_MANY_REQUESTS})
 _NO_SUCH_ROUTE = frozenset({404, 405})
 _FIRST_DELAY_S = 0.5
+_ITEM_TRIES = 100
+"""As published: then it is the item that the service cannot take."""
+_LONGEST_PAUSE_S = 86400.0
 _READY_TIMEOUT_S = 5.0
 _NOTICE_INTERVAL_S = 5.0
 _SHOWN = 300
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of a call. `responses` None: there are none, and `failure` says why. `size_bytes`: of the answer."""
+
+    responses: list[Any] | None
+    size_bytes: int = 0
+    failure: failures.Failure | None = None
 
 
 class Inference:
@@ -30,7 +42,9 @@ class Inference:
 
     Transient are: no connection, a lost one, a timeout, 408, 421, 423, 425, 429 and every 5xx. A call is tried again
     after a delay that doubles from half a second up to `transientErrorRetryDelaySeconds` (with jitter, and at least
-    `Retry-After`), at most `transientErrorRetryLimit` times in a row.
+    `Retry-After`). It is the service's failure, and ends the run, if that happens more than `transientErrorRetryLimit`
+    times while no other call succeeds; it is the item's, if it does a hundred times (or more, by the limit) while others
+    do: then the item is given up. A service that asks for a pause, by 429 or `Retry-After`, is called by nobody for so long.
     """
 
     def __init__(
@@ -47,8 +61,11 @@ class Inference:
             raise errors.Misconfigured(f"interface.endpoint: {error}") from error
         self._service, self._endpoint, self._policy, self._outputs = service, endpoint, policy, outputs
         self._clock, self._random = time or clock.SystemClock(), random.Random()
+        self._pace = pacing.Pace(self._clock, self._random)
         self._decoder = msgspec.json.Decoder()
-        self._failures, self._noticed = 0, float("-inf")
+        self._timeout_s = policy.request_timeout_seconds or None
+        self._successes = self._failures = 0
+        self._noticed = float("-inf")
 
     async def ready(self, path: str) -> None:
         """Wait until the service says that it is ready; a service without that route is ready when it answers.
@@ -73,33 +90,40 @@ class Inference:
         message = f"The service at {self._service.url} was not ready within {limit_s:.0f} s: {reason}. Look at the session's logs."
         raise endings.Ending(endings.UNAVAILABLE, message)
 
-    async def infer(self, call: Call) -> list[Any] | None:
-        """The responses to one call; None: the service refused it, and the policy is to go on.
+    async def infer(self, call: Call) -> Result:
+        """The responses to one call, or why the run goes on without them.
 
         Raises:
-            Ending: it refused and the policy is to abort, it failed too often, or its answer does not fit.
+            Ending: the service refused the item and the policy is to abort, it failed too often, or its answer does not fit.
         """
-        failures = 0
         head = self._head if call.media_type == exchanges.JSON else self._service.head("POST", self._endpoint, call.media_type)
-        delays = backoff.delays(_FIRST_DELAY_S, ceiling_s=self._policy.transient_error_retry_delay_seconds, jitter=self._random)
+        trouble: _Trouble | None = None
         while True:
-            retry_after_s = 0.0
+            await self._pace.turn()
+            answer, reason = None, ""
             try:
-                answer = await self._service.exchange(head, call.body, self._policy.request_timeout_seconds or None)
+                answer = await self._service.exchange(head, call.body, self._timeout_s)
             except exchanges.Broken as error:
                 reason = str(error)
             except TimeoutError:
                 reason = f"no answer within {self._policy.request_timeout_seconds:g} s (client.requestTimeoutSeconds)"
-            else:
+            if answer is not None:
                 if 200 <= answer.status < 300:
-                    return self._responses(call, answer.body)
+                    responses = self._responses(call, answer.body)
+                    self._successes += 1
+                    return Result(responses, len(answer.body))
                 if answer.status < 500 and answer.status not in _TRANSIENT:
-                    self._refuse(call, answer)
-                    return None
-                reason, retry_after_s = f"status {answer.status}: {_shown(answer.body)}", self._retry_after_s(answer)
-            failures += 1
-            self._count(call, failures, reason)
-            await anyio.sleep(max(next(delays), retry_after_s))
+                    return Result(None, 0, self._refused(call, answer))
+                reason = f"status {answer.status}: {_shown(answer.body)}"
+            if trouble is None:
+                trouble = _Trouble(self._successes, self._policy.transient_error_retry_delay_seconds, self._random)
+            delay_s, pause_s = self._delays_s(trouble, answer)
+            if pause_s:
+                self._pace.hold(pause_s)
+                reason += f" (it asks for a pause: no calls for {pause_s:.1f} s)"
+            if given_up := self._count(call, trouble, answer, reason):
+                return Result(None, 0, given_up)
+            await anyio.sleep(delay_s)
 
     def _responses(self, call: Call, body: bytes) -> list[Any]:
         try:
@@ -110,23 +134,42 @@ class Inference:
             message = f"The service's answer to {call} does not fit the output pipeline: {error.message}"
         raise endings.Ending(endings.OUTPUT_ERROR, message)
 
-    def _refuse(self, call: Call, answer: exchanges.Answer) -> None:
-        said = f"status {answer.status} for {call}: {_shown(answer.body)}"
+    def _refused(self, call: Call, answer: exchanges.Answer) -> failures.Failure:
+        shown = _shown(answer.body)
+        said = f"status {answer.status} for {call}: {shown}"
         if answer.status not in _BAD_REQUEST:
             message = f"The service does not serve the endpoint {self._endpoint!r} to us: {said}. Correct interface.endpoint."
             raise endings.Ending(endings.REFUSED, message)
         if self._policy.bad_request_policy != "Skip":
             hint = "Mend the item or the inputPipeline, or set client.badRequestPolicy to Skip."
             raise endings.Ending(endings.REFUSED, f"The service refused a request: {said}. {hint}")
+        self._successes += 1  # it serves
         self._notice(f"skipping an item: {said}")
+        return failures.Failure(failures.BAD_REQUEST, shown, answer.status)
 
-    def _count(self, call: Call, failures: int, reason: str) -> None:
-        self._failures += 1
+    def _count(self, call: Call, trouble: _Trouble, answer: exchanges.Answer | None, reason: str) -> failures.Failure | None:
+        """One more transient error; not None: the item is given up."""
         limit = self._policy.transient_error_retry_limit
-        if failures > limit:
-            message = f"The service failed {failures} times in a row for {call}; the last time: {reason}. Look at the session's logs."
+        self._failures += 1
+        trouble.count(self._successes, for_the_item=answer is None or answer.status != _TOO_MANY_REQUESTS)
+        if trouble.tries > max(limit, _ITEM_TRIES) and self._successes != trouble.successes_before:
+            endings.say(f"giving up an item: {trouble.tries} transient errors for {call}, while others succeeded; the last: {reason}")
+            return failures.Failure(failures.TRANSIENT_ERRORS, reason, answer.status if answer else None)
+        if trouble.in_a_row > limit:
+            message = (
+                f"The service failed {trouble.in_a_row} times in a row for {call}; the last time: {reason}. Look at the session's logs."
+            )
             raise endings.Ending(endings.UNAVAILABLE, f"{message} client.transientErrorRetryLimit is {limit}.")
         self._notice(f"trying again, {self._failures} transient errors so far; the last one for {call}: {reason}")
+        return None
+
+    def _delays_s(self, trouble: _Trouble, answer: exchanges.Answer | None) -> tuple[float, float]:
+        """How long this call waits, and how long everybody does, because the service asks for that."""
+        own_s = next(trouble.delays)
+        asked_s = 0.0 if answer is None else self._retry_after_s(answer)
+        if answer is not None and answer.status == _TOO_MANY_REQUESTS:
+            asked_s = asked_s or own_s
+        return max(own_s, asked_s), asked_s
 
     def _notice(self, line: str) -> None:
         """Say it, unless something was said in the last seconds."""
@@ -136,14 +179,30 @@ class Inference:
             endings.say(line)
 
     def _retry_after_s(self, answer: exchanges.Answer) -> float:
-        """Seconds, from a number or a date; 0 where there is none that can be understood."""
-        text = answer.retry_after or ""
-        if text.strip().isdecimal():
-            return float(text)
+        """Seconds, from a number or a date, at most a day; 0 where there is none that can be understood."""
+        text = (answer.retry_after or "").strip()
         try:
-            return max(0.0, (email.utils.parsedate_to_datetime(text) - self._clock.now()).total_seconds())
-        except (TypeError, ValueError):
+            asked_s = float(text) if text.isdecimal() else (email.utils.parsedate_to_datetime(text) - self._clock.now()).total_seconds()
+        except (OverflowError, TypeError, ValueError):
             return 0.0
+        return min(max(0.0, asked_s), _LONGEST_PAUSE_S)
+
+
+class _Trouble:
+    """The transient errors of one call so far. `tries`: those that may be the item's fault. `in_a_row`: since any call succeeded."""
+
+    def __init__(self, successes: int, longest_delay_s: float, jitter: random.Random) -> None:
+        """`successes`: of the run, so far."""
+        self.tries = self.in_a_row = 0
+        self.successes_before = self._successes = successes
+        self.delays = backoff.delays(_FIRST_DELAY_S, ceiling_s=longest_delay_s, jitter=jitter)
+
+    def count(self, successes: int, *, for_the_item: bool) -> None:
+        """One more, `successes` of the run later."""
+        if successes != self._successes:
+            self._successes, self.in_a_row = successes, 0
+        self.in_a_row += 1
+        self.tries += for_the_item
 
 
 def _shown(body: bytes) -> str:

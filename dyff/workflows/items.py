@@ -14,20 +14,24 @@ import pyarrow.compute as pc
 
 from dyff.adapters import pipelines, uploads
 from dyff.kernel import errors
-from dyff.workflows import endings, exchanges, trees
+from dyff.workflows import endings, exchanges, failures, trees
 
 INDEX, REPLICATION = "_index_", "_replication_"
-_ROWS_AT_ONCE = 32
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2 * 2**20
 """Small, because rows can be images: about four times as many are in memory."""
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One request to make: the row's index, the replication's ID and the body, which is JSON or a form with a file."""
+    """One request to make: the row's index, the replication's ID and the body, which is JSON or a form with a file.
+
+    `failure`: why there is nothing to send; None: there is.
+    """
 
     index: int
     replication: str
     body: bytes
     media_type: str = exchanges.JSON
+    failure: failures.Failure | None = None
 
     def __str__(self) -> str:
         return f"item {self.index}, replication {self.replication}"
@@ -42,7 +46,7 @@ class Indices:
         self.array = joined.take(pc.sort_indices(joined))
         buffer = self.array.buffers()[1]
         self._values = memoryview(buffer if buffer is not None else b"").cast("q")[: len(self.array)]
-        self.duplicates = len(self.array) - int(pc.count_distinct(self.array).as_py())
+        self.duplicates = pc.equal(self.array[1:], self.array[:-1]).true_count if len(self.array) else 0
 
     def __len__(self) -> int:
         return len(self.array)
@@ -84,10 +88,13 @@ def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str,
 class WorkList:
     """The calls that are missing, made from the dataset as they are needed; any number of workers may take from it. A context manager."""
 
-    def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], inputs: pipelines.Pipeline) -> None:
-        """`done`: for each replication what is not to be done again. `inputs`: must give one object for each row."""
-        self._rows = trees.batches(dataset, _ROWS_AT_ONCE)
-        self._done, self._inputs = done, inputs
+    def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], inputs: pipelines.Pipeline, *, skip: bool = False) -> None:
+        """`done`: for each replication what is not to be done again. `inputs`: must give one object for each row.
+
+        `skip`: a row that does not fit `inputs` is a call with a failure, not the end.
+        """
+        self._rows = trees.batches(dataset, _ROWS_AT_ONCE, size_bytes=_BYTES_AT_ONCE)
+        self._done, self._inputs, self._skip = done, inputs, skip
         self._ready: Iterator[Call] = iter(())
         self._lock = anyio.Lock()
         self._send, self._receive = anyio.create_memory_object_stream[list[Call]](2)
@@ -136,22 +143,25 @@ class WorkList:
             raise endings.Ending(endings.WRONG_DATA, f"The dataset needs a column {INDEX} of whole numbers; a row has {index!r} there.")
         missing = [replication for replication, done in self._done.items() if index not in done]
         if missing:
-            media_type, body = self._body(index, row)
+            media_type, body, failure = self._request(index, row)
             for replication in missing:
-                yield Call(index, replication, body, media_type)
+                yield Call(index, replication, body, media_type, failure)
 
-    def _body(self, index: int, row: dict[str, Any]) -> tuple[str, bytes]:
+    def _request(self, index: int, row: dict[str, Any]) -> tuple[str, bytes, failures.Failure | None]:
         """What the service is sent: the row as JSON has it (bytes in base64, times in RFC 3339), through the pipeline."""
         try:
             adapted = list(self._inputs([msgspec.to_builtins(row)]))
+            problem = "" if len(adapted) == 1 else f"it must give one object for each item, and gives {len(adapted)}"
         except errors.FixRequest as error:
-            raise endings.Ending(endings.WRONG_DATA, f"Item {index} does not fit the input pipeline: {error.message}") from error
-        if len(adapted) != 1:
-            raise endings.Ending(
-                endings.WRONG_DATA, f"The input pipeline must give one object for each item, but {len(adapted)} for item {index}."
-            )
-        [request] = adapted
-        return _form(request) if isinstance(request, uploads.Upload) else (exchanges.JSON, msgspec.json.encode(request))
+            problem = error.message
+        if not problem:
+            [request] = adapted
+            media_type, body = _form(request) if isinstance(request, uploads.Upload) else (exchanges.JSON, msgspec.json.encode(request))
+            return media_type, body, None
+        if self._skip:
+            return exchanges.JSON, b"", failures.Failure(failures.INPUT_PIPELINE, problem)
+        hint = "Mend the item or the inputPipeline, or set client.badRequestPolicy to Skip."
+        raise endings.Ending(endings.WRONG_DATA, f"Item {index} does not fit the input pipeline: {problem}. {hint}")
 
 
 def _form(upload: uploads.Upload) -> tuple[str, bytes]:

@@ -36,6 +36,7 @@ class Client(msgspec.Struct, frozen=True, rename="camel"):
     request_timeout_seconds: float = 30
     total_timeout_seconds: float = 7200
     batch_size: int = 1000
+    extra_options: dict[str, str] = {}
     input_pipeline: list[dict[str, Any]] | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
+from collections import deque
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -15,12 +16,14 @@ import pyarrow.parquet
 
 from dyff.kernel import backoff, errors, ids
 from dyff.objects import port
-from dyff.workflows import background, endings
+from dyff.workflows import background, endings, failures
 from dyff.workflows.items import INDEX, REPLICATION, Call
 
 RESPONSES, RESPONSE_INDEX = "responses", "_response_index_"
 FLUSH_INTERVAL_S = 3.0
 _PUT_ATTEMPTS = 6
+_FILE_BYTES = 8 * 2**20
+"""Of rows as JSON; as Python objects they are several times that."""
 
 Row = dict[str, Any]
 _UNFIT = (pa.ArrowException, ArithmeticError, TypeError, ValueError)
@@ -78,30 +81,45 @@ def _numbered(call: Call, place: int, response: Any, fields: frozenset[str]) -> 
         what = f"has the fields {', '.join(map(repr, response))}" if isinstance(response, dict) else f"is {str(response)[:100]!r}"
         message = f"A response to {call} {what}, and none of the output schema's ({known}). Mend the outputPipeline or the outputSchema."
         raise endings.Ending(endings.OUTPUT_ERROR, message)
-    return {RESPONSE_INDEX: place, **response}
+    return {**response, RESPONSE_INDEX: place}  # the client numbers them, whatever the service says
 
 
 class Outputs:
     """Collects rows and stores them in Parquet files: each has at most `batch_size` rows and is durable when written.
 
-    Files are written when they are full and every few seconds, so that little is lost if the run is killed. Their
-    names are new ones each time, so that a restarted run overwrites nothing.
+    Files are written when they are full, by rows or by bytes, and every few seconds, so that little is lost if the run is
+    killed. Their names are new ones each time, so that a restarted run overwrites nothing. Why items have no responses is
+    stored beside, before the rows are.
     """
 
-    def __init__(self, store: port.Objects, prefix: str, output: pa.Schema, batch_size: int) -> None:
-        """`prefix`: of the files' keys, with the slash."""
-        self._store, self._prefix, self._schema, self._batch_size = store, prefix, output, batch_size
+    def __init__(self, store: port.Objects, prefix: str, errors_prefix: str, output: pa.Schema, batch_size: int) -> None:
+        """`prefix`, `errors_prefix`: of the files' keys, with the slash."""
+        self._store, self._prefix, self._errors_prefix = store, prefix, errors_prefix
+        self._schema, self._batch_size = output, batch_size
         self._run, self._numbers = ids.RandomIds().new()[:12], itertools.count()
         self._rows: list[Row] = []
+        self._errors: list[Row] = []
+        self._sizes = _Sizes()
         self._due, self._taken = anyio.Event(), anyio.Event()
 
-    async def add(self, output: Row) -> None:
-        """Take a row; waits where rows come faster than they can be stored."""
-        self._rows.append(output)
-        if len(self._rows) >= self._batch_size:
+    async def add(self, output: Row | None, error: Row | None = None, size_bytes: int = 0) -> None:
+        """Take a row and why it has no responses; waits where they come faster than they can be stored.
+
+        `output` None: there is no row. `size_bytes`: about how large the row is as JSON.
+        """
+        if output is not None:
+            self._rows.append(output)
+            self._sizes.append(size_bytes)
+        if error is not None:
+            self._errors.append(error)
+        if self._fills(1):
             self._due.set()
-            while len(self._rows) >= 2 * self._batch_size:
+            while self._fills(2):
                 await self._taken.wait()
+
+    def _fills(self, files: int) -> bool:
+        size = files * self._batch_size
+        return len(self._rows) >= size or len(self._errors) >= size or self._sizes.total >= files * _FILE_BYTES
 
     def stored(self) -> AbstractAsyncContextManager[None]:
         """Store what is added in the block; at its end, however that comes, everything is stored.
@@ -121,7 +139,7 @@ class Outputs:
 
     async def _flush_all(self) -> None:
         problem: endings.Ending | None = None
-        while self._rows:
+        while self._rows or self._errors:
             try:
                 await self._flush()
             except endings.Ending as error:
@@ -130,18 +148,45 @@ class Outputs:
             raise problem
 
     async def _flush(self) -> None:
-        rows, self._rows = self._rows[: self._batch_size], self._rows[self._batch_size :]
+        count = self._sizes.take(self._batch_size, _FILE_BYTES)
+        rows, self._rows = self._rows[:count], self._rows[count:]
+        found, self._errors = self._errors, []
         taken, self._taken = self._taken, anyio.Event()
-        if len(self._rows) < self._batch_size:
+        if not self._fills(1):
             self._due = anyio.Event()
         taken.set()
+        name = f"part-{next(self._numbers):06}-{self._run}.parquet"
+        if found:
+            data, _ = await anyio.to_thread.run_sync(_parquet, found, failures.SCHEMA)
+            await persist(self._store, self._errors_prefix + name, data)
         if not rows:
             return
         data, problem = await anyio.to_thread.run_sync(_parquet, rows, self._schema)
         if data:
-            await persist(self._store, f"{self._prefix}part-{next(self._numbers):06}-{self._run}.parquet", data)
+            await persist(self._store, self._prefix + name, data)
         if problem:
             raise endings.Ending(endings.OUTPUT_ERROR, problem)
+
+
+class _Sizes:
+    """The sizes of the rows that wait, and their sum."""
+
+    def __init__(self) -> None:
+        self._each: deque[int] = deque()
+        self.total = 0
+
+    def append(self, size_bytes: int) -> None:
+        self._each.append(size_bytes)
+        self.total += size_bytes
+
+    def take(self, most_rows: int, most_bytes: int) -> int:
+        """How many rows from the front make a file; they are taken."""
+        count = size_bytes = 0
+        while self._each and count < most_rows and size_bytes < most_bytes:
+            size_bytes += self._each.popleft()
+            count += 1
+        self.total -= size_bytes
+        return count
 
 
 async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = None) -> port.ObjectInfo:

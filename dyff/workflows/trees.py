@@ -134,8 +134,13 @@ async def reader(store: port.Objects) -> AsyncIterator[Reader]:
         yield Reader(store, portal)
 
 
-def batches(dataset: pa.dataset.Dataset, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+def batches(
+    dataset: pa.dataset.Dataset, rows: int, columns: list[str] | None = None, *, size_bytes: int | None = None
+) -> Iterator[pa.RecordBatch]:
     """The rows of a dataset that `Reader.open` gave, in order, at most `rows` at a time. Blocking.
+
+    `size_bytes`: fewer at a time where they would be larger together by what a file says of itself; None: it doesn't matter.
+    A page of a column is read whole all the same, and Arrow by default writes pages of 1,024 rows, however large.
 
     Little more than one batch is in memory, whatever the size of the files and their row groups: Arrow's own scanner
     of datasets decodes whole row groups (measured: 250 MB for a file of 100 MB, this 30 MB).
@@ -153,8 +158,16 @@ def batches(dataset: pa.dataset.Dataset, rows: int, columns: list[str] | None = 
         partition = pa.dataset.get_partition_keys(fragment.partition_expression)
         with fragment.filesystem.open_input_file(fragment.path) as source, _file(source) as file:
             stored = [name for name in schema.names if name in file.schema_arrow.names and name not in partition]
-            for batch in file.iter_batches(batch_size=rows, columns=stored, use_threads=False):
+            most = rows if size_bytes is None else min(rows, _rows_of(file, size_bytes))
+            for batch in file.iter_batches(batch_size=most, columns=stored, use_threads=False):
                 yield _conformed(batch, schema, partition)
+
+
+def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
+    """How many rows of the file have that size together; at least one."""
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1.0)
+    return max(1, int(size_bytes / max(1.0, largest)))
 
 
 def _file(source: pa.NativeFile) -> pa.parquet.ParquetFile:

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from dyff.workflows import endings, items
+from dyff.workflows import endings, items, outputs
 from dyff.workflows.items import INDEX, REPLICATION
 
 FILE_BYTES = 64 * 2**20
+RANGES_PER_FILE = 4
+"""What is looked at in one go takes three to four times its size: Arrow joins what it sorts, and copies it."""
 _MAX_ROWS = 2**18
 _ORDER = "__replication"
 
@@ -108,7 +110,17 @@ def examine(
 
 def deduplicated(table: pa.Table) -> pa.Table:
     """The first of the rows that are the same output; `table` is sorted as `examine` does."""
-    return table.filter(_first_of_each(table))
+    firsts = _first_of_each(table)
+    return table if firsts.true_count == table.num_rows else table.filter(firsts)  # a copy costs as much memory again
+
+
+def unanswered(errors: pa.Table, table: pa.Table) -> pa.Table:
+    """Those of the recorded errors, each once, whose outputs in `table` have no responses or are missing."""
+    index, replication, responses = (table.schema.get_field_index(name) for name in (INDEX, REPLICATION, outputs.RESPONSES))
+    answered = table.filter(pc.is_valid(table[responses]))
+    keys = pa.table({INDEX: answered[index].cast(pa.int64()), REPLICATION: answered[replication].cast(pa.string())})
+    left = errors.join(keys, [INDEX, REPLICATION], join_type="left anti", use_threads=False)
+    return deduplicated(left.sort_by([(INDEX, "ascending"), (REPLICATION, "ascending")]))
 
 
 def _first_of_each(table: pa.Table) -> pa.BooleanArray:

@@ -15,11 +15,12 @@ import anyio.to_thread
 import msgspec
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 
 from dyff.entities import codecs
 from dyff.kernel import errors
 from dyff.objects import layout, port
-from dyff.workflows import endings, inputs, items, manifests, outputs, trees, verification
+from dyff.workflows import endings, failures, inputs, items, manifests, outputs, trees, verification
 from dyff.workflows.progress import Progress
 
 
@@ -89,15 +90,25 @@ class _Verifier:
         raw = await trees.objects(self._store, layout.evaluation_raw(self._spec.id))
         dataset = await self._open([(info.key, info.size_bytes) for info in raw])
         rows_per_file = await anyio.to_thread.run_sync(verification.rows_per_file, dataset)
+        errors_found, writer = _Errors(await self._open_errors()), _Tables(self._schema)
         findings, artifacts = verification.Findings(), list[trees.Artifact]()
-        for part in verification.ranges(self._expected, max(1, rows_per_file // len(self._replications))):
+        indices_at_once = max(1, rows_per_file // verification.RANGES_PER_FILE // len(self._replications))
+        for part in verification.ranges(self._expected, indices_at_once):
             table = await self._examine(dataset, part, findings)
-            if self._code(findings) == 0:
-                for start in range(0, table.num_rows, rows_per_file):
-                    artifacts.append(await self._write(len(artifacts), table.slice(start, rows_per_file)))
             self._progress.done += table.num_rows
+            await anyio.to_thread.run_sync(errors_found.add, part, table)
+            while self._code(findings) == 0 and table.num_rows:
+                room = rows_per_file - writer.rows
+                await anyio.to_thread.run_sync(writer.add, table.slice(0, room))
+                table = table.slice(room)
+                if writer.rows == rows_per_file:
+                    artifacts.append(await self._write(len(artifacts), writer))
+            del table  # before there is the next one
         self._judge(findings)
-        return artifacts or [await self._write(0, self._schema.empty_table())]
+        if writer.rows or not artifacts:
+            artifacts.append(await self._write(len(artifacts), writer))
+        listed = await anyio.to_thread.run_sync(errors_found.file)
+        return artifacts if listed is None else [*artifacts, await self._put(layout.ERRORS, "errors.parquet", listed)]
 
     async def _confirm(self, published: list[trees.Artifact]) -> None:
         """What the manifest lists must be there, unchanged, and be what was asked for."""
@@ -108,7 +119,7 @@ class _Verifier:
                 raise endings.Ending(
                     endings.WRONG_OUTPUT, f"The outputs were verified before, but {artifact.key} {what}. Create the evaluation again."
                 )
-        dataset = await self._open([(artifact.key, artifact.size) for artifact in published])
+        dataset = await self._open([(each.key, each.size) for each in published if each.path != layout.ERRORS])
         findings = verification.Findings()
         for part in verification.ranges(self._expected, 2**16):
             table = await self._examine(dataset, part, findings, [items.INDEX, items.REPLICATION])
@@ -123,6 +134,11 @@ class _Verifier:
             raise endings.Ending(endings.WRONG_OUTPUT, f"An output file cannot be read: {error}") from error
         return dataset
 
+    async def _open_errors(self) -> pa.dataset.Dataset | None:
+        """What all attempts recorded of items without responses; None: nothing."""
+        found = [(info.key, info.size_bytes) for info in await trees.objects(self._store, layout.evaluation_errors(self._spec.id))]
+        return await anyio.to_thread.run_sync(self._reader.open, found, failures.SCHEMA) if found else None
+
     async def _examine(
         self, dataset: pa.dataset.Dataset, part: verification.Range, findings: verification.Findings, columns: list[str] | None = None
     ) -> pa.Table:
@@ -135,12 +151,14 @@ class _Verifier:
             return table
         return verification.deduplicated(table)
 
-    async def _write(self, number: int, table: pa.Table) -> trees.Artifact:
+    async def _write(self, number: int, writer: _Tables) -> trees.Artifact:
         name = f"part-{number:05}.parquet"
-        data = await anyio.to_thread.run_sync(outputs.encode, table.cast(self._schema))
+        return await self._put(name, name, await anyio.to_thread.run_sync(writer.file))
+
+    async def _put(self, path: str, name: str, data: bytes) -> trees.Artifact:
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         info = await outputs.persist(self._store, self._prefix + name, data, md5)
-        return trees.Artifact(path=name, key=info.key, size=info.size_bytes, digest={"md5": md5})
+        return trees.Artifact(path=path, key=info.key, size=info.size_bytes, digest={"md5": md5})
 
     def _code(self, findings: verification.Findings) -> int:
         return findings.code(self._spec.client.missing_output_policy, self._spec.client.duplicate_output_policy)
@@ -150,3 +168,46 @@ class _Verifier:
         if code:
             raise endings.Ending(code, f"The outputs are not what was asked for: {findings.sentence()}. Create the evaluation again.")
         endings.say(findings.sentence())
+
+
+class _Tables:
+    """Parquet files, one after the other, each of several tables. Blocking."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        """`schema`: of all tables."""
+        self.rows, self._schema = 0, schema
+        self._open()
+
+    def _open(self) -> None:
+        self._sink = pa.BufferOutputStream()
+        self._writer = pa.parquet.ParquetWriter(self._sink, self._schema, compression="zstd")
+
+    def add(self, table: pa.Table) -> None:
+        """Write more rows to the file."""
+        self._writer.write_table(table.cast(self._schema))
+        self.rows += table.num_rows
+
+    def file(self) -> bytes:
+        """What was added since the last file; the next begins."""
+        self._writer.close()
+        data = self._sink.getvalue().to_pybytes()
+        self._open()
+        self.rows = 0
+        return data
+
+
+class _Errors:
+    """The file of items without responses, as it grows."""
+
+    def __init__(self, recorded: pa.dataset.Dataset | None) -> None:
+        """`recorded`: by all attempts; None: nothing was."""
+        self._recorded, self._tables = recorded, _Tables(failures.SCHEMA)
+
+    def add(self, part: verification.Range, table: pa.Table) -> None:
+        """What concerns a range of items, whose outputs are `table`. Blocking."""
+        if self._recorded is not None:
+            self._tables.add(verification.unanswered(self._recorded.to_table(filter=part.rows, use_threads=False), table))
+
+    def file(self) -> bytes | None:
+        """As Parquet; None: there are none. Blocking."""
+        return self._tables.file() if self._tables.rows else None

@@ -216,6 +216,22 @@ async def test_a_start_clears_away_what_a_crash_left(root, objects):
     assert sorted(path.name for path in incoming.iterdir()) == ["fresh", "held"]
 
 
+async def test_a_start_minds_no_writer_that_ends_meanwhile(root, objects, monkeypatch):
+    """A temporary file that becomes an object while another process looks what a crash left is nobody's error."""
+    listed = os.scandir
+
+    def scandir(path):
+        entries = list(listed(path))
+        (root / "incoming" / "writing").rename(root / "objects" / "done")
+        return entries
+
+    (root / "incoming" / "writing").write_bytes(b"x")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir)
+        local.LocalObjects.open(root)
+    assert await objects.get("done") == b"x"
+
+
 async def test_a_writer_holds_its_temporary_file(root, objects):
     """A long upload is not mistaken for something that a crash left."""
     going_on, may_end = anyio.Event(), anyio.Event()

@@ -74,6 +74,13 @@ def test_jobs_are_bounded_and_hold_their_outcome():
     assert ignore == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
 
+@pytest.mark.parametrize("seconds", [0, 10**15])
+def test_a_client_without_limit_has_a_month(seconds):
+    """totalTimeoutSeconds of 0 is no limit for the client, and nothing runs for ever: its Job has thirty days."""
+    job = World(world.an_evaluation(client={"totalTimeoutSeconds": seconds})).settle().get(port.JOB, f"eval-{ID}-client")
+    assert job["spec"]["activeDeadlineSeconds"] == 900 + 30 * 86400 + 300
+
+
 def test_a_disruption_is_never_final():
     """A step that ends with a final code while its node is drained is tried again: its service went away with the node."""
     job = the_objects()[port.JOB, f"eval-{ID}-client"]

@@ -29,6 +29,7 @@ import pyarrow.parquet
 from dyff.schema.dataset import arrow as published
 
 from dyff.entities import kinds, resources
+from dyff.workflows import failures
 
 EVALUATION, DATASET = "0e" * 16, "da" * 16
 SCHEMA = published.make_response_schema(pa.schema([pa.field("text", pa.string())]))
@@ -47,11 +48,11 @@ class Store:
         self.root, self.url = root, f"file://{root}"
         self.objects = root / "objects"
 
-    def dataset(self, rows, *, name="data.parquet", dataset=DATASET):
-        """Store `rows` (a list of dicts, or a table) as one file of a dataset."""
+    def dataset(self, rows, *, name="data.parquet", dataset=DATASET, **options):
+        """Store `rows` (a list of dicts, or a table) as one file of a dataset; `options` of Arrow's `write_table`."""
         file = self.objects / "datasets" / dataset / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        pa.parquet.write_table(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), file)
+        pa.parquet.write_table(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), file, **options)
 
     def raw(self, rows, attempt="earlier", name="part-000000-earlier.parquet", schema=SCHEMA):
         """Store `rows` as an output file of an attempt."""
@@ -72,8 +73,24 @@ class Store:
 
     def verified(self):
         """The verified rows, read as the published package reads a downloaded output."""
-        files = [str(self.objects / artifact["key"]) for artifact in self.manifest()]
+        files = [str(self.objects / artifact["key"]) for artifact in self.manifest() if not artifact["path"].startswith(".")]
         return published.open_dataset(files).to_table()
+
+    def errors(self):
+        """What users see of items without responses."""
+        [artifact] = [each for each in self.manifest() if each["path"] == ".dyff/errors.parquet"]
+        return pa.parquet.read_table(self.objects / artifact["key"]).to_pylist()
+
+    def raw_error(self, rows):
+        """Record errors as an earlier attempt would."""
+        file = self.objects / "outputs" / EVALUATION / ".dyff" / "errors" / "earlier" / "part-000000-earlier.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pa.parquet.write_table(pa.Table.from_pylist(rows, schema=failures.SCHEMA), file)
+
+    def raw_errors(self):
+        """What all attempts recorded of them."""
+        files = sorted((self.objects / "outputs" / EVALUATION / ".dyff" / "errors").rglob("*.parquet"))
+        return [row for file in files for row in pa.parquet.read_table(file, partitioning=None).to_pylist()]
 
     def progress(self):
         return msgspec.json.decode((self.objects / "outputs" / EVALUATION / ".dyff" / "progress.json").read_bytes())
@@ -228,7 +245,8 @@ def a_service(reply):
             self._send(200, {}, {})
 
         def do_POST(self):
-            prompt = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"]
+            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"]
+            prompt = given if isinstance(given, str) else json.dumps(given)
             seen[prompt] += 1
             given = reply(prompt, seen[prompt])
             status, headers, delay_s, answer = (
@@ -255,6 +273,17 @@ def a_service(reply):
 
 def a_slow_service(delay_s):
     return a_service(lambda prompt, tries: (200, {}, delay_s))
+
+
+@contextlib.contextmanager
+def a_fast_service(delay_s=0.0):
+    """A service in a process of its own that costs as little as can be, see `fast_service`; its URL."""
+    command = [sys.executable, Path(__file__).with_name("fast_service.py"), str(delay_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -286,6 +315,7 @@ def counting_proxy(url):
 @contextlib.contextmanager
 def serving(server):
     server.daemon_threads = True
+    server.socket.listen(128)  # by default five; a connection beyond them is a second late
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
+from tests.workflows import runs
+
 ROWS, ROW_BYTES = 50_000, 2_000
+MANY = int(os.environ.get("DYFF_TEST_ROWS", "0"))
 
 
 def peak_mib(steps, name, *arguments, **kwargs):
@@ -53,3 +57,46 @@ def test_memory_does_not_grow_with_the_dataset(store, steps, service):
     growth = (large - small, again - small)
     assert max(growth) < 40
     assert verification - small < 150
+
+
+@pytest.mark.slow
+def test_large_rows_are_few_at_a_time(store, steps):
+    """Rows of 2 MiB, as images are, are read a few at a time: 400 MiB of them take less than 150 MiB more than small ones."""
+    inputs = [{"kind": "TransformJSON", "configuration": {"prompt": "$.image"}}]
+    with runs.a_fast_service() as url:
+        manifest = steps.manifest(url, inputs=inputs, workers=4)
+        store.dataset(pa.table({"_index_": range(10), "image": [b"x"] * 10}))
+        small = peak_mib(steps, "evaluation-client", "--manifest", manifest)
+        # By default Arrow puts a thousand rows into one page, whatever their size, and nobody can read less than a page.
+        store.dataset(pa.table({"_index_": range(200), "image": [os.urandom(2**21) for _ in range(200)]}), write_batch_size=1)
+        large = peak_mib(steps, "evaluation-client", "--manifest", manifest, attempt="attempt-2")
+    assert len(store.raw_rows()) == 200
+    assert large - small < 150
+
+
+def many_rows(file, count, at_once=100_000):
+    """Store `count` rows of some 200 bytes, without having them all in memory."""
+    file.parent.mkdir(parents=True)
+    schema = pa.schema([("_index_", pa.int64()), ("text", pa.string())])
+    with pa.parquet.ParquetWriter(file, schema) as writer:
+        for start in range(0, count, at_once):
+            indices = range(start, min(start + at_once, count))
+            writer.write_table(pa.table([indices, [f"{index} {os.urandom(90).hex()}" for index in indices]], schema=schema))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MANY, reason="takes minutes: set DYFF_TEST_ROWS, for instance to 1000000")
+def test_a_million_items_fit_into_300_mb(store, steps):
+    """As many items as the environment says, DYFF_TEST_ROWS, take no step more than 300 MB, whether it starts or goes on."""
+    many_rows(store.objects / "datasets" / runs.DATASET / "data.parquet", MANY)
+    with runs.a_fast_service() as url:
+        manifest = steps.manifest(url, workers=32)
+        started = time.monotonic()
+        peaks = {"client": peak_mib(steps, "evaluation-client", "--manifest", manifest)}
+        took_s = time.monotonic() - started
+    peaks["client again"] = peak_mib(steps, "evaluation-client", "--manifest", manifest, attempt="attempt-2")
+    peaks["verification"] = peak_mib(steps, "verify-evaluation-output", "--manifest", manifest, attempt="verify")
+    shown = ", ".join(f"{name} {peak:.0f} MiB" for name, peak in peaks.items())
+    print(f"{MANY} items, {MANY / took_s:.0f}/s: {shown}")  # noqa: T201
+    assert sum(artifact["path"].startswith("part-") for artifact in store.manifest()) >= 1
+    assert max(peaks.values()) * 2**20 < 300e6, shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import anyio
@@ -9,9 +10,9 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from dyff.kernel import errors
+from dyff.kernel import clock, errors
 from dyff.objects import local
-from dyff.workflows import endings, items, outputs, progress
+from dyff.workflows import endings, items, outputs, pacing, progress
 from tests.workflows import runs
 
 
@@ -51,7 +52,7 @@ async def test_storing_is_tried_again(objects):
 async def test_rows_are_stored_within_seconds(objects, monkeypatch):
     """Rows are durable a moment after they are added, even if the file is not full."""
     monkeypatch.setattr(outputs, "FLUSH_INTERVAL_S", 0.05)
-    writer = outputs.Outputs(objects, "raw/", runs.SCHEMA, 1000)
+    writer = outputs.Outputs(objects, "raw/", "errors/", runs.SCHEMA, 1000)
     async with writer.stored():
         await writer.add(runs.outputs([0])[0])
         with anyio.fail_after(5):
@@ -61,13 +62,54 @@ async def test_rows_are_stored_within_seconds(objects, monkeypatch):
 
 async def test_files_have_at_most_the_batch_size(objects):
     """No file has more rows than the batch size, and none is lost, however fast they come."""
-    writer = outputs.Outputs(objects, "raw/", runs.SCHEMA, 10)
+    writer = outputs.Outputs(objects, "raw/", "errors/", runs.SCHEMA, 10)
     async with writer.stored():
         for row in runs.outputs(range(95)):
             await writer.add(row)
     tables = [pa.parquet.read_table(pa.BufferReader(await objects.get(info.key))) async for info in objects.list("raw/")]
     assert max(table.num_rows for table in tables) == 10
     assert sorted(index for table in tables for index in table["_index_"].to_pylist()) == list(range(95))
+
+
+async def test_large_rows_make_small_files(objects):
+    """Files are bounded by bytes, too: large rows don't pile up until there are `batch_size` of them, and whoever adds has to wait."""
+    writer = outputs.Outputs(objects, "raw/", "errors/", runs.SCHEMA, 1000)
+    large = "x" * 2**20
+    async with writer.stored():
+        for row in runs.outputs(range(40), text=large):
+            await writer.add(row, None, len(large))
+            assert len(writer._rows) <= 16
+    tables = [pa.parquet.read_table(pa.BufferReader(await objects.get(info.key))) async for info in objects.list("raw/")]
+    assert sum(table.num_rows for table in tables) == 40
+    assert len(tables) >= 5
+
+
+@pytest.mark.virtual_time
+async def test_a_pause_is_kept_and_left_little_by_little():
+    """Nobody begins during the pause, a longer one replaces it, and afterwards not all begin at the same moment."""
+
+    class LoopClock(clock.SystemClock):
+        def monotonic(self):
+            return anyio.current_time()
+
+    pace = pacing.Pace(LoopClock(), random.Random(1))
+    begun, started = [], anyio.current_time()
+
+    async def worker():
+        await pace.turn()
+        begun.append(anyio.current_time() - started)
+
+    pace.hold(10)
+    pace.hold(5)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(worker)
+        await anyio.sleep(1)
+        pace.hold(20)
+    assert min(begun) >= 21
+    assert 22 <= max(begun) <= 23.1
+    await worker()
+    assert begun[-1] == max(begun)
 
 
 async def test_progress_at_start_and_end(objects):

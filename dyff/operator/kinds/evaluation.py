@@ -16,6 +16,8 @@ KIND = metadata.EVALUATION
 SESSION_COMPONENT = "infer"
 _CLIENT_SLACK_S = 300
 """How long the client may take besides waiting for the session and sending items: to start, to look what is there, to end."""
+_LONGEST_S = 30 * 86400
+"""Of a client whose `totalTimeoutSeconds` is 0, which means no limit; nothing runs for ever."""
 
 _SUCCEEDED = "Succeeded"
 
@@ -130,7 +132,8 @@ def _reference_deadline(observed: plan.Observed, setup: plan.Setup) -> datetime:
 
 
 def _client_deadline_s(spec: specs.Evaluation, setup: plan.Setup) -> int:
-    return int(setup.operator.session_start_deadline_s) + spec.client.total_timeout_seconds + _CLIENT_SLACK_S
+    limit_s = min(spec.client.total_timeout_seconds or _LONGEST_S, _LONGEST_S)
+    return int(setup.operator.session_start_deadline_s) + limit_s + _CLIENT_SLACK_S
 
 
 def _session_name(observed: plan.Observed) -> str:
