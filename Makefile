@@ -32,6 +32,7 @@ lock: setup ## pin requirements again from pyproject.toml
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group demo -o requirements/demo.txt
 	@$(PIN) requirements/client-previous.in -o requirements/client-previous.txt
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
+	@for each in tests/engines/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests made
 	rm -rf .venv .venv-client-previous .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

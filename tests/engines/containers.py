@@ -43,7 +43,7 @@ def _engine_answers() -> bool:
 
 @contextmanager
 def _redpanda() -> Iterator[str]:
-    from testcontainers.kafka import RedpandaContainer
+    from testcontainers.community.kafka import RedpandaContainer
 
     with RedpandaContainer(REDPANDA) as container:
         yield container.get_bootstrap_server()

@@ -25,7 +25,15 @@ class SecantusDB(PackagedRecipe):
 
     def command(self, place: Place) -> list[str]:
         where = ["--host", "127.0.0.1", "--port", str(place.ports["server"]), "--storage-path", str(place.home / "data")]
-        return [str(place.built / "bin/secantusd-py"), *where, "--cache-size", "256M", "--log-level", "WARNING"]
+        return [
+            str(place.built / "bin/python"),
+            str(place.built / "bin/secantusd-py"),
+            *where,
+            "--cache-size",
+            "256M",
+            "--log-level",
+            "WARNING",
+        ]
 
     def address(self, place: Place) -> str:
         return f"mongodb://127.0.0.1:{place.ports['server']}/"
