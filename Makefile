@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo demo-small test test-fast check lint types fmt bench lock clean
+.PHONY: help setup demo demo-small test test-fast services test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,7 @@ lock: setup ## pin requirements again from pyproject.toml
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group demo -o requirements/demo.txt
 	@$(PIN) requirements/client-previous.in -o requirements/client-previous.txt
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
+	@for each in tests/engines/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests made
 	rm -rf .venv .venv-client-previous .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -50,11 +51,17 @@ demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on Re
 demo-small: setup ## the same audit with a mock model, in seconds
 	@examples/toxicity/run.sh $(BIN)/python --small
 
-test: setup .venv-client-previous/.ready ## set up and run all tests
-	@$(PYTEST)
+test: setup .venv-client-previous/.ready ## set up and run all tests but those on real servers
+	@$(PYTEST) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)
-	@$(PYTEST) -m "not acceptance and not faults and not slow"
+	@$(PYTEST) -m "not acceptance and not faults and not slow and not engines"
+
+services: setup ## build or install the real servers for the tests, once (docs/engines.md)
+	@$(BIN)/python -m tests.engines build
+
+test-engines: setup ## run the tests that need real servers, on servers of their own
+	@$(BIN)/python -m tests.engines run -- $(PYTEST) -m engines
 
 lint: setup ## ruff, and the import contracts
 	@$(BIN)/ruff format --check --quiet .

@@ -7,8 +7,10 @@ that is missing is a loud skip on a laptop and an error in CI (`CI=true`).
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 
 import looptime
 import pytest
@@ -40,10 +42,21 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if _ran:
+    rows = summary(_ran, json.loads(os.environ.get("DYFF_TEST_SERVERS", "{}")))
+    if rows:
         terminalreporter.section("contract tests passed, by port and adapter")
-        for adapter, count in sorted(_ran.items()):
-            terminalreporter.write_line(f"{adapter:<24} {count}")
+        for row in rows:
+            terminalreporter.write_line(row)
+
+
+def summary(ran: Mapping[str, int], servers: Mapping[str, str]) -> list[str]:
+    """Adapter, server and version, tests: also for a server on which none ran.
+
+    `servers` (from tests.engines) has families of adapters: "query:mongo" is the server of "query:mongo-motor", too.
+    """
+    of = {adapter: next((family for family in servers if adapter.startswith(family)), None) for adapter in ran}
+    counts = {**ran, **{family: 0 for family in servers if family not in of.values()}}
+    return [f"{adapter:<24} {servers.get(of.get(adapter, adapter), ''):<24} {count}" for adapter, count in sorted(counts.items())]
 
 
 def pytest_asyncio_loop_factories(config, item):

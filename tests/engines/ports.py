@@ -1,0 +1,49 @@
+"""Free loopback ports that no other run takes meanwhile."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+FIRST, END = 6000, 12000
+"""Below those of local pods and Services, and of the near ends of outgoing connections."""
+
+
+def is_free(number: int) -> bool:
+    """Whether a program could listen on that port now, on the loopback address or on all."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("0.0.0.0", number))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def reserved(names: Iterable[str]) -> Iterator[Mapping[str, int]]:
+    """A free port for each name. A lock on each keeps other runs on this machine away, also while the server is down."""
+    folder = Path(tempfile.gettempdir()) / f"dyff-engines-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    candidates = iter(random.sample(range(FIRST, END), END - FIRST))
+    with ExitStack() as locks:
+        yield {name: _next(candidates, folder, locks) for name in names}
+
+
+def _next(candidates: Iterator[int], folder: Path, locks: ExitStack) -> int:
+    for number in candidates:
+        with suppress(Timeout):
+            lock = FileLock(folder / str(number), timeout=0)
+            lock.acquire()
+            if is_free(number):
+                locks.callback(lock.release)
+                return number
+            lock.release()
+    raise RuntimeError(f"no port from {FIRST} to {END} is free")
