@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from dyff.bus import port
-from dyff.bus.kafka import metadata
+from dyff.bus.kafka import requests
 from dyff.bus.kafka.clients import Kept, consumer
 from dyff.bus.kafka.connecting import Connection, translated
 from dyff.kernel import errors
@@ -107,11 +107,19 @@ class Administration:
 
     async def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
         """The next offsets of a group."""
-        places = [TopicPartition(self._connection.named(topic), partition) for partition in range(partitions)]
+        request = requests.OffsetsRequest(self._connection.named(group), self._connection.named(topic), partitions)
 
         async def look(client: _Admin) -> dict[int, int]:
-            found = await client.list_consumer_group_offsets(self._connection.named(group), partitions=places)
-            return {place.partition: each.offset for place, each in found.items() if each.offset >= 0}
+            coordinator = await client.find_coordinator(self._connection.named(group))
+            while True:
+                response = await client._send_request(request, coordinator)
+                places = [place for _, found, _ in response.topics for place in found]
+                codes = {response.error_code, *(place[4] for place in places)} - {0}
+                if not codes:
+                    return {place[0]: place[1] for place in places if place[1] >= 0}
+                if codes != {requests.UNSTABLE_OFFSET_COMMIT}:
+                    raise kafka.for_code((codes - {requests.UNSTABLE_OFFSET_COMMIT}).pop())(group)
+                await anyio.sleep(_PAUSE_S / 10)
 
         return await self._tried(self._admin, f"looking at the offsets of {group}", look)
 
@@ -150,7 +158,7 @@ class Administration:
 
     async def _described(self, name: str) -> Described | None:
         async def look(client: _Admin) -> Described | None:
-            response = await client._send_request(metadata.TopicsRequest([self._connection.named(name)]))
+            response = await client._send_request(requests.TopicsRequest([self._connection.named(name)]))
             code, _, topic_id, _, partitions, _, _ = response.topics[0]
             if code == _UNKNOWN_TOPIC:
                 return None

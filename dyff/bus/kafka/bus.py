@@ -62,10 +62,15 @@ class KafkaBus:
     @asynccontextmanager
     async def subscribe(self, group: str, topic: str) -> AsyncIterator[consuming.KafkaSubscription]:
         known = await self._known(topic)
-        async with clients.running(clients.consumer(self._connection, self._connection.named(group)), f"joining the group {group}") as client:
+        async with clients.running(
+            clients.consumer(self._connection, self._connection.named(group)), f"joining the group {group}"
+        ) as client:
             subscription = consuming.KafkaSubscription(client, self._connection, group, known, self._administration)
             subscription.join()
-            yield subscription
+            try:
+                yield subscription
+            finally:
+                subscription.leave()
 
     @asynccontextmanager
     async def read(self, topic: str, partition: int, offset: int) -> AsyncIterator[consuming.KafkaReader]:
@@ -82,7 +87,9 @@ class KafkaBus:
 
     @asynccontextmanager
     async def own(self, name: str) -> AsyncIterator[producing.KafkaOwner]:
-        async with clients.running(clients.producer(self._connection, self._connection.named(name)), f"becoming the owner {name}") as client:
+        async with clients.running(
+            clients.producer(self._connection, self._connection.named(name)), f"becoming the owner {name}"
+        ) as client:
             owner = producing.KafkaOwner(client, self._connection, self._known)
             with translated(f"becoming the owner {name}"):
                 await owner.fence()

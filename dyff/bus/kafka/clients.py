@@ -91,6 +91,17 @@ async def stop(client: Client) -> None:
         log.warning("kafka-client-not-stopped", client=type(client).__name__, waited_s=STOP_S)
 
 
+async def start(client: Client) -> None:
+    """Start a client; one whose start is cancelled would leave its first connection open, so the start is let finish."""
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + STOP_S):
+            await asyncio.wait([starting])
+        raise
+
+
 @asynccontextmanager
 async def running(client: C, what: str) -> AsyncIterator[C]:
     """A client for the length of a context.
@@ -100,7 +111,7 @@ async def running(client: C, what: str) -> AsyncIterator[C]:
     """
     try:
         with translated(what):
-            await client.start()
+            await start(client)
         yield client
     finally:
         await stop(client)
@@ -142,7 +153,7 @@ class Kept(Generic[C]):
         client = self._make()
         try:
             with translated(self._what):
-                await client.start()
+                await start(client)
         except BaseException:
             await stop(client)
             raise

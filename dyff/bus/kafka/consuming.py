@@ -29,9 +29,7 @@ _MOVED = (
 
 def record(topic: str, found: Any) -> port.Record:
     """A record as the port has it. `topic`: as we call it."""
-    return port.Record(
-        topic, found.partition, found.offset, found.timestamp, found.key or b"", found.value, tuple(found.headers)
-    )
+    return port.Record(topic, found.partition, found.offset, found.timestamp, found.key or b"", found.value, tuple(found.headers))
 
 
 class KafkaReader:
@@ -90,7 +88,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         """`client`: started, without topics yet."""
         self._client, self._group, self._topic, self._administration = client, group, topic, administration
         self._name = connection.named(topic.name)
-        self._generation = 0
+        self._generation = self._turn = 0
         self._held: dict[int, port.Assignment] = {}
         self._started: dict[port.Assignment, int] = {}
         self._news: tuple[list[port.Assignment], list[port.Assignment]] = ([], [])
@@ -100,6 +98,10 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         """Become a member."""
         self._client.subscribe([self._name], listener=self)
 
+    def leave(self) -> None:
+        """From now on nothing is ours, whatever is still done with this member."""
+        self._take(list(self._held))
+
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """The client's: before it joins again. A commit on its way is waited for, so that none is lost for no reason."""
         async with self._committing:
@@ -108,7 +110,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """The client's: nothing is delivered until the partition is started."""
         places = list(assigned)
-        self._take([partition for partition in self._held])
+        self._take(list(self._held))
         for place in places:
             self._client.pause(place)
             self._client.seek(place, 0)  # so that nobody looks for a committed offset that may not be there
@@ -138,13 +140,16 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 return port.Polled(tuple(revoked), tuple(assigned), records)
 
     async def _records(self, max_records: int, wait_s: float) -> tuple[port.Record, ...]:
-        places = [TopicPartition(self._name, each.partition) for each in self._started]
+        self._turn += 1
+        started = [TopicPartition(self._name, each.partition) for each in self._started]
+        first = self._turn % len(started) if started else 0
+        places = started[first:] + started[:first]
         if not places:
             # Asking for nothing keeps the membership, and tells what is wrong with it.
             places = [TopicPartition(self._name, partition) for partition in self._held]
         with translated(f"reading {self._topic.name} in the group {self._group}"):
             try:
-                found = await self._client.getmany(*places, timeout_ms=int(wait_s * 1000), max_records=max_records)
+                found = await self._fetched(places, max_records, wait_s)
                 await self._note_positions()
             except kafka.IllegalStateError:
                 return ()
@@ -152,6 +157,18 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise await self._outside(error) from error
         held = {each.partition for each in self._started}
         return tuple(record(self._topic.name, each) for place, batch in found.items() if place.partition in held for each in batch)
+
+    async def _fetched(self, places: list[TopicPartition], max_records: int, wait_s: float) -> dict[TopicPartition, list[Any]]:
+        """Of each partition its share of what is here already; the client alone would empty one before it turns to the next."""
+        found: dict[TopicPartition, list[Any]] = {}
+        left = max_records
+        for number, place in enumerate(places):
+            batch = await self._client.getmany(place, timeout_ms=0, max_records=max(1, left // (len(places) - number)))
+            found |= batch
+            left -= sum(map(len, batch.values()))
+            if left <= 0:
+                break
+        return found or await self._client.getmany(*places, timeout_ms=int(wait_s * 1000), max_records=max_records)
 
     async def _note_positions(self) -> None:
         for assignment in list(self._started):

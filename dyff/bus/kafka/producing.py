@@ -83,9 +83,7 @@ class Publisher:
 async def send(client: AIOKafkaProducer, topic: str, messages: Sequence[Placed], sent: list[asyncio.Future[Any]]) -> None:
     """Hand messages to the producer, in their order; their outcomes are added to `sent`."""
     for partition, message in messages:
-        sent.append(
-            await client.send(topic, value=message.value, key=message.key, partition=partition, headers=list(message.headers))
-        )
+        sent.append(await client.send(topic, value=message.value, key=message.key, partition=partition, headers=list(message.headers)))
 
 
 def positions(topic: port.Topic, outcomes: Sequence[Any]) -> list[Position]:

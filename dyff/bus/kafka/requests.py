@@ -1,12 +1,13 @@
-"""The request for topics' IDs, which aiokafka's own metadata request is too old for.
+"""Requests that aiokafka's own are too old for.
 
 A topic that was deleted and made anew has another ID, so it is the identity of the log (`dyff.bus.port.Topic.epoch`).
+An offset that a transaction has just committed is told only if it is asked for in so many words; else it is the one before.
 """
 
 from __future__ import annotations
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
+from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
 
 class _Uuid:
@@ -97,3 +98,67 @@ class TopicsRequest(Request[TopicsRequestStruct]):
 
     def build(self, request_struct_class: type[TopicsRequestStruct]) -> TopicsRequestStruct:
         return request_struct_class([(bytes(16), name, {}) for name in self._names], False, False, {})
+
+
+UNSTABLE_OFFSET_COMMIT = 88
+"""A transaction that has ended is still being written to the offsets: ask again."""
+
+
+class OffsetsResponse(Response):
+    """OffsetFetch, version 7."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition_index", Int32),
+                        ("committed_offset", Int64),
+                        ("committed_leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class OffsetsRequestStruct(RequestStruct):
+    """OffsetFetch, version 7."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = OffsetsResponse
+    SCHEMA = Schema(
+        ("group_id", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(("name", CompactString("utf-8")), ("partition_indexes", CompactArray(Int32)), ("tags", TaggedFields)),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class OffsetsRequest(Request[OffsetsRequestStruct]):
+    """Asks for a group's offsets of one topic, with what transactions that have ended committed."""
+
+    API_KEY = 9
+
+    def __init__(self, group: str, topic: str, partitions: int) -> None:
+        self._group, self._topic, self._partitions = group, topic, partitions
+
+    def build(self, request_struct_class: type[OffsetsRequestStruct]) -> OffsetsRequestStruct:
+        return request_struct_class(self._group, [(self._topic, list(range(self._partitions)), {})], True, {})
