@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -44,10 +44,32 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
 
 
+class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Kafka or Redpanda cluster.
+
+    `bootstrap_servers`: `host:port`, separated by commas; None: the log is the embedded one. `tls`: speak TLS;
+    `tls_ca_file`: trust only what this file's certificates sign, None: what the system trusts. `sasl_mechanism`: `PLAIN`,
+    `SCRAM-SHA-256` or `SCRAM-SHA-512`, None: no authentication; `sasl_username`; `sasl_password_file`: a file with the
+    password. `replication`: of topics that are created, None: three, or as many as there are brokers. `compression`:
+    `zstd`, `lz4`, `snappy`, `gzip`, None: none. `prefix`: of the names of topics, groups and owners.
+    """
+
+    bootstrap_servers: str | None = None
+    tls: bool = False
+    tls_ca_file: str | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password_file: str | None = None
+    replication: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    compression: Literal["zstd", "lz4", "snappy", "gzip"] | None = "zstd"
+    prefix: str = ""
+
+
 class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The log. `partitions`: of events and state alike; fixed once the topics exist."""
+    """The log. `partitions`: of events and state alike; fixed once the topics exist. `kafka`: where it is, if not here."""
 
     partitions: int = 4
+    kafka: Kafka = Kafka()
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -119,14 +119,11 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
                 await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
             raise
 
-    def run_log_maintenance(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return given.local_bus.maintain(task_status=task_status)
-
-    return [
-        Role("log-maintenance", 0, run_log_maintenance),
-        Role("local-controllers", 0, run_controllers),
-        Role("kubelet", 0, run_kubelet),
-    ]
+    background = [Role("local-controllers", 0, run_controllers), Role("kubelet", 0, run_kubelet)]
+    log = given.local_bus
+    if log is not None:
+        background.insert(0, Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))
+    return background
 
 
 def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from dyff.schema import platform
+
+from tests.conftest import missing
 
 DYFF = os.environ.get("TESTED_DYFF") or str(Path(sys.executable).parent / "dyff")
 """The installed command; another environment's, where the tests run in one that has only a client."""
@@ -32,15 +35,17 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 class Server:
     """`dyff serve` as a subprocess, which can be stopped, killed and started again on the same directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
+        """`settings`: environment variables, such as `DYFF_QUOTAS__ADMITTED`."""
         self.directory = directory
+        self.settings = settings or {}
         self.log = directory.with_suffix(".log")
         self.endpoint = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str, deadline_s: float = 30.0) -> None:
         """Start, and wait for the message that it is ready."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")} | self.settings
         arguments = [DYFF, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
         banner = self.directory.with_suffix(".out")
         with self.log.open("a") as log, banner.open("w") as out:
@@ -71,8 +76,9 @@ class Server:
     def command(self, *arguments: str) -> str:
         """What another `dyff` command on the same directory prints."""
         result = subprocess.run(
-            [DYFF, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False
-        )
+            [DYFF, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
+            env={key: value for key, value in os.environ.items() if not key.startswith("DYFF_")},
+        )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
 
@@ -112,6 +118,20 @@ def dyff():
 def fresh(tmp_path):
     """A server of the test's own, not yet started."""
     subject = Server(tmp_path / "data")
+    yield subject
+    if subject.is_running:
+        subject.kill()
+
+
+@pytest.fixture(params=["bus:embedded", pytest.param("bus:kafka", marks=pytest.mark.engines)])
+def fresh_on_each_bus(request, tmp_path):
+    """Like `fresh`, with the log here and on a broker."""
+    settings = {}
+    if request.param == "bus:kafka":
+        if "DYFF_TEST_KAFKA" not in os.environ:
+            missing("no Kafka: DYFF_TEST_KAFKA is not set; run make test-engines")
+        settings = {"DYFF_BUS__KAFKA__BOOTSTRAP_SERVERS": os.environ["DYFF_TEST_KAFKA"], "DYFF_BUS__KAFKA__PREFIX": f"{uuid.uuid4().hex}."}
+    subject = Server(tmp_path / "data", settings)
     yield subject
     if subject.is_running:
         subject.kill()

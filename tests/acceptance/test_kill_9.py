@@ -20,9 +20,9 @@ KILLS = int(os.environ.get("FAULT_KILLS", "4"))
 SEED = int(os.environ.get("FAULT_SEED", "20261123"))
 
 
-def test_every_evaluation_ends_once_after_kill_9(fresh, prompts, service_request, tmp_path):
+def test_every_evaluation_ends_once_after_kill_9(fresh_on_each_bus, prompts, service_request, tmp_path):
     """After SIGKILLs at random moments all evaluations complete, each item of each output is there once, no process is left."""
-    moments = random.Random(SEED)
+    fresh, moments = fresh_on_each_bus, random.Random(SEED)
     fresh.start()
     account = fresh.command("account", "create", "--name", "auditor")
     token = fresh.command("token", "create", "--account", account)

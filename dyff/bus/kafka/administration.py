@@ -1,0 +1,228 @@
+"""Topics: made, looked at, truncated."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import anyio
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import errors as kafka
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from dyff.bus import port
+from dyff.bus.kafka import requests
+from dyff.bus.kafka.clients import Kept, consumer
+from dyff.bus.kafka.connecting import Connection, translated
+from dyff.kernel import errors
+
+T = TypeVar("T")
+
+COMPACTION_LAG = timedelta(days=1)
+"""Longer than any pause of an owner that we tolerate."""
+
+TOMBSTONE_LAG = timedelta(days=28)
+"""A reader that starts at the beginning has so long to reach a deletion."""
+
+_MOST_REPLICAS = 3
+_TRIES = 4
+_PAUSE_S = 0.25
+_TRANSIENT = (
+    kafka.NotLeaderForPartitionError,
+    kafka.LeaderNotAvailableError,
+    kafka.NotControllerError,
+    kafka.GroupCoordinatorNotAvailableError,
+    kafka.NotCoordinatorForGroupError,
+    kafka.GroupLoadInProgressError,
+    kafka.NodeNotReadyError,
+    kafka.KafkaConnectionError,
+)
+_UNKNOWN_TOPIC = kafka.UnknownTopicOrPartitionError.errno
+
+
+class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]
+    """Ends as the other clients do."""
+
+    async def stop(self) -> None:
+        await self.close()
+
+
+class Described(msgspec.Struct, frozen=True):
+    """A topic as metadata has it. `leaders`: of how many partitions there is one."""
+
+    name: str
+    partitions: int
+    epoch: str
+    leaders: int
+
+
+class Administration:
+    """Looks after topics. Safe for concurrent use."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Connects at the first use."""
+        self._connection = connection
+        self._admin: Kept[_Admin] = Kept(lambda: _Admin(**connection.options()), "connecting to Kafka")
+        self._looking: Kept[AIOKafkaConsumer] = Kept(lambda: consumer(connection), "connecting to Kafka")
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._admin.close()
+        await self._looking.close()
+
+    async def create(self, specs: Sequence[port.TopicSpec]) -> None:
+        """See `Bus.create_topics`."""
+        known = {spec.name: await self._found(spec.name) for spec in specs}
+        for spec in specs:
+            topic = known[spec.name]
+            if topic is not None and (topic.partitions, topic.compacted) != (spec.partitions, spec.compacted):
+                raise errors.Misconfigured(
+                    f"topic {spec.name} has {topic.partitions} partitions (compacted: {topic.compacted}), wanted are {spec.partitions}"
+                    f" (compacted: {spec.compacted}); changing a topic is a migration, so set the old values again"
+                )
+        missing = [spec for spec in specs if known[spec.name] is None]
+        if missing:
+            await self._create(missing)
+            await self._wait_for_leaders(missing)
+
+    async def topic(self, name: str) -> port.Topic:
+        """See `Bus.topic`; never remembered."""
+        found = await self._found(name)
+        if found is None:
+            raise errors.NotFound(f"there is no topic {name}")
+        return found
+
+    async def ranges(self, topic: str, partitions: int) -> dict[int, port.Range]:
+        """The committed offsets of a topic's partitions."""
+        places = [TopicPartition(self._connection.named(topic), partition) for partition in range(partitions)]
+
+        async def look(client: AIOKafkaConsumer) -> dict[int, port.Range]:
+            first, end = await client.beginning_offsets(places), await client.end_offsets(places)
+            return {each.partition: port.Range(first[each], end[each]) for each in places}
+
+        return await self._tried(self._looking, f"looking at {topic}", look)
+
+    async def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
+        """The next offsets of a group."""
+        request = requests.OffsetsRequest(self._connection.named(group), self._connection.named(topic), partitions)
+
+        async def look(client: _Admin) -> dict[int, int]:
+            coordinator = await client.find_coordinator(self._connection.named(group))
+            while True:
+                response = await client._send_request(request, coordinator)
+                places = [place for _, found, _ in response.topics for place in found]
+                codes = {response.error_code, *(place[4] for place in places)} - {0}
+                if not codes:
+                    return {place[0]: place[1] for place in places if place[1] >= 0}
+                if codes != {requests.UNSTABLE_OFFSET_COMMIT}:
+                    raise kafka.for_code((codes - {requests.UNSTABLE_OFFSET_COMMIT}).pop())(group)
+                await anyio.sleep(_PAUSE_S / 10)
+
+        return await self._tried(self._admin, f"looking at the offsets of {group}", look)
+
+    async def truncate(self, topic: str, partition: int, below: int) -> None:
+        """Forget the records below an offset."""
+        place = TopicPartition(self._connection.named(topic), partition)
+
+        async def delete(client: _Admin) -> None:
+            await client.delete_records({place: RecordsToDelete(before_offset=below)})
+
+        await self._tried(self._admin, f"truncating {topic}/{partition}", delete)
+
+    async def alter(self, topic: str, configs: dict[str, str]) -> None:
+        """Set a topic's configuration; what is not named goes back to the broker's default."""
+
+        async def set_them(client: _Admin) -> None:
+            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self._connection.named(topic), configs)])
+
+        await self._tried(self._admin, f"configuring {topic}", set_them)
+
+    async def _found(self, name: str) -> port.Topic | None:
+        described = await self._described(name)
+        if described is None:
+            return None
+
+        async def configs(client: _Admin) -> bool:
+            (response,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self._connection.named(name))])
+            (_, message, _, _, entries) = response.resources[0]
+            for entry in entries:
+                if entry[0] == "cleanup.policy":
+                    return "compact" in entry[1]
+            raise kafka.UnknownTopicOrPartitionError(message)
+
+        compacted = await self._tried(self._admin, f"looking at {name}", configs)
+        return port.Topic(name, described.partitions, compacted, described.epoch)
+
+    async def _described(self, name: str) -> Described | None:
+        async def look(client: _Admin) -> Described | None:
+            response = await client._send_request(requests.TopicsRequest([self._connection.named(name)]))
+            code, _, topic_id, _, partitions, _, _ = response.topics[0]
+            if code == _UNKNOWN_TOPIC:
+                return None
+            if code:
+                raise kafka.for_code(code)(name)
+            return Described(name, len(partitions), topic_id.hex(), sum(each[2] >= 0 for each in partitions))
+
+        return await self._tried(self._admin, f"looking at {name}", look)
+
+    async def _create(self, specs: Sequence[port.TopicSpec]) -> None:
+        async def create(client: _Admin) -> None:
+            replicas = self._connection.replication
+            if replicas is None:
+                replicas = min(_MOST_REPLICAS, len((await client.describe_cluster())["brokers"]))
+            response = await client.create_topics([self._new(spec, replicas) for spec in specs])
+            for name, code, message in response.topic_errors:
+                if code not in (0, kafka.TopicAlreadyExistsError.errno):
+                    raise kafka.for_code(code)(f"{name}: {message}")
+
+        await self._tried(self._admin, f"creating {', '.join(spec.name for spec in specs)}", create)
+
+    def _new(self, spec: port.TopicSpec, replicas: int) -> NewTopic:
+        """Nothing is ever forgotten by age: only what is compacted away or truncated in so many words."""
+        configs = {
+            "retention.ms": "-1",
+            "retention.bytes": "-1",
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(self._connection.max_message_bytes + 2**16),
+            "min.insync.replicas": str(min(2, replicas)),
+            "cleanup.policy": "compact" if spec.compacted else "delete",
+        }
+        if spec.compacted:
+            configs |= {"min.compaction.lag.ms": _ms(COMPACTION_LAG), "delete.retention.ms": _ms(TOMBSTONE_LAG)}
+        return NewTopic(self._connection.named(spec.name), spec.partitions, replicas, topic_configs=configs)
+
+    async def _wait_for_leaders(self, specs: Sequence[port.TopicSpec]) -> None:
+        """For a moment after its creation a topic's partitions have no leader."""
+        waiting = {spec.name: spec.partitions for spec in specs}
+        with anyio.move_on_after(self._connection.request_timeout_s):
+            while waiting:
+                for name, partitions in list(waiting.items()):
+                    found = await self._described(name)
+                    if found is not None and found.leaders == partitions:
+                        del waiting[name]
+                if waiting:
+                    await anyio.sleep(_PAUSE_S / 5)
+        if waiting:
+            raise errors.Unavailable(f"topic {', '.join(waiting)} was created, but has no leader for all of its partitions yet")
+
+    async def _tried(self, kept: Kept[Any], what: str, call: Callable[[Any], Awaitable[T]]) -> T:
+        """The call's result; brokers that move or restart are asked again, with a new client if need be."""
+        with translated(what):
+            for attempt in range(_TRIES):
+                client = await kept.get()
+                try:
+                    with anyio.fail_after(self._connection.request_timeout_s):
+                        return await call(client)
+                except (*_TRANSIENT, TimeoutError, OSError):
+                    await kept.discard(client)
+                    if attempt == _TRIES - 1:
+                        raise
+                    await anyio.sleep(_PAUSE_S * 2**attempt)
+        raise AssertionError("unreachable")
+
+
+def _ms(lag: timedelta) -> str:
+    return str(lag // timedelta(milliseconds=1))

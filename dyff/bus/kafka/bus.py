@@ -1,0 +1,100 @@
+"""The bus port on Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import TopicPartition
+
+from dyff.bus import port
+from dyff.bus.kafka import clients, consuming, producing
+from dyff.bus.kafka.administration import Administration
+from dyff.bus.kafka.connecting import Connection, translated
+from dyff.kernel import errors
+from dyff.kernel.positions import Position
+
+
+class KafkaBus:
+    """Topics of a Kafka cluster. See `dyff.bus.port.Bus`."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use `open`."""
+        self._connection = connection
+        self._administration = Administration(connection)
+        self._publisher = producing.Publisher(connection)
+        self._topics: dict[str, port.Topic] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, connection: Connection) -> AsyncIterator[KafkaBus]:
+        """A bus on these brokers, which are asked for at the first use."""
+        bus = cls(connection)
+        try:
+            yield bus
+        finally:
+            await bus._publisher.close()
+            await bus._administration.close()
+
+    @property
+    def administration(self) -> Administration:
+        """What an administrator does, beyond the port."""
+        return self._administration
+
+    async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
+        await self._administration.create(specs)
+
+    async def topic(self, name: str) -> port.Topic:
+        found = self._topics[name] = await self._administration.topic(name)
+        return found
+
+    async def ranges(self, topic: str) -> dict[int, port.Range]:
+        return await self._administration.ranges(topic, (await self._known(topic)).partitions)
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        return await self._administration.committed(group, topic, (await self._known(topic)).partitions)
+
+    async def publish(self, topic: str, messages: Sequence[port.Message]) -> list[Position]:
+        known = await self._known(topic)
+        placed = producing.placed(known, messages, self._connection.max_message_bytes)
+        return await self._publisher.publish(known, placed) if placed else []
+
+    @asynccontextmanager
+    async def subscribe(self, group: str, topic: str) -> AsyncIterator[consuming.KafkaSubscription]:
+        known = await self._known(topic)
+        async with clients.running(
+            clients.consumer(self._connection, self._connection.named(group)), f"joining the group {group}"
+        ) as client:
+            subscription = consuming.KafkaSubscription(client, self._connection, group, known, self._administration)
+            subscription.join()
+            try:
+                yield subscription
+            finally:
+                subscription.leave()
+
+    @asynccontextmanager
+    async def read(self, topic: str, partition: int, offset: int) -> AsyncIterator[consuming.KafkaReader]:
+        known = await self._known(topic)
+        if not 0 <= partition < known.partitions:
+            raise errors.NotFound(f"topic {topic} has the partitions 0 to {known.partitions - 1}, not {partition}")
+        place = TopicPartition(self._connection.named(topic), partition)
+        async with clients.running(clients.consumer(self._connection), f"reading {topic}/{partition}") as client:
+            reader = consuming.KafkaReader(client, known, place, offset, self._administration)
+            await reader.require_inside()
+            client.assign([place])
+            client.seek(place, offset)
+            yield reader
+
+    @asynccontextmanager
+    async def own(self, name: str) -> AsyncIterator[producing.KafkaOwner]:
+        async with clients.running(
+            clients.producer(self._connection, self._connection.named(name)), f"becoming the owner {name}"
+        ) as client:
+            owner = producing.KafkaOwner(client, self._connection, self._known)
+            with translated(f"becoming the owner {name}"):
+                await owner.fence()
+            yield owner
+
+    async def _known(self, name: str) -> port.Topic:
+        """A topic as it was when it was first asked for: its partitions and its identity do not change while a role lives."""
+        return self._topics.get(name) or await self.topic(name)

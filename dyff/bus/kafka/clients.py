@@ -1,0 +1,190 @@
+"""The vendor's clients: made, ended in good order, and replaced when they are of no use any more."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, Protocol, TypeVar
+
+import anyio
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import client as network
+from aiokafka import errors as kafka
+
+from dyff.bus.kafka.connecting import STOP_S, Connection, translated
+from dyff.kernel import errors
+
+log = structlog.get_logger()
+
+FETCH_WAIT_MS = 100
+"""How long a broker keeps a fetch that has nothing to deliver. Records are told at once all the same."""
+
+TRANSACTION_TIMEOUT_S = 60.0
+"""After so long the broker ends a transaction whose owner is gone; until then readers wait for it."""
+
+
+_connect = network.create_conn
+_connecting: weakref.WeakKeyDictionary[Any, set[asyncio.Future[Any]]] = weakref.WeakKeyDictionary()
+_stopped: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+async def _connect_wholly(*args: Any, **options: Any) -> Any:
+    """The vendor's way to connect leaves a socket that nobody closes if its client ends meanwhile: so it is let finish."""
+    task = asyncio.ensure_future(_connect(*args, **options))
+    told = options.get("on_close")
+    if told is not None:
+        _connecting.setdefault(told.__self__, set()).add(task)
+    try:
+        made = await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_close)
+        raise
+    finally:
+        if told is not None and task.done():
+            _connecting.get(told.__self__, set()).discard(task)
+    if told is not None and told.__self__ in _stopped:
+        made.close()
+        raise kafka.KafkaConnectionError("the client was stopped")
+    return made
+
+
+def _close(connecting: asyncio.Future[Any]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
+async def _close_late_connections(client: Client) -> None:
+    """Those that are being made while the client is stopped."""
+    connections = getattr(client, "_client", None) or client.client  # type: ignore[attr-defined]
+    _stopped.add(connections)
+    for made in await asyncio.gather(*_connecting.pop(connections, ()), return_exceptions=True):
+        if not isinstance(made, BaseException):
+            made.close()
+
+
+network.create_conn = _connect_wholly
+
+
+class Client(Protocol):
+    """What aiokafka's consumers and producers have in common."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+C = TypeVar("C", bound=Client)
+
+
+async def stop(client: Client) -> None:
+    """End a client. An unshielded end inside a cancelled scope would do nothing and leave its tasks running."""
+    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + STOP_S) as scope:
+        try:
+            await client.stop()
+            await _close_late_connections(client)
+        except Exception as error:
+            log.warning("kafka-client-not-stopped", client=type(client).__name__, **errors.details(error))
+    if scope.cancelled_caught:
+        log.warning("kafka-client-not-stopped", client=type(client).__name__, waited_s=STOP_S)
+
+
+async def start(client: Client) -> None:
+    """Start a client; one whose start is cancelled would leave its first connection open, so the start is let finish."""
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + STOP_S):
+            await asyncio.wait([starting])
+        raise
+
+
+@asynccontextmanager
+async def running(client: C, what: str) -> AsyncIterator[C]:
+    """A client for the length of a context.
+
+    Raises:
+        Unavailable, Misconfigured: it cannot start.
+    """
+    try:
+        with translated(what):
+            await start(client)
+        yield client
+    finally:
+        await stop(client)
+
+
+class Kept(Generic[C]):
+    """One client that many tasks share; made when it is first wanted, and again after it was discarded."""
+
+    def __init__(self, make: Callable[[], C], what: str) -> None:
+        """`what`: it is for, for people."""
+        self._make, self._what = make, what
+        self._client: C | None = None
+        self._starting = anyio.Lock()
+
+    async def get(self) -> C:
+        """The client, started.
+
+        Raises:
+            Unavailable, Misconfigured: it cannot start.
+        """
+        if self._client is None:
+            async with self._starting:
+                if self._client is None:
+                    self._client = await self._started()
+        return self._client
+
+    async def discard(self, client: C) -> None:
+        """This one is of no use any more; the next `get` makes another."""
+        if self._client is client:
+            self._client = None
+            await stop(client)
+
+    async def close(self) -> None:
+        """End it, if there is one."""
+        if self._client is not None:
+            await self.discard(self._client)
+
+    async def _started(self) -> C:
+        client = self._make()
+        try:
+            with translated(self._what):
+                await start(client)
+        except BaseException:
+            await stop(client)
+            raise
+        return client
+
+
+def consumer(connection: Connection, group: str | None = None) -> AIOKafkaConsumer:
+    """A consumer that sees committed records, commits nothing by itself and never jumps to another offset."""
+    return AIOKafkaConsumer(
+        **connection.options(),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        max_partition_fetch_bytes=2**20,
+        session_timeout_ms=int(connection.session_timeout_s * 1000),
+        heartbeat_interval_ms=int(connection.session_timeout_s * 300),
+        exclude_internal_topics=True,
+    )
+
+
+def producer(connection: Connection, transactional_id: str | None = None) -> AIOKafkaProducer:
+    """An idempotent producer. With a `transactional_id` it writes in transactions only, and fences the one before it."""
+    return AIOKafkaProducer(
+        **connection.options(),
+        acks="all",
+        enable_idempotence=True,
+        compression_type=connection.compression,
+        max_request_size=connection.max_message_bytes + 2**16,
+        max_batch_size=2**18,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=int(TRANSACTION_TIMEOUT_S * 1000),
+    )

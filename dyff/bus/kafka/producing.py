@@ -1,0 +1,156 @@
+"""Publishing, and the fenced owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import errors as kafka
+
+from dyff.bus import port, topics
+from dyff.bus.kafka.clients import Kept, producer
+from dyff.bus.kafka.connecting import FENCED, SETTINGS_WRONG, Connection
+from dyff.kernel import errors
+from dyff.kernel.positions import Position
+
+DELIVERY_S = 60.0
+"""An idempotent producer repeats for ever what the broker does not answer; after so long we stop waiting, and know nothing."""
+
+Placed = tuple[int, port.Message]
+"""A message and its partition."""
+
+
+def placed(topic: port.Topic, messages: Sequence[port.Message], max_bytes: int) -> list[Placed]:
+    """Each message with its partition.
+
+    Raises:
+        NotFound: there is no such partition.
+        TooLarge: a message is over the limit.
+    """
+    found = []
+    for message in messages:
+        size = len(message.key) + len(message.value or b"") + sum(len(name) + len(value) for name, value in message.headers)
+        if size > max_bytes:
+            raise errors.TooLarge(f"a message has {size} bytes; the limit is {max_bytes}")
+        at = topics.partition_of(message.key, topic.partitions) if message.partition is None else message.partition
+        if not 0 <= at < topic.partitions:
+            raise errors.NotFound(f"topic {topic.name} has the partitions 0 to {topic.partitions - 1}, not {at}")
+        found.append((at, message))
+    return found
+
+
+class Publisher:
+    """Publishes with one producer, which is replaced when it is of no use any more."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Connects at the first use."""
+        self._connection = connection
+        self._kept: Kept[AIOKafkaProducer] = Kept(lambda: producer(connection), "connecting to Kafka")
+
+    async def close(self) -> None:
+        """Deliver what waits, then end the connection."""
+        await self._kept.close()
+
+    async def publish(self, topic: port.Topic, messages: Sequence[Placed]) -> list[Position]:
+        """Returns when all are durable.
+
+        Raises:
+            Unavailable: nothing was appended.
+            OutcomeUnknown: some may have been.
+            Misconfigured: the broker does not allow it.
+        """
+        client = await self._kept.get()
+        sent: list[asyncio.Future[Any]] = []
+        try:
+            with anyio.fail_after(DELIVERY_S):
+                await send(client, self._connection.named(topic.name), messages, sent)
+                return positions(topic, await asyncio.gather(*sent))
+        except SETTINGS_WRONG as error:
+            raise errors.Misconfigured(f"publishing to {topic.name}: the broker refuses it ({error})") from error
+        except kafka.MessageSizeTooLargeError as error:
+            raise errors.TooLarge(f"publishing to {topic.name}: a message is over the broker's limit") from error
+        except (kafka.KafkaError, OSError, TimeoutError) as error:
+            # After an error nobody can say what this producer will do next; the commands' IDs tell repetitions apart.
+            await self._kept.discard(client)
+            if not sent:
+                raise errors.Unavailable(f"publishing to {topic.name}: the broker does not answer ({error})") from error
+            raise errors.OutcomeUnknown(f"publishing to {topic.name}: the broker has not answered ({error})") from error
+
+
+async def send(client: AIOKafkaProducer, topic: str, messages: Sequence[Placed], sent: list[asyncio.Future[Any]]) -> None:
+    """Hand messages to the producer, in their order; their outcomes are added to `sent`."""
+    for partition, message in messages:
+        sent.append(await client.send(topic, value=message.value, key=message.key, partition=partition, headers=list(message.headers)))
+
+
+def positions(topic: port.Topic, outcomes: Sequence[Any]) -> list[Position]:
+    """Where the messages are."""
+    return [Position(topic.epoch, each.partition, each.offset) for each in outcomes]
+
+
+class KafkaOwner:
+    """A transactional producer. See `dyff.bus.port.Owner`. After any error but a refusal it is of no use any more."""
+
+    def __init__(self, client: AIOKafkaProducer, connection: Connection, known: Callable[[str], Awaitable[port.Topic]]) -> None:
+        """`known`: gives a topic by its name."""
+        self._client, self._connection, self._topic = client, connection, known
+        self._one = anyio.Lock()
+        self._lost: errors.DyffError | None = None
+
+    async def fence(self) -> None:
+        """Become the owner: from now on the one before is refused.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        await self._client.begin_transaction()
+        await self._client.abort_transaction()
+
+    async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
+        known = await self._topic(topic)
+        if commit is not None:
+            await self._topic(commit.topic)
+        wanted = placed(known, messages, self._connection.max_message_bytes)
+        if not wanted and commit is None:
+            return []
+        async with self._one:
+            if self._lost is not None:
+                raise self._lost
+            try:
+                return await self._append(known, wanted, commit)
+            except FENCED as error:
+                self._lost = errors.Fenced("another owner of this name was opened since")
+                raise self._lost from error
+            except errors.DyffError as error:
+                self._lost = error
+                raise
+            except BaseException:
+                self._lost = errors.OutcomeUnknown("an append was interrupted: open a new owner and look")
+                raise
+
+    async def _append(self, topic: port.Topic, wanted: Sequence[Placed], commit: port.Commit | None) -> list[Position]:
+        sent: list[asyncio.Future[Any]] = []
+        committing = False
+        try:
+            with anyio.fail_after(DELIVERY_S):
+                await self._client.begin_transaction()
+                await send(self._client, self._connection.named(topic.name), wanted, sent)
+                if commit is not None:
+                    offsets = {TopicPartition(self._connection.named(commit.topic), commit.partition): commit.offset}
+                    await self._client.send_offsets_to_transaction(offsets, self._connection.named(commit.group))
+                found = await asyncio.gather(*sent)
+                committing = True
+                await self._client.commit_transaction()
+                return positions(topic, found)
+        except FENCED:
+            raise
+        except (kafka.KafkaError, OSError, TimeoutError, KeyError) as error:
+            # A transaction that was not committed is never seen: the next owner's fencing ends it.
+            kind = errors.OutcomeUnknown if committing else errors.Unavailable
+            raise kind(f"appending to {topic.name}: {type(error).__name__}: {error}") from error
+        finally:
+            for each in sent:
+                each.cancel()

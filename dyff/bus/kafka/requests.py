@@ -1,0 +1,164 @@
+"""Requests that aiokafka's own are too old for.
+
+A topic that was deleted and made anew has another ID, so it is the identity of the log (`dyff.bus.port.Topic.epoch`).
+An offset that a transaction has just committed is told only if it is asked for in so many words; else it is the one before.
+"""
+
+from __future__ import annotations
+
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+
+
+class _Uuid:
+    """16 bytes."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: object) -> bytes:
+        return data.read(16)  # type: ignore[attr-defined,no-any-return]
+
+    @classmethod
+    def repr(cls, value: bytes) -> str:
+        return value.hex()
+
+
+class TopicsResponse(Response):
+    """Metadata, version 12."""
+
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString("utf-8")),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition_index", Int32),
+                        ("leader_id", Int32),
+                        ("leader_epoch", Int32),
+                        ("replica_nodes", CompactArray(Int32)),
+                        ("isr_nodes", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("topic_authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class TopicsRequestStruct(RequestStruct):
+    """Metadata, version 12."""
+
+    API_KEY = 3
+    API_VERSION = 12
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = TopicsResponse
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class TopicsRequest(Request[TopicsRequestStruct]):
+    """Asks for topics by name; none is made by asking."""
+
+    API_KEY = 3
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def build(self, request_struct_class: type[TopicsRequestStruct]) -> TopicsRequestStruct:
+        return request_struct_class([(bytes(16), name, {}) for name in self._names], False, False, {})
+
+
+UNSTABLE_OFFSET_COMMIT = 88
+"""A transaction that has ended is still being written to the offsets: ask again."""
+
+
+class OffsetsResponse(Response):
+    """OffsetFetch, version 7."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition_index", Int32),
+                        ("committed_offset", Int64),
+                        ("committed_leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class OffsetsRequestStruct(RequestStruct):
+    """OffsetFetch, version 7."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = OffsetsResponse
+    SCHEMA = Schema(
+        ("group_id", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(("name", CompactString("utf-8")), ("partition_indexes", CompactArray(Int32)), ("tags", TaggedFields)),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class OffsetsRequest(Request[OffsetsRequestStruct]):
+    """Asks for a group's offsets of one topic, with what transactions that have ended committed."""
+
+    API_KEY = 9
+
+    def __init__(self, group: str, topic: str, partitions: int) -> None:
+        self._group, self._topic, self._partitions = group, topic, partitions
+
+    def build(self, request_struct_class: type[OffsetsRequestStruct]) -> OffsetsRequestStruct:
+        return request_struct_class(self._group, [(self._topic, list(range(self._partitions)), {})], True, {})
