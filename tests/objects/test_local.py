@@ -324,7 +324,7 @@ async def test_a_step_opens_the_store_by_its_url(root, objects):
     assert await stores.open_store(f"file://localhost{root}").get("a b") == b"x"
 
 
-@pytest.mark.parametrize("url", ["", "/tmp/x", "s3://bucket", "file:relative", "file://host/x", "file://", "file:///x?y", "http://h/x"])
+@pytest.mark.parametrize("url", ["", "/tmp/x", "ftp://bucket", "file:relative", "file://host/x", "file://", "file:///x?y", "http://h/x"])
 def test_a_url_of_no_store_is_refused(url):
     """The message names the URL and the form that is expected."""
     with pytest.raises(errors.Misconfigured, match="file:///"):
