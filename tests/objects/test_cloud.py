@@ -159,6 +159,20 @@ async def test_what_is_given_up_leaves_no_parts(server, objects):
     assert len(server.objects["k"]) == 40 * 2**20
 
 
+async def test_objects_are_made_of_others(server, monkeypatch):
+    """Many uploads at once, each read from the same store, do not wait for each other's threads."""
+    monkeypatch.setattr("dyff.objects.cloud.store._THREADS", 2)
+    monkeypatch.setattr("dyff.objects.cloud.store._UPLOADS", 2)
+    monkeypatch.setattr("dyff.objects.cloud.store.PART_BYTES", 2**20)
+    objects = CloudObjects.open(connection(server))
+    await objects.put("source", b"x" * 4 * 2**20)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for number in range(6):
+                tasks.start_soon(objects.put, f"copy-{number}", objects.stream("source"))
+    assert {len(server.objects[f"copy-{number}"]) for number in range(6)} == {4 * 2**20}
+
+
 async def test_what_is_put_if_absent_has_a_limit(objects, monkeypatch):
     """It is held in memory, so there is a limit to it, and nothing is stored of what is larger."""
     monkeypatch.setattr("dyff.objects.cloud.store.CONDITIONAL_BYTES", 10)

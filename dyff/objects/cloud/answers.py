@@ -42,6 +42,7 @@ def writing(what: str) -> Iterator[None]:
     """For a call that changes something.
 
     Raises:
+        AlreadyExists: the store says that the key is taken.
         Misconfigured: the store does not let us, or has no such bucket.
         Unavailable: nothing was done.
         OutcomeUnknown: it may have been done.
@@ -50,6 +51,8 @@ def writing(what: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise errors.Misconfigured(f"{what}: the store has no such bucket ({first_line(error)})") from error
+    except (vendor.AlreadyExistsError, vendor.PreconditionError) as error:
+        raise errors.AlreadyExists(f"{what}: there is already such an object") from error
     except _REFUSED as error:
         raise _misconfigured(what, error) from error
     except vendor.BaseError as error:

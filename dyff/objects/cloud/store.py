@@ -34,6 +34,9 @@ CONDITIONAL_BYTES = 128 * 2**20
 """The largest object that can be put only if it is absent: it is sent in one request, from memory."""
 
 _THREADS = 32
+_UPLOADS = 8
+"""Uploads in parts at once. They have threads of their own, since one may wait for what it reads from this very store."""
+
 _PARTS_AT_ONCE = 4
 _LISTED_AT_ONCE = 1000
 _DELETE_ATTEMPTS = 10
@@ -57,7 +60,7 @@ class CloudObjects:
         self._once = connection.connect(retries=False)
         self._public = connection.connect(public=True)
         self._etags_are_md5 = False
-        self._limiter = anyio.CapacityLimiter(_THREADS)
+        self._limiter, self._uploads = anyio.CapacityLimiter(_THREADS), anyio.CapacityLimiter(_UPLOADS)
 
     @classmethod
     def open(cls, connection: Connection, clock: Clock | None = None) -> CloudObjects:
@@ -85,9 +88,7 @@ class CloudObjects:
         layout.check_key(key)
         promise = uploads.Promise(md5, limit_bytes)
         if isinstance(data, bytes):
-            promise.take(data)
-            promise.keep()
-            await self._put_whole(key, data, if_absent)
+            await self._put_whole(key, data, if_absent, promise)
         else:
             await self._put_blocks(key, promise.blocks(data, CONDITIONAL_BYTES if if_absent else PART_BYTES), if_absent)
         return port.ObjectInfo(key, promise.size_bytes, promise.md5)
@@ -158,28 +159,33 @@ class CloudObjects:
         with answers.writing(where):
             etag = obstore.put(self._store, key, _MARKED, use_multipart=False)["e_tag"]
             self._etags_are_md5 = _md5(etag) == _encoded(hashlib.md5(_MARKED, usedforsecurity=False).digest())
-            try:
+            with suppress(vendor.AlreadyExistsError, vendor.PreconditionError):
                 obstore.put(self._once, key, _MARKED, mode="create")
-            except (vendor.AlreadyExistsError, vendor.PreconditionError):
-                return
-        raise errors.Misconfigured(f"{where}: it overwrites what should be put only if absent; it must obey If-None-Match")
+                raise errors.Misconfigured(f"{where}: it overwrites what should be put only if absent; it must obey If-None-Match")
 
-    async def _put_whole(self, key: str, data: bytes, if_absent: bool) -> None:
-        with answers.writing(f"storing {key}"):
-            if not if_absent:
-                await self._run(self._put, key, data)
-                return
-            if len(data) > CONDITIONAL_BYTES:
-                raise errors.TooLarge(f"{key} has {len(data)} bytes; only {CONDITIONAL_BYTES} can be put if absent")
-            try:
-                # Never repeated by the vendor: the second attempt would find the first and call it another's.
-                await self._run(lambda: obstore.put(self._once, self._prefix + key, data, mode="create"))
-                return
-            except (vendor.AlreadyExistsError, vendor.PreconditionError) as error:
-                taken = error
+    async def _put_whole(self, key: str, data: bytes, if_absent: bool, promise: uploads.Promise | None = None) -> None:
+        """In one request, or, where it is large, in parts. `promise`: is still to be checked."""
+        if if_absent and len(data) > CONDITIONAL_BYTES:
+            raise errors.TooLarge(f"{key} has {len(data)} bytes; only {CONDITIONAL_BYTES} can be put if absent")
+
+        def put() -> None:
+            if promise is not None:
+                promise.take(data)
+                promise.keep()
+            if if_absent:  # never repeated by the vendor: the second attempt would find the first and call it another's
+                obstore.put(self._once, self._prefix + key, data, mode="create")
+            else:
+                self._put(key, data)
+
+        try:
+            with answers.writing(f"storing {key}"):
+                await self._run(put)
+            return
+        except errors.AlreadyExists as error:
+            taken = error
         if await self.head(key) is None:  # S3 also answers so while another puts or deletes it
             raise errors.Unavailable(f"another is changing {key!r} at this moment") from taken
-        raise errors.AlreadyExists(f"there is already an object {key!r}") from taken
+        raise taken
 
     async def _put_blocks(self, key: str, blocks: AsyncIterator[bytes], if_absent: bool) -> None:
         first = await anext(blocks)
@@ -197,7 +203,7 @@ class CloudObjects:
 
         async def store() -> None:
             with receive, answers.writing(f"storing {key}"):
-                await self._run(self._put, key, uploads.pulled(receive))
+                await anyio.to_thread.run_sync(self._put, key, uploads.pulled(receive), limiter=self._uploads)
 
         try:
             async with anyio.create_task_group() as tasks:
