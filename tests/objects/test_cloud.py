@@ -21,6 +21,8 @@ from tests.objects import faulty
 CREDENTIALS = sigv4.Credentials("access", "secret")
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "access", "AWS_SECRET_ACCESS_KEY": "secret"}
 
+FOUND_BY_THE_VENDOR = {"AWS_WEB_IDENTITY_TOKEN_FILE": "file", "GOOGLE_SERVICE_ACCOUNT": "file", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"}
+
 
 @pytest.fixture
 def server():
@@ -89,9 +91,10 @@ async def test_a_put_is_sent_again(server, objects):
     assert len(server.asked("PUT")) == 3
 
 
-async def test_a_busy_store_has_done_nothing(server, objects):
-    """503 says that nothing was done, so a conditional put may be repeated by whoever wants it."""
-    server.answers = {"PUT": [-503]}
+@pytest.mark.parametrize("status", [400, 408, 429, 503])
+async def test_a_store_that_refuses_has_done_nothing(server, objects, status):
+    """It says so, so a conditional put may be repeated by whoever wants it."""
+    server.answers = {"PUT": [-status]}
     with pytest.raises(errors.Unavailable):
         await objects.put("k", b"x", if_absent=True)
     await objects.put("k", b"x", if_absent=True)
@@ -200,7 +203,7 @@ async def test_other_clouds_are_reached_by_their_own_names(service, extra, monke
         assert signed.url.startswith("https://public.example/")
         assert "/bucket/p/a%20b?" in signed.url
         assert signed.headers == {"Content-MD5": md5(b"x"), "x-ms-blob-type": "BlockBlob"}
-    assert Connection.from_url(where.url(), {}).service == service
+    assert Connection.from_url(where.url(), FOUND_BY_THE_VENDOR).service == service
 
 
 @pytest.mark.parametrize(
@@ -211,14 +214,16 @@ async def test_other_clouds_are_reached_by_their_own_names(service, extra, monke
         ("s3://b/p/q/", Connection(bucket="b", prefix="p/q")),
         ("s3://b/a%20b?endpoint=http%3A%2F%2Fh%3A1&region=eu", Connection(bucket="b", prefix="a b", endpoint="http://h:1", region="eu")),
         ("s3://b?timeout_s=2.5&endpoint=https://h", Connection(bucket="b", endpoint="https://h", timeout_s=2.5)),
+        ("s3://b?ambient=true", Connection(bucket="b", ambient=True)),
         ("gs://b/p", Connection(service="gs", bucket="b", prefix="p")),
         ("az://b/p?account=n", Connection(service="az", bucket="b", prefix="p", account="n")),
     ],
 )  # fmt: skip
 def test_a_url_names_a_connection(url, want):
     """And a connection names its URL, which leads to the same place."""
-    assert Connection.from_url(url, {}) == want
-    assert Connection.from_url(want.url(), {}) == want
+    assert Connection.from_url(url, FOUND_BY_THE_VENDOR) == want
+    assert Connection.from_url(want.url(), FOUND_BY_THE_VENDOR) == want
+    assert ("timeout_s" in want.url()) == ("timeout_s" in url)
 
 
 def test_credentials_are_in_the_environment_only():
@@ -240,6 +245,17 @@ def test_a_url_that_leads_nowhere_is_told(url):
     with pytest.raises(errors.Misconfigured) as caught:
         stores.open_store(url, ENVIRONMENT)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [("s3://b", "AWS_ACCESS_KEY_ID"), ("gs://b", "GOOGLE_SERVICE_ACCOUNT"), ("az://b?account=n", "AZURE_STORAGE_ACCOUNT_KEY")],
+)
+def test_who_forgot_the_credentials_is_told(url, variable):
+    """Nobody's are looked for unasked: the machine's own role may be allowed what this program shall not do."""
+    with pytest.raises(errors.Misconfigured, match=f"set {variable}"):
+        stores.open_store(url, {})
+    assert Connection.from_url(f"{url}{'&' if '?' in url else '?'}ambient=true", {}).ambient
 
 
 def test_half_of_the_credentials_is_told():

@@ -1,11 +1,12 @@
 """The vendor's errors as ours; they stop here.
 
 A call that only reads, or that may be repeated, has simply failed. One that changes something may have been done although
-the answer was lost, unless no connection was made or the store said itself that it was too busy.
+the answer was lost, unless no connection was made, or the store answered that it refuses or is too busy.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ from dyff.kernel import errors
 from dyff.objects.cloud.connecting import first_line
 
 _REFUSED = (vendor.PermissionDeniedError, vendor.UnauthenticatedError, vendor.NotSupportedError, vendor.UnknownConfigurationKeyError)
-_NOTHING_DONE = ("kind: Connect", "429 Too Many Requests", "503 Service Unavailable")
+_NOTHING_DONE = re.compile("kind: Connect|non-2xx status code: (4[0-9][0-9]|503)")
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def writing(what: str) -> Iterator[None]:
     except _REFUSED as error:
         raise _misconfigured(what, error) from error
     except vendor.BaseError as error:
-        if any(sign in str(error) for sign in _NOTHING_DONE):
+        if _NOTHING_DONE.search(str(error)):
             raise errors.Unavailable(f"{what}: {first_line(error)}") from error
         raise errors.OutcomeUnknown(f"{what}: {first_line(error)}") from error
 

@@ -22,11 +22,22 @@ Service = Literal["s3", "gs", "az"]
 Store = S3Store | GCSStore | AzureStore
 
 REGION = "us-east-1"
-CONNECT_S = 5.0
+CONNECT_S, TIMEOUT_S = 5.0, 20.0
 _RETRIES = 3
 _LONGEST = timedelta(days=1)
 """Of one request. What bounds it is how long nothing happens in it."""
-_PARAMETERS = ("endpoint", "public_endpoint", "region", "account", "timeout_s")
+_PARAMETERS = ("endpoint", "public_endpoint", "region", "account", "timeout_s", "ambient")
+_CREDENTIALS: dict[Service, tuple[str, ...]] = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_CLIENT_ID"),
+}
+"""The variables of which one must be set; the first is what most set. Others that belong to them, the vendor finds."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +46,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     `bucket`: Azure's container. `prefix`: of all keys, without slashes at its ends; several installations can share a
     bucket. `endpoint`: the URL by which we reach it; None: the service's own. `public_endpoint`: the URL by which clients
     reach it, which is what signed URLs begin with; None: the same. `region`: of S3. `account`: of Azure. `credentials`:
-    of S3; None: what the environment offers the vendor's library (instance, web identity, service account), which is not
-    enough to sign URLs of S3. `timeout_s`: a request in which nothing moves for so long has failed.
+    of S3; None: what the vendor's library finds in the environment, which is not enough to sign URLs of S3. `timeout_s`:
+    a request in which nothing moves for so long has failed. `ambient`: where the environment has no credentials, ask the
+    machine for those of its own role; never unasked, since whoever forgot a variable does not mean that.
     """
 
     service: Service = "s3"
@@ -47,16 +59,17 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     region: str = REGION
     account: str | None = None
     credentials: sigv4.Credentials | None = None
-    timeout_s: float = 20.0
+    timeout_s: float = TIMEOUT_S
+    ambient: bool = False
 
     @classmethod
     def from_url(cls, url: str, environment: Mapping[str, str]) -> Connection:
         """What `s3://bucket/prefix?endpoint=https://host` names, `gs://` and `az://` alike; credentials are in the environment only.
 
-        Parameters: `endpoint`, `public_endpoint`, `region`, `account`, `timeout_s`.
+        Parameters: `endpoint`, `public_endpoint`, `region`, `account`, `timeout_s`, `ambient` (`true`).
 
         Raises:
-            Misconfigured: there can be no store at such a URL.
+            Misconfigured: there can be no store at such a URL, or `environment` has no credentials for it.
         """
         parts = urlsplit(url)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -76,13 +89,18 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             raise errors.Misconfigured(f"the object store's URL {url!r}: {error}") from error
         made = msgspec.structs.replace(made, credentials=_credentials(environment) if parts.scheme == "s3" else None)
         made.check()
+        names = _CREDENTIALS[made.service]
+        if not made.ambient and not any(environment.get(name) for name in names):
+            others = f"or one of {', '.join(names[1:])}, or ambient=true in its URL for the role of this machine"
+            raise errors.Misconfigured(f"the object store {made.url()} needs credentials: set {names[0]} and what belongs to it, {others}")
         return made
 
     def url(self) -> str:
         """The URL of this connection, without credentials and without how clients reach it, which steps never need."""
-        defaults = {"region": REGION, "timeout_s": Connection.timeout_s}
+        defaults = {"region": REGION, "timeout_s": TIMEOUT_S, "ambient": False}
         values = {name: getattr(self, name) for name in _PARAMETERS if name != "public_endpoint"}
-        query = urlencode({name: value for name, value in values.items() if value is not None and value != defaults.get(name)})
+        said = {name: value for name, value in values.items() if value != defaults.get(name)}
+        query = urlencode({name: "true" if value is True else value for name, value in said.items()})
         path = f"/{quote(self.prefix)}" if self.prefix else ""
         return f"{self.service}://{quote(self.bucket)}{path}" + (f"?{query}" if query else "")
 
