@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,11 +12,11 @@ from dyff.objects import local, port
 _CLOUDS = ("s3", "gs", "az")
 
 
-def open_store(url: str, environment: Mapping[str, str] | None = None) -> port.Objects:
+def open_store(url: str, environment: Mapping[str, str]) -> port.Objects:
     """The store at `url`: `file:///var/lib/dyff/objects`, or `s3://bucket/prefix?endpoint=https://host`, `gs://`, `az://`.
 
-    A local one cannot sign URLs. A cloud's credentials come from `environment` (None: that of this process); opening it
-    blocks for two requests.
+    A local one cannot sign URLs. A cloud's credentials come from `environment`, that of this process (the vendor's library
+    looks there, too); opening it blocks for two requests.
 
     Raises:
         Misconfigured: there can be no store at such a URL, or it is not fit for us.
@@ -27,7 +26,7 @@ def open_store(url: str, environment: Mapping[str, str] | None = None) -> port.O
     if parts.scheme in _CLOUDS:
         from dyff.objects import cloud  # only now: whoever has a local store shall not load the vendor's library
 
-        return cloud.CloudObjects.open(cloud.Connection.from_url(url, os.environ if environment is None else environment))
+        return cloud.CloudObjects.open(cloud.Connection.from_url(url, environment))
     if parts.scheme != "file":
         raise errors.Misconfigured(
             f"no object store has the URL {url!r}: it must be file:///absolute/directory, s3://bucket, gs:// or az://"

@@ -201,7 +201,7 @@ def store() -> port.Objects:
     Raises:
         Misconfigured: `DYFF_STORAGE_URL` is missing or wrong.
     """
-    return stores.open_store(_variable("DYFF_STORAGE_URL", "the URL of the object store, such as file:///absolute/directory"))
+    return stores.open_store(_variable("DYFF_STORAGE_URL", "the URL of the object store, such as file:///absolute/directory"), os.environ)
 
 
 def attempt() -> str:

@@ -275,7 +275,7 @@ import anyio, os
 from dyff.objects import stores
 
 async def main():
-    store = stores.open_store(os.environ["DYFF_STORAGE_URL"])
+    store = stores.open_store(os.environ["DYFF_STORAGE_URL"], os.environ)
     async with anyio.create_task_group() as tasks:
         for number in range(8):
             tasks.start_soon(store.put, f"{os.getpid()}/{number}", b"x" * 2000)
