@@ -192,7 +192,7 @@ class LocalObjects:
 
 
 def _info(key: str, file: os.stat_result, md5: str) -> port.ObjectInfo:
-    return port.ObjectInfo(key, file.st_size, md5, file.st_mtime_ns // 1_000_000)
+    return port.ObjectInfo(key, file.st_size, md5)
 
 
 async def _blocks(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

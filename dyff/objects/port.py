@@ -13,12 +13,11 @@ import msgspec
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
-    """What is known of an object. `md5`: base64, None where the store does not know it. `modified_ms`: since 1970."""
+    """What is known of an object. `md5`: base64, None where the store does not know it."""
 
     key: str
     size_bytes: int
     md5: str | None
-    modified_ms: int
 
 
 class SignedURL(msgspec.Struct, frozen=True):
@@ -50,7 +49,8 @@ class Objects(Protocol):
             DigestMismatch: the bytes do not have that `md5`; nothing was changed.
             TooLarge: more than `limit_bytes`; nothing was changed.
             InvalidFields: the key is not allowed.
-            Unavailable: the store does not answer.
+            Unavailable: the store does not answer; nothing was changed.
+            OutcomeUnknown: it may or may not have been stored.
         """
         ...
 
@@ -89,5 +89,9 @@ class Objects(Protocol):
     async def sign(
         self, method: Literal["GET", "PUT"], key: str, *, expires_s: float = 3600, md5: str | None = None, limit_bytes: int | None = None
     ) -> SignedURL:
-        """A URL for someone without credentials. For PUT: bound to `md5` (base64) and `limit_bytes` where given."""
+        """A URL for someone without credentials. For PUT: bound to `md5` (base64) and `limit_bytes` where given.
+
+        A cloud may be unable to bind one of them (`dyff.objects.cloud` says which); then whoever makes the upload count
+        must look at it first, as finalize does.
+        """
         ...

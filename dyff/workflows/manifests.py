@@ -5,8 +5,9 @@ The manifest of an evaluation's steps is JSON: `{"spec": <the custom resource's 
 
 That of a model's fetch is `{"spec": <the custom resource's spec>}`.
 
-Environment: `DYFF_STORAGE_URL` (the object store, `file:///absolute/directory`), `DYFF_ATTEMPT` (the attempt's name,
-under which it writes: the pod's name).
+Environment: `DYFF_STORAGE_URL` (the object store, `file:///absolute/directory`, or a cloud's, as `dyff.objects.stores` says,
+with its credentials beside it as the cloud names them), `DYFF_ATTEMPT` (the attempt's name, under which it writes: the
+pod's name).
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def store() -> port.Objects:
     Raises:
         Misconfigured: `DYFF_STORAGE_URL` is missing or wrong.
     """
-    return stores.open_store(_variable("DYFF_STORAGE_URL", "the URL of the object store, such as file:///absolute/directory"))
+    return stores.open_store(_variable("DYFF_STORAGE_URL", "the URL of the object store, such as file:///absolute/directory"), os.environ)
 
 
 def attempt() -> str:

@@ -51,7 +51,7 @@ async def test_of_many_processes_one_takes_a_name(root, objects):
         from dyff.kernel import errors
         from dyff.objects import stores
         async def main(url, me):
-            store = stores.open_store(url)
+            store = stores.open_store(url, {})
             for number in range(60):
                 try:
                     await store.put(f"d{number % 3}/{number}", me.encode() * 1000, if_absent=True)
@@ -320,12 +320,12 @@ def test_a_root_that_cannot_be_one_is_told(tmp_path):
 async def test_a_step_opens_the_store_by_its_url(root, objects):
     """The URL that the server gives leads a step to the same objects."""
     await objects.put("a b", b"x")
-    assert await stores.open_store(root.as_uri()).get("a b") == b"x"
-    assert await stores.open_store(f"file://localhost{root}").get("a b") == b"x"
+    assert await stores.open_store(root.as_uri(), {}).get("a b") == b"x"
+    assert await stores.open_store(f"file://localhost{root}", {}).get("a b") == b"x"
 
 
-@pytest.mark.parametrize("url", ["", "/tmp/x", "s3://bucket", "file:relative", "file://host/x", "file://", "file:///x?y", "http://h/x"])
+@pytest.mark.parametrize("url", ["", "/tmp/x", "ftp://bucket", "file:relative", "file://host/x", "file://", "file:///x?y", "http://h/x"])
 def test_a_url_of_no_store_is_refused(url):
     """The message names the URL and the form that is expected."""
     with pytest.raises(errors.Misconfigured, match="file:///"):
-        stores.open_store(url)
+        stores.open_store(url, {})

@@ -48,6 +48,11 @@ class Store:
         self.root, self.url = root, f"file://{root}"
         self.objects = root / "objects"
 
+    @property
+    def environment(self):
+        """What a step needs to reach it."""
+        return {"DYFF_STORAGE_URL": self.url}
+
     def dataset(self, rows, *, name="data.parquet", dataset=DATASET, **options):
         """Store `rows` (a list of dicts, or a table) as one file of a dataset; `options` of Arrow's `write_table`."""
         file = self.objects / "datasets" / dataset / name
@@ -131,7 +136,7 @@ class Steps:
         return file
 
     def start(self, name, *arguments, attempt="attempt-1"):
-        environment = {**os.environ, "DYFF_STORAGE_URL": self._store.url, "DYFF_ATTEMPT": attempt}
+        environment = {**os.environ, **self._store.environment, "DYFF_ATTEMPT": attempt}
         command = [sys.executable, "-m", "dyff.workflows", name, *map(str, arguments)]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -147,7 +152,7 @@ class Steps:
     def call(self, name, *arguments, attempt="attempt-1"):
         """Like `run`, in this process: much faster, for what needs no process of its own."""
         output = io.StringIO()
-        environment = {"DYFF_STORAGE_URL": self._store.url, "DYFF_ATTEMPT": attempt}
+        environment = {**self._store.environment, "DYFF_ATTEMPT": attempt}
         with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(output):
             code = importlib.import_module(f"dyff.workflows.{name.replace('-', '_')}").main([*map(str, arguments)])
         return Run(code, output.getvalue().splitlines())

@@ -1,0 +1,171 @@
+"""Where a store is, and the vendor's objects that reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import msgspec
+from obstore import exceptions as vendor
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from dyff.kernel import errors
+from dyff.objects import layout
+from dyff.objects.cloud import sigv4
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+Service = Literal["s3", "gs", "az"]
+Store = S3Store | GCSStore | AzureStore
+
+REGION = "us-east-1"
+CONNECT_S, TIMEOUT_S = 5.0, 20.0
+_RETRIES = 3
+_LONGEST = timedelta(days=1)
+"""Of one request. What bounds it is how long nothing happens in it."""
+_PARAMETERS = ("endpoint", "public_endpoint", "region", "account", "timeout_s", "ambient")
+_CREDENTIALS: dict[Service, tuple[str, ...]] = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_CLIENT_ID"),
+}
+"""The variables of which one must be set; the first is what most set. Others that belong to them, the vendor finds."""
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a store is and who we are to it.
+
+    `bucket`: Azure's container. `prefix`: of all keys, without slashes at its ends; several installations can share a
+    bucket. `endpoint`: the URL by which we reach it; None: the service's own. `public_endpoint`: the URL by which clients
+    reach it, which is what signed URLs begin with; None: the same. `region`: of S3. `account`: of Azure. `credentials`:
+    of S3; None: what the vendor's library finds in the environment, which is not enough to sign URLs of S3. `timeout_s`:
+    a request in which nothing moves for so long has failed. `ambient`: where the environment has no credentials, ask the
+    machine for those of its own role; never unasked, since whoever forgot a variable does not mean that.
+    """
+
+    service: Service = "s3"
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    region: str = REGION
+    account: str | None = None
+    credentials: sigv4.Credentials | None = None
+    timeout_s: float = TIMEOUT_S
+    ambient: bool = False
+
+    @classmethod
+    def from_url(cls, url: str, environment: Mapping[str, str]) -> Connection:
+        """What `s3://bucket/prefix?endpoint=https://host` names, `gs://` and `az://` alike; credentials are in the environment only.
+
+        Parameters: `endpoint`, `public_endpoint`, `region`, `account`, `timeout_s`, `ambient` (`true`).
+
+        Raises:
+            Misconfigured: there can be no store at such a URL, or `environment` has no credentials for it.
+        """
+        parts = urlsplit(url)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if "@" in parts.netloc:  # never repeat it: it has a secret
+            raise errors.Misconfigured("the object store's URL must have no credentials: set them in the environment, as AWS_ACCESS_KEY_ID")
+        unknown = sorted(given.keys() - set(_PARAMETERS))
+        if parts.scheme not in get_args(Service) or not parts.netloc or parts.fragment or unknown:
+            why = f"the parameter {unknown[0]!r} is unknown" if unknown else "it must be s3://bucket/prefix, gs:// or az://"
+            raise errors.Misconfigured(f"the object store's URL {url!r}: {why}; its parameters are {', '.join(_PARAMETERS)}")
+        region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or REGION
+        account = environment.get("AZURE_STORAGE_ACCOUNT_NAME")
+        endpoint = environment.get("AWS_ENDPOINT_URL") if parts.scheme == "s3" else None
+        named = {"service": parts.scheme, "bucket": unquote(parts.netloc), "prefix": unquote(parts.path).strip("/")}
+        try:
+            made = msgspec.convert({"region": region, "account": account, "endpoint": endpoint, **given, **named}, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise errors.Misconfigured(f"the object store's URL {url!r}: {error}") from error
+        made = msgspec.structs.replace(made, credentials=_credentials(environment) if parts.scheme == "s3" else None)
+        made.check()
+        names = _CREDENTIALS[made.service]
+        if not made.ambient and not any(environment.get(name) for name in names):
+            others = f"or one of {', '.join(names[1:])}, or ambient=true in its URL for the role of this machine"
+            raise errors.Misconfigured(f"the object store {made.url()} needs credentials: set {names[0]} and what belongs to it, {others}")
+        return made
+
+    def url(self) -> str:
+        """The URL of this connection, without credentials and without how clients reach it, which steps never need."""
+        defaults = {"region": REGION, "timeout_s": TIMEOUT_S, "ambient": False}
+        values = {name: getattr(self, name) for name in _PARAMETERS if name != "public_endpoint"}
+        said = {name: value for name, value in values.items() if value != defaults.get(name)}
+        query = urlencode({name: "true" if value is True else value for name, value in said.items()})
+        path = f"/{quote(self.prefix)}" if self.prefix else ""
+        return f"{self.service}://{quote(self.bucket)}{path}" + (f"?{query}" if query else "")
+
+    def check(self) -> None:
+        """See that it can be a store.
+
+        Raises:
+            Misconfigured: it cannot.
+        """
+        problem = layout.path_problem(self.prefix) if self.prefix else None
+        if problem:
+            raise errors.Misconfigured(f"the object store's prefix {self.prefix!r} {problem}")
+        for name in ("endpoint", "public_endpoint"):
+            value = getattr(self, name)
+            if value is not None and not value.startswith(("http://", "https://")):
+                raise errors.Misconfigured(f"the object store's {name} {value!r} must begin with http:// or https://")
+        if self.service == "az" and not self.account:
+            raise errors.Misconfigured(
+                "an object store of Azure needs the name of its account: give account, or AZURE_STORAGE_ACCOUNT_NAME"
+            )
+
+    def public_base(self) -> str:
+        """What signed URLs of S3 begin with, bucket included."""
+        return f"{(self.public_endpoint or self.endpoint or f'https://s3.{self.region}.amazonaws.com').rstrip('/')}/{self.bucket}"
+
+    def connect(self, *, retries: bool = True, public: bool = False) -> Store:
+        """The vendor's view of it. `retries`: of calls that may be repeated. `public`: as clients reach it. Nothing is sent yet.
+
+        Raises:
+            Misconfigured: the vendor refuses it.
+        """
+        endpoint = self.public_endpoint if public and self.public_endpoint else self.endpoint
+        client: ClientConfig = {
+            "allow_http": endpoint is not None and endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=min(CONNECT_S, self.timeout_s)),
+            "read_timeout": timedelta(seconds=self.timeout_s),
+            "timeout": _LONGEST,
+        }
+        policy: RetryConfig = {"max_retries": _RETRIES if retries else 0, "retry_timeout": timedelta(seconds=self.timeout_s)}
+        try:
+            return self._store(endpoint, client, policy)
+        except (vendor.BaseError, ValueError, OSError) as error:
+            raise errors.Misconfigured(f"the object store {self.service}://{self.bucket}: {first_line(error)}") from error
+
+    def _store(self, endpoint: str | None, client: ClientConfig, policy: RetryConfig) -> Store:
+        given: dict[str, Any] = {"client_options": client, "retry_config": policy}
+        if endpoint:
+            given["base_url" if self.service == "gs" else "endpoint"] = endpoint
+        if self.service == "gs":
+            return GCSStore(self.bucket, **given)
+        if self.service == "az":
+            return AzureStore(self.bucket, account_name=self.account, **given)
+        if self.credentials is not None:
+            names = ("access_key_id", "secret_access_key", "session_token")
+            given |= {name: value for name in names if (value := getattr(self.credentials, name)) is not None}
+        return S3Store(self.bucket, region=self.region, virtual_hosted_style_request=False, **given)
+
+
+def first_line(error: BaseException) -> str:
+    """What the vendor says, for people; the rest of it is pages."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _credentials(environment: Mapping[str, str]) -> sigv4.Credentials | None:
+    key, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
+    if bool(key) != bool(secret):
+        raise errors.Misconfigured("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set together")
+    return sigv4.Credentials(key, secret, environment.get("AWS_SESSION_TOKEN") or None) if key and secret else None

@@ -1,0 +1,112 @@
+"""A small S3 of the tests' own, in this process, that can misbehave. It checks no signatures; the real server does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import threading
+from urllib.parse import parse_qs, unquote, urlsplit
+
+DATE = "Tue, 03 Nov 2026 12:00:00 GMT"
+
+
+class Faulty:
+    """What it holds, what it was asked, and how it answers.
+
+    `requests`: `"METHOD key?query"` of each. `conditional`: whether it obeys If-None-Match. `md5_etags`: whether an ETag is
+    an MD5, as with encryption by the store it is not. `answers`: statuses for the next requests of a method, for instance
+    `{"PUT": [500]}`; negative: and nothing is done.
+    """
+
+    def __init__(self):
+        self.objects, self.requests, self.parts = {}, [], {}
+        self.conditional = self.md5_etags = True
+        self.answers = {}
+        self.url = ""
+
+    def asked(self, method):
+        return [request for request in self.requests if request.startswith(f"{method} ")]
+
+
+@contextlib.contextmanager
+def a_store():
+    """A running one."""
+    state = Faulty()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_PUT(self):
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            key, query = self._asked()
+            if "partNumber" in query:
+                state.parts.setdefault(key, []).append(body)
+                return self._say(200, ETag='"part"')
+            if state.conditional and self.headers["If-None-Match"] == "*" and key in state.objects:
+                return self._say(412)
+            status = self._status()
+            if status is None or status > 0:
+                state.objects[key] = body
+            return self._say(status or 200, ETag=_etag(state, body))
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            key, query = self._asked()
+            if "uploads" in query:
+                return self._say(200, b"<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>")
+            state.objects[key] = b"".join(state.parts.pop(key, []))
+            return self._say(200, b'<CompleteMultipartUploadResult><ETag>"x-1"</ETag></CompleteMultipartUploadResult>')
+
+        def do_GET(self):
+            key, _ = self._asked()
+            status, body = self._status(), state.objects.get(key)
+            if status or body is None:
+                return self._say(status or 404)
+            return self._say(200, body, ETag=_etag(state, body))
+
+        def do_HEAD(self):
+            self.do_GET()
+
+        def do_DELETE(self):
+            key, query = self._asked()
+            (state.parts if "uploadId" in query else state.objects).pop(key, None)
+            self._say(204)
+
+        def _asked(self):
+            parts = urlsplit(self.path)
+            key = unquote(parts.path).partition("/bucket/")[2]
+            state.requests.append(f"{self.command} {key}" + (f"?{parts.query}" if parts.query else ""))
+            return key, parse_qs(parts.query, keep_blank_values=True)
+
+        def _status(self):
+            waiting = state.answers.get(self.command)
+            return waiting.pop(0) if waiting else None
+
+        def _say(self, status, body=b"", **headers):
+            self.send_response(abs(status))
+            for name, value in {"Last-Modified": DATE, **headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        state.url = f"http://127.0.0.1:{server.server_address[1]}"
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _etag(state, body):
+    digest = hashlib.md5(body if state.md5_etags else b"encrypted" + body, usedforsecurity=False)
+    return f'"{digest.hexdigest()}"'
