@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -52,3 +53,15 @@ def test_every_test_states_its_rule(path: Path):
     """A test's docstring is a sentence that says what must hold."""
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [node.name for node in functions if node.name.startswith("test_") and not ast.get_docstring(node)] == []
+
+
+def test_nothing_that_was_installed_or_built_is_kept():
+    """The repository has what people wrote: no environment, no cache, nothing large."""
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a checkout")
+    tracked = [Path(name) for name in listed.stdout.split("\0") if name]
+    assert tracked
+    made = {"site-packages", "node_modules", "__pycache__", "build", "dist"}
+    assert [str(path) for path in tracked if made & set(path.parts) or path.parts[0].startswith(".venv")] == []
+    assert [str(path) for path in tracked if (ROOT / path).exists() and (ROOT / path).stat().st_size > 1_000_000] == []
