@@ -11,6 +11,8 @@ import pytest
 
 from dyff.kernel import errors
 from dyff.query import embedded, filters, port
+from dyff.query.mongo import MongoQuery
+from tests.contracts import mongodb
 
 ODD_KEYS = [
     "a.b/c",
@@ -31,9 +33,13 @@ ODD_KEYS = [
 ]
 
 
-@pytest.fixture(params=["query:embedded"])
+@pytest.fixture(params=["query:embedded", *mongodb.params("query")])
 async def query(request, tmp_path):
-    async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as store:
+    if request.param == "query:embedded":
+        async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as store:
+            yield store
+        return
+    async with mongodb.database(request.param) as connection, MongoQuery.open(connection) as store:
         yield store
 
 
