@@ -129,7 +129,10 @@ class Database:
 
 
 class Collection:
-    """A collection. Every method may raise `Unavailable` and `Misconfigured`; those that change something `OutcomeUnknown` and `TooLarge`, too."""
+    """A collection.
+
+    Every method may raise `Unavailable` and `Misconfigured`; one that changes something `OutcomeUnknown` and `TooLarge`, too.
+    """
 
     def __init__(self, collection: Any, name: str) -> None:
         """`name`: of the database, for people."""
@@ -248,8 +251,9 @@ def _codes(error: vendor.PyMongoError) -> set[int]:
 
 
 def _did_nothing(error: vendor.PyMongoError) -> bool:
-    """Whether no server was asked. (Where a repetition finds none, the drivers raise the first error.)"""
-    return isinstance(error, vendor.ServerSelectionTimeoutError | vendor.WaitQueueTimeoutError) or error.has_error_label("NoWritesPerformed")
+    """Whether no server was asked. Where a repetition finds none, the drivers raise the first error, which is no such one."""
+    unasked = isinstance(error, vendor.ServerSelectionTimeoutError | vendor.WaitQueueTimeoutError)
+    return unasked or error.has_error_label("NoWritesPerformed")
 
 
 def _options(index: Index) -> dict[str, Any]:

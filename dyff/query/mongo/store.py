@@ -88,7 +88,7 @@ class MongoQuery:
         batches: dict[str, list[port.Document]] = {}
         for each in documents:
             batches.setdefault(each.collection, []).append(each)
-        news = sum([await _repeatable(self._write(name, batch, generation)) for name, batch in batches.items()])
+        news: int = sum([await _repeatable(self._write(name, batch, generation)) for name, batch in batches.items()])
         await self._advance(reached, generation)
         return news
 
