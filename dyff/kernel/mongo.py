@@ -7,12 +7,14 @@ majority from the primary, one document at a time. Times are limited by the driv
 
 from __future__ import annotations
 
-import inspect
+import asyncio
+import functools
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pymongo
 from pymongo import errors as vendor
@@ -95,23 +97,19 @@ class Database:
             Misconfigured: it refuses us, or the URI is wrong.
         """
         with translated(name):
-            client = _client(connection)
+            client = await _client(connection)
         try:
-            limit_ms = int(connection.timeout_s * 1000)
             database = client.get_database(
                 connection.database,
                 read_preference=ReadPreference.PRIMARY,
                 read_concern=ReadConcern("majority"),
-                write_concern=WriteConcern("majority", wtimeout=limit_ms, j=True),
+                write_concern=WriteConcern("majority", j=True),  # its time is limited by the client's
             )
             with translated(name):
                 await database.command("ping")
             yield cls(database, name)
         finally:
-            with anyio.CancelScope(shield=True):
-                closing = client.close()
-                if inspect.isawaitable(closing):
-                    await closing
+            await _close(connection, client)
 
     def collection(self, name: str) -> Collection:
         """A collection, whether it is there or not."""
@@ -234,13 +232,23 @@ def translated(name: str, *, changing: bool = False) -> Iterator[None]:
         raise errors.Misconfigured(f"{name}: {error}") from error
 
 
-def _client(connection: Connection) -> Any:
-    """The drivers are imported here, since that takes time."""
-    if connection.driver == "motor":
-        from motor import motor_asyncio
+async def _client(connection: Connection) -> Any:
+    """Motor is PyMongo in threads, but for making and closing a client, which may block."""
+    if connection.driver == "pymongo":
+        return pymongo.AsyncMongoClient(connection.uri, **connection.options())
+    from motor import motor_asyncio
 
-        return motor_asyncio.AsyncIOMotorClient(connection.uri, **connection.options())
-    return pymongo.AsyncMongoClient(connection.uri, **connection.options())
+    loop = asyncio.get_running_loop()
+    make = functools.partial(motor_asyncio.AsyncIOMotorClient, connection.uri, io_loop=loop, **connection.options())
+    return await anyio.to_thread.run_sync(make)
+
+
+async def _close(connection: Connection, client: Any) -> None:
+    with anyio.CancelScope(shield=True):
+        if connection.driver == "pymongo":
+            await client.close()
+        else:
+            await anyio.to_thread.run_sync(client.close)
 
 
 def _codes(error: vendor.PyMongoError) -> set[int]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import ssl
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from dyff.kernel import mongo
@@ -32,3 +36,59 @@ async def database(param: str):
     finally:
         async with mongo.Database.open(connection, "the test's database") as opened:
             await opened.drop()
+
+
+class Wire:
+    """A TCP proxy before the server: what the network does to a connection."""
+
+    def __init__(self, uri: str) -> None:
+        place = urlsplit(uri)
+        self._host, self._port = place.hostname, place.port or 27017
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._through = asyncio.Event()
+        self._through.set()
+        self.replies = True
+
+    def hold(self) -> None:
+        """Nothing goes through any more, and nothing is closed: a server that was stopped."""
+        self._through.clear()
+
+    def release(self) -> None:
+        self._through.set()
+
+    def cut(self) -> None:
+        """All connections break."""
+        for each in list(self._writers):
+            each.transport.abort()
+
+    @asynccontextmanager
+    async def before(self, connection: mongo.Connection, tls: ssl.SSLContext | None = None):
+        """The connection, through this wire. `tls`: what is spoken on it."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield msgspec.structs.replace(connection, uri=f"mongodb://127.0.0.1:{port}/?directConnection=true")
+        finally:
+            self.release()
+            server.close()
+            self.cut()
+            await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ours, theirs = await asyncio.open_connection(self._host, self._port)
+        self._writers |= {writer, theirs}
+        try:
+            await asyncio.gather(self._copy(reader, theirs), self._copy(ours, writer, reply=True))
+        finally:
+            self._writers -= {writer, theirs}
+            for each in (writer, theirs):
+                each.close()
+
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, reply: bool = False) -> None:
+        with suppress(OSError):
+            while data := await source.read(2**16):
+                await self._through.wait()
+                if self.replies or not reply:
+                    target.write(data)
+                    await target.drain()
+        target.close()
