@@ -216,9 +216,6 @@ def certificates(tmp_path_factory):
     return folder
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # PyMongo leaves a socket of a failed handshake to the collector
 async def test_tls_is_spoken_and_the_server_is_checked(connection, certificates):
     """With its authority it works; with another one, or in plain text, there is no connection."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

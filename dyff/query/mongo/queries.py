@@ -56,8 +56,15 @@ def compiled(predicate: filters.Predicate) -> mongo.Json:
 
 
 def _all(terms: Sequence[mongo.Json]) -> mongo.Json:
-    given = [term for term in terms if term]
-    return {"$and": given} if given else {}
+    """All of them, in one level as far as no key is there twice: what fits an index is seen at once."""
+    together: dict[str, Any] = {}
+    apart: list[mongo.Json] = []
+    for term in terms:
+        if "$and" in term or together.keys() & term.keys():
+            apart.append(term)
+        else:
+            together.update(term)
+    return {**together, "$and": apart} if apart else together
 
 
 def _one_of(path: filters.Path, values: Sequence[filters.Scalar]) -> mongo.Json:
