@@ -52,12 +52,20 @@ def test_what_is_asked_of_an_array_cannot_be_asked_of_an_object():
     kept = stored.document(port.Document("x", "a", 1, b'{"a":[1,[2],{"b":null}],"big":%d,"n":%d}' % (10**400, 2**70)), 3)
     array = {stored.ARRAY: [1, {stored.ARRAY: [2]}, {"b": None}]}
     assert kept["fields"] == {"a": array, "big": None, "n": float(2**70)}
-    assert (kept["generation"], kept["version"], kept["live"]) == (3, 1, True)
+    assert (kept["at"], kept["live"]) == (stored.place(1, 3), True)
 
 
 def test_the_forgotten_leaves_a_version_only():
     """Neither body nor fields, and it is not live."""
-    assert stored.document(port.Document("x", "a", 7, None), 2) == {"generation": 2, "version": 7}
+    assert stored.document(port.Document("x", "a", 7, None), 2) == {"at": stored.place(7, 2)}
+
+
+def test_a_later_generation_is_newer_whatever_the_versions():
+    """And within one the higher version is, however many digits it has."""
+    places = [(9, 0), (10, 0), (2**63, 0), (0, 1), (99, 9), (100, 9), (0, 10)]
+    texts = [stored.place(*each) for each in places]
+    assert texts == sorted(texts)
+    assert [stored.version(each) for each in texts] == [version for version, _ in places]
 
 
 def test_of_a_large_document_what_is_asked_for_is_stored_twice():
@@ -215,7 +223,7 @@ async def test_a_view_that_lost_its_tail_heals(connection):
     async with MongoQuery.open(connection) as query:
         await query.apply([document(number, number + 1) for number in range(10)], port.Reached("e", {0: 10}))
         async with mongo.Database.open(connection, "the test") as database:
-            await database.collection(stored.collection("evaluations")).delete({"version": {"$gt": 5}})
+            await database.collection(stored.collection("evaluations")).delete({"at": {"$gt": stored.place(5, 0)}})
             await database.collection("view").update({"_id": "reached"}, {"$set": {"state": {"0": 5}}})
         start = (await query.reached()).state[0]
         assert await query.apply([document(number, number + 1) for number in range(start - 1, 10)], port.Reached("e", {0: 10})) == 5

@@ -146,7 +146,7 @@ class MongoQuery:
     async def _clear(self, generation: int) -> None:
         """Remove what older generations left."""
         for name in filter(stored.is_collection, await self._database.names()):
-            await _repeatable(self._database.collection(name).delete({"generation": {"$lt": generation}}))
+            await _repeatable(self._database.collection(name).delete(stored.outdated(generation)))
         await _repeatable(self._view.update({**_REACHED, "generation": generation}, {"$unset": {"clearing": ""}}))
 
     async def _next_look(self, timeout_s: float) -> port.Reached:
@@ -194,8 +194,8 @@ async def _versions(documents: mongo.Collection, ids: Sequence[str], generation:
     """What is stored of these, by ID."""
     if not ids:
         return {}
-    found = await documents.find({"_id": {"$in": list(ids)}, "generation": generation}, {"version": 1})
-    return {each["_id"]: each["version"] for each in found}
+    found = await documents.find({"_id": {"$in": list(ids)}}, {"at": 1})
+    return {each["_id"]: stored.version(each["at"]) for each in found if each["at"] >= stored.place(0, generation)}
 
 
 def _reached(view: Mapping[str, Any] | None) -> port.Reached:

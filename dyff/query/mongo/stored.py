@@ -67,19 +67,29 @@ def value(scalar: filters.Scalar) -> str | int | float | bool | bytes | None:
     return float(scalar) if abs(scalar) < _TOO_LARGE else None
 
 
+def place(version: int, generation: int) -> str:
+    """The version of a document in a view of that generation, as text of which the greater is the newer."""
+    return f"{generation:010}-{version:020}"
+
+
+def version(at: str) -> int:
+    """The version in a `place`."""
+    return int(at.partition("-")[2])
+
+
 def document(given: port.Document, generation: int) -> dict[str, Any]:
     """What is stored for it, but its ID. What is forgotten has neither a body nor fields.
 
     Raises:
         ValueError: the body is not a JSON object.
     """
-    guard = {"generation": generation, "version": given.version}
+    at = place(given.version, generation)
     if given.body is None:
-        return guard
+        return {"at": at}
     found = codecs.decode_object(given.body)
     if len(given.body) <= LARGE_BYTES:
-        return {**guard, **LIVE, "fields": _fields(found, 1), "body": given.body}
-    return {**guard, **LIVE, "fields": _fields(_asked(found), 1), "packed": True, "body": zlib.compress(given.body, 1)}
+        return {"at": at, **LIVE, "fields": _fields(found, 1), "body": given.body}
+    return {"at": at, **LIVE, "fields": _fields(_asked(found), 1), "packed": True, "body": zlib.compress(given.body, 1)}
 
 
 def body(found: dict[str, Any]) -> bytes:
@@ -93,9 +103,13 @@ BODY = {"_id": 0, "body": 1, "packed": 1}
 
 
 def older(entity_id: str, version: int, generation: int) -> dict[str, Any]:
-    """A filter: the entity, if what is stored is older."""
-    same = {"generation": generation, "version": {"$lt": version}}
-    return {ID: entity_id, "$or": [same, {"generation": {"$lt": generation}}]}
+    """A filter: the entity, if what is stored is older. It has one condition, so that every planner goes by the ID."""
+    return {ID: entity_id, "at": {"$lt": place(version, generation)}}
+
+
+def outdated(generation: int) -> dict[str, Any]:
+    """A filter: what older generations left."""
+    return {"at": {"$lt": place(0, generation)}}
 
 
 def indexes(row: kinds.EntityKind) -> list[mongo.Index]:
