@@ -74,7 +74,7 @@ types: setup ## mypy, strict
 fmt: setup ## format and mend what can be mended
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-check: lint types test ## what CI runs
+check: lint types test test-engines ## what CI runs
 
 bench: setup ## ratios against bare baselines, each measured in the same run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done

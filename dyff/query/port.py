@@ -71,7 +71,8 @@ class QueryWriter(Protocol):
         """Write documents, then (or with them) how far the view is; returns how many were news.
 
         Durable when it returns, or healed by resuming from an older `reached`. `reached` has only the partitions that
-        moved; each moves forward only.
+        moved; each moves forward only. Readers see each document whole, at the latest when they see its position; whether
+        they see all documents of a call at once is up to the adapter.
 
         Raises:
             Unavailable: the database does not answer; repeat.

@@ -10,18 +10,25 @@ import anyio
 import pytest
 
 from dyff.accounts import embedded, grants, port
+from dyff.accounts.mongo import MongoAccounts
 from dyff.kernel import clock, errors, ids
+from tests.contracts import mongodb
 
 START = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 GRANTS = (grants.Grant(("datasets",), ("get", "query"), ("a",)), grants.Grant(("*",), ("*",), (), ("e",)))
 
 
-@pytest.fixture(params=["accounts:embedded"])
+@pytest.fixture(params=["accounts:embedded", *mongodb.params("accounts")])
 async def opened(request, tmp_path):
     """Makes openings of the same database, as different processes would have them."""
     async with contextlib.AsyncExitStack() as stack:
+        connection = None
+        if request.param != "accounts:embedded":
+            connection = await stack.enter_async_context(mongodb.database(request.param))
 
         async def open_it():
+            if connection is not None:
+                return await stack.enter_async_context(MongoAccounts.open(connection))
             return await stack.enter_async_context(embedded.EmbeddedAccounts.open(tmp_path / "accounts.sqlite"))
 
         yield open_it

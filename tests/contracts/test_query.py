@@ -11,6 +11,8 @@ import pytest
 
 from dyff.kernel import errors
 from dyff.query import embedded, filters, port
+from dyff.query.mongo import MongoQuery
+from tests.contracts import mongodb
 
 ODD_KEYS = [
     "a.b/c",
@@ -31,9 +33,13 @@ ODD_KEYS = [
 ]
 
 
-@pytest.fixture(params=["query:embedded"])
+@pytest.fixture(params=["query:embedded", *mongodb.params("query")])
 async def query(request, tmp_path):
-    async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as store:
+    if request.param == "query:embedded":
+        async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as store:
+            yield store
+        return
+    async with mongodb.database(request.param) as connection, MongoQuery.open(connection) as store:
         yield store
 
 
@@ -339,16 +345,75 @@ async def test_what_was_waited_for_can_be_read(query):
             await query.apply([document(f"{number}", number)], port.Reached("e", {0: number}, {0: number}))
 
 
-async def test_readers_see_all_of_an_apply_or_nothing(query):
-    """An apply is one step for those that read meanwhile."""
-    sizes = set()
+async def test_an_entity_is_seen_whole(query):
+    """A reader meets one version of an entity or the other, in the body as in the fields that it is found by."""
 
     async def reader() -> None:
         while not await query.wait({0: 30}, 0.0):
-            sizes.add(len(await query.find(filters.Find(collection="evaluations"))) % 10)
+            for number in (0, 1):
+                where = filters.Equals(("labels", "odd"), str(number))
+                for body in await query.find(filters.Find(collection="evaluations", where=where)):
+                    assert json.loads(body)["text"] in {str(each) for each in range(number, 30, 2)}
 
     async with anyio.create_task_group() as group:
         group.start_soon(reader)
         for step in range(30):
-            await query.apply([document(f"{step}-{number}") for number in range(10)], port.Reached("e", {}, {0: step + 1}))
-    assert sizes <= {0}
+            documents = [document(f"{each}", step, text=f"{step}", labels={"odd": f"{step % 2}"}) for each in range(5)]
+            await query.apply(documents, port.Reached("e", {}, {0: step + 1}))
+
+
+async def test_what_was_applied_may_be_applied_again(query):
+    """A view whose positions are older than its documents, as after a crash between the two, heals by going on from them."""
+    batch = [document("a", 5, n=5), document("b", 6, n=6), port.Document("evaluations", "c", 7, None)]
+    await query.apply([*batch, document("a", 9, n=9)], port.Reached("e", {0: 5}))
+    assert await query.apply([document("c", 4), *batch, document("a", 9, n=9), document("d", 10)], port.Reached("e", {0: 10})) == 1
+    assert sorted(await found(query)) == ["a", "b", "d"]
+    assert json.loads(await query.get("evaluations", "a"))["n"] == 9
+    assert (await query.reached()).state == {0: 10}
+
+
+async def test_a_path_does_not_lead_through_an_array(query):
+    """An array has no fields: neither those of its elements nor their numbers."""
+    await put(query, document("a", inputs=[{"entity": "x"}, "y"]), document("b", inputs={"entity": "x", "0": "z"}))
+    assert await matching(query, filters.Equals(("inputs", "entity"), "x")) == {"b"}
+    assert await matching(query, filters.Equals(("inputs", "entity"), None)) == {"a"}
+    assert await matching(query, filters.Equals(("inputs", "0"), "z")) == {"b"}
+    assert await matching(query, filters.OneOf(("inputs", "1"), ("y",))) == set()
+    assert await matching(query, filters.AnyElement(("inputs",), "entity", (None,))) == set()
+    assert await matching(query, filters.AnyElement(("inputs",), "other", (None,))) == {"a"}
+    assert await matching(query, filters.Equals(("inputs", "entity", "deeper"), None)) == {"a", "b"}
+
+
+async def test_long_texts_are_told_apart(query):
+    """However long they are and however late they differ."""
+    long = "x" * 3000
+    await put(query, document("a", name=long + "a", labels={"k": long}), document("b", name=long + "b", labels={"k": long}))
+    assert await matching(query, filters.Equals(("name",), long + "b")) == {"b"}
+    assert await matching(query, filters.OneOf(("labels", "k"), (long, "y"))) == {"a", "b"}
+    assert await matching(query, filters.Equals(("name",), long)) == set()
+
+
+async def test_a_deep_document_is_a_document(query):
+    """Nesting that JSON allows is kept as it is, and the document is found by what is not so deep."""
+    body = b'{"id":"a","status":"x","deep":' + b"[" * 200 + b"1" + b"]" * 200 + b',"deeper":' + b'{"k":' * 200 + b"1" + b"}" * 200 + b"}"
+    await put(query, port.Document("evaluations", "a", 1, body))
+    assert await query.get("evaluations", "a") == body
+    assert await matching(query, filters.Equals(("status",), "x")) == {"a"}
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+async def test_paging_goes_on_from_one_type_to_the_next(query, order):
+    """What is absent comes before numbers, and those before text."""
+    values = [None, 3, -1, 2.5, 2**70, "", "a", "3", None, 3]
+    rows = [
+        (value is not None, isinstance(value, str), value or ("" if isinstance(value, str) else 0), f"{n}")
+        for n, value in enumerate(values)
+    ]
+    await put(query, *(document(f"{n}", labels={} if value is None else {"k": value}) for n, value in enumerate(values)))
+    ids = [row[3] for row in sorted(rows, reverse=order == "descending")]
+    seen: list[str] = []
+    after = None
+    while page := await found(query, order_by=("labels", "k"), order=order, limit=2, after=after):
+        seen += page
+        after = filters.After(values[int(page[-1])], page[-1])
+    assert seen == ids

@@ -151,3 +151,18 @@ def test_every_query_parameter_has_a_column():
         for path in row.query.values():
             assert columns.name(path)
             assert ".".join(path) in columns.schema()
+
+
+async def test_readers_see_all_of_an_apply_or_nothing(tmp_path):
+    """An apply is one step for those that read meanwhile (the port promises it of single documents only)."""
+    sizes = set()
+
+    async def reader() -> None:
+        while not await query.wait({0: 30}, 0.0):
+            sizes.add(len(await query.find(filters.Find(collection="evaluations"))) % 10)
+
+    async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as query, anyio.create_task_group() as group:
+        group.start_soon(reader)
+        for step in range(30):
+            await query.apply([document(10 * step + number) for number in range(10)], port.Reached("e", {}, {0: step + 1}))
+    assert sizes <= {0}

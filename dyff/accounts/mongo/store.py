@@ -1,0 +1,236 @@
+"""The accounts on MongoDB. Every change is one write of one document, so that there is nothing between before and after.
+
+An account's document has its tokens and its pending changes (`outbox.py`). One document more, whose ID is empty, is about all of
+them: the signing secret, and how often it was changed. That number is part of every account's revision, so that a new secret moves
+them all at once. A write names the edition that it was decided on; another one meanwhile means: look again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import string
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+
+from dyff.accounts import port
+from dyff.accounts.grants import Grant
+from dyff.accounts.mongo import outbox
+from dyff.entities import codecs
+from dyff.kernel import clock, errors, mongo
+
+_NAME = "the accounts database"
+_BODY_VERSION = "0.1"
+_LOOK_S = 1.0
+"""The outbox is looked at that often for what other processes wrote."""
+_SECRET_LENGTH = 64
+_ALPHABET = string.ascii_letters + string.digits
+_ALL = ""
+"""The ID of the document that is about all accounts."""
+_ACCOUNT = {"kind": "account"}
+_HEAD = {"keys": 0, outbox.PENDING: 0}
+"""What a document has besides these is small."""
+_INDEXES = (
+    mongo.Index(name="name", paths=("name",), unique=True, only=_ACCOUNT),
+    mongo.Index(name="created", paths=("created", "_id"), only=_ACCOUNT),
+    mongo.Index(name="keys", paths=("keys.id",), unique=True, only={"keys.id": {"$exists": True}}),
+    outbox.INDEX,
+)
+
+_account = msgspec.json.Decoder(port.Account)
+_key = msgspec.json.Decoder(port.Key)
+
+Document = dict[str, Any]
+Change = tuple[str, Any, Document]
+"""What the log is told (its name and data), and the update that makes it so."""
+
+
+class MongoAccounts:
+    """The `Accounts` on MongoDB; use `open`. Several processes may have it open."""
+
+    def __init__(self, database: mongo.Database) -> None:
+        self._accounts = database.collection("accounts")
+        self._outbox = outbox.Outbox(database, self._accounts)
+        self._changing = anyio.Lock()
+        self._wrote = anyio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, connection: mongo.Connection) -> AsyncIterator[MongoAccounts]:
+        """The accounts of a database, whose indexes are made where they are missing.
+
+        Raises:
+            Unavailable, OutcomeUnknown: the database does not answer.
+            Misconfigured: it refuses us.
+        """
+        async with mongo.Database.open(connection, _NAME) as database:
+            accounts = cls(database)
+            await accounts._accounts.ensure(_INDEXES)
+            yield accounts
+
+    async def signing_secret(self) -> bytes:
+        return str((await self._all())["secret"]).encode()
+
+    async def rotate_signing_secret(self) -> None:
+        await self._all()
+        told: Change = ("RotateSigningSecret", {}, {"$set": {"secret": _new_secret()}, "$inc": {"rotations": 1}})
+        await self._change(_ALL, {}, _always(told))
+
+    async def create(self, account: port.Account) -> None:
+        rotations = (await self._all())["rotations"]
+        told = _pending(account.id, 1, "CreateAccount", account)
+        counted = {"revision": account.revision - rotations, "edition": 1}
+        given = {"_id": account.id, **_ACCOUNT, **counted, **_described(account), "keys": [], outbox.PENDING: [told]}
+        try:
+            added = await self._accounts.insert(given)
+        finally:
+            self._announce()
+        if not added:
+            raise errors.AlreadyExists(f"the account name {account.name!r} or the ID {account.id} is taken")
+
+    async def get(self, account_id: str) -> port.Account | None:
+        found = await self._accounts.find({"_id": {"$in": [_ALL, account_id]}}, _HEAD)
+        rotations = next((each["rotations"] for each in found if each["_id"] == _ALL), 0)
+        return next((_known(each, rotations) for each in found if each["_id"] == account_id and account_id != _ALL), None)
+
+    async def find(self, *, name: str | None = None, limit: int | None = None) -> list[port.Account]:
+        if limit is not None and limit <= 0:
+            return []
+        rotations = (await self._all())["rotations"]
+        where = _ACCOUNT if name is None else {**_ACCOUNT, "name": name}
+        found = await self._accounts.find(where, _HEAD, order=[("created", 1), ("_id", 1)], limit=limit or 0)
+        return [_known(each, rotations) for each in found]
+
+    async def revision(self, account_id: str) -> int | None:
+        found = await self._accounts.find({"_id": {"$in": [_ALL, account_id]}}, {"revision": 1, "rotations": 1})
+        known = {each["_id"]: each for each in found}
+        if account_id not in known or account_id == _ALL:
+            return None
+        return int(known[account_id]["revision"] + known.get(_ALL, {"rotations": 0})["rotations"])
+
+    async def set_permissions(self, account_id: str, permissions: Sequence[Grant], version: str) -> None:
+        await self._edit(account_id, "SetAccountPermissions", permissions=tuple(permissions), permissions_version=version)
+
+    async def set_status(self, account_id: str, status: str, reason: str | None) -> None:
+        await self._edit(account_id, "SetAccountStatus", status=status, reason=reason)
+
+    async def add_key(self, key: port.Key) -> None:
+        kept = {"id": key.id, "created": clock.iso(key.created), "body": codecs.encode(key).decode()}
+
+        async def added(_: Document) -> Change:
+            if await self._accounts.get({"keys.id": key.id}, {"_id": 1}) is not None:
+                raise errors.AlreadyExists(f"the key ID {key.id} is taken")
+            return "AddAccountKey", _without_hash(key), {"$push": {"keys": kept}}
+
+        try:
+            done = await self._change(key.account, _ACCOUNT, added)
+        except errors.TooLarge as error:
+            raise errors.TooLarge(f"account {key.account} has too many tokens; revoke those that are not needed") from error
+        if not done:
+            raise errors.NotFound(f"there is no account {key.account}")
+
+    async def get_key(self, key_id: str) -> port.Key | None:
+        found = await self._accounts.get({"keys.id": key_id}, {"keys": {"$elemMatch": {"id": key_id}}})
+        return _key.decode(found["keys"][0]["body"]) if found else None
+
+    async def keys(self, account_id: str) -> list[port.Key]:
+        found = await self._accounts.get({"_id": account_id, **_ACCOUNT}, {"keys": 1})
+        kept = sorted(found["keys"], key=lambda each: (each["created"], each["id"])) if found else []
+        return [_key.decode(each["body"]) for each in kept]
+
+    async def revoke_key(self, account_id: str, key_id: str) -> bool:
+        gone: Change = ("RevokeAccountKey", {"id": key_id}, {"$pull": {"keys": {"id": key_id}}, "$inc": {"revision": 1}})
+        return await self._change(account_id, {**_ACCOUNT, "keys.id": key_id}, _always(gone))
+
+    async def outbox(self, limit: int) -> list[port.Change]:
+        return await self._outbox.first(limit)
+
+    async def wait_outbox(self, timeout_s: float) -> bool:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        while True:
+            wrote = self._wrote
+            if not await self._outbox.is_empty():
+                return True
+            left = end - loop.time()
+            if left <= 0:
+                return False
+            with anyio.move_on_after(min(left, _LOOK_S)):
+                await wrote.wait()
+
+    async def acknowledge(self, sequence: int) -> None:
+        await self._outbox.forget(sequence)
+
+    async def _all(self) -> Document:
+        """The document that is about all accounts; made at the first call, by whichever process."""
+        found = await self._accounts.get({"_id": _ALL}, _HEAD)
+        while found is None:
+            await self._accounts.insert(
+                {"_id": _ALL, "kind": "all", "secret": _new_secret(), "rotations": 0, "edition": 0, outbox.PENDING: []}
+            )
+            found = await self._accounts.get({"_id": _ALL}, _HEAD)
+        return found
+
+    async def _edit(self, account_id: str, name: str, **fields: Any) -> None:
+        async def edited(head: Document) -> Change:
+            before = _known(head, (await self._all())["rotations"])
+            after = msgspec.structs.replace(before, revision=before.revision + 1, **fields)
+            return name, after, {"$set": _described(after), "$inc": {"revision": 1}}
+
+        if not await self._change(account_id, _ACCOUNT, edited):
+            raise errors.NotFound(f"there is no account {account_id}")
+
+    async def _change(self, account_id: str, where: Document, decide: Callable[[Document], Awaitable[Change]]) -> bool:
+        """Make a change that is decided on the document as it is, and tell it; False: there is no such document, or not with `where`."""
+        async with self._changing:
+            while True:
+                head = await self._accounts.get({"_id": account_id, **where}, _HEAD)
+                if head is None:
+                    return False
+                name, data, update = await decide(head)
+                told = {outbox.PENDING: _pending(account_id, head["edition"] + 1, name, data)}
+                counted = {**update.get("$inc", {}), "edition": 1}
+                change = {**update, "$inc": counted, "$push": {**update.get("$push", {}), **told}}
+                try:
+                    if await self._accounts.update({"_id": account_id, "edition": head["edition"], **where}, change):
+                        return True
+                finally:
+                    self._announce()
+
+    def _announce(self) -> None:
+        wrote, self._wrote = self._wrote, anyio.Event()
+        wrote.set()
+
+
+def _always(change: Change) -> Callable[[Document], Awaitable[Change]]:
+    async def decide(_: Document) -> Change:
+        return change
+
+    return decide
+
+
+def _described(account: port.Account) -> Document:
+    """The account as JSON text, and what is searched and sorted by."""
+    return {"name": account.name, "created": clock.iso(account.created), "body": codecs.encode(account).decode()}
+
+
+def _known(document: Document, rotations: int) -> port.Account:
+    return msgspec.structs.replace(_account.decode(document["body"]), revision=document["revision"] + rotations)
+
+
+def _pending(account_id: str, number: int, change: str, data: Any) -> Document:
+    time = clock.iso(clock.SystemClock().now())
+    told = {"schemaVersion": _BODY_VERSION, "change": change, "time": time, "account": account_id, "data": data}
+    return {"number": number, "time": time, "body": codecs.encode(told).decode()}
+
+
+def _without_hash(key: port.Key) -> dict[str, Any]:
+    return {name: getattr(key, name) for name in key.__struct_fields__ if name != "secret_hash"}
+
+
+def _new_secret() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))

@@ -1,0 +1,209 @@
+"""The query store on MongoDB. Only single documents are written, so an apply is seen document by document, its positions last.
+
+A view that is reset begins a new generation, in one step. What an older generation has or still writes never stands in the way of
+a newer one, and a sink that did not notice the reset cannot move the positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+
+from dyff.entities import kinds
+from dyff.kernel import errors, mongo
+from dyff.query import filters, port
+from dyff.query.mongo import queries, stored
+
+_NAME = "the query store"
+_LOOK_S = 0.025
+"""How often the positions are read while somebody waits for them."""
+_REACHED = {"_id": "reached"}
+
+
+class MongoQuery:
+    """The `QueryStore` on MongoDB; use `open`. Several processes may have it open."""
+
+    def __init__(self, database: mongo.Database) -> None:
+        self._database, self._view = database, database.collection("view")
+        self._seen = port.Reached()
+        self._moved = anyio.Event()
+        self._waiting = 0
+        self._looking: asyncio.Task[None] | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, connection: mongo.Connection) -> AsyncIterator[MongoQuery]:
+        """The store in a database, whose indexes are made where they are missing.
+
+        Raises:
+            Unavailable: the database does not answer.
+            Misconfigured: it refuses us.
+        """
+        async with mongo.Database.open(connection, _NAME) as database:
+            for row in kinds.TABLE:
+                await _repeatable(database.collection(stored.collection(row.plural)).ensure(stored.indexes(row)))
+            store = cls(database)
+            try:
+                yield store
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await store._stop()
+
+    async def get(self, collection: str, entity_id: str) -> bytes | None:
+        found = await self._documents(collection).get({"_id": entity_id, **stored.LIVE}, stored.BODY)
+        return None if found is None else stored.body(found)
+
+    async def find(self, query: filters.Find) -> list[bytes]:
+        found: list[bytes] = []
+        limit = query.limit
+        search = queries.search(query)
+        documents = self._documents(query.collection)
+        for each in search.filters:
+            if limit is not None and len(found) >= limit:
+                break
+            more = 0 if limit is None else limit - len(found)
+            found += map(stored.body, await documents.find(each, stored.BODY, order=search.order, limit=more))
+        return found
+
+    async def reached(self) -> port.Reached:
+        return _reached(await self._view.get(_REACHED))
+
+    async def wait(self, events: Mapping[int, int], timeout_s: float) -> bool:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        seen = await self.reached()
+        while not _has_seen(seen, events):
+            left = end - loop.time()
+            if left <= 0:
+                return False
+            seen = await self._next_look(left)
+        return True
+
+    async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
+        generation = await self._begin(reached.epoch)
+        batches: dict[str, list[port.Document]] = {}
+        for each in documents:
+            batches.setdefault(each.collection, []).append(each)
+        news: int = sum([await _repeatable(self._write(name, batch, generation)) for name, batch in batches.items()])
+        await self._advance(reached, generation)
+        return news
+
+    async def reset(self) -> None:
+        begun = {"$inc": {"generation": 1}, "$set": {"epoch": None, "state": {}, "events": {}, "clearing": True}}
+        after = await _repeatable(self._view.changed(_REACHED, begun, upsert=True))
+        await self._clear(after["generation"] if after else 0)
+        self._announce(port.Reached())
+
+    def _documents(self, collection: str) -> mongo.Collection:
+        return self._database.collection(stored.collection(collection))
+
+    async def _begin(self, epoch: str | None) -> int:
+        """The generation to write, of a view that is of this epoch."""
+        while True:
+            view = await self._view.get(_REACHED)
+            if view is None:
+                await _repeatable(self._view.insert({**_REACHED, "generation": 0, "epoch": epoch, "state": {}, "events": {}}))
+            elif view.get("clearing"):
+                await self._clear(view["generation"])
+            elif epoch is None or view["epoch"] == epoch:
+                return int(view["generation"])
+            elif view["epoch"] is None:
+                same = {**_REACHED, "generation": view["generation"], "epoch": None}
+                await _repeatable(self._view.update(same, {"$set": {"epoch": epoch}}))
+            else:
+                raise errors.LogDiverged(f"{_NAME} belongs to log epoch {view['epoch']}, not {epoch}; reset it first")
+
+    async def _write(self, collection: str, batch: Sequence[port.Document], generation: int) -> int:
+        """Write the newest version of each entity, where it is newer than what is stored; returns how many versions were."""
+        newest: dict[str, port.Document] = {}
+        rising: dict[str, list[int]] = {}
+        for each in batch:
+            versions = rising.setdefault(each.id, [])
+            if not versions or each.version > versions[-1]:
+                versions.append(each.version)
+                newest[each.id] = each
+        documents = self._documents(collection)
+        known = await _versions(documents, [name for name, versions in rising.items() if len(versions) > 1], generation)
+        replacements = [(stored.older(each.id, each.version, generation), stored.document(each, generation)) for each in newest.values()]
+        refused = await documents.replace(replacements)
+        written = [name for number, name in enumerate(newest) if number not in refused]
+        return sum(version > known.get(name, -1) for name in written for version in rising[name])
+
+    async def _advance(self, reached: port.Reached, generation: int) -> None:
+        logs = {"state": reached.state, "events": reached.events}
+        moved = {f"{log}.{partition}": after for log, positions in logs.items() for partition, after in positions.items()}
+        if not moved:
+            return
+        after = await _repeatable(self._view.changed({**_REACHED, "generation": generation}, {"$max": moved}))
+        if after is None:
+            raise errors.Unavailable(f"{_NAME} was reset meanwhile by another sink; go on from its own positions")
+        self._announce(_reached(after))
+
+    async def _clear(self, generation: int) -> None:
+        """Remove what older generations left."""
+        for name in filter(stored.is_collection, await self._database.names()):
+            await _repeatable(self._database.collection(name).delete(stored.outdated(generation)))
+        await _repeatable(self._view.update({**_REACHED, "generation": generation}, {"$unset": {"clearing": ""}}))
+
+    async def _next_look(self, timeout_s: float) -> port.Reached:
+        """How far the view is at the next look, or when this process has moved it. All that wait share the looks."""
+        moved = self._moved
+        self._waiting += 1
+        try:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
+            with anyio.move_on_after(timeout_s):
+                await moved.wait()
+        finally:
+            self._waiting -= 1
+        return self._seen
+
+    async def _look(self) -> None:
+        """A task of its own, so that those who wait can give up at any time: a call that is cancelled costs its connection."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if not self._waiting:
+                return
+            with suppress(errors.Unavailable):
+                self._announce(await self.reached())
+
+    async def _stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+
+    def _announce(self, reached: port.Reached) -> None:
+        self._seen = reached
+        moved, self._moved = self._moved, anyio.Event()
+        moved.set()
+
+
+async def _repeatable(call: Any) -> Any:
+    """What is right to do again says so: every write here is guarded by a version, a generation or a maximum."""
+    try:
+        return await call
+    except errors.OutcomeUnknown as error:
+        raise errors.Unavailable(error.message) from error
+
+
+async def _versions(documents: mongo.Collection, ids: Sequence[str], generation: int) -> dict[str, int]:
+    """What is stored of these, by ID."""
+    if not ids:
+        return {}
+    found = await documents.find({"_id": {"$in": list(ids)}}, {"at": 1})
+    return {each["_id"]: stored.version(each["at"]) for each in found if each["at"] >= stored.place(0, generation)}
+
+
+def _reached(view: Mapping[str, Any] | None) -> port.Reached:
+    if view is None:
+        return port.Reached()
+    state, events = ({int(partition): after for partition, after in view[log].items()} for log in ("state", "events"))
+    return port.Reached(view["epoch"], state, events)
+
+
+def _has_seen(reached: port.Reached, events: Mapping[int, int]) -> bool:
+    return all(reached.events.get(partition, 0) >= end for partition, end in events.items())

@@ -1,0 +1,94 @@
+"""A real server that speaks MongoDB's protocol, on which every test has a database of its own; and both drivers on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import uuid
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from dyff.kernel import mongo
+from tests.conftest import missing
+
+URI = "DYFF_TEST_MONGODB"
+DRIVERS = ("motor", "pymongo")
+
+
+def params(port: str) -> list[object]:
+    """`<port>:mongo-<driver>` for each driver."""
+    return [pytest.param(f"{port}:mongo-{driver}", marks=pytest.mark.engines) for driver in DRIVERS]
+
+
+@asynccontextmanager
+async def database(param: str):
+    """How to connect to a new database, which is dropped afterwards. `param`: one of `params`."""
+    uri = os.environ.get(URI)
+    if not uri:
+        missing(f"no MongoDB: {URI} is not set; start one with make services, or run make test-engines")
+    connection = mongo.Connection(uri=uri, database=f"dyff-test-{uuid.uuid4().hex}", driver=param.rpartition("-")[2])
+    try:
+        yield connection
+    finally:
+        async with mongo.Database.open(connection, "the test's database") as opened:
+            await opened.drop()
+
+
+class Wire:
+    """A TCP proxy before the server: what the network does to a connection."""
+
+    def __init__(self, uri: str) -> None:
+        place = urlsplit(uri)
+        self._host, self._port = place.hostname, place.port or 27017
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._through = asyncio.Event()
+        self._through.set()
+        self.replies = True
+
+    def hold(self) -> None:
+        """Nothing goes through any more, and nothing is closed: a server that was stopped."""
+        self._through.clear()
+
+    def release(self) -> None:
+        self._through.set()
+
+    def cut(self) -> None:
+        """All connections break."""
+        for each in list(self._writers):
+            each.transport.abort()
+
+    @asynccontextmanager
+    async def before(self, connection: mongo.Connection, tls: ssl.SSLContext | None = None):
+        """The connection, through this wire. `tls`: what is spoken on it."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield msgspec.structs.replace(connection, uri=f"mongodb://127.0.0.1:{port}/?directConnection=true")
+        finally:
+            self.release()
+            server.close()
+            self.cut()
+            await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ours, theirs = await asyncio.open_connection(self._host, self._port)
+        self._writers |= {writer, theirs}
+        try:
+            await asyncio.gather(self._copy(reader, theirs), self._copy(ours, writer, reply=True))
+        finally:
+            self._writers -= {writer, theirs}
+            for each in (writer, theirs):
+                each.close()
+
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, reply: bool = False) -> None:
+        with suppress(OSError):
+            while data := await source.read(2**16):
+                await self._through.wait()
+                if self.replies or not reply:
+                    target.write(data)
+                    await target.drain()
+        target.close()
