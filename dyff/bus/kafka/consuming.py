@@ -17,6 +17,8 @@ from dyff.kernel import errors
 _SLICE_S = 0.1
 """A poll looks so often whether partitions were given or taken meanwhile, which wakes nobody."""
 
+_FIRST_ANSWER_S = 0.005
+
 _MOVED = (
     kafka.CommitFailedError,
     kafka.IllegalGenerationError,
@@ -159,7 +161,13 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         return tuple(record(self._topic.name, each) for place, batch in found.items() if place.partition in held for each in batch)
 
     async def _fetched(self, places: list[TopicPartition], max_records: int, wait_s: float) -> dict[TopicPartition, list[Any]]:
-        """Of each partition its share of what is here already; the client alone would empty one before it turns to the next."""
+        """Of each partition its share of what is here already; the client alone would empty one before it turns to the next.
+
+        A partition of which nothing was heard yet is given a moment, however much the others have: what is here is had
+        without a turn of the event loop, in which alone the rest arrives.
+        """
+        if any(self._client.highwater(place) is None for place in places):
+            await anyio.sleep(_FIRST_ANSWER_S)
         found: dict[TopicPartition, list[Any]] = {}
         left = max_records
         for number, place in enumerate(places):
