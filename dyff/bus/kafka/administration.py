@@ -43,7 +43,7 @@ _TRANSIENT = (
 _UNKNOWN_TOPIC = kafka.UnknownTopicOrPartitionError.errno
 
 
-class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]
+class _Admin(AIOKafkaAdminClient):
     """Ends as the other clients do."""
 
     async def stop(self) -> None:

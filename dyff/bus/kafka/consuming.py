@@ -77,7 +77,7 @@ class KafkaReader:
         return errors.OffsetOutOfRange(self._topic.name, self._place.partition, self._position, held.first, held.end)
 
 
-class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
+class KafkaSubscription(ConsumerRebalanceListener):
     """A member of a group. See `dyff.bus.port.Subscription`.
 
     The client tells of partitions in a task of its own, at any moment. What it tells is kept here and handed out by `poll`;
