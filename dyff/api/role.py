@@ -1,4 +1,4 @@
-"""The role `api`: the web server inside our own event loop, without its habits of owning the process."""
+"""The role `api`: the application on a web server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import anyio.abc
 import anyio.to_thread
 import uvicorn
 
-from dyff.api import app, arrow, express
+from dyff.api import app, arrow, express, webserver
 from dyff.api.services import Services
-from dyff.kernel import errors
+from dyff.kernel import listening
 
-BACKLOG = 2048
 WS_MAX_BYTES = 4096
 """Of a message from a client, which has nothing to say on any of our WebSockets."""
 
@@ -24,23 +23,12 @@ GRACE_S = 8
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket that is bound to `host` and `port` (0: a free one) and listens.
+    """A socket for the API, see `listening.bound`.
 
     Raises:
-        Misconfigured: it cannot be bound; the message says why and what to do.
+        Misconfigured: it cannot be bound.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
-        bound.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise errors.Misconfigured(f"the API cannot listen on {host}:{port}: {reason}; choose another with --host and --port") from error
-    bound.setblocking(False)
-    return bound
+    return listening.bound(host, port, who="the API", mend="choose another with --host and --port")
 
 
 async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -51,17 +39,10 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
         DyffError: the web server ended by itself.
     """
     chosen = services.settings
-    bound = services.listener.dup() if services.listener is not None else listener(chosen.host, chosen.port)
-    with bound:
-        server = _Server(_config(services), task_status)
+    with services.listener.dup() if services.listener is not None else listener(chosen.host, chosen.port) as bound:
         async with anyio.create_task_group() as group:
-            group.start_soon(_stop_when_cancelled, server)
             group.start_soon(anyio.to_thread.run_sync, arrow.warm)
-            with anyio.CancelScope(shield=True):
-                await server.serve(sockets=[bound])
-            if not server.was_stopped:
-                raise errors.DyffError("the web server ended without being asked to")
-            group.cancel_scope.cancel()
+            await webserver.serve(_config(services), bound, task_status=task_status)
 
 
 def _config(services: Services) -> uvicorn.Config:
@@ -88,35 +69,3 @@ def _websocket(**options: Any) -> asyncio.Protocol:
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
     return WebSocketsSansIOProtocol(**options)
-
-
-async def _stop_when_cancelled(server: _Server) -> None:
-    """The web server is never cancelled: it is asked to stop, and what it has begun is ended in good order."""
-    try:
-        await anyio.sleep_forever()
-    finally:
-        server.was_stopped = True
-        server.should_exit = True
-
-
-class _Server(uvicorn.Server):
-    """Installs no signal handlers, says when it serves, and raises instead of ending the process."""
-
-    def __init__(self, config: uvicorn.Config, task_status: anyio.abc.TaskStatus[None]) -> None:
-        super().__init__(config)
-        self.was_stopped = False
-        self._task_status = task_status
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await self._serve(sockets)
-        except SystemExit as error:
-            raise errors.DyffError("the web server could not start") from error
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.should_exit:
-            self._task_status.started()
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Signals are the supervisor's."""

@@ -12,12 +12,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import yaml
 
-from dyff.kernel import errors
+from dyff.kernel import engines, errors
 
 PREFIX = "DYFF_"
 _HUB = "HF_ENDPOINT"
@@ -44,32 +44,18 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
 
 
-class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A Kafka or Redpanda cluster.
+class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`/health` and `/ready` of a process that may not have the api. `host`, `port`: where; None: only the api tells."""
 
-    `bootstrap_servers`: `host:port`, separated by commas; None: the log is the embedded one. `tls`: speak TLS;
-    `tls_ca_file`: trust only what this file's certificates sign, None: what the system trusts. `sasl_mechanism`: `PLAIN`,
-    `SCRAM-SHA-256` or `SCRAM-SHA-512`, None: no authentication; `sasl_username`; `sasl_password_file`: a file with the
-    password. `replication`: of topics that are created, None: three, or as many as there are brokers. `compression`:
-    `zstd`, `lz4`, `snappy`, `gzip`, None: none. `prefix`: of the names of topics, groups and owners.
-    """
-
-    bootstrap_servers: str | None = None
-    tls: bool = False
-    tls_ca_file: str | None = None
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    sasl_username: str | None = None
-    sasl_password_file: str | None = None
-    replication: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    compression: Literal["zstd", "lz4", "snappy", "gzip"] | None = "zstd"
-    prefix: str = ""
+    host: str = "127.0.0.1"
+    port: int | None = None
 
 
 class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The log. `partitions`: of events and state alike; fixed once the topics exist. `kafka`: where it is, if not here."""
 
     partitions: int = 4
-    kafka: Kafka = Kafka()
+    kafka: engines.Kafka = engines.Kafka()
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,6 +95,7 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: dict[str, Image] = {}
     logs_max_bytes: int = 64 * 2**20
     orphan_grace_s: float = 600.0
+    secrets_dir: str | None = None
 
 
 class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,7 +128,8 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: everything is looked at again that often.
     `fetch_env`: variables for the step that fetches models, and no other, such as `HF_ENDPOINT`. They are in the manifests of
     Jobs, so a secret is refused here: name its file (`HF_TOKEN_PATH`), or a Kubernetes Secret by `fetch_secret`, whose keys
-    become variables, too (the local cluster has no Secrets).
+    become variables, too. `storage_secret`: a Secret whose keys become variables of all our own steps, and of no user's container:
+    the credentials of the object store.
     """
 
     steps_image: str = "dyff/workflows/steps"
@@ -151,6 +139,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resync_s: float = 30.0
     fetch_env: dict[str, str] = {}
     fetch_secret: str | None = None
+    storage_secret: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a secret where everyone who may look at the cluster would see it."""
@@ -180,6 +169,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: str = "info"
     api: Api = Api()
     bus: Bus = Bus()
+    query: engines.Query = engines.Query()
+    accounts: engines.Accounts = engines.Accounts()
+    objects: engines.Objects = engines.Objects()
+    cluster: engines.Cluster = engines.Cluster()
+    probes: Probes = Probes()
     quotas: Quotas = Quotas()
     pods: Pods = Pods()
     orchestrator: Orchestrator = Orchestrator()

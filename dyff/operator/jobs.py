@@ -44,11 +44,11 @@ def ensure(
     deadline_s: int,
     requests: dict[str, str] | None = None,
     env: Mapping[str, str] | None = None,
-    secret: str | None = None,
+    secrets: tuple[str, ...] = (),
 ) -> Iterator[plan.Action]:
     """What is missing until the step runs with `manifest`. A Job that is being deleted has to go first.
 
-    `env`, `secret`: as in `containers.step`.
+    `env`, `secrets`: as in `containers.step`.
     """
     resource, called = observed.present, name(observed, step)
     wanted = configmap.build(resource, called, step.component, manifest)
@@ -59,7 +59,7 @@ def ensure(
         version = {"resourceVersion": found["metadata"]["resourceVersion"]}
         yield plan.Patch(port.CONFIG_MAP, called, {"metadata": version, "data": wanted["data"]})
     if observed.get(port.JOB, called) is None:
-        run = job.Run(called, step.component, step.program, step.retries, step.final_codes, deadline_s, requests or {}, env or {}, secret)
+        run = job.Run(called, step.component, step.program, step.retries, step.final_codes, deadline_s, requests or {}, env or {}, secrets)
         yield plan.Create(port.JOB, job.build(resource, run, setup))
 
 

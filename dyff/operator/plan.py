@@ -116,6 +116,11 @@ class Setup(msgspec.Struct, frozen=True):
     operator: settings.Operator
     storage_env: Mapping[str, str] = {}
 
+    @property
+    def step_secrets(self) -> tuple[str, ...]:
+        """Secrets whose keys are variables of every step of ours."""
+        return (self.operator.storage_secret,) if self.operator.storage_secret else ()
+
     def look_again_s(self, now: datetime, *moments: datetime) -> float:
         """Seconds until the next of `moments`, and no longer than until everything is looked at again anyway."""
         return min([self.operator.resync_s, *(max((moment - now).total_seconds(), 0.0) for moment in moments)])

@@ -1,4 +1,4 @@
-"""What an administrator does at the machine: accounts and tokens, on the accounts file alone, beside a running server."""
+"""What an administrator does at the machine: accounts and tokens, on the accounts database alone, beside running servers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import anyio
 import msgspec
 import yaml
 
-from dyff.accounts import authority, embedded, grants, port
+from dyff.accounts import authority, grants, port
 from dyff.kernel import clock, errors, ids, settings
-from dyff.serve import directory
+from dyff.serve import directory, opening
 
 T = TypeVar("T")
 
@@ -22,8 +22,9 @@ T = TypeVar("T")
 @asynccontextmanager
 async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
     place = directory.DataDirectory(loaded.data_dir)
-    place.create()
-    async with embedded.EmbeddedAccounts.open(place.accounts) as accounts:
+    if "accounts" in opening.embedded(loaded):
+        place.create()
+    async with opening.open_accounts(loaded, place) as accounts:
         yield accounts
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -11,7 +13,7 @@ import click
 import structlog
 
 from dyff.kernel import clock, collecting, errors, logs, settings
-from dyff.serve import directory, roles, signals, supervisor, wiring
+from dyff.serve import directory, opening, roles, signals, supervisor, wiring
 
 log = structlog.get_logger()
 
@@ -33,14 +35,17 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
         raise errors.Misconfigured(f"log_level: {error}") from error
     names = roles.parse(wanted)
     place = directory.DataDirectory(loaded.data_dir)
-    with place.claimed():
+    local = wiring.needs(names) & opening.embedded(loaded)
+    if local and set(names) != set(roles.ALL):
+        log.warning("embedded-adapters", ports=sorted(local), roles=names, note="other processes cannot share them")
+    with place.claimed() if local else nullcontext():
         anyio.run(_serve, loaded, place, names, backend="asyncio", backend_options={"use_uvloop": True})
     return 0
 
 
 async def _serve(loaded: settings.Settings, place: directory.DataDirectory, names: tuple[str, ...]) -> None:
     time = clock.SystemClock()
-    async with wiring.open_adapters(loaded, place, time) as adapters:
+    async with wiring.open_adapters(loaded, place, time, names) as adapters:
         subject: supervisor.Supervisor | None = None
 
         def report() -> dict[str, Any]:
@@ -49,7 +54,7 @@ async def _serve(loaded: settings.Settings, place: directory.DataDirectory, name
         subject = supervisor.Supervisor(roles.build(names, loaded, adapters, report), loaded.supervision, time)
         async with anyio.create_task_group() as group:
             await group.start(signals.stop_on_signal, _stopper(subject, loaded))
-            group.start_soon(_announce_when_ready, subject, place, adapters, names)
+            group.start_soon(_announce_when_ready, subject, place, adapters, names, wiring.needs(names) & opening.embedded(loaded))
             await subject.run()
             group.cancel_scope.cancel()
 
@@ -67,7 +72,11 @@ def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
 
 
 async def _announce_when_ready(
-    subject: supervisor.Supervisor, place: directory.DataDirectory, adapters: wiring.Adapters, names: tuple[str, ...]
+    subject: supervisor.Supervisor,
+    place: directory.DataDirectory,
+    adapters: wiring.Adapters,
+    names: tuple[str, ...],
+    local: Collection[str],
 ) -> None:
     await subject.health.wait_ready()
     collecting.settle()
@@ -75,10 +84,9 @@ async def _announce_when_ready(
     if "api" in names:
         url = adapters.public_url
         lines += [f"  API   {url}/v0", f"  docs  {url}/v0/docs"]
-    lines.append(f"  data  {place.root}")
+    if local:
+        lines.append(f"  data  {place.root}")
     if "api" in names:
-        lines += [
-            "Make a token with:",
-            f"  dyff token create --data-dir {place.root} --account $(dyff account create --name me --data-dir {place.root})",
-        ]
+        where = f" --data-dir {place.root}" if "accounts" in local else ""
+        lines += ["Make a token with:", f"  dyff token create{where} --account $(dyff account create --name me{where})"]
     click.echo("\n".join(lines))

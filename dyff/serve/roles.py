@@ -3,11 +3,12 @@
 The orchestrator, of which there is one, brings the relay of the accounts' changes with it; it is a task of its own, so
 that neither's trouble is the other's. Besides the six roles that a person can choose there are the parts that an
 embedded adapter runs in the background (maintenance of the log, the local cluster's controllers and its kubelet); they
-come with every choice.
+come with every choice that has the adapter. The probes come where they have an address.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import anyio
 import anyio.abc
 
 from dyff.accounts import port as accounts
+from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import errors, settings, vitals
 from dyff.serve import wiring
 from dyff.serve.supervisor import Role
@@ -46,32 +48,37 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
     from dyff.operator import role as operator
 
     def run_aggregator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return aggregator.run(given.bus, clock=given.clock, signs=signs, task_status=task_status)
+        return aggregator.run(wiring.given(given.bus), clock=given.clock, signs=signs, task_status=task_status)
 
     def run_sink(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return sink.run(given.bus, given.query, signs=signs, task_status=task_status)
+        return sink.run(wiring.given(given.bus), wiring.given(given.query), signs=signs, task_status=task_status)
 
     def run_orchestrator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return orchestrator.run(
-            given.bus,
-            given.cluster,
+            wiring.given(given.bus),
+            wiring.given(given.cluster),
             clock=given.clock,
             settings=loaded,
-            suspended=_suspended(given.accounts),
-            objects=given.objects,
+            suspended=_suspended(wiring.given(given.accounts)),
+            objects=wiring.given(given.objects),
             signs=signs,
             task_status=task_status,
         )
 
     def run_relay(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return relay.run(given.bus, given.accounts, signs=signs, task_status=task_status)
+        return relay.run(wiring.given(given.bus), wiring.given(given.accounts), signs=signs, task_status=task_status)
 
     def run_informer(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return informer.run(given.bus, given.cluster, clock=given.clock, signs=signs, task_status=task_status)
+        return informer.run(wiring.given(given.bus), wiring.given(given.cluster), clock=given.clock, signs=signs, task_status=task_status)
 
     def run_operator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
         return operator.run(
-            given.cluster, clock=given.clock, settings=loaded.operator, storage_env=given.storage_env, signs=signs, task_status=task_status
+            wiring.given(given.cluster),
+            clock=given.clock,
+            settings=loaded.operator,
+            storage_env=given.storage_env,
+            signs=signs,
+            task_status=task_status,
         )
 
     def run_api(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
@@ -89,7 +96,7 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         Role("api", 3, run_api),
     ]
     running = {*names, *(_WITH[name] for name in names if name in _WITH)}
-    return [*_background(loaded, given), *(role for role in chosen if role.name in running)]
+    return [*_background(loaded, given, report), *(role for role in chosen if role.name in running)]
 
 
 def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
@@ -102,15 +109,33 @@ def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
     return suspended
 
 
-def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]:
+def _background(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> list[Role]:
+    background: list[Role] = []
+    if given.probes is not None:
+        background.append(_probes(given.probes, report))
+    log = given.local_bus
+    if log is not None:
+        background.append(Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))
+    if given.local_cluster is not None:
+        background += _local_cluster(loaded, given, given.local_cluster)
+    return background
+
+
+def _probes(listener: socket.socket, report: Report) -> Role:
+    from dyff.serve import probes
+
+    return Role("probes", 0, lambda task_status, signs: probes.run(report, listener, task_status=task_status))
+
+
+def _local_cluster(loaded: settings.Settings, given: wiring.Adapters, resources: EmbeddedCluster) -> list[Role]:
     from dyff.cluster.embedded import LocalControllers
     from dyff.cluster.pods.kubelet import Kubelet
 
     def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return LocalControllers(given.local_cluster, clock=given.clock).run(task_status=task_status)
+        return LocalControllers(resources, clock=given.clock).run(task_status=task_status)
 
     async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
-        kubelet = Kubelet(given.cluster, given.local_cluster.pods_dir, loaded.pods, given.clock)
+        kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, given.clock)
         try:
             await kubelet.run(task_status=task_status)
         except anyio.get_cancelled_exc_class():
@@ -119,11 +144,7 @@ def _background(loaded: settings.Settings, given: wiring.Adapters) -> list[Role]
                 await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
             raise
 
-    background = [Role("local-controllers", 0, run_controllers), Role("kubelet", 0, run_kubelet)]
-    log = given.local_bus
-    if log is not None:
-        background.insert(0, Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))
-    return background
+    return [Role("local-controllers", 0, run_controllers), Role("kubelet", 0, run_kubelet)]
 
 
 def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:
@@ -131,12 +152,12 @@ def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report)
     from dyff.api.services import Services
 
     return Services(
-        bus=given.bus,
-        query=given.query,
-        accounts=given.accounts,
-        authority=Authority(given.accounts, given.clock, given.ids),
-        objects=given.objects,
-        cluster=given.cluster,
+        bus=wiring.given(given.bus),
+        query=wiring.given(given.query),
+        accounts=wiring.given(given.accounts),
+        authority=Authority(wiring.given(given.accounts), given.clock, given.ids),
+        objects=wiring.given(given.objects),
+        cluster=wiring.given(given.cluster),
         signer=given.signer,
         listener=given.listener,
         clock=given.clock,

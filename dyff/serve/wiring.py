@@ -1,53 +1,82 @@
-"""The one place where an adapter is chosen: settings in, ports out."""
+"""What the roles of this process are given: the ports that they need, and no others."""
 
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 
-from dyff.accounts import embedded as embedded_accounts
 from dyff.accounts import port as accounts
-from dyff.api import role as api
 from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
 from dyff.bus import topics
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
-from dyff.kernel import clock, errors, ids, settings
-from dyff.objects import local, signing
+from dyff.kernel import clock, ids, listening, settings
 from dyff.objects import port as objects
-from dyff.query import embedded as embedded_query
+from dyff.objects import signing
 from dyff.query import port as query
-from dyff.serve import directory
+from dyff.serve import directory, opening
+
+T = TypeVar("T")
+
+NEEDS: Mapping[str, frozenset[str]] = {
+    "api": frozenset({"bus", "query", "accounts", "objects", "cluster"}),
+    "aggregator": frozenset({"bus"}),
+    "sink": frozenset({"bus", "query"}),
+    "orchestrator": frozenset({"bus", "accounts", "objects", "cluster"}),
+    "informer": frozenset({"bus", "cluster"}),
+    "operator": frozenset({"cluster"}),
+}
+"""The ports of each role; what is not here it cannot reach."""
 
 
-class Adapters(msgspec.Struct, frozen=True):
-    """What the roles are given.
+class Adapters(msgspec.Struct, frozen=True, kw_only=True):
+    """What the roles are given. A port is None where no role of this process needs it.
 
-    `signer`: checks URLs of the embedded object store, which the api serves itself. `storage_env`: how trusted steps
-    reach the object store. `public_url`: how clients reach the api. `listener`: the socket that it serves on, bound once,
-    so that port 0 has a number before URLs are signed and a restart of the role finds its port free. `local_bus`: the
-    log, where it is the embedded one.
+    `signer`: checks URLs of the embedded object store, which the api serves itself; None: another store has URLs of its own.
+    `storage_env`: how trusted steps reach the object store. `listener`: the socket that the api serves on, bound once, so
+    that port 0 has a number before URLs are signed and a restart of the role finds its port free; None: there is no api.
+    `public_url`: how clients reach it. `probes`: the socket of the probes; None: only the api has them.
     """
 
     clock: clock.Clock
     ids: ids.Ids
-    bus: bus.Bus
-    query: query.QueryStore
-    accounts: accounts.Accounts
-    objects: objects.Objects
-    cluster: cluster.Cluster
-    signer: signing.Signer
-    storage_env: Mapping[str, str]
-    public_url: str
-    listener: socket.socket
-    local_bus: embedded_bus.EmbeddedBus | None
-    local_cluster: embedded_cluster.EmbeddedCluster
+    storage_env: Mapping[str, str] = {}
+    bus: bus.Bus | None = None
+    query: query.QueryStore | None = None
+    accounts: accounts.Accounts | None = None
+    objects: objects.Objects | None = None
+    cluster: cluster.Cluster | None = None
+    signer: signing.Signer | None = None
+    listener: socket.socket | None = None
+    public_url: str = ""
+    probes: socket.socket | None = None
+
+    @property
+    def local_bus(self) -> embedded_bus.EmbeddedBus | None:
+        """The log, where it is the embedded one."""
+        return self.bus if isinstance(self.bus, embedded_bus.EmbeddedBus) else None
+
+    @property
+    def local_cluster(self) -> embedded_cluster.EmbeddedCluster | None:
+        """The cluster, where it is the embedded one."""
+        return self.cluster if isinstance(self.cluster, embedded_cluster.EmbeddedCluster) else None
+
+
+def given(port: T | None) -> T:
+    """A port that `NEEDS` promises to the role."""
+    if port is None:
+        raise AssertionError("a role uses a port that its row in NEEDS does not name")
+    return port
+
+
+def needs(names: tuple[str, ...]) -> frozenset[str]:
+    """The ports of these roles together."""
+    return frozenset().union(*(NEEDS[name] for name in names))
 
 
 def public_url(chosen: settings.Api, port: int) -> str:
@@ -57,69 +86,52 @@ def public_url(chosen: settings.Api, port: int) -> str:
 
 
 @asynccontextmanager
-async def open_adapters(loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock) -> AsyncIterator[Adapters]:
-    """Open what the settings choose; closed in reverse when the context ends.
+async def open_adapters(
+    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: tuple[str, ...]
+) -> AsyncIterator[Adapters]:
+    """Open what the settings choose and these roles need; closed in reverse when the context ends.
 
     Raises:
-        Misconfigured: the topics that are there do not fit the settings, or the address is taken.
+        Misconfigured: the topics that are there do not fit the settings, the address is taken, or an engine refuses us.
         LogDiverged: the log is damaged.
+        Unavailable: an engine does not answer.
     """
-    names = ids.RandomIds()
+    wanted, new_ids = needs(names), ids.RandomIds()
     async with AsyncExitStack() as stack:
-        local_bus: embedded_bus.EmbeddedBus | None = None
-        log: bus.Bus
-        if loaded.bus.kafka.bootstrap_servers is None:
-            log = local_bus = await stack.enter_async_context(embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names))
-        else:
-            log = await stack.enter_async_context(_kafka(loaded.bus.kafka))
-        await log.create_topics(topics.specs(loaded.bus.partitions))
-        view = await stack.enter_async_context(embedded_query.EmbeddedQuery.open(place.query))
-        authorization = await stack.enter_async_context(embedded_accounts.EmbeddedAccounts.open(place.accounts))
-        resources = await stack.enter_async_context(
-            embedded_cluster.EmbeddedCluster.open(place.cluster, clock=time, ids=names, pods_dir=place.pods)
-        )
-        listener = stack.enter_context(api.listener(loaded.api.host, loaded.api.port))
-        url = public_url(loaded.api, listener.getsockname()[1])
-        signer = signing.Signer(await authorization.signing_secret(), url, time)
-        yield Adapters(
-            clock=time,
-            ids=names,
-            bus=log,
-            query=view,
-            accounts=authorization,
-            objects=local.LocalObjects.open(place.objects, signer),
-            cluster=resources,
-            signer=signer,
-            storage_env={"DYFF_STORAGE_URL": place.objects.as_uri()},
-            public_url=url,
-            listener=listener,
-            local_bus=local_bus,
-            local_cluster=resources,
-        )
+        found = _listening(loaded, Adapters(clock=time, ids=new_ids), names, stack)
+        if "operator" in names:
+            found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded, place)})
+        if "bus" in wanted:
+            log = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids))
+            await log.create_topics(topics.specs(loaded.bus.partitions))
+            found = msgspec.structs.replace(found, bus=log)
+        if "query" in wanted:
+            found = msgspec.structs.replace(found, query=await stack.enter_async_context(opening.open_query(loaded, place)))
+        if "accounts" in wanted:
+            found = msgspec.structs.replace(found, accounts=await stack.enter_async_context(opening.open_accounts(loaded, place)))
+        if "cluster" in wanted:
+            resources = await stack.enter_async_context(opening.open_cluster(loaded, place, time, new_ids))
+            found = msgspec.structs.replace(found, cluster=resources)
+        if "objects" in wanted:
+            signer = await _signer(loaded, found) if "api" in names else None
+            found = msgspec.structs.replace(found, objects=await opening.open_objects(loaded, place, time, signer), signer=signer)
+        yield found
 
 
-def _kafka(chosen: settings.Kafka) -> AbstractAsyncContextManager[bus.Bus]:
-    """The bus on Kafka, whose client is imported only here: who has the embedded log need not wait for it.
+def _listening(loaded: settings.Settings, found: Adapters, names: tuple[str, ...], stack: AsyncExitStack) -> Adapters:
+    """With what this process listens on."""
+    if "api" in names:
+        listener = listening.bound(loaded.api.host, loaded.api.port, who="the API", mend="choose another with --host and --port")
+        url = public_url(loaded.api, stack.enter_context(listener).getsockname()[1])
+        found = msgspec.structs.replace(found, listener=listener, public_url=url)
+    if loaded.probes.port is not None:
+        told = listening.bound(loaded.probes.host, loaded.probes.port, who="the probes", mend="set probes.host and probes.port")
+        found = msgspec.structs.replace(found, probes=stack.enter_context(told))
+    return found
 
-    Raises:
-        Misconfigured: a file that the settings name cannot be read.
-    """
-    from dyff.bus import kafka
 
-    try:
-        tls = ssl.create_default_context(cafile=chosen.tls_ca_file) if chosen.tls else None
-        password = Path(chosen.sasl_password_file).read_text().strip() if chosen.sasl_password_file is not None else None
-    except OSError as error:
-        raise errors.Misconfigured(f"settings: bus.kafka: a file cannot be read: {error}") from error
-    return kafka.KafkaBus.open(
-        kafka.Connection(
-            bootstrap_servers=chosen.bootstrap_servers or "",
-            tls=tls,
-            sasl_mechanism=chosen.sasl_mechanism,
-            sasl_username=chosen.sasl_username,
-            sasl_password=password,
-            replication=chosen.replication,
-            compression=chosen.compression,
-            prefix=chosen.prefix,
-        )
-    )
+async def _signer(loaded: settings.Settings, found: Adapters) -> signing.Signer | None:
+    """What signs and checks URLs that lead to the api; None: the object store has URLs of its own."""
+    if loaded.objects.url is not None:
+        return None
+    return signing.Signer(await given(found.accounts).signing_secret(), found.public_url, found.clock)

@@ -7,6 +7,8 @@ import pytest
 from dyff.cluster import port
 from dyff.cluster.embedded.controllers import failures
 from dyff.entities import resources
+from dyff.kernel import settings
+from dyff.operator import plan
 from dyff.operator.manifests import deployment, metadata
 from tests.planning import world
 from tests.planning.world import ID, OTHER, World
@@ -38,6 +40,17 @@ def the_objects():
     first = dict(there.objects)
     there.end_job("client")
     return {**first, **there.objects}
+
+
+def test_the_stores_credentials_are_named_in_every_step_and_in_no_runner():
+    """`operator.storage_secret`: our own steps take their variables from it, what a user brings does not."""
+    setup = plan.Setup(settings.Operator(storage_secret="storage"), {"DYFF_STORAGE_URL": "s3://bucket"})
+    there = World(world.an_evaluation(session={"volumes": [DATA]}), setup=setup).settle().serve()
+    specs = [obj["spec"]["template"]["spec"] for obj in there.objects.values() if "template" in obj.get("spec", {})]
+    containers = [each for spec in specs for each in (*spec.get("initContainers", ()), *spec["containers"])]
+    given = {each["name"]: each.get("envFrom") for each in containers}
+    storage = [{"secretRef": {"name": "storage"}}]
+    assert given == {"step": storage, "fetch-the-weights": storage, "runner": None}
 
 
 @pytest.mark.parametrize(("component", "kind", "name"), [

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from dyff.cluster.pods import refusals, specs
+from dyff.cluster.pods.secrets import Secrets
 from dyff.kernel import quantities, settings
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,8 +44,10 @@ class Place(msgspec.Struct, frozen=True):
     volumes: Path
 
 
-def process(pod: specs.Pod, container: specs.Container, image: settings.Image, place: Place, local_port: int | None) -> Process:
-    """The process of one container. `local_port` None: it does not listen.
+def process(
+    pod: specs.Pod, container: specs.Container, image: settings.Image, place: Place, local_port: int | None, secrets: Secrets | None = None
+) -> Process:
+    """The process of one container. `local_port` None: it does not listen. `secrets`: what `secrets.read` found.
 
     Raises:
         Refused: the spec or the mapping asks for something that is not there; the message names it.
@@ -52,7 +55,7 @@ def process(pod: specs.Pod, container: specs.Container, image: settings.Image, p
     mounts = _mounts(pod, container, place)
     fill = _filler(mounts, local_port, container)
     translate = _translator(container, mounts)
-    env = _env(pod, container, translate, local_port)
+    env = _env(pod, container, translate, local_port, secrets or {})
     own = {name: fill(value) for name, value in image.env.items()}
     listening = {} if local_port is None else {"PORT": str(local_port)}
     return Process(
@@ -75,17 +78,27 @@ def _base(pod: specs.Pod, place: Place) -> dict[str, str]:
     return {"PATH": PATH, "HOME": str(place.work), "TMPDIR": str(place.tmp), "LANG": "C.UTF-8", "HOSTNAME": pod.metadata.name}
 
 
-def _env(pod: specs.Pod, container: specs.Container, translate: Callable[[str], str], local_port: int | None) -> dict[str, str]:
-    if container.env_from:
-        raise refusals.Refused(
-            refusals.CONFIG, f"container {container.name}: envFrom is not supported by the local cluster, which has no Secrets; use env"
-        )
+def _env(
+    pod: specs.Pod, container: specs.Container, translate: Callable[[str], str], local_port: int | None, secrets: Secrets
+) -> dict[str, str]:
     # PORT is ours from the start, so that $(PORT) means the port which is really there.
-    env = {} if local_port is None else {"PORT": str(local_port)}
+    listening = {} if local_port is None else {"PORT": str(local_port)}
+    env = _from_secrets(container, secrets) | listening
     for each in container.env:
         if each.name == "PORT" and local_port is not None:
             continue
         env[each.name] = _field(pod, container, each) if each.value_from else translate(expand(each.value or "", env))
+    return env
+
+
+def _from_secrets(container: specs.Container, secrets: Secrets) -> dict[str, str]:
+    env: dict[str, str] = {}
+    for source in container.env_from:
+        if source.secret_ref is None:
+            raise refusals.Refused(
+                refusals.CONFIG, f"container {container.name}: envFrom: the local cluster has variables from a secretRef only; use env"
+            )
+        env |= {source.prefix + key: value for key, value in secrets.get(source.secret_ref.name, {}).items()}
     return env
 
 

@@ -67,6 +67,20 @@ class Env(_Part, frozen=True):
     value_from: EnvSource | None = None
 
 
+class SecretSource(_Part, frozen=True):
+    """A Secret all of whose keys become variables."""
+
+    name: str
+    optional: bool = False
+
+
+class EnvFrom(_Part, frozen=True):
+    """Where variables come from; `secret_ref` None: from something that is not understood here."""
+
+    secret_ref: SecretSource | None = None
+    prefix: str = ""
+
+
 class Mount(_Part, frozen=True):
     """A volume in a container. `sub_path`: only that path below the volume."""
 
@@ -111,7 +125,7 @@ class Container(_Part, frozen=True):
     args: tuple[str, ...] = ()
     working_dir: str = ""
     env: tuple[Env, ...] = ()
-    env_from: tuple[Any, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     volume_mounts: tuple[Mount, ...] = ()
     readiness_probe: Probe | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from dyff.cluster.pods import directory, environment, images, ports, probes, refusals, specs, verdicts, volumes
+from dyff.cluster.pods.secrets import Secrets
 from dyff.cluster.pods.shim import main as shim
 from dyff.kernel import clock, settings
 
@@ -59,9 +60,15 @@ def local_port(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int])
 
 
 def intent(
-    house: House, pod: specs.Pod, place: directory.Directory, facts: directory.Facts, port: int | None, now: datetime
+    house: House,
+    pod: specs.Pod,
+    place: directory.Directory,
+    facts: directory.Facts,
+    port: int | None,
+    now: datetime,
+    secrets: Secrets | None = None,
 ) -> directory.Intent:
-    """What the next run is to do. Pure.
+    """What the next run is to do. Pure. `secrets`: those that the pod takes variables from.
 
     Raises:
         Refused: the spec asks for something that is not there.
@@ -74,7 +81,7 @@ def intent(
         run=0,
         pod=pod.metadata.name,
         since=since,
-        containers=[environment.process(pod, each, known[each.name], place.place, port) for each in (*todo, pod.main)],
+        containers=[environment.process(pod, each, known[each.name], place.place, port, secrets) for each in (*todo, pod.main)],
         server_lock=house.server_lock,
         orphan_grace_s=house.settings.orphan_grace_s,
         log_max_bytes=house.settings.logs_max_bytes,

@@ -14,6 +14,7 @@ from dyff.cluster.pods import (
     leftovers,
     node,
     refusals,
+    secrets,
     specs,
     starting,
     statuses,
@@ -148,8 +149,9 @@ class Worker:
         house = self._node.house
         starting.mappings(house, pod)
         contents = await volumes.gather(self._node.cluster, pod)
+        known = await anyio.to_thread.run_sync(secrets.read, house.settings.secrets_dir, pod)
         local_port = starting.local_port(pod, facts, self._node.ports)
-        intent = starting.intent(house, pod, self._place, facts, local_port, self._node.time.now())
+        intent = starting.intent(house, pod, self._place, facts, local_port, self._node.time.now(), known)
         if pod.of_job:
             # Last, so that a slot is never held by a pod that could not start.
             self._node.slots.claim(pod.metadata.uid, specs.order(pod))

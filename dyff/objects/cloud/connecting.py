@@ -63,10 +63,11 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     ambient: bool = False
 
     @classmethod
-    def from_url(cls, url: str, environment: Mapping[str, str]) -> Connection:
+    def from_url(cls, url: str, environment: Mapping[str, str], *, anonymous: bool = False) -> Connection:
         """What `s3://bucket/prefix?endpoint=https://host` names, `gs://` and `az://` alike; credentials are in the environment only.
 
-        Parameters: `endpoint`, `public_endpoint`, `region`, `account`, `timeout_s`, `ambient` (`true`).
+        Parameters: `endpoint`, `public_endpoint`, `region`, `account`, `timeout_s`, `ambient` (`true`). `anonymous`: only to tell
+        others where it is, for which no credentials are needed.
 
         Raises:
             Misconfigured: there can be no store at such a URL, or `environment` has no credentials for it.
@@ -90,15 +91,19 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         made = msgspec.structs.replace(made, credentials=_credentials(environment) if parts.scheme == "s3" else None)
         made.check()
         names = _CREDENTIALS[made.service]
-        if not made.ambient and not any(environment.get(name) for name in names):
+        if not anonymous and not made.ambient and not any(environment.get(name) for name in names):
             others = f"or one of {', '.join(names[1:])}, or ambient=true in its URL for the role of this machine"
             raise errors.Misconfigured(f"the object store {made.url()} needs credentials: set {names[0]} and what belongs to it, {others}")
         return made
 
-    def url(self) -> str:
-        """The URL of this connection, without credentials and without how clients reach it, which steps never need."""
+    def url(self, *, endpoint: str | None = None) -> str:
+        """The URL of this connection, without credentials and without how clients reach it, which steps never need.
+
+        `endpoint`: as they reach it; None: as we do.
+        """
         defaults = {"region": REGION, "timeout_s": TIMEOUT_S, "ambient": False}
         values = {name: getattr(self, name) for name in _PARAMETERS if name != "public_endpoint"}
+        values["endpoint"] = endpoint or self.endpoint
         said = {name: value for name, value in values.items() if value != defaults.get(name)}
         query = urlencode({name: "true" if value is True else value for name, value in said.items()})
         path = f"/{quote(self.prefix)}" if self.prefix else ""

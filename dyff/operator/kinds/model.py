@@ -32,7 +32,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
         deadline_s=int(setup.operator.job_deadline_s),
         requests={key: str(spec.resources[key]) for key in _REQUESTS if key in spec.resources},
         env=setup.operator.fetch_env,
-        secret=setup.operator.fetch_secret,
+        secrets=(setup.operator.fetch_secret,) if setup.operator.fetch_secret else (),
     )
     message = jobs.progress(observed, steps.FETCH)
     status = conditions.status_patch(resource, conditions.running(reasons.FETCHING, message), now)

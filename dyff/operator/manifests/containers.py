@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dyff.cluster import port
 
@@ -62,11 +62,11 @@ def step(
     mounts: tuple[port.Object, ...] = (),
     requests: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
-    secret: str | None = None,
+    secrets: Sequence[str] = (),
 ) -> port.Object:
     """One of our own programs: it alone reaches the storage, and it writes nowhere but to its mounts.
 
-    `requests`: of resources; None: little. `env`: more variables. `secret`: name of a Secret whose keys are more of them.
+    `requests`: of resources; None: little. `env`: more variables. `secrets`: names of Secrets whose keys are more of them.
     """
     own = [
         {"name": "DYFF_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -77,7 +77,7 @@ def step(
     spec = {
         "args": args,
         "env": [*own, *given],
-        "envFrom": [{"secretRef": {"name": secret}}] if secret else None,
+        "envFrom": [{"secretRef": {"name": name}} for name in secrets],
         "resources": {"requests": {**_STEP_REQUESTS, **(requests or {})}},
         "volumeMounts": [temporary, *mounts],
     }

@@ -85,7 +85,7 @@ def _fetch(name: str, volume: specs.DataVolume, setup: plan.Setup) -> port.Objec
     args = ["fetch-data", "--source", f"{_COLLECTIONS[volume.source.kind]}/{volume.source.id}/", "--destination", volume.mount_path]
     mount = {"name": name, "mountPath": volume.mount_path}
     fetch_name = f"fetch-{name}"[:_MAX_NAME].rstrip("-")
-    return containers.step(fetch_name, setup.operator.steps_image, args, setup.storage_env, mounts=(mount,))
+    return containers.step(fetch_name, setup.operator.steps_image, args, setup.storage_env, mounts=(mount,), secrets=setup.step_secrets)
 
 
 def _volume(name: str, volume: specs.DataVolume | specs.ScratchVolume) -> port.Object:

@@ -17,7 +17,7 @@ class Run(msgspec.Struct, frozen=True):
 
     `name`: of the Job and of its ConfigMap. `program`: of the steps image. `retries`: after failures that may be
     accidents. `final_codes`: exit codes that a repetition would only repeat. `deadline_s`: for all attempts together.
-    `env`, `secret`: as in `containers.step`.
+    `env`, `secrets`: as in `containers.step`, besides what all steps have.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Run(msgspec.Struct, frozen=True):
     deadline_s: int
     requests: Mapping[str, str] = {}
     env: Mapping[str, str] = {}
-    secret: str | None = None
+    secrets: tuple[str, ...] = ()
 
 
 def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
@@ -67,7 +67,7 @@ def _pod(run: Run, setup: plan.Setup) -> port.Object:
         mounts=(containers.manifest_mount(),),
         requests=run.requests,
         env=run.env,
-        secret=run.secret,
+        secrets=(*setup.step_secrets, *run.secrets),
     )
     return containers.pod(
         {

@@ -1,0 +1,60 @@
+"""A web server inside our own event loop, without its habits of owning the process."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import anyio
+import anyio.abc
+import uvicorn
+
+from dyff.kernel import errors
+
+
+async def serve(config: uvicorn.Config, listener: socket.socket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    """Serve on a socket until cancelled, then let requests end. The server closes the socket: give it one of its own.
+
+    Raises:
+        DyffError: the web server could not start, or ended by itself.
+    """
+    server = _Server(config, task_status)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_stop_when_cancelled, server)
+        with anyio.CancelScope(shield=True):
+            await server.serve(sockets=[listener])
+        if not server.was_stopped:
+            raise errors.DyffError("the web server ended without being asked to")
+        group.cancel_scope.cancel()
+
+
+async def _stop_when_cancelled(server: _Server) -> None:
+    """The web server is never cancelled: it is asked to stop, and what it has begun is ended in good order."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        server.was_stopped = True
+        server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Installs no signal handlers, says when it serves, and raises instead of ending the process."""
+
+    def __init__(self, config: uvicorn.Config, task_status: anyio.abc.TaskStatus[None]) -> None:
+        super().__init__(config)
+        self.was_stopped = False
+        self._task_status = task_status
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await self._serve(sockets)
+        except SystemExit as error:
+            raise errors.DyffError("the web server could not start") from error
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._task_status.started()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Signals are the supervisor's."""

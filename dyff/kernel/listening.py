@@ -1,0 +1,29 @@
+"""Sockets that listen."""
+
+from __future__ import annotations
+
+import socket
+
+from dyff.kernel import errors
+
+BACKLOG = 2048
+
+
+def bound(host: str, port: int, *, who: str, mend: str) -> socket.socket:
+    """A socket that is bound to `host` and `port` (0: a free one) and listens. `who`, `mend`: for the message if it cannot.
+
+    Raises:
+        Misconfigured: it cannot be bound; the message says why and what to do.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        made.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise errors.Misconfigured(f"{who} cannot listen on {host}:{port}: {reason}; {mend}") from error
+    made.setblocking(False)
+    return made

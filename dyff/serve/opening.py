@@ -1,0 +1,196 @@
+"""Each port as the settings choose it: the only place that knows which adapters there are.
+
+An engine's client is imported only here, and only if it is chosen: who has everything embedded need not wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from dyff.accounts import embedded as embedded_accounts
+from dyff.accounts import port as accounts
+from dyff.bus import embedded as embedded_bus
+from dyff.bus import port as bus
+from dyff.cluster import embedded as embedded_cluster
+from dyff.cluster import port as cluster
+from dyff.kernel import clock, engines, errors, ids, settings
+from dyff.objects import local, signing
+from dyff.objects import port as objects
+from dyff.query import embedded as embedded_query
+from dyff.query import port as query
+from dyff.serve import directory
+
+if TYPE_CHECKING:
+    from dyff.kernel import mongo
+
+
+def embedded(loaded: settings.Settings) -> frozenset[str]:
+    """The ports whose adapter is the embedded one: they live in the data directory."""
+    engine = {
+        "bus": loaded.bus.kafka.bootstrap_servers is not None,
+        "query": loaded.query.mongodb.uri is not None,
+        "accounts": loaded.accounts.mongodb.uri is not None,
+        "objects": loaded.objects.url is not None,
+        "cluster": on_kubernetes(loaded),
+    }
+    return frozenset(name for name, there in engine.items() if not there)
+
+
+def on_kubernetes(loaded: settings.Settings) -> bool:
+    """Whether the cluster is one that others share, not that of this machine."""
+    chosen = loaded.cluster.kubernetes
+    return chosen.in_cluster or chosen.kubeconfig is not None
+
+
+def open_bus(
+    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
+) -> AbstractAsyncContextManager[bus.Bus]:
+    """The log.
+
+    Raises:
+        Misconfigured: a file that the settings name cannot be read.
+        LogDiverged: the log is damaged.
+    """
+    chosen = loaded.bus.kafka
+    if chosen.bootstrap_servers is None:
+        return embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names)
+    from dyff.bus import kafka
+
+    try:
+        tls = ssl.create_default_context(cafile=chosen.tls_ca_file) if chosen.tls else None
+    except OSError as error:
+        raise errors.Misconfigured(f"settings: bus.kafka.tls_ca_file: it cannot be used: {error}") from error
+    return kafka.KafkaBus.open(
+        kafka.Connection(
+            bootstrap_servers=chosen.bootstrap_servers,
+            tls=tls,
+            sasl_mechanism=chosen.sasl_mechanism,
+            sasl_username=chosen.sasl_username,
+            sasl_password=_secret("bus.kafka.sasl_password_file", chosen.sasl_password_file),
+            replication=chosen.replication,
+            compression=chosen.compression,
+            prefix=chosen.prefix,
+        )
+    )
+
+
+def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[query.QueryStore]:
+    """The query store.
+
+    Raises:
+        Misconfigured: a file that the settings name cannot be read.
+    """
+    chosen = loaded.query.mongodb
+    if chosen.uri is None:
+        return embedded_query.EmbeddedQuery.open(place.query)
+    from dyff.query.mongo import MongoQuery
+
+    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri))
+
+
+def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[accounts.Accounts]:
+    """The accounts.
+
+    Raises:
+        Misconfigured: a file that the settings name cannot be read.
+    """
+    chosen = loaded.accounts.mongodb
+    if chosen.uri is None:
+        return embedded_accounts.EmbeddedAccounts.open(place.accounts)
+    from dyff.accounts.mongo import MongoAccounts
+
+    return MongoAccounts.open(_mongodb("accounts.mongodb", chosen, chosen.uri))
+
+
+async def open_objects(
+    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, signer: signing.Signer | None
+) -> objects.Objects:
+    """The object store. There is nothing to close. `signer`: of the local store's URLs; None: it signs none.
+
+    Raises:
+        Misconfigured: there can be no such store, it does not let us in, or it has no put-if-absent.
+        Unavailable, OutcomeUnknown: it does not answer.
+    """
+    if loaded.objects.url is None:
+        return local.LocalObjects.open(place.objects, signer)
+    from dyff.objects import cloud
+
+    connection = cloud.Connection.from_url(loaded.objects.url, os.environ)
+    return await anyio.to_thread.run_sync(cloud.CloudObjects.open, connection, time)
+
+
+def storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> str:
+    """How steps reach the object store, without credentials.
+
+    Raises:
+        Misconfigured: there can be no such store.
+    """
+    chosen = loaded.objects
+    if chosen.url is None:
+        if on_kubernetes(loaded):
+            raise errors.Misconfigured(
+                "settings: objects.url is not set: pods of a Kubernetes cluster cannot reach a directory of this machine"
+            )
+        return place.objects.as_uri()
+    from dyff.objects import cloud
+
+    return cloud.Connection.from_url(chosen.url, os.environ, anonymous=True).url(endpoint=chosen.steps_endpoint)
+
+
+@asynccontextmanager
+async def open_cluster(
+    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
+) -> AsyncIterator[cluster.Cluster]:
+    """The cluster.
+
+    Raises:
+        Misconfigured: the credentials cannot be read, or are refused.
+    """
+    if not on_kubernetes(loaded):
+        async with embedded_cluster.EmbeddedCluster.open(place.cluster, clock=time, ids=names, pods_dir=place.pods) as resources:
+            yield resources
+        return
+    from dyff.cluster import kubernetes
+
+    chosen = loaded.cluster.kubernetes
+    connection = kubernetes.Connection(
+        kubeconfig=chosen.kubeconfig,
+        context=chosen.context,
+        in_cluster=chosen.in_cluster,
+        namespace=chosen.namespace,
+        timeout_s=chosen.timeout_s,
+    )
+    async with kubernetes.KubernetesCluster.open(connection) as remote:
+        yield remote
+
+
+def _mongodb(name: str, chosen: engines.QueryDatabase | engines.AccountsDatabase, uri: str) -> mongo.Connection:
+    from dyff.kernel import mongo
+
+    return mongo.Connection(
+        uri=uri,
+        database=chosen.database,
+        username=chosen.username,
+        password=_secret(f"{name}.password_file", chosen.password_file),
+        tls_ca_file=chosen.tls_ca_file,
+        tls_key_file=chosen.tls_key_file,
+        driver=chosen.driver,
+        timeout_s=chosen.timeout_s,
+    )
+
+
+def _secret(name: str, file: str | None) -> str | None:
+    """What a file holds that the setting `name` names."""
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.Misconfigured(f"settings: {name}: the file cannot be read: {error}") from error

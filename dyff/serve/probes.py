@@ -1,0 +1,43 @@
+"""`/health` and `/ready` for a process without the api: what Kubernetes asks a pod."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio.abc
+import uvicorn
+
+from dyff.api import webserver
+from dyff.entities import codecs
+
+Report = Callable[[], dict[str, Any]]
+
+
+async def run(report: Report, listener: socket.socket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    """Answer until cancelled, as the api's own probes do. `report`: what the roles do, see `health.Health.report`."""
+    config = uvicorn.Config(_application(report), loop="none", lifespan="off", ws="none", log_config=None, access_log=False)
+    with listener.dup() as bound:
+        await webserver.serve(config, bound, task_status=task_status)
+
+
+def answer(path: str, told: dict[str, Any]) -> tuple[int, bytes]:
+    """Status and body: `/health` is 503 if only a new process helps, `/ready` until every role serves and gets on."""
+    if path == "/health":
+        return 200 if told.get("alive", True) else 503, codecs.encode(told)
+    if path == "/ready":
+        return 200 if told["status"] == "ok" else 503, codecs.encode(told)
+    return 404, codecs.encode({"detail": "here are /health and /ready only; the API is served by the role api"})
+
+
+def _application(report: Report) -> Any:
+    async def application(
+        scope: MutableMapping[str, Any], receive: Any, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    ) -> None:
+        status, body = answer(scope["path"], report())
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return application
