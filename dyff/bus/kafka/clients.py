@@ -6,6 +6,7 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
@@ -14,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import client as network
 from aiokafka import errors as kafka
 
-from dyff.bus.kafka.connecting import STOP_S, Connection, translated
+from dyff.bus.kafka.connecting import SETTINGS_WRONG, STOP_S, Connection, translated
 from dyff.kernel import errors
 
 log = structlog.get_logger()
@@ -27,6 +28,8 @@ TRANSACTION_TIMEOUT_S = 60.0
 
 
 _connect = network.create_conn
+_refusals: ContextVar[list[BaseException]] = ContextVar("refusals")
+"""Why a client that starts could not connect."""
 _connecting: weakref.WeakKeyDictionary[Any, set[asyncio.Future[Any]]] = weakref.WeakKeyDictionary()
 _stopped: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -41,6 +44,9 @@ async def _connect_wholly(*args: Any, **options: Any) -> Any:
         made = await asyncio.shield(task)
     except asyncio.CancelledError:
         task.add_done_callback(_close)
+        raise
+    except Exception as error:
+        _refusals.get([]).append(error)
         raise
     finally:
         if told is not None and task.done():
@@ -93,9 +99,14 @@ async def stop(client: Client) -> None:
 
 async def start(client: Client) -> None:
     """Start a client; one whose start is cancelled would leave its first connection open, so the start is let finish."""
+    refusals: list[BaseException] = []
+    _refusals.set(refusals)
     starting = asyncio.ensure_future(client.start())
     try:
         await asyncio.shield(starting)
+    except kafka.KafkaConnectionError as error:
+        # The vendor logs why it could not connect, and raises that it could not.
+        raise next((each for each in refusals if isinstance(each, SETTINGS_WRONG)), error) from error
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + STOP_S):
             await asyncio.wait([starting])

@@ -26,6 +26,7 @@ SETTINGS_WRONG = (
     kafka.TransactionalIdAuthorizationFailed,
     kafka.UnsupportedCodecError,
     kafka.KafkaConfigurationError,
+    ssl.SSLCertVerificationError,
 )
 """What no repetition mends."""
 

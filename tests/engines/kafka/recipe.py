@@ -28,6 +28,7 @@ class Kafka(Recipe):
     ports = ("broker", "controller")
     programs = ("java",)
     build_programs = ("mvn",)
+    format_options: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -48,22 +49,17 @@ class Kafka(Recipe):
         run("mvn", "--batch-mode", "--quiet", "--strict-checksums", _COPY, "-DoutputDirectory=libs", cwd=target)
 
     def prepare(self, place: Place) -> None:
-        settings = (self.folder / "server.properties").read_text()
-        for name, value in {**place.ports, "data": place.home / "data"}.items():
-            settings = settings.replace(f"{{{name}}}", str(value))
-        (place.home / "server.properties").write_text(settings)
+        (place.home / "server.properties").write_text(self.settings(place))
         cluster = run(*self._java(place), "kafka.tools.StorageTool", "random-uuid").split()[-1]
-        run(
-            *self._java(place),
-            "kafka.tools.StorageTool",
-            "format",
-            "--standalone",
-            "-t",
-            cluster,
-            "-c",
-            "server.properties",
-            cwd=place.home,
-        )
+        command = [*self._java(place), "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties"]
+        run(*command, *self.format_options, cwd=place.home)
+
+    def settings(self, place: Place) -> str:
+        """The content of server.properties."""
+        text = (self.folder / "server.properties").read_text()
+        for name, value in {**place.ports, "data": place.home / "data"}.items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
 
     def command(self, place: Place) -> list[str]:
         return [*self._java(place), "kafka.Kafka", "server.properties"]
