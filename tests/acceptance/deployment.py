@@ -105,9 +105,8 @@ class Process:
         if self._process is not None:
             self._process.wait()
 
-    def stop(self, deadline_s: float = 30.0) -> int:
-        """SIGTERM; returns the exit code."""
-        self.send(signal.SIGTERM)
+    def wait(self, deadline_s: float = 30.0) -> int:
+        """Wait for its end, which was asked for; its exit code."""
         return self._process.wait(deadline_s)
 
     @property
@@ -154,7 +153,7 @@ class Deployment:
         """SIGTERM to all; their exit codes."""
         for each in self.processes:
             each.send(signal.SIGTERM)
-        return [each.stop() for each in self.processes]
+        return [each.wait() for each in self.processes]
 
     def kill(self) -> None:
         """SIGKILL to all."""
