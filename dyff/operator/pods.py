@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,14 @@ from dyff.cluster import port
 MAX_WORDS_BYTES = 2048
 """How much of a container's last output goes into a message."""
 
-_IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"})
+_NEVER_RUNNABLE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
+_NOT_PULLED = frozenset({"ErrImagePull", "ImagePullBackOff"})
+_PULLED_NEVER = re.compile(
+    r"not found|manifest unknown|does not exist|no such image|invalid reference|denied|unauthorized|forbidden|authentication required|"
+    r"no match for platform",
+    re.IGNORECASE,
+)
+"""What registries and container runtimes say of an image that another try will not get. Anything else may be the network."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -65,11 +73,12 @@ def deleting(obj: port.Object) -> bool:
 
 
 def not_runnable(pods: Iterable[port.Object]) -> str | None:
-    """Why an image cannot be run; None: no pod complains about an image."""
+    """Why an image can never be run; None: no pod complains about an image, or another try may get it."""
     for pod in pods:
         for _, status in _containers(pod):
             waiting = (status.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in _IMAGE_REASONS:
+            hopeless = waiting.get("reason") in _NOT_PULLED and _PULLED_NEVER.search(waiting.get("message") or "")
+            if hopeless or waiting.get("reason") in _NEVER_RUNNABLE:
                 image = status.get("image") or _image(pod, status["name"])
                 return f"the image {image} cannot be run: {waiting.get('message') or waiting['reason']}"
     return None

@@ -102,6 +102,28 @@ CASES = {
     "an image that cannot be pulled ends it at once": Case(
         lambda: waiting_for("ErrImagePull", "not found"), {"Failed"}, "ImageNotRunnable", "not found", False
     ),
+    "an image that a registry has not, told between two tries, ends it": Case(
+        lambda: waiting_for(
+            "ImagePullBackOff", 'Back-off pulling image "a": ErrImagePull: rpc error: code = NotFound desc = "a": not found'
+        ),
+        {"Failed"},
+        "ImageNotRunnable",
+        "not found",
+        False,
+    ),
+    "an image that one may not pull ends it": Case(
+        lambda: waiting_for("ErrImagePull", "failed to authorize: 403 Forbidden"), {"Failed"}, "ImageNotRunnable", "403", False
+    ),
+    "a registry that does not answer is tried again": Case(
+        lambda: waiting_for("ImagePullBackOff", "dial tcp: i/o timeout"), set(), "Starting", "ImagePullBackOff: dial tcp: i/o timeout"
+    ),
+    "but not for ever, and the last word is told": Case(
+        lambda: waiting_for("ImagePullBackOff", "dial tcp: i/o timeout").after(seconds=901),
+        {"Failed"},
+        "DeadlineExceeded",
+        "i/o timeout",
+        False,
+    ),
     "an image that is not mapped ends it at once": Case(
         lambda: waiting_for("ErrImageNeverPull", "add it to pods.images"), {"Failed"}, "ImageNotRunnable", "add it to pods.images", False
     ),
