@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from dyff.bus import port
 from dyff.kernel import clock, engines, errors, ids, settings
 from dyff.serve import directory, opening
+from tests import certificates as certificates_of_tests
 from tests.conftest import missing
 from tests.engines import building, server
 from tests.engines.kafka.recipe import Kafka
@@ -32,16 +32,17 @@ class SecureKafka(Kafka):
     )  # fmt: skip
 
     def __init__(self, keystore: Path) -> None:
-        self._keystore = keystore
+        self._keystore, self.secure = keystore, ""
 
     def settings(self, place: Place) -> str:
-        text = super().settings(place).replace(",CONTROLLER://", f",SECURE://127.0.0.1:{place.ports['secure']},CONTROLLER://", 1)
-        text = text.replace(f"advertised.listeners=PLAINTEXT://127.0.0.1:{place.ports['broker']},", "\\g", 1).replace(
-            "\\g", f"advertised.listeners=PLAINTEXT://127.0.0.1:{place.ports['broker']},SECURE://127.0.0.1:{place.ports['secure']},"
-        )
+        """Of two lines with the same name the last counts."""
+        ports, here = place.ports, "127.0.0.1"
+        listeners = f"PLAINTEXT://{here}:{ports['broker']},CONTROLLER://{here}:{ports['controller']},SECURE://{here}:{ports['secure']}"
         module = "org.apache.kafka.common.security"
         listener = "listener.name.secure"
         more = [
+            f"listeners={listeners}",
+            f"advertised.listeners={listeners}",
             "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL",
             f"{listener}.sasl.enabled.mechanisms={','.join(MECHANISMS)}",
             f'{listener}.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
@@ -50,22 +51,18 @@ class SecureKafka(Kafka):
             f"{listener}.ssl.keystore.type=PEM",
             f"{listener}.ssl.keystore.location={self._keystore}",
         ]
-        return "\n".join([text, *more, ""])
+        return "\n".join([super().settings(place), *more, ""])
 
-    def secure(self, place_or_server: server.Server) -> str:
-        """Where clients with TLS go."""
-        text = (place_or_server.home / "server.properties").read_text()
-        return text.split("SECURE://", 1)[1].split(",", 1)[0]
+    def address(self, place: Place) -> str:
+        """Of the first listener: the second is for those who know the password."""
+        self.secure = f"127.0.0.1:{place.ports['secure']}"
+        return super().address(place)
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     """An authority, with a certificate for 127.0.0.1, as a file for the broker, too; and another authority."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("ours", "other"):
-        given = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *given]
-        subprocess.run([*command, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"], check=True, capture_output=True)
+    folder = certificates_of_tests.make(tmp_path_factory.mktemp("certificates"))
     (folder / "broker.pem").write_text((folder / "ours.key").read_text() + (folder / "ours.pem").read_text())
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "wrong").write_text("wrong\n")
@@ -80,8 +77,8 @@ def address(certificates, tmp_path_factory):
         built = building.build(recipe)
     except Unavailable as reason:
         missing(str(reason))
-    with server.running(recipe, built, tmp_path_factory.mktemp("kafka") / "home") as started:
-        yield recipe.secure(started)
+    with server.running(recipe, built, tmp_path_factory.mktemp("kafka") / "home"):
+        yield recipe.secure
 
 
 @pytest.fixture

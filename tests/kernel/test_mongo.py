@@ -6,7 +6,6 @@ import asyncio
 import gc
 import socket
 import ssl
-import subprocess
 import time
 
 import anyio
@@ -15,6 +14,7 @@ import pytest
 from pymongo import errors as vendor
 
 from dyff.kernel import errors, mongo
+from tests import certificates as certificates_of_tests
 from tests.contracts import mongodb
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -208,12 +208,7 @@ async def test_a_connection_that_breaks_is_made_again(wire):
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     """An authority, with a certificate for 127.0.0.1; and another authority."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("ours", "other"):
-        given = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *given]
-        subprocess.run([*command, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"], check=True, capture_output=True)
-    return folder
+    return certificates_of_tests.make(tmp_path_factory.mktemp("certificates"))
 
 
 async def test_tls_is_spoken_and_the_server_is_checked(connection, certificates):
