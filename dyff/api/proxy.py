@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from dyff.api import upstream
 from dyff.api.calls import Call, Reply
+from dyff.cluster import port as cluster
 from dyff.kernel import errors
 
 CONNECT_TIMEOUT_S = 5.0
@@ -29,6 +31,9 @@ _HOP_BY_HOP = {
 }
 _NOT_SENT = _HOP_BY_HOP | {b"host", b"authorization", b"cookie", b"dyff-position", b"idempotency-key", b"expect"}
 """The token above all: what runs behind a session is not ours and must never see it."""
+
+_IDENTITIES = (b"impersonate-", b"x-remote-")
+"""What a Kubernetes API server on the way to the session would take for an order of ours."""
 
 _NOT_RETURNED = _HOP_BY_HOP | {b"content-type", b"set-cookie", b"server", b"date"}
 _IN_PATHS = "/!$&'()*+,;=:@~"
@@ -51,8 +56,8 @@ class Proxy:
         finally:
             self._is_open = False
 
-    async def forward(self, call: Call, base_url: str, path: str) -> Reply:
-        """The answer of `<base_url>/<path>` to the call, whose body is passed on as it comes; one that is refused early is cut.
+    async def forward(self, call: Call, service: cluster.Upstream, path: str) -> Reply:
+        """The answer of the service at `path` to the call, whose body is passed on as it comes; one that is refused early is cut.
 
         Raises:
             NotReady: nobody listens there (any more, or yet), or the API is about to end.
@@ -61,13 +66,19 @@ class Proxy:
         """
         if not self._is_open:
             raise errors.NotReady("the server is starting or ending")
-        place = urlsplit(base_url)
-        target = "/" + quote(path, safe=_IN_PATHS) + (f"?{quote(call.query_string, safe=_IN_QUERIES)}" if call.query_string else "")
+        if any(segment in (".", "..") for segment in path.split("/")):  # before it are others' things, with our credentials
+            raise errors.FixRequest("the path has a segment that is . or ..: leave it out")
+        place = urlsplit(service.url)
+        target = (
+            f"{place.path}/" + quote(path, safe=_IN_PATHS) + (f"?{quote(call.query_string, safe=_IN_QUERIES)}" if call.query_string else "")
+        )
         named = _connection_headers(call.headers())
-        headers = [(name, value) for name, value in call.headers() if name not in _NOT_SENT and name not in named]
+        dropped = _NOT_SENT | named
+        headers = [(name, value) for name, value in call.headers() if name not in dropped and not name.startswith(_IDENTITIES)]
+        headers += [(name.lower().encode(), value.encode()) for name, value in service.headers]
         chunked = call.content_length() is None
         start = upstream.start(call.method, target, place.netloc, headers, chunked=chunked)
-        exchange = await _connect(place.hostname or "", place.port or 80)
+        exchange = await _connect(place.hostname or "", place.port, (service.tls or True) if place.scheme == "https" else None)
         try:
             await exchange.send(start, call.stream(), chunked=chunked)
             leaving = asyncio.ensure_future(_leave(call, exchange))
@@ -82,10 +93,11 @@ class Proxy:
         return _reply(exchange, body)
 
 
-async def _connect(host: str, port: int) -> upstream.Exchange:
+async def _connect(host: str, port: int | None, tls: ssl.SSLContext | bool | None) -> upstream.Exchange:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, exchange = await asyncio.get_running_loop().create_connection(upstream.Exchange, host, port)
+            number = port or (443 if tls else 80)
+            _, exchange = await asyncio.get_running_loop().create_connection(upstream.Exchange, host, number, ssl=tls)
     except (OSError, TimeoutError) as error:
         raise errors.NotReady("the session's server does not accept connections; try again") from error
     return exchange

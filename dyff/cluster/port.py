@@ -7,6 +7,7 @@ change of spec, `status` is a subresource of its own, `metadata.ownerReferences`
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal, Protocol
 
@@ -45,6 +46,17 @@ class Event(msgspec.Struct, frozen=True):
     object: Object
 
 
+class Upstream(msgspec.Struct, frozen=True):
+    """How this process reaches a Service: at `url`, which has a host and may have a path, with `headers` of its own.
+
+    `tls`: of a URL with https; None: the machine's.
+    """
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    tls: ssl.SSLContext | None = None
+
+
 class LogLine(msgspec.Struct, frozen=True):
     """A line that a container wrote. `timestamp`: RFC 3339."""
 
@@ -53,7 +65,11 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class Cluster(Protocol):
-    """One namespace of a cluster. Raises `Unavailable` where the API server does not answer."""
+    """One namespace of a cluster.
+
+    Raises `Unavailable` where the API server does not answer; a write may have taken effect all the same, so who writes looks
+    before it writes again. Raises `Misconfigured` where it does not let us.
+    """
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         """Create it; returns it with uid, resourceVersion, creationTimestamp.
@@ -128,8 +144,8 @@ class Cluster(Protocol):
         """
         ...
 
-    async def service_url(self, name: str) -> str | None:
-        """The base URL at which this process reaches a Service; None: there is no such Service."""
+    async def service_url(self, name: str) -> Upstream | None:
+        """How this process reaches a Service; None: there is no such Service."""
         ...
 
     async def pod_service_url(self, name: str) -> str | None:

@@ -157,7 +157,7 @@ async def open_cluster(
         async with embedded_cluster.EmbeddedCluster.open(place.cluster, clock=time, ids=names, pods_dir=place.pods) as resources:
             yield resources
         return
-    from dyff.cluster import kubernetes  # type: ignore[attr-defined]  # lands next
+    from dyff.cluster import kubernetes
 
     chosen = loaded.cluster.kubernetes
     connection = kubernetes.Connection(

@@ -72,7 +72,8 @@ class RememberedCluster:
         return tuple(lines[-limit:] if limit else lines)
 
     async def service_url(self, name):
-        return self.services.get(name)
+        url = self.services.get(name)
+        return None if url is None else cluster.Upstream(url)
 
 
 class View:

@@ -273,7 +273,7 @@ async def test_a_service_leads_to_ready_pods(tmp_path):
         async with running(tmp_path, local_port=local_port) as (cluster, _):
             service = {"metadata": {"name": "service"}, "spec": {"selector": {"app": "thing"}, "ports": [{"port": 80}]}}
             await cluster.create(port.SERVICE, service)
-            url = await cluster.service_url("service")
+            url = (await cluster.service_url("service")).url
             assert url == await cluster.pod_service_url("service")
             with pytest.raises(httpx.ConnectError):
                 await http.get(url)
@@ -282,7 +282,7 @@ async def test_a_service_leads_to_ready_pods(tmp_path):
         with pytest.raises(httpx.ConnectError):
             await http.get(url)
         async with running(tmp_path, local_port=local_port) as (cluster, _):
-            assert await cluster.service_url("service") == url
+            assert (await cluster.service_url("service")).url == url
             await until(answers(http, url))
             await cluster.patch(port.DEPLOYMENT, "deployment", {"spec": {"replicas": 0}})
             await until(refuses(http, url))

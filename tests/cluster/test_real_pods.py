@@ -90,7 +90,7 @@ async def test_a_deployment_serves_through_its_service(tmp_path):
         serving = template("test/server", "Always", ports=[{"containerPort": 8000}])
         spec = {"replicas": 2, "selector": {"matchLabels": {"app": "thing"}}, "template": serving}
         await cluster.create(port.DEPLOYMENT, {"metadata": {"name": "d"}, "spec": spec})
-        url = await cluster.service_url("s")
+        url = (await cluster.service_url("s")).url
 
         async def answering() -> set[str]:
             found = set()

@@ -93,7 +93,7 @@ async def test_a_deployment_serves(lab):
         with anyio.fail_after(30):
             while not (await lab.cluster.get(port.DEPLOYMENT, "d")).get("status", {}).get("readyReplicas"):
                 await anyio.sleep(0.02)
-        url = await lab.cluster.service_url("s")
+        url = (await lab.cluster.service_url("s")).url
         with anyio.fail_after(30):
             while not await answers(client, f"{url}/ready"):
                 await anyio.sleep(0.02)

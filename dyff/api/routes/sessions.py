@@ -127,10 +127,10 @@ class Sessions:
         session = await self._session(call, "consume")
         self._require_running(session)
         await self._context.services.authority.require_active(session["account"])
-        url = await self._context.services.cluster.service_url(resources.name(resources.INFERENCE_SESSION, session_id))
-        if url is None:
+        place = await self._context.services.cluster.service_url(resources.name(resources.INFERENCE_SESSION, session_id))
+        if place is None:
             raise errors.NotReady(f"the session {session_id} is still starting: its status is {session['status']}")
-        return await self._proxy.forward(call, url, call.path["path"].lstrip("/"))
+        return await self._proxy.forward(call, place, call.path["path"].lstrip("/"))
 
     def _ended(self, request: inference.InferenceSessionCreateRequest, now: datetime) -> inference.InferenceSessionCreateRequest:
         """Nothing runs for ever: a session that does not say when it ends, ends after the time that the settings say."""

@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, tails, verbs, writer
+from dyff.cluster.instants import instant
 from dyff.kernel import clock as clocks
 from dyff.kernel import errors, ids
 
@@ -158,12 +159,13 @@ class EmbeddedCluster:
         finally:
             tail.close()
 
-    async def service_url(self, name: str) -> str | None:
-        service = await self.get(port.SERVICE, name)
-        return None if service is None else f"http://{ports.HOST}:{ports.of(service)}"
+    async def service_url(self, name: str) -> port.Upstream | None:
+        url = await self.pod_service_url(name)
+        return None if url is None else port.Upstream(url)
 
     async def pod_service_url(self, name: str) -> str | None:
-        return await self.service_url(name)
+        service = await self.get(port.SERVICE, name)
+        return None if service is None else f"http://{ports.HOST}:{ports.of(service)}"
 
     async def _write(self, verb: Callable[..., T], **arguments: Any) -> T:
         return await self._writer.run(functools.partial(verb, **arguments))
@@ -214,6 +216,6 @@ def _has_ended(pod: port.Object | None, uid: str, container: str) -> bool:
 
 def _instant(text: str) -> str:
     try:
-        return logs.instant(text)
+        return instant(text)
     except ValueError as error:
         raise errors.InvalidFields(errors.Problem(("query", "since"), f"must be an RFC 3339 time: {text!r} is not")) from error

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from dyff.cluster import port
+from dyff.cluster.instants import instant
 from dyff.kernel import clock
 
 _BLOCK_BYTES = 64 * 2**10
-_FRACTION = re.compile(r"\.(\d+)")
 
 
 def read(directory: Path, containers: Sequence[str], after: str | None, limit: int | None) -> tuple[port.LogLine, ...]:
@@ -30,17 +29,6 @@ def read(directory: Path, containers: Sequence[str], after: str | None, limit: i
                 break
             found.append(line)
     return tuple(reversed(found))
-
-
-def instant(text: str) -> str:
-    """RFC 3339 in whatever precision and zone as UTC with nanoseconds, whose text order is time order.
-
-    Raises:
-        ValueError: it is no such time.
-    """
-    seconds = clock.parse_iso(text).strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = _FRACTION.search(text)
-    return f"{seconds}.{fraction[1] if fraction else '':0<9.9}Z"
 
 
 def _from_the_end(path: Path) -> Iterator[port.LogLine]:

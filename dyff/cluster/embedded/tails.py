@@ -8,6 +8,7 @@ from typing import IO
 
 from dyff.cluster import port
 from dyff.cluster.embedded import logs
+from dyff.cluster.instants import instant
 
 LINES = 500
 """At most in one look: what is told must not wait for the end of a long log."""
@@ -17,7 +18,7 @@ class Tail:
     """Reads on from where it was. What was written stays readable to it when the Pod's directory is removed."""
 
     def __init__(self, directory: Path, container: str, after: str | None) -> None:
-        """`after`: only lines later than this `logs.instant`; None: all that there are."""
+        """`after`: only lines later than this `instant`; None: all that there are."""
         self._path = directory / f"{container}.log"
         self._after = after
         self._file: IO[bytes] | None = None
@@ -34,8 +35,8 @@ class Tail:
                     break
                 continue
             timestamp, _, message = raw.decode("utf-8", "replace").partition(" ")
-            if logs.is_time(timestamp) and (self._after is None or logs.instant(timestamp) > self._after):
-                self._after = logs.instant(timestamp)
+            if logs.is_time(timestamp) and (self._after is None or instant(timestamp) > self._after):
+                self._after = instant(timestamp)
                 found.append(port.LogLine(timestamp, message))
         return found
 

@@ -32,11 +32,11 @@ async def test_services_have_urls_for_life(cluster, name):
     assert await cluster.pod_service_url(name) is None
     spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8000}]}
     created = await cluster.create(port.SERVICE, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
-    urls = await cluster.service_url(name), await cluster.pod_service_url(name)
+    urls = (await cluster.service_url(name)).url, await cluster.pod_service_url(name)
     assert all(url.startswith("http") for url in urls)
     without = {**created, "metadata": {key: value for key, value in created["metadata"].items() if key != "annotations"}}
     await cluster.replace(port.SERVICE, {**without, "spec": {**created["spec"], "selector": {"app": "other"}}})
-    assert (await cluster.service_url(name), await cluster.pod_service_url(name)) == urls
+    assert ((await cluster.service_url(name)).url, await cluster.pod_service_url(name)) == urls
     await cluster.delete(port.SERVICE, name)
     assert await cluster.service_url(name) is None
 

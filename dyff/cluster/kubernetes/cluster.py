@@ -1,0 +1,189 @@
+"""The port on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import anyio
+import msgspec
+
+from dyff.cluster import port
+from dyff.cluster.instants import instant
+from dyff.cluster.kubernetes import answers, paths
+from dyff.cluster.kubernetes.connecting import Access, Connection
+from dyff.cluster.kubernetes.logs import Logs, containers
+from dyff.cluster.kubernetes.requests import MERGE_PATCH, Requests, slim
+from dyff.kernel import errors
+
+PAGE = 500
+GRACE_S = 5.0
+"""A watch that the server does not end in time is ended by us."""
+
+_JSON = msgspec.json.Decoder(dict[str, Any])
+
+
+class KubernetesCluster:
+    """One namespace of a Kubernetes cluster; use `open`."""
+
+    def __init__(self, connection: Connection, access: Access) -> None:
+        self._connection, self._access = connection, access
+        self._namespace = connection.namespace
+        self._requests = Requests(access, connection.timeout_s)
+        self._logs = Logs(self._requests, connection.namespace)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, connection: Connection) -> AsyncIterator[KubernetesCluster]:
+        """The namespace, once the API server has let us in. One client for the process: to make one blocks the loop for a while.
+
+        Raises:
+            Misconfigured: the credentials cannot be read or are refused.
+            Unavailable: the API server does not answer.
+        """
+        access = await Access.open(connection)
+        try:
+            cluster = cls(connection, access)
+            await cluster._requests.send("GET", "/version", what="asking the API server for its version")
+            yield cluster
+        finally:
+            with anyio.CancelScope(shield=True):
+                await access.close()
+
+    async def create(self, kind: port.Kind, obj: port.Object) -> port.Object:
+        what = f"creating {kind.kind} {(obj.get('metadata') or {}).get('name')}"
+        body = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+        return slim(kind, await self._requests.send("POST", paths.of(kind, self._namespace), what=what, body=body))
+
+    async def get(self, kind: port.Kind, name: str) -> port.Object | None:
+        try:
+            found = await self._requests.send("GET", paths.of(kind, self._namespace, name), what=f"reading {kind.kind} {name}")
+        except errors.NotFound:
+            return None
+        return slim(kind, found)
+
+    async def list(self, kind: port.Kind, labels: Mapping[str, str] | None = None) -> port.Listing:
+        while True:
+            try:
+                return await self._listed(kind, paths.selector(dict(labels or {})))
+            except errors.WatchExpired:
+                continue  # it took so long that the version of its first page was forgotten
+
+    async def _listed(self, kind: port.Kind, query: dict[str, str]) -> port.Listing:
+        """All pages, which are of one version."""
+        items: list[port.Object] = []
+        more = ""
+        while True:
+            given = query | {"limit": str(PAGE)} | ({"continue": more} if more else {})
+            page = await self._requests.send("GET", paths.of(kind, self._namespace), what=f"listing {kind.plural}", query=given)
+            items += [slim(kind, each) for each in page.get("items") or ()]
+            about = page.get("metadata") or {}
+            more = about.get("continue") or ""
+            if not more:
+                return port.Listing(tuple(items), str(about["resourceVersion"]))
+
+    async def watch(
+        self, kind: port.Kind, resource_version: str, *, timeout_s: float, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[port.Event]:
+        what, end = f"watching {kind.plural}", anyio.current_time() + timeout_s
+        query = paths.selector(dict(labels or {})) | {
+            "watch": "true",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(max(math.ceil(timeout_s), 1)),
+        }
+        path = paths.of(kind, self._namespace)
+        async with self._requests.stream(path, what=what, query=query, silence_s=timeout_s + GRACE_S) as stream:
+            while (raw := await _next(stream, end, what)) is not None:
+                yield _event(kind, raw, what)
+
+    async def replace(self, kind: port.Kind, obj: port.Object) -> port.Object:
+        name = obj["metadata"]["name"]
+        path, body = paths.of(kind, self._namespace, name), {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+        return slim(kind, await self._requests.send("PUT", path, what=f"replacing {kind.kind} {name}", body=body))
+
+    async def patch(self, kind: port.Kind, name: str, patch: port.Object, *, status: bool = False) -> port.Object:
+        path = paths.of(kind, self._namespace, name, *(("status",) if status else ()))
+        what = f"changing {'the status of ' if status else ''}{kind.kind} {name}"
+        return slim(kind, await self._requests.send("PATCH", path, what=what, body=patch, content_type=MERGE_PATCH))
+
+    async def delete(self, kind: port.Kind, name: str, *, uid: str | None = None) -> None:
+        options: port.Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._requests.send("DELETE", paths.of(kind, self._namespace, name), what=f"deleting {kind.kind} {name}", body=options)
+        except errors.NotFound:
+            return
+
+    async def logs(
+        self, pod: str, *, container: str | None = None, since: str | None = None, limit: int | None = None
+    ) -> tuple[port.LogLine, ...]:
+        _check_time(since)
+        obj = await self.get(port.POD, pod)
+        if obj is None:
+            return ()
+        lines = [line for each in containers(obj) if container in (None, each) for line in await self._logs.read(pod, each, since, limit)]
+        return tuple(lines if limit is None else lines[max(len(lines) - limit, 0) :])
+
+    async def follow(self, pod: str, container: str, *, since: str | None = None) -> AsyncIterator[port.LogLine]:
+        _check_time(since)
+        async for line in self._logs.follow(pod, container, since):
+            yield line
+
+    async def service_url(self, name: str) -> port.Upstream | None:
+        if self._connection.in_cluster:
+            url = await self.pod_service_url(name)
+            return None if url is None else port.Upstream(url)
+        number = await self._service_port(name)
+        if number is None:
+            return None
+        path = paths.of(port.SERVICE, self._namespace, f"{name}:{number}", "proxy")
+        return port.Upstream(self._access.url + path, tuple((await self._access.headers()).items()), self._access.tls)
+
+    async def pod_service_url(self, name: str) -> str | None:
+        number = await self._service_port(name)
+        return None if number is None else f"http://{name}.{self._namespace}.svc:{number}"
+
+    async def _service_port(self, name: str) -> int | None:
+        service = await self.get(port.SERVICE, name)
+        return None if service is None else int(service["spec"]["ports"][0]["port"])
+
+
+async def _next(stream: aiohttp.StreamReader, end: float, what: str) -> bytes | None:
+    """The next line; None: the watch is over."""
+    try:
+        async with asyncio.timeout_at(end + GRACE_S):
+            return await stream.readline() or None
+    except TimeoutError:
+        return None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise errors.Unavailable(f"{what}: the connection to the API server broke: {error}") from error
+
+
+def _event(kind: port.Kind, raw: bytes, what: str) -> port.Event:
+    """An event of a watch.
+
+    Raises:
+        WatchExpired, Unavailable: it is an error that the server tells in place of an event.
+    """
+    try:
+        event = _JSON.decode(raw)
+        told, obj = event["type"], event["object"]
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise errors.Unavailable(f"{what}: the API server broke off: {error}") from error
+    if told == "ERROR":
+        raise answers.error(answers.Refusal(what, int(obj.get("code") or 500), obj))
+    return port.Event(told, slim(kind, obj))
+
+
+def _check_time(since: str | None) -> None:
+    try:
+        if since is not None:
+            instant(since)
+    except ValueError as error:
+        raise errors.InvalidFields(errors.Problem(("query", "since"), f"must be an RFC 3339 time: {since!r} is not")) from error

@@ -1,0 +1,144 @@
+"""Logs of containers, which the API server asks the node's kubelet for: lines of a time, a space and a message."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import anyio
+
+from dyff.cluster import port
+from dyff.cluster.instants import instant
+from dyff.cluster.kubernetes import paths
+from dyff.cluster.kubernetes.requests import Requests
+from dyff.kernel import errors
+
+_LOOK_S = 0.5
+"""A container that has not started is looked at that often."""
+_LINE_BYTES = 2**20
+
+
+class Logs:
+    """Of the pods of a namespace."""
+
+    def __init__(self, requests: Requests, namespace: str) -> None:
+        self._requests, self._namespace = requests, namespace
+
+    async def read(self, pod: str, container: str, since: str | None, limit: int | None) -> list[port.LogLine]:
+        """The last `limit` lines after `since`; none where the container has not started or is gone."""
+        query = _query(container, since) | ({"tailLines": str(limit)} if limit is not None else {})
+        try:
+            text = await self._requests.text(self._path(pod), what=f"reading the log of {pod}", query=query)
+        except (errors.InvalidFields, errors.NotFound):
+            return []  # it is waiting to start, has no node, or its log went with it
+        after = None if since is None else instant(since)
+        return [line for raw in text.splitlines() if (line := _line(raw)) is not None and _is_later(line, after)]
+
+    async def follow(self, pod: str, container: str, since: str | None) -> AsyncIterator[port.LogLine]:
+        """The lines after `since`, and those that come, until the container ends."""
+        after, run = (None if since is None else instant(since)), None
+        while True:
+            obj = await self._pod(pod)
+            if obj is None or container not in containers(obj):
+                return
+            run, before = (obj["metadata"]["uid"], _started(obj, container)), run
+            if before is not None and run != before:
+                return  # another one has its name, or it was started again
+            if run[1] is None:
+                if _is_over(obj):
+                    return
+                run = None
+                await anyio.sleep(_LOOK_S)
+                continue
+            ended = _has_ended(obj, container)
+            async for line in self._lines(pod, container, after):
+                after = instant(line.timestamp)
+                yield line
+            if ended:
+                return
+
+    async def _lines(self, pod: str, container: str, after: str | None) -> AsyncIterator[port.LogLine]:
+        """What one connection brings; it may break at any time."""
+        query = _query(container, after) | {"follow": "true"}
+        try:
+            async with self._requests.stream(self._path(pod), what=f"following the log of {pod}", query=query, silence_s=None) as stream:
+                async for raw in _split(stream):
+                    line = _line(raw)
+                    if line is not None and _is_later(line, after):
+                        yield line
+        except (errors.InvalidFields, errors.NotFound):
+            return
+        except errors.Unavailable:
+            await anyio.sleep(_LOOK_S)
+
+    async def _pod(self, name: str) -> port.Object | None:
+        path = paths.of(port.POD, self._namespace, name)
+        try:
+            return await self._requests.send("GET", path, what=f"reading Pod {name}")
+        except errors.NotFound:
+            return None
+
+    def _path(self, pod: str) -> str:
+        return paths.of(port.POD, self._namespace, pod, "log")
+
+
+def containers(pod: port.Object) -> list[str]:
+    """The names of its containers, init containers first."""
+    return [each["name"] for field in ("initContainers", "containers") for each in pod["spec"].get(field) or []]
+
+
+async def _split(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines, however long; what has no end is no line."""
+    begun = b""
+    try:
+        async for piece in stream.iter_any():
+            *whole, begun = (begun + piece).split(b"\n")
+            for each in whole:
+                yield each
+            if len(begun) > _LINE_BYTES:
+                yield begun
+                begun = b""
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return
+
+
+def _query(container: str, since: str | None) -> dict[str, str]:
+    # The server's seconds are whole: what is too early is left out here.
+    given = {"container": container, "timestamps": "true"}
+    return given | ({"sinceTime": instant(since)[:19] + "Z"} if since is not None else {})
+
+
+def _line(raw: bytes) -> port.LogLine | None:
+    timestamp, _, message = raw.decode("utf-8", "replace").partition(" ")
+    try:
+        return port.LogLine(instant(timestamp), message)
+    except ValueError:
+        return None  # a piece of a line that was too long for the runtime
+
+
+def _is_later(line: port.LogLine, after: str | None) -> bool:
+    return after is None or line.timestamp > after
+
+
+def _statuses(pod: port.Object, container: str) -> list[dict[str, Any]]:
+    status = pod.get("status") or {}
+    told = [each for field in ("initContainerStatuses", "containerStatuses") for each in status.get(field) or []]
+    return [each for each in told if each["name"] == container]
+
+
+def _started(pod: port.Object, container: str) -> str | None:
+    """What tells this run of the container from another; None: it has not started."""
+    for each in _statuses(pod, container):
+        state = each.get("state") or {}
+        if "running" in state or "terminated" in state:
+            return str(each.get("containerID") or each.get("restartCount"))
+    return None
+
+
+def _has_ended(pod: port.Object, container: str) -> bool:
+    return _is_over(pod) or any("terminated" in (each.get("state") or {}) for each in _statuses(pod, container))
+
+
+def _is_over(pod: port.Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

@@ -1,0 +1,68 @@
+"""Namespaces of a real API server, one for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import yaml
+
+from dyff.cluster import port
+from dyff.cluster.kubernetes import Connection, KubernetesCluster
+from dyff.cluster.kubernetes.connecting import Access
+from dyff.cluster.kubernetes.requests import Requests
+from dyff.entities import resources
+from dyff.kernel import errors
+
+_NAMESPACES = "/api/v1/namespaces"
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@asynccontextmanager
+async def fresh(kubeconfig: str) -> AsyncIterator[port.Cluster]:
+    """A new namespace, which is removed afterwards. The custom types are installed where they are not."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    connection = Connection(kubeconfig=kubeconfig, namespace=name)
+    access = await Access.open(connection)
+    requests = Requests(access, 15.0)
+    try:
+        for each in definitions():
+            try:
+                await requests.send("POST", _CRDS, what="installing a type", body=each)
+            except errors.AlreadyExists:
+                continue
+        await requests.send("POST", _NAMESPACES, what="making a namespace", body={"metadata": {"name": name}})
+        async with KubernetesCluster.open(connection) as opened:
+            yield opened
+        await requests.send("DELETE", f"{_NAMESPACES}/{name}", what="removing a namespace")
+    finally:
+        await access.close()
+
+
+def definitions() -> list[port.Object]:
+    """The custom types, as permissive as can be."""
+    found = []
+    for each in resources.BY_ENTITY_KIND.values():
+        text = f"""
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: {each.plural}.dyff.io}}
+spec:
+  group: dyff.io
+  scope: Namespaced
+  names: {{plural: {each.plural}, singular: {each.kind.lower()}, kind: {each.kind}}}
+  versions:
+    - name: v1alpha1
+      served: true
+      storage: true
+      subresources: {{status: {{}}}}
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec: {{type: object, x-kubernetes-preserve-unknown-fields: true}}
+            status: {{type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+        found.append(yaml.safe_load(text))
+    return found
