@@ -7,7 +7,8 @@ from dyff.entities import resources
 
 EVALUATION = port.Kind(resources.GROUP_VERSION, "Evaluation", "evaluations")
 FINALIZER = "dyff.io/test"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
+"""A real collector of garbage learns of a new type within half a minute."""
 
 
 def a_config(name: str, data: dict[str, str] | None = None, **metadata) -> port.Object:

@@ -163,6 +163,6 @@ async def test_a_watch_ends_by_itself(cluster, name):
 
 async def test_a_watch_from_a_forgotten_version_has_expired(cluster, name):
     """A watch from before the history says so, so that its client lists again."""
-    await cluster.create(port.CONFIG_MAP, a_config(name))
+    await cluster.create(EVALUATION, an_evaluation(name))
     with pytest.raises(errors.WatchExpired):
-        await watched(cluster, port.CONFIG_MAP, "1", 1)
+        await watched(cluster, EVALUATION, "1", 1)
