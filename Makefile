@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo demo-small test test-fast services test-engines check lint types fmt bench lock clean
+.PHONY: help setup demo demo-small test test-fast services image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ test-fast: setup ## unit and contract tests only (under two minutes)
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build
+
+image: setup ## build Dyff's own container image into build/image/dyff.tar
+	@$(BIN)/python -m image.build --out build/image/dyff.tar
 
 test-engines: setup ## run the tests that need real servers, on servers of their own
 	@$(BIN)/python -m tests.engines run -- $(PYTEST) -m engines

@@ -48,10 +48,18 @@ class Fleet:
 
     def table(self) -> str:
         """Adapter, server and version, where."""
-        lines = [(", ".join(row.recipe.adapters), row.title, urlsplit(f"//{row.address.split('//')[-1]}")) for row in self.rows]
+        lines = [(", ".join(row.recipe.adapters), row.title, _where(row.address)) for row in self.rows]
         widths = [max((len(line[column]) for line in lines), default=0) for column in (0, 1)]
-        texts = [f"{adapters:<{widths[0]}}  {title:<{widths[1]}}  {where.hostname}:{where.port}" for adapters, title, where in lines]
+        texts = [f"{adapters:<{widths[0]}}  {title:<{widths[1]}}  {where}" for adapters, title, where in lines]
         return "\n".join([*texts, f"logs: {self.folder}", *(f"NOT HERE, its tests are skipped: {reason}" for reason in self.absent)])
+
+
+def _where(address: str) -> str:
+    """Host and port, without a password; or a file."""
+    if address.startswith("/"):
+        return address
+    parts = urlsplit(f"//{address.split('//')[-1]}")
+    return f"{parts.hostname}:{parts.port}"
 
 
 @contextmanager

@@ -61,6 +61,9 @@ class Recipe(ABC):
     def prepare(self, place: Place) -> None:  # noqa: B027 (most servers need nothing)
         """Write configuration and format storage in the empty `place.home`, once."""
 
+    def clean(self, place: Place) -> None:  # noqa: B027 (most servers leave nothing)
+        """Remove what its processes, which were killed, left elsewhere on the machine."""
+
     @abstractmethod
     def command(self, place: Place) -> list[str]:
         """Start it, also again on the data that are there; `place.home` is the working directory."""

@@ -88,6 +88,7 @@ class Server:
             self._supervisor.stdin.close()
             self._supervisor.wait()
             self._supervisor = None
+            self._recipe.clean(self._place)
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def test_a_missing_program_is_named(recipe):
 def test_every_recipe_names_its_server_and_version(name):
     """The table of a run says what it ran on; the version is the pinned one."""
     title = RECIPES[name].title
-    assert title in {"Apache Kafka 4.2.0", "Kubernetes 1.35.4", "SecantusDB 0.7.0b3", "SeaweedFS 4.48"}
+    assert title in {"Apache Kafka 4.2.0", "Kubernetes 1.35.4", "Kubernetes 1.35.4 with a node", "SecantusDB 0.7.0b3", "SeaweedFS 4.48"}
     assert RECIPES[name].folder.name == name
 
 

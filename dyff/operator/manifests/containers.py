@@ -12,6 +12,9 @@ USER_ID = 65532
 STEP = "step"
 """The name of the container of one of our steps."""
 
+STEPS_COMMAND = ["python3", "-P", "-m", "dyff.workflows"]
+"""What runs a step in our image, whose entry point is the command `dyff`."""
+
 MANIFEST_DIR = "/dyff/manifest"
 MANIFEST_FILE = "manifest.json"
 TEMPORARY_DIR = "/dyff/tmp"
@@ -75,6 +78,7 @@ def step(
     given = [{"name": key, "value": value} for key, value in sorted({**(env or {}), **storage_env}.items())]
     temporary = {"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_DIR}
     spec = {
+        "command": STEPS_COMMAND,
         "args": args,
         "env": [*own, *given],
         "envFrom": [{"secretRef": {"name": name}} for name in secrets],

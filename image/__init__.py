@@ -1,0 +1,1 @@
+"""Dyff's own container image."""

@@ -1,0 +1,105 @@
+"""Build Dyff's image, one for all roles and steps, and write it to a file that `docker load` and `ctr images import` understand.
+
+    python -m image.build --out build/image/dyff.tar
+
+From the Dockerfile beside this file where a container builder is found. Elsewhere (or with --without-builder; as root on a Debian) the
+project's wheel and its pinned dependencies are put on a small Debian with Python, which is kept for the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from image import archive, packages
+
+ROOT = Path(__file__).parents[1]
+NAME = "dyff.local/dyff:latest"
+BUILDERS = ("docker", "podman")
+PYTHON = "3.11"
+"""Of the Debian release; a wheel for it is one for every dependency."""
+
+INCLUDED = ("python3", "ca-certificates", "git")
+"""Git: for models that are fetched with it."""
+
+CONFIG = {
+    "User": "65532:65532",
+    "Entrypoint": ["dyff"],
+    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "LANG=C.UTF-8"],
+    "WorkingDir": "/tmp",
+}
+_COMMAND = "#!/usr/bin/python3 -P\nfrom dyff.serve.cli import main\n\nmain()\n"
+
+
+def main() -> None:
+    """Build and say where it is."""
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--out", type=Path, required=True, help="the file to write")
+    flags.add_argument("--name", default=NAME, help="of the image, with its tag")
+    flags.add_argument("--without-builder", action="store_true", help="do not look for a container builder")
+    given = flags.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    builder = None if given.without_builder else next(filter(_works, BUILDERS), None)
+    if builder is not None:
+        packages.run(builder, "build", "--file", str(ROOT / "image/Dockerfile"), "--tag", given.name, str(ROOT))
+        packages.run(builder, "save", "--output", str(given.out), given.name)
+    elif os.geteuid() != 0:
+        sys.exit(f"no container builder ({', '.join(BUILDERS)}) is here, and without one it takes root: install one, or run this as root")
+    else:
+        build(given.out.absolute(), given.name)
+    sys.stdout.write(f"{given.name} is in {given.out}\n")
+
+
+def _works(builder: str) -> bool:
+    """A builder whose engine answers: often only the client is there."""
+    return shutil.which(builder) is not None and subprocess.run([builder, "info"], check=False, capture_output=True).returncode == 0
+
+
+def build(out: Path, name: str) -> None:
+    """Without a builder."""
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        root = Path(folder) / "root"
+        packages.run("cp", "--archive", "--reflink=auto", str(_python()), str(root))
+        _install(root, Path(folder))
+        archive.write(out, name, CONFIG, root=root)
+
+
+def _install(root: Path, work: Path) -> None:
+    """Wheel, dependencies, the command, and byte code, since nobody may write any later."""
+    uv, modules = str(Path(sys.executable).parent / "uv"), root / f"usr/local/lib/python{PYTHON}/dist-packages"
+    wheels = work / "wheels"
+    built = ("build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(wheels), str(ROOT))
+    packages.run(uv, *built)
+    into = ("pip", "install", "--quiet", "--target", str(modules), "--python-version", PYTHON, "--python-platform", "linux", "--no-deps")
+    copied = ("--link-mode=copy", "--only-binary", ":all:")
+    packages.run(uv, *into, *copied, "--require-hashes", "-r", str(ROOT / "requirements/runtime.txt"))
+    packages.run(uv, *into, *copied, *map(str, wheels.glob("*.whl")))
+    shutil.rmtree(modules / "bin", ignore_errors=True)  # commands of the interpreter that installed them
+    command = root / "usr/local/bin/dyff"
+    command.write_text(_COMMAND)
+    command.chmod(0o755)
+    inside = "/" + str(modules.relative_to(root))
+    packages.run("chroot", str(root), "python3", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash", inside)
+
+
+def _python() -> Path:
+    """The file system with Python, made once."""
+    recipe = hashlib.sha256(f"{packages.RELEASE} {INCLUDED} {Path(packages.__file__).read_text()}".encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("DYFF_ENGINES_DIR") or Path.home() / ".cache/dyff-engines").absolute()
+    kept = cache / f"image-python-{recipe}"
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".image-") as folder:
+            packages.file_system(Path(folder) / "root", INCLUDED, Path(folder) / "tool")
+            (Path(folder) / "root").rename(kept)
+    return kept
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Debian packages, downloaded from the machine's own sources and unpacked into a folder; nothing is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+RELEASE = "bookworm"
+_NOT_NEEDED = (
+    "var/cache/apt/archives", "var/lib/apt/lists", "var/log", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info",
+)  # fmt: skip
+_SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
+
+
+def unpack(names: Sequence[str], target: Path) -> None:
+    """Unpack these, without what they depend on.
+
+    Raises:
+        CalledProcessError: one cannot be downloaded.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        download = ("apt-get", "-o", "APT::Sandbox::User=root", "--quiet", "--quiet", "download", *names)
+        if subprocess.run(download, cwd=folder, check=False, capture_output=True).returncode:
+            run("apt-get", "--quiet", "--quiet", "update")  # its lists may be old, or not there at all
+            run(*download, cwd=Path(folder))
+        for each in sorted(Path(folder).glob("*.deb")):
+            run("dpkg-deb", "-x", str(each), str(target))
+
+
+def file_system(target: Path, include: Sequence[str], work: Path) -> None:
+    """A small Debian in the folder `target`, with these packages. Needs root; the machine stays as it is. `work`: for the tool.
+
+    Raises:
+        CalledProcessError, RuntimeError: it cannot be made.
+    """
+    unpack(["debootstrap"], work)
+    tool = str(work / "usr/sbin/debootstrap")
+    environment = {**os.environ, "DEBOOTSTRAP_DIR": str(work / "usr/share/debootstrap")}
+    given = ["--variant=minbase", f"--include={','.join(include)}", RELEASE, str(target), _mirror()]
+    run("unshare", "--mount", tool, *given, environment=environment)
+    for each in _NOT_NEEDED:
+        run("rm", "-rf", str(target / each))
+
+
+def run(*command: str, cwd: Path | None = None, environment: dict[str, str] | None = None) -> None:
+    """Run a tool to its end.
+
+    Raises:
+        CalledProcessError: it failed; what it printed is with the error.
+    """
+    done = subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        error = subprocess.CalledProcessError(done.returncode, command)
+        error.add_note((done.stdout + done.stderr)[-3000:])
+        raise error
+
+
+def _mirror() -> str:
+    """Where this machine gets its packages from."""
+    for file in _SOURCES:
+        for line in file.read_text().splitlines() if file.exists() else ():
+            words = line.split()
+            if words[:1] == ["URIs:"]:
+                return words[1]
+            if words[:1] == ["deb"]:
+                return next(word for word in words[1:] if "://" in word)
+    raise RuntimeError(f"none of {', '.join(map(str, _SOURCES))} names a source of packages")
