@@ -40,6 +40,16 @@ def release() -> str:
     return metadata.version("dyff-platform")
 
 
+Tell = Callable[[Line], None]
+"""Is told of each thing, when it is done."""
+
+
+def in_the_log(line: Line) -> None:
+    """As a server tells it."""
+    write = log.info if line.what == "done" else log.warning
+    write("migration", store=line.store, what=line.what, about=line.about)
+
+
 async def prepare(
     loaded: settings.Settings,
     place: directory.DataDirectory,
@@ -48,6 +58,7 @@ async def prepare(
     log_there: bus.Bus | None,
     *,
     phases: Sequence[schema.Phase] = schema.PHASES,
+    tell: Tell = in_the_log,
 ) -> None:
     """Before these ports are used: migrate what is in the data directory, refuse an engine that was not migrated.
 
@@ -64,13 +75,13 @@ async def prepare(
         for store in stores:
             here = store.name.partition(":")[0] in local
             if here or everywhere:
-                await _apply(store, phases if here else ("pre",), time)
-            await require(store)
+                await _apply(store, phases if here else ("pre",), time, tell)
+            await require(store, tell)
     if log_there is not None:
         await topics.require(log_there, loaded.bus.partitions)
 
 
-async def require(store: schema.Store) -> None:
+async def require(store: schema.Store, tell: Tell) -> None:
     """Refuse a store that this release must not work on.
 
     Raises:
@@ -80,11 +91,11 @@ async def require(store: schema.Store) -> None:
     refused = schema.refusal(store.name, found)
     if refused is not None:
         raise refused
-    if found.unknown["pre"]:
-        log.warning("an-upgrade-has-begun", store=store.name, steps=found.unknown["pre"])
+    for name in found.unknown["pre"]:
+        tell(Line(store.name, "unknown", f"{name}  an upgrade to a newer release has begun"))
 
 
-def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Callable[[Line], None], *, dry_run: bool) -> None:
+def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Tell, *, dry_run: bool) -> None:
     """Do what is due of a phase, in all stores of the settings. `tell`: of each thing that is done; with `dry_run` only of what would be.
 
     Raises:
@@ -110,7 +121,7 @@ def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Callable[[Line
     _with_stores(loaded, run, tell, look_only=dry_run)
 
 
-def status(loaded: settings.Settings, tell: Callable[[Line], None]) -> None:
+def status(loaded: settings.Settings, tell: Tell) -> None:
     """Tell, of all stores of the settings, what was done and what is due. Changes nothing.
 
     Raises:
@@ -143,9 +154,7 @@ async def _found(store: schema.Store, phases: Sequence[schema.Phase]) -> list[Li
     return lines
 
 
-async def _apply(
-    store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, tell: Callable[[Line], None] = lambda _: None
-) -> None:
+async def _apply(store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, tell: Tell) -> None:
     """Do what is due of these phases; with `pre`, also set right what somebody set otherwise."""
     found = await _look(store)
     if isinstance(refused := schema.refusal(store.name, found), errors.NewerSchema):
@@ -153,11 +162,9 @@ async def _apply(
     for phase in phases:
         for step in found.due[phase]:
             await store.apply(step, clock.iso(time.now()), release())
-            log.info("migrated", store=store.name, step=step.name)
             tell(Line(store.name, "done", _told(step)))
     if "pre" in phases:
         for about in await store.amend():
-            log.warning("set-right", store=store.name, what=about)
             tell(Line(store.name, "set right", about))
 
 
@@ -168,7 +175,7 @@ def _told(step: schema.Step) -> str:
 def _with_stores(
     loaded: settings.Settings,
     act: Callable[[Sequence[schema.Store]], Awaitable[None]],
-    tell: Callable[[Line], None],
+    tell: Tell,
     *,
     look_only: bool,
 ) -> None:
