@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import anyio
 import msgspec
 
 from dyff.bus import port, topics
@@ -14,6 +15,8 @@ from dyff.kernel import errors, schema
 
 _decoder = msgspec.json.Decoder(schema.Applied)
 _MAX_RECORDS = 1000
+_LIMIT_S = 60.0
+"""A record is there for each migration, so this is enough but where the brokers are in trouble."""
 
 
 class BusStep(msgspec.Struct, frozen=True):
@@ -38,11 +41,14 @@ class BusStore:
         except errors.NotFound:
             return []
         found: dict[bytes, schema.Applied] = {}
-        async with self._bus.read(topics.SCHEMA, 0, held.first) as reader:
-            while reader.position < held.end:
-                for record in await reader.poll(_MAX_RECORDS, 1.0):
-                    if record.value is not None:
-                        found.setdefault(record.key, _decoder.decode(record.value))
+        with anyio.move_on_after(_LIMIT_S) as limit:
+            async with self._bus.read(topics.SCHEMA, 0, held.first) as reader:
+                while reader.position < held.end:
+                    for record in await reader.poll(_MAX_RECORDS, 1.0):
+                        if record.value is not None:
+                            found.setdefault(record.key, _decoder.decode(record.value))
+        if limit.cancelled_caught:
+            raise errors.Unavailable(f"the topic {topics.SCHEMA} could not be read to its end within {_LIMIT_S:.0f} s")
         return list(found.values())
 
     async def apply(self, step: schema.Step, at: str, release: str) -> None:

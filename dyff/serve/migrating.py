@@ -75,7 +75,7 @@ async def prepare(
         for store in stores:
             here = store.name.partition(":")[0] in local
             if here or everywhere:
-                await _apply(store, phases if here else ("pre",), time, tell)
+                await apply_due(store, phases if here else ("pre",), time, tell)
             await require(store, tell)
     if log_there is not None:
         await topics.require(log_there, loaded.bus.partitions)
@@ -116,7 +116,7 @@ def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Tell, *, dry_r
                 for line in await _found(store, (phase,)):
                     tell(line)
             else:
-                await _apply(store, (phase,), clock.SystemClock(), tell)
+                await apply_due(store, (phase,), clock.SystemClock(), tell)
 
     _with_stores(loaded, run, tell, look_only=dry_run)
 
@@ -154,7 +154,7 @@ async def _found(store: schema.Store, phases: Sequence[schema.Phase]) -> list[Li
     return lines
 
 
-async def _apply(store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, tell: Tell) -> None:
+async def apply_due(store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, tell: Tell) -> None:
     """Do what is due of these phases; with `pre`, also set right what somebody set otherwise."""
     found = await _look(store)
     if isinstance(refused := schema.refusal(store.name, found), errors.NewerSchema):

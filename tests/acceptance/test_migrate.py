@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -12,10 +13,11 @@ import apsw
 import httpx
 import pytest
 
+from dyff.bus import topics
 from dyff.bus.embedded import EmbeddedBus
 from dyff.bus.kafka import Connection, KafkaBus
 from dyff.bus.schema import BusStore
-from dyff.kernel import clock, ids, mongo, schema
+from dyff.kernel import clock, errors, ids, mongo, schema
 from dyff.kernel.schema_mongo import MongoStore
 from dyff.kernel.schema_sqlite import SqliteStore
 from tests.acceptance.conftest import DYFF
@@ -73,10 +75,7 @@ class Installation:
             sync = schema.Step(step.name, "", lambda _: None)
             await SqliteStore(store, self.folder / "data" / "accounts.sqlite").apply(sync, at, "9.0.0")
         elif store == "bus" and "DYFF_BUS__KAFKA__PREFIX" in self.settings:
-            connection = Connection(
-                bootstrap_servers=self.settings["DYFF_BUS__KAFKA__BOOTSTRAP_SERVERS"], prefix=self.settings["DYFF_BUS__KAFKA__PREFIX"]
-            )
-            async with KafkaBus.open(connection) as bus:
+            async with KafkaBus.open(_kafka(self.settings)) as bus:
                 await BusStore(bus, 4).apply(step, at, "9.0.0")
         elif store == "bus":
             async with EmbeddedBus.open(self.folder / "data" / "bus.sqlite", clock=clock.SystemClock(), ids=ids.RandomIds()) as bus:
@@ -90,6 +89,21 @@ class Installation:
 
 async def _nothing(_: object) -> None:
     pass
+
+
+def _kafka(settings: dict[str, str]) -> Connection:
+    return Connection(
+        bootstrap_servers=settings["DYFF_BUS__KAFKA__BOOTSTRAP_SERVERS"], prefix=settings["DYFF_BUS__KAFKA__PREFIX"], request_timeout_s=10.0
+    )
+
+
+async def _topics_there(settings: dict[str, str]) -> list[str]:
+    found = []
+    async with KafkaBus.open(_kafka(settings)) as bus:
+        for spec in (topics.SCHEMA_SPEC, *topics.specs(4)):
+            with suppress(errors.NotFound):
+                found.append((await bus.topic(spec.name)).name)
+    return found
 
 
 @pytest.fixture(params=["embedded", pytest.param("engines", marks=pytest.mark.engines)])
@@ -167,6 +181,7 @@ def test_a_role_does_not_start_on_engines_that_were_not_migrated(tmp_path):
     code, _, err = installation.run("account", "create", "--name", "x")
     assert (code, "dyff migrate pre" in err) == (2, True)
     assert installation.done() == []
+    assert anyio.run(_topics_there, installation.settings) == []
     for settings, migrate in (({}, True), ({"DYFF_MIGRATIONS__AT_START": "everywhere"}, False)):
         (folder := tmp_path / str(migrate)).mkdir()
         other = Installation(folder, engines(folder) | settings, installation.stores)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import msgspec
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from dyff.accounts import embedded as accounts
 from dyff.accounts.mongo import store as accounts_mongo
@@ -15,6 +21,7 @@ from dyff.entities import kinds
 from dyff.query.mongo import stored
 from dyff.serve import migrating, numbered
 
+ROOT = Path(__file__).parents[2]
 STORES = {"bus", "query:mongodb", "accounts:mongodb", "accounts:sqlite", "cluster:sqlite"}
 
 SCHEMA = {
@@ -63,6 +70,18 @@ def test_a_gap_in_the_numbers_is_refused(tmp_path, names):
         (tmp_path / f"{each}.py").write_text('"""Nothing."""\nPRE = {}\nPOST = {}\n')
     with pytest.raises(ValueError, match=r"must begin with 000\d_|there are no migrations"):
         numbered.load(tmp_path)
+
+
+def test_an_installed_wheel_has_them(tmp_path):
+    """The folder at the top of the checkout is in the wheel, where the installed program finds it."""
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    script = "from dyff.serve import numbered; print(numbered.folder(), *(each.name for each in numbered.load()))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    told = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    folder, *names = told.stdout.split()
+    assert Path(folder).is_relative_to(tmp_path)
+    assert names == [each.name for each in numbered.load()]
 
 
 def test_the_release_is_told():
