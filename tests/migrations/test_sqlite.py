@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dyff.accounts.embedded import EmbeddedAccounts
 from dyff.kernel import errors, schema, sqlite
 from dyff.kernel.schema_sqlite import SqliteStore
+from dyff.serve import numbered
 
+HISTORY = Path(__file__).parents[1] / "histories" / "0.1.0" / "data"
 AT, RELEASE = "2026-01-01T00:00:00.000000Z", "0.1.0"
 
 
@@ -52,6 +57,22 @@ async def test_a_step_that_another_process_did_meanwhile_is_not_repeated(path):
     for _ in range(2):
         await store.apply(step, AT, RELEASE)
     assert [each.name for each in await store.applied()] == ["0002_sizes.pre"]
+
+
+async def test_an_old_file_migrated_is_as_a_new_one(tmp_path):
+    """What release 0.1.0 made and all migrations changed has the tables, the indexes and the format number of a file made now."""
+    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
+    connection = sqlite.connect(old, durable=True)
+    connection.execute((HISTORY / "accounts.sql").read_text())
+    connection.close()
+    for phase in schema.PHASES:
+        for step in schema.steps(numbered.load(), "accounts:sqlite", phase):
+            await SqliteStore("accounts:sqlite", old).apply(step, AT, RELEASE)
+    async with EmbeddedAccounts.open(new):
+        pass
+    wanted = "SELECT name, sql FROM sqlite_schema WHERE name NOT IN ('migrations', 'sqlite_autoindex_migrations_1') ORDER BY name"
+    assert read(old, wanted) == read(new, wanted)
+    assert read(old, "PRAGMA user_version") == read(new, "PRAGMA user_version")
 
 
 async def test_a_damaged_file_is_told(tmp_path):
