@@ -202,16 +202,25 @@ def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
     writer = sqlite.connect(path, durable=True)
     try:
         with sqlite.transaction(writer):
-            version = writer.pragma("user_version")
-            if version == 0:
-                writer.execute(_SCHEMA)
-                writer.pragma("user_version", _VERSION)
-        if version > _VERSION:
-            raise errors.NewerSchema(f"{_NAME} has schema version {version}, known are up to {_VERSION}: upgrade this program")
+            prepare(writer)
         return writer, sqlite.connect_to_read(path)
     except BaseException:
         writer.close()
         raise
+
+
+def prepare(connection: apsw.Connection) -> None:
+    """Make the tables where there are none. In a transaction of the caller's.
+
+    Raises:
+        NewerSchema: a newer release made them.
+    """
+    version = connection.pragma("user_version")
+    if version == 0:
+        connection.execute(_SCHEMA)
+        connection.pragma("user_version", _VERSION)
+    if version > _VERSION:
+        raise errors.NewerSchema(f"{_NAME} has schema version {version}, known are up to {_VERSION}: upgrade this program")
 
 
 def _protect(path: Path) -> None:

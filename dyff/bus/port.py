@@ -172,6 +172,16 @@ class Bus(Protocol):
         """
         ...
 
+    async def amend_topics(self, specs: Sequence[TopicSpec], *, look_only: bool = False) -> list[str]:
+        """Make these topics exist, kept as ours must be kept, and tell for each what was not so, in a line for people.
+
+        What somebody set to keep more than we need is left. `look_only`: nothing is changed.
+
+        Raises:
+            Misconfigured: one exists with other partitions; nothing was changed.
+        """
+        ...
+
     async def topic(self, name: str) -> Topic:
         """What is known of a topic.
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import zlib
 
 from dyff.bus import port
+from dyff.kernel import errors
 
 EVENTS = "dyff.workflows.events"
 STATE = "dyff.workflows.state"
 QUARANTINE = "dyff.workflows.quarantine"
 ACCOUNTS = "dyff.accounts.events"
+SCHEMA = "dyff.schema"
 
 PROGRESS_KEY = b"dyff.progress"
 """Key of the records on STATE that say only how far the events of their partition were folded."""
+
+SCHEMA_SPEC = port.TopicSpec(SCHEMA, 1, compacted=True)
+"""The record of the migrations, by name; made by the first of them."""
 
 
 def specs(partitions: int) -> tuple[port.TopicSpec, ...]:
@@ -23,6 +28,40 @@ def specs(partitions: int) -> tuple[port.TopicSpec, ...]:
         port.TopicSpec(QUARANTINE, 1, compacted=False),
         port.TopicSpec(ACCOUNTS, 1, compacted=False),
     )
+
+
+def require_same(found: port.Topic, wanted: port.TopicSpec) -> None:
+    """Refuse a topic that is not as wanted in what can't be changed.
+
+    Raises:
+        Misconfigured: it has other partitions, or another clean-up policy.
+    """
+    if found.partitions != wanted.partitions:
+        raise errors.Misconfigured(
+            f"topic {found.name} has {found.partitions} partitions, wanted are {wanted.partitions}: their number can't be changed, because"
+            " an entity's partition follows from its ID and that number, and with another one its events would be in two partitions,"
+            f" in no order; set bus.partitions to {found.partitions} again"
+        )
+    if found.compacted != wanted.compacted:
+        kept = {True: "compacted", False: "kept as a whole"}
+        raise errors.Misconfigured(
+            f"topic {found.name} is {kept[found.compacted]}, and must be {kept[wanted.compacted]}: run 'dyff migrate pre'"
+        )
+
+
+async def require(bus: port.Bus, partitions: int) -> None:
+    """Refuse a log whose topics do not fit the settings.
+
+    Raises:
+        Misconfigured: one has other partitions or another clean-up policy.
+        OlderSchema: one is not there.
+    """
+    for wanted in specs(partitions):
+        try:
+            found = await bus.topic(wanted.name)
+        except errors.NotFound as error:
+            raise errors.OlderSchema(f"topic {wanted.name} is not there: run 'dyff migrate pre', which makes it") from error
+        require_same(found, wanted)
 
 
 def partition_of(key: bytes, partitions: int) -> int:

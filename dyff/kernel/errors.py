@@ -25,6 +25,7 @@
         ├── Misconfigured       settings that cannot work            -
         ├── LogDiverged         a log is not the one we folded       -
         ├── NewerSchema         an upgrade of this program is due    -
+        ├── OlderSchema         what is stored is to be migrated     -
         └── InUse               the data directory has a server      -
 
 A vendor's exception is translated in its adapter (`raise ... from`) and never crosses it. HTTP statuses are
@@ -171,7 +172,11 @@ class LogDiverged(Fatal):
 
 
 class NewerSchema(Fatal):
-    """A record was written by a newer release: upgrade this one."""
+    """A newer release wrote it: upgrade this one."""
+
+
+class OlderSchema(Fatal):
+    """What is stored lacks what this release needs: run `dyff migrate pre`."""
 
 
 class InUse(Fatal):

@@ -36,6 +36,8 @@ _DUPLICATE = 11000
 _REFUSED = frozenset({13, 18, 8000})
 """Unauthorized, AuthenticationFailed, and how a hosted MongoDB says the latter."""
 _TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
+_ABSENT = frozenset({26, 27})
+"""NamespaceNotFound, IndexNotFound."""
 _SLOW_S = 600.0
 """For what takes as long as there is data."""
 
@@ -195,6 +197,22 @@ class Collection:
                     raise
                 return {each["index"] for each in failed}
         return set()
+
+    async def rewrite(self, replacements: Sequence[tuple[Json, Json]]) -> int:
+        """For each (filter, document): put it in the place of the one that matches, if one does; returns how many did."""
+        requests = [pymongo.ReplaceOne(where, document) for where, document in replacements]
+        with translated(self._name, changing=True):
+            result = await self._collection.bulk_write(requests, ordered=False)
+        return int(result.matched_count)
+
+    async def drop_index(self, name: str) -> None:
+        """Remove an index, if it is there."""
+        with translated(self._name, changing=True):
+            try:
+                await self._collection.drop_index(name)
+            except vendor.OperationFailure as error:
+                if error.code not in _ABSENT:
+                    raise
 
     async def delete(self, where: Json) -> None:
         """Remove all that match, however long it takes."""

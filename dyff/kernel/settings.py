@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -148,6 +148,16 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} is a secret, and would be in manifests; name a file by HF_TOKEN_PATH, or use fetch_secret")
 
 
+class Migrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who brings what is stored to what this release needs.
+
+    `at_start`: `embedded`: a server does what is due in its data directory, and refuses to start on an engine where something
+    is due; `everywhere`: it also does the `pre` steps on engines.
+    """
+
+    at_start: Literal["embedded", "everywhere"] = "embedded"
+
+
 class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How roles are kept running.
 
@@ -179,6 +189,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orchestrator: Orchestrator = Orchestrator()
     retention: Retention = Retention()
     operator: Operator = Operator()
+    migrations: Migrations = Migrations()
     supervision: Supervision = Supervision()
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from dyff.accounts import authority, grants, port
 from dyff.kernel import clock, errors, ids, settings
-from dyff.serve import directory, opening
+from dyff.serve import directory, migrating, opening
 
 T = TypeVar("T")
 
@@ -24,6 +24,8 @@ async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
     place = directory.DataDirectory(loaded.data_dir)
     if "accounts" in opening.embedded(loaded):
         place.create()
+    # A server of the release before may be running here, so only what it can bear is done.
+    await migrating.prepare(loaded, place, clock.SystemClock(), {"accounts"}, None, phases=("pre",), tell=lambda _: None)
     async with opening.open_accounts(loaded, place) as accounts:
         yield accounts
 

@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import timedelta
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
@@ -14,7 +14,15 @@ import yaml
 
 from dyff.kernel import errors, settings
 
-EXIT_CODES: dict[type[errors.DyffError], int] = {errors.InUse: 3, errors.Misconfigured: 2}
+if TYPE_CHECKING:
+    from dyff.serve import migrating
+
+EXIT_CODES: dict[type[errors.DyffError], int] = {
+    errors.InUse: 3,
+    errors.Misconfigured: 2,
+    errors.NewerSchema: 2,
+    errors.OlderSchema: 2,
+}
 """By class of error; any other error of ours exits with 1."""
 
 
@@ -31,6 +39,8 @@ class _Command(click.Group):
 
 _data_dir = click.option("--data-dir", envvar="DYFF_DATA_DIR", show_envvar=True, metavar="DIR", help="Where everything lives.")
 _config = click.option("--config", envvar="DYFF_CONFIG_FILE", show_envvar=True, metavar="FILE", help="Settings in YAML (docs/settings.md).")
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -59,6 +69,61 @@ def serve(role: str, data_dir: str | None, host: str | None, port: int | None, l
 def config(config: str | None) -> None:
     """Print the settings in force, as YAML."""
     click.echo(yaml.safe_dump(msgspec.to_builtins(settings.load(config)), sort_keys=False), nl=False)
+
+
+@main.group()
+def migrate() -> None:
+    """Bring what is stored to what this release needs (docs/migrations.md). In a data directory `dyff serve` does it by itself."""
+
+
+def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | None, dry_run: bool) -> None:
+    from dyff.kernel import logs
+    from dyff.serve import migrating
+
+    loaded = settings.load(config, flags={"data_dir": data_dir})
+    logs.configure("error")
+    lines = 0
+
+    def tell(line: migrating.Line) -> None:
+        nonlocal lines
+        lines += 1
+        _tell(line)
+
+    migrating.migrate(loaded, phase, tell, dry_run=dry_run)
+    if not lines:
+        click.echo("nothing to do")
+
+
+def _tell(line: migrating.Line) -> None:
+    click.echo(f"{line.store:<18}{line.what:<11}{line.about}")
+
+
+@migrate.command("pre")
+@_dry_run
+@_data_dir
+@_config
+def migrate_pre(dry_run: bool, data_dir: str | None, config: str | None) -> None:
+    """Before the first process of this release starts: add what it needs. The release before works on."""
+    _migrate("pre", data_dir, config, dry_run)
+
+
+@migrate.command("post")
+@_dry_run
+@_data_dir
+@_config
+def migrate_post(dry_run: bool, data_dir: str | None, config: str | None) -> None:
+    """After the last process of the release before has ended: remove what only that one needed."""
+    _migrate("post", data_dir, config, dry_run)
+
+
+@migrate.command("status")
+@_data_dir
+@_config
+def migrate_status(data_dir: str | None, config: str | None) -> None:
+    """Print what was done and what is due, a line each. Changes nothing."""
+    from dyff.serve import migrating
+
+    migrating.status(settings.load(config, flags={"data_dir": data_dir}), _tell)
 
 
 @main.group()

@@ -92,7 +92,7 @@ def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> Abs
         return embedded_query.EmbeddedQuery.open(place.query)
     from dyff.query.mongo import MongoQuery
 
-    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri))
+    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True)
 
 
 def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[accounts.Accounts]:
@@ -106,7 +106,19 @@ def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> 
         return embedded_accounts.EmbeddedAccounts.open(place.accounts)
     from dyff.accounts.mongo import MongoAccounts
 
-    return MongoAccounts.open(_mongodb("accounts.mongodb", chosen, chosen.uri))
+    return MongoAccounts.open(_mongodb("accounts.mongodb", chosen, chosen.uri), prepared=True)
+
+
+def open_database(loaded: settings.Settings, name: str) -> AbstractAsyncContextManager[mongo.Database]:
+    """The database of a port that is on MongoDB, below the port: for migrations. `name`: `query` or `accounts`.
+
+    Raises:
+        Misconfigured: a file that the settings name cannot be read.
+    """
+    from dyff.kernel import mongo
+
+    chosen: engines.QueryDatabase | engines.AccountsDatabase = loaded.query.mongodb if name == "query" else loaded.accounts.mongodb
+    return mongo.Database.open(_mongodb(f"{name}.mongodb", chosen, chosen.uri or ""), f"the database of {name}")
 
 
 async def open_objects(

@@ -12,14 +12,13 @@ import msgspec
 from dyff.accounts import port as accounts
 from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
-from dyff.bus import topics
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
 from dyff.kernel import clock, ids, listening, settings
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.query import port as query
-from dyff.serve import directory, opening
+from dyff.serve import directory, migrating, opening
 
 T = TypeVar("T")
 
@@ -94,6 +93,7 @@ async def open_adapters(
     Raises:
         Misconfigured: the topics that are there do not fit the settings, the address is taken, or an engine refuses us.
         LogDiverged: the log is damaged.
+        OlderSchema, NewerSchema: what is stored is not of this release.
         Unavailable: an engine does not answer.
     """
     wanted, new_ids = needs(names), ids.RandomIds()
@@ -103,8 +103,8 @@ async def open_adapters(
             found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded, place)})
         if "bus" in wanted:
             log = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids))
-            await log.create_topics(topics.specs(loaded.bus.partitions))
             found = msgspec.structs.replace(found, bus=log)
+        await migrating.prepare(loaded, place, time, wanted, found.bus)
         if "query" in wanted:
             found = msgspec.structs.replace(found, query=await stack.enter_async_context(opening.open_query(loaded, place)))
         if "accounts" in wanted:

@@ -131,7 +131,7 @@ def fresh_on_each_bus(request, tmp_path):
         if "DYFF_TEST_KAFKA" not in os.environ:
             missing("no Kafka: DYFF_TEST_KAFKA is not set; run make test-engines")
         settings = {"DYFF_BUS__KAFKA__BOOTSTRAP_SERVERS": os.environ["DYFF_TEST_KAFKA"], "DYFF_BUS__KAFKA__PREFIX": f"{uuid.uuid4().hex}."}
-    subject = Server(tmp_path / "data", settings)
+    subject = Server(tmp_path / "data", settings | {"DYFF_MIGRATIONS__AT_START": "everywhere"})
     yield subject
     if subject.is_running:
         subject.kill()

@@ -125,7 +125,8 @@ class Deployment:
         self.processes = [Process(name, names, folder, settings) for name, names in zip(counted, roles, strict=True)]
 
     def start(self) -> None:
-        """Start all at once, and wait for each."""
+        """Migrate, as an operator would; start all at once, and wait for each."""
+        self.command("migrate", "pre", "--data-dir", str(self.directory / "data"))
         for each in self.processes:
             each.begin()
         for each in self.processes:

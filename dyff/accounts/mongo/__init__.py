@@ -1,5 +1,5 @@
 """The authorization database on MongoDB: an account is one document, with its tokens and with what the log is to be told."""
 
-from dyff.accounts.mongo.store import MongoAccounts
+from dyff.accounts.mongo.store import MongoAccounts, prepare
 
-__all__ = ["MongoAccounts"]
+__all__ = ["MongoAccounts", "prepare"]

@@ -24,6 +24,7 @@ from dyff.entities import codecs
 from dyff.kernel import clock, errors, mongo
 
 _NAME = "the accounts database"
+_COLLECTION = "accounts"
 _BODY_VERSION = "0.1"
 _LOOK_S = 1.0
 """The outbox is looked at that often for what other processes wrote."""
@@ -49,28 +50,33 @@ Change = tuple[str, Any, Document]
 """What the log is told (its name and data), and the update that makes it so."""
 
 
+async def prepare(database: mongo.Database) -> None:
+    """Make the indexes that are missing."""
+    await database.collection(_COLLECTION).ensure(_INDEXES)
+
+
 class MongoAccounts:
     """The `Accounts` on MongoDB; use `open`. Several processes may have it open."""
 
     def __init__(self, database: mongo.Database) -> None:
-        self._accounts = database.collection("accounts")
+        self._accounts = database.collection(_COLLECTION)
         self._outbox = outbox.Outbox(database, self._accounts)
         self._changing = anyio.Lock()
         self._wrote = anyio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, connection: mongo.Connection) -> AsyncIterator[MongoAccounts]:
-        """The accounts of a database, whose indexes are made where they are missing.
+    async def open(cls, connection: mongo.Connection, *, prepared: bool = False) -> AsyncIterator[MongoAccounts]:
+        """The accounts of a database, whose indexes are made where they are missing, unless `prepared`: then they are there.
 
         Raises:
             Unavailable, OutcomeUnknown: the database does not answer.
             Misconfigured: it refuses us.
         """
         async with mongo.Database.open(connection, _NAME) as database:
-            accounts = cls(database)
-            await accounts._accounts.ensure(_INDEXES)
-            yield accounts
+            if not prepared:
+                await prepare(database)
+            yield cls(database)
 
     async def signing_secret(self) -> bytes:
         return str((await self._all())["secret"]).encode()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import apsw
 import msgspec
 
-from dyff.bus import port
+from dyff.bus import port, topics
 from dyff.bus.embedded import logfile
 from dyff.kernel import errors, ids
 
@@ -117,11 +117,8 @@ class CreateTopics(msgspec.Struct, frozen=True):
         known = {each.name: each for each in logfile.stored_topics(transaction.connection)}
         for spec in self.specs:
             topic = known.get(spec.name)
-            if topic is not None and (topic.partitions, topic.compacted) != (spec.partitions, spec.compacted):
-                raise errors.Misconfigured(
-                    f"topic {spec.name} has {topic.partitions} partitions (compacted: {topic.compacted}), wanted are {spec.partitions}"
-                    f" (compacted: {spec.compacted}); changing a topic is a migration, so set the old values again"
-                )
+            if topic is not None:
+                topics.require_same(topic, spec)
         for spec in self.specs:
             if spec.name not in known:
                 known[spec.name] = self._create(transaction, spec)

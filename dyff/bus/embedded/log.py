@@ -99,6 +99,18 @@ class EmbeddedBus:
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
         await self._writer.submit(jobs.CreateTopics(specs, self._ids))
 
+    async def amend_topics(self, specs: Sequence[port.TopicSpec], *, look_only: bool = False) -> list[str]:
+        told = []
+        for spec in specs:
+            found = self._records.topics.get(spec.name)
+            if found is None:
+                told.append(f"topic {spec.name} is missing")
+            else:  # nobody but us can have made it, so how it is kept is right
+                topics.require_same(found, spec)
+        if told and not look_only:
+            await self.create_topics(specs)
+        return told
+
     async def topic(self, name: str) -> port.Topic:
         return self._records.topic(name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from aiokafka import errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from dyff.bus import port
+from dyff.bus import port, topics
 from dyff.bus.kafka import requests
 from dyff.bus.kafka.clients import Kept, consumer
 from dyff.bus.kafka.connecting import Connection, translated
@@ -27,6 +27,8 @@ COMPACTION_LAG = timedelta(days=1)
 TOMBSTONE_LAG = timedelta(days=28)
 """A reader that starts at the beginning has so long to reach a deletion."""
 
+_POLICY = "cleanup.policy"
+_AT_LEAST = frozenset({"max.message.bytes", "min.compaction.lag.ms", "delete.retention.ms"})
 _MOST_REPLICAS = 3
 _TRIES = 4
 _PAUSE_S = 0.25
@@ -78,15 +80,31 @@ class Administration:
         known = {spec.name: await self._found(spec.name) for spec in specs}
         for spec in specs:
             topic = known[spec.name]
-            if topic is not None and (topic.partitions, topic.compacted) != (spec.partitions, spec.compacted):
-                raise errors.Misconfigured(
-                    f"topic {spec.name} has {topic.partitions} partitions (compacted: {topic.compacted}), wanted are {spec.partitions}"
-                    f" (compacted: {spec.compacted}); changing a topic is a migration, so set the old values again"
-                )
+            if topic is not None:
+                topics.require_same(topic, spec)
         missing = [spec for spec in specs if known[spec.name] is None]
         if missing:
             await self._create(missing)
             await self._wait_for_leaders(missing)
+
+    async def amend(self, specs: Sequence[port.TopicSpec], *, look_only: bool) -> list[str]:
+        """See `Bus.amend_topics`. A configuration that the broker doesn't know can't be wrong."""
+        told, wrong = [], {}
+        for spec in specs:
+            described = await self._described(spec.name)
+            if described is None:
+                told.append(f"topic {spec.name} is missing")
+                continue
+            found = await self._configs(spec.name)
+            topics.require_same(port.Topic(spec.name, described.partitions, spec.compacted, described.epoch), spec)
+            wrong[spec.name] = amiss(found, self._kept(spec))
+            told += [f"topic {spec.name}: {name} is {found[name]}, needed is {value}" for name, value in wrong[spec.name].items()]
+        if told and not look_only:
+            for name, configs in wrong.items():
+                if configs:
+                    await self._set(name, configs)
+            await self.create(specs)
+        return told
 
     async def topic(self, name: str) -> port.Topic:
         """See `Bus.topic`; never remembered."""
@@ -145,16 +163,32 @@ class Administration:
         if described is None:
             return None
 
-        async def configs(client: _Admin) -> bool:
+        return port.Topic(name, described.partitions, "compact" in (await self._configs(name))[_POLICY], described.epoch)
+
+    async def _configs(self, name: str) -> dict[str, str]:
+        """How a topic is kept, as the brokers spell it."""
+
+        async def look(client: _Admin) -> dict[str, str]:
             (response,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self._connection.named(name))])
             (_, message, _, _, entries) = response.resources[0]
-            for entry in entries:
-                if entry[0] == "cleanup.policy":
-                    return "compact" in entry[1]
-            raise kafka.UnknownTopicOrPartitionError(message)
+            found = {entry[0]: entry[1] for entry in entries}
+            if _POLICY not in found:
+                raise kafka.UnknownTopicOrPartitionError(message)
+            return found
 
-        compacted = await self._tried(self._admin, f"looking at {name}", configs)
-        return port.Topic(name, described.partitions, compacted, described.epoch)
+        return await self._tried(self._admin, f"looking at {name}", look)
+
+    async def _set(self, name: str, configs: Mapping[str, str]) -> None:
+        """Change some of a topic's configuration. Any broker passes it on to the controller."""
+        request = requests.SetConfigsRequest(self._connection.named(name), configs)
+
+        async def change(client: _Admin) -> None:
+            response = await client._send_request(request)
+            for code, message, _, _ in response.responses:
+                if code:
+                    raise kafka.for_code(code)(f"{name}: {message}")
+
+        await self._tried(self._admin, f"configuring {name}", change)
 
     async def _described(self, name: str) -> Described | None:
         async def look(client: _Admin) -> Described | None:
@@ -181,18 +215,21 @@ class Administration:
         await self._tried(self._admin, f"creating {', '.join(spec.name for spec in specs)}", create)
 
     def _new(self, spec: port.TopicSpec, replicas: int) -> NewTopic:
+        configs = {**self._kept(spec), "min.insync.replicas": str(min(2, replicas))}
+        return NewTopic(self._connection.named(spec.name), spec.partitions, replicas, topic_configs=configs)
+
+    def _kept(self, spec: port.TopicSpec) -> dict[str, str]:
         """Nothing is ever forgotten by age: only what is compacted away or truncated in so many words."""
         configs = {
+            _POLICY: "compact" if spec.compacted else "delete",
             "retention.ms": "-1",
             "retention.bytes": "-1",
             "message.timestamp.type": "LogAppendTime",
             "max.message.bytes": str(self._connection.max_message_bytes + 2**16),
-            "min.insync.replicas": str(min(2, replicas)),
-            "cleanup.policy": "compact" if spec.compacted else "delete",
         }
         if spec.compacted:
             configs |= {"min.compaction.lag.ms": _ms(COMPACTION_LAG), "delete.retention.ms": _ms(TOMBSTONE_LAG)}
-        return NewTopic(self._connection.named(spec.name), spec.partitions, replicas, topic_configs=configs)
+        return configs
 
     async def _wait_for_leaders(self, specs: Sequence[port.TopicSpec]) -> None:
         """For a moment after its creation a topic's partitions have no leader."""
@@ -222,6 +259,15 @@ class Administration:
                         raise
                     await anyio.sleep(_PAUSE_S * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def amiss(found: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """What is to be set. What the brokers do not tell of they do not know; of what is a least value, more is fine."""
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name in found and found[name] != value and not (name in _AT_LEAST and int(found[name]) > int(value))
+    }
 
 
 def _ms(lag: timedelta) -> str:

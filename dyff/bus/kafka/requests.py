@@ -2,12 +2,15 @@
 
 A topic that was deleted and made anew has another ID, so it is the identity of the log (`dyff.bus.port.Topic.epoch`).
 An offset that a transaction has just committed is told only if it is asked for in so many words; else it is the one before.
+Only the newer way to change a topic's configuration leaves alone what it doesn't name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.types import Array, Boolean, CompactArray, CompactString, Int8, Int16, Int32, Int64, Schema, String, TaggedFields
 
 
 class _Uuid:
@@ -162,3 +165,57 @@ class OffsetsRequest(Request[OffsetsRequestStruct]):
 
     def build(self, request_struct_class: type[OffsetsRequestStruct]) -> OffsetsRequestStruct:
         return request_struct_class(self._group, [(self._topic, list(range(self._partitions)), {})], True, {})
+
+
+_TOPIC = 2
+_SET = 0
+
+
+class SetConfigsResponse(Response):
+    """IncrementalAlterConfigs, version 0."""
+
+    API_KEY = 44
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "responses",
+            Array(
+                ("error_code", Int16),
+                ("error_message", String("utf-8")),
+                ("resource_type", Int8),
+                ("resource_name", String("utf-8")),
+            ),
+        ),
+    )
+
+
+class SetConfigsRequestStruct(RequestStruct):
+    """IncrementalAlterConfigs, version 0."""
+
+    API_KEY = 44
+    API_VERSION = 0
+    RESPONSE_TYPE = SetConfigsResponse
+    SCHEMA = Schema(
+        (
+            "resources",
+            Array(
+                ("resource_type", Int8),
+                ("resource_name", String("utf-8")),
+                ("configs", Array(("name", String("utf-8")), ("config_operation", Int8), ("value", String("utf-8")))),
+            ),
+        ),
+        ("validate_only", Boolean),
+    )
+
+
+class SetConfigsRequest(Request[SetConfigsRequestStruct]):
+    """Sets these of a topic's configuration, and leaves the others."""
+
+    API_KEY = 44
+
+    def __init__(self, topic: str, configs: Mapping[str, str]) -> None:
+        self._topic, self._configs = topic, configs
+
+    def build(self, request_struct_class: type[SetConfigsRequestStruct]) -> SetConfigsRequestStruct:
+        return request_struct_class([(_TOPIC, self._topic, [(name, _SET, value) for name, value in self._configs.items()])], False)

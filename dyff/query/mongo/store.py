@@ -36,16 +36,16 @@ class MongoQuery:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, connection: mongo.Connection) -> AsyncIterator[MongoQuery]:
-        """The store in a database, whose indexes are made where they are missing.
+    async def open(cls, connection: mongo.Connection, *, prepared: bool = False) -> AsyncIterator[MongoQuery]:
+        """The store in a database, whose indexes are made where they are missing, unless `prepared`: then they are there.
 
         Raises:
             Unavailable: the database does not answer.
             Misconfigured: it refuses us.
         """
         async with mongo.Database.open(connection, _NAME) as database:
-            for row in kinds.TABLE:
-                await _repeatable(database.collection(stored.collection(row.plural)).ensure(stored.indexes(row)))
+            if not prepared:
+                await prepare(database)
             store = cls(database)
             try:
                 yield store
@@ -180,6 +180,12 @@ class MongoQuery:
         self._seen = reached
         moved, self._moved = self._moved, anyio.Event()
         moved.set()
+
+
+async def prepare(database: mongo.Database) -> None:
+    """Make the indexes that are missing."""
+    for row in kinds.TABLE:
+        await _repeatable(database.collection(stored.collection(row.plural)).ensure(stored.indexes(row)))
 
 
 async def _repeatable(call: Any) -> Any:

@@ -42,3 +42,30 @@ async def test_an_unknown_topic_is_not_found(bus):
         with pytest.raises(errors.NotFound):
             async with context:
                 pass
+
+
+async def test_amending_makes_what_is_missing_and_tells_it(bus):
+    """Looked at only, nothing is made; then it is, once; what is there keeps its records."""
+    other = port.TopicSpec("other", 2, compacted=True)
+    await publish(bus, "kept")
+    before = await bus.topic("plain")
+    assert await bus.amend_topics([PLAIN, other], look_only=True) == ["topic other is missing"]
+    with pytest.raises(errors.NotFound):
+        await bus.topic("other")
+    assert await bus.amend_topics([PLAIN, other]) == ["topic other is missing"]
+    assert ((await bus.topic("other")).partitions, (await bus.topic("other")).compacted) == (2, True)
+    assert await bus.amend_topics([PLAIN, other]) == []
+    assert await bus.topic("plain") == before
+    assert await values_of(bus) == ["kept"]
+
+
+@pytest.mark.parametrize("partitions", [2, 4])
+async def test_the_number_of_partitions_is_never_changed(bus, partitions):
+    """More or fewer are refused, saying why and what to set, and nothing else of the call happens."""
+    specs = [port.TopicSpec("other", 1, compacted=False), port.TopicSpec("plain", partitions, compacted=False)]
+    for call in (bus.amend_topics, bus.create_topics):
+        with pytest.raises(errors.Misconfigured, match=r"plain has 3 partitions.*two partitions.*set bus\.partitions to 3"):
+            await call(specs)
+    assert (await bus.topic("plain")).partitions == 3
+    with pytest.raises(errors.NotFound):
+        await bus.topic("other")

@@ -1,0 +1,62 @@
+"""The schema of a SQLite file: a step and its record are one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio.to_thread
+import apsw
+
+from dyff.kernel import schema, sqlite
+
+_TABLE = "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, at TEXT NOT NULL, release TEXT NOT NULL) STRICT"
+_IS_THERE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'"
+
+
+class SqliteStore:
+    """See `dyff.kernel.schema.Store`. It opens the file for each call, which no server has open exclusively."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        """`name`: as in `dyff.kernel.schema.Steps`. `path`: made by the first step, for its owner only."""
+        self.name, self._path = name, path
+
+    async def applied(self) -> Sequence[schema.Applied]:
+        with sqlite.translated(f"{self.name} ({self._path})"):
+            return await anyio.to_thread.run_sync(self._applied)
+
+    async def apply(self, step: schema.Step, at: str, release: str) -> None:
+        """The step is given an `apsw.Connection` within a transaction; it is no coroutine."""
+        with sqlite.translated(f"{self.name} ({self._path})"):
+            await anyio.to_thread.run_sync(self._apply, step, schema.Applied(step.name, at, release))
+
+    async def amend(self, *, look_only: bool = False) -> list[str]:
+        return []
+
+    def _applied(self) -> list[schema.Applied]:
+        if not self._path.exists():
+            return []
+        connection = sqlite.connect(self._path, durable=True)
+        try:
+            return _recorded(connection)
+        finally:
+            connection.close()
+
+    def _apply(self, step: schema.Step, applied: schema.Applied) -> None:
+        self._path.touch(mode=0o600)
+        connection = sqlite.connect(self._path, durable=True)
+        try:
+            with sqlite.transaction(connection):
+                # Another process may have done it while this one waited for the lock.
+                if applied.name not in {each.name for each in _recorded(connection)}:
+                    step.run(connection)
+                    connection.execute(_TABLE)
+                    connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (applied.name, applied.at, applied.release))
+        finally:
+            connection.close()
+
+
+def _recorded(connection: apsw.Connection) -> list[schema.Applied]:
+    if connection.execute(_IS_THERE).fetchone() is None:
+        return []
+    return [schema.Applied(*row) for row in connection.execute("SELECT name, at, release FROM migrations ORDER BY at, name")]

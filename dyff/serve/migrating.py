@@ -1,0 +1,231 @@
+"""What is stored is brought to what this release needs (`dyff migrate`), or it is refused to work on it.
+
+The embedded stores belong to one process, which migrates them when it starts: nobody has to know of it. Engines are shared with
+processes of the release before, so there a person (or a job of the deployment) says when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from importlib import metadata
+
+import anyio
+import msgspec
+import structlog
+
+from dyff.bus import port as bus
+from dyff.bus import topics
+from dyff.bus.schema import BusStore
+from dyff.kernel import clock, errors, ids, schema, settings
+from dyff.kernel.schema_sqlite import SqliteStore
+from dyff.serve import directory, numbered, opening
+
+log = structlog.get_logger()
+
+PORTS = frozenset({"bus", "query", "accounts", "cluster"})
+"""Those whose stores have a schema. The object store has none; the cluster's kinds are installed by `dyff manifests`."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """For people. `what`: `done`, `due`, `unknown`, `wrong` (it is not set right yet), `set right` or `skipped`."""
+
+    store: str
+    what: str
+    about: str
+
+
+def release() -> str:
+    """Of this program."""
+    return metadata.version("dyff-platform")
+
+
+Tell = Callable[[Line], None]
+"""Is told of each thing, when it is done."""
+
+
+def in_the_log(line: Line) -> None:
+    """As a server tells it."""
+    write = log.info if line.what == "done" else log.warning
+    write("migration", store=line.store, what=line.what, about=line.about)
+
+
+async def prepare(
+    loaded: settings.Settings,
+    place: directory.DataDirectory,
+    time: clock.Clock,
+    ports: Collection[str],
+    log_there: bus.Bus | None,
+    *,
+    phases: Sequence[schema.Phase] = schema.PHASES,
+    tell: Tell = in_the_log,
+) -> None:
+    """Before these ports are used: migrate what is in the data directory, refuse an engine that was not migrated.
+
+    `log_there`: the bus, opened; None: it is not among the ports. `phases`: of what is in the data directory.
+
+    Raises:
+        OlderSchema: a step is due that nobody did.
+        NewerSchema: a newer release was there.
+        Misconfigured: the topics do not fit the settings.
+    """
+    everywhere = loaded.migrations.at_start == "everywhere"
+    local = opening.embedded(loaded)
+    async with _stores(loaded, place, ports, log_there) as stores:
+        for store in stores:
+            here = store.name.partition(":")[0] in local
+            if here or everywhere:
+                await apply_due(store, phases if here else ("pre",), time, tell)
+            await require(store, tell)
+    if log_there is not None:
+        await topics.require(log_there, loaded.bus.partitions)
+
+
+async def require(store: schema.Store, tell: Tell) -> None:
+    """Refuse a store that this release must not work on.
+
+    Raises:
+        OlderSchema, NewerSchema: it is one.
+    """
+    found = await _look(store)
+    refused = schema.refusal(store.name, found)
+    if refused is not None:
+        raise refused
+    for name in found.unknown["pre"]:
+        tell(Line(store.name, "unknown", f"{name}  an upgrade to a newer release has begun"))
+
+
+def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Tell, *, dry_run: bool) -> None:
+    """Do what is due of a phase, in all stores of the settings. `tell`: of each thing that is done; with `dry_run` only of what would be.
+
+    Raises:
+        InUse: a server has the data directory, and nothing is elsewhere.
+        NewerSchema: a newer release was there.
+        OlderSchema: `post` before `pre`.
+        Misconfigured: it cannot be done.
+        Unavailable, OutcomeUnknown: a store does not answer; what was done so far is recorded.
+    """
+
+    async def run(stores: Sequence[schema.Store]) -> None:
+        for store in stores:
+            refused = schema.refusal(store.name, await _look(store))
+            if refused is not None and (phase == "post" or isinstance(refused, errors.NewerSchema)):
+                raise refused
+        for store in stores:
+            if dry_run:
+                for line in await _found(store, (phase,)):
+                    tell(line)
+            else:
+                await apply_due(store, (phase,), clock.SystemClock(), tell)
+
+    _with_stores(loaded, run, tell, look_only=dry_run)
+
+
+def status(loaded: settings.Settings, tell: Tell) -> None:
+    """Tell, of all stores of the settings, what was done and what is due. Changes nothing.
+
+    Raises:
+        InUse: a server has the data directory, and nothing is elsewhere.
+        Misconfigured: the topics do not fit the settings.
+        Unavailable: a store does not answer.
+    """
+
+    async def run(stores: Sequence[schema.Store]) -> None:
+        for store in stores:
+            for each in await store.applied():
+                tell(Line(store.name, "done", f"{each.name}  {each.at}  by release {each.release}"))
+            for line in await _found(store, schema.PHASES):
+                tell(line)
+
+    _with_stores(loaded, run, tell, look_only=True)
+
+
+async def _look(store: schema.Store) -> schema.Situation:
+    return schema.compared(numbered.load(), store.name, await store.applied())
+
+
+async def _found(store: schema.Store, phases: Sequence[schema.Phase]) -> list[Line]:
+    """What is to be done, and what this release does not know. What somebody set otherwise is looked for where all is there."""
+    found = await _look(store)
+    lines = [Line(store.name, "due", _told(step)) for phase in phases for step in found.due[phase]]
+    lines += [Line(store.name, "unknown", f"{name}  a newer release knows it") for phase in schema.PHASES for name in found.unknown[phase]]
+    if "pre" in phases and not found.due["pre"]:
+        lines += [Line(store.name, "wrong", about) for about in await store.amend(look_only=True)]
+    return lines
+
+
+async def apply_due(store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, tell: Tell) -> None:
+    """Do what is due of these phases; with `pre`, also set right what somebody set otherwise."""
+    found = await _look(store)
+    if isinstance(refused := schema.refusal(store.name, found), errors.NewerSchema):
+        raise refused
+    for phase in phases:
+        for step in found.due[phase]:
+            await store.apply(step, clock.iso(time.now()), release())
+            tell(Line(store.name, "done", _told(step)))
+    if "pre" in phases:
+        for about in await store.amend():
+            tell(Line(store.name, "set right", about))
+
+
+def _told(step: schema.Step) -> str:
+    return f"{step.name}  {step.description}"
+
+
+def _with_stores(
+    loaded: settings.Settings,
+    act: Callable[[Sequence[schema.Store]], Awaitable[None]],
+    tell: Tell,
+    *,
+    look_only: bool,
+) -> None:
+    """Act on all stores of the settings. Those in a data directory that a server has are left to it, if others remain."""
+    place = directory.DataDirectory(loaded.data_dir)
+    local = opening.embedded(loaded) & PORTS
+    ports = PORTS
+
+    async def run() -> None:
+        time, new_ids = clock.SystemClock(), ids.RandomIds()
+        async with AsyncExitStack() as stack:
+            there: bus.Bus | None = None
+            if "bus" in ports and ("bus" not in local or not look_only or place.bus.exists()):
+                there = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids))
+            await act(await stack.enter_async_context(_stores(loaded, place, ports, there)))
+
+    with ExitStack() as stack:
+        if local and (not look_only or place.root.exists()):
+            try:
+                stack.enter_context(place.claimed())
+            except errors.InUse:
+                if local == PORTS:
+                    raise
+                ports = PORTS - local
+                tell(Line("data directory", "skipped", f"{place.root} is in use by a server, which migrates it when it starts"))
+        anyio.run(run)
+
+
+@asynccontextmanager
+async def _stores(
+    loaded: settings.Settings, place: directory.DataDirectory, ports: Collection[str], there: bus.Bus | None
+) -> AsyncIterator[list[schema.Store]]:
+    """The stores of these ports. `there`: the bus; None: there is none, or it has no file yet.
+
+    The embedded query store is none of them: a file of another schema is made anew, and filled from the log.
+    """
+    local = opening.embedded(loaded)
+    async with AsyncExitStack() as stack:
+        stores: list[schema.Store] = []
+        if there is not None:
+            stores.append(BusStore(there, loaded.bus.partitions))
+        elif "bus" in ports:
+            stores.append(schema.Fresh("bus"))
+        for name in ("query", "accounts"):
+            if name in ports and name not in local:
+                from dyff.kernel.schema_mongo import MongoStore
+
+                stores.append(MongoStore(f"{name}:mongodb", await stack.enter_async_context(opening.open_database(loaded, name))))
+        if "accounts" in ports and "accounts" in local:
+            stores.append(SqliteStore("accounts:sqlite", place.accounts))
+        if "cluster" in ports and "cluster" in local:
+            stores.append(SqliteStore("cluster:sqlite", place.cluster))
+        yield stores

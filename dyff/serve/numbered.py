@@ -1,0 +1,49 @@
+"""The folder `migrations/`: a file for each migration, in order of their numbers.
+
+A file `NNNN_words.py` has a docstring whose first sentence says what it is about, and `PRE` and `POST`, each a
+`dyff.kernel.schema.Steps`. In a wheel the folder lies beside this file, in a checkout at the top.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import re
+from pathlib import Path
+
+from dyff.kernel import schema
+
+_NAME = re.compile(r"\d{4}_[a-z0-9_]+")
+
+
+def folder() -> Path:
+    """Where they are."""
+    beside = Path(__file__).parent / "migrations"
+    return beside if beside.is_dir() else Path(__file__).parents[2] / "migrations"
+
+
+@functools.cache
+def load(where: Path | None = None) -> tuple[schema.Migration, ...]:
+    """All of a folder; None: of ours.
+
+    Raises:
+        ValueError: one has no number, or the numbers are not 1, 2, 3 and so on.
+    """
+    where = where or folder()
+    files = sorted(where.glob("*.py"))
+    for number, file in enumerate(files, start=1):
+        if not _NAME.fullmatch(file.stem) or int(file.stem[:4]) != number:
+            raise ValueError(f"{file}: the name of this migration must begin with {number:04}_")
+    if not files:
+        raise ValueError(f"there are no migrations in {where}: Dyff is not installed as a whole")
+    return tuple(_loaded(file) for file in files)
+
+
+def _loaded(file: Path) -> schema.Migration:
+    spec = importlib.util.spec_from_file_location(f"dyff_migrations.{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    description = (module.__doc__ or "").partition(". ")[0].strip().rstrip(".")
+    return schema.Migration(file.stem, description, module.PRE, module.POST)
