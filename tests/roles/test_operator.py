@@ -19,7 +19,7 @@ EVALUATION, SESSION, MODEL = resources.EVALUATION, resources.INFERENCE_SESSION, 
 ID, OTHER = world.ID, world.OTHER
 
 
-@pytest.fixture(params=sorted(operated.ADAPTERS))
+@pytest.fixture(params=["cluster:embedded", pytest.param("cluster:kubernetes", marks=pytest.mark.engines)])
 async def cluster(request, tmp_path):
     """A cluster with its controllers."""
     async with operated.ADAPTERS[request.param](tmp_path) as opened:
@@ -124,7 +124,7 @@ FAILURES = {
     "the verification misses items": ({"verify": 2}, "Incomplete", "the last words of 2"),
     "the runner crashes": ({"client": kubelet.RUN, "infer": CRASHED}, "RunnerFailed", "no weights"),
     "the service's image is not there": (
-        {"client": kubelet.RUN, "infer": waiting("runner", "ErrImagePull")},
+        {"client": kubelet.RUN, "infer": waiting("runner", "ErrImageNeverPull")},
         "ImageNotRunnable",
         "map the image",
     ),
