@@ -28,7 +28,11 @@ class ResourceKind(msgspec.Struct, frozen=True):
 EVALUATION = ResourceKind("Evaluation", "evaluations", "eval")
 INFERENCE_SESSION = ResourceKind("InferenceSession", "inferencesessions", "session")
 MODEL = ResourceKind("Model", "models", "model")
+INFERENCE_SERVICE = ResourceKind("InferenceService", "inferenceservices", "infer")
+ANALYSIS = ResourceKind("Analysis", "analyses", "analysis")
+ALL = (EVALUATION, INFERENCE_SESSION, MODEL, INFERENCE_SERVICE, ANALYSIS)
 BY_ENTITY_KIND = {each.kind: each for each in (EVALUATION, INFERENCE_SESSION, MODEL)}
+"""Those that the orchestrator makes."""
 
 
 def name(kind: ResourceKind, entity_id: str, component: str | None = None) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 from datetime import timedelta
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -211,3 +212,58 @@ def token_revoke(account_id: str, token_id: str, data_dir: str | None, config: s
     from dyff.serve import administration
 
     administration.revoke_token(settings.load(config, flags={"data_dir": data_dir}), account_id, token_id)
+
+
+@main.group()
+def manifests() -> None:
+    """What a Kubernetes cluster needs for Dyff, as YAML for `kubectl apply -f -` (docs/kubernetes.md)."""
+
+
+_namespace = click.option("--namespace", "-n", default="dyff", show_default=True, metavar="NAME", help="Where Dyff and its workflows live.")
+_roles = click.option("--role", default="all", show_default=True, metavar="ROLES", help="all, or a comma-separated list of roles.")
+
+
+@manifests.command("crds")
+def manifests_crds() -> None:
+    """Print the definitions of the custom resources."""
+    from dyff.entities import definitions
+
+    _print_yaml(definitions.all_())
+
+
+@manifests.command("rbac")
+@_namespace
+@_roles
+def manifests_rbac(namespace: str, role: str) -> None:
+    """Print service accounts and what each may do, a set for every role."""
+    from dyff.serve import permissions, roles
+
+    _print_yaml(list(permissions.manifests(namespace, roles.parse(role))))
+
+
+@manifests.command("deploy")
+@_namespace
+@_roles
+@click.option("--image", default=f"dyff/platform:{metadata.version('dyff-platform')}", show_default=True, help="Dyff's own image.")
+@click.option("--config", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Settings, for all roles.")
+def manifests_deploy(namespace: str, role: str, image: str, config: str) -> None:
+    """Print the roles as Deployments, a pod for each.
+
+    Passwords and credentials belong into the Secret dyff-secrets: its keys are variables of every role, and files in
+    /etc/dyff/secrets.
+    """
+    from dyff.serve import deployments, roles
+
+    loaded = settings.load(config, environment={})
+    _print_yaml(list(deployments.manifests(namespace, roles.parse(role), image, loaded, Path(config).read_text())))
+
+
+def _print_yaml(documents: list[dict[str, Any]]) -> None:
+    click.echo(yaml.dump_all(documents, Dumper=_Whole, sort_keys=False, width=120, explicit_start=True), nl=False)
+
+
+class _Whole(yaml.SafeDumper):
+    """Writes every value where it belongs: kubectl reads no anchors across what it prints back."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

@@ -17,6 +17,7 @@ ACCOUNT = "acme"
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
 DATASET = "11111111111111111111111111111111"
+INTERFACE = {"endpoint": "generate", "outputSchema": {"arrowSchema": ""}}
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 SETUP = plan.Setup(
     settings.Operator(session_start_deadline_s=900, job_deadline_s=3600, resync_s=30), {"DYFF_STORAGE_URL": "file:///srv/dyff"}
@@ -31,7 +32,7 @@ def a_template(**changes):
 
 def an_evaluation(session=None, **changes):
     """An Evaluation with a session of its own."""
-    spec = {"id": ID, "account": ACCOUNT, "dataset": DATASET, "interface": {"endpoint": "generate"}, "client": {}}
+    spec = {"id": ID, "account": ACCOUNT, "dataset": DATASET, "interface": INTERFACE, "client": {}}
     return _resource(resources.EVALUATION, {**spec, "inferenceSession": a_template(**(session or {})), **changes})
 
 
@@ -50,7 +51,17 @@ def a_session(entity_id=ID, **changes):
 def a_model(**changes):
     """A Model that is fetched."""
     source = {"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "acme/tiny", "revision": "abc"}}
-    return _resource(resources.MODEL, {"id": ID, "account": ACCOUNT, "source": source, **changes})
+    return _resource(resources.MODEL, {"id": ID, "account": ACCOUNT, "source": source, "artifact": {"kind": "Volume"}, **changes})
+
+
+def a_service(entity_id=ID, **changes):
+    """An InferenceService, of which nothing runs."""
+    return _resource(resources.INFERENCE_SERVICE, {"id": entity_id, "account": ACCOUNT, **a_template(**changes)})
+
+
+def an_analysis(**changes):
+    """An Analysis."""
+    return _resource(resources.ANALYSIS, {"id": ID, "account": ACCOUNT, "method": OTHER, **changes})
 
 
 def _resource(kind, spec):

@@ -18,7 +18,8 @@ from dyff.operator.kinds import table
 from dyff.operator.manifests import metadata
 from tests.roles import kubelet
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
+"""A Job of a real cluster waits ten seconds and more before it tries again."""
 KINDS = (port.POD, port.JOB, port.DEPLOYMENT, port.SERVICE, port.CONFIG_MAP, *(row.kind for row in table.TABLE))
 SETTINGS = settings.Operator(resync_s=3600)
 """Nothing may depend on looking again now and then, so that is never in these tests."""
@@ -47,7 +48,16 @@ async def background(coroutine):
         await asyncio.wait([task])
 
 
-ADAPTERS = {"cluster:embedded": embedded}
+@asynccontextmanager
+async def kubernetes(tmp_path):
+    """A namespace of its own on a real API server, whose controllers it has."""
+    from tests.contracts.cluster import conftest
+
+    async with conftest.kubernetes(tmp_path) as cluster:
+        yield cluster
+
+
+ADAPTERS = {"cluster:embedded": embedded, "cluster:kubernetes": kubernetes}
 
 
 class Operated:

@@ -19,7 +19,7 @@ EVALUATION, SESSION, MODEL = resources.EVALUATION, resources.INFERENCE_SESSION, 
 ID, OTHER = world.ID, world.OTHER
 
 
-@pytest.fixture(params=sorted(operated.ADAPTERS))
+@pytest.fixture(params=["cluster:embedded", pytest.param("cluster:kubernetes", marks=pytest.mark.engines)])
 async def cluster(request, tmp_path):
     """A cluster with its controllers."""
     async with operated.ADAPTERS[request.param](tmp_path) as opened:
@@ -124,7 +124,7 @@ FAILURES = {
     "the verification misses items": ({"verify": 2}, "Incomplete", "the last words of 2"),
     "the runner crashes": ({"client": kubelet.RUN, "infer": CRASHED}, "RunnerFailed", "no weights"),
     "the service's image is not there": (
-        {"client": kubelet.RUN, "infer": waiting("runner", "ErrImagePull")},
+        {"client": kubelet.RUN, "infer": waiting("runner", "ErrImageNeverPull")},
         "ImageNotRunnable",
         "map the image",
     ),
@@ -285,16 +285,13 @@ async def test_what_the_server_refuses_fails_with_its_words(there):
         assert "env" in found["message"]
 
 
-async def test_a_spec_that_nobody_can_read_fails(there):
-    """A custom resource made by hand, without what it needs, ends with the field's name and disturbs nobody else."""
+async def test_what_this_release_does_not_run_ends_at_once(there):
+    """A service has nothing to run, and an analysis is not run yet: both say so instead of waiting for ever."""
     async with there.operator():
-        broken = world.an_evaluation(id=OTHER)
-        broken["spec"] = {}
-        await there.create(broken)
-        found = await there.ended(EVALUATION, OTHER)
-        assert (found["reason"], "`id`" in found["message"]) == ("SchemaError", True)
-        await there.create(world.an_evaluation())
-        assert (await there.ended(EVALUATION, ID))["type"] == "Complete"
+        await there.create(world.a_service())
+        assert (await there.ended(resources.INFERENCE_SERVICE, ID))["reason"] == "NothingToRun"
+        await there.create(world.an_analysis())
+        assert (await there.ended(resources.ANALYSIS, ID))["reason"] == "NotSupported"
 
 
 async def test_a_strangers_job_is_neither_used_nor_removed(there):

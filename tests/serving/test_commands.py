@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from dyff.serve import cli
+from dyff.entities import definitions
+from dyff.kernel import settings
+from dyff.serve import cli, permissions, roles
 
 
 @pytest.mark.parametrize("name", ["", " \t"])
@@ -15,3 +18,66 @@ def test_an_account_needs_a_name(tmp_path, name):
     result = CliRunner().invoke(cli.main, ["account", "create", "--name", name, "--data-dir", folder])
     assert (result.exit_code, "--name" in result.stderr) == (2, True), result.output
     assert CliRunner().invoke(cli.main, ["account", "list", "--data-dir", folder]).stdout == ""
+
+
+SETTINGS = """
+bus: {kafka: {bootstrap_servers: "kafka:9092"}}
+query: {mongodb: {uri: "mongodb://database/"}}
+accounts: {mongodb: {uri: "mongodb://database/"}}
+objects: {url: "s3://bucket/dyff"}
+"""
+
+
+def manifests(*arguments):
+    result = CliRunner().invoke(cli.main, ["manifests", *arguments])
+    assert result.exit_code == 0, result.output
+    return list(yaml.safe_load_all(result.stdout))
+
+
+def test_the_definitions_are_printed_whole():
+    """`dyff manifests crds` prints every kind, without anchors, which only some readers follow."""
+    assert manifests("crds") == definitions.all_()
+    assert "&id" not in CliRunner().invoke(cli.main, ["manifests", "crds"]).stdout
+
+
+def test_every_role_has_an_account_and_only_those_with_permissions_a_token():
+    """The roles that never speak with the cluster have no Role and no token for it; nothing is granted beyond the namespace."""
+    found = manifests("rbac", "--namespace", "audits")
+    named = {(each["kind"], each["metadata"]["name"]) for each in found}
+    assert {name for kind, name in named if kind == "ServiceAccount"} == {f"dyff-{role}" for role in roles.ALL}
+    assert {name for kind, name in named if kind == "RoleBinding"} == {f"dyff-{role}" for role in permissions.TABLE}
+    assert {each["metadata"]["namespace"] for each in found} == {"audits"}
+    rules = [rule for each in found for rule in each.get("rules", ())]
+    assert not [rule for rule in rules if "*" in (*rule["verbs"], *rule["resources"], *rule["apiGroups"]) or "secrets" in rule["resources"]]
+
+
+def test_a_role_can_be_deployed_alone(tmp_path):
+    """Of the operator alone there is nothing but its Deployment and settings, and it needs no log and no database."""
+    (tmp_path / "settings.yaml").write_text("objects: {url: 's3://bucket/dyff'}\n")
+    found = manifests("deploy", "--role", "operator", "--config", str(tmp_path / "settings.yaml"))
+    assert [(each["kind"], each["metadata"]["name"]) for each in found] == [("ConfigMap", "dyff-settings"), ("Deployment", "dyff-operator")]
+
+
+def test_deployments_start_what_the_settings_say(tmp_path):
+    """Each pod has the settings file, its probes' port and its own role; its variables are settings that exist."""
+    file = tmp_path / "settings.yaml"
+    file.write_text(SETTINGS)
+    found = manifests("deploy", "--config", str(file))
+    assert found[0]["data"]["settings.yaml"] == SETTINGS
+    deployments = [each for each in found if each["kind"] == "Deployment"]
+    assert [each["metadata"]["name"] for each in deployments] == [f"dyff-{role}" for role in roles.ALL]
+    for each in deployments:
+        container = each["spec"]["template"]["spec"]["containers"][0]
+        environment = {variable["name"]: variable.get("value", "audits") for variable in container["env"]}
+        loaded = settings.load(str(file), environment={k: v for k, v in environment.items() if k not in ("TMPDIR", "DYFF_CONFIG_FILE")})
+        assert loaded.probes.port == next(port["containerPort"] for port in container["ports"] if port["name"] == "probes")
+        assert roles.parse(container["args"][-1]) == (each["metadata"]["name"].removeprefix("dyff-"),)
+        assert each["spec"]["template"]["metadata"]["labels"] == each["spec"]["selector"]["matchLabels"]
+
+
+def test_what_is_embedded_cannot_be_deployed(tmp_path):
+    """Settings that leave a port to this machine are refused, with the names of those that are missing."""
+    (tmp_path / "settings.yaml").write_text("{}")
+    result = CliRunner().invoke(cli.main, ["manifests", "deploy", "--role", "sink", "--config", str(tmp_path / "settings.yaml")])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "bus.kafka.bootstrap_servers, query.mongodb.uri must be set" in result.stderr

@@ -30,7 +30,7 @@ class Resource(msgspec.Struct, frozen=True):
         return f"{self.kind.api_version}/{self.kind.plural}"
 
 
-_CUSTOM = (port.Kind(resources.GROUP_VERSION, each.kind, each.plural) for each in resources.BY_ENTITY_KIND.values())
+_CUSTOM = (port.Kind(resources.GROUP_VERSION, each.kind, each.plural) for each in resources.ALL)
 ALL = (
     Resource(port.JOB, name_length=LABEL_LENGTH),
     Resource(port.DEPLOYMENT),

@@ -10,6 +10,7 @@ from typing import Any
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec, defaults, kinds, validation
+from dyff.entities import definitions, structural
 from dyff.kernel import clock, errors, patches
 
 _GIVEN = ("name", "labels", "annotations", "finalizers", "ownerReferences")
@@ -30,6 +31,7 @@ def created(resource: kinds.Resource, obj: port.Object, uid: str, now: datetime)
     new.pop("status", None)
     defaults.fill(resource.kind, new)
     defaults.mark(resource.kind, new)
+    _prune(new, "spec")
     if resource.kind == port.POD:
         new["status"] = {"phase": "Pending"}
     validation.check(resource, new)
@@ -50,6 +52,7 @@ def updated(resource: kinds.Resource, old: port.Object, obj: port.Object) -> por
         new["status"] = old["status"]
     defaults.fill(resource.kind, new)
     defaults.keep(resource.kind, old, new)
+    _prune(new, "spec")
     validation.check(resource, new)
     validation.check_change(resource, old, new)
     if resource.generation and not codec.same(_desired(old), _desired(new)):
@@ -66,7 +69,9 @@ def with_status(old: port.Object, patch: port.Object) -> port.Object:
     status = patches.merged(old.get("status") or {}, patch.get("status") or {})
     if not isinstance(status, dict):
         raise errors.InvalidFields(errors.Problem(("body", "status"), "must be an object"))
-    return {**old, "status": status}
+    new = {**old, "status": status}
+    _prune(new, "status")
+    return new
 
 
 def marked(resource: kinds.Resource, old: port.Object, now: datetime) -> port.Object:
@@ -109,6 +114,13 @@ def check_preconditions(old: port.Object, asked: port.Object) -> None:
 def _given(obj: port.Object) -> dict[str, Any]:
     """The metadata that is the client's to set; empty is absent, as the API server has it."""
     return {key: obj["metadata"][key] for key in _GIVEN if obj["metadata"].get(key)}
+
+
+def _prune(obj: port.Object, part: str) -> None:
+    """A custom resource keeps only what its definition knows."""
+    schema = definitions.schemas().get(obj["kind"])
+    if schema is not None and part in obj:
+        obj[part] = structural.pruned(schema["properties"][part], obj[part])
 
 
 def _desired(obj: port.Object) -> port.Object:

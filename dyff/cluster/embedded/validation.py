@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 from dyff.cluster import port
 from dyff.cluster.embedded import codec, kinds, names, podspecs
 from dyff.cluster.embedded.problems import Found, Path, items, mapping, problem
+from dyff.entities import resources, specs
 from dyff.kernel import errors
 
 _CONFIG_BYTES = 2**20
@@ -158,6 +161,14 @@ def _config_map(obj: port.Object) -> Found:
         yield problem(("body", "data"), f"must have at most {_CONFIG_BYTES} bytes")
 
 
+def _custom(obj: port.Object) -> Found:
+    """By the struct that the definitions for a real cluster are made from; the first thing that is wrong."""
+    try:
+        msgspec.convert(obj.get("spec", {}), specs.BY_KIND[obj["kind"]])
+    except msgspec.ValidationError as error:
+        yield problem(*specs.wrong(error, ("body", "spec")))
+
+
 def _whole(spec: port.Object, field: str, least: int, path: Path) -> Iterator[errors.Problem]:
     value = spec.get(field)
     if value is not None and (type(value) is not int or value < least):
@@ -170,6 +181,7 @@ _SPECS: dict[port.Kind, Callable[[port.Object], Found]] = {
     port.DEPLOYMENT: _deployment,
     port.SERVICE: _service,
     port.CONFIG_MAP: _config_map,
+    **{port.Kind(resources.GROUP_VERSION, each.kind, each.plural): _custom for each in resources.ALL},
 }
 _FIXED = {
     port.JOB: ("template", "selector", "completions", "completionMode", "podFailurePolicy"),

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import resources, specs
 from dyff.kernel import clock
-from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, specs, steps
+from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, steps
 from dyff.operator.manifests import metadata, session
 
 KIND = metadata.EVALUATION

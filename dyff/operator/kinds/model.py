@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from dyff.cluster import port
-from dyff.operator import cleanup, conditions, jobs, plan, reasons, specs, steps
+from dyff.entities import specs
+from dyff.operator import cleanup, conditions, jobs, plan, reasons, steps
 from dyff.operator.manifests import metadata
 
 KIND = metadata.MODEL

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dyff.cluster import port
+from dyff.entities import specs
 from dyff.kernel import clock
-from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, specs, steps
+from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, steps
 from dyff.operator.manifests import deployment, metadata, runners, service
 
 KIND = metadata.INFERENCE_SESSION

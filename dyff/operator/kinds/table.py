@@ -10,7 +10,7 @@ import msgspec
 from dyff.cluster import owners, port
 from dyff.kernel import clock
 from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons
-from dyff.operator.kinds import evaluation, model, session
+from dyff.operator.kinds import analysis, evaluation, model, service, session
 from dyff.operator.manifests import metadata
 
 
@@ -22,7 +22,7 @@ class Row(msgspec.Struct, frozen=True):
     decide: Callable[[plan.Observed, datetime, plan.Setup], plan.Plan]
 
 
-TABLE = tuple(Row(each.KIND, each.wanted, each.decide) for each in (evaluation, session, model))
+TABLE = tuple(Row(each.KIND, each.wanted, each.decide) for each in (evaluation, session, model, service, analysis))
 BY_KIND = {row.kind.kind: row for row in TABLE}
 
 

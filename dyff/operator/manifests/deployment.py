@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from dyff.cluster import port
-from dyff.operator import plan, specs
+from dyff.entities import specs
+from dyff.operator import plan
 from dyff.operator.manifests import containers, metadata, runners
 
 RUNNER = "runner"

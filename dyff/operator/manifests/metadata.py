@@ -42,3 +42,5 @@ def resource_kind(kind: resources.ResourceKind) -> port.Kind:
 EVALUATION = resource_kind(resources.EVALUATION)
 INFERENCE_SESSION = resource_kind(resources.INFERENCE_SESSION)
 MODEL = resource_kind(resources.MODEL)
+INFERENCE_SERVICE = resource_kind(resources.INFERENCE_SERVICE)
+ANALYSIS = resource_kind(resources.ANALYSIS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dyff.operator import specs
+from dyff.entities import specs
 
 MOCK_IMAGE = "dyff/workflows/inferenceservice-mock"
 MODEL_DIR = "/dyff/mnt/model"
@@ -20,7 +20,7 @@ class Runner(msgspec.Struct, frozen=True):
     volumes: tuple[specs.DataVolume | specs.ScratchVolume, ...] = ()
 
 
-def problem(spec: specs.Session) -> str | None:
+def problem(spec: specs.Template) -> str | None:
     """Why the service cannot be run, with what to do about it; None: it can."""
     if spec.nodes > 1:
         return f"the runner asks for {spec.nodes} nodes, which is not supported yet; create the service with runner.nodes = 1"

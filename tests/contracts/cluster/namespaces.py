@@ -6,13 +6,11 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import yaml
-
 from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from dyff.cluster.kubernetes.connecting import Access
 from dyff.cluster.kubernetes.requests import Requests
-from dyff.entities import resources
+from dyff.entities import definitions
 from dyff.kernel import errors
 
 _NAMESPACES = "/api/v1/namespaces"
@@ -27,7 +25,7 @@ async def fresh(kubeconfig: str) -> AsyncIterator[port.Cluster]:
     access = await Access.open(connection)
     requests = Requests(access, 15.0)
     try:
-        for each in definitions():
+        for each in definitions.all_():
             try:
                 await requests.send("POST", _CRDS, what="installing a type", body=each)
             except errors.AlreadyExists:
@@ -38,31 +36,3 @@ async def fresh(kubeconfig: str) -> AsyncIterator[port.Cluster]:
         await requests.send("DELETE", f"{_NAMESPACES}/{name}", what="removing a namespace")
     finally:
         await access.close()
-
-
-def definitions() -> list[port.Object]:
-    """The custom types, as permissive as can be."""
-    found = []
-    for each in resources.BY_ENTITY_KIND.values():
-        text = f"""
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {{name: {each.plural}.dyff.io}}
-spec:
-  group: dyff.io
-  scope: Namespaced
-  names: {{plural: {each.plural}, singular: {each.kind.lower()}, kind: {each.kind}}}
-  versions:
-    - name: v1alpha1
-      served: true
-      storage: true
-      subresources: {{status: {{}}}}
-      schema:
-        openAPIV3Schema:
-          type: object
-          properties:
-            spec: {{type: object, x-kubernetes-preserve-unknown-fields: true}}
-            status: {{type: object, x-kubernetes-preserve-unknown-fields: true}}
-"""
-        found.append(yaml.safe_load(text))
-    return found

@@ -42,8 +42,8 @@ async def test_patches_that_change_nothing_are_no_change(cluster, name):
 async def test_merge_patches_merge(cluster, name):
     """Objects are merged key by key, null removes, lists are replaced."""
     spec = {
-        "client": {"maxRetries": 1, "totalTimeoutSeconds": 5},
-        "interface": {"endpoint": "a", "inputPipeline": [{"kind": "x"}, {"kind": "y"}]},
+        "client": {"batchSize": 1, "totalTimeoutSeconds": 5},
+        "interface": {"endpoint": "a", "outputSchema": {"arrowSchema": ""}, "inputPipeline": [{"kind": "x"}, {"kind": "y"}]},
     }
     await cluster.create(EVALUATION, an_evaluation(name, spec, annotations={"one": "1", "two": "2"}))
     patch = {
@@ -52,8 +52,8 @@ async def test_merge_patches_merge(cluster, name):
     }
     patched = await cluster.patch(EVALUATION, name, patch)
     assert patched["metadata"]["annotations"] == {"two": "2", "three": "3"}
-    assert patched["spec"]["client"] == {"maxRetries": 1}
-    assert patched["spec"]["interface"] == {"endpoint": "a", "inputPipeline": [{"kind": "z"}]}
+    assert patched["spec"]["client"] == {"batchSize": 1}
+    assert patched["spec"]["interface"] == {"endpoint": "a", "outputSchema": {"arrowSchema": ""}, "inputPipeline": [{"kind": "z"}]}
     assert await cluster.get(EVALUATION, name) == patched
 
 

@@ -100,3 +100,21 @@ async def test_lists_are_sorted_out_by_labels(cluster, name):
     assert (await cluster.list(port.CONFIG_MAP, {"run": f"{name}-not"})).items == ()
     everything = [each["metadata"]["name"] for each in (await cluster.list(port.CONFIG_MAP)).items]
     assert {f"{name}-a", f"{name}-b", f"{name}-c"} <= set(everything)
+
+
+async def test_a_custom_resource_with_a_wrong_spec_is_refused(cluster, name):
+    """What the definition does not allow is refused with the field's name, also as a change; an unknown field is dropped."""
+    for changes, field in (
+        ({"dataset": None}, "dataset"),
+        ({"replications": 0}, "replications"),
+        ({"interface": {"endpoint": "generate"}}, "interface.outputSchema"),
+        ({"inferenceSession": {"runner": "mock"}}, "inferenceSessionReference"),
+    ):
+        spec = {key: value for key, value in {**an_evaluation(name)["spec"], **changes}.items() if value is not None}
+        with pytest.raises(errors.InvalidFields, match=field):
+            await cluster.create(EVALUATION, {**an_evaluation(name), "spec": spec})
+    created = await cluster.create(EVALUATION, an_evaluation(name, {"unknown": 1}))
+    assert "unknown" not in created["spec"]
+    with pytest.raises(errors.InvalidFields, match="replications"):
+        await cluster.patch(EVALUATION, name, {"spec": {"replications": 0}})
+    assert await cluster.get(EVALUATION, name) == created

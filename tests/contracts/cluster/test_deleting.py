@@ -11,11 +11,8 @@ import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.entities import resources
 from dyff.kernel import errors
-from tests.contracts.cluster.objects import DEADLINE_S, EVALUATION, FINALIZER, a_config, an_evaluation, condition
-
-SESSION = port.Kind(resources.GROUP_VERSION, "InferenceSession", "inferencesessions")
+from tests.contracts.cluster.objects import DEADLINE_S, EVALUATION, FINALIZER, SESSION, a_config, a_session, an_evaluation, condition
 
 
 def an_owner(obj: port.Object) -> port.Object:
@@ -78,8 +75,7 @@ async def test_finalizers_cannot_be_added_to_what_is_being_deleted(cluster, name
 async def test_dependents_go_with_their_owner(cluster, name):
     """When an owner is deleted, what it owns is deleted in the background, and what that owns too."""
     owner = await cluster.create(EVALUATION, an_evaluation(name))
-    middle = an_evaluation(f"{name}-session", ownerReferences=[an_owner(owner)]) | {"kind": "InferenceSession"}
-    session = await cluster.create(SESSION, middle)
+    session = await cluster.create(SESSION, a_session(f"{name}-session", ownerReferences=[an_owner(owner)]))
     await cluster.create(port.CONFIG_MAP, a_config(name, ownerReferences=[an_owner(session)]))
     await cluster.delete(EVALUATION, name)
     await until_gone(cluster, SESSION, f"{name}-session")

@@ -1,0 +1,343 @@
+"""The specs of custom resources: what the orchestrator writes (`dyff.entities.resources`), the operator reads, and kubectl may write.
+
+The one description of them. The definitions that a cluster gets (`dyff.entities.definitions`) are made from these structs, and
+the local cluster checks by them. A field that is not here does not reach the operator: an API server prunes it. They are
+stored data, so what a later release adds is ignored. None: the field is absent.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from dyff.entities import codecs, compute, identity, resources
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
+Quantity = compute.Quantity | Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=identity.MAX_COUNT)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0, le=identity.MAX_COUNT)]
+Few = Annotated[list[T], msgspec.Meta(max_length=100)]
+
+
+EntityID = Annotated[Identity, msgspec.Meta(description="ID of the entity, 32 lower-case hex digits; its files are stored under it")]
+Owner = Annotated[identity.Account, msgspec.Meta(description="Who owns it; a label of its pods")]
+
+
+class Spec(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What all have: whose it is."""
+
+    id: EntityID
+    account: Owner
+
+
+class EnvVar(msgspec.Struct, frozen=True):
+    """A variable of the runner's environment."""
+
+    name: identity.Short
+    value: identity.Text = ""
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """Kubernetes quantities by `cpu` and `memory`."""
+
+    requests: dict[str, Quantity] = {}
+
+
+class Gpu(msgspec.Struct, frozen=True, rename="camel"):
+    """`count` devices of the first of `hardwareTypes`, which are names of cluster resources."""
+
+    hardware_types: Annotated[list[identity.Short], msgspec.Meta(min_length=1, max_length=100)]
+    count: Count = 1
+    memory: Quantity | None = None
+
+
+class Accelerator(msgspec.Struct, frozen=True):
+    """What computes besides the cpu."""
+
+    kind: Literal["GPU"]
+    gpu: Gpu | None = None
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The entity whose files a volume shows."""
+
+    kind: Literal["Dataset", "Model"]
+    id: Identity
+
+
+class DataVolume(msgspec.Struct, frozen=True, rename="camel", tag="Data", tag_field="kind"):
+    """An entity's files, read-only."""
+
+    name: identity.Short
+    mount_path: identity.Text
+    source: Source
+
+
+class ScratchVolume(msgspec.Struct, frozen=True, rename="camel", tag="Scratch", tag_field="kind"):
+    """Room to write that goes with the pod."""
+
+    name: identity.Short
+    mount_path: identity.Text
+    capacity: Quantity
+
+
+class HuggingFace(msgspec.Struct, frozen=True, rename={"repo_id": "repoID"}):
+    """A model in a Hugging Face cache."""
+
+    repo_id: identity.Short
+    revision: identity.Short
+
+    @property
+    def snapshot(self) -> str:
+        """Its folder inside the cache, as the Hugging Face libraries lay it out."""
+        return f"models--{self.repo_id.replace('/', '--')}/snapshots/{self.revision}"
+
+
+class Template(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What it takes to run an inference service."""
+
+    runner: Annotated[identity.Short, msgspec.Meta(description="Kind of the runner: mock, container, vllm, huggingface, ...")]
+    service: Annotated[Identity | None, msgspec.Meta(description="ID of the InferenceService")] = None
+    model: Annotated[Identity | None, msgspec.Meta(description="ID of the Model behind the service")] = None
+    hugging_face: HuggingFace | None = None
+    image: Annotated[identity.Text | None, msgspec.Meta(description="Container image, host/name@digest; the mock runner has one")] = None
+    args: Few[identity.Text] = []
+    command: Few[identity.Text] | None = None
+    env: Few[EnvVar] = []
+    working_dir: identity.Text | None = None
+    resources: Resources = Resources()
+    replicas: Annotated[Count, msgspec.Meta(description="Pods that serve")] = 1
+    nodes: Annotated[Count, msgspec.Meta(description="Nodes of each replica")] = 1
+    accelerator: Accelerator | None = None
+    use_spot_pods: Annotated[bool, msgspec.Meta(description="Whether pods may run where they can be evicted")] = True
+    expires: Annotated[datetime, msgspec.Meta(tz=True, description="When the session ends, RFC 3339 with a zone")] | None = None
+    volumes: Few[DataVolume | ScratchVolume] = []
+
+
+class Session(Template, frozen=True, kw_only=True):
+    """An InferenceSession: a service that runs until it expires or is deleted."""
+
+    id: EntityID
+    account: Owner
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """A step of a pipeline. Its configuration is JSON in a string: a definition cannot hold free JSON."""
+
+    kind: identity.Short
+    configuration: Annotated[str, msgspec.Meta(max_length=2**20, description="JSON")] = "{}"
+
+
+class OutputSchema(msgspec.Struct, frozen=True, rename="camel"):
+    """What a row of the outputs has."""
+
+    arrow_schema: Annotated[str, msgspec.Meta(max_length=2**20, description="Base64 of the serialized Arrow schema")]
+
+
+class Interface(msgspec.Struct, frozen=True, rename="camel"):
+    """How the service is called, and what becomes of items and responses."""
+
+    endpoint: Annotated[identity.Text, msgspec.Meta(description="Path below the service that inference calls")]
+    output_schema: OutputSchema
+    input_pipeline: Few[Adapter] | None = None
+    output_pipeline: Few[Adapter] | None = None
+
+
+class Client(msgspec.Struct, frozen=True, rename="camel"):
+    """How the evaluation client behaves. Times in seconds; 0: no limit."""
+
+    bad_request_policy: Literal["Abort", "Skip"] = "Abort"
+    transient_error_retry_limit: NotNegative = 120
+    transient_error_retry_delay_seconds: NotNegative = 30
+    duplicate_output_policy: Literal["Deduplicate", "Error", "Ignore"] = "Deduplicate"
+    missing_output_policy: Literal["Error", "Ignore"] = "Error"
+    request_timeout_seconds: NotNegative = 30
+    total_timeout_seconds: NotNegative = 7200
+    batch_size: Count = 1000
+    extra_options: dict[str, identity.Text] = {}
+    input_pipeline: Few[Adapter] | None = None
+
+
+class Evaluation(Spec, frozen=True, kw_only=True):
+    """An Evaluation: a dataset sent through an inference session of its own, or one that runs already; then verified."""
+
+    dataset: Annotated[Identity, msgspec.Meta(description="ID of the Dataset")]
+    interface: Interface
+    replications: Annotated[Count, msgspec.Meta(description="How often each item is sent")] = 1
+    workers_per_replica: Annotated[Count, msgspec.Meta(description="Requests at once to each replica")] = 2
+    client: Client = Client()
+    inference_session: Annotated[Template | None, msgspec.Meta(description="A session that is started for the evaluation")] = None
+    inference_session_reference: Annotated[Identity | None, msgspec.Meta(description="ID of a session that runs already")] = None
+
+    def __post_init__(self) -> None:
+        """Refuse what names no session or two."""
+        if (self.inference_session is None) == (self.inference_session_reference is None):
+            raise ValueError("exactly one of inferenceSession and inferenceSessionReference is needed")
+
+
+class GitLFS(msgspec.Struct, frozen=True):
+    """A Git repository with large files."""
+
+    url: identity.Text
+
+
+class HuggingFaceHub(msgspec.Struct, frozen=True, rename={"repo_id": "repoID", "allow": "allowPatterns", "ignore": "ignorePatterns"}):
+    """A repository of the hub at a revision. The patterns choose files, as in a shell."""
+
+    repo_id: identity.Short
+    revision: identity.Short
+    allow: Few[identity.Text] | None = None
+    ignore: Few[identity.Text] | None = None
+
+
+class OpenLLM(msgspec.Struct, frozen=True, rename={"model_kind": "modelKind", "model_id": "modelID", "model_version": "modelVersion"}):
+    """A model that OpenLLM knows; published, and not fetched."""
+
+    model_kind: identity.Short
+    model_id: identity.Short
+    model_version: identity.Short
+
+
+class ModelSource(msgspec.Struct, frozen=True, rename={"git_lfs": "gitLFS", "hugging_face_hub": "huggingFaceHub", "open_llm": "openLLM"}):
+    """Where a model comes from: the field of its kind."""
+
+    kind: Literal["GitLFS", "HuggingFaceHub", "Mock", "OpenLLM", "Upload"]
+    git_lfs: GitLFS | None = None
+    hugging_face_hub: HuggingFaceHub | None = None
+    open_llm: OpenLLM | None = None
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """`md5` in base64."""
+
+    md5: identity.Short | None = None
+
+
+class File(msgspec.Struct, frozen=True, rename="camel"):
+    """A file of a model."""
+
+    path: identity.Text
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    media_type: identity.Short | None = None
+    digest: Digest = Digest()
+
+
+class Volume(msgspec.Struct, frozen=True):
+    """A tree of files."""
+
+    files: Annotated[list[File], msgspec.Meta(max_length=10_000)] = []
+
+
+class Artifact(msgspec.Struct, frozen=True, rename="camel"):
+    """How a model's files are laid out."""
+
+    kind: Literal["HuggingFaceCache", "Mock", "Volume"]
+    hugging_face_cache: HuggingFace | None = None
+    volume: Volume | None = None
+
+
+class Model(Spec, frozen=True, kw_only=True):
+    """A Model that is fetched."""
+
+    source: ModelSource
+    artifact: Artifact
+    resources: Annotated[dict[str, Quantity], msgspec.Meta(description="What the fetch asks for: cpu, memory, storage")] = {}
+
+
+class Service(Template, frozen=True, kw_only=True):
+    """An InferenceService: it runs nothing itself, sessions of it do."""
+
+    id: EntityID
+    account: Owner
+
+
+class Scope(msgspec.Struct, frozen=True, rename="camel"):
+    """What an analysis is about: IDs."""
+
+    dataset: Identity | None = None
+    inference_service: Identity | None = None
+    evaluation: Identity | None = None
+    model: Identity | None = None
+
+
+class Argument(msgspec.Struct, frozen=True):
+    """A parameter of the method."""
+
+    keyword: identity.Short
+    value: identity.Text
+
+
+class Input(msgspec.Struct, frozen=True):
+    """An entity whose data the method reads, by its ID."""
+
+    keyword: identity.Short
+    entity: identity.Short
+
+
+class Data(msgspec.Struct, frozen=True):
+    """Anything else that the method needs, in base64."""
+
+    key: identity.Short
+    value: Annotated[str, msgspec.Meta(max_length=2**20)]
+
+
+class Analysis(Spec, frozen=True, kw_only=True):
+    """An Analysis: a method applied to data, for a Measurement or a SafetyCase."""
+
+    method: Annotated[Identity, msgspec.Meta(description="ID of the Method")]
+    scope: Scope = Scope()
+    arguments: Few[Argument] = []
+    inputs: Few[Input] = []
+    data: Few[Data] = []
+
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+
+BY_KIND: dict[str, type[msgspec.Struct]] = {
+    resources.EVALUATION.kind: Evaluation,
+    resources.INFERENCE_SESSION.kind: Session,
+    resources.INFERENCE_SERVICE.kind: Service,
+    resources.MODEL.kind: Model,
+    resources.ANALYSIS.kind: Analysis,
+}
+
+
+def read(resource: codecs.Json, kind: type[S]) -> S:
+    """The spec of a custom resource.
+
+    Raises:
+        ValidationError: a field is missing or wrong; the message names it.
+    """
+    return msgspec.convert(resource.get("spec") or {}, kind)
+
+
+def wrong(error: msgspec.ValidationError, root: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], str]:
+    """Which field of a spec is wrong, as a path below `root`, and what is wrong with it."""
+    sentence, _, at = str(error).partition(" - at `$")
+    steps = [int(index) if index.isdecimal() else name or index for name, index in _STEP.findall(at.rstrip("`"))]
+    missing = _MISSING.fullmatch(sentence)
+    if missing:
+        return (*root, *steps, missing.group(1)), "is missing"
+    return (*root, *steps), sentence
+
+
+def session(resource: codecs.Json) -> Session:
+    """The spec of an InferenceSession; see `read`."""
+    return read(resource, Session)
+
+
+def evaluation(resource: codecs.Json) -> Evaluation:
+    """The spec of an Evaluation; see `read`."""
+    return read(resource, Evaluation)
+
+
+def model(resource: codecs.Json) -> Model:
+    """The spec of a Model; see `read`."""
+    return read(resource, Model)

@@ -1,0 +1,24 @@
+"""An Analysis: its form is fixed so that it can be installed, but nothing runs it yet; it says so instead of waiting for ever."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dyff.cluster import port
+from dyff.entities import specs
+from dyff.operator import conditions, plan, reasons
+from dyff.operator.manifests import metadata
+
+KIND = metadata.ANALYSIS
+_MESSAGE = "this release of the operator does not run analyses; install one that does, then create the resource again"
+
+
+def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
+    """Nothing: it has no parts."""
+    return plan.Wanted((), ())
+
+
+def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """It ends at once."""
+    specs.read(observed.present, specs.Analysis)
+    return plan.Plan((), conditions.status_patch(observed.present, conditions.failed(reasons.NOT_SUPPORTED, _MESSAGE), now))

@@ -1,0 +1,27 @@
+"""An InferenceService: a description. It is read, so that a mistake is told, and that is all."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dyff.cluster import port
+from dyff.entities import specs
+from dyff.operator import conditions, plan, reasons
+from dyff.operator.manifests import metadata, runners
+
+KIND = metadata.INFERENCE_SERVICE
+
+
+def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
+    """Nothing: it has no parts."""
+    return plan.Wanted((), ())
+
+
+def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+    """It ends at once: well, unless no session could ever run it."""
+    problem = runners.problem(specs.read(observed.present, specs.Service))
+    if problem is not None:
+        ended = conditions.failed(reasons.NOT_SUPPORTED, problem)
+    else:
+        ended = conditions.complete(reasons.NOTHING_TO_RUN, "a service runs nothing itself; create an InferenceSession to run it")
+    return plan.Plan((), conditions.status_patch(observed.present, ended, now))

@@ -1,0 +1,151 @@
+"""The roles as Deployments of a Kubernetes cluster, one pod a role, with settings from a ConfigMap and secrets from a Secret. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dyff.cluster import port
+from dyff.kernel import errors, settings
+from dyff.serve import opening, permissions, wiring
+
+SETTINGS, SECRETS = "dyff-settings", "dyff-secrets"
+"""The ConfigMap that is made here, and the Secret that is not: its keys are variables of every role, and files in `SECRETS_DIR`."""
+SETTINGS_DIR, SECRETS_DIR = "/etc/dyff/settings", "/etc/dyff/secrets"
+API_PORT, PROBES_PORT = 8000, 8081
+_FILE = "settings.yaml"
+_USER_ID = 65532
+_SCRATCH_DIR = "/var/lib/dyff"
+REPLICAS = 2
+"""Of every role: two share the load, or one works while the other stands by."""
+_REQUESTS = {"cpu": "100m", "memory": "192Mi"}
+_LIMITS = {"memory": "1Gi"}
+_WHY = {
+    "bus": "bus.kafka.bootstrap_servers",
+    "query": "query.mongodb.uri",
+    "accounts": "accounts.mongodb.uri",
+    "objects": "objects.url",
+}
+
+
+def manifests(namespace: str, roles: Sequence[str], image: str, loaded: settings.Settings, text: str) -> Iterator[port.Object]:
+    """The ConfigMap, the Deployments, and the Service of the api.
+
+    `loaded`: what `text`, a settings file, says.
+
+    Raises:
+        Misconfigured: the settings leave a port to an embedded adapter, which pods cannot share.
+    """
+    _check(roles, loaded)
+    yield {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": SETTINGS, "namespace": namespace, "labels": {permissions.NAME: "dyff"}},
+        "data": {_FILE: text},
+    }
+    for role in roles:
+        yield _deployment(namespace, role, image)
+    if "api" in roles:
+        labels = permissions.labels("api")
+        yield {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "dyff-api", "namespace": namespace, "labels": labels},
+            "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+        }
+
+
+def _check(roles: Sequence[str], loaded: settings.Settings) -> None:
+    # Where the cluster is follows from where the pods run; where its steps find the objects does not.
+    needed = wiring.needs(tuple(roles)) - {"cluster"} | ({"objects"} if "operator" in roles else set())
+    missing = sorted(_WHY[each] for each in needed & opening.embedded(loaded) if each in _WHY)
+    if missing:
+        raise errors.Misconfigured(f"settings: {', '.join(missing)} must be set: pods cannot share what is embedded in one process")
+
+
+def _deployment(namespace: str, role: str, image: str) -> port.Object:
+    labels = permissions.labels(role)
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels},
+    }
+    pod = {
+        "serviceAccountName": permissions.account(role),
+        "automountServiceAccountToken": role in permissions.TABLE,
+        "enableServiceLinks": False,
+        "topologySpreadConstraints": [spread],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER_ID,
+            "runAsGroup": _USER_ID,
+            "fsGroup": _USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(role, image)],
+        "volumes": [
+            {"name": "settings", "configMap": {"name": SETTINGS}},
+            {"name": "secrets", "secret": {"secretName": SECRETS, "optional": True, "defaultMode": 0o440}},
+            {"name": "scratch", "emptyDir": {}},
+        ],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": f"dyff-{role}", "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": REPLICAS,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def _container(role: str, image: str) -> dict[str, Any]:
+    ports = [{"name": "probes", "containerPort": PROBES_PORT}]
+    if role == "api":
+        ports.append({"name": "http", "containerPort": API_PORT})
+    return {
+        "name": "dyff",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["dyff"],
+        "args": ["serve", "--role", role],
+        "env": _environment(role),
+        "envFrom": [{"secretRef": {"name": SECRETS, "optional": True}}],
+        "ports": ports,
+        "startupProbe": {**_probe("/health"), "failureThreshold": 60, "periodSeconds": 2},
+        "livenessProbe": {**_probe("/health"), "failureThreshold": 3, "periodSeconds": 10},
+        "readinessProbe": {**_probe("/ready"), "failureThreshold": 2, "periodSeconds": 5},
+        "resources": {"requests": _REQUESTS, "limits": _LIMITS},
+        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "settings", "mountPath": SETTINGS_DIR, "readOnly": True},
+            {"name": "secrets", "mountPath": SECRETS_DIR, "readOnly": True},
+            {"name": "scratch", "mountPath": _SCRATCH_DIR},
+        ],
+    }
+
+
+def _environment(role: str) -> list[dict[str, Any]]:
+    own = {
+        "DYFF_CONFIG_FILE": f"{SETTINGS_DIR}/{_FILE}",
+        "DYFF_DATA_DIR": _SCRATCH_DIR,
+        "DYFF_PROBES__HOST": "0.0.0.0",
+        "DYFF_PROBES__PORT": str(PROBES_PORT),
+        "TMPDIR": _SCRATCH_DIR,
+    }
+    if role == "api":
+        own |= {"DYFF_API__HOST": "0.0.0.0", "DYFF_API__PORT": str(API_PORT)}
+    if role in permissions.TABLE:
+        own["DYFF_CLUSTER__KUBERNETES__IN_CLUSTER"] = "true"
+    found: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in own.items()]
+    if role in permissions.TABLE:
+        found.append({"name": "DYFF_CLUSTER__KUBERNETES__NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}})
+    return found
+
+
+def _probe(path: str) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": "probes"}, "timeoutSeconds": 3}

@@ -1,0 +1,208 @@
+"""The definitions of the custom resources: they say what the structs say, and everything that we make obeys them."""
+
+from __future__ import annotations
+
+import copy
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dyff.entities import definitions, evaluation, inference, model, resources, specs, structural
+from tests.entities import bodies
+from tests.planning import world
+
+ID = "0" * 31 + "9"
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+MODEL_ID, SERVICE_ID, SESSION_ID = ("0000000000004000800000000000000" + each for each in "124")
+SPECS = {kind: schema["properties"]["spec"] for kind, schema in definitions.schemas().items()}
+FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@FORMATS.checks("date-time", ValueError)
+def _is_time(text: Any) -> bool:
+    return not isinstance(text, str) or datetime.fromisoformat(text).tzinfo is not None
+
+
+def validator(schema: Any) -> jsonschema.Draft202012Validator:
+    """A structural schema as an ordinary one."""
+    return jsonschema.Draft202012Validator(_ordinary(schema), format_checker=FORMATS)
+
+
+def _ordinary(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_ordinary(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _ordinary(value) for key, value in schema.items() if key != "description" or not isinstance(value, str)}
+    if isinstance(found.get("pattern"), str):
+        found["pattern"] = re.sub(r"\$$", r"\\Z", found["pattern"])  # what `$` means to Go
+    return {**found, "type": ["string", "integer"]} if found.get("x-kubernetes-int-or-string") else found
+
+
+def broken_rules(schema: Any, value: Any) -> list[str]:
+    """What the rules of a schema, and of its parts, say against `value`: the two forms that our rules have."""
+    found = []
+    for each in schema.get("x-kubernetes-validations", ()):
+        exclusive = re.fullmatch(r"has\(self\.(\w+)\) != has\(self\.(\w+)\)", each["rule"])
+        tagged = re.fullmatch(r"self\.(\w+) != '(\w+)' \|\| has\(self\.(\w+)\)", each["rule"])
+        if exclusive:
+            holds = (exclusive[1] in value) != (exclusive[2] in value)
+        else:
+            assert tagged is not None, each["rule"]
+            holds = value[tagged[1]] != tagged[2] or tagged[3] in value
+        found += [] if holds else [each["message"]]
+    if isinstance(value, list):
+        return found + [problem for each in value for problem in broken_rules(schema["items"], each)]
+    parts = schema.get("properties", {}) if isinstance(value, dict) else {}
+    return found + [problem for name, part in parts.items() if name in value for problem in broken_rules(part, value[name])]
+
+
+def refused_by_definition(kind: str, spec: Any) -> list[str]:
+    problems = [each.message for each in validator(SPECS[kind]).iter_errors(spec)]
+    return problems or broken_rules(SPECS[kind], spec)
+
+
+def refused_by_struct(kind: str, spec: Any) -> list[str]:
+    try:
+        msgspec.convert(spec, specs.BY_KIND[kind])
+    except msgspec.ValidationError as error:
+        return [str(error)]
+    return []
+
+
+def an_entity(kind: str, body: Any, service: Any = bodies.SERVICE) -> Any:
+    """The entity that the API makes of a request's body."""
+    if kind == "Model":
+        return model.entity(msgspec.convert(body, model.ModelCreateRequest), {}, ID, NOW)
+    embedded_model = model.foreign(model.entity(msgspec.convert(bodies.MODEL_HUB, model.ModelCreateRequest), {}, MODEL_ID, NOW))
+    given_service = msgspec.convert(service, inference.InferenceServiceCreateRequest)
+    whole = inference.service(given_service, {MODEL_ID: embedded_model}, SERVICE_ID, NOW)
+    embedded = {SERVICE_ID: inference.foreign_service(whole)}
+    if kind == "InferenceSession":
+        return inference.session(msgspec.convert(body, inference.InferenceSessionCreateRequest), embedded, ID, NOW)
+    running = inference.session(msgspec.convert(bodies.SESSION_FULL, inference.InferenceSessionCreateRequest), embedded, SESSION_ID, NOW)
+    embedded[SESSION_ID] = inference.foreign_session(running)
+    return evaluation.entity(msgspec.convert(body, evaluation.EvaluationCreateRequest), embedded, ID, NOW)
+
+
+ENTITIES = {
+    f"{kind} {number} of service {n}": (kind, body, service)
+    for kind in resources.BY_ENTITY_KIND
+    for number, body in enumerate(bodies.CREATE[kind])
+    for n, service in enumerate(bodies.CREATE["InferenceService"])
+}
+MADE = [
+    world.an_evaluation(),
+    world.an_evaluation_of_a_running_session(),
+    world.a_session(),
+    world.a_model(),
+    world.a_service(),
+    world.an_analysis(),
+    *(resources.for_entity(an_entity(*given_)) for given_ in ENTITIES.values()),
+]
+TEXTS = ("", "x", "1Gi", "-1", "a" * 300, "0" * 32, "0" * 32 + "\n", "2026-11-01", "2026-11-01T00:00:00Z")
+VALUES = (True, 0, 1, -1, 2**31, 1.5, [], {}, ["x"], *TEXTS)
+
+
+@pytest.mark.parametrize(("kind", "body", "service"), ENTITIES.values(), ids=ENTITIES)
+def test_what_the_orchestrator_makes_is_accepted_whole(kind, body, service):
+    """Every custom resource that is made of an entity is valid, and an API server drops nothing of it."""
+    spec = resources.for_entity(an_entity(kind, body, service))["spec"]
+    assert refused_by_definition(kind, spec) == []
+    assert structural.pruned(SPECS[kind], spec) == spec
+
+
+@given(data=st.data())
+def test_whatever_is_left_out_of_a_request_what_is_made_of_it_is_accepted(data):
+    """The same of requests in which any optional parts are missing."""
+    kind = data.draw(st.sampled_from(sorted(resources.BY_ENTITY_KIND)))
+    body = data.draw(st.sampled_from(bodies.CREATE[kind]))
+    service = bodies.SERVICE_FULL
+    for _ in range(data.draw(st.integers(0, 5))):
+        body, service = _without(data, body), _without(data, service)
+    try:
+        entity = an_entity(kind, body, service)
+    except (msgspec.ValidationError, KeyError):
+        return  # a request that the API refuses
+    spec = resources.for_entity(entity)["spec"]
+    assert refused_by_definition(kind, spec) == []
+    assert structural.pruned(SPECS[kind], spec) == spec
+
+
+@given(data=st.data())
+def test_struct_and_definition_refuse_the_same(data):
+    """A spec with a field removed or changed is accepted by the struct that reads it if and only if the definition accepts it."""
+    resource = data.draw(st.sampled_from(MADE))
+    kind, spec = resource["kind"], copy.deepcopy(resource["spec"])
+    for _ in range(data.draw(st.integers(1, 2))):
+        path = data.draw(st.sampled_from(_paths(spec) or [()]))
+        if path:
+            spec = bodies.changed(spec, ".".join(path), data.draw(st.sampled_from((..., *VALUES))))
+    spec = structural.pruned(SPECS[kind], spec)
+    assert bool(refused_by_struct(kind, spec)) == bool(refused_by_definition(kind, spec)), (
+        refused_by_struct(kind, spec),
+        refused_by_definition(kind, spec),
+    )
+
+
+def _without(data, body):
+    path = data.draw(st.sampled_from(_paths(body) or [()]))
+    return body if not path else bodies.changed(body, ".".join(path), ...)
+
+
+def _paths(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every field and item, but for names that the path's form cannot hold."""
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = []
+    for key, each in items:
+        if "." not in str(key):
+            found += [(*path, str(key)), *_paths(each, (*path, str(key)))]
+    return found
+
+
+def test_the_schemas_are_structural():
+    """Every value has a type, nothing refers to anything, and no expression has what Go's do not know."""
+
+    def check(schema, path):
+        assert "type" in schema or schema.get("x-kubernetes-int-or-string"), path
+        assert not {"$ref", "anyOf", "oneOf", "allOf", "default", "nullable"} & set(schema), path
+        assert "x-kubernetes-preserve-unknown-fields" not in schema, path
+        assert not ("properties" in schema and "additionalProperties" in schema), path
+        assert "(?" not in schema.get("pattern", ""), path
+        if schema.get("type") == "array":
+            check(schema["items"], (*path, "[]"))
+        for name, part in schema.get("properties", {}).items():
+            check(part, (*path, name))
+        if "additionalProperties" in schema:
+            check(schema["additionalProperties"], (*path, "*"))
+
+    for kind, schema in definitions.schemas().items():
+        check(schema, (kind,))
+
+
+def test_every_kind_tells_its_story():
+    """Each kind is in the category, has a status subresource, and shows what it does, why, whose it is and since when."""
+    for each in definitions.all_():
+        version = each["spec"]["versions"][0]
+        names = [column["name"] for column in version["additionalPrinterColumns"]]
+        assert each["spec"]["names"]["categories"] == ["dyff"]
+        assert version["subresources"] == {"status": {}}
+        assert {"Reason", "Account", "Age", "Message"} <= set(names)
+        conditions = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["conditions"]
+        assert (conditions["x-kubernetes-list-type"], conditions["x-kubernetes-list-map-keys"]) == ("map", ["type"])
+    shorts = [short for each in definitions.all_() for short in each["spec"]["names"]["shortNames"]]
+    others = [each["spec"]["names"][form] for each in definitions.all_() for form in ("plural", "singular")]
+    assert len({*shorts, *others}) == len(shorts) + len(others)
+
+
+def test_a_field_without_a_structural_form_is_told():
+    """A struct that no definition can express is an error with the field's path, not a hole in the schema."""
+    inner = msgspec.defstruct("Inner", [("either", list[int] | str)])
+    with pytest.raises(TypeError, match=r"Outer\.inner\.either"):
+        structural.of([msgspec.defstruct("Outer", [("inner", inner)])])
