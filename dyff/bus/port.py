@@ -161,16 +161,8 @@ class Owner(Protocol):
         ...
 
 
-class Bus(Protocol):
-    """The log."""
-
-    async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
-        """Make these topics exist. Repeating it is harmless.
-
-        Raises:
-            Misconfigured: one exists with other partitions or another clean-up policy.
-        """
-        ...
+class History(Protocol):
+    """What the log holds, for whoever only reads it."""
 
     async def amend_topics(self, specs: Sequence[TopicSpec], *, look_only: bool = False) -> list[str]:
         """Make these topics exist, kept as ours must be kept, and tell for each what was not so, in a line for people.
@@ -194,6 +186,22 @@ class Bus(Protocol):
         """The offsets held, by partition; only committed records count."""
         ...
 
+    def read(self, topic: str, partition: int, offset: int) -> AbstractAsyncContextManager[Reader]:
+        """Read a partition from `offset` on, without a group."""
+        ...
+
+
+class Bus(History, Protocol):
+    """The log."""
+
+    async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        """Make these topics exist. Repeating it is harmless.
+
+        Raises:
+            Misconfigured: one exists with other partitions or another clean-up policy.
+        """
+        ...
+
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """The group's next offsets, by partition; a partition without one is absent."""
         ...
@@ -213,10 +221,6 @@ class Bus(Protocol):
 
     def subscribe(self, group: str, topic: str) -> AbstractAsyncContextManager[Subscription]:
         """Join a consumer group; leaving the context gives the partitions back."""
-        ...
-
-    def read(self, topic: str, partition: int, offset: int) -> AbstractAsyncContextManager[Reader]:
-        """Read a partition from `offset` on, without a group."""
         ...
 
     def own(self, name: str) -> AbstractAsyncContextManager[Owner]:

@@ -22,7 +22,7 @@ from dyff.kernel.positions import Position
 log = structlog.get_logger()
 
 GROUP = "dyff.aggregator"
-_POISON = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
+POISON = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 """What folding data of an unforeseen form may raise."""
 
 
@@ -67,6 +67,26 @@ async def _start(bus: port.Bus, partition: int, committed: int | None, states: r
             f"{topics.EVENTS}/{partition} must be folded from offset {start} on, but holds {held.first} to {held.end}; restore the log"
         )
     return start
+
+
+def fold_one(
+    record: port.Record, state: folding.State | None, epoch: str
+) -> tuple[folding.State | None, folding.Outcome, port.Message | None]:
+    """The state after the event in `record`, what became of that, and what is written; None: nothing is.
+
+    `epoch`: of the events.
+
+    Raises:
+        NewerSchema: a newer release wrote the event.
+        One of `POISON`: nobody can fold it; it belongs into quarantine.
+    """
+    event = envelope.event(record, epoch)
+    after, outcome = folding.fold(state, event)
+    if after is None or outcome is folding.Outcome.REDELIVERED:
+        return after, outcome, None
+    message = envelope.state_message(after, event.command.entity_id)
+    # Its bytes are kept, since the next state names their hash.
+    return msgspec.structs.replace(after, encoded=None if after.entity is None else message.value), outcome, message
 
 
 class _Folded(msgspec.Struct):
@@ -121,28 +141,21 @@ class Folder:
             # Where the state is corrupt it is not the event's fault, so this is outside.
             state = done.states[record.key] if record.key in done.states else await self._states.get(record.key)
             try:
-                self._fold_one(record, state, done)
+                after, outcome, message = fold_one(record, state, self._epoch)
+                if after is not None and message is not None:
+                    done.messages.append(message)
+                    done.states[record.key], done.told = after, after.source
+                done.outcomes[outcome.value] += 1
             except errors.NewerSchema as newer:
                 done.newer = newer
                 break
-            except _POISON as error:
+            except POISON as error:
                 reason = f"{type(error).__name__}: {error}"
                 log.error("event-quarantined", partition=record.partition, offset=record.offset, reason=reason)
                 done.quarantined.append(envelope.quarantine_message(record, reason))
                 done.outcomes["quarantined"] += 1
             done.seen = record
         return done
-
-    def _fold_one(self, record: port.Record, state: folding.State | None, done: _Folded) -> None:
-        event = envelope.event(record, self._epoch)
-        after, outcome = folding.fold(state, event)
-        if after is not None and outcome is not folding.Outcome.REDELIVERED:
-            message = envelope.state_message(after, event.command.entity_id)
-            done.messages.append(message)
-            # Its bytes are kept, since the next state names their hash.
-            encoded = None if after.entity is None else message.value
-            done.states[record.key], done.told = msgspec.structs.replace(after, encoded=encoded), after.source
-        done.outcomes[outcome.value] += 1
 
     def _tell(self, done: _Folded, position: int) -> None:
         """If the last event left no state, or a hole was passed, a progress record says how far we are."""

@@ -20,7 +20,9 @@ import apsw
 from dyff.kernel import errors, sqlite
 from dyff.query import columns, filters, plans, port, recent
 
-_NAME = "the query store"
+NAME = "the query store"
+"""As people call it."""
+
 _THREADS = 2
 _INLINE_LIMIT = 200
 _INLINE_BUDGET = 6
@@ -28,11 +30,13 @@ _BUDGET_UNIT = 1000
 """Instructions of SQLite's virtual machine. The budget is enough for a page of 100 through an index (0.3 ms)."""
 
 _NAMES = tuple(str(columns.name(path)) for path in columns.PATHS)
-_COLUMNS = ", ".join(_NAMES)
+COLUMNS = ", ".join(_NAMES)
+"""Those of what is often asked, in order."""
+
 _INSERT = (
-    f"INSERT INTO documents (collection, id, version, body, {_COLUMNS}) VALUES (?, ?, ?, CAST(? AS TEXT), {', '.join('?' * len(_NAMES))})"
+    f"INSERT INTO documents (collection, id, version, body, {COLUMNS}) VALUES (?, ?, ?, CAST(? AS TEXT), {', '.join('?' * len(_NAMES))})"
 )
-_KNOWN = f"SELECT rowid, version, {_COLUMNS} FROM documents WHERE collection = ? AND id = ?"
+_KNOWN = f"SELECT rowid, version, {COLUMNS} FROM documents WHERE collection = ? AND id = ?"
 _FORGOTTEN = "SELECT version FROM tombstones WHERE collection = ? AND id = ?"
 _GET = "SELECT CAST(body AS BLOB) FROM documents WHERE collection = ? AND id = ?"
 
@@ -49,7 +53,7 @@ class EmbeddedQuery:
         self._credit = 0
         self._threads = anyio.CapacityLimiter(_THREADS)
         self._idle: list[apsw.Connection] = []
-        self._reached = _read_reached(writer)
+        self._reached = read_reached(writer)
         self._moved = anyio.Event()
         self._documents = recent.Recent()
 
@@ -61,7 +65,7 @@ class EmbeddedQuery:
         Raises:
             Unavailable: the file cannot be opened.
         """
-        with sqlite.translated(_NAME):
+        with sqlite.translated(NAME):
             writer = await anyio.to_thread.run_sync(_open, Path(path))
             store = cls(Path(path), writer)
         try:
@@ -75,7 +79,7 @@ class EmbeddedQuery:
         document = self._documents.get(place)
         if document is not None:
             return document
-        with sqlite.translated(_NAME):
+        with sqlite.translated(NAME):
             row = self._reader.execute(_GET, place).fetchone()
         if row is None:
             return None
@@ -85,7 +89,7 @@ class EmbeddedQuery:
     async def find(self, query: filters.Find) -> list[bytes]:
         statements = plans.statements(query)
         limit = -1 if query.limit is None else max(query.limit, 0)
-        with sqlite.translated(_NAME):
+        with sqlite.translated(NAME):
             if 0 <= limit <= _INLINE_LIMIT:
                 self._credit = _INLINE_BUDGET
                 try:
@@ -107,7 +111,7 @@ class EmbeddedQuery:
         async with self._writing:
             after = _moved_on(self._reached, reached)
             try:
-                with sqlite.translated(_NAME):
+                with sqlite.translated(NAME):
                     news = await anyio.to_thread.run_sync(self._write, documents, after)
             finally:  # also where it is cancelled: the thread has ended then, and may have committed
                 self._documents.drop([(each.collection, each.id) for each in documents])
@@ -117,7 +121,7 @@ class EmbeddedQuery:
     async def reset(self) -> None:
         async with self._writing:
             try:
-                with sqlite.translated(_NAME):
+                with sqlite.translated(NAME):
                     await anyio.to_thread.run_sync(self._erase)
             finally:
                 self._documents.clear()
@@ -175,15 +179,23 @@ def _open(path: Path) -> apsw.Connection:
 
 
 def _has_schema(connection: apsw.Connection) -> bool:
-    """Whether it has the present schema, which an empty file is given. The schema's checksum is its version."""
-    schema = columns.schema()
-    version = zlib.crc32(schema.encode()) & 0x7FFFFFFF
+    """Whether it has the present schema, which an empty file is given."""
     connection.pragma("cache_size", -64 * 2**10)
     if connection.pragma("user_version") == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         with connection:
-            connection.execute(schema)
-            connection.pragma("user_version", version)
-    return bool(connection.pragma("user_version") == version)
+            connection.execute(columns.schema())
+            connection.pragma("user_version", _version())
+    return is_current(connection)
+
+
+def is_current(connection: apsw.Connection) -> bool:
+    """Whether a file has the present schema."""
+    return bool(connection.pragma("user_version") == _version())
+
+
+def _version() -> int:
+    """The schema's checksum is its version."""
+    return zlib.crc32(columns.schema().encode()) & 0x7FFFFFFF
 
 
 def _put(connection: apsw.Connection, document: port.Document) -> bool:
@@ -227,7 +239,7 @@ def _fetched(connection: apsw.Connection, statement: plans.Statement, limit: int
 def _moved_on(old: port.Reached, new: port.Reached) -> port.Reached:
     """Both; each partition moves forward only."""
     if old.epoch is not None and new.epoch not in (None, old.epoch):
-        raise errors.LogDiverged(f"{_NAME} belongs to log epoch {old.epoch}, not {new.epoch}; reset it first")
+        raise errors.LogDiverged(f"{NAME} belongs to log epoch {old.epoch}, not {new.epoch}; reset it first")
     return port.Reached(old.epoch or new.epoch, _forward(old.state, new.state), _forward(old.events, new.events))
 
 
@@ -235,7 +247,8 @@ def _forward(old: Mapping[int, int], new: Mapping[int, int]) -> dict[int, int]:
     return {partition: max(old.get(partition, 0), new.get(partition, 0)) for partition in old.keys() | new.keys()}
 
 
-def _read_reached(connection: apsw.Connection) -> port.Reached:
+def read_reached(connection: apsw.Connection) -> port.Reached:
+    """How far the view in a file is."""
     row = connection.execute("SELECT epoch FROM epoch").fetchone()
     logs: dict[str, dict[int, int]] = {"state": {}, "events": {}}
     for log, partition, after in connection.execute("SELECT log, partition, next FROM positions"):

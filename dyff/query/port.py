@@ -5,7 +5,7 @@ Only the sink writes. A view is eventually consistent with the log; `Reached` sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -34,6 +34,13 @@ class Reached(msgspec.Struct, frozen=True):
     epoch: str | None = None
     state: dict[int, int] = {}
     events: dict[int, int] = {}
+
+
+class Scanned(msgspec.Struct, frozen=True):
+    """A document as it is stored. `sound`: what queries go by agrees with the body, and the body can be read."""
+
+    document: Document
+    sound: bool
 
 
 class QueryReader(Protocol):
@@ -91,3 +98,19 @@ class QueryWriter(Protocol):
 
 class QueryStore(QueryReader, QueryWriter, Protocol):
     """Both."""
+
+
+class QueryScanner(Protocol):
+    """What one may look at who proves the view, beside running servers."""
+
+    async def reached(self) -> Reached:
+        """How far the view is."""
+        ...
+
+    def scan(self) -> AsyncIterator[Sequence[Scanned]]:
+        """All documents of all collections in batches, also the forgotten. Each is as it was at some moment since the call.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        ...

@@ -72,6 +72,23 @@ def config(config: str | None) -> None:
     click.echo(yaml.safe_dump(msgspec.to_builtins(settings.load(config)), sort_keys=False), nl=False)
 
 
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_data_dir
+@_config
+def verify(as_json: bool, data_dir: str | None, config: str | None) -> None:
+    """Fold all events again and compare with what is there, byte for byte.
+
+    Prints one root hash each of the events, the state topic and the query store, then what differs. Works while the server runs. Ends
+    with 0 if nothing differs, else with 1.
+    """
+    from dyff.serve import proving
+
+    report = proving.verify(settings.load(config, flags={"data_dir": data_dir}))
+    click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(proving.lines(report)))
+    sys.exit(1 if report.count else 0)
+
+
 @main.group()
 def migrate() -> None:
     """Bring what is stored to what this release needs (docs/migrations.md). In a data directory `dyff serve` does it by itself."""

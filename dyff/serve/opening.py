@@ -23,6 +23,7 @@ from dyff.cluster import port as cluster
 from dyff.kernel import clock, engines, errors, ids, settings
 from dyff.objects import local, signing
 from dyff.objects import port as objects
+from dyff.query import beside
 from dyff.query import embedded as embedded_query
 from dyff.query import port as query
 from dyff.serve import directory
@@ -81,6 +82,20 @@ def open_bus(
     )
 
 
+def open_history(
+    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
+) -> AbstractAsyncContextManager[bus.History]:
+    """The log for reading only, beside running servers.
+
+    Raises:
+        Misconfigured: there is none, or a file that the settings name cannot be read.
+        LogDiverged: the log is damaged.
+    """
+    if loaded.bus.kafka.bootstrap_servers is None:
+        return embedded_bus.EmbeddedHistory.open(place.bus)
+    return open_bus(loaded, place, time, names)
+
+
 def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[query.QueryStore]:
     """The query store.
 
@@ -93,6 +108,22 @@ def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> Abs
     from dyff.query.mongo import MongoQuery
 
     return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True)
+
+
+@asynccontextmanager
+async def open_query_beside(loaded: settings.Settings, place: directory.DataDirectory) -> AsyncIterator[query.QueryScanner]:
+    """The query store for one who proves it, beside running servers.
+
+    Raises:
+        Misconfigured: a file that the settings name cannot be read.
+    """
+    if loaded.query.mongodb.uri is None:
+        yield beside.EmbeddedBeside(place.query)
+        return
+    from dyff.query.mongo import MongoQuery
+
+    async with MongoQuery.open(_mongodb("query.mongodb", loaded.query.mongodb, loaded.query.mongodb.uri)) as found:
+        yield found
 
 
 def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[accounts.Accounts]:

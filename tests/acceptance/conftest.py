@@ -77,7 +77,7 @@ class Server:
         """What another `dyff` command on the same directory prints."""
         result = subprocess.run(
             [DYFF, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
-            env={key: value for key, value in os.environ.items() if not key.startswith("DYFF_")},
+            env={key: value for key, value in os.environ.items() if not key.startswith("DYFF_")} | self.settings,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()

@@ -133,6 +133,7 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, deployment, prompts, s
     assert last in range(labelled.acknowledged[-1], labelled.tried + 1), story
     assert len(labelled.acknowledged) > 20, story
     assert len(gremlin.done) >= SECONDS / 20, story
+    assert deployment.command("verify").splitlines()[-1] == "0 differences", story
     assert deployment.stop() == [0] * len(ROLES)
 
 

@@ -21,7 +21,10 @@ SEED = int(os.environ.get("FAULT_SEED", "20261123"))
 
 
 def test_every_evaluation_ends_once_after_kill_9(fresh_on_each_bus, prompts, service_request, tmp_path):
-    """After SIGKILLs at random moments all evaluations complete, each item of each output is there once, no process is left."""
+    """After SIGKILLs at random moments all evaluations complete, each item of each output is there once, no process is left.
+
+    State topic and query store are what the events make.
+    """
     fresh, moments = fresh_on_each_bus, random.Random(SEED)
     fresh.start()
     account = fresh.command("account", "create", "--name", "auditor")
@@ -48,6 +51,7 @@ def test_every_evaluation_ends_once_after_kill_9(fresh_on_each_bus, prompts, ser
         rows = pyarrow.dataset.dataset(folder).to_table().to_pylist()
         replication = uuid.uuid5(uuid.UUID(evaluation), "0").hex
         assert sorted((row["_index_"], row["_replication_"]) for row in rows) == [(index, replication) for index in range(20)]
+    assert fresh.command("verify").splitlines()[-1] == "0 differences"
     assert fresh.stop() == 0
     assert fresh.processes() == []
 

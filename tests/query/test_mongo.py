@@ -238,3 +238,27 @@ async def test_a_document_of_nearly_16_mib_is_stored_and_found(connection):
     async with MongoQuery.open(connection) as query:
         assert await query.apply([large], port.Reached("e", {0: 1})) == 1
         assert await query.find(filters.Find(collection="evaluations", where=filters.Equals(("dataset",), "d1"))) == [large.body]
+
+
+TAMPERED = {
+    "a byte of the body": {"$set": {"body": b'{"id":"b"}'}},
+    "no JSON": {"$set": {"body": b"\xff"}},
+    "a field": {"$set": {"fields.account": "other"}},
+    "a field more": {"$set": {"fields.more": 1}},
+    "hidden": {"$unset": {"live": ""}},
+    "said to be compressed": {"$set": {"packed": True}},
+    "no version": {"$set": {"at": stored.place(0, 0)[:-1] + "x"}},
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+async def test_a_scan_tells_where_queries_do_not_go_by_the_body(connection, what):
+    """Whatever was changed in the database by other hands: the document is not sound, and the scan goes on."""
+    async with MongoQuery.open(connection) as query, mongo.Database.open(connection, "the database") as database:
+        await query.apply([document(1), document(2)], port.Reached("e", {0: 1}))
+        name = document(1).id
+        assert await database.collection(stored.collection("evaluations")).update({"_id": name}, TAMPERED[what])
+        found = {each.document.id: each for batch in [each async for each in query.scan()] for each in batch}
+        assert found[name] != port.Scanned(document(1), sound=True)
+        assert not found[name].sound
+        assert found[document(2).id] == port.Scanned(document(2), sound=True)

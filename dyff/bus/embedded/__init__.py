@@ -5,9 +5,10 @@
 
 The pieces: `logfile` (the file, what is checked when it is opened), `writer` (group commit), `jobs` (what a transaction
 does), `tails` (the newest records in memory, and who waits for more), `groups` (who has which partition), `reading`
-and `log` (the port).
+and `log` (the port). `history` is for another process that only reads.
 """
 
+from dyff.bus.embedded.history import EmbeddedHistory
 from dyff.bus.embedded.log import EmbeddedBus
 
-__all__ = ["EmbeddedBus"]
+__all__ = ["EmbeddedBus", "EmbeddedHistory"]

@@ -243,14 +243,22 @@ def _require_whole(path: Path) -> None:
 
 
 def _require_format(connection: apsw.Connection, path: Path) -> None:
+    if not connection.pragma("user_version") and not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get:
+        with connection:
+            connection.execute(_SCHEMA)
+            connection.pragma("user_version", _FORMAT)
+    require_format(connection, path)
+
+
+def require_format(connection: apsw.Connection, path: Path) -> None:
+    """Make sure that it is a log that this release can read.
+
+    Raises:
+        Misconfigured: it is not.
+    """
     found = connection.pragma("user_version")
-    if found == _FORMAT:
-        return
-    if found or connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get:
+    if found != _FORMAT:
         raise errors.Misconfigured(f"{path} is not a log that this release can read (format {found}, known is {_FORMAT})")
-    with connection:
-        connection.execute(_SCHEMA)
-        connection.pragma("user_version", _FORMAT)
 
 
 def _require_tail(connection: apsw.Connection, path: Path, acknowledged: int, evidence: mark.Mark) -> None:

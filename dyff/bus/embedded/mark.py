@@ -26,10 +26,7 @@ class Mark:
 
     def read(self) -> int:
         """The least number of records that the log must have seen; 0: nothing is known (a new or a torn file)."""
-        data = os.pread(self._file, _COUNT.size + _SUM.size, 0)
-        count = data[: _COUNT.size]
-        whole = len(data) == _COUNT.size + _SUM.size and _SUM.unpack(data[_COUNT.size :])[0] == zlib.crc32(count)
-        return int(_COUNT.unpack(count)[0]) if whole else 0
+        return _count(os.pread(self._file, _COUNT.size + _SUM.size, 0))
 
     def write(self, count: int) -> None:
         """`count` records were appended since the log was made."""
@@ -39,3 +36,17 @@ class Mark:
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._file)
+
+
+def acknowledged(path: Path) -> int:
+    """What the mark in the file `path` says, for one who does not write it; 0: nothing is known."""
+    try:
+        return _count(path.read_bytes())
+    except FileNotFoundError:
+        return 0
+
+
+def _count(data: bytes) -> int:
+    count = data[: _COUNT.size]
+    whole = len(data) == _COUNT.size + _SUM.size and _SUM.unpack(data[_COUNT.size :])[0] == zlib.crc32(count)
+    return int(_COUNT.unpack(count)[0]) if whole else 0

@@ -21,6 +21,8 @@ from dyff.query.mongo import queries, stored
 _NAME = "the query store"
 _LOOK_S = 0.025
 """How often the positions are read while somebody waits for them."""
+_SCANNED = 200
+"""Documents read at once."""
 _REACHED = {"_id": "reached"}
 
 
@@ -97,6 +99,19 @@ class MongoQuery:
         after = await _repeatable(self._view.changed(_REACHED, begun, upsert=True))
         await self._clear(after["generation"] if after else 0)
         self._announce(port.Reached())
+
+    async def scan(self) -> AsyncIterator[Sequence[port.Scanned]]:
+        view = await self._view.get(_REACHED)
+        generation = view["generation"] if view else 0
+        for name in sorted(filter(stored.is_collection, await self._database.names())):
+            after = ""
+            while True:
+                where = {"_id": {"$gt": after}, "at": {"$gte": stored.place(0, generation)}}
+                found = await self._database.collection(name).find(where, order=[("_id", 1)], limit=_SCANNED)
+                if not found:
+                    break
+                after = found[-1]["_id"]
+                yield [stored.scanned(name, each) for each in found]
 
     def _documents(self, collection: str) -> mongo.Collection:
         return self._database.collection(stored.collection(collection))

@@ -11,7 +11,7 @@ import hashlib
 import re
 import zlib
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from dyff.entities import codecs, kinds
 from dyff.kernel import mongo
@@ -41,6 +41,11 @@ _ASKED = (*columns.PATHS, ("reason",), ("lastTransitionTime",), ("labels",))
 def collection(name: str) -> str:
     """What our collection is called there."""
     return _PREFIX + quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+
+
+def collection_of(name: str) -> str:
+    """Ours that is called `name` there."""
+    return unquote(name.removeprefix(_PREFIX))
 
 
 def is_collection(name: str) -> bool:
@@ -96,6 +101,19 @@ def body(found: dict[str, Any]) -> bytes:
     """The bytes that were applied."""
     data = bytes(found["body"])
     return zlib.decompress(data) if found.get("packed") else data
+
+
+def scanned(name: str, found: dict[str, Any]) -> port.Scanned:
+    """What lies in the collection `name` there. Where that says no version, it is -1."""
+    generation, _, digits = found["at"].partition("-")
+    given = int(digits) if digits.isdecimal() else -1
+    data = found.get("body")
+    try:
+        entity = port.Document(collection_of(name), found[ID], given, None if data is None else body(found))
+        return port.Scanned(entity, sound={ID: entity.id, **document(entity, int(generation))} == found)
+    except (ValueError, TypeError, zlib.error):
+        kept = data if isinstance(data, bytes) else repr(data).encode()
+        return port.Scanned(port.Document(collection_of(name), str(found[ID]), given, kept), sound=False)
 
 
 BODY = {"_id": 0, "body": 1, "packed": 1}

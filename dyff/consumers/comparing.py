@@ -1,0 +1,149 @@
+"""One partition's state topic and view, compared with what its events make. Pure: it is given what is there, then every event."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from dyff.bus import envelope, port
+from dyff.consumers import proofs, refolding
+from dyff.consumers.proofs import EVENTS, STATE, VIEW, Leaf
+from dyff.entities import kinds
+
+NOTHING = "nothing"
+
+
+class Seen(msgspec.Struct):
+    """What is there of an entity. `whole`: `whole` of its record; empty: it is a document. `sound`: see `query.port.Scanned`.
+
+    `verdict`: what is wrong with it, empty: nothing; None: no event has made that version (yet). `expected`: what that version is.
+    """
+
+    leaf: Leaf
+    whole: bytes = b""
+    sound: bool = True
+    verdict: str | None = None
+    expected: Leaf | None = None
+
+
+class Place(msgspec.Struct):
+    """State topic or view. `seen`: by ID. `end`: the events below it are in there. `due`: by ID, the version at that end; None: the
+    fold is not there yet.
+    """
+
+    name: str
+    seen: dict[str, Seen]
+    end: int
+    due: dict[str, int] | None = None
+
+
+class Comparison:
+    """`leaves`: by place, ID and leaf of all entities at the end of the state topic. `unproved`: so many entities have no events
+    left that made them.
+    """
+
+    def __init__(self, findings: proofs.Findings, states: Place, views: Place, told: tuple[int, str] | None = None) -> None:
+        """`told`: offset and ID of the event that the state topic's last progress record names; None: there is none."""
+        self.leaves: dict[str, list[tuple[str, Leaf]]] = {EVENTS: [], STATE: [], VIEW: []}
+        self.unproved = 0
+        self._findings, self._states, self._views, self._told = findings, states, views, told
+        self._made: dict[str, Leaf] = {}
+
+    @property
+    def stop(self) -> int:
+        """The events must be folded up to there: the end, or the newest version that was seen already."""
+        versions = [seen.leaf.version + 1 for place in (self._states, self._views) for seen in place.seen.values()]
+        return max([self._states.end, *versions])
+
+    def before(self, offset: int, newest: Mapping[bytes, refolding.Made]) -> None:
+        """All events below `offset` are folded: to `newest`."""
+        if self._views.due is None and offset >= self._views.end:
+            self._views.due = {key.decode(): made.version for key, made in newest.items()}
+        if self._states.due is None and offset >= self._states.end:
+            self._made = {key.decode(): _leaf(made) for key, made in newest.items()}
+            self._states.due = {name: leaf.version for name, leaf in self._made.items()}
+
+    def take(self, record: port.Record, made: refolding.Made | None) -> None:
+        """The event in `record` was folded: to `made`."""
+        if self._told is not None and self._told[0] == record.offset and self._told[1] not in ("", envelope.event_id(record)):
+            expected = f"the ID {envelope.event_id(record)}"
+            self._findings.differ(STATE, "position", f"event {record.offset}", f"the ID {self._told[1]}", expected)
+        if made is None:
+            return
+        name = made.message.key.decode()
+        for place in (self._states, self._views):
+            seen = place.seen.get(name)
+            if seen is not None and seen.verdict is None and seen.leaf.version == made.version:
+                seen.expected = _leaf(made)
+                seen.verdict = _verdict(seen, seen.expected, made.message)
+
+    def finish(self, newest: Mapping[bytes, refolding.Made], *, partial: bool) -> None:
+        """All events up to `stop` are folded. `partial`: the log's beginning is gone, so that entities may have none."""
+        self.before(self.stop, newest)
+        self.leaves[EVENTS] = [(name, leaf) for name, leaf in self._made.items() if leaf.kind in kinds.BY_KIND]
+        folded = {key.decode() for key in newest} if partial else set()
+        for place in (self._states, self._views):
+            due = place.due or {}
+            for name, version in due.items():
+                kind = newest[name.encode()].kind
+                if name not in place.seen and (place is self._states or kind in kinds.BY_KIND):
+                    self._findings.differ(place.name, "missing", f"{kind}/{name}", NOTHING, f"version {version}")
+            for name, seen in place.seen.items():
+                if partial and seen.verdict is None and name not in folded:
+                    self._compare_apart(place, name, seen)
+                else:
+                    self._tell(place, name, seen, due.get(name))
+                self._add_leaf(place, name, seen)
+
+    def _tell(self, place: Place, name: str, seen: Seen, due: int | None) -> None:
+        """What is wrong with what is there."""
+        what, expected = seen.verdict, seen.expected.text() if seen.expected else NOTHING
+        if what is None and due is None:
+            what = "extra"
+        elif not what and due is not None and seen.leaf.version < due:
+            what, expected = "stale", f"version {due}"
+        elif what is None:
+            what, expected = "version", f"version {due}"
+        if what:
+            self._findings.differ(place.name, what, f"{seen.leaf.kind}/{name}", seen.leaf.text(), expected)
+
+    def _compare_apart(self, place: Place, name: str, seen: Seen) -> None:
+        """With the other place, since there are no events."""
+        if place is self._states:
+            self.unproved += 1
+            return
+        other = self._states.seen.get(name)
+        if other is None:
+            self._findings.differ(place.name, "extra", f"{seen.leaf.kind}/{name}", seen.leaf.text(), NOTHING)
+        elif not seen.sound:
+            self._findings.differ(place.name, "index", f"{seen.leaf.kind}/{name}", seen.leaf.text(), other.leaf.text())
+        elif other.leaf.version == seen.leaf.version and other.leaf != seen.leaf:
+            self._findings.differ(place.name, "bytes", f"{seen.leaf.kind}/{name}", seen.leaf.text(), other.leaf.text())
+
+    def _add_leaf(self, place: Place, name: str, seen: Seen) -> None:
+        """What is newer than the end, and right, was as the events say at the end."""
+        leaf: Leaf | None = seen.leaf
+        if seen.verdict == "" and seen.leaf.version >= self._states.end:
+            leaf = self._made.get(name)
+        if leaf is not None and (leaf.kind in kinds.BY_KIND or place is self._views):
+            self.leaves[place.name].append((name, leaf))
+
+
+def whole(value: bytes | None, headers: Sequence[port.Header]) -> bytes:
+    """A digest of all that a state's record says."""
+    return hashlib.sha256(msgspec.msgpack.encode((value, headers))).digest()
+
+
+def _leaf(made: refolding.Made) -> Leaf:
+    value = made.message.value
+    return Leaf(made.kind, made.version, proofs.digest(None if value == envelope.FORGOTTEN else value))
+
+
+def _verdict(seen: Seen, expected: Leaf, message: port.Message) -> str:
+    if seen.leaf.digest != expected.digest:
+        return "bytes"
+    if seen.leaf != expected or (seen.whole and seen.whole != whole(message.value, message.headers)):
+        return "headers"
+    return "" if seen.sound else "index"

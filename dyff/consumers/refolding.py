@@ -1,0 +1,78 @@
+"""All events of a partition folded again, for a verification. Of each entity it holds the newest state as it is written."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from dyff.bus import envelope, port, topics
+from dyff.consumers import ownership
+from dyff.entities import folding
+
+BATCH = 1000
+WAIT_S = 1.0
+_RECENT = 4096
+"""So many states are kept decoded."""
+
+
+class Made(msgspec.Struct, frozen=True, gc=False):
+    """What the events made of an entity. `version`: the last one's offset."""
+
+    kind: str
+    version: int
+    message: port.Message
+
+
+class Refolding:
+    """One partition. `newest`: by key. `quarantined`: by offset, the values of the events that nobody can fold."""
+
+    def __init__(self, partition: int, epoch: str) -> None:
+        """`epoch`: of the events."""
+        self.newest: dict[bytes, Made] = {}
+        self.quarantined: dict[int, bytes] = {}
+        self._partition, self._epoch = partition, epoch
+        self._recent: OrderedDict[bytes, folding.State] = OrderedDict()
+
+    def fold(self, record: port.Record) -> Made | None:
+        """Fold the next event, and return the state that it left; None: it left none.
+
+        Raises:
+            NewerSchema: a newer release wrote it.
+        """
+        try:
+            after, _, message = ownership.fold_one(record, self._state(record.key), self._epoch)
+        except ownership.POISON:
+            self.quarantined[record.offset] = record.value or b""
+            return None
+        if after is None or message is None:
+            return None
+        made = self.newest[record.key] = Made(after.kind, record.offset, message)
+        self._recent[record.key] = after
+        self._recent.move_to_end(record.key)
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        return made
+
+    def _state(self, key: bytes) -> folding.State | None:
+        known = self._recent.get(key)
+        if known is not None or key not in self.newest:
+            return known
+        message = self.newest[key].message
+        return envelope.state(port.Record(topics.STATE, self._partition, 0, 0, message.key, message.value, message.headers))
+
+
+async def records(history: port.History, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[port.Record]:
+    """Those with `start <= offset < stop`, in order.
+
+    Raises:
+        Unavailable: the bus does not answer.
+    """
+    if start >= stop:
+        return
+    async with history.read(topic, partition, start) as reader:
+        while reader.position < stop:
+            for record in await reader.poll(BATCH, WAIT_S):
+                if record.offset < stop:
+                    yield record

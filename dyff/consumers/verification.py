@@ -1,0 +1,192 @@
+"""The proof: all events are folded again, and what comes of them is compared, byte for byte, with state topic and query store.
+
+It needs no pause of the servers. First the ends of the events are chosen, then state topic and view are read once both have seen
+those; whatever they had at that moment, also what was newer already, must be what the fold makes at that very version. So one pass
+over the events decides everything, and the roots are those of the moment of the ends.
+
+In memory are a digest for each entity and, partition by partition, the newest states; never the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+import msgspec
+
+from dyff.bus import envelope, port, topics
+from dyff.consumers import comparing, proofs, refolding
+from dyff.consumers.proofs import EVENTS, QUARANTINE, STATE, VIEW, Leaf
+from dyff.entities import kinds
+from dyff.query import port as query_port
+
+PATIENCE_S = 3.0
+"""Who does not get on for so long is behind."""
+
+_LOOK_S = 0.05
+
+
+async def verify(history: port.History, query: query_port.QueryScanner, *, patience_s: float = PATIENCE_S) -> proofs.Report:
+    """Prove state topic and view. `patience_s`: how long they may stand still before they count as behind.
+
+    Raises:
+        NotFound: there is no such log.
+        NewerSchema: a newer release wrote some of it.
+        Unavailable: an engine does not answer.
+    """
+    return await _Verification(history, query, patience_s).run()
+
+
+class _States(msgspec.Struct):
+    """The state topic of a partition. `seen`: by ID, the last record, which is what compaction leaves. `reached`: the events below
+    are in there. `told`: see `Comparison`.
+    """
+
+    seen: dict[str, comparing.Seen] = {}
+    reached: int = 0
+    told: tuple[int, str] | None = None
+
+
+class _Verification:
+    def __init__(self, history: port.History, query: query_port.QueryScanner, patience_s: float) -> None:
+        self._history, self._query, self._patience_s = history, query, patience_s
+        self._findings = proofs.Findings()
+        self._leaves: dict[str, list[tuple[str, Leaf]]] = {EVENTS: [], STATE: [], VIEW: []}
+        self._ends: dict[int, int] = {}
+        self._events = 0
+        self._epoch = ""
+
+    async def run(self) -> proofs.Report:
+        self._epoch = (await self._history.topic(topics.EVENTS)).epoch
+        held = await self._history.ranges(topics.EVENTS)
+        reached = await self._settled({partition: each.end for partition, each in held.items()})
+        states = {partition: await self._states(partition) for partition in sorted(held)}
+        views = await self._views(len(held))
+        quarantined = await self._quarantined()
+        for partition in sorted(held):
+            await self._partition(partition, held[partition], states.pop(partition), views.pop(partition), reached, quarantined)
+        roots = {name: proofs.root(self._epoch, self._ends, leaves) for name, leaves in self._leaves.items()}
+        found, entities = self._findings, len(self._leaves[EVENTS])
+        return proofs.Report(self._epoch, self._ends, self._events, entities, roots, found.count, found.differences, found.notes)
+
+    async def _partition(
+        self,
+        partition: int,
+        held: port.Range,
+        states: _States,
+        views: dict[str, comparing.Seen],
+        reached: Mapping[int, int],
+        quarantined: Mapping[str, bytes],
+    ) -> None:
+        end = self._ends[partition] = self._end(STATE, partition, held.end, states.reached)
+        view_end = self._end(VIEW, partition, held.end, reached.get(partition, 0))
+        at_state, at_view = comparing.Place(STATE, states.seen, end), comparing.Place(VIEW, views, min(end, view_end))
+        comparison = comparing.Comparison(self._findings, at_state, at_view, states.told)
+        now = (await self._history.ranges(topics.EVENTS))[partition]
+        if states.reached > now.end:
+            there = f"something folded from event {states.reached - 1}"
+            self._findings.differ(
+                STATE, "position", f"partition {partition}", there, f"nothing beyond event {now.end - 1}: the log lost its end"
+            )
+        again = refolding.Refolding(partition, self._epoch)
+        async for record in refolding.records(self._history, topics.EVENTS, partition, held.first, min(comparison.stop, now.end)):
+            comparison.before(record.offset, again.newest)
+            comparison.take(record, again.fold(record))
+            self._events += record.offset < end
+        comparison.finish(again.newest, partial=held.first > 0)
+        for name, leaves in comparison.leaves.items():
+            self._leaves[name] += leaves
+        self._compare_quarantine(partition, range(held.first, end), again.quarantined, quarantined)
+        if held.first > 0:
+            self._findings.notes.append(
+                f"{topics.EVENTS}/{partition} begins at offset {held.first}: what was created before cannot be folded again;"
+                f" {comparison.unproved} entities were only compared with each other, and the roots need not be the same"
+            )
+
+    async def _settled(self, ends: Mapping[int, int]) -> Mapping[int, int]:
+        """What the view has seen of the events, once that is all below `ends`, or it does not get on."""
+        epoch = (await self._history.topic(topics.STATE)).epoch
+        last, moved = query_port.Reached(), anyio.current_time()
+        while True:
+            reached = await self._query.reached()
+            if reached.epoch not in (None, epoch):
+                self._findings.differ(VIEW, "position", "all of it", f"a view of log {reached.epoch}", f"one of log {epoch}")
+                return {}
+            if all(reached.events.get(partition, 0) >= end for partition, end in ends.items()):
+                return reached.events
+            if reached != last:
+                last, moved = reached, anyio.current_time()
+            elif anyio.current_time() - moved > self._patience_s:
+                return reached.events
+            await anyio.sleep(_LOOK_S)
+
+    def _end(self, place: str, partition: int, end: int, reached: int) -> int:
+        if reached < end:
+            self._findings.notes.append(f"the {place} is behind: it has seen {reached} of {end} events of partition {partition}")
+        return min(end, reached)
+
+    async def _states(self, partition: int) -> _States:
+        found = _States()
+        held = (await self._history.ranges(topics.STATE))[partition]
+        async for record in refolding.records(self._history, topics.STATE, partition, held.first, held.end):
+            self._take_state(found, record)
+        return found
+
+    def _take_state(self, found: _States, record: port.Record) -> None:
+        name = record.key.decode("utf-8", "replace")
+        try:
+            heading = envelope.heading(record)
+        except ValueError:
+            found.seen[name] = comparing.Seen(Leaf("?", -1, proofs.digest(record.value)), verdict="malformed")
+            return
+        source = heading.source
+        if (source.epoch, source.partition) != (self._epoch, record.partition):
+            there = f"offset {record.offset}, folded from {source.text()}"
+            self._findings.differ(STATE, "position", name, there, f"something folded from {self._epoch}:{record.partition}")
+            return
+        found.reached = max(found.reached, source.offset + 1)
+        if heading.kind is not None:
+            leaf = Leaf(heading.kind, source.offset, proofs.digest(envelope.body(record)))
+            found.seen[name] = comparing.Seen(leaf, comparing.whole(record.value, record.headers))
+        elif found.told is None or source.offset >= found.told[0]:
+            found.told = source.offset, heading.event_id
+
+    async def _views(self, partitions: int) -> dict[int, dict[str, comparing.Seen]]:
+        """By partition and ID. Of an entity that was changed during the scan it is the newer version."""
+        found: dict[int, dict[str, comparing.Seen]] = {partition: {} for partition in range(partitions)}
+        async for batch in self._query.scan():
+            for each in batch:
+                document = each.document
+                row = kinds.BY_PLURAL.get(document.collection)
+                leaf = Leaf(row.kind if row else document.collection, document.version, proofs.digest(document.body))
+                there = found[topics.partition_of(document.id.encode(), partitions)]
+                known = there.get(document.id)
+                if known is not None and known.leaf.kind != leaf.kind:
+                    self._findings.differ(VIEW, "extra", f"{leaf.kind}/{document.id}", leaf.text(), f"only {known.leaf.kind}/{document.id}")
+                elif known is None or leaf.version > known.leaf.version:
+                    there[document.id] = comparing.Seen(leaf, sound=each.sound)
+        return found
+
+    async def _quarantined(self) -> dict[str, bytes]:
+        """By origin, what was put into quarantine."""
+        found: dict[str, bytes] = {}
+        for partition, held in (await self._history.ranges(topics.QUARANTINE)).items():
+            if held.first > 0:
+                self._findings.notes.append(f"{topics.QUARANTINE}/{partition} begins at offset {held.first}: some of it may be missing")
+            async for record in refolding.records(self._history, topics.QUARANTINE, partition, held.first, held.end):
+                origin = dict(record.headers).get("dyff-quarantine-origin", b"").decode("utf-8", "replace")
+                found[origin] = record.value or b""
+        return found
+
+    def _compare_quarantine(self, partition: int, proved: range, folded: Mapping[int, bytes], there: Mapping[str, bytes]) -> None:
+        """What nobody can fold is in quarantine, and nothing else is. `proved`: the offsets that were folded again."""
+        for offset, value in folded.items():
+            origin = f"{topics.EVENTS}:{partition}:{offset}"
+            if offset not in proved or there.get(origin) == value:
+                continue
+            what, found = ("bytes", "other bytes") if origin in there else ("missing", comparing.NOTHING)
+            self._findings.differ(QUARANTINE, what, origin, found, "the event as it was")
+        for origin in there:
+            place, _, digits = origin.rpartition(":")
+            if place == f"{topics.EVENTS}:{partition}" and digits.isdecimal() and int(digits) in proved and int(digits) not in folded:
+                self._findings.differ(QUARANTINE, "extra", origin, "an event that can be folded", comparing.NOTHING)
