@@ -164,16 +164,6 @@ class Owner(Protocol):
 class History(Protocol):
     """What the log holds, for whoever only reads it."""
 
-    async def amend_topics(self, specs: Sequence[TopicSpec], *, look_only: bool = False) -> list[str]:
-        """Make these topics exist, kept as ours must be kept, and tell for each what was not so, in a line for people.
-
-        What somebody set to keep more than we need is left. `look_only`: nothing is changed.
-
-        Raises:
-            Misconfigured: one exists with other partitions; nothing was changed.
-        """
-        ...
-
     async def topic(self, name: str) -> Topic:
         """What is known of a topic.
 
@@ -193,6 +183,16 @@ class History(Protocol):
 
 class Bus(History, Protocol):
     """The log."""
+
+    async def amend_topics(self, specs: Sequence[TopicSpec], *, look_only: bool = False) -> list[str]:
+        """Make these topics exist, kept as ours must be kept, and tell for each what was not so, in a line for people.
+
+        What somebody set to keep more than we need is left. `look_only`: nothing is changed.
+
+        Raises:
+            Misconfigured: one exists with other partitions; nothing was changed.
+        """
+        ...
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Make these topics exist. Repeating it is harmless.
