@@ -20,6 +20,7 @@ def server(tmp_path_factory):
     subject = Deployment(folder, engines(folder), ROLES)
     subject.start()
     yield subject
+    assert subject.command("verify").splitlines()[-1] == "0 differences"
     codes = subject.stop()
     assert set(codes) == {0}
     assert subject.lines("Traceback", "role-failed") == []

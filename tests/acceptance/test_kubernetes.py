@@ -12,11 +12,10 @@ import uuid
 import pytest
 
 from image import archive, build
-from tests.acceptance.conftest import DIGEST
+from tests.acceptance.conftest import DIGEST, run
 from tests.acceptance.deployment import SECRET, Deployment, engines
 from tests.acceptance.test_published_client import *  # noqa: F403  # the same tests, on the server below
 from tests.conftest import missing
-from tests.contracts.cluster.namespaces import definitions
 from tests.engines.node.access import Node
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.engines, pytest.mark.slow]
@@ -48,7 +47,8 @@ def server(node, tmp_path_factory):
     """All roles, in a namespace of their own, whose pods reach the object store."""
     folder, namespace = tmp_path_factory.mktemp("dyff"), f"dyff-{uuid.uuid4().hex[:8]}"
     settings = engines(folder)
-    node.apply(*definitions(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    node.kubectl("apply", "--server-side", "-f", "-", stdin=run("manifests", "crds").stdout)
+    node.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     credentials = {name: base64.b64encode(value.encode()).decode() for name, value in settings.items() if name.startswith("AWS_")}
     about = {"name": SECRET, "namespace": namespace}
     node.apply({"apiVersion": "v1", "kind": "Secret", "metadata": about, "data": credentials})
@@ -63,6 +63,7 @@ def server(node, tmp_path_factory):
         subject = Deployment(folder, settings, ROLES)
         subject.start()
         yield subject
+        assert subject.command("verify").splitlines()[-1] == "0 differences"
         codes = subject.stop()
     node.kubectl("delete", "namespace", namespace, "--wait=false")
     assert set(codes) == {0}
