@@ -12,7 +12,7 @@ import structlog
 from dyff.cluster import port, watching
 from dyff.entities import resources
 from dyff.kernel import clock, errors, keyed, vitals
-from dyff.operator import applying, observing, plan
+from dyff.operator import applying, observing, plan, viewing
 from dyff.operator.kinds import table
 from dyff.operator.manifests import metadata
 
@@ -32,7 +32,11 @@ class Controller:
         self._cluster, self._clock, self._setup = cluster, wall, setup
         self._workers = keyed.Workers(self.reconcile, failed=_report, limit=MAX_WORKERS, jitter=random.Random())
         kinds = (*(row.kind for row in table.TABLE), *PARTS)
-        self._caches = {kind.kind: watching.Cache(cluster, kind, self._changed, timing=timing) for kind in kinds}
+        grouped = {port.POD: viewing.ID}
+        self._caches = {
+            kind.kind: watching.Cache(cluster, kind, self._changed, group_by=grouped.get(kind), timing=timing) for kind in kinds
+        }
+        self._view = viewing.View(self._caches, cluster)
         self._referring: defaultdict[str, set[plan.Request]] = defaultdict(set)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -45,6 +49,12 @@ class Controller:
 
     async def reconcile(self, request: plan.Request) -> float | None:
         """One look at one resource. Returns the seconds until the next; None: only if something changes."""
+        seen = await observing.observe(self._view, request)
+        at_rest = table.decide(seen, self._clock.now(), self._setup)
+        if at_rest.empty:
+            if seen.resource is None:
+                self._forget(request)
+            return at_rest.requeue_after_s
         observed = await observing.observe(self._cluster, request)
         if observed.resource is None:
             self._forget(request)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -18,7 +19,21 @@ LOG_LINES = 40
 log = structlog.get_logger()
 
 
-async def observe(cluster: port.Cluster, request: plan.Request) -> plan.Observed:
+class Cluster(Protocol):
+    """What is asked of a cluster; see `port.Cluster`."""
+
+    async def get(self, kind: port.Kind, name: str) -> port.Object | None: ...
+
+    async def list(self, kind: port.Kind, labels: Mapping[str, str] | None = None) -> port.Listing: ...
+
+    async def logs(
+        self, pod: str, *, container: str | None = None, since: str | None = None, limit: int | None = None
+    ) -> tuple[port.LogLine, ...]: ...
+
+    async def pod_service_url(self, name: str) -> str | None: ...
+
+
+async def observe(cluster: Cluster, request: plan.Request) -> plan.Observed:
     """The custom resource first, then its parts: so a part that is missing was missing after the status was read."""
     row = table.BY_KIND[request.kind]
     resource = await cluster.get(row.kind, request.name)
@@ -36,7 +51,7 @@ async def observe(cluster: port.Cluster, request: plan.Request) -> plan.Observed
     return msgspec.structs.replace(observed, pods=found_pods, logs=await _logs(cluster, found_pods))
 
 
-async def _pods(cluster: port.Cluster, observed: plan.Observed) -> tuple[port.Object, ...]:
+async def _pods(cluster: Cluster, observed: plan.Observed) -> tuple[port.Object, ...]:
     """Those of the resource's own components; a resource that is gone is known by its parts' labels."""
     known = [(observed.resource or {}).get("spec", {}).get("id"), *(_id(found) for found in observed.objects.values())]
     entity_id = next((each for each in known if each), None)
@@ -51,11 +66,11 @@ def _id(found: port.Object) -> str | None:
     return value
 
 
-async def _logs(cluster: port.Cluster, found_pods: Iterable[port.Object]) -> dict[str, str]:
+async def _logs(cluster: Cluster, found_pods: Iterable[port.Object]) -> dict[str, str]:
     return {pod["metadata"]["name"]: await _log(cluster, pod, container) for pod in found_pods if (container := pods.lacks_words(pod))}
 
 
-async def _log(cluster: port.Cluster, pod: port.Object, container: str) -> str:
+async def _log(cluster: Cluster, pod: port.Object, container: str) -> str:
     """A log that cannot be read, for instance because its node is lost, must not keep a run from failing."""
     name = pod["metadata"]["name"]
     try:
