@@ -137,6 +137,19 @@ def fresh_on_each_bus(request, tmp_path):
         subject.kill()
 
 
+@pytest.fixture(scope="session")
+def node(tmp_path_factory):
+    """A real Kubernetes node that has Dyff's images."""
+    from tests.acceptance import on_kubernetes
+    from tests.engines.node.access import Node
+
+    if "DYFF_TEST_NODE" not in os.environ:
+        missing("no Kubernetes node: DYFF_TEST_NODE is not set; run make test-engines as root")
+    found = Node(os.environ["DYFF_TEST_NODE"])
+    on_kubernetes.load_images(found, tmp_path_factory.mktemp("images"))
+    return found
+
+
 @pytest.fixture(scope="module")
 def account(server) -> str:
     """An account of its own."""

@@ -1,4 +1,4 @@
-"""Start a real Kubernetes node with its control plane, and end with the first of its programs that ends.
+"""Start a real Kubernetes node with its control plane, and keep its programs running until this one is killed.
 
     launcher.py HOME BUILT KUBERNETES NUMBER      run it in the folder HOME, from what two recipes built
     launcher.py --clean NUMBER                    remove what a node with that number left on this machine
@@ -30,6 +30,7 @@ SERVICES = "10.96.0.0/16"
 DNS = "10.96.0.10"
 _CGROUPS = Path("/sys/fs/cgroup")
 _DEADLINE_S = 60.0
+_RESTARTED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _NOT_HERE = ("node-ipam", "node-route", "service-lb", "cloud-node-lifecycle")
 
 
@@ -111,6 +112,13 @@ class Node:
         self._kubectl("apply", "-f", str(self.built / "coredns.yaml"))
         _until(lambda: self._rolled_out(), _DEADLINE_S, "there is no DNS", self.check)
         (self.home / "node.json").write_text(json.dumps({"init": self.init, "host": self.machine.host, "node": self.machine.node}))
+
+    def keep(self) -> None:
+        """Start again what ended, as those do who run a cluster; without its namespaces or containerd there is no node."""
+        for name in _RESTARTED:
+            if self.running[name].poll() is not None:
+                self._open(name, self.running[name].args)  # type: ignore[arg-type]
+        self.check()
 
     def check(self) -> None:
         """Raises with the last words of what ended."""
@@ -293,7 +301,7 @@ def _ignore(act: Callable[[], None]) -> None:
 
 
 def main() -> int:
-    """Run until one of its programs ends."""
+    """Run until killed."""
     if sys.argv[1] == "--clean":
         Machine(int(sys.argv[2])).clean()
         return 0
@@ -304,8 +312,8 @@ def main() -> int:
     node = Node(home, built, kubernetes, machine)
     node.start()
     while True:
-        node.check()
-        time.sleep(0.5)
+        node.keep()
+        time.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,194 @@
+"""What goes over the wire to an API server, and what happens when it answers as real ones do on bad days."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import yaml
+from aiohttp import web
+
+from dyff.cluster import port
+from dyff.cluster.kubernetes import Connection, KubernetesCluster
+from dyff.kernel import errors
+
+CONFIG = {"metadata": {"name": "a"}, "data": {"key": "value"}}
+LIST = {"metadata": {"resourceVersion": "7"}, "items": []}
+
+
+@asynccontextmanager
+async def api_server(tmp_path, answer: Callable, **changes):
+    """A server that gives `answer(request)`, and the adapter on it."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"major": "1"}) if request.path == "/version" else await answer(request)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    number = site._server.sockets[0].getsockname()[1]
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{number}"}}],
+        "users": [{"name": "c", "user": {"token": "secret"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    }))  # fmt: skip
+    try:
+        async with KubernetesCluster.open(Connection(kubeconfig=str(kubeconfig), **{"timeout_s": 2.0, **changes})) as cluster:
+            yield cluster
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("is_status", [False, True])
+async def test_a_patch_says_that_it_is_a_merge_patch(tmp_path, is_status):
+    """The vendor's default is a JSON patch, which an API server refuses for custom resources."""
+    seen = []
+
+    async def answer(request):
+        seen.append((request.method, request.path, request.headers["Content-Type"], request.headers["Authorization"]))
+        return web.json_response(CONFIG)
+
+    async with api_server(tmp_path, answer, namespace="n") as cluster:
+        await cluster.patch(port.CONFIG_MAP, "a", {"data": {}}, status=is_status)
+    path = "/api/v1/namespaces/n/configmaps/a" + ("/status" if is_status else "")
+    assert seen == [("PATCH", path, "application/merge-patch+json", "Bearer secret")]
+
+
+async def test_a_server_that_does_not_answer_is_given_up(tmp_path):
+    """No call waits for ever: the vendor has no limit of its own."""
+
+    async def answer(request):
+        await asyncio.sleep(30)
+
+    async with api_server(tmp_path, answer, timeout_s=0.2) as cluster:
+        for call in (cluster.get(port.CONFIG_MAP, "a"), cluster.create(port.CONFIG_MAP, CONFIG), cluster.list(port.CONFIG_MAP)):
+            with pytest.raises(errors.Unavailable, match=r"ConfigMap|configmaps"):
+                await call
+        with pytest.raises(errors.Unavailable, match="watching configmaps"):
+            async for _ in cluster.watch(port.CONFIG_MAP, "1", timeout_s=60):
+                pass
+
+
+async def test_a_silent_watch_ends_a_little_after_its_time(tmp_path):
+    """Also where the server forgets to end it."""
+
+    async def answer(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(30)
+        return response
+
+    async with api_server(tmp_path, answer) as cluster:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dyff.cluster.kubernetes.cluster.GRACE_S", 0.2)
+            async with asyncio.timeout(10):
+                assert [event async for event in cluster.watch(port.CONFIG_MAP, "1", timeout_s=0.2)] == []
+
+
+@pytest.mark.parametrize("in_stream", [False, True])
+async def test_a_forgotten_version_is_told_in_both_ways(tmp_path, in_stream):
+    """As the status of the answer, and as an event in it: list again."""
+    gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+
+    async def answer(request):
+        assert request.query["allowWatchBookmarks"] == "true"
+        return web.Response(text=json.dumps({"type": "ERROR", "object": gone})) if in_stream else web.json_response(gone, status=410)
+
+    async with api_server(tmp_path, answer) as cluster:
+        with pytest.raises(errors.WatchExpired):
+            async for _ in cluster.watch(port.CONFIG_MAP, "1", timeout_s=1):
+                pass
+
+
+async def test_a_watch_that_breaks_is_unavailable(tmp_path):
+    """Not the end of it, after which one goes on as if nothing was missed: whoever watches tries again."""
+
+    async def answer(request):
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(json.dumps({"type": "ADDED", "object": CONFIG}).encode() + b"\n")
+        request.transport.abort()
+        return response
+
+    async with api_server(tmp_path, answer) as cluster:
+        events = cluster.watch(port.CONFIG_MAP, "1", timeout_s=5)
+        assert (await anext(events)).type == "ADDED"
+        with pytest.raises(errors.Unavailable):
+            await anext(events)
+
+
+async def test_a_type_that_is_being_installed_is_waited_for(tmp_path):
+    """Right after its definition was made a type answers 429, or 404 without a name."""
+    missing = {"kind": "Status", "reason": "NotFound", "message": "the server could not find the requested resource", "details": {}}
+    answers = [
+        web.json_response(missing, status=404),
+        web.json_response({"message": "storage is (re)initializing"}, status=429, headers={"Retry-After": "0"}),
+        web.json_response(LIST),
+    ]  # fmt: skip
+
+    async def answer(request):
+        return answers.pop(0)
+
+    async with api_server(tmp_path, answer) as cluster:
+        assert (await cluster.list(port.CONFIG_MAP)).resource_version == "7"
+    assert answers == []
+
+
+async def test_a_list_whose_pages_were_forgotten_begins_again(tmp_path):
+    """A list is of one version: pages of two are no list."""
+    pages = iter([
+        web.json_response({"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [{"metadata": {"name": "old"}}]}),
+        web.json_response({"code": 410, "reason": "Expired", "message": "continue token expired"}, status=410),
+        web.json_response({"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [{"metadata": {"name": "a"}}]}),
+        web.json_response({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b"}}]}),
+    ])  # fmt: skip
+
+    async def answer(request):
+        return next(pages)
+
+    async with api_server(tmp_path, answer) as cluster:
+        listing = await cluster.list(port.CONFIG_MAP)
+    assert ([each["metadata"]["name"] for each in listing.items], listing.resource_version) == (["a", "b"], "9")
+
+
+async def test_credentials_are_read_again_when_they_are_refused(tmp_path):
+    """A token that expired was renewed on disk meanwhile; one that is still refused is told."""
+    good = []
+
+    async def answer(request):
+        token = request.headers["Authorization"]
+        return web.json_response(CONFIG) if token in good else web.json_response({"message": "Unauthorized"}, status=401)
+
+    async with api_server(tmp_path, answer) as cluster:
+        with pytest.raises(errors.Misconfigured, match="credentials"):
+            await cluster.get(port.CONFIG_MAP, "a")
+        file = tmp_path / "kubeconfig"
+        file.write_text(file.read_text().replace("secret", "newer"))
+        good.append("Bearer newer")
+        assert (await cluster.get(port.CONFIG_MAP, "a"))["data"] == {"key": "value"}
+
+
+@pytest.mark.parametrize("text", [None, "", "clusters: 3", "apiVersion: v1\nkind: Config\n", "}{"])
+async def test_a_kubeconfig_that_cannot_be_is_told_with_its_name(tmp_path, text):
+    """A file that is not there, or is none."""
+    file = tmp_path / "kubeconfig"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(errors.Misconfigured, match=str(file)):
+        async with KubernetesCluster.open(Connection(kubeconfig=str(file))):
+            pass
+
+
+async def test_outside_of_a_pod_there_is_no_service_account():
+    """Told at once, with the setting's name."""
+    with pytest.raises(errors.Misconfigured, match="in_cluster"):
+        async with KubernetesCluster.open(Connection(in_cluster=True)):
+            pass
