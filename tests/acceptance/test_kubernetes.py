@@ -13,6 +13,9 @@ from tests.acceptance.test_published_client import *  # noqa: F403  # the same t
 pytestmark = [pytest.mark.acceptance, pytest.mark.engines, pytest.mark.slow]
 
 
+del test_the_client_rides_over_a_restart  # noqa: F821  # it has a server of its own, and so is the same everywhere
+
+
 @pytest.fixture(scope="module")
 def server(node, tmp_path_factory):
     """All roles."""
