@@ -48,12 +48,13 @@ def event_id(record: port.Record) -> str:
 
 def state_message(state: folding.State, entity_id: str) -> port.Message:
     """A folded state, for `topics.STATE`, in the partition of its source event. What is forgotten has `FORGOTTEN` as its value."""
+    source = state.source.text().encode()
     headers = (
-        ("dyff-source", state.source.text().encode()),
+        ("dyff-source", source),
         ("dyff-event-id", state.event_id.encode()),
         ("dyff-kind", state.kind.encode()),
-        ("dyff-status-source", state.status_source.text().encode()),
-        ("dyff-fold-version", str(state.fold_version).encode()),
+        ("dyff-status-source", source if state.status_source is state.source else state.status_source.text().encode()),
+        ("dyff-fold-version", b"%d" % state.fold_version),
         ("dyff-previous", state.previous.encode()),
         ("dyff-recent", codecs.encode(state.recent)),
     )
@@ -70,7 +71,7 @@ def progress_message(source: Position, source_event_id: str = "") -> port.Messag
     return port.Message(topics.PROGRESS_KEY, b"{}", headers, source.partition)
 
 
-class Heading(msgspec.Struct, frozen=True):
+class Heading(msgspec.Struct, frozen=True, gc=False):
     """What a record of `topics.STATE` says without its value being decoded.
 
     `source`: the last event behind it. `event_id`: that event's; empty: there was none at that place. `kind`: of the
@@ -89,11 +90,12 @@ def heading(record: port.Record) -> Heading:
         ValueError: it is no such record, or malformed.
         NewerSchema: a newer fold wrote it.
     """
-    source, event = Position.parse(_header(record, "dyff-source")), _header(record, "dyff-event-id")
+    headers = _Headers(record)
+    source, event = Position.parse(headers["dyff-source"]), headers["dyff-event-id"]
     if record.key == topics.PROGRESS_KEY:
         return Heading(source, event, None)
-    _known_version(record)
-    return Heading(source, event, _header(record, "dyff-kind"))
+    _known_version(record, headers)
+    return Heading(source, event, headers["dyff-kind"])
 
 
 def source(record: port.Record) -> Position:
@@ -102,7 +104,7 @@ def source(record: port.Record) -> Position:
     Raises:
         ValueError: the header is missing or malformed.
     """
-    return Position.parse(_header(record, "dyff-source"))
+    return Position.parse(_Headers(record)["dyff-source"])
 
 
 def body(record: port.Record) -> bytes | None:
@@ -120,21 +122,39 @@ def state(record: port.Record) -> folding.State | None:
     if record.key == topics.PROGRESS_KEY:
         return None
     encoded = body(record)
+    headers = _Headers(record)
     return folding.State(
-        kind=_header(record, "dyff-kind"),
+        kind=headers["dyff-kind"],
         entity=None if encoded is None else codecs.decode_object(encoded),
-        source=source(record),
-        event_id=_header(record, "dyff-event-id"),
-        status_source=Position.parse(_header(record, "dyff-status-source")),
-        recent=codecs.decode_object(_header(record, "dyff-recent")),
-        previous=_header(record, "dyff-previous"),
-        fold_version=_known_version(record),
+        source=Position.parse(headers["dyff-source"]),
+        event_id=headers["dyff-event-id"],
+        status_source=Position.parse(headers["dyff-status-source"]),
+        recent=codecs.decode_object(headers["dyff-recent"]),
+        previous=headers["dyff-previous"],
+        fold_version=_known_version(record, headers),
         encoded=encoded,
     )
 
 
-def _known_version(record: port.Record) -> int:
-    version = int(_header(record, "dyff-fold-version"))
+class _Headers:
+    """A record's headers as text.
+
+    Raises:
+        ValueError: one that is asked for is missing.
+    """
+
+    def __init__(self, record: port.Record) -> None:
+        self._record, self._known = record, dict(record.headers)
+
+    def __getitem__(self, name: str) -> str:
+        value = self._known.get(name)
+        if value is None:
+            raise ValueError(f"header {name} is missing at {self._record.topic}/{self._record.partition}@{self._record.offset}")
+        return value.decode()
+
+
+def _known_version(record: port.Record, headers: _Headers) -> int:
+    version = int(headers["dyff-fold-version"])
     if version > folding.VERSION:
         raise errors.NewerSchema(
             f"{record.topic}/{record.partition}@{record.offset}: fold version {version}, known are up to {folding.VERSION}"
@@ -147,10 +167,3 @@ def quarantine_message(record: port.Record, reason: str) -> port.Message:
     origin = f"{record.topic}:{record.partition}:{record.offset}"
     headers = (*record.headers, ("dyff-quarantine-reason", reason.encode()), ("dyff-quarantine-origin", origin.encode()))
     return port.Message(record.key, record.value, headers)
-
-
-def _header(record: port.Record, name: str) -> str:
-    for key, value in record.headers:
-        if key == name:
-            return value.decode()
-    raise ValueError(f"header {name} is missing at {record.topic}/{record.partition}@{record.offset}")

@@ -8,7 +8,7 @@ Every method is a cancellation point. A cancelled `publish` or `append` may have
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from dyff.kernel.positions import Position
 Header = tuple[str, bytes]
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """What is to be appended.
 
     `value` None is a tombstone: on a compacted topic it removes the key. `partition` None: the partitioner decides by
@@ -32,7 +32,7 @@ class Message(msgspec.Struct, frozen=True):
     partition: int | None = None
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What was appended. `timestamp_ms`: log append time, milliseconds since 1970."""
 
     topic: str
@@ -150,6 +150,14 @@ class Commit(msgspec.Struct, frozen=True):
 class Owner(Protocol):
     """A fenced writer: at most one per name can append; opening one fences the previous for good."""
 
+    @property
+    def spacing(self) -> int:
+        """How many offsets of a partition the log itself takes up after what one `append` put there.
+
+        Where more lie between two appends, or behind the last one, somebody else may have written.
+        """
+        ...
+
     async def append(self, topic: str, messages: Sequence[Message], commit: Commit | None = None) -> list[Position]:
         """Append all or nothing, durably; `commit` is recorded with the records or after them, never before.
 
@@ -221,6 +229,15 @@ class Bus(History, Protocol):
 
     def subscribe(self, group: str, topic: str) -> AbstractAsyncContextManager[Subscription]:
         """Join a consumer group; leaving the context gives the partitions back."""
+        ...
+
+    async def lookup(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, Record]:
+        """The records at these offsets, at which records were seen before; where there is none any more, it is absent.
+
+        Raises:
+            NotFound: there is no such partition.
+            Unavailable: the broker does not answer.
+        """
         ...
 
     def own(self, name: str) -> AbstractAsyncContextManager[Owner]:

@@ -12,6 +12,8 @@ STATE = "dyff.workflows.state"
 QUARANTINE = "dyff.workflows.quarantine"
 ACCOUNTS = "dyff.accounts.events"
 SCHEMA = "dyff.schema"
+CHECKPOINTS = "dyff.workflows.checkpoints"
+"""What the owners of STATE's partitions know of them, so that the next one need not read all of it. A cache: it may be lost."""
 
 PROGRESS_KEY = b"dyff.progress"
 """Key of the records on STATE that say only how far the events of their partition were folded."""
@@ -21,10 +23,11 @@ SCHEMA_SPEC = port.TopicSpec(SCHEMA, 1, compacted=True)
 
 
 def specs(partitions: int) -> tuple[port.TopicSpec, ...]:
-    """The topics of an installation. Events and state must have the same number of partitions."""
+    """The topics of an installation. Events, state and checkpoints must have the same number of partitions."""
     return (
         port.TopicSpec(EVENTS, partitions, compacted=False),
         port.TopicSpec(STATE, partitions, compacted=True),
+        port.TopicSpec(CHECKPOINTS, partitions, compacted=True),
         port.TopicSpec(QUARANTINE, 1, compacted=False),
         port.TopicSpec(ACCOUNTS, 1, compacted=False),
     )

@@ -69,8 +69,10 @@ class _Once(anyio.abc.TaskStatus[None]):
 
 
 async def _require_same_partitions(bus: port.Bus) -> None:
-    events, states = await bus.topic(topics.EVENTS), await bus.topic(topics.STATE)
-    if events.partitions != states.partitions:
-        raise errors.Misconfigured(
-            f"{topics.EVENTS} has {events.partitions} partitions and {topics.STATE} has {states.partitions}; they must be the same"
-        )
+    events = await bus.topic(topics.EVENTS)
+    for name in (topics.STATE, topics.CHECKPOINTS):
+        found = await bus.topic(name)
+        if found.partitions != events.partitions:
+            raise errors.Misconfigured(
+                f"{topics.EVENTS} has {events.partitions} partitions and {name} has {found.partitions}; they must be the same"
+            )

@@ -39,6 +39,7 @@ class Share:
         self.opening: list[int | None] = []
         self.reached: int | None = None
         self.done: int | None = None
+        """The next offset after what is done, for those who look whether the task gets on."""
         self._batch: Batch | None = None
         self._filled, self._taken = anyio.Event(), anyio.Event()
 
@@ -47,10 +48,10 @@ class Share:
         """Its number."""
         return self.assignment.partition
 
-    async def batches(self, offset: int | None) -> AsyncIterator[Batch]:
+    async def batches(self, offset: int | None, *, ahead: bool = False) -> AsyncIterator[Batch]:
         """All batches from `offset` on (None: the committed one); asked for once, when the task is ready for them.
 
-        A batch is done when the next one is asked for.
+        A batch is done when the next one is asked for. `ahead`: that may be earlier; the task itself says what is `done`.
         """
         self.opening.append(offset)
         while True:
@@ -58,7 +59,9 @@ class Share:
                 self._filled = anyio.Event()
                 await self._filled.wait()
             yield self._batch
-            self.done, self._batch = self._batch.position, None
+            if not ahead:
+                self.done = self._batch.position
+            self._batch = None
             self._taken.set()
 
     async def put(self, batch: Batch) -> None:

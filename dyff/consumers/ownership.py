@@ -2,19 +2,24 @@
 
 The order (design: "Taking over a partition"): fence, read the committed offset and the end of the states, restore up to
 that end, mend what a former owner left behind, make sure that the events are the ones that were folded, fold.
+
+While a batch is being written the next one is folded, on top of it. Batches are written in order, one at a time, and after
+an error nothing that was folded on top is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import loop, restoring
+from dyff.consumers import checkpoints, loop, restoring
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
@@ -22,6 +27,12 @@ from dyff.kernel.positions import Position
 log = structlog.get_logger()
 
 GROUP = "dyff.aggregator"
+LOOK_S = 1.0
+"""So often an owner that has nothing to write looks whether somebody else did."""
+
+_TURN = 64
+"""Events, about a millisecond, after which folding lets the writing go on."""
+
 POISON = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 """What folding data of an unforeseen form may raise."""
 
@@ -46,14 +57,17 @@ async def serve(bus: port.Bus, share: loop.Share) -> None:
         epoch = (await bus.topic(topics.EVENTS)).epoch
         states = await restoring.restore(bus, partition, end, epoch)
         start = await _start(bus, partition, committed, states)
-        async with bus.read(topics.STATE, partition, end) as tail:
-            folder, stale = Folder(owner, states, epoch), states.stale
-            await folder.republish(stale)
-            log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, republished=len(stale))
+        folder, stale, read = Folder(bus, owner, states, end), states.stale, states.since
+        await folder.republish(stale)
+        await folder.checkpoint()
+        log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, read=read, republished=len(stale))
+        handing, handed = anyio.create_memory_object_stream[_Folded](0)
+        with handing, handed:
             async with anyio.create_task_group() as group:
-                group.start_soon(folder.watch, tail)
-                async for batch in share.batches(start):
-                    await folder.fold(batch)
+                group.start_soon(folder.watch)
+                group.start_soon(folder.write, handed, share)
+                async for batch in share.batches(start, ahead=True):
+                    await folder.fold(batch, handing)
 
 
 async def _start(bus: port.Bus, partition: int, committed: int | None, states: restoring.States) -> int:
@@ -92,14 +106,18 @@ def fold_one(
 class _Folded(msgspec.Struct):
     """What a batch comes to.
 
-    `messages`: its states, and `states` the newest of each entity. `seen`: the last record; `told`: the last event that
-    left a state. `newer`: the batch was left off before its end, at a record of a newer release.
+    `messages`: its states, and what they say (`headings`); `newest`: of each entity. `position`: of the events, after it.
+    `seen`: the last record; `told`: the last event that left a state. `newer`: the batch was left off before its end, at a
+    record of a newer release.
     """
 
     messages: list[port.Message]
-    states: dict[bytes, folding.State]
+    headings: list[envelope.Heading]
+    newest: dict[bytes, port.Message]
     quarantined: list[port.Message]
     outcomes: Counter[str]
+    position: int
+    applied: int = 0
     seen: port.Record | None = None
     told: Position | None = None
     newer: errors.NewerSchema | None = None
@@ -108,44 +126,68 @@ class _Folded(msgspec.Struct):
 class Folder:
     """Folds the batches of one partition. After any error it is of no use any more."""
 
-    def __init__(self, owner: port.Owner, states: restoring.States, epoch: str) -> None:
-        """`epoch`: of the events."""
-        self._owner, self._states, self._epoch = owner, states, epoch
-        self._partition = states.partition
+    def __init__(self, bus: port.Bus, owner: port.Owner, states: restoring.States, end: int) -> None:
+        """`end`: of the states, up to which they are restored."""
+        self._bus, self._owner, self._states = bus, owner, states
+        self._epoch, self._partition = states.epoch, states.partition
         self._appending = anyio.Lock()
-        self._written: set[int] = set()
+        self._known, self._spacing = end, 0
+        self._ahead: dict[bytes, port.Message] = {}
+        self._checkpoints = checkpoints.Writer(owner, states.partition, states.checkpoint)
 
     async def republish(self, keys: Sequence[bytes]) -> None:
         """Write the newest state of these entities again, over an older one that comes after it."""
         if keys:
-            messages = [await self._states.message(key) for key in keys]
-            await self._append(messages, None)
+            messages = list((await self._states.newest(keys)).values())
+            await self._append(messages, [self._heading(each) for each in messages], None)
 
-    async def fold(self, batch: loop.Batch) -> None:
-        """Fold a batch: states, the last position and the commit are written together."""
-        done = await self._folded(batch.records)
+    async def checkpoint(self) -> None:
+        """Write what the next owner need not read again, if that has become much."""
+        if self._states.since < checkpoints.EVERY:
+            return
+        states_epoch = (await self._bus.topic(topics.STATE)).epoch
+        await self._checkpoints.write(self._states.index, self._states.known(states_epoch, self._known))
+        self._states.since = 0
+
+    async def fold(self, batch: loop.Batch, handing: ObjectSendStream[_Folded]) -> None:
+        """Fold a batch, and hand it over when the one before is written."""
+        done = await self._folded(batch)
+        await handing.send(done)
+        self._ahead = done.newest
+        if done.newer is not None:
+            await anyio.sleep_forever()  # until that is raised behind what was folded before it
+
+    async def write(self, handed: ObjectReceiveStream[_Folded], share: loop.Share) -> None:
+        """Write what was folded: states, the last position and the commit of a batch together."""
+        async for done in handed:
+            await self._write(done)
+            share.done = done.position
+
+    async def _write(self, done: _Folded) -> None:
         if done.quarantined:
             await self._owner.append(topics.QUARANTINE, done.quarantined)
-        position = batch.position if done.newer is None else done.seen.offset + 1 if done.seen else None
+        position = done.position if done.newer is None else done.seen.offset + 1 if done.seen else None
         if position is not None:
             self._tell(done, position)
-            await self._append(done.messages, port.Commit(GROUP, topics.EVENTS, self._partition, position))
-            self._states.keep(done.states)
-        log.debug("folded", partition=self._partition, offset=position, **done.outcomes)
+            await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            await self.checkpoint()
+        log.debug("folded", partition=self._partition, offset=position, applied=done.applied, **done.outcomes)
         if done.newer is not None:
             raise done.newer
 
-    async def _folded(self, records: Sequence[port.Record]) -> _Folded:
-        done = _Folded([], {}, [], Counter())
-        for record in records:
+    async def _folded(self, batch: loop.Batch) -> _Folded:
+        done = _Folded([], [], {}, [], Counter(), batch.position)
+        known = await self._states.newest({each.key for each in batch.records} - self._ahead.keys())
+        known |= self._ahead
+        for number, record in enumerate(batch.records, 1):
+            key = record.key
+            message = done.newest.get(key) or known.get(key)
             # Where the state is corrupt it is not the event's fault, so this is outside.
-            state = done.states[record.key] if record.key in done.states else await self._states.get(record.key)
+            state = None if message is None else self._states.decoded(message)
+            if number % _TURN == 0:
+                await anyio.lowlevel.checkpoint()
             try:
-                after, outcome, message = fold_one(record, state, self._epoch)
-                if after is not None and message is not None:
-                    done.messages.append(message)
-                    done.states[record.key], done.told = after, after.source
-                done.outcomes[outcome.value] += 1
+                self._fold_one(record, state, done)
             except errors.NewerSchema as newer:
                 done.newer = newer
                 break
@@ -157,6 +199,22 @@ class Folder:
             done.seen = record
         return done
 
+    def _fold_one(self, record: port.Record, state: folding.State | None, done: _Folded) -> None:
+        after, outcome, message = fold_one(record, state, self._epoch)
+        if after is not None and message is not None:
+            done.messages.append(message)
+            done.headings.append(envelope.Heading(after.source, after.event_id, after.kind))
+            # Not the state itself: objects that stay for a while cost more, in caches and collections, than to decode the few that
+            # are needed again.
+            done.newest[record.key], done.told = message, after.source
+        if outcome is folding.Outcome.APPLIED:
+            done.applied += 1
+        else:
+            done.outcomes[outcome.value] += 1
+
+    def _heading(self, message: port.Message) -> envelope.Heading:
+        return envelope.heading(port.Record(topics.STATE, self._partition, -1, 0, message.key, message.value, message.headers))
+
     def _tell(self, done: _Folded, position: int) -> None:
         """If the last event left no state, or a hole was passed, a progress record says how far we are."""
         last = Position(self._epoch, self._partition, position - 1)
@@ -164,25 +222,42 @@ class Folder:
         if done.told == last or (known is not None and known.source.offset >= last.offset):
             return
         at_last = done.seen is not None and done.seen.offset == last.offset
-        done.messages.append(envelope.progress_message(last, envelope.event_id(done.seen) if done.seen and at_last else ""))
+        event_id = envelope.event_id(done.seen) if done.seen and at_last else ""
+        done.messages.append(envelope.progress_message(last, event_id))
+        done.headings.append(envelope.Heading(last, event_id, None))
 
-    async def watch(self, tail: port.Reader) -> None:
-        """Look at all that comes to our states, from where they were restored on: all of it must be ours.
+    async def watch(self) -> None:
+        """Look at what comes to our states while we write nothing: all of it must be ours.
 
         Raises:
             Fenced: somebody else wrote there. Taking the partition over again mends what that left.
         """
         while True:
-            records = await tail.poll(loop.BATCH, loop.WAIT_S)
+            await anyio.sleep(LOOK_S)
             async with self._appending:
-                for record in records:
-                    if record.offset not in self._written:
-                        raise errors.Fenced(f"{record.topic}/{record.partition}@{record.offset} was written by somebody else")
-                    self._written.discard(record.offset)
+                await self._require_none_before((await self._bus.ranges(topics.STATE))[self._partition].end)
 
-    async def _append(self, messages: Sequence[port.Message], commit: port.Commit | None) -> None:
+    async def _require_none_before(self, end: int) -> None:
+        """Make sure that nobody else wrote between what is known and `end`; what the log itself takes up is not read."""
+        if end - self._known > self._spacing:
+            await self._require_none(self._known, end)
+            self._known, self._spacing = end, 0
+
+    async def _require_none(self, start: int, end: int, ours: Container[int] = ()) -> None:
+        async with self._bus.read(topics.STATE, self._partition, start) as reader:
+            while reader.position < end:
+                for record in await reader.poll(loop.BATCH, loop.WAIT_S):
+                    if record.offset < end and record.offset not in ours:
+                        raise errors.Fenced(f"{record.topic}/{record.partition}@{record.offset} was written by somebody else")
+
+    async def _append(self, messages: Sequence[port.Message], headings: Sequence[envelope.Heading], commit: port.Commit | None) -> None:
         async with self._appending:
             positions = await self._owner.append(topics.STATE, messages, commit)
-            for message, position in zip(messages, positions, strict=True):
-                self._written.add(position.offset)
-                self._states.note(message, position.offset)
+            if not positions:
+                return
+            first, last = positions[0].offset, positions[-1].offset
+            await self._require_none_before(first)
+            if last - first >= len(positions):
+                await self._require_none(first, last, {each.offset for each in positions})
+            self._known, self._spacing = last + 1, self._owner.spacing
+            self._states.note(messages, headings, [each.offset for each in positions])

@@ -1,49 +1,58 @@
 """The folded states of one partition: restored from the state topic, which also keeps what does not fit into memory.
 
-In memory is only, for each entity, where its newest state is; and the states that were needed lately.
+In memory is only, for each entity, where its newest state is; and the states that were needed lately. Restoring begins at the
+latest checkpoint, so that it costs what came after that.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, deque
+from collections.abc import Collection, Sequence
 
-import msgspec
 import structlog
 
 from dyff.bus import envelope, port, topics
+from dyff.consumers import checkpoints
+from dyff.consumers.index import Index
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
 
-RECENT = 4096
-"""So many decoded states are kept in memory."""
+RECENT_BYTES = 32 * 2**20
+"""So much of the states that were needed lately is kept in memory."""
+
+ANCHORS = 16
+
+_OVERHEAD_BYTES = 800
+"""Of a state in memory, beside its value."""
 
 _BATCH = 1000
 _WAIT_S = 1.0
-_PATIENCE = 30
-
-
-class Newest(msgspec.Struct, frozen=True):
-    """Where an entity's newest state is. `source`: offset of its last event. `offset`: of the record on the state topic."""
-
-    source: int
-    offset: int
 
 
 class States:
     """What the owner of a partition knows of its entities."""
 
-    def __init__(self, bus: port.Bus, partition: int, epoch: str) -> None:
-        """`epoch`: of the events topic: whatever was folded from another log is refused."""
-        self.partition = partition
-        self.index: dict[bytes, Newest] = {}
+    def __init__(self, bus: port.Bus, partition: int, epoch: str, checkpoint: checkpoints.Checkpoint | None = None) -> None:
+        """`epoch`: of the events topic: whatever was folded from another log is refused. `checkpoint`: where to go on."""
+        self.partition, self.epoch = partition, epoch
+        self.checkpoint = checkpoint
+        self.index = Index() if checkpoint is None else checkpoint.index
         self.highest: envelope.Heading | None = None
+        self.since = 0
+        """Records since the last checkpoint."""
         self._stale: dict[bytes, None] = {}
-        self._bus, self._epoch = bus, epoch
-        self._recent: OrderedDict[bytes, folding.State] = OrderedDict()
+        self._last: deque[tuple[int, int, bytes]] = deque(maxlen=ANCHORS)
+        self._bus = bus
+        self._recent: OrderedDict[bytes, port.Message] = OrderedDict()
+        self._recent_bytes = 0
+        if checkpoint is not None:
+            known = checkpoint.known
+            self._last.extend((each.offset, each.source, each.key) for each in known.anchors)
+            if known.source is not None:
+                self.highest = envelope.Heading(Position(epoch, partition, known.source), known.event_id, None)
 
     @property
     def stale(self) -> list[bytes]:
@@ -61,62 +70,101 @@ class States:
             heading = envelope.heading(record)
         except ValueError as error:
             log.error("state-undecodable", partition=record.partition, offset=record.offset, **errors.details(error))
-            if record.key in self.index:
+            if self.index.get(record.key) is not None:
                 self._stale[record.key] = None
             return
         self._require_ours(record, heading.source)
-        if self.highest is None or heading.source.offset > self.highest.source.offset:
+        self._take(record.key, heading, record.offset)
+
+    def note(self, messages: Sequence[port.Message], headings: Sequence[envelope.Heading], offsets: Sequence[int]) -> None:
+        """We wrote `messages`, which say `headings`, at `offsets` of the state topic."""
+        for message, heading, offset in zip(messages, headings, offsets, strict=True):
+            self._take(message.key, heading, offset)
+            if heading.kind is not None:
+                self._keep(message)
+
+    def known(self, states_epoch: str, upto: int) -> checkpoints.Known:
+        """What a checkpoint at `upto` of the state topic says beside the index."""
+        source, event_id = (None, "") if self.highest is None else (self.highest.source.offset, self.highest.event_id)
+        anchors = tuple(checkpoints.Anchor(*each) for each in self._last)
+        return checkpoints.Known(self.epoch, states_epoch, upto, source, event_id, anchors)
+
+    def _take(self, key: bytes, heading: envelope.Heading, offset: int) -> None:
+        source = heading.source.offset
+        self.since += 1
+        self._last.append((offset, source, key))
+        if self.highest is None or source > self.highest.source.offset:
             self.highest = heading
         if heading.kind is None:
             return
-        known = self.index.get(record.key)
-        if known is not None and heading.source.offset < known.source:
-            self._stale[record.key] = None
+        if self.index.put(key, source, offset):
+            self._stale.pop(key, None)
         else:
-            self.index[record.key] = Newest(heading.source.offset, record.offset)
-            self._stale.pop(record.key, None)
+            self._stale[key] = None
 
-    def note(self, message: port.Message, offset: int) -> None:
-        """We wrote `message` at `offset` of the state topic."""
-        self.restore(port.Record(topics.STATE, self.partition, offset, 0, message.key, message.value, message.headers))
-
-    def keep(self, states: Mapping[bytes, folding.State]) -> None:
-        """These are the newest ones, decoded; those that were not needed for longest are let go."""
-        for key, state in states.items():
-            self._recent[key] = state
-            self._recent.move_to_end(key)
-        while len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
-
-    async def get(self, key: bytes) -> folding.State | None:
-        """The newest state; None: there is no such entity."""
-        if key not in self.index:
-            return None
-        known = self._recent.get(key)
+    def _keep(self, message: port.Message) -> None:
+        """It is the newest of its key; those that were not needed for longest are let go."""
+        recent = self._recent
+        known = recent.pop(message.key, None)
         if known is not None:
-            return known
-        record = await self._record(key)
+            self._recent_bytes -= _size(known)
+        recent[message.key] = message
+        self._recent_bytes += _size(message)
+        while self._recent_bytes > RECENT_BYTES:
+            self._recent_bytes -= _size(recent.popitem(last=False)[1])
+
+    async def newest(self, keys: Collection[bytes]) -> dict[bytes, port.Message]:
+        """The newest state of each of these entities as it was written; who is absent does not exist.
+
+        Raises:
+            LogDiverged: a state is not where it should be.
+            Unavailable: the bus does not give it.
+        """
+        found: dict[bytes, port.Message] = {}
+        absent: list[bytes] = []
+        for key in keys:
+            known = self._recent.get(key)
+            if known is None:
+                absent.append(key)
+            else:
+                found[key] = known
+        for key, record in (await self._records(absent)).items():
+            found[key] = port.Message(key, record.value, record.headers, self.partition)
+        return found
+
+    def decoded(self, message: port.Message) -> folding.State:
+        """The state in what `newest` gave.
+
+        Raises:
+            LogDiverged: it is corrupt.
+        """
         try:
-            return envelope.state(record)
+            state = envelope.state(port.Record(topics.STATE, self.partition, -1, 0, message.key, message.value, message.headers))
         except ValueError as error:
-            raise errors.LogDiverged(f"the state at {topics.STATE}/{self.partition}@{record.offset} is corrupt: {error}") from error
+            key = message.key.decode("utf-8", "replace")
+            raise errors.LogDiverged(f"the newest state of {key} in {topics.STATE}/{self.partition} is corrupt: {error}") from error
+        assert state is not None  # a progress record has no place in the index
+        return state
 
-    async def message(self, key: bytes) -> port.Message:
-        """The newest state as it was written."""
-        record = await self._record(key)
-        return port.Message(record.key, record.value, record.headers, record.partition)
-
-    async def _record(self, key: bytes) -> port.Record:
-        offset = self.index[key].offset
-        record = await _read_one(self._bus, topics.STATE, self.partition, offset)
-        if record is None or record.key != key:
-            raise errors.LogDiverged(f"the newest state of {key.decode()} is not at {topics.STATE}/{self.partition}@{offset} any more")
-        return record
+    async def _records(self, keys: Sequence[bytes]) -> dict[bytes, port.Record]:
+        """Those that exist, from the topic. What is there must be what the index says."""
+        places = {key: place for key in keys if (place := self.index.get(key)) is not None}
+        if not places:
+            return {}
+        there = await self._bus.lookup(topics.STATE, self.partition, {place.offset for place in places.values()})
+        found: dict[bytes, port.Record] = {}
+        for key, place in places.items():
+            record = there.get(place.offset)
+            if record is None or not _is(record, key, place.source):
+                where = f"{topics.STATE}/{self.partition}@{place.offset}"
+                raise errors.LogDiverged(f"the newest state of {key.decode('utf-8', 'replace')} is not at {where} any more")
+            found[key] = record
+        return found
 
     def _require_ours(self, record: port.Record, source: Position) -> None:
-        if (source.epoch, source.partition) != (self._epoch, self.partition):
+        if (source.epoch, source.partition) != (self.epoch, self.partition):
             raise errors.LogDiverged(
-                f"{record.topic}/{record.partition}@{record.offset} was folded from {source.text()}, but the events are log {self._epoch};"
+                f"{record.topic}/{record.partition}@{record.offset} was folded from {source.text()}, but the events are log {self.epoch};"
                 " states and events must be restored together"
             )
 
@@ -124,17 +172,50 @@ class States:
 async def restore(bus: port.Bus, partition: int, end: int, epoch: str) -> States:
     """The states of a partition as of the offset `end` of the state topic: of each entity the one with the highest source.
 
+    From a checkpoint, if there is one that can be trusted, and what came after it; else from all that the topic has.
+
     Raises:
         LogDiverged, NewerSchema: see `States.restore`.
     """
-    states = States(bus, partition, epoch)
     first = (await bus.ranges(topics.STATE))[partition].first
-    async with bus.read(topics.STATE, partition, first) as reader:
+    checkpoint = await _usable(bus, partition, port.Range(first, end), epoch)
+    states = States(bus, partition, epoch, checkpoint)
+    async with bus.read(topics.STATE, partition, first if checkpoint is None else checkpoint.known.upto) as reader:
         while reader.position < end:
             for record in await reader.poll(_BATCH, _WAIT_S):
                 if record.offset < end:
                     states.restore(record)
     return states
+
+
+async def _usable(bus: port.Bus, partition: int, held: port.Range, epoch: str) -> checkpoints.Checkpoint | None:
+    """The latest checkpoint, if it is of these logs, and the state topic has what it is of; None: there is none."""
+    found = await checkpoints.read(bus, partition)
+    if found is None:
+        return None
+    known = found.known
+    ours = (known.events, known.states) == (epoch, (await bus.topic(topics.STATE)).epoch)
+    if ours and held.first <= known.upto <= held.end and await _is_anchored(bus, partition, known.anchors):
+        return found
+    log.warning("checkpoint-left-aside", partition=partition, upto=known.upto, first=held.first, end=held.end, same_logs=ours)
+    return None
+
+
+async def _is_anchored(bus: port.Bus, partition: int, anchors: Sequence[checkpoints.Anchor]) -> bool:
+    """Whether some of the records are there, and none has another one in its place."""
+    there = await bus.lookup(topics.STATE, partition, [each.offset for each in anchors])
+    return bool(there) and all(_is(there[each.offset], each.key, each.source) for each in anchors if each.offset in there)
+
+
+def _is(record: port.Record, key: bytes, source: int) -> bool:
+    try:
+        return record.key == key and envelope.source(record).offset == source
+    except ValueError:
+        return False
+
+
+def _size(message: port.Message) -> int:
+    return len(message.value or b"") + _OVERHEAD_BYTES
 
 
 async def require_same_log(bus: port.Bus, partition: int, held: port.Range, states: States) -> None:
@@ -149,21 +230,6 @@ async def require_same_log(bus: port.Bus, partition: int, held: port.Range, stat
     if offset >= held.end:
         raise errors.LogDiverged(f"{topics.EVENTS}/{partition} ends at {held.end}, but was folded up to {offset}: it lost its end")
     if want:
-        record = await _read_one(bus, topics.EVENTS, partition, offset)
+        record = (await bus.lookup(topics.EVENTS, partition, [offset])).get(offset)
         if record is None or envelope.event_id(record) != want:
             raise errors.LogDiverged(f"the event at {topics.EVENTS}/{partition}@{offset} is not {want}, which was folded there")
-
-
-async def _read_one(bus: port.Bus, topic: str, partition: int, offset: int) -> port.Record | None:
-    """The record at an offset; None: there is a hole.
-
-    Raises:
-        Unavailable: the bus does not give it.
-    """
-    async with bus.read(topic, partition, offset) as reader:
-        for _ in range(_PATIENCE):
-            for record in await reader.poll(1, _WAIT_S):
-                return record if record.offset == offset else None
-            if reader.position > offset:
-                return None
-    raise errors.Unavailable(f"{topic}/{partition}@{offset} cannot be read")

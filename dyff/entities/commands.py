@@ -110,22 +110,27 @@ def decode(key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> 
         raise ValueError("no command or no data in the message")
     if data.get("id") != key.decode("utf-8", "replace"):
         raise ValueError("data.id is not the record's key")
-    if name == CREATE and not all(isinstance(data.get(key), str) and data[key] for key in ("kind", "account", "status")):
+    if name == CREATE and not (_is_text(data.get("kind")) and _is_text(data.get("account")) and _is_text(data.get("status"))):
         raise ValueError("the new entity has no kind, account or status")
-    known = {name: text.decode() for name, text in headers}
+    known = dict(headers)
+    decided_on = known.get("dyff-decided-on")
     try:
         return Command(
-            id=known["dyff-id"],
-            time=clock.parse_iso(known["dyff-time"]),
-            expires=clock.parse_iso(known["dyff-expires"]),
-            name=name,
-            entity_id=data["id"],
-            data=data,
-            decided_on=known.get("dyff-decided-on"),
-            principal=known.get("dyff-principal", ""),
+            known["dyff-id"].decode(),
+            clock.parse_iso(known["dyff-time"].decode()),
+            clock.parse_iso(known["dyff-expires"].decode()),
+            name,
+            data["id"],
+            data,
+            None if decided_on is None else decided_on.decode(),
+            known.get("dyff-principal", b"").decode(),
         )
     except KeyError as error:
         raise ValueError(f"header {error} is missing") from error
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 class NewerVersion(ValueError):

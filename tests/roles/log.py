@@ -161,5 +161,9 @@ class _Owner(msgspec.Struct):
     owner: object
     act: object
 
+    @property
+    def spacing(self):
+        return self.owner.spacing
+
     async def append(self, topic, messages, commit=None):
         return await self.act(self.owner.append, topic, messages, commit)

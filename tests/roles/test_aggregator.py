@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from dyff.bus import topics
-from dyff.consumers import ownership, restoring
+from dyff.consumers import checkpoints, ownership, restoring
 from dyff.kernel import errors
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, poison, running
@@ -132,7 +132,7 @@ async def test_a_broker_that_does_not_answer_ends_the_role(bus):
 
 async def test_states_that_are_not_in_memory_are_read_again(bus, monkeypatch):
     """Memory holds few states; the others come from the topic when an event needs them, also after compaction."""
-    monkeypatch.setattr(restoring, "RECENT", 2)
+    monkeypatch.setattr(restoring, "RECENT_BYTES", 2500)
     entities = [log.an_evaluation() for _ in range(30)]
     async with running(bus):
         await log.publish(bus, *map(log.create, entities))
@@ -148,8 +148,13 @@ async def test_states_that_are_not_in_memory_are_read_again(bus, monkeypatch):
     assert {message.key: message for message in await log.written(bus)} == want
 
 
-async def test_any_history_of_crashes_replays_to_the_same_bytes(bus):
-    """Commands, repetitions, poison, crashes and takeovers in any order: the topic is what a fresh replay writes."""
+@pytest.mark.parametrize("every", [checkpoints.EVERY, 3])
+async def test_any_history_of_crashes_replays_to_the_same_bytes(bus, monkeypatch, every):
+    """Commands, repetitions, poison, crashes and takeovers in any order: the topic is what a fresh replay writes.
+
+    So it is with checkpoints all the time, which crash as well.
+    """
+    monkeypatch.setattr(checkpoints, "EVERY", every)
     chance = random.Random(7)
     entities = [log.an_evaluation() for _ in range(12)]
     history = [log.create(each) for each in entities]

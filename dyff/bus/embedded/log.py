@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -116,6 +116,9 @@ class EmbeddedBus:
 
     async def ranges(self, topic: str) -> dict[int, port.Range]:
         return {each.partition: self._records.held[each.id] for each in self._records.partitions(topic)}
+
+    async def lookup(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, port.Record]:
+        return await self._records.lookup(self._records.partition(topic, partition), offsets)
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         self._records.topic(topic)
@@ -244,6 +247,10 @@ class EmbeddedOwner:
     def __init__(self, bus: EmbeddedBus, name: str, epoch: int) -> None:
         """`epoch`: as given by the log when this owner was opened."""
         self._bus, self._name, self._epoch = bus, name, epoch
+
+    @property
+    def spacing(self) -> int:
+        return 0
 
     async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
         return await self._bus._append(topic, messages, (self._name, self._epoch), commit)

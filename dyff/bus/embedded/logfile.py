@@ -166,6 +166,20 @@ def fetch(connection: apsw.Connection, partition: Partition, start: int, end: in
     return found[:limit]
 
 
+def lookup(connection: apsw.Connection, partition: Partition, offsets: Sequence[int]) -> list[port.Record]:
+    """The records at these offsets, as far as they are there.
+
+    Raises:
+        LogDiverged: a record is not the one that was appended.
+    """
+    found: dict[int, port.Record] = {}
+    for offset in offsets:
+        if offset not in found:
+            batch = next(iter(stored_batches(connection, partition, offset, offset + 1)), None)
+            found |= {each.offset: each for each in batch[1]} if batch is not None else {}
+    return [found[offset] for offset in offsets if offset in found]
+
+
 def _checksum(first: int, last: int, timestamp_ms: int, body: bytes) -> int:
     """Of everything in the row: SQLite notices a damaged tree, but not a damaged byte in a value."""
     return zlib.crc32(body, zlib.crc32(b"%d %d %d" % (first, last, timestamp_ms)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,21 @@ class Records:
         if found is None:
             found = await self.run(logfile.fetch, partition, offset, end, limit)
         return found, found[-1].offset + 1 if found else end
+
+    async def lookup(self, partition: logfile.Partition, offsets: Collection[int]) -> dict[int, port.Record]:
+        """The records at these offsets, as far as they are there.
+
+        Raises:
+            LogDiverged: the file is damaged.
+        """
+        held, tail = self.held[partition.id], self._tails[partition.id]
+        wanted = sorted(offset for offset in set(offsets) if held.first <= offset < held.end)
+        here = {offset: tail.get(offset, 1) for offset in wanted}
+        absent = [offset for offset in wanted if here[offset] is None]
+        found = [each for records in here.values() for each in records or ()]
+        if absent:
+            found += await self.run(logfile.lookup, partition, absent)
+        return {each.offset: each for each in found}
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call `function(connection, *args)` in a thread: what is not in memory may take the disk its time."""

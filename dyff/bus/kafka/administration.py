@@ -1,8 +1,8 @@
-"""Topics: made, looked at, truncated."""
+"""Topics: made, looked at and into, truncated."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from dyff.bus import port, topics
-from dyff.bus.kafka import requests
+from dyff.bus.kafka import lookups, requests
 from dyff.bus.kafka.clients import Kept, consumer
 from dyff.bus.kafka.connecting import Connection, translated
 from dyff.kernel import errors
@@ -140,6 +140,15 @@ class Administration:
                 await anyio.sleep(_PAUSE_S / 10)
 
         return await self._tried(self._admin, f"looking at the offsets of {group}", look)
+
+    async def lookup(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, port.Record]:
+        """See `Bus.lookup`."""
+        place = TopicPartition(self._connection.named(topic), partition)
+
+        async def look(client: AIOKafkaConsumer) -> dict[int, port.Record]:
+            return await lookups.records(client._client, topic, place, offsets)
+
+        return await self._tried(self._looking, f"looking into {topic}/{partition}", look)
 
     async def truncate(self, topic: str, partition: int, below: int) -> None:
         """Forget the records below an offset."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
@@ -56,6 +56,12 @@ class KafkaBus:
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         return await self._administration.committed(group, topic, (await self._known(topic)).partitions)
+
+    async def lookup(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, port.Record]:
+        known = await self._known(topic)
+        if not 0 <= partition < known.partitions:
+            raise errors.NotFound(f"topic {topic} has the partitions 0 to {known.partitions - 1}, not {partition}")
+        return await self._administration.lookup(topic, partition, offsets)
 
     async def publish(self, topic: str, messages: Sequence[port.Message]) -> list[Position]:
         known = await self._known(topic)

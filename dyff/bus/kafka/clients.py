@@ -26,6 +26,9 @@ FETCH_WAIT_MS = 100
 TRANSACTION_TIMEOUT_S = 60.0
 """After so long the broker ends a transaction whose owner is gone; until then readers wait for it."""
 
+MAX_BATCH_BYTES = 1_000_000
+"""Each batch of a partition is a round trip. A topic that we did not create takes no more than 1 MiB."""
+
 
 _connect = network.create_conn
 _refusals: ContextVar[list[BaseException]] = ContextVar("refusals")
@@ -195,7 +198,7 @@ def producer(connection: Connection, transactional_id: str | None = None) -> AIO
         enable_idempotence=True,
         compression_type=connection.compression,
         max_request_size=connection.max_message_bytes + 2**16,
-        max_batch_size=2**18,
+        max_batch_size=min(MAX_BATCH_BYTES, connection.max_message_bytes),
         transactional_id=transactional_id,
         transaction_timeout_ms=int(TRANSACTION_TIMEOUT_S * 1000),
     )

@@ -58,3 +58,20 @@ async def test_a_refused_append_commits_nothing(bus):
         with pytest.raises(errors.NotFound):
             await owner.append("absent", [message("x")], port.Commit("g", "plain", 0, 5))
     assert await bus.committed("g", "plain") == {}
+
+
+async def test_an_owner_alone_leaves_no_more_room_than_it_says(bus):
+    """Between and behind its appends lie at most `spacing` offsets, so that more of them are a sign of somebody else."""
+    async with bus.own("o") as owner:
+        following = (await bus.ranges("plain"))[0].end
+        for size in (1, 700, 1):
+            positions = await owner.append("plain", [message("x" * 3000) for _ in range(size)], port.Commit("g", "plain", 0, 1))
+            assert positions[0].offset - following <= owner.spacing
+            following = positions[-1].offset + 1
+            assert following - positions[0].offset == size
+        assert (await bus.ranges("plain"))[0].end - following <= owner.spacing
+        before = following
+        await bus.publish("plain", [message("somebody else")])
+        assert (await bus.ranges("plain"))[0].end - before > owner.spacing
+        (position,) = await owner.append("plain", [message("x")])
+        assert position.offset - before > owner.spacing

@@ -7,6 +7,7 @@ import time
 import anyio
 import pytest
 
+from dyff.bus import port
 from dyff.kernel import errors
 from tests.contracts.bus.records import DEADLINE_S, publish, values_of
 
@@ -81,3 +82,30 @@ async def test_truncated_records_are_gone(server, bus):
     with pytest.raises(errors.OffsetOutOfRange):
         async with bus.read("plain", 0, 1) as reader:
             await reader.poll(1, 0.1)
+
+
+async def test_single_records_are_looked_up(bus):
+    """A record is had by its offset, however many are wanted and in whatever order; where there is none, there is none."""
+    await publish(bus, *map(str, range(300)))
+    async with bus.own("o") as owner:
+        positions = await owner.append("plain", [port.Message(b"k", b"x" * number, (("h", b"v"),), 1) for number in range(300)])
+        await owner.append("plain", [port.Message(b"k", None, (), 1)])
+    offsets = [position.offset for position in positions]
+    found = await bus.lookup("plain", 1, [*offsets[::-7], offsets[-1] + 10_000])
+    assert {offset: len(record.value) for offset, record in found.items()} == {offset: offset - offsets[0] for offset in offsets[::-7]}
+    assert {(each.topic, each.partition, each.key, each.headers) for each in found.values()} == {("plain", 1, b"k", (("h", b"v"),))}
+    assert all(record.offset == offset and record.timestamp_ms > 0 for offset, record in found.items())
+    end = (await bus.ranges("plain"))[1].end
+    (record,) = (await bus.lookup("plain", 1, range(offsets[-1] + 1, end))).values()
+    assert record.value is None
+    assert await bus.lookup("plain", 1, []) == {}
+    with pytest.raises(errors.NotFound):
+        await bus.lookup("plain", 3, [0])
+
+
+async def test_what_was_compacted_away_is_not_looked_up(server, bus):
+    """Where a record was removed there is none; the others are where they were."""
+    offsets = [(await publish(bus, str(number), key=f"key-{number % 3}", topic="compacted"))[0].offset for number in range(9)]
+    await server.compact(bus, "compacted")
+    found = await bus.lookup("compacted", 0, offsets)
+    assert {offset: record.value.decode() for offset, record in found.items()} == dict(zip(offsets[6:], "678", strict=True))
