@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 STORES = {"bus", "query:mongodb", "accounts:mongodb", "accounts:sqlite", "cluster:sqlite"}
 
 SCHEMA = {
-    "topics": "87aa445ff45d618d",
+    "topics": "33235223041c00be",
     "indexes of the query store": "24478f97e7084932",
     "indexes of the accounts": "734c871d2106a39d",
     "tables of the accounts": "52f8a25cd5b6e257",
