@@ -20,7 +20,7 @@ import yaml
 from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from dyff.cluster.kubernetes.connecting import Access
-from dyff.cluster.kubernetes.requests import Requests
+from dyff.cluster.kubernetes.requests import MERGE_PATCH, Requests
 from dyff.entities import resources
 from dyff.kernel import errors
 from dyff.operator.manifests import metadata
@@ -30,10 +30,20 @@ from tests.conftest import missing
 from tests.contracts.cluster import namespaces
 from tests.planning import world
 from tests.roles import operated
+from tests.serving.test_commands import SETTINGS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.engines]
 
 LEASE = "dyff-operator"
+PLURALS = {
+    "ConfigMap": "configmaps",
+    "Deployment": "deployments",
+    "Pod": "pods",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "Service": "services",
+    "ServiceAccount": "serviceaccounts",
+}
 
 
 def by_hand(number: int) -> port.Object:
@@ -48,11 +58,19 @@ class Operators:
 
     def __init__(self, there: operated.Operated, processes: list[Process], requests: Requests, namespace: str):
         self.there, self.processes = there, processes
-        self._requests, self._namespace = requests, namespace
+        self._requests, self.namespace = requests, namespace
 
     async def apply(self, obj: port.Object) -> port.Object:
-        path = f"/apis/dyff.io/v1alpha1/namespaces/{self._namespace}/evaluations"
+        path = f"/apis/dyff.io/v1alpha1/namespaces/{self.namespace}/evaluations"
         return await self._requests.send("POST", path, what="applying", body=obj)
+
+    async def make(self, obj: port.Object, *, dry_run: bool = False) -> None:
+        await make(self._requests, obj, {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})
+
+    async def restrict(self) -> None:
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        path, patch = f"/api/v1/namespaces/{self.namespace}", {"metadata": {"labels": labels}}
+        await self._requests.send("PATCH", path, what="labelling", body=patch, content_type=MERGE_PATCH)
 
     async def complete(self, number: int) -> None:
         """An Evaluation is applied, and done."""
@@ -71,6 +89,19 @@ class Operators:
         return (await self.there.until("a leader", found))[0]
 
 
+async def printed(*arguments: str) -> list[port.Object]:
+    """What `dyff manifests` prints."""
+    command = [DYFF, "manifests", *arguments]
+    done = await anyio.to_thread.run_sync(lambda: subprocess.run(command, check=True, capture_output=True, text=True))
+    return list(yaml.safe_load_all(done.stdout))
+
+
+async def make(requests: Requests, obj: port.Object, query: dict[str, str]) -> None:
+    root = "/api/v1" if obj["apiVersion"] == "v1" else f"/apis/{obj['apiVersion']}"
+    path = f"{root}/namespaces/{obj['metadata']['namespace']}/{PLURALS[obj['kind']]}"
+    await requests.send("POST", path, what=f"making a {obj['kind']}", body=obj, query=query)
+
+
 def has_led(process: Process, identity: str) -> bool:
     """Whether its log says that it leads, or has led, under this name."""
     return any(identity in line and '"event": "leader"' in line for line in process.log.read_text().splitlines())
@@ -84,12 +115,8 @@ async def deployed(tmp_path, kubeconfig):
         namespace = cluster._namespace
         access = await Access.open(Connection(kubeconfig=kubeconfig, namespace=namespace))
         requests = Requests(access, 15.0)
-        arguments = [DYFF, "manifests", "rbac", "--namespace", namespace, "--role", "operator"]
-        printed = await anyio.to_thread.run_sync(lambda: subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
-        for each in yaml.safe_load_all(printed):
-            root = "/api/v1" if each["apiVersion"] == "v1" else f"/apis/{each['apiVersion']}"
-            plural = {"ServiceAccount": "serviceaccounts", "Role": "roles", "RoleBinding": "rolebindings"}[each["kind"]]
-            await requests.send("POST", f"{root}/namespaces/{namespace}/{plural}", what=f"making a {each['kind']}", body=each)
+        for each in await printed("rbac", "--namespace", namespace, "--role", "operator"):
+            await make(requests, each, {})
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/dyff-operator/token"
         token = await requests.send("POST", path, what="asking for a token", body={"spec": {"expirationSeconds": 3600}})
         own = yaml.safe_load(Path(kubeconfig).read_text())
@@ -148,6 +175,19 @@ async def test_it_does_its_job_and_fails_over(operators):
     await operators.complete(5)
     for each in operators.processes:
         assert not [line for line in each.log.read_text().splitlines() if "role-failed" in line or "Traceback" in line]
+
+
+async def test_the_server_takes_the_deployments(operators, tmp_path):
+    """All that `dyff manifests deploy` prints is accepted, in a namespace that enforces the restricted Pod Security Standard."""
+    await operators.restrict()
+    file = tmp_path / "settings.yaml"
+    file.write_text(SETTINGS)
+    for each in await printed("deploy", "--namespace", operators.namespace, "--config", str(file)):
+        await operators.make(each, dry_run=True)
+        if each["kind"] == "Deployment":  # the standard is enforced on pods
+            about = {"name": each["metadata"]["name"], "namespace": operators.namespace}
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": each["spec"]["template"]["spec"]}
+            await operators.make(pod, dry_run=True)
 
 
 async def test_a_wrong_resource_is_refused_by_the_server(operators):
