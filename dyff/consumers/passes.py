@@ -110,6 +110,9 @@ class Passes:
     async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
         """Every run that there is: of each entity that is reserved, and of each custom resource."""
         observed = {entity_id: self._run(kind, entity_id, resource) for kind, entity_id, resource in self._known.of_entities()}
+        for run in [each for each in observed.values() if runs.goes_on(each)]:
+            # The informer may have heard of the end before us, and what has ended is kept for a while.
+            observed[run.id] = msgspec.structs.replace(run, resource=await self._sought(run.kind, run.id))
         for mirrored in live:
             entity_id, kind, status = (mirrored.entity.get(each, "") for each in ("id", "kind", "status"))
             if status in runs.RESERVED and kind in custom_resources.KINDS and entity_id not in observed:

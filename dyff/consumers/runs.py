@@ -7,7 +7,7 @@
     Admitted         there              nothing: operator and informer go on
     Admitted         being deleted      `Interrupted`
     Admitted         none               `Interrupted`: it is never created again
-    ended            there              it is deleted: at once if terminated or deleted, else after the retention time
+    ended            there              it is deleted: at once if terminated or deleted, or if it still runs; else after the retention time
     ended            being deleted      our finalizer goes when no pod of the run is active
 
 `Schedulable` is the reservation: it counts against the quota and is in the log before anything is done. `Admitted` says
@@ -100,6 +100,11 @@ def plan(run: Run, now: datetime, retention: timedelta) -> Action | None:
     return outcomes.change(run.mirrored, statuses.ADMITTED) if status == statuses.SCHEDULABLE else None
 
 
+def goes_on(run: Run) -> bool:
+    """Whether the resource of an entity that has ended still runs, as far as is known. A leader that was paused may have made it late."""
+    return run.mirrored is not None and run.mirrored.ended and run.resource is not None and conditions.ended(run.kind, run.resource) is None
+
+
 def holds_quota(run: Run) -> bool:
     """Whether a run whose entity has ended still uses its quota: pods may be running, or the operator may yet start some."""
     if run.active:
@@ -118,7 +123,7 @@ def _plan_ended(run: Run, mirrored: Mirrored, now: datetime, retention: timedelt
     if is_deleting(run.resource):
         return _release(run)
     status, since = mirrored.entity["status"], mirrored.entity.get("lastTransitionTime")
-    if status not in _AT_ONCE and since and now - clock.parse_iso(since) < retention:
+    if status not in _AT_ONCE and not goes_on(run) and since and now - clock.parse_iso(since) < retention:
         return None
     metadata = run.resource["metadata"]
     return Delete(run.kind, metadata["name"], metadata["uid"])

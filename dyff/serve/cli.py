@@ -261,7 +261,7 @@ def manifests_rbac(namespace: str, role: str) -> None:
 @manifests.command("deploy")
 @_namespace
 @_roles
-@click.option("--image", default=f"dyff/platform:{metadata.version('dyff-platform')}", show_default=True, help="Dyff's own image.")
+@click.option("--image", default="dyff.local/dyff:latest", show_default=True, help="Dyff's own image (make image).")
 @click.option("--config", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Settings, for all roles.")
 def manifests_deploy(namespace: str, role: str, image: str, config: str) -> None:
     """Print the roles as Deployments, a pod for each.

@@ -15,7 +15,7 @@ SETTINGS_DIR, SECRETS_DIR = "/etc/dyff/settings", "/etc/dyff/secrets"
 API_PORT, PROBES_PORT = 8000, 8081
 _FILE = "settings.yaml"
 _USER_ID = 65532
-_SCRATCH_DIR = "/var/lib/dyff"
+_SCRATCH_DIR = "/tmp"
 REPLICAS = 2
 """Of every role: two share the load, or one works while the other stands by."""
 _REQUESTS = {"cpu": "100m", "memory": "192Mi"}
@@ -44,7 +44,7 @@ def manifests(namespace: str, roles: Sequence[str], image: str, loaded: settings
         "data": {_FILE: text},
     }
     for role in roles:
-        yield _deployment(namespace, role, image)
+        yield _deployment(namespace, role, image, _environment(role, image, loaded))
     if "api" in roles:
         labels = permissions.labels("api")
         yield {
@@ -63,7 +63,7 @@ def _check(roles: Sequence[str], loaded: settings.Settings) -> None:
         raise errors.Misconfigured(f"settings: {', '.join(missing)} must be set: pods cannot share what is embedded in one process")
 
 
-def _deployment(namespace: str, role: str, image: str) -> port.Object:
+def _deployment(namespace: str, role: str, image: str, environment: list[dict[str, Any]]) -> port.Object:
     labels = permissions.labels(role)
     spread = {
         "maxSkew": 1,
@@ -83,7 +83,7 @@ def _deployment(namespace: str, role: str, image: str) -> port.Object:
             "fsGroup": _USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(role, image)],
+        "containers": [_container(role, image, environment)],
         "volumes": [
             {"name": "settings", "configMap": {"name": SETTINGS}},
             {"name": "secrets", "secret": {"secretName": SECRETS, "optional": True, "defaultMode": 0o440}},
@@ -102,7 +102,7 @@ def _deployment(namespace: str, role: str, image: str) -> port.Object:
     }
 
 
-def _container(role: str, image: str) -> dict[str, Any]:
+def _container(role: str, image: str, environment: list[dict[str, Any]]) -> dict[str, Any]:
     ports = [{"name": "probes", "containerPort": PROBES_PORT}]
     if role == "api":
         ports.append({"name": "http", "containerPort": API_PORT})
@@ -110,9 +110,8 @@ def _container(role: str, image: str) -> dict[str, Any]:
         "name": "dyff",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["dyff"],
         "args": ["serve", "--role", role],
-        "env": _environment(role),
+        "env": environment,
         "envFrom": [{"secretRef": {"name": SECRETS, "optional": True}}],
         "ports": ports,
         "startupProbe": {**_probe("/health"), "failureThreshold": 60, "periodSeconds": 2},
@@ -129,16 +128,17 @@ def _container(role: str, image: str) -> dict[str, Any]:
     }
 
 
-def _environment(role: str) -> list[dict[str, Any]]:
+def _environment(role: str, image: str, loaded: settings.Settings) -> list[dict[str, Any]]:
     own = {
         "DYFF_CONFIG_FILE": f"{SETTINGS_DIR}/{_FILE}",
-        "DYFF_DATA_DIR": _SCRATCH_DIR,
+        "DYFF_DATA_DIR": f"{_SCRATCH_DIR}/dyff",
         "DYFF_PROBES__HOST": "0.0.0.0",
         "DYFF_PROBES__PORT": str(PROBES_PORT),
-        "TMPDIR": _SCRATCH_DIR,
     }
     if role == "api":
         own |= {"DYFF_API__HOST": "0.0.0.0", "DYFF_API__PORT": str(API_PORT)}
+    if role == "operator" and loaded.operator.steps_image == settings.Operator().steps_image:
+        own["DYFF_OPERATOR__STEPS_IMAGE"] = image
     if role in permissions.TABLE:
         own["DYFF_CLUSTER__KUBERNETES__IN_CLUSTER"] = "true"
     found: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in own.items()]

@@ -16,13 +16,19 @@ UNSTOPPABLE_S = 30.0
 
 
 class Phase(enum.StrEnum):
-    """Where a role is in its life. `STUCK`: it did not get on, and was told to end."""
+    """Where a role is in its life. `STANDBY`: it would serve, and another process's does. `STUCK`: it did not get on, and was told
+    to end.
+    """
 
     STARTING = "starting"
     READY = "ready"
+    STANDBY = "standby"
     STUCK = "stuck"
     RESTARTING = "restarting"
     STOPPED = "stopped"
+
+
+SERVING = frozenset({Phase.READY, Phase.STANDBY})
 
 
 class RoleHealth(msgspec.Struct):
@@ -53,7 +59,7 @@ class Health:
         known.phase, known.since, known.entered_s = phase, clocks.iso(self._clock.now()), self._clock.monotonic()
         if problem is not None:
             known.failures += 1
-        known.problem = problem if phase is not Phase.READY else None
+        known.problem = problem if phase not in SERVING else None
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -69,8 +75,8 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every role serves, and gets on."""
-        return bool(self._roles) and all(role.phase is Phase.READY and role.problem is None for role in self._roles.values())
+        """Whether every role serves or stands by, and gets on."""
+        return bool(self._roles) and all(role.phase in SERVING and role.problem is None for role in self._roles.values())
 
     @property
     def is_alive(self) -> bool:
@@ -79,8 +85,8 @@ class Health:
         return not any(role.phase is Phase.STUCK and now - role.entered_s > UNSTOPPABLE_S for role in self._roles.values())
 
     async def wait_ready(self, names: Iterable[str] | None = None) -> None:
-        """Wait until these roles serve; None: all."""
-        while not all(self._roles[name].phase is Phase.READY for name in (self._roles if names is None else names)):
+        """Wait until these roles serve or stand by; None: all."""
+        while not all(self._roles[name].phase in SERVING for name in (self._roles if names is None else names)):
             await self._changed.wait()
 
     def report(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def _of(kind: port.Kind, *verbs: str) -> Permission:
 
 
 _ENTITIES = tuple(resources.BY_ENTITY_KIND.values())
-_LEADS = _of(port.LEASE, "get", "list", "watch", "create", "update")
+_LEADS = _of(port.LEASE, "get", "create", "update")
 _LOGS = Permission("", ("pods/log",), ("get",))
 
 TABLE: Mapping[str, tuple[Permission, ...]] = {

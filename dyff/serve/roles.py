@@ -18,13 +18,15 @@ import anyio.abc
 from dyff.accounts import port as accounts
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import errors, settings, vitals
-from dyff.serve import wiring
+from dyff.serve import election, wiring
 from dyff.serve.supervisor import Role
 
 Report = Callable[[], dict[str, Any]]
 ALL = ("api", "aggregator", "sink", "orchestrator", "informer", "operator")
 _WITH = {"orchestrator": "accounts-relay"}
 """What comes with a role, as a task of its own."""
+_ONE_AT_A_TIME = frozenset({"orchestrator", "accounts-relay", "informer", "operator"})
+"""Two of them at once do no harm, but the same work twice."""
 
 
 def parse(wanted: str) -> tuple[str, ...]:
@@ -96,7 +98,14 @@ def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapt
         Role("api", 3, run_api),
     ]
     running = {*names, *(_WITH[name] for name in names if name in _WITH)}
-    return [*_background(loaded, given, report), *(role for role in chosen if role.name in running)]
+    return [*_background(loaded, given, report), *(_single(role, given) for role in chosen if role.name in running)]
+
+
+def _single(role: Role, given: wiring.Adapters) -> Role:
+    """Of some roles one runs, where several processes share the cluster; the local cluster belongs to one process anyway."""
+    if role.name not in _ONE_AT_A_TIME or given.cluster is None or given.local_cluster is not None:
+        return role
+    return election.elected(role, given.cluster, given.clock, given.ids)
 
 
 def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:

@@ -27,6 +27,8 @@ CHECK_S = 5.0
 """The watchdog looks at least that often, and waits so long for the signs."""
 START_WAIT_S = 15.0
 """A stage that is not ready after that long no longer holds up the next: then `/ready` can say what is wrong."""
+STANDBY: Any = "standby"
+"""What a role gives to `started` if it is ready to serve as soon as another process's does not any more. It may do so again and again."""
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -157,6 +159,7 @@ class Supervisor:
         while True:
             await anyio.sleep(check_s)
             if self.health.phase(role) is not health.Phase.READY:
+                judged = {}
                 continue
             judged = await _look(signs, judged, check_s)
             problem = watchdog.problem(judged, limit_s)
@@ -180,8 +183,9 @@ class _Readiness(anyio.abc.TaskStatus[None]):
         self._health, self._role = known, role
 
     def started(self, value: Any = None) -> None:
-        self._health.enter(self._role, health.Phase.READY)
-        log.info("role-ready", role=self._role)
+        phase = health.Phase.STANDBY if value == STANDBY else health.Phase.READY
+        self._health.enter(self._role, phase)
+        log.info(f"role-{phase}", role=self._role)
 
 
 def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -37,6 +37,7 @@ ALL = (
     Resource(port.SERVICE, generation=False, name_length=LABEL_LENGTH),
     Resource(port.POD),
     Resource(port.CONFIG_MAP, status=False, generation=False),
+    Resource(port.LEASE, status=False, generation=False),
     *(Resource(kind) for kind in _CUSTOM),
 )
 _BY_KIND = {each.kind: each for each in ALL}

@@ -161,6 +161,15 @@ def _config_map(obj: port.Object) -> Found:
         yield problem(("body", "data"), f"must have at most {_CONFIG_BYTES} bytes")
 
 
+def _lease(obj: port.Object) -> Found:
+    path: Path = ("body", "spec")
+    spec = obj.get("spec") or {}
+    yield from _whole(spec, "leaseDurationSeconds", 1, path)
+    yield from _whole(spec, "leaseTransitions", 0, path)
+    if not isinstance(spec.get("holderIdentity", ""), str):
+        yield problem((*path, "holderIdentity"), "must be a text")
+
+
 def _custom(obj: port.Object) -> Found:
     """By the struct that the definitions for a real cluster are made from; the first thing that is wrong."""
     try:
@@ -181,6 +190,7 @@ _SPECS: dict[port.Kind, Callable[[port.Object], Found]] = {
     port.DEPLOYMENT: _deployment,
     port.SERVICE: _service,
     port.CONFIG_MAP: _config_map,
+    port.LEASE: _lease,
     **{port.Kind(resources.GROUP_VERSION, each.kind, each.plural): _custom for each in resources.ALL},
 }
 _FIXED = {
