@@ -90,12 +90,15 @@ def heading(record: port.Record) -> Heading:
         ValueError: it is no such record, or malformed.
         NewerSchema: a newer fold wrote it.
     """
-    headers = _Headers(record)
-    source, event = Position.parse(headers["dyff-source"]), headers["dyff-event-id"]
-    if record.key == topics.PROGRESS_KEY:
-        return Heading(source, event, None)
-    _known_version(record, headers)
-    return Heading(source, event, headers["dyff-kind"])
+    known = dict(record.headers)
+    try:
+        source, event = Position.parse(known["dyff-source"].decode()), known["dyff-event-id"].decode()
+        if record.key == topics.PROGRESS_KEY:
+            return Heading(source, event, None)
+        _known_version(record, known)
+        return Heading(source, event, known["dyff-kind"].decode())
+    except KeyError as error:
+        raise _missing(record, error) from error
 
 
 def source(record: port.Record) -> Position:
@@ -104,7 +107,11 @@ def source(record: port.Record) -> Position:
     Raises:
         ValueError: the header is missing or malformed.
     """
-    return Position.parse(_Headers(record)["dyff-source"])
+    known = dict(record.headers)
+    try:
+        return Position.parse(known["dyff-source"].decode())
+    except KeyError as error:
+        raise _missing(record, error) from error
 
 
 def body(record: port.Record) -> bytes | None:
@@ -121,45 +128,34 @@ def state(record: port.Record) -> folding.State | None:
     """
     if record.key == topics.PROGRESS_KEY:
         return None
-    encoded = body(record)
-    headers = _Headers(record)
-    return folding.State(
-        kind=headers["dyff-kind"],
-        entity=None if encoded is None else codecs.decode_object(encoded),
-        source=Position.parse(headers["dyff-source"]),
-        event_id=headers["dyff-event-id"],
-        status_source=Position.parse(headers["dyff-status-source"]),
-        recent=codecs.decode_object(headers["dyff-recent"]),
-        previous=headers["dyff-previous"],
-        fold_version=_known_version(record, headers),
-        encoded=encoded,
-    )
+    encoded, known = body(record), dict(record.headers)
+    try:
+        return folding.State(
+            kind=known["dyff-kind"].decode(),
+            entity=None if encoded is None else codecs.decode_object(encoded),
+            source=Position.parse(known["dyff-source"].decode()),
+            event_id=known["dyff-event-id"].decode(),
+            status_source=Position.parse(known["dyff-status-source"].decode()),
+            recent=codecs.decode_object(known["dyff-recent"]),
+            previous=known["dyff-previous"].decode(),
+            fold_version=_known_version(record, known),
+            encoded=encoded,
+        )
+    except KeyError as error:
+        raise _missing(record, error) from error
 
 
-class _Headers:
-    """A record's headers as text.
-
-    Raises:
-        ValueError: one that is asked for is missing.
-    """
-
-    def __init__(self, record: port.Record) -> None:
-        self._record, self._known = record, dict(record.headers)
-
-    def __getitem__(self, name: str) -> str:
-        value = self._known.get(name)
-        if value is None:
-            raise ValueError(f"header {name} is missing at {self._record.topic}/{self._record.partition}@{self._record.offset}")
-        return value.decode()
-
-
-def _known_version(record: port.Record, headers: _Headers) -> int:
+def _known_version(record: port.Record, headers: dict[str, bytes]) -> int:
     version = int(headers["dyff-fold-version"])
     if version > folding.VERSION:
         raise errors.NewerSchema(
             f"{record.topic}/{record.partition}@{record.offset}: fold version {version}, known are up to {folding.VERSION}"
         )
     return version
+
+
+def _missing(record: port.Record, header: KeyError) -> ValueError:
+    return ValueError(f"header {header} is missing at {record.topic}/{record.partition}@{record.offset}")
 
 
 def quarantine_message(record: port.Record, reason: str) -> port.Message:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Sequence
+from contextlib import suppress
 
 import anyio
 import anyio.lowlevel
@@ -234,8 +235,9 @@ class Folder:
         """
         while True:
             await anyio.sleep(LOOK_S)
-            async with self._appending:
-                await self._require_none_before((await self._bus.ranges(topics.STATE))[self._partition].end)
+            with suppress(errors.Unavailable):  # then look again: who must write finds out by himself
+                async with self._appending:
+                    await self._require_none_before((await self._bus.ranges(topics.STATE))[self._partition].end)
 
     async def _require_none_before(self, end: int) -> None:
         """Make sure that nobody else wrote between what is known and `end`; what the log itself takes up is not read."""

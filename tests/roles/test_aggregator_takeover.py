@@ -7,6 +7,7 @@ import pytest
 
 from dyff.bus import envelope, port, topics
 from dyff.consumers import ownership
+from dyff.kernel import errors
 from tests.roles import log
 from tests.roles.aggregated import folded, running
 
@@ -82,3 +83,29 @@ async def test_foreign_bytes_among_the_states_are_written_over(bus):
     async with running(bus):
         pass
     assert envelope.state((await log.records(bus, topics.STATE))[-1]).entity == entity
+
+
+async def test_an_idle_owner_survives_a_broker_that_does_not_answer(bus, monkeypatch):
+    """It only looks whether somebody else wrote; what it cannot see now it sees later."""
+    monkeypatch.setattr(ownership, "LOOK_S", 0.01)
+    entity, looks = log.an_evaluation(), []
+
+    class Away:
+        def __getattr__(self, name):
+            return getattr(bus, name)
+
+        async def ranges(self, topic):
+            if topic == topics.STATE:
+                looks.append(topic)
+                if len(looks) > 10:
+                    raise errors.Unavailable
+            return await bus.ranges(topic)
+
+    async with running(Away()):
+        await log.until(lambda: _more_than(looks, 20))
+        await log.publish(bus, log.create(entity))
+        await folded(bus)
+
+
+async def _more_than(seen, number):
+    return len(seen) > number
