@@ -77,7 +77,7 @@ class Process:
             arguments = [DYFF, "serve", "--role", self.roles, "--data-dir", str(self.directory)]
             self._process = subprocess.Popen(arguments, stdout=log, stderr=log, env=environment)
 
-    def wait_ready(self, deadline_s: float = 60.0) -> None:
+    def wait_ready(self, deadline_s: float = 120.0) -> None:
         """Wait until `/ready` says so."""
         end, told = time.monotonic() + deadline_s, ""
         while True:

@@ -118,9 +118,11 @@ def on_a_node(own_engines, node, tmp_path):
 def harmed(request):
     """A deployment that runs, and victims."""
     subject, victims = request.getfixturevalue(request.param)
-    subject.start()
-    yield subject, victims
-    subject.kill()
+    try:
+        subject.start()
+        yield subject, victims
+    finally:
+        subject.kill()
 
 
 def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, service_request, tmp_path):
