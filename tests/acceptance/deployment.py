@@ -127,10 +127,14 @@ class Deployment:
     def start(self) -> None:
         """Migrate, as an operator would; start all at once, and wait for each."""
         self.command("migrate", "pre", "--data-dir", str(self.directory / "data"))
-        for each in self.processes:
-            each.begin()
-        for each in self.processes:
-            each.wait_ready()
+        try:
+            for each in self.processes:
+                each.begin()
+            for each in self.processes:
+                each.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def endpoints(self) -> list[str]:
