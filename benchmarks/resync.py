@@ -40,6 +40,7 @@ def model(number: int) -> port.Object:
         "id": f"{number:032x}",
         "account": "bench",
         "source": {"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "a/b", "revision": "c"}},
+        "artifact": {"kind": "Volume"},
     }
     return {"metadata": {"name": f"model-{number:032x}", "labels": {"dyff.io/id": f"{number:032x}"}}, "spec": spec}
 
