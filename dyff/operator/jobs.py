@@ -10,10 +10,10 @@ import msgspec
 
 from dyff.cluster import port
 from dyff.kernel import clock
-from dyff.operator import plan, pods, reasons, steps
+from dyff.operator import conditions, plan, pods, reasons, steps
 from dyff.operator.manifests import configmap, job, metadata
 
-_SLACK_S = 60.0
+_SLACK_S = 30.0
 """How much later than Kubernetes we notice ourselves that a Job is overdue, for instance because its node is lost."""
 
 
@@ -88,7 +88,7 @@ def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome
     if blocked:
         return Outcome(False, reasons.IMAGE_NOT_RUNNABLE, f"{step.title} cannot start: {blocked}")
     if now > overdue(found):
-        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, pods.waiting(own_pods)))
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, pods.waiting(own_pods) or _before(observed)))
     return None
 
 
@@ -107,11 +107,26 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
         return f"{step.title} was deleted by someone; it starts again when its pods are gone"
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
     living = [pod for pod in own_pods if pods.live(pod)]
-    waits = pods.waiting(living)
+    waits = pods.waiting([pod for pod in living if not _runs(pod)])
     if waits or not living:
-        return f"{step.title} waits to start" + (f" ({waits})" if waits else "")
-    tries = len(own_pods) - len(living)
-    return f"{step.title} is running" + (f" (after {tries} failed attempts)" if tries else "")
+        return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))
+    lost = pods.lost(living)
+    return f"{step.title} is running" + (f" ({lost})" if lost else _attempts(found, own_pods, observed.logs))
+
+
+def _runs(pod: port.Object) -> bool:
+    return bool((pod.get("status") or {}).get("phase") == "Running")
+
+
+def _attempts(found: port.Object, own_pods: list[port.Object], logs: Mapping[str, str]) -> str:
+    """How many attempts failed and how the last did; a pod that someone deletes is gone, and still was one."""
+    ended = [pod for pod in own_pods if not pods.live(pod)]
+    tries = max(len(ended), int((found.get("status") or {}).get("failed") or 0))
+    if not tries:
+        return ""
+    last = pods.last_failure(ended, logs)
+    told = f"; the last: {last.line()}" if last is not None else "; the last was stopped and its pod removed"
+    return f" (after {tries} failed attempt{'s' if tries > 1 else ''}{told})"
 
 
 def release(found: port.Object) -> plan.Patch:
@@ -130,7 +145,7 @@ def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_p
     condition = next(each for each in found["status"]["conditions"] if each["type"] == "Failed")
     failure = pods.last_failure(own_pods, observed.logs)
     if condition.get("reason") == "DeadlineExceeded":
-        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, failure.text() if failure else ""))
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, failure.text() if failure else _before(observed)))
     if failure is None:
         detail = condition.get("message") or condition.get("reason") or "its pods are gone"
         return Outcome(False, step.reason, f"{step.title} failed: {detail}. Create it again")
@@ -145,6 +160,12 @@ def _told(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
     before, _, last = failure.words.rpartition("\n")
     own = last if last else f"{ending.meaning} (exit code {failure.exit_code})"
     return f"{step.title}: {own}" + (f"\nThe lines before:\n{before}" if before else "")
+
+
+def _before(observed: plan.Observed) -> str:
+    """What the status told until now: the pods that could say why it is late are removed with the Job's deadline."""
+    told = conditions.get(observed.present, conditions.COMPLETE)
+    return f"Before: {told['message']}" if told is not None and told.get("message") else ""
 
 
 def _late(step: steps.Step, found: port.Object, detail: str) -> str:
