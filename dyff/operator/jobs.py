@@ -71,6 +71,16 @@ def ended(found: port.Object) -> str | None:
     return None
 
 
+def ending(found: port.Object) -> bool:
+    """Whether a Job has ended, or will when its pods have: its controller has decided so."""
+    return ended(found) is not None or _is_late(found)
+
+
+def _is_late(found: port.Object) -> bool:
+    told = (found.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "FailureTarget" and each["status"] == "True" and each.get("reason") == "DeadlineExceeded" for each in told)
+
+
 def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome | None:
     """How the step ended: as recorded in the resource's status, else as its Job says. None: it has not ended."""
     recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(step.component)
@@ -84,6 +94,8 @@ def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
     if ended(found) == "Failed":
         return _failed(observed, step, found, own_pods)
+    if _is_late(found):
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, pods.waiting(own_pods) or _before(observed)))
     blocked = pods.not_runnable(own_pods)
     if blocked:
         return Outcome(False, reasons.IMAGE_NOT_RUNNABLE, f"{step.title} cannot start: {blocked}")
