@@ -182,9 +182,7 @@ def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
     return _of_pod(pod, restarts) if status.get("phase") == "Failed" else None
 
 
-def _failure(
-    pod: port.Object, status: Mapping[str, Any], ended: Mapping[str, Any], *, initial: bool, words: str, restarts: int
-) -> Failure:
+def _failure(pod: port.Object, status: Mapping[str, Any], ended: Mapping[str, Any], *, initial: bool, words: str, restarts: int) -> Failure:
     name, reason = pod["metadata"]["name"], ended.get("reason") or ""
     return Failure(name, status["name"], ended.get("exitCode"), reason, initial, last_lines(words), restarts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -35,10 +36,23 @@ class Place:
             "DYFF_OPERATOR__STEPS_IMAGE": STEPS,
             "DYFF_OPERATOR__STORAGE_SECRET": SECRET,
         }
-        self.operator = Process("operator", "operator", folder, {**settings, **own})
+        self._folder, self._settings = folder, {**settings, **own}
+        self.operator = Process("operator", "operator", folder, self._settings)
         self._ids: dict[str, str] = {}
         self._seen: dict[str, list[Any]] = {}
         self._seen_at = 0.0
+
+    def start_again(self, **settings: str) -> None:
+        """Another operator in the place of the one that runs, with other settings."""
+        self.operator.send(signal.SIGTERM)
+        assert self.operator.wait() == 0
+        self.operator = Process("operator", "operator", self._folder, {**self._settings, **settings})
+        self.operator.begin()
+        self.operator.wait_ready()
+
+    def kill(self) -> None:
+        """The operator that runs now."""
+        self.operator.kill()
 
     def make_secret(self) -> None:
         """The one that the steps' environment comes from."""

@@ -98,9 +98,9 @@ def running(*, ready=False, **container):
     """The runner runs, but its pod is not ready. `ready`: as the node told last."""
     there = begun()
     status = {"name": "runner", "ready": ready, "state": {"running": {}}, **container}
-    there.run_pod(
-        port.DEPLOYMENT, NAME, phase="Running", containerStatuses=[status], conditions=[{"type": "Ready", "status": "False"}]
-    )["spec"]["nodeName"] = "node-7"
+    unready = [{"type": "Ready", "status": "False"}]
+    pod = there.run_pod(port.DEPLOYMENT, NAME, phase="Running", containerStatuses=[status], conditions=unready)
+    pod["spec"]["nodeName"] = "node-7"
     return there.settle()
 
 
@@ -165,7 +165,9 @@ CASES = {
     "an image that is not mapped ends it at once": Case(
         lambda: waiting_for("ErrImageNeverPull", "add it to pods.images"), {"Failed"}, "ImageNotRunnable", "add it to pods.images", False
     ),
-    "a pod that does not fit on a node says what to do": Case(unschedulable, set(), "Starting", "Insufficient cpu.; request less, or add a"),
+    "a pod that does not fit on a node says what to do": Case(
+        unschedulable, set(), "Starting", "Insufficient cpu.; request less, or add a"
+    ),
     "and still does at the end": Case(
         lambda: unschedulable().after(seconds=901), {"Failed"}, "DeadlineExceeded", "Insufficient cpu.; request less, or add a", False
     ),
