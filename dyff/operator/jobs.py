@@ -95,12 +95,12 @@ def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome
     if ended(found) == "Failed":
         return _failed(observed, step, found, own_pods)
     if _is_late(found):
-        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, pods.waiting(own_pods) or _before(observed)))
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, _waiting(own_pods) or _before(observed)))
     blocked = pods.not_runnable(own_pods)
     if blocked:
         return Outcome(False, reasons.IMAGE_NOT_RUNNABLE, f"{step.title} cannot start: {blocked}")
     if now > overdue(found):
-        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, pods.waiting(own_pods) or _before(observed)))
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, _waiting(own_pods) or _before(observed)))
     return None
 
 
@@ -119,11 +119,24 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
         return f"{step.title} was deleted by someone; it starts again when its pods are gone"
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
     living = [pod for pod in own_pods if pods.live(pod)]
+    told = _told_of(observed, step)
+    if told and living and all(map(pods.deleting, living)):
+        return told  # a pod that is told to end forgets what it waited for
     waits = pods.waiting([pod for pod in living if not _runs(pod)])
     if waits or not living:
         return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))
     lost = pods.lost(living)
     return f"{step.title} is running" + (f" ({lost})" if lost else _attempts(found, own_pods, observed.logs))
+
+
+def _waiting(own_pods: list[port.Object]) -> str:
+    return pods.waiting([pod for pod in own_pods if not pods.deleting(pod)])
+
+
+def _told_of(observed: plan.Observed, step: steps.Step) -> str:
+    """What the status says of this step, without what it may say of a session besides."""
+    told = (conditions.get(observed.present, conditions.COMPLETE) or {}).get("message") or ""
+    return str(told).partition("; the inference session")[0] if told.startswith(step.title) else ""
 
 
 def _runs(pod: port.Object) -> bool:

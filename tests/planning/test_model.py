@@ -97,6 +97,18 @@ def test_a_deadline_tells_what_the_pods_waited_for():
     assert there.settle().get(port.JOB, FETCH)["metadata"]["finalizers"] == []
 
 
+def test_a_pod_that_is_told_to_end_does_not_hide_what_it_waited_for():
+    """The kubelet forgets the reason when the pod is deleted; the status and the end by the deadline keep it."""
+    there = begun()
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "storage" not found'}}
+    pod = there.run_pod(port.JOB, FETCH, phase="Pending", containerStatuses=[{"name": "step", "state": waiting}])
+    there.settle()
+    pod["metadata"]["deletionTimestamp"] = "2026-11-01T12:00:00Z"
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    assert 'secret "storage" not found' in there.settle().condition(resources.MODEL, "Complete")["message"]
+    assert 'secret "storage" not found' in late(there, pods_gone=False).condition(resources.MODEL, "Failed")["message"]
+
+
 def test_a_node_that_does_not_answer_is_named():
     """While the pod of a lost node seems to run, and when the deadline comes, which nobody there notices."""
     there = begun()
