@@ -52,7 +52,7 @@ def interrupted(observed: plan.Observed) -> tuple[plan.Action, ...]:
 
 def _unneeded(observed: plan.Observed) -> Iterator[plan.Action]:
     for ref, found in own(observed):
-        kept = ref.kind == port.CONFIG_MAP or (ref.kind == port.JOB and jobs.ended(found))
+        kept = ref.kind == port.CONFIG_MAP or (ref.kind == port.JOB and jobs.ending(found))
         if not kept and not pods.deleting(found):
             yield _delete(ref, found)
 

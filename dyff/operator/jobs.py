@@ -10,10 +10,10 @@ import msgspec
 
 from dyff.cluster import port
 from dyff.kernel import clock
-from dyff.operator import plan, pods, reasons, steps
+from dyff.operator import conditions, plan, pods, reasons, steps
 from dyff.operator.manifests import configmap, job, metadata
 
-_SLACK_S = 60.0
+_SLACK_S = 30.0
 """How much later than Kubernetes we notice ourselves that a Job is overdue, for instance because its node is lost."""
 
 
@@ -71,6 +71,16 @@ def ended(found: port.Object) -> str | None:
     return None
 
 
+def ending(found: port.Object) -> bool:
+    """Whether a Job has ended, or will when its pods have: its controller has decided so."""
+    return ended(found) is not None or _is_late(found)
+
+
+def _is_late(found: port.Object) -> bool:
+    told = (found.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "FailureTarget" and each["status"] == "True" and each.get("reason") == "DeadlineExceeded" for each in told)
+
+
 def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome | None:
     """How the step ended: as recorded in the resource's status, else as its Job says. None: it has not ended."""
     recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(step.component)
@@ -84,11 +94,13 @@ def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
     if ended(found) == "Failed":
         return _failed(observed, step, found, own_pods)
+    if _is_late(found):
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, _waiting(own_pods) or _before(observed)))
     blocked = pods.not_runnable(own_pods)
     if blocked:
         return Outcome(False, reasons.IMAGE_NOT_RUNNABLE, f"{step.title} cannot start: {blocked}")
     if now > overdue(found):
-        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, pods.waiting(own_pods)))
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, _waiting(own_pods) or _before(observed)))
     return None
 
 
@@ -107,11 +119,39 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
         return f"{step.title} was deleted by someone; it starts again when its pods are gone"
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
     living = [pod for pod in own_pods if pods.live(pod)]
-    waits = pods.waiting(living)
+    told = _told_of(observed, step)
+    if told and living and all(map(pods.deleting, living)):
+        return told  # a pod that is told to end forgets what it waited for
+    waits = pods.waiting([pod for pod in living if not _runs(pod)])
     if waits or not living:
-        return f"{step.title} waits to start" + (f" ({waits})" if waits else "")
-    tries = len(own_pods) - len(living)
-    return f"{step.title} is running" + (f" (after {tries} failed attempts)" if tries else "")
+        return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))
+    lost = pods.lost(living)
+    return f"{step.title} is running" + (f" ({lost})" if lost else _attempts(found, own_pods, observed.logs))
+
+
+def _waiting(own_pods: list[port.Object]) -> str:
+    return pods.waiting([pod for pod in own_pods if not pods.deleting(pod)])
+
+
+def _told_of(observed: plan.Observed, step: steps.Step) -> str:
+    """What the status says of this step, without what it may say of a session besides."""
+    told = (conditions.get(observed.present, conditions.COMPLETE) or {}).get("message") or ""
+    return str(told).partition("; the inference session")[0] if told.startswith(step.title) else ""
+
+
+def _runs(pod: port.Object) -> bool:
+    return bool((pod.get("status") or {}).get("phase") == "Running")
+
+
+def _attempts(found: port.Object, own_pods: list[port.Object], logs: Mapping[str, str]) -> str:
+    """How many attempts failed and how the last did; a pod that someone deletes is gone, and still was one."""
+    ended = [pod for pod in own_pods if not pods.live(pod)]
+    tries = max(len(ended), int((found.get("status") or {}).get("failed") or 0))
+    if not tries:
+        return ""
+    last = pods.last_failure(ended, logs)
+    told = f"; the last: {last.line()}" if last is not None else "; the last was stopped and its pod removed"
+    return f" (after {tries} failed attempt{'s' if tries > 1 else ''}{told})"
 
 
 def release(found: port.Object) -> plan.Patch:
@@ -130,7 +170,7 @@ def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_p
     condition = next(each for each in found["status"]["conditions"] if each["type"] == "Failed")
     failure = pods.last_failure(own_pods, observed.logs)
     if condition.get("reason") == "DeadlineExceeded":
-        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, failure.text() if failure else ""))
+        return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, failure.text() if failure else _before(observed)))
     if failure is None:
         detail = condition.get("message") or condition.get("reason") or "its pods are gone"
         return Outcome(False, step.reason, f"{step.title} failed: {detail}. Create it again")
@@ -145,6 +185,12 @@ def _told(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
     before, _, last = failure.words.rpartition("\n")
     own = last if last else f"{ending.meaning} (exit code {failure.exit_code})"
     return f"{step.title}: {own}" + (f"\nThe lines before:\n{before}" if before else "")
+
+
+def _before(observed: plan.Observed) -> str:
+    """What the status told until now: the pods that could say why it is late are removed with the Job's deadline."""
+    told = conditions.get(observed.present, conditions.COMPLETE)
+    return f"Before: {told['message']}" if told is not None and told.get("message") else ""
 
 
 def _late(step: steps.Step, found: port.Object, detail: str) -> str:

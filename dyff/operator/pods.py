@@ -22,6 +22,19 @@ _PULLED_NEVER = re.compile(
 )
 """What registries and container runtimes say of an image that another try will not get. Anything else may be the network."""
 
+_OF_THE_POD = frozenset({"Evicted", "Preempting", "NodeShutdown", "Terminated"})
+"""Why a node ended a whole pod: that says more than how its containers took it."""
+
+_ADVICE = {
+    "Unschedulable": "request less, or add a node that has it",
+    "ErrImagePull": "it is tried again; see that the nodes reach the registry",
+    "ImagePullBackOff": "it is tried again; see that the nodes reach the registry",
+    "CreateContainerConfigError": "create what is missing in this namespace, then it goes on by itself",
+    "OOMKilled": "it needs more memory: raise the memory that is requested",
+    "Evicted": "it took more than it may: raise what is requested, or the capacity of the volume",
+}
+"""What to do, by Kubernetes' reason."""
+
 
 class Failure(msgspec.Struct, frozen=True):
     """How a container failed.
@@ -41,10 +54,18 @@ class Failure(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         """A sentence about it, with the last lines below."""
+        return f"{self._ended()}.{quoted(self.words)}"
+
+    def line(self) -> str:
+        """The same in one line, with the last line only."""
+        *_, last = self.words.splitlines() or [""]
+        return self._ended() + (f": {last}" if last else "")
+
+    def _ended(self) -> str:
         ended = f"ended with exit code {self.exit_code}" if self.exit_code is not None else "failed"
-        advice = "; it needs more memory: raise the memory that is requested" if self.reason == "OOMKilled" else ""
         why = f" ({self.reason})" if self.reason not in ("", "Error") else ""
-        return f"container {self.container} of pod {self.pod} {ended}{why}{advice}.{quoted(self.words)}"
+        advice = f"; {_ADVICE[self.reason]}" if self.reason in _ADVICE else ""
+        return f"container {self.container} of pod {self.pod} {ended}{why}{advice}"
 
 
 def quoted(words: str) -> str:
@@ -80,23 +101,70 @@ def not_runnable(pods: Iterable[port.Object]) -> str | None:
             hopeless = waiting.get("reason") in _NOT_PULLED and _PULLED_NEVER.search(waiting.get("message") or "")
             if hopeless or waiting.get("reason") in _NEVER_RUNNABLE:
                 image = status.get("image") or _image(pod, status["name"])
-                return f"the image {image} cannot be run: {waiting.get('message') or waiting['reason']}"
+                told = waiting.get("message") or waiting["reason"]
+                return f"the image {image} cannot be run: {told}; correct the image, or let the nodes pull it, and create it again"
     return None
 
 
 def waiting(pods: Sequence[port.Object]) -> str:
-    """What the first pod that is not ready waits for; empty: nothing is known of it."""
+    """What the first pod that is not ready waits for, with what to do; empty: nothing is known of it."""
     for pod in pods:
-        for _, status in _containers(pod):
-            state = (status.get("state") or {}).get("waiting")
-            if state:
-                return f"pod {pod['metadata']['name']}: {_reason(state)}"
-        for condition in (pod.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "PodScheduled" and condition["status"] != "True":
-                return f"pod {pod['metadata']['name']}: {_reason(condition)}"
-        status = pod.get("status") or {}
-        if status.get("phase", "Pending") == "Pending" and status.get("message"):
-            return f"pod {pod['metadata']['name']}: {status['message']}"
+        found = _waits(pod)
+        if found:
+            return f"pod {pod['metadata']['name']}: {found}"
+    return ""
+
+
+def _waits(pod: port.Object) -> str:
+    status = pod.get("status") or {}
+    for _, each in _containers(pod):
+        state = (each.get("state") or {}).get("waiting")
+        if state:
+            return _last_end(pod, each) if state.get("reason") == "CrashLoopBackOff" and _failed(each) else _reason(state)
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    scheduled, ready = conditions.get("PodScheduled"), conditions.get("Ready")
+    if scheduled is not None and scheduled["status"] != "True":
+        return _reason(scheduled)
+    phase = status.get("phase", "Pending")
+    if phase == "Running" and ready is not None and ready["status"] != "True":
+        return _unready(pod)
+    return str(status.get("message") or "") if phase == "Pending" else ""
+
+
+def _last_end(pod: port.Object, status: Mapping[str, Any]) -> str:
+    ended = _failed(status) or {}
+    found = _failure(pod, status, ended, initial=False, words=ended.get("message") or "", restarts=status.get("restartCount", 0))
+    return f"CrashLoopBackOff: it starts again; {found.line()}"
+
+
+def _unready(pod: port.Object) -> str:
+    """Its containers run, and yet it is not ready: they do not say so, or the node does not say anything any more."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    if statuses and all(each.get("ready") for each in statuses):
+        return (
+            f"its node {pod['spec'].get('nodeName', '')} does not answer; if it is gone for good, delete the node from the cluster "
+            f"(kubectl delete node), which removes what ran there"
+        )
+    for each in statuses:
+        if (each.get("state") or {}).get("running") is None or each.get("ready"):
+            continue
+        ended = _failed(each)
+        if ended is not None:
+            return f"it runs again; {_failure(pod, each, ended, initial=False, words=ended.get('message') or '', restarts=0).line()}"
+        probe = next((spec.get("readinessProbe") for spec in pod["spec"]["containers"] if spec["name"] == each["name"]), None)
+        if probe is not None and "httpGet" in probe:
+            asked = probe["httpGet"]
+            return f"container {each['name']} runs and does not answer yet at port {asked['port']}, {asked['path']}"
+    return ""
+
+
+def lost(pods: Iterable[port.Object]) -> str:
+    """Of pods that should be running, what the first says whose node does not answer; empty: all nodes do."""
+    for pod in pods:
+        statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+        told = _waits(pod) if statuses and all(each.get("ready") for each in statuses) else ""
+        if told:
+            return f"pod {pod['metadata']['name']}: {told}"
     return ""
 
 
@@ -104,15 +172,36 @@ def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
     """How a container of the pod failed; None: none has. `logs`: by pod name, for containers whose status has no words."""
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     restarts = max((each.get("restartCount", 0) for _, each in _containers(pod)), default=0)
+    if status.get("phase") == "Failed" and status.get("reason") in _OF_THE_POD:
+        return _of_pod(pod, restarts)
     for initial, each in _containers(pod):
         ended = _failed(each)
         if ended is not None:
-            words = last_lines(ended.get("message") or logs.get(name, ""))
-            return Failure(name, each["name"], ended.get("exitCode"), ended.get("reason") or "", initial, words, restarts)
-    if status.get("phase") == "Failed":
-        words = last_lines(status.get("message") or "")
-        return Failure(name, pod["spec"]["containers"][0]["name"], None, status.get("reason") or "", False, words, restarts)
-    return None
+            words = ended.get("message") or logs.get(name, "")
+            return _failure(pod, each, ended, initial=initial, words=words, restarts=restarts)
+    return _of_pod(pod, restarts) if status.get("phase") == "Failed" else None
+
+
+def _failure(pod: port.Object, status: Mapping[str, Any], ended: Mapping[str, Any], *, initial: bool, words: str, restarts: int) -> Failure:
+    name, reason = pod["metadata"]["name"], ended.get("reason") or ""
+    return Failure(name, status["name"], ended.get("exitCode"), reason, initial, last_lines(words), restarts)
+
+
+def _of_pod(pod: port.Object, restarts: int) -> Failure:
+    status = pod["status"]
+    words = last_lines(status.get("message") or "")
+    name = pod["metadata"]["name"]
+    return Failure(name, pod["spec"]["containers"][0]["name"], None, status.get("reason") or "", False, words, restarts)
+
+
+def ended_badly(pods: Iterable[port.Object]) -> int:
+    """How many pods failed as a whole by their own doing, and not because their node was needed for something else."""
+    return sum(1 for pod in pods if (pod.get("status") or {}).get("phase") == "Failed" and not _disrupted(pod))
+
+
+def _disrupted(pod: port.Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "DisruptionTarget" and each["status"] == "True" for each in conditions)
 
 
 def last_failure(pods: Iterable[port.Object], logs: Mapping[str, str]) -> Failure | None:
@@ -165,4 +254,6 @@ def _image(pod: port.Object, container: str) -> str:
 
 
 def _reason(state: Mapping[str, Any]) -> str:
-    return ": ".join(str(state[key]) for key in ("reason", "message") if state.get(key))
+    told = ": ".join(str(state[key]) for key in ("reason", "message") if state.get(key))
+    advice = _ADVICE.get(state.get("reason") or "")
+    return f"{told}; {advice}" if advice else told

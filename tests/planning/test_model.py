@@ -73,6 +73,68 @@ def test_a_model_that_waits_says_what_for():
     assert message == f"the fetch waits to start (pod {there.pods()[0]['metadata']['name']}: waiting for a free job slot)"
 
 
+def late(there, *, pods_gone=True):
+    """The Job's controller has decided that it is too late; its pods end."""
+    if pods_gone:
+        for pod in there.pods():
+            there.delete(port.POD, pod["metadata"]["name"])
+    target = {"type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded"}
+    there.set_status(port.JOB, FETCH, failed=1, conditions=[target])
+    return there.settle()
+
+
+def test_a_deadline_tells_what_the_pods_waited_for():
+    """The pods that could say why are removed with the deadline: what they said last is told, and the Job keeps its end and its log."""
+    there = begun()
+    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
+    there.run_pod(port.JOB, FETCH, phase="Pending", conditions=[told])
+    found = late(there.settle()).condition(resources.MODEL, "Failed")
+    assert (found["status"], found["reason"]) == ("True", "DeadlineExceeded")
+    assert "Insufficient cpu.; request less, or add a node that has it" in found["message"]
+    assert "deletionTimestamp" not in there.get(port.JOB, FETCH)["metadata"]
+    assert there.get(port.JOB, FETCH)["metadata"]["finalizers"]
+    there.set_status(port.JOB, FETCH, conditions=[{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}])
+    assert there.settle().get(port.JOB, FETCH)["metadata"]["finalizers"] == []
+
+
+def test_a_pod_that_is_told_to_end_does_not_hide_what_it_waited_for():
+    """The kubelet forgets the reason when the pod is deleted; the status and the end by the deadline keep it."""
+    there = begun()
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "storage" not found'}}
+    pod = there.run_pod(port.JOB, FETCH, phase="Pending", containerStatuses=[{"name": "step", "state": waiting}])
+    there.settle()
+    pod["metadata"]["deletionTimestamp"] = "2026-11-01T12:00:00Z"
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    assert 'secret "storage" not found' in there.settle().condition(resources.MODEL, "Complete")["message"]
+    assert 'secret "storage" not found' in late(there, pods_gone=False).condition(resources.MODEL, "Failed")["message"]
+
+
+def test_a_node_that_does_not_answer_is_named():
+    """While the pod of a lost node seems to run, and when the deadline comes, which nobody there notices."""
+    there = begun()
+    status = [{"name": "step", "ready": True, "state": {"running": {}}}]
+    pod = there.run_pod(port.JOB, FETCH, phase="Running", containerStatuses=status, conditions=[{"type": "Ready", "status": "False"}])
+    pod["spec"]["nodeName"] = "node-7"
+    assert "(pod " in there.settle().condition(resources.MODEL, "Complete")["message"]
+    assert "its node node-7 does not answer" in there.condition(resources.MODEL, "Complete")["message"]
+    assert "its node node-7 does not answer" in late(there, pods_gone=False).condition(resources.MODEL, "Failed")["message"]
+
+
+def test_attempts_are_counted():
+    """While another try runs or is to come, the failed ones are told with the last line of the last; also one whose pod is gone."""
+    there = begun()
+    ended = [{"name": "step", "state": {"terminated": {"exitCode": 75, "message": "a\nthe hub does not answer"}}}]
+    there.run_pod(port.JOB, FETCH, phase="Failed", containerStatuses=ended)
+    told = there.settle().condition(resources.MODEL, "Complete")["message"]
+    assert told.startswith("the fetch waits to start (after 1 failed attempt; the last: container step of pod")
+    assert told.endswith("ended with exit code 75: the hub does not answer)")
+    there = begun()
+    there.set_status(port.JOB, FETCH, failed=2)
+    there.run_pod(port.JOB, FETCH, phase="Running")
+    told = there.settle().condition(resources.MODEL, "Complete")["message"]
+    assert told == "the fetch is running (after 2 failed attempts; the last was stopped and its pod removed)"
+
+
 def test_a_model_without_a_source_is_refused():
     """A spec that lacks what is needed fails with the field's name."""
     model = world.a_model()

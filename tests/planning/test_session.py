@@ -82,6 +82,44 @@ def logged_elsewhere():
     return there.settle()
 
 
+def evicted(times=1, **more):
+    """The node has thrown out that many pods; the next is being started. `more`: of their status."""
+    there = begun()
+    killed = [{"name": "runner", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}]
+    why = 'Usage of EmptyDir volume "scratch" exceeds the limit "5Mi".'
+    for _ in range(times):
+        there.run_pod(port.DEPLOYMENT, NAME, phase="Failed", reason="Evicted", message=why, containerStatuses=killed, **more)
+    waiting = [{"name": "runner", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    there.run_pod(port.DEPLOYMENT, NAME, phase="Pending", containerStatuses=waiting)
+    return there.settle()
+
+
+def running(*, ready=False, **container):
+    """The runner runs, but its pod is not ready. `ready`: as the node told last."""
+    there = begun()
+    status = {"name": "runner", "ready": ready, "state": {"running": {}}, **container}
+    unready = [{"type": "Ready", "status": "False"}]
+    pod = there.run_pod(port.DEPLOYMENT, NAME, phase="Running", containerStatuses=[status], conditions=unready)
+    pod["spec"]["nodeName"] = "node-7"
+    return there.settle()
+
+
+def unschedulable():
+    """No node has what the runner asks for."""
+    there = begun()
+    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
+    there.run_pod(port.DEPLOYMENT, NAME, phase="Pending", conditions=[told])
+    return there.settle()
+
+
+def refused_pods():
+    """The namespace does not allow such a pod."""
+    there = begun()
+    told = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "forbidden: exceeded quota"}
+    there.set_status(port.DEPLOYMENT, NAME, conditions=[told])
+    return there.settle()
+
+
 class Case(msgspec.Struct):
     """`want_true`: the condition types that are True; reason and message are those of the first of Failed, Complete and Ready."""
 
@@ -127,6 +165,32 @@ CASES = {
     "an image that is not mapped ends it at once": Case(
         lambda: waiting_for("ErrImageNeverPull", "add it to pods.images"), {"Failed"}, "ImageNotRunnable", "add it to pods.images", False
     ),
+    "a pod that does not fit on a node says what to do": Case(
+        unschedulable, set(), "Starting", "Insufficient cpu.; request less, or add a"
+    ),
+    "and still does at the end": Case(
+        lambda: unschedulable().after(seconds=901), {"Failed"}, "DeadlineExceeded", "Insufficient cpu.; request less, or add a", False
+    ),
+    "a Secret that is missing says what to do": Case(
+        lambda: waiting_for("CreateContainerConfigError", 'secret "a" not found'), set(), "Starting", 'secret "a" not found; create what'
+    ),
+    "pods that may not be made say why": Case(refused_pods, set(), "Starting", "no pod can be made: forbidden: exceeded quota"),
+    "an eviction says what it took": Case(evicted, set(), "Starting", "failed (Evicted); it took more than it may"),
+    "three evictions are no accident": Case(
+        lambda: evicted(3), {"Failed"}, "RunnerFailed", 'Usage of EmptyDir volume "scratch" exceeds the limit', False
+    ),
+    "but they are where the node was needed for something else": Case(
+        lambda: evicted(3, conditions=[{"type": "DisruptionTarget", "status": "True"}]), set(), "Starting", "Evicted"
+    ),
+    "a runner that does not answer is named": Case(running, set(), "Starting", "runs and does not answer yet at port 8000, /ready"),
+    "a runner that runs again says how it ended before": Case(
+        lambda: running(lastState={"terminated": {"exitCode": 3, "reason": "Error", "message": "one\nno weights"}}),
+        set(),
+        "Starting",
+        "ended with exit code 3: no weights",
+    ),
+    "a back-off says how it ended": Case(lambda: crashed(2), set(), "Starting", "it starts again; container runner of pod"),
+    "a node that does not answer is named": Case(lambda: running(ready=True), set(), "Starting", "its node node-7 does not answer"),
     "two crashes may be accidents": Case(lambda: crashed(2), set(), "Starting", "CrashLoopBackOff"),
     "three crashes are not": Case(lambda: crashed(3), {"Failed"}, "RunnerFailed", "boom", False),
     "a runner out of memory says what to raise": Case(

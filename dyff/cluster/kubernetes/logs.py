@@ -52,18 +52,21 @@ class Logs:
                 await anyio.sleep(_LOOK_S)
                 continue
             ended = _has_ended(obj, container)
-            async for line in self._lines(pod, container, after):
+            seen = after
+            async for line in self._lines(pod, container, after, ended):
                 after = instant(line.timestamp)
                 yield line
             if ended:
                 return
+            if after == seen:
+                await anyio.sleep(_LOOK_S)  # it has just ended, and its status does not say so yet
 
-    async def _lines(self, pod: str, container: str, after: str | None) -> AsyncIterator[port.LogLine]:
-        """What one connection brings; it may break at any time."""
+    async def _lines(self, pod: str, container: str, after: str | None, ended: bool) -> AsyncIterator[port.LogLine]:
+        """What one connection brings; it may break at any time. `ended`: the container has; so its last line may have no line feed."""
         query = _query(container, after) | {"follow": "true"}
         try:
             async with self._requests.stream(self._path(pod), what=f"following the log of {pod}", query=query, silence_s=None) as stream:
-                async for raw in _split(stream):
+                async for raw in _split(stream, ended):
                     line = _line(raw)
                     if line is not None and _is_later(line, after):
                         yield line
@@ -88,8 +91,8 @@ def containers(pod: port.Object) -> list[str]:
     return [each["name"] for field in ("initContainers", "containers") for each in pod["spec"].get(field) or []]
 
 
-async def _split(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines, however long; what has no end is no line."""
+async def _split(stream: aiohttp.StreamReader, ended: bool) -> AsyncIterator[bytes]:
+    """Whole lines, however long; what has no end is no line, unless nothing can follow: `ended`."""
     begun = b""
     try:
         async for piece in stream.iter_any():
@@ -101,6 +104,8 @@ async def _split(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
                 begun = b""
     except (TimeoutError, aiohttp.ClientError, OSError):
         return
+    if ended and begun:
+        yield begun
 
 
 def _query(container: str, since: str | None) -> dict[str, str]:

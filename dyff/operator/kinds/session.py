@@ -52,7 +52,7 @@ def _status(observed: plan.Observed, spec: specs.Session, now: datetime) -> port
     """Ready follows the pods; `readySince` remembers the first time."""
     ready = _ready_replicas(observed)
     message = f"{ready} of {spec.replicas} replicas ready"
-    waits = pods.waiting(_pods(observed)) if ready < spec.replicas else ""
+    waits = _trouble(observed) if ready < spec.replicas else ""
     message += f" ({waits})" if waits else ""
     unready = reasons.PODS_NOT_READY if _was_ready(observed) else reasons.STARTING
     reason = reasons.PODS_READY if ready else unready
@@ -82,8 +82,8 @@ def _failure(observed: plan.Observed, spec: specs.Session, now: datetime, setup:
         return None
     limit_s = setup.operator.session_start_deadline_s
     crash = pods.last_failure(_pods(observed), observed.logs)
-    detail = crash.text() if crash else pods.waiting(_pods(observed)) or "its pods do not say why"
-    advice = "mend the runner, or allow more time with the setting operator.session_start_deadline_s"
+    detail = crash.text() if crash else _trouble(observed) or "its pods do not say why"
+    advice = "mend what is told below, or allow more time with the setting operator.session_start_deadline_s"
     reason = reasons.RUNNER_FAILED if crash else reasons.DEADLINE_EXCEEDED
     return jobs.Outcome(False, reason, f"no replica was ready for {limit_s:g} s; {advice}. {detail}")
 
@@ -97,7 +97,10 @@ def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
     invalid = [each for each in failures if each.reason == _INVALID]
     if invalid:
         return jobs.Outcome(False, reasons.NOT_SUPPORTED, f"this cluster cannot run the service: {invalid[0].words}")
-    crashed = [each for each in failures if each.restarts >= MAX_CRASHES or (each.initial and each.exit_code in steps.FETCH_DATA_FINAL)]
+    # What is evicted is not started again but replaced: each time another pod has failed.
+    often = pods.ended_badly(_pods(observed)) >= MAX_CRASHES
+    final = steps.FETCH_DATA_FINAL
+    crashed = [each for each in failures if often or each.restarts >= MAX_CRASHES or (each.initial and each.exit_code in final)]
     if not crashed:
         return None
     what = (
@@ -105,6 +108,24 @@ def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
     )
     reason = reasons.FETCH_FAILED if crashed[0].initial else reasons.RUNNER_FAILED
     return jobs.Outcome(False, reason, f"{what}: {crashed[0].text()}")
+
+
+def _trouble(observed: plan.Observed) -> str:
+    """What keeps its pods from being ready; empty: nothing is known of it."""
+    own = _pods(observed)
+    waits = pods.waiting([pod for pod in own if pods.live(pod)])
+    failed = pods.last_failure([pod for pod in own if not pods.live(pod)], observed.logs)
+    before = f"before: {failed.line()}" if failed is not None else ""
+    return "; ".join(each for each in (waits, before, _not_made(observed)) if each)
+
+
+def _not_made(observed: plan.Observed) -> str:
+    """Why the cluster refuses to make its pods; empty: it does not."""
+    found = observed.get(port.DEPLOYMENT, observed.request.name) or {}
+    for each in (found.get("status") or {}).get("conditions") or ():
+        if each["type"] == "ReplicaFailure" and each["status"] == "True":
+            return f"no pod can be made: {each.get('message') or each.get('reason')}; request what the namespace allows"
+    return ""
 
 
 def _start_deadline(observed: plan.Observed, now: datetime, setup: plan.Setup) -> datetime:
