@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import anyio.to_thread
 import apsw
 
 from dyff.kernel import errors, sqlite
-from dyff.query import columns, embedded, port
+from dyff.query import columns, embedded, port, rebuilding, tables
 
 _BATCH = 1000
+_PRESENT = tables.Tables()
 _DOCUMENTS = (
-    f"SELECT rowid, collection, id, version, CAST(body AS BLOB), {embedded.COLUMNS} FROM documents WHERE rowid > ? ORDER BY rowid LIMIT ?"
+    f"SELECT rowid, collection, id, version, CAST(body AS BLOB), {tables.COLUMNS} FROM documents WHERE rowid > ? ORDER BY rowid LIMIT ?"
 )
 """Each batch is read by itself, so that no reader keeps the server's WAL from being reset."""
 
@@ -23,7 +25,7 @@ _TOMBSTONES = "SELECT rowid, collection, id, version FROM tombstones WHERE rowid
 
 
 class EmbeddedBeside:
-    """The `QueryScanner` on the file `path`, whether a server has it open or not."""
+    """The `QueryKeeper` on the file `path`, whether a server has it open or not."""
 
     def __init__(self, path: Path | str) -> None:
         """Nothing is opened, made or changed yet."""
@@ -41,18 +43,21 @@ class EmbeddedBeside:
                     break
                 yield found
 
+    def rebuild(self) -> AbstractAsyncContextManager[port.Rebuild]:
+        return rebuilding.begun(self._path)
+
     def _reached(self) -> port.Reached:
-        with sqlite.translated(embedded.NAME), self._reading() as connection:
-            return embedded.read_reached(connection)
+        with sqlite.translated(tables.NAME), self._reading() as connection:
+            return _PRESENT.reached(connection)
 
     def _documents(self, after: int) -> tuple[list[port.Scanned], int]:
-        with sqlite.translated(embedded.NAME), self._reading() as connection:
+        with sqlite.translated(tables.NAME), self._reading() as connection:
             rows: list[Any] = connection.execute(_DOCUMENTS, (after, _BATCH)).fetchall()
         found = [port.Scanned(port.Document(*row[1:5]), _is_sound(row[4], row[5:])) for row in rows]
         return found, rows[-1][0] if rows else after
 
     def _tombstones(self, after: int) -> tuple[list[port.Scanned], int]:
-        with sqlite.translated(embedded.NAME), self._reading() as connection:
+        with sqlite.translated(tables.NAME), self._reading() as connection:
             rows: list[Any] = connection.execute(_TOMBSTONES, (after, _BATCH)).fetchall()
         return [port.Scanned(port.Document(row[1], row[2], row[3], None), sound=True) for row in rows], rows[-1][0] if rows else after
 
