@@ -22,6 +22,8 @@ _DOCUMENTS = (
 """Each batch is read by itself, so that no reader keeps the server's WAL from being reset."""
 
 _TOMBSTONES = "SELECT rowid, collection, id, version FROM tombstones WHERE rowid > ? ORDER BY rowid LIMIT ?"
+_ROOT = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents'"
+"""Where a view lies in the file: another one lies elsewhere, and its rows have other numbers."""
 
 
 class EmbeddedBeside:
@@ -35,13 +37,12 @@ class EmbeddedBeside:
         return await anyio.to_thread.run_sync(self._reached)
 
     async def scan(self) -> AsyncIterator[Sequence[port.Scanned]]:
-        for step in (self._documents, self._tombstones):
+        root = await anyio.to_thread.run_sync(self._root)
+        for statement, scanned in ((_DOCUMENTS, _document), (_TOMBSTONES, _tombstone)):
             after = -1
-            while True:
-                found, after = await anyio.to_thread.run_sync(step, after)
-                if not found:
-                    break
-                yield found
+            while rows := await anyio.to_thread.run_sync(self._rows, statement, after, root):
+                after = rows[-1][0]
+                yield [scanned(row) for row in rows]
 
     def rebuild(self) -> AbstractAsyncContextManager[port.Rebuild]:
         return rebuilding.begun(self._path)
@@ -50,16 +51,15 @@ class EmbeddedBeside:
         with sqlite.translated(tables.NAME), self._reading() as connection:
             return _PRESENT.reached(connection)
 
-    def _documents(self, after: int) -> tuple[list[port.Scanned], int]:
+    def _root(self) -> int:
         with sqlite.translated(tables.NAME), self._reading() as connection:
-            rows: list[Any] = connection.execute(_DOCUMENTS, (after, _BATCH)).fetchall()
-        found = [port.Scanned(port.Document(*row[1:5]), _is_sound(row[4], row[5:])) for row in rows]
-        return found, rows[-1][0] if rows else after
+            return int(connection.execute(_ROOT).fetchone()[0])
 
-    def _tombstones(self, after: int) -> tuple[list[port.Scanned], int]:
-        with sqlite.translated(tables.NAME), self._reading() as connection:
-            rows: list[Any] = connection.execute(_TOMBSTONES, (after, _BATCH)).fetchall()
-        return [port.Scanned(port.Document(row[1], row[2], row[3], None), sound=True) for row in rows], rows[-1][0] if rows else after
+    def _rows(self, statement: str, after: int, root: int) -> list[Any]:
+        with sqlite.translated(tables.NAME), self._reading() as connection, connection:  # both are of one moment
+            if connection.execute(_ROOT).fetchone()[0] != root:
+                raise errors.Fenced(f"{tables.NAME} was rebuilt meanwhile; begin again")
+            return connection.execute(statement, (after, _BATCH)).fetchall()
 
     def _reading(self) -> _Reading:
         if not self._path.exists():
@@ -82,6 +82,14 @@ class _Reading:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+
+def _document(row: Any) -> port.Scanned:
+    return port.Scanned(port.Document(*row[1:5]), _is_sound(row[4], row[5:]))
+
+
+def _tombstone(row: Any) -> port.Scanned:
+    return port.Scanned(port.Document(*row[1:4], None), sound=True)
 
 
 def _is_sound(body: bytes, found: tuple[columns.Value, ...]) -> bool:

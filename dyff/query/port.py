@@ -112,6 +112,7 @@ class QueryScanner(Protocol):
         """All documents of all collections in batches, also the forgotten. Each is as it was at some moment since the call.
 
         Raises:
+            Fenced: another view has taken the place of this one; begin again.
             Unavailable: the database does not answer.
         """
         ...

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from dyff.kernel import errors
+from dyff.query import beside as beside_module
 from dyff.query import filters, port
 from dyff.query.beside import EmbeddedBeside
 from dyff.query.embedded import EmbeddedQuery
@@ -41,8 +42,10 @@ async def test_a_scan_has_everything_as_it_was_applied(stores):
     query, beside = stores
     odd = port.Document("odd.name/é", "x", 3, b'{"id": "x",  "labels":{"a.b":null,"$c":[1,{"d":1.5}]}}')
     large = port.Document("models", "large", 4, b'{"id":"large","text":"%s"}' % (b"x" * 5_000_000))
-    many = [document(f"{number:04}", number) for number in range(2500)]
-    await query.apply([*many, odd, large, document("0001", 9, text="new")], port.Reached("e", {0: 3}, {0: 7}))
+    many = [document(f"{number:04}", number) for number in range(1200)]
+    for start in range(0, len(many), 200):
+        await query.apply(many[start : start + 200], port.Reached("e"))
+    await query.apply([odd, large, document("0001", 9, text="new")], port.Reached("e", {0: 3}, {0: 7}))
     await query.apply([port.Document("evaluations", "0002", 10, None)], port.Reached("e"))
     wanted = {(each.collection, each.id): each for each in [*many, odd, large, document("0001", 9, text="new")]}
     wanted["evaluations", "0002"] = port.Document("evaluations", "0002", 10, None)
@@ -84,6 +87,23 @@ async def test_a_new_view_takes_the_place_of_the_present_one(stores):
     assert [await read(query, name) for name in ("a", "b", "gone")] == [document("a", 5, n=5).body, document("b", 1).body, None]
     assert await beside.reached() == port.Reached("e", {0: 4, 1: 1}, {0: 6})
     assert [each.document for each in await scanned(beside)] == [document("a", 5, n=5), document("b", 1)]
+
+
+async def test_a_scan_does_not_mix_two_views(stores, monkeypatch):
+    """One that was begun before a switch ends with an error, instead of leaving documents out."""
+    monkeypatch.setattr(beside_module, "_BATCH", 200)
+    query, beside = stores
+    many = [document(f"{number:04}", number) for number in range(300)]
+    await query.apply(many, port.Reached("e", {0: 300}))
+    scan = beside.scan()
+    assert len(await anext(scan)) < len(many)
+    async with beside.rebuild() as rebuild:
+        await rebuild.apply(many[::-1], port.Reached("e", {0: 300}))
+        assert await rebuild.promote() == {}
+    with pytest.raises(errors.Fenced):
+        async for _ in scan:
+            pass
+    assert [each.document for each in await scanned(beside)] == many
 
 
 async def test_writers_go_on_in_the_new_view(stores):

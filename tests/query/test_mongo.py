@@ -245,6 +245,11 @@ async def scanned(query) -> set[str]:
     return {each.document.id async for batch in query.scan() for each in batch}
 
 
+async def versions(query) -> dict[str, int]:
+    """By ID."""
+    return {each.document.id: each.document.version async for batch in query.scan() for each in batch}
+
+
 TAMPERED = {
     "a byte of the body": {"$set": {"body": b'{"id":"b"}'}},
     "no JSON": {"$set": {"body": b"\xff"}},
@@ -290,6 +295,53 @@ async def test_a_sink_that_was_writing_when_the_view_changes_sides_writes_once_m
             held.set()
         assert await beside.get("evaluations", document(2).id) == document(2).body
         assert (await beside.reached()).state == {0: 2}
+
+
+async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connection, monkeypatch):
+    """A sink that is between its two writes when the view changes sides has done the one that readers come to."""
+    monkeypatch.setattr(rebuilding, "_RETIRE_S", 0.2)
+    async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as reader, MongoQuery.open(connection) as beside:
+        await sink.apply([document(1, 1)], port.Reached("e", {0: 1}))
+        async with beside.rebuild() as rebuild, anyio.create_task_group() as group:
+            await rebuild.apply([], port.Reached("e", {0: 0}))
+            assert await rebuild.promote() == {0: 1}
+            await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
+            write, between, go_on = sink.write, anyio.Event(), anyio.Event()
+
+            async def slow(*given):
+                if between.is_set():
+                    await go_on.wait()
+                counts = await write(*given)
+                between.set()
+                return counts
+
+            monkeypatch.setattr(sink, "write", slow)
+            group.start_soon(sink.apply, [document(1, 2)], port.Reached("e", {0: 2}))
+            await between.wait()
+            before = (await versions(reader))[document(1).id]
+            assert await rebuild.promote() == {}
+            await reader.reached()
+            assert (await versions(reader))[document(1).id] >= before
+            go_on.set()
+        assert (await reader.reached()).state == {0: 2}
+
+
+async def test_a_sink_that_is_writing_when_a_change_begins_is_waited_for(connection):
+    """It writes to the old side only, where that is read at once: it must be on the new one before readers go there."""
+    async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as beside:
+        await sink.apply([document(1, 1)], port.Reached("e", {0: 1}))
+        view = await sink._begin("e")
+        await sink.write("evaluations", [document(1, 2)], view["generation"], 0)
+        async with beside.rebuild() as rebuild, anyio.create_task_group() as group:
+            await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
+
+            async def finish() -> None:
+                while "also" not in await sink._begin("e"):
+                    await anyio.sleep(0.01)
+                await sink.apply([document(1, 2)], port.Reached("e", {0: 2}))
+
+            group.start_soon(finish)
+            assert await rebuild.promote() == {0: 2}
 
 
 async def test_what_a_dead_rebuild_left_is_cleaned_by_the_next(connection, monkeypatch):

@@ -8,9 +8,9 @@ import pytest
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import EmbeddedHistory
-from dyff.consumers import replaying
+from dyff.consumers import replaying, verification
 from dyff.kernel import errors
-from dyff.query import filters
+from dyff.query import beside, filters
 from dyff.query.beside import EmbeddedBeside
 from dyff.query.embedded import EmbeddedQuery
 from tests.roles import log
@@ -101,3 +101,29 @@ async def test_a_replay_that_ends_early_changes_nothing(tmp_path):
         await replayed(tmp_path)
     async with EmbeddedQuery.open(tmp_path / "view.sqlite") as view:
         assert len(await view.find(filters.Find(collection="evaluations"))) == 19
+
+
+class ReplayedMeanwhile(EmbeddedBeside):
+    """A view that is replayed in the middle of the first scan."""
+
+    def __init__(self, path):
+        super().__init__(path / "view.sqlite")
+        self._path_of_both, self.scans = path, 0
+
+    async def scan(self):
+        self.scans += 1
+        async for batch in super().scan():
+            yield batch
+            if self.scans == 1:
+                await replayed(self._path_of_both)
+
+
+async def test_a_verification_meanwhile_finds_nothing_wrong(tmp_path, monkeypatch):
+    """It looks at one view, the old one or the new one."""
+    monkeypatch.setattr(beside, "_BATCH", 6)
+    async with installation(tmp_path) as (bus, view):
+        await filled(bus, view)
+        view = ReplayedMeanwhile(tmp_path)
+        async with EmbeddedHistory.open(tmp_path / "log.db") as history:
+            report = await verification.verify(history, view)
+    assert (report.count, report.notes, view.scans) == (0, [], 2)

@@ -4,8 +4,9 @@ No reader may see an older view than before, in whichever process it is, though 
 change has steps, each one change of the document with the positions, which raises the turn:
 
     present A                    the new view is built on B
-    present A, sinks write to both: their positions move only if they have done so; B gets all up to where A was then
-    present B, sinks write to both: readers find out within `store.VALID_S`; until then both sides are the same
+    present A, sinks write to B and A: their positions move only if they have done so. Who was writing to A alone is given a moment
+                 to do so again; B gets all up to where A is then
+    present B, sinks write to B and A: readers find out within `store.VALID_S`; until then both sides are the same
     present B                    A is dropped
 
 Whoever dies leaves a rebuild that does not beat any more; the next one takes its place and begins again.
@@ -29,6 +30,9 @@ _BEAT_S = 1.0
 _DEAD_S = 8.0
 """A rebuild that has not beaten for so long is dead: longer than any reader holds to a side."""
 
+_NOTICE_S = 1.0
+"""So long sinks are given to find out that they write to both."""
+
 _RETIRE_S = 2 * store.VALID_S
 """So long both sides are kept after the change."""
 
@@ -46,16 +50,20 @@ class MongoRebuild:
 
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         after = tables.moved_on(self._reached, reached)
+        await self.beat()
         counts = [
             await self._query.write(name, batch, self._generation, self._next) for name, batch in store.by_collection(documents).items()
         ]
-        await self.beat()
         self._reached = after
         return sum(counts)
 
     async def promote(self) -> dict[int, int]:
         if self._needed is None:
-            view = await self._change({"$set": {"also": self._next}})
+            await self._change({"$set": {"also": self._next}})
+            await anyio.sleep(_NOTICE_S)
+            view = await self._view.get(self._mine)
+            if view is None:
+                raise self._fenced()
             self._needed = _positions(view) if view["epoch"] == self._reached.epoch else {}
         needed = {partition: end for partition, end in self._needed.items() if self._reached.state.get(partition, 0) < end}
         if needed:
@@ -67,14 +75,15 @@ class MongoRebuild:
     async def _switch(self) -> None:
         self.changing = True
         view = await self._view.get(store.REACHED) or {}
-        sides: dict[str, Any] = {"side": self._next, "also": self._present}
+        sides: dict[str, Any] = {"side": self._next, "old": self._present}
+        no_more = {"$unset": {"also": ""}}
         if view.get("epoch") == self._reached.epoch:
-            await self._change({"$set": sides, "$max": store.moves(self._reached)})
+            await self._change({"$set": sides, **no_more, "$max": store.moves(self._reached)})
         else:
             positions = {"epoch": self._reached.epoch, "state": _keys(self._reached.state), "events": _keys(self._reached.events)}
-            await self._change({"$set": {**sides, **positions}})
+            await self._change({"$set": {**sides, **positions}, **no_more})
         await anyio.sleep(_RETIRE_S)
-        await self._change({"$unset": {"also": "", "rebuild": ""}})
+        await self._change({"$unset": {"old": "", "rebuild": ""}})
         await drop(self._database, self._present)
 
     async def beat(self) -> None:
@@ -84,7 +93,7 @@ class MongoRebuild:
             Fenced: it is not the one any more.
         """
         if not await store.repeatable(self._view.update(self._mine, {"$inc": {"rebuild.beat": 1}})):
-            raise errors.Fenced(f"{store.NAME} was reset, or another rebuild has taken over; begin again")
+            raise self._fenced()
 
     async def forget(self) -> None:
         """Leave the present view as it is."""
@@ -95,8 +104,11 @@ class MongoRebuild:
     async def _change(self, change: dict[str, Any]) -> dict[str, Any]:
         after: dict[str, Any] | None = await store.repeatable(self._view.changed(self._mine, {**change, "$inc": {"turn": 1}}))
         if after is None:
-            raise errors.Fenced(f"{store.NAME} was reset, or another rebuild has taken over; begin again")
+            raise self._fenced()
         return after
+
+    def _fenced(self) -> errors.Fenced:
+        return errors.Fenced(f"{store.NAME} was reset, or another rebuild has taken over; begin again")
 
 
 @asynccontextmanager
@@ -141,7 +153,7 @@ async def _claimed(views: mongo.Collection, owner: str) -> dict[str, Any]:
             raise errors.InUse(f"{store.NAME} is being rebuilt by another process; wait for it")
         if other is None or anyio.current_time() - since > _DEAD_S:
             same = {**store.REACHED, "generation": view["generation"], "rebuild": other or {"$exists": False}}
-            change = {"$set": {"rebuild": {"owner": owner, "beat": 0}}, "$unset": {"also": ""}, "$inc": {"turn": 1}}
+            change = {"$set": {"rebuild": {"owner": owner, "beat": 0}}, "$unset": {"also": "", "old": ""}, "$inc": {"turn": 1}}
             claimed: dict[str, Any] | None = await store.repeatable(views.changed(same, change))
             if claimed is not None:
                 return claimed

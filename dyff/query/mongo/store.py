@@ -35,7 +35,8 @@ VALID_S = 2.0
 
 REACHED = {"_id": "reached"}
 """The document with the positions. Besides them it has `generation`, which a reset raises; `side`: of the view, where it is not 0; `also`:
-the other side, while sinks write there too; `turn`: raised whenever either changes; `rebuild`: whose it is, and whether that lives.
+the side that will be it, or `old`: that was it, while sinks write there too; `turn`: raised whenever one of these changes; `rebuild`: whose
+it is, and whether that lives.
 """
 
 
@@ -130,18 +131,18 @@ class MongoQuery:
         batches = by_collection(documents)
         while True:
             view = await self._begin(reached.epoch)
-            counts = [await self.write(name, batch, view["generation"], side(view)) for name, batch in batches.items()]
-            if "also" in view:
-                for name, batch in batches.items():
-                    await self.write(name, batch, view["generation"], view["also"])
+            news = 0
+            for each in _written(view):
+                counts = [await self.write(name, batch, view["generation"], each) for name, batch in batches.items()]
+                news = sum(counts) if each == side(view) else news
             if await self._advance(reached, view):
-                return sum(counts)
+                return news
 
     async def reset(self) -> None:
         begun = {
             "$inc": {"generation": 1, "turn": 1},
             "$set": {"epoch": None, "state": {}, "events": {}, "clearing": True},
-            "$unset": {"also": "", "rebuild": ""},
+            "$unset": {"also": "", "old": "", "rebuild": ""},
         }
         after = await repeatable(self._view.changed(REACHED, begun, upsert=True))
         await self._clear(after["generation"] if after else 0)
@@ -157,6 +158,9 @@ class MongoQuery:
             while True:
                 where = {"_id": {"$gt": after}, "at": {"$gte": stored.place(0, generation)}}
                 found = await self._database.collection(name).find(where, order=[("_id", 1)], limit=_SCANNED)
+                now = await self._look_at_view()
+                if (side(now), now["generation"] if now else 0) != (side(view), generation):
+                    raise errors.Fenced(f"{NAME} was rebuilt or reset meanwhile; begin again")
                 if not found:
                     break
                 after = found[-1]["_id"]
@@ -284,6 +288,13 @@ def moves(reached: port.Reached) -> dict[str, int]:
 def side(view: Mapping[str, Any] | None) -> int:
     """The side that a view is on."""
     return int(view.get("side", 0)) if view else 0
+
+
+def _written(view: Mapping[str, Any]) -> list[int]:
+    """The sides that a sink writes to, in this order: readers go from one to an earlier one, and must find there what they saw."""
+    around = ([view[name]] if name in view else [] for name in ("also", "old"))
+    before, after = around
+    return [*before, side(view), *after]
 
 
 def _now() -> float:
