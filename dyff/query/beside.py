@@ -53,13 +53,14 @@ class EmbeddedBeside:
 
     def _root(self) -> int:
         with sqlite.translated(tables.NAME), self._reading() as connection:
-            return int(connection.execute(_ROOT).fetchone()[0])
+            return _root(connection)
 
     def _rows(self, statement: str, after: int, root: int) -> list[Any]:
         with sqlite.translated(tables.NAME), self._reading() as connection, connection:  # both are of one moment
-            if connection.execute(_ROOT).fetchone()[0] != root:
+            if _root(connection) != root:
                 raise errors.Fenced(f"{tables.NAME} was rebuilt meanwhile; begin again")
-            return connection.execute(statement, (after, _BATCH)).fetchall()
+            found: list[Any] = connection.execute(statement, (after, _BATCH)).fetchall()
+        return found
 
     def _reading(self) -> _Reading:
         if not self._path.exists():
@@ -84,12 +85,17 @@ class _Reading:
         self._connection.close()
 
 
+def _root(connection: apsw.Connection) -> int:
+    row: Any = connection.execute(_ROOT).fetchone()
+    return int(row[0])
+
+
 def _document(row: Any) -> port.Scanned:
     return port.Scanned(port.Document(*row[1:5]), _is_sound(row[4], row[5:]))
 
 
 def _tombstone(row: Any) -> port.Scanned:
-    return port.Scanned(port.Document(*row[1:4], None), sound=True)
+    return port.Scanned(port.Document(row[1], row[2], row[3], None), sound=True)
 
 
 def _is_sound(body: bytes, found: tuple[columns.Value, ...]) -> bool:

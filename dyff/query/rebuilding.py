@@ -20,6 +20,9 @@ from dyff.query import columns, embedded, port, switches, tables
 
 _NEXT, _OLD = "_next", "_old"
 _MARK = "_b"
+_INDEXES = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"
+_PIECE = 2000
+"""Rows."""
 _PAUSE_S = 0.003
 """After each transaction, so that the server's sink gets its turn."""
 
@@ -123,7 +126,20 @@ def _close(rebuild: EmbeddedRebuild, connection: apsw.Connection, counter: switc
 
 
 def _drop(connection: apsw.Connection, suffix: str) -> None:
-    """Remove the tables that have this suffix, one at a time."""
+    """Remove the tables that have this suffix, piece by piece: to drop a table takes as long as it is large, and holds up the sink."""
     for name in columns.TABLES:
-        connection.execute(f"DROP TABLE IF EXISTS {name}{suffix}")
-        time.sleep(_PAUSE_S)
+        table = f"{name}{suffix}"
+        for (index,) in connection.execute(_INDEXES, (table,)).fetchall():
+            _step(connection, f'DROP INDEX "{index}"')
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone():
+            while _step(connection, f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid LIMIT {_PIECE})"):
+                pass
+            _step(connection, f"DROP TABLE {table}")
+
+
+def _step(connection: apsw.Connection, statement: str) -> int:
+    """One transaction, and a pause; returns how many rows it changed."""
+    before = connection.total_changes()
+    connection.execute(statement)
+    time.sleep(_PAUSE_S)
+    return connection.total_changes() - before

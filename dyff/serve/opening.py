@@ -122,7 +122,7 @@ async def open_query_beside(loaded: settings.Settings, place: directory.DataDire
         return
     from dyff.query.mongo import MongoQuery
 
-    async with MongoQuery.open(_mongodb("query.mongodb", loaded.query.mongodb, loaded.query.mongodb.uri)) as found:
+    async with MongoQuery.open(_mongodb("query.mongodb", loaded.query.mongodb, loaded.query.mongodb.uri), prepared=True) as found:
         yield found
 
 

@@ -11,7 +11,7 @@ from dyff.bus import port as bus
 from dyff.consumers import proofs, replaying, verification
 from dyff.kernel import clock, ids, settings
 from dyff.query import port as query
-from dyff.serve import directory, opening, supervisor
+from dyff.serve import directory, migrating, opening, supervisor
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ def verify(loaded: settings.Settings) -> proofs.Report:
     Raises:
         Misconfigured: there is nothing there, or an engine refuses us.
         LogDiverged: the log is damaged.
+        OlderSchema: the query store was not migrated to this release.
         NewerSchema: a newer release wrote some of it.
         Unavailable: an engine does not answer.
     """
@@ -42,6 +43,7 @@ def replay(loaded: settings.Settings) -> int:
 def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.QueryKeeper], Awaitable[T]]) -> T:
     async def run() -> T:
         place = directory.DataDirectory(loaded.data_dir)
+        await migrating.require_query(loaded, place)
         async with (
             opening.open_history(loaded, place, clock.SystemClock(), ids.RandomIds()) as history,
             opening.open_query_beside(loaded, place) as view,
