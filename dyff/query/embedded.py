@@ -104,11 +104,9 @@ class EmbeddedQuery:
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         async with self._writing:
             after = tables.moved_on(self._reached, reached)
-            try:
-                with sqlite.translated(tables.NAME):
-                    news = await anyio.to_thread.run_sync(self._write, documents, after)
-            finally:  # also where it is cancelled: the thread has ended then, and may have committed
-                self._documents.drop([(each.collection, each.id) for each in documents])
+            with self._documents.without({(each.collection, each.id) for each in documents}), sqlite.translated(tables.NAME):
+                # A thread is not cancelled: it has ended, and may have committed, when this raises.
+                news = await anyio.to_thread.run_sync(self._write, documents, after)
             self._announce(after)
         return news
 

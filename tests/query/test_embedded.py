@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 
 import anyio
+import anyio.from_thread
 import apsw
 import pytest
 
@@ -169,6 +171,34 @@ async def test_readers_see_all_of_an_apply_or_nothing(tmp_path):
         for step in range(30):
             await query.apply([document(10 * step + number) for number in range(10)], port.Reached("e", {}, {0: step + 1}))
     assert sizes <= {0}
+
+
+async def test_a_get_is_not_older_than_a_find_before_it(tmp_path, monkeypatch):
+    """What is remembered is forgotten before others can see what is newer, and is not remembered meanwhile."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path) as query, anyio.create_task_group() as group:
+        old, new = document(1), port.Document("evaluations", document(1).id, 2, b'{"id":"new"}')
+        await query.apply([old], port.Reached("e", {0: 1}))
+        assert await query.get("evaluations", old.id) == old.body
+        write, committed, go_on = query._write, threading.Event(), threading.Event()
+
+        def slow(*given):
+            assert query_reads_old()
+            news = write(*given)
+            committed.set()
+            assert go_on.wait(10)
+            return news
+
+        def query_reads_old():
+            return anyio.from_thread.run(query.get, "evaluations", old.id) == old.body
+
+        monkeypatch.setattr(query, "_write", slow)
+        group.start_soon(query.apply, [new], port.Reached("e", {0: 2}))
+        while not committed.is_set():
+            await anyio.sleep(0.001)
+        assert await query.find(filters.Find(collection="evaluations")) == [new.body]
+        assert await query.get("evaluations", old.id) == new.body
+        go_on.set()
 
 
 async def test_what_was_read_before_a_switch_is_not_remembered_after_it(tmp_path):
