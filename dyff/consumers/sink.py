@@ -6,6 +6,8 @@ partitions out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 import anyio.abc
 import structlog
@@ -45,16 +47,29 @@ async def run(
 
 async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: loop.Share, epoch: str) -> None:
     async for batch in share.batches(await _start(bus, query, share.partition)):
-        documents: list[query_port.Document] = []
-        events = 0
-        for record in batch.records:
-            heading = _heading(record)
-            if heading is not None:
-                events = max(events, heading.source.offset + 1)
-                documents += _document(record, heading)
-        seen = {share.partition: events} if events else {}
-        news = await query.apply(documents, query_port.Reached(epoch, {share.partition: batch.position}, seen))
+        documents, reached = view_of(batch.records, epoch, share.partition, batch.position)
+        news = await query.apply(documents, reached)
         log.debug("view-written", partition=share.partition, offset=batch.position, documents=len(documents), news=news)
+
+
+def view_of(
+    records: Sequence[port.Record], epoch: str, partition: int, position: int
+) -> tuple[list[query_port.Document], query_port.Reached]:
+    """What records of the state topic come to in a view, and how far it is with them.
+
+    `epoch`: of the state topic. `position`: the offset to go on at.
+
+    Raises:
+        NewerSchema: a newer release wrote one.
+    """
+    documents: list[query_port.Document] = []
+    events = 0
+    for record in records:
+        heading = _heading(record)
+        if heading is not None:
+            events = max(events, heading.source.offset + 1)
+            documents += _document(record, heading)
+    return documents, query_port.Reached(epoch, {partition: position}, {partition: events} if events else {})
 
 
 async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -> int:

@@ -13,12 +13,16 @@ from collections.abc import Mapping
 
 import anyio
 import msgspec
+import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.consumers import comparing, proofs, refolding
 from dyff.consumers.proofs import EVENTS, QUARANTINE, STATE, VIEW, Leaf
 from dyff.entities import kinds
+from dyff.kernel import errors
 from dyff.query import port as query_port
+
+log = structlog.get_logger()
 
 PATIENCE_S = 3.0
 """Who does not get on for so long is behind."""
@@ -64,7 +68,8 @@ class _Verification:
         views = await self._views(len(held))
         quarantined = await self._quarantined()
         for partition in sorted(held):
-            await self._partition(partition, held[partition], states.pop(partition), views.pop(partition), reached, quarantined)
+            seen = reached.events.get(partition, 0)
+            await self._partition(partition, held[partition], states.pop(partition), views.pop(partition), seen, quarantined)
         roots = {name: proofs.root(self._epoch, self._ends, leaves) for name, leaves in self._leaves.items()}
         found, entities = self._findings, len(self._leaves[EVENTS])
         return proofs.Report(self._epoch, self._ends, self._events, entities, roots, found.count, found.differences, found.notes)
@@ -75,19 +80,22 @@ class _Verification:
         held: port.Range,
         states: _States,
         views: dict[str, comparing.Seen],
-        reached: Mapping[int, int],
+        view_reached: int,
         quarantined: Mapping[str, bytes],
     ) -> None:
         end = self._ends[partition] = self._end(STATE, partition, held.end, states.reached)
-        view_end = self._end(VIEW, partition, held.end, reached.get(partition, 0))
+        view_end = self._end(VIEW, partition, held.end, view_reached)
         at_state, at_view = comparing.Place(STATE, states.seen, end), comparing.Place(VIEW, views, min(end, view_end))
         comparison = comparing.Comparison(self._findings, at_state, at_view, states.told)
         now = (await self._history.ranges(topics.EVENTS))[partition]
-        if states.reached > now.end:
-            there = f"something folded from event {states.reached - 1}"
-            self._findings.differ(
-                STATE, "position", f"partition {partition}", there, f"nothing beyond event {now.end - 1}: the log lost its end"
-            )
+        for place, seen in ((STATE, states.reached), (VIEW, view_reached)):
+            if seen > now.end:
+                there = f"something folded from event {seen - 1}"
+                expected = f"nothing beyond event {now.end - 1}: the log lost its end"
+                self._findings.differ(place, "position", f"partition {partition}", there, expected)
+        if view_reached > states.reached:
+            there, expected = f"nothing beyond event {states.reached - 1}", f"what the query store has seen of event {view_reached - 1}"
+            self._findings.differ(STATE, "position", f"partition {partition}", there, f"{expected}: it lost its end")
         again = refolding.Refolding(partition, self._epoch)
         async for record in refolding.records(self._history, topics.EVENTS, partition, held.first, min(comparison.stop, now.end)):
             comparison.before(record.offset, again.newest)
@@ -103,21 +111,21 @@ class _Verification:
                 f" {comparison.unproved} entities were only compared with each other, and the roots need not be the same"
             )
 
-    async def _settled(self, ends: Mapping[int, int]) -> Mapping[int, int]:
-        """What the view has seen of the events, once that is all below `ends`, or it does not get on."""
+    async def _settled(self, ends: Mapping[int, int]) -> query_port.Reached:
+        """How far the view is, once it has seen all events below `ends`, or does not get on."""
         epoch = (await self._history.topic(topics.STATE)).epoch
         last, moved = query_port.Reached(), anyio.current_time()
         while True:
             reached = await self._query.reached()
             if reached.epoch not in (None, epoch):
                 self._findings.differ(VIEW, "position", "all of it", f"a view of log {reached.epoch}", f"one of log {epoch}")
-                return {}
+                return query_port.Reached()
             if all(reached.events.get(partition, 0) >= end for partition, end in ends.items()):
-                return reached.events
+                return reached
             if reached != last:
                 last, moved = reached, anyio.current_time()
             elif anyio.current_time() - moved > self._patience_s:
-                return reached.events
+                return reached
             await anyio.sleep(_LOOK_S)
 
     def _end(self, place: str, partition: int, end: int, reached: int) -> int:
@@ -152,7 +160,22 @@ class _Verification:
             found.told = source.offset, heading.event_id
 
     async def _views(self, partitions: int) -> dict[int, dict[str, comparing.Seen]]:
-        """By partition and ID. Of an entity that was changed during the scan it is the newer version."""
+        """By partition and ID."""
+        while True:
+            try:
+                found, doubles = await self._scanned(partitions)
+            except errors.Fenced as error:  # by a replay, which ends
+                log.info("scan-begins-again", reason=error.message)
+            else:
+                for leaf, name, kind in doubles:
+                    self._findings.differ(VIEW, "extra", f"{leaf.kind}/{name}", leaf.text(), f"only {kind}/{name}")
+                return found
+
+    async def _scanned(self, partitions: int) -> tuple[dict[int, dict[str, comparing.Seen]], list[tuple[Leaf, str, str]]]:
+        """What is in the view: of an entity that was changed during the scan the newer version. Then, what is there as another kind, too:
+        what it is, its ID, and that kind.
+        """
+        doubles: list[tuple[Leaf, str, str]] = []
         found: dict[int, dict[str, comparing.Seen]] = {partition: {} for partition in range(partitions)}
         async for batch in self._query.scan():
             for each in batch:
@@ -162,10 +185,10 @@ class _Verification:
                 there = found[topics.partition_of(document.id.encode(), partitions)]
                 known = there.get(document.id)
                 if known is not None and known.leaf.kind != leaf.kind:
-                    self._findings.differ(VIEW, "extra", f"{leaf.kind}/{document.id}", leaf.text(), f"only {known.leaf.kind}/{document.id}")
+                    doubles.append((leaf, document.id, known.leaf.kind))
                 elif known is None or leaf.version > known.leaf.version:
                     there[document.id] = comparing.Seen(leaf, sound=each.sound)
-        return found
+        return found, doubles
 
     async def _quarantined(self) -> dict[str, bytes]:
         """By origin, what was put into quarantine."""

@@ -214,6 +214,11 @@ class Collection:
                 if error.code not in _ABSENT:
                     raise
 
+    async def drop(self) -> None:
+        """Remove it with its indexes, if it is there."""
+        with translated(self._name, changing=True), pymongo.timeout(_SLOW_S):
+            await self._collection.drop()
+
     async def delete(self, where: Json) -> None:
         """Remove all that match, however long it takes."""
         with translated(self._name, changing=True), pymongo.timeout(_SLOW_S):

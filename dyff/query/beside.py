@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,22 @@ import anyio.to_thread
 import apsw
 
 from dyff.kernel import errors, sqlite
-from dyff.query import columns, embedded, port
+from dyff.query import columns, embedded, port, rebuilding, tables
 
 _BATCH = 1000
+_PRESENT = tables.Tables()
 _DOCUMENTS = (
-    f"SELECT rowid, collection, id, version, CAST(body AS BLOB), {embedded.COLUMNS} FROM documents WHERE rowid > ? ORDER BY rowid LIMIT ?"
+    f"SELECT rowid, collection, id, version, CAST(body AS BLOB), {tables.COLUMNS} FROM documents WHERE rowid > ? ORDER BY rowid LIMIT ?"
 )
 """Each batch is read by itself, so that no reader keeps the server's WAL from being reset."""
 
 _TOMBSTONES = "SELECT rowid, collection, id, version FROM tombstones WHERE rowid > ? ORDER BY rowid LIMIT ?"
+_ROOT = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents'"
+"""Where a view lies in the file: another one lies elsewhere, and its rows have other numbers."""
 
 
 class EmbeddedBeside:
-    """The `QueryScanner` on the file `path`, whether a server has it open or not."""
+    """The `QueryKeeper` on the file `path`, whether a server has it open or not."""
 
     def __init__(self, path: Path | str) -> None:
         """Nothing is opened, made or changed yet."""
@@ -33,28 +37,30 @@ class EmbeddedBeside:
         return await anyio.to_thread.run_sync(self._reached)
 
     async def scan(self) -> AsyncIterator[Sequence[port.Scanned]]:
-        for step in (self._documents, self._tombstones):
+        root = await anyio.to_thread.run_sync(self._root)
+        for statement, scanned in ((_DOCUMENTS, _document), (_TOMBSTONES, _tombstone)):
             after = -1
-            while True:
-                found, after = await anyio.to_thread.run_sync(step, after)
-                if not found:
-                    break
-                yield found
+            while rows := await anyio.to_thread.run_sync(self._rows, statement, after, root):
+                after = rows[-1][0]
+                yield [scanned(row) for row in rows]
+
+    def rebuild(self) -> AbstractAsyncContextManager[port.Rebuild]:
+        return rebuilding.begun(self._path)
 
     def _reached(self) -> port.Reached:
-        with sqlite.translated(embedded.NAME), self._reading() as connection:
-            return embedded.read_reached(connection)
+        with sqlite.translated(tables.NAME), self._reading() as connection:
+            return _PRESENT.reached(connection)
 
-    def _documents(self, after: int) -> tuple[list[port.Scanned], int]:
-        with sqlite.translated(embedded.NAME), self._reading() as connection:
-            rows: list[Any] = connection.execute(_DOCUMENTS, (after, _BATCH)).fetchall()
-        found = [port.Scanned(port.Document(*row[1:5]), _is_sound(row[4], row[5:])) for row in rows]
-        return found, rows[-1][0] if rows else after
+    def _root(self) -> int:
+        with sqlite.translated(tables.NAME), self._reading() as connection:
+            return _root(connection)
 
-    def _tombstones(self, after: int) -> tuple[list[port.Scanned], int]:
-        with sqlite.translated(embedded.NAME), self._reading() as connection:
-            rows: list[Any] = connection.execute(_TOMBSTONES, (after, _BATCH)).fetchall()
-        return [port.Scanned(port.Document(row[1], row[2], row[3], None), sound=True) for row in rows], rows[-1][0] if rows else after
+    def _rows(self, statement: str, after: int, root: int) -> list[Any]:
+        with sqlite.translated(tables.NAME), self._reading() as connection, connection:  # both are of one moment
+            if _root(connection) != root:
+                raise errors.Fenced(f"{tables.NAME} was rebuilt meanwhile; begin again")
+            found: list[Any] = connection.execute(statement, (after, _BATCH)).fetchall()
+        return found
 
     def _reading(self) -> _Reading:
         if not self._path.exists():
@@ -77,6 +83,19 @@ class _Reading:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+
+def _root(connection: apsw.Connection) -> int:
+    row: Any = connection.execute(_ROOT).fetchone()
+    return int(row[0])
+
+
+def _document(row: Any) -> port.Scanned:
+    return port.Scanned(port.Document(*row[1:5]), _is_sound(row[4], row[5:]))
+
+
+def _tombstone(row: Any) -> port.Scanned:
+    return port.Scanned(port.Document(row[1], row[2], row[3], None), sound=True)
 
 
 def _is_sound(body: bytes, found: tuple[columns.Value, ...]) -> bool:

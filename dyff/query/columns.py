@@ -52,35 +52,43 @@ def value(scalar: Any) -> Value:
     return b"" if isinstance(scalar, dict | list) else scalar
 
 
-def schema() -> str:
-    """The statements that make the tables and indexes. Every index is sorted by creation within equal values."""
+def schema(suffix: str = "", mark: str = "") -> str:
+    """The statements that make the tables and indexes. Every index is sorted by creation within equal values.
+
+    `suffix` ends the names of the tables, `mark` those of the indexes, which keep theirs when a table is renamed.
+    """
     columns = ", ".join(f"{name(path)} BLOB" for path in PATHS)
+    tables = [each.format(suffix=suffix, columns=columns) for each in _TABLES]
     shared = [_index("collection", path, *([] if path == CREATED else [CREATED])) for path in SHARED]
     own = [_partial(row.plural, path) for row in kinds.TABLE for path in row.query.values()]
-    return "\n".join([_DOCUMENTS.format(columns), *_OTHERS, *shared, *own])
+    indexes = [each.format(suffix=suffix, mark=mark) for each in (_BY_ID, *shared, *own)]
+    return "\n".join([tables[0], indexes[0], *tables[1:], *indexes[1:]])
 
 
 _INT64 = 2**63
 _TOO_LARGE = 2**1023
 _WITH_COLUMN = frozenset(PATHS)
-_DOCUMENTS = "CREATE TABLE documents (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, {}, body TEXT NOT NULL);"
-_OTHERS = (
-    "CREATE UNIQUE INDEX by_id ON documents (collection, id);",
-    "CREATE TABLE tombstones (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (collection, id));",
-    "CREATE TABLE positions (log TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (log, partition));",
-    "CREATE TABLE epoch (epoch TEXT NOT NULL);",
+TABLES = ("documents", "tombstones", "positions", "epoch")
+_TABLES = (
+    "CREATE TABLE documents{suffix} (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, {columns}, body TEXT NOT NULL);",
+    "CREATE TABLE tombstones{suffix} (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (collection, id));",
+    "CREATE TABLE positions{suffix} (log TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (log, partition));",
+    "CREATE TABLE epoch{suffix} (epoch TEXT NOT NULL);",
 )
+_BY_ID = "CREATE UNIQUE INDEX by_id{mark} ON documents{suffix} (collection, id);"
 
 
 def _index(first: str, *paths: filters.Path) -> str:
     columns = ", ".join([first, *(str(name(path)) for path in paths), "id"])
-    return f'CREATE INDEX "by_{".".join(paths[0])}" ON documents ({columns});'
+    return f'CREATE INDEX "by_{".".join(paths[0])}{{mark}}" ON documents{{suffix}} ({columns});'
 
 
 def _partial(collection: str, path: filters.Path) -> str:
     """An index for the documents of one collection: the others do not have that field."""
     columns = f"{name(path)}, {name(CREATED)}, id"
-    return f"CREATE INDEX \"{collection}_by_{'.'.join(path)}\" ON documents ({columns}) WHERE collection = '{collection}';"
+    return (
+        f"CREATE INDEX \"{collection}_by_{'.'.join(path)}{{mark}}\" ON documents{{suffix}} ({columns}) WHERE collection = '{collection}';"
+    )
 
 
 def _at(document: codecs.Json, path: filters.Path) -> Any:

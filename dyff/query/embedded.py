@@ -17,11 +17,8 @@ import anyio
 import anyio.to_thread
 import apsw
 
-from dyff.kernel import errors, sqlite
-from dyff.query import columns, filters, plans, port, recent
-
-NAME = "the query store"
-"""As people call it."""
+from dyff.kernel import sqlite
+from dyff.query import columns, filters, plans, port, recent, switches, tables
 
 _THREADS = 2
 _INLINE_LIMIT = 200
@@ -29,15 +26,7 @@ _INLINE_BUDGET = 6
 _BUDGET_UNIT = 1000
 """Instructions of SQLite's virtual machine. The budget is enough for a page of 100 through an index (0.3 ms)."""
 
-_NAMES = tuple(str(columns.name(path)) for path in columns.PATHS)
-COLUMNS = ", ".join(_NAMES)
-"""Those of what is often asked, in order."""
-
-_INSERT = (
-    f"INSERT INTO documents (collection, id, version, body, {COLUMNS}) VALUES (?, ?, ?, CAST(? AS TEXT), {', '.join('?' * len(_NAMES))})"
-)
-_KNOWN = f"SELECT rowid, version, {COLUMNS} FROM documents WHERE collection = ? AND id = ?"
-_FORGOTTEN = "SELECT version FROM tombstones WHERE collection = ? AND id = ?"
+_TABLES = tables.Tables()
 _GET = "SELECT CAST(body AS BLOB) FROM documents WHERE collection = ? AND id = ?"
 
 
@@ -53,9 +42,12 @@ class EmbeddedQuery:
         self._credit = 0
         self._threads = anyio.CapacityLimiter(_THREADS)
         self._idle: list[apsw.Connection] = []
-        self._reached = read_reached(writer)
+        self._reached = _TABLES.reached(writer)
         self._moved = anyio.Event()
         self._documents = recent.Recent()
+        self._switches = switches.Switches(path)
+        self._switches.settle()
+        self._switched = self._switches.count()
 
     @classmethod
     @asynccontextmanager
@@ -65,7 +57,7 @@ class EmbeddedQuery:
         Raises:
             Unavailable: the file cannot be opened.
         """
-        with sqlite.translated(NAME):
+        with sqlite.translated(tables.NAME):
             writer = await anyio.to_thread.run_sync(_open, Path(path))
             store = cls(Path(path), writer)
         try:
@@ -76,20 +68,22 @@ class EmbeddedQuery:
 
     async def get(self, collection: str, entity_id: str) -> bytes | None:
         place = (collection, entity_id)
+        self._heed_switches()
         document = self._documents.get(place)
         if document is not None:
             return document
-        with sqlite.translated(NAME):
+        with sqlite.translated(tables.NAME):
             row = self._reader.execute(_GET, place).fetchone()
         if row is None:
             return None
-        self._documents.keep(place, row[0])
+        if not self._switched % 2:
+            self._documents.keep(place, row[0])
         return bytes(row[0])
 
     async def find(self, query: filters.Find) -> list[bytes]:
         statements = plans.statements(query)
         limit = -1 if query.limit is None else max(query.limit, 0)
-        with sqlite.translated(NAME):
+        with sqlite.translated(tables.NAME):
             if 0 <= limit <= _INLINE_LIMIT:
                 self._credit = _INLINE_BUDGET
                 try:
@@ -109,23 +103,28 @@ class EmbeddedQuery:
 
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         async with self._writing:
-            after = _moved_on(self._reached, reached)
-            try:
-                with sqlite.translated(NAME):
-                    news = await anyio.to_thread.run_sync(self._write, documents, after)
-            finally:  # also where it is cancelled: the thread has ended then, and may have committed
-                self._documents.drop([(each.collection, each.id) for each in documents])
+            after = tables.moved_on(self._reached, reached)
+            with self._documents.without({(each.collection, each.id) for each in documents}), sqlite.translated(tables.NAME):
+                # A thread is not cancelled: it has ended, and may have committed, when this raises.
+                news = await anyio.to_thread.run_sync(self._write, documents, after)
             self._announce(after)
         return news
 
     async def reset(self) -> None:
         async with self._writing:
             try:
-                with sqlite.translated(NAME):
+                with sqlite.translated(tables.NAME):
                     await anyio.to_thread.run_sync(self._erase)
             finally:
                 self._documents.clear()
             self._announce(port.Reached())
+
+    def _heed_switches(self) -> None:
+        """Another process may have put a new view in the place of this one: nothing that was read before is true then."""
+        count = self._switches.count()
+        if count != self._switched:
+            self._documents.clear()
+            self._switched = count
 
     def _has_seen(self, events: Mapping[int, int]) -> bool:
         return all(self._reached.events.get(partition, 0) >= end for partition, end in events.items())
@@ -148,25 +147,26 @@ class EmbeddedQuery:
             self._idle.append(connection)
 
     def _write(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
-        with self._writer:
-            news = sum(_put(self._writer, document) for document in documents)
-            _write_reached(self._writer, reached)
+        with sqlite.transaction(self._writer):  # a rebuild may write to the file, too
+            news = sum(_TABLES.put(self._writer, document) for document in documents)
+            _TABLES.move(self._writer, reached)
         return news
 
     def _erase(self) -> None:
-        with self._writer:
+        with sqlite.transaction(self._writer):
             self._writer.execute("DELETE FROM documents; DELETE FROM tombstones; DELETE FROM positions; DELETE FROM epoch")
 
     def _close(self) -> None:
         for connection in (*self._idle, self._inline, self._reader, self._writer):
             connection.close()
+        self._switches.close()
 
 
 def _open(path: Path) -> apsw.Connection:
     """The writing connection, on a file that has the present schema."""
     try:
         connection = sqlite.connect(path, durable=False)
-        if _has_schema(connection):
+        if has_schema(connection):
             return connection
         connection.close()
     except apsw.Error as error:
@@ -174,11 +174,11 @@ def _open(path: Path) -> apsw.Connection:
             raise
     sqlite.remove(path)
     connection = sqlite.connect(path, durable=False)
-    _has_schema(connection)
+    has_schema(connection)
     return connection
 
 
-def _has_schema(connection: apsw.Connection) -> bool:
+def has_schema(connection: apsw.Connection) -> bool:
     """Whether it has the present schema, which an empty file is given."""
     connection.pragma("cache_size", -64 * 2**10)
     if connection.pragma("user_version") == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
@@ -198,29 +198,6 @@ def _version() -> int:
     return zlib.crc32(columns.schema().encode()) & 0x7FFFFFFF
 
 
-def _put(connection: apsw.Connection, document: port.Document) -> bool:
-    """Write `document` unless what is there is as new; whether it was written."""
-    place = (document.collection, document.id)
-    known = connection.execute(_KNOWN, place).fetchone()
-    forgotten = None if known else connection.execute(_FORGOTTEN, place).fetchone()
-    version = known[1] if known else forgotten[0] if forgotten else -1
-    if version >= document.version:
-        return False
-    if document.body is None:
-        connection.execute("DELETE FROM documents WHERE collection = ? AND id = ?", place)
-        connection.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", (*place, document.version))
-        return True
-    found = columns.values(document.body)
-    if known is None:
-        connection.execute(_INSERT, (*place, document.version, document.body, *found))
-        return True
-    changed = [(name, new) for name, old, new in zip(_NAMES, known[2:], found, strict=True) if old != new]
-    update = "".join(f", {name} = ?" for name, _ in changed)
-    text = f"UPDATE documents SET version = ?, body = CAST(? AS TEXT){update} WHERE rowid = ?"
-    connection.execute(text, (document.version, document.body, *(new for _, new in changed), known[0]))
-    return True
-
-
 def _select(connection: apsw.Connection, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
     """The bodies, from one snapshot."""
     if len(statements) == 1:
@@ -234,32 +211,3 @@ def _select(connection: apsw.Connection, statements: Sequence[plans.Statement], 
 
 def _fetched(connection: apsw.Connection, statement: plans.Statement, limit: int) -> list[bytes]:
     return [row[0] for row in connection.execute(statement.text, (*statement.parameters, limit))]
-
-
-def _moved_on(old: port.Reached, new: port.Reached) -> port.Reached:
-    """Both; each partition moves forward only."""
-    if old.epoch is not None and new.epoch not in (None, old.epoch):
-        raise errors.LogDiverged(f"{NAME} belongs to log epoch {old.epoch}, not {new.epoch}; reset it first")
-    return port.Reached(old.epoch or new.epoch, _forward(old.state, new.state), _forward(old.events, new.events))
-
-
-def _forward(old: Mapping[int, int], new: Mapping[int, int]) -> dict[int, int]:
-    return {partition: max(old.get(partition, 0), new.get(partition, 0)) for partition in old.keys() | new.keys()}
-
-
-def read_reached(connection: apsw.Connection) -> port.Reached:
-    """How far the view in a file is."""
-    row = connection.execute("SELECT epoch FROM epoch").fetchone()
-    logs: dict[str, dict[int, int]] = {"state": {}, "events": {}}
-    for log, partition, after in connection.execute("SELECT log, partition, next FROM positions"):
-        logs[log][partition] = after
-    return port.Reached(row[0] if row else None, **logs)
-
-
-def _write_reached(connection: apsw.Connection, reached: port.Reached) -> None:
-    logs = {"state": reached.state, "events": reached.events}
-    rows = [(log, partition, after) for log, positions in logs.items() for partition, after in positions.items()]
-    connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", rows)
-    connection.execute("DELETE FROM epoch")
-    if reached.epoch is not None:
-        connection.execute("INSERT INTO epoch VALUES (?)", (reached.epoch,))

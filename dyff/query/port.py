@@ -6,6 +6,7 @@ Only the sink writes. A view is eventually consistent with the log; `Reached` sa
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -111,6 +112,55 @@ class QueryScanner(Protocol):
         """All documents of all collections in batches, also the forgotten. Each is as it was at some moment since the call.
 
         Raises:
+            Fenced: another view has taken the place of this one; begin again.
             Unavailable: the database does not answer.
         """
         ...
+
+
+class Rebuild(Protocol):
+    """A new view beside the present one, which nobody reads yet."""
+
+    async def apply(self, documents: Sequence[Document], reached: Reached) -> int:
+        """As `QueryWriter.apply`, into the new view.
+
+        Raises:
+            Fenced: the present view was reset, or another rebuild has taken over; begin again.
+            Unavailable: the database does not answer; repeat.
+            LogDiverged: the new view is of another epoch.
+        """
+        ...
+
+    async def promote(self) -> dict[int, int]:
+        """Put the new view in the place of the present one, in one step; returns nothing then, and its context may be left.
+
+        Readers see no older and no emptier view than before, and writers go on in the new one, also those of other processes. If
+        the present view is further than the new one nothing is changed: returned is, by partition, the next offset of the state log up to
+        which documents must be applied first. Apply those, and no more, then call it again.
+
+        Raises:
+            Fenced, Unavailable: see `apply`; which of both is the present one is not known then.
+        """
+        ...
+
+
+class QueryRebuilder(Protocol):
+    """What one may do who rebuilds the view, beside running servers."""
+
+    async def reached(self) -> Reached:
+        """How far the present view is."""
+        ...
+
+    def rebuild(self) -> AbstractAsyncContextManager[Rebuild]:
+        """Begin a new view. Leaving it without a promotion forgets it; so does the next rebuild, if this process dies.
+
+        Raises:
+            InUse: another rebuild is running.
+            Misconfigured: the present view is of another release.
+            Unavailable: the database does not answer.
+        """
+        ...
+
+
+class QueryKeeper(QueryScanner, QueryRebuilder, Protocol):
+    """All of what may be done beside running servers."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 MAX_BYTES = 16 * 2**20
 """Of bodies. The least recently used go."""
@@ -13,12 +14,13 @@ Place = tuple[str, str]
 
 
 class Recent:
-    """Bodies by place. Whoever changes a document drops it here once that is committed. Used in one event loop."""
+    """Bodies by place. Whoever changes documents does that `without` them here. Used in one event loop."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         """`max_bytes`: of all bodies together; a larger one is not kept."""
         self._bodies: OrderedDict[Place, bytes] = OrderedDict()
         self._max_bytes, self._bytes = max_bytes, 0
+        self._changing: frozenset[Place] = frozenset()
 
     def get(self, place: Place) -> bytes | None:
         """The body; None: it is not here."""
@@ -28,7 +30,9 @@ class Recent:
         return body
 
     def keep(self, place: Place, body: bytes) -> None:
-        """Remember what was read."""
+        """Remember what was read, unless it is being changed."""
+        if place in self._changing:
+            return
         self.drop([place])
         self._bodies[place] = body
         self._bytes += len(body)
@@ -39,6 +43,16 @@ class Recent:
         """Forget what may have changed."""
         for place in places:
             self._bytes -= len(self._bodies.pop(place, b""))
+
+    @contextmanager
+    def without(self, places: Iterable[Place]) -> Iterator[None]:
+        """Forget these, and remember none of them within: nobody knows when the others see the change. One at a time."""
+        self._changing = frozenset(places)
+        self.drop(self._changing)
+        try:
+            yield
+        finally:
+            self._changing = frozenset()
 
     def clear(self) -> None:
         """Forget everything."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
@@ -87,6 +88,21 @@ def verify(as_json: bool, data_dir: str | None, config: str | None) -> None:
     report = proving.verify(settings.load(config, flags={"data_dir": data_dir}))
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(proving.lines(report)))
     sys.exit(1 if report.count else 0)
+
+
+@main.command()
+@_data_dir
+@_config
+def replay(data_dir: str | None, config: str | None) -> None:
+    """Build the query store once more from the log, and switch over when it has caught up.
+
+    Works while the server runs: it is read as it was until then. If it is interrupted, nothing has happened; run it again.
+    """
+    from dyff.serve import proving
+
+    started = time.monotonic()
+    written = proving.replay(settings.load(config, flags={"data_dir": data_dir}))
+    click.echo(f"{written} documents in {time.monotonic() - started:.1f} s; the new query store is in use")
 
 
 @main.group()

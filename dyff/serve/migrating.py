@@ -81,6 +81,17 @@ async def prepare(
         await topics.require(log_there, loaded.bus.partitions)
 
 
+async def require_query(loaded: settings.Settings, place: directory.DataDirectory) -> None:
+    """Refuse a query store on an engine that this release must not work on. What an embedded one is, its file says.
+
+    Raises:
+        OlderSchema, NewerSchema: it is one.
+    """
+    async with _stores(loaded, place, {"query"}, None) as stores:
+        for store in stores:
+            await require(store, in_the_log)
+
+
 async def require(store: schema.Store, tell: Tell) -> None:
     """Refuse a store that this release must not work on.
 

@@ -111,8 +111,8 @@ def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> Abs
 
 
 @asynccontextmanager
-async def open_query_beside(loaded: settings.Settings, place: directory.DataDirectory) -> AsyncIterator[query.QueryScanner]:
-    """The query store for one who proves it, beside running servers.
+async def open_query_beside(loaded: settings.Settings, place: directory.DataDirectory) -> AsyncIterator[query.QueryKeeper]:
+    """The query store for one who proves or rebuilds it, beside running servers.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
@@ -122,7 +122,7 @@ async def open_query_beside(loaded: settings.Settings, place: directory.DataDire
         return
     from dyff.query.mongo import MongoQuery
 
-    async with MongoQuery.open(_mongodb("query.mongodb", loaded.query.mongodb, loaded.query.mongodb.uri)) as found:
+    async with MongoQuery.open(_mongodb("query.mongodb", loaded.query.mongodb, loaded.query.mongodb.uri), prepared=True) as found:
         yield found
 
 

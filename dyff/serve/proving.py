@@ -1,12 +1,19 @@
-"""What an administrator does to the whole: prove it. Beside running servers, or without any."""
+"""What an administrator does to the whole: prove it, build the view once more. Beside running servers, or without any."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import anyio
 
-from dyff.consumers import proofs, verification
+from dyff.bus import port as bus
+from dyff.consumers import proofs, replaying, verification
 from dyff.kernel import clock, ids, settings
-from dyff.serve import directory, opening
+from dyff.query import port as query
+from dyff.serve import directory, migrating, opening, supervisor
+
+T = TypeVar("T")
 
 
 def verify(loaded: settings.Settings) -> proofs.Report:
@@ -15,19 +22,38 @@ def verify(loaded: settings.Settings) -> proofs.Report:
     Raises:
         Misconfigured: there is nothing there, or an engine refuses us.
         LogDiverged: the log is damaged.
+        OlderSchema: the query store was not migrated to this release.
         NewerSchema: a newer release wrote some of it.
         Unavailable: an engine does not answer.
     """
-    return anyio.run(_verify, loaded)
+    return _with_both(loaded, verification.verify)
 
 
-async def _verify(loaded: settings.Settings) -> proofs.Report:
-    place = directory.DataDirectory(loaded.data_dir)
-    async with (
-        opening.open_history(loaded, place, clock.SystemClock(), ids.RandomIds()) as history,
-        opening.open_query_beside(loaded, place) as query,
-    ):
-        return await verification.verify(history, query)
+def replay(loaded: settings.Settings) -> int:
+    """Rebuild the view and switch over; returns how many documents were written.
+
+    Raises:
+        InUse: another replay is running.
+        Fenced: a server reset the view meanwhile.
+        As `verify`.
+    """
+    return _with_both(loaded, replaying.replay)
+
+
+def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.QueryKeeper], Awaitable[T]]) -> T:
+    async def run() -> T:
+        place = directory.DataDirectory(loaded.data_dir)
+        await migrating.require_query(loaded, place)
+        async with (
+            opening.open_history(loaded, place, clock.SystemClock(), ids.RandomIds()) as history,
+            opening.open_query_beside(loaded, place) as view,
+        ):
+            return await act(history, view)
+
+    try:
+        return anyio.run(run)
+    except BaseExceptionGroup as group:
+        raise supervisor.first_of_ours(group) from group
 
 
 def lines(report: proofs.Report) -> list[str]:

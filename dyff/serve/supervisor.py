@@ -73,7 +73,7 @@ class Supervisor:
         try:
             await self._run_from(0, task_status)
         except BaseExceptionGroup as group:
-            raise _first_of_ours(group) from group
+            raise first_of_ours(group) from group
 
     async def _run_from(self, index: int, task_status: anyio.abc.TaskStatus[None]) -> None:
         if index == len(self._stages) or self._stop.is_set():
@@ -133,7 +133,7 @@ class Supervisor:
             _, rest = group.split(anyio.get_cancelled_exc_class())
             if rest is None:
                 raise
-            return _first_of_ours(rest)
+            return first_of_ours(rest)
         except Exception as error:
             return error
         return errors.DyffError("the role returned without being asked to")
@@ -188,7 +188,7 @@ class _Readiness(anyio.abc.TaskStatus[None]):
         log.info(f"role-{phase}", role=self._role)
 
 
-def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error to act on among those that happened together: a fatal one, one of ours, or the first."""
     flat = list(_flatten(group))
     for wanted in (errors.Fatal, errors.DyffError):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 import time
 
 import anyio
+import anyio.from_thread
 import apsw
 import pytest
 
 from dyff.entities import kinds
-from dyff.query import columns, embedded, filters, plans, port
+from dyff.kernel import errors
+from dyff.query import columns, embedded, filters, plans, port, switches
+from dyff.query.beside import EmbeddedBeside
 
 
 def document(number: int) -> port.Document:
@@ -166,3 +171,106 @@ async def test_readers_see_all_of_an_apply_or_nothing(tmp_path):
         for step in range(30):
             await query.apply([document(10 * step + number) for number in range(10)], port.Reached("e", {}, {0: step + 1}))
     assert sizes <= {0}
+
+
+async def test_a_get_is_not_older_than_a_find_before_it(tmp_path, monkeypatch):
+    """What is remembered is forgotten before others can see what is newer, and is not remembered meanwhile."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path) as query, anyio.create_task_group() as group:
+        old, new = document(1), port.Document("evaluations", document(1).id, 2, b'{"id":"new"}')
+        await query.apply([old], port.Reached("e", {0: 1}))
+        assert await query.get("evaluations", old.id) == old.body
+        write, committed, go_on = query._write, threading.Event(), threading.Event()
+
+        def slow(*given):
+            assert query_reads_old()
+            news = write(*given)
+            committed.set()
+            assert go_on.wait(10)
+            return news
+
+        def query_reads_old():
+            return anyio.from_thread.run(query.get, "evaluations", old.id) == old.body
+
+        monkeypatch.setattr(query, "_write", slow)
+        group.start_soon(query.apply, [new], port.Reached("e", {0: 2}))
+        while not committed.is_set():
+            await anyio.sleep(0.001)
+        assert await query.find(filters.Find(collection="evaluations")) == [new.body]
+        assert await query.get("evaluations", old.id) == new.body
+        go_on.set()
+
+
+async def test_what_was_read_before_a_switch_is_not_remembered_after_it(tmp_path):
+    """A document that another process replaced with the whole view is read anew, though nothing was written here."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path) as query:
+        wrong = port.Document("evaluations", document(1).id, 1, b'{"id":"wrong"}')
+        await query.apply([wrong], port.Reached("e", {0: 1}))
+        assert await query.get("evaluations", wrong.id) == wrong.body
+        async with EmbeddedBeside(path).rebuild() as rebuild:
+            await rebuild.apply([document(1)], port.Reached("e", {0: 1}))
+            assert await query.get("evaluations", wrong.id) == wrong.body
+            assert await rebuild.promote() == {}
+        assert await query.get("evaluations", wrong.id) == document(1).body
+
+
+async def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path):
+    """Its tables, and a switch that it had begun: until that is ended nothing is remembered."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path) as query:
+        await query.apply([document(1)], port.Reached("e", {0: 1}))
+        connection = apsw.Connection(str(path))
+        connection.execute(columns.schema("_next", "_b") + columns.schema("_old", "_c"))
+        connection.close()
+        switches.Switches(path).begin()
+        assert await query.get("evaluations", document(1).id) == document(1).body
+        changed = apsw.Connection(str(path))
+        changed.execute("UPDATE documents SET body = '{}'")
+        assert await query.get("evaluations", document(1).id) == b"{}"
+        async with EmbeddedBeside(path).rebuild() as rebuild:
+            await rebuild.apply([document(1)], port.Reached("e", {0: 1}))
+            assert await rebuild.promote() == {}
+        assert await query.get("evaluations", document(1).id) == document(1).body
+        names = {row[0] for row in changed.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        assert names == set(columns.TABLES)
+        changed.close()
+
+
+async def test_a_switch_that_was_begun_by_a_dead_process_is_ended_by_the_next_server(tmp_path):
+    """Else it would never remember anything again."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path):
+        switches.Switches(path).begin()
+    async with embedded.EmbeddedQuery.open(path):
+        assert switches.Switches(path).count() % 2 == 0
+
+
+async def test_a_rebuild_does_not_touch_the_view_of_another_release(tmp_path):
+    """A server that has it open would lose its file."""
+    path = tmp_path / "query.sqlite"
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE documents (id); PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(errors.Misconfigured, match="another release"):
+        async with EmbeddedBeside(path).rebuild():
+            pass
+
+
+async def test_a_new_view_is_asked_by_the_same_indexes(tmp_path):
+    """Also by those that belong to one collection."""
+    path = tmp_path / "query.sqlite"
+    async with embedded.EmbeddedQuery.open(path):
+        before = indexes(path)
+        for _ in range(2):
+            async with EmbeddedBeside(path).rebuild() as rebuild:
+                assert await rebuild.promote() == {}
+            assert indexes(path) == before
+
+
+def indexes(path) -> list[str]:
+    """What each index is of, without its name."""
+    connection = apsw.Connection(str(path))
+    rows = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY rootpage").fetchall()
+    connection.close()
+    return sorted(re.sub(r'INDEX "?[\w.]+"? ON', "INDEX ON", sql).replace('"documents"', "documents") for (sql,) in rows)

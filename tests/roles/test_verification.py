@@ -232,6 +232,32 @@ async def test_a_log_that_lost_its_end_is_found(tmp_path):
         assert found(await verified(tmp_path)) == {("state topic", "position", "partition 0")}
 
 
+class Shorter:
+    """A history whose state topic has lost the last records of a partition."""
+
+    def __init__(self, history, partition, lost):
+        self._history, self._partition, self._lost = history, partition, lost
+        self.topic, self.read = history.topic, history.read
+
+    async def ranges(self, topic):
+        held = await self._history.ranges(topic)
+        if topic == topics.STATE:
+            end = held[self._partition].end - self._lost
+            held[self._partition] = msgspec.structs.replace(held[self._partition], end=end)
+        return held
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_a_state_topic_that_lost_its_end_is_found(tmp_path, lost):
+    """The view has seen more than is there: that is no state topic that is merely behind."""
+    async with installation(tmp_path) as (bus, view):
+        await filled(bus, view)
+    async with EmbeddedHistory.open(tmp_path / "log.db") as history:
+        shorter = Shorter(history, 0, lost)
+        report = await verification.verify(shorter, EmbeddedBeside(tmp_path / "view.sqlite"), patience_s=0.2)
+    assert ("state topic", "position", "partition 0") in found(report)
+
+
 async def test_a_progress_record_of_another_event_is_found(tmp_path):
     """What it says of the last event is compared with that."""
     async with installation(tmp_path) as (bus, view):

@@ -2,14 +2,17 @@
 
 A view that is reset begins a new generation, in one step. What an older generation has or still writes never stands in the way of
 a newer one, and a sink that did not notice the reset cannot move the positions.
+
+A view is on one of two sides, a set of collections each; the document with the positions says on which. While it changes sides sinks
+write to both, and a reader who looked at that document lately is right on either. See `rebuilding`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 import anyio
 
@@ -18,12 +21,26 @@ from dyff.kernel import errors, mongo
 from dyff.query import filters, port
 from dyff.query.mongo import queries, stored
 
-_NAME = "the query store"
+NAME = "the query store"
+_NONE = {"$exists": False}
 _LOOK_S = 0.025
 """How often the positions are read while somebody waits for them."""
 _SCANNED = 200
 """Documents read at once."""
-_REACHED = {"_id": "reached"}
+FRESH_S = 1.0
+"""A reader that looked for the present side longer ago looks before it reads."""
+
+VALID_S = 2.0
+"""A reader that looked longer ago, when it has read, looks again: the other side may be gone."""
+
+REACHED = {"_id": "reached"}
+"""The document with the positions. Besides them it has `generation`, which a reset raises; `side`: of the view, where it is not 0; `also`:
+the side that will be it, or `old`: that was it, while sinks write there too; `turn`: raised whenever one of these changes; `rebuild`: whose
+it is, and whether that lives.
+"""
+
+
+T = TypeVar("T")
 
 
 class MongoQuery:
@@ -35,6 +52,7 @@ class MongoQuery:
         self._moved = anyio.Event()
         self._waiting = 0
         self._looking: asyncio.Task[None] | None = None
+        self._side, self._looked = 0, float("-inf")
 
     @classmethod
     @asynccontextmanager
@@ -45,7 +63,7 @@ class MongoQuery:
             Unavailable: the database does not answer.
             Misconfigured: it refuses us.
         """
-        async with mongo.Database.open(connection, _NAME) as database:
+        async with mongo.Database.open(connection, NAME) as database:
             if not prepared:
                 await prepare(database)
             store = cls(database)
@@ -56,14 +74,18 @@ class MongoQuery:
                     await store._stop()
 
     async def get(self, collection: str, entity_id: str) -> bytes | None:
-        found = await self._documents(collection).get({"_id": entity_id, **stored.LIVE}, stored.BODY)
+        where = {"_id": entity_id, **stored.LIVE}
+        found = await self._on_present_side(lambda side: self._documents(collection, side).get(where, stored.BODY))
         return None if found is None else stored.body(found)
 
     async def find(self, query: filters.Find) -> list[bytes]:
+        return await self._on_present_side(lambda side: self._find(query, side))
+
+    async def _find(self, query: filters.Find, side: int) -> list[bytes]:
         found: list[bytes] = []
         limit = query.limit
         search = queries.search(query)
-        documents = self._documents(query.collection)
+        documents = self._documents(query.collection, side)
         for each in search.filters:
             if limit is not None and len(found) >= limit:
                 break
@@ -71,8 +93,28 @@ class MongoQuery:
             found += map(stored.body, await documents.find(each, stored.BODY, order=search.order, limit=more))
         return found
 
+    async def _on_present_side(self, read: Callable[[int], Awaitable[T]]) -> T:
+        """What `read` finds on the side that the view is on, or was on less than `VALID_S` ago."""
+        while True:
+            if _now() - self._looked > FRESH_S:
+                await self.reached()
+            side = self._side
+            found = await read(side)
+            if self._side == side and _now() - self._looked > VALID_S:
+                await self.reached()
+            if self._side == side:
+                return found
+
     async def reached(self) -> port.Reached:
-        return _reached(await self._view.get(_REACHED))
+        return _reached(await self._look_at_view())
+
+    async def _look_at_view(self) -> dict[str, Any] | None:
+        """The document with the positions. Whoever has seen it reads on the side that it names."""
+        started = _now()
+        view = await self._view.get(REACHED)
+        if started > self._looked:
+            self._side, self._looked = side(view), started
+        return view
 
     async def wait(self, events: Mapping[int, int], timeout_s: float) -> bool:
         loop = asyncio.get_running_loop()
@@ -86,53 +128,69 @@ class MongoQuery:
         return True
 
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
-        generation = await self._begin(reached.epoch)
-        batches: dict[str, list[port.Document]] = {}
-        for each in documents:
-            batches.setdefault(each.collection, []).append(each)
-        news: int = sum([await _repeatable(self._write(name, batch, generation)) for name, batch in batches.items()])
-        await self._advance(reached, generation)
-        return news
+        batches = by_collection(documents)
+        while True:
+            view = await self._begin(reached.epoch)
+            news = 0
+            for each in _written(view):
+                counts = [await self.write(name, batch, view["generation"], each) for name, batch in batches.items()]
+                news = sum(counts) if each == side(view) else news
+            if await self._advance(reached, view):
+                return news
 
     async def reset(self) -> None:
-        begun = {"$inc": {"generation": 1}, "$set": {"epoch": None, "state": {}, "events": {}, "clearing": True}}
-        after = await _repeatable(self._view.changed(_REACHED, begun, upsert=True))
+        begun = {
+            "$inc": {"generation": 1, "turn": 1},
+            "$set": {"epoch": None, "state": {}, "events": {}, "clearing": True},
+            "$unset": {"also": "", "old": "", "rebuild": ""},
+        }
+        after = await repeatable(self._view.changed(REACHED, begun, upsert=True))
         await self._clear(after["generation"] if after else 0)
         self._announce(port.Reached())
 
     async def scan(self) -> AsyncIterator[Sequence[port.Scanned]]:
-        view = await self._view.get(_REACHED)
+        view = await self._look_at_view()
         generation = view["generation"] if view else 0
-        for name in sorted(filter(stored.is_collection, await self._database.names())):
+        for name in sorted(await self._database.names()):
+            if not stored.is_collection(name, side(view)):
+                continue
             after = ""
             while True:
                 where = {"_id": {"$gt": after}, "at": {"$gte": stored.place(0, generation)}}
                 found = await self._database.collection(name).find(where, order=[("_id", 1)], limit=_SCANNED)
+                now = await self._look_at_view()
+                if (side(now), now["generation"] if now else 0) != (side(view), generation):
+                    raise errors.Fenced(f"{NAME} was rebuilt or reset meanwhile; begin again")
                 if not found:
                     break
                 after = found[-1]["_id"]
                 yield [stored.scanned(name, each) for each in found]
 
-    def _documents(self, collection: str) -> mongo.Collection:
-        return self._database.collection(stored.collection(collection))
+    def rebuild(self) -> AbstractAsyncContextManager[port.Rebuild]:
+        from dyff.query.mongo import rebuilding
 
-    async def _begin(self, epoch: str | None) -> int:
-        """The generation to write, of a view that is of this epoch."""
+        return rebuilding.begun(self, self._database)
+
+    def _documents(self, collection: str, side: int) -> mongo.Collection:
+        return self._database.collection(stored.collection(collection, side))
+
+    async def _begin(self, epoch: str | None) -> dict[str, Any]:
+        """The document with the positions of a view that is of this epoch, and can be written."""
         while True:
-            view = await self._view.get(_REACHED)
+            view = await self._view.get(REACHED)
             if view is None:
-                await _repeatable(self._view.insert({**_REACHED, "generation": 0, "epoch": epoch, "state": {}, "events": {}}))
+                await repeatable(self._view.insert({**REACHED, "generation": 0, "epoch": epoch, "state": {}, "events": {}}))
             elif view.get("clearing"):
                 await self._clear(view["generation"])
             elif epoch is None or view["epoch"] == epoch:
-                return int(view["generation"])
+                return view
             elif view["epoch"] is None:
-                same = {**_REACHED, "generation": view["generation"], "epoch": None}
-                await _repeatable(self._view.update(same, {"$set": {"epoch": epoch}}))
+                same = {**REACHED, "generation": view["generation"], "epoch": None}
+                await repeatable(self._view.update(same, {"$set": {"epoch": epoch}}))
             else:
-                raise errors.LogDiverged(f"{_NAME} belongs to log epoch {view['epoch']}, not {epoch}; reset it first")
+                raise errors.LogDiverged(f"{NAME} belongs to log epoch {view['epoch']}, not {epoch}; reset it first")
 
-    async def _write(self, collection: str, batch: Sequence[port.Document], generation: int) -> int:
+    async def write(self, collection: str, batch: Sequence[port.Document], generation: int, side: int) -> int:
         """Write the newest version of each entity, where it is newer than what is stored; returns how many versions were."""
         newest: dict[str, port.Document] = {}
         rising: dict[str, list[int]] = {}
@@ -141,28 +199,33 @@ class MongoQuery:
             if not versions or each.version > versions[-1]:
                 versions.append(each.version)
                 newest[each.id] = each
-        documents = self._documents(collection)
+        documents = self._documents(collection, side)
         known = await _versions(documents, [name for name, versions in rising.items() if len(versions) > 1], generation)
         replacements = [(stored.older(each.id, each.version, generation), stored.document(each, generation)) for each in newest.values()]
-        refused = await documents.replace(replacements)
+        refused = await repeatable(documents.replace(replacements))
         written = [name for number, name in enumerate(newest) if number not in refused]
         return sum(version > known.get(name, -1) for name in written for version in rising[name])
 
-    async def _advance(self, reached: port.Reached, generation: int) -> None:
-        logs = {"state": reached.state, "events": reached.events}
-        moved = {f"{log}.{partition}": after for log, positions in logs.items() for partition, after in positions.items()}
+    async def _advance(self, reached: port.Reached, view: Mapping[str, Any]) -> bool:
+        """Move the positions; False: the view began to change sides meanwhile, so what was written must be written once more."""
+        moved = moves(reached)
         if not moved:
-            return
-        after = await _repeatable(self._view.changed({**_REACHED, "generation": generation}, {"$max": moved}))
-        if after is None:
-            raise errors.Unavailable(f"{_NAME} was reset meanwhile by another sink; go on from its own positions")
-        self._announce(_reached(after))
+            return True
+        same = {**REACHED, "generation": view["generation"], "turn": view.get("turn", _NONE)}
+        after = await repeatable(self._view.changed(same, {"$max": moved}))
+        if after is not None:
+            self._announce(_reached(after))
+            return True
+        now = await self._view.get(REACHED)
+        if now is not None and now["generation"] == view["generation"]:
+            return False
+        raise errors.Unavailable(f"{NAME} was reset meanwhile by another sink; go on from its own positions")
 
     async def _clear(self, generation: int) -> None:
         """Remove what older generations left."""
         for name in filter(stored.is_collection, await self._database.names()):
-            await _repeatable(self._database.collection(name).delete(stored.outdated(generation)))
-        await _repeatable(self._view.update({**_REACHED, "generation": generation}, {"$unset": {"clearing": ""}}))
+            await repeatable(self._database.collection(name).delete(stored.outdated(generation)))
+        await repeatable(self._view.update({**REACHED, "generation": generation}, {"$unset": {"clearing": ""}}))
 
     async def _next_look(self, timeout_s: float) -> port.Reached:
         """How far the view is at the next look, or when this process has moved it. All that wait share the looks."""
@@ -199,11 +262,46 @@ class MongoQuery:
 
 async def prepare(database: mongo.Database) -> None:
     """Make the indexes that are missing."""
+    await ensure(database, side(await database.collection("view").get(REACHED)))
+
+
+async def ensure(database: mongo.Database, side: int) -> None:
+    """Make the indexes of a side that are not there."""
     for row in kinds.TABLE:
-        await _repeatable(database.collection(stored.collection(row.plural)).ensure(stored.indexes(row)))
+        await repeatable(database.collection(stored.collection(row.plural, side)).ensure(stored.indexes(row)))
 
 
-async def _repeatable(call: Any) -> Any:
+def by_collection(documents: Sequence[port.Document]) -> dict[str, list[port.Document]]:
+    """The documents of each collection, in order."""
+    batches: dict[str, list[port.Document]] = {}
+    for each in documents:
+        batches.setdefault(each.collection, []).append(each)
+    return batches
+
+
+def moves(reached: port.Reached) -> dict[str, int]:
+    """Positions by their paths in the document that has them."""
+    logs = {"state": reached.state, "events": reached.events}
+    return {f"{log}.{partition}": after for log, positions in logs.items() for partition, after in positions.items()}
+
+
+def side(view: Mapping[str, Any] | None) -> int:
+    """The side that a view is on."""
+    return int(view.get("side", 0)) if view else 0
+
+
+def _written(view: Mapping[str, Any]) -> list[int]:
+    """The sides that a sink writes to, in this order: readers go from one to an earlier one, and must find there what they saw."""
+    around = ([view[name]] if name in view else [] for name in ("also", "old"))
+    before, after = around
+    return [*before, side(view), *after]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def repeatable(call: Any) -> Any:
     """What is right to do again says so: every write here is guarded by a version, a generation or a maximum."""
     try:
         return await call

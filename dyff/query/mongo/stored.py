@@ -27,7 +27,9 @@ LIVE: dict[str, Any] = {"live": True}
 LARGE_BYTES = 4 * 2**20
 """A larger body is compressed and has beside it only what the kinds are asked for: 16 MiB are the most that MongoDB takes."""
 
-_PREFIX = "entities_"
+_PREFIXES = ("entities_", "entities2_")
+"""Of the collections of a view. There are two sides, so that a new view can be built beside the present one."""
+
 _LONG = 1000
 """Characters. Of longer text there is a digest beside the body: it can be found and is not stored twice."""
 _MAX_DEPTH = 50
@@ -38,19 +40,19 @@ _SPECIAL = re.compile(r"[%.$\x00]")
 _ASKED = (*columns.PATHS, ("reason",), ("lastTransitionTime",), ("labels",))
 
 
-def collection(name: str) -> str:
-    """What our collection is called there."""
-    return _PREFIX + quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+def collection(name: str, side: int = 0) -> str:
+    """What our collection is called there, in a view on that side."""
+    return _PREFIXES[side] + quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
 
 
 def collection_of(name: str) -> str:
     """Ours that is called `name` there."""
-    return unquote(name.removeprefix(_PREFIX))
+    return unquote(name.partition("_")[2])
 
 
-def is_collection(name: str) -> bool:
-    """Whether it is one of ours."""
-    return name.startswith(_PREFIX)
+def is_collection(name: str, side: int | None = None) -> bool:
+    """Whether it is one of ours. `side`: of the view; None: any."""
+    return name.startswith(_PREFIXES if side is None else _PREFIXES[side])
 
 
 def step(key: str) -> str:

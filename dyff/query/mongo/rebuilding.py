@@ -1,0 +1,183 @@
+"""A new view beside the present one on MongoDB, on the other side, and the change of sides.
+
+No reader may see an older view than before, in whichever process it is, though nobody can tell all of them at one moment. So the
+change has steps, each one change of the document with the positions, which raises the turn:
+
+    present A                    the new view is built on B
+    present A, sinks write to B and A: their positions move only if they have done so. Who was writing to A alone is given a moment
+                 to do so again; B gets all up to where A is then
+    present B, sinks write to B and A: readers find out within `store.VALID_S`; until then both sides are the same
+    present B                    A is dropped
+
+Whoever dies leaves a rebuild that does not beat any more; the next one takes its place and begins again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+
+from dyff.kernel import errors, mongo
+from dyff.query import port, tables
+from dyff.query.mongo import store, stored
+
+_BEAT_S = 1.0
+_DEAD_S = 8.0
+"""A rebuild that has not beaten for so long is dead: longer than any reader holds to a side."""
+
+_NOTICE_S = 1.0
+"""So long sinks are given to find out that they write to both."""
+
+_RETIRE_S = 2 * store.VALID_S
+"""So long both sides are kept after the change."""
+
+
+class MongoRebuild:
+    """See `dyff.query.port.Rebuild`; use `begun`."""
+
+    def __init__(self, query: store.MongoQuery, database: mongo.Database, view: dict[str, Any], owner: str) -> None:
+        self._query, self._database, self._view = query, database, database.collection("view")
+        self._mine = {**store.REACHED, "generation": view["generation"], "rebuild.owner": owner}
+        self._generation, self._present, self._next = view["generation"], store.side(view), 1 - store.side(view)
+        self._reached = port.Reached()
+        self._needed: dict[int, int] | None = None
+        self.changing = False
+
+    async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
+        after = tables.moved_on(self._reached, reached)
+        await self.beat()
+        counts = [
+            await self._query.write(name, batch, self._generation, self._next) for name, batch in store.by_collection(documents).items()
+        ]
+        self._reached = after
+        return sum(counts)
+
+    async def promote(self) -> dict[int, int]:
+        if self._needed is None:
+            await self._change({"$set": {"also": self._next}})
+            await anyio.sleep(_NOTICE_S)
+            view = await self._view.get(self._mine)
+            if view is None:
+                raise self._fenced()
+            self._needed = _positions(view) if view["epoch"] == self._reached.epoch else {}
+        needed = {partition: end for partition, end in self._needed.items() if self._reached.state.get(partition, 0) < end}
+        if needed:
+            return needed
+        with anyio.CancelScope(shield=True):
+            await self._switch()
+        return {}
+
+    async def _switch(self) -> None:
+        self.changing = True
+        view = await self._view.get(store.REACHED) or {}
+        sides: dict[str, Any] = {"side": self._next, "old": self._present}
+        no_more = {"$unset": {"also": ""}}
+        if view.get("epoch") == self._reached.epoch:
+            await self._change({"$set": sides, **no_more, "$max": store.moves(self._reached)})
+        else:
+            positions = {"epoch": self._reached.epoch, "state": _keys(self._reached.state), "events": _keys(self._reached.events)}
+            await self._change({"$set": {**sides, **positions}, **no_more})
+        await anyio.sleep(_RETIRE_S)
+        await self._change({"$unset": {"old": "", "rebuild": ""}})
+        await drop(self._database, self._present)
+
+    async def beat(self) -> None:
+        """Show that it lives.
+
+        Raises:
+            Fenced: it is not the one any more.
+        """
+        if not await store.repeatable(self._view.update(self._mine, {"$inc": {"rebuild.beat": 1}})):
+            raise self._fenced()
+
+    async def forget(self) -> None:
+        """Leave the present view as it is."""
+        after = await store.repeatable(self._view.changed(self._mine, {"$unset": {"also": "", "rebuild": ""}, "$inc": {"turn": 1}}))
+        if after is not None:
+            await drop(self._database, self._next)
+
+    async def _change(self, change: dict[str, Any]) -> dict[str, Any]:
+        after: dict[str, Any] | None = await store.repeatable(self._view.changed(self._mine, {**change, "$inc": {"turn": 1}}))
+        if after is None:
+            raise self._fenced()
+        return after
+
+    def _fenced(self) -> errors.Fenced:
+        return errors.Fenced(f"{store.NAME} was reset, or another rebuild has taken over; begin again")
+
+
+@asynccontextmanager
+async def begun(query: store.MongoQuery, database: mongo.Database) -> AsyncIterator[MongoRebuild]:
+    """A rebuild on the side where the view is not."""
+    owner = uuid.uuid4().hex
+    view = await _claimed(database.collection("view"), owner)
+    rebuild = MongoRebuild(query, database, view, owner)
+    beating = asyncio.create_task(_beat(rebuild))
+    try:
+        other = 1 - store.side(view)
+        await drop(database, other)
+        await store.ensure(database, other)
+        yield rebuild
+    finally:
+        beating.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([beating])
+            if not rebuild.changing:
+                with suppress(errors.RetryLater):  # else the next one does it
+                    await rebuild.forget()
+
+
+async def drop(database: mongo.Database, side: int) -> None:
+    """Remove what is on a side."""
+    for name in await database.names():
+        if stored.is_collection(name, side):
+            await store.repeatable(database.collection(name).drop())
+
+
+async def _claimed(views: mongo.Collection, owner: str) -> dict[str, Any]:
+    """The document with the positions, now with our rebuild in it. One that is there already is watched first."""
+    known: dict[str, Any] | None = None
+    since = anyio.current_time()
+    while True:
+        view = await views.get(store.REACHED)
+        if view is None:
+            await store.repeatable(views.insert({**store.REACHED, "generation": 0, "epoch": None, "state": {}, "events": {}}))
+            continue
+        other = view.get("rebuild")
+        if other is not None and known is not None and other != known:
+            raise errors.InUse(f"{store.NAME} is being rebuilt by another process; wait for it")
+        if other is None or anyio.current_time() - since > _DEAD_S:
+            same = {**store.REACHED, "generation": view["generation"], "rebuild": other or {"$exists": False}}
+            change = {"$set": {"rebuild": {"owner": owner, "beat": 0}}, "$unset": {"also": "", "old": ""}, "$inc": {"turn": 1}}
+            claimed: dict[str, Any] | None = await store.repeatable(views.changed(same, change))
+            if claimed is not None:
+                return claimed
+            known, since = None, anyio.current_time()
+        else:
+            known = other
+        await anyio.sleep(_BEAT_S / 4)
+
+
+async def _beat(rebuild: MongoRebuild) -> None:
+    """Until cancelled, or fenced, which the rebuild then finds itself."""
+    while True:
+        await asyncio.sleep(_BEAT_S)
+        try:
+            await rebuild.beat()
+        except errors.Fenced:
+            return
+        except errors.RetryLater:
+            continue
+
+
+def _positions(view: dict[str, Any]) -> dict[int, int]:
+    return {int(partition): end for partition, end in view["state"].items()}
+
+
+def _keys(positions: dict[int, int]) -> dict[str, int]:
+    return {str(partition): end for partition, end in positions.items()}

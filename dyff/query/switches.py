@@ -1,0 +1,75 @@
+"""How often the view in a file was switched by another process: what was remembered of it before holds no more.
+
+A counter in a file beside it, mapped into memory, so that looking costs no call. It is odd while a switch is being made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dyff.kernel import errors
+
+_SIZE = 8
+
+
+class Switches:
+    """The counter; made where it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        """`path`: of the view's file."""
+        self._path = path
+        file = os.open(f"{path}.switches", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(file).st_size < _SIZE:
+                os.ftruncate(file, _SIZE)
+            self._map = mmap.mmap(file, _SIZE)
+        finally:
+            os.close(file)
+
+    def count(self) -> int:
+        """The counter."""
+        return int.from_bytes(self._map[:], "little")
+
+    def begin(self) -> None:
+        """A switch may happen from now on."""
+        self._set(self.count() | 1)
+
+    def end(self) -> None:
+        """It has happened, or has not."""
+        self._set((self.count() | 1) + 1)
+
+    def settle(self) -> None:
+        """End what was begun by a process that is gone."""
+        if self.count() % 2:
+            with suppress(errors.InUse), alone(self._path):
+                self.end()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._map.close()
+
+    def _set(self, count: int) -> None:
+        self._map[:] = count.to_bytes(_SIZE, "little")
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only one who switches the view in the file `path`; the kernel gives the lock back however this process ends.
+
+    Raises:
+        InUse: another process does.
+    """
+    file = os.open(f"{path}.rebuild", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.InUse(f"the query store {path} is being rebuilt by another process; wait for it") from error
+        yield
+    finally:
+        os.close(file)

@@ -1,0 +1,90 @@
+"""What is done with the tables of the embedded query store, of the present view and of one that is being built beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import apsw
+
+from dyff.kernel import errors
+from dyff.query import columns, port
+
+NAME = "the query store"
+"""As people call it."""
+
+_NAMES = tuple(str(columns.name(path)) for path in columns.PATHS)
+COLUMNS = ", ".join(_NAMES)
+"""Those of what is often asked, in order."""
+
+
+class Tables:
+    """The statements on one set of tables."""
+
+    def __init__(self, suffix: str = "") -> None:
+        """`suffix`: of the tables' names."""
+        self._known = f"SELECT rowid, version, {COLUMNS} FROM documents{suffix} WHERE collection = ? AND id = ?"
+        self._forgotten = f"SELECT version FROM tombstones{suffix} WHERE collection = ? AND id = ?"
+        self._delete = f"DELETE FROM documents{suffix} WHERE collection = ? AND id = ?"
+        self._forget = f"INSERT OR REPLACE INTO tombstones{suffix} VALUES (?, ?, ?)"
+        marks = ", ".join("?" * len(_NAMES))
+        fields = f"collection, id, version, body, {COLUMNS}"
+        self._insert = f"INSERT INTO documents{suffix} ({fields}) VALUES (?, ?, ?, CAST(? AS TEXT), {marks})"
+        self._update = f"UPDATE documents{suffix} SET version = ?, body = CAST(? AS TEXT){{}} WHERE rowid = ?"
+        self._positions = f"SELECT log, partition, next FROM positions{suffix}"
+        self._move = (
+            f"INSERT INTO positions{suffix} VALUES (?, ?, ?) ON CONFLICT (log, partition) DO UPDATE SET next = max(next, excluded.next)"
+        )
+        self._epoch = f"SELECT epoch FROM epoch{suffix}"
+        self._set_epoch = f"INSERT INTO epoch{suffix} SELECT ? WHERE NOT EXISTS (SELECT 1 FROM epoch{suffix})"
+
+    def put(self, connection: apsw.Connection, document: port.Document) -> bool:
+        """Write `document` unless what is there is as new; whether it was written."""
+        place = (document.collection, document.id)
+        known = connection.execute(self._known, place).fetchone()
+        forgotten = None if known else connection.execute(self._forgotten, place).fetchone()
+        version = known[1] if known else forgotten[0] if forgotten else -1
+        if version >= document.version:
+            return False
+        if document.body is None:
+            connection.execute(self._delete, place)
+            connection.execute(self._forget, (*place, document.version))
+            return True
+        found = columns.values(document.body)
+        if known is None:
+            connection.execute(self._insert, (*place, document.version, document.body, *found))
+            return True
+        changed = [(name, new) for name, old, new in zip(_NAMES, known[2:], found, strict=True) if old != new]
+        text = self._update.format("".join(f", {name} = ?" for name, _ in changed))
+        connection.execute(text, (document.version, document.body, *(new for _, new in changed), known[0]))
+        return True
+
+    def reached(self, connection: apsw.Connection) -> port.Reached:
+        """How far the view is."""
+        row = connection.execute(self._epoch).fetchone()
+        logs: dict[str, dict[int, int]] = {"state": {}, "events": {}}
+        for log, partition, after in connection.execute(self._positions):
+            logs[log][partition] = after
+        return port.Reached(row[0] if row else None, **logs)
+
+    def move(self, connection: apsw.Connection, reached: port.Reached) -> None:
+        """The view is so far now; each partition moves forward only."""
+        logs = {"state": reached.state, "events": reached.events}
+        rows = [(log, partition, after) for log, positions in logs.items() for partition, after in positions.items()]
+        connection.executemany(self._move, rows)
+        if reached.epoch is not None:
+            connection.execute(self._set_epoch, (reached.epoch,))
+
+
+def moved_on(old: port.Reached, new: port.Reached) -> port.Reached:
+    """Both; each partition moves forward only.
+
+    Raises:
+        LogDiverged: they are of different epochs.
+    """
+    if old.epoch is not None and new.epoch not in (None, old.epoch):
+        raise errors.LogDiverged(f"{NAME} belongs to log epoch {old.epoch}, not {new.epoch}; reset it first")
+    return port.Reached(old.epoch or new.epoch, _forward(old.state, new.state), _forward(old.events, new.events))
+
+
+def _forward(old: Mapping[int, int], new: Mapping[int, int]) -> dict[int, int]:
+    return {partition: max(old.get(partition, 0), new.get(partition, 0)) for partition in old.keys() | new.keys()}
