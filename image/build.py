@@ -79,13 +79,23 @@ def _install(root: Path, work: Path) -> None:
     into = ("pip", "install", "--quiet", "--target", str(modules), "--python-version", PYTHON, "--python-platform", "linux", "--no-deps")
     copied = ("--link-mode=copy", "--only-binary", ":all:")
     packages.run(uv, *into, *copied, "--require-hashes", "-r", str(ROOT / "requirements/runtime.txt"))
-    packages.run(uv, *into, *copied, *map(str, wheels.glob("*.whl")))
+    packages.run(uv, *into, *copied, "--no-index", "--find-links", str(wheels), "dyff-platform")  # by its name: else it would note the path
+    _forget_times(modules)
     shutil.rmtree(modules / "bin", ignore_errors=True)  # commands of the interpreter that installed them
     command = root / "usr/local/bin/dyff"
     command.write_text(_COMMAND)
     command.chmod(0o755)
     inside = "/" + str(modules.relative_to(root))
     packages.run("chroot", str(root), "python3", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash", inside)
+
+
+def _forget_times(modules: Path) -> None:
+    """When a wheel was built is noted beside what was installed from it: without that the same sources give the same bytes."""
+    for note in modules.glob("*.dist-info/uv_cache.json"):
+        record = note.with_name("RECORD")
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if f"/{note.name}," not in line))
+        note.unlink()
 
 
 def _python() -> Path:

@@ -27,14 +27,28 @@ def is_free(number: int) -> bool:
     return True
 
 
+def is_reserved(number: int) -> bool:
+    """Whether a run that is still there has reserved that port."""
+    try:
+        with FileLock(_locks() / str(number), timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 @contextmanager
 def reserved(names: Iterable[str]) -> Iterator[Mapping[str, int]]:
     """A free port for each name. A lock on each keeps other runs on this machine away, also while the server is down."""
-    folder = Path(tempfile.gettempdir()) / f"dyff-engines-ports-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _locks()
     candidates = iter(random.sample(range(FIRST, END), END - FIRST))
     with ExitStack() as locks:
         yield {name: _next(candidates, folder, locks) for name in names}
+
+
+def _locks() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"dyff-engines-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _next(candidates: Iterator[int], folder: Path, locks: ExitStack) -> int:

@@ -30,5 +30,7 @@ def test_a_reserved_port_stays_reserved_while_nobody_listens(monkeypatch):
         monkeypatch.setattr(ports, "END", mine["mine"] + 1)
         with pytest.raises(RuntimeError, match="is free"), ports.reserved(["theirs"]):
             pytest.fail("it was given away")
+        assert ports.is_reserved(mine["mine"])
+    assert not ports.is_reserved(mine["mine"])
     with ports.reserved(["theirs"]) as theirs:
         assert theirs["theirs"] == mine["mine"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 import ssl
@@ -113,5 +114,7 @@ def access(kubeconfig: str) -> tuple[str, ssl.SSLContext, dict[str, str]]:
     """Address, TLS and headers of the API server that such a file names."""
     config = yaml.safe_load(Path(kubeconfig).read_text())
     cluster = config["clusters"][0]["cluster"]
-    tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
+    inline = cluster.get("certificate-authority-data")
+    authority = {"cadata": base64.b64decode(inline).decode()} if inline else {"cafile": cluster["certificate-authority"]}
+    tls = ssl.create_default_context(**authority)
     return cluster["server"], tls, {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}

@@ -54,6 +54,10 @@ class Node:
         outside = int((self.home / f"{name}.pid").read_text())
         return int(Path(f"/proc/{outside}/task/{outside}/children").read_text().split()[0])
 
+    def inside(self, *command: str) -> list[str]:
+        """The command that runs this one in the node's network, where Services and pods are; files and programs are this machine's."""
+        return ["nsenter", f"--target={self._init}", "--net", "--", *command]
+
     def _containerd(self, *arguments: str) -> None:
         packages = self._built / "packages"
         libraries = ":".join(str(packages / each) for each in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))

@@ -5,11 +5,11 @@ set -eu
 home=$1
 
 mount --make-rshared /
-mkdir -p "$home"/var/lib/{cni,kubelet} "$home"/var/log/{pods,containers} "$home"/settings
+mkdir -p "$home"/data/lib/{cni,kubelet} "$home"/logs/{pods,containers} "$home"/settings
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/containerd /run/lock
-mount --bind "$home"/var/lib /var/lib
-mount --bind "$home"/var/log /var/log
+mount --bind "$home"/data/lib /var/lib
+mount --bind "$home"/logs /var/log
 
 # The kubelet demands these kernel settings, and would write them for the whole machine: it is shown files that have them already.
 setting() {

@@ -4,14 +4,15 @@
     launcher.py --clean NUMBER                    remove what a node with that number left on this machine
 
 All of it lives in a network namespace of its own, and in mount and pid namespaces below that, with cgroups of its own: routes, firewall,
-kernel settings and cgroups of the machine stay as they are. One veth pair leads there: the machine is 10.77.N.1, the node 10.77.N.2,
-pods are in 10.78.N.0/24. It needs root and the standard library only. Output of each program: HOME/NAME.log; its pid: HOME/NAME.pid.
+kernel settings and cgroups of the machine stay as they are. One veth pair leads there. It needs root and the standard library only.
+Output of each program: HOME/NAME.log; its pid: HOME/NAME.pid. Started again in the same folder it is the same node, with its data.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import ipaddress
 import json
 import os
 import secrets
@@ -28,6 +29,18 @@ from pathlib import Path
 NODE = "dyff-node"
 SERVICES = "10.96.0.0/16"
 DNS = "10.96.0.10"
+_LINKS, _PODS = ipaddress.ip_address("10.77.0.0"), ipaddress.ip_address("10.78.0.0")
+"""Where the networks of the first node begin: four addresses for its link, 128 for its pods."""
+_ASK_DNS = r"""
+import socket, sys
+name = b"".join(bytes([len(each)]) + each.encode() for each in "kubernetes.default.svc.cluster.local".split("."))
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    asking.settimeout(2)
+    asking.sendto(b"dy\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + b"\x00\x00\x01\x00\x01", (sys.argv[1], 53))
+    answer = asking.recv(512)
+sys.exit(answer[3] & 15 or not answer[7])  # an error, or no address
+"""
+_USERS = {"admin": ("admin", "system:masters"), "node": (f"system:node:{NODE}", "system:nodes"), "proxy": ("system:kube-proxy", "")}
 _CGROUPS = Path("/sys/fs/cgroup")
 _DEADLINE_S = 60.0
 _RESTARTED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
@@ -39,7 +52,8 @@ class Machine:
 
     def __init__(self, number: int) -> None:
         self.space, self.link = f"dyff{number}", f"dyff{number}"
-        self.host, self.node, self.pods = f"10.77.{number}.1", f"10.77.{number}.2", f"10.78.{number}.0/24"
+        link = _LINKS + 4 * number
+        self.host, self.node, self.pods = str(link + 1), str(link + 2), f"{_PODS + 128 * number}/25"
         self.cgroup = f"dyff{number}"
 
     def make(self) -> None:
@@ -94,7 +108,7 @@ class Node:
         libraries = [built / "packages" / each for each in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
         self.environment = {**os.environ, "PATH": self.path, "LD_LIBRARY_PATH": ":".join(map(str, libraries))}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.tokens = {name: secrets.token_hex(16) for name in ("admin", "node", "proxy")}
+        self.tokens = {name: secrets.token_hex(16) for name in _USERS}
         self.api = f"https://{machine.node}:6443"
 
     def start(self) -> None:
@@ -110,8 +124,10 @@ class Node:
         self._inside("kube-proxy", f"--config={self.home}/proxy.yaml")
         _until(self._is_ready, _DEADLINE_S, "the node is not Ready", self.check)
         self._kubectl("apply", "-f", str(self.built / "coredns.yaml"))
-        _until(lambda: self._rolled_out(), _DEADLINE_S, "there is no DNS", self.check)
-        (self.home / "node.json").write_text(json.dumps({"init": self.init, "host": self.machine.host, "node": self.machine.node}))
+        _until(self._dns_answers, _DEADLINE_S, "there is no DNS", self.check)
+        told, unfinished = {"init": self.init, "host": self.machine.host}, self.home / "node.json.new"
+        unfinished.write_text(json.dumps(told))
+        unfinished.rename(self.home / "node.json")
 
     def keep(self) -> None:
         """Start again what ended, as those do who run a cluster; without its namespaces or containerd there is no node."""
@@ -129,6 +145,7 @@ class Node:
 
     def _begin(self) -> None:
         """The namespaces, which end with this process."""
+        (self.home / "ready").unlink(missing_ok=True)
         unshare = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
         command = ["nsenter", f"--net=/run/netns/{self.machine.space}", "--", *unshare, "bash", str(self.built / "init.sh"), str(self.home)]
         self._open("init", command)
@@ -140,7 +157,7 @@ class Node:
         home, local, peers = self.home, "http://127.0.0.1:2379", "http://127.0.0.1:2380"
         etcd = [f"--listen-client-urls={local}", f"--advertise-client-urls={local}", f"--listen-peer-urls={peers}"]
         etcd += [f"--initial-advertise-peer-urls={peers}", f"--initial-cluster=default={peers}", "--unsafe-no-fsync"]
-        self._inside("etcd", f"--data-dir={home}/etcd", *etcd)
+        self._inside("etcd", f"--data-dir={home}/data/etcd", *etcd)
         self._inside(
             "kube-apiserver",
             f"--etcd-servers={local}",
@@ -181,9 +198,13 @@ class Node:
         return [f"--config={self.home}/kubelet.yaml", f"--kubeconfig={self.home}/node.kubeconfig", "--root-dir=/var/lib/kubelet", *named]
 
     def _configure(self) -> None:
-        """Files: keys, tokens, and what each program reads."""
-        pki = self.home / "pki"
-        pki.mkdir()
+        """Files: keys, tokens, and what each program reads; none if they are there from an earlier start."""
+        pki, tokens = self.home / "pki", self.home / "tokens.csv"
+        if tokens.exists():
+            self.tokens = {line.split(",")[2]: line.split(",")[0] for line in tokens.read_text().splitlines()}
+            return
+        for folder in (pki, self.home / "data"):
+            folder.mkdir(exist_ok=True)
         for name, text in _files(self.home, self.built, self.plugins, self.machine).items():
             file = self.home / name
             file.parent.mkdir(exist_ok=True)
@@ -195,9 +216,10 @@ class Node:
         (pki / "client.conf").write_text("extendedKeyUsage=clientAuth\n")
         signed = ("-CA", f"{pki}/ca.crt", "-CAkey", f"{pki}/ca.key", "-CAcreateserial", "-days", "30", "-extfile", f"{pki}/client.conf")
         _run("openssl", "x509", "-req", "-in", f"{pki}/client.csr", *signed, "-out", f"{pki}/client.crt")
-        users = {"admin": ("admin", "system:masters"), "node": (f"system:node:{NODE}", "system:nodes"), "proxy": ("system:kube-proxy", "")}
-        lines = [f"{self.tokens[name]},{user},{name},{group}" for name, (user, group) in users.items()]
-        (self.home / "tokens.csv").write_text("\n".join(lines) + "\n")
+        lines = [f"{self.tokens[name]},{user},{name},{group}\n" for name, (user, group) in _USERS.items()]
+        unfinished = self.home / "tokens.csv.new"
+        unfinished.write_text("".join(lines))
+        unfinished.rename(tokens)
 
     def _kubeconfig(self, name: str) -> None:
         authority = base64.b64encode((self.home / "pki/apiserver.crt").read_bytes()).decode()
@@ -223,9 +245,10 @@ class Node:
         self._kubectl("get", "serviceaccount", "default")
         return any(each["type"] == "Ready" and each["status"] == "True" for each in found["status"]["conditions"])
 
-    def _rolled_out(self) -> bool:
-        found = json.loads(self._kubectl("-n", "kube-system", "get", "deployment", "coredns", "-o", "json"))
-        return bool(found["status"].get("readyReplicas"))
+    def _dns_answers(self) -> bool:
+        """Through its Service, as a pod asks: so the node runs pods, and kube-proxy has done its first work."""
+        asking = ["nsenter", f"--net=/run/netns/{self.machine.space}", "--", sys.executable, "-I", "-c", _ASK_DNS, DNS]
+        return subprocess.run(asking, check=False, capture_output=True, timeout=30).returncode == 0
 
     def _kubectl(self, *arguments: str) -> str:
         command = ["kubectl", f"--kubeconfig={self.home}/admin.kubeconfig", *arguments]

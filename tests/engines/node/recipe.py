@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from image import archive, packages
-from tests.engines import building
+from tests.engines import building, ports
 from tests.engines.kubernetes import recipe as control_plane
-from tests.engines.recipes import Place, Recipe, run
+from tests.engines.recipes import EngineError, Place, Recipe, run
 
-_NUMBERS = 250
-_STALE_S = 600.0
 _PACKAGES = (
     "containerd", "runc", "containernetworking-plugins", "libseccomp2", "nftables", "libnftables1", "libnftnl11", "libmnl0", "libxtables12",
     "libjansson4", "libedit2", "libbsd0", "libmd0", "libtinfo6",
@@ -69,25 +67,29 @@ class Node(Recipe):
         return [sys.executable, "-I", str(place.home / "launcher.py"), str(place.home), str(place.built), str(kubernetes), _number(place)]
 
     def clean(self, place: Place) -> None:
+        (place.home / "node.json").unlink(missing_ok=True)
         run(sys.executable, "-I", str(place.home / "launcher.py"), "--clean", _number(place))
 
     def address(self, place: Place) -> str:
         return str(place.home / "admin.kubeconfig")
 
     def check(self, address: str) -> None:
-        """The launcher is done when it has written where the node is: then its DNS answers."""
-        if not (Path(address).parent / "node.json").exists():
-            raise FileNotFoundError(f"{address} is not there yet")
+        """The launcher writes where the node is when its DNS has answered; the API server takes something and gives it back."""
+        told = json.loads((Path(address).parent / "node.json").read_text())
+        if not Path(f"/proc/{told['init']}").exists():
+            raise EngineError("the node has ended")
+        self._kubernetes.check(address)
 
 
 def _number(place: Place) -> str:
-    """Of the node on this machine: as good as unique, since the port is."""
-    return str(place.ports["number"] % _NUMBERS)
+    """Of the node on this machine: unique, since the port is."""
+    return str(place.ports["number"] - ports.FIRST)
 
 
 def _sweep(launcher: Path) -> None:
-    """What nodes left whose runner was killed: their namespaces are empty and old."""
+    """What nodes left whose runner was killed: nobody has reserved their number any more, and nothing runs in their namespaces."""
     for space in Path("/run/netns").glob("dyff[0-9]*"):
+        number = space.name.removeprefix("dyff")
         pids = subprocess.run(["ip", "netns", "pids", space.name], check=False, capture_output=True, text=True).stdout
-        if not pids.strip() and time.time() - space.stat().st_mtime > _STALE_S:
-            run(sys.executable, "-I", str(launcher), "--clean", space.name.removeprefix("dyff"))
+        if not pids.strip() and not ports.is_reserved(int(number) + ports.FIRST):
+            run(sys.executable, "-I", str(launcher), "--clean", number)
