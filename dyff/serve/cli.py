@@ -36,7 +36,11 @@ class _Command(click.Group):
             return super().invoke(ctx)
         except errors.DyffError as error:
             click.echo(f"dyff: {error.message}", err=True)
-            sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+            sys.exit(_code(error, 1))
+
+
+def _code(error: errors.DyffError, otherwise: int) -> int:
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), otherwise)
 
 
 _data_dir = click.option("--data-dir", envvar="DYFF_DATA_DIR", show_envvar=True, metavar="DIR", help="Where everything lives.")
@@ -81,11 +85,15 @@ def verify(as_json: bool, data_dir: str | None, config: str | None) -> None:
     """Fold all events again and compare with what is there, byte for byte.
 
     Prints one root hash each of the events, the state topic and the query store, then what differs. Works while the server runs. Ends
-    with 0 if nothing differs, else with 1.
+    with 0 if nothing differs, with 1 if something does, with another code if it could not look.
     """
     from dyff.serve import proving
 
-    report = proving.verify(settings.load(config, flags={"data_dir": data_dir}))
+    try:
+        report = proving.verify(settings.load(config, flags={"data_dir": data_dir}))
+    except errors.DyffError as error:  # 1 would say that something differs
+        click.echo(f"dyff: {error.message}", err=True)
+        sys.exit(_code(error, 4))
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(proving.lines(report)))
     sys.exit(1 if report.count else 0)
 

@@ -79,7 +79,7 @@ class Server:
             [DYFF, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
             env={key: value for key, value in os.environ.items() if not key.startswith("DYFF_")} | self.settings,
         )  # fmt: skip
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.stderr + result.stdout
         return result.stdout.strip()
 
     def processes(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance.deployment import Deployment, engines
+from tests.acceptance.proof import proved
 from tests.acceptance.test_published_client import *  # noqa: F403  # the same tests, on the server below
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.engines]
@@ -23,7 +24,7 @@ def server(tmp_path_factory):
     subject = Deployment(folder, engines(folder), ROLES)
     subject.start()
     yield subject
-    assert subject.command("verify").splitlines()[-1] == "0 differences"
+    proved(subject)
     codes = subject.stop()
     assert set(codes) == {0}
     assert subject.lines("Traceback", "role-failed") == []

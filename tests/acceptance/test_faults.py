@@ -20,6 +20,7 @@ from dyff.schema import requests
 from tests.acceptance import on_kubernetes
 from tests.acceptance.deployment import Deployment, Process, engines
 from tests.acceptance.faults import Gremlin, Writer
+from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
 from tests.conftest import missing
 from tests.engines import building, server
@@ -170,7 +171,7 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
     assert last in range(labelled.acknowledged[-1], labelled.tried + 1), story
     assert len(labelled.acknowledged) > 20, story
     assert len(gremlin.done) >= SECONDS / 20, story
-    assert deployment.command("verify").splitlines()[-1] == "0 differences", story
+    proved(deployment, story)
     assert set(deployment.stop()) == {0}
 
 

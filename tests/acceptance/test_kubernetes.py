@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance import on_kubernetes
+from tests.acceptance.proof import proved
 from tests.acceptance.test_published_client import *  # noqa: F403  # the same tests, on the server below
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.engines, pytest.mark.slow]
@@ -22,6 +23,6 @@ def server(node, tmp_path_factory):
     with on_kubernetes.deployed(node, tmp_path_factory.mktemp("dyff")) as subject:
         subject.start()
         yield subject
-        assert subject.command("verify").splitlines()[-1] == "0 differences"
+        proved(subject)
         assert set(subject.stop()) == {0}
         assert subject.lines("Traceback", "role-failed") == []

@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance.conftest import DYFF, Server
 from tests.acceptance.deployment import Deployment, engines, plain_environment
+from tests.acceptance.proof import proved
 
 pytestmark = pytest.mark.acceptance
 
@@ -114,7 +115,7 @@ def test_reads_stay_right_during_replays_and_when_they_are_killed(subject, servi
         assert "the new query store is in use" in subject.command("replay")
         assert client.reads > 20
     assert client.wrong == [], f"FAULT_SEED={SEED}"
-    assert subject.command("verify").splitlines()[-1] == "0 differences"
+    proved(subject)
 
 
 def test_of_two_at_once_one_refuses(subject, service_request):
@@ -126,7 +127,7 @@ def test_of_two_at_once_one_refuses(subject, service_request):
     assert set(codes) == {0, 3}, ends
     assert all("being rebuilt by another process" in told for _, told, code in ends if code == 3)
     assert client.wrong == []
-    assert subject.command("verify").splitlines()[-1] == "0 differences"
+    proved(subject)
 
 
 def test_a_spoilt_view_is_mended_without_a_server(fresh, service_request):
@@ -139,7 +140,7 @@ def test_a_spoilt_view_is_mended_without_a_server(fresh, service_request):
     view.execute("DELETE FROM documents WHERE rowid % 2; UPDATE documents SET body = '{}'")
     view.close()
     assert f"{SERVICES} documents in " in fresh.command("replay")
-    assert fresh.command("verify").splitlines()[-1] == "0 differences"
+    proved(fresh)
     fresh.start()
     with client._connect() as connection:
         found = connection.get("/inferenceservices", params={"account": client.account, "limit": 100}).json()

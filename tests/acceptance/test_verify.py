@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from dyff.bus import port, topics
+from dyff.bus.embedded import mark
 from dyff.kernel import mongo
 from dyff.query.mongo import stored
 from tests.acceptance.conftest import DYFF, run
@@ -79,6 +80,17 @@ def test_where_there_is_nothing_nothing_is_made(tmp_path):
     assert result.returncode == 2
     assert "there is no log at" in result.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_where_it_cannot_look_it_says_neither(fresh, service_request):
+    """A log that lost what was acknowledged: exit code 4, which is neither clean nor a list of differences."""
+    fresh.start()
+    services(fresh, service_request, 1)
+    assert fresh.stop() == 0
+    mark.Mark(fresh.directory / "bus.sqlite.mark").write(1_000_000)
+    result = run("verify", "--data-dir", str(fresh.directory))
+    assert (result.returncode, result.stdout) == (4, "")
+    assert "lost its end" in result.stderr
 
 
 @pytest.mark.engines
