@@ -33,10 +33,14 @@ def write(out: Path, name: str, config: Mapping[str, Any], *, root: Path | None 
 
 
 def variant(source: Path, out: Path, name: str, config: Mapping[str, Any]) -> None:
-    """Write another image of the same files as those in the archive `source`, such as one with another entry point."""
+    """Write another image of the same files as those in the archive `source`, such as one with another entry point.
+
+    Raises:
+        ValueError: `source` was not written here.
+    """
     with tempfile.NamedTemporaryFile(dir=out.parent) as layer:
         with tarfile.open(source) as tar:
-            found = tar.extractfile("layer.tar")
+            found = tar.extractfile("layer.tar") if "layer.tar" in tar.getnames() else None
             if found is None:
                 raise ValueError(f"{source} was not written here")
             shutil.copyfileobj(found, layer, _CHUNK)

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
+from image import archive
+from tests.engines import building
 from tests.engines.building import build, fingerprint
 from tests.engines.catalog import RECIPES
 from tests.engines.fakes import FakeRecipe
@@ -111,6 +115,23 @@ def test_every_recipe_names_its_server_and_version(name):
     title = RECIPES[name].title
     assert title in {"Apache Kafka 4.2.0", "Kubernetes 1.35.4", "Kubernetes 1.35.4 with a node", "SecantusDB 0.7.0b3", "SeaweedFS 4.48"}
     assert RECIPES[name].folder.name == name
+
+
+def test_a_node_is_built_again_with_what_writes_its_images(monkeypatch, tmp_path):
+    """Its recipe is more than its folder: the module that writes archives is shared with Dyff's own image."""
+    before = fingerprint(RECIPES["node"])
+    changed = tmp_path / "archive.py"
+    changed.write_text("")
+    monkeypatch.setattr(archive, "__file__", str(changed))
+    assert fingerprint(RECIPES["node"]) != before
+
+
+def test_a_node_is_not_built_where_it_would_not_see_it(monkeypatch):
+    """Folders that a node has of its own hide those of the machine: the reason is told at once, with the way out."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(building, "root", lambda: Path("/var/lib/runner/.cache"))
+    with pytest.raises(Unavailable, match=r"/var/lib of its own.* set DYFF_ENGINES_DIR"):
+        build(RECIPES["node"])
 
 
 def test_packages_are_pinned_with_hashes():

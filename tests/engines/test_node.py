@@ -45,6 +45,15 @@ def networks_of(number: int) -> list[ipaddress.IPv4Network]:
     return [link, ipaddress.ip_network(machine.pods)]
 
 
+def test_what_ends_by_itself_meanwhile_is_no_error(monkeypatch):
+    """Between the list of a node's processes and their end by our hand they may be gone."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    listed = iter([f"{gone.pid}\n"])
+    monkeypatch.setattr(launcher, "_quiet", lambda *command: next(listed, "") if "pids" in command else "")
+    launcher.Machine(ports.END).clean()
+
+
 @pytest.fixture
 def node() -> Node:
     if "DYFF_TEST_NODE" not in os.environ:

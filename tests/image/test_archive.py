@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tarfile
@@ -44,6 +45,18 @@ def test_an_archive_has_the_folder_and_the_programs(root, tmp_path):
     assert found["program"].mode == 0o755
 
 
+def test_the_parts_name_one_another_by_digest(root, tmp_path):
+    """The manifest names the configuration by its digest, and that has the layer's: else no engine takes the image."""
+    archive.write(tmp_path / "out.tar", "dyff.local/it:1", CONFIG, root=root)
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        parts = {each.name: tar.extractfile(each).read() for each in tar}
+    (manifest,) = json.loads(parts["manifest.json"])
+    assert manifest["Layers"] == ["layer.tar"]
+    assert manifest["Config"] == f"{hashlib.sha256(parts[manifest['Config']]).hexdigest()}.json"
+    rootfs = json.loads(parts[manifest["Config"]])["rootfs"]
+    assert rootfs["diff_ids"] == [f"sha256:{hashlib.sha256(parts['layer.tar']).hexdigest()}"]
+
+
 def test_the_same_files_give_the_same_bytes(root, tmp_path):
     """When they were written does not matter."""
     archive.write(tmp_path / "one.tar", "dyff.local/it:1", CONFIG, root=root)
@@ -60,6 +73,15 @@ def test_a_variant_has_the_same_files(root, tmp_path):
     assert two[0]["RepoTags"] == ["dyff.local/other:1"]
     assert two[1]["config"] == {"Entrypoint": ["/other"]}
     assert two[1]["rootfs"] == one[1]["rootfs"]
+
+
+def test_an_archive_of_others_has_no_variant(tmp_path):
+    """What has not one layer under our name is refused by name, and nothing is written."""
+    with tarfile.open(tmp_path / "theirs.tar", "w"):
+        pass
+    with pytest.raises(ValueError, match=r"theirs\.tar was not written here"):
+        archive.variant(tmp_path / "theirs.tar", tmp_path / "out.tar", "dyff.local/it:1", CONFIG)
+    assert not (tmp_path / "out.tar").exists()
 
 
 def test_files_stay_closed_when_nothing_was_written(root, tmp_path):

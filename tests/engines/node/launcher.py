@@ -76,7 +76,8 @@ class Machine:
     def clean(self) -> None:
         """Remove all of it, whatever is there; its processes must be gone."""
         for pid in _quiet("ip", "netns", "pids", self.space).split():
-            os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it was ending already
+                os.kill(int(pid), signal.SIGKILL)
         _until(lambda: not _quiet("ip", "netns", "pids", self.space), 10, "processes of the node do not end")
         _quiet("ip", "link", "del", self.link)
         _quiet("ip", "netns", "del", self.space)

@@ -14,6 +14,8 @@ from tests.engines import building, ports
 from tests.engines.kubernetes import recipe as control_plane
 from tests.engines.recipes import EngineError, Place, Recipe, run
 
+_HIDDEN = ("/run", "/var/lib", "/var/log")
+"""What `init.sh` mounts."""
 _PACKAGES = (
     "containerd", "runc", "containernetworking-plugins", "libseccomp2", "nftables", "libnftables1", "libnftnl11", "libmnl0", "libxtables12",
     "libjansson4", "libedit2", "libbsd0", "libmd0", "libtinfo6",
@@ -37,11 +39,15 @@ class Node(Recipe):
         return f"{self._kubernetes.title} with a node"
 
     def identity(self) -> bytes:
-        return building.fingerprint(self._kubernetes).encode()
+        """The control plane, and what unpacks packages and writes images."""
+        shared = [Path(each.__file__).read_bytes() for each in (archive, packages)]
+        return b"\0".join([building.fingerprint(self._kubernetes).encode(), *shared])
 
     def lacking(self, built: bool) -> str | None:
         if os.geteuid() != 0:
             return "a node needs root, for namespaces and cgroups of its own"
+        if hiding := [each for each in _HIDDEN if building.root().is_relative_to(each)]:
+            return f"a node has a {hiding[0]} of its own and does not see {building.root()}; set DYFF_ENGINES_DIR to another folder"
         return super().lacking(built)
 
     def build(self, target: Path) -> None:

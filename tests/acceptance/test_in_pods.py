@@ -1,0 +1,66 @@
+"""All of Dyff in containers of a real node, by the documented commands: its image, its manifests, its permissions."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from dyff.serve import roles
+from tests.acceptance import in_pods
+from tests.acceptance.test_published_client import (
+    client,  # noqa: F401 (a fixture)
+    dataset,  # noqa: F401 (a fixture)
+    service,  # noqa: F401 (a fixture)
+    test_a_session_serves_inference_and_is_terminated,  # noqa: F401 (once more, in pods)
+    test_an_evaluation_ends_with_verified_outputs,  # noqa: F401 (once more, in pods)
+    test_workflow_logs_tell_what_the_pods_did,  # noqa: F401 (once more, in pods)
+)
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.engines, pytest.mark.slow]
+
+_TOLD_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def server(node, tmp_path_factory):
+    """All roles, twice each, without any right that their service accounts do not have."""
+    with in_pods.deployed(node, tmp_path_factory.mktemp("dyff")) as subject:
+        yield subject
+        assert subject.command("verify").splitlines()[-1] == "0 differences"
+
+
+def test_no_role_failed(server):
+    """After all this no container was started again, and nothing unexpected is in a log: not a permission that is missing, either."""
+    restarts = {pod["metadata"]["name"]: container(pod)["restartCount"] for pod in server.pods()}
+    assert len(restarts) == 2 * len(roles.ALL)
+    assert set(restarts.values()) == {0}
+    wrong = [line for line in server.logs().splitlines() if any(word in line for word in ("Traceback", "role-failed", "forbidden"))]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", roles.ALL)
+def test_a_role_ends_when_it_is_told(server, role):
+    """SIGTERM to the first process of the container, as a node sends it, is heard: it ends with 0, long before it would be killed."""
+    pod, *_ = server.pods(role)
+    name, before = pod["metadata"]["name"], container(pod)["containerID"]
+    server.kubectl("exec", name, "--container", "dyff", "--", "python3", "-c", "import os; os.kill(1, 15)")
+    end = time.monotonic() + _TOLD_S
+    while (ended := ending(server, role, before)) is None:
+        assert time.monotonic() < end, f"it runs on: {server.kubectl('logs', name, '--container', 'dyff')}"
+        time.sleep(0.2)
+    assert ended["exitCode"] == 0, server.kubectl("logs", name, "--container", "dyff", "--previous")
+
+
+def ending(server, role, container_id):
+    """How that container ended; None: it runs, as far as the node has told."""
+    for pod in server.pods(role):
+        for each in (container(pod)["state"], container(pod)["lastState"]):
+            if each.get("terminated", {}).get("containerID") == container_id:
+                return each["terminated"]
+    return None
+
+
+def container(pod):
+    """The status of the role's own."""
+    return next(each for each in pod["status"]["containerStatuses"] if each["name"] == "dyff")
