@@ -192,3 +192,78 @@ async def test_outside_of_a_pod_there_is_no_service_account():
     with pytest.raises(errors.Misconfigured, match="in_cluster"):
         async with KubernetesCluster.open(Connection(in_cluster=True)):
             pass
+
+
+async def test_a_watch_shows_new_credentials_where_the_old_ones_are_refused(tmp_path):
+    """As any call does: else a token that expires would end the role."""
+    good = []
+
+    async def answer(request):
+        if request.headers["Authorization"] not in good:
+            return web.json_response({"message": "Unauthorized"}, status=401)
+        return web.Response(text=json.dumps({"type": "ADDED", "object": CONFIG}))
+
+    async with api_server(tmp_path, answer) as cluster:
+        with pytest.raises(errors.Misconfigured, match="credentials"):
+            await anext(cluster.watch(port.CONFIG_MAP, "1", timeout_s=1))
+        file = tmp_path / "kubeconfig"
+        file.write_text(file.read_text().replace("secret", "newer"))
+        good.append("Bearer newer")
+        assert (await anext(cluster.watch(port.CONFIG_MAP, "1", timeout_s=1))).type == "ADDED"
+
+
+async def test_a_list_that_is_forgotten_again_and_again_is_given_up(tmp_path):
+    """A server that cannot keep a version for as long as its pages take is of no use now."""
+
+    async def answer(request):
+        return web.json_response({"code": 410, "reason": "Expired", "message": "continue token expired"}, status=410)
+
+    async with api_server(tmp_path, answer) as cluster:
+        with pytest.raises(errors.Unavailable, match="configmaps"):
+            await cluster.list(port.CONFIG_MAP)
+
+
+POD = {
+    "metadata": {"name": "p", "uid": "u"},
+    "spec": {"containers": [{"name": "main"}]},
+    "status": {"containerStatuses": [{"name": "main", "containerID": "c", "state": {"terminated": {"exitCode": 0}}}]},
+}
+LOG = b"2026-01-01T00:00:00.000000001Z 10%\r20%\r30%\n2026-01-01T00:00:01Z done\n"
+
+
+async def test_lines_are_what_ends_with_a_line_feed(tmp_path):
+    """A carriage return, as progress bars write, is part of a line; read and followed alike."""
+
+    async def answer(request):
+        return web.Response(body=LOG) if request.path.endswith("/log") else web.json_response(POD)
+
+    async with api_server(tmp_path, answer) as cluster:
+        read = [line.message for line in await cluster.logs("p")]
+        followed = [line.message async for line in cluster.follow("p", "main")]
+    assert read == followed == ["10%\r20%\r30%", "done"]
+
+
+async def test_a_follower_notices_that_its_connection_died(tmp_path, monkeypatch):
+    """Nothing says so where a machine in between is lost: it asks again for what came after the last line."""
+    monkeypatch.setattr("dyff.cluster.kubernetes.logs.SILENCE_S", 0.2)
+    asked = []
+
+    async def answer(request):
+        if not request.path.endswith("/log"):
+            ended = {"terminated": {"exitCode": 0}} if len(asked) > 1 else {"running": {}}
+            status = {"containerStatuses": [{"name": "main", "containerID": "c", "state": ended}]}
+            return web.json_response({**POD, "status": status})
+        asked.append(request.query.get("sinceTime"))
+        if len(asked) > 1:
+            return web.Response(body=LOG)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(LOG.partition(b"\n")[0] + b"\n")
+        await asyncio.sleep(30)
+        return response
+
+    async with api_server(tmp_path, answer) as cluster, asyncio.timeout(20):
+        found = [line.message async for line in cluster.follow("p", "main")]
+    assert found[-1] == "done"
+    assert found.count("done") == 1
+    assert asked[1] == "2026-01-01T00:00:00Z"

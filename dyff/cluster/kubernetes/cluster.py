@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -21,6 +21,7 @@ from dyff.cluster.kubernetes.requests import MERGE_PATCH, Requests, slim
 from dyff.kernel import errors
 
 PAGE = 500
+_LIST_TRIES = 5
 GRACE_S = 5.0
 """A watch that the server does not end in time is ended by us."""
 
@@ -67,11 +68,10 @@ class KubernetesCluster:
         return slim(kind, found)
 
     async def list(self, kind: port.Kind, labels: Mapping[str, str] | None = None) -> port.Listing:
-        while True:
-            try:
+        for _ in range(_LIST_TRIES):
+            with suppress(errors.WatchExpired):  # it took so long that the version of its first page was forgotten
                 return await self._listed(kind, paths.selector(dict(labels or {})))
-            except errors.WatchExpired:
-                continue  # it took so long that the version of its first page was forgotten
+        raise errors.Unavailable(f"listing {kind.plural}: the API server forgets a version before all its pages were read")
 
     async def _listed(self, kind: port.Kind, query: dict[str, str]) -> port.Listing:
         """All pages, which are of one version."""

@@ -17,6 +17,9 @@ from dyff.kernel import errors
 _LOOK_S = 0.5
 """A container that has not started is looked at that often."""
 _LINE_BYTES = 2**20
+"""A line that is followed is told in pieces of about this size."""
+SILENCE_S = 60.0
+"""After so long without a line the server is asked again: nothing else tells that a connection has died."""
 
 
 class Logs:
@@ -33,7 +36,7 @@ class Logs:
         except (errors.InvalidFields, errors.NotFound):
             return []  # it is waiting to start, has no node, or its log went with it
         after = None if since is None else instant(since)
-        return [line for raw in text.splitlines() if (line := _line(raw)) is not None and _is_later(line, after)]
+        return [line for raw in text.split(b"\n") if (line := _line(raw)) is not None and _is_later(line, after)]
 
     async def follow(self, pod: str, container: str, since: str | None) -> AsyncIterator[port.LogLine]:
         """The lines after `since`, and those that come, until the container ends."""
@@ -65,7 +68,9 @@ class Logs:
         """What one connection brings; it may break at any time. `ended`: the container has; so its last line may have no line feed."""
         query = _query(container, after) | {"follow": "true"}
         try:
-            async with self._requests.stream(self._path(pod), what=f"following the log of {pod}", query=query, silence_s=None) as stream:
+            async with self._requests.stream(
+                self._path(pod), what=f"following the log of {pod}", query=query, silence_s=SILENCE_S
+            ) as stream:
                 async for raw in _split(stream, ended):
                     line = _line(raw)
                     if line is not None and _is_later(line, after):

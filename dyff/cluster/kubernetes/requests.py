@@ -58,13 +58,17 @@ class Requests:
         return await self._answered("GET", path, what, query, None, JSON)
 
     @asynccontextmanager
-    async def stream(self, path: str, *, what: str, query: Query, silence_s: float | None) -> AsyncIterator[aiohttp.StreamReader]:
-        """An answer that is read as it comes. It breaks off if nothing comes for `silence_s` seconds; None: never."""
+    async def stream(self, path: str, *, what: str, query: Query, silence_s: float) -> AsyncIterator[aiohttp.StreamReader]:
+        """An answer that is read as it comes. It breaks off if nothing comes for `silence_s` seconds."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=silence_s)
         with _translated(what):
             # The answer's head comes at once, or something is wrong.
             async with asyncio.timeout(self._timeout_s):
                 response = await self._request("GET", path, query, None, JSON, limits)
+                if response.status == 401:
+                    response.release()
+                    await self._access.renew()
+                    response = await self._request("GET", path, query, None, JSON, limits)
             async with response:
                 if response.status != 200:
                     raise answers.error(answers.Refusal(what, response.status, answers.status(await response.read())))
