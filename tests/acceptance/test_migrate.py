@@ -182,6 +182,9 @@ def test_a_role_does_not_start_on_engines_that_were_not_migrated(tmp_path):
         assert "Traceback" not in err
     code, _, err = installation.run("account", "create", "--name", "x")
     assert (code, "dyff migrate pre" in err) == (2, True)
+    for command in ("verify", "replay"):
+        code, _, err = installation.run(command)
+        assert (code, "dyff migrate pre" in err) == (2, True), err
     assert installation.done() == []
     assert anyio.run(_topics_there, installation.settings) == []
     for settings, migrate in (({}, True), ({"DYFF_MIGRATIONS__AT_START": "everywhere"}, False)):
