@@ -19,6 +19,10 @@ PORTS = frozenset({"bus", "query", "accounts", "objects", "cluster"})
 _ran: Counter[str] = Counter()
 
 
+long_round = pytest.mark.skipif(not os.environ.get("DYFF_TEST_LONG"), reason="a long round, on demand: set DYFF_TEST_LONG=1")
+"""Of tests whose rule is tested by others already, or that take minutes for little."""
+
+
 def missing(reason: str) -> None:
     """Skip because something is not here; in CI that is an error, since CI claims to have it."""
     if os.environ.get("CI"):

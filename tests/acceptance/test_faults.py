@@ -22,7 +22,7 @@ from tests.acceptance.deployment import Deployment, Process, engines
 from tests.acceptance.faults import Gremlin, Writer
 from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
-from tests.conftest import missing
+from tests.conftest import long_round, missing
 from tests.engines import building, server
 from tests.engines.catalog import RECIPES
 from tests.engines.node.access import Node
@@ -115,7 +115,7 @@ def on_a_node(own_engines, node, tmp_path):
         yield subject, {name: Program(node, name) for name in ("kube-apiserver", "etcd", "kubelet")}
 
 
-@pytest.fixture(params=["on_the_local_cluster", "on_a_node"])
+@pytest.fixture(params=[pytest.param("on_the_local_cluster", marks=long_round), "on_a_node"])
 def harmed(request):
     """A deployment that runs, and victims."""
     subject, victims = request.getfixturevalue(request.param)
@@ -129,7 +129,7 @@ def harmed(request):
 def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, service_request, tmp_path):
     """After minutes of faults every evaluation has each output once, every label is the last that was acknowledged, and all agrees.
 
-    More of it: FAULT_SECONDS, FAULT_SEED, FAULT_EVALUATIONS.
+    More of it: FAULT_SECONDS, FAULT_SEED, FAULT_EVALUATIONS; and on the local cluster: DYFF_TEST_LONG=1.
     """
     deployment, more = harmed
     account = deployment.command("account", "create", "--name", "auditor")

@@ -10,9 +10,9 @@ import tarfile
 import pytest
 
 from image import build
-from tests.conftest import missing
+from tests.conftest import long_round, missing
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, long_round]
 
 
 def test_an_image_says_nothing_of_where_it_was_built(tmp_path):
