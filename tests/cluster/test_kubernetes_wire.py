@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 
@@ -14,14 +15,20 @@ from aiohttp import web
 from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from dyff.kernel import errors
+from tests import certificates as certificates_of_tests
 
 CONFIG = {"metadata": {"name": "a"}, "data": {"key": "value"}}
 LIST = {"metadata": {"resourceVersion": "7"}, "items": []}
 
 
 @asynccontextmanager
-async def api_server(tmp_path, answer: Callable, **changes):
-    """A server that gives `answer(request)`, and the adapter on it."""
+async def api_server(tmp_path, answer: Callable, *, certificates=None, authority="ours", **changes):
+    """A server that gives `answer(request)`, and the adapter on it. `certificates`: it speaks TLS, and the adapter trusts `authority`."""
+    tls, trusted = None, {}
+    if certificates is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificates / "ours.pem", certificates / "ours.key")
+        trusted = {"certificate-authority": str(certificates / f"{authority}.pem")}
 
     async def handle(request: web.Request) -> web.StreamResponse:
         return web.json_response({"major": "1"}) if request.path == "/version" else await answer(request)
@@ -30,13 +37,13 @@ async def api_server(tmp_path, answer: Callable, **changes):
     application.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     number = site._server.sockets[0].getsockname()[1]
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{number}"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http{'s' if tls else ''}://127.0.0.1:{number}", **trusted}}],
         "users": [{"name": "c", "user": {"token": "secret"}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
     }))  # fmt: skip
@@ -45,6 +52,23 @@ async def api_server(tmp_path, answer: Callable, **changes):
             yield cluster
     finally:
         await runner.cleanup()
+
+
+async def test_the_server_must_be_the_one_that_is_trusted(tmp_path):
+    """With its authority it is spoken to, and Services behind it by the same TLS; with another one the message says what is wrong."""
+    certificates = certificates_of_tests.make(tmp_path)
+
+    async def answer(request):
+        return web.json_response({"spec": {"ports": [{"port": 80}]}})
+
+    async with api_server(tmp_path, answer, certificates=certificates) as cluster:
+        place = await cluster.service_url("a")
+        assert place.url.startswith("https://127.0.0.1:")
+        assert place.url.endswith("/services/a%3A80/proxy")
+        assert place.tls.verify_mode is ssl.CERT_REQUIRED
+    with pytest.raises(errors.Misconfigured, match="certificate is not trusted"):
+        async with api_server(tmp_path, answer, certificates=certificates, authority="other"):
+            pass
 
 
 @pytest.mark.parametrize("is_status", [False, True])

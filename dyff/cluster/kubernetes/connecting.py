@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import aiohttp
@@ -9,11 +10,14 @@ import msgspec
 import yaml
 from kubernetes_asyncio import config as vendor
 from kubernetes_asyncio.client import Configuration
-from kubernetes_asyncio.client.rest import RESTClientObject
 
 from dyff.kernel import errors
 
 _BEARER = "BearerToken"
+_READ_BYTES = 2**21
+"""A line of a watch is a whole object, of which etcd takes 1.5 MiB."""
+_UNUSABLE = (vendor.ConfigException, OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
+"""What files that are no kubeconfig, or lack something, make the vendor raise."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +37,14 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 class Access:
     """The way to the API server: its address, its TLS, and a token that may change."""
 
-    def __init__(self, connection: Connection, configuration: Any, loader: Any) -> None:
+    def __init__(self, connection: Connection, configuration: Any) -> None:
         """Use `open`."""
-        self._connection, self._configuration, self._loader = connection, configuration, loader
-        self._client = RESTClientObject(configuration)
+        self._connection, self._configuration = connection, configuration
+        self._tls = _tls(configuration)
+        # No limit: watches and followed logs keep a connection each, for as long as they last.
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
+        self.session = aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_READ_BYTES)
+        """What requests are sent by."""
 
     @classmethod
     async def open(cls, connection: Connection) -> Access:
@@ -46,11 +54,10 @@ class Access:
             Misconfigured: it cannot be read, or lacks something.
         """
         configuration = Configuration()
-        configuration.connection_pool_maxsize = 0  # watches and followed logs keep one each, for as long as they last
         try:
-            loader = await _load(connection, configuration)
-            return cls(connection, configuration, loader)
-        except (vendor.ConfigException, OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            await _load(connection, configuration)
+            return cls(connection, configuration)
+        except _UNUSABLE as error:
             where = "in_cluster" if connection.in_cluster else f"kubeconfig {connection.kubeconfig}"
             raise errors.Misconfigured(f"cluster.kubernetes: {where} cannot be used: {error}") from error
 
@@ -60,19 +67,14 @@ class Access:
         return str(self._configuration.host).rstrip("/")
 
     @property
-    def session(self) -> aiohttp.ClientSession:
-        """What requests are sent by."""
-        session: aiohttp.ClientSession = self._client.pool_manager
-        return session
-
-    @property
-    def tls(self) -> Any:
+    def tls(self) -> ssl.SSLContext | None:
         """The TLS that the API server is spoken to with; None: none."""
-        return self.session.connector._ssl if self.url.startswith("https") else None  # type: ignore[union-attr]
+        return self._tls if self.url.startswith("https") else None
 
     def options(self) -> dict[str, Any]:
         """What each request needs besides its own."""
-        given = {"proxy": self._client.proxy, "proxy_headers": self._client.proxy_headers, "server_hostname": self._client.server_hostname}
+        known = self._configuration
+        given = {"proxy": known.proxy, "proxy_headers": known.proxy_headers, "server_hostname": known.tls_server_name}
         return {name: value for name, value in given.items() if value}
 
     async def headers(self) -> dict[str, str]:
@@ -87,17 +89,29 @@ class Access:
             Misconfigured: that cannot be read any more.
         """
         try:
-            self._loader = await _load(self._connection, self._configuration)
-        except (vendor.ConfigException, OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            await _load(self._connection, self._configuration)
+        except _UNUSABLE as error:
             raise errors.Misconfigured(f"cluster.kubernetes: the credentials cannot be read again: {error}") from error
 
     async def close(self) -> None:
         """End all connections."""
-        await self._client.close()
+        await self.session.close()
 
 
-async def _load(connection: Connection, configuration: Any) -> Any:
+async def _load(connection: Connection, configuration: Any) -> None:
     if connection.in_cluster:
         vendor.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return None
-    return await vendor.load_kube_config(connection.kubeconfig, connection.context, configuration, persist_config=False)
+    else:
+        await vendor.load_kube_config(connection.kubeconfig, connection.context, configuration, persist_config=False)
+
+
+def _tls(configuration: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.disable_strict_ssl_verification:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context

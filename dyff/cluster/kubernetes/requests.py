@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -61,14 +61,10 @@ class Requests:
     async def stream(self, path: str, *, what: str, query: Query, silence_s: float) -> AsyncIterator[aiohttp.StreamReader]:
         """An answer that is read as it comes. It breaks off if nothing comes for `silence_s` seconds."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=silence_s)
-        with _translated(what):
+        with translated(what):
             # The answer's head comes at once, or something is wrong.
             async with asyncio.timeout(self._timeout_s):
                 response = await self._request("GET", path, query, None, JSON, limits)
-                if response.status == 401:
-                    response.release()
-                    await self._access.renew()
-                    response = await self._request("GET", path, query, None, JSON, limits)
             async with response:
                 if response.status != 200:
                     raise answers.error(answers.Refusal(what, response.status, answers.status(await response.read())))
@@ -77,10 +73,10 @@ class Requests:
     async def _answered(self, method: str, path: str, what: str, query: Query | None, body: bytes | None, content_type: str) -> bytes:
         """The body of a success. What the server has not done, it is asked again for a while."""
         limits, end = aiohttp.ClientTimeout(total=self._timeout_s), anyio.current_time() + PATIENCE_S
-        settled, is_renewed, is_repeated = anyio.current_time() + _SETTLING_S, False, False
+        settled, is_repeated = anyio.current_time() + _SETTLING_S, False
         while True:
             try:
-                with _translated(what):
+                with translated(what):
                     async with await self._request(method, path, query, body, content_type, limits) as response:
                         answer, header = await response.read(), response.headers.get("Retry-After")
             except _Broken:
@@ -91,10 +87,6 @@ class Requests:
             if response.status < 300:
                 return answer
             refusal = answers.Refusal(what, response.status, answers.status(answer))
-            if refusal.code == 401 and not is_renewed:
-                is_renewed = True
-                await self._access.renew()
-                continue
             wait_s = answers.retry_after_s(refusal, header)
             if wait_s is None and refusal.code == 404 and not refusal.is_of_an_object and anyio.current_time() < settled:
                 wait_s = 0.2
@@ -105,37 +97,39 @@ class Requests:
     async def _request(
         self, method: str, path: str, query: Query | None, body: bytes | None, content_type: str, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": JSON, "Content-Type": content_type, **await self._access.headers()}
-        return await self._access.session.request(
-            method, self._access.url + path, params=query, data=body, headers=headers, timeout=limits, **self._access.options()
-        )
+        """The head of an answer. Where we are not believed, it is looked again who we are, once."""
+        url, options = self._access.url + path, self._access.options()
+        common = {"Accept": JSON, "Content-Type": content_type}
+        for is_renewed in (False, True):
+            headers = common | await self._access.headers()
+            response = await self._access.session.request(method, url, params=query, data=body, headers=headers, timeout=limits, **options)
+            if response.status != 401 or is_renewed:
+                return response
+            response.release()
+            await self._access.renew()
+        raise AssertionError("unreachable")
 
 
 class _Broken(errors.Unavailable):
     """The connection ended before there was an answer."""
 
 
-class _translated:
-    """The vendor's errors as ours, which are let through.
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns the vendor's errors into ours; those that are ours already pass.
 
     Raises:
+        Misconfigured: the server is not the one that the settings trust.
         Unavailable: there is no answer.
     """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-            raise errors.Misconfigured(f"{self._what}: the API server's certificate is not trusted: {error}") from error
-        if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
-            raise _Broken(f"{self._what}: the connection to the API server broke: {error}") from error
-        if isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
-            told = str(error) or type(error).__name__
-            raise errors.Unavailable(f"{self._what}: the API server does not answer: {told}") from error
+    try:
+        yield
+    except aiohttp.ClientSSLError as error:
+        raise errors.Misconfigured(f"{what}: the API server's certificate is not trusted: {error}") from error
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+        raise _Broken(f"{what}: the connection to the API server broke: {error}") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise errors.Unavailable(f"{what}: the API server does not answer: {str(error) or type(error).__name__}") from error
 
 
 def slim(kind: port.Kind, obj: dict[str, Any]) -> port.Object:
