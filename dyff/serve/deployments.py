@@ -7,6 +7,7 @@ from typing import Any
 
 from dyff.cluster import port
 from dyff.kernel import errors, settings
+from dyff.operator.manifests import containers
 from dyff.serve import opening, permissions, wiring
 
 SETTINGS, SECRETS = "dyff-settings", "dyff-secrets"
@@ -14,8 +15,9 @@ SETTINGS, SECRETS = "dyff-settings", "dyff-secrets"
 SETTINGS_DIR, SECRETS_DIR = "/etc/dyff/settings", "/etc/dyff/secrets"
 API_PORT, PROBES_PORT = 8000, 8081
 _FILE = "settings.yaml"
-_USER_ID = 65532
 _SCRATCH_DIR = "/tmp"
+GRACE_S = 30
+"""From SIGTERM to SIGKILL: more than `supervision.shutdown_grace_s` and what comes after it."""
 REPLICAS = 2
 """Of every role: two share the load, or one works while the other stands by."""
 _REQUESTS = {"cpu": "100m", "memory": "192Mi"}
@@ -71,25 +73,20 @@ def _deployment(namespace: str, role: str, image: str, environment: list[dict[st
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": labels},
     }
-    pod = {
-        "serviceAccountName": permissions.account(role),
-        "automountServiceAccountToken": role in permissions.TABLE,
-        "enableServiceLinks": False,
-        "topologySpreadConstraints": [spread],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER_ID,
-            "runAsGroup": _USER_ID,
-            "fsGroup": _USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(role, image, environment)],
-        "volumes": [
-            {"name": "settings", "configMap": {"name": SETTINGS}},
-            {"name": "secrets", "secret": {"secretName": SECRETS, "optional": True, "defaultMode": 0o440}},
-            {"name": "scratch", "emptyDir": {}},
-        ],
-    }
+    pod = containers.pod(
+        {
+            "serviceAccountName": permissions.account(role),
+            "automountServiceAccountToken": role in permissions.TABLE,
+            "terminationGracePeriodSeconds": GRACE_S,
+            "topologySpreadConstraints": [spread],
+            "containers": [_container(role, image, environment)],
+            "volumes": [
+                {"name": "settings", "configMap": {"name": SETTINGS}},
+                {"name": "secrets", "secret": {"secretName": SECRETS, "optional": True, "defaultMode": 0o440}},
+                {"name": "scratch", "emptyDir": {}},
+            ],
+        }
+    )
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -106,10 +103,7 @@ def _container(role: str, image: str, environment: list[dict[str, Any]]) -> dict
     ports = [{"name": "probes", "containerPort": PROBES_PORT}]
     if role == "api":
         ports.append({"name": "http", "containerPort": API_PORT})
-    return {
-        "name": "dyff",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
+    spec = {
         "args": ["serve", "--role", role],
         "env": environment,
         "envFrom": [{"secretRef": {"name": SECRETS, "optional": True}}],
@@ -118,14 +112,13 @@ def _container(role: str, image: str, environment: list[dict[str, Any]]) -> dict
         "livenessProbe": {**_probe("/health"), "failureThreshold": 3, "periodSeconds": 10},
         "readinessProbe": {**_probe("/ready"), "failureThreshold": 2, "periodSeconds": 5},
         "resources": {"requests": _REQUESTS, "limits": _LIMITS},
-        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "settings", "mountPath": SETTINGS_DIR, "readOnly": True},
             {"name": "secrets", "mountPath": SECRETS_DIR, "readOnly": True},
             {"name": "scratch", "mountPath": _SCRATCH_DIR},
         ],
     }
+    return containers.container("dyff", image, spec, read_only_root=True)
 
 
 def _environment(role: str, image: str, loaded: settings.Settings) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio.abc
 import uvicorn
 
-from dyff.api import webserver
+from dyff.api import probing, webserver
 from dyff.entities import codecs
 
 Report = Callable[[], dict[str, Any]]
@@ -23,11 +23,10 @@ async def run(report: Report, listener: socket.socket, *, task_status: anyio.abc
 
 
 def answer(path: str, told: dict[str, Any]) -> tuple[int, bytes]:
-    """Status and body: `/health` is 503 if only a new process helps, `/ready` until every role serves and gets on."""
-    if path == "/health":
-        return 200 if told.get("alive", True) else 503, codecs.encode(told)
-    if path == "/ready":
-        return 200 if told["status"] == "ok" else 503, codecs.encode(told)
+    """Status and body."""
+    known = {"/health": probing.health, "/ready": probing.ready}.get(path)
+    if known is not None:
+        return known(told), codecs.encode(told)
     return 404, codecs.encode({"detail": "here are /health and /ready only; the API is served by the role api"})
 
 

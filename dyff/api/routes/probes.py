@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from dyff.api import openapi
+from dyff.api import openapi, probing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
@@ -42,12 +42,12 @@ class Probes:
     async def health(self, _: Call) -> Reply:
         """200 as long as this process can mend itself (503: only a new one helps); what its roles do is in the body."""
         report = self._report()
-        return json(report, status=200 if report.get("alive", True) else 503)
+        return json(report, status=probing.health(report))
 
     async def ready(self, _: Call) -> Reply:
         """503 until every role serves, and while one does not get on; the body says which, and why."""
         report = self._report()
-        return json(report, status=200 if report["status"] == "ok" else 503)
+        return json(report, status=probing.ready(report))
 
     async def openapi(self, _: Call) -> Reply:
         """OpenAPI 3.1."""
