@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.workflows import hub as hubs
 from tests.workflows import runs
+from tests.workflows.fetching import Fetch
 
 
 @pytest.fixture
@@ -20,3 +22,14 @@ def service():
     """The URL of one mock service for all tests."""
     with runs.a_mock_service() as url:
         yield url
+
+
+@pytest.fixture
+def git(tmp_path):
+    with hubs.a_git_server(tmp_path / "git") as running:
+        yield running
+
+
+@pytest.fixture
+def fetch(store, steps, tmp_path):
+    return Fetch(store, steps, tmp_path)

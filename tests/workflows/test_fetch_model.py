@@ -9,20 +9,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import msgspec
 import pytest
 
-from dyff.entities import resources
 from tests.workflows import hub as hubs
 from tests.workflows import runs
-
-MODEL = "0d" * 16
-REPO = "org/tiny"
-CONFIG = b'{"model_type": "tiny"}'
-WEIGHTS = random.Random(7).randbytes(300_000)
-PART = 16 * 2**20
+from tests.workflows.fetching import CONFIG, PART, REPO, VOLUME, WEIGHTS, hub_source
 
 
 @pytest.fixture
@@ -30,80 +23,6 @@ def hub():
     with hubs.a_hub() as running:
         running.repos[REPO] = {"config.json": CONFIG, "sub/model.safetensors": WEIGHTS, "copy.json": CONFIG}
         yield running
-
-
-@pytest.fixture
-def git(tmp_path):
-    with hubs.a_git_server(tmp_path / "git") as running:
-        yield running
-
-
-class Fetch:
-    """The step on a store of its own."""
-
-    def __init__(self, store, steps, directory):
-        self.store, self.steps, self.directory, self.root = store, steps, directory, store.objects / "models" / MODEL
-        self.environment = {}
-
-    def command(self, source, artifact=None, storage="1Gi"):
-        artifact = artifact or {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": REPO, "revision": "main"}}
-        entity = {"source": source, "artifact": artifact, "resources": {"storage": storage} if storage else {}}
-        manifest = self.directory / "model.json"
-        manifest.write_bytes(msgspec.json.encode({"spec": {"id": MODEL, "account": "a", **resources.model_spec(entity)}}))
-        return ["--manifest", str(manifest)]
-
-    def start(self, *args, **kwargs):
-        passed = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "TMPDIR": str(self.directory)}
-        environment = {**passed, "DYFF_STORAGE_URL": self.store.url, "DYFF_ATTEMPT": "one", **self.environment}
-        command = [sys.executable, "-m", "dyff.workflows", "fetch-model", *self.command(*args, **kwargs)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def run(self, *args, process=False, **kwargs):
-        """In this process, which is faster, unless a process is asked for."""
-        if not process:
-            with mock.patch.dict(os.environ, self.environment):
-                return self.steps.call("fetch-model", *self.command(*args, **kwargs))
-        running = self.start(*args, **kwargs)
-        output, _ = running.communicate(timeout=60)
-        return runs.Run(running.returncode, output.splitlines())
-
-    def hub(self, revision="main", repo=REPO, *, allow=None, ignore=None, **kwargs):
-        return self.run(hub_source(revision, repo, allow=allow, ignore=ignore), **kwargs)
-
-    def manifest(self):
-        file = self.root / ".dyff" / "artifacts.json"
-        return msgspec.json.decode(file.read_bytes()) if file.exists() else None
-
-    def mounted(self, steps, target):
-        """The tree as a pod gets it."""
-        done = steps.call("fetch-data", "--source", f"models/{MODEL}/", "--destination", target)
-        assert done.code == 0, done
-        return target
-
-    def blobs(self):
-        return sorted(file.name for file in (self.root / ".dyff" / "blobs").iterdir())
-
-    def parts(self):
-        return sorted((self.root / ".dyff" / "parts").rglob("*")) if (self.root / ".dyff" / "parts").exists() else []
-
-
-def hub_source(revision="main", repo=REPO, allow=None, ignore=None):
-    return {
-        "kind": "HuggingFaceHub",
-        "huggingFaceHub": {"repoID": repo, "revision": revision, "allowPatterns": allow, "ignorePatterns": ignore},
-    }
-
-
-def git_source(url):
-    return {"kind": "GitLFS", "gitLFS": {"url": url}}
-
-
-VOLUME = {"kind": "Volume", "volume": {"files": []}}
-
-
-@pytest.fixture
-def fetch(store, steps, tmp_path):
-    return Fetch(store, steps, tmp_path)
 
 
 @pytest.fixture
@@ -319,126 +238,3 @@ def test_a_token_comes_from_a_file_and_stays_secret(from_hub, hub, tmp_path):
     stored = b"".join(file.read_bytes() for file in from_hub.root.rglob("*") if file.is_file())
     assert token.encode() not in stored
     assert not any(token in line for line in done.lines)
-
-
-def test_a_repository_with_large_files(fetch, git, steps, tmp_path):
-    """Small files come by git, large ones over Git LFS with the headers that its server gave; links inside stay links."""
-    url = git.repository(
-        "tiny", {"config.json": CONFIG, "sub/model.safetensors": WEIGHTS, "sub/latest": ("120000", "model.safetensors"), "empty": b""}
-    )
-    done = fetch.run(git_source(url), artifact=VOLUME)
-    assert done.code == 0, done
-    mount = fetch.mounted(steps, tmp_path / "mount")
-    assert (mount / "config.json").read_bytes() == CONFIG
-    assert (mount / "sub" / "model.safetensors").read_bytes() == WEIGHTS
-    assert os.readlink(mount / "sub" / "latest") == "model.safetensors"
-    assert (mount / "empty").read_bytes() == b""
-    digests = {each["path"]: each["digest"]["sha256"] for each in fetch.manifest()["artifacts"]}
-    assert digests["sub/model.safetensors"] == hubs.sha256(WEIGHTS)
-    assert len(fetch.manifest()["source"]["commit"]) == 40
-
-
-def test_a_repository_as_a_hugging_face_cache(fetch, git, steps, tmp_path):
-    """With that artifact kind the runners find it at the revision that was declared."""
-    url = git.repository("tiny", {"config.json": CONFIG, "model.safetensors": WEIGHTS})
-    assert fetch.run(git_source(url)).code == 0
-    snapshot = fetch.mounted(steps, tmp_path / "mount") / "models--org--tiny" / "snapshots" / "main"
-    assert (snapshot / "model.safetensors").read_bytes() == WEIGHTS
-
-
-def test_a_large_file_of_a_repository_is_gone_on_with(fetch, git):
-    """A transfer that was cut off asks the LFS server for the rest only."""
-    url = git.repository("tiny", {"model.safetensors": WEIGHTS})
-    git.close_tap(100_000)
-    process = fetch.start(git_source(url), artifact=VOLUME)
-    assert git.stalled.wait(30)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    git.open_tap()
-    git.asked.clear()
-    assert fetch.run(git_source(url), artifact=VOLUME).code == 0
-    [(_, asked)] = git.asked
-    assert int(asked.removeprefix("bytes=").rstrip("-")) > 0
-
-
-HOSTILE = {
-    "a link out of the tree": ({"a": ("120000", "../outside")}, "must not lead out of the tree"),
-    "an absolute link": ({"a": ("120000", "/etc/passwd")}, "must be a relative path"),
-    "a way out by a link": ({"d/e/up": ("120000", "../.."), "b": ("120000", "d/e/up/../x")}, "must not lead out of the tree"),
-    "a name of ours": ({".dyff/artifacts.json": b"{}"}, "which Dyff uses itself"),
-    "a name with a backslash": ({"a\\b": b"x"}, "must not contain"),
-}
-
-
-@pytest.mark.parametrize(("files", "words"), HOSTILE.values(), ids=HOSTILE)
-def test_hostile_repositories_are_refused(fetch, git, files, words):
-    """Names and links that could lead out of the tree fail the fetch."""
-    url = git.repository("hostile", {"config.json": CONFIG, **files})
-    done = fetch.run(git_source(url), artifact=VOLUME)
-    assert (done.code, words in done.last) == (65, True), done
-    assert fetch.manifest() is None
-
-
-@pytest.mark.parametrize(("hosts", "code"), [("github.com, 127.0.0.1", 0), ("github.com", 65), ("", 65)])
-def test_hosts_can_be_limited(fetch, git, hosts, code):
-    """Where the hosts of repositories are named, others are refused before anything is asked of them."""
-    url = git.repository("tiny", {"config.json": CONFIG})
-    fetch.environment["DYFF_GIT_HOSTS"] = hosts
-    done = fetch.run(git_source(url), artifact=VOLUME)
-    assert (done.code, "must be on one of" in done.last) == (code, code != 0), done
-
-
-def test_an_allowed_host_cannot_lead_to_another(fetch, git):
-    """Where hosts are limited, redirects of a repository are not followed."""
-    url = git.repository("tiny", {"config.json": CONFIG})
-    fetch.environment["DYFF_GIT_HOSTS"] = "localhost"
-    git.redirects_from = "localhost"
-    done = fetch.run(git_source(url.replace("127.0.0.1", "localhost")), artifact=VOLUME)
-    assert (done.code != 0, "cannot be cloned" in done.last) == (True, True), done
-
-
-def test_submodules_are_left_out(fetch, git):
-    """A submodule is told of and never asked for."""
-    url = git.repository("with-module", {"config.json": CONFIG, "other": ("160000", "1" * 40)})
-    done = fetch.run(git_source(url), artifact=VOLUME)
-    assert done.code == 0, done
-    assert any("'other' is a submodule" in line for line in done.lines)
-
-
-def test_a_repository_that_is_too_large(fetch, git):
-    """What a clone brings is bounded by what was declared, too."""
-    url = git.repository("large", {"weights.bin": random.Random(9).randbytes(2_000_000)})
-    done = fetch.run(git_source(url), artifact=VOLUME, storage="1Mi")
-    assert (done.code, "resources.storage" in done.last) == (65, True), done
-
-
-def test_a_large_file_that_the_server_has_not(fetch, git):
-    """A pointer without bytes is named."""
-    url = git.repository("lost", {"model.safetensors": WEIGHTS})
-    git.objects.clear()
-    done = fetch.run(git_source(url), artifact=VOLUME)
-    assert (done.code, "no bytes of model.safetensors" in done.last) == (65, True), done
-
-
-def test_the_lfs_server_cannot_name_files_of_ours(fetch, git):
-    """A URL that is not of the web is refused."""
-    url = git.repository("tiny", {"model.safetensors": WEIGHTS})
-    git.scheme = "file"
-    done = fetch.run(git_source(url), artifact=VOLUME)
-    assert (done.code, "neither http nor https" in done.last) == (65, True), done
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("file:///etc", "must be https or http"),
-        ("ext::sh -c true", "must be https or http"),
-        ("http://user:pa55word@127.0.0.1:{port}/none.git", "cannot be cloned"),
-    ],
-)
-def test_urls_that_are_not_fetched(fetch, git, url, words):
-    """Only the web is fetched from, and a password in a URL is never told."""
-    port = git.url.rpartition(":")[2]
-    done = fetch.run(git_source(url.replace("{port}", port)), artifact=VOLUME)
-    assert (done.code, words in done.last) == (65, True), done
-    assert not any("pa55word" in line for line in done.lines)

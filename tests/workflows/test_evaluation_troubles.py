@@ -1,0 +1,275 @@
+"""The evaluation client and services that fail, refuse, limit, hang or come late."""
+
+from __future__ import annotations
+
+import email.utils
+import itertools
+import time
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from dyff.workflows import inference
+from tests.workflows import runs
+
+
+def test_transient_errors_are_tried_again(store, steps, service):
+    """A service that fails now and then is asked again until every item is done."""
+    store.dataset(runs.rows(20))
+    client = steps.evaluate(
+        service, endpoint="openai/v1/completions/transient-errors", workers=8, process=True, client={"transientErrorRetryDelaySeconds": 1}
+    )
+    assert client.code == 0, client
+    assert any("trying again" in line and "status 503" in line for line in client.lines)
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(20))
+
+
+def test_too_many_transient_errors_end_the_run(store, steps):
+    """Beyond the retry limit the run fails and names the item and the limit; what was done before is stored."""
+    store.dataset(runs.rows(3))
+    with runs.a_service(lambda prompt, tries: 503 if prompt == "prompt number 2" else 200) as (url, seen):
+        client = {"transientErrorRetryLimit": 2, "transientErrorRetryDelaySeconds": 1}
+        failed = steps.evaluate(url, workers=1, client=client)
+    assert failed.code == 69
+    assert "failed 3 times in a row for item 2" in failed.last
+    assert "client.transientErrorRetryLimit is 2" in failed.last
+    assert seen["prompt number 2"] == 3
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(2))
+
+
+def test_the_retry_limit_counts_since_the_last_success(store, steps):
+    """Errors are counted anew after any success: an item may fail more often than the limit while others succeed."""
+    store.dataset(runs.rows(40))
+    with runs.a_service(lambda prompt, tries: (200, {}, 0.1) if prompt != "prompt number 0" else 503 if tries <= 4 else 200) as (url, seen):
+        client = {"transientErrorRetryLimit": 2, "transientErrorRetryDelaySeconds": 1}
+        assert steps.evaluate(url, workers=2, client=client).code == 0
+    assert seen["prompt number 0"] == 5
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(40))
+
+
+def test_an_item_that_always_fails_is_given_up(store, steps, monkeypatch):
+    """One item's endless errors end neither the run nor the others: it has no row, the reason is data, and the run is incomplete."""
+    monkeypatch.setattr(inference, "_ITEM_TRIES", 3)
+    monkeypatch.setattr(inference, "_FIRST_DELAY_S", 0.01)
+    store.dataset(runs.rows(30))
+    client = {"transientErrorRetryLimit": 2, "transientErrorRetryDelaySeconds": 1}
+    with runs.a_service(lambda prompt, tries: (500, {}, 0, "boom") if prompt == "prompt number 0" else (200, {}, 0.05)) as (url, seen):
+        late = steps.evaluate(url, workers=2, client=client)
+        assert (late.code, "1 items were given up" in late.last) == (20, True), late
+        assert seen["prompt number 0"] == 4
+        client["missingOutputPolicy"] = "Ignore"
+        # Nothing else is left, so that nobody can tell whether it is the item: the service has failed.
+        assert steps.evaluate(url, client=client, attempt="attempt-2").code == 69
+    assert steps.verify(client=client).code == 0
+    assert runs.pairs(store.verified().to_pylist()) == runs.all_pairs(range(1, 30))
+    assert [(row["_index_"], row["error"], row["status"]) for row in store.errors()] == [(0, "TransientErrors", 500)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_holds_all_workers(store, steps, status, form):
+    """A service that says when to come back, in seconds or as a date, is called by no worker before."""
+    store.dataset(runs.rows(200))
+    asked, until = [], []
+
+    def reply(prompt, tries):
+        asked.append(time.time())
+        if prompt != "prompt number 20" or tries > 1:
+            return 200, {}, 0.01
+        until.append(time.time() + 2)
+        return status, {"Retry-After": "2" if form == "seconds" else email.utils.formatdate(until[0] + 1, usegmt=True)}
+
+    with runs.a_service(reply) as (url, _):
+        assert steps.evaluate(url, workers=8, client={"transientErrorRetryDelaySeconds": 1}).code == 0
+    told = until[0] - 2
+    # Those that were under way when it was said have come by then.
+    early = [at - told for at in asked if told + 0.3 < at < until[0]]
+    assert early == []
+    assert len([at for at in asked if at >= until[0]]) > 100
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(200))
+
+
+@pytest.mark.parametrize(
+    "header", ["-1", "soon", "", "1.5", "Mon, 99 Nov 99999999999999999999 99:99:99 GMT", "Wed, 21 Oct 2015 07:28:00 GMT"]
+)
+def test_a_retry_after_that_says_nothing(store, steps, header):
+    """A Retry-After that cannot be understood, or is over, is as none: the call is tried again after the usual delay."""
+    store.dataset(runs.rows(1))
+    with runs.a_service(lambda prompt, tries: (503, {"Retry-After": header}) if tries == 1 else 200) as (url, seen):
+        assert steps.evaluate(url).code == 0
+    assert seen["prompt number 0"] == 2
+
+
+def test_a_retry_after_beyond_all_measure(store, steps):
+    """An absurd Retry-After is a pause like others, which the run's own limit ends."""
+    store.dataset(runs.rows(1))
+    with runs.a_service(lambda prompt, tries: (503, {"Retry-After": "9" * 400})) as (url, _):
+        ended = steps.evaluate(url, client={"totalTimeoutSeconds": 1})
+    assert (ended.code, any("no calls for 86400.0 s" in line for line in ended.lines)) == (20, True), ended
+
+
+def test_a_rate_limit_costs_no_item(store, steps):
+    """However often a service says that it is too much, all items are done, and hardly more is asked than it allows."""
+    store.dataset(runs.rows(60))
+    window = {"start": 0.0, "count": 0}
+
+    def reply(prompt, tries):
+        if time.monotonic() - window["start"] >= 1:
+            window.update(start=time.monotonic(), count=0)
+        window["count"] += 1
+        return 200 if window["count"] <= 20 else (429, {"Retry-After": "1"})
+
+    with runs.a_service(reply) as (url, seen):
+        ended = steps.evaluate(url, workers=8, client={"transientErrorRetryLimit": 2, "transientErrorRetryDelaySeconds": 1})
+    assert ended.code == 0, ended
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(60))
+    assert sum(seen.values()) < 60 + 6 * 8
+
+
+def test_too_many_requests_without_a_time(store, steps):
+    """A 429 that doesn't say for how long is a pause of all workers, too, as long as a retry's delay."""
+    store.dataset(runs.rows(100))
+    asked = []
+
+    def reply(prompt, tries):
+        asked.append(time.monotonic())
+        return 429 if len(asked) == 10 else (200, {}, 0.01)
+
+    with runs.a_service(reply) as (url, _):
+        assert steps.evaluate(url, workers=8).code == 0
+    assert max(later - earlier for earlier, later in itertools.pairwise(sorted(asked))) >= 0.2
+
+
+def test_a_request_that_hangs_is_tried_again(store, steps):
+    """A call longer than requestTimeoutSeconds is given up and made again."""
+    store.dataset(runs.rows(2))
+    with runs.a_service(lambda prompt, tries: (200, {}, 3.0 if prompt == "prompt number 0" and tries == 1 else 0)) as (url, seen):
+        client = {"requestTimeoutSeconds": 1, "transientErrorRetryDelaySeconds": 1}
+        assert steps.evaluate(url, client=client).code == 0
+    assert seen["prompt number 0"] == 2
+
+
+def test_a_refused_request_aborts(store, steps, service):
+    """With badRequestPolicy Abort a 400 fails the run at once and names the item and the choices."""
+    store.dataset(runs.rows(10))
+    failed = steps.evaluate(service, endpoint="errors/400", workers=1, process=True)
+    assert failed.code == 76
+    assert "status 400 for item 0" in failed.last
+    assert "this endpoint refuses everything" in failed.last
+    assert "client.badRequestPolicy to Skip" in failed.last
+
+
+def test_a_refused_request_is_skipped(store, steps, service):
+    """With badRequestPolicy Skip a refused item has no responses (null), and the run completes."""
+    store.dataset(runs.rows(10))
+    client = {"badRequestPolicy": "Skip"}
+    assert steps.evaluate(service, endpoint="errors/400", client=client).code == 0
+    assert [row["responses"] for row in store.raw_rows()] == [None] * 10
+    assert steps.verify(client=client).code == 0
+    assert store.verified().column("responses").null_count == 10
+    assert steps.verify(attempt="verify-2", client=client).last.startswith("verified before: 2 files")
+
+
+def test_why_items_have_no_responses_is_data(store, steps):
+    """With Skip, users find each item without responses beside the outputs, with the status and the words of the service."""
+    store.dataset([*runs.rows(3), {"_index_": 3, "text": None}, *runs.rows(2, start=4)])
+    client = {"badRequestPolicy": "Skip"}
+    inputs = [
+        {
+            "kind": "TransformJSON",
+            "configuration": {"prompt": {"$compute": [{"$scalar": "$.text"}, {"$func": "sub", "pattern": "x", "repl": "y"}]}},
+        }
+    ]
+    with runs.a_service(lambda prompt, tries: (422, {}, 0, "too long") if prompt == "prompt number 1" else 200) as (url, seen):
+        ended = steps.evaluate(url, client=client, inputs=inputs, replications=2)
+    assert (ended.code, sum(seen.values())) == (0, 10), ended
+    assert steps.verify(client=client, replications=2).code == 0
+    without = sorted((row["_index_"], row["_replication_"]) for row in store.verified().to_pylist() if row["responses"] is None)
+    assert without == [(row["_index_"], row["_replication_"]) for row in store.errors()] == runs.all_pairs([1, 3], 2)
+    found = {row["_index_"]: (row["error"], row["status"], row["message"]) for row in store.errors()}
+    assert found[1][:2] == ("BadRequest", 422)
+    assert "too long" in found[1][2]
+    assert found[3][:2] == ("InputPipeline", None)
+    assert "adapter 0 (TransformJSON)" in found[3][2]
+
+
+def test_a_pipeline_that_gives_several_objects(store, steps, service):
+    """An item of which the input pipeline makes no single request ends the run, or is recorded with Skip."""
+    store.dataset([{"_index_": 0, "text": ["a", "b"]}, {"_index_": 1, "text": ["c"]}])
+    inputs = [{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}, *runs.PROMPT_IN]
+    failed = steps.evaluate(service, inputs=inputs)
+    assert (failed.code, "one object for each item, and gives 2" in failed.last) == (65, True)
+    assert steps.evaluate(service, inputs=inputs, client={"badRequestPolicy": "Skip"}, attempt="attempt-2").code == 0
+    assert [(row["_index_"], row["error"]) for row in store.raw_errors()] == [(0, "InputPipeline")]
+
+
+def test_an_error_that_a_later_attempt_overcame_is_none(store, steps, service):
+    """What an earlier attempt recorded of an item is not shown if the item has responses now."""
+    store.dataset(runs.rows(2))
+    failure = {"error": "TransientErrors", "status": 500, "message": "oh", "_replication_": runs.all_pairs([0])[0][1]}
+    store.raw_error([{**failure, "_index_": 0}])
+    assert steps.evaluate(service).code == steps.verify().code == 0
+    assert [artifact["path"] for artifact in store.manifest()] == ["part-00000.parquet"]
+
+
+def test_an_endpoint_that_is_not_there(store, steps, service):
+    """A 404 is no item's fault, so Skip does not hide it."""
+    store.dataset(runs.rows(2))
+    failed = steps.evaluate(service, endpoint="no/such/route", client={"badRequestPolicy": "Skip"})
+    assert failed.code == 76
+    assert "'no/such/route'" in failed.last
+    assert "Correct interface.endpoint" in failed.last
+
+
+@pytest.mark.parametrize(
+    ("schema", "outputs", "want_words"),
+    [
+        (runs.published.make_response_schema(pa.schema([pa.field("text", pa.int64())])), runs.CHOICES_OUT, "do not fit the output schema"),
+        (
+            runs.published.make_response_schema(pa.schema([pa.field("label", pa.string())])),
+            runs.CHOICES_OUT,
+            "none of the output schema's (label)",
+        ),
+        (runs.SCHEMA, [{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}], "does not fit the output pipeline"),
+    ],
+)
+def test_answers_that_do_not_fit(store, steps, service, schema, outputs, want_words):
+    """Answers that don't fit the output pipeline or schema fail the run and name the item."""
+    store.dataset(runs.rows(1))
+    failed = steps.evaluate(service, schema=schema, outputs=outputs)
+    assert failed.code == 10
+    assert "item 0" in failed.last
+    assert want_words in failed.last
+
+
+def test_rows_that_fit_are_stored_beside_one_that_does_not(store, steps):
+    """One answer that does not fit the schema fails the run, and loses none of the others."""
+    store.dataset(runs.rows(5))
+    with runs.a_service(lambda prompt, tries: (200, {}, 0, 7 if prompt == "prompt number 3" else "fine")) as (url, _):
+        failed = steps.evaluate(url, workers=1, outputs=runs.TEXT_OUT)
+    assert failed.code == 10
+    assert "item 3" in failed.last
+    assert runs.pairs(store.raw_rows()) == runs.all_pairs([0, 1, 2, 4])
+
+
+def test_a_service_that_is_late(store, steps):
+    """The client waits for a service that starts after it."""
+    store.dataset(runs.rows(3))
+    port = runs.free_port()
+    process = steps.start("evaluation-client", "--manifest", steps.manifest(f"http://127.0.0.1:{port}"))
+    runs.wait_for(lambda: (store.objects / "outputs").exists())
+    with runs.a_mock_service(port):
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert "waiting for the service" in output
+
+
+def test_a_service_that_never_comes(store, steps):
+    """Without a service the run fails after retry limit times retry delay, and says where to look."""
+    store.dataset(runs.rows(3))
+    failed = steps.evaluate(
+        f"http://127.0.0.1:{runs.free_port()}", client={"transientErrorRetryLimit": 1, "transientErrorRetryDelaySeconds": 1}
+    )
+    assert failed.code == 69
+    assert "was not ready within 1 s: no connection" in failed.last
