@@ -30,6 +30,7 @@ from dyff.serve import directory
 
 if TYPE_CHECKING:
     from dyff.kernel import mongo
+    from dyff.query.mongo import MongoQuery
 
 
 def embedded(loaded: settings.Settings) -> frozenset[str]:
@@ -102,12 +103,7 @@ def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> Abs
     Raises:
         Misconfigured: a file that the settings name cannot be read.
     """
-    chosen = loaded.query.mongodb
-    if chosen.uri is None:
-        return embedded_query.EmbeddedQuery.open(place.query)
-    from dyff.query.mongo import MongoQuery
-
-    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True)
+    return _mongo_query(loaded) or embedded_query.EmbeddedQuery.open(place.query)
 
 
 @asynccontextmanager
@@ -117,12 +113,11 @@ async def open_query_beside(loaded: settings.Settings, place: directory.DataDire
     Raises:
         Misconfigured: a file that the settings name cannot be read.
     """
-    if loaded.query.mongodb.uri is None:
+    remote = _mongo_query(loaded)
+    if remote is None:
         yield beside.EmbeddedBeside(place.query)
         return
-    from dyff.query.mongo import MongoQuery
-
-    async with MongoQuery.open(_mongodb("query.mongodb", loaded.query.mongodb, loaded.query.mongodb.uri), prepared=True) as found:
+    async with remote as found:
         yield found
 
 
@@ -212,6 +207,16 @@ async def open_cluster(
     )
     async with kubernetes.KubernetesCluster.open(connection) as remote:
         yield remote
+
+
+def _mongo_query(loaded: settings.Settings) -> AbstractAsyncContextManager[MongoQuery] | None:
+    """The query store on MongoDB, which `dyff migrate` has prepared; None: it is the embedded one."""
+    chosen = loaded.query.mongodb
+    if chosen.uri is None:
+        return None
+    from dyff.query.mongo import MongoQuery
+
+    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True)
 
 
 def _mongodb(name: str, chosen: engines.QueryDatabase | engines.AccountsDatabase, uri: str) -> mongo.Connection:
