@@ -202,4 +202,9 @@ def _decoded(record: port.Record) -> Part | None:
     except (msgspec.DecodeError, ValueError) as error:
         log.warning("checkpoint-undecodable", partition=record.partition, offset=record.offset, error=str(error))
         return None
-    return part if part.form == _FORM and part.checksum == zlib.crc32(part.entries) else None
+    if part.form != _FORM:
+        return None  # another release's, which is not wrong
+    if part.checksum != zlib.crc32(part.entries):
+        log.warning("checkpoint-damaged", partition=record.partition, offset=record.offset, error="its checksum is wrong")
+        return None
+    return part
