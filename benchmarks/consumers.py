@@ -12,75 +12,35 @@ Needs servers: `python -m tests.engines run --only kafka --only secantusdb -- py
 from __future__ import annotations
 
 import os
-import random
 import statistics
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
-import apsw
-import pymongo
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from consumer_loops import bare, messages
+from consumer_loops.measuring import BATCH, Measured, timed
 
-from dyff.bus import envelope, port, topics
+from dyff.bus import port, topics
 from dyff.bus.kafka import Connection, KafkaBus
-from dyff.consumers import aggregator, ownership, sink
-from dyff.entities import codecs, commands, folding, kinds
+from dyff.consumers import aggregator, sink
+from dyff.entities import kinds
 from dyff.kernel import clock, collecting, mongo
 from dyff.kernel.positions import Position
-from dyff.query import columns
 from dyff.query import port as query_port
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.mongo import MongoQuery, stored
 
 GOAL = 0.7
-BATCH = 500
 EVENTS = int(os.environ.get("DYFF_BENCH_EVENTS", "40000"))
 DOCUMENTS = 4000
 """For the test server of MongoDB's protocol, which takes some hundreds a second."""
 ROUNDS = int(os.environ.get("DYFF_BENCH_ROUNDS", "5"))
-BATCH_BYTES = 2**20
-"""A broker's default limit of a batch; larger ones make fewer round trips."""
-NOW = datetime(2026, 11, 23, 23, 42, 0, 123456, tzinfo=UTC)
-
-Measured = tuple[float, float]
-"""Records a second, and microseconds of CPU of this process for each."""
-
-
-def an_entity(number: int) -> codecs.Json:
-    """An evaluation of an ordinary size, 2.2 KB."""
-    names = {"id": f"s{number % 100}", "name": "service", "model": {"id": f"m{number % 50}", "name": "model"}}
-    return {
-        "id": f"{random.Random(number).getrandbits(128):032x}", "kind": "Evaluation", "account": f"a{number % 5}", "status": "Created",
-        "schemaVersion": "0.1", "creationTime": f"2026-01-01T00:00:{number % 60:02}.{number:06}Z", "dataset": f"d{number % 500}",
-        "labels": {"team": "red"}, "annotations": [], "inferenceSession": {"inferenceService": {**names, "args": ["x" * 30] * 30}},
-        "inferenceSessionReference": "s", "replications": 1, "metadata": {"documentation": {"fullPage": "y" * 750}, "preconditions": []},
-    }  # fmt: skip
-
-
-def a_command(number: int, mixed: bool) -> port.Message:
-    """A creation; where `mixed`, each is followed by two changes of its status, somewhat later."""
-    entity = an_entity(number // 3 if mixed else number)
-    keywords: dict[str, Any] = {"time": NOW, "expires": datetime(2100, 1, 1, tzinfo=UTC)}
-    command_id = f"{number:032x}"
-    if not mixed or number % 3 == 0:
-        return envelope.command_message(commands.create(command_id, entity, principal="accounts/1", **keywords))
-    status = {"status": ("", "Admitted", "Complete")[number % 3]}
-    return envelope.command_message(commands.edit(command_id, commands.UPDATE_STATUS, "Evaluation", entity["id"], status, **keywords))
-
-
-def a_state(number: int, epoch: str) -> port.Message:
-    """The state after a creation."""
-    entity, at = an_entity(number), Position(epoch, 0, number)
-    return envelope.state_message(folding.State("Evaluation", entity, at, f"{number:032x}", at, {f"{number:032x}": "2026"}), entity["id"])
 
 
 class Counted:
@@ -98,16 +58,24 @@ class Counted:
     async def own(self, name: str) -> AsyncIterator[Any]:
         """The real owner, watched."""
         async with self._bus.own(name) as owner:
-            append = owner.append
+            yield _Watched(owner, self._until, self.done)
 
-            async def watched(topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
-                positions: list[Position] = await append(topic, messages, commit)
-                if commit is not None and commit.offset >= self._until:
-                    self.done.set()
-                return positions
 
-            owner.append = watched  # type: ignore[method-assign]
-            yield owner
+class _Watched:
+    """An owner that tells."""
+
+    def __init__(self, owner: port.Owner, until: int, done: anyio.Event) -> None:
+        self._owner, self._until, self._done = owner, until, done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._owner, name)
+
+    async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
+        """As the owner does."""
+        positions = await self._owner.append(topic, messages, commit)
+        if commit is not None and commit.offset >= self._until:
+            self._done.set()
+        return positions
 
 
 class Nowhere:
@@ -159,13 +127,6 @@ async def filled(bus: KafkaBus, topic: str, messages: Callable[[int], port.Messa
     return (await bus.ranges(topic))[0].end
 
 
-async def timed(work: Callable[[], Awaitable[None]], count: int) -> Measured:
-    """How fast it is."""
-    started, cpu = time.perf_counter(), time.process_time()
-    await work()
-    return count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
-
-
 async def role(run: Callable[..., Awaitable[None]], done: anyio.Event, count: int) -> Measured:
     """A role from its readiness until `done`."""
     async with anyio.create_task_group() as group:
@@ -180,80 +141,9 @@ async def aggregated(bus: KafkaBus, end: int) -> Measured:
     counted = Counted(bus, end)
 
     async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-        await aggregator.run(counted, clock=clock.SystemClock(), task_status=task_status)  # type: ignore[arg-type]
+        await aggregator.run(counted, clock=clock.SystemClock(), task_status=task_status)
 
     return await role(run, counted.done, end)
-
-
-@asynccontextmanager
-async def consumer(bus: KafkaBus, topic: str, group: str) -> AsyncIterator[tuple[AIOKafkaConsumer, TopicPartition]]:
-    """A bare consumer that has its partition."""
-    connection = bus._connection
-    place = TopicPartition(connection.named(topic), 0)
-    client = AIOKafkaConsumer(
-        bootstrap_servers=connection.bootstrap_servers, group_id=group, enable_auto_commit=False, isolation_level="read_committed",
-        auto_offset_reset="earliest",
-    )  # fmt: skip
-    await client.start()
-    try:
-        client.subscribe([place.topic])
-        while not client.assignment():
-            await client.getmany(timeout_ms=10, max_records=1)
-        client.seek(place, 0)
-        yield client, place
-    finally:
-        await client.stop()
-
-
-async def bare_aggregator(bus: KafkaBus, end: int) -> Measured:
-    """Consume, produce, commit, in transactions; the newest value of each key is what is produced."""
-    connection = bus._connection
-    group = connection.named(ownership.GROUP)
-    size = len(codecs.encode(an_entity(0)))
-    filler = b"z" * size
-    out = connection.named(topics.STATE)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=connection.bootstrap_servers, acks="all", transactional_id=uuid.uuid4().hex, max_batch_size=BATCH_BYTES,
-        max_request_size=2 * BATCH_BYTES,
-    )  # fmt: skip
-    await producer.start()
-    try:
-        async with consumer(bus, topics.EVENTS, group) as (client, place):
-
-            async def loop() -> None:
-                while True:
-                    records = (await client.getmany(place, timeout_ms=1000, max_records=BATCH)).get(place, [])
-                    if not records:
-                        continue
-                    async with producer.transaction():
-                        sent, batch = [], producer.create_batch()
-                        for record in records:
-                            value = record.value if len(record.value) >= size else filler
-                            if batch.append(key=record.key, value=value, timestamp=None) is None:
-                                sent.append(await producer.send_batch(batch, out, partition=0))
-                                batch = producer.create_batch()
-                                batch.append(key=record.key, value=value, timestamp=None)
-                        sent.append(await producer.send_batch(batch, out, partition=0))
-                        for each in sent:
-                            await each
-                        await producer.send_offsets_to_transaction({place: records[-1].offset + 1}, group)
-                    if records[-1].offset + 1 >= end:
-                        return
-
-            return await timed(loop, end)
-    finally:
-        await producer.stop()
-
-
-async def bare_consumer(bus: KafkaBus, topic: str, end: int) -> Measured:
-    """Consume, and nothing else."""
-    async with consumer(bus, topic, uuid.uuid4().hex) as (client, place):
-
-        async def loop() -> None:
-            while await client.position(place) < end:
-                await client.getmany(place, timeout_ms=1000, max_records=BATCH)
-
-        return await timed(loop, end)
 
 
 async def sunk(bus: KafkaBus, store: Any, end: int) -> Measured:
@@ -264,49 +154,6 @@ async def sunk(bus: KafkaBus, store: Any, end: int) -> Measured:
         await sink.run(bus, until, task_status=task_status)
 
     return await role(run, until.done, end)
-
-
-async def bare_sqlite(folder: Path, documents: Sequence[query_port.Document]) -> Measured:
-    """Guarded upserts into a table with the same columns and indexes, whose values are taken out beforehand."""
-    connection = apsw.Connection(str(folder / f"{uuid.uuid4().hex}.db"))
-    connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536")
-    connection.execute(columns.schema())
-    names = ", ".join(str(columns.name(path)) for path in columns.PATHS)
-    changes = ", ".join(f"{columns.name(path)} = excluded.{columns.name(path)}" for path in columns.PATHS)
-    statement = (
-        f"INSERT INTO documents (collection, id, version, body, {names})"
-        f" VALUES (?, ?, ?, CAST(? AS TEXT), {', '.join('?' * len(columns.PATHS))})"
-        f" ON CONFLICT (collection, id) DO UPDATE SET version = excluded.version, body = excluded.body, {changes}"
-        " WHERE excluded.version > version"
-    )
-    rows = [(each.collection, each.id, each.version, each.body, *columns.values(each.body or b"")) for each in documents]
-
-    async def work() -> None:
-        for start in range(0, len(rows), BATCH):
-            with connection:
-                connection.executemany(statement, rows[start : start + BATCH])
-
-    measured = await timed(work, len(rows))
-    connection.close()
-    return measured
-
-
-async def bare_mongo(collection: Any, documents: Sequence[query_port.Document]) -> Measured:
-    """Guarded bulk upserts, made ready beforehand."""
-    requests = [
-        pymongo.ReplaceOne(
-            {"_id": each.id, "version": {"$lt": each.version}},
-            {"version": each.version, "live": True, "body": each.body, "fields": codecs.decode_object(each.body or b"")},
-            upsert=True,
-        )
-        for each in documents
-    ]
-
-    async def work() -> None:
-        for start in range(0, len(requests), BATCH):
-            await collection.bulk_write(requests[start : start + BATCH], ordered=False)
-
-    return await timed(work, len(requests))
 
 
 def told(name: str, ours: Sequence[Measured], *bares: Sequence[Measured]) -> float:
@@ -339,13 +186,13 @@ async def compare_aggregator(server: str, mixed: bool) -> float:
 
     async def ours() -> Measured:
         async with opened(server) as bus:
-            return await aggregated(bus, await filled(bus, topics.EVENTS, lambda number: a_command(number, mixed), EVENTS))
+            return await aggregated(bus, await filled(bus, topics.EVENTS, lambda number: messages.a_command(number, mixed), EVENTS))
 
-    async def bare() -> Measured:
+    async def theirs() -> Measured:
         async with opened(server) as bus:
-            return await bare_aggregator(bus, await filled(bus, topics.EVENTS, lambda number: a_command(number, mixed), EVENTS))
+            return await bare.aggregator(bus, await filled(bus, topics.EVENTS, lambda number: messages.a_command(number, mixed), EVENTS))
 
-    return told("aggregator, creations and changes" if mixed else "aggregator, creations", *await in_turns(ours, bare))
+    return told("aggregator, creations and changes" if mixed else "aggregator, creations", *await in_turns(ours, theirs))
 
 
 async def compare_sink(server: str) -> float:
@@ -353,17 +200,17 @@ async def compare_sink(server: str) -> float:
     with tempfile.TemporaryDirectory() as name:
         async with opened(server) as bus:
             epoch = (await bus.topic(topics.EVENTS)).epoch
-            end = await filled(bus, topics.STATE, lambda number: a_state(number, epoch), EVENTS)
-            documents = _documents([a_state(number, epoch) for number in range(EVENTS)])
+            end = await filled(bus, topics.STATE, lambda number: messages.a_state(number, epoch), EVENTS)
+            documents = _documents([messages.a_state(number, epoch) for number in range(EVENTS)])
 
             async def embedded() -> Measured:
                 async with EmbeddedQuery.open(Path(name) / f"{uuid.uuid4().hex}.db") as store:
                     return await sunk(bus, store, end)
 
-            nowhere, consuming = await in_turns(lambda: sunk(bus, Nowhere(), end), lambda: bare_consumer(bus, topics.STATE, end))
+            nowhere, consuming = await in_turns(lambda: sunk(bus, Nowhere(), end), lambda: bare.consumer(bus, topics.STATE, end))
             ratio = told("sink, nowhere", nowhere, consuming)
             real, consuming, upserts = await in_turns(
-                embedded, lambda: bare_consumer(bus, topics.STATE, end), lambda: bare_sqlite(Path(name), documents)
+                embedded, lambda: bare.consumer(bus, topics.STATE, end), lambda: bare.sqlite(Path(name), documents)
             )
             return min(ratio, told("sink, embedded query store", real, consuming, upserts))
 
@@ -373,8 +220,8 @@ async def compare_mongo(server: str, uri: str) -> float:
     connection = mongo.Connection(uri=uri, database=f"dyff-bench-{uuid.uuid4().hex}", driver="pymongo", timeout_s=120.0)
     async with opened(server) as bus, mongo.Database.open(connection, "the benchmark") as database:
         epoch = (await bus.topic(topics.EVENTS)).epoch
-        end = await filled(bus, topics.STATE, lambda number: a_state(number, epoch), DOCUMENTS)
-        documents = _documents([a_state(number, epoch) for number in range(DOCUMENTS)])
+        end = await filled(bus, topics.STATE, lambda number: messages.a_state(number, epoch), DOCUMENTS)
+        documents = _documents([messages.a_state(number, epoch) for number in range(DOCUMENTS)])
         row = kinds.BY_PLURAL["evaluations"]
 
         async def ours() -> Measured:
@@ -382,21 +229,21 @@ async def compare_mongo(server: str, uri: str) -> float:
                 await store.reset()
                 return await sunk(bus, store, end)
 
-        async def bare() -> Measured:
+        async def theirs() -> Measured:
             collection = database._database[f"bare-{uuid.uuid4().hex}"]
             await database.collection(collection.name).ensure(stored.indexes(row))
-            measured = await bare_mongo(collection, documents)
+            measured = await bare.mongo(collection, documents)
             await collection.drop()
             return measured
 
         try:
-            return told("sink, MongoDB", *await in_turns(ours, lambda: bare_consumer(bus, topics.STATE, end), bare))
+            return told("sink, MongoDB", *await in_turns(ours, lambda: bare.consumer(bus, topics.STATE, end), theirs))
         finally:
             await database.drop()
 
 
-def _documents(messages: Sequence[port.Message]) -> list[query_port.Document]:
-    return [query_port.Document("evaluations", each.key.decode(), number, each.value) for number, each in enumerate(messages)]
+def _documents(states: Sequence[port.Message]) -> list[query_port.Document]:
+    return [query_port.Document("evaluations", each.key.decode(), number, each.value) for number, each in enumerate(states)]
 
 
 async def main(chosen: Sequence[str]) -> int:

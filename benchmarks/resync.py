@@ -121,9 +121,8 @@ async def main() -> None:
     kubeconfig = os.environ.get("DYFF_TEST_KUBECONFIG") or sys.exit("DYFF_TEST_KUBECONFIG is not set; see the docstring")
     async with namespaces.fresh(kubeconfig) as cluster:
         await fill(cluster)
-        namespace = cluster._namespace  # type: ignore[attr-defined]  # of this test only
         rows = {
-            whose: [await anyio.to_thread.run_sync(measured, whose, kubeconfig, namespace) for _ in range(ROUNDS)]
+            whose: [await anyio.to_thread.run_sync(measured, whose, kubeconfig, cluster.namespace) for _ in range(ROUNDS)]
             for whose in ("ours", "kopf")
         }
     best = {whose: min(found, key=lambda row: row["seconds"]) for whose, found in rows.items()}

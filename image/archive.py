@@ -24,8 +24,9 @@ def write(out: Path, name: str, config: Mapping[str, Any], *, root: Path | None 
     """
     with tempfile.NamedTemporaryFile(dir=out.parent) as layer:
         with tarfile.open(fileobj=layer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            for path in _sorted(root) if root is not None else ():
-                tar.add(path, str(path.relative_to(root)), recursive=False, filter=_normal)  # type: ignore[arg-type]
+            if root is not None:
+                for path in _sorted(root):
+                    tar.add(path, str(path.relative_to(root)), recursive=False, filter=_normal)
             for inside, file in sorted((files or {}).items()):
                 _add(tar, inside.lstrip("/"), file.read_bytes(), 0o755)
         layer.flush()

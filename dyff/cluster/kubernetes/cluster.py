@@ -33,7 +33,8 @@ class KubernetesCluster:
 
     def __init__(self, connection: Connection, access: Access) -> None:
         self._connection, self._access = connection, access
-        self._namespace = connection.namespace
+        self.namespace = connection.namespace
+        """All that is reached is in it."""
         self._requests = Requests(access, connection.timeout_s)
         self._logs = Logs(self._requests, connection.namespace)
 
@@ -58,11 +59,11 @@ class KubernetesCluster:
     async def create(self, kind: port.Kind, obj: port.Object) -> port.Object:
         what = f"creating {kind.kind} {(obj.get('metadata') or {}).get('name')}"
         body = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
-        return slim(kind, await self._requests.send("POST", paths.of(kind, self._namespace), what=what, body=body))
+        return slim(kind, await self._requests.send("POST", paths.of(kind, self.namespace), what=what, body=body))
 
     async def get(self, kind: port.Kind, name: str) -> port.Object | None:
         try:
-            found = await self._requests.send("GET", paths.of(kind, self._namespace, name), what=f"reading {kind.kind} {name}")
+            found = await self._requests.send("GET", paths.of(kind, self.namespace, name), what=f"reading {kind.kind} {name}")
         except errors.NotFound:
             return None
         return slim(kind, found)
@@ -79,7 +80,7 @@ class KubernetesCluster:
         more = ""
         while True:
             given = query | {"limit": str(PAGE)} | ({"continue": more} if more else {})
-            page = await self._requests.send("GET", paths.of(kind, self._namespace), what=f"listing {kind.plural}", query=given)
+            page = await self._requests.send("GET", paths.of(kind, self.namespace), what=f"listing {kind.plural}", query=given)
             items += [slim(kind, each) for each in page.get("items") or ()]
             about = page.get("metadata") or {}
             more = about.get("continue") or ""
@@ -96,18 +97,18 @@ class KubernetesCluster:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(max(math.ceil(timeout_s), 1)),
         }
-        path = paths.of(kind, self._namespace)
+        path = paths.of(kind, self.namespace)
         async with self._requests.stream(path, what=what, query=query, silence_s=timeout_s + GRACE_S) as stream:
             while (raw := await _next(stream, end, what)) is not None:
                 yield _event(kind, raw, what)
 
     async def replace(self, kind: port.Kind, obj: port.Object) -> port.Object:
         name = obj["metadata"]["name"]
-        path, body = paths.of(kind, self._namespace, name), {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+        path, body = paths.of(kind, self.namespace, name), {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
         return slim(kind, await self._requests.send("PUT", path, what=f"replacing {kind.kind} {name}", body=body))
 
     async def patch(self, kind: port.Kind, name: str, patch: port.Object, *, status: bool = False) -> port.Object:
-        path = paths.of(kind, self._namespace, name, *(("status",) if status else ()))
+        path = paths.of(kind, self.namespace, name, *(("status",) if status else ()))
         what = f"changing {'the status of ' if status else ''}{kind.kind} {name}"
         return slim(kind, await self._requests.send("PATCH", path, what=what, body=patch, content_type=MERGE_PATCH))
 
@@ -116,7 +117,7 @@ class KubernetesCluster:
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         try:
-            await self._requests.send("DELETE", paths.of(kind, self._namespace, name), what=f"deleting {kind.kind} {name}", body=options)
+            await self._requests.send("DELETE", paths.of(kind, self.namespace, name), what=f"deleting {kind.kind} {name}", body=options)
         except errors.NotFound:
             return
 
@@ -142,12 +143,12 @@ class KubernetesCluster:
         number = await self._service_port(name)
         if number is None:
             return None
-        path = paths.of(port.SERVICE, self._namespace, f"{name}:{number}", "proxy")
+        path = paths.of(port.SERVICE, self.namespace, f"{name}:{number}", "proxy")
         return port.Upstream(self._access.url + path, tuple((await self._access.headers()).items()), self._access.tls)
 
     async def pod_service_url(self, name: str) -> str | None:
         number = await self._service_port(name)
-        return None if number is None else f"http://{name}.{self._namespace}.svc:{number}"
+        return None if number is None else f"http://{name}.{self.namespace}.svc:{number}"
 
     async def _service_port(self, name: str) -> int | None:
         service = await self.get(port.SERVICE, name)

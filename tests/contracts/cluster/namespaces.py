@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from dyff.cluster.kubernetes.connecting import Access
 from dyff.cluster.kubernetes.requests import Requests
@@ -18,7 +17,7 @@ _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @asynccontextmanager
-async def fresh(kubeconfig: str) -> AsyncIterator[port.Cluster]:
+async def fresh(kubeconfig: str) -> AsyncIterator[KubernetesCluster]:
     """A new namespace, which is removed afterwards. The custom types are installed where they are not."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     connection = Connection(kubeconfig=kubeconfig, namespace=name)

@@ -134,7 +134,7 @@ class Node:
         """Start again what ended, as those do who run a cluster; without its namespaces or containerd there is no node."""
         for name in _RESTARTED:
             if self.running[name].poll() is not None:
-                self._open(name, self.running[name].args)  # type: ignore[arg-type]
+                self._open(name, self.running[name].args)
         self.check()
 
     def check(self) -> None:

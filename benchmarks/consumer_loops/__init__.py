@@ -1,0 +1,1 @@
+"""What benchmarks/consumers.py sets the roles beside."""
