@@ -8,39 +8,9 @@ import pytest
 from dyff.cluster import port
 from dyff.consumers import custom_resources, informer, orchestrator
 from dyff.entities import resources
-from dyff.kernel import errors, settings, vitals
+from dyff.kernel import errors, vitals
 from tests.roles import world
-
-FAST = settings.Settings(orchestrator=settings.Orchestrator(resync_s=0.2))
-E = [world.an_id(number) for number in range(20)]
-
-
-@pytest.fixture
-async def here(tmp_path):
-    """A world with a dataset and a service that are ready."""
-    async with world.installation(tmp_path) as made:
-        await made.create(world.a_dataset(), world.a_service())
-        yield made
-
-
-def leading(here, given=FAST, cluster=None, **options):
-    """The orchestrator, while the context lasts."""
-    return world.running(orchestrator, here.bus, cluster or here.cluster, clock=here.clock, settings=given, **options)
-
-
-def with_quota(**quotas):
-    return settings.Settings(quotas=settings.Quotas(**quotas), orchestrator=FAST.orchestrator)
-
-
-class Cluster:
-    """The cluster, with hands in it: what is set here is called instead, everything else goes through."""
-
-    def __init__(self, real, **instead):
-        self._real = real
-        self.__dict__.update(instead)
-
-    def __getattr__(self, name):
-        return getattr(self._real, name)
+from tests.roles.orchestrated import FAST, Cluster, E, leading, with_quota
 
 
 async def test_a_run_is_reserved_then_made_then_admitted(here):
@@ -176,81 +146,6 @@ async def test_what_was_made_before_a_crash_is_adopted(here):
     async with leading(here):
         await here.until_status(E[1], "Admitted")
     assert (await here.resource("Evaluation", E[1]))["metadata"]["uid"] == made["metadata"]["uid"]
-
-
-@pytest.mark.parametrize("while_down", [False, True], ids=["while it leads", "while nobody leads"])
-async def test_a_resource_that_vanished_interrupts_the_run(here, while_down):
-    """A resource removed by force, finalizer and all, ends the run, and is never made again."""
-
-    async def vanish():
-        await here.cluster.patch(custom_resources.KINDS["Evaluation"], f"eval-{E[1]}", {"metadata": {"finalizers": []}})
-        await here.cluster.delete(custom_resources.KINDS["Evaluation"], f"eval-{E[1]}")
-
-    await here.create(world.an_evaluation(E[1]))
-    async with leading(here):
-        await here.until_status(E[1], "Admitted")
-        if not while_down:
-            await vanish()
-            await here.until_status(E[1], "Failed", "Interrupted")
-    if while_down:
-        await vanish()
-    async with leading(here):
-        await here.until_status(E[1], "Failed", "Interrupted")
-    assert await here.resource("Evaluation", E[1]) is None
-
-
-async def test_a_resource_deleted_by_hand_goes_after_its_pods(here):
-    """`kubectl delete` interrupts the run; the resource stays until that is in the log and no pod runs any more."""
-    await here.create(world.an_evaluation(E[1]))
-    async with leading(here):
-        await here.until_status(E[1], "Admitted")
-        await here.start_pod(E[1])
-        await here.cluster.delete(custom_resources.KINDS["Evaluation"], f"eval-{E[1]}")
-        await here.until_status(E[1], "Failed", "Interrupted")
-        await anyio.sleep(0.3)
-        assert await here.resource("Evaluation", E[1])
-        await here.end_pod()
-        await world.until(lambda: _is_gone(here, E[1]), what="the resource to go")
-
-
-async def _is_gone(here, entity_id):
-    return await here.resource("Evaluation", entity_id) is None
-
-
-@pytest.mark.parametrize("status", ["Terminated", "Deleted"])
-async def test_what_is_terminated_or_deleted_is_stopped(here, status):
-    """The resource is deleted at once and goes when the pods are gone; then the quota is free."""
-    await here.create(world.an_evaluation(E[1], born=1), world.an_evaluation(E[2], born=2))
-    async with leading(here, with_quota(admitted=1)):
-        await here.until_status(E[1], "Admitted")
-        await here.start_pod(E[1])
-        await here.set_status("Evaluation", E[1], status)
-        await world.until(lambda: _is_deleting(here, E[1]), what="the deletion")
-        await anyio.sleep(0.2)
-        assert here.said(E[2])[1] == "QuotaLimit"
-        await here.end_pod()
-        await here.until_status(E[2], "Admitted")
-        await world.until(lambda: _is_gone(here, E[1]), what="the resource to go")
-
-
-async def _is_deleting(here, entity_id):
-    resource = await here.resource("Evaluation", entity_id)
-    return resource is not None and "deletionTimestamp" in resource["metadata"]
-
-
-async def test_what_has_finished_is_deleted_after_a_while(here):
-    """The resource of a finished run stays for the retention time, then goes."""
-    await here.create(world.an_evaluation(E[1]))
-    async with leading(here):
-        await here.until_status(E[1], "Admitted")
-        await here.set_condition("Evaluation", E[1], "Complete")
-        await here.set_status("Evaluation", E[1], "Complete")
-        await anyio.sleep(0.3)
-        assert not await _is_deleting(here, E[1])
-        assert not await _is_gone(here, E[1])
-    soon = settings.Settings(orchestrator=settings.Orchestrator(resync_s=0.1, finished_retention_s=0))
-    async with leading(here, soon):
-        await world.until(lambda: _is_gone(here, E[1]), what="the resource to go")
 
 
 async def test_a_refused_resource_is_an_error_with_the_clusters_words(here):

@@ -1,4 +1,4 @@
-"""Files up and down with both clients: whole, right, resumed, in bounded memory."""
+"""Files down with both clients: whole, right, resumed; and what both directions have in common."""
 
 from __future__ import annotations
 

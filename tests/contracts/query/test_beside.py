@@ -14,7 +14,7 @@ from dyff.query.beside import EmbeddedBeside
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.mongo import MongoQuery
 from tests.contracts import mongodb
-from tests.contracts.test_query import document
+from tests.contracts.query.documents import document
 
 
 @pytest.fixture(params=["query:embedded", *mongodb.params("query")])

@@ -1,0 +1,30 @@
+"""The orchestrator, with settings that do not make a test wait, and hands in its cluster."""
+
+from __future__ import annotations
+
+from dyff.consumers import orchestrator
+from dyff.kernel import settings
+from tests.roles import world
+
+FAST = settings.Settings(orchestrator=settings.Orchestrator(resync_s=0.2))
+E = [world.an_id(number) for number in range(20)]
+
+
+def leading(here, given=FAST, cluster=None, **options):
+    """The orchestrator, while the context lasts."""
+    return world.running(orchestrator, here.bus, cluster or here.cluster, clock=here.clock, settings=given, **options)
+
+
+def with_quota(**quotas):
+    return settings.Settings(quotas=settings.Quotas(**quotas), orchestrator=FAST.orchestrator)
+
+
+class Cluster:
+    """The cluster, with hands in it: what is set here is called instead, everything else goes through."""
+
+    def __init__(self, real, **instead):
+        self._real = real
+        self.__dict__.update(instead)
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
