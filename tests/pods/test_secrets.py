@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dyff.cluster.pods import environment, refusals, secrets, specs
+from dyff.cluster.pods.shim import files
 from dyff.kernel import settings
 
 PLACE = environment.Place(Path("/work"), Path("/tmp"), Path("/volumes"))
@@ -37,6 +38,12 @@ def test_keys_are_variables_and_the_containers_own_come_first(storage):
     env = variables(pod({"secretRef": {"name": "storage"}}, {"prefix": "P_", "secretRef": {"name": "storage"}}), storage)
     assert (env["A"], env["B"], env["P_A"]) == ("s3cret", "own s3cret", "s3cret")
     assert "..data" not in env
+
+
+def test_what_a_pod_is_started_with_is_readable_by_its_owner_only(tmp_path):
+    """The promise of a run has the values of its Secrets."""
+    files.write(str(tmp_path / "intent.json"), {"env": {"A": "s3cret"}})
+    assert (tmp_path / "intent.json").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("has_directory", [True, False])

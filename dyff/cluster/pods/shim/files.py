@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 
+def _private(path: str, flags: int) -> int:
+    """What a process is to be started with may have secrets in it."""
+    return os.open(path, flags, 0o600)
+
+
 def write(path: str, value: Json, *, durable: bool = True) -> None:
-    """Replace the file at `path` in one step. `durable`: it survives a power cut once this returns.
+    """Replace the file at `path` in one step, for its owner only. `durable`: it survives a power cut once this returns.
 
     Raises:
         OSError: the disk is full or the directory is gone; the old file is still whole.
     """
     temporary = f"{path}.tmp"
-    with open(temporary, "wb") as file:
+    with open(temporary, "wb", opener=_private) as file:
         file.write(json.dumps(value, separators=(",", ":")).encode())
         if durable:
             file.flush()
