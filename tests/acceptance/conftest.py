@@ -16,7 +16,8 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from dyff.schema import platform
+from dyff.client import Client
+from dyff.schema import platform, requests
 
 from tests.conftest import missing
 
@@ -26,10 +27,14 @@ DYFF = os.environ.get("TESTED_DYFF") or str(Path(sys.executable).parent / "dyff"
 DIGEST = "sha256:" + "0" * 64
 
 
+def plain_environment() -> dict[str, str]:
+    """This process's environment without settings and without credentials."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("DYFF_", "AWS_"))}
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command to its end."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")}
-    return subprocess.run([DYFF, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment)
+    return subprocess.run([DYFF, *arguments], capture_output=True, text=True, timeout=60, check=False, env=plain_environment())
 
 
 class Server:
@@ -45,7 +50,7 @@ class Server:
 
     def start(self, *flags: str, deadline_s: float = 30.0) -> None:
         """Start, and wait for the message that it is ready."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DYFF_")} | self.settings
+        environment = plain_environment() | self.settings
         arguments = [DYFF, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
         banner = self.directory.with_suffix(".out")
         with self.log.open("a") as log, banner.open("w") as out:
@@ -77,7 +82,7 @@ class Server:
         """What another `dyff` command on the same directory prints."""
         result = subprocess.run(
             [DYFF, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
-            env={key: value for key, value in os.environ.items() if not key.startswith("DYFF_")} | self.settings,
+            env=plain_environment() | self.settings,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr + result.stdout
         return result.stdout.strip()
@@ -169,6 +174,41 @@ def prompts(tmp_path_factory) -> Path:
     table = pa.table({"_index_": pa.array(range(20), pa.int64()), "text": [f"prompt number {n}" for n in range(20)]})
     pyarrow.parquet.write_table(table, folder / "rows.parquet")
     return folder
+
+
+def eventually(get, *wanted: str, deadline_s: float = 120.0):
+    """The entity, once its status is one of `wanted`."""
+    end = time.monotonic() + deadline_s
+    while True:
+        entity = get()
+        if entity.status in wanted:
+            return entity
+        terminal = entity.status in ("Failed", "Error", "Complete", "Ready", "Terminated", "Deleted")
+        assert not terminal, f"{entity.status}: {entity.reason}: {entity.message}"
+        assert time.monotonic() < end, f"still {entity.status}: {entity.reason}: {entity.message}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def client(server, token):
+    """The published client."""
+    return Client(api_token=token, endpoint=server.endpoint)
+
+
+@pytest.fixture(scope="module")
+def dataset(client, account, prompts):
+    """Those rows, uploaded with it."""
+    created = client.datasets.create_arrow_dataset(prompts, account=account, name="prompts")
+    client.datasets.upload_arrow_dataset(created, prompts)
+    return eventually(lambda: client.datasets.get(created.id), "Ready")
+
+
+@pytest.fixture(scope="module")
+def service(client, account, service_request):
+    """The mock service, made with it."""
+    request = requests.InferenceServiceCreateRequest.model_validate(service_request(account))
+    created = client.inferenceservices.create(request)
+    return eventually(lambda: client.inferenceservices.get(created.id), "Ready")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,15 +15,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.acceptance.conftest import DYFF
+from tests.acceptance.conftest import DYFF, plain_environment
 from tests.conftest import missing
 
 SECRET = "storage"
 
 
-def plain_environment() -> dict[str, str]:
-    """This process's environment without settings and without credentials."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("DYFF_", "AWS_"))}
+ON_THE_LOCAL_CLUSTER = ["api,orchestrator,informer,operator", "aggregator", "aggregator", "sink", "sink"]
+"""Roles by process. The local cluster belongs to one process, so those that need it are one."""
 
 
 def engines(folder: Path) -> dict[str, str]:

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.acceptance.conftest import DYFF, run
-from tests.acceptance.deployment import SECRET, engines, plain_environment
+from tests.acceptance.conftest import DYFF, plain_environment, run
+from tests.acceptance.deployment import SECRET, engines
 from tests.acceptance.on_kubernetes import STEPS
 from tests.engines.node.access import Node
 

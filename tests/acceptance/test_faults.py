@@ -18,7 +18,7 @@ from dyff.client import Client
 from dyff.schema import requests
 
 from tests.acceptance import on_kubernetes
-from tests.acceptance.deployment import Deployment, Process, engines
+from tests.acceptance.deployment import ON_THE_LOCAL_CLUSTER, Deployment, Process, engines
 from tests.acceptance.faults import Gremlin, Writer
 from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
@@ -33,7 +33,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.engines]
 SECONDS = float(os.environ.get("FAULT_SECONDS", "40"))
 SEED = int(os.environ.get("FAULT_SEED", "20261125"))
 EVALUATIONS = int(os.environ.get("FAULT_EVALUATIONS", "4"))
-ROLES = ["api,orchestrator,informer,operator", "aggregator", "aggregator", "sink", "sink"]
 
 
 class Role:
@@ -103,7 +102,7 @@ def on_the_local_cluster(own_engines, tmp_path):
     """All roles on them, those that need the cluster in one process; and what may be harmed."""
     folder = tmp_path / "dyff"
     folder.mkdir()
-    return Deployment(folder, engines(folder), ROLES), {}
+    return Deployment(folder, engines(folder), ON_THE_LOCAL_CLUSTER), {}
 
 
 @pytest.fixture

@@ -9,9 +9,6 @@ import pytest
 from dyff.serve import roles
 from tests.acceptance import in_pods
 from tests.acceptance.test_published_client import (
-    client,  # noqa: F401 (a fixture)
-    dataset,  # noqa: F401 (a fixture)
-    service,  # noqa: F401 (a fixture)
     test_a_session_serves_inference_and_is_terminated,  # noqa: F401 (once more, in pods)
     test_an_evaluation_ends_with_verified_outputs,  # noqa: F401 (once more, in pods)
     test_workflow_logs_tell_what_the_pods_did,  # noqa: F401 (once more, in pods)

@@ -21,8 +21,8 @@ from dyff.bus.schema import BusStore
 from dyff.kernel import clock, errors, ids, mongo, schema
 from dyff.kernel.schema_mongo import MongoStore
 from dyff.kernel.schema_sqlite import SqliteStore
-from tests.acceptance.conftest import DYFF
-from tests.acceptance.deployment import Process, engines, plain_environment
+from tests.acceptance.conftest import DYFF, plain_environment
+from tests.acceptance.deployment import Process, engines
 
 pytestmark = pytest.mark.acceptance
 

@@ -13,7 +13,7 @@ import pytest
 from dyff.client import Client
 from dyff.schema import requests
 
-from tests.acceptance.test_published_client import eventually
+from tests.acceptance.conftest import eventually
 from tests.workflows import hub as hubs
 from tests.workflows import runs
 

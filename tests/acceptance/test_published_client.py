@@ -1,4 +1,7 @@
-"""The published client, unmodified, drives the whole path of an evaluation. Two releases of it run this: see test_previous_client."""
+"""The published client, unmodified, drives the whole path of an evaluation: on embedded adapters and on real engines.
+
+Two releases of it run this, the older one on embedded adapters: see test_previous_client.
+"""
 
 from __future__ import annotations
 
@@ -16,42 +19,17 @@ from dyff.client import Client, _apigroups, http
 from dyff.client.errors import HTTPError
 from dyff.schema import platform, requests
 
+from tests.acceptance import profiles
+from tests.acceptance.conftest import eventually
+
 pytestmark = pytest.mark.acceptance
 
 
-@pytest.fixture(scope="module")
-def client(server, token):
-    return Client(api_token=token, endpoint=server.endpoint)
-
-
-@pytest.fixture(scope="module")
-def dataset(client, account, prompts):
-    created = client.datasets.create_arrow_dataset(prompts, account=account, name="prompts")
-    client.datasets.upload_arrow_dataset(created, prompts)
-    return eventually(lambda: client.datasets.get(created.id), "Ready")
-
-
-@pytest.fixture(scope="module")
-def service(client, account, service_request):
-    request = requests.InferenceServiceCreateRequest.model_validate(service_request(account))
-    return (
-        eventually(lambda: client.inferenceservices.get(created.id), "Ready")
-        if (created := client.inferenceservices.create(request))
-        else None
-    )
-
-
-def eventually(get, *wanted: str, deadline_s: float = 120.0):
-    """The entity, once its status is one of `wanted`."""
-    end = time.monotonic() + deadline_s
-    while True:
-        entity = get()
-        if entity.status in wanted:
-            return entity
-        terminal = entity.status in ("Failed", "Error", "Complete", "Ready", "Terminated", "Deleted")
-        assert not terminal, f"{entity.status}: {entity.reason}: {entity.message}"
-        assert time.monotonic() < end, f"still {entity.status}: {entity.reason}: {entity.message}"
-        time.sleep(0.1)
+@pytest.fixture(scope="module", params=profiles.PARAMS)
+def server(request, tmp_path_factory):
+    """A server, embedded and on engines; at the end all that it did is proved."""
+    with profiles.OPENED[request.param](tmp_path_factory.mktemp("dyff"), request) as subject:
+        yield subject
 
 
 def evaluation_request(account, dataset, service, **more):

@@ -12,8 +12,8 @@ import apsw
 import httpx
 import pytest
 
-from tests.acceptance.conftest import DYFF, Server
-from tests.acceptance.deployment import Deployment, engines, plain_environment
+from tests.acceptance.conftest import DYFF, Server, plain_environment
+from tests.acceptance.deployment import Deployment, engines
 from tests.acceptance.proof import proved
 
 pytestmark = pytest.mark.acceptance

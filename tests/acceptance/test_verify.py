@@ -14,8 +14,8 @@ from dyff.bus import port, topics
 from dyff.bus.embedded import mark
 from dyff.kernel import mongo
 from dyff.query.mongo import stored
-from tests.acceptance.conftest import DYFF, run
-from tests.acceptance.deployment import Deployment, engines, plain_environment
+from tests.acceptance.conftest import DYFF, plain_environment, run
+from tests.acceptance.deployment import Deployment, engines
 from tests.roles import log
 
 pytestmark = pytest.mark.acceptance
