@@ -5,14 +5,12 @@ A counter in a file beside it, mapped into memory, so that looking costs no call
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from dyff.kernel import errors
+from dyff.kernel import errors, locks
 
 _SIZE = 8
 
@@ -57,19 +55,11 @@ class Switches:
         self._map[:] = count.to_bytes(_SIZE, "little")
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Be the only one who switches the view in the file `path`; the kernel gives the lock back however this process ends.
+def alone(path: Path) -> AbstractContextManager[None]:
+    """Be the only one who switches the view in the file `path`.
 
     Raises:
         InUse: another process does.
     """
-    file = os.open(f"{path}.rebuild", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise errors.InUse(f"the query store {path} is being rebuilt by another process; wait for it") from error
-        yield
-    finally:
-        os.close(file)
+    lock = path.with_name(f"{path.name}.rebuild")
+    return locks.alone(lock, f"the query store {path} is being rebuilt by another process; wait for it")

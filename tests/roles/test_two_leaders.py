@@ -46,14 +46,6 @@ class Paused:
         return result
 
 
-@pytest.fixture
-async def here(tmp_path):
-    """A world with a dataset and a service that are ready."""
-    async with world.installation(tmp_path) as made:
-        await made.create(world.a_dataset(), world.a_service())
-        yield made
-
-
 @pytest.fixture(params=["cluster:embedded", pytest.param("cluster:kubernetes", marks=pytest.mark.engines)])
 async def there(request, tmp_path):
     """A cluster with a kubelet, without an operator."""

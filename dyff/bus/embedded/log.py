@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import compaction, groups, jobs, logfile, mark, reading, writer
-from dyff.kernel import clock, errors, ids
+from dyff.kernel import clock, errors, ids, locks
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
@@ -256,15 +254,6 @@ class EmbeddedOwner:
         return await self._bus._append(topic, messages, (self._name, self._epoch), commit)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> AbstractContextManager[None]:
     """One bus at a time, since offsets and groups are in its memory."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise errors.InUse(f"another server has the log {path.with_suffix('')} open") from error
-        yield
-    finally:
-        os.close(file)
+    return locks.alone(path, f"another server has the log {path.with_suffix('')} open")
