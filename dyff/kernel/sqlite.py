@@ -6,6 +6,7 @@ which can lose committed writes where a file has more than one connection.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from dyff.kernel import errors
 
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 _PASSING = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError)
+_WAL_PAUSE_S = 0.01
 
 
 def connect(path: Path, *, durable: bool, busy_s: float = 10.0) -> apsw.Connection:
@@ -28,13 +30,29 @@ def connect(path: Path, *, durable: bool, busy_s: float = 10.0) -> apsw.Connecti
     connection = apsw.Connection(str(path))
     try:
         connection.set_busy_timeout(int(busy_s * 1000))
-        connection.pragma("journal_mode", "wal")
+        _to_wal(connection, busy_s)
         connection.pragma("synchronous", "full" if durable else "normal")
         connection.pragma("journal_size_limit", 64 * 2**20)
     except apsw.Error:
         connection.close()
         raise
     return connection
+
+
+def _to_wal(connection: apsw.Connection, busy_s: float) -> None:
+    """Of those who turn a new file into WAL mode at once, SQLite refuses all but one without waiting for the busy timeout,
+    because two that hold a read lock and want to write would wait for each other: so this begins again, for `busy_s`.
+    """
+    until = time.monotonic() + busy_s
+    while True:
+        try:
+            connection.pragma("journal_mode", "wal")
+        except apsw.BusyError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        else:
+            return
 
 
 def connect_to_read(path: Path, *, busy_s: float = 1.0) -> apsw.Connection:
