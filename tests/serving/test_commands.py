@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -9,6 +11,14 @@ from click.testing import CliRunner
 from dyff.entities import definitions
 from dyff.kernel import settings
 from dyff.serve import cli, permissions, roles
+
+
+@pytest.fixture(autouse=True)
+def nobody_elses_settings(monkeypatch):
+    """Variables of whoever runs the tests are settings to a command."""
+    for name in os.environ:
+        if name.startswith(settings.PREFIX):
+            monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize("name", ["", " \t"])
