@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 
-BATCH = 500
+BATCH = int(os.environ.get("DYFF_BENCH_BATCH", "500"))
+"""Records that a bare loop takes, and writes in one transaction."""
 Measured = tuple[float, float]
 """Records a second, and microseconds of CPU of this process for each."""
 

@@ -3,13 +3,12 @@
 The order (design: "Taking over a partition"): fence, read the committed offset and the end of the states, restore up to
 that end, mend what a former owner left behind, make sure that the events are the ones that were folded, fold.
 
-While a batch is being written the next one is folded, on top of it. Batches are written in order, one at a time, and after
-an error nothing that was folded on top is.
+While one transaction is being written the next one is folded, on top of it (`handover`). They are written in order, one at a
+time, and after an error nothing that was folded on top is.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Sequence
 from contextlib import suppress
 
@@ -17,10 +16,9 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import structlog
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import checkpoints, loop, restoring
+from dyff.consumers import checkpoints, handover, loop, restoring
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
@@ -62,13 +60,11 @@ async def serve(bus: port.Bus, share: loop.Share) -> None:
         await folder.republish(stale)
         await folder.checkpoint()
         log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, read=read, republished=len(stale))
-        handing, handed = anyio.create_memory_object_stream[_Folded](0)
-        with handing, handed:
-            async with anyio.create_task_group() as group:
-                group.start_soon(folder.watch)
-                group.start_soon(folder.write, handed, share)
-                async for batch in share.batches(start, ahead=True):
-                    await folder.fold(batch, handing)
+        async with anyio.create_task_group() as group:
+            group.start_soon(folder.watch)
+            group.start_soon(folder.write, share)
+            async for batch in share.batches(start, ahead=True):
+                await folder.fold(batch)
 
 
 async def _start(bus: port.Bus, partition: int, committed: int | None, states: restoring.States) -> int:
@@ -104,26 +100,6 @@ def fold_one(
     return msgspec.structs.replace(after, encoded=None if after.entity is None else message.value), outcome, message
 
 
-class _Folded(msgspec.Struct):
-    """What a batch comes to.
-
-    `messages`: its states, and what they say (`headings`); `newest`: of each entity. `position`: of the events, after it.
-    `seen`: the last record; `told`: the last event that left a state. `newer`: the batch was left off before its end, at a
-    record of a newer release.
-    """
-
-    messages: list[port.Message]
-    headings: list[envelope.Heading]
-    newest: dict[bytes, port.Message]
-    quarantined: list[port.Message]
-    outcomes: Counter[str]
-    position: int
-    applied: int = 0
-    seen: port.Record | None = None
-    told: Position | None = None
-    newer: errors.NewerSchema | None = None
-
-
 class Folder:
     """Folds the batches of one partition. After any error it is of no use any more."""
 
@@ -133,7 +109,7 @@ class Folder:
         self._epoch, self._partition = states.epoch, states.partition
         self._appending = anyio.Lock()
         self._known, self._spacing = end, 0
-        self._ahead: dict[bytes, port.Message] = {}
+        self._handover = handover.Handover()
         self._checkpoints = checkpoints.Writer(owner, states.partition, states.checkpoint)
 
     async def republish(self, keys: Sequence[bytes]) -> None:
@@ -150,21 +126,20 @@ class Folder:
         await self._checkpoints.write(self._states.index, self._states.known(states_epoch, self._known))
         self._states.since = 0
 
-    async def fold(self, batch: loop.Batch, handing: ObjectSendStream[_Folded]) -> None:
-        """Fold a batch, and hand it over when the one before is written."""
+    async def fold(self, batch: loop.Batch) -> None:
+        """Fold a batch, and hand it over; waits while much is to be written."""
         done = await self._folded(batch)
-        await handing.send(done)
-        self._ahead = done.newest
+        await self._handover.put(done)
         if done.newer is not None:
             await anyio.sleep_forever()  # until that is raised behind what was folded before it
 
-    async def write(self, handed: ObjectReceiveStream[_Folded], share: loop.Share) -> None:
-        """Write what was folded: states, the last position and the commit of a batch together."""
-        async for done in handed:
+    async def write(self, share: loop.Share) -> None:
+        """Write what was folded: states, the last position and the commit of a transaction together."""
+        async for done in self._handover.take():
             await self._write(done)
             share.done = done.position
 
-    async def _write(self, done: _Folded) -> None:
+    async def _write(self, done: handover.Folded) -> None:
         if done.quarantined:
             await self._owner.append(topics.QUARANTINE, done.quarantined)
         position = done.position if done.newer is None else done.seen.offset + 1 if done.seen else None
@@ -176,10 +151,11 @@ class Folder:
         if done.newer is not None:
             raise done.newer
 
-    async def _folded(self, batch: loop.Batch) -> _Folded:
-        done = _Folded([], [], {}, [], Counter(), batch.position)
-        known = await self._states.newest({each.key for each in batch.records} - self._ahead.keys())
-        known |= self._ahead
+    async def _folded(self, batch: loop.Batch) -> handover.Folded:
+        done = handover.Folded(batch.position)
+        keys = {each.key for each in batch.records}
+        known = {key: message for key in keys if (message := self._handover.newest(key)) is not None}
+        known |= await self._states.newest(keys - known.keys())
         for number, record in enumerate(batch.records, 1):
             key = record.key
             message = done.newest.get(key) or known.get(key)
@@ -200,10 +176,11 @@ class Folder:
             done.seen = record
         return done
 
-    def _fold_one(self, record: port.Record, state: folding.State | None, done: _Folded) -> None:
+    def _fold_one(self, record: port.Record, state: folding.State | None, done: handover.Folded) -> None:
         after, outcome, message = fold_one(record, state, self._epoch)
         if after is not None and message is not None:
             done.messages.append(message)
+            done.size += len(message.value or b"")
             done.headings.append(envelope.Heading(after.source, after.event_id, after.kind))
             # Not the state itself: objects that stay for a while cost more, in caches and collections, than to decode the few that
             # are needed again.
@@ -216,7 +193,7 @@ class Folder:
     def _heading(self, message: port.Message) -> envelope.Heading:
         return envelope.heading(port.Record(topics.STATE, self._partition, -1, 0, message.key, message.value, message.headers))
 
-    def _tell(self, done: _Folded, position: int) -> None:
+    def _tell(self, done: handover.Folded, position: int) -> None:
         """If the last event left no state, or a hole was passed, a progress record says how far we are."""
         last = Position(self._epoch, self._partition, position - 1)
         known = self._states.highest

@@ -65,10 +65,22 @@ def view_of(
     documents: list[query_port.Document] = []
     events = 0
     for record in records:
-        heading = _heading(record)
-        if heading is not None:
-            events = max(events, heading.source.offset + 1)
-            documents += _document(record, heading)
+        try:
+            heading = envelope.heading(record)
+        except ValueError as error:
+            # The aggregator, which owns the topic, writes the right state over it.
+            log.error("state-undecodable", partition=partition, offset=record.offset, **errors.details(error))
+            continue
+        version = heading.source.offset
+        if version >= events:
+            events = version + 1
+        if heading.kind is None:
+            continue  # a progress record
+        row = kinds.BY_KIND.get(heading.kind)
+        if row is None:
+            log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
+            continue
+        documents.append(query_port.Document(row.plural, record.key.decode(), version, envelope.body(record)))
     return documents, query_port.Reached(epoch, {partition: position}, {partition: events} if events else {})
 
 
@@ -81,23 +93,3 @@ async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -
             f"the view has seen {topics.STATE}/{partition} up to {reached}, but that ends at {held.end}: the log lost its end"
         )
     return max(reached, held.first)
-
-
-def _heading(record: port.Record) -> envelope.Heading | None:
-    try:
-        return envelope.heading(record)
-    except ValueError as error:
-        # The aggregator, which owns the topic, writes the right state over it.
-        log.error("state-undecodable", partition=record.partition, offset=record.offset, **errors.details(error))
-        return None
-
-
-def _document(record: port.Record, heading: envelope.Heading) -> list[query_port.Document]:
-    """The state as a document; none for a progress record, or a kind that this release does not know."""
-    if heading.kind is None:
-        return []
-    row = kinds.BY_KIND.get(heading.kind)
-    if row is None:
-        log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
-        return []
-    return [query_port.Document(row.plural, record.key.decode(), heading.source.offset, envelope.body(record))]
