@@ -38,10 +38,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     `bootstrap_servers`: `host:port`, separated by commas. `tls`: None: plain text. `sasl_mechanism`: `PLAIN`,
     `SCRAM-SHA-256` or `SCRAM-SHA-512`; None: no authentication. `request_timeout_s`: after which a broker that does not
-    answer is taken to be away. `replication`: of topics that we create; None: the broker's default. `compression`: of
-    what is published: `zstd`, `lz4`, `snappy`, `gzip`; None: none. `session_timeout_s`: a member of a group that is not
-    heard of for so long loses its partitions. `prefix`: of the names of all topics, groups and owners, so that several
-    installations can share brokers.
+    answer is taken to be away. `replication`: of topics that we create; None: three, or as many as there are brokers.
+    `compression`: of what is published: `zstd`, `lz4`, `snappy`, `gzip`; None: none. `session_timeout_s`: a member of a
+    group that is not heard of for so long loses its partitions. `prefix`: of the names of all topics, groups and owners,
+    so that several installations can share brokers.
     """
 
     bootstrap_servers: str
