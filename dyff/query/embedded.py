@@ -181,10 +181,11 @@ def _open(path: Path) -> apsw.Connection:
 def has_schema(connection: apsw.Connection) -> bool:
     """Whether it has the present schema, which an empty file is given."""
     connection.pragma("cache_size", -64 * 2**10)
-    if connection.pragma("user_version") == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-        with connection:
-            connection.execute(columns.schema())
-            connection.pragma("user_version", _version())
+    if connection.pragma("user_version") == 0:
+        with sqlite.transaction(connection):  # another process may be doing the same
+            if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+                connection.execute(columns.schema())
+                connection.pragma("user_version", _version())
     return is_current(connection)
 
 

@@ -274,3 +274,25 @@ def indexes(path) -> list[str]:
     rows = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY rootpage").fetchall()
     connection.close()
     return sorted(re.sub(r'INDEX "?[\w.]+"? ON', "INDEX ON", sql).replace('"documents"', "documents") for (sql,) in rows)
+
+
+def test_a_new_file_can_be_opened_by_a_server_and_a_rebuild_at_once(tmp_path):
+    """Whoever is first makes the tables, the others find them: no error, and nobody's file is removed."""
+    for number in range(30):
+        path, barrier, failed = tmp_path / f"{number}.sqlite", threading.Barrier(4), []
+
+        def open_it(path=path, barrier=barrier, failed=failed):
+            barrier.wait()
+            try:
+                connection = embedded._open(path)
+                assert embedded.is_current(connection)
+                connection.close()
+            except (apsw.Error, AssertionError) as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=open_it) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
