@@ -112,7 +112,7 @@ async def deployed(tmp_path, kubeconfig):
     """The namespace with the permissions of the operator, and its two processes."""
     async with namespaces.fresh(kubeconfig) as cluster:
         assert isinstance(cluster, KubernetesCluster)
-        namespace = cluster._namespace
+        namespace = cluster.namespace
         access = await Access.open(Connection(kubeconfig=kubeconfig, namespace=namespace))
         requests = Requests(access, 15.0)
         for each in await printed("rbac", "--namespace", namespace, "--role", "operator"):
