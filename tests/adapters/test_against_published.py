@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 from dyff.schema import adapters as published
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dyff.adapters import pipelines, uploads
@@ -169,11 +169,14 @@ def _looks_wrong(text):
 
 
 def _is_no_base64(item, configuration):
-    found = outcome(lambda: pipelines.build([{"kind": "TransformJSON", "configuration": {"x": configuration["field"]}}])([item]))
+    field = configuration["field"]
+    query = field if field.startswith("$") else f"$.{field}"  # a template without the dollar would be a constant
+    found = outcome(lambda: pipelines.build([{"kind": "TransformJSON", "configuration": {"x": query}}])([item]))
     return bool(found) and isinstance(found[0]["x"], str) and _looks_wrong(found[0]["x"])
 
 
 @given(uploads_of_files, items, contents)
+@example({"field": "text"}, {}, "{")
 @settings(max_examples=200, deadline=None)
 def test_file_upload(configuration, item, content):
     """FileUpload makes the published request of an item, or both refuse."""
