@@ -141,7 +141,9 @@ async def test_no_broken_file_is_more_than_a_problem():
     assert all(len(problem) < 1000 for each in answers for problem in each.problems)
 
 
-BEGIN = "import os, sys, time; print('ready', flush=True); "
+FRAME = "sys.stdin.buffer.read(int.from_bytes(sys.stdin.buffer.read(4), 'big')); "
+BEGIN = f"import os, sys, time; {FRAME * 2}print('ready', flush=True); "
+"""As the real program does: it is ready when it has read the schema and the columns of the paths."""
 PROGRAMS = {
     "crashes": (BEGIN + "os.abort()", "more memory or time than is allowed"),
     "never answers": (BEGIN + "time.sleep(1000)", "more memory or time than is allowed"),
