@@ -4,6 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# Most tests wait for most of their time.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Where it is set each of the many processes that the tests start compiles everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo demo-small test test-fast services image test-engines check lint types fmt bench lock clean
 
@@ -55,7 +59,7 @@ test: setup .venv-client-previous/.ready ## set up and run all tests but those o
 	@$(PYTEST) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)
-	@$(PYTEST) -m "not acceptance and not faults and not slow and not engines"
+	@$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not acceptance and not faults and not slow and not engines"
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build
