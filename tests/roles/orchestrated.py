@@ -17,14 +17,3 @@ def leading(here, given=FAST, cluster=None, **options):
 
 def with_quota(**quotas):
     return settings.Settings(quotas=settings.Quotas(**quotas), orchestrator=FAST.orchestrator)
-
-
-class Cluster:
-    """The cluster, with hands in it: what is set here is called instead, everything else goes through."""
-
-    def __init__(self, real, **instead):
-        self._real = real
-        self.__dict__.update(instead)
-
-    def __getattr__(self, name):
-        return getattr(self._real, name)

@@ -10,6 +10,7 @@ from dyff.consumers import ownership
 from dyff.kernel import errors
 from tests.roles import log
 from tests.roles.aggregated import folded, running
+from tests.roles.instead import Instead
 
 
 async def test_two_share_the_work_and_one_takes_over(bus):
@@ -90,18 +91,14 @@ async def test_an_idle_owner_survives_a_broker_that_does_not_answer(bus, monkeyp
     monkeypatch.setattr(ownership, "LOOK_S", 0.01)
     entity, looks = log.an_evaluation(), []
 
-    class Away:
-        def __getattr__(self, name):
-            return getattr(bus, name)
+    async def ranges(topic):
+        if topic == topics.STATE:
+            looks.append(topic)
+            if len(looks) > 10:
+                raise errors.Unavailable
+        return await bus.ranges(topic)
 
-        async def ranges(self, topic):
-            if topic == topics.STATE:
-                looks.append(topic)
-                if len(looks) > 10:
-                    raise errors.Unavailable
-            return await bus.ranges(topic)
-
-    async with running(Away()):
+    async with running(Instead(bus, ranges=ranges)):
         await log.until(lambda: _more_than(looks, 20))
         await log.publish(bus, log.create(entity))
         await folded(bus)

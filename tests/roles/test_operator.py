@@ -14,6 +14,7 @@ from dyff.operator import conditions, role
 from dyff.operator.manifests import metadata
 from tests.planning import world
 from tests.roles import kubelet, operated
+from tests.roles.instead import Instead
 
 EVALUATION, SESSION, MODEL = resources.EVALUATION, resources.INFERENCE_SESSION, resources.MODEL
 ID, OTHER = world.ID, world.OTHER
@@ -321,20 +322,18 @@ async def test_its_signs_tell_a_reconciliation_that_does_not_end(there):
     """A cluster that takes a read and never answers: the sign stands still until it does, then nothing waits."""
     signs, hanging, go_on = vitals.Vitals(), anyio.Event(), anyio.Event()
 
-    class Mute:
-        def __getattr__(self, name):
-            return getattr(there.cluster, name)
+    async def get(kind, name):
+        hanging.set()
+        await go_on.wait()
+        return await there.cluster.get(kind, name)
 
-        async def get(self, kind, name):
-            hanging.set()
-            await go_on.wait()
-            return await there.cluster.get(kind, name)
+    mute = Instead(there.cluster, get=get)
 
     async def waiting():
         return [(sign.name, sign.waiting, sign.mark) for sign in await signs.read() if sign.waiting is not None]
 
     async def run(*, task_status):
-        await role.run(Mute(), clock=clock.SystemClock(), settings=operated.SETTINGS, storage_env={}, signs=signs, task_status=task_status)
+        await role.run(mute, clock=clock.SystemClock(), settings=operated.SETTINGS, storage_env={}, signs=signs, task_status=task_status)
 
     async with anyio.create_task_group() as group:
         await group.start(run)

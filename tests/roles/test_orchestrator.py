@@ -10,7 +10,8 @@ from dyff.consumers import custom_resources, informer, orchestrator
 from dyff.entities import resources
 from dyff.kernel import errors, vitals
 from tests.roles import world
-from tests.roles.orchestrated import FAST, Cluster, E, leading, with_quota
+from tests.roles.instead import Instead
+from tests.roles.orchestrated import FAST, E, leading, with_quota
 
 
 async def test_a_run_is_reserved_then_made_then_admitted(here):
@@ -21,7 +22,7 @@ async def test_a_run_is_reserved_then_made_then_admitted(here):
         seen.append(here.said(E[1]))
         return await here.cluster.create(kind, obj)
 
-    async with leading(here, cluster=Cluster(here.cluster, create=create)):
+    async with leading(here, cluster=Instead(here.cluster, create=create)):
         await here.create(world.an_evaluation(E[1]))
         await here.until_status(E[1], "Admitted")
     assert seen == [("Schedulable", None, None)]
@@ -156,7 +157,7 @@ async def test_a_refused_resource_is_an_error_with_the_clusters_words(here):
             raise errors.InvalidFields(errors.Problem(("spec", "dataset"), "must be blue"))
         return await here.cluster.create(kind, obj)
 
-    async with leading(here, with_quota(admitted=1), cluster=Cluster(here.cluster, create=create)):
+    async with leading(here, with_quota(admitted=1), cluster=Instead(here.cluster, create=create)):
         await here.create(world.an_evaluation(E[1], born=1), world.an_evaluation(E[2], born=2))
         await here.until_status(E[1], "Error", "AdmissionFailed")
         await here.until_status(E[2], "Admitted")
@@ -182,7 +183,7 @@ async def test_a_cluster_that_does_not_answer_is_asked_again(here):
             raise refusals.pop()
         return await here.cluster.create(kind, obj)
 
-    async with leading(here, cluster=Cluster(here.cluster, create=create)):
+    async with leading(here, cluster=Instead(here.cluster, create=create)):
         await here.create(world.an_evaluation(E[1]))
         await here.until_status(E[1], "Admitted")
     assert not refusals
@@ -196,7 +197,7 @@ async def test_a_late_watch_is_not_a_lost_resource(here):
         await anyio.sleep_forever()
         yield
 
-    async with leading(here, cluster=Cluster(here.cluster, watch=watch)):
+    async with leading(here, cluster=Instead(here.cluster, watch=watch)):
         await here.create(world.an_evaluation(E[1]))
         await here.until_status(E[1], "Admitted")
         await anyio.sleep(0.5)
@@ -293,7 +294,7 @@ async def test_its_signs_tell_a_pass_that_does_not_end(here):
     async def waiting():
         return [(sign.name, sign.mark) for sign in await signs.read() if sign.waiting is not None]
 
-    async with leading(here, cluster=Cluster(here.cluster, create=create), signs=signs):
+    async with leading(here, cluster=Instead(here.cluster, create=create), signs=signs):
         await here.create(world.an_evaluation(E[1]))
         with anyio.fail_after(world.DEADLINE_S):
             await hanging.wait()

@@ -13,6 +13,7 @@ from dyff.bus import topics
 from dyff.consumers import relay
 from dyff.kernel import errors, ids
 from tests.roles import log
+from tests.roles.instead import Instead
 
 NOW = datetime(2026, 11, 3, tzinfo=UTC)
 GRANTS = (grants.Grant(("*",), ("*",), (), ("e",)),)
@@ -45,17 +46,6 @@ async def told(bus):
 
 async def is_told(bus, count):
     return len(await told(bus)) >= count
-
-
-class Around:
-    """A bus or a database, with hands in it: what is set here is called instead, everything else goes through."""
-
-    def __init__(self, real, **instead):
-        self._real = real
-        self.__dict__.update(instead)
-
-    def __getattr__(self, name):
-        return getattr(self._real, name)
 
 
 async def test_changes_reach_the_log_in_order_and_leave_the_outbox(bus, accounts):
@@ -110,7 +100,7 @@ async def test_a_crash_before_the_acknowledgement_repeats_under_the_same_id(bus,
     await accounts.create(account("alice"))
     await accounts.create(account("bob"))
     with pytest.raises(log.CrashError):
-        await relay.relay(bus, Around(accounts, acknowledge=crash))
+        await relay.relay(bus, Instead(accounts, acknowledge=crash))
     await relay.relay(bus, accounts)
     await accounts.create(account("carol"))
     await relay.relay(bus, accounts)
@@ -131,7 +121,7 @@ async def test_nothing_leaves_the_outbox_before_it_is_durable(bus, accounts):
         return await bus.publish(topic, messages)
 
     await accounts.create(account("alice"))
-    async with log.running(relay.run, Around(bus, publish=publish), accounts):
+    async with log.running(relay.run, Instead(bus, publish=publish), accounts):
         await log.until(lambda: _is_empty(accounts))
     assert not refusals
     assert [each[0] for each in await told(bus)] == ["CreateAccount"]
