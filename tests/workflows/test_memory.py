@@ -13,7 +13,9 @@ import pytest
 
 from tests.workflows import runs
 
-ROWS, ROW_BYTES = 50_000, 2_000
+FEW, ROWS, ROW_BYTES = 10_000, 60_000, 2_000
+KEPT_MIB = (ROWS - FEW) * ROW_BYTES / 2**20
+"""What keeping every row, once, would cost the larger of two evaluations more than the smaller."""
 MANY = int(os.environ.get("DYFF_TEST_ROWS", "0"))
 
 
@@ -45,9 +47,13 @@ def a_dataset(count):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_dataset(store, steps, service):
-    """50,000 items of 2 kB each (100 MB) take the client hardly more memory than 4,000, and the verification a bounded amount."""
+    """60,000 items of 2 kB each take the client less than 10,000 would if it kept the others, and the verification a bounded amount.
+
+    From 50,000 to 200,000 items its peak is the same but for its allocators' moods, up to 45 MiB where both cores are busy:
+    the bound is between those and the 95 MiB that are the rows' text alone.
+    """
     manifest = steps.manifest(service, workers=16)
-    store.dataset(a_dataset(4_000))
+    store.dataset(a_dataset(FEW))
     small = peak_mib(steps, "evaluation-client", "--manifest", manifest)
     store.dataset(a_dataset(ROWS))
     large = peak_mib(steps, "evaluation-client", "--manifest", manifest, attempt="attempt-2")
@@ -55,7 +61,7 @@ def test_memory_does_not_grow_with_the_dataset(store, steps, service):
     verification = peak_mib(steps, "verify-evaluation-output", "--manifest", manifest, attempt="verify")
     assert store.verified().num_rows == ROWS
     growth = (large - small, again - small)
-    assert max(growth) < 40
+    assert max(growth) < 0.75 * KEPT_MIB
     assert verification - small < 150
 
 
