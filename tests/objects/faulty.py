@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import itertools
 import threading
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -14,13 +15,15 @@ DATE = "Tue, 03 Nov 2026 12:00:00 GMT"
 class Faulty:
     """What it holds, what it was asked, and how it answers.
 
-    `requests`: `"METHOD key?query"` of each. `conditional`: whether it obeys If-None-Match. `md5_etags`: whether an ETag is
-    an MD5, as with encryption by the store it is not. `answers`: statuses for the next requests of a method, for instance
-    `{"PUT": [500]}`; negative: and nothing is done.
+    `requests`: `"METHOD key?query"` of each. `parts`: of the uploads that are neither completed nor aborted, by their IDs and
+    their numbers. `conditional`: whether it obeys If-None-Match. `md5_etags`: whether an ETag is an MD5, as with encryption by
+    the store it is not. `answers`: statuses for the next requests of a method, for instance `{"PUT": [500]}`; negative: and
+    nothing is done.
     """
 
     def __init__(self):
         self.objects, self.requests, self.parts = {}, [], {}
+        self.uploads = itertools.count(1)
         self.conditional = self.md5_etags = True
         self.answers = {}
         self.url = ""
@@ -41,7 +44,10 @@ def a_store():
             body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             key, query = self._asked()
             if "partNumber" in query:
-                state.parts.setdefault(key, []).append(body)
+                parts = state.parts.get(query["uploadId"][0])
+                if parts is None:
+                    return self._say(404)  # it comes late: its upload was given up
+                parts[int(query["partNumber"][0])] = body
                 return self._say(200, ETag='"part"')
             if state.conditional and self.headers["If-None-Match"] == "*" and key in state.objects:
                 return self._say(412)
@@ -54,8 +60,11 @@ def a_store():
             self.rfile.read(int(self.headers["Content-Length"] or 0))
             key, query = self._asked()
             if "uploads" in query:
-                return self._say(200, b"<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>")
-            state.objects[key] = b"".join(state.parts.pop(key, []))
+                upload = str(next(state.uploads))
+                state.parts[upload] = {}
+                answer = f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
+                return self._say(200, answer.encode())
+            state.objects[key] = b"".join(body for _, body in sorted(state.parts.pop(query["uploadId"][0]).items()))
             return self._say(200, b'<CompleteMultipartUploadResult><ETag>"x-1"</ETag></CompleteMultipartUploadResult>')
 
         def do_GET(self):
@@ -70,7 +79,10 @@ def a_store():
 
         def do_DELETE(self):
             key, query = self._asked()
-            (state.parts if "uploadId" in query else state.objects).pop(key, None)
+            if upload := query.get("uploadId"):
+                state.parts.pop(upload[0], None)
+            else:
+                state.objects.pop(key, None)
             self._say(204)
 
         def _asked(self):
@@ -89,7 +101,8 @@ def a_store():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # who asked has gone
+                    self.wfile.write(body)
 
         def log_message(self, *_):
             pass
