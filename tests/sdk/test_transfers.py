@@ -197,8 +197,9 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
 
 
 INTERRUPTED = """
-import httpx, sys, time
+import httpx, signal, sys, time
 from dyff.sdk import Client
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: who started the tests may ignore it, and that is inherited
 class Slow(httpx.SyncByteStream):
     def __iter__(self):
         while True:

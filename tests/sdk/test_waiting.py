@@ -110,8 +110,9 @@ async def test_progress_is_lines_elsewhere_and_nothing_when_asked(connect, capsy
 
 
 SCRIPT = """
-import httpx, json, sys
+import httpx, json, signal, sys
 from dyff.sdk import Client
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: who started the tests may ignore it, and that is inherited
 entity = json.loads(sys.argv[1])
 asked = []
 def handler(request):
