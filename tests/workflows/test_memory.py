@@ -49,7 +49,7 @@ def a_dataset(count):
 def test_memory_does_not_grow_with_the_dataset(store, steps, service):
     """60,000 items of 2 kB each take the client less than 10,000 would if it kept the others, and the verification a bounded amount.
 
-    From 50,000 to 200,000 items its peak is the same but for its allocators' moods, up to 45 MiB where both cores are busy:
+    From 50,000 to 200,000 items its peak is the same but for its allocators' moods, up to 49 MiB where both cores are busy:
     the bound is between those and the 95 MiB that are the rows' text alone.
     """
     manifest = steps.manifest(service, workers=16)
