@@ -13,9 +13,7 @@ import pytest
 
 from tests.workflows import runs
 
-FEW, ROWS, ROW_BYTES = 10_000, 60_000, 2_000
-KEPT_MIB = (ROWS - FEW) * ROW_BYTES / 2**20
-"""What keeping every row, once, would cost the larger of two evaluations more than the smaller."""
+FEW, ROWS, ROW_BYTES = 50_000, 100_000, 2_000
 MANY = int(os.environ.get("DYFF_TEST_ROWS", "0"))
 
 
@@ -47,10 +45,9 @@ def a_dataset(count):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_dataset(store, steps, service):
-    """60,000 items of 2 kB each take the client less than 10,000 would if it kept the others, and the verification a bounded amount.
+    """100,000 items of 2 kB each take the client hardly more memory than 50,000 (100 MB less), and the verification a bounded amount.
 
-    From 50,000 to 200,000 items its peak is the same but for its allocators' moods, up to 49 MiB where both cores are busy:
-    the bound is between those and the 95 MiB that are the rows' text alone.
+    With fewer its buffers and its allocators' arenas are not all filled yet: on busy cores from 4,000 to 50,000 up to 49 MiB more.
     """
     manifest = steps.manifest(service, workers=16)
     store.dataset(a_dataset(FEW))
@@ -61,8 +58,8 @@ def test_memory_does_not_grow_with_the_dataset(store, steps, service):
     verification = peak_mib(steps, "verify-evaluation-output", "--manifest", manifest, attempt="verify")
     assert store.verified().num_rows == ROWS
     growth = (large - small, again - small)
-    assert max(growth) < 0.75 * KEPT_MIB
-    assert verification - small < 150
+    assert max(growth) < 40
+    assert verification - small < 100
 
 
 @pytest.mark.slow
