@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -51,3 +52,11 @@ def _no_delays(monkeypatch):
     """Tries follow each other at once."""
     monkeypatch.setattr("dyff.sdk.transport.FIRST_DELAY_S", 0.001)
     monkeypatch.setattr("dyff.sdk.transport.MAX_DELAY_S", 0.001)
+
+
+@pytest.fixture
+def as_in_a_terminal():
+    """Processes that are started obey Ctrl-C, even where who started the tests ignores it, which is inherited."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -197,9 +197,8 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
 
 
 INTERRUPTED = """
-import httpx, signal, sys, time
+import httpx, sys, time
 from dyff.sdk import Client
-signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: who started the tests may ignore it, and that is inherited
 class Slow(httpx.SyncByteStream):
     def __iter__(self):
         while True:
@@ -218,7 +217,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_ends_a_transfer_at_once(tmp_path):
+def test_ctrl_c_ends_a_transfer_at_once(tmp_path, as_in_a_terminal):
     """All files that are on their way end at their next piece, and what has arrived is kept for the next call."""
     arguments = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "out")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -110,9 +110,8 @@ async def test_progress_is_lines_elsewhere_and_nothing_when_asked(connect, capsy
 
 
 SCRIPT = """
-import httpx, json, signal, sys
+import httpx, json, sys
 from dyff.sdk import Client
-signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: who started the tests may ignore it, and that is inherited
 entity = json.loads(sys.argv[1])
 asked = []
 def handler(request):
@@ -128,7 +127,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_ends_the_waiting_only():
+def test_ctrl_c_ends_the_waiting_only(as_in_a_terminal):
     """Ctrl-C is a KeyboardInterrupt as ever; a line says that the run goes on; nothing but reads was sent."""
     entity = json.dumps({**MODEL, "status": "Created"})
     with subprocess.Popen([sys.executable, "-c", SCRIPT, entity], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
