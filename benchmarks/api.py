@@ -73,21 +73,21 @@ def _example() -> tuple[dict[str, Any], dict[str, Any]]:
 
     import msgspec
 
-    from dyff.entities import creation, inference
+    from dyff.entities import registry
     from tests.entities import bodies
 
-    made = creation.BY_KIND["InferenceService"].entity(_decoded("InferenceService", bodies.SERVICE), {}, "0" * 32, datetime.now(UTC))
-    known = {bodies.EVALUATION["inferenceSession"]["inferenceService"]: inference.foreign_service(made)}
-    entity = creation.BY_KIND["Evaluation"].entity(_decoded("Evaluation", bodies.EVALUATION), known, "0" * 32, datetime.now(UTC))
+    made = registry.BY_KIND["InferenceService"].create(_decoded("InferenceService", bodies.SERVICE), {}, "0" * 32, datetime.now(UTC))
+    known = {bodies.EVALUATION["inferenceSession"]["inferenceService"]: registry.BY_KIND["InferenceService"].foreign(made)}
+    entity = registry.BY_KIND["Evaluation"].create(_decoded("Evaluation", bodies.EVALUATION), known, "0" * 32, datetime.now(UTC))
     return bodies.EVALUATION, msgspec.to_builtins(entity)
 
 
 def _decoded(kind: str, body: dict[str, Any]) -> Any:
     import msgspec
 
-    from dyff.entities import creation
+    from dyff.entities import registry
 
-    return msgspec.json.decode(json.dumps(body), type=creation.BY_KIND[kind].request)
+    return msgspec.json.decode(json.dumps(body), type=registry.BY_KIND[kind].creation.request)
 
 
 async def _fastapi() -> None:

@@ -17,7 +17,7 @@ import uvloop
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, ports
 from dyff.cluster.embedded.controllers import proxy
-from dyff.entities import resources
+from dyff.entities import custom_resource
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
 
@@ -26,7 +26,7 @@ IN_FLIGHT = 32
 WATCHED = 500
 REQUESTS = 3000
 BULK_BYTES = 256 * 2**20
-EVALUATION = port.Kind(resources.GROUP_VERSION, "Evaluation", "evaluations")
+EVALUATION = port.Kind(custom_resource.GROUP_VERSION, "Evaluation", "evaluations")
 
 
 def evaluation(name: str) -> port.Object:

@@ -29,7 +29,7 @@ from consumer_loops.measuring import BATCH, Measured, timed
 from dyff.bus import port, topics
 from dyff.bus.kafka import Connection, KafkaBus
 from dyff.consumers import aggregator, sink
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.kernel import clock, collecting, mongo
 from dyff.kernel.positions import Position
 from dyff.query import port as query_port
@@ -222,7 +222,7 @@ async def compare_mongo(server: str, uri: str) -> float:
         epoch = (await bus.topic(topics.EVENTS)).epoch
         end = await filled(bus, topics.STATE, lambda number: messages.a_state(number, epoch), DOCUMENTS)
         documents = _documents([messages.a_state(number, epoch) for number in range(DOCUMENTS)])
-        row = kinds.BY_PLURAL["evaluations"]
+        row = registry.BY_PLURAL["evaluations"]
 
         async def ours() -> Measured:
             async with MongoQuery.open(connection) as store:

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import pymongo
 
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, registry
 from dyff.kernel import mongo
 from dyff.query import port
 from dyff.query.mongo import MongoQuery, stored
@@ -84,7 +84,7 @@ async def bare(collection: Any, given: list[list[port.Document]]) -> float:
 async def measure(connection: mongo.Connection) -> float:
     """The ratio of the medians."""
     rates: dict[str, list[float]] = {"adapter": [], "bare": []}
-    row = kinds.BY_PLURAL["evaluations"]
+    row = registry.BY_PLURAL["evaluations"]
     async with MongoQuery.open(connection) as store, mongo.Database.open(connection, "the benchmark") as database:
         try:
             await database.collection("bare").ensure(stored.indexes(row))

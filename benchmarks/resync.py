@@ -17,7 +17,7 @@ import anyio
 
 from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
-from dyff.entities import resources
+from dyff.entities import custom_resource
 from dyff.kernel import clock, settings
 from dyff.operator import controller, plan
 from tests.contracts.cluster import namespaces
@@ -26,7 +26,7 @@ from tests.engines.kubernetes.recipe import access
 RESOURCES = int(os.environ.get("BENCH_RESOURCES", "10000"))
 ROUNDS = 3
 IN_FLIGHT = 32
-MODEL = port.Kind(resources.GROUP_VERSION, "Model", "models")
+MODEL = port.Kind(custom_resource.GROUP_VERSION, "Model", "models")
 DONE = {
     "conditions": [
         {"type": "Complete", "status": "True", "reason": "Complete", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}

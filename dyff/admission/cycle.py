@@ -17,7 +17,7 @@ from decimal import Decimal
 from dyff.admission import order
 from dyff.admission.outcome import Decision, Verdict, decision, suspension
 from dyff.admission.snapshot import Amounts, Dependency, Snapshot, Waiting
-from dyff.entities import kinds, statuses
+from dyff.entities import costs, statuses
 
 _NAMED = 5
 """So many dependencies are named in a sentence."""
@@ -74,14 +74,14 @@ class _Account:
             self._used.update(after)
             return decision(entity, Verdict.ADMIT)
         self._held_back.update((resource, self._exceeded(resource, f"waiting behind {entity.id}")) for resource in lacking)
-        told = kinds.SLOT if kinds.SLOT in lacking else lacking[0]
+        told = costs.SLOT if costs.SLOT in lacking else lacking[0]
         return decision(entity, Verdict.QUOTA_LIMIT, self._exceeded(told, f"{_text(told, entity.cost[told])} more needed"))
 
     def _exceeded(self, resource: str, more: str) -> str:
         """As published: `Account quota exceeded: N/L`, with more words where the numbers alone would not explain it."""
         used, limit = self._used.get(resource, Decimal(0)), self._limits[resource]
         sentence = f"Account quota exceeded: {_text(resource, used)}/{_text(resource, limit)}"
-        return sentence if resource == kinds.SLOT else f"{sentence} {resource} in use, {more}"
+        return sentence if resource == costs.SLOT else f"{sentence} {resource} in use, {more}"
 
 
 def _has_failed(status: str | None) -> bool:

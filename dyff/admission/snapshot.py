@@ -8,11 +8,11 @@ from decimal import Decimal
 
 import msgspec
 
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, costs, registry
 from dyff.kernel import quantities, settings
 
 Amounts = Mapping[str, Decimal]
-"""Quota resource to amount: pieces of `kinds.SLOT`, cores of `cpu`, bytes of `memory`, devices of a GPU type."""
+"""Quota resource to amount: pieces of `costs.SLOT`, cores of `cpu`, bytes of `memory`, devices of a GPU type."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ def waiting(entity: codecs.Json) -> Waiting:
     Raises:
         KeyError, TypeError, AttributeError, ValueError: the entity is not as its kind must be.
     """
-    row = kinds.BY_KIND[entity["kind"]]
+    row = registry.BY_KIND[entity["kind"]]
     runs = row.runs(entity)
     return Waiting(
         id=entity["id"],
@@ -98,5 +98,5 @@ def limits(quotas: settings.Quotas) -> dict[str, Decimal]:
         ValueError: a setting is no quantity.
     """
     devices = {hardware: str(count) for hardware, count in quotas.accelerators.items()}
-    given = {**devices, kinds.SLOT: str(quotas.admitted), "cpu": quotas.cpu, "memory": quotas.memory}
+    given = {**devices, costs.SLOT: str(quotas.admitted), "cpu": quotas.cpu, "memory": quotas.memory}
     return amounts({resource: text for resource, text in given.items() if text is not None})

@@ -12,10 +12,10 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, auth, calls, context, problems, proxy, sockets
+from dyff.api import answers, auth, calls, context, problems, sockets
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
-from dyff.api.routes import accounts, artifacts, creation, directory, entities, logs, objects, probes, sessions
+from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, tokens
 from dyff.api.services import Services
 
 
@@ -67,17 +67,15 @@ class Lane:
 def build(services: Services) -> Application:
     """The application on these services. Its lifespan opens and closes what it needs besides them."""
     shared = context.build(services)
-    forward = proxy.Proxy()
-    routes = [
-        *creation.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *sessions.routes(shared, forward),
-        *logs.routes(shared), *directory.routes(shared), *accounts.routes(shared), *objects.routes(shared),
-    ]  # fmt: skip
+    derived = [*creation.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
+    routes = own.combined(derived, own.routes(shared))
+    routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
     routes += probes.routes(shared, routes)
     lane = Lane(services)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with forward.open():
+        async with shared.proxy.open():
             yield
 
     app = Application(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import difflib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import anyio
 import msgspec
 
 from dyff.api.services import Services
-from dyff.entities import codecs, statuses
+from dyff.entities import codecs, kind, statuses
 from dyff.kernel import errors
 from dyff.objects import layout
 
@@ -20,15 +20,6 @@ MAX_UPLOAD_BYTES = 5 * 2**30
 """Of a file whose size was not declared. It is what S3 takes in one request."""
 
 _HEADS_AT_ONCE = 32
-
-
-class Declared(msgspec.Struct, frozen=True):
-    """A file that is to be uploaded. `size`: in bytes, None: not declared."""
-
-    path: str
-    md5: str
-    kind: str | None
-    size: int | None
 
 
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,14 +41,6 @@ class Manifest(msgspec.Struct, frozen=True):
 _MANIFEST = msgspec.json.Decoder(Manifest)
 
 
-def declared(entity: codecs.Json) -> list[Declared]:
-    """The files that the owner of `entity` uploads."""
-    if entity["kind"] == "Dataset":
-        return [Declared(each["path"], each["digest"]["md5"], each.get("kind"), None) for each in entity["artifacts"]]
-    files = (entity.get("artifact") or {}).get("volume") or {"files": []}
-    return [Declared(each["path"], each["digest"]["md5"], None, each["size"]) for each in files["files"]]
-
-
 def require_uploading(entity: codecs.Json) -> None:
     """Check that uploads are open.
 
@@ -68,13 +51,12 @@ def require_uploading(entity: codecs.Json) -> None:
         raise errors.WrongStatus(f"files can be uploaded only while the status is WaitingForUpload; it is {entity['status']}")
 
 
-def the_declared(entity: codecs.Json, path: str) -> Declared:
+def the_declared(entity: codecs.Json, known: Sequence[kind.DeclaredFile], path: str) -> kind.DeclaredFile:
     """The declared file at `path`.
 
     Raises:
         FixRequest: none was declared there.
     """
-    known = declared(entity)
     for each in known:
         if each.path == path:
             return each
@@ -83,7 +65,7 @@ def the_declared(entity: codecs.Json, path: str) -> Declared:
     raise errors.FixRequest(f"{path[:200]!r} is none of the files that {entity['id']} was created with{fix}")
 
 
-async def collect(services: Services, root: str, wanted: Iterable[Declared]) -> Manifest:
+async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredFile]) -> Manifest:
     """The manifest of the declared files below `root`, each of which has arrived as it was declared.
 
     Raises:
@@ -95,7 +77,7 @@ async def collect(services: Services, root: str, wanted: Iterable[Declared]) -> 
     several = list(wanted)
     limit = anyio.CapacityLimiter(_HEADS_AT_ONCE)
 
-    async def look(each: Declared) -> None:
+    async def look(each: kind.DeclaredFile) -> None:
         async with limit:
             stored = await _stored(services, root, each)
         if stored is None:
@@ -115,7 +97,7 @@ async def collect(services: Services, root: str, wanted: Iterable[Declared]) -> 
     return Manifest(tuple(found[each.path] for each in several))
 
 
-async def _stored(services: Services, root: str, wanted: Declared) -> Stored | None:
+async def _stored(services: Services, root: str, wanted: kind.DeclaredFile) -> Stored | None:
     key = root + wanted.path
     info = await services.objects.head(key)
     if info is None:

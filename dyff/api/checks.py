@@ -1,31 +1,51 @@
-"""What a new entity must be beyond its struct: paths that can be stored, schemas that can be read, pipelines that run."""
+"""What a new entity must be beyond its struct: paths that can be stored, schemas that can be read, pipelines that run.
+
+Which of these rules a kind has, and for which of its fields, is in its row (`dyff.entities.kind.Check`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from dyff.adapters import pipelines
 from dyff.api import arrow
-from dyff.entities import data, dataset, evaluation, identity, inference, model
+from dyff.entities import data, identity, kind
 from dyff.kernel import errors
 from dyff.objects import layout
 
 Loc = tuple[str | int, ...]
+Found = Sequence[tuple[Loc, Any]]
+"""Values of a request, each with its place."""
+
+EACH = "*"
 MAX_DEPTH = 64
 """Of free JSON in a request. What is stored must be readable by every reader, whatever its stack already holds."""
 
 
-def check(request: Any, now: datetime) -> None:
+def check(request: Any, rules: Iterable[kind.Check], now: datetime) -> None:
     """Check a create request.
 
     Raises:
         InvalidFields: with all that is wrong.
     """
-    problems = list(_CHECKS[type(request)](request, now))
+    problems = [problem for rule in rules for problem in _RULES[rule.rule](list(_values(request, rule.at)), now)]
     if problems:
         raise errors.InvalidFields(*problems)
+
+
+def _values(request: Any, at: Sequence[str], loc: Loc = ("body",)) -> Iterable[tuple[Loc, Any]]:
+    """The values at a path of a check, but those that are absent or null."""
+    if request is None:
+        return
+    if not at:
+        yield loc, request
+    elif at[0] == EACH:
+        for n, each in enumerate(request):
+            yield from _values(each, at[1:], (*loc, n))
+    else:
+        yield from _values(getattr(request, at[0]), at[1:], (*loc, at[0]))
 
 
 def expiry(moment: datetime | None, now: datetime, loc: Loc) -> Iterable[errors.Problem]:
@@ -34,60 +54,29 @@ def expiry(moment: datetime | None, now: datetime, loc: Loc) -> Iterable[errors.
         yield errors.Problem(loc, "must be in the future (a time without a zone is taken to be in UTC)")
 
 
-def _dataset(request: dataset.DatasetCreateRequest, _: datetime) -> Iterable[errors.Problem]:
-    paths = [each.path for each in request.artifacts]
-    yield from _paths(paths, lambda n: ("body", "artifacts", n, "path"), ("body", "artifacts"))
-    yield from _schema(request.schema, ("body", "schema"), indexed=True)
-    yield from _views(request.views, ("body", "views"))
+def _future(found: Found, now: datetime) -> Iterable[errors.Problem]:
+    for loc, moment in found:
+        yield from expiry(moment, now, loc)
 
 
-def _model(request: model.ModelCreateRequest, _: datetime) -> Iterable[errors.Problem]:
-    if request.artifact.volume is not None:
-        loc = ("body", "artifact", "volume", "files")
-        yield from _paths([each.path for each in request.artifact.volume.files], lambda n: (*loc, n, "path"), loc)
+def _paths(found: Found, _: datetime) -> Iterable[errors.Problem]:
+    """The paths of files of one tree, as single files and together."""
+    wrong = [errors.Problem(loc, problem) for loc, path in found if (problem := layout.artifact_problem(path))]
+    yield from wrong
+    if found and not wrong and (problem := layout.tree_problem([path for _, path in found])):
+        whole = found[0][0]
+        yield errors.Problem(whole[: next(n for n, step in enumerate(whole) if isinstance(step, int))], problem)
 
 
-def _service(request: inference.InferenceServiceCreateRequest, _: datetime) -> Iterable[errors.Problem]:
-    loc = ("body", "interface")
-    yield from _schema(request.interface.outputSchema, (*loc, "outputSchema"), indexed=True)
-    yield from _pipeline(request.interface.inputPipeline, (*loc, "inputPipeline"), upload=True)
-    yield from _pipeline(request.interface.outputPipeline, (*loc, "outputPipeline"))
-    yield from _views(request.outputViews, ("body", "outputViews"))
+def _pipeline(found: Found, _: datetime) -> Iterable[errors.Problem]:
+    return [problem for loc, adapters in found for problem in _pipeline_problems(adapters, loc, upload=False)]
 
 
-def _session(request: inference.InferenceSessionCreateRequest, now: datetime) -> Iterable[errors.Problem]:
-    yield from expiry(request.expires, now, ("body", "expires"))
+def _upload_pipeline(found: Found, _: datetime) -> Iterable[errors.Problem]:
+    return [problem for loc, adapters in found for problem in _pipeline_problems(adapters, loc, upload=True)]
 
 
-def _evaluation(request: evaluation.EvaluationCreateRequest, now: datetime) -> Iterable[errors.Problem]:
-    if request.inferenceSession is not None:
-        yield from expiry(request.inferenceSession.expires, now, ("body", "inferenceSession", "expires"))
-    yield from _pipeline(request.client.inputPipeline, ("body", "client", "inputPipeline"))
-
-
-_CHECKS: dict[type[Any], Callable[[Any, datetime], Iterable[errors.Problem]]] = {
-    dataset.DatasetCreateRequest: _dataset,
-    model.ModelCreateRequest: _model,
-    inference.InferenceServiceCreateRequest: _service,
-    inference.InferenceSessionCreateRequest: _session,
-    evaluation.EvaluationCreateRequest: _evaluation,
-}
-
-
-def _paths(paths: list[str], place: Callable[[int], Loc], whole: Loc) -> Iterable[errors.Problem]:
-    found = [errors.Problem(place(n), problem) for n, path in enumerate(paths) if (problem := layout.artifact_problem(path))]
-    yield from found
-    if not found and (problem := layout.tree_problem(paths)):
-        yield errors.Problem(whole, problem)
-
-
-def _views(views: Iterable[data.DataView], loc: Loc) -> Iterable[errors.Problem]:
-    for n, view in enumerate(views):
-        yield from _schema(view.schema, (*loc, n, "schema"), indexed=False)
-        yield from _pipeline(view.adapterPipeline, (*loc, n, "adapterPipeline"))
-
-
-def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc, *, upload: bool = False) -> Iterable[errors.Problem]:
+def _pipeline_problems(adapters: Sequence[data.SchemaAdapter], loc: Loc, *, upload: bool) -> Iterable[errors.Problem]:
     if not adapters:
         return
     too_deep = [n for n, each in enumerate(adapters) if _is_too_deep(each.configuration)]
@@ -100,12 +89,30 @@ def _pipeline(adapters: tuple[data.SchemaAdapter, ...] | None, loc: Loc, *, uplo
         yield from error.problems
 
 
-def _schema(schema: data.DataSchema, loc: Loc, *, indexed: bool) -> Iterable[errors.Problem]:
+def _schema(found: Found, _: datetime) -> Iterable[errors.Problem]:
+    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, indexed=False)]
+
+
+def _indexed_schema(found: Found, _: datetime) -> Iterable[errors.Problem]:
+    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, indexed=True)]
+
+
+def _schema_problems(schema: data.DataSchema, loc: Loc, *, indexed: bool) -> Iterable[errors.Problem]:
     problem = arrow.schema_problem(schema.arrowSchema, indexed=indexed)
     if problem:
         yield errors.Problem((*loc, "arrowSchema"), problem)
     if _is_too_deep(schema.jsonSchema):
         yield errors.Problem((*loc, "jsonSchema"), f"must not be nested deeper than {MAX_DEPTH}")
+
+
+_RULES: dict[str, Callable[[Found, datetime], Iterable[errors.Problem]]] = {
+    "schema": _schema,
+    "indexed-schema": _indexed_schema,
+    "pipeline": _pipeline,
+    "upload-pipeline": _upload_pipeline,
+    "paths": _paths,
+    "future": _future,
+}
 
 
 def _is_too_deep(value: Any) -> bool:

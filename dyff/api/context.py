@@ -6,6 +6,7 @@ import msgspec
 
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
+from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
 from dyff.api.references import References
 from dyff.api.services import Services
@@ -19,10 +20,11 @@ class Context(msgspec.Struct, frozen=True):
     documents: Documents
     references: References
     publishing: Publishing
+    proxy: Proxy
 
 
 def build(services: Services) -> Context:
     """The context of one server."""
     positions = Positions(services)
     documents = Documents(services, positions)
-    return Context(services, positions, documents, References(documents), Publishing(services, documents, positions))
+    return Context(services, positions, documents, References(documents), Publishing(services, documents, positions), Proxy())

@@ -8,7 +8,7 @@ from dyff.accounts.authority import Principal
 from dyff.api import auth
 from dyff.api.positions import Positions
 from dyff.api.services import Services
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, kind
 from dyff.kernel import errors, ids
 
 
@@ -35,7 +35,7 @@ class Documents:
         self._query = services.query
         self._positions = positions
 
-    async def find(self, row: kinds.EntityKind, entity_id: str) -> bytes | None:
+    async def find(self, row: kind.Kind, entity_id: str) -> bytes | None:
         """The document; None: there is truly none, since the view has seen all that the log has about it.
 
         Raises:
@@ -47,10 +47,10 @@ class Documents:
         if document is not None:
             return document
         if not await self._positions.reaches_end(entity_id):
-            raise errors.NotReady(f"whether there is a {row.kind} {entity_id} cannot be told yet: the view is behind the log; try again")
+            raise errors.NotReady(f"whether there is a {row.name} {entity_id} cannot be told yet: the view is behind the log; try again")
         return await self._query.get(row.plural, entity_id)
 
-    async def seen(self, principal: Principal, row: kinds.EntityKind, entity_id: str, function: str) -> bytes:
+    async def seen(self, principal: Principal, row: kind.Kind, entity_id: str, function: str) -> bytes:
         """The document of an entity that `principal` may do `function` with.
 
         Raises:
@@ -61,10 +61,10 @@ class Documents:
         auth.require_any(principal, row.plural, function)
         document = await self.find(row, entity_id)
         if document is None:
-            raise errors.NotFound(f"there is no {row.kind} with the ID {entity_id[:64]}")
+            raise errors.NotFound(f"there is no {row.name} with the ID {entity_id[:64]}")
         auth.require(principal, row.plural, function, account=summary(document).account, entity=entity_id)
         return document
 
-    async def entity(self, principal: Principal, row: kinds.EntityKind, entity_id: str, function: str) -> codecs.Json:
+    async def entity(self, principal: Principal, row: kind.Kind, entity_id: str, function: str) -> codecs.Json:
         """Like `seen`, decoded."""
         return codecs.decode_object(await self.seen(principal, row, entity_id, function))

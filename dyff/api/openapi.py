@@ -63,7 +63,7 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "tags": [route.group],
-        "operationId": f"{route.group}_{route.method.lower()}_{route.template.rpartition('/')[2].strip('{}').replace('.', '_')}",
+        "operationId": f"{route.group}_{route.operation}",
         "parameters": [*(_parameter("path", name, "", required=True) for name in route.parameters), *_query(route)],
         "responses": {
             str(route.status): {"description": route.returns},

@@ -9,7 +9,7 @@ from dyff.api.documents import Documents
 from dyff.api.positions import Positions
 from dyff.api.services import Services
 from dyff.bus import envelope, topics
-from dyff.entities import codecs, commands, kinds, statuses
+from dyff.entities import codecs, commands, registry, statuses
 from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
 
@@ -73,6 +73,13 @@ class Publishing:
         command_id = self._command_id(principal, entity, change, key)
         return await self._edit(principal, entity, commands.EDIT_DOCUMENTATION, change, {"metadata": change}, command_id)
 
+    async def edit(
+        self, principal: Principal, entity: codecs.Json, command: str, attributes: codecs.Json, key: str | None
+    ) -> tuple[codecs.Json, Position]:
+        """Give a command of the entity's kind (`dyff.entities.kind.Edit`); otherwise like `edit_documentation`."""
+        command_id = self._command_id(principal, entity, attributes, key)
+        return await self._edit(principal, entity, command, attributes, attributes, command_id)
+
     def _command_id(self, principal: Principal, entity: codecs.Json, change: codecs.Json, key: str | None) -> str:
         if entity["status"] == statuses.DELETED:
             raise errors.Conflict(f"the {entity['kind']} {entity['id']} was deleted and cannot be changed any more")
@@ -90,7 +97,7 @@ class Publishing:
         )
         position = await self._publish(command, kind)
         if await self._positions.reaches(position):
-            document = await self._documents.find(kinds.BY_KIND[kind], entity["id"])
+            document = await self._documents.find(registry.BY_KIND[kind], entity["id"])
             if document is not None:
                 return codecs.decode_object(document), position
         # The view is late or has forgotten it; the command is durable, so its effect is the best that can be told.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from dyff.accounts import grants
-from dyff.entities import codecs, kinds, labels
+from dyff.entities import codecs, kind, labels
 from dyff.kernel import errors
 from dyff.query import filters
 
@@ -29,19 +29,14 @@ _ORDERABLE: dict[str, filters.Path] = {"creationTime": ("creationTime",), "lastT
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
-def keys(row: kinds.EntityKind) -> dict[str, filters.Path]:
-    """The keys that a query of a kind may use."""
-    return {**kinds.COMMON_QUERY, **row.query}
-
-
-def find(row: kinds.EntityKind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) -> filters.Find:
+def find(row: kind.Kind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) -> filters.Find:
     """What to look for. `pairs`: the URL's parameters. `scope`: what the caller may see.
 
     Raises:
         FixRequest: JSON in a parameter is wrong.
         InvalidFields: a parameter is unknown, there twice, or has a value that cannot be.
     """
-    given = _once(pairs, [*keys(row), *PARAMETERS])
+    given = _once(pairs, [*row.queries, *PARAMETERS])
     order_by = _order_by(row, given.get("orderBy"))
     terms = [_visible(scope), *_equal(row, given), *_labels(_json(given, "labels")), *_query(row, _json(given, "query"))]
     if len(terms) > MAX_TERMS:
@@ -77,8 +72,8 @@ def _once(pairs: Iterable[tuple[str, str]], known: list[str]) -> dict[str, str]:
     return given
 
 
-def _equal(row: kinds.EntityKind, given: dict[str, str]) -> list[filters.Predicate]:
-    return [filters.Equals(path, given[key]) for key, path in keys(row).items() if key in given]
+def _equal(row: kind.Kind, given: dict[str, str]) -> list[filters.Predicate]:
+    return [filters.Equals(path, given[key]) for key, path in row.queries.items() if key in given]
 
 
 def _json(given: dict[str, str], name: str) -> Any:
@@ -114,7 +109,7 @@ def _wrong_label(value: Any) -> str | None:
     return None
 
 
-def _query(row: kinds.EntityKind, value: Any) -> list[filters.Predicate]:
+def _query(row: kind.Kind, value: Any) -> list[filters.Predicate]:
     several = value if isinstance(value, list) else [] if value is None else [value]
     terms: list[filters.Predicate] = []
     for each in several:
@@ -125,10 +120,10 @@ def _query(row: kinds.EntityKind, value: Any) -> list[filters.Predicate]:
     return terms
 
 
-def _term(row: kinds.EntityKind, key: str, wanted: Any) -> filters.Predicate:
-    path = keys(row).get(key)
+def _term(row: kind.Kind, key: str, wanted: Any) -> filters.Predicate:
+    path = row.queries.get(key)
     if path is None:
-        raise errors.FixRequest(f"query: the key {key!r} is not known; known are {', '.join(sorted([*keys(row), 'labels']))}")
+        raise errors.FixRequest(f"query: the key {key!r} is not known; known are {', '.join(sorted([*row.queries, 'labels']))}")
     if isinstance(wanted, list):
         if len(wanted) > MAX_TERMS or not all(_is_scalar(each) for each in wanted):
             raise errors.FixRequest(f"query: the list for {key!r} must have at most {MAX_TERMS} strings, numbers, true, false or null")
@@ -145,10 +140,10 @@ def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, str | float)
 
 
-def _order_by(row: kinds.EntityKind, key: str | None) -> filters.Path | None:
+def _order_by(row: kind.Kind, key: str | None) -> filters.Path | None:
     if key is None:
         return None
-    known = {**keys(row), **_ORDERABLE}
+    known = {**row.queries, **_ORDERABLE}
     if key not in known:
         raise errors.InvalidFields(errors.Problem(("query", "orderBy"), f"must be one of {', '.join(sorted(known))}"))
     return known[key]

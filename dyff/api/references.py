@@ -10,7 +10,7 @@ import msgspec
 from dyff.accounts.authority import Principal
 from dyff.api import auth
 from dyff.api.documents import Documents
-from dyff.entities import codecs, creation, identity, kinds, statuses
+from dyff.entities import codecs, identity, kind, registry, statuses
 from dyff.kernel import errors
 
 CACHE_MAX_BYTES = 32 * 2**20
@@ -53,28 +53,27 @@ class References:
         return embedded
 
     async def _usable(self, principal: Principal, reference: identity.Reference) -> Known:
-        row = kinds.BY_KIND.get(reference.kind)
+        row = registry.BY_KIND.get(reference.kind)
         if row is None:
             raise errors.InvalidFields(errors.Problem((*reference.loc, "kind"), f"a {reference.kind} cannot be referred to here"))
         field = ".".join(map(str, reference.loc[1:]))
         auth.require_any(principal, row.plural, "consume")
         document = await self._documents.find(row, reference.id)
         if document is None:
-            raise errors.NotFound(f"{field}: there is no {row.kind} with the ID {reference.id[:64]}")
+            raise errors.NotFound(f"{field}: there is no {row.name} with the ID {reference.id[:64]}")
         known = self._known(reference.id, row, document)
         auth.require(principal, row.plural, "consume", account=known.account, entity=reference.id)
         if known.status in _UNUSABLE:
-            raise errors.Conflict(f"{field}: the {row.kind} {reference.id} cannot be used: its status is {known.status}")
+            raise errors.Conflict(f"{field}: the {row.name} {reference.id} cannot be used: its status is {known.status}")
         return known
 
-    def _known(self, entity_id: str, row: kinds.EntityKind, document: bytes) -> Known:
+    def _known(self, entity_id: str, row: kind.Kind, document: bytes) -> Known:
         known = self._cache.get(entity_id)
         if known is not None and known.document == document:
             self._cache.move_to_end(entity_id)
             return known
         entity = codecs.decode_object(document)
-        foreign = creation.BY_KIND[row.kind].foreign
-        embedded = None if foreign is None else msgspec.Raw(codecs.encode(foreign(entity)))
+        embedded = msgspec.Raw(codecs.encode(row.foreign(entity))) if row.embedded else None
         known = Known(document, entity["account"], entity["status"], embedded)
         self._remember(entity_id, known)
         return known

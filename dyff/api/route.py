@@ -23,19 +23,23 @@ _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method on one path.
 
-    `path`: in Litestar's spelling, e.g. `/v0/datasets/{id:str}`. `summary`: a line for people. `body`: the struct of
-    the request's JSON; None: it has none, or none that is JSON. `query`: names of query parameters to what they mean.
-    `returns`: what a success holds. `group`: the heading in the documentation. `open`: needs no token. `express`: worth
-    being answered without the router (`dyff.api.express`); its path has no parameters. `hidden`: not in the documentation.
+    `path`: in Litestar's spelling, e.g. `/v0/datasets/{id:str}`. `group`: the resource, or the heading in the documentation;
+    `operation`: what is done with it, so that `<group>_<operation>` names the route, as published. `summary`: a line for people.
+    `body`: the struct of the request's JSON; None: it has none, or none that is JSON. `query`: names of query parameters to
+    what they mean. `answers`: the type of a success's JSON; None: it is not JSON, or the answer of a service. `returns`: what a
+    success holds, in words. `open`: needs no token. `express`: worth being answered without the router (`dyff.api.express`);
+    its path has no parameters. `hidden`: not in the documentation.
     """
 
     method: str
     path: str
     answer: Answer
-    summary: str
     group: str
+    operation: str
+    summary: str
     body: Any = None
     query: dict[str, str] = {}
+    answers: Any = None
     returns: str = "JSON"
     status: int = 200
     open: bool = False

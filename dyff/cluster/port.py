@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from dyff.entities.custom_resource import GROUP_VERSION, CustomResource
+
 Object = dict[str, Any]
 """A Kubernetes object: `{"apiVersion", "kind", "metadata", "spec", "status"}`."""
 
@@ -23,6 +25,11 @@ class Kind(msgspec.Struct, frozen=True):
     api_version: str
     kind: str
     plural: str
+
+
+def custom(resource: CustomResource) -> Kind:
+    """The kind of one of our custom resources."""
+    return Kind(GROUP_VERSION, resource.kind, resource.plural)
 
 
 JOB = Kind("batch/v1", "Job", "jobs")

@@ -10,7 +10,7 @@ import msgspec
 from dyff.bus import envelope, port
 from dyff.consumers import proofs, refolding
 from dyff.consumers.proofs import EVENTS, STATE, VIEW, Leaf
-from dyff.entities import kinds
+from dyff.entities import registry
 
 NOTHING = "nothing"
 
@@ -82,13 +82,13 @@ class Comparison:
     def finish(self, newest: Mapping[bytes, refolding.Made], *, partial: bool) -> None:
         """All events up to `stop` are folded. `partial`: the log's beginning is gone, so that entities may have none."""
         self.before(self.stop, newest)
-        self.leaves[EVENTS] = [(name, leaf) for name, leaf in self._made.items() if leaf.kind in kinds.BY_KIND]
+        self.leaves[EVENTS] = [(name, leaf) for name, leaf in self._made.items() if leaf.kind in registry.BY_KIND]
         folded = {key.decode() for key in newest} if partial else set()
         for place in (self._states, self._views):
             due = place.due or {}
             for name, version in due.items():
                 kind = newest[name.encode()].kind
-                if name not in place.seen and (place is self._states or kind in kinds.BY_KIND):
+                if name not in place.seen and (place is self._states or kind in registry.BY_KIND):
                     self._findings.differ(place.name, "missing", f"{kind}/{name}", NOTHING, f"version {version}")
             for name, seen in place.seen.items():
                 if partial and seen.verdict is None and name not in folded:
@@ -127,7 +127,7 @@ class Comparison:
         leaf: Leaf | None = seen.leaf
         if seen.verdict == "" and seen.leaf.version >= self._states.end:
             leaf = self._made.get(name)
-        if leaf is not None and (leaf.kind in kinds.BY_KIND or place is self._views):
+        if leaf is not None and (leaf.kind in registry.BY_KIND or place is self._views):
             self.leaves[place.name].append((name, leaf))
 
 

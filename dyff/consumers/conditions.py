@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from dyff.cluster import port
-from dyff.entities import statuses
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -19,22 +20,26 @@ class Ended(msgspec.Struct, frozen=True):
     message: str | None
 
 
-TABLE = {
-    "Evaluation": {"Failed": statuses.FAILED, "Complete": statuses.COMPLETE},
-    "InferenceSession": {"Failed": statuses.ERROR, "Complete": statuses.TERMINATED},
-    "Model": {"Failed": statuses.ERROR, "Complete": statuses.READY},
-}
-"""By kind, from a condition that is true to the status. The first that applies holds: what failed never counts as complete."""
+_ENDS = ("Failed", "Complete")
+"""The conditions that end a run, whatever its kind."""
 
 
-def ended(kind: str, resource: port.Object) -> Ended | None:
-    """How the run of `resource` ended; None: it has not."""
-    for name, status in TABLE[kind].items():
+def ended(statuses: Mapping[str, str], resource: port.Object) -> Ended | None:
+    """How the run of `resource` ended; None: it has not. `statuses`: of a kind, see `dyff.entities.kind.Run.ended`.
+
+    The first that applies counts, so what failed is never complete.
+    """
+    for name, status in statuses.items():
         found = true_condition(resource, name)
         if found:
             reason = found.get("reason")
             return Ended(status, reason if reason and reason != name else None, found.get("message") or None)
     return None
+
+
+def has_ended(resource: port.Object) -> bool:
+    """Whether the run of `resource` has ended, well or badly."""
+    return any(true_condition(resource, name) for name in _ENDS)
 
 
 def true_condition(resource: port.Object, name: str) -> port.Object | None:

@@ -8,11 +8,11 @@ import anyio
 import anyio.abc
 
 from dyff.cluster import port, watching
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 from dyff.kernel import vitals
 
-KINDS = {each.kind: port.Kind(resources.GROUP_VERSION, each.kind, each.plural) for each in resources.BY_ENTITY_KIND.values()}
-"""By the kind of the entity, which is the kind of the resource too."""
+KINDS = {each.kind: port.custom(each) for each in registry.MADE}
+"""By the kind of the custom resource; entities of several kinds may share one."""
 
 
 class CustomResources:
@@ -33,14 +33,10 @@ class CustomResources:
         """Whether the watches hear of the cluster, for the watchdog."""
         return [cache.sign() for cache in self._caches.values()]
 
-    def get(self, kind: str, entity_id: str) -> port.Object | None:
-        """The resource of an entity; None: there is none, or it has not been heard of yet."""
-        return self._caches[kind].get(resources.name(resources.BY_ENTITY_KIND[kind], entity_id))
-
     def of_entities(self) -> Iterator[tuple[str, str, port.Object]]:
-        """The kind and the ID of an entity with its resource, for all of them."""
+        """The kind of a resource, the ID of its entity, and the resource, for all of them."""
         for kind, cache in self._caches.items():
             for name, resource in cache.objects.items():
                 entity_id = (resource["metadata"].get("labels") or {}).get("dyff.io/id")
-                if entity_id and name == resources.name(resources.BY_ENTITY_KIND[kind], entity_id):
+                if entity_id and name == custom_resource.name(registry.RESOURCE_BY_KIND[kind], entity_id):
                     yield kind, entity_id, resource

@@ -18,6 +18,7 @@ from dyff.bus import topics
 from dyff.cluster import port as cluster_port
 from dyff.consumers import conditions, custom_resources, outcomes, rounds, wakes
 from dyff.consumers.mirror import StateMirror
+from dyff.entities import registry
 from dyff.kernel import backoff, errors, vitals
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -68,6 +69,12 @@ async def run(
 def differences(resources: custom_resources.CustomResources, mirror: StateMirror) -> Iterator[outcomes.Change]:
     """What the cluster says and the log does not, of entities that have not ended."""
     for kind, entity_id, resource in resources.of_entities():
-        mirrored, ended = mirror.get(entity_id), conditions.ended(kind, resource)
-        if ended is not None and mirrored is not None and not mirrored.ended and mirrored.entity.get("kind") == kind:
+        mirrored = mirror.get(entity_id)
+        if mirrored is None or mirrored.ended or not conditions.has_ended(resource):
+            continue
+        row = registry.BY_KIND.get(mirrored.entity.get("kind", ""))
+        if row is None or row.run is None or row.run.resource.kind != kind:
+            continue
+        ended = conditions.ended(row.run.ended, resource)
+        if ended is not None:
             yield outcomes.change(mirrored, ended.status, ended.reason, ended.message)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from dyff.admission import snapshot
 from dyff.consumers import outcomes, runs
 from dyff.consumers.mirror import Mirrored, StateMirror
-from dyff.entities import kinds, statuses
+from dyff.entities import registry, statuses
 
 Waiting = dict[str, tuple[Mirrored, snapshot.Waiting]]
 """What waits, by ID: as folded, and as admission sees it."""
@@ -63,9 +63,9 @@ def reserved(using: Iterable[Mirrored]) -> dict[str, snapshot.Amounts]:
 
 def _read(mirrored: Mirrored) -> snapshot.Waiting | outcomes.Change | None:
     """None: not for admission to decide, as what waits for an upload, or a kind that a newer release brought."""
-    row = kinds.BY_KIND.get(mirrored.entity.get("kind", ""))
+    row = registry.BY_KIND.get(mirrored.entity.get("kind", ""))
     try:
-        if row is None or kinds.first_status(row, mirrored.entity) != statuses.CREATED:
+        if row is None or row.first(mirrored.entity) != statuses.CREATED:
             return None
         return snapshot.waiting(mirrored.entity)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

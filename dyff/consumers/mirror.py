@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.entities import codecs, folding, kinds, statuses
+from dyff.entities import codecs, folding, registry, statuses
 from dyff.kernel import errors, vitals
 from dyff.kernel.positions import Position
 
@@ -181,7 +181,7 @@ def _shared(value: object) -> object:
 
 
 def _cost(entity: codecs.Json) -> dict[str, str]:
-    row = kinds.BY_KIND.get(entity.get("kind", ""))
+    row = registry.BY_KIND.get(entity.get("kind", ""))
     try:
         return row.cost(entity) if row else {}
     except (KeyError, TypeError, AttributeError, ValueError) as error:

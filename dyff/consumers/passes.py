@@ -14,7 +14,7 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers import custom_resources, intake, outcomes, runs
 from dyff.consumers.mirror import Mirrored, StateMirror
-from dyff.entities import resources, statuses
+from dyff.entities import custom_resource, registry, statuses
 from dyff.kernel import errors, settings
 from dyff.kernel.clock import Clock
 
@@ -114,20 +114,21 @@ class Passes:
             # The informer may have heard of the end before us, and what has ended is kept for a while.
             observed[run.id] = msgspec.structs.replace(run, resource=await self._sought(run.kind, run.id))
         for mirrored in live:
-            entity_id, kind, status = (mirrored.entity.get(each, "") for each in ("id", "kind", "status"))
-            if status in runs.RESERVED and kind in custom_resources.KINDS and entity_id not in observed:
+            entity_id, status = mirrored.entity.get("id", ""), mirrored.entity.get("status")
+            kind = registry.resource_kind(mirrored.entity.get("kind", ""))
+            if status in runs.RESERVED and kind is not None and entity_id not in observed:
                 resource = await self._sought(kind, entity_id) if status == statuses.ADMITTED else None
                 observed[entity_id] = self._run(kind, entity_id, resource)
         return list(observed.values())
 
     def _run(self, kind: str, entity_id: str, resource: port.Object | None) -> runs.Run:
         mirrored = self._mirror.get(entity_id)
-        is_its = mirrored is not None and mirrored.entity.get("kind") == kind
+        is_its = mirrored is not None and registry.resource_kind(mirrored.entity.get("kind", "")) == kind
         return runs.Run(kind, entity_id, mirrored if is_its else None, resource, self._is_active(entity_id))
 
     async def _sought(self, kind: str, entity_id: str) -> port.Object | None:
         """The resource of which nothing has been heard: the watch may be late, and "gone" must be true."""
-        return await self._cluster.get(custom_resources.KINDS[kind], resources.name(resources.BY_ENTITY_KIND[kind], entity_id))
+        return await self._cluster.get(custom_resources.KINDS[kind], custom_resource.name(registry.RESOURCE_BY_KIND[kind], entity_id))
 
     def _is_active(self, entity_id: str) -> bool:
         return any(map(_may_run, self._pods.group(entity_id)))

@@ -25,7 +25,7 @@ from dyff.admission import outcome
 from dyff.cluster import port
 from dyff.consumers import conditions, outcomes
 from dyff.consumers.mirror import Mirrored
-from dyff.entities import kinds, resources, statuses
+from dyff.entities import custom_resource, registry, statuses
 from dyff.kernel import clock
 
 RESERVED = frozenset({statuses.SCHEDULABLE, statuses.ADMITTED})
@@ -36,7 +36,8 @@ _AT_ONCE = frozenset({statuses.TERMINATED, statuses.DELETED})
 class Run(msgspec.Struct, frozen=True):
     """What is known of one run.
 
-    `mirrored` None: there is no such entity. `active`: whether a pod of it may be running. `suspended`: whether its account is.
+    `kind`: of its custom resource. `mirrored` None: there is no such entity. `active`: whether a pod of it may be running.
+    `suspended`: whether its account is.
     """
 
     kind: str
@@ -102,14 +103,14 @@ def plan(run: Run, now: datetime, retention: timedelta) -> Action | None:
 
 def goes_on(run: Run) -> bool:
     """Whether the resource of an entity that has ended still runs, as far as is known. A leader that was paused may have made it late."""
-    return run.mirrored is not None and run.mirrored.ended and run.resource is not None and conditions.ended(run.kind, run.resource) is None
+    return run.mirrored is not None and run.mirrored.ended and run.resource is not None and not conditions.has_ended(run.resource)
 
 
 def holds_quota(run: Run) -> bool:
     """Whether a run whose entity has ended still uses its quota: pods may be running, or the operator may yet start some."""
     if run.active:
         return True
-    return run.resource is not None and conditions.ended(run.kind, run.resource) is None
+    return run.resource is not None and not conditions.has_ended(run.resource)
 
 
 def is_deleting(resource: port.Object) -> bool:
@@ -135,9 +136,9 @@ def _release(run: Run) -> Action | None:
         return None
     metadata = run.resource["metadata"]
     finalizers = metadata.get("finalizers") or []
-    if resources.FINALIZER not in finalizers:
+    if custom_resource.FINALIZER not in finalizers:
         return None
-    rest = tuple(each for each in finalizers if each != resources.FINALIZER)
+    rest = tuple(each for each in finalizers if each != custom_resource.FINALIZER)
     return Release(run.kind, metadata["name"], run.id, metadata["resourceVersion"], rest)
 
 
@@ -151,11 +152,11 @@ def _held_back(mirrored: Mirrored) -> Action | None:
 
 def _create(mirrored: Mirrored) -> Action:
     try:
-        resource = resources.for_entity(mirrored.entity)
+        resource = registry.resource_for(mirrored.entity)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         return unreadable(mirrored, error)
     return Create(
-        mirrored.entity["kind"],
+        resource["kind"],
         resource,
         outcomes.change(mirrored, statuses.ADMITTED),
         outcomes.change(mirrored, statuses.ERROR, statuses.ADMISSION_FAILED),
@@ -169,6 +170,6 @@ def unreadable(mirrored: Mirrored, error: Exception) -> outcomes.Change:
 
 
 def _interrupted(mirrored: Mirrored, what: str) -> outcomes.Change:
-    row = kinds.BY_KIND[mirrored.entity["kind"]]
+    row = registry.BY_KIND[mirrored.entity["kind"]]
     message = f"The custom resource {what} while the workflow was running; it is not started again"
     return outcomes.change(mirrored, row.failure, statuses.INTERRUPTED, message)

@@ -14,7 +14,7 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.consumers import loop
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.kernel import errors, vitals
 from dyff.query import port as query_port
 
@@ -76,7 +76,7 @@ def view_of(
             events = version + 1
         if heading.kind is None:
             continue  # a progress record
-        row = kinds.BY_KIND.get(heading.kind)
+        row = registry.BY_KIND.get(heading.kind)
         if row is None:
             log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
             continue

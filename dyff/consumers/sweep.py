@@ -16,7 +16,7 @@ import structlog
 from dyff.bus import envelope
 from dyff.consumers import outcomes
 from dyff.consumers.mirror import Mirrored, StateMirror
-from dyff.entities import commands, kinds, statuses
+from dyff.entities import commands, registry, statuses
 from dyff.kernel import clock, errors, ids, settings
 from dyff.objects import layout, port
 
@@ -39,7 +39,7 @@ def due(deleted: Iterable[Mirrored], live: Iterable[Mirrored], busy: Collection[
     ]
     if not old:
         return []
-    in_use = {each for mirrored in live for each in kinds.used(mirrored.entity)}
+    in_use = {each for mirrored in live for each in registry.used(mirrored.entity)}
     return [each for _, each in sorted(old, key=lambda pair: pair[0]) if each.entity["id"] not in in_use]
 
 
@@ -124,7 +124,7 @@ class Sweep:
                 if self._mirror.get(entity_id) is not mirrored:
                     return  # it has changed meanwhile: look again
                 try:
-                    for prefix in layout.trees(kinds.BY_KIND[kind].plural, entity_id):
+                    for prefix in layout.trees(registry.BY_KIND[kind].collections, entity_id):
                         await self._objects.delete_tree(prefix)
                 except errors.RetryLater as error:
                     log.warning("data-not-removed", kind=kind, entity_id=entity_id, **errors.details(error))
@@ -141,7 +141,7 @@ class Sweep:
 def _since(mirrored: Mirrored) -> datetime | None:
     """When it was deleted; None: that is not known, or it is nothing that can be removed."""
     entity = mirrored.entity
-    if entity.get("status") != statuses.DELETED or entity.get("kind") not in kinds.BY_KIND or not ids.is_id(entity.get("id")):
+    if entity.get("status") != statuses.DELETED or entity.get("kind") not in registry.BY_KIND or not ids.is_id(entity.get("id")):
         return None
     try:
         return clock.parse_iso(entity["lastTransitionTime"])

@@ -18,7 +18,7 @@ import structlog
 from dyff.bus import envelope, port, topics
 from dyff.consumers import comparing, proofs, refolding
 from dyff.consumers.proofs import EVENTS, QUARANTINE, STATE, VIEW, Leaf
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.kernel import errors
 from dyff.query import port as query_port
 
@@ -180,8 +180,8 @@ class _Verification:
         async for batch in self._query.scan():
             for each in batch:
                 document = each.document
-                row = kinds.BY_PLURAL.get(document.collection)
-                leaf = Leaf(row.kind if row else document.collection, document.version, proofs.digest(document.body))
+                row = registry.BY_PLURAL.get(document.collection)
+                leaf = Leaf(row.name if row else document.collection, document.version, proofs.digest(document.body))
                 there = found[topics.partition_of(document.id.encode(), partitions)]
                 known = there.get(document.id)
                 if known is not None and known.leaf.kind != leaf.kind:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from dyff.entities import identity
+from dyff.entities import identity, registry
 from dyff.entities.identity import Few, Part, Short
 
-Resource = Literal[
+_PUBLISHED = (
     "accounts", "analyses", "artifacts", "audits", "auditprocedures", "challenges", "concerns", "curves", "datasets", "datasources",
     "descriptors", "documentation", "evaluations", "families", "hazards", "histories", "inferenceservices", "inferencesessions",
     "measurements", "methods", "models", "modules", "pipelines", "pipelineruns", "quotas", "reports", "revisions", "safetycases",
     "scores", "submissions", "teams", "usecases", "tasks", "chores/validate-schema", "*",
-]  # fmt: skip
+)  # fmt: skip
+"""The resources that the published grants may name, also those that this server does not have (yet)."""
+
+if TYPE_CHECKING:
+    Resource = str
+else:
+    Resource = Literal[tuple(dict.fromkeys((*_PUBLISHED, *registry.BY_PLURAL)))]
+    """What a grant may name: everything published, and every kind."""
+
 Function = Literal["consume", "create", "get", "query", "edit", "download", "upload", "data", "strata", "terminate", "delete", "*"]
 
 

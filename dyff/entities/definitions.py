@@ -12,100 +12,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dyff.entities import codecs, resources, specs, structural
+from dyff.entities import codecs, custom_resource, registry, structural
 
 CATEGORY = "dyff"
 """`kubectl get dyff` shows all kinds."""
-
-
-class Column(msgspec.Struct, frozen=True):
-    """What `kubectl get` prints. `path`: a JSON path. `wide`: only with `-o wide`."""
-
-    name: str
-    path: str
-    words: str
-    type: str = "string"
-    wide: bool = False
-
-
-class Row(msgspec.Struct, frozen=True):
-    """How a kind is shown. `shorts`: other names for kubectl. `rules`: what holds of several fields of its spec."""
-
-    kind: resources.ResourceKind
-    shorts: tuple[str, ...]
-    columns: tuple[Column, ...]
-    rules: tuple[dict[str, str], ...] = ()
-
-
-def _condition(kind: str, field: str) -> str:
-    return f'.status.conditions[?(@.type=="{kind}")].{field}'
-
-
-_READY = Column("Ready", _condition("Ready", "status"), "Whether it serves")
-_COMPLETE = Column("Complete", _condition("Complete", "status"), "Whether it has ended as wanted")
-_FAILED = Column("Failed", _condition("Failed", "status"), "Whether it has ended badly")
-_REASON = Column("Reason", _condition("Complete", "reason"), "What it does now, or why it has ended")
-_ACCOUNT = Column("Account", ".spec.account", "Who owns it")
-_AGE = Column("Age", ".metadata.creationTimestamp", "How long ago it was created", "date")
-_MESSAGE = Column("Message", _condition("Complete", "message"), "What it waits for", wide=True)
-_FAILURE = Column("Failure", _condition("Failed", "message"), "Why it has failed, and what to do", wide=True)
-_END = (_ACCOUNT, _AGE, _MESSAGE, _FAILURE)
-_RUNNER = Column("Runner", ".spec.runner", "What serves")
-_IMAGE = Column("Image", ".spec.image", "The container image of the runner", wide=True)
-
-_ONE_SESSION = {
-    "rule": "has(self.inferenceSession) != has(self.inferenceSessionReference)",
-    "message": "exactly one of inferenceSession and inferenceSessionReference is needed",
-}
-
-TABLE = (
-    Row(
-        resources.EVALUATION,
-        ("eval", "evals"),
-        (
-            _COMPLETE,
-            _FAILED,
-            _REASON,
-            Column("Runner", ".spec.inferenceSession.runner", "What serves; empty: a session that runs already"),
-            *_END,
-            Column("Dataset", ".spec.dataset", "ID of the dataset", wide=True),
-            Column("Session", ".spec.inferenceSessionReference", "ID of the session that runs already", wide=True),
-        ),
-        (_ONE_SESSION,),
-    ),
-    Row(
-        resources.INFERENCE_SESSION,
-        ("session", "sessions"),
-        (
-            _READY,
-            _FAILED,
-            _REASON,
-            _RUNNER,
-            Column("Replicas", ".spec.replicas", "Pods that serve", "integer"),
-            Column("Expires", ".spec.expires", "When it ends", "date", wide=True),
-            *_END,
-            _IMAGE,
-        ),
-    ),
-    Row(resources.INFERENCE_SERVICE, ("infer",), (_REASON, _RUNNER, _ACCOUNT, _AGE, _IMAGE, _MESSAGE)),
-    Row(
-        resources.MODEL,
-        ("mdl",),
-        (
-            _COMPLETE,
-            _FAILED,
-            _REASON,
-            Column("Source", ".spec.source.kind", "Where it comes from"),
-            *_END,
-            Column("Repository", ".spec.source.huggingFaceHub.repoID", "Its name on the hub", wide=True),
-        ),
-    ),
-    Row(
-        resources.ANALYSIS,
-        (),
-        (_COMPLETE, _FAILED, _REASON, Column("Method", ".spec.method", "ID of the method"), *_END),
-    ),
-)
 
 
 class Condition(msgspec.Struct, rename="camel", kw_only=True):
@@ -131,34 +41,34 @@ class Status(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def all_() -> list[codecs.Json]:
-    """The definitions, in the order of the table."""
-    return [_definition(row) for row in TABLE]
+    """The definitions of all types."""
+    return [_definition(each) for each in registry.RESOURCES]
 
 
 @functools.cache
 def schemas() -> Mapping[str, codecs.Json]:
     """By kind, the schema of the whole object."""
-    status, *found = structural.of([Status, *(specs.BY_KIND[row.kind.kind] for row in TABLE)])
+    status, *found = structural.of([Status, *(each.spec for each in registry.RESOURCES)])
     status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-    return {row.kind.kind: _resource(row, spec, status) for row, spec in zip(TABLE, found, strict=True)}
+    return {each.kind: _schema(each, spec, status) for each, spec in zip(registry.RESOURCES, found, strict=True)}
 
 
-def _definition(row: Row) -> codecs.Json:
-    group, version = resources.GROUP_VERSION.split("/")
-    kind = row.kind
+def _definition(resource: custom_resource.CustomResource) -> codecs.Json:
+    group, version = custom_resource.GROUP_VERSION.split("/")
+    labels = {"app.kubernetes.io/name": "dyff", "app.kubernetes.io/component": "crds"}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{group}", "labels": {"app.kubernetes.io/name": "dyff", "app.kubernetes.io/component": "crds"}},
+        "metadata": {"name": f"{resource.plural}.{group}", "labels": labels},
         "spec": {
             "group": group,
             "scope": "Namespaced",
             "names": {
-                "kind": kind.kind,
-                "listKind": f"{kind.kind}List",
-                "plural": kind.plural,
-                "singular": kind.kind.lower(),
-                "shortNames": list(row.shorts),
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
+                "shortNames": list(resource.aliases),
                 "categories": [CATEGORY],
             },
             "versions": [
@@ -167,16 +77,16 @@ def _definition(row: Row) -> codecs.Json:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [_column(each) for each in row.columns],
-                    "schema": {"openAPIV3Schema": schemas()[kind.kind]},
+                    "additionalPrinterColumns": [_column(each) for each in resource.columns],
+                    "schema": {"openAPIV3Schema": schemas()[resource.kind]},
                 }
             ],
         },
     }
 
 
-def _resource(row: Row, spec: codecs.Json, status: codecs.Json) -> codecs.Json:
-    rules = {"x-kubernetes-validations": list(row.rules)} if row.rules else {}
+def _schema(resource: custom_resource.CustomResource, spec: codecs.Json, status: codecs.Json) -> codecs.Json:
+    rules = {"x-kubernetes-validations": list(resource.rules)} if resource.rules else {}
     return {
         "type": "object",
         "description": spec["description"],
@@ -191,6 +101,6 @@ def _resource(row: Row, spec: codecs.Json, status: codecs.Json) -> codecs.Json:
     }
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(column: custom_resource.Column) -> dict[str, Any]:
     found: dict[str, Any] = {"name": column.name, "type": column.type, "jsonPath": column.path, "description": column.words}
     return {**found, "priority": 1} if column.wide else found

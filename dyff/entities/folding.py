@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.entities import codecs, commands, statuses
+from dyff.entities import codecs, commands, registry, statuses
 from dyff.kernel import clock, errors, patches
 from dyff.kernel.positions import Position
 
@@ -127,14 +127,15 @@ def _judge(state: State, event: Event) -> tuple[codecs.Json | None, Outcome]:
         return entity, Outcome.REPEATED
     if entity is None:
         return entity, Outcome.UNKNOWN_ENTITY
-    if command.name not in _APPLY:
+    apply = _APPLY.get(command.name) or _edit_of(command.name)
+    if apply is None:
         return entity, Outcome.UNKNOWN_COMMAND
     if command.decided_on is not None and command.decided_on != state.status_source.text():
         return entity, Outcome.MOVED
     attributes = command.data.get("attributes", {})
     if command.data.get("kind") != state.kind or not isinstance(attributes, dict):
         return entity, Outcome.INVALID
-    return _APPLY[command.name](entity, attributes, command.time)
+    return apply(entity, attributes, command.time)
 
 
 def _update_status(entity: codecs.Json, attributes: codecs.Json, time: datetime) -> tuple[codecs.Json, Outcome]:
@@ -184,7 +185,27 @@ def _forget(entity: codecs.Json, _attributes: codecs.Json, _: datetime) -> tuple
     return (None, Outcome.APPLIED) if entity.get("status") == statuses.DELETED else (entity, Outcome.FINAL)
 
 
-_APPLY: dict[str, Callable[[codecs.Json, codecs.Json, datetime], tuple[codecs.Json | None, Outcome]]] = {
+def _edit_of(name: str) -> Apply | None:
+    """What a command does that only one kind has (`dyff.entities.kind.Edit`); None: no kind has it."""
+    known = registry.EDITS.get(name)
+    if known is None:
+        return None
+    kind, fields = known
+
+    def apply(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple[codecs.Json, Outcome]:
+        if entity.get("kind") != kind or not attributes or not attributes.keys() <= set(fields):
+            return entity, Outcome.INVALID
+        if entity.get("status") == statuses.DELETED:
+            return entity, Outcome.FINAL
+        return patches.merged(entity, attributes), Outcome.APPLIED
+
+    return apply
+
+
+Apply = Callable[[codecs.Json, codecs.Json, datetime], tuple[codecs.Json | None, Outcome]]
+"""What a command does: the entity, its attributes and its time, to the entity after it and what became of it."""
+
+_APPLY: dict[str, Apply] = {
     commands.UPDATE_STATUS: _update_status,
     commands.EDIT_LABELS: _edit_labels,
     commands.EDIT_DOCUMENTATION: _edit_documentation,

@@ -69,6 +69,27 @@ class CreateRequest(Request, frozen=True, kw_only=True):
     account: Account
 
 
+class Entity(msgspec.Struct, frozen=True, kw_only=True):
+    """What all entities have, as readers see them. Tolerant: fields that are not listed are ignored.
+
+    `status`: where it is on its way; `reason` and `message` say why, None: there is nothing to say. Times are ISO 8601 in UTC.
+    `metadata.documentation`: its texts for people.
+    """
+
+    id: str
+    account: str
+    kind: str
+    status: str
+    reason: str | None = None
+    message: str | None = None
+    creationTime: str | None = None
+    lastTransitionTime: str | None = None
+    labels: dict[str, str | None] = {}
+    annotations: list[dict[str, str]] = []
+    metadata: dict[str, Any] = {}
+    schemaVersion: str = "0.1"
+
+
 class EntityIdentifier(Part, frozen=True):
     """Names one entity."""
 

@@ -1,4 +1,4 @@
-"""The specs of custom resources: what the orchestrator writes (`dyff.entities.resources`), the operator reads, and kubectl may write.
+"""The specs of custom resources: what the orchestrator writes, the operator reads, and kubectl may write.
 
 The one description of them. The definitions that a cluster gets (`dyff.entities.definitions`) are made from these structs, and
 the local cluster checks by them. A field that is not here does not reach the operator: an API server prunes it. They are
@@ -13,7 +13,8 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from dyff.entities import codecs, compute, identity, resources
+from dyff.entities import codecs, compute, identity
+from dyff.kernel import ids
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -69,6 +70,11 @@ class Source(msgspec.Struct, frozen=True):
 
     kind: Literal["Dataset", "Model"]
     id: Identity
+
+
+def model_source(model: str) -> Source:
+    """The files of the Model with that ID."""
+    return Source("Model", model)
 
 
 class DataVolume(msgspec.Struct, frozen=True, rename="camel", tag="Data", tag_field="kind"):
@@ -300,14 +306,6 @@ class Analysis(Spec, frozen=True, kw_only=True):
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
-BY_KIND: dict[str, type[msgspec.Struct]] = {
-    resources.EVALUATION.kind: Evaluation,
-    resources.INFERENCE_SESSION.kind: Session,
-    resources.INFERENCE_SERVICE.kind: Service,
-    resources.MODEL.kind: Model,
-    resources.ANALYSIS.kind: Analysis,
-}
-
 
 def read(resource: codecs.Json, kind: type[S]) -> S:
     """The spec of a custom resource.
@@ -326,6 +324,11 @@ def wrong(error: msgspec.ValidationError, root: tuple[str | int, ...]) -> tuple[
     if missing:
         return (*root, *steps, missing.group(1)), "is missing"
     return (*root, *steps), sentence
+
+
+def replication_id(evaluation_id: str, index: int) -> str:
+    """The ID of a replication of an evaluation: uuid5, as published."""
+    return ids.child(evaluation_id, str(index))
 
 
 def session(resource: codecs.Json) -> Session:

@@ -21,6 +21,7 @@
     ├── Stuck                   a role does not get on               -
     ├── WatchExpired            list again, then watch               -
     ├── OffsetOutOfRange        the log no longer holds that offset  -
+    ├── Incomplete              a part of this program is missing    -
     └── Fatal                   stop, a person must look             -
         ├── Misconfigured       settings that cannot work            -
         ├── LogDiverged         a log is not the one we folded       -
@@ -157,6 +158,10 @@ class OffsetOutOfRange(DyffError):
         """`first` and `end`: the offsets that the log holds are `first <= offset < end`."""
         super().__init__(f"offset {offset} of {topic}/{partition} is outside {first}..{end}")
         self.topic, self.partition, self.offset, self.first, self.end = topic, partition, offset, first, end
+
+
+class Incomplete(DyffError):
+    """A part of this program that another part needs is missing; the message names the file and what must be in it."""
 
 
 class Fatal(DyffError):

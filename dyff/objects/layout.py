@@ -26,14 +26,13 @@ MAX_SEGMENT_BYTES = 255
 
 
 def root(collection: str, entity_id: str) -> str:
-    """The prefix of all of an entity's data. `collection`: the plural, or `outputs` for an evaluation's."""
+    """The prefix of an entity's data in one collection (`dyff.entities.kind.Kind.collection`)."""
     return f"{collection}/{entity_id}/"
 
 
-def trees(collection: str, entity_id: str) -> tuple[str, ...]:
-    """Every prefix below which something of an entity is stored. `collection`: the plural."""
-    outputs = (root("outputs", entity_id),) if collection == "evaluations" else ()
-    return (root(collection, entity_id), *outputs)
+def trees(collections: Iterable[str], entity_id: str) -> tuple[str, ...]:
+    """Every prefix below which something of an entity is stored. `collections`: those of its kind."""
+    return tuple(root(each, entity_id) for each in collections)
 
 
 def evaluation_raw(evaluation_id: str) -> str:

@@ -10,11 +10,9 @@ import anyio.abc
 import structlog
 
 from dyff.cluster import port, watching
-from dyff.entities import resources
 from dyff.kernel import clock, errors, keyed, vitals
 from dyff.operator import applying, observing, plan, viewing
 from dyff.operator.kinds import table
-from dyff.operator.manifests import metadata
 
 PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.POD)
 """Kinds of parts whose changes matter at once. A ConfigMap that someone removes is noticed at the next look."""
@@ -37,7 +35,7 @@ class Controller:
             kind.kind: watching.Cache(cluster, kind, self._changed, group_by=grouped.get(kind), timing=timing) for kind in kinds
         }
         self._view = viewing.View(self._caches, cluster)
-        self._referring: defaultdict[str, set[plan.Request]] = defaultdict(set)
+        self._referring: defaultdict[plan.Ref, set[plan.Request]] = defaultdict(set)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled; ready when everything has been listed once."""
@@ -85,21 +83,21 @@ class Controller:
         self._follow_references(obj)
 
     def _follow_references(self, obj: port.Object) -> None:
-        """An evaluation may use a session that is not its own; it is looked at when that session changes."""
+        """A resource may look at one that is not its own, as an evaluation at a session; it is looked at when that one changes."""
+        row = table.BY_KIND.get(obj["kind"])
+        if row is None:
+            return
         name = obj["metadata"]["name"]
-        if obj["kind"] == metadata.EVALUATION.kind:
-            reference = (obj.get("spec") or {}).get("inferenceSessionReference")
-            if reference:
-                self._referring[resources.name(resources.INFERENCE_SESSION, reference)].add(plan.Request(obj["kind"], name))
-        elif obj["kind"] == metadata.INFERENCE_SESSION.kind:
-            for request in self._referring.get(name, ()):
-                self._workers.add(request)
+        for other in row.wanted(name, obj).others:
+            self._referring[other].add(plan.Request(obj["kind"], name))
+        for request in self._referring.get(plan.Ref(row.kind, name), ()):
+            self._workers.add(request)
 
     def _forget(self, request: plan.Request) -> None:
-        for name in [name for name, referring in self._referring.items() if request in referring]:
-            self._referring[name].discard(request)
-            if not self._referring[name]:
-                del self._referring[name]
+        for other in [other for other, referring in self._referring.items() if request in referring]:
+            self._referring[other].discard(request)
+            if not self._referring[other]:
+                del self._referring[other]
 
 
 def _report(request: plan.Request, error: Exception, delay_s: float) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, registry
 from dyff.query import filters
 
 CREATED: filters.Path = ("creationTime",)
 ACCOUNT: filters.Path = ("account",)
 STATUS: filters.Path = ("status",)
 SHARED = (CREATED, ACCOUNT, STATUS)
-PATHS: tuple[filters.Path, ...] = tuple(dict.fromkeys((*SHARED, *(path for row in kinds.TABLE for path in row.query.values()))))
+PATHS: tuple[filters.Path, ...] = tuple(dict.fromkeys((*SHARED, *(path for row in registry.ROWS for path in row.query.values()))))
 """The paths that have a column, in the order of the columns."""
 
 ID: filters.Path = ("id",)
@@ -60,7 +60,7 @@ def schema(suffix: str = "", mark: str = "") -> str:
     columns = ", ".join(f"{name(path)} BLOB" for path in PATHS)
     tables = [each.format(suffix=suffix, columns=columns) for each in _TABLES]
     shared = [_index("collection", path, *([] if path == CREATED else [CREATED])) for path in SHARED]
-    own = [_partial(row.plural, path) for row in kinds.TABLE for path in row.query.values()]
+    own = [_partial(row.plural, path) for row in registry.ROWS for path in row.query.values()]
     indexes = [each.format(suffix=suffix, mark=mark) for each in (_BY_ID, *shared, *own)]
     return "\n".join([tables[0], indexes[0], *tables[1:], *indexes[1:]])
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dyff.entities import kinds, statuses
+from dyff.entities import registry, statuses
 from dyff.query import columns, conditions, filters
 from dyff.query.conditions import Condition
 
@@ -53,7 +53,7 @@ def _statement(walks: Sequence[Condition], order: Condition, direction: str) -> 
 
 def _where(collection: str, walk: Condition, part: Condition) -> Condition:
     """SQLite uses an index of one collection only where that collection is written out."""
-    known = collection in kinds.BY_PLURAL
+    known = collection in registry.BY_PLURAL
     of = Condition(f"collection = '{collection}'") if known else Condition("collection = ?", (collection,))
     return conditions.joined([of, walk, part], "AND")
 

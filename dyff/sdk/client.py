@@ -8,8 +8,11 @@ from typing import Any, Generic, Self
 
 import httpx
 
-from dyff.sdk import calls, folders, io, kinds, models, transport
+from dyff.sdk import calls, folders, found, groups, io, transport
+from dyff.sdk import models as sdk_models
+from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, operation
+from dyff.sdk.kinds import dataset, evaluation, inference_service, inference_session, model
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/v0"
 TIMEOUT_S = 60.0
@@ -20,6 +23,12 @@ class _Server(calls.Bound[S], Generic[S]):
     """What both clients are: the groups, over one way to do I/O."""
 
     _io: type[io.Blocking] | type[io.Awaited]
+
+    datasets: dataset.Datasets[S]
+    evaluations: evaluation.Evaluations[S]
+    inferenceservices: inference_service.InferenceServices[S]
+    inferencesessions: inference_session.InferenceSessions[S]
+    models: model.Models[S]
 
     def __init__(
         self,
@@ -54,16 +63,11 @@ class _Server(calls.Bound[S], Generic[S]):
         options = {"timeout": timeout, "limits": limits, "verify": not self.insecure, "transport": http}
         self._http = transport.Transport(self._io(**options), self.endpoint, token, retries=retries)
         mode: dict[str, Any] = {"is_blocking": self._is_blocking}
-        self.accounts: kinds.Accounts[S] = kinds.Accounts(self._http, **mode)
-        self.datasets: kinds.Datasets[S] = kinds.Datasets(self._http, "datasets", models.Dataset, **mode)
-        self.models: kinds.Models[S] = kinds.Models(self._http, "models", models.Model, **mode)
-        self.inferenceservices: kinds.InferenceServices[S] = kinds.InferenceServices(
-            self._http, "inferenceservices", models.InferenceService, **mode
-        )
-        self.inferencesessions: kinds.InferenceSessions[S] = kinds.InferenceSessions(
-            self._http, "inferencesessions", models.InferenceSession, **mode
-        )
-        self.evaluations: kinds.Evaluations[S] = kinds.Evaluations(self._http, "evaluations", models.Evaluation, **mode)
+        self.accounts: Accounts[S] = Accounts(self._http, **mode)
+        self._groups: dict[str, groups.Group[S, Any]] = {}
+        for plural, (row, group) in found.groups_by_plural().items():
+            self._groups[row.name] = group(self._http, plural, row.entity, **mode)
+            setattr(self, plural, self._groups[row.name])
         self.tokens = folders.Tokens()
         self.volumes = folders.Volumes()
 
@@ -76,20 +80,13 @@ class _Server(calls.Bound[S], Generic[S]):
         Example:
             `client.apigroup("Dataset").get(id)`
         """
-        found = {
-            "Account": self.accounts,
-            "Dataset": self.datasets,
-            "Model": self.models,
-            "InferenceService": self.inferenceservices,
-            "InferenceSession": self.inferencesessions,
-            "Evaluation": self.evaluations,
-        }
-        if (name := str(getattr(kind, "value", kind))) not in found:
-            raise ValueError(f"there is no kind {name!r}; known are {', '.join(found)}")
-        return found[name]
+        known = {"Account": self.accounts, **self._groups}
+        if (name := str(getattr(kind, "value", kind))) not in known:
+            raise ValueError(f"there is no kind {name!r}; known are {', '.join(known)}")
+        return known[name]
 
     @operation
-    async def get(self, entity: models.Identified) -> Any:
+    async def get(self, entity: sdk_models.Identified) -> Any:
         """The entity of an identifier (anything with `kind` and `id`), as it is now.
 
         Example:

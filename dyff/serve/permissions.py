@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
@@ -22,9 +22,9 @@ class Permission(msgspec.Struct, frozen=True):
     verbs: tuple[str, ...]
 
 
-def _custom(verbs: Sequence[str], kinds: Sequence[resources.ResourceKind], subresource: str = "") -> Permission:
+def _custom(verbs: Sequence[str], kinds: Sequence[custom_resource.CustomResource], subresource: str = "") -> Permission:
     plurals = tuple(f"{each.plural}{subresource}" for each in kinds)
-    return Permission(resources.GROUP_VERSION.split("/")[0], plurals, tuple(verbs))
+    return Permission(custom_resource.GROUP_VERSION.split("/")[0], plurals, tuple(verbs))
 
 
 def _of(kind: port.Kind, *verbs: str) -> Permission:
@@ -32,17 +32,16 @@ def _of(kind: port.Kind, *verbs: str) -> Permission:
     return Permission(group, (kind.plural,), verbs)
 
 
-_ENTITIES = tuple(resources.BY_ENTITY_KIND.values())
 _LEADS = _of(port.LEASE, "get", "create", "update")
 _LOGS = Permission("", ("pods/log",), ("get",))
 
 TABLE: Mapping[str, tuple[Permission, ...]] = {
     "operator": (
-        _custom(_READ, resources.ALL),
-        _custom(("patch",), resources.ALL, "/status"),
+        _custom(_READ, registry.RESOURCES),
+        _custom(("patch",), registry.RESOURCES, "/status"),
         # A child that names its owner as blocking its deletion needs it where the cluster checks that.
-        _custom(("update",), resources.ALL, "/finalizers"),
-        _custom(("create", "delete"), (resources.INFERENCE_SESSION,)),
+        _custom(("update",), registry.RESOURCES, "/finalizers"),
+        _custom(("create", "delete"), (registry.RESOURCE_BY_KIND["InferenceSession"],)),
         _of(port.JOB, *_READ, "create", "patch", "delete"),
         _of(port.DEPLOYMENT, *_READ, "create", "delete"),
         _of(port.SERVICE, *_READ, "create", "delete"),
@@ -51,10 +50,10 @@ TABLE: Mapping[str, tuple[Permission, ...]] = {
         _LOGS,
         _LEADS,
     ),
-    "orchestrator": (_custom((*_READ, "create", "patch", "delete"), _ENTITIES), _of(port.POD, *_READ), _LEADS),
-    "informer": (_custom(_READ, _ENTITIES), _LEADS),
+    "orchestrator": (_custom((*_READ, "create", "patch", "delete"), registry.MADE), _of(port.POD, *_READ), _LEADS),
+    "informer": (_custom(_READ, registry.MADE), _LEADS),
     "api": (
-        _custom(("get",), (resources.INFERENCE_SESSION,)),
+        _custom(("get",), (registry.RESOURCE_BY_KIND["InferenceSession"],)),
         _of(port.POD, *_READ),
         _of(port.SERVICE, "get"),
         _LOGS,

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, specs
 from dyff.kernel import errors
 from dyff.objects import layout, port, stores
 from dyff.workflows import endings
@@ -75,7 +75,7 @@ class Spec(msgspec.Struct, frozen=True, rename="camel"):
 
     def replication_ids(self) -> list[str]:
         """The replications' IDs, in order."""
-        return [kinds.replication_id(self.id, index) for index in range(self.replications)]
+        return [specs.replication_id(self.id, index) for index in range(self.replications)]
 
 
 class Session(msgspec.Struct, frozen=True, rename="camel"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 from tests.acceptance.deployment import SECRET, Process
 from tests.acceptance.on_kubernetes import STEPS
 from tests.engines.node.access import Node
@@ -68,10 +68,10 @@ class Place:
         made = []
         for name, spec in specs.items():
             self._ids[name] = uuid.uuid4().hex
-            kind = resources.MODEL if "source" in spec else resources.INFERENCE_SESSION
+            kind = registry.RESOURCE_BY_KIND["Model"] if "source" in spec else registry.RESOURCE_BY_KIND["InferenceSession"]
             full = {"id": self._ids[name], "account": "acme", **spec}
-            about = {"name": resources.name(kind, self._ids[name])}
-            made.append({"apiVersion": resources.GROUP_VERSION, "kind": kind.kind, "metadata": about, "spec": full})
+            about = {"name": custom_resource.name(kind, self._ids[name])}
+            made.append({"apiVersion": custom_resource.GROUP_VERSION, "kind": kind.kind, "metadata": about, "spec": full})
         self.apply(*made)
 
     def full_name(self, name: str) -> str:

@@ -21,9 +21,9 @@ from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from dyff.cluster.kubernetes.connecting import Access
 from dyff.cluster.kubernetes.requests import MERGE_PATCH, Requests
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 from dyff.kernel import errors
-from dyff.operator.manifests import metadata
+from tests import kinds
 from tests.acceptance.conftest import DYFF
 from tests.acceptance.deployment import Process
 from tests.conftest import missing
@@ -49,7 +49,7 @@ PLURALS = {
 def by_hand(number: int) -> port.Object:
     """An Evaluation as a person writes it: no labels, no finalizers."""
     made = copy.deepcopy(world.an_evaluation(id=world.OTHER[:-1] + str(number)))
-    made["metadata"] = {"name": resources.name(resources.EVALUATION, made["spec"]["id"])}
+    made["metadata"] = {"name": custom_resource.name(registry.RESOURCE_BY_KIND["Evaluation"], made["spec"]["id"])}
     return made
 
 
@@ -76,7 +76,7 @@ class Operators:
         """An Evaluation is applied, and done."""
         obj = by_hand(number)
         await self.apply(obj)
-        assert (await self.there.ended(resources.EVALUATION, obj["spec"]["id"]))["type"] == "Complete"
+        assert (await self.there.ended(registry.RESOURCE_BY_KIND["Evaluation"], obj["spec"]["id"]))["type"] == "Complete"
 
     async def leader(self) -> Process:
         """Who works."""
@@ -200,4 +200,4 @@ async def test_a_wrong_resource_is_refused_by_the_server(operators):
     both["spec"]["inferenceSessionReference"] = world.ID
     with pytest.raises(errors.InvalidFields, match="exactly one of inferenceSession and inferenceSessionReference"):
         await operators.apply(both)
-    assert (await operators.there.cluster.list(metadata.EVALUATION)).items == ()
+    assert (await operators.there.cluster.list(kinds.EVALUATION)).items == ()

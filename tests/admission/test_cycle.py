@@ -12,7 +12,7 @@ import pytest
 from dyff.admission import cycle, order, outcome
 from dyff.admission.outcome import Verdict
 from dyff.admission.snapshot import Dependency, Snapshot, Waiting, limits
-from dyff.entities import kinds
+from dyff.entities import costs
 from dyff.kernel import settings
 
 GIB = 2**30
@@ -22,7 +22,7 @@ _born = count()
 
 def a_run(entity_id="run", **changes) -> Waiting:
     """An evaluation that nothing prevents from running; each is younger than the ones made before."""
-    cost = {kinds.SLOT: 1, "cpu": 2, "memory": 2 * GIB, **changes.pop("cost", {})}
+    cost = {costs.SLOT: 1, "cpu": 2, "memory": 2 * GIB, **changes.pop("cost", {})}
     fields = {
         "id": entity_id,
         "account": "a",
@@ -42,12 +42,12 @@ def a_service(entity_id="service", **changes) -> Waiting:
 
 def using(account="a", slots=0, cpu=0) -> dict:
     """What is in use."""
-    return {account: {kinds.SLOT: Decimal(slots), "cpu": Decimal(cpu)}}
+    return {account: {costs.SLOT: Decimal(slots), "cpu": Decimal(cpu)}}
 
 
 def limited(slots=8, cpu=None, memory=None, devices=None) -> dict:
     """Limits of each account."""
-    given = {kinds.SLOT: slots, "cpu": cpu, "memory": memory, T4: devices}
+    given = {costs.SLOT: slots, "cpu": cpu, "memory": memory, T4: devices}
     return {resource: Decimal(amount) for resource, amount in given.items() if amount is not None}
 
 
@@ -292,9 +292,9 @@ def test_the_turn_is_by_age_then_by_id():
 
 def test_limits_come_from_settings():
     """What is not set is unlimited; quantities are understood."""
-    assert limits(settings.Quotas(admitted=3)) == {kinds.SLOT: 3}
-    assert limits(settings.Quotas(cpu="500m", memory="2Gi")) == {kinds.SLOT: 8, "cpu": Decimal("0.5"), "memory": 2 * GIB}
-    assert limits(settings.Quotas(accelerators={T4: 8})) == {kinds.SLOT: 8, T4: 8}
+    assert limits(settings.Quotas(admitted=3)) == {costs.SLOT: 3}
+    assert limits(settings.Quotas(cpu="500m", memory="2Gi")) == {costs.SLOT: 8, "cpu": Decimal("0.5"), "memory": 2 * GIB}
+    assert limits(settings.Quotas(accelerators={T4: 8})) == {costs.SLOT: 8, T4: 8}
 
 
 def test_fifteen_thousand_waiting_entities_are_decided_quickly():

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from dyff.admission import snapshot
-from dyff.entities import kinds
+from dyff.entities import costs
 from tests.roles import world
 
 ID, OTHER = world.an_id(1), world.an_id(2)
@@ -18,17 +18,17 @@ HUB = {"kind": "HuggingFaceHub"}
 @pytest.mark.parametrize(
     ("entity", "runs", "cost", "dependencies"),
     [
-        (world.an_evaluation(ID), True, {kinds.SLOT: 1, "cpu": 2, "memory": 2 * 2**30}, (world.DATASET, world.SERVICE)),
-        (world.an_evaluation(ID, inferenceSessionReference=OTHER), True, {kinds.SLOT: 1}, (world.DATASET, world.SERVICE)),
-        (world.a_session(ID), True, {kinds.SLOT: 1, "cpu": 1, "memory": 2**30}, (world.SERVICE,)),
-        (world.a_session(ID, accelerator=GPU, replicas=3), True, {kinds.SLOT: 1, "nvidia.com/gpu-t4": 6}, (world.SERVICE,)),
-        (world.entity("Model", ID, source=HUB), True, {kinds.SLOT: 1, "cpu": 1, "memory": 2**30}, ()),
+        (world.an_evaluation(ID), True, {costs.SLOT: 1, "cpu": 2, "memory": 2 * 2**30}, (world.DATASET, world.SERVICE)),
+        (world.an_evaluation(ID, inferenceSessionReference=OTHER), True, {costs.SLOT: 1}, (world.DATASET, world.SERVICE)),
+        (world.a_session(ID), True, {costs.SLOT: 1, "cpu": 1, "memory": 2**30}, (world.SERVICE,)),
+        (world.a_session(ID, accelerator=GPU, replicas=3), True, {costs.SLOT: 1, "nvidia.com/gpu-t4": 6}, (world.SERVICE,)),
+        (world.entity("Model", ID, source=HUB), True, {costs.SLOT: 1, "cpu": 1, "memory": 2**30}, ()),
         (world.entity("Model", ID, source={"kind": "Mock"}), False, {}, ()),
         (world.a_service(ID, model={"id": OTHER}), False, {}, (OTHER,)),
         (
             world.an_evaluation(ID, metadata={"preconditions": [{"id": OTHER}, {"id": world.DATASET}]}),
             True,
-            {kinds.SLOT: 1, "cpu": 2, "memory": 2 * 2**30},
+            {costs.SLOT: 1, "cpu": 2, "memory": 2 * 2**30},
             (world.DATASET, world.SERVICE, OTHER),
         ),
     ],

@@ -19,7 +19,7 @@ from dyff.api import app, services
 from dyff.bus import embedded as bus
 from dyff.bus import envelope, topics
 from dyff.cluster import port as cluster
-from dyff.entities import codecs, folding, kinds
+from dyff.entities import codecs, folding, registry
 from dyff.kernel import clock, ids, settings
 from dyff.objects import local, signing
 from dyff.query import embedded as query
@@ -113,7 +113,7 @@ class View:
             return None
         self._states[entity_id] = state
         kind = (state.entity or {"kind": "Dataset"})["kind"]
-        return views.Document(kinds.BY_KIND[kind].plural, entity_id, state.source.offset, state.value())
+        return views.Document(registry.BY_KIND[kind].plural, entity_id, state.source.offset, state.value())
 
 
 class World:

@@ -12,9 +12,9 @@ from tests.entities import bodies
 @pytest.mark.parametrize("kind", ["Dataset", "Model", "InferenceService"])
 async def test_create_answers_with_the_whole_entity_which_is_in_the_log(world, api, kind):
     """201, the whole entity as published, the position of the write, and one CreateEntity command with the same data."""
-    from dyff.entities import kinds
+    from dyff.entities import registry
 
-    plural = kinds.BY_KIND[kind].plural
+    plural = registry.BY_KIND[kind].plural
     response = await api.post(f"/v0/{plural}", json=bodies.CREATE[kind][0])
     assert response.status_code == 201, response.text
     assert response.headers["content-type"] == "application/json"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dyff.accounts.grants import ANY, Grant
-from dyff.entities import kinds
+from dyff.entities import registry
 from tests.entities import bodies
 
 OPEN = {"/health", "/ready", "/metrics", "/objects/{key}", "/v0/docs", "/v0/openapi.json", "/v0/schema/dyff.json"}
@@ -17,7 +17,7 @@ OPEN = {"/health", "/ready", "/metrics", "/objects/{key}", "/v0/docs", "/v0/open
 async def entity_of(world, kind, account):
     """A new entity of the account."""
     made = {"Dataset": bodies.DATASET, "Model": bodies.MODEL_UPLOAD, "InferenceService": bodies.SERVICE}
-    plural = kinds.BY_KIND[kind].plural
+    plural = registry.BY_KIND[kind].plural
     if kind in made:
         body = made[kind]
     else:
@@ -36,11 +36,11 @@ def own(account):
     return Grant((ANY,), (ANY,), (account,))
 
 
-@pytest.mark.parametrize("kind", [row.kind for row in kinds.TABLE])
+@pytest.mark.parametrize("kind", [row.name for row in registry.ROWS])
 async def test_no_route_lets_a_stranger_at_an_entity(world, kind):
     """Every method on every path below an entity's is refused with 403, tells nothing of the entity, and leaves no command."""
     entity_id = await entity_of(world, kind, "mine")
-    row = kinds.BY_KIND[kind]
+    row = registry.BY_KIND[kind]
     async with world.client(await world.token(own("yours"))) as stranger:
         routes = (await stranger.get("/v0/openapi.json")).json()["paths"]
         below = [(method, path) for path, found in routes.items() if path.startswith(f"/v0/{row.plural}/{{id}}") for method in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dyff.entities import costs, kinds
+from dyff.entities import costs, registry
 
 SLOT = {costs.SLOT: "1"}
 T4, A100 = "nvidia.com/gpu-t4", "nvidia.com/gpu-a100"
@@ -47,8 +47,8 @@ SESSIONS = {
 @pytest.mark.parametrize(("session", "want", "want_of_evaluation"), SESSIONS.values(), ids=SESSIONS)
 def test_sessions_and_their_evaluations(session, want, want_of_evaluation):
     """As published at least, and what is asked for where that is more; every one of them takes a slot."""
-    assert kinds.BY_KIND["InferenceSession"].cost(session) == {**want, **SLOT}
-    assert kinds.BY_KIND["Evaluation"].cost({"inferenceSession": session}) == {**want_of_evaluation, **SLOT}
+    assert registry.BY_KIND["InferenceSession"].cost(session) == {**want, **SLOT}
+    assert registry.BY_KIND["Evaluation"].cost({"inferenceSession": session}) == {**want_of_evaluation, **SLOT}
 
 
 OTHERS = {
@@ -64,7 +64,7 @@ OTHERS = {
 @pytest.mark.parametrize(("kind", "entity", "want"), OTHERS.values(), ids=OTHERS)
 def test_other_kinds(kind, entity, want):
     """What runs nothing costs nothing."""
-    assert kinds.BY_KIND[kind].cost(entity) == want
+    assert registry.BY_KIND[kind].cost(entity) == want
 
 
 @pytest.mark.parametrize("text", ["1e999999999", "much", "-1"])

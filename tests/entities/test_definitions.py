@@ -13,13 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dyff.entities import definitions, evaluation, inference, model, resources, specs, structural
+from dyff.entities import definitions, registry, structural
 from tests.entities import bodies
 from tests.planning import world
 
 ID = "0" * 31 + "9"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 MODEL_ID, SERVICE_ID, SESSION_ID = ("0000000000004000800000000000000" + each for each in "124")
+RUN = [row.name for row in registry.ROWS if row.run is not None]
+"""The kinds for which the orchestrator makes a custom resource."""
 SPECS = {kind: schema["properties"]["spec"] for kind, schema in definitions.schemas().items()}
 FORMATS = jsonschema.FormatChecker(formats=())
 
@@ -70,30 +72,34 @@ def refused_by_definition(kind: str, spec: Any) -> list[str]:
 
 def refused_by_struct(kind: str, spec: Any) -> list[str]:
     try:
-        msgspec.convert(spec, specs.BY_KIND[kind])
+        msgspec.convert(spec, registry.RESOURCE_BY_KIND[kind].spec)
     except msgspec.ValidationError as error:
         return [str(error)]
     return []
 
 
+def created(kind: str, body: Any, embedded: dict[str, Any], entity_id: str) -> Any:
+    row = registry.BY_KIND[kind]
+    return row.create(msgspec.convert(body, row.creation.request), embedded, entity_id, NOW)
+
+
 def an_entity(kind: str, body: Any, service: Any = bodies.SERVICE) -> Any:
     """The entity that the API makes of a request's body."""
     if kind == "Model":
-        return model.entity(msgspec.convert(body, model.ModelCreateRequest), {}, ID, NOW)
-    embedded_model = model.foreign(model.entity(msgspec.convert(bodies.MODEL_HUB, model.ModelCreateRequest), {}, MODEL_ID, NOW))
-    given_service = msgspec.convert(service, inference.InferenceServiceCreateRequest)
-    whole = inference.service(given_service, {MODEL_ID: embedded_model}, SERVICE_ID, NOW)
-    embedded = {SERVICE_ID: inference.foreign_service(whole)}
-    if kind == "InferenceSession":
-        return inference.session(msgspec.convert(body, inference.InferenceSessionCreateRequest), embedded, ID, NOW)
-    running = inference.session(msgspec.convert(bodies.SESSION_FULL, inference.InferenceSessionCreateRequest), embedded, SESSION_ID, NOW)
-    embedded[SESSION_ID] = inference.foreign_session(running)
-    return evaluation.entity(msgspec.convert(body, evaluation.EvaluationCreateRequest), embedded, ID, NOW)
+        return created(kind, body, {}, ID)
+    embedded: dict[str, Any] = {}
+    references = (("Model", bodies.MODEL_HUB, MODEL_ID), ("InferenceService", service, SERVICE_ID))
+    for each, of, entity_id in references:
+        embedded[entity_id] = registry.BY_KIND[each].foreign(created(each, of, embedded, entity_id))
+    if kind == "Evaluation":
+        session = created("InferenceSession", bodies.SESSION_FULL, embedded, SESSION_ID)
+        embedded[SESSION_ID] = registry.BY_KIND["InferenceSession"].foreign(session)
+    return created(kind, body, embedded, ID)
 
 
 ENTITIES = {
     f"{kind} {number} of service {n}": (kind, body, service)
-    for kind in resources.BY_ENTITY_KIND
+    for kind in RUN
     for number, body in enumerate(bodies.CREATE[kind])
     for n, service in enumerate(bodies.CREATE["InferenceService"])
 }
@@ -104,7 +110,7 @@ MADE = [
     world.a_model(),
     world.a_service(),
     world.an_analysis(),
-    *(resources.for_entity(an_entity(*given_)) for given_ in ENTITIES.values()),
+    *(registry.resource_for(an_entity(*given_)) for given_ in ENTITIES.values()),
 ]
 TEXTS = ("", "x", "1Gi", "-1", "a" * 300, "0" * 32, "0" * 32 + "\n", "2026-11-01", "2026-11-01T00:00:00Z")
 VALUES = (True, 0, 1, -1, 2**31, 1.5, [], {}, ["x"], *TEXTS)
@@ -113,7 +119,7 @@ VALUES = (True, 0, 1, -1, 2**31, 1.5, [], {}, ["x"], *TEXTS)
 @pytest.mark.parametrize(("kind", "body", "service"), ENTITIES.values(), ids=ENTITIES)
 def test_what_the_orchestrator_makes_is_accepted_whole(kind, body, service):
     """Every custom resource that is made of an entity is valid, and an API server drops nothing of it."""
-    spec = resources.for_entity(an_entity(kind, body, service))["spec"]
+    spec = registry.resource_for(an_entity(kind, body, service))["spec"]
     assert refused_by_definition(kind, spec) == []
     assert structural.pruned(SPECS[kind], spec) == spec
 
@@ -121,7 +127,7 @@ def test_what_the_orchestrator_makes_is_accepted_whole(kind, body, service):
 @given(data=st.data())
 def test_whatever_is_left_out_of_a_request_what_is_made_of_it_is_accepted(data):
     """The same of requests in which any optional parts are missing."""
-    kind = data.draw(st.sampled_from(sorted(resources.BY_ENTITY_KIND)))
+    kind = data.draw(st.sampled_from(RUN))
     body = data.draw(st.sampled_from(bodies.CREATE[kind]))
     service = bodies.SERVICE_FULL
     for _ in range(data.draw(st.integers(0, 5))):
@@ -130,7 +136,7 @@ def test_whatever_is_left_out_of_a_request_what_is_made_of_it_is_accepted(data):
         entity = an_entity(kind, body, service)
     except (msgspec.ValidationError, KeyError):
         return  # a request that the API refuses
-    spec = resources.for_entity(entity)["spec"]
+    spec = registry.resource_for(entity)["spec"]
     assert refused_by_definition(kind, spec) == []
     assert structural.pruned(SPECS[kind], spec) == spec
 

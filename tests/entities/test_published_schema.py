@@ -12,20 +12,16 @@ from dyff.schema import platform, requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyff.entities import account, creation, evaluation, inference, labels, model
-from dyff.entities import dataset as datasets
+from dyff.entities import account, labels, registry
+from dyff.entities.kinds import inference_session
 from tests.entities import bodies
 
 NOW = datetime(2026, 11, 23, 12, 30, 0, 123456, UTC)
 ID = "0123456789ab4def8123456789abcdef"
 
 REQUESTS = [
-    (datasets.DatasetCreateRequest, requests.DatasetCreateRequest),
-    (model.ModelCreateRequest, requests.ModelCreateRequest),
-    (inference.InferenceServiceCreateRequest, requests.InferenceServiceCreateRequest),
-    (inference.InferenceSessionCreateRequest, requests.InferenceSessionCreateRequest),
-    (inference.InferenceSessionTokenCreateRequest, requests.InferenceSessionTokenCreateRequest),
-    (evaluation.EvaluationCreateRequest, requests.EvaluationCreateRequest),
+    *((row.creation.request, getattr(requests, f"{row.name}CreateRequest")) for row in registry.ROWS if row.creation),
+    (inference_session.InferenceSessionTokenCreateRequest, requests.InferenceSessionTokenCreateRequest),
     (labels.LabelsEditRequest, requests.LabelsEditRequest),
     (labels.DocumentationEditRequest, requests.DocumentationEditRequest),
     (account.AccountCreateRequest, requests.AccountCreateRequest),
@@ -89,21 +85,20 @@ def test_nothing_in_a_request_is_without_a_bound(ours):
 
 def embedded() -> dict[str, Any]:
     """A referenced model, service and session, embedded as the API does it."""
-    whole_model = made("Model", bodies.MODEL_UPLOAD, {})
-    refs = {bodies.SERVICE_FULL["model"]: model.foreign(whole_model)}
-    refs[bodies.EVALUATION["inferenceSession"]["inferenceService"]] = inference.foreign_service(
-        made("InferenceService", bodies.SERVICE_FULL, refs)
-    )
-    refs[bodies.EVALUATION_ON_SESSION["inferenceSessionReference"]] = inference.foreign_session(
-        made("InferenceSession", bodies.SESSION_FULL, refs)
-    )
+    refs: dict[str, Any] = {}
+    for kind, body, entity_id in (
+        ("Model", bodies.MODEL_UPLOAD, bodies.SERVICE_FULL["model"]),
+        ("InferenceService", bodies.SERVICE_FULL, bodies.EVALUATION["inferenceSession"]["inferenceService"]),
+        ("InferenceSession", bodies.SESSION_FULL, bodies.EVALUATION_ON_SESSION["inferenceSessionReference"]),
+    ):
+        refs[entity_id] = registry.BY_KIND[kind].foreign(made(kind, body, refs))
     return refs
 
 
 def made(kind: str, body: dict[str, Any], refs: dict[str, Any]) -> dict[str, Any]:
     """The entity that the request `body` becomes."""
-    rule = creation.BY_KIND[kind]
-    return rule.entity(msgspec.json.decode(json.dumps(body), type=rule.request), refs, ID, NOW)
+    row = registry.BY_KIND[kind]
+    return row.create(msgspec.json.decode(json.dumps(body), type=row.creation.request), refs, ID, NOW)
 
 
 CASES = [(kind, body) for kind, several in bodies.CREATE.items() for body in several]
@@ -155,13 +150,13 @@ def test_whatever_we_accept_the_published_schema_accepts_too(case, data):
     kind, body = case
     path = ".".join(map(str, data.draw(st.sampled_from([each for each in _places(body) if each[-1] != "path"]))))
     body = bodies.changed(body, path, data.draw(st.one_of(st.just(...), VALUES)))
-    rule = creation.BY_KIND[kind]
+    row = registry.BY_KIND[kind]
     try:
-        request = msgspec.json.decode(json.dumps(body), type=rule.request)
+        request = msgspec.json.decode(json.dumps(body), type=row.creation.request)
     except msgspec.ValidationError:
         return
     getattr(requests, f"{kind}CreateRequest").model_validate_json(json.dumps(body))
     known = embedded()
     by_kind = dict(zip(("Model", "InferenceService", "InferenceSession"), known.values(), strict=True))
-    embeddable = {each.id: by_kind.get(each.kind) for each in rule.references(request)}
-    getattr(platform, kind).model_validate_json(msgspec.json.encode(rule.entity(request, embeddable, ID, NOW)))
+    embeddable = {each.id: by_kind.get(each.kind) for each in row.creation.references(request)}
+    getattr(platform, kind).model_validate_json(msgspec.json.encode(row.create(request, embeddable, ID, NOW)))

@@ -17,7 +17,7 @@ from dyff.accounts import embedded as accounts
 from dyff.accounts.mongo import store as accounts_mongo
 from dyff.bus import topics
 from dyff.cluster.embedded import store as cluster
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.query.mongo import stored
 from dyff.serve import migrating, numbered
 
@@ -40,7 +40,7 @@ def digest(given: object) -> str:
 
 WANTED = {
     "topics": [topics.SCHEMA_SPEC, *topics.specs(4)],
-    "indexes of the query store": {row.plural: stored.indexes(row) for row in kinds.TABLE},
+    "indexes of the query store": {row.plural: stored.indexes(row) for row in registry.ROWS},
     "indexes of the accounts": accounts_mongo._INDEXES,
     "tables of the accounts": [accounts._VERSION, accounts._SCHEMA],
     "tables of the cluster": [cluster.SCHEMA_VERSION, cluster._SCHEMA],

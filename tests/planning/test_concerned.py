@@ -7,7 +7,7 @@ import pytest
 from dyff.cluster import port
 from dyff.operator import plan
 from dyff.operator.kinds import table
-from dyff.operator.manifests import metadata
+from tests import kinds
 from tests.planning import world
 from tests.planning.world import ID, World
 
@@ -27,8 +27,8 @@ def there():
 @pytest.mark.parametrize(
     ("kind", "name", "want"),
     [
-        (metadata.EVALUATION, f"eval-{ID}", (EVALUATION,)),
-        (metadata.INFERENCE_SESSION, f"eval-{ID}-infer", (SESSION, EVALUATION)),
+        (kinds.EVALUATION, f"eval-{ID}", (EVALUATION,)),
+        (kinds.INFERENCE_SESSION, f"eval-{ID}-infer", (SESSION, EVALUATION)),
         (port.JOB, f"eval-{ID}-client", (EVALUATION,)),
         (port.CONFIG_MAP, f"eval-{ID}-client", (EVALUATION,)),
         (port.DEPLOYMENT, f"eval-{ID}-infer", (SESSION,)),

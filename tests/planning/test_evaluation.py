@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import registry
 from dyff.kernel import clock
 from dyff.operator import plan, reasons
 from dyff.operator.manifests import metadata
+from tests import kinds
 from tests.planning import world
 from tests.planning.world import ID, OTHER, World
 
@@ -99,8 +100,8 @@ def reference_lost_early():
 
 def reference_lost_midway():
     there = with_reference()
-    there.patch(metadata.INFERENCE_SESSION, f"session-{OTHER}", {"metadata": {"finalizers": []}})
-    there.delete(metadata.INFERENCE_SESSION, f"session-{OTHER}")
+    there.patch(kinds.INFERENCE_SESSION, f"session-{OTHER}", {"metadata": {"finalizers": []}})
+    there.delete(kinds.INFERENCE_SESSION, f"session-{OTHER}")
     return there.settle()
 
 
@@ -214,7 +215,7 @@ CASES = {
 def test_phases(case: Case):
     """Each phase has its objects and its conditions, and ends in at most one of Complete and Failed."""
     there = case.arrange()
-    found = {kind: there.condition(resources.EVALUATION, kind) for kind in ("Complete", "Failed")}
+    found = {kind: there.condition(registry.RESOURCE_BY_KIND["Evaluation"], kind) for kind in ("Complete", "Failed")}
     assert {kind for kind, condition in found.items() if condition["status"] == "True"} == ({case.want} if case.want else set())
     if case.want:
         assert found[case.want]["reason"] == case.want_reason
@@ -232,7 +233,9 @@ def test_a_plan_that_was_applied_wants_nothing_more(arrange):
         for _ in range(2):
             decided = there.decide(request)
             assert decided.empty
-            finished = any(there.condition(resources.EVALUATION, kind)["status"] == "True" for kind in ("Complete", "Failed"))
+            finished = any(
+                there.condition(registry.RESOURCE_BY_KIND["Evaluation"], kind)["status"] == "True" for kind in ("Complete", "Failed")
+            )
             if request.kind == "Evaluation":
                 assert (decided.requeue_after_s is None) == finished
             there.now = there.now.replace(microsecond=there.now.microsecond + 1)
@@ -242,33 +245,33 @@ def test_a_plan_that_was_applied_wants_nothing_more(arrange):
 def test_deletion_leaves_nothing(arrange):
     """Wherever it is, a deleted evaluation gives up all its parts, its pods first, and then itself."""
     there = arrange()
-    there.delete(metadata.EVALUATION, f"eval-{ID}")
+    there.delete(kinds.EVALUATION, f"eval-{ID}")
     for _ in range(5):
         there.settle()
         for pod in there.pods("client") + there.pods("verify"):
             assert not there.living_pods() or pod["metadata"]["name"] not in there.living_pods()
     assert [name for name in there.names() if "eval-ID-" in name] == []
-    there.patch(metadata.EVALUATION, f"eval-{ID}", {"metadata": {"finalizers": []}})
+    there.patch(kinds.EVALUATION, f"eval-{ID}", {"metadata": {"finalizers": []}})
     assert [name for name in there.settle().names() if "eval-ID" in name] == []
 
 
 def test_a_waiting_evaluation_says_what_it_waits_for():
     """The message of Complete=False follows the phase, and names the session's own message."""
     there = begun()
-    waits = there.condition(resources.EVALUATION, "Complete")
+    waits = there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")
     assert "waits to start" in waits["message"]
     assert "0 of 1 replicas ready" in waits["message"]
     there.show_pods(SESSION, state={"waiting": {"reason": "ContainerCreating"}})
-    assert "ContainerCreating" in there.condition(resources.EVALUATION, "Complete")["message"]
+    assert "ContainerCreating" in there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")["message"]
     there = verifying()
-    assert there.condition(resources.EVALUATION, "Complete")["message"] == "the verification is running"
-    assert there.condition(resources.EVALUATION, "Complete")["reason"] == reasons.UNVERIFIED
+    assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")["message"] == "the verification is running"
+    assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")["reason"] == reasons.UNVERIFIED
 
 
 def test_the_client_learns_the_address_and_its_whole_spec():
     """The client's manifest holds the evaluation's spec and the session's address, the verifier's only the spec."""
     there = verifying()
-    spec = there.get(metadata.EVALUATION, f"eval-{ID}")["spec"]
+    spec = there.get(kinds.EVALUATION, f"eval-{ID}")["spec"]
     manifests = {name: json.loads(there.get(port.CONFIG_MAP, name)["data"]["manifest.json"]) for name in (CLIENT, VERIFY)}
     assert manifests == {CLIENT: {"spec": spec, "session": {"url": f"http://{SESSION}:80"}}, VERIFY: {"spec": spec}}
 
@@ -305,7 +308,7 @@ def test_a_recorded_outcome_outlives_its_job():
     there.settle()
     assert there.get(port.JOB, CLIENT) is None
     there.end_job("verify")
-    assert there.condition(resources.EVALUATION, "Complete")["status"] == "True"
+    assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")["status"] == "True"
 
 
 def test_a_deleted_job_is_started_again_when_its_pods_are_gone():
@@ -335,8 +338,8 @@ def test_a_deleted_job_whose_pod_does_not_end_is_held():
 def test_jobs_of_a_resource_that_is_gone_are_seen_off():
     """The parent was removed by force: its Jobs' pods are deleted, then our finalizer."""
     there = inferring()
-    there.patch(metadata.EVALUATION, f"eval-{ID}", {"metadata": {"finalizers": []}})
-    there.delete(metadata.EVALUATION, f"eval-{ID}")
+    there.patch(kinds.EVALUATION, f"eval-{ID}", {"metadata": {"finalizers": []}})
+    there.delete(kinds.EVALUATION, f"eval-{ID}")
     assert there.get(port.JOB, CLIENT) is not None
     there.settle()
     assert there.names() == set()
@@ -351,7 +354,7 @@ def test_an_older_job_of_the_same_name_is_not_mistaken_for_ours():
     there.delete(port.JOB, CLIENT)
     there.settle()
     assert there.get(port.JOB, CLIENT)["metadata"]["ownerReferences"][0]["uid"] != "older"
-    assert there.condition(resources.EVALUATION, "Complete")["reason"] == reasons.INFERENCE
+    assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")["reason"] == reasons.INFERENCE
 
 
 def test_a_name_that_is_taken_ends_the_evaluation():
@@ -360,21 +363,21 @@ def test_a_name_that_is_taken_ends_the_evaluation():
     stranger = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": CLIENT, "labels": {}}, "spec": {}}
     there.create(port.JOB, stranger)
     there.settle()
-    assert there.condition(resources.EVALUATION, "Failed")["reason"] == reasons.NAME_TAKEN
+    assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Failed")["reason"] == reasons.NAME_TAKEN
     assert there.names() == {EVALUATION, "Job eval-ID-client"}
 
 
 def test_transition_times_follow_the_status_alone():
     """A new message keeps lastTransitionTime, a new status changes it; observedGeneration is always there."""
     there = begun()
-    first = there.condition(resources.EVALUATION, "Complete")
+    first = there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")
     there.after(seconds=60).serve()
-    second = there.condition(resources.EVALUATION, "Complete")
+    second = there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")
     assert second["message"] != first["message"]
     assert second["lastTransitionTime"] == first["lastTransitionTime"] == clock.iso(world.START)
     there.end_job("client")
     there.end_job("verify")
-    last = there.condition(resources.EVALUATION, "Complete")
+    last = there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")
     assert last["lastTransitionTime"] == clock.iso(there.now)
     assert last["observedGeneration"] == 1
 
@@ -382,8 +385,8 @@ def test_transition_times_follow_the_status_alone():
 def test_other_conditions_are_left_alone():
     """A condition that someone else maintains stays as it is."""
     there = begun()
-    evaluation = there.get(metadata.EVALUATION, f"eval-{ID}")
+    evaluation = there.get(kinds.EVALUATION, f"eval-{ID}")
     evaluation["status"]["conditions"].append({"type": "Admitted", "status": "True", "reason": "Quota", "message": ""})
     there.serve()
-    assert there.condition(resources.EVALUATION, "Admitted")["reason"] == "Quota"
+    assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Admitted")["reason"] == "Quota"
     assert len(evaluation["status"]["conditions"]) == 3

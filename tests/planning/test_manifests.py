@@ -6,10 +6,11 @@ import pytest
 
 from dyff.cluster import port
 from dyff.cluster.embedded.controllers import failures
-from dyff.entities import resources
+from dyff.entities import custom_resource
 from dyff.kernel import settings
 from dyff.operator import plan
-from dyff.operator.manifests import deployment, metadata
+from dyff.operator.manifests import deployment
+from tests import kinds
 from tests.planning import world
 from tests.planning.world import ID, OTHER, World
 
@@ -55,17 +56,17 @@ def test_the_stores_credentials_are_named_in_every_step_and_in_no_runner():
 
 @pytest.mark.parametrize(("component", "kind", "name"), [
     ("client", port.JOB, "client"), ("verify", port.JOB, "verify"), ("infer", port.DEPLOYMENT, "infer"),
-    ("infer", port.SERVICE, "infer"), ("infer", metadata.INFERENCE_SESSION, "infer"), ("client", port.CONFIG_MAP, "client"),
+    ("infer", port.SERVICE, "infer"), ("infer", kinds.INFERENCE_SESSION, "infer"), ("client", port.CONFIG_MAP, "client"),
 ])  # fmt: skip
 def test_parts_carry_labels_and_their_owner(component, kind, name):
     """Each part and each pod template has the four labels, with the evaluation's ID, and goes with its owner."""
     obj = the_objects()[kind, f"eval-{ID}-{name}"]
-    labels = resources.labels("evaluation", component, world.ACCOUNT, ID)
+    labels = custom_resource.labels("evaluation", component, world.ACCOUNT, ID)
     assert obj["metadata"]["labels"] == labels
     [owner] = obj["metadata"]["ownerReferences"]
     assert owner["controller"] is True
     assert owner["blockOwnerDeletion"] is True
-    assert owner["apiVersion"] == resources.GROUP_VERSION
+    assert owner["apiVersion"] == custom_resource.GROUP_VERSION
     wanted_owner = f"eval-{ID}-infer" if kind in (port.DEPLOYMENT, port.SERVICE) else f"eval-{ID}"
     assert owner["name"] == wanted_owner
     if "template" in obj.get("spec", {}):
@@ -251,5 +252,5 @@ def test_a_resource_made_by_hand_needs_no_labels():
     session = world.a_session()
     session["metadata"]["labels"] = {}
     there = World(session).settle()
-    want = resources.labels("inferencesession", "infer", world.ACCOUNT, ID)
+    want = custom_resource.labels("inferencesession", "infer", world.ACCOUNT, ID)
     assert there.get(port.DEPLOYMENT, f"session-{ID}")["metadata"]["labels"] == want

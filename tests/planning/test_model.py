@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import registry
 from dyff.kernel import settings
 from dyff.operator import plan
 from tests.planning import world
@@ -57,7 +57,7 @@ ENDINGS = {
 def test_endings(ending, want, want_reason, want_message):
     """The outcome of the Job is that of the model, it is recorded before the Job is let go, and nothing more is planned."""
     there = begun().end_job("fetch", prefix="model", **ending)
-    found = there.condition(resources.MODEL, want)
+    found = there.condition(registry.RESOURCE_BY_KIND["Model"], want)
     assert (found["status"], found["reason"]) == ("True", want_reason)
     assert want_message in found["message"]
     assert there.names() == PARTS
@@ -69,7 +69,7 @@ def test_a_model_that_waits_says_what_for():
     """Complete=False carries what the fetch waits for."""
     there = begun()
     there.run_pod(port.JOB, FETCH, phase="Pending", message="waiting for a free job slot")
-    message = there.settle().condition(resources.MODEL, "Complete")["message"]
+    message = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
     assert message == f"the fetch waits to start (pod {there.pods()[0]['metadata']['name']}: waiting for a free job slot)"
 
 
@@ -88,7 +88,7 @@ def test_a_deadline_tells_what_the_pods_waited_for():
     there = begun()
     told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
     there.run_pod(port.JOB, FETCH, phase="Pending", conditions=[told])
-    found = late(there.settle()).condition(resources.MODEL, "Failed")
+    found = late(there.settle()).condition(registry.RESOURCE_BY_KIND["Model"], "Failed")
     assert (found["status"], found["reason"]) == ("True", "DeadlineExceeded")
     assert "Insufficient cpu.; request less, or add a node that has it" in found["message"]
     assert "deletionTimestamp" not in there.get(port.JOB, FETCH)["metadata"]
@@ -105,8 +105,8 @@ def test_a_pod_that_is_told_to_end_does_not_hide_what_it_waited_for():
     there.settle()
     pod["metadata"]["deletionTimestamp"] = "2026-11-01T12:00:00Z"
     pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
-    assert 'secret "storage" not found' in there.settle().condition(resources.MODEL, "Complete")["message"]
-    assert 'secret "storage" not found' in late(there, pods_gone=False).condition(resources.MODEL, "Failed")["message"]
+    assert 'secret "storage" not found' in there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
+    assert 'secret "storage" not found' in late(there, pods_gone=False).condition(registry.RESOURCE_BY_KIND["Model"], "Failed")["message"]
 
 
 def test_a_node_that_does_not_answer_is_named():
@@ -115,9 +115,11 @@ def test_a_node_that_does_not_answer_is_named():
     status = [{"name": "step", "ready": True, "state": {"running": {}}}]
     pod = there.run_pod(port.JOB, FETCH, phase="Running", containerStatuses=status, conditions=[{"type": "Ready", "status": "False"}])
     pod["spec"]["nodeName"] = "node-7"
-    assert "(pod " in there.settle().condition(resources.MODEL, "Complete")["message"]
-    assert "its node node-7 does not answer" in there.condition(resources.MODEL, "Complete")["message"]
-    assert "its node node-7 does not answer" in late(there, pods_gone=False).condition(resources.MODEL, "Failed")["message"]
+    assert "(pod " in there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
+    assert "its node node-7 does not answer" in there.condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
+    assert (
+        "its node node-7 does not answer" in late(there, pods_gone=False).condition(registry.RESOURCE_BY_KIND["Model"], "Failed")["message"]
+    )
 
 
 def test_attempts_are_counted():
@@ -125,13 +127,13 @@ def test_attempts_are_counted():
     there = begun()
     ended = [{"name": "step", "state": {"terminated": {"exitCode": 75, "message": "a\nthe hub does not answer"}}}]
     there.run_pod(port.JOB, FETCH, phase="Failed", containerStatuses=ended)
-    told = there.settle().condition(resources.MODEL, "Complete")["message"]
+    told = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
     assert told.startswith("the fetch waits to start (after 1 failed attempt; the last: container step of pod")
     assert told.endswith("ended with exit code 75: the hub does not answer)")
     there = begun()
     there.set_status(port.JOB, FETCH, failed=2)
     there.run_pod(port.JOB, FETCH, phase="Running")
-    told = there.settle().condition(resources.MODEL, "Complete")["message"]
+    told = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
     assert told == "the fetch is running (after 2 failed attempts; the last was stopped and its pod removed)"
 
 
@@ -139,6 +141,6 @@ def test_a_model_without_a_source_is_refused():
     """A spec that lacks what is needed fails with the field's name."""
     model = world.a_model()
     del model["spec"]["source"]
-    found = World(model).settle().condition(resources.MODEL, "Failed")
+    found = World(model).settle().condition(registry.RESOURCE_BY_KIND["Model"], "Failed")
     assert found["reason"] == "SchemaError"
     assert "`source`" in found["message"]

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import registry
 from dyff.kernel import clock
 from dyff.operator import plan
-from dyff.operator.manifests import metadata
+from tests import kinds
 from tests.planning import world
 from tests.planning.world import ID, World
 
@@ -232,7 +232,7 @@ CASES = {
 def test_states(case: Case):
     """Each state has its conditions; what has ended has no Deployment and no Service any more."""
     there = case.arrange()
-    found = {kind: there.condition(resources.INFERENCE_SESSION, kind) for kind in ("Failed", "Complete", "Ready")}
+    found = {kind: there.condition(registry.RESOURCE_BY_KIND["InferenceSession"], kind) for kind in ("Failed", "Complete", "Ready")}
     assert {kind for kind, each in found.items() if each and each["status"] == "True"} == case.want_true
     telling = next((found[kind] for kind in found if kind in case.want_true), found["Ready"])
     assert telling["reason"] == case.want_reason
@@ -255,7 +255,7 @@ def test_a_plan_that_was_applied_wants_nothing_more(case: Case):
 def test_deletion_leaves_nothing(case: Case):
     """A session that is being deleted gives up its Deployment and Service."""
     there = case.arrange()
-    there.delete(metadata.INFERENCE_SESSION, NAME)
+    there.delete(kinds.INFERENCE_SESSION, NAME)
     assert there.settle().names() == {SESSION}
     assert there.living_pods() == []
 
@@ -271,7 +271,7 @@ def test_the_first_readiness_is_remembered():
     there = begun().after(seconds=40).serve(NAME)
     first = clock.iso(there.now)
     there.after(seconds=40).serve(NAME, ready=0).after(seconds=40).serve(NAME)
-    assert there.get(metadata.INFERENCE_SESSION, NAME)["status"]["readySince"] == first
+    assert there.get(kinds.INFERENCE_SESSION, NAME)["status"]["readySince"] == first
 
 
 def test_what_is_removed_by_hand_comes_back():
@@ -285,5 +285,5 @@ def test_what_is_removed_by_hand_comes_back():
 def test_an_ended_session_never_comes_back():
     """After Failed nothing is created again, even if the cause is gone."""
     there = begun(nodes=2)
-    there.get(metadata.INFERENCE_SESSION, NAME)["spec"]["nodes"] = 1
+    there.get(kinds.INFERENCE_SESSION, NAME)["spec"]["nodes"] = 1
     assert there.settle().names() == {SESSION}

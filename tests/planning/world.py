@@ -7,11 +7,10 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 from dyff.kernel import clock, patches, settings
 from dyff.operator import conditions, jobs, plan, pods
 from dyff.operator.kinds import table
-from dyff.operator.manifests import metadata
 
 ACCOUNT = "acme"
 ID = "0123456789abcdef0123456789abcdef"
@@ -33,7 +32,7 @@ def a_template(**changes):
 def an_evaluation(session=None, **changes):
     """An Evaluation with a session of its own."""
     spec = {"id": ID, "account": ACCOUNT, "dataset": DATASET, "interface": INTERFACE, "client": {}}
-    return _resource(resources.EVALUATION, {**spec, "inferenceSession": a_template(**(session or {})), **changes})
+    return _resource(registry.RESOURCE_BY_KIND["Evaluation"], {**spec, "inferenceSession": a_template(**(session or {})), **changes})
 
 
 def an_evaluation_of_a_running_session():
@@ -45,29 +44,31 @@ def an_evaluation_of_a_running_session():
 
 def a_session(entity_id=ID, **changes):
     """An interactive InferenceSession."""
-    return _resource(resources.INFERENCE_SESSION, {"id": entity_id, "account": ACCOUNT, **a_template(**changes)})
+    return _resource(registry.RESOURCE_BY_KIND["InferenceSession"], {"id": entity_id, "account": ACCOUNT, **a_template(**changes)})
 
 
 def a_model(**changes):
     """A Model that is fetched."""
     source = {"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "acme/tiny", "revision": "abc"}}
-    return _resource(resources.MODEL, {"id": ID, "account": ACCOUNT, "source": source, "artifact": {"kind": "Volume"}, **changes})
+    return _resource(
+        registry.RESOURCE_BY_KIND["Model"], {"id": ID, "account": ACCOUNT, "source": source, "artifact": {"kind": "Volume"}, **changes}
+    )
 
 
 def a_service(entity_id=ID, **changes):
     """An InferenceService, of which nothing runs."""
-    return _resource(resources.INFERENCE_SERVICE, {"id": entity_id, "account": ACCOUNT, **a_template(**changes)})
+    return _resource(registry.RESOURCE_BY_KIND["InferenceService"], {"id": entity_id, "account": ACCOUNT, **a_template(**changes)})
 
 
 def an_analysis(**changes):
     """An Analysis."""
-    return _resource(resources.ANALYSIS, {"id": ID, "account": ACCOUNT, "method": OTHER, **changes})
+    return _resource(registry.RESOURCE_BY_KIND["Analysis"], {"id": ID, "account": ACCOUNT, "method": OTHER, **changes})
 
 
 def _resource(kind, spec):
-    labels = resources.labels(kind.kind, kind.kind, ACCOUNT, spec["id"])
-    meta = {"name": resources.name(kind, spec["id"]), "labels": labels, "finalizers": [resources.FINALIZER]}
-    return {"apiVersion": resources.GROUP_VERSION, "kind": kind.kind, "metadata": meta, "spec": spec}
+    labels = custom_resource.labels(kind.kind, kind.kind, ACCOUNT, spec["id"])
+    meta = {"name": custom_resource.name(kind, spec["id"]), "labels": labels, "finalizers": [custom_resource.FINALIZER]}
+    return {"apiVersion": custom_resource.GROUP_VERSION, "kind": kind.kind, "metadata": meta, "spec": spec}
 
 
 class World:
@@ -222,8 +223,8 @@ class World:
     # what a test asks
 
     def condition(self, resource_kind, kind, entity_id=ID, component=None):
-        name = resources.name(resource_kind, entity_id, component)
-        found = self.objects[metadata.resource_kind(resource_kind), name]
+        name = custom_resource.name(resource_kind, entity_id, component)
+        found = self.objects[port.custom(resource_kind), name]
         return conditions.get(found, kind)
 
     def names(self):

@@ -12,7 +12,7 @@ import anyio.from_thread
 import apsw
 import pytest
 
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.kernel import errors
 from dyff.query import columns, embedded, filters, plans, port, switches
 from dyff.query.beside import EmbeddedBeside
@@ -73,7 +73,7 @@ SCOPE = filters.AnyOf((filters.OneOf(("account",), ("a1", "public")), filters.On
         (filters.Equals(("account",), "a1"),),
         (filters.OneOf(("account",), ("a1", "a2")),),
         (filters.Equals(("status",), "Complete"), SCOPE),
-        *((filters.Equals(path, "x"), SCOPE) for path in kinds.BY_KIND["Evaluation"].query.values()),
+        *((filters.Equals(path, "x"), SCOPE) for path in registry.BY_KIND["Evaluation"].query.values()),
         (filters.OneOf(("dataset",), ("d1", "d2")), filters.Equals(("account",), "a1")),
     ],
     ids=repr,
@@ -152,7 +152,7 @@ async def test_many_finds_at_once(tmp_path):
 
 def test_every_query_parameter_has_a_column():
     """A row added to the table of kinds is indexed by itself."""
-    for row in kinds.TABLE:
+    for row in registry.ROWS:
         for path in row.query.values():
             assert columns.name(path)
             assert ".".join(path) in columns.schema()

@@ -7,7 +7,7 @@ import json
 import anyio
 import pytest
 
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.kernel import errors, mongo
 from dyff.query import filters, port
 from dyff.query.mongo import MongoQuery, queries, stored
@@ -89,7 +89,7 @@ async def test_every_key_of_a_kind_has_an_index(connection):
         async with MongoQuery.open(connection):
             pass
     async with mongo.Database.open(connection, "the test") as database:
-        for row in kinds.TABLE:
+        for row in registry.ROWS:
             made = await database._database[stored.collection(row.plural)].index_information()
             for path in [("account",), ("status",), *row.query.values()]:
                 index = made[f"by_{'.'.join(path)}"]
@@ -103,7 +103,7 @@ MIDDLE = filters.After("2026-01-01T00:00:00.000500Z", "0")
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["first", "middle"])
-@pytest.mark.parametrize("path", [None, ("account",), ("status",), *kinds.BY_KIND["Evaluation"].query.values()], ids=str)
+@pytest.mark.parametrize("path", [None, ("account",), ("status",), *registry.BY_KIND["Evaluation"].query.values()], ids=str)
 def test_a_page_asks_for_what_an_index_has(path, after, order):
     """Equal values of its first field, then its order: a walk along it, so a page costs the same wherever it starts."""
     where = filters.AllOf() if path is None else filters.AllOf((filters.Equals(path, "x"), filters.Equals(("labels", "k"), "v")))
@@ -111,7 +111,7 @@ def test_a_page_asks_for_what_an_index_has(path, after, order):
     search = queries.search(find)
     first = [] if path is None else [stored.field(path)]
     walked = (*first, *(field for field, _ in search.order))
-    assert walked in [index.paths for index in stored.indexes(kinds.BY_KIND["Evaluation"])]
+    assert walked in [index.paths for index in stored.indexes(registry.BY_KIND["Evaluation"])]
     assert len({direction for _, direction in search.order}) == 1
     for each in search.filters:
         assert each["live"]

@@ -11,11 +11,10 @@ import anyio
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.embedded.controllers import jobs
-from dyff.entities import resources
+from dyff.entities import custom_resource
 from dyff.kernel import clock, errors, ids, settings
 from dyff.operator import conditions, role
 from dyff.operator.kinds import table
-from dyff.operator.manifests import metadata
 from tests.roles import kubelet
 
 DEADLINE_S = 120.0
@@ -100,7 +99,7 @@ class Operated:
 
     async def get(self, kind, entity_id, component=None):
         """A custom resource; None: it is gone."""
-        return await self.cluster.get(metadata.resource_kind(kind), resources.name(kind, entity_id, component))
+        return await self.cluster.get(port.custom(kind), custom_resource.name(kind, entity_id, component))
 
     async def until(self, what, check):
         """Wait for what `check` returns to be true, and return it."""
@@ -133,8 +132,8 @@ class Operated:
             return not [pod for pod in pods if pod.get("status", {}).get("phase", "Pending") in ("Pending", "Running")]
 
         await self.until("the end of all pods", pods_gone)
-        name = resources.name(kind, entity_id)
-        await self.cluster.patch(metadata.resource_kind(kind), name, {"metadata": {"finalizers": []}})
+        name = custom_resource.name(kind, entity_id)
+        await self.cluster.patch(port.custom(kind), name, {"metadata": {"finalizers": []}})
 
 
 class _Meddling:

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from dyff.consumers import conditions, custom_resources, informer
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 from tests.roles import world
 
 E = [world.an_id(number) for number in range(10)]
@@ -17,7 +17,7 @@ async def here(tmp_path):
     """A world with an evaluation that runs."""
     async with world.installation(tmp_path) as made:
         await made.create(world.an_evaluation(E[1], "Admitted"))
-        await made.cluster.create(custom_resources.KINDS["Evaluation"], resources.for_entity(world.an_evaluation(E[1])))
+        await made.cluster.create(custom_resources.KINDS["Evaluation"], registry.resource_for(world.an_evaluation(E[1])))
         yield made
 
 
@@ -53,7 +53,7 @@ def having(*names, status="True", **fields):
 )
 def test_what_conditions_mean(kind, resource, want):
     """Only a condition that is true ends a run, what failed never counts as complete, and a reason that tells nothing is none."""
-    ended = conditions.ended(kind, resource)
+    ended = conditions.ended(registry.BY_KIND[kind].run.ended, resource)
     assert (ended and (ended.status, ended.reason, ended.message)) == want
 
 
@@ -100,8 +100,8 @@ async def test_what_ended_otherwise_is_not_touched(here, status):
 
 async def test_a_part_of_a_workflow_says_nothing_about_an_entity(here):
     """The session that an evaluation has for itself carries the evaluation's ID, but its end is not the evaluation's."""
-    part = resources.for_entity(world.a_session(E[1]))
-    part["metadata"] |= {"name": f"eval-{E[1]}-infer", "labels": resources.labels("Evaluation", "infer", "acme", E[1])}
+    part = registry.resource_for(world.a_session(E[1]))
+    part["metadata"] |= {"name": f"eval-{E[1]}-infer", "labels": custom_resource.labels("Evaluation", "infer", "acme", E[1])}
     await here.cluster.create(custom_resources.KINDS["InferenceSession"], part)
     status = {"status": having("Failed", reason="SessionExpired")["status"]}
     await here.cluster.patch(custom_resources.KINDS["InferenceSession"], part["metadata"]["name"], status, status=True)
@@ -112,7 +112,7 @@ async def test_a_part_of_a_workflow_says_nothing_about_an_entity(here):
 
 async def test_a_resource_that_nobody_knows_is_passed_over(here):
     """A resource without an entity does not disturb the others."""
-    await here.cluster.create(custom_resources.KINDS["Evaluation"], resources.for_entity(world.an_evaluation(E[2])))
+    await here.cluster.create(custom_resources.KINDS["Evaluation"], registry.resource_for(world.an_evaluation(E[2])))
     await here.set_condition("Evaluation", E[2], "Complete")
     async with informing(here):
         await here.set_condition("Evaluation", E[1], "Complete")

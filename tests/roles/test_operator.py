@@ -8,15 +8,19 @@ import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import registry
 from dyff.kernel import clock, errors, vitals
 from dyff.operator import conditions, role
-from dyff.operator.manifests import metadata
+from tests import kinds
 from tests.planning import world
 from tests.roles import kubelet, operated
 from tests.roles.instead import Instead
 
-EVALUATION, SESSION, MODEL = resources.EVALUATION, resources.INFERENCE_SESSION, resources.MODEL
+EVALUATION, SESSION, MODEL = (
+    registry.RESOURCE_BY_KIND["Evaluation"],
+    registry.RESOURCE_BY_KIND["InferenceSession"],
+    registry.RESOURCE_BY_KIND["Model"],
+)
 ID, OTHER = world.ID, world.OTHER
 
 
@@ -184,7 +188,7 @@ async def test_a_lost_referenced_session_is_noticed(there):
             "message": "by hand",
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }
-        await there.cluster.patch(metadata.INFERENCE_SESSION, name, {"status": {"conditions": [failed]}}, status=True)
+        await there.cluster.patch(kinds.INFERENCE_SESSION, name, {"status": {"conditions": [failed]}}, status=True)
         assert (await there.ended(EVALUATION, ID))["reason"] == "RunnerFailed"
 
 
@@ -226,7 +230,7 @@ async def test_deletion_in_the_middle_leaves_nothing(there, plays, job):
     """Whatever runs when an evaluation is deleted is stopped, and in the end nothing with its ID is left."""
     async with there.operator():
         await _reach(there, plays, job())
-        await there.cluster.delete(metadata.EVALUATION, f"eval-{ID}")
+        await there.cluster.delete(kinds.EVALUATION, f"eval-{ID}")
         await there.forget(EVALUATION, ID)
 
         async def gone():
@@ -239,8 +243,8 @@ async def test_a_resource_removed_by_force_leaves_nothing(there):
     """If the evaluation itself is gone, its Jobs' pods are stopped first and then our finalizer goes."""
     async with there.operator():
         await _reach(there, {"client": kubelet.RUN}, f"eval-{ID}-client")
-        await there.cluster.patch(metadata.EVALUATION, f"eval-{ID}", {"metadata": {"finalizers": []}})
-        await there.cluster.delete(metadata.EVALUATION, f"eval-{ID}")
+        await there.cluster.patch(kinds.EVALUATION, f"eval-{ID}", {"metadata": {"finalizers": []}})
+        await there.cluster.delete(kinds.EVALUATION, f"eval-{ID}")
 
         async def gone():
             return not await there.everything(ID)
@@ -290,9 +294,9 @@ async def test_what_this_release_does_not_run_ends_at_once(there):
     """A service has nothing to run, and an analysis is not run yet: both say so instead of waiting for ever."""
     async with there.operator():
         await there.create(world.a_service())
-        assert (await there.ended(resources.INFERENCE_SERVICE, ID))["reason"] == "NothingToRun"
+        assert (await there.ended(registry.RESOURCE_BY_KIND["InferenceService"], ID))["reason"] == "NothingToRun"
         await there.create(world.an_analysis())
-        assert (await there.ended(resources.ANALYSIS, ID))["reason"] == "NotSupported"
+        assert (await there.ended(registry.RESOURCE_BY_KIND["Analysis"], ID))["reason"] == "NotSupported"
 
 
 async def test_a_strangers_job_is_neither_used_nor_removed(there):

@@ -11,10 +11,10 @@ import pytest
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.pods import kubelet
-from dyff.entities import resources
+from dyff.entities import registry
 from dyff.kernel import clock, ids, settings
 from dyff.operator import conditions, role
-from dyff.operator.manifests import metadata
+from tests import kinds
 from tests.planning import world
 from tests.workflows import runs
 
@@ -60,12 +60,12 @@ def an_evaluation(endpoint="v1/completions", runner=None, **entity):
     """The custom resource of an evaluation of the mock service, as the orchestrator makes it."""
     service = {"id": "5e" * 16, "interface": runs.an_interface(endpoint), "runner": runner or {"kind": "mock"}}
     whole = {"id": runs.EVALUATION, "kind": "Evaluation", "account": "test", "dataset": runs.DATASET, **entity}
-    return resources.for_entity({**whole, "inferenceSession": {"inferenceService": service}})
+    return registry.resource_for({**whole, "inferenceSession": {"inferenceService": service}})
 
 
 async def ended(cluster, resource):
     """How a custom resource ends."""
-    kind = metadata.EVALUATION
+    kind = kinds.EVALUATION
     await cluster.create(kind, resource)
     name = resource["metadata"]["name"]
     with anyio.move_on_after(DEADLINE_S):

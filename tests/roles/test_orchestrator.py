@@ -7,7 +7,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.consumers import custom_resources, informer, orchestrator
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 from dyff.kernel import errors, vitals
 from tests.roles import world
 from tests.roles.instead import Instead
@@ -28,7 +28,7 @@ async def test_a_run_is_reserved_then_made_then_admitted(here):
     assert seen == [("Schedulable", None, None)]
     assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None)]
     resource = await here.resource("Evaluation", E[1])
-    assert resource["metadata"]["finalizers"] == [resources.FINALIZER]
+    assert resource["metadata"]["finalizers"] == [custom_resource.FINALIZER]
     assert resource["spec"]["dataset"] == world.DATASET
 
 
@@ -143,7 +143,7 @@ async def test_what_was_made_before_a_crash_is_adopted(here):
     """A crash between the creation and `Admitted` makes no second resource: the one that is there is taken."""
     await here.create(world.an_evaluation(E[1]))
     await here.set_status("Evaluation", E[1], "Schedulable")
-    made = await here.cluster.create(custom_resources.KINDS["Evaluation"], resources.for_entity(world.an_evaluation(E[1])))
+    made = await here.cluster.create(custom_resources.KINDS["Evaluation"], registry.resource_for(world.an_evaluation(E[1])))
     async with leading(here):
         await here.until_status(E[1], "Admitted")
     assert (await here.resource("Evaluation", E[1]))["metadata"]["uid"] == made["metadata"]["uid"]
@@ -256,7 +256,7 @@ async def test_a_suspension_between_the_reservation_and_the_start_is_obeyed(here
 
 async def test_a_resource_of_someone_else_is_left_alone(here):
     """What people make by hand, with the operator alone, is no concern of the orchestrator."""
-    foreign = resources.for_entity(world.an_evaluation(E[5]))
+    foreign = registry.resource_for(world.an_evaluation(E[5]))
     foreign["metadata"]["finalizers"] = []
     await here.cluster.create(custom_resources.KINDS["Evaluation"], foreign)
     async with leading(here):

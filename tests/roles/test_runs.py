@@ -8,7 +8,7 @@ import pytest
 
 from dyff.consumers import outcomes, runs
 from dyff.consumers.mirror import Mirrored
-from dyff.entities import resources
+from dyff.entities import custom_resource, registry
 from dyff.kernel import clock
 from dyff.kernel.positions import Position
 from tests.roles import world
@@ -25,9 +25,9 @@ def folded(status, *, make=world.an_evaluation, ended_s=0, **fields):
     return Mirrored(entity, AT, AT)
 
 
-def a_resource(*, deleting=False, finalizers=(resources.FINALIZER,), condition=None):
+def a_resource(*, deleting=False, finalizers=(custom_resource.FINALIZER,), condition=None):
     """The custom resource in the cluster."""
-    resource = resources.for_entity(world.an_evaluation(ID))
+    resource = registry.resource_for(world.an_evaluation(ID))
     resource["metadata"] |= {"uid": "uid", "resourceVersion": "5", "finalizers": list(finalizers)}
     if deleting:
         resource["metadata"]["deletionTimestamp"] = "2026-11-03T13:00:00Z"
@@ -99,7 +99,7 @@ CASES = {
     "the finalizer stays while a pod is active": (a_run(folded("Terminated"), a_resource(deleting=True), active=True), waits),
     "the finalizer goes when the pods are gone": (a_run(folded("Terminated"), a_resource(deleting=True)), RELEASES),
     "other finalizers are not ours to remove": (
-        a_run(folded("Failed"), a_resource(deleting=True, finalizers=("a", resources.FINALIZER, "b"))),
+        a_run(folded("Failed"), a_resource(deleting=True, finalizers=("a", custom_resource.FINALIZER, "b"))),
         does(runs.Release, finalizers=("a", "b")),
     ),
     "without our finalizer there is nothing to remove": (a_run(folded("Failed"), a_resource(deleting=True, finalizers=("a",))), waits),
@@ -135,7 +135,7 @@ def test_an_ended_run_holds_its_quota(run, want):
 def test_creating_says_how_it_goes_on():
     """The plan to create has the whole resource, and both ways in which it can end, decided on the same status."""
     action = runs.plan(a_run(folded("Schedulable")), NOW, HOUR)
-    assert action.resource == resources.for_entity(world.an_evaluation(ID))
+    assert action.resource == registry.resource_for(world.an_evaluation(ID))
     assert says("Admitted")(action.done)
     assert says("Error", "AdmissionFailed")(action.refused)
 

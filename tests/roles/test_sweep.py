@@ -9,7 +9,7 @@ import pytest
 
 from dyff.consumers import orchestrator, sweep
 from dyff.consumers.mirror import Mirrored
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.kernel import errors, settings
 from dyff.kernel.positions import Position
 from dyff.objects.local import LocalObjects
@@ -88,8 +88,8 @@ def test_what_is_due(name):
 def test_every_kind_says_what_it_uses():
     """What must be there before a run starts is used by it."""
     entity = world.an_evaluation(E[9], inferenceSession=SESSION, inferenceSessionReference=E[4])
-    assert kinds.used(entity) >= set(kinds.BY_KIND["Evaluation"].dependencies(entity))
-    assert kinds.used(entity) == {world.DATASET, E[1], E[2], E[3], E[4]}
+    assert registry.used(entity) >= set(registry.BY_KIND["Evaluation"].dependencies(entity))
+    assert registry.used(entity) == {world.DATASET, E[1], E[2], E[3], E[4]}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from dyff.bus import envelope, topics
 from dyff.cluster import port
 from dyff.consumers import custom_resources, informer, orchestrator
-from dyff.entities import resources
+from dyff.entities import registry
 from dyff.kernel import errors, settings
 from dyff.operator import conditions, pods
 from tests.planning import world as planned
@@ -59,7 +59,7 @@ async def test_an_operator_that_wakes_after_the_end_changes_nothing(there, at):
     old = Paused(there.cluster, at)
 
     async def at_rest():
-        evaluation = await there.get(resources.EVALUATION, planned.ID)
+        evaluation = await there.get(registry.RESOURCE_BY_KIND["Evaluation"], planned.ID)
         left = await there.everything(planned.ID)
         jobs = [await there.cluster.get(port.JOB, name) for name in left.get("Job", ())]
         held = [each for each in jobs if each is None or "dyff.io/operator" in each["metadata"].get("finalizers", [])]

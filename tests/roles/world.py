@@ -13,7 +13,7 @@ from dyff.bus.embedded import EmbeddedBus
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.consumers import custom_resources, mirror
-from dyff.entities import commands, folding, resources
+from dyff.entities import commands, custom_resource, folding, registry
 from dyff.kernel import clock, ids, positions
 
 DEADLINE_S = 20.0
@@ -134,12 +134,12 @@ class World:
 
     async def resource(self, kind, entity_id):
         """The custom resource of an entity; None: there is none."""
-        return await self.cluster.get(custom_resources.KINDS[kind], resources.name(resources.BY_ENTITY_KIND[kind], entity_id))
+        return await self.cluster.get(custom_resources.KINDS[kind], custom_resource.name(registry.BY_KIND[kind].run.resource, entity_id))
 
     async def set_condition(self, kind, entity_id, name, reason="Complete", message=""):
         """What the operator says about a run."""
         condition = {"type": name, "status": "True", "reason": reason, "message": message, "lastTransitionTime": "2026-11-03T12:00:00Z"}
-        name = resources.name(resources.BY_ENTITY_KIND[kind], entity_id)
+        name = custom_resource.name(registry.BY_KIND[kind].run.resource, entity_id)
         await self.cluster.patch(custom_resources.KINDS[kind], name, {"status": {"conditions": [condition]}}, status=True)
 
     async def start_pod(self, entity_id, name="pod"):

@@ -8,7 +8,7 @@ import re
 import dyff.client
 import pytest
 
-from dyff.entities import kinds
+from dyff.entities import kind, registry
 from dyff.sdk import AsyncClient, Client, calls, inference
 
 OURS = Client(api_token="t")
@@ -70,7 +70,7 @@ def test_each_method_takes_the_published_parameters(group):
     for name in public(published) & public(ours):
         have, want = parameters(getattr(ours, name)), parameters(getattr(published, name))
         if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in have.values()):
-            keys = {**kinds.COMMON_QUERY, **next(row for row in kinds.TABLE if row.plural == group).query}
+            keys = {**kind.COMMON_QUERY, **next(row for row in registry.ROWS if row.plural == group).query}
             assert set(want) <= set(have) | set(keys), name
             continue
         if group == "models" and name in ("uplink", "finalize"):  # only there the ID has another name

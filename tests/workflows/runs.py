@@ -28,7 +28,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 from dyff.schema.dataset import arrow as published
 
-from dyff.entities import kinds, resources
+from dyff.entities import registry, specs
 from dyff.workflows import failures
 
 EVALUATION, DATASET = "0e" * 16, "da" * 16
@@ -130,7 +130,7 @@ class Steps:
                 "inferenceService": {"id": "5e" * 16, "interface": an_interface(endpoint, **interface)},
             },
         }
-        spec = {"id": EVALUATION, "account": "test", **resources.evaluation_spec(entity)}
+        spec = {"id": EVALUATION, "account": "test", **registry.BY_KIND["Evaluation"].run.spec(entity)}
         file = self._directory / f"manifest-{time.monotonic_ns()}.json"
         file.write_bytes(msgspec.json.encode({"spec": spec, "session": {"url": url or "http://127.0.0.1:9"}}))
         return file
@@ -180,7 +180,7 @@ def rows(count, start=0):
 
 
 def outputs(indices, replication=0, text="an answer"):
-    replication_id = kinds.replication_id(EVALUATION, replication)
+    replication_id = specs.replication_id(EVALUATION, replication)
     return [{"_index_": index, "_replication_": replication_id, "responses": [{"_response_index_": 0, "text": text}]} for index in indices]
 
 
@@ -189,7 +189,7 @@ def pairs(found):
 
 
 def all_pairs(indices, replications=1):
-    return sorted((index, kinds.replication_id(EVALUATION, number)) for index in indices for number in range(replications))
+    return sorted((index, specs.replication_id(EVALUATION, number)) for index in indices for number in range(replications))
 
 
 def free_port():

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from dyff.entities import kinds
+from dyff.entities import specs
 from dyff.workflows import mock_service
 from tests.workflows import runs
 
@@ -26,7 +26,7 @@ def test_from_dataset_to_verified_output(store, steps, service):
     table = store.verified()
     assert table.schema.equals(runs.SCHEMA)
     assert table.column_names == ["_replication_", "_index_", "responses"]
-    replications = [kinds.replication_id(runs.EVALUATION, number) for number in (0, 1)]
+    replications = [specs.replication_id(runs.EVALUATION, number) for number in (0, 1)]
     assert [(row["_index_"], row["_replication_"]) for row in table.to_pylist()] == [(i, r) for i in range(30) for r in replications]
     want = mock_service.completion("prompt number 7", 0, 16)
     assert table.to_pylist()[14]["responses"] == [{"_response_index_": 0, "text": want}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from dyff.entities import kinds
+from dyff.entities import specs
 from dyff.workflows import items, verification
 from tests.workflows import runs
 
@@ -170,7 +170,7 @@ def test_large_outputs_are_several_files_in_order(store, steps, monkeypatch):
         store.raw(runs.outputs(range(number, 600, 6), 1, text="x" * 50), name=f"part-{number}-b.parquet")
     assert steps.verify(replications=2).code == 0
     assert len(store.manifest()) >= 4
-    replications = [kinds.replication_id(runs.EVALUATION, number) for number in (0, 1)]
+    replications = [specs.replication_id(runs.EVALUATION, number) for number in (0, 1)]
     want = [(index, replication) for index in range(600) for replication in replications]
     assert [(row["_index_"], row["_replication_"]) for row in store.verified().to_pylist()] == want
 

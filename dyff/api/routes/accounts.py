@@ -1,219 +1,152 @@
-"""The routes of accounts: what they may do, and their tokens. Strongly consistent: outside the log."""
+"""The accounts themselves: create, get, query, delete. What they may do, and their tokens, are in `tokens`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
 from typing import Any
 
 import msgspec
 
 from dyff.accounts import grants, port
-from dyff.accounts.authority import Principal
-from dyff.api import auth, bodies, checks, documents
+from dyff.api import auth, bodies
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
-from dyff.api.services import Services
+from dyff.api.routes import tokens
 from dyff.entities import account as requests
-from dyff.entities import codecs, identity, kinds
+from dyff.entities import answers, codecs, statuses
 from dyff.kernel import clock, errors
 
-RESOURCE = "accounts"
-MAX_LOOKED_UP = 1000
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
 
-_PERMISSIONS = msgspec.json.Decoder(requests.AccountPermissionsSetRequest)
-_TOKEN = msgspec.json.Decoder(requests.AccountTokenCreateRequest)
+_CREATE = msgspec.json.Decoder(requests.AccountCreateRequest)
+_PARAMETERS = {
+    "query": "a part of the name or of an identity, in whatever case",
+    "hasAPIKey": "true or false: only accounts that have, or do not have, a token that is still good",
+    "limit": f"at most so many, up to {MAX_LIMIT} (default {DEFAULT_LIMIT})",
+}
 
 
 def routes(context: Context) -> list[Route]:
     """The list."""
-    group = AccountRoutes(context)
-    one = "/v0/accounts/{id:str}"
-    common: dict[str, Any] = {"group": RESOURCE}
+    group = Accounts(context)
+    common: dict[str, Any] = {"group": tokens.RESOURCE}
     return [
-        Route(method="GET", path=f"{one}/permissions", answer=group.permissions, summary="What its tokens may be granted", **common),
         Route(
-            method="PUT", path=f"{one}/permissions", answer=group.set_permissions, body=requests.AccountPermissionsSetRequest,
-            summary="Replace its permissions", **common,
+            method="POST", path="/v0/accounts", answer=group.create, operation="create", body=requests.AccountCreateRequest, status=201,
+            answers=answers.Account, returns="the new account", summary="Create an account, which may do nothing yet", **common,
         ),
         Route(
-            method="POST", path=f"{one}/tokens", answer=group.create_token, body=requests.AccountTokenCreateRequest,
-            summary="Make a token; it is shown once", returns="the token, a JSON string", status=201, **common,
+            method="GET", path="/v0/accounts", answer=group.query, operation="query", query=_PARAMETERS,
+            summary="Accounts that match, oldest first", answers=list[answers.AccountSummary], returns="a list of AccountSummary", **common,
         ),
-        Route(method="GET", path=f"{one}/tokens", answer=group.tokens, summary="Its tokens, without their secrets", **common),
-        Route(method="DELETE", path=f"{one}/tokens", answer=group.revoke_all, summary="Refuse all its tokens from now on", **common),
-        Route(method="GET", path=f"{one}/tokens/{{token:str}}", answer=group.token, summary="One token, without its secret", **common),
-        Route(method="DELETE", path=f"{one}/tokens/{{token:str}}", answer=group.revoke, summary="Refuse a token from now on", **common),
+        Route(
+            method="GET", path="/v0/accounts/{id:str}", answer=group.get, operation="get", summary="Get one account",
+            answers=answers.Account, returns="the account", **common,
+        ),
+        Route(
+            method="PUT", path="/v0/accounts/{id:str}/delete", answer=group.delete, operation="delete", answers=answers.Status,
+            returns="its status", summary="Delete it: its tokens are refused from now on, and nothing of it starts", **common,
+        ),
     ]  # fmt: skip
 
 
-class AccountRoutes:
-    """Permissions and tokens.
-
-    An account may look at itself, make tokens that grant no more than the token it shows, and revoke such tokens. All else
-    needs a grant on the resource `accounts`.
-    """
+class Accounts:
+    """The records of accounts, without secrets. An account sees itself; all else needs a grant on `accounts`."""
 
     def __init__(self, context: Context) -> None:
-        """Whose an entity is tells the view; all else the accounts database."""
+        """Strongly consistent: the view is not asked."""
         self._services = context.services
-        self._documents = context.documents
 
-    async def permissions(self, call: Call) -> Reply:
-        """A list of grants."""
-        account = await self._account(call, "get", own=True)
-        return json([published(grant) for grant in account.permissions])
+    async def create(self, call: Call) -> Reply:
+        """Needs `create` on all accounts, since a new one is nobody's yet."""
+        auth.require(call.principal, tokens.RESOURCE, "create")
+        request = bodies.decode(_CREATE, await call.body())
+        if not request.name.strip():
+            raise errors.InvalidFields(errors.Problem(("body", "name"), "must not be blank"))
+        named = {provider: name for provider, name in msgspec.structs.asdict(request.identity).items() if name is not None}
+        account = port.Account(id=self._services.ids.new(), name=request.name, created=self._services.clock.now(), identity=named)
+        await self._services.accounts.create(account)
+        return json(_published(account, []), status=201)
 
-    async def set_permissions(self, call: Call) -> Reply:
-        """Nobody can hand out what they do not have."""
-        request = bodies.decode(_PERMISSIONS, await call.body())
-        account = await self._account(call, "edit", own=False)
-        wanted = tuple(_granted(each) for each in request.permissions)
-        _require_covered(wanted, call.principal.grants, await self._owners(wanted, "permissions"), "the token that you use")
-        await self._services.accounts.set_permissions(account.id, wanted, self._services.ids.new())
-        return json([published(grant) for grant in wanted])
+    async def get(self, call: Call) -> Reply:
+        """With its permissions, and its tokens without their secrets."""
+        account = await tokens.find(self._services, call, "get", own=True)
+        return json(_published(account, await self._services.accounts.keys(account.id)))
 
-    async def create_token(self, call: Call) -> Reply:
-        """Within the account's permissions and, without a grant on `accounts`, within the caller's own."""
-        request = bodies.decode(_TOKEN, await call.body())
-        account = await self._account(call, "create", own=True)
-        expires = identity.utc(request.expires)
-        problems = list(checks.expiry(expires, self._services.clock.now(), ("body", "expires")))
-        if problems:
-            raise errors.InvalidFields(*problems)
-        wanted = tuple(_granted(each) for each in request.grants)
-        owners = await self._owners(wanted, "grants")
-        _require_covered(wanted, account.permissions, owners, f"the account {account.id}")
-        if not _is_granted(call.principal, "create", account.id):
-            _require_covered(wanted, call.principal.grants, owners, "the token that you use")
-        return json(await self._services.authority.issue(account.id, wanted, expires, owners), status=201)
+    async def query(self, call: Call) -> Reply:
+        """Those that the caller may see: itself, and what its grants on `accounts` name."""
+        if call.principal.account is None:
+            auth.require_any(call.principal, tokens.RESOURCE, "query")
+        words, wanted, limit = _parameters(call.query())
+        scope = grants.scope(call.principal.grants, tokens.RESOURCE)
+        seen = {*scope.accounts, *scope.entities, *([call.principal.account.id] if call.principal.account else [])}
+        found: list[codecs.Json] = []
+        for account in await self._services.accounts.find():
+            if len(found) == limit:
+                break
+            if (scope.everything or account.id in seen) and _matches(account, words):
+                count = await self._good_keys(account.id)
+                if wanted in (None, count > 0):
+                    found.append(_summary(account, count))
+        return json(found)
 
-    async def tokens(self, call: Call) -> Reply:
-        """All that were not revoked."""
-        account = await self._account(call, "get", own=True)
-        return json([published_key(key) for key in await self._services.accounts.keys(account.id)])
+    async def delete(self, call: Call) -> Reply:
+        """For good; deleting again tells the status that there is. Not even its own tokens may."""
+        account = await tokens.find(self._services, call, "delete", own=False)
+        if account.status != port.DELETED:
+            await self._services.accounts.set_status(account.id, port.DELETED, statuses.DELETE_COMMAND)
+        return json({"status": port.DELETED, "reason": statuses.DELETE_COMMAND})
 
-    async def token(self, call: Call) -> Reply:
-        """One of them."""
-        account = await self._account(call, "get", own=True)
-        key = await self._services.accounts.get_key(call.path["token"])
-        if key is None or key.account != account.id:
-            raise _no_token(account.id, call.path["token"])
-        return json(published_key(key))
-
-    async def revoke(self, call: Call) -> Reply:
-        """At once."""
-        account = await self._account(call, "delete", own=True)
-        key = await self._services.accounts.get_key(call.path["token"])
-        if key is None or key.account != account.id:
-            raise _no_token(account.id, call.path["token"])
-        self._require_as_strong(call.principal, account, [key])
-        if not await self._services.accounts.revoke_key(account.id, key.id):
-            raise _no_token(account.id, key.id)
-        return json(None)
-
-    async def revoke_all(self, call: Call) -> Reply:
-        """At once, the one that is used here too."""
-        account = await self._account(call, "delete", own=True)
-        keys = await self._services.accounts.keys(account.id)
-        self._require_as_strong(call.principal, account, keys)
-        for key in keys:
-            await self._services.accounts.revoke_key(account.id, key.id)
-        return json(None)
-
-    def _require_as_strong(self, principal: Principal, account: port.Account, keys: Iterable[port.Key]) -> None:
-        """Without a grant on `accounts` nobody ends what may do more than they may: a leaked reader must not lock out its owner."""
-        if _is_granted(principal, "delete", account.id):
-            return
-        for key in keys:
-            effective = grants.narrowed(key.grants, account.permissions, key.owners)
-            if not all(grants.is_covered(each, principal.grants, key.owners) for each in effective):
-                raise errors.Forbidden(
-                    f"the token {key.id} may do more than the token that you use; revoke it with one that may do as much"
-                )
-
-    async def _owners(self, wanted: Iterable[grants.Grant], field: str) -> dict[str, str]:
-        """Whose the entities are that `wanted` names, where there are such entities.
-
-        Raises:
-            InvalidFields: there are too many to look up.
-            NotReady: nobody can tell yet.
-        """
-        asked = {
-            (plural, entity)
-            for grant in wanted
-            for entity in grant.entities
-            for plural in (kinds.BY_PLURAL if grants.ANY in grant.resources else kinds.BY_PLURAL.keys() & set(grant.resources))
-        }
-        if len(asked) > MAX_LOOKED_UP:
-            fix = f"must not name more than {MAX_LOOKED_UP} entities altogether (one counts once for each of its grant's resources)"
-            raise errors.InvalidFields(errors.Problem(("body", field), fix))
-        found: dict[str, str] = {}
-        for plural, entity in sorted(asked):
-            document = await self._documents.find(kinds.BY_PLURAL[plural], entity)
-            if document is not None:
-                found[entity] = documents.summary(document).account
-        return found
-
-    async def _account(self, call: Call, function: str, *, own: bool) -> port.Account:
-        return await find(self._services, call, function, own=own)
+    async def _good_keys(self, account_id: str) -> int:
+        now = self._services.clock.now()
+        return sum(key.expires > now for key in await self._services.accounts.keys(account_id))
 
 
-async def find(services: Services, call: Call, function: str, *, own: bool) -> port.Account:
-    """The account that the path names, for one who may; `own`: it may do that with itself.
-
-    Raises:
-        Forbidden: the token does not grant it.
-        NotFound: there is no such account.
-    """
-    account_id = call.path["id"]
-    if not (own and _is_own(call.principal, account_id)):
-        auth.require(call.principal, RESOURCE, function, account=account_id, entity=account_id)
-    account = await services.accounts.get(account_id)
-    if account is None:
-        raise errors.NotFound(f"there is no account with the ID {account_id[:64]}")
-    return account
-
-
-def _is_own(principal: Principal, account_id: str) -> bool:
-    return principal.account is not None and principal.account.id == account_id
+def _parameters(pairs: list[tuple[str, str]]) -> tuple[str, bool | None, int]:
+    given = dict(pairs)
+    for name in given:
+        if name not in _PARAMETERS:
+            near = difflib.get_close_matches(name, _PARAMETERS, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(_PARAMETERS)}"
+            raise errors.InvalidFields(errors.Problem(("query", name), f"the parameter is not known; {fix}", "extra_forbidden"))
+    wanted = given.get("hasAPIKey")
+    if wanted not in (None, "true", "false"):
+        raise errors.InvalidFields(errors.Problem(("query", "hasAPIKey"), "must be true or false"))
+    limit = given.get("limit", str(DEFAULT_LIMIT))
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 4 and 1 <= int(limit) <= MAX_LIMIT):
+        raise errors.InvalidFields(errors.Problem(("query", "limit"), f"must be a whole number from 1 to {MAX_LIMIT}"))
+    return given.get("query", "").lower(), None if wanted is None else wanted == "true", int(limit)
 
 
-def _is_granted(principal: Principal, function: str, account_id: str) -> bool:
-    return grants.allows(principal.grants, RESOURCE, function, account=account_id, entity=account_id)
+def _matches(account: port.Account, words: str) -> bool:
+    return any(words in each.lower() for each in (account.name, *account.identity.values()))
 
 
-def _require_covered(wanted: Iterable[grants.Grant], have: Iterable[grants.Grant], owners: grants.Owners, whose: str) -> None:
-    known = tuple(have)
-    for n, grant in enumerate(wanted):
-        if not grants.is_covered(grant, known, owners):
-            raise errors.Forbidden(f"grant {n} is more than {whose} has: {codecs.encode(published(grant)).decode()}")
-
-
-def _granted(grant: requests.AccessGrant) -> grants.Grant:
-    return grants.Grant(tuple(grant.resources), tuple(grant.functions), grant.accounts, grant.entities)
-
-
-def published(grant: grants.Grant) -> codecs.Json:
-    """The published AccessGrant."""
+def _published(account: port.Account, keys: list[port.Key]) -> codecs.Json:
+    """The published Account, without secrets."""
+    auth_config: codecs.Json = {"permissions": [tokens.published(grant) for grant in account.permissions]}
+    if account.permissions_version:
+        auth_config["permissionsVersion"] = account.permissions_version
     return {
-        "resources": list(grant.resources),
-        "functions": list(grant.functions),
-        "accounts": list(grant.accounts),
-        "entities": list(grant.entities),
+        "id": account.id,
+        "name": account.name,
+        "status": account.status,
+        "reason": account.reason,
+        "creationTime": clock.iso(account.created),
+        "identity": account.identity,
+        "apiKeys": [tokens.published_key(key) for key in keys],
+        "auth": auth_config,
     }
 
 
-def published_key(key: port.Key) -> codecs.Json:
-    """The published APIKey, without the secret."""
+def _summary(account: port.Account, keys: int) -> codecs.Json:
+    """The published AccountSummary."""
     return {
-        "id": key.id,
-        "subject": f"Account/{key.account}",
-        "grants": [published(grant) for grant in key.grants],
-        "created": clock.iso(key.created),
-        "expires": clock.iso(key.expires),
+        "id": account.id,
+        "name": account.name,
+        "apiKeyCount": keys,
+        "creationTime": clock.iso(account.created),
+        "status": account.status,
     }
-
-
-def _no_token(account_id: str, token_id: str) -> errors.NotFound:
-    return errors.NotFound(f"the account {account_id} has no token with the ID {token_id[:64]}")

@@ -9,58 +9,51 @@ from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
 from dyff.api.routes.entities import follow, status
-from dyff.entities import codecs, kinds, statuses
+from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import errors
 from dyff.objects import layout
 
-_UPLOADED = ("Dataset", "Model")
-
 
 def routes(context: Context) -> list[Route]:
-    """For the kinds that have data."""
+    """For the kinds that accept or provide files."""
     found = []
-    for kind in _UPLOADED:
-        group = Artifacts(context, kinds.BY_KIND[kind])
-        found += [*group.upload_routes(), group.downlinks_route()]
-    return [*found, Artifacts(context, kinds.BY_KIND["Evaluation"], outputs=True).downlinks_route()]
+    for row in registry.ROWS:
+        if row.upload is not None:
+            found += Uploads(context, row, row.upload).routes()
+        if row.download is not None:
+            found.append(Downloads(context, row).route())
+    return found
 
 
-class Artifacts:
-    """One kind's data."""
+class Uploads:
+    """The files that entities of one kind accept."""
 
-    def __init__(self, context: Context, row: kinds.EntityKind, *, outputs: bool = False) -> None:
-        """`outputs`: the data is what its run made, not what its owner uploads."""
-        self._context = context
-        self._row = row
-        self._collection = "outputs" if outputs else row.plural
+    def __init__(self, context: Context, row: kind.Kind, upload: kind.Upload) -> None:
+        """`upload`: of `row`."""
+        self._context, self._row, self._accepted = context, row, upload
         self._contents = contents.Contents(context.services.objects)
 
-    def upload_routes(self) -> list[Route]:
+    def routes(self) -> list[Route]:
         """Upload and finalize."""
         one = f"/v0/{self._row.plural}/{{id:str}}"
         return [
             Route(
-                method="GET", path=f"{one}/upload/{{path:path}}", answer=self.upload, group=self._row.plural,
-                summary="A URL to which one declared file can be put", returns="url, method, headers (all must be sent)",
+                method="GET", path=f"{one}/upload/{{path:path}}", answer=self.upload, group=self._row.plural, operation="upload",
+                summary="A URL to which one declared file can be put", answers=answers.SignedURL,
+                returns="url, method, headers (all must be sent)",
             ),
             Route(
-                method="POST", path=f"{one}/finalize", answer=self.finalize, group=self._row.plural,
-                summary="Say that all declared files are uploaded; checks their digests, and a dataset's schema and rows", returns="Status",
+                method="POST", path=f"{one}/finalize", answer=self.finalize, group=self._row.plural, operation="finalize",
+                summary="Say that all declared files are uploaded; checks their digests, and a dataset's schema and rows",
+                answers=answers.Status, returns="its status",
             ),
         ]  # fmt: skip
-
-    def downlinks_route(self) -> Route:
-        """Downlinks."""
-        return Route(
-            method="GET", path=f"/v0/{self._row.plural}/{{id:str}}/downlinks", answer=self.downlinks, group=self._row.plural,
-            summary="URLs from which its files can be fetched", returns="list of artifact and signedURL",
-        )  # fmt: skip
 
     async def upload(self, call: Call) -> Reply:
         """A signed URL that takes exactly the declared bytes. `Dyff-Uploaded: true`: they have arrived already."""
         entity = await self._entity(call, "create")
         artifacts.require_uploading(entity)
-        wanted = artifacts.the_declared(entity, call.path["path"].lstrip("/"))
+        wanted = artifacts.the_declared(entity, self._accepted.files(entity), call.path["path"].lstrip("/"))
         limit = artifacts.MAX_UPLOAD_BYTES if wanted.size is None else wanted.size
         objects, key = self._context.services.objects, self._root(entity) + wanted.path
         url = await objects.sign("PUT", key, expires_s=artifacts.URL_LIFE_S, md5=wanted.md5, limit_bytes=limit)
@@ -71,29 +64,45 @@ class Artifacts:
     async def finalize(self, call: Call) -> Reply:
         """Repeating it tells the status that there is."""
         entity = await self._entity(call, "create")
-        if entity["status"] == statuses.READY and artifacts.declared(entity):
+        if entity["status"] == self._row.success and self._accepted.files(entity):
             return json(status(entity))
         artifacts.require_uploading(entity)
         services, root = self._context.services, self._root(entity)
-        manifest = await artifacts.collect(services, root, artifacts.declared(entity))
-        if self._row.kind == "Dataset":
+        manifest = await artifacts.collect(services, root, self._accepted.files(entity))
+        if self._accepted.contents == "arrow":
             await self._contents.check(entity, manifest)
         await artifacts.write(services, root, manifest)
-        after, position = await self._context.publishing.set_status(call.principal, entity, statuses.READY, None)
+        after, position = await self._context.publishing.set_status(call.principal, entity, self._row.success, None)
         return json(status(after), headers=[positions.header(position)])
-
-    async def downlinks(self, call: Call) -> Reply:
-        """Only what a manifest names: what was uploaded and checked, or verified."""
-        await follow(self._context, call)
-        entity = await self._entity(call, "data")
-        services = self._context.services
-        manifest = None if entity["status"] == statuses.DELETED else await artifacts.read(services, self._root(entity))
-        if manifest is None:
-            raise errors.WrongStatus(f"the {self._row.kind} {entity['id']} has no data to fetch: its status is {entity['status']}")
-        return json(await artifacts.links(services, manifest))
 
     async def _entity(self, call: Call, function: str) -> codecs.Json:
         return await self._context.documents.entity(call.principal, self._row, call.path["id"], function)
 
     def _root(self, entity: codecs.Json) -> str:
-        return layout.root(self._collection, entity["id"])
+        return layout.root(self._row.collection, entity["id"])
+
+
+class Downloads:
+    """The files that entities of one kind provide."""
+
+    def __init__(self, context: Context, row: kind.Kind) -> None:
+        """`row`: the kind."""
+        self._context, self._row = context, row
+
+    def route(self) -> Route:
+        """Downlinks."""
+        return Route(
+            method="GET", path=f"/v0/{self._row.plural}/{{id:str}}/downlinks", answer=self.downlinks, group=self._row.plural,
+            operation="downlinks", summary="URLs from which its files can be fetched", answers=list[answers.Downlink],
+            returns="a list of artifact and signedURL",
+        )  # fmt: skip
+
+    async def downlinks(self, call: Call) -> Reply:
+        """Only what a manifest names: what was uploaded and checked, or verified."""
+        await follow(self._context, call)
+        entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
+        services, root = self._context.services, layout.root(self._row.collection, entity["id"])
+        manifest = None if entity["status"] == statuses.DELETED else await artifacts.read(services, root)
+        if manifest is None:
+            raise errors.WrongStatus(f"the {self._row.name} {entity['id']} has no data to fetch: its status is {entity['status']}")
+        return json(await artifacts.links(services, manifest))

@@ -13,7 +13,7 @@ from dyff.api import auth, bodies, checks, positions
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.route import Route
-from dyff.entities import codecs, creation, kinds
+from dyff.entities import codecs, kind, registry
 from dyff.kernel import errors, ids
 from dyff.kernel.positions import Position
 
@@ -24,28 +24,33 @@ MAX_KEY_CHARS = 255
 
 
 def routes(context: Context) -> list[Route]:
-    """For every kind but sessions, whose answer has a token too."""
-    return [Creating(context, rule).route() for rule in creation.TABLE if rule.kind != "InferenceSession"]
+    """For every kind that requests create."""
+    return [Creating(context, row, row.creation).route() for row in registry.ROWS if row.creation is not None]
 
 
 class Creating:
     """How entities of one kind are created."""
 
     def __init__(
-        self, context: Context, rule: creation.Creation, complete: Callable[[Any, datetime], Any] = lambda request, _: request
+        self,
+        context: Context,
+        row: kind.Kind,
+        creation: kind.Creation,
+        complete: Callable[[Any, datetime], Any] = lambda request, _: request,
     ) -> None:
-        """`rule`: the kind's row. `complete(request, now)`: the request with what the server decides where it says nothing."""
+        """`creation`: of `row`. `complete(request, now)`: the request with what the server decides where it says nothing."""
         self._context = context
-        self._rule = rule
+        self._row, self._creation = row, creation
         self._complete = complete
-        self._resource = kinds.BY_KIND[rule.kind].plural
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(rule.request)
+        self._resource = row.plural
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(creation.request)
 
     def route(self) -> Route:
         """POST on the plural."""
         return Route(
-            method="POST", path=f"/v0/{self._resource}", answer=self.answer, summary=f"Create: {self._rule.request.__doc__}",
-            group=self._resource, body=self._rule.request, returns=self._rule.kind, status=201, express=True,
+            method="POST", path=f"/v0/{self._resource}", answer=self.answer, group=self._resource, operation="create",
+            summary=f"Create: {self._creation.request.__doc__}", body=self._creation.request, answers=self._row.entity,
+            returns=f"the new {self._row.name}", status=201, express=True,
         )  # fmt: skip
 
     async def answer(self, call: Call) -> Reply:
@@ -60,7 +65,7 @@ class Creating:
         request = bodies.decode(self._decoder, body)
         auth.require(call.principal, self._resource, "create", account=request.account)
         now = self._context.services.clock.now()
-        checks.check(request, now)
+        checks.check(request, self._creation.checks, now)
         request = self._complete(request, now)
         key = call.header(b"idempotency-key")
         if key is None:
@@ -72,8 +77,8 @@ class Creating:
     async def _publish(
         self, call: Call, request: Any, entity_id: str, command_id: str, now: datetime, digest: str | None
     ) -> tuple[bytes, Position]:
-        embedded = await self._context.references.resolve(call.principal, self._rule.references(request))
-        entity = self._rule.entity(request, embedded, entity_id, now)
+        embedded = await self._context.references.resolve(call.principal, self._creation.references(request))
+        entity = self._row.create(request, embedded, entity_id, now)
         if digest is not None:
             entity["annotations"] = [{"key": DIGEST, "value": digest}]
         encoded = codecs.encode(entity)
@@ -100,7 +105,7 @@ class Creating:
         return folded or entity, (positions.header(position),)
 
     async def _known(self, entity_id: str, digest: str) -> bytes | None:
-        document = await self._context.documents.find(kinds.BY_KIND[self._rule.kind], entity_id)
+        document = await self._context.documents.find(self._row, entity_id)
         if document is None:
             return None
         annotations = codecs.decode_object(document).get("annotations") or []

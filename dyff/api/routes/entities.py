@@ -11,7 +11,7 @@ from dyff.api import auth, bodies, positions, queries
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
-from dyff.entities import codecs, commands, kinds, labels, statuses
+from dyff.entities import answers, codecs, commands, kind, labels, registry, statuses
 from dyff.kernel import errors
 from dyff.objects import layout
 
@@ -21,13 +21,13 @@ _DOCUMENTATION = msgspec.json.Decoder(labels.DocumentationEditRequest)
 
 def routes(context: Context) -> list[Route]:
     """For every kind of the table."""
-    return [route for row in kinds.TABLE for route in Entities(context, row).routes()]
+    return [route for row in registry.ROWS for route in Entities(context, row).routes()]
 
 
 class Entities:
     """One kind's common routes."""
 
-    def __init__(self, context: Context, row: kinds.EntityKind) -> None:
+    def __init__(self, context: Context, row: kind.Kind) -> None:
         """`row`: the kind."""
         self._context = context
         self._row = row
@@ -35,29 +35,54 @@ class Entities:
     def routes(self) -> list[Route]:
         """The list."""
         one, row = f"/v0/{self._row.plural}/{{id:str}}", self._row
-        parameters = {key: f"equals {'.'.join(path)}" for key, path in queries.keys(row).items()} | queries.PARAMETERS
+        parameters = {key: f"equals {'.'.join(path)}" for key, path in row.queries.items()} | queries.PARAMETERS
         common: dict[str, Any] = {"group": row.plural}
+        documentation = answers.Documentation if row.documentation == "separate" else row.entity
         return [
-            Route(method="GET", path=one, answer=self.get, summary=f"The {row.kind}", returns=row.kind, **common),
             Route(
-                method="GET", path=f"/v0/{row.plural}", answer=self.query, summary=f"All {row.plural} that match", query=parameters,
-                returns=f"list of {row.kind}", **common,
+                method="GET", path=one, answer=self.get, operation="get", summary=f"Get one {row.name}", answers=row.entity,
+                returns=f"the {row.name}", **common,
             ),
             Route(
-                method="PATCH", path=f"{one}/labels", answer=self.edit_labels, summary="Set labels; null removes one",
-                body=labels.LabelsEditRequest, returns="the labels", **common,
+                method="GET", path=f"/v0/{row.plural}", answer=self.query, operation="query", summary=f"All {row.plural} that match",
+                query=parameters, answers=list[row.entity], returns=f"a list of {row.name}", **common,  # type: ignore[name-defined]
             ),
-            Route(method="GET", path=f"{one}/documentation", answer=self.documentation, summary="Its documentation", **common),
             Route(
-                method="PATCH", path=f"{one}/documentation", answer=self.edit_documentation, summary="Set texts; null removes one",
-                body=labels.DocumentationEditRequest, returns="the documentation", **common,
+                method="PATCH", path=f"{one}/labels", answer=self.edit_labels, operation="label", summary="Set labels; null removes one",
+                body=labels.LabelsEditRequest, answers=answers.Labels, returns="all labels", **common,
             ),
-            Route(method="PUT", path=f"{one}/delete", answer=self.delete, summary=f"Delete the {row.kind}", returns="Status", **common),
             Route(
-                method="GET", path=f"{one}/progress", answer=self.progress, summary="How far its run is",
-                returns="stage, done, total, rate (items a second)", **common,
+                method="GET", path=f"{one}/documentation", answer=self.documentation, operation="documentation",
+                summary="Its documentation", answers=answers.Documentation, returns="the documentation", **common,
             ),
+            Route(
+                method="PATCH", path=f"{one}/documentation", answer=self.edit_documentation, operation="edit_documentation",
+                summary="Set texts; null removes one", body=labels.DocumentationEditRequest, answers=documentation,
+                returns="the documentation" if row.documentation == "separate" else f"the {row.name}", **common,
+            ),
+            Route(
+                method="PUT", path=f"{one}/delete", answer=self.delete, operation="delete", summary=f"Delete the {row.name}",
+                answers=answers.Status, returns="its status", **common,
+            ),
+            Route(
+                method="GET", path=f"{one}/progress", answer=self.progress, operation="progress", summary="How far its run is",
+                answers=answers.Progress, returns="stage, done, total, rate (items a second)", **common,
+            ),
+            *(self._edit_route(edit) for edit in row.edits),
         ]  # fmt: skip
+
+    def _edit_route(self, edit: kind.Edit) -> Route:
+        """PATCH on a part of the entity."""
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(edit.request)
+
+        async def answer(call: Call) -> Reply:
+            return await self._edit(edit, decoder, call)
+
+        return Route(
+            method="PATCH", path=f"/v0/{self._row.plural}/{{id:str}}/{edit.path.replace('}', ':str}')}", answer=answer,
+            group=self._row.plural, operation=edit.operation, summary=edit.summary, body=edit.request,
+            answers=self._row.entity, returns=f"the {self._row.name}",
+        )  # fmt: skip
 
     async def get(self, call: Call) -> Reply:
         """The entity."""
@@ -93,7 +118,20 @@ class Entities:
         entity = await self._entity(call, "edit")
         texts, key = msgspec.to_builtins(request.documentation), call.header(b"idempotency-key")
         after, position = await self._context.publishing.edit_documentation(call.principal, entity, texts, key)
-        return json(_documentation(after), headers=[positions.header(position)])
+        body = _documentation(after) if self._row.documentation == "separate" else after
+        return json(body, headers=[positions.header(position)])
+
+    async def _edit(self, edit: kind.Edit, decoder: msgspec.json.Decoder[Any], call: Call) -> Reply:
+        """Returns the entity as it then is."""
+        request = bodies.decode(decoder, await call.body())
+        entity = await self._entity(call, "edit")
+        try:
+            attributes = edit.attributes(request, entity, call.path, self._context.services.clock.now())
+        except ValueError as error:
+            raise errors.InvalidFields(errors.Problem(("body",), str(error))) from error
+        key = call.header(b"idempotency-key")
+        after, position = await self._context.publishing.edit(call.principal, entity, edit.command, attributes, key)
+        return json(after, headers=[positions.header(position)])
 
     async def delete(self, call: Call) -> Reply:
         """Deleting again tells the status that there is."""
@@ -108,9 +146,8 @@ class Entities:
         """What the running step last wrote; before that only the status as the stage."""
         await self._follow(call)
         entity = await self._entity(call, "get")
-        collection = "outputs" if self._row.kind == "Evaluation" else self._row.plural
         try:
-            return Reply(200, await self._context.services.objects.get(layout.progress(collection, entity["id"])))
+            return Reply(200, await self._context.services.objects.get(layout.progress(self._row.collection, entity["id"])))
         except errors.NotFound:
             return json({"stage": entity["status"], "done": None, "total": None, "rate": None})
 

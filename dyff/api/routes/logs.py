@@ -14,17 +14,13 @@ from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route, Send, Socket
 from dyff.cluster import port as cluster
-from dyff.entities import codecs, kinds, statuses
+from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import clock, errors
 from dyff.objects import layout
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 10_000
 
-_STORED = "Model"
-"""The published client asks for the log of a model as a file, too."""
-
-_KINDS = ("Evaluation", "InferenceSession", "Model")
 _SINCE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_AGE = timedelta(weeks=5_000)
@@ -36,38 +32,39 @@ _PARAMETERS = {
 
 def routes(context: Context) -> list[Route]:
     """For the kinds that run pods."""
-    return [route for kind in _KINDS for route in Logs(context, kinds.BY_KIND[kind]).routes()]
+    return [route for row in registry.ROWS if row.logs is not None for route in Logs(context, row).routes(stored=row.logs.stored)]
 
 
 def streams(context: Context) -> list[Socket]:
     """For the same kinds."""
-    return [Logs(context, kinds.BY_KIND[kind]).stream() for kind in _KINDS]
+    return [Logs(context, row).stream() for row in registry.ROWS if row.logs is not None]
 
 
 class Logs:
     """One kind's logs."""
 
-    def __init__(self, context: Context, row: kinds.EntityKind) -> None:
+    def __init__(self, context: Context, row: kind.Kind) -> None:
         """`row`: the kind."""
         self._context = context
         self._row = row
         self._path = f"/v0/{row.plural}/{{id:str}}/logs/workflow"
 
-    def routes(self) -> list[Route]:
-        """The list."""
+    def routes(self, *, stored: bool) -> list[Route]:
+        """The list. `stored`: with the log as a file."""
         common: dict[str, Any] = {"method": "GET", "group": self._row.plural}
-        stored = Route(
-            path=f"/v0/{self._row.plural}/{{id:str}}/logs", answer=self.stored, summary="A URL of its log as a file of text",
-            returns="artifact and signedURL", **common,
+        file = Route(
+            path=f"/v0/{self._row.plural}/{{id:str}}/logs", answer=self.stored, operation="logs",
+            summary="A URL of its log as a file of text", answers=answers.Downlink, returns="artifact and signedURL", **common,
         )  # fmt: skip
         return [
-            *([stored] if self._row.kind == _STORED else []),
+            *([file] if stored else []),
             Route(
-                path=self._path, answer=self.answer, summary="The last lines that its pods wrote", query=_PARAMETERS,
-                returns="workflow, logs, totalLines", **common,
+                path=self._path, answer=self.answer, operation="workflow_logs", summary="The last lines that its pods wrote",
+                query=_PARAMETERS, answers=answers.WorkflowLogs, returns="workflow, logs, totalLines", **common,
             ),
             Route(
-                path=f"{self._path}/stream", answer=self.upgrade, summary="All lines as they come, over a WebSocket", status=101,
+                path=f"{self._path}/stream", answer=self.upgrade, operation="stream_workflow_logs",
+                summary="All lines as they come, over a WebSocket", status=101,
                 returns="one message a line: timestamp, message, labels", **common,
             ),
         ]  # fmt: skip
@@ -111,7 +108,7 @@ class Logs:
         if lines:
             await objects.put(key, "".join(f"{line['message']}\n" for line in lines).encode())
         elif await objects.head(key) is None:
-            raise errors.NotFound(f"nothing was logged for the {self._row.kind} {entity['id']}: no pod of it has run")
+            raise errors.NotFound(f"nothing was logged for the {self._row.name} {entity['id']}: no pod of it has run")
         url = await objects.sign("GET", key, expires_s=artifacts.URL_LIFE_S)
         return json({"artifact": {"kind": "text", "path": "logs.txt", "digest": {}}, "signedURL": msgspec.to_builtins(url)})
 
@@ -120,7 +117,7 @@ class Logs:
         since, limit = self._parameters(call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         lines = await self._lines(entity["id"], since, limit)
-        workflow = {"kind": self._row.kind, "id": entity["id"]}
+        workflow = {"kind": self._row.name, "id": entity["id"]}
         return json({"workflow": workflow, "logs": lines[-limit:], "totalLines": len(lines)})
 
     async def _lines(self, entity_id: str, since: str | None, limit: int) -> list[codecs.Json]:

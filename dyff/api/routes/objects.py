@@ -24,9 +24,25 @@ def routes(context: Context) -> list[Route]:
     group = ObjectRoutes(context, signer)
     common: dict[str, Any] = {"path": signing.PATH + "{key:path}", "group": "objects"}
     return [
-        Route(method="GET", answer=group.get, summary="Fetch a file by a signed URL", returns="the file", open=True, **common),
-        Route(method="HEAD", answer=group.head, summary="Its size", hidden=True, open=True, **common),
-        Route(method="PUT", answer=group.put, summary="Store a file by a signed URL", returns="nothing", open=True, **common),
+        Route(
+            method="GET",
+            answer=group.get,
+            operation="fetch",
+            summary="Fetch a file by a signed URL",
+            returns="the file",
+            open=True,
+            **common,
+        ),
+        Route(method="HEAD", answer=group.head, operation="head", summary="Its size", hidden=True, open=True, **common),
+        Route(
+            method="PUT",
+            answer=group.put,
+            operation="store",
+            summary="Store a file by a signed URL",
+            returns="nothing",
+            open=True,
+            **common,
+        ),
     ]
 
 

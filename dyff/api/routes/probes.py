@@ -17,10 +17,25 @@ def routes(context: Context, documented: list[Route]) -> list[Route]:
     group = Probes(context)
     common: dict[str, Any] = {"method": "GET", "group": "server", "open": True}
     found = [
-        Route(path="/health", answer=group.health, summary="Whether this process works (503: start a new one)", **common),
-        Route(path="/ready", answer=group.ready, summary="Whether all its roles serve (503: not now, with the reasons)", **common),
-        Route(path="/v0/openapi.json", answer=group.openapi, summary="This description, for programs", hidden=True, **common),
-        Route(path="/v0/docs", answer=group.docs, summary="This description, for people", hidden=True, **common),
+        Route(
+            path="/health", answer=group.health, operation="health", summary="Whether this process works (503: start a new one)", **common
+        ),
+        Route(
+            path="/ready",
+            answer=group.ready,
+            operation="ready",
+            summary="Whether all its roles serve (503: not now, with the reasons)",
+            **common,
+        ),
+        Route(
+            path="/v0/openapi.json",
+            answer=group.openapi,
+            operation="openapi",
+            summary="This description, for programs",
+            hidden=True,
+            **common,
+        ),
+        Route(path="/v0/docs", answer=group.docs, operation="docs", summary="This description, for people", hidden=True, **common),
     ]
     group.describe([*documented, *found])
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import registry
 from dyff.kernel import errors
 
 SUBDOMAIN_LENGTH = 253
@@ -30,7 +30,6 @@ class Resource(msgspec.Struct, frozen=True):
         return f"{self.kind.api_version}/{self.kind.plural}"
 
 
-_CUSTOM = (port.Kind(resources.GROUP_VERSION, each.kind, each.plural) for each in resources.ALL)
 ALL = (
     Resource(port.JOB, name_length=LABEL_LENGTH),
     Resource(port.DEPLOYMENT),
@@ -38,7 +37,7 @@ ALL = (
     Resource(port.POD),
     Resource(port.CONFIG_MAP, status=False, generation=False),
     Resource(port.LEASE, status=False, generation=False),
-    *(Resource(kind) for kind in _CUSTOM),
+    *(Resource(port.custom(each)) for each in registry.RESOURCES),
 )
 _BY_KIND = {each.kind: each for each in ALL}
 _BY_NAME = {(each.kind.api_version, each.kind.kind): each.kind for each in ALL}

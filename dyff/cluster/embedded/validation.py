@@ -15,7 +15,7 @@ import msgspec
 from dyff.cluster import port
 from dyff.cluster.embedded import codec, kinds, names, podspecs
 from dyff.cluster.embedded.problems import Found, Path, items, mapping, problem
-from dyff.entities import resources, specs
+from dyff.entities import registry, specs
 from dyff.kernel import errors
 
 _CONFIG_BYTES = 2**20
@@ -173,7 +173,7 @@ def _lease(obj: port.Object) -> Found:
 def _custom(obj: port.Object) -> Found:
     """By the struct that the definitions for a real cluster are made from; the first thing that is wrong."""
     try:
-        msgspec.convert(obj.get("spec", {}), specs.BY_KIND[obj["kind"]])
+        msgspec.convert(obj.get("spec", {}), registry.RESOURCE_BY_KIND[obj["kind"]].spec)
     except msgspec.ValidationError as error:
         yield problem(*specs.wrong(error, ("body", "spec")))
 
@@ -191,7 +191,7 @@ _SPECS: dict[port.Kind, Callable[[port.Object], Found]] = {
     port.SERVICE: _service,
     port.CONFIG_MAP: _config_map,
     port.LEASE: _lease,
-    **{port.Kind(resources.GROUP_VERSION, each.kind, each.plural): _custom for each in resources.ALL},
+    **{port.custom(each): _custom for each in registry.RESOURCES},
 }
 _FIXED = {
     port.JOB: ("template", "selector", "completions", "completionMode", "podFailurePolicy"),

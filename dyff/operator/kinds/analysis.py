@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from dyff.cluster import port
-from dyff.entities import specs
+from dyff.entities import analysis, specs
 from dyff.operator import conditions, plan, reasons
-from dyff.operator.manifests import metadata
 
-KIND = metadata.ANALYSIS
+KIND = port.custom(analysis.RESOURCE)
 _MESSAGE = "this release of the operator does not run analyses; install one that does, then create the resource again"
 
 

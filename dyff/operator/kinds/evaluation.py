@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dyff.cluster import port
-from dyff.entities import resources, specs
+from dyff.entities import custom_resource, specs
+from dyff.entities.kinds import evaluation, inference_session
 from dyff.kernel import clock
 from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, steps
-from dyff.operator.manifests import metadata, session
+from dyff.operator.manifests import metadata
 
-KIND = metadata.EVALUATION
+KIND = port.custom(evaluation.RESOURCE)
+SESSION = port.custom(inference_session.RESOURCE)
 SESSION_COMPONENT = "infer"
 _CLIENT_SLACK_S = 300
 """How long the client may take besides waiting for the session and sending items: to start, to look what is there, to end."""
@@ -24,13 +26,13 @@ _SUCCEEDED = "Succeeded"
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
     """Its steps, its session or the one that it refers to, and that session's address."""
-    own_session = plan.Ref(metadata.INFERENCE_SESSION, f"{name}-{SESSION_COMPONENT}")
+    own_session = plan.Ref(SESSION, f"{name}-{SESSION_COMPONENT}")
     of_steps = jobs.refs(name, steps.CLIENT, steps.VERIFY)
     components = (steps.CLIENT.component, steps.VERIFY.component)
     reference = ((resource or {}).get("spec") or {}).get("inferenceSessionReference")
     if not isinstance(reference, str):
         return plan.Wanted((own_session, *of_steps), components, services=(own_session.name,))
-    other = plan.Ref(metadata.INFERENCE_SESSION, resources.name(resources.INFERENCE_SESSION, reference))
+    other = plan.Ref(SESSION, custom_resource.name(inference_session.RESOURCE, reference))
     return plan.Wanted(of_steps, components, (other,), (other.name,))
 
 
@@ -53,8 +55,7 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
     found, resource = _session(observed), observed.present
     actions: list[plan.Action] = [*cleanup.interrupted(observed)]
     if found is None and spec.inference_session is not None:
-        created = session.build(resource, _session_name(observed), SESSION_COMPONENT)
-        actions.append(plan.Create(metadata.INFERENCE_SESSION, created))
+        actions.append(plan.Create(SESSION, _own_session(observed)))
     url = observed.urls.get(_session_name(observed))
     if url is not None:
         manifest = {"spec": resource["spec"], "session": {"url": url, **_replicas(spec, found)}}
@@ -66,6 +67,18 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
         message = f"{jobs.progress(observed, steps.CLIENT)}; {message}"
     status = conditions.status_patch(resource, conditions.running(reason, message), now)
     return plan.Plan(tuple(actions), status, setup.look_again_s(now, *_deadlines(observed, steps.CLIENT)))
+
+
+def _own_session(observed: plan.Observed) -> port.Object:
+    """An InferenceSession that runs the evaluation's template and goes with the evaluation."""
+    resource = observed.present
+    spec = resource["spec"]
+    return {
+        "apiVersion": SESSION.api_version,
+        "kind": SESSION.kind,
+        "metadata": metadata.of_child(resource, _session_name(observed), SESSION_COMPONENT),
+        "spec": {"id": spec["id"], "account": spec["account"], **spec["inferenceSession"]},
+    }
 
 
 def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
@@ -83,7 +96,7 @@ def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> 
     actions = (
         *cleanup.interrupted(observed),
         *cleanup.recorded(observed, jobs.name(observed, steps.CLIENT)),
-        *cleanup.removed(observed, metadata.INFERENCE_SESSION),
+        *cleanup.removed(observed, SESSION),
         *jobs.ensure(observed, steps.VERIFY, setup, manifest=manifest, deadline_s=int(setup.operator.job_deadline_s)),
     )
     message = jobs.progress(observed, steps.VERIFY)
@@ -141,7 +154,7 @@ def _session_name(observed: plan.Observed) -> str:
 
 
 def _session(observed: plan.Observed) -> port.Object | None:
-    return observed.get(metadata.INFERENCE_SESSION, _session_name(observed))
+    return observed.get(SESSION, _session_name(observed))
 
 
 def _session_text(found: port.Object | None) -> str:

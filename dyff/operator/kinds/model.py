@@ -6,10 +6,10 @@ from datetime import datetime
 
 from dyff.cluster import port
 from dyff.entities import specs
+from dyff.entities.kinds import model
 from dyff.operator import cleanup, conditions, jobs, plan, reasons, steps
-from dyff.operator.manifests import metadata
 
-KIND = metadata.MODEL
+KIND = port.custom(model.RESOURCE)
 _REQUESTS = ("cpu", "memory")
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
 
 from dyff.cluster import owners, port
-from dyff.kernel import clock
+from dyff.entities import custom_resource, kind, registry
+from dyff.kernel import clock, errors
 from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons
-from dyff.operator.kinds import analysis, evaluation, model, service, session
 from dyff.operator.manifests import metadata
 
 
@@ -22,7 +23,27 @@ class Row(msgspec.Struct, frozen=True):
     decide: Callable[[plan.Observed, datetime, plan.Setup], plan.Plan]
 
 
-TABLE = tuple(Row(each.KIND, each.wanted, each.decide) for each in (evaluation, session, model, service, analysis))
+def _row(resource: custom_resource.CustomResource) -> Row:
+    """What the file named after a custom resource says.
+
+    Raises:
+        Incomplete: there is no such file, or something is not in it.
+    """
+    name = f"dyff.operator.kinds.{kind.module(resource.kind)}"
+    place = f"{name.replace('.', '/')}.py"
+    try:
+        found = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise errors.Incomplete(f"the custom resource {resource.kind} needs {place}, with `wanted` and `decide`") from error
+    for needed in ("wanted", "decide"):
+        if not callable(getattr(found, needed, None)):
+            raise errors.Incomplete(f"{place} must have the function `{needed}`, which plans the custom resource {resource.kind}")
+    return Row(port.custom(resource), found.wanted, found.decide)
+
+
+TABLE = tuple(map(_row, registry.RESOURCES))
 BY_KIND = {row.kind.kind: row for row in TABLE}
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 
 from dyff.cluster import port
-from dyff.entities import specs
+from dyff.entities import registry, specs
 from dyff.operator import plan
 from dyff.operator.manifests import containers, metadata, runners
 
 RUNNER = "runner"
 """The name of the container that serves."""
 
-_COLLECTIONS = {"Dataset": "datasets", "Model": "models"}
 _READINESS = {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3}
 _MAX_NAME = 63
 
@@ -83,7 +82,13 @@ def _resources(spec: specs.Session) -> port.Object:
 
 def _fetch(name: str, volume: specs.DataVolume, setup: plan.Setup) -> port.Object:
     """An init container that brings an entity's files into the volume."""
-    args = ["fetch-data", "--source", f"{_COLLECTIONS[volume.source.kind]}/{volume.source.id}/", "--destination", volume.mount_path]
+    args = [
+        "fetch-data",
+        "--source",
+        f"{registry.BY_KIND[volume.source.kind].collection}/{volume.source.id}/",
+        "--destination",
+        volume.mount_path,
+    ]
     mount = {"name": name, "mountPath": volume.mount_path}
     fetch_name = f"fetch-{name}"[:_MAX_NAME].rstrip("-")
     return containers.step(fetch_name, setup.operator.steps_image, args, setup.storage_env, mounts=(mount,), secrets=setup.step_secrets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dyff.cluster import owners, port
-from dyff.entities import resources
+from dyff.entities import custom_resource
 
 FINALIZER = "dyff.io/operator"
 """Keeps a Job until its outcome is recorded in the status of its custom resource and its pods are gone."""
@@ -16,7 +16,7 @@ def labels(owner: port.Object, component: str) -> dict[str, str]:
     """The owner's workflow, account and ID, and the part's own component. An owner made by hand may have no labels."""
     own = owner["metadata"].get("labels") or {}
     workflow = str(own.get("dyff.io/workflow") or owner["kind"])
-    return resources.labels(workflow, component, owner["spec"]["account"], owner["spec"]["id"])
+    return custom_resource.labels(workflow, component, owner["spec"]["account"], owner["spec"]["id"])
 
 
 def of_pods(owner: port.Object, component: str) -> port.Object:
@@ -32,15 +32,3 @@ def selector(owner: port.Object, component: str) -> dict[str, str]:
 def of_child(owner: port.Object, name: str, component: str) -> port.Object:
     """The metadata of an object that goes when `owner` goes."""
     return {"name": name, "labels": labels(owner, component), "ownerReferences": [owners.reference(owner)]}
-
-
-def resource_kind(kind: resources.ResourceKind) -> port.Kind:
-    """A custom resource's kind as the cluster names it."""
-    return port.Kind(resources.GROUP_VERSION, kind.kind, kind.plural)
-
-
-EVALUATION = resource_kind(resources.EVALUATION)
-INFERENCE_SESSION = resource_kind(resources.INFERENCE_SESSION)
-MODEL = resource_kind(resources.MODEL)
-INFERENCE_SERVICE = resource_kind(resources.INFERENCE_SERVICE)
-ANALYSIS = resource_kind(resources.ANALYSIS)

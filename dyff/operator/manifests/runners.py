@@ -36,7 +36,7 @@ def runner(spec: specs.Session) -> Runner:
     image, args, volumes = spec.image or MOCK_IMAGE, tuple(spec.args), tuple(spec.volumes)
     if spec.runner not in _CACHED or spec.model is None or spec.hugging_face is None:
         return Runner(image, args, {}, volumes)
-    model = specs.DataVolume("model", MODEL_DIR, specs.Source("Model", spec.model))
+    model = specs.DataVolume("model", MODEL_DIR, specs.model_source(spec.model))
     own_args = _vllm_args(spec.hugging_face) if spec.runner == "vllm" else _huggingface_args(spec.hugging_face)
     return Runner(image, (*own_args, *args), _CACHE_ENV, (model, *volumes))
 

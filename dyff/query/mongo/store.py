@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from dyff.entities import kinds
+from dyff.entities import registry
 from dyff.kernel import errors, mongo
 from dyff.query import filters, port
 from dyff.query.mongo import queries, stored
@@ -267,7 +267,7 @@ async def prepare(database: mongo.Database) -> None:
 
 async def ensure(database: mongo.Database, side: int) -> None:
     """Make the indexes of a side that are not there."""
-    for row in kinds.TABLE:
+    for row in registry.ROWS:
         await repeatable(database.collection(stored.collection(row.plural, side)).ensure(stored.indexes(row)))
 
 

@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 from urllib.parse import quote, unquote
 
-from dyff.entities import codecs, kinds
+from dyff.entities import codecs, kind
 from dyff.kernel import mongo
 from dyff.query import columns, filters, port
 
@@ -132,7 +132,7 @@ def outdated(generation: int) -> dict[str, Any]:
     return {"at": {"$lt": place(0, generation)}}
 
 
-def indexes(row: kinds.EntityKind) -> list[mongo.Index]:
+def indexes(row: kind.Kind) -> list[mongo.Index]:
     """Those of a kind's collection: every one is in the order of creation within equal values, and is read both ways."""
     paths = dict.fromkeys([*columns.SHARED, *row.query.values()])
     return [_index(path) for path in paths]

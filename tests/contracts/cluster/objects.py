@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dyff.cluster import port
-from dyff.entities import resources
+from dyff.entities import custom_resource
 
-EVALUATION = port.Kind(resources.GROUP_VERSION, "Evaluation", "evaluations")
-SESSION = port.Kind(resources.GROUP_VERSION, "InferenceSession", "inferencesessions")
+EVALUATION = port.Kind(custom_resource.GROUP_VERSION, "Evaluation", "evaluations")
+SESSION = port.Kind(custom_resource.GROUP_VERSION, "InferenceSession", "inferencesessions")
 FINALIZER = "dyff.io/test"
 DEADLINE_S = 60.0
 """A real collector of garbage learns of a new type within half a minute."""

@@ -8,49 +8,52 @@ from typing import Any
 import msgspec
 
 from dyff.accounts import grants, tokens
-from dyff.api import auth, bodies, checks, positions, proxy
+from dyff.api import auth, bodies, checks, positions
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
 from dyff.api.routes import creation as creating
 from dyff.api.routes.entities import follow, status
 from dyff.cluster import port as cluster
-from dyff.entities import codecs, creation, identity, inference, kinds, resources, statuses
+from dyff.entities import answers, codecs, custom_resource, identity, statuses
+from dyff.entities.kinds import inference_session
 from dyff.kernel import clock, errors
 
-ROW = kinds.BY_KIND["InferenceSession"]
+ROW = inference_session.KIND
 TOKEN_LIFE = timedelta(hours=1)
 """Of a session's token where neither the request nor the session says when it ends (those of older releases need not)."""
 
-_KIND = cluster.Kind(resources.GROUP_VERSION, resources.INFERENCE_SESSION.kind, resources.INFERENCE_SESSION.plural)
-_TOKEN = msgspec.json.Decoder(inference.InferenceSessionTokenCreateRequest)
+_KIND = cluster.custom(inference_session.RESOURCE)
+_TOKEN = msgspec.json.Decoder(inference_session.InferenceSessionTokenCreateRequest)
 
 
-def routes(context: Context, forward: proxy.Proxy) -> list[Route]:
-    """The list. `forward`: passes inference on."""
-    group = Sessions(context, forward)
+def routes(context: Context) -> list[Route]:
+    """The list; its POST stands in for the one that all kinds have."""
+    group = Sessions(context)
     one = f"/v0/{ROW.plural}/{{id:str}}"
     common: dict[str, Any] = {"group": ROW.plural}
     ready: dict[str, Any] = {
-        "path": f"{one}/ready", "answer": group.ready, "returns": "ready; if not, status 202 and why",
+        "path": f"{one}/ready", "answer": group.ready, "answers": answers.Readiness, "returns": "ready; if not, status 202 and why",
         "summary": "Whether it answers inference", **common,
     }  # fmt: skip
     token: dict[str, Any] = {
-        "path": f"{one}/token",
-        "returns": "the token, a JSON string",
-        "summary": "A token for this session only",
-        **common,
-    }
+        "path": f"{one}/token", "answers": str, "returns": "the token, a JSON string", "summary": "A token for this session only", **common,
+    }  # fmt: skip
     return [
         group.create_route(),
-        Route(method="GET", **ready),
-        Route(method="POST", **ready),
-        Route(method="POST", answer=group.token, body=inference.InferenceSessionTokenCreateRequest, **token),
-        Route(method="GET", answer=group.default_token, hidden=True, **token),
-        Route(method="PUT", path=f"{one}/terminate", answer=group.terminate, summary="End it", returns="Status", **common),
+        Route(method="GET", operation="ready", **ready),
+        Route(method="POST", operation="check_ready", **ready),
         Route(
-            method="POST", path=f"{one}/infer/{{path:path}}", answer=group.infer, returns="what the service answers",
-            summary="Call the service; needs the session's own token", **common,
+            method="POST", operation="token", answer=group.token, body=inference_session.InferenceSessionTokenCreateRequest, **token
+        ),
+        Route(method="GET", operation="default_token", answer=group.default_token, hidden=True, **token),
+        Route(
+            method="PUT", path=f"{one}/terminate", answer=group.terminate, operation="terminate", summary="End it",
+            answers=answers.Status, returns="its status", **common,
+        ),
+        Route(
+            method="POST", path=f"{one}/infer/{{path:path}}", answer=group.infer, operation="infer",
+            summary="Call the service; needs the session's own token", returns="what the service answers", **common,
         ),
     ]  # fmt: skip
 
@@ -58,16 +61,19 @@ def routes(context: Context, forward: proxy.Proxy) -> list[Route]:
 class Sessions:
     """Running services."""
 
-    def __init__(self, context: Context, forward: proxy.Proxy) -> None:
-        """`forward`: passes inference on."""
+    def __init__(self, context: Context) -> None:
+        """Creating is that of all kinds, with a time at which the session ends."""
         self._context = context
-        self._proxy = forward
-        self._creating = creating.Creating(context, creation.BY_KIND["InferenceSession"], self._ended)
+        assert ROW.creation is not None
+        self._creating = creating.Creating(context, ROW, ROW.creation, self._ended)
 
     def create_route(self) -> Route:
         """Like every other kind's, with another answer."""
         return msgspec.structs.replace(
-            self._creating.route(), answer=self.create, returns="inferencesession (the InferenceSession), token (for it)"
+            self._creating.route(),
+            answer=self.create,
+            answers=inference_session.InferenceSessionAndToken,
+            returns="the new session, and a token for it",
         )
 
     async def create(self, call: Call) -> Reply:
@@ -83,7 +89,7 @@ class Sessions:
         session = await self._session(call, "get")
         if statuses.is_terminal(session["status"]):
             return json({"ready": False, **status(session)}, status=202)
-        found = await self._context.services.cluster.get(_KIND, resources.name(resources.INFERENCE_SESSION, session["id"]))
+        found = await self._context.services.cluster.get(_KIND, custom_resource.name(inference_session.RESOURCE, session["id"]))
         conditions = ((found or {}).get("status") or {}).get("conditions") or []
         condition: codecs.Json = next((each for each in conditions if each["type"] == "Ready"), {})
         if condition.get("status") == "True":
@@ -127,12 +133,14 @@ class Sessions:
         session = await self._session(call, "consume")
         self._require_running(session)
         await self._context.services.authority.require_active(session["account"])
-        place = await self._context.services.cluster.service_url(resources.name(resources.INFERENCE_SESSION, session_id))
+        place = await self._context.services.cluster.service_url(custom_resource.name(inference_session.RESOURCE, session_id))
         if place is None:
             raise errors.NotReady(f"the session {session_id} is still starting: its status is {session['status']}")
-        return await self._proxy.forward(call, place, call.path["path"].lstrip("/"))
+        return await self._context.proxy.forward(call, place, call.path["path"].lstrip("/"))
 
-    def _ended(self, request: inference.InferenceSessionCreateRequest, now: datetime) -> inference.InferenceSessionCreateRequest:
+    def _ended(
+        self, request: inference_session.InferenceSessionCreateRequest, now: datetime
+    ) -> inference_session.InferenceSessionCreateRequest:
         """Nothing runs for ever: a session that does not say when it ends, ends after the time that the settings say."""
         if request.expires is not None:
             return request
@@ -162,6 +170,6 @@ class Sessions:
         grant = grants.Grant((ROW.plural,), ("consume", "get", "terminate"), entities=(session["id"],))
         services = self._context.services
         claims = tokens.Claims(
-            id=services.ids.new(), subject=f"{ROW.kind}/{session['id']}", issued=services.clock.now(), expires=expires, grants=(grant,)
+            id=services.ids.new(), subject=f"{ROW.name}/{session['id']}", issued=services.clock.now(), expires=expires, grants=(grant,)
         )
         return tokens.sign(claims, await services.accounts.signing_secret())

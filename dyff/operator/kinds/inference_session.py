@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from dyff.cluster import port
 from dyff.entities import specs
+from dyff.entities.kinds import inference_session
 from dyff.kernel import clock
 from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, steps
-from dyff.operator.manifests import deployment, metadata, runners, service
+from dyff.operator.manifests import deployment, runners, service
 
-KIND = metadata.INFERENCE_SESSION
+KIND = port.custom(inference_session.RESOURCE)
 COMPONENT = "infer"
 MAX_CRASHES = 3
 """How often a runner that has never been ready may end before it is clear that it always will."""

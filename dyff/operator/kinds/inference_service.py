@@ -6,10 +6,11 @@ from datetime import datetime
 
 from dyff.cluster import port
 from dyff.entities import specs
+from dyff.entities.kinds import inference_service
 from dyff.operator import conditions, plan, reasons
-from dyff.operator.manifests import metadata, runners
+from dyff.operator.manifests import runners
 
-KIND = metadata.INFERENCE_SERVICE
+KIND = port.custom(inference_service.RESOURCE)
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dyff.entities import codecs, compute, data, identity, kinds
+from dyff.entities import codecs, compute, costs, custom_resource, data, identity, kind, specs, statuses, stored
 from dyff.entities.identity import Part
-
-FOREIGN = ("id", "account", "name", "artifact", "storage")
-"""The fields of a Model that are embedded where one is used."""
-
 
 RepoID = Annotated[
     str,
@@ -134,20 +129,23 @@ class ModelCreateRequest(identity.CreateRequest, frozen=True):
         data.require_digests(((each.path, each.digest) for each in self.artifact.volume.files), "artifact.volume.files")
 
 
-def references(_: ModelCreateRequest) -> list[identity.Reference]:
-    """None."""
-    return []
+class StoredModelArtifact(stored.Part, frozen=True):
+    """What a model consists of. `kind`: Volume, HuggingFaceCache or Mock."""
+
+    kind: str
+    volume: stored.Volume | None = None
+    huggingFaceCache: dict[str, Any] | None = None
 
 
-def entity(request: ModelCreateRequest, _: identity.Embedded, entity_id: str, now: datetime) -> codecs.Json:
-    """The whole new Model."""
-    whole = identity.entity("Model", entity_id, request, now, identity.spec_of(request))
-    return kinds.with_first_status(whole)
+class Model(identity.Entity, kw_only=True, frozen=True):
+    """Weights, and where they came from."""
 
-
-def foreign(entity: codecs.Json) -> codecs.Json:
-    """A Model as it is embedded in a service."""
-    return {name: entity[name] for name in FOREIGN if name in entity}
+    name: str
+    artifact: StoredModelArtifact
+    source: dict[str, Any]
+    resources: dict[str, Any] = msgspec.field(default_factory=dict)
+    storage: dict[str, Any] | None = None
+    accelerators: list[dict[str, Any]] | None = None
 
 
 def _only(fields: dict[str, str], kind: str, part: msgspec.Struct) -> None:
@@ -155,3 +153,60 @@ def _only(fields: dict[str, str], kind: str, part: msgspec.Struct) -> None:
         if (of_kind == kind) != (getattr(part, field) is not None):
             need = f"needs {fields[kind]} and nothing else" if kind in fields else f"must not have {field}"
             raise ValueError(f"one of kind {kind} {need}")
+
+
+def _is_fetched(entity: codecs.Json) -> bool:
+    return entity["source"]["kind"] in ("GitLFS", "HuggingFaceHub", "OpenLLM")
+
+
+def _first(entity: codecs.Json) -> str:
+    return statuses.WAITING_FOR_UPLOAD if entity["source"]["kind"] == "Upload" else statuses.CREATED
+
+
+def _files(entity: codecs.Json) -> list[kind.DeclaredFile]:
+    volume = (entity.get("artifact") or {}).get("volume") or {"files": []}
+    return [kind.DeclaredFile(each["path"], each["digest"]["md5"], None, each["size"]) for each in volume["files"]]
+
+
+def _spec(entity: codecs.Json) -> codecs.Json:
+    return {key: entity[key] for key in ("source", "artifact", "resources") if entity.get(key) is not None}
+
+
+RESOURCE = custom_resource.CustomResource(
+    kind="Model",
+    plural="models",
+    short="model",
+    spec=specs.Model,
+    columns=(
+        custom_resource.COMPLETE,
+        custom_resource.FAILED,
+        custom_resource.REASON,
+        custom_resource.Column("Source", ".spec.source.kind", "Where it comes from"),
+        *custom_resource.END,
+        custom_resource.Column("Repository", ".spec.source.huggingFaceHub.repoID", "Its name on the hub", wide=True),
+    ),
+    aliases=("mdl",),
+)
+
+KIND = kind.Kind(
+    name="Model",
+    plural="models",
+    entity=Model,
+    creation=kind.Creation(
+        request=ModelCreateRequest,
+        checks=(kind.Check("paths", ("artifact", "volume", "files", "*", "path")),),
+    ),
+    embedded=("id", "account", "name", "artifact", "storage"),
+    first=_first,
+    query={"name": ("name",)},
+    upload=kind.Upload(files=_files),
+    download=kind.Download("models"),
+    logs=kind.Logs(stored=True),
+    run=kind.Run(
+        resource=RESOURCE,
+        spec=_spec,
+        ended={"Failed": statuses.ERROR, "Complete": statuses.READY},
+        cost=costs.fetch,
+        needed=_is_fetched,
+    ),
+)

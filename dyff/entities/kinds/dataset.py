@@ -1,0 +1,56 @@
+"""Datasets: Arrow data in Parquet files that its owner uploads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from dyff.entities import codecs, data, identity, kind, statuses, stored
+
+
+class DatasetCreateRequest(identity.CreateRequest, frozen=True):
+    """Declares a dataset: each file with its digest, before it is uploaded."""
+
+    name: identity.Short
+    artifacts: Annotated[tuple[data.Artifact, ...], msgspec.Meta(min_length=1, max_length=10_000)]
+    schema: data.DataSchema
+    views: identity.Few[data.DataView] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse files that could never be uploaded."""
+        data.require_digests(((each.path, each.digest) for each in self.artifacts), "artifacts")
+
+
+class Dataset(identity.Entity, kw_only=True, frozen=True):
+    """Rows to be evaluated on. `schema`: with `arrowSchema`, the base64 of the serialized Arrow schema."""
+
+    name: str
+    artifacts: list[stored.Artifact]
+    schema: dict[str, Any]
+    views: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+def _files(entity: codecs.Json) -> list[kind.DeclaredFile]:
+    return [kind.DeclaredFile(each["path"], each["digest"]["md5"], each.get("kind")) for each in entity["artifacts"]]
+
+
+KIND = kind.Kind(
+    name="Dataset",
+    plural="datasets",
+    entity=Dataset,
+    creation=kind.Creation(
+        request=DatasetCreateRequest,
+        checks=(
+            kind.Check("paths", ("artifacts", "*", "path")),
+            kind.Check("indexed-schema", ("schema",)),
+            kind.Check("schema", ("views", "*", "schema")),
+            kind.Check("pipeline", ("views", "*", "adapterPipeline")),
+        ),
+    ),
+    first=lambda _: statuses.WAITING_FOR_UPLOAD,
+    dependencies=lambda _: [],
+    query={"name": ("name",)},
+    upload=kind.Upload(files=_files, contents="arrow"),
+    download=kind.Download("datasets"),
+)

@@ -1,0 +1,163 @@
+"""Inference services: how a model is served."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from dyff.entities import codecs, compute, custom_resource, data, identity, kind, specs, stored
+from dyff.entities.identity import Few, Part, Short, Text
+
+
+class InferenceServiceBuilder(Part, frozen=True):
+    """How the service is built; published, and unused."""
+
+    kind: Short
+    args: Few[Text] | None = None
+
+
+class InferenceServiceRunner(Part, frozen=True):
+    """The container that serves. Exactly one of `image` and `imageRef`."""
+
+    kind: Literal["bentoml_service_openllm", "container", "huggingface", "mock", "standalone", "vllm"]
+    resources: compute.ModelResources
+    args: Few[Text] | None = None
+    command: Few[Text] | None = None
+    env: Few[compute.EnvVar] | None = None
+    image: compute.ContainerImageSource | None = None
+    imageRef: identity.EntityIdentifier | None = None
+    volumeMounts: Few[compute.VolumeMount] | None = None
+    workingDir: Text | None = None
+    accelerator: compute.Accelerator | None = None
+    nodes: identity.Count = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a runner with no image, or two."""
+        if (self.image is None) == (self.imageRef is None):
+            raise ValueError("must have exactly one of image and imageRef")
+
+
+class InferenceInterface(Part, frozen=True):
+    """How data gets in and out. `endpoint`: the path below the service that inference calls."""
+
+    endpoint: Text
+    outputSchema: data.DataSchema
+    inputPipeline: Few[data.SchemaAdapter] | None = None
+    outputPipeline: Few[data.SchemaAdapter] | None = None
+
+
+class InferenceServiceCreateRequest(identity.CreateRequest, frozen=True):
+    """Describes a service. `model`: the ID of the Model behind it."""
+
+    name: Short
+    interface: InferenceInterface
+    runner: InferenceServiceRunner | None = None
+    builder: InferenceServiceBuilder | None = None
+    outputViews: Few[data.DataView] = ()
+    model: Short | None = None
+
+    def __post_init__(self) -> None:
+        """As published: optional in the schema, but a new service must have one."""
+        if self.runner is None:
+            raise ValueError("runner must be given: a new service needs one")
+
+
+class StoredInterface(stored.Part, frozen=True):
+    """How an item becomes a request and an answer rows."""
+
+    endpoint: str
+    outputSchema: dict[str, Any]
+    inputPipeline: list[dict[str, Any]] | None = None
+    outputPipeline: list[dict[str, Any]] | None = None
+
+
+class InferenceService(identity.Entity, kw_only=True, frozen=True):
+    """How a model is served."""
+
+    name: str
+    interface: StoredInterface
+    runner: dict[str, Any] | None = None
+    model: dict[str, Any] | None = None
+    builder: dict[str, Any] | None = None
+    outputViews: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+class ForeignInferenceService(stored.Part, frozen=True):
+    """A service as a session or an evaluation carries it: the fields that `KIND.embedded` names."""
+
+    id: str
+    account: str
+    name: str
+    interface: StoredInterface
+    runner: dict[str, Any] | None = None
+    model: dict[str, Any] | None = None
+    builder: dict[str, Any] | None = None
+    outputViews: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+def references(request: InferenceServiceCreateRequest) -> list[identity.Reference]:
+    """The model, the image and what is mounted."""
+    found = [identity.Reference("Model", request.model, ("body", "model"))] if request.model is not None else []
+    runner = request.runner
+    if runner is not None and runner.imageRef is not None:
+        found.append(identity.Reference(runner.imageRef.kind, runner.imageRef.id, ("body", "runner", "imageRef")))
+    for n, mount in enumerate((runner.volumeMounts if runner else None) or ()):
+        if mount.data is not None:
+            loc = ("body", "runner", "volumeMounts", n, "data", "source")
+            found.append(identity.Reference(mount.data.source.kind, mount.data.source.id, loc))
+    return found
+
+
+def _own(request: InferenceServiceCreateRequest, embedded: identity.Embedded) -> codecs.Json:
+    own = identity.spec_of(request)
+    if request.model is not None:
+        own["model"] = embedded[request.model]
+    return own
+
+
+def data_sources(service: codecs.Json) -> list[str]:
+    """IDs of what a service, whole or embedded, runs on: its model, what is mounted, its preconditions."""
+    mounts = ((service.get("runner") or {}).get("volumeMounts")) or []
+    sources = [mount["data"]["source"]["id"] for mount in mounts if mount.get("data")]
+    model = [service["model"]["id"]] if service.get("model") else []
+    return [*model, *sources, *kind.preconditions(service)]
+
+
+RESOURCE = custom_resource.CustomResource(
+    kind="InferenceService",
+    plural="inferenceservices",
+    short="infer",
+    spec=specs.Service,
+    columns=(
+        custom_resource.REASON,
+        custom_resource.RUNNER,
+        custom_resource.ACCOUNT,
+        custom_resource.AGE,
+        custom_resource.IMAGE,
+        custom_resource.MESSAGE,
+    ),
+    aliases=("infer",),
+)
+
+KIND = kind.Kind(
+    name="InferenceService",
+    plural="inferenceservices",
+    entity=InferenceService,
+    creation=kind.Creation(
+        request=InferenceServiceCreateRequest,
+        references=references,
+        spec=_own,
+        checks=(
+            kind.Check("indexed-schema", ("interface", "outputSchema")),
+            kind.Check("upload-pipeline", ("interface", "inputPipeline")),
+            kind.Check("pipeline", ("interface", "outputPipeline")),
+            kind.Check("schema", ("outputViews", "*", "schema")),
+            kind.Check("pipeline", ("outputViews", "*", "adapterPipeline")),
+        ),
+    ),
+    embedded=("id", "account", "name", "builder", "runner", "interface", "outputViews", "model"),
+    dependencies=data_sources,
+    query={"name": ("name",), "model": ("model", "id"), "modelName": ("model", "name")},
+    resource=RESOURCE,
+)

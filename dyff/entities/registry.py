@@ -1,0 +1,140 @@
+"""All kinds of entities, and all types of custom resources: what the files in `kinds/` say, put together. Pure.
+
+To add a kind, add its file there; see ARCHITECTURE.md. A file that is not as it must be is named when this module is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from dyff.entities import analysis, codecs, custom_resource, kinds
+from dyff.entities.custom_resource import CustomResource
+from dyff.entities.kind import Kind
+from dyff.kernel import errors, ids
+
+
+def load(folder: Iterable[str], package: str) -> tuple[Kind, ...]:
+    """The rows of the modules that lie in `folder`, in the order of their names.
+
+    Raises:
+        Incomplete: one has no row, or is not named after its kind.
+    """
+    rows = []
+    for name in sorted(each.name for each in pkgutil.iter_modules(folder)):
+        place = f"dyff/entities/kinds/{name}.py"
+        row = getattr(importlib.import_module(f"{package}.{name}"), "KIND", None)
+        if not isinstance(row, Kind):
+            raise errors.Incomplete(f"{place} must have a row, KIND = kind.Kind(...)")
+        if row.module != name:
+            raise errors.Incomplete(f"{place} has the kind {row.name}; it must be called {row.module}.py")
+        rows.append(row)
+    check(rows)
+    return tuple(rows)
+
+
+def check(rows: Iterable[Kind]) -> None:
+    """What must hold of all rows together.
+
+    Raises:
+        Incomplete: a name is there twice, or a row contradicts itself.
+    """
+    several = list(rows)
+    _unique("the plural", (row.plural for row in several))
+    _unique("the command", (each.command for row in several for each in row.edits))
+    resources = _resources(several)
+    for what in ("kind", "plural", "short"):
+        _unique(f"the {what} of the custom resource", (getattr(each, what) for each in resources))
+    for row in several:
+        place = f"dyff/entities/kinds/{row.module}.py"
+        if row.logs is not None and row.run is None:
+            raise errors.Incomplete(f"{place}: a {row.name} has logs, but no `run` whose pods could write any")
+        if row.upload is not None and row.creation is None:
+            raise errors.Incomplete(f"{place}: a {row.name} has an `upload`, but no `creation` that could declare its files")
+        if row.upload is not None and row.collection != row.plural:
+            raise errors.Incomplete(f"{place}: what is uploaded to a {row.name} lies in {row.plural}, so `download` must say that folder")
+
+
+def _unique(what: str, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise errors.Incomplete(f"dyff/entities/kinds: {what} {twice[0]!r} is there twice")
+
+
+def _resources(rows: Iterable[Kind]) -> tuple[CustomResource, ...]:
+    """Each once, though several kinds may share one."""
+    found: dict[int, CustomResource] = {}
+    for each in (*(row.custom_resource for row in rows), analysis.RESOURCE):
+        if each is not None:
+            found[id(each)] = each
+    return tuple(found.values())
+
+
+ROWS = load(kinds.__path__, kinds.__name__)
+BY_KIND = {row.name: row for row in ROWS}
+BY_PLURAL = {row.plural: row for row in ROWS}
+
+RESOURCES = _resources(ROWS)
+"""All types of custom resources that the operator serves."""
+
+RESOURCE_BY_KIND = {each.kind: each for each in RESOURCES}
+MADE = tuple(each for each in RESOURCES if any(row.run is not None and row.run.resource is each for row in ROWS))
+"""Those that the orchestrator makes."""
+
+EDITS = {each.command: (row.name, each.fields) for row in ROWS for each in row.edits}
+"""By the name of a command that only one kind has: that kind, and the fields that it may change."""
+
+
+def resource_kind(name: str) -> str | None:
+    """The kind of the custom resource that the orchestrator makes for entities of the kind `name`; None: it makes none."""
+    row = BY_KIND.get(name)
+    return row.run.resource.kind if row is not None and row.run is not None else None
+
+
+def resource_for(entity: codecs.Json) -> codecs.Json:
+    """The custom resource of an admitted entity.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: its kind has none, or it is not as its kind must be.
+    """
+    run = BY_KIND[entity["kind"]].run
+    if run is None:
+        raise KeyError(entity["kind"])
+    resource = run.resource
+    return {
+        "apiVersion": custom_resource.GROUP_VERSION,
+        "kind": resource.kind,
+        "metadata": {
+            "name": custom_resource.name(resource, entity["id"]),
+            "labels": custom_resource.labels(resource.kind, resource.kind, entity["account"], entity["id"]),
+            "finalizers": [custom_resource.FINALIZER],
+        },
+        "spec": {"id": entity["id"], "account": entity["account"], **run.spec(entity)},
+    }
+
+
+def used(entity: codecs.Json) -> frozenset[str]:
+    """IDs of all entities whose stored data a run of `entity` may read.
+
+    Where its kind is not known, or its form is not that of its kind, every ID anywhere in it: rather too many than too few.
+    """
+    row = BY_KIND.get(entity.get("kind", ""))
+    if row is not None:
+        try:
+            return frozenset([*row.dependencies(entity), *row.uses(entity)])
+        except (KeyError, TypeError, AttributeError):
+            pass
+    return frozenset(_ids_in(entity))
+
+
+def _ids_in(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _ids_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _ids_in(each)
+    elif isinstance(value, str) and ids.is_id(value):
+        yield value

@@ -1,0 +1,40 @@
+"""Parts of entities as they are stored and answered.
+
+Tolerant: fields that are not listed here are ignored, since a later release may add some.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Part(msgspec.Struct, kw_only=True, frozen=True):
+    """A part of a stored entity."""
+
+
+class Digest(Part, frozen=True):
+    """Digests of a file's bytes. `md5`: base64."""
+
+    md5: str | None = None
+
+
+class Artifact(Part, frozen=True):
+    """A file. `path`: relative, POSIX."""
+
+    path: str
+    kind: str | None = None
+    digest: Digest = Digest()
+
+
+class File(Part, frozen=True):
+    """A file of a model. `size`: in bytes."""
+
+    path: str
+    size: int
+    digest: Digest = Digest()
+
+
+class Volume(Part, frozen=True):
+    """A tree of files."""
+
+    files: list[File]

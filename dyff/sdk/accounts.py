@@ -1,0 +1,78 @@
+"""The group of accounts: their permissions and tokens."""
+
+from __future__ import annotations
+
+from dyff.sdk import calls, groups, models, transport
+from dyff.sdk.calls import S, operation
+
+
+class Accounts(calls.Bound[S]):
+    """Tokens and permissions of accounts."""
+
+    def __init__(self, http: transport.Transport, *, is_blocking: bool) -> None:
+        """Made by the client."""
+        self._http, self._is_blocking = http, is_blocking
+
+    @operation
+    async def get_permissions(self, id: str) -> list[models.AccessGrant]:  # noqa: A002
+        """The most that the account's tokens may be granted.
+
+        Example:
+            `client.accounts.get_permissions(account)`
+        """
+        return models.read(await self._http.call("GET", transport.path("accounts", id, "permissions")), list[models.AccessGrant])
+
+    @operation
+    async def set_permissions(self, id: str, request: groups.Request) -> None:  # noqa: A002
+        """Replace them: `{"permissions": [grants]}`. Needs a grant on `accounts`.
+
+        Example:
+            `client.accounts.set_permissions(account, {"permissions": client.accounts.get_permissions(other)})`
+        """
+        await self._http.call("PUT", transport.path("accounts", id, "permissions"), body=groups.plain(request))
+
+    @operation
+    async def create_token(self, id: str, request: groups.Request) -> str:  # noqa: A002
+        """A new token with `grants` that ends at `expires` (a datetime); it is shown only now.
+
+        Example:
+            `client.accounts.create_token(account, {"grants": client.accounts.get_permissions(account), "expires": expires})`
+        """
+        answer = await self._http.call("POST", transport.path("accounts", id, "tokens"), body=groups.plain(request), repeatable=False)
+        return models.read(answer, str)
+
+    @operation
+    async def get_token(self, account_id: str, token_id: str) -> models.APIKey:
+        """One of the account's tokens, without its secret.
+
+        Example:
+            `client.accounts.get_token(account, token_id).expires`
+        """
+        return models.read(await self._http.call("GET", transport.path("accounts", account_id, "tokens", token_id)), models.APIKey)
+
+    @operation
+    async def list_tokens(self, account_id: str) -> list[models.APIKey]:
+        """The account's tokens, without their secrets.
+
+        Example:
+            `[token.id for token in client.accounts.list_tokens(account)]`
+        """
+        return models.read(await self._http.call("GET", transport.path("accounts", account_id, "tokens")), list[models.APIKey])
+
+    @operation
+    async def revoke_token(self, account_id: str, token_id: str) -> None:
+        """Refuse a token from now on.
+
+        Example:
+            `client.accounts.revoke_token(account, token_id)`
+        """
+        await self._http.call("DELETE", transport.path("accounts", account_id, "tokens", token_id))
+
+    @operation
+    async def revoke_all_tokens(self, account_id: str) -> None:
+        """Refuse all its tokens from now on, the one that this client uses too.
+
+        Example:
+            `client.accounts.revoke_all_tokens(account)`
+        """
+        await self._http.call("DELETE", transport.path("accounts", account_id, "tokens"))

@@ -1,0 +1,46 @@
+"""Finds the group of each kind."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from dyff.entities import registry
+from dyff.entities.kind import Kind
+from dyff.kernel import errors
+from dyff.sdk import groups
+
+
+def group(row: Kind) -> type[groups.Group[Any, Any]]:
+    """The class of a kind's group, in `sdk/kinds/`.
+
+    Raises:
+        Incomplete: there is none, or it lacks something that the kind can do.
+    """
+    name = f"dyff.sdk.kinds.{row.module}"
+    place = f"{name.replace('.', '/')}.py"
+    try:
+        found: Any = getattr(importlib.import_module(name), "GROUP", None)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise errors.Incomplete(f"the kind {row.name} needs {place}, with the client's operations on it and `GROUP`") from error
+    if not (isinstance(found, type) and issubclass(found, groups.Group)):
+        raise errors.Incomplete(f"{place} must have `GROUP`, a class made from those in dyff/sdk/groups.py")
+    for base, has in (
+        (groups.Uploadable, row.upload is not None),
+        (groups.Downloadable, row.download is not None),
+        (groups.Logged, row.logs is not None),
+    ):
+        if has and not issubclass(found, base):
+            raise errors.Incomplete(f"{place}: {found.__name__} must be a groups.{base.__name__}, as the row of {row.name} says")
+    needed = [*(["create"] if row.creation is not None else []), *(each.operation for each in row.edits)]
+    for method in needed:
+        if not hasattr(found, method):
+            raise errors.Incomplete(f"{place}: {found.__name__} must have the operation `{method}`, as the row of {row.name} says")
+    return found
+
+
+def groups_by_plural() -> dict[str, tuple[Kind, type[groups.Group[Any, Any]]]]:
+    """All kinds with their groups, by the names that the client gives them."""
+    return {row.plural: (row, group(row)) for row in registry.ROWS}

@@ -1,0 +1,113 @@
+"""The group of inference sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import httpx
+
+from dyff.kernel import clock
+from dyff.sdk import groups, inference, models
+from dyff.sdk.calls import Awaited, S, operation
+
+
+class InferenceSessions(groups.Logged[S, models.InferenceSession]):
+    """Inference sessions."""
+
+    @operation
+    async def create(self, request: groups.Request) -> models.InferenceSessionAndToken:
+        """Start a service; returns the session and the token that inference needs.
+
+        It ends at `expires`, or where the request does not say, after the server's default; the answer has the time.
+
+        Example:
+            `made = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`
+        """
+        return models.read(await self._http.call("POST", self._path(), body=groups.plain(request)), models.InferenceSessionAndToken)
+
+    @operation
+    async def ready(self, session_id: str) -> bool:
+        """Whether it answers inference now.
+
+        Example:
+            `client.inferencesessions.ready(session.id)`
+        """
+        answer = await self._http.call("GET", self._path(session_id, "ready"))
+        return bool(answer.get("ready", True)) if isinstance(answer, dict) else True
+
+    @operation
+    async def wait(
+        self: InferenceSessions[Awaited],
+        id: str,  # noqa: A002
+        *,
+        timeout_s: float = 600.0,
+        progress: bool = True,
+    ) -> models.InferenceSession:
+        """Wait until it answers inference (it never ends well by itself), showing what it waits for; returns it.
+
+        Raises:
+            WorkflowFailed: it has ended; the error says why.
+            WaitTimeout: it is not ready within `timeout_s` seconds; it goes on starting.
+
+        Example:
+            `client.inferencesessions.wait(session.id)`
+        """
+
+        async def is_ready(_: models.InferenceSession) -> bool:
+            return await self.ready(id)
+
+        return await self._wait(id, is_ready, timeout_s, progress)
+
+    @operation
+    async def token(self, session_id: str, *, expires: datetime | None = None) -> str:
+        """Another token for inference on it; `expires` None: when the session does.
+
+        Example:
+            `token = client.inferencesessions.token(session.id)`
+        """
+        body = {} if expires is None else {"expires": clock.iso(expires)}
+        answer = await self._http.call("POST", self._path(session_id, "token"), body=body)
+        return str(answer["token"] if isinstance(answer, dict) else answer)
+
+    @operation
+    async def terminate(self, session_id: str) -> models.Status:
+        """End it.
+
+        Example:
+            `client.inferencesessions.terminate(session.id)`
+        """
+        return models.read(await self._http.call("PUT", self._path(session_id, "terminate")), models.Status)
+
+    def client(
+        self,
+        session_id: str,
+        token: str,
+        *,
+        interface: inference.Interface | None = None,
+        endpoint: str | None = None,
+        input_adapter: inference.Adapter | None = None,
+        output_adapter: inference.Adapter | None = None,
+        timeout: float | httpx.Timeout = inference.TIMEOUT,
+    ) -> inference.InferenceSessionClient[S]:
+        """Something that calls the session.
+
+        `interface`: gives the endpoint and both adapters. `endpoint`, `input_adapter`, `output_adapter`: in place of the
+        interface's. One of `interface` and `endpoint` is needed. `timeout`: of one inference, in seconds.
+
+        Example:
+            `client.inferencesessions.client(s.id, token, interface=s.inferenceService.interface).infer({"text": "Hello"})`
+        """
+        path = endpoint or (interface.endpoint if interface else None)
+        if path is None:
+            raise ValueError("either 'interface' or 'endpoint' is needed")
+        before = (
+            inference.given(input_adapter)
+            if input_adapter
+            else inference.pipeline(interface.inputPipeline if interface else None, upload=True)
+        )
+        after = output_adapter or inference.pipeline(interface.outputPipeline if interface else None)
+        route = self._path(session_id, f"infer/{path.lstrip('/')}")
+        return inference.InferenceSessionClient(self._http, route, token, before, after, timeout, is_blocking=self._is_blocking)
+
+
+GROUP = InferenceSessions
