@@ -43,7 +43,7 @@ class Step(msgspec.Struct, frozen=True):
         return tuple(code for code, ending in self.endings.items() if ending.final)
 
 
-_COMMON = {
+COMMON = {
     64: Ending("its command line is wrong, please report it"),
     65: Ending("the data is wrong"),
     70: Ending("it has a defect, please report it", final=False),
@@ -51,8 +51,9 @@ _COMMON = {
     78: Ending("its manifest or environment is wrong", reasons.SCHEMA_ERROR),
     143: Ending("it was stopped", final=False),
 }
+"""What exit codes mean that all our programs share."""
 
-FETCH_DATA_FINAL = frozenset(code for code, ending in _COMMON.items() if ending.final)
+FETCH_DATA_FINAL = frozenset(code for code, ending in COMMON.items() if ending.final)
 """Exit codes of the program that fills a session's volumes which are not worth a retry."""
 
 _CLIENT = {
@@ -77,7 +78,7 @@ CLIENT = Step(
     program="evaluation-client",
     title="the evaluation client",
     reason=reasons.INFERENCE_FAILED,
-    endings={**_COMMON, **_CLIENT},
+    endings={**COMMON, **_CLIENT},
     when_late="raise client.totalTimeoutSeconds, the replicas or workersPerReplica",
     retries=3,
 )
@@ -87,7 +88,7 @@ VERIFY = Step(
     program="verify-evaluation-output",
     title="the verification",
     reason=reasons.VERIFICATION_FAILED,
-    endings={**_COMMON, **{code: _verification(code) for code in range(1, 8)}},
+    endings={**COMMON, **{code: _verification(code) for code in range(1, 8)}},
     when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )
@@ -97,7 +98,7 @@ FETCH = Step(
     program="fetch-model",
     title="the fetch",
     reason=reasons.FETCH_FAILED,
-    endings=_COMMON,
+    endings=COMMON,
     when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )
