@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,9 +11,8 @@ from urllib.parse import quote, urlsplit
 from dyff.api import upstream
 from dyff.api.calls import Call, Reply
 from dyff.cluster import port as cluster
-from dyff.kernel import errors
+from dyff.kernel import errors, http11
 
-CONNECT_TIMEOUT_S = 5.0
 SHORT_BYTES = 64 * 1024
 """An answer up to here is passed on in one piece."""
 
@@ -30,7 +28,7 @@ _HOP_BY_HOP = {
     b"upgrade",
 }
 _NOT_SENT = _HOP_BY_HOP | {b"host", b"authorization", b"cookie", b"dyff-position", b"idempotency-key", b"expect"}
-"""The token above all: what runs behind a session is not ours and must never see it."""
+"""Above all the token: what runs behind a session is not ours and must never see it."""
 
 _IDENTITIES = (b"impersonate-", b"x-remote-")
 """What a Kubernetes API server on the way to the session would take for an order of ours."""
@@ -78,29 +76,20 @@ class Proxy:
         headers += [(name.lower().encode(), value.encode()) for name, value in service.headers]
         chunked = call.content_length() is None
         start = upstream.start(call.method, target, place.netloc, headers, chunked=chunked)
-        exchange = await _connect(place.hostname or "", place.port, (service.tls or True) if place.scheme == "https" else None)
+        exchange = await upstream.connect(place.hostname or "", place.port, (service.tls or True) if place.scheme == "https" else None)
         try:
             await exchange.send(start, call.stream(), chunked=chunked)
             leaving = asyncio.ensure_future(_leave(call, exchange))
             try:
                 await exchange.head()
-                body = await exchange.whole() if exchange.length is not None and exchange.length <= SHORT_BYTES else upstream.Body(exchange)
+                is_short = exchange.length is not None and exchange.length <= SHORT_BYTES
+                body = await exchange.whole(SHORT_BYTES) if is_short else upstream.Body(exchange)
             finally:
                 leaving.cancel()
         except BaseException:
             exchange.abort()
             raise
         return _reply(exchange, body)
-
-
-async def _connect(host: str, port: int | None, tls: ssl.SSLContext | bool | None) -> upstream.Exchange:
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            number = port or (443 if tls else 80)
-            _, exchange = await asyncio.get_running_loop().create_connection(upstream.Exchange, host, number, ssl=tls)
-    except (OSError, TimeoutError) as error:
-        raise errors.NotReady("the session's server does not accept connections; try again") from error
-    return exchange
 
 
 async def _leave(call: Call, exchange: upstream.Exchange) -> None:
@@ -116,6 +105,6 @@ def _reply(exchange: upstream.Exchange, body: bytes | AsyncIterator[bytes]) -> R
     return Reply(exchange.status, body, kept, media_type)
 
 
-def _connection_headers(headers: upstream.Headers) -> set[bytes]:
+def _connection_headers(headers: http11.Headers) -> set[bytes]:
     """The headers that are only for the next hop, as the header Connection lists them."""
     return {each.strip().lower() for name, value in headers if name == b"connection" for each in value.split(b",")}

@@ -1,6 +1,7 @@
 """HTTP/1.1 requests to one service, lean: what one call costs is what bounds an evaluation's rate.
 
-Measured with 64 in flight on a server that takes 20 ms: httpx 160 calls/s, this some 2,400, bare sockets some 2,600.
+Measured with 64 in flight on a server that takes 20 ms: httpx 160 calls/s, this some 2,400, bare sockets some 2,600. The rules
+for answers are in `dyff.kernel.http11`.
 
 A connection carries one request at a time. Kept open it is used again, which is best for one replica; several replicas
 behind one address are reached evenly only when each call opens its own.
@@ -14,15 +15,17 @@ import ssl
 import struct
 from functools import partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 from urllib.parse import urlsplit
 
-import httptools
 import msgspec
+
+from dyff.kernel import http11
 
 JSON = "application/json"
 MAX_ANSWER_BYTES = 2**28
 _NO_LINGER = struct.pack("ii", 1, 0)
+_NEW = partial(http11.Connection, closes=False)
 _HEAD = """\
 {method} {path} HTTP/1.1\r
 Host: {netloc}\r
@@ -62,14 +65,14 @@ class Service:
         self._prefix = parts.path.rstrip("/")
         self._netloc = parts.netloc.rpartition("@")[2]
         self._keep_open = keep_open
-        self._idle: list[_Connection] = []
+        self._idle: list[http11.Connection] = []
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for connection in self._idle:
-            connection.close()
+            connection.abort()
         self._idle.clear()
 
     def head(self, method: str, path: str, media_type: str = JSON) -> bytes:
@@ -107,128 +110,36 @@ class Service:
             new = await self._connect()
         return await self._on(new, request, deadline)
 
-    async def _on(self, connection: _Connection, request: bytes, deadline: float | None) -> Answer:
+    async def _on(self, connection: http11.Connection, request: bytes, deadline: float | None) -> Answer:
+        connection.start(request)
+        # A timer of its own, because `asyncio.timeout` costs a tenth of a call.
+        timer = None if deadline is None else asyncio.get_running_loop().call_at(deadline, connection.end, TimeoutError())
         try:
-            answer = await connection.exchange(request, deadline)
-        except BaseException:
-            connection.close()
-            raise
-        if self._keep_open and connection.usable:
-            self._idle.append(connection)
-        else:
-            connection.close()
-        return answer
+            body = await connection.whole(MAX_ANSWER_BYTES)
+        except http11.Lost as lost:
+            raise Broken(str(lost)) from lost
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if self._keep_open and connection.usable:
+                self._idle.append(connection)
+            else:
+                connection.abort()
+        retry_after = dict(connection.headers).get(b"retry-after")
+        return Answer(connection.status, body, None if retry_after is None else retry_after.decode("latin-1"))
 
-    def _kept(self) -> _Connection | None:
+    def _kept(self) -> http11.Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
                 return connection
         return None
 
-    async def _connect(self) -> _Connection:
-        loop, made = asyncio.get_running_loop(), partial(_Connection, once=not self._keep_open)
+    async def _connect(self) -> http11.Connection:
         try:
-            _, connection = await loop.create_connection(made, self._host, self._port, ssl=self._tls)
+            transport, connection = await asyncio.get_running_loop().create_connection(_NEW, self._host, self._port, ssl=self._tls)
         except OSError as error:
             raise Broken(f"no connection to {self._host}:{self._port}: {error.strerror or error}") from error
-        return connection
-
-
-class _Connection(asyncio.Protocol):
-    """One connection, one exchange at a time. The `on_` methods are called by the parser.
-
-    `usable`: the next exchange may begin. `heard`: bytes of the answer have come.
-    """
-
-    def __init__(self, *, once: bool) -> None:
-        """`once`: for one exchange."""
-        self.usable = self.heard = False
-        self._once = once
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Answer] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport, self.usable = cast(asyncio.Transport, transport), True  # uvloop's class is none of asyncio's
-        if self._once:  # closing leaves no port that waits for stragglers: many calls would use all ports up
+        if not self._keep_open:  # closing leaves no port that waits for stragglers: many calls would use all ports up
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-
-    async def exchange(self, request: bytes, deadline: float | None) -> Answer:
-        """`deadline`: by the event loop's clock. A timer of its own, because `asyncio.timeout` costs a tenth of a call."""
-        self.heard = False
-        if self._transport is None or not self.usable:
-            raise Broken("the service closed the connection")
-        self._parser = httptools.HttpResponseParser(self)
-        self._body = bytearray()
-        self._retry_after: str | None = None
-        self._in_body, self._ends_with_connection = False, True
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = None if deadline is None else loop.call_at(deadline, self._expire)
-        self._transport.write(request)
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-
-    def close(self) -> None:
-        self.usable = False
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._waiter is None or self._waiter.done():
-            self.close()  # bytes that nobody asked for: what follows could not be told apart
-            return
-        self.heard = True
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(f"the answer is not HTTP: {error}")
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.usable = False
-        if self._waiter is None or self._waiter.done():
-            return
-        if error is None and self._in_body and self._ends_with_connection:
-            self._succeed()
-        else:
-            self._fail(f"the connection was lost: {error or 'the service closed it'}")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"retry-after":
-            self._retry_after = value.decode("latin-1")
-        elif name in (b"content-length", b"transfer-encoding"):
-            self._ends_with_connection = False
-
-    def on_headers_complete(self) -> None:
-        self._in_body = True
-
-    def on_body(self, data: bytes) -> None:
-        self._body += data
-        if len(self._body) > MAX_ANSWER_BYTES:
-            self._fail(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-
-    def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:  # it announces the real answer
-            self._in_body, self._ends_with_connection = False, True
-        else:
-            self.usable = self.usable and bool(self._parser.should_keep_alive())
-            self._succeed()
-
-    def _succeed(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(Answer(self._parser.get_status_code(), bytes(self._body), self._retry_after))
-
-    def _expire(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(TimeoutError())
-        self.close()
-
-    def _fail(self, reason: str) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(Broken(reason))
-        self.close()
+        return connection
