@@ -7,7 +7,7 @@ import pytest
 
 from dyff.kernel import errors, mongo
 from dyff.query import port
-from dyff.query.mongo import MongoQuery, rebuilding, store, stored
+from dyff.query.mongo import MongoQuery, rebuilding, sides, stored
 from tests.query.documents import document
 
 
@@ -77,7 +77,7 @@ async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connecti
             await rebuild.apply([], port.Reached("e", {0: 0}))
             assert await rebuild.promote() == {0: 1}
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
-            write, between, go_on = sink.write, anyio.Event(), anyio.Event()
+            write, between, go_on = sink._write, anyio.Event(), anyio.Event()
 
             async def slow(*given):
                 if between.is_set():
@@ -86,7 +86,7 @@ async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connecti
                 between.set()
                 return counts
 
-            monkeypatch.setattr(sink, "write", slow)
+            monkeypatch.setattr(sink, "_write", slow)
             group.start_soon(sink.apply, [document(1, 2)], port.Reached("e", {0: 2}))
             await between.wait()
             before = (await versions(reader))[document(1).id]
@@ -102,7 +102,7 @@ async def test_a_sink_that_is_writing_when_a_change_begins_is_waited_for(connect
     async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as beside:
         await sink.apply([document(1, 1)], port.Reached("e", {0: 1}))
         view = await sink._begin("e")
-        await sink.write("evaluations", [document(1, 2)], view["generation"], 0)
+        await sink._write("evaluations", [document(1, 2)], view["generation"], 0)
         async with beside.rebuild() as rebuild, anyio.create_task_group() as group:
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
 
@@ -120,7 +120,7 @@ async def test_what_a_dead_rebuild_left_is_cleaned_by_the_next(connection, monke
     monkeypatch.setattr(rebuilding, "_DEAD_S", 2.5)
     async with MongoQuery.open(connection) as query, MongoQuery.open(connection) as beside:
         await query.apply([document(1, 1)], port.Reached("e", {0: 1}))
-        dying = rebuilding.begun(beside, beside._database)
+        dying = rebuilding.begun(beside._database)
         rebuild = await dying.__aenter__()
         await rebuild.apply([document(9, 9)], port.Reached("e", {0: 0}))
         assert await rebuild.promote() == {0: 1}
@@ -165,7 +165,7 @@ async def test_a_reader_that_slept_reads_on_the_present_side(connection, monkeyp
             async with query.rebuild() as rebuild:
                 await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
                 assert await rebuild.promote() == {}
-            await anyio.sleep(store.VALID_S)
+            await anyio.sleep(sides.VALID_S)
             slept.set()
         assert found == [document(1).body]
 
