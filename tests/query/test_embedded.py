@@ -14,7 +14,7 @@ import pytest
 
 from dyff.entities import kinds
 from dyff.kernel import errors
-from dyff.query import columns, embedded, filters, plans, port, switches
+from dyff.query import columns, cutover, embedded, filters, plans, port
 from dyff.query.maintenance import EmbeddedMaintenance
 
 
@@ -223,7 +223,7 @@ async def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path):
         connection = apsw.Connection(str(path))
         connection.execute(columns.schema("_next", "_b") + columns.schema("_old", "_c"))
         connection.close()
-        switches.Switches(path).begin()
+        cutover.CutoverCounter(path).begin()
         assert await query.get("evaluations", document(1).id) == document(1).body
         changed = apsw.Connection(str(path))
         changed.execute("UPDATE documents SET body = '{}'")
@@ -241,9 +241,9 @@ async def test_a_switch_that_was_begun_by_a_dead_process_is_ended_by_the_next_se
     """Else it would never remember anything again."""
     path = tmp_path / "query.sqlite"
     async with embedded.EmbeddedQuery.open(path):
-        switches.Switches(path).begin()
+        cutover.CutoverCounter(path).begin()
     async with embedded.EmbeddedQuery.open(path):
-        assert switches.Switches(path).count() % 2 == 0
+        assert cutover.CutoverCounter(path).count() % 2 == 0
 
 
 async def test_a_rebuild_does_not_touch_the_view_of_another_release(tmp_path):
