@@ -31,7 +31,14 @@ EVALUATION = port.Kind(custom_resource.GROUP_VERSION, "Evaluation", "evaluations
 
 def evaluation(name: str) -> port.Object:
     """A custom resource of the usual size, 2 KB."""
-    return {"metadata": {"name": name, "labels": {"dyff.io/id": name}}, "spec": {"id": name, "text": "x" * 1800}}
+    spec = {
+        "id": "0" * 32,
+        "account": "1" * 32,
+        "dataset": "2" * 32,
+        "interface": {"endpoint": "generate", "outputSchema": {"arrowSchema": "x" * 1600}},
+        "inferenceSessionReference": "3" * 32,
+    }
+    return {"metadata": {"name": name, "labels": {"dyff.io/id": name}}, "spec": spec}
 
 
 def bare(folder: Path) -> float:
@@ -84,7 +91,8 @@ async def writes(folder: Path) -> None:
     async with EmbeddedCluster.open(folder / "cluster.sqlite", clock=SystemClock(), ids=RandomIds()) as cluster:
         one = await rate(lambda number: cluster.create(EVALUATION, evaluation(f"one-{number}")), WRITES, 1)
         many = await rate(lambda number: cluster.create(EVALUATION, evaluation(f"many-{number}")), WRITES, IN_FLIGHT)
-        status = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+        condition = {"type": "Complete", "status": "True", "reason": "Done", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        status = {"status": {"conditions": [condition]}}
         patches = await rate(lambda number: cluster.patch(EVALUATION, f"one-{number}", status, status=True), WRITES, IN_FLIGHT)
         gets = await rate(lambda number: cluster.get(EVALUATION, f"one-{number % WRITES}"), 20_000, 1)
         began = time.perf_counter()

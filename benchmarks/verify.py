@@ -28,8 +28,8 @@ from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
 from dyff.query import columns
 from dyff.query import port as query_port
-from dyff.query.beside import EmbeddedBeside
 from dyff.query.embedded import EmbeddedQuery
+from dyff.query.maintenance import EmbeddedMaintenance
 
 GOAL_REPLAY = 0.7
 AT_ONCE = 1000
@@ -101,7 +101,7 @@ async def _folded(bus: port.Bus, view: EmbeddedQuery, partition: int, epoch: str
 async def proved(folder: Path) -> int:
     """Everything is proved; returns how many events were folded."""
     async with EmbeddedHistory.open(folder / "log.db") as history:
-        report = await verification.verify(history, EmbeddedBeside(folder / "view.sqlite"))
+        report = await verification.verify(history, EmbeddedMaintenance(folder / "view.sqlite"))
     assert (report.count, report.notes) == (0, [])
     return report.events
 
@@ -134,7 +134,7 @@ async def read_states(folder: Path) -> int:
 async def replayed(folder: Path) -> int:
     """Returns how many states were read."""
     async with EmbeddedHistory.open(folder / "log.db") as history:
-        await replaying.replay(history, EmbeddedBeside(folder / "view.sqlite"))
+        await replaying.replay(history, EmbeddedMaintenance(folder / "view.sqlite"))
         return sum(held.end - held.first for held in (await history.ranges(topics.STATE)).values())
 
 

@@ -18,7 +18,7 @@ import anyio.to_thread
 import apsw
 
 from dyff.kernel import sqlite
-from dyff.query import columns, filters, plans, port, recent, switches, tables
+from dyff.query import columns, cutover, document_cache, filters, plans, port, tables
 
 _THREADS = 2
 _INLINE_LIMIT = 200
@@ -44,10 +44,10 @@ class EmbeddedQuery:
         self._idle: list[apsw.Connection] = []
         self._reached = _TABLES.reached(writer)
         self._moved = anyio.Event()
-        self._documents = recent.Recent()
-        self._switches = switches.Switches(path)
-        self._switches.settle()
-        self._switched = self._switches.count()
+        self._documents = document_cache.DocumentCache()
+        self._cutovers = cutover.CutoverCounter(path)
+        self._cutovers.settle()
+        self._cutovers_seen = self._cutovers.count()
 
     @classmethod
     @asynccontextmanager
@@ -68,7 +68,7 @@ class EmbeddedQuery:
 
     async def get(self, collection: str, entity_id: str) -> bytes | None:
         place = (collection, entity_id)
-        self._heed_switches()
+        self._heed_cutovers()
         document = self._documents.get(place)
         if document is not None:
             return document
@@ -76,7 +76,7 @@ class EmbeddedQuery:
             row = self._reader.execute(_GET, place).fetchone()
         if row is None:
             return None
-        if not self._switched % 2:
+        if not self._cutovers_seen % 2:
             self._documents.keep(place, row[0])
         return bytes(row[0])
 
@@ -119,12 +119,12 @@ class EmbeddedQuery:
                 self._documents.clear()
             self._announce(port.Reached())
 
-    def _heed_switches(self) -> None:
+    def _heed_cutovers(self) -> None:
         """Another process may have put a new view in the place of this one: nothing that was read before is true then."""
-        count = self._switches.count()
-        if count != self._switched:
+        count = self._cutovers.count()
+        if count != self._cutovers_seen:
             self._documents.clear()
-            self._switched = count
+            self._cutovers_seen = count
 
     def _has_seen(self, events: Mapping[int, int]) -> bool:
         return all(self._reached.events.get(partition, 0) >= end for partition, end in events.items())
@@ -159,7 +159,7 @@ class EmbeddedQuery:
     def _close(self) -> None:
         for connection in (*self._idle, self._inline, self._reader, self._writer):
             connection.close()
-        self._switches.close()
+        self._cutovers.close()
 
 
 def _open(path: Path) -> apsw.Connection:

@@ -162,5 +162,5 @@ class QueryRebuilder(Protocol):
         ...
 
 
-class QueryKeeper(QueryScanner, QueryRebuilder, Protocol):
+class QueryMaintenance(QueryScanner, QueryRebuilder, Protocol):
     """All of what may be done beside running servers."""

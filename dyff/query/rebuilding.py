@@ -16,7 +16,7 @@ import anyio.to_thread
 import apsw
 
 from dyff.kernel import errors, sqlite
-from dyff.query import columns, embedded, port, switches, tables
+from dyff.query import columns, cutover, embedded, port, tables
 
 _NEXT, _OLD = "_next", "_old"
 _MARK = "_b"
@@ -30,8 +30,8 @@ _PAUSE_S = 0.003
 class EmbeddedRebuild:
     """See `dyff.query.port.Rebuild`; use `begun`."""
 
-    def __init__(self, connection: apsw.Connection, counter: switches.Switches) -> None:
-        self._connection, self._switches = connection, counter
+    def __init__(self, connection: apsw.Connection, counter: cutover.CutoverCounter) -> None:
+        self._connection, self._cutovers = connection, counter
         self._tables = tables.Tables(_NEXT)
         self._reached = port.Reached()
         self.promoted = False
@@ -54,7 +54,7 @@ class EmbeddedRebuild:
         return news
 
     def _promote(self) -> dict[int, int]:
-        self._switches.begin()
+        self._cutovers.begin()
         try:
             with sqlite.translated(tables.NAME), sqlite.transaction(self._connection):
                 present = tables.Tables().reached(self._connection)
@@ -64,7 +64,7 @@ class EmbeddedRebuild:
                 if not needed:
                     self._rename()
         finally:
-            self._switches.end()
+            self._cutovers.end()
         if not needed:
             self.promoted = True
             with sqlite.translated(tables.NAME):
@@ -86,9 +86,9 @@ async def begun(path: Path) -> AsyncIterator[EmbeddedRebuild]:
         Misconfigured: the file is of another release.
         Unavailable, Fatal: the file cannot be used.
     """
-    with switches.alone(path):
+    with cutover.exclusive(path):
         connection = await anyio.to_thread.run_sync(_opened, path)
-        counter = switches.Switches(path)
+        counter = cutover.CutoverCounter(path)
         rebuild = EmbeddedRebuild(connection, counter)
         try:
             yield rebuild
@@ -114,7 +114,7 @@ def _opened(path: Path) -> apsw.Connection:
     return connection
 
 
-def _close(rebuild: EmbeddedRebuild, connection: apsw.Connection, counter: switches.Switches) -> None:
+def _close(rebuild: EmbeddedRebuild, connection: apsw.Connection, counter: cutover.CutoverCounter) -> None:
     try:
         if not rebuild.promoted:
             _drop(connection, _NEXT)

@@ -23,8 +23,8 @@ from dyff.cluster import port as cluster
 from dyff.kernel import clock, engines, errors, ids, settings
 from dyff.objects import local, signing
 from dyff.objects import port as objects
-from dyff.query import beside
 from dyff.query import embedded as embedded_query
+from dyff.query import maintenance
 from dyff.query import port as query
 from dyff.serve import directory
 
@@ -107,7 +107,7 @@ def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> Abs
 
 
 @asynccontextmanager
-async def open_query_beside(loaded: settings.Settings, place: directory.DataDirectory) -> AsyncIterator[query.QueryKeeper]:
+async def open_query_for_maintenance(loaded: settings.Settings, place: directory.DataDirectory) -> AsyncIterator[query.QueryMaintenance]:
     """The query store for one who proves or rebuilds it, beside running servers.
 
     Raises:
@@ -115,7 +115,7 @@ async def open_query_beside(loaded: settings.Settings, place: directory.DataDire
     """
     remote = _mongo_query(loaded)
     if remote is None:
-        yield beside.EmbeddedBeside(place.query)
+        yield maintenance.EmbeddedMaintenance(place.query)
         return
     async with remote as found:
         yield found

@@ -40,13 +40,13 @@ def replay(loaded: settings.Settings) -> int:
     return _with_both(loaded, replaying.replay)
 
 
-def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.QueryKeeper], Awaitable[T]]) -> T:
+def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.QueryMaintenance], Awaitable[T]]) -> T:
     async def run() -> T:
         place = directory.DataDirectory(loaded.data_dir)
         await migrating.require_query(loaded, place)
         async with (
             opening.open_history(loaded, place, clock.SystemClock(), ids.RandomIds()) as history,
-            opening.open_query_beside(loaded, place) as view,
+            opening.open_query_for_maintenance(loaded, place) as view,
         ):
             return await act(history, view)
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from dyff.bus import port
-from dyff.bus.embedded import writer
+from dyff.bus.embedded import transactions
 from dyff.kernel import errors
 from dyff.kernel.clock import SystemClock
 from tests.bus.logs import message, opened, texts
@@ -27,9 +27,9 @@ class LateClock(SystemClock):
 
 async def test_the_wal_stays_small(tmp_path, monkeypatch):
     """The writer checkpoints by itself when nobody does, so the WAL does not grow with what is written."""
-    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr(transactions, "CHECKPOINT_PAGES", 50)
     async with opened(tmp_path / "log.db") as bus:
-        bus._writer._checkpoint_at = 50
+        bus._transactions._checkpoint_at = 50
         for number in range(100):
             await bus.publish("t", [message(f"{number}-" + "x" * 20_000)])
         assert os.path.getsize(tmp_path / "log.db-wal") < 100 * 4096 * 2

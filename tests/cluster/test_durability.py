@@ -208,7 +208,7 @@ async def test_a_full_disk_loses_nothing(tmp_path):
     """Where the disk refuses a write it is Unavailable, what is there stays, and the next write that fits succeeds."""
     async with opened(tmp_path) as full:
         first = await full.create(port.CONFIG_MAP, a_config("first"))
-        full._writer._store._connection.execute("PRAGMA max_page_count = 20")
+        full._writer._database.connection.execute("PRAGMA max_page_count = 20")
         with pytest.raises(errors.Unavailable):
             await full.create(port.CONFIG_MAP, a_config("large", "x" * 500_000))
         assert await full.get(port.CONFIG_MAP, "large") is None

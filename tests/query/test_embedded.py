@@ -14,8 +14,8 @@ import pytest
 
 from dyff.entities import registry
 from dyff.kernel import errors
-from dyff.query import columns, embedded, filters, plans, port, switches
-from dyff.query.beside import EmbeddedBeside
+from dyff.query import columns, cutover, embedded, filters, plans, port
+from dyff.query.maintenance import EmbeddedMaintenance
 
 
 def document(number: int) -> port.Document:
@@ -208,7 +208,7 @@ async def test_what_was_read_before_a_switch_is_not_remembered_after_it(tmp_path
         wrong = port.Document("evaluations", document(1).id, 1, b'{"id":"wrong"}')
         await query.apply([wrong], port.Reached("e", {0: 1}))
         assert await query.get("evaluations", wrong.id) == wrong.body
-        async with EmbeddedBeside(path).rebuild() as rebuild:
+        async with EmbeddedMaintenance(path).rebuild() as rebuild:
             await rebuild.apply([document(1)], port.Reached("e", {0: 1}))
             assert await query.get("evaluations", wrong.id) == wrong.body
             assert await rebuild.promote() == {}
@@ -223,12 +223,12 @@ async def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path):
         connection = apsw.Connection(str(path))
         connection.execute(columns.schema("_next", "_b") + columns.schema("_old", "_c"))
         connection.close()
-        switches.Switches(path).begin()
+        cutover.CutoverCounter(path).begin()
         assert await query.get("evaluations", document(1).id) == document(1).body
         changed = apsw.Connection(str(path))
         changed.execute("UPDATE documents SET body = '{}'")
         assert await query.get("evaluations", document(1).id) == b"{}"
-        async with EmbeddedBeside(path).rebuild() as rebuild:
+        async with EmbeddedMaintenance(path).rebuild() as rebuild:
             await rebuild.apply([document(1)], port.Reached("e", {0: 1}))
             assert await rebuild.promote() == {}
         assert await query.get("evaluations", document(1).id) == document(1).body
@@ -241,9 +241,9 @@ async def test_a_switch_that_was_begun_by_a_dead_process_is_ended_by_the_next_se
     """Else it would never remember anything again."""
     path = tmp_path / "query.sqlite"
     async with embedded.EmbeddedQuery.open(path):
-        switches.Switches(path).begin()
+        cutover.CutoverCounter(path).begin()
     async with embedded.EmbeddedQuery.open(path):
-        assert switches.Switches(path).count() % 2 == 0
+        assert cutover.CutoverCounter(path).count() % 2 == 0
 
 
 async def test_a_rebuild_does_not_touch_the_view_of_another_release(tmp_path):
@@ -253,7 +253,7 @@ async def test_a_rebuild_does_not_touch_the_view_of_another_release(tmp_path):
     connection.execute("CREATE TABLE documents (id); PRAGMA user_version = 7")
     connection.close()
     with pytest.raises(errors.Misconfigured, match="another release"):
-        async with EmbeddedBeside(path).rebuild():
+        async with EmbeddedMaintenance(path).rebuild():
             pass
 
 
@@ -263,7 +263,7 @@ async def test_a_new_view_is_asked_by_the_same_indexes(tmp_path):
     async with embedded.EmbeddedQuery.open(path):
         before = indexes(path)
         for _ in range(2):
-            async with EmbeddedBeside(path).rebuild() as rebuild:
+            async with EmbeddedMaintenance(path).rebuild() as rebuild:
                 assert await rebuild.promote() == {}
             assert indexes(path) == before
 

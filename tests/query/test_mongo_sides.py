@@ -7,7 +7,7 @@ import pytest
 
 from dyff.kernel import errors, mongo
 from dyff.query import port
-from dyff.query.mongo import MongoQuery, rebuilding, store, stored
+from dyff.query.mongo import MongoQuery, rebuilding, sides, stored
 from tests.query.documents import document
 
 
@@ -47,7 +47,7 @@ async def test_a_scan_tells_where_queries_do_not_go_by_the_body(connection, what
 
 async def test_a_sink_that_was_writing_when_the_view_changes_sides_writes_once_more(connection, monkeypatch):
     """It wrote to the old side only: its positions do not move until the new one has it, too."""
-    async with MongoQuery.open(connection) as late, MongoQuery.open(connection) as beside:
+    async with MongoQuery.open(connection) as late, MongoQuery.open(connection) as other:
         await late.apply([document(1, 1)], port.Reached("e", {0: 1}))
         advance, held, wrote = late._advance, anyio.Event(), anyio.Event()
 
@@ -56,7 +56,7 @@ async def test_a_sink_that_was_writing_when_the_view_changes_sides_writes_once_m
             await held.wait()
             return await advance(reached, view)
 
-        async with beside.rebuild() as rebuild, anyio.create_task_group() as group:
+        async with other.rebuild() as rebuild, anyio.create_task_group() as group:
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
             monkeypatch.setattr(late, "_advance", slow)
             group.start_soon(late.apply, [document(2, 2)], port.Reached("e", {0: 2}))
@@ -64,20 +64,20 @@ async def test_a_sink_that_was_writing_when_the_view_changes_sides_writes_once_m
             monkeypatch.setattr(rebuilding, "_RETIRE_S", 0.5)
             assert await rebuild.promote() == {}
             held.set()
-        assert await beside.get("evaluations", document(2).id) == document(2).body
-        assert (await beside.reached()).state == {0: 2}
+        assert await other.get("evaluations", document(2).id) == document(2).body
+        assert (await other.reached()).state == {0: 2}
 
 
 async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connection, monkeypatch):
     """A sink that is between its two writes when the view changes sides has done the one that readers come to."""
     monkeypatch.setattr(rebuilding, "_RETIRE_S", 0.2)
-    async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as reader, MongoQuery.open(connection) as beside:
+    async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as reader, MongoQuery.open(connection) as other:
         await sink.apply([document(1, 1)], port.Reached("e", {0: 1}))
-        async with beside.rebuild() as rebuild, anyio.create_task_group() as group:
+        async with other.rebuild() as rebuild, anyio.create_task_group() as group:
             await rebuild.apply([], port.Reached("e", {0: 0}))
             assert await rebuild.promote() == {0: 1}
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
-            write, between, go_on = sink.write, anyio.Event(), anyio.Event()
+            write, between, go_on = sink._write, anyio.Event(), anyio.Event()
 
             async def slow(*given):
                 if between.is_set():
@@ -86,7 +86,7 @@ async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connecti
                 between.set()
                 return counts
 
-            monkeypatch.setattr(sink, "write", slow)
+            monkeypatch.setattr(sink, "_write", slow)
             group.start_soon(sink.apply, [document(1, 2)], port.Reached("e", {0: 2}))
             await between.wait()
             before = (await versions(reader))[document(1).id]
@@ -99,11 +99,11 @@ async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connecti
 
 async def test_a_sink_that_is_writing_when_a_change_begins_is_waited_for(connection):
     """It writes to the old side only, where that is read at once: it must be on the new one before readers go there."""
-    async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as beside:
+    async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as other:
         await sink.apply([document(1, 1)], port.Reached("e", {0: 1}))
         view = await sink._begin("e")
-        await sink.write("evaluations", [document(1, 2)], view["generation"], 0)
-        async with beside.rebuild() as rebuild, anyio.create_task_group() as group:
+        await sink._write("evaluations", [document(1, 2)], view["generation"], 0)
+        async with other.rebuild() as rebuild, anyio.create_task_group() as group:
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
 
             async def finish() -> None:
@@ -118,9 +118,9 @@ async def test_a_sink_that_is_writing_when_a_change_begins_is_waited_for(connect
 async def test_what_a_dead_rebuild_left_is_cleaned_by_the_next(connection, monkeypatch):
     """Killed while sinks wrote to both sides: the next one waits until it is sure, and begins again with nothing."""
     monkeypatch.setattr(rebuilding, "_DEAD_S", 2.5)
-    async with MongoQuery.open(connection) as query, MongoQuery.open(connection) as beside:
+    async with MongoQuery.open(connection) as query, MongoQuery.open(connection) as other:
         await query.apply([document(1, 1)], port.Reached("e", {0: 1}))
-        dying = rebuilding.begun(beside, beside._database)
+        dying = rebuilding.begun(other._database)
         rebuild = await dying.__aenter__()
         await rebuild.apply([document(9, 9)], port.Reached("e", {0: 0}))
         assert await rebuild.promote() == {0: 1}
@@ -165,16 +165,16 @@ async def test_a_reader_that_slept_reads_on_the_present_side(connection, monkeyp
             async with query.rebuild() as rebuild:
                 await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
                 assert await rebuild.promote() == {}
-            await anyio.sleep(store.VALID_S)
+            await anyio.sleep(sides.VALID_S)
             slept.set()
         assert found == [document(1).body]
 
 
 async def test_a_rebuild_is_told_that_the_view_was_reset(connection):
     """It would put the old log's view in the place of the new one's."""
-    async with MongoQuery.open(connection) as query, MongoQuery.open(connection) as beside:
+    async with MongoQuery.open(connection) as query, MongoQuery.open(connection) as other:
         await query.apply([document(1, 1)], port.Reached("old", {0: 1}))
-        async with beside.rebuild() as rebuild:
+        async with other.rebuild() as rebuild:
             await rebuild.apply([document(1, 1)], port.Reached("old", {0: 1}))
             await query.reset()
             with pytest.raises(errors.Fenced):

@@ -10,9 +10,9 @@ from dyff.bus import port, topics
 from dyff.bus.embedded import EmbeddedHistory
 from dyff.consumers import replaying, verification
 from dyff.kernel import errors
-from dyff.query import beside, filters
-from dyff.query.beside import EmbeddedBeside
+from dyff.query import filters, maintenance
 from dyff.query.embedded import EmbeddedQuery
+from dyff.query.maintenance import EmbeddedMaintenance
 from tests.roles import log
 from tests.roles.test_verification import current, filled, installation, verified
 
@@ -20,7 +20,7 @@ from tests.roles.test_verification import current, filled, installation, verifie
 async def replayed(path, patience_s=0.2):
     """As a process beside does it; returns how many documents were written."""
     async with EmbeddedHistory.open(path / "log.db") as history:
-        return await replaying.replay(history, EmbeddedBeside(path / "view.sqlite"), patience_s=patience_s)
+        return await replaying.replay(history, EmbeddedMaintenance(path / "view.sqlite"), patience_s=patience_s)
 
 
 def spoil(path):
@@ -103,7 +103,7 @@ async def test_a_replay_that_ends_early_changes_nothing(tmp_path):
         assert len(await view.find(filters.Find(collection="evaluations"))) == 19
 
 
-class ReplayedMeanwhile(EmbeddedBeside):
+class ReplayedMeanwhile(EmbeddedMaintenance):
     """A view that is replayed in the middle of the first scan."""
 
     def __init__(self, path):
@@ -120,7 +120,7 @@ class ReplayedMeanwhile(EmbeddedBeside):
 
 async def test_a_verification_meanwhile_finds_nothing_wrong(tmp_path, monkeypatch):
     """It looks at one view, the old one or the new one."""
-    monkeypatch.setattr(beside, "_BATCH", 6)
+    monkeypatch.setattr(maintenance, "_BATCH", 6)
     async with installation(tmp_path) as (bus, view):
         await filled(bus, view)
         view = ReplayedMeanwhile(tmp_path)

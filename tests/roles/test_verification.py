@@ -14,8 +14,8 @@ from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedHistory
 from dyff.consumers import aggregator, proofs, sink, verification
 from dyff.query import port as query_port
-from dyff.query.beside import EmbeddedBeside
 from dyff.query.embedded import EmbeddedQuery
+from dyff.query.maintenance import EmbeddedMaintenance
 from tests.roles import log
 
 
@@ -50,7 +50,7 @@ async def current(bus, view):
 async def verified(path, patience_s=0.2):
     """The report, as a process beside makes it."""
     async with EmbeddedHistory.open(path / "log.db") as history:
-        return await verification.verify(history, EmbeddedBeside(path / "view.sqlite"), patience_s=patience_s)
+        return await verification.verify(history, EmbeddedMaintenance(path / "view.sqlite"), patience_s=patience_s)
 
 
 def found(report):
@@ -254,7 +254,7 @@ async def test_a_state_topic_that_lost_its_end_is_found(tmp_path, lost):
         await filled(bus, view)
     async with EmbeddedHistory.open(tmp_path / "log.db") as history:
         shorter = Shorter(history, 0, lost)
-        report = await verification.verify(shorter, EmbeddedBeside(tmp_path / "view.sqlite"), patience_s=0.2)
+        report = await verification.verify(shorter, EmbeddedMaintenance(tmp_path / "view.sqlite"), patience_s=0.2)
     assert ("state topic", "position", "partition 0") in found(report)
 
 

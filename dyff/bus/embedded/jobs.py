@@ -1,64 +1,18 @@
-"""What one write transaction does: the transaction itself, and the jobs that share it.
+"""What can be done to the log. Each job's `apply` is a write for the group-commit writer; jobs share transactions.
 
 A job either does all of its work in the transaction or raises one of our errors before it has done any, so that the
-others in the same transaction are not disturbed.
+others in the same transaction are not disturbed. Its result is given to the caller when it is durable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
 
-import apsw
 import msgspec
 
 from dyff.bus import port, topics
-from dyff.bus.embedded import logfile
+from dyff.bus.embedded import logfile, transactions
 from dyff.kernel import errors, ids
-
-
-class Transaction:
-    """A write transaction in progress; only the writer thread sees it."""
-
-    def __init__(self, connection: apsw.Connection, ends: dict[int, int], now_ms: int) -> None:
-        """`ends`: by partition ID, the next offset; not changed here. `now_ms`: append time of all its records."""
-        self.connection = connection
-        self.appended: dict[int, list[port.Record]] = {}
-        self.created: list[tuple[port.Topic, list[logfile.Partition]]] = []
-        self.firsts: dict[int, int] = {}
-        self.thinned: set[int] = set()
-        self._ends, self._now_ms = ends, now_ms
-
-    def append(self, messages: Sequence[tuple[logfile.Partition, port.Message]]) -> list[int]:
-        """Add records, each at the end of its partition; returns their offsets."""
-        offsets = []
-        for partition, message in messages:
-            records = self.appended.setdefault(partition.id, [])
-            offset = self._ends[partition.id] + len(records)
-            offsets.append(offset)
-            records.append(
-                port.Record(partition.topic, partition.partition, offset, self._now_ms, message.key, message.value, message.headers)
-            )
-        return offsets
-
-    def write_records(self) -> None:
-        """Put what was appended into the tables; the last thing before the commit."""
-        for partition_id, records in self.appended.items():
-            logfile.insert(self.connection, partition_id, records)
-            self.connection.execute("UPDATE partitions SET next = ? WHERE id = ?", (records[-1].offset + 1, partition_id))
-
-
-class Job(Protocol):
-    """A piece of work for the writer thread."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that it adds to the transaction, roughly."""
-        ...
-
-    def apply(self, transaction: Transaction) -> Any:
-        """Do it; the result is given to the one who waits once it is durable."""
-        ...
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -68,11 +22,10 @@ class Append(msgspec.Struct, frozen=True):
     """
 
     messages: Sequence[tuple[logfile.Partition, port.Message]]
-    size: int
     owner: tuple[str, int] | None = None
     commit: port.Commit | None = None
 
-    def apply(self, transaction: Transaction) -> list[int]:
+    def apply(self, transaction: transactions.Transaction) -> list[int]:
         if self.owner is not None:
             name, epoch = self.owner
             if transaction.connection.execute("SELECT epoch FROM owners WHERE name = ?", (name,)).get != epoch:
@@ -86,9 +39,8 @@ class CommitOffsets(msgspec.Struct, frozen=True):
     """Record next offsets of groups."""
 
     commits: Sequence[port.Commit]
-    size: int = 0
 
-    def apply(self, transaction: Transaction) -> None:
+    def apply(self, transaction: transactions.Transaction) -> None:
         transaction.connection.executemany(
             "INSERT INTO committed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET offset = excluded.offset",
             [(each.group, each.topic, each.partition, each.offset) for each in self.commits],
@@ -99,9 +51,8 @@ class Own(msgspec.Struct, frozen=True):
     """Become the owner called `name`. The result: the epoch, higher than any before."""
 
     name: str
-    size: int = 0
 
-    def apply(self, transaction: Transaction) -> int:
+    def apply(self, transaction: transactions.Transaction) -> int:
         statement = "INSERT INTO owners VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch"
         return int(transaction.connection.execute(statement, (self.name,)).get)
 
@@ -111,9 +62,8 @@ class CreateTopics(msgspec.Struct, frozen=True):
 
     specs: Sequence[port.TopicSpec]
     ids: ids.Ids
-    size: int = 0
 
-    def apply(self, transaction: Transaction) -> None:
+    def apply(self, transaction: transactions.Transaction) -> None:
         known = {each.name: each for each in logfile.stored_topics(transaction.connection)}
         for spec in self.specs:
             topic = known.get(spec.name)
@@ -123,7 +73,7 @@ class CreateTopics(msgspec.Struct, frozen=True):
             if spec.name not in known:
                 known[spec.name] = self._create(transaction, spec)
 
-    def _create(self, transaction: Transaction, spec: port.TopicSpec) -> port.Topic:
+    def _create(self, transaction: transactions.Transaction, spec: port.TopicSpec) -> port.Topic:
         connection = transaction.connection
         topic = port.Topic(spec.name, spec.partitions, spec.compacted, self.ids.new())
         connection.execute("INSERT INTO topics VALUES (?, ?, ?, ?)", (topic.name, topic.partitions, int(topic.compacted), topic.epoch))
@@ -141,9 +91,8 @@ class Truncate(msgspec.Struct, frozen=True):
 
     partition: logfile.Partition
     below: int
-    size: int = 0
 
-    def apply(self, transaction: Transaction) -> None:
+    def apply(self, transaction: transactions.Transaction) -> None:
         transaction.connection.execute(f"DELETE FROM log_{self.partition.id} WHERE last < ?", (self.below,))
         transaction.connection.execute("UPDATE partitions SET first = ? WHERE id = ?", (self.below, self.partition.id))
         transaction.firsts[self.partition.id] = self.below
@@ -159,7 +108,7 @@ class Rewrite(msgspec.Struct, frozen=True):
     def size(self) -> int:
         return sum(len(each.body) for each in self.batches.values() if each is not None)
 
-    def apply(self, transaction: Transaction) -> None:
+    def apply(self, transaction: transactions.Transaction) -> None:
         for first, batch in self.batches.items():
             logfile.rewrite(transaction.connection, self.partition.id, first, batch)
         transaction.thinned.add(self.partition.id)
@@ -171,7 +120,6 @@ class Compacted(msgspec.Struct, frozen=True):
     partition: logfile.Partition
     clean: int
     kept: int
-    size: int = 0
 
-    def apply(self, transaction: Transaction) -> None:
+    def apply(self, transaction: transactions.Transaction) -> None:
         transaction.connection.execute("UPDATE partitions SET clean = ?, kept = ? WHERE id = ?", (self.clean, self.kept, self.partition.id))

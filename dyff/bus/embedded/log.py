@@ -15,12 +15,13 @@ import apsw
 import structlog
 
 from dyff.bus import port, topics
-from dyff.bus.embedded import compaction, groups, jobs, logfile, mark, reading, writer
-from dyff.kernel import clock, errors, ids, locks
+from dyff.bus.embedded import compaction, groups, high_watermark, jobs, logfile, reading, transactions
+from dyff.kernel import clock, errors, ids, locks, sqlite_writer
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
 
+LIMITS = sqlite_writer.Limits()
 MAX_MESSAGE_BYTES = 16 * 2**20
 COMPACTION_LAG = timedelta(days=1)
 """Longer than any pause of an owner that we tolerate."""
@@ -60,18 +61,18 @@ class EmbeddedBus:
             try:
                 yield bus
             finally:
-                bus._writer.stop()
                 with anyio.CancelScope(shield=True):
+                    await bus._writer.stop()
                     await anyio.to_thread.run_sync(bus._close)
 
     def __init__(self, path: Path, time: clock.Clock, new_ids: ids.Ids, max_message_bytes: int) -> None:
         """Use `open`. Blocks."""
         self._path, self._clock, self._ids, self._max_message_bytes = path, time, new_ids, max_message_bytes
-        self._mark = mark.Mark(path.with_name(path.name + ".mark"))
+        self._watermark = high_watermark.HighWatermark(path.with_name(path.name + ".mark"))
         try:
-            self._connection = logfile.opened(path, self._mark)
+            self._connection = logfile.opened(path, self._watermark)
         except BaseException:
-            self._mark.close()
+            self._watermark.close()
             raise
         self._upkeep, for_reading = logfile.connect(path), logfile.connect(path)
         for_reading.execute("PRAGMA query_only = 1")
@@ -82,20 +83,20 @@ class EmbeddedBus:
         stored = logfile.stored_partitions(self._connection)
         for topic in logfile.stored_topics(self._connection):
             self._records.add(topic, [each for each in stored if each.topic == topic.name])
-        self._writer = writer.Writer(self._connection, {each.id: each.held.end for each in stored}, self._mark, time)
+        self._transactions = transactions.Transactions(self._connection, {each.id: each.held.end for each in stored}, self._watermark, time)
+        self._writer = sqlite_writer.Writer(self._transactions, LIMITS)
 
     def _close(self) -> None:
-        self._writer.join()
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:
             log.warning("log-checkpoint-failed", **errors.details(error))
         for connection in (self._reading, self._upkeep, self._connection):
             connection.close()
-        self._mark.close()
+        self._watermark.close()
 
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
-        await self._writer.submit(jobs.CreateTopics(specs, self._ids))
+        await self._writer.submit(jobs.CreateTopics(specs, self._ids).apply)
 
     async def amend_topics(self, specs: Sequence[port.TopicSpec], *, look_only: bool = False) -> list[str]:
         told = []
@@ -142,7 +143,7 @@ class EmbeddedBus:
 
     @asynccontextmanager
     async def own(self, name: str) -> AsyncIterator[EmbeddedOwner]:
-        yield EmbeddedOwner(self, name, await self._writer.submit(jobs.Own(name)))
+        yield EmbeddedOwner(self, name, await self._writer.submit(jobs.Own(name).apply))
 
     async def maintain(
         self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -188,10 +189,11 @@ class EmbeddedBus:
         while start < whole.limit:
             step: compaction.Step = await self._on_upkeep(compaction.step, partition, whole, start)
             if step.rewritten:
-                await self._writer.submit(jobs.Rewrite(partition, step.rewritten))
+                rewrite = jobs.Rewrite(partition, step.rewritten)
+                await self._writer.submit(rewrite.apply, rewrite.size)
             removed, start = removed + step.removed, step.next
         kept = partition.kept + whole.limit - partition.clean - removed
-        await self._writer.submit(jobs.Compacted(partition, whole.limit, kept))
+        await self._writer.submit(jobs.Compacted(partition, whole.limit, kept).apply)
         return removed
 
     async def _on_upkeep(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -209,7 +211,7 @@ class EmbeddedBus:
         self._records.require(found, below)
         first = self._records.held[found.id].first
         for step in [*range(first + _TRUNCATED_AT_ONCE, below, _TRUNCATED_AT_ONCE), below]:
-            await self._writer.submit(jobs.Truncate(found, step))
+            await self._writer.submit(jobs.Truncate(found, step).apply)
 
     async def _append(
         self, topic: str, messages: Sequence[port.Message], owner: tuple[str, int] | None = None, commit: port.Commit | None = None
@@ -227,7 +229,7 @@ class EmbeddedBus:
                 at = self._records.partition(topic, message.partition)
             placed.append((at, message))
             size += self._size(message)
-        offsets = await self._writer.submit(jobs.Append(placed, size, owner, commit))
+        offsets = await self._writer.submit(jobs.Append(placed, owner, commit).apply, size)
         return [Position(known.epoch, at.partition, offset) for (at, _), offset in zip(placed, offsets, strict=True)]
 
     def _size(self, message: port.Message) -> int:

@@ -12,8 +12,8 @@ import anyio.to_thread
 import apsw
 
 from dyff.bus import port
-from dyff.bus.embedded import groups, jobs, logfile, tails, writer
-from dyff.kernel import clock, errors
+from dyff.bus.embedded import groups, jobs, logfile, tails, transactions
+from dyff.kernel import clock, errors, sqlite_writer
 
 
 class Records:
@@ -37,7 +37,7 @@ class Records:
             self.held[each.id] = each.held
             self._tails[each.id] = tails.Tail()
 
-    def adopt(self, transaction: jobs.Transaction) -> None:
+    def adopt(self, transaction: transactions.Transaction) -> None:
         """A transaction was committed: from now on everybody sees it."""
         for topic, partitions in transaction.created:
             self.add(topic, partitions)
@@ -168,10 +168,18 @@ class EmbeddedReader:
 class EmbeddedSubscription:
     """A member of a group."""
 
-    def __init__(self, group: groups.Group, name: str, topic: str, records: Records, write: writer.Writer, time: clock.Clock) -> None:
+    def __init__(
+        self,
+        group: groups.Group,
+        name: str,
+        topic: str,
+        records: Records,
+        writer: sqlite_writer.Writer[transactions.Transaction],
+        time: clock.Clock,
+    ) -> None:
         """`group`: the one that is called `name` on `topic`."""
         self._group, self._name, self._topic = group, name, topic
-        self._records, self._writer, self._clock = records, write, time
+        self._records, self._writer, self._clock = records, writer, time
         self._member = groups.Member()
         self._positions: dict[port.Assignment, int] = {}
 
@@ -216,7 +224,7 @@ class EmbeddedSubscription:
             if self._member.holds(assignment)
         ]
         if ours:
-            await self._writer.submit(jobs.CommitOffsets(ours))
+            await self._writer.submit(jobs.CommitOffsets(ours).apply)
 
     async def _take(self, limit: int) -> port.Polled:
         self._tell(self._group.polled(self._member, self._clock.monotonic()))

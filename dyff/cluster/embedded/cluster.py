@@ -18,12 +18,14 @@ import anyio
 import anyio.to_thread
 
 from dyff.cluster import port
-from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, tails, verbs, writer
+from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, tails, verbs
 from dyff.cluster.instants import instant
 from dyff.kernel import clock as clocks
-from dyff.kernel import errors, ids
+from dyff.kernel import errors, ids, sqlite_writer
 
 T = TypeVar("T")
+
+WRITER_LIMITS = sqlite_writer.Limits(group_count=256, waiting_count=10_000)
 
 _BOOKMARK_S = 10.0
 """How long a watch that sees nothing may leave its client with an old version."""
@@ -39,7 +41,7 @@ class EmbeddedCluster:
         """Use `open`."""
         self.pods_dir = pods_dir
         self._memory = memory.Memory(snapshot)
-        self._writer = writer.Writer(database, self._apply)
+        self._writer = sqlite_writer.Writer(database, WRITER_LIMITS, refusals=Exception)  # a verb raises before it writes
         self._clock = clock
         self._ids = new_ids
         self._closed = False
@@ -68,14 +70,13 @@ class EmbeddedCluster:
         first_version = clocks.epoch_ms(clock.now())
         database, snapshot = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits())
         self = cls(database, snapshot, clock, ids, Path(pods_dir or Path(path).parent / "pods"))
-        self._writer.start()
+        self._writer.start(self._apply)
         try:
             yield self
         finally:
             with anyio.CancelScope(shield=True):
                 self._closed = True
-                self._writer.stop()
-                await anyio.to_thread.run_sync(self._writer.join)
+                await self._writer.stop()
                 self._memory.wake()
                 await anyio.to_thread.run_sync(database.close)
 
@@ -168,9 +169,10 @@ class EmbeddedCluster:
         return None if service is None else f"http://{ports.HOST}:{ports.of(service)}"
 
     async def _write(self, verb: Callable[..., T], **arguments: Any) -> T:
-        return await self._writer.run(functools.partial(verb, **arguments))
+        size = len(arguments.get("body", b""))
+        return await self._writer.submit(functools.partial(verb, **arguments), size)
 
-    def _apply(self, committed: store.Committed) -> None:
+    def _apply(self, committed: store.Transaction) -> None:
         self._memory.apply(committed.changes, committed.horizon)
 
     def _check_open(self) -> None:

@@ -1,25 +1,22 @@
 """The database: objects and the recent changes of them, in one SQLite file that one server holds.
 
-Everything here runs in the writer's thread (`dyff.cluster.embedded.writer`), except `open`. Versions only grow, over restarts
+Everything here runs in the writer's thread (`dyff.kernel.sqlite_writer`), except `open`. Versions only grow, over restarts
 too: the newest is stored. A new file starts at the time in milliseconds, so it never repeats one of an earlier file.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import apsw
 import msgspec
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec
-from dyff.kernel import errors
-
-T = TypeVar("T")
+from dyff.kernel import errors, sqlite_writer
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -65,10 +62,10 @@ class Limits(msgspec.Struct, frozen=True):
 class Transaction:
     """Reads and writes of one group commit. A verb raises before it writes, or not at all."""
 
-    def __init__(self, connection: apsw.Connection, version: int) -> None:
-        """`version`: the newest one so far."""
+    def __init__(self, connection: apsw.Connection, version: int, horizon: int) -> None:
+        """`version`: the newest one so far. `horizon`: of the history, changed when the transaction is complete."""
         self._connection = connection
-        self.version = version
+        self.version, self.horizon = version, horizon
         self.changes: list[Change] = []
 
     def get(self, kind: str, name: str) -> port.Object | None:
@@ -111,23 +108,14 @@ class Transaction:
         self.changes.append(change)
 
 
-Operation = Callable[[Transaction], T]
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """What a group commit did: for each operation its result or the error that it raised; the changes; the horizon after them."""
-
-    outcomes: list[Any | Exception]
-    changes: list[Change]
-    horizon: int
-
-
 class Store:
-    """The open file."""
+    """The open file, as the group-commit writer's database. See `dyff.kernel.sqlite_writer.Database`."""
+
+    name = "the cluster database"
 
     def __init__(self, connection: apsw.Connection, limits: Limits) -> None:
         """Use `open`."""
-        self._connection = connection
+        self.connection = connection
         self._limits = limits
         self._history: deque[tuple[int, int]] = deque()
         self._history_bytes = 0
@@ -161,54 +149,36 @@ class Store:
             raise
 
     def _load(self) -> Snapshot:
-        objects = cast("list[tuple[str, str, bytes]]", self._connection.execute("SELECT kind, name, body FROM objects").fetchall())
-        rows = self._connection.execute("SELECT version, event, kind, name, body, previous FROM changes ORDER BY version")
+        objects = cast("list[tuple[str, str, bytes]]", self.connection.execute("SELECT kind, name, body FROM objects").fetchall())
+        rows = self.connection.execute("SELECT version, event, kind, name, body, previous FROM changes ORDER BY version")
         changes = [Change(*row) for row in cast("Iterator[tuple[Any, ...]]", rows)]
         self._remember(changes)
         return Snapshot(objects, changes, self._horizon, self._version)
 
-    def commit(self, operations: Sequence[Operation[Any]]) -> Committed:
-        """Run the operations, one after the other, and make them durable together.
+    def begin(self) -> Transaction:
+        return Transaction(self.connection, self._version, self._horizon)
 
-        Raises:
-            Unavailable: the disk did not let us; nothing was done.
-            OutcomeUnknown: it failed in the act of making it durable.
-        """
-        with self._transaction() as transaction:
-            outcomes = [_outcome(operation, transaction) for operation in operations]
-            if transaction.changes:
-                horizon = self._cut(transaction)
-                self._connection.execute("UPDATE meta SET horizon = ?, version = ?", (horizon, transaction.version))
+    def complete(self, transaction: Transaction) -> None:
         if transaction.changes:
-            self._version, self._horizon = transaction.version, horizon
-            self._remember(transaction.changes)
-        return Committed(outcomes, transaction.changes, self._horizon)
+            transaction.horizon = self._cut(transaction)
+            self.connection.execute("UPDATE meta SET horizon = ?, version = ?", (transaction.horizon, transaction.version))
+
+    def committed(self, transaction: Transaction) -> None:
+        self._version, self._horizon = transaction.version, transaction.horizon
+        self._remember(transaction.changes)
+
+    def failed(self, error: Exception, *, in_commit: bool) -> sqlite_writer.Failure:
+        """Before the commit nothing was done; a commit that fails may be on the disk nevertheless."""
+        if in_commit:
+            return sqlite_writer.Failure(errors.OutcomeUnknown(f"the cluster database failed in a commit: {error}"))
+        return sqlite_writer.Failure(errors.Unavailable(f"the cluster database cannot be written: {error}"))
+
+    def rest(self) -> None:
+        """SQLite checkpoints by itself."""
 
     def close(self) -> None:
         """Give the file back; SQLite folds its write-ahead log into it."""
-        self._connection.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(self._connection, self._version)
-            yield transaction
-        except BaseException as error:
-            self._roll_back()
-            if isinstance(error, apsw.Error):
-                raise errors.Unavailable(f"the cluster database cannot be written: {error}") from error
-            raise
-        try:
-            self._connection.execute("COMMIT")
-        except apsw.Error as error:
-            self._roll_back()
-            raise errors.OutcomeUnknown(f"the cluster database failed in a commit: {error}") from error
-
-    def _roll_back(self) -> None:
-        # Some failures of the disk end the transaction by themselves.
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        self.connection.close()
 
     def _cut(self, transaction: Transaction) -> int:
         """Drop the oldest changes where there are too many; the horizon after it."""
@@ -221,7 +191,7 @@ class Store:
             if count <= self._limits.changes and size <= self._limits.bytes:
                 break
             horizon, count, size = version, count - 1, size - body_bytes
-        self._connection.execute("DELETE FROM changes WHERE version <= ?", (horizon,))
+        self.connection.execute("DELETE FROM changes WHERE version <= ?", (horizon,))
         return horizon
 
     def _remember(self, changes: Sequence[Change]) -> None:
@@ -246,13 +216,3 @@ def _prepare(connection: apsw.Connection, path: Path, first_version: int) -> Non
         connection.execute("INSERT INTO meta VALUES (?, ?)", (first_version, first_version))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
-
-
-def _outcome(operation: Operation[Any], transaction: Transaction) -> Any | Exception:
-    """What one writer gets; its failure is not that of its neighbours, unless it is the disk's."""
-    try:
-        return operation(transaction)
-    except apsw.Error:
-        raise
-    except Exception as error:
-        return error

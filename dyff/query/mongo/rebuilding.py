@@ -6,7 +6,7 @@ change has steps, each one change of the document with the positions, which rais
     present A                    the new view is built on B
     present A, sinks write to B and A: their positions move only if they have done so. Who was writing to A alone is given a moment
                  to do so again; B gets all up to where A is then
-    present B, sinks write to B and A: readers find out within `store.VALID_S`; until then both sides are the same
+    present B, sinks write to B and A: readers find out within `sides.VALID_S`; until then both sides are the same
     present B                    A is dropped
 
 Whoever dies leaves a rebuild that does not beat any more; the next one takes its place and begins again.
@@ -24,7 +24,7 @@ import anyio
 
 from dyff.kernel import errors, mongo
 from dyff.query import port, tables
-from dyff.query.mongo import store, stored
+from dyff.query.mongo import sides, stored
 
 _BEAT_S = 1.0
 _DEAD_S = 8.0
@@ -33,17 +33,17 @@ _DEAD_S = 8.0
 _NOTICE_S = 1.0
 """So long sinks are given to find out that they write to both."""
 
-_RETIRE_S = 2 * store.VALID_S
+_RETIRE_S = 2 * sides.VALID_S
 """So long both sides are kept after the change."""
 
 
 class MongoRebuild:
     """See `dyff.query.port.Rebuild`; use `begun`."""
 
-    def __init__(self, query: store.MongoQuery, database: mongo.Database, view: dict[str, Any], owner: str) -> None:
-        self._query, self._database, self._view = query, database, database.collection("view")
-        self._mine = {**store.REACHED, "generation": view["generation"], "rebuild.owner": owner}
-        self._generation, self._present, self._next = view["generation"], store.side(view), 1 - store.side(view)
+    def __init__(self, database: mongo.Database, view: dict[str, Any], owner: str) -> None:
+        self._database, self._view = database, database.collection("view")
+        self._mine = {**sides.REACHED, "generation": view["generation"], "rebuild.owner": owner}
+        self._generation, self._present, self._next = view["generation"], sides.present(view), 1 - sides.present(view)
         self._reached = port.Reached()
         self._needed: dict[int, int] | None = None
         self.changing = False
@@ -51,9 +51,8 @@ class MongoRebuild:
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         after = tables.moved_on(self._reached, reached)
         await self.beat()
-        counts = [
-            await self._query.write(name, batch, self._generation, self._next) for name, batch in store.by_collection(documents).items()
-        ]
+        batches = sides.by_collection(documents)
+        counts = [await sides.write(self._documents(name), batch, self._generation) for name, batch in batches.items()]
         self._reached = after
         return sum(counts)
 
@@ -74,14 +73,14 @@ class MongoRebuild:
 
     async def _switch(self) -> None:
         self.changing = True
-        view = await self._view.get(store.REACHED) or {}
-        sides: dict[str, Any] = {"side": self._next, "old": self._present}
+        view = await self._view.get(sides.REACHED) or {}
+        places: dict[str, Any] = {"side": self._next, "old": self._present}
         no_more = {"$unset": {"also": ""}}
         if view.get("epoch") == self._reached.epoch:
-            await self._change({"$set": sides, **no_more, "$max": store.moves(self._reached)})
+            await self._change({"$set": places, **no_more, "$max": sides.moves(self._reached)})
         else:
             positions = {"epoch": self._reached.epoch, "state": _keys(self._reached.state), "events": _keys(self._reached.events)}
-            await self._change({"$set": {**sides, **positions}, **no_more})
+            await self._change({"$set": {**places, **positions}, **no_more})
         await anyio.sleep(_RETIRE_S)
         await self._change({"$unset": {"old": "", "rebuild": ""}})
         await drop(self._database, self._present)
@@ -92,36 +91,39 @@ class MongoRebuild:
         Raises:
             Fenced: it is not the one any more.
         """
-        if not await store.repeatable(self._view.update(self._mine, {"$inc": {"rebuild.beat": 1}})):
+        if not await sides.repeatable(self._view.update(self._mine, {"$inc": {"rebuild.beat": 1}})):
             raise self._fenced()
 
     async def forget(self) -> None:
         """Leave the present view as it is."""
-        after = await store.repeatable(self._view.changed(self._mine, {"$unset": {"also": "", "rebuild": ""}, "$inc": {"turn": 1}}))
+        after = await sides.repeatable(self._view.changed(self._mine, {"$unset": {"also": "", "rebuild": ""}, "$inc": {"turn": 1}}))
         if after is not None:
             await drop(self._database, self._next)
 
+    def _documents(self, collection: str) -> mongo.Collection:
+        return self._database.collection(stored.collection(collection, self._next))
+
     async def _change(self, change: dict[str, Any]) -> dict[str, Any]:
-        after: dict[str, Any] | None = await store.repeatable(self._view.changed(self._mine, {**change, "$inc": {"turn": 1}}))
+        after: dict[str, Any] | None = await sides.repeatable(self._view.changed(self._mine, {**change, "$inc": {"turn": 1}}))
         if after is None:
             raise self._fenced()
         return after
 
     def _fenced(self) -> errors.Fenced:
-        return errors.Fenced(f"{store.NAME} was reset, or another rebuild has taken over; begin again")
+        return errors.Fenced(f"{sides.NAME} was reset, or another rebuild has taken over; begin again")
 
 
 @asynccontextmanager
-async def begun(query: store.MongoQuery, database: mongo.Database) -> AsyncIterator[MongoRebuild]:
+async def begun(database: mongo.Database) -> AsyncIterator[MongoRebuild]:
     """A rebuild on the side where the view is not."""
     owner = uuid.uuid4().hex
     view = await _claimed(database.collection("view"), owner)
-    rebuild = MongoRebuild(query, database, view, owner)
+    rebuild = MongoRebuild(database, view, owner)
     beating = asyncio.create_task(_beat(rebuild))
     try:
-        other = 1 - store.side(view)
+        other = 1 - sides.present(view)
         await drop(database, other)
-        await store.ensure(database, other)
+        await sides.ensure(database, other)
         yield rebuild
     finally:
         beating.cancel()
@@ -136,7 +138,7 @@ async def drop(database: mongo.Database, side: int) -> None:
     """Remove what is on a side."""
     for name in await database.names():
         if stored.is_collection(name, side):
-            await store.repeatable(database.collection(name).drop())
+            await sides.repeatable(database.collection(name).drop())
 
 
 async def _claimed(views: mongo.Collection, owner: str) -> dict[str, Any]:
@@ -144,17 +146,17 @@ async def _claimed(views: mongo.Collection, owner: str) -> dict[str, Any]:
     known: dict[str, Any] | None = None
     since = anyio.current_time()
     while True:
-        view = await views.get(store.REACHED)
+        view = await views.get(sides.REACHED)
         if view is None:
-            await store.repeatable(views.insert({**store.REACHED, "generation": 0, "epoch": None, "state": {}, "events": {}}))
+            await sides.repeatable(views.insert({**sides.REACHED, "generation": 0, "epoch": None, "state": {}, "events": {}}))
             continue
         other = view.get("rebuild")
         if other is not None and known is not None and other != known:
-            raise errors.InUse(f"{store.NAME} is being rebuilt by another process; wait for it")
+            raise errors.InUse(f"{sides.NAME} is being rebuilt by another process; wait for it")
         if other is None or anyio.current_time() - since > _DEAD_S:
-            same = {**store.REACHED, "generation": view["generation"], "rebuild": other or {"$exists": False}}
+            same = {**sides.REACHED, "generation": view["generation"], "rebuild": other or {"$exists": False}}
             change = {"$set": {"rebuild": {"owner": owner, "beat": 0}}, "$unset": {"also": "", "old": ""}, "$inc": {"turn": 1}}
-            claimed: dict[str, Any] | None = await store.repeatable(views.changed(same, change))
+            claimed: dict[str, Any] | None = await sides.repeatable(views.changed(same, change))
             if claimed is not None:
                 return claimed
             known, since = None, anyio.current_time()

@@ -16,12 +16,10 @@ from typing import Any, TypeVar
 
 import anyio
 
-from dyff.entities import registry
 from dyff.kernel import errors, mongo
 from dyff.query import filters, port
-from dyff.query.mongo import queries, stored
+from dyff.query.mongo import queries, rebuilding, sides, stored
 
-NAME = "the query store"
 _NONE = {"$exists": False}
 _LOOK_S = 0.025
 """How often the positions are read while somebody waits for them."""
@@ -29,16 +27,6 @@ _SCANNED = 200
 """Documents read at once."""
 FRESH_S = 1.0
 """A reader that looked for the present side longer ago looks before it reads."""
-
-VALID_S = 2.0
-"""A reader that looked longer ago, when it has read, looks again: the other side may be gone."""
-
-REACHED = {"_id": "reached"}
-"""The document with the positions. Besides them it has `generation`, which a reset raises; `side`: of the view, where it is not 0; `also`:
-the side that will be it, or `old`: that was it, while sinks write there too; `turn`: raised whenever one of these changes; `rebuild`: whose
-it is, and whether that lives.
-"""
-
 
 T = TypeVar("T")
 
@@ -63,7 +51,7 @@ class MongoQuery:
             Unavailable: the database does not answer.
             Misconfigured: it refuses us.
         """
-        async with mongo.Database.open(connection, NAME) as database:
+        async with mongo.Database.open(connection, sides.NAME) as database:
             if not prepared:
                 await prepare(database)
             store = cls(database)
@@ -100,7 +88,7 @@ class MongoQuery:
                 await self.reached()
             side = self._side
             found = await read(side)
-            if self._side == side and _now() - self._looked > VALID_S:
+            if self._side == side and _now() - self._looked > sides.VALID_S:
                 await self.reached()
             if self._side == side:
                 return found
@@ -111,9 +99,9 @@ class MongoQuery:
     async def _look_at_view(self) -> dict[str, Any] | None:
         """The document with the positions. Whoever has seen it reads on the side that it names."""
         started = _now()
-        view = await self._view.get(REACHED)
+        view = await self._view.get(sides.REACHED)
         if started > self._looked:
-            self._side, self._looked = side(view), started
+            self._side, self._looked = sides.present(view), started
         return view
 
     async def wait(self, events: Mapping[int, int], timeout_s: float) -> bool:
@@ -128,13 +116,13 @@ class MongoQuery:
         return True
 
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
-        batches = by_collection(documents)
+        batches = sides.by_collection(documents)
         while True:
             view = await self._begin(reached.epoch)
             news = 0
             for each in _written(view):
-                counts = [await self.write(name, batch, view["generation"], each) for name, batch in batches.items()]
-                news = sum(counts) if each == side(view) else news
+                counts = [await self._write(name, batch, view["generation"], each) for name, batch in batches.items()]
+                news = sum(counts) if each == sides.present(view) else news
             if await self._advance(reached, view):
                 return news
 
@@ -144,7 +132,7 @@ class MongoQuery:
             "$set": {"epoch": None, "state": {}, "events": {}, "clearing": True},
             "$unset": {"also": "", "old": "", "rebuild": ""},
         }
-        after = await repeatable(self._view.changed(REACHED, begun, upsert=True))
+        after = await sides.repeatable(self._view.changed(sides.REACHED, begun, upsert=True))
         await self._clear(after["generation"] if after else 0)
         self._announce(port.Reached())
 
@@ -152,24 +140,22 @@ class MongoQuery:
         view = await self._look_at_view()
         generation = view["generation"] if view else 0
         for name in sorted(await self._database.names()):
-            if not stored.is_collection(name, side(view)):
+            if not stored.is_collection(name, sides.present(view)):
                 continue
             after = ""
             while True:
                 where = {"_id": {"$gt": after}, "at": {"$gte": stored.place(0, generation)}}
                 found = await self._database.collection(name).find(where, order=[("_id", 1)], limit=_SCANNED)
                 now = await self._look_at_view()
-                if (side(now), now["generation"] if now else 0) != (side(view), generation):
-                    raise errors.Fenced(f"{NAME} was rebuilt or reset meanwhile; begin again")
+                if (sides.present(now), now["generation"] if now else 0) != (sides.present(view), generation):
+                    raise errors.Fenced(f"{sides.NAME} was rebuilt or reset meanwhile; begin again")
                 if not found:
                     break
                 after = found[-1]["_id"]
                 yield [stored.scanned(name, each) for each in found]
 
     def rebuild(self) -> AbstractAsyncContextManager[port.Rebuild]:
-        from dyff.query.mongo import rebuilding
-
-        return rebuilding.begun(self, self._database)
+        return rebuilding.begun(self._database)
 
     def _documents(self, collection: str, side: int) -> mongo.Collection:
         return self._database.collection(stored.collection(collection, side))
@@ -177,55 +163,42 @@ class MongoQuery:
     async def _begin(self, epoch: str | None) -> dict[str, Any]:
         """The document with the positions of a view that is of this epoch, and can be written."""
         while True:
-            view = await self._view.get(REACHED)
+            view = await self._view.get(sides.REACHED)
             if view is None:
-                await repeatable(self._view.insert({**REACHED, "generation": 0, "epoch": epoch, "state": {}, "events": {}}))
+                await sides.repeatable(self._view.insert({**sides.REACHED, "generation": 0, "epoch": epoch, "state": {}, "events": {}}))
             elif view.get("clearing"):
                 await self._clear(view["generation"])
             elif epoch is None or view["epoch"] == epoch:
                 return view
             elif view["epoch"] is None:
-                same = {**REACHED, "generation": view["generation"], "epoch": None}
-                await repeatable(self._view.update(same, {"$set": {"epoch": epoch}}))
+                same = {**sides.REACHED, "generation": view["generation"], "epoch": None}
+                await sides.repeatable(self._view.update(same, {"$set": {"epoch": epoch}}))
             else:
-                raise errors.LogDiverged(f"{NAME} belongs to log epoch {view['epoch']}, not {epoch}; reset it first")
+                raise errors.LogDiverged(f"{sides.NAME} belongs to log epoch {view['epoch']}, not {epoch}; reset it first")
 
-    async def write(self, collection: str, batch: Sequence[port.Document], generation: int, side: int) -> int:
-        """Write the newest version of each entity, where it is newer than what is stored; returns how many versions were."""
-        newest: dict[str, port.Document] = {}
-        rising: dict[str, list[int]] = {}
-        for each in batch:
-            versions = rising.setdefault(each.id, [])
-            if not versions or each.version > versions[-1]:
-                versions.append(each.version)
-                newest[each.id] = each
-        documents = self._documents(collection, side)
-        known = await _versions(documents, [name for name, versions in rising.items() if len(versions) > 1], generation)
-        replacements = [(stored.older(each.id, each.version, generation), stored.document(each, generation)) for each in newest.values()]
-        refused = await repeatable(documents.replace(replacements))
-        written = [name for number, name in enumerate(newest) if number not in refused]
-        return sum(version > known.get(name, -1) for name in written for version in rising[name])
+    async def _write(self, collection: str, batch: Sequence[port.Document], generation: int, side: int) -> int:
+        return await sides.write(self._documents(collection, side), batch, generation)
 
     async def _advance(self, reached: port.Reached, view: Mapping[str, Any]) -> bool:
         """Move the positions; False: the view began to change sides meanwhile, so what was written must be written once more."""
-        moved = moves(reached)
+        moved = sides.moves(reached)
         if not moved:
             return True
-        same = {**REACHED, "generation": view["generation"], "turn": view.get("turn", _NONE)}
-        after = await repeatable(self._view.changed(same, {"$max": moved}))
+        same = {**sides.REACHED, "generation": view["generation"], "turn": view.get("turn", _NONE)}
+        after = await sides.repeatable(self._view.changed(same, {"$max": moved}))
         if after is not None:
             self._announce(_reached(after))
             return True
-        now = await self._view.get(REACHED)
+        now = await self._view.get(sides.REACHED)
         if now is not None and now["generation"] == view["generation"]:
             return False
-        raise errors.Unavailable(f"{NAME} was reset meanwhile by another sink; go on from its own positions")
+        raise errors.Unavailable(f"{sides.NAME} was reset meanwhile by another sink; go on from its own positions")
 
     async def _clear(self, generation: int) -> None:
         """Remove what older generations left."""
         for name in filter(stored.is_collection, await self._database.names()):
-            await repeatable(self._database.collection(name).delete(stored.outdated(generation)))
-        await repeatable(self._view.update({**REACHED, "generation": generation}, {"$unset": {"clearing": ""}}))
+            await sides.repeatable(self._database.collection(name).delete(stored.outdated(generation)))
+        await sides.repeatable(self._view.update({**sides.REACHED, "generation": generation}, {"$unset": {"clearing": ""}}))
 
     async def _next_look(self, timeout_s: float) -> port.Reached:
         """How far the view is at the next look, or when this process has moved it. All that wait share the looks."""
@@ -262,59 +235,18 @@ class MongoQuery:
 
 async def prepare(database: mongo.Database) -> None:
     """Make the indexes that are missing."""
-    await ensure(database, side(await database.collection("view").get(REACHED)))
-
-
-async def ensure(database: mongo.Database, side: int) -> None:
-    """Make the indexes of a side that are not there."""
-    for row in registry.ROWS:
-        await repeatable(database.collection(stored.collection(row.plural, side)).ensure(stored.indexes(row)))
-
-
-def by_collection(documents: Sequence[port.Document]) -> dict[str, list[port.Document]]:
-    """The documents of each collection, in order."""
-    batches: dict[str, list[port.Document]] = {}
-    for each in documents:
-        batches.setdefault(each.collection, []).append(each)
-    return batches
-
-
-def moves(reached: port.Reached) -> dict[str, int]:
-    """Positions by their paths in the document that has them."""
-    logs = {"state": reached.state, "events": reached.events}
-    return {f"{log}.{partition}": after for log, positions in logs.items() for partition, after in positions.items()}
-
-
-def side(view: Mapping[str, Any] | None) -> int:
-    """The side that a view is on."""
-    return int(view.get("side", 0)) if view else 0
+    await sides.ensure(database, sides.present(await database.collection("view").get(sides.REACHED)))
 
 
 def _written(view: Mapping[str, Any]) -> list[int]:
     """The sides that a sink writes to, in this order: readers go from one to an earlier one, and must find there what they saw."""
     around = ([view[name]] if name in view else [] for name in ("also", "old"))
     before, after = around
-    return [*before, side(view), *after]
+    return [*before, sides.present(view), *after]
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-async def repeatable(call: Any) -> Any:
-    """What is right to do again says so: every write here is guarded by a version, a generation or a maximum."""
-    try:
-        return await call
-    except errors.OutcomeUnknown as error:
-        raise errors.Unavailable(error.message) from error
-
-
-async def _versions(documents: mongo.Collection, ids: Sequence[str], generation: int) -> dict[str, int]:
-    """What is stored of these, by ID."""
-    if not ids:
-        return {}
-    found = await documents.find({"_id": {"$in": list(ids)}}, {"at": 1})
-    return {each["_id"]: stored.version(each["at"]) for each in found if each["at"] >= stored.place(0, generation)}
 
 
 def _reached(view: Mapping[str, Any] | None) -> port.Reached:

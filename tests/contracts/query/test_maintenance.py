@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from dyff.kernel import errors
-from dyff.query import beside as beside_module
 from dyff.query import filters, port
-from dyff.query.beside import EmbeddedBeside
+from dyff.query import maintenance as maintenance_module
 from dyff.query.embedded import EmbeddedQuery
+from dyff.query.maintenance import EmbeddedMaintenance
 from dyff.query.mongo import MongoQuery
 from tests.contracts import mongodb
 from tests.contracts.query.documents import document
@@ -23,23 +23,25 @@ async def stores(request, tmp_path):
     if request.param == "query:embedded":
         path = tmp_path / "query.sqlite"
         async with EmbeddedQuery.open(path) as query:
-            yield query, EmbeddedBeside(path)
+            yield query, EmbeddedMaintenance(path)
         return
     async with (
         mongodb.database(request.param) as connection,
         MongoQuery.open(connection) as query,
-        MongoQuery.open(connection) as beside,
+        MongoQuery.open(connection) as maintenance,
     ):
-        yield query, beside
+        yield query, maintenance
 
 
-async def scanned(beside) -> list[port.Scanned]:
-    return sorted([each async for batch in beside.scan() for each in batch], key=lambda each: (each.document.collection, each.document.id))
+async def scanned(maintenance) -> list[port.Scanned]:
+    return sorted(
+        [each async for batch in maintenance.scan() for each in batch], key=lambda each: (each.document.collection, each.document.id)
+    )
 
 
 async def test_a_scan_has_everything_as_it_was_applied(stores):
     """All collections, each newest version, what was forgotten too; more than fit into one batch."""
-    query, beside = stores
+    query, maintenance = stores
     odd = port.Document("odd.name/é", "x", 3, b'{"id": "x",  "labels":{"a.b":null,"$c":[1,{"d":1.5}]}}')
     large = port.Document("models", "large", 4, b'{"id":"large","text":"%s"}' % (b"x" * 5_000_000))
     many = [document(f"{number:04}", number) for number in range(1200)]
@@ -49,20 +51,20 @@ async def test_a_scan_has_everything_as_it_was_applied(stores):
     await query.apply([port.Document("evaluations", "0002", 10, None)], port.Reached("e"))
     wanted = {(each.collection, each.id): each for each in [*many, odd, large, document("0001", 9, text="new")]}
     wanted["evaluations", "0002"] = port.Document("evaluations", "0002", 10, None)
-    found = await scanned(beside)
+    found = await scanned(maintenance)
     assert [each.document for each in found] == [wanted[key] for key in sorted(wanted)]
     assert all(each.sound for each in found)
-    assert await beside.reached() == port.Reached("e", {0: 3}, {0: 7})
+    assert await maintenance.reached() == port.Reached("e", {0: 3}, {0: 7})
 
 
 async def test_a_scan_of_nothing_is_empty(stores):
     """Also after a reset."""
-    query, beside = stores
-    assert await scanned(beside) == []
+    query, maintenance = stores
+    assert await scanned(maintenance) == []
     await query.apply([document("a")], port.Reached("e", {0: 1}))
     await query.reset()
-    assert await scanned(beside) == []
-    assert await beside.reached() == port.Reached()
+    assert await scanned(maintenance) == []
+    assert await maintenance.reached() == port.Reached()
 
 
 async def read(query, entity_id: str) -> bytes | None:
@@ -75,42 +77,42 @@ async def read(query, entity_id: str) -> bytes | None:
 
 async def test_a_new_view_takes_the_place_of_the_present_one(stores):
     """Nobody sees it before; afterwards it is all that is there, for those who have the store open too."""
-    query, beside = stores
+    query, maintenance = stores
     await query.apply([document("a", 1, n=1), document("gone", 2)], port.Reached("e", {0: 2}, {0: 3}))
-    async with beside.rebuild() as rebuild:
+    async with maintenance.rebuild() as rebuild:
         assert await rebuild.apply([document("a", 5, n=5)], port.Reached("e", {0: 4}, {0: 6})) == 1
         assert await rebuild.apply([document("b", 1), document("a", 4)], port.Reached("e", {1: 1})) == 1
         assert await read(query, "a") == document("a", 1, n=1).body
         assert await read(query, "b") is None
-        assert await beside.reached() == port.Reached("e", {0: 2}, {0: 3})
+        assert await maintenance.reached() == port.Reached("e", {0: 2}, {0: 3})
         assert await rebuild.promote() == {}
     assert [await read(query, name) for name in ("a", "b", "gone")] == [document("a", 5, n=5).body, document("b", 1).body, None]
-    assert await beside.reached() == port.Reached("e", {0: 4, 1: 1}, {0: 6})
-    assert [each.document for each in await scanned(beside)] == [document("a", 5, n=5), document("b", 1)]
+    assert await maintenance.reached() == port.Reached("e", {0: 4, 1: 1}, {0: 6})
+    assert [each.document for each in await scanned(maintenance)] == [document("a", 5, n=5), document("b", 1)]
 
 
 async def test_a_scan_does_not_mix_two_views(stores, monkeypatch):
     """One that was begun before a switch ends with an error, instead of leaving documents out."""
-    monkeypatch.setattr(beside_module, "_BATCH", 200)
-    query, beside = stores
+    monkeypatch.setattr(maintenance_module, "_BATCH", 200)
+    query, maintenance = stores
     many = [document(f"{number:04}", number) for number in range(300)]
     await query.apply(many, port.Reached("e", {0: 300}))
-    scan = beside.scan()
+    scan = maintenance.scan()
     assert len(await anext(scan)) < len(many)
-    async with beside.rebuild() as rebuild:
+    async with maintenance.rebuild() as rebuild:
         await rebuild.apply(many[::-1], port.Reached("e", {0: 300}))
         assert await rebuild.promote() == {}
     with pytest.raises(errors.Fenced):
         async for _ in scan:
             pass
-    assert [each.document for each in await scanned(beside)] == many
+    assert [each.document for each in await scanned(maintenance)] == many
 
 
 async def test_writers_go_on_in_the_new_view(stores):
     """With versions, tombstones and positions; what the present one got during the rebuild must be in the new one first."""
-    query, beside = stores
+    query, maintenance = stores
     await query.apply([document("a", 1)], port.Reached("e", {0: 1}))
-    async with beside.rebuild() as rebuild:
+    async with maintenance.rebuild() as rebuild:
         await rebuild.apply([document("a", 1)], port.Reached("e", {0: 1}))
         await query.apply([document("b", 2)], port.Reached("e", {0: 2, 1: 7}))
         assert await rebuild.promote() == {0: 2, 1: 7}
@@ -120,42 +122,42 @@ async def test_writers_go_on_in_the_new_view(stores):
     assert await query.apply([port.Document("evaluations", "a", 4, None)], port.Reached("e", {0: 4}, {0: 5})) == 1
     assert (await read(query, "a"), await read(query, "b")) == (None, document("b", 3, n=3).body)
     assert await query.wait({0: 5}, 5)
-    assert await beside.reached() == port.Reached("e", {0: 4, 1: 7}, {0: 5})
+    assert await maintenance.reached() == port.Reached("e", {0: 4, 1: 7}, {0: 5})
 
 
 async def test_a_rebuild_can_follow_another(stores):
     """As often as one likes, and each is whole."""
-    query, beside = stores
+    query, maintenance = stores
     for number in range(1, 4):
-        async with beside.rebuild() as rebuild:
+        async with maintenance.rebuild() as rebuild:
             await rebuild.apply([document(f"{number}", number)], port.Reached("e", {0: number}))
             assert await rebuild.promote() == {}
-        assert [each.document.id for each in await scanned(beside)] == [f"{number}"]
-        assert all(each.sound for each in await scanned(beside))
+        assert [each.document.id for each in await scanned(maintenance)] == [f"{number}"]
+        assert all(each.sound for each in await scanned(maintenance))
         assert await read(query, f"{number}") == document(f"{number}", number).body
 
 
 async def test_a_rebuild_that_is_left_leaves_nothing(stores):
     """Neither in the present view nor in the next rebuild."""
-    query, beside = stores
+    query, maintenance = stores
     await query.apply([document("a", 1)], port.Reached("e", {0: 1}))
-    async with beside.rebuild() as rebuild:
+    async with maintenance.rebuild() as rebuild:
         await rebuild.apply([document("left", 9)], port.Reached("e", {0: 9}))
-    assert [each.document.id for each in await scanned(beside)] == ["a"]
-    async with beside.rebuild() as rebuild:
+    assert [each.document.id for each in await scanned(maintenance)] == ["a"]
+    async with maintenance.rebuild() as rebuild:
         await rebuild.apply([document("b", 1)], port.Reached("e", {0: 1}))
         assert await rebuild.promote() == {}
-    assert [each.document.id for each in await scanned(beside)] == ["b"]
-    assert await beside.reached() == port.Reached("e", {0: 1})
+    assert [each.document.id for each in await scanned(maintenance)] == ["b"]
+    assert await maintenance.reached() == port.Reached("e", {0: 1})
 
 
 async def test_two_rebuilds_at_once_are_refused(stores):
     """The second is, and the first goes on."""
-    query, beside = stores
+    query, maintenance = stores
     await query.apply([document("a", 1)], port.Reached("e", {0: 1}))
-    async with beside.rebuild() as rebuild:
+    async with maintenance.rebuild() as rebuild:
         with pytest.raises(errors.InUse):
-            async with beside.rebuild():
+            async with maintenance.rebuild():
                 pass
         await rebuild.apply([document("b", 1)], port.Reached("e", {0: 1}))
         assert await rebuild.promote() == {}
@@ -164,23 +166,23 @@ async def test_two_rebuilds_at_once_are_refused(stores):
 
 async def test_a_view_that_is_not_there_or_of_another_log_is_replaced(stores):
     """Positions of another log are not compared."""
-    query, beside = stores
-    async with beside.rebuild() as rebuild:
+    query, maintenance = stores
+    async with maintenance.rebuild() as rebuild:
         await rebuild.apply([document("a", 1)], port.Reached("e", {0: 1}, {0: 2}))
         assert await rebuild.promote() == {}
-    assert await beside.reached() == port.Reached("e", {0: 1}, {0: 2})
-    async with beside.rebuild() as rebuild:
+    assert await maintenance.reached() == port.Reached("e", {0: 1}, {0: 2})
+    async with maintenance.rebuild() as rebuild:
         await rebuild.apply([document("b", 0)], port.Reached("f", {0: 1}, {0: 1}))
         with pytest.raises(errors.LogDiverged):
             await rebuild.apply([], port.Reached("g", {0: 1}))
         assert await rebuild.promote() == {}
-    assert await beside.reached() == port.Reached("f", {0: 1}, {0: 1})
+    assert await maintenance.reached() == port.Reached("f", {0: 1}, {0: 1})
     assert (await read(query, "a"), await read(query, "b")) == (None, document("b", 0).body)
 
 
 async def test_no_read_is_older_or_emptier_while_it_changes(stores):
     """A writer counts, two readers read without a pause, and views are replaced meanwhile: what is read only rises."""
-    query, beside = stores
+    query, maintenance = stores
     written = 0
     done = anyio.Event()
     await query.apply([document("a", 0, n=0)], port.Reached("e", {0: 0}))
@@ -207,11 +209,11 @@ async def test_no_read_is_older_or_emptier_while_it_changes(stores):
     async with anyio.create_task_group() as group:
         group.start_soon(write)
         group.start_soon(look, query)
-        if isinstance(beside, MongoQuery):
-            group.start_soon(look, beside)
+        if isinstance(maintenance, MongoQuery):
+            group.start_soon(look, maintenance)
         for _ in range(2):
             before = written
-            async with beside.rebuild() as rebuild:
+            async with maintenance.rebuild() as rebuild:
                 need = {0: written}
                 while need:
                     number = need[0]
@@ -220,4 +222,4 @@ async def test_no_read_is_older_or_emptier_while_it_changes(stores):
             while written < before + 20:
                 await anyio.sleep(0.01)
         done.set()
-    assert [each.document.version for each in await scanned(beside)] == [written]
+    assert [each.document.version for each in await scanned(maintenance)] == [written]

@@ -26,8 +26,8 @@ _ROOT = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents'"
 """Where a view lies in the file: another one lies elsewhere, and its rows have other numbers."""
 
 
-class EmbeddedBeside:
-    """The `QueryKeeper` on the file `path`, whether a server has it open or not."""
+class EmbeddedMaintenance:
+    """The `QueryMaintenance` on the file `path`, whether a server has it open or not."""
 
     def __init__(self, path: Path | str) -> None:
         """Nothing is opened, made or changed yet."""

@@ -15,7 +15,7 @@ from dyff.kernel import errors, locks
 _SIZE = 8
 
 
-class Switches:
+class CutoverCounter:
     """The counter; made where it is missing."""
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class Switches:
     def settle(self) -> None:
         """End what was begun by a process that is gone."""
         if self.count() % 2:
-            with suppress(errors.InUse), alone(self._path):
+            with suppress(errors.InUse), exclusive(self._path):
                 self.end()
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Switches:
         self._map[:] = count.to_bytes(_SIZE, "little")
 
 
-def alone(path: Path) -> AbstractContextManager[None]:
+def exclusive(path: Path) -> AbstractContextManager[None]:
     """Be the only one who switches the view in the file `path`.
 
     Raises:

@@ -13,7 +13,7 @@ Place = tuple[str, str]
 """Collection and ID."""
 
 
-class Recent:
+class DocumentCache:
     """Bodies by place. Whoever changes documents does that `without` them here. Used in one event loop."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dyff.query import embedded, port, recent
+from dyff.query import document_cache, embedded, port
 
 
 def test_the_least_recently_used_go_when_there_are_too_many_bytes():
     """All bodies together stay below the limit, whichever way they came."""
-    kept = recent.Recent(max_bytes=10)
+    kept = document_cache.DocumentCache(max_bytes=10)
     kept.keep(("a", "1"), b"1234")
     kept.keep(("a", "2"), b"1234")
     kept.get(("a", "1"))
@@ -18,7 +18,7 @@ def test_the_least_recently_used_go_when_there_are_too_many_bytes():
 
 def test_what_is_larger_than_the_limit_is_not_kept():
     """One large document does not stay in memory."""
-    kept = recent.Recent(max_bytes=10)
+    kept = document_cache.DocumentCache(max_bytes=10)
     kept.keep(("a", "1"), b"x" * 11)
     assert kept.get(("a", "1")) is None
 
