@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import statuses
 
 
@@ -30,14 +30,8 @@ TABLE = {
 def ended(kind: str, resource: port.Object) -> Ended | None:
     """How the run of `resource` ended; None: it has not."""
     for name, status in TABLE[kind].items():
-        found = true_condition(resource, name)
+        found = conditions.true_condition(resource, name)
         if found:
             reason = found.get("reason")
             return Ended(status, reason if reason and reason != name else None, found.get("message") or None)
     return None
-
-
-def true_condition(resource: port.Object, name: str) -> port.Object | None:
-    """The condition of that type if it is true; None: it is not."""
-    conditions = (resource.get("status") or {}).get("conditions") or []
-    return next((each for each in conditions if each.get("type") == name and each.get("status") == "True"), None)

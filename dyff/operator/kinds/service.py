@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import specs
-from dyff.operator import conditions, plan, reasons
+from dyff.operator import plan, reasons
 from dyff.operator.manifests import metadata, runners
 
 KIND = metadata.INFERENCE_SERVICE

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from dyff.cluster import owners, port
+from dyff.cluster import conditions, owners, port
 from dyff.kernel import clock
-from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons
+from dyff.operator import cleanup, jobs, plan, pods, reasons
 from dyff.operator.kinds import analysis, evaluation, model, service, session
 from dyff.operator.manifests import metadata
 
