@@ -7,7 +7,7 @@ ended are kept whole; of those that have, only what others may ask about them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 import anyio.abc
@@ -49,16 +49,15 @@ class Mirrored(msgspec.Struct, frozen=True):
 class StateMirror:
     """Run it in a task of the role; a new one for each start of the role, since `run` can be called once."""
 
-    def __init__(self, bus: port.Bus) -> None:
-        """`bus`: must have the state and the events topic."""
-        self._bus = bus
+    def __init__(self, bus: port.Bus, on_change: Callable[[], None] = lambda: None) -> None:
+        """`bus`: must have the state and the events topic. `on_change`: called after an entity has changed; it must not wait."""
+        self._bus, self._on_change = bus, on_change
         self._live: dict[str, Mirrored] = {}
         self._ended: dict[str, Mirrored] = {}
         self._deleted: dict[str, Mirrored] = {}
         self._forgotten: dict[str, Position] = {}
         self._read: dict[int, int] = {}
         self._events: dict[int, int] = {}
-        self._changed = anyio.Event()
         self._progress = anyio.Event()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -83,16 +82,6 @@ class StateMirror:
     async def wait_events(self, ends: Mapping[int, int]) -> None:
         """Return when every event below these offsets, by partition, is folded and visible here."""
         await self._until(self._events, ends)
-
-    async def wait_change(self, timeout_s: float) -> bool:
-        """Wait until an entity has changed since the last call returned, at most `timeout_s` seconds; False: none did.
-
-        For one waiting task. It tells that something changed, not what: look at everything.
-        """
-        with anyio.move_on_after(timeout_s):
-            await self._changed.wait()
-        changed, self._changed = self._changed, anyio.Event()
-        return changed.is_set()
 
     @property
     def events_seen(self) -> Mapping[int, int]:
@@ -144,7 +133,7 @@ class StateMirror:
         self._events[source.partition] = max(self._events.get(source.partition, 0), source.offset + 1)
         if state is not None and self._is_news(record.key.decode(), state.source):
             self._put(record.key.decode(), state)
-            self._changed.set()
+            self._on_change()
 
     def _is_news(self, entity_id: str, source: Position) -> bool:
         """An owner that was paused may have written an old state behind a newer one."""

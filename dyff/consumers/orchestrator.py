@@ -5,8 +5,8 @@ and mirrored, and only then plans. From there on it goes in passes, each from sc
 plan (`dyff.admission.cycle`, `dyff.consumers.runs`), apply, and wait until what was published is folded. So the next pass
 sees it, nothing is assumed over the border of a pass, and a restart needs no special case.
 
-Beside the passes goes the sweep (`dyff.consumers.sweep`), which removes what is stored of entities that were deleted long
-ago. What is not here: sessions expire by the operator's hand.
+At the same time the sweep (`dyff.consumers.sweep`) removes what is stored of entities that were deleted long ago. What is
+not here: the operator ends sessions that expire.
 """
 
 from __future__ import annotations
@@ -15,24 +15,20 @@ from collections.abc import Sequence
 
 import anyio
 import anyio.abc
-import structlog
 
 from dyff.bus import port as bus_port
 from dyff.bus import topics
 from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
-from dyff.consumers import custom_resources, outcomes, passes, rounds, sweep, wakes
+from dyff.consumers import custom_resources, outcomes, passes, reconciling, sweep
 from dyff.consumers.mirror import StateMirror
-from dyff.kernel import backoff, errors, settings, vitals
+from dyff.kernel import errors, settings, vitals
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
 from dyff.objects import port as objects_port
 
-log = structlog.get_logger()
-
 OWNER = "dyff.orchestrator"
-_PAUSE_S = 0.02
-_PAUSE_PER_ENTITY_S = 50e-6
+_REST_PER_ENTITY_S = 50e-6
 """Between passes: thousands of entities take a while to look at, and others share the processor."""
 
 
@@ -58,15 +54,15 @@ async def run(
         Misconfigured: a quota is no quantity.
     """
     rules = passes.Rules.of(settings, suspended)
-    mirror, wake = StateMirror(bus), wakes.Wake()
-    resources = custom_resources.CustomResources(cluster, wake.set)
-    pods = watching.Cache(cluster, cluster_port.POD, lambda _: wake.set(), group_by=passes.ID_LABEL)
-    done = rounds.Rounds()
+    trigger, progress = reconciling.Trigger(), reconciling.Progress()
+    mirror = StateMirror(bus, trigger.set)
+    resources = custom_resources.CustomResources(cluster, trigger.set)
+    pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=passes.ID_LABEL)
 
     async def watches() -> list[vitals.Sign]:
         return [*(await resources.signs()), pods.sign()]
 
-    (signs or vitals.Vitals()).add(done.signs, mirror.signs, watches)
+    (signs or vitals.Vitals()).add(progress.signs, mirror.signs, watches)
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
         appending = anyio.Lock()
 
@@ -78,28 +74,21 @@ async def run(
         await mirror.wait_current()
         await group.start(resources.run)
         await group.start(pods.run)
-        group.start_soon(wakes.wake_on_change, mirror, wake)
         task_status.started()
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
-        planned = passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules, done.step)
+        planned = passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
             group.start_soon(sweep.Sweep(mirror, objects, append, planned.busy, clock, settings.retention).run)
-        await _go_on(planned, done, wake, settings.orchestrator.resync_s)
 
+        async def reconcile() -> float | None:
+            entities, well = await planned.once()
+            return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S if well else None
 
-async def _go_on(planned: passes.Passes, done: rounds.Rounds, wake: wakes.Wake, resync_s: float) -> None:
-    """Pass after pass, as soon as something has changed; after trouble more and more slowly."""
-    delays = backoff.delays()
-    while True:
-        try:
-            with done.round():
-                entities, well = await planned.once()
-        except errors.RetryLater as error:
-            log.warning("pass-failed", **errors.details(error))
-            entities, well = 0, False
-        if well:
-            delays = backoff.delays()
-            await anyio.sleep(_PAUSE_S + entities * _PAUSE_PER_ENTITY_S)
-            await wake.wait(resync_s)
-        else:
-            await anyio.sleep(next(delays))
+        await reconciling.reconcile_forever(
+            reconcile,
+            trigger.wait,
+            resync_s=settings.orchestrator.resync_s,
+            retried=(errors.RetryLater,),
+            event="pass-failed",
+            progress=progress,
+        )

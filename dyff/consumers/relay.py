@@ -13,7 +13,8 @@ import structlog
 
 from dyff.accounts import port as accounts_port
 from dyff.bus import port, topics
-from dyff.kernel import backoff, errors, vitals
+from dyff.consumers import reconciling
+from dyff.kernel import errors, vitals
 
 log = structlog.get_logger()
 
@@ -42,15 +43,18 @@ async def run(
     await bus.topic(topics.ACCOUNTS)
     await accounts.outbox(1)
     task_status.started()
-    delays = backoff.delays()
-    while True:
-        try:
-            if await accounts.wait_outbox(WAIT_S):
-                await relay(bus, accounts)
-            delays = backoff.delays()
-        except (errors.RetryLater, errors.OutcomeUnknown) as error:
-            log.warning("relay-failed", **errors.details(error))
-            await anyio.sleep(next(delays))
+
+    async def reconcile() -> float:
+        await relay(bus, accounts)
+        return 0.0
+
+    await reconciling.reconcile_forever(
+        reconcile,
+        accounts.wait_outbox,
+        resync_s=WAIT_S,
+        retried=(errors.RetryLater, errors.OutcomeUnknown),
+        event="relay-failed",
+    )
 
 
 async def relay(bus: port.Bus, accounts: accounts_port.Accounts) -> int:

@@ -22,8 +22,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from dyff.admission import outcome
-from dyff.cluster import port
-from dyff.consumers import conditions, outcomes
+from dyff.cluster import conditions, port
+from dyff.consumers import outcomes
 from dyff.consumers.mirror import Mirrored
 from dyff.entities import custom_resource, registry, statuses
 from dyff.kernel import clock
@@ -103,14 +103,14 @@ def plan(run: Run, now: datetime, retention: timedelta) -> Action | None:
 
 def goes_on(run: Run) -> bool:
     """Whether the resource of an entity that has ended still runs, as far as is known. A leader that was paused may have made it late."""
-    return run.mirrored is not None and run.mirrored.ended and run.resource is not None and not conditions.has_ended(run.resource)
+    return run.mirrored is not None and run.mirrored.ended and run.resource is not None and not conditions.finished(run.resource)
 
 
 def holds_quota(run: Run) -> bool:
     """Whether a run whose entity has ended still uses its quota: pods may be running, or the operator may yet start some."""
     if run.active:
         return True
-    return run.resource is not None and not conditions.has_ended(run.resource)
+    return run.resource is not None and not conditions.finished(run.resource)
 
 
 def is_deleting(resource: port.Object) -> bool:

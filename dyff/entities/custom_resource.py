@@ -30,7 +30,8 @@ class CustomResource(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind`, `plural`: as Kubernetes has them. `short`: the prefix of its objects' names. `spec`: the struct of its spec, from which
     the definition for a cluster is made. `aliases`: other names for kubectl. `columns`: what kubectl shows. `rules`: what must
-    hold of several fields of its spec, as Kubernetes writes validation rules.
+    hold of several fields of its spec, as Kubernetes writes validation rules. `is_part`: the operator makes some of them itself, as
+    parts of others. `read_by_api`: routes of its kind look at it.
     """
 
     kind: str
@@ -40,6 +41,8 @@ class CustomResource(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     aliases: tuple[str, ...] = ()
     rules: tuple[dict[str, str], ...] = ()
+    is_part: bool = False
+    read_by_api: bool = False
 
 
 def name(resource: CustomResource, entity_id: str, component: str | None = None) -> str:

@@ -83,6 +83,11 @@ RESOURCE_BY_KIND = {each.kind: each for each in RESOURCES}
 MADE = tuple(each for each in RESOURCES if any(row.run is not None and row.run.resource is each for row in ROWS))
 """Those that the orchestrator makes."""
 
+PARTS = tuple(each for each in RESOURCES if each.is_part)
+"""Those that the operator makes, as parts of others."""
+
+READ_BY_API = tuple(each for each in RESOURCES if each.read_by_api)
+
 EDITS = {each.command: (row.name, each.fields) for row in ROWS for each in row.edits}
 """By the name of a command that only one kind has: that kind, and the fields that it may change."""
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.kernel import clock
-from dyff.operator import conditions, plan, pods, reasons, steps
+from dyff.operator import plan, pods, reasons, steps
 from dyff.operator.manifests import configmap, job, metadata
 
 _SLACK_S = 30.0
@@ -65,10 +65,7 @@ def ensure(
 
 def ended(found: port.Object) -> str | None:
     """`Complete` or `Failed`; None: the Job has not ended for certain."""
-    for condition in (found.get("status") or {}).get("conditions") or ():
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return str(condition["type"])
-    return None
+    return next((each for each in (conditions.COMPLETE, conditions.FAILED) if conditions.is_true(found, each)), None)
 
 
 def ending(found: port.Object) -> bool:
@@ -77,8 +74,8 @@ def ending(found: port.Object) -> bool:
 
 
 def _is_late(found: port.Object) -> bool:
-    told = (found.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "FailureTarget" and each["status"] == "True" and each.get("reason") == "DeadlineExceeded" for each in told)
+    target = conditions.true_condition(found, "FailureTarget")
+    return target is not None and target.get("reason") == "DeadlineExceeded"
 
 
 def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome | None:
@@ -167,7 +164,7 @@ def held(found: port.Object) -> bool:
 
 
 def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_pods: list[port.Object]) -> Outcome:
-    condition = next(each for each in found["status"]["conditions"] if each["type"] == "Failed")
+    condition = conditions.get(found, conditions.FAILED) or {}
     failure = pods.last_failure(own_pods, observed.logs)
     if condition.get("reason") == "DeadlineExceeded":
         return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, failure.text() if failure else _before(observed)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 
 MAX_WORDS_BYTES = 2048
 """How much of a container's last output goes into a message."""
@@ -121,8 +121,7 @@ def _waits(pod: port.Object) -> str:
         state = (each.get("state") or {}).get("waiting")
         if state:
             return _last_end(pod, each) if state.get("reason") == "CrashLoopBackOff" and _failed(each) else _reason(state)
-    conditions = {each["type"]: each for each in status.get("conditions") or ()}
-    scheduled, ready = conditions.get("PodScheduled"), conditions.get("Ready")
+    scheduled, ready = conditions.get(pod, "PodScheduled"), conditions.get(pod, conditions.READY)
     if scheduled is not None and scheduled["status"] != "True":
         return _reason(scheduled)
     phase = status.get("phase", "Pending")
@@ -200,8 +199,7 @@ def ended_badly(pods: Iterable[port.Object]) -> int:
 
 
 def _disrupted(pod: port.Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "DisruptionTarget" and each["status"] == "True" for each in conditions)
+    return conditions.is_true(pod, "DisruptionTarget")
 
 
 def last_failure(pods: Iterable[port.Object], logs: Mapping[str, str]) -> Failure | None:

@@ -279,7 +279,7 @@ def manifests_rbac(namespace: str, role: str) -> None:
     """Print service accounts and what each may do, a set for every role."""
     from dyff.serve import permissions, roles
 
-    _print_yaml(list(permissions.manifests(namespace, roles.parse(role))))
+    _print_yaml(list(permissions.manifests(namespace, {row.name: row.granted for row in roles.parse(role)})))
 
 
 @manifests.command("deploy")

@@ -8,7 +8,7 @@ from typing import Any
 from dyff.cluster import port
 from dyff.kernel import errors, settings
 from dyff.operator.manifests import containers
-from dyff.serve import opening, permissions, wiring
+from dyff.serve import opening, permissions, roles
 
 SETTINGS, SECRETS = "dyff-settings", "dyff-secrets"
 """The ConfigMap that is made here, and the Secret that is not: its keys are variables of every role, and files in `SECRETS_DIR`."""
@@ -30,43 +30,38 @@ _WHY = {
 }
 
 
-def manifests(namespace: str, roles: Sequence[str], image: str, loaded: settings.Settings, text: str) -> Iterator[port.Object]:
-    """The ConfigMap, the Deployments, and the Service of the api.
+def manifests(namespace: str, rows: Sequence[roles.Row], image: str, loaded: settings.Settings, text: str) -> Iterator[port.Object]:
+    """The ConfigMap, the Deployments, and a Service for each role that serves HTTP.
 
     `loaded`: what `text`, a settings file, says.
 
     Raises:
         Misconfigured: the settings leave a port to an embedded adapter, which pods cannot share.
     """
-    _check(roles, loaded)
+    _check(rows, loaded)
     yield {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": SETTINGS, "namespace": namespace, "labels": {permissions.NAME: "dyff"}},
         "data": {_FILE: text},
     }
-    for role in roles:
-        yield _deployment(namespace, role, image, _environment(role, image, loaded))
-    if "api" in roles:
-        labels = permissions.labels("api")
-        yield {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "dyff-api", "namespace": namespace, "labels": labels},
-            "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
-        }
+    for row in rows:
+        yield _deployment(namespace, row, image, _environment(row, image, loaded))
+    for row in rows:
+        if row.serves_http:
+            yield _service(namespace, row)
 
 
-def _check(roles: Sequence[str], loaded: settings.Settings) -> None:
+def _check(rows: Sequence[roles.Row], loaded: settings.Settings) -> None:
     # Where the cluster is follows from where the pods run; where its steps find the objects does not.
-    needed = wiring.needs(tuple(roles)) - {"cluster"} | ({"objects"} if "operator" in roles else set())
+    needed = roles.ports(rows) - {"cluster"} | ({"objects"} if any(row.starts_steps for row in rows) else set())
     missing = sorted(_WHY[each] for each in needed & opening.embedded(loaded) if each in _WHY)
     if missing:
         raise errors.Misconfigured(f"settings: {', '.join(missing)} must be set: pods cannot share what is embedded in one process")
 
 
-def _deployment(namespace: str, role: str, image: str, environment: list[dict[str, Any]]) -> port.Object:
-    labels = permissions.labels(role)
+def _deployment(namespace: str, row: roles.Row, image: str, environment: list[dict[str, Any]]) -> port.Object:
+    labels = permissions.labels(row.name)
     spread = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
@@ -75,11 +70,11 @@ def _deployment(namespace: str, role: str, image: str, environment: list[dict[st
     }
     pod = containers.pod(
         {
-            "serviceAccountName": permissions.account(role),
-            "automountServiceAccountToken": role in permissions.TABLE,
+            "serviceAccountName": permissions.account(row.name),
+            "automountServiceAccountToken": bool(row.granted),
             "terminationGracePeriodSeconds": GRACE_S,
             "topologySpreadConstraints": [spread],
-            "containers": [_container(role, image, environment)],
+            "containers": [_container(row, image, environment)],
             "volumes": [
                 {"name": "settings", "configMap": {"name": SETTINGS}},
                 {"name": "secrets", "secret": {"secretName": SECRETS, "optional": True, "defaultMode": 0o440}},
@@ -90,7 +85,7 @@ def _deployment(namespace: str, role: str, image: str, environment: list[dict[st
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": f"dyff-{role}", "namespace": namespace, "labels": labels},
+        "metadata": {"name": f"dyff-{row.name}", "namespace": namespace, "labels": labels},
         "spec": {
             "replicas": REPLICAS,
             "selector": {"matchLabels": labels},
@@ -99,12 +94,22 @@ def _deployment(namespace: str, role: str, image: str, environment: list[dict[st
     }
 
 
-def _container(role: str, image: str, environment: list[dict[str, Any]]) -> dict[str, Any]:
+def _service(namespace: str, row: roles.Row) -> port.Object:
+    labels = permissions.labels(row.name)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"dyff-{row.name}", "namespace": namespace, "labels": labels},
+        "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }
+
+
+def _container(row: roles.Row, image: str, environment: list[dict[str, Any]]) -> dict[str, Any]:
     ports = [{"name": "probes", "containerPort": PROBES_PORT}]
-    if role == "api":
+    if row.serves_http:
         ports.append({"name": "http", "containerPort": API_PORT})
     spec = {
-        "args": ["serve", "--role", role],
+        "args": ["serve", "--role", row.name],
         "env": environment,
         "envFrom": [{"secretRef": {"name": SECRETS, "optional": True}}],
         "ports": ports,
@@ -121,21 +126,21 @@ def _container(role: str, image: str, environment: list[dict[str, Any]]) -> dict
     return containers.container("dyff", image, spec, read_only_root=True)
 
 
-def _environment(role: str, image: str, loaded: settings.Settings) -> list[dict[str, Any]]:
+def _environment(row: roles.Row, image: str, loaded: settings.Settings) -> list[dict[str, Any]]:
     own = {
         "DYFF_CONFIG_FILE": f"{SETTINGS_DIR}/{_FILE}",
         "DYFF_DATA_DIR": f"{_SCRATCH_DIR}/dyff",
         "DYFF_PROBES__HOST": "0.0.0.0",
         "DYFF_PROBES__PORT": str(PROBES_PORT),
     }
-    if role == "api":
+    if row.serves_http:
         own |= {"DYFF_API__HOST": "0.0.0.0", "DYFF_API__PORT": str(API_PORT)}
-    if role == "operator" and loaded.operator.steps_image == settings.Operator().steps_image:
+    if row.starts_steps and loaded.operator.steps_image == settings.Operator().steps_image:
         own["DYFF_OPERATOR__STEPS_IMAGE"] = image
-    if role in permissions.TABLE:
+    if row.granted:
         own["DYFF_CLUSTER__KUBERNETES__IN_CLUSTER"] = "true"
     found: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in own.items()]
-    if role in permissions.TABLE:
+    if row.granted:
         found.append({"name": "DYFF_CLUSTER__KUBERNETES__NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}})
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,7 +13,8 @@ import click
 import structlog
 
 from dyff.kernel import clock, collecting, errors, logs, settings
-from dyff.serve import directory, opening, roles, signals, supervisor, wiring
+from dyff.serve import adapters as given
+from dyff.serve import assembling, directory, opening, roles, signals, supervisor, wiring
 
 log = structlog.get_logger()
 
@@ -33,28 +34,28 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
         logs.configure(loaded.log_level)
     except ValueError as error:
         raise errors.Misconfigured(f"log_level: {error}") from error
-    names = roles.parse(wanted)
+    rows = roles.parse(wanted)
     place = directory.DataDirectory(loaded.data_dir)
-    local = wiring.needs(names) & opening.embedded(loaded)
-    if local and set(names) != set(roles.ALL):
-        log.warning("embedded-adapters", ports=sorted(local), roles=names, note="other processes cannot share them")
+    local = roles.ports(rows) & opening.embedded(loaded)
+    if local and set(roles.names(rows)) != set(roles.names(roles.TABLE)):
+        log.warning("embedded-adapters", ports=sorted(local), roles=roles.names(rows), note="other processes cannot share them")
     with place.claimed() if local else nullcontext():
-        anyio.run(_serve, loaded, place, names, backend="asyncio", backend_options={"use_uvloop": True})
+        anyio.run(_serve, loaded, place, rows, backend="asyncio", backend_options={"use_uvloop": True})
     return 0
 
 
-async def _serve(loaded: settings.Settings, place: directory.DataDirectory, names: tuple[str, ...]) -> None:
+async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row]) -> None:
     time = clock.SystemClock()
-    async with wiring.open_adapters(loaded, place, time, names) as adapters:
+    async with wiring.open_adapters(loaded, place, time, rows) as adapters:
         subject: supervisor.Supervisor | None = None
 
         def report() -> dict[str, Any]:
             return subject.health.report() if subject else {"status": "starting", "roles": {}}
 
-        subject = supervisor.Supervisor(roles.build(names, loaded, adapters, report), loaded.supervision, time)
+        subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time)
         async with anyio.create_task_group() as group:
             await group.start(signals.stop_on_signal, _stopper(subject, loaded))
-            group.start_soon(_announce_when_ready, subject, place, adapters, names, wiring.needs(names) & opening.embedded(loaded))
+            group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded))
             await subject.run()
             group.cancel_scope.cancel()
 
@@ -74,19 +75,19 @@ def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
 async def _announce_when_ready(
     subject: supervisor.Supervisor,
     place: directory.DataDirectory,
-    adapters: wiring.Adapters,
-    names: tuple[str, ...],
+    adapters: given.Adapters,
+    rows: Sequence[roles.Row],
     local: Collection[str],
 ) -> None:
     await subject.health.wait_ready()
     collecting.settle()
-    lines = [f"Dyff is ready: {', '.join(names)}"]
-    if "api" in names:
+    lines = [f"Dyff is ready: {', '.join(roles.names(rows))}"]
+    if adapters.listener is not None:
         url = adapters.public_url
         lines += [f"  API   {url}/v0", f"  docs  {url}/v0/docs"]
     if local:
         lines.append(f"  data  {place.root}")
-    if "api" in names:
+    if adapters.listener is not None:
         where = f" --data-dir {place.root}" if "accounts" in local else ""
         lines += ["Make a token with:", f"  dyff token create{where} --account $(dyff account create --name me{where})"]
     click.echo("\n".join(lines))

@@ -1,111 +1,117 @@
-"""The one table of roles. `all` is computed from it.
+"""The one table of roles: all that is particular to a role is in its row, and to add a role is to add a row.
 
-The orchestrator, of which there is one, brings the relay of the accounts' changes with it; it is a task of its own, so
-that neither's trouble is the other's. Besides the six roles that a person can choose there are the parts that an
-embedded adapter runs in the background (maintenance of the log, the local cluster's controllers and its kubelet); they
-come with every choice that has the adapter. The probes come where they have an address.
+Everything else follows from the rows: what `--role` accepts, which ports are opened (`wiring`), what runs (`assembling`), of which
+one runs where several processes share the cluster (`election`), and what a Kubernetes cluster needs (`permissions`, `deployments`).
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-import anyio
 import anyio.abc
+import msgspec
 
 from dyff.accounts import port as accounts
-from dyff.cluster.embedded import EmbeddedCluster
+from dyff.cluster import port as cluster
+from dyff.entities import registry
 from dyff.kernel import errors, settings, vitals
-from dyff.serve import election, wiring
-from dyff.serve.supervisor import Role
+from dyff.serve.adapters import Adapters, given
+from dyff.serve.permissions import LEADS, LOGS, READ, Permission, of_kind, on_custom
 
 Report = Callable[[], dict[str, Any]]
-ALL = ("api", "aggregator", "sink", "orchestrator", "informer", "operator")
-_WITH = {"orchestrator": "accounts-relay"}
-"""What comes with a role, as a task of its own."""
-_ONE_AT_A_TIME = frozenset({"orchestrator", "accounts-relay", "informer", "operator"})
-"""Two of them at once do no harm, but the same work twice."""
 
 
-def parse(wanted: str) -> tuple[str, ...]:
-    """The roles that `--role` names: `all`, or a comma-separated list.
+class Process(msgspec.Struct, frozen=True):
+    """What a role's coroutine sees of its process. `report`: what the roles do, see `health.Health.report`."""
 
-    Raises:
-        Misconfigured: one is not known, or none is named.
+    settings: settings.Settings
+    adapters: Adapters
+    report: Report
+
+
+Run = Callable[[Process, anyio.abc.TaskStatus[None], vitals.Vitals], Awaitable[None]]
+"""Serves until cancelled, as `supervisor.Role.run` says."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A role that a person can choose.
+
+    `ports`: what it can reach; no other port is opened for it, and only the stores behind these are migrated or checked at the start.
+    `stage`: see `supervisor.Role`. `run`: the role itself. `comes_with`: further tasks by name, each a role of its own to the
+    supervisor, so that a failure of one does not restart the other. `one_at_a_time`: of all processes that share a cluster one does
+    the work; two would do no harm, but the same work twice. `permissions`: what it does to the cluster, and no more. `serves_http`: it
+    is given a socket and a public URL, and on Kubernetes it has a Service. `starts_steps`: its pods run our steps, so it is given the
+    steps' image and how they reach the object store.
     """
-    if wanted.strip() == "all":
-        return ALL
-    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
-    unknown = [name for name in names if name not in ALL]
-    if unknown or not names:
-        raise errors.Misconfigured(f"--role: {', '.join(unknown) or 'nothing'} is not a role; choose all, or some of {', '.join(ALL)}")
-    return names
+
+    name: str
+    ports: frozenset[str]
+    stage: int
+    run: Run
+    comes_with: Mapping[str, Run] = {}
+    one_at_a_time: bool = False
+    permissions: tuple[Permission, ...] = ()
+    serves_http: bool = False
+    starts_steps: bool = False
+
+    @property
+    def granted(self) -> tuple[Permission, ...]:
+        """All that it may do to the cluster; empty: it does not speak with it."""
+        return (*self.permissions, LEADS) if self.one_at_a_time else self.permissions
 
 
-def build(names: tuple[str, ...], loaded: settings.Settings, given: wiring.Adapters, report: Report) -> list[Role]:
-    """The chosen roles and the background of the embedded adapters, with what they need."""
-    from dyff.consumers import aggregator, informer, orchestrator, relay, sink
-    from dyff.operator import role as operator
+async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    from dyff.accounts.authority import Authority
+    from dyff.api import role
+    from dyff.api.services import Services
 
-    def run_aggregator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return aggregator.run(wiring.given(given.bus), clock=given.clock, signs=signs, task_status=task_status)
-
-    def run_sink(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return sink.run(wiring.given(given.bus), wiring.given(given.query), signs=signs, task_status=task_status)
-
-    def run_orchestrator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return orchestrator.run(
-            wiring.given(given.bus),
-            wiring.given(given.cluster),
-            clock=given.clock,
-            settings=loaded,
-            suspended=_suspended(wiring.given(given.accounts)),
-            objects=wiring.given(given.objects),
-            signs=signs,
-            task_status=task_status,
-        )
-
-    def run_relay(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return relay.run(wiring.given(given.bus), wiring.given(given.accounts), signs=signs, task_status=task_status)
-
-    def run_informer(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return informer.run(wiring.given(given.bus), wiring.given(given.cluster), clock=given.clock, signs=signs, task_status=task_status)
-
-    def run_operator(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return operator.run(
-            wiring.given(given.cluster),
-            clock=given.clock,
-            settings=loaded.operator,
-            storage_env=given.storage_env,
-            signs=signs,
-            task_status=task_status,
-        )
-
-    def run_api(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        from dyff.api import role as api
-
-        return api.run(_services(loaded, given, report), task_status=task_status)
-
-    chosen = [
-        Role("aggregator", 1, run_aggregator),
-        Role("sink", 1, run_sink),
-        Role("operator", 2, run_operator),
-        Role("informer", 2, run_informer),
-        Role("orchestrator", 2, run_orchestrator),
-        Role("accounts-relay", 2, run_relay),
-        Role("api", 3, run_api),
-    ]
-    running = {*names, *(_WITH[name] for name in names if name in _WITH)}
-    return [*_background(loaded, given, report), *(_single(role, given) for role in chosen if role.name in running)]
+    its = process.adapters
+    services = Services(
+        bus=given(its.bus),
+        query=given(its.query),
+        accounts=given(its.accounts),
+        authority=Authority(given(its.accounts), its.clock, its.ids),
+        objects=given(its.objects),
+        cluster=given(its.cluster),
+        signer=its.signer,
+        listener=its.listener,
+        clock=its.clock,
+        ids=its.ids,
+        settings=process.settings.api,
+        health=process.report,
+    )
+    await role.run(services, task_status=task_status)
 
 
-def _single(role: Role, given: wiring.Adapters) -> Role:
-    """Of some roles one runs, where several processes share the cluster; the local cluster belongs to one process anyway."""
-    if role.name not in _ONE_AT_A_TIME or given.cluster is None or given.local_cluster is not None:
-        return role
-    return election.elected(role, given.cluster, given.clock, given.ids)
+async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    from dyff.consumers import aggregator
+
+    its = process.adapters
+    await aggregator.run(given(its.bus), clock=its.clock, signs=signs, task_status=task_status)
+
+
+async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    from dyff.consumers import sink
+
+    its = process.adapters
+    await sink.run(given(its.bus), given(its.query), signs=signs, task_status=task_status)
+
+
+async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    from dyff.consumers import orchestrator
+
+    its = process.adapters
+    await orchestrator.run(
+        given(its.bus),
+        given(its.cluster),
+        clock=its.clock,
+        settings=process.settings,
+        suspended=_suspended(given(its.accounts)),
+        objects=given(its.objects),
+        signs=signs,
+        task_status=task_status,
+    )
 
 
 def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
@@ -118,59 +124,114 @@ def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
     return suspended
 
 
-def _background(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> list[Role]:
-    background: list[Role] = []
-    if given.probes is not None:
-        background.append(_probes(given.probes, report))
-    log = given.local_bus
-    if log is not None:
-        background.append(Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))
-    if given.local_cluster is not None:
-        background += _local_cluster(loaded, given, given.local_cluster)
-    return background
+async def _relay(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    from dyff.consumers import relay
+
+    its = process.adapters
+    await relay.run(given(its.bus), given(its.accounts), signs=signs, task_status=task_status)
 
 
-def _probes(listener: socket.socket, report: Report) -> Role:
-    from dyff.serve import probes
+async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    from dyff.consumers import informer
 
-    return Role("probes", 0, lambda task_status, signs: probes.run(report, listener, task_status=task_status))
-
-
-def _local_cluster(loaded: settings.Settings, given: wiring.Adapters, resources: EmbeddedCluster) -> list[Role]:
-    from dyff.cluster.embedded import LocalControllers
-    from dyff.cluster.pods.kubelet import Kubelet
-
-    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
-        return LocalControllers(resources, clock=given.clock).run(task_status=task_status)
-
-    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
-        kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, given.clock)
-        try:
-            await kubelet.run(task_status=task_status)
-        except anyio.get_cancelled_exc_class():
-            # Only an orderly stop of the server stops pods; a kubelet that failed finds them again when it is restarted.
-            with anyio.CancelScope(shield=True):
-                await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
-            raise
-
-    return [Role("local-controllers", 0, run_controllers), Role("kubelet", 0, run_kubelet)]
+    its = process.adapters
+    await informer.run(given(its.bus), given(its.cluster), clock=its.clock, signs=signs, task_status=task_status)
 
 
-def _services(loaded: settings.Settings, given: wiring.Adapters, report: Report) -> Any:
-    from dyff.accounts.authority import Authority
-    from dyff.api.services import Services
+async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    from dyff.operator import role
 
-    return Services(
-        bus=wiring.given(given.bus),
-        query=wiring.given(given.query),
-        accounts=wiring.given(given.accounts),
-        authority=Authority(wiring.given(given.accounts), given.clock, given.ids),
-        objects=wiring.given(given.objects),
-        cluster=wiring.given(given.cluster),
-        signer=given.signer,
-        listener=given.listener,
-        clock=given.clock,
-        ids=given.ids,
-        settings=loaded.api,
-        health=report,
+    its = process.adapters
+    await role.run(
+        given(its.cluster),
+        clock=its.clock,
+        settings=process.settings.operator,
+        storage_env=its.storage_env,
+        signs=signs,
+        task_status=task_status,
     )
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        name="api",
+        ports=frozenset({"bus", "query", "accounts", "objects", "cluster"}),
+        stage=3,
+        run=_api,
+        permissions=(
+            on_custom(("get",), registry.READ_BY_API),
+            of_kind(cluster.POD, *READ),
+            of_kind(cluster.SERVICE, "get"),
+            LOGS,
+        ),
+        serves_http=True,
+    ),
+    Row(name="aggregator", ports=frozenset({"bus"}), stage=1, run=_aggregator),
+    Row(name="sink", ports=frozenset({"bus", "query"}), stage=1, run=_sink),
+    Row(
+        name="orchestrator",
+        ports=frozenset({"bus", "accounts", "objects", "cluster"}),
+        stage=2,
+        run=_orchestrator,
+        comes_with={"accounts-relay": _relay},
+        one_at_a_time=True,
+        permissions=(on_custom((*READ, "create", "patch", "delete"), registry.MADE), of_kind(cluster.POD, *READ)),
+    ),
+    Row(
+        name="informer",
+        ports=frozenset({"bus", "cluster"}),
+        stage=2,
+        run=_informer,
+        one_at_a_time=True,
+        permissions=(on_custom(READ, registry.MADE),),
+    ),
+    Row(
+        name="operator",
+        ports=frozenset({"cluster"}),
+        stage=2,
+        run=_operator,
+        one_at_a_time=True,
+        permissions=(
+            on_custom(READ, registry.RESOURCES),
+            on_custom(("patch",), registry.RESOURCES, "/status"),
+            # A child that names its owner as blocking its deletion needs it where the cluster checks that.
+            on_custom(("update",), registry.RESOURCES, "/finalizers"),
+            on_custom(("create", "delete"), registry.PARTS),
+            of_kind(cluster.JOB, *READ, "create", "patch", "delete"),
+            of_kind(cluster.DEPLOYMENT, *READ, "create", "delete"),
+            of_kind(cluster.SERVICE, *READ, "create", "delete"),
+            of_kind(cluster.CONFIG_MAP, "get", "create", "delete"),
+            of_kind(cluster.POD, *READ, "delete"),
+            LOGS,
+        ),
+        starts_steps=True,
+    ),
+)
+"""In the order in which they are listed for people."""
+
+
+def names(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Of these roles."""
+    return tuple(row.name for row in rows)
+
+
+def ports(rows: Iterable[Row]) -> frozenset[str]:
+    """What these roles can reach together."""
+    return frozenset().union(*(row.ports for row in rows))
+
+
+def parse(wanted: str) -> tuple[Row, ...]:
+    """The roles that `--role` names: `all`, or a comma-separated list.
+
+    Raises:
+        Misconfigured: one is not known, or none is named.
+    """
+    if wanted.strip() == "all":
+        return TABLE
+    by_name = {row.name: row for row in TABLE}
+    chosen = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    unknown = [name for name in chosen if name not in by_name]
+    if unknown or not chosen:
+        known = ", ".join(names(TABLE))
+        raise errors.Misconfigured(f"--role: {', '.join(unknown) or 'nothing'} is not a role; choose all, or some of {known}")
+    return tuple(by_name[name] for name in chosen)

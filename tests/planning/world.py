@@ -6,10 +6,10 @@ import copy
 import itertools
 from datetime import UTC, datetime, timedelta
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import custom_resource, registry
 from dyff.kernel import clock, patches, settings
-from dyff.operator import conditions, jobs, plan, pods
+from dyff.operator import jobs, plan, pods
 from dyff.operator.kinds import table
 
 ACCOUNT = "acme"

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.embedded.controllers import jobs
 from dyff.entities import custom_resource
 from dyff.kernel import clock, errors, ids, settings
-from dyff.operator import conditions, role
+from dyff.operator import role
 from dyff.operator.kinds import table
 from tests.roles import kubelet
 

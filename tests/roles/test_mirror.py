@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import aggregator
+from dyff.consumers import aggregator, reconciling
 from dyff.consumers.mirror import StateMirror
 from dyff.entities import folding
 from dyff.kernel import errors
@@ -57,19 +57,20 @@ async def test_it_waits_until_it_is_current(bus):
             assert sum(mirror.events_seen.values()) == 2 * (number + 1)
 
 
-async def test_it_waits_for_a_change(bus):
-    """`wait_change` tells that something changed since the last call, without missing what came between two calls."""
-    mirror = StateMirror(bus)
+async def test_it_says_that_something_has_changed(bus):
+    """`on_change` is called for each change, so that a trigger misses none that comes between two waits."""
+    trigger = reconciling.Trigger()
+    mirror = StateMirror(bus, trigger.set)
     entity = log.an_evaluation()
     async with running(mirror), folding_bus(bus):
-        assert not await mirror.wait_change(0.01)
+        assert not await trigger.wait(0.01)
         await log.publish(bus, log.create(entity))
         await mirror.wait_current()
-        assert await mirror.wait_change(0.0)
-        assert not await mirror.wait_change(0.01)
+        assert await trigger.wait(0.0)
+        assert not await trigger.wait(0.01)
         async with anyio.create_task_group() as group:
             group.start_soon(log.publish, bus, log.status(entity, "Admitted"))
-            assert await mirror.wait_change(log.DEADLINE_S)
+            assert await trigger.wait(log.DEADLINE_S)
         assert mirror.get(entity["id"]).entity["status"] == "Admitted"
 
 

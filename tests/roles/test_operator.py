@@ -7,10 +7,10 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import registry
 from dyff.kernel import clock, errors, vitals
-from dyff.operator import conditions, role
+from dyff.operator import role
 from tests import kinds
 from tests.planning import world
 from tests.roles import kubelet, operated

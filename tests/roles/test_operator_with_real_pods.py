@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.pods import kubelet
 from dyff.entities import registry
 from dyff.kernel import clock, ids, settings
-from dyff.operator import conditions, role
+from dyff.operator import role
 from tests import kinds
 from tests.planning import world
 from tests.workflows import runs

@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from dyff.bus import envelope, topics
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.consumers import custom_resources, informer, orchestrator
 from dyff.entities import registry
 from dyff.kernel import errors, settings
-from dyff.operator import conditions, pods
+from dyff.operator import pods
 from tests.planning import world as planned
 from tests.roles import operated, world
 

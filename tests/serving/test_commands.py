@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from dyff.entities import definitions
 from dyff.kernel import settings
-from dyff.serve import cli, permissions, roles
+from dyff.serve import cli, roles
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +54,8 @@ def test_every_role_has_an_account_and_only_those_with_permissions_a_token():
     """The roles that never speak with the cluster have no Role and no token for it; nothing is granted beyond the namespace."""
     found = manifests("rbac", "--namespace", "audits")
     named = {(each["kind"], each["metadata"]["name"]) for each in found}
-    assert {name for kind, name in named if kind == "ServiceAccount"} == {f"dyff-{role}" for role in roles.ALL}
-    assert {name for kind, name in named if kind == "RoleBinding"} == {f"dyff-{role}" for role in permissions.TABLE}
+    assert {name for kind, name in named if kind == "ServiceAccount"} == {f"dyff-{row.name}" for row in roles.TABLE}
+    assert {name for kind, name in named if kind == "RoleBinding"} == {f"dyff-{row.name}" for row in roles.TABLE if "cluster" in row.ports}
     assert {each["metadata"]["namespace"] for each in found} == {"audits"}
     rules = [rule for each in found for rule in each.get("rules", ())]
     assert not [rule for rule in rules if "*" in (*rule["verbs"], *rule["resources"], *rule["apiGroups"]) or "secrets" in rule["resources"]]
@@ -75,13 +75,13 @@ def test_deployments_start_what_the_settings_say(tmp_path):
     found = manifests("deploy", "--config", str(file))
     assert found[0]["data"]["settings.yaml"] == SETTINGS
     deployments = [each for each in found if each["kind"] == "Deployment"]
-    assert [each["metadata"]["name"] for each in deployments] == [f"dyff-{role}" for role in roles.ALL]
+    assert [each["metadata"]["name"] for each in deployments] == [f"dyff-{row.name}" for row in roles.TABLE]
     for each in deployments:
         container = each["spec"]["template"]["spec"]["containers"][0]
         environment = {variable["name"]: variable.get("value", "audits") for variable in container["env"]}
         loaded = settings.load(str(file), environment={k: v for k, v in environment.items() if k != "DYFF_CONFIG_FILE"})
         assert loaded.probes.port == next(port["containerPort"] for port in container["ports"] if port["name"] == "probes")
-        assert roles.parse(container["args"][-1]) == (each["metadata"]["name"].removeprefix("dyff-"),)
+        assert roles.names(roles.parse(container["args"][-1])) == (each["metadata"]["name"].removeprefix("dyff-"),)
         assert each["spec"]["template"]["metadata"]["labels"] == each["spec"]["selector"]["matchLabels"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from dyff.cluster import leases, port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import clock, errors, ids, settings, vitals
-from dyff.serve import election, roles, supervisor, wiring
+from dyff.serve import adapters, assembling, election, roles, supervisor
 from dyff.serve.health import Phase
 
 TIMING = leases.Timing(duration_s=2, renew_s=1.4, retry_s=0.1)
@@ -135,9 +135,11 @@ async def test_single_roles_are_elected_where_the_cluster_is_shared(cluster, sha
         def __getattr__(self, name):
             return getattr(cluster, name)
 
-    given = wiring.Adapters(clock=TIME, ids=NAMES, cluster=Shared() if shared else cluster)
+    given = adapters.Adapters(clock=TIME, ids=NAMES, cluster=Shared() if shared else cluster)
     async with anyio.create_task_group() as group:
-        (operator,) = [each for each in roles.build(("operator",), settings.Settings(), given, dict) if each.name == "operator"]
+        (operator,) = [
+            each for each in assembling.build(roles.parse("operator"), settings.Settings(), given, dict) if each.name == "operator"
+        ]
 
         async def run(*, task_status):
             await operator.run(task_status, vitals.Vitals())

@@ -10,7 +10,7 @@ import pytest
 from dyff.cluster import port
 from dyff.consumers import informer, orchestrator
 from dyff.kernel import settings
-from dyff.serve import permissions
+from dyff.serve import roles
 from tests.planning import world as planned
 from tests.roles import operated, world
 
@@ -25,9 +25,8 @@ class Permitted:
     def __init__(self, real: port.Cluster, role: str):
         self._real = real
         self.used, self.refused = set(), set()
-        self.granted = {
-            (each.group, resource, verb) for each in permissions.TABLE[role] for resource in each.resources for verb in each.verbs
-        }
+        (row,) = roles.parse(role)
+        self.granted = {(each.group, resource, verb) for each in row.granted for resource in each.resources for verb in each.verbs}
 
     def __getattr__(self, name):
         verb = getattr(self._real, name)

@@ -132,6 +132,8 @@ RESOURCE = custom_resource.CustomResource(
         custom_resource.IMAGE,
     ),
     aliases=("session", "sessions"),
+    is_part=True,
+    read_by_api=True,
 )
 
 QUERY: dict[str, kind.Path] = {

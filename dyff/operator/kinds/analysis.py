@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import analysis, specs
-from dyff.operator import conditions, plan, reasons
+from dyff.operator import plan, reasons
 
 KIND = port.custom(analysis.RESOURCE)
 _MESSAGE = "this release of the operator does not run analyses; install one that does, then create the resource again"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import custom_resource, specs
 from dyff.entities.kinds import evaluation, inference_session
 from dyff.kernel import clock
-from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, steps
+from dyff.operator import cleanup, jobs, plan, pods, reasons, steps
 from dyff.operator.manifests import metadata
 
 KIND = port.custom(evaluation.RESOURCE)
@@ -113,8 +113,8 @@ def _failed(observed: plan.Observed, outcome: jobs.Outcome, now: datetime, done:
 def _session_lost(observed: plan.Observed, spec: specs.Evaluation, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
     """Why the session will serve no more; None: it does or still may."""
     found, name = _session(observed), _session_name(observed)
-    failure = conditions.get(found, conditions.FAILED) if found is not None else None
-    if failure is not None and failure["status"] == "True":
+    failure = conditions.true_condition(found or {}, conditions.FAILED)
+    if failure is not None:
         return jobs.Outcome(False, failure["reason"], failure["message"])
     if found is not None and conditions.is_true(found, conditions.COMPLETE):
         message = f"the inference session {name} expired before all items were done; let it run longer with `expires`"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import specs
 from dyff.entities.kinds import inference_service
-from dyff.operator import conditions, plan, reasons
+from dyff.operator import plan, reasons
 from dyff.operator.manifests import runners
 
 KIND = port.custom(inference_service.RESOURCE)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import specs
 from dyff.entities.kinds import inference_session
 from dyff.kernel import clock
-from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons, steps
+from dyff.operator import cleanup, jobs, plan, pods, reasons, steps
 from dyff.operator.manifests import deployment, runners, service
 
 KIND = port.custom(inference_session.RESOURCE)
@@ -123,10 +123,10 @@ def _trouble(observed: plan.Observed) -> str:
 def _not_made(observed: plan.Observed) -> str:
     """Why the cluster refuses to make its pods; empty: it does not."""
     found = observed.get(port.DEPLOYMENT, observed.request.name) or {}
-    for each in (found.get("status") or {}).get("conditions") or ():
-        if each["type"] == "ReplicaFailure" and each["status"] == "True":
-            return f"no pod can be made: {each.get('message') or each.get('reason')}; request what the namespace allows"
-    return ""
+    failure = conditions.true_condition(found, "ReplicaFailure")
+    if failure is None:
+        return ""
+    return f"no pod can be made: {failure.get('message') or failure.get('reason')}; request what the namespace allows"
 
 
 def _start_deadline(observed: plan.Observed, now: datetime, setup: plan.Setup) -> datetime:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from dyff.cluster import owners, port
+from dyff.cluster import conditions, owners, port
 from dyff.entities import custom_resource, kind, registry
 from dyff.kernel import clock, errors
-from dyff.operator import cleanup, conditions, jobs, plan, pods, reasons
+from dyff.operator import cleanup, jobs, plan, pods, reasons
 from dyff.operator.manifests import metadata
 
 

@@ -14,6 +14,7 @@ from dyff.api.context import Context
 from dyff.api.route import Route
 from dyff.api.routes import creation as creating
 from dyff.api.routes.entities import follow, status
+from dyff.cluster import conditions
 from dyff.cluster import port as cluster
 from dyff.entities import answers, codecs, custom_resource, identity, statuses
 from dyff.entities.kinds import inference_session
@@ -90,10 +91,9 @@ class Sessions:
         if statuses.is_terminal(session["status"]):
             return json({"ready": False, **status(session)}, status=202)
         found = await self._context.services.cluster.get(_KIND, custom_resource.name(inference_session.RESOURCE, session["id"]))
-        conditions = ((found or {}).get("status") or {}).get("conditions") or []
-        condition: codecs.Json = next((each for each in conditions if each["type"] == "Ready"), {})
-        if condition.get("status") == "True":
+        if conditions.is_true(found or {}, conditions.READY):
             return json({"ready": True})
+        condition = conditions.get(found or {}, conditions.READY) or {}
         why = {key: condition[key] for key in ("reason", "message") if condition.get(key)} or status(session)
         return json({"ready": False, **why}, status=202)
 

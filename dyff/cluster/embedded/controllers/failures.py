@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.cluster.embedded.controllers import podstates
 
 
@@ -40,7 +40,7 @@ def _exit_code(rule: dict[str, Any], pod: port.Object) -> str | None:
 
 
 def _pod_condition(patterns: Any, pod: port.Object) -> str | None:
-    held = {(each["type"], each["status"]) for each in podstates.status(pod).get("conditions") or ()}
+    held = {(kind, each["status"]) for kind, each in conditions.by_type(pod).items()}
     for each in patterns:
         if (each["type"], each.get("status", "True")) in held:
             return f"Pod {pod['metadata']['name']} has condition {each['type']}"

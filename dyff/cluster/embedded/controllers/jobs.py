@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.cluster import owners, port
+from dyff.cluster import conditions, owners, port
 from dyff.cluster.embedded.controllers import failures, plan, podstates
 from dyff.kernel import clock
 
@@ -165,10 +165,7 @@ def _tracked(pods: tuple[port.Object, ...]) -> tuple[port.Object, ...]:
 
 
 def _condition(fields: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    for each in fields.get("conditions") or ():
-        if each["type"] == kind and each["status"] == "True":
-            return dict(each)
-    return None
+    return conditions.true_condition({"status": fields}, kind)
 
 
 def _add(fields: dict[str, Any], kind: str, reason: str, message: str, now: datetime) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from dyff.cluster import owners, port
+from dyff.cluster import conditions, owners, port
 from dyff.kernel import clock
 
 MAX_NAME = 253
@@ -34,8 +34,7 @@ def is_deleting(pod: port.Object) -> bool:
 
 def is_ready(pod: port.Object) -> bool:
     """Whether it serves."""
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status(pod).get("conditions") or ())
-    return ready and not has_ended(pod) and not is_deleting(pod)
+    return conditions.is_true(pod, conditions.READY) and not has_ended(pod) and not is_deleting(pod)
 
 
 def container_statuses(pod: port.Object) -> Iterable[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dyff.entities.kinds.widget import Widget
+
 from dyff.sdk import groups, models
 from dyff.sdk.calls import Awaited, S, operation
 

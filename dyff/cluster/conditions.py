@@ -1,4 +1,7 @@
-"""Status conditions as the Kubernetes API conventions want them. Pure."""
+"""Status conditions as the Kubernetes API conventions want them: how they are read, and how they are set. Pure.
+
+A condition is a dict with at least `type` and `status`, in `status.conditions` of an object.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 def running(reason: str, message: str) -> dict[str, Condition]:
-    """Not at its end yet: `message` says what it waits for."""
+    """It has not ended: `message` says what it waits for."""
     return {COMPLETE: Condition(False, reason, message), FAILED: Condition(False, reason)}
 
 
@@ -39,23 +42,28 @@ def failed(reason: str, message: str) -> dict[str, Condition]:
     return {COMPLETE: Condition(False, reason), FAILED: Condition(True, reason, message)}
 
 
+def by_type(resource: port.Object) -> dict[str, dict[str, Any]]:
+    """All conditions, by type; empty: none was ever set."""
+    return {each["type"]: each for each in _present(resource)}
+
+
 def get(resource: port.Object, kind: str) -> dict[str, Any] | None:
     """The condition of type `kind`; None: it has never been set."""
-    for condition in (resource.get("status") or {}).get("conditions") or ():
-        if condition["type"] == kind:
-            found: dict[str, Any] = condition
-            return found
-    return None
+    return next((each for each in _present(resource) if each.get("type") == kind), None)
+
+
+def true_condition(resource: port.Object, kind: str) -> dict[str, Any] | None:
+    """The condition of type `kind` if it is True; None: it is False or Unknown, or has never been set."""
+    return next((each for each in _present(resource) if each.get("type") == kind and each.get("status") == "True"), None)
 
 
 def is_true(resource: port.Object, kind: str) -> bool:
     """Whether the condition of type `kind` is True."""
-    condition = get(resource, kind)
-    return condition is not None and condition["status"] == "True"
+    return true_condition(resource, kind) is not None
 
 
 def finished(resource: port.Object) -> bool:
-    """Whether the resource has come to its end."""
+    """Whether the resource has ended."""
     return is_true(resource, COMPLETE) or is_true(resource, FAILED)
 
 
@@ -74,7 +82,7 @@ def status_patch(
     """
     status = resource.get("status") or {}
     generation = resource["metadata"].get("generation", 1)
-    present = status.get("conditions") or []
+    present = _present(resource)
     others = [each for each in present if each["type"] not in wanted]
     conditions = [_condition(get(resource, kind), kind, condition, generation, now) for kind, condition in wanted.items()]
     patch = {"observedGeneration": generation, **(fields or {})}
@@ -82,6 +90,10 @@ def status_patch(
     if sorted(present, key=_type) != sorted(others + conditions, key=_type):
         changed["conditions"] = others + conditions
     return changed or None
+
+
+def _present(resource: port.Object) -> list[dict[str, Any]]:
+    return (resource.get("status") or {}).get("conditions") or []
 
 
 def _condition(old: dict[str, Any] | None, kind: str, condition: Condition, generation: int, now: datetime) -> dict[str, Any]:

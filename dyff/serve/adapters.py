@@ -1,0 +1,61 @@
+"""What the roles of this process are given."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from dyff.accounts import port as accounts
+from dyff.bus import embedded as embedded_bus
+from dyff.bus import port as bus
+from dyff.cluster import embedded as embedded_cluster
+from dyff.cluster import port as cluster
+from dyff.kernel import clock, ids
+from dyff.objects import port as objects
+from dyff.objects import signing
+from dyff.query import port as query
+
+T = TypeVar("T")
+
+
+class Adapters(msgspec.Struct, frozen=True, kw_only=True):
+    """The ports and what goes with them. A port is None where no role of this process needs it.
+
+    `signer`: checks URLs of the embedded object store, which the api serves itself; None: another store has URLs of its own.
+    `storage_env`: how trusted steps reach the object store. `listener`: the socket that the api serves on, bound once, so
+    that port 0 has a number before URLs are signed and a restart of the role finds its port free; None: there is no api.
+    `public_url`: how clients reach it. `probes`: the socket of the probes; None: only the api has them.
+    """
+
+    clock: clock.Clock
+    ids: ids.Ids
+    storage_env: Mapping[str, str] = {}
+    bus: bus.Bus | None = None
+    query: query.QueryStore | None = None
+    accounts: accounts.Accounts | None = None
+    objects: objects.Objects | None = None
+    cluster: cluster.Cluster | None = None
+    signer: signing.Signer | None = None
+    listener: socket.socket | None = None
+    public_url: str = ""
+    probes: socket.socket | None = None
+
+    @property
+    def local_bus(self) -> embedded_bus.EmbeddedBus | None:
+        """The log, where it is the embedded one."""
+        return self.bus if isinstance(self.bus, embedded_bus.EmbeddedBus) else None
+
+    @property
+    def local_cluster(self) -> embedded_cluster.EmbeddedCluster | None:
+        """The cluster, where it is the embedded one."""
+        return self.cluster if isinstance(self.cluster, embedded_cluster.EmbeddedCluster) else None
+
+
+def given(port: T | None) -> T:
+    """A port that the role's row names."""
+    if port is None:
+        raise AssertionError("a role uses a port that its row in the table of roles does not name")
+    return port

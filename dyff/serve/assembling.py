@@ -1,0 +1,81 @@
+"""What runs in this process: the chosen roles, and the background of what it has embedded.
+
+Besides the roles that a person can choose there are the parts that an embedded adapter runs in the background (maintenance of the
+log, the local cluster's controllers and its kubelet); they come with every choice that has the adapter. The probes come where they
+have an address.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from dyff.cluster.embedded import EmbeddedCluster
+from dyff.kernel import settings, vitals
+from dyff.serve import election
+from dyff.serve.adapters import Adapters
+from dyff.serve.roles import Process, Report, Row
+from dyff.serve.supervisor import Role
+
+
+def build(rows: Sequence[Row], loaded: settings.Settings, adapters: Adapters, report: Report) -> list[Role]:
+    """The chosen roles and the background of the embedded adapters, with what they need."""
+    process = Process(loaded, adapters, report)
+    return [*_background(process), *(role for row in rows for role in _roles(row, process))]
+
+
+def _roles(row: Row, process: Process) -> Iterator[Role]:
+    """A role, and what comes with it."""
+    for name, run in {row.name: row.run, **row.comes_with}.items():
+        role = Role(name, row.stage, functools.partial(run, process))
+        yield _elected(role, process.adapters) if row.one_at_a_time else role
+
+
+def _elected(role: Role, adapters: Adapters) -> Role:
+    """One of all processes that share the cluster does the work; the local cluster belongs to one process anyway."""
+    if adapters.cluster is None or adapters.local_cluster is not None:
+        return role
+    return election.elected(role, adapters.cluster, adapters.clock, adapters.ids)
+
+
+def _background(process: Process) -> list[Role]:
+    background: list[Role] = []
+    if process.adapters.probes is not None:
+        background.append(_probes(process.adapters.probes, process.report))
+    log = process.adapters.local_bus
+    if log is not None:
+        background.append(Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))
+    if process.adapters.local_cluster is not None:
+        background += _local_cluster(process.settings, process.adapters, process.adapters.local_cluster)
+    return background
+
+
+def _probes(listener: socket.socket, report: Report) -> Role:
+    from dyff.serve import probes
+
+    return Role("probes", 0, lambda task_status, signs: probes.run(report, listener, task_status=task_status))
+
+
+def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: EmbeddedCluster) -> list[Role]:
+    from dyff.cluster.embedded import LocalControllers
+    from dyff.cluster.pods.kubelet import Kubelet
+
+    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+        return LocalControllers(resources, clock=adapters.clock).run(task_status=task_status)
+
+    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+        kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, adapters.clock)
+        try:
+            await kubelet.run(task_status=task_status)
+        except anyio.get_cancelled_exc_class():
+            # Only an orderly stop of the server stops pods; a kubelet that failed finds them again when it is restarted.
+            with anyio.CancelScope(shield=True):
+                await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
+            raise
+
+    return [Role("local-controllers", 0, run_controllers), Role("kubelet", 0, run_kubelet)]
