@@ -1,4 +1,4 @@
-"""The specs of custom resources: what the orchestrator writes (`dyff.entities.resources`), the operator reads, and kubectl may write.
+"""The specs of custom resources: the orchestrator writes them (`dyff.entities.resources`), kubectl may, operator and steps read them.
 
 The one description of them. The definitions that a cluster gets (`dyff.entities.definitions`) are made from these structs, and
 the local cluster checks by them. A field that is not here does not reach the operator: an API server prunes it. They are
@@ -94,9 +94,14 @@ class HuggingFace(msgspec.Struct, frozen=True, rename={"repo_id": "repoID"}):
     revision: identity.Short
 
     @property
+    def folder(self) -> str:
+        """The model's folder inside the cache, as the Hugging Face libraries lay it out."""
+        return f"models--{self.repo_id.replace('/', '--')}"
+
+    @property
     def snapshot(self) -> str:
-        """Its folder inside the cache, as the Hugging Face libraries lay it out."""
-        return f"models--{self.repo_id.replace('/', '--')}/snapshots/{self.revision}"
+        """The folder of the revision inside the cache."""
+        return f"{self.folder}/snapshots/{self.revision}"
 
 
 class Template(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
