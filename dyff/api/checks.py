@@ -62,7 +62,7 @@ def _session(request: inference.InferenceSessionCreateRequest, now: datetime) ->
 def _evaluation(request: evaluation.EvaluationCreateRequest, now: datetime) -> Iterable[errors.Problem]:
     if request.inferenceSession is not None:
         yield from expiry(request.inferenceSession.expires, now, ("body", "inferenceSession", "expires"))
-    yield from _pipeline(request.client.inputPipeline, ("body", "client", "inputPipeline"))
+    yield from _pipeline(request.client.input_pipeline, ("body", "client", "inputPipeline"))
 
 
 _CHECKS: dict[type[Any], Callable[[Any, datetime], Iterable[errors.Problem]]] = {

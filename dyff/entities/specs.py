@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from dyff.entities import codecs, compute, identity, resources
+from dyff.entities import codecs, compute, identity, knobs, resources
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -21,7 +21,6 @@ S = TypeVar("S", bound=msgspec.Struct)
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 Quantity = compute.Quantity | Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=identity.MAX_COUNT)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0, le=identity.MAX_COUNT)]
 Few = Annotated[list[T], msgspec.Meta(max_length=100)]
 
 
@@ -154,19 +153,8 @@ class Interface(msgspec.Struct, frozen=True, rename="camel"):
     output_pipeline: Few[Adapter] | None = None
 
 
-class Client(msgspec.Struct, frozen=True, rename="camel"):
+class Client(knobs.ClientKnobs[Adapter], frozen=True):
     """How the evaluation client behaves. Times in seconds; 0: no limit."""
-
-    bad_request_policy: Literal["Abort", "Skip"] = "Abort"
-    transient_error_retry_limit: NotNegative = 120
-    transient_error_retry_delay_seconds: NotNegative = 30
-    duplicate_output_policy: Literal["Deduplicate", "Error", "Ignore"] = "Deduplicate"
-    missing_output_policy: Literal["Error", "Ignore"] = "Error"
-    request_timeout_seconds: NotNegative = 30
-    total_timeout_seconds: NotNegative = 7200
-    batch_size: Count = 1000
-    extra_options: dict[str, identity.Text] = {}
-    input_pipeline: Few[Adapter] | None = None
 
 
 class Evaluation(Spec, frozen=True, kw_only=True):
