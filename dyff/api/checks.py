@@ -45,7 +45,8 @@ def _values(request: Any, at: Sequence[str], loc: Loc = ("body",)) -> Iterable[t
         for n, each in enumerate(request):
             yield from _values(each, at[1:], (*loc, n))
     else:
-        yield from _values(getattr(request, at[0]), at[1:], (*loc, at[0]))
+        fields = dict(zip(request.__struct_encode_fields__, request.__struct_fields__, strict=True))
+        yield from _values(getattr(request, fields[at[0]]), at[1:], (*loc, at[0]))
 
 
 def expiry(moment: datetime | None, now: datetime, loc: Loc) -> Iterable[errors.Problem]:

@@ -150,8 +150,8 @@ def filled(part: msgspec.Struct) -> codecs.Json:
 @cache
 def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of all fields, and of those whose values are not JSON as they are."""
-    others = tuple(field.name for field in msgspec.structs.fields(struct) if not _is_plain(field.type))
-    return struct.__struct_fields__, others
+    others = tuple(field.encode_name for field in msgspec.structs.fields(struct) if not _is_plain(field.type))
+    return struct.__struct_encode_fields__, others
 
 
 def _is_plain(type_: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The specs of custom resources: what the orchestrator writes, the operator reads, and kubectl may write.
+"""The specs of custom resources: what the orchestrator writes, operator and steps read, and kubectl may write.
 
 The one description of them. The definitions that a cluster gets (`dyff.entities.definitions`) are made from these structs, and
 the local cluster checks by them. A field that is not here does not reach the operator: an API server prunes it. They are
@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from dyff.entities import codecs, compute, identity
+from dyff.entities import codecs, compute, identity, knobs
 from dyff.kernel import ids
 
 T = TypeVar("T")
@@ -22,7 +22,6 @@ S = TypeVar("S", bound=msgspec.Struct)
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 Quantity = compute.Quantity | Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=identity.MAX_COUNT)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0, le=identity.MAX_COUNT)]
 Few = Annotated[list[T], msgspec.Meta(max_length=100)]
 
 
@@ -100,9 +99,14 @@ class HuggingFace(msgspec.Struct, frozen=True, rename={"repo_id": "repoID"}):
     revision: identity.Short
 
     @property
+    def folder(self) -> str:
+        """The model's folder inside the cache, as the Hugging Face libraries lay it out."""
+        return f"models--{self.repo_id.replace('/', '--')}"
+
+    @property
     def snapshot(self) -> str:
-        """Its folder inside the cache, as the Hugging Face libraries lay it out."""
-        return f"models--{self.repo_id.replace('/', '--')}/snapshots/{self.revision}"
+        """The folder of the revision inside the cache."""
+        return f"{self.folder}/snapshots/{self.revision}"
 
 
 class Template(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -155,19 +159,8 @@ class Interface(msgspec.Struct, frozen=True, rename="camel"):
     output_pipeline: Few[Adapter] | None = None
 
 
-class Client(msgspec.Struct, frozen=True, rename="camel"):
+class Client(knobs.ClientKnobs[Adapter], frozen=True):
     """How the evaluation client behaves. Times in seconds; 0: no limit."""
-
-    bad_request_policy: Literal["Abort", "Skip"] = "Abort"
-    transient_error_retry_limit: NotNegative = 120
-    transient_error_retry_delay_seconds: NotNegative = 30
-    duplicate_output_policy: Literal["Deduplicate", "Error", "Ignore"] = "Deduplicate"
-    missing_output_policy: Literal["Error", "Ignore"] = "Error"
-    request_timeout_seconds: NotNegative = 30
-    total_timeout_seconds: NotNegative = 7200
-    batch_size: Count = 1000
-    extra_options: dict[str, identity.Text] = {}
-    input_pipeline: Few[Adapter] | None = None
 
 
 class Evaluation(Spec, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from dyff.adapters import pipelines
+from dyff.entities import specs
 from dyff.kernel import errors
 from dyff.objects import layout, port
 from dyff.workflows import endings, exchanges, failures, inference, inputs, items, manifests, outputs, trees
@@ -48,7 +49,7 @@ async def _step(arguments: list[str]) -> None:
 class _Run:
     """One run: what is the same for all of its calls."""
 
-    def __init__(self, store: port.Objects, spec: manifests.Spec, session: manifests.Session) -> None:
+    def __init__(self, store: port.Objects, spec: specs.Evaluation, session: manifests.Session) -> None:
         """Everything that can be wrong with the manifest is found here.
 
         Raises:
@@ -101,29 +102,29 @@ class _Run:
             progress.done += not given_up
 
 
-async def _done(store: port.Objects, reader: trees.Reader, spec: manifests.Spec) -> dict[str, items.Indices]:
+async def _done(store: port.Objects, reader: trees.Reader, spec: specs.Evaluation) -> dict[str, items.Indices]:
     """What earlier attempts have stored, by replication."""
     raw = [(info.key, info.size_bytes) for info in await trees.objects(store, layout.evaluation_raw(spec.id))]
     try:
-        return await anyio.to_thread.run_sync(lambda: items.read_done(reader.open(raw), spec.replication_ids()))
+        return await anyio.to_thread.run_sync(lambda: items.read_done(reader.open(raw), manifests.replication_ids(spec)))
     except trees.READ_ERRORS as error:
         raise endings.Ending(endings.OUTPUT_ERROR, f"The outputs of earlier attempts cannot be read: {error}") from error
 
 
-def _say_options(spec: manifests.Spec) -> None:
+def _say_options(spec: specs.Evaluation) -> None:
     if spec.client.extra_options:
         names = ", ".join(map(repr, sorted(spec.client.extra_options)))
         endings.say(f"client.extraOptions are for other clients: this one has no such options ({names}), and ignores them")
 
 
-def _check_duplicates(spec: manifests.Spec, done: dict[str, items.Indices]) -> None:
+def _check_duplicates(spec: specs.Evaluation, done: dict[str, items.Indices]) -> None:
     duplicates = sum(each.duplicates for each in done.values())
     if duplicates and spec.client.duplicate_output_policy == "Error":
         message = f"{duplicates} outputs were stored twice by earlier attempts, and client.duplicateOutputPolicy is Error."
         raise endings.Ending(endings.OUTPUT_ERROR, f"{message} Create the evaluation again, or use Deduplicate.")
 
 
-def _conclude(spec: manifests.Spec, progress: Progress, *, in_time: bool, given_up: int) -> None:
+def _conclude(spec: specs.Evaluation, progress: Progress, *, in_time: bool, given_up: int) -> None:
     said = f"{progress.done} of {progress.total} items"
     if in_time and not given_up:
         endings.say(f"done: {said}")

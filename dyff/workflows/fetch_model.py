@@ -13,7 +13,7 @@ from typing import Protocol
 
 import anyio
 
-from dyff.entities import codecs
+from dyff.entities import codecs, specs
 from dyff.kernel import errors, quantities
 from dyff.objects import layout, port
 from dyff.workflows import downloads, endings, manifests, model_trees, progress, trees
@@ -58,7 +58,8 @@ async def _step(arguments: list[str]) -> None:
     if await store.head(root + layout.ARTIFACTS):
         endings.say("done: an earlier attempt has fetched the model")
         return
-    limit_bytes = None if spec.resources.storage is None else quantities.parse_bytes(spec.resources.storage)
+    storage = spec.resources.get("storage")
+    limit_bytes = None if storage is None else quantities.parse_bytes(str(storage))
     async with _source(spec.source, limit_bytes) as source:
         listing = await source.listing()
         made = model_trees.tree(spec.artifact, source.revision, listing)
@@ -129,7 +130,7 @@ def too_large(size_bytes: int, limit_bytes: int) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _source(source: manifests.ModelSource, limit_bytes: int | None) -> AsyncIterator[Source]:
+async def _source(source: specs.ModelSource, limit_bytes: int | None) -> AsyncIterator[Source]:
     """Imports only what this source needs: the hub's library alone takes most of a second."""
     if source.kind == "HuggingFaceHub" and source.hugging_face_hub is not None:
         from dyff.workflows import hugging_face

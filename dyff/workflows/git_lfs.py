@@ -22,7 +22,8 @@ from urllib.parse import urlsplit, urlunsplit
 import anyio
 import msgspec
 
-from dyff.workflows import downloads, endings, manifests
+from dyff.entities import specs
+from dyff.workflows import downloads, endings
 from dyff.workflows.model_trees import File, Listing
 from dyff.workflows.trees import Link
 
@@ -218,7 +219,7 @@ class Repository:
 
 
 @contextlib.asynccontextmanager
-async def cloned(source: manifests.GitLFS, limit_bytes: int | None) -> AsyncIterator[Repository]:
+async def cloned(source: specs.GitLFS, limit_bytes: int | None) -> AsyncIterator[Repository]:
     """A repository to read from, until the end of the block.
 
     Raises:

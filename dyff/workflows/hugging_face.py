@@ -25,7 +25,8 @@ from huggingface_hub import hf_api
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._paths import filter_repo_objects
 
-from dyff.workflows import downloads, endings, manifests
+from dyff.entities import specs
+from dyff.workflows import downloads, endings
 from dyff.workflows.model_trees import File, Listing
 
 _TIMEOUT_S = 30.0
@@ -42,7 +43,7 @@ T = TypeVar("T")
 class Hub:
     """One repository at one revision."""
 
-    def __init__(self, source: manifests.HuggingFaceHub) -> None:
+    def __init__(self, source: specs.HuggingFaceHub) -> None:
         """`source`: of the model."""
         self._source = source
         self._commit = source.revision

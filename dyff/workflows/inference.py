@@ -10,10 +10,10 @@ import anyio
 import msgspec
 
 from dyff.adapters import pipelines
+from dyff.entities import specs
 from dyff.kernel import backoff, clock, errors
 from dyff.workflows import endings, exchanges, failures, pacing
 from dyff.workflows.items import Call
-from dyff.workflows.manifests import Client
 
 _BAD_REQUEST = frozenset({400, 406, 409, 410, 411, 413, 414, 415, 416, 417, 418, 422, 424, 431, 451})
 """The service understood that it was called, and refuses this item."""
@@ -48,7 +48,7 @@ class Inference:
     """
 
     def __init__(
-        self, service: exchanges.Service, endpoint: str, policy: Client, outputs: pipelines.Pipeline, time: clock.Clock | None = None
+        self, service: exchanges.Service, endpoint: str, policy: specs.Client, outputs: pipelines.Pipeline, time: clock.Clock | None = None
     ) -> None:
         """`outputs`: from an answer to its responses.
 

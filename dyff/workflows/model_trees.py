@@ -14,8 +14,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dyff.entities import specs
 from dyff.objects import layout
-from dyff.workflows import endings, manifests, trees
+from dyff.workflows import endings, trees
 from dyff.workflows.trees import Link
 
 
@@ -53,7 +54,7 @@ class Tree(msgspec.Struct, frozen=True):
     links: tuple[Link, ...]
 
 
-def tree(artifact: manifests.ModelArtifact, revision: str | None, listing: Listing) -> Tree:
+def tree(artifact: specs.Artifact, revision: str | None, listing: Listing) -> Tree:
     """The tree of a model. `revision`: as it was asked for; None: the source has none.
 
     Raises:
@@ -69,7 +70,7 @@ def tree(artifact: manifests.ModelArtifact, revision: str | None, listing: Listi
     return made
 
 
-def _cache(wanted: manifests.HuggingFaceCache, revision: str | None, listing: Listing) -> Tree:
+def _cache(wanted: specs.HuggingFace, revision: str | None, listing: Listing) -> Tree:
     """Files are blobs, and a snapshot is a folder of links to them. Revisions that are not commits are found by `refs`."""
     if wanted.revision not in (revision, listing.commit) and revision is not None:
         raise endings.Ending(
@@ -77,7 +78,7 @@ def _cache(wanted: manifests.HuggingFaceCache, revision: str | None, listing: Li
             f"artifact.huggingFaceCache.revision is {wanted.revision}, but the source's revision {revision} is {listing.commit}. "
             f"Create the model again with the same revision in both.",
         )
-    folder = f"models--{wanted.repo_id.replace('/', '--')}"
+    folder = wanted.folder
     snapshot = f"{folder}/snapshots/{listing.commit}"
     links = [_link(f"{snapshot}/{file.path}", f"{folder}/blobs/{file.blob}") for file in listing.files]
     own = [msgspec.structs.replace(each, link=f"{snapshot}/{each.link}") for each in listing.links]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 
-from dyff.entities import codecs
+from dyff.entities import codecs, specs
 from dyff.kernel import errors
 from dyff.objects import layout, port
 from dyff.workflows import endings, failures, inputs, items, manifests, outputs, trees, verification
@@ -44,7 +44,7 @@ class _Verifier:
     """One verification."""
 
     def __init__(
-        self, store: port.Objects, reader: trees.Reader, spec: manifests.Spec, expected: items.Indices, progress: Progress
+        self, store: port.Objects, reader: trees.Reader, spec: specs.Evaluation, expected: items.Indices, progress: Progress
     ) -> None:
         """`expected`: the indices of the dataset's rows.
 
@@ -52,7 +52,7 @@ class _Verifier:
             Misconfigured: the manifest or the environment is wrong.
         """
         self._store, self._reader, self._spec, self._expected, self._progress = store, reader, spec, expected, progress
-        self._replications = spec.replication_ids()
+        self._replications = manifests.replication_ids(spec)
         self._schema = outputs.schema(spec.interface.output_schema.arrow_schema)
         self._root = layout.root("outputs", spec.id)
         self._prefix = f"{layout.evaluation_verified(spec.id)}{manifests.attempt()}/"

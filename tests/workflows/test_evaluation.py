@@ -257,7 +257,7 @@ def test_wrong_surroundings(store, steps, tmp_path):
     store.dataset(runs.rows(1))
     assert "cannot be read" in steps.call("evaluation-client", "--manifest", tmp_path / "none.json").last
     empty = tmp_path / "empty.json"
-    empty.write_text('{"spec": {"id": "x"}}')
+    empty.write_text(f'{{"spec": {{"id": "{runs.EVALUATION}", "account": "a"}}}}')
     failed = steps.call("evaluation-client", "--manifest", empty)
     assert (failed.code, "dataset" in failed.last) == (78, True)
     assert "DYFF_ATTEMPT" in steps.call("verify-evaluation-output", "--manifest", steps.manifest(), attempt="").last

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
-from dyff.entities import codecs, costs, custom_resource, data, identity, kind, specs, statuses
-from dyff.entities.identity import MAX_COUNT, Few, Part, Short, Text
+from dyff.entities import codecs, costs, custom_resource, data, identity, kind, knobs, specs, statuses
+from dyff.entities.identity import Part, Short, Text
 from dyff.entities.kinds import inference_session
 
-_NotNegative = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT, description="a whole number of at least 0")]
 
-
-class EvaluationClientConfiguration(Part, frozen=True):
+class EvaluationClientConfiguration(knobs.ClientKnobs[data.SchemaAdapter], Part, frozen=True):
     """How the evaluation client behaves, with the published defaults."""
 
-    badRequestPolicy: Literal["Abort", "Skip"] = "Abort"
-    transientErrorRetryLimit: _NotNegative = 120
-    transientErrorRetryDelaySeconds: identity.Count = 30
-    duplicateOutputPolicy: Literal["Deduplicate", "Error", "Ignore"] = "Deduplicate"
-    missingOutputPolicy: Literal["Error", "Ignore"] = "Error"
-    requestTimeoutSeconds: _NotNegative = 30
-    totalTimeoutSeconds: _NotNegative = 7200
-    batchSize: identity.Count = 1000
-    extraOptions: Annotated[dict[Short, Text], msgspec.Meta(max_length=100)] = msgspec.field(default_factory=dict)
-    inputPipeline: Few[data.SchemaAdapter] | None = None
+    # Narrower than in the custom resource, whose definition cannot bound the names in a map.
+    extra_options: Annotated[dict[Short, Text], msgspec.Meta(max_length=100)] = msgspec.field(default_factory=dict)
 
 
 class EvaluationCreateRequest(identity.CreateRequest, frozen=True):
