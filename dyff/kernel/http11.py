@@ -50,13 +50,16 @@ class Connection(asyncio.Protocol):
         self._failure: Exception | None = None
         self._whole_bytes: int | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._may_write = asyncio.Event()
-        self._may_write.set()
+        self._blocked = False
+        self._sender: asyncio.Future[None] | None = None
 
     # What the user calls.
 
     def start(self, request: bytes) -> None:
-        """Begin an exchange: send a request, or the beginning of one. If the connection is not `usable`, the answer is `Lost`."""
+        """Begin an exchange: send a request, or the beginning of one on a connection that `closes`.
+
+        If the connection is not `usable`, nothing is sent and the answer is `Lost`.
+        """
         usable, self.usable = self.usable, False
         self.status, self.headers, self.length, self.heard = 0, [], None, False
         self._parser: Any = httptools.HttpResponseParser(self)
@@ -65,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._has_head = self._delimited = False
         self._failure = self._whole_bytes = None
         self._receiving = True
+        self._resume()
         if usable:
             self._transport.write(request)
         else:
@@ -77,8 +81,10 @@ class Connection(asyncio.Protocol):
 
     async def wanted(self) -> bool:
         """Wait until more of the request may be sent. False: the server does not want it; it has refused, answered or gone."""
-        await self._may_write.wait()
-        return self.status < 400 and not self._transport.is_closing()
+        while self._blocked:
+            self._sender = asyncio.get_running_loop().create_future()
+            await self._sender
+        return self._receiving and self.status < 400 and not self._transport.is_closing()
 
     async def head(self) -> None:
         """Wait for `status` and `headers`.
@@ -97,9 +103,7 @@ class Connection(asyncio.Protocol):
         """
         while not self._pieces and (self._receiving or self._failure is not None):
             await self._change()
-        piece = b"".join(self._pieces)
-        self._pieces.clear()
-        self._held = 0
+        piece = self._taken()
         self._resume()
         return piece
 
@@ -115,7 +119,7 @@ class Connection(asyncio.Protocol):
             self._too_large()
         while self._receiving or self._failure is not None:
             await self._change()
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return self._taken()
 
     def end(self, error: Exception) -> None:
         """Abort the connection. Unless the answer is complete, `error` is raised where somebody waits for it, now or later."""
@@ -151,7 +155,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.usable = False
-        self._may_write.set()
+        self.resume_writing()
         if self._receiving and self._has_head and not self._delimited and error is None:
             self._receiving = False  # an answer that ends with its connection
             self._wake()
@@ -159,10 +163,11 @@ class Connection(asyncio.Protocol):
             self.end(Lost(f"the connection was lost: {error or 'the server closed it'}"))
 
     def pause_writing(self) -> None:
-        self._may_write.clear()
+        self._blocked = True
 
     def resume_writing(self) -> None:
-        self._may_write.set()
+        self._blocked = False
+        _set(self._sender)
 
     # What the parser calls. It goes on to the end of a packet, whatever was found in it.
 
@@ -171,12 +176,10 @@ class Connection(asyncio.Protocol):
             self.usable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._receiving:
-            return
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_BYTES:
             self.end(Lost(f"the answer's headers have more than {HEAD_BYTES} bytes"))
-        elif not self._has_head:  # else it is a trailer
+        elif not self._has_head:  # else it is a trailer, or of another answer
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -196,7 +199,7 @@ class Connection(asyncio.Protocol):
             return
         self.status, self._has_head = status, True
         if status >= 400:
-            self._may_write.set()  # the rest of the request is not wanted
+            self.resume_writing()  # the rest of the request is not wanted
         if self._whole_bytes is None:
             self._wake()
 
@@ -250,6 +253,11 @@ class Connection(asyncio.Protocol):
     def _too_large(self) -> None:
         self.end(Lost(f"the answer is larger than {self._whole_bytes} bytes"))
 
+    def _taken(self) -> bytes:
+        """All that is held, from now on by the caller alone."""
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        return b"".join(pieces)
+
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
@@ -264,5 +272,9 @@ class Connection(asyncio.Protocol):
         return self._waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        _set(self._waiter)
+
+
+def _set(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

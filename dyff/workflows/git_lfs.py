@@ -36,7 +36,9 @@ _MEDIA = "application/vnd.git-lfs+json"
 _LINK, _MODULE = b"120000", b"160000"
 _MAX_LINK_BYTES = 1024
 _FINAL = ("not found", "could not read Username", "Authentication failed", "error: 403", "not allowed", "not a git")
-"""What git says of a repository that another try will not find either."""
+"""What git says of a repository that another try will not find either, next to its URL."""
+
+_URL = re.compile(r"'?\w+://[^\s']*'?")
 _PASSED = ("PATH", "LANG", "TMPDIR", "http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "GIT_SSL_CAINFO")
 _CLONE_S = 1800.0
 _LOOK_S = 0.5
@@ -155,15 +157,21 @@ class Repository:
 
     def _refused(self, log: str) -> endings.Ending:
         lines = [line for line in log.strip().splitlines() if line.startswith(("fatal:", "error:"))] or ["git says nothing"]
-        words = re.sub(r"://[^/\s@]*@", "://", " ".join(lines))[:500]
-        if any(
-            each in words for each in ("not found", "could not read Username", "Authentication failed", "403", "not allowed", "not a git")
-        ):
+        said = " ".join(lines)
+        words = re.sub(r"://[^/\s@]*@", "://", said)[:500]
+        if self._is_final(said):
             return endings.Ending(
                 endings.WRONG_DATA,
-                f"{self._shown} cannot be cloned: {words}. Mend source.gitLFS.url; it must need no password.",
+                f"{self._shown} cannot be cloned: {words}. Correct source.gitLFS.url; it must need no password.",
             )
         return endings.Ending(endings.TRY_AGAIN, f"{self._shown} cannot be cloned: {words}. Create the model again later.")
+
+    def _is_final(self, said: str) -> bool:
+        """Whether git's message says that another try is useless. The URL in it may have any words and digits."""
+        for url in (self._url, without_user(self._url)):
+            said = said.replace(url, "")
+        said = _URL.sub("", said)  # others that it was led to
+        return any(each in said for each in _FINAL)
 
     async def _git(self, *arguments: str) -> bytes:
         command = _command("--git-dir", str(self._directory / "clone"), *arguments)
@@ -199,7 +207,7 @@ class Repository:
             raise downloads.Again(f"the LFS server answers {answer.status_code}")
         if answer.status_code != 200:
             raise endings.Ending(
-                endings.WRONG_DATA, f"The LFS server of {self._shown} answers {answer.status_code}. Mend source.gitLFS.url."
+                endings.WRONG_DATA, f"The LFS server of {self._shown} answers {answer.status_code}. Correct source.gitLFS.url."
             )
         try:
             found = {each.oid: each for each in msgspec.json.decode(answer.content, type=_Batch).objects}.get(file.blob)
@@ -245,9 +253,14 @@ def allowed_hosts() -> list[str] | None:
 
 
 def shown(url: str) -> str:
-    """A URL as it may be told: without what could be a secret."""
+    """A URL as it may be shown: without what could be a secret."""
+    return urlunsplit(urlsplit(without_user(url))._replace(query="", fragment=""))
+
+
+def without_user(url: str) -> str:
+    """A URL without the user and password in it, as git shows it."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _lfs_url(url: str) -> str:

@@ -236,6 +236,18 @@ async def test_what_is_not_taken_is_not_read():
     assert wire.reading
 
 
+async def test_a_body_that_was_not_taken_holds_up_no_later_exchange():
+    """The next exchange begins with nothing of it, and with a connection that is read."""
+    connection, wire = opened()
+    connection.start(REQUEST)
+    connection.data_received(HEAD % 400_000 + b"x" * 400_000)
+    assert (connection.usable, wire.reading) == (True, False)
+    connection.start(REQUEST)
+    assert wire.reading
+    connection.data_received(OK)
+    assert await streamed(connection) == b"ok"
+
+
 async def test_a_whole_answer_is_not_held_back():
     """An answer that is wanted whole is read to its end, also when reading had been paused before."""
     connection, wire = opened()

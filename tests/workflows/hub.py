@@ -189,6 +189,9 @@ class GitServer(Files):
         self.objects: dict[str, bytes] = {}
         self.url = ""
         self.scheme = "http"
+        self.status: int | None = None
+        """Answer everything with this."""
+
         self.redirects_from: str | None = None
 
     def repository(self, name: str, files: dict[str, bytes | tuple[str, str]], *, large=(".safetensors",)) -> str:
@@ -221,6 +224,8 @@ class GitServer(Files):
     def answer(self, handler) -> None:
         url = urlsplit(handler.path)
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        if self.status is not None:
+            return handler.reply(self.status, {}, b"")
         if self.redirects_from and handler.headers["Host"].startswith(self.redirects_from):
             return handler.reply(302, {"Location": self.url + handler.path}, b"")
         if url.path.endswith("/info/lfs/objects/batch"):

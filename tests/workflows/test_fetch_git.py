@@ -1,4 +1,4 @@
-"""Fetching models from Git: what is stored, what is refused, and where nobody is led."""
+"""Fetching models from Git: what is stored, what is refused, and where a repository cannot lead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from tests.workflows import hub as hubs
+from tests.workflows import runs
 from tests.workflows.fetching import CONFIG, VOLUME, WEIGHTS, git_source
 
 
@@ -89,7 +90,7 @@ def test_an_allowed_host_cannot_lead_to_another(fetch, git):
 
 
 def test_submodules_are_left_out(fetch, git):
-    """A submodule is told of and never asked for."""
+    """A submodule is reported and never fetched."""
     url = git.repository("with-module", {"config.json": CONFIG, "other": ("160000", "1" * 40)})
     done = fetch.run(git_source(url), artifact=VOLUME)
     assert done.code == 0, done
@@ -101,6 +102,31 @@ def test_a_repository_that_is_too_large(fetch, git):
     url = git.repository("large", {"weights.bin": random.Random(9).randbytes(2_000_000)})
     done = fetch.run(git_source(url), artifact=VOLUME, storage="1Mi")
     assert (done.code, "resources.storage" in done.last) == (65, True), done
+
+
+@pytest.mark.parametrize("name", ["tiny", "llama-403", "error:403"])
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, 75), (500, 75), (None, 75), (403, 65), (404, 65), (401, 65)], ids=lambda value: str(value or "no server")
+)
+def test_what_another_try_may_cure_depends_on_the_answer_alone(fetch, git, name, status, code):
+    """A server that fails, or is not there, is tried again; one that refuses is not. What the URL looks like is no matter."""
+    git.status = status
+    url = git.url if status else f"http://127.0.0.1:{runs.free_port()}"
+    done = fetch.run(git_source(f"{url}/{name}.git"), artifact=VOLUME)
+    assert (done.code, "cannot be cloned" in done.last) == (code, True), done
+
+
+def test_words_in_a_url_are_not_the_servers(fetch, git):
+    """A URL in which git's own words for a refusal are is not taken for one."""
+    done = fetch.run(git_source(f"{git.url}/not found, error: 403.git"), artifact=VOLUME)
+    assert (done.code, "not found, error: 403.git cannot be cloned" in done.last) == (75, True), done
+
+
+def test_a_long_url_hides_no_refusal(fetch, git):
+    """The server's answer counts also where it comes after a URL that is longer than what is shown."""
+    git.status = 403
+    done = fetch.run(git_source(f"{git.url}/{'long' * 200}.git"), artifact=VOLUME)
+    assert (done.code, "cannot be cloned" in done.last) == (65, True), done
 
 
 def test_a_large_file_that_the_server_has_not(fetch, git):
@@ -128,7 +154,7 @@ def test_the_lfs_server_cannot_name_files_of_ours(fetch, git):
     ],
 )
 def test_urls_that_are_not_fetched(fetch, git, url, words):
-    """Only the web is fetched from, and a password in a URL is never told."""
+    """Only the web is fetched from, and a password in a URL is never shown."""
     port = git.url.rpartition(":")[2]
     done = fetch.run(git_source(url.replace("{port}", port)), artifact=VOLUME)
     assert (done.code, words in done.last) == (65, True), done
