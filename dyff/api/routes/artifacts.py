@@ -11,7 +11,7 @@ from dyff.api.route import Route
 from dyff.api.routes.entities import follow, status
 from dyff.entities import codecs, kinds, statuses
 from dyff.kernel import errors
-from dyff.objects import layout
+from dyff.objects import layout, manifests
 
 _UPLOADED = ("Dataset", "Model")
 
@@ -78,7 +78,7 @@ class Artifacts:
         manifest = await artifacts.collect(services, root, artifacts.declared(entity))
         if self._row.kind == "Dataset":
             await self._contents.check(entity, manifest)
-        await artifacts.write(services, root, manifest)
+        await manifests.write(services.objects, root, manifest)
         after, position = await self._context.publishing.set_status(call.principal, entity, statuses.READY, None)
         return json(status(after), headers=[positions.header(position)])
 
@@ -87,7 +87,7 @@ class Artifacts:
         await follow(self._context, call)
         entity = await self._entity(call, "data")
         services = self._context.services
-        manifest = None if entity["status"] == statuses.DELETED else await artifacts.read(services, self._root(entity))
+        manifest = None if entity["status"] == statuses.DELETED else await manifests.read(services.objects, self._root(entity))
         if manifest is None:
             raise errors.WrongStatus(f"the {self._row.kind} {entity['id']} has no data to fetch: its status is {entity['status']}")
         return json(await artifacts.links(services, manifest))
