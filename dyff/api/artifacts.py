@@ -1,4 +1,4 @@
-"""Files of an entity: what was declared, whether it has arrived, and the manifest by which readers find it."""
+"""Files of an entity: what was declared, whether it has arrived, and the links by which users fetch it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,14 @@ import msgspec
 from dyff.api.services import Services
 from dyff.entities import codecs, kind, statuses
 from dyff.kernel import errors
-from dyff.objects import layout
+from dyff.objects import manifests
+from dyff.objects.manifests import Artifact
 
 URL_LIFE_S = 3600.0
 MAX_UPLOAD_BYTES = 5 * 2**30
 """Of a file whose size was not declared. It is what S3 takes in one request."""
 
 _HEADS_AT_ONCE = 32
-
-
-class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A file in a manifest. `key`: of the object."""
-
-    path: str
-    key: str
-    size: int
-    digest: dict[str, str]
-    kind: str | None = None
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """The files of a tree, as they count."""
-
-    artifacts: tuple[Stored, ...]
-
-
-_MANIFEST = msgspec.json.Decoder(Manifest)
 
 
 def require_uploading(entity: codecs.Json) -> None:
@@ -65,14 +47,14 @@ def the_declared(entity: codecs.Json, known: Sequence[kind.DeclaredFile], path: 
     raise errors.FixRequest(f"{path[:200]!r} is none of the files that {entity['id']} was created with{fix}")
 
 
-async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredFile]) -> Manifest:
+async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredFile]) -> manifests.Manifest:
     """The manifest of the declared files below `root`, each of which has arrived as it was declared.
 
     Raises:
         FixRequest: some have not arrived; they are named.
         DigestMismatch: one has other bytes than were declared.
     """
-    found: dict[str, Stored] = {}
+    found: dict[str, Artifact] = {}
     missing: list[str] = []
     several = list(wanted)
     limit = anyio.CapacityLimiter(_HEADS_AT_ONCE)
@@ -94,10 +76,10 @@ async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredF
     if missing:
         shown = ", ".join(repr(path) for path in sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise errors.FixRequest(f"not all files were uploaded: {shown} missing")
-    return Manifest(tuple(found[each.path] for each in several))
+    return manifests.Manifest(artifacts=tuple(found[each.path] for each in several))
 
 
-async def _stored(services: Services, root: str, wanted: kind.DeclaredFile) -> Stored | None:
+async def _stored(services: Services, root: str, wanted: kind.DeclaredFile) -> Artifact | None:
     key = root + wanted.path
     info = await services.objects.head(key)
     if info is None:
@@ -107,7 +89,7 @@ async def _stored(services: Services, root: str, wanted: kind.DeclaredFile) -> S
         raise errors.DigestMismatch(f"{wanted.path!r} has the MD5 digest {md5}, but {wanted.md5} was declared: upload it again")
     if wanted.size is not None and info.size_bytes != wanted.size:
         raise errors.DigestMismatch(f"{wanted.path!r} has {info.size_bytes} bytes, but {wanted.size} were declared")
-    return Stored(wanted.path, key, info.size_bytes, {"md5": md5}, wanted.kind)
+    return Artifact(path=wanted.path, key=key, size=info.size_bytes, digest={"md5": md5}, kind=wanted.kind)
 
 
 async def _hash(services: Services, key: str) -> str:
@@ -118,22 +100,7 @@ async def _hash(services: Services, key: str) -> str:
     return base64.b64encode(digest.digest()).decode()
 
 
-async def write(services: Services, root: str, manifest: Manifest) -> None:
-    """Store the manifest of a tree; it is never changed, so a repetition is harmless."""
-    try:
-        await services.objects.put(root + layout.ARTIFACTS, codecs.encode(manifest), if_absent=True)
-    except errors.AlreadyExists:
-        return
-
-
-async def read(services: Services, root: str) -> Manifest | None:
-    """The manifest of a tree; None: there is none yet."""
-    if await services.objects.head(root + layout.ARTIFACTS) is None:
-        return None
-    return _MANIFEST.decode(await services.objects.get(root + layout.ARTIFACTS))
-
-
-async def links(services: Services, manifest: Manifest) -> list[codecs.Json]:
+async def links(services: Services, manifest: manifests.Manifest) -> list[codecs.Json]:
     """The files as published: `[{"artifact": {...}, "signedURL": {...}}]`."""
     listed = []
     for each in manifest.artifacts:

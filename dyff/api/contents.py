@@ -1,7 +1,7 @@
 """What uploaded files of a dataset hold: Parquet, as its schema declares, with rows.
 
 Only footers are looked at, so it takes a moment whatever the size of the files. The reader is a program in a process of
-its own (`dyff.api.footers`), because nobody knows who made the files and for what.
+its own (`dyff.api.footers`), because it is not known who made the files and for what.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import msgspec
 import structlog
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from dyff.api import artifacts
 from dyff.entities import codecs
 from dyff.kernel import errors
-from dyff.objects import port
+from dyff.objects import manifests, port
 
 log = structlog.get_logger()
 
@@ -37,7 +36,7 @@ _TAILS_AT_ONCE = 16
 _END_BYTES = 8
 _ANSWER_BYTES = 16 * 2**10
 _PROGRAM = [sys.executable, "-I", "-m", "dyff.api.footers"]
-_FIX = "mend the file, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was created for"
+_FIX = "fix the file, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was created for"
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -62,12 +61,12 @@ class Contents:
         self._objects = objects
         self._limiter = anyio.CapacityLimiter(READERS_AT_ONCE)
 
-    async def check(self, entity: codecs.Json, manifest: artifacts.Manifest) -> None:
+    async def check(self, entity: codecs.Json, manifest: manifests.Manifest) -> None:
         """Check that the files of the dataset `entity` can be read as it declares.
 
         Raises:
             FixRequest: they cannot; the message names the file, the difference and the fix.
-            Unavailable: it cannot be told now.
+            Unavailable: it cannot be found out now.
         """
         rows = 0
         schema = base64.b64decode(entity["schema"]["arrowSchema"])
@@ -84,10 +83,10 @@ class Contents:
             more = f" and the other {len(manifest.artifacts) - 1} files" if len(manifest.artifacts) > 1 else ""
             raise errors.FixRequest(f"the dataset has no rows at all: {first!r}{more} should have at least one; {_FIX}")
 
-    async def _tails(self, stored: tuple[artifacts.Stored, ...]) -> dict[str, bytes]:
+    async def _tails(self, stored: tuple[manifests.Artifact, ...]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
 
-        async def fetch(each: artifacts.Stored) -> None:
+        async def fetch(each: manifests.Artifact) -> None:
             found[each.key] = b"".join([piece async for piece in self._pieces(each, max(0, each.size - _TAIL_BYTES))])
 
         try:
@@ -98,10 +97,10 @@ class Contents:
             raise errors_of_files.exceptions[0] from errors_of_files
         return found
 
-    def _pieces(self, each: artifacts.Stored, start: int) -> AsyncIterator[bytes]:
+    def _pieces(self, each: manifests.Artifact, start: int) -> AsyncIterator[bytes]:
         return self._objects.stream(each.key, start=start, end=each.size)
 
-    async def _look(self, program: _Program, each: artifacts.Stored, tail: bytes) -> Found:
+    async def _look(self, program: _Program, each: manifests.Artifact, tail: bytes) -> Found:
         length = int.from_bytes(tail[-_END_BYTES:-4], "little") + _END_BYTES
         if problem := _end_problem(tail, length, each.size):
             return Found(0, (problem,))
@@ -185,7 +184,7 @@ async def _program(schema: bytes, by_path: bytes) -> AsyncIterator[_Program]:
             await process.aclose()
 
 
-def _by_path(manifest: artifacts.Manifest) -> bytes:
+def _by_path(manifest: manifests.Manifest) -> bytes:
     steps = {step for each in manifest.artifacts for step in each.path.split("/")[:-1] if "=" in step}
     return codecs.encode(sorted({step.partition("=")[0] for step in steps}))
 
@@ -193,7 +192,7 @@ def _by_path(manifest: artifacts.Manifest) -> bytes:
 def _end_problem(tail: bytes, length: int, size: int) -> str | None:
     """What is wrong with the end of a file of `size` bytes, whose footer has `length` bytes with the end itself."""
     if tail[-4:] == b"PARE":
-        return "is an encrypted Parquet file, which nobody here can read"
+        return "is an encrypted Parquet file, which cannot be read here"
     if len(tail) < _END_BYTES or tail[-4:] != b"PAR1":
         return "is not a Parquet file, or not the whole of one"
     if length > size:
@@ -201,7 +200,7 @@ def _end_problem(tail: bytes, length: int, size: int) -> str | None:
     return f"has a footer of {length} bytes, more than {MAX_FOOTER_BYTES}; write fewer row groups" if length > MAX_FOOTER_BYTES else None
 
 
-def _batches(stored: tuple[artifacts.Stored, ...]) -> Iterator[tuple[artifacts.Stored, ...]]:
+def _batches(stored: tuple[manifests.Artifact, ...]) -> Iterator[tuple[manifests.Artifact, ...]]:
     return (stored[at : at + _TAILS_AT_ONCE] for at in range(0, len(stored), _TAILS_AT_ONCE))
 
 

@@ -40,7 +40,7 @@ async def _step(arguments: list[str]) -> None:
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
         in_time = True
         async with progress.shown():
-            if already < total:  # else the service may be gone, and nobody needs it
+            if already < total:  # else the service may be gone, and is not needed
                 with items.WorkList(dataset, done, run.inputs, skip=spec.client.bad_request_policy == "Skip") as todo:
                     in_time = await run.work(todo, progress)
     _conclude(spec, progress, in_time=in_time, given_up=run.given_up)

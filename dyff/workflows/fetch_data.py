@@ -17,7 +17,9 @@ import anyio.to_thread
 
 from dyff.kernel import errors
 from dyff.objects import layout, port
-from dyff.workflows import endings, manifests, trees
+from dyff.objects import manifests as tree_manifests
+from dyff.objects.manifests import Artifact, Link
+from dyff.workflows import endings, manifests
 
 _AT_ONCE = 4
 _PART = ".dyff-part"
@@ -36,7 +38,7 @@ async def _step(arguments: list[str]) -> None:
     root, destination = given.source.rstrip("/") + "/", given.destination
     store = manifests.store()
     layout.check_key(root + layout.ARTIFACTS)
-    found = await trees.manifest(store, root)
+    found = await tree_manifests.read(store, root)
     if found is None:
         raise endings.Ending(endings.WRONG_DATA, f"{root} has no {layout.ARTIFACTS}: its upload was never finalized. Finalize it first.")
     listed = found.artifacts
@@ -45,7 +47,7 @@ async def _step(arguments: list[str]) -> None:
     async with anyio.create_task_group() as tasks:
         for artifact in listed:
             tasks.start_soon(copier.copy, artifact)
-    await anyio.to_thread.run_sync(_make_links, destination, found.symlinks)
+    await anyio.to_thread.run_sync(_make_links, destination, found.links)
     size_bytes = sum(artifact.size for artifact in listed)
     endings.say(f"done: {len(listed)} files, {size_bytes} bytes, from {root} to {destination}")
 
@@ -58,7 +60,7 @@ class _Copier:
         self._store, self._destination = store, destination
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
 
-    async def copy(self, artifact: trees.Artifact) -> None:
+    async def copy(self, artifact: Artifact) -> None:
         """Copy one file, unless it is there already.
 
         Raises:
@@ -76,8 +78,8 @@ class _Copier:
                 ) from error
             endings.say(f"fetched {artifact.path}, {artifact.size} bytes")
 
-    async def _download(self, artifact: trees.Artifact, target: Path) -> None:
-        """Into a file beside it first, so that a file with the right name is always whole."""
+    async def _download(self, artifact: Artifact, target: Path) -> None:
+        """Into a file next to it first, so that a file with the right name is always whole."""
         await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
         part, digest = target.with_name(target.name + _PART), hashlib.md5(usedforsecurity=False)
         try:
@@ -96,7 +98,7 @@ class _Copier:
         os.replace(part, target)
 
 
-def _make_links(destination: Path, links: Iterable[trees.Link]) -> None:
+def _make_links(destination: Path, links: Iterable[Link]) -> None:
     """Make those that are not there. A manifest's links lead nowhere but to what is below `destination`."""
     for each in links:
         link = destination / each.link
@@ -110,7 +112,7 @@ def _make_links(destination: Path, links: Iterable[trees.Link]) -> None:
             raise endings.Ending(endings.TRY_AGAIN, f"the link {link} cannot be made: {error.strerror or error}.") from error
 
 
-def _is_whole(target: Path, artifact: trees.Artifact) -> bool:
+def _is_whole(target: Path, artifact: Artifact) -> bool:
     wanted = artifact.digest.get("md5")
     if wanted is None or not target.is_file() or target.stat().st_size != artifact.size:
         return False

@@ -12,11 +12,14 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 import anyio
+import msgspec
 
 from dyff.entities import codecs, specs
-from dyff.kernel import errors, quantities
+from dyff.kernel import quantities
 from dyff.objects import layout, port
-from dyff.workflows import downloads, endings, manifests, model_trees, progress, trees
+from dyff.objects import manifests as tree_manifests
+from dyff.objects.manifests import Artifact
+from dyff.workflows import downloads, endings, manifests, model_trees, progress
 from dyff.workflows.model_trees import File, Listing, Tree
 
 _AT_ONCE = 4
@@ -96,23 +99,21 @@ async def _fetch(source: Source, listing: Listing, store: port.Objects, root: st
 async def _publish(store: port.Objects, root: str, made: Tree, digests: dict[str, dict[str, str]], source: dict[str, str]) -> None:
     """Write what belongs to the layout, the links, and last the manifest, which only the first attempt does."""
     texts = {path: await _text(store, root, path, data) for path, data in made.texts.items()}
-    if made.links:
-        await store.put(root + layout.SYMLINKS, codecs.encode({"symlinks": model_trees.symlinks(made)}))
-    try:
-        whole = model_trees.manifest(made, digests, texts, root, source)
-        await store.put(root + layout.ARTIFACTS, codecs.encode(whole), if_absent=True)
-    except errors.AlreadyExists:
+    whole = model_trees.manifest(made, digests, texts, root, source)
+    if whole.links:
+        await store.put(root + layout.SYMLINKS, codecs.encode({"symlinks": msgspec.to_builtins(whole.links)}))
+    if not await tree_manifests.write(store, root, whole):
         endings.say("another attempt was first; what it has fetched counts")
     # Of files that the source had no more at this attempt.
     await store.delete_tree(layout.parts(root))
 
 
-async def _text(store: port.Objects, root: str, path: str, data: bytes) -> trees.Artifact:
+async def _text(store: port.Objects, root: str, path: str, data: bytes) -> Artifact:
     file = File(path, path, len(data))
     digests = downloads.Digests(file)
     digests.update(data)
     await store.put(root + path, data)
-    return trees.Artifact(path, root + path, len(data), digests.checked(), "file")
+    return Artifact(path=path, key=root + path, size=len(data), digest=digests.checked(), kind="file")
 
 
 def _check_size(listing: Listing, limit_bytes: int | None) -> None:

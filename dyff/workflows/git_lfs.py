@@ -23,9 +23,9 @@ import anyio
 import msgspec
 
 from dyff.entities import specs
+from dyff.objects.manifests import Link
 from dyff.workflows import downloads, endings
 from dyff.workflows.model_trees import File, Listing
-from dyff.workflows.trees import Link
 
 _POINTER_BYTES = 1024
 _POINTER = re.compile(

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 
-# Read by the library when it is imported: nothing is told to anyone, nothing is kept in a home folder that a pod has not.
+# Read by the library when it is imported: nothing is reported to anyone, and nothing is kept in a home folder, which a pod does not have.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HOME", tempfile.gettempdir())
 
@@ -72,7 +72,7 @@ class Hub:
         )
         if not siblings:
             raise endings.Ending(
-                endings.WRONG_DATA, f"No file of {repo_id} at {revision} is chosen. Mend allowPatterns and ignorePatterns of the source."
+                endings.WRONG_DATA, f"No file of {repo_id} at {revision} is chosen. Fix allowPatterns and ignorePatterns of the source."
             )
         found: dict[str, File] = {}
         limiter = anyio.CapacityLimiter(_AT_ONCE)
@@ -107,7 +107,7 @@ class Hub:
         return _named(path, meta.etag, meta.size)
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        """Call the library, which blocks; abandoned when the step is told to stop."""
+        """Call the library, which blocks; abandoned when the step has to stop."""
         try:
             return await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
         except hub_errors.HFValidationError as error:
@@ -121,13 +121,13 @@ class Hub:
         except hub_errors.RepositoryNotFoundError as error:
             raise endings.Ending(
                 endings.WRONG_DATA,
-                f"The hub has no model {self._source.repo_id}, or it is private. Mend source.huggingFaceHub.repoID; a private one needs "
+                f"The hub has no model {self._source.repo_id}, or it is private. Fix source.huggingFaceHub.repoID; a private one needs "
                 f"the setting operator.fetch_env.HF_TOKEN_PATH.",
             ) from error
         except hub_errors.RevisionNotFoundError as error:
             raise endings.Ending(
                 endings.WRONG_DATA,
-                f"{self._source.repo_id} has no revision {self._source.revision}. Mend source.huggingFaceHub.revision.",
+                f"{self._source.repo_id} has no revision {self._source.revision}. Fix source.huggingFaceHub.revision.",
             ) from error
         except _NO_ANSWER as error:
             raise self._unanswered(error) from error
@@ -135,14 +135,14 @@ class Hub:
             raise endings.Ending(
                 endings.WRONG_DATA,
                 f"{self._endpoint} does not speak the protocol of the Hugging Face hub ({type(error).__name__}: {error}). "
-                f"Mend the setting operator.fetch_env.HF_ENDPOINT.",
+                f"Fix the setting operator.fetch_env.HF_ENDPOINT.",
             ) from error
 
     def _unanswered(self, error: BaseException) -> endings.Ending:
         code = getattr(getattr(error, "response", None), "status_code", None)
         if code is not None and 400 <= code < 500 and code not in (408, 429):
             return endings.Ending(
-                endings.WRONG_DATA, f"The hub refuses {self._source.repo_id}: it answers {code}. Mend source.huggingFaceHub."
+                endings.WRONG_DATA, f"The hub refuses {self._source.repo_id}: it answers {code}. Fix source.huggingFaceHub."
             )
         why = f"answers {code}" if code is not None else f"does not answer ({type(error).__name__})"
         return endings.Ending(endings.TRY_AGAIN, f"The hub at {self._endpoint} {why}. Create the model again later.")

@@ -44,7 +44,7 @@ class Inference:
     after a delay that doubles from half a second up to `transientErrorRetryDelaySeconds` (with jitter, and at least
     `Retry-After`). It is the service's failure, and ends the run, if that happens more than `transientErrorRetryLimit`
     times while no other call succeeds; it is the item's, if it does a hundred times (or more, by the limit) while others
-    do: then the item is given up. A service that asks for a pause, by 429 or `Retry-After`, is called by nobody for so long.
+    do: then the item is given up. A service that asks for a pause, by 429 or `Retry-After`, is not called for that long.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Inference:
             message = f"The service does not serve the endpoint {self._endpoint!r} to us: {said}. Correct interface.endpoint."
             raise endings.Ending(endings.REFUSED, message)
         if self._policy.bad_request_policy != "Skip":
-            hint = "Mend the item or the inputPipeline, or set client.badRequestPolicy to Skip."
+            hint = "Fix the item or the inputPipeline, or set client.badRequestPolicy to Skip."
             raise endings.Ending(endings.REFUSED, f"The service refused a request: {said}. {hint}")
         self._successes += 1  # it serves
         self._notice(f"skipping an item: {said}")

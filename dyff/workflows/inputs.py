@@ -6,17 +6,18 @@ import anyio.to_thread
 import pyarrow as pa
 import pyarrow.dataset
 
-from dyff.objects import layout, port
+from dyff.objects import layout, manifests, port
 from dyff.workflows import endings, trees
 
 
 async def dataset(store: port.Objects, reader: trees.Reader, dataset_id: str) -> pa.dataset.Dataset:
     """The dataset as its manifest has it; one without a manifest, as it is listed."""
     root = layout.root("datasets", dataset_id)
-    listed = await trees.artifacts(store, root)
-    found = (
-        [(info.key, info.size_bytes) for info in await trees.objects(store, root)] if listed is None else [(a.key, a.size) for a in listed]
-    )
+    listed = await manifests.read(store, root)
+    if listed is None:
+        found = [(info.key, info.size_bytes) for info in await trees.objects(store, root)]
+    else:
+        found = [(each.key, each.size) for each in listed.artifacts]
     if not found:
         raise endings.Ending(endings.WRONG_DATA, f"The dataset {dataset_id} has no files. Upload it again.")
     try:

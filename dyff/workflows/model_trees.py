@@ -15,9 +15,9 @@ from collections.abc import Iterable
 import msgspec
 
 from dyff.entities import specs
-from dyff.objects import layout
-from dyff.workflows import endings, trees
-from dyff.workflows.trees import Link
+from dyff.objects import layout, manifests
+from dyff.objects.manifests import Artifact, Link
+from dyff.workflows import endings
 
 
 class File(msgspec.Struct, frozen=True):
@@ -97,6 +97,9 @@ def _link(link: str, target: str, *, is_directory: bool = False) -> Link:
 def _check(paths: Iterable[str], links: Iterable[Link]) -> None:
     """Raises Ending for the first path or link that could lead out of the tree or cannot be on a common file system."""
     names = [*paths, *(each.link for each in links)]
+    if len(names) > manifests.MAX_ENTRIES:
+        message = f"The source has {len(names)} files and links, more than {manifests.MAX_ENTRIES}. Create the model again with fewer."
+        raise endings.Ending(endings.WRONG_DATA, message)
     for name in names:
         if problem := layout.artifact_problem(name):
             raise _refused(f"the path {name[:200]!r} {problem}")
@@ -112,15 +115,13 @@ def _refused(problem: str) -> endings.Ending:
 
 
 def manifest(
-    made: Tree, digests: dict[str, dict[str, str]], texts: dict[str, trees.Artifact], root: str, source: dict[str, str]
-) -> dict[str, object]:
+    made: Tree, digests: dict[str, dict[str, str]], texts: dict[str, Artifact], root: str, source: dict[str, str]
+) -> manifests.Manifest:
     """The manifest of the stored tree. `digests`: by blob. `texts`: by path, as stored. `source`: where it came from."""
-    files = [trees.Artifact(path, layout.blob(root, file.blob), file.size_bytes, digests[file.blob], "file") for path, file in made.paths]
+    files = [
+        Artifact(path=path, key=layout.blob(root, file.blob), size=file.size_bytes, digest=digests[file.blob], kind="file")
+        for path, file in made.paths
+    ]
     listed = sorted([*files, *texts.values()], key=lambda artifact: artifact.path)
-    return {"artifacts": msgspec.to_builtins(listed), "symlinks": symlinks(made), "source": source}
-
-
-def symlinks(made: Tree) -> list[dict[str, object]]:
-    """The links of a tree, in the published form."""
-    found: list[dict[str, object]] = msgspec.to_builtins(sorted(made.links, key=lambda each: each.link))
-    return found
+    links = sorted(made.links, key=lambda each: each.link)
+    return manifests.Manifest(artifacts=tuple(listed), symlinks=tuple(links), source=source)

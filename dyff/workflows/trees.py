@@ -11,92 +11,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet
 from anyio import from_thread
 
-from dyff.entities import codecs
-from dyff.kernel import errors
-from dyff.objects import layout, port
+from dyff.objects import port
 
 SMALL_BYTES = 2**20
 """Objects up to this size are fetched whole: their footer and columns would be several calls."""
 
 READ_ERRORS = (pa.ArrowException, OSError)
 """What Arrow raises for files that are damaged or missing."""
-
-
-class Artifact(msgspec.Struct, frozen=True):
-    """An entry of a tree's manifest: where users see it (`path`), where it is (`key`), and what it must be."""
-
-    path: str
-    key: str
-    size: int
-    digest: dict[str, str] = {}
-    kind: str = "parquet"
-
-
-class Link(msgspec.Struct, frozen=True):
-    """A symbolic link of a tree, as the published packages record it: `target` is relative to `link`."""
-
-    link: str
-    target: str
-    target_is_directory: bool = False
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """The manifest of a tree. `artifacts`: its files. `symlinks`: links that whoever copies it has to make."""
-
-    artifacts: tuple[Artifact, ...]
-    symlinks: tuple[Link, ...] = ()
-
-
-async def manifest(store: port.Objects, root: str) -> Manifest | None:
-    """The manifest of the tree below `root`; None: there is none. Nothing in it leads out of the tree.
-
-    Raises:
-        Misconfigured: it is not a manifest.
-    """
-    try:
-        data = await store.get(root + layout.ARTIFACTS)
-    except errors.NotFound:
-        return None
-    try:
-        found = codecs.decode_object(data)
-        entries = [_with_key(root, each) for each in found.get("artifacts") or []]
-        read = msgspec.convert({"artifacts": entries, "symlinks": found.get("symlinks") or []}, Manifest)
-    except (ValueError, TypeError) as error:
-        raise errors.Misconfigured(f"{root}{layout.ARTIFACTS} is not a manifest of artifacts: {error}") from error
-    for path in (*(entry.path for entry in read.artifacts), *(link.link for link in read.symlinks)):
-        if problem := layout.path_problem(path):
-            raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: the path {path!r} {problem}")
-    for link in read.symlinks:
-        if problem := layout.link_problem(link.link, link.target):
-            raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: the link {link.link!r} to {link.target!r} {problem}")
-    if read.symlinks and (problem := layout.tree_problem(_paths(read))):
-        raise errors.Misconfigured(f"{root}{layout.ARTIFACTS}: {problem}")
-    return read
-
-
-async def artifacts(store: port.Objects, root: str) -> list[Artifact] | None:
-    """What the manifest of the tree below `root` lists; None: there is no manifest.
-
-    Raises:
-        Misconfigured: it is not a manifest.
-    """
-    found = await manifest(store, root)
-    return None if found is None else list(found.artifacts)
-
-
-def _paths(found: Manifest) -> list[str]:
-    return [*(entry.path for entry in found.artifacts), *(link.link for link in found.symlinks)]
-
-
-def _with_key(root: str, entry: dict[str, Any]) -> dict[str, Any]:
-    return {"key": root + str(entry.get("path")), **entry}
 
 
 async def objects(store: port.Objects, root: str) -> list[port.ObjectInfo]:

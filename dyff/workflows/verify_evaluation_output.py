@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 
 import anyio.to_thread
-import msgspec
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 
-from dyff.entities import codecs, specs
-from dyff.kernel import errors
+from dyff.entities import specs
 from dyff.objects import layout, port
+from dyff.objects import manifests as tree_manifests
+from dyff.objects.manifests import Artifact
 from dyff.workflows import endings, failures, inputs, items, manifests, outputs, trees, verification
 from dyff.workflows.progress import Progress
 
@@ -63,10 +64,10 @@ class _Verifier:
         Raises:
             Ending: the outputs are wrong; nothing of this attempt is left.
         """
-        published = await trees.artifacts(self._store, self._root)
+        published = await tree_manifests.read(self._store, self._root)
         if published is not None:
-            await self._confirm(published)
-            endings.say(f"verified before: {len(published)} files are whole")
+            await self._confirm(published.artifacts)
+            endings.say(f"verified before: {len(published.artifacts)} files are whole")
             return
         await self._store.delete_tree(self._prefix)  # of a container that was killed
         try:
@@ -74,24 +75,21 @@ class _Verifier:
         except endings.Ending:
             await self._store.delete_tree(self._prefix)
             raise
-        try:
-            await self._store.put(
-                self._root + layout.ARTIFACTS, codecs.encode({"artifacts": msgspec.to_builtins(artifacts)}), if_absent=True
-            )
-        except errors.AlreadyExists:
+        if not await tree_manifests.write(self._store, self._root, tree_manifests.Manifest(artifacts=tuple(artifacts))):
             await self._store.delete_tree(self._prefix)
-            await self._confirm(await trees.artifacts(self._store, self._root) or [])
+            first = await tree_manifests.read(self._store, self._root)
+            await self._confirm(first.artifacts if first else ())
             endings.say("another attempt has verified the outputs meanwhile")
             return
         endings.say(f"verified: {self._progress.done} outputs in {len(artifacts)} files")
 
-    async def _write_verified(self) -> list[trees.Artifact]:
+    async def _write_verified(self) -> list[Artifact]:
         """Check all that was written, and write it again in order."""
         raw = await trees.objects(self._store, layout.evaluation_raw(self._spec.id))
         dataset = await self._open([(info.key, info.size_bytes) for info in raw])
         rows_per_file = await anyio.to_thread.run_sync(verification.rows_per_file, dataset)
         errors_found, writer = _Errors(await self._open_errors()), _Tables(self._schema)
-        findings, artifacts = verification.Findings(), list[trees.Artifact]()
+        findings, artifacts = verification.Findings(), list[Artifact]()
         indices_at_once = max(1, rows_per_file // verification.RANGES_PER_FILE // len(self._replications))
         for part in verification.ranges(self._expected, indices_at_once):
             table = await self._examine(dataset, part, findings)
@@ -110,7 +108,7 @@ class _Verifier:
         listed = await anyio.to_thread.run_sync(errors_found.file)
         return artifacts if listed is None else [*artifacts, await self._put(layout.ERRORS, "errors.parquet", listed)]
 
-    async def _confirm(self, published: list[trees.Artifact]) -> None:
+    async def _confirm(self, published: Sequence[Artifact]) -> None:
         """What the manifest lists must be there, unchanged, and be what was asked for."""
         for artifact in published:
             info = await self._store.head(artifact.key)
@@ -151,14 +149,14 @@ class _Verifier:
             return table
         return verification.deduplicated(table)
 
-    async def _write(self, number: int, writer: _Tables) -> trees.Artifact:
+    async def _write(self, number: int, writer: _Tables) -> Artifact:
         name = f"part-{number:05}.parquet"
         return await self._put(name, name, await anyio.to_thread.run_sync(writer.file))
 
-    async def _put(self, path: str, name: str, data: bytes) -> trees.Artifact:
+    async def _put(self, path: str, name: str, data: bytes) -> Artifact:
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         info = await outputs.persist(self._store, self._prefix + name, data, md5)
-        return trees.Artifact(path=path, key=info.key, size=info.size_bytes, digest={"md5": md5})
+        return Artifact(path=path, key=info.key, size=info.size_bytes, digest={"md5": md5}, kind="parquet")
 
     def _code(self, findings: verification.Findings) -> int:
         return findings.code(self._spec.client.missing_output_policy, self._spec.client.duplicate_output_policy)

@@ -11,9 +11,9 @@ import anyio
 import pyarrow as pa
 import pytest
 
-from dyff.api import artifacts, contents, footers
+from dyff.api import contents, footers
 from dyff.kernel import errors
-from dyff.objects import local
+from dyff.objects import local, manifests
 from tests.entities import bodies
 
 INDEX = ("_index_", pa.int64())
@@ -28,14 +28,15 @@ def rows(**columns) -> bytes:
 
 
 async def checked(path, files: dict[str, bytes], schema: pa.Schema = bodies.ROW) -> str:
-    """What a dataset of these files is told; empty: that it is fine."""
+    """What a dataset of these files is answered; empty: it is fine."""
     store = local.LocalObjects.open(path)
     stored = []
     for name, data in files.items():
         info = await store.put(f"datasets/x/{name}", data)
-        stored.append(artifacts.Stored(name, info.key, info.size_bytes, {}))
+        stored.append(manifests.Artifact(path=name, key=info.key, size=info.size_bytes))
     try:
-        await contents.Contents(store).check({"schema": {"arrowSchema": bodies.arrow(schema)}}, artifacts.Manifest(tuple(stored)))
+        manifest = manifests.Manifest(artifacts=tuple(stored))
+        await contents.Contents(store).check({"schema": {"arrowSchema": bodies.arrow(schema)}}, manifest)
     except errors.FixRequest as error:
         return error.message
     return ""
@@ -52,7 +53,7 @@ WRONG = {
     "too large a footer": (
         {"a": b"x" * 2**24 + (2**24).to_bytes(4, "little") + b"PAR1"}, bodies.ROW, "more than 16777216; write fewer row groups"
     ),
-    "another type": ({"a": rows(_index_=1, text=7)}, bodies.ROW, "the field 'text' should be string, but is int64; mend the file, or"),
+    "another type": ({"a": rows(_index_=1, text=7)}, bodies.ROW, "the field 'text' should be string, but is int64; fix the file, or"),
     "an index of another type": (
         {"a": rows(_index_=pa.array([1], pa.int32()), text="a")}, bodies.ROW, "the field '_index_' should be int64, but is int32"
     ),
@@ -78,14 +79,14 @@ WRONG = {
 async def test_files_that_a_run_could_not_read_are_told(tmp_path, case):
     """The file, the field, the type that was declared, the one that is there, and what to do."""
     files, schema, want = WRONG[case]
-    told = await checked(tmp_path, files, schema)
-    assert want in told
-    assert "create a new dataset" in told
+    answer = await checked(tmp_path, files, schema)
+    assert want in answer
+    assert "create a new dataset" in answer
 
 
 RIGHT = {
     "the declared schema": ({"a": GOOD}, bodies.ROW),
-    "an empty file beside one with rows": ({"a": bodies.parquet(NOTHING), "b": GOOD}, bodies.ROW),
+    "an empty file next to one with rows": ({"a": bodies.parquet(NOTHING), "b": GOOD}, bodies.ROW),
     "columns in another order": ({"a": rows(text="a", _index_=1)}, bodies.ROW),
     "text as other writers keep it": (
         {"a": rows(_index_=1, text=pa.array(["a"], pa.large_string())), "b": rows(_index_=2, text=pa.array(["a"]).dictionary_encode())},
@@ -174,7 +175,7 @@ async def test_the_reader_gets_nothing_of_ours(tmp_path, monkeypatch):
 
 
 async def test_a_reader_that_cannot_start_is_not_the_files_fault(tmp_path, monkeypatch):
-    """Then it cannot be told now, which is no problem of the request."""
+    """Then it cannot be found out now, which is no problem of the request."""
     for program in (["/nowhere/python"], [sys.executable, "-c", "raise SystemExit(1)"]):
         monkeypatch.setattr(contents, "_PROGRAM", program)
         with pytest.raises(errors.Unavailable):

@@ -202,7 +202,7 @@ def test_extra_options_are_told_and_ignored(store, steps, service):
 
 
 def test_times_of_zero_are_no_limits(store, steps):
-    """requestTimeoutSeconds and totalTimeoutSeconds of 0 mean that there is no limit."""
+    """requestTimeoutSeconds and totalTimeoutSeconds of 0 mean no limit."""
     store.dataset(runs.rows(2))
     with runs.a_slow_service(delay_s=0.5) as (url, _):
         assert steps.evaluate(url, client={"requestTimeoutSeconds": 0, "totalTimeoutSeconds": 0}).code == 0

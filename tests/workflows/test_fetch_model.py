@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dyff.objects import manifests
 from tests.workflows import hub as hubs
 from tests.workflows import runs
 from tests.workflows.fetching import CONFIG, PART, REPO, VOLUME, WEIGHTS, hub_source
@@ -223,6 +224,16 @@ def test_names_cannot_leave_the_tree(from_hub, hub, path):
     done = from_hub.hub(artifact=VOLUME)
     assert (done.code, "cannot be stored: the path" in done.last) == (65, True), done
     assert hub.asked == []
+
+
+def test_a_source_with_too_many_files_is_refused(from_hub, hub, monkeypatch):
+    """What no manifest can list fails before a byte is asked for; links count like files."""
+    monkeypatch.setattr(manifests, "MAX_ENTRIES", 3)
+    hub.repos[REPO] = {"a": b"x", "b": b"y"}
+    done = from_hub.hub()
+    assert (done.code, "has 6 files and links, more than 3" in done.last) == (65, True), done
+    assert hub.asked == []
+    assert from_hub.hub(artifact=VOLUME).code == 0
 
 
 def test_a_token_comes_from_a_file_and_stays_secret(from_hub, hub, tmp_path):

@@ -11,7 +11,7 @@ from dyff.api.route import Route
 from dyff.api.routes.entities import follow, status
 from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import errors
-from dyff.objects import layout
+from dyff.objects import layout, manifests
 
 
 def routes(context: Context) -> list[Route]:
@@ -71,7 +71,7 @@ class Uploads:
         manifest = await artifacts.collect(services, root, self._accepted.files(entity))
         if self._accepted.contents == "arrow":
             await self._contents.check(entity, manifest)
-        await artifacts.write(services, root, manifest)
+        await manifests.write(services.objects, root, manifest)
         after, position = await self._context.publishing.set_status(call.principal, entity, self._row.success, None)
         return json(status(after), headers=[positions.header(position)])
 
@@ -102,7 +102,7 @@ class Downloads:
         await follow(self._context, call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         services, root = self._context.services, layout.root(self._row.collection, entity["id"])
-        manifest = None if entity["status"] == statuses.DELETED else await artifacts.read(services, root)
+        manifest = None if entity["status"] == statuses.DELETED else await manifests.read(services.objects, root)
         if manifest is None:
             raise errors.WrongStatus(f"the {self._row.name} {entity['id']} has no data to fetch: its status is {entity['status']}")
         return json(await artifacts.links(services, manifest))

@@ -1,0 +1,143 @@
+"""The manifest of a tree (`.dyff/artifacts.json`): which files count, where their bytes are, and what these must be.
+
+It is written once, when every file is stored and checked: by the API for what was uploaded, by the steps for fetched models
+and verified outputs. Readers follow nothing else. This is its one definition, with its one reader and its one writer.
+
+It is stored data: what a later release adds is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio.to_thread
+import msgspec
+
+from dyff.entities import codecs
+from dyff.kernel import errors
+from dyff.objects import layout, port
+
+MAX_BYTES = 128 * 2**20
+"""Of a manifest. It is also what a cloud takes of an object that is put only if absent."""
+
+MAX_ENTRIES = 200_000
+"""Files and links of a tree. A repository of the Hugging Face hub should have at most half as many files; each gets a link."""
+
+_IN_A_THREAD_BYTES = 256 * 2**10
+"""A manifest with more bytes is checked in a thread: it takes milliseconds, for which an event loop must not stand still."""
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file of a tree.
+
+    `path`: where users see it. `key`: the object with its bytes. `size`: in bytes. `digest`: by algorithm; `md5` in base64,
+    `sha256`, which fetched models have, in hex. `kind`: as it was declared, or what made it says; None: nothing is said.
+    """
+
+    path: str
+    key: str = ""
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    digest: dict[str, str] = {}
+    kind: str | None = None
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A symbolic link of a tree, as the published packages record it. `target`: relative to `link`."""
+
+    link: str
+    target: str
+    target_is_directory: bool = False
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The manifest.
+
+    `artifacts`: the files. `symlinks`: links that a copy of the tree needs; None: such trees never have any. `source`: where a
+    fetched model came from, `kind` and `commit`; None: it was not fetched.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    symlinks: tuple[Link, ...] | None = None
+    source: dict[str, Any] | None = None
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The links, of which there may be none."""
+        return self.symlinks or ()
+
+
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+async def read(store: port.Objects, root: str) -> Manifest | None:
+    """The manifest of the tree below `root`; None: there is none. No path and no link in it leads out of the tree.
+
+    Raises:
+        Misconfigured: it is not a manifest, or larger than the bounds above.
+    """
+    key, data = root + layout.ARTIFACTS, bytearray()
+    try:
+        async for piece in store.stream(key, end=MAX_BYTES + 1):
+            data += piece
+    except errors.NotFound:
+        return None
+    try:
+        return await _checked(root, bytes(data))
+    except ValueError as error:
+        raise errors.Misconfigured(f"{key} is not a manifest of artifacts: {error}") from error
+
+
+async def write(store: port.Objects, root: str, manifest: Manifest) -> bool:
+    """Store the manifest of the tree below `root`, whose files are all there; False: there is one already, and it stays.
+
+    Raises:
+        FixRequest: `read` would refuse it; nothing was stored.
+    """
+    # By way of plain objects, whose keys are sorted: the bytes do not depend on the order of fields in the structs.
+    key, data = root + layout.ARTIFACTS, codecs.encode(msgspec.to_builtins(manifest))
+    try:
+        await _checked(root, data)
+    except ValueError as error:
+        raise errors.FixRequest(f"{key} cannot be written: {error}") from error
+    try:
+        await store.put(key, data, if_absent=True)
+    except errors.AlreadyExists:
+        return False
+    return True
+
+
+async def _checked(root: str, data: bytes) -> Manifest:
+    if len(data) <= _IN_A_THREAD_BYTES:
+        return _decoded(root, data)
+    return await anyio.to_thread.run_sync(_decoded, root, data)
+
+
+def _decoded(root: str, data: bytes) -> Manifest:
+    """Raises ValueError for what is no manifest; the message says why."""
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    try:
+        found = _DECODER.decode(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if problem := _problem(found):
+        raise ValueError(problem)
+    if all(each.key for each in found.artifacts):
+        return found
+    # A manifest may leave the key out where the bytes are at the path itself.
+    keyed = (each if each.key else msgspec.structs.replace(each, key=root + each.path) for each in found.artifacts)
+    return msgspec.structs.replace(found, artifacts=tuple(keyed))
+
+
+def _problem(found: Manifest) -> str | None:
+    """Why a manifest is refused, as a sentence; None: it is fine."""
+    paths = [*(each.path for each in found.artifacts), *(each.link for each in found.links)]
+    if len(paths) > MAX_ENTRIES:
+        return f"it has {len(paths)} files and links, more than {MAX_ENTRIES}"
+    for path in paths:
+        if problem := layout.path_problem(path):
+            return f"the path {path[:200]!r} {problem}"
+    for each in found.links:
+        if problem := layout.link_problem(each.link, each.target):
+            return f"the link {each.link!r} to {each.target[:200]!r} {problem}"
+    return layout.tree_problem(paths) if found.links else None
