@@ -22,7 +22,7 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedBus
-from dyff.consumers import checkpoints, ownership, restoring
+from dyff.consumers import aggregator, checkpoints, restoring
 from dyff.entities import codecs, folding
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
@@ -87,7 +87,7 @@ async def restored(bus: port.Bus) -> tuple[float, restoring.States]:
 async def checkpointed(bus: port.Bus, states: restoring.States) -> float:
     """Seconds to write a whole checkpoint."""
     started = time.perf_counter()
-    async with bus.own(ownership.owner_name(0)) as owner:
+    async with bus.own(aggregator.owner_name(0)) as owner:
         end = (await bus.ranges(topics.STATE))[0].end
         known = states.known((await bus.topic(topics.STATE)).epoch, end)
         await checkpoints.Writer(owner, 0, None).write(states.index, known)

@@ -21,7 +21,7 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedBus, EmbeddedHistory
-from dyff.consumers import ownership, refolding, replaying, sink, verification
+from dyff.consumers import partitions, refolding, replaying, sink, verification
 from dyff.entities import commands, folding
 from dyff.kernel import sqlite
 from dyff.kernel.clock import SystemClock
@@ -83,7 +83,7 @@ async def _folded(bus: port.Bus, view: EmbeddedQuery, partition: int, epoch: str
         while reader.position < held.end:
             messages = []
             for record in await reader.poll(AT_ONCE, 1):
-                after, _, message = ownership.fold_one(record, states.get(record.key), source)
+                after, _, message = partitions.fold_one(record, states.get(record.key), source)
                 assert after is not None
                 assert message is not None
                 states[record.key] = after

@@ -16,7 +16,7 @@ from consumer_loops.measuring import BATCH, Measured, timed
 from consumer_loops.messages import an_entity
 from dyff.bus import topics
 from dyff.bus.kafka import KafkaBus
-from dyff.consumers import ownership
+from dyff.consumers import partitions
 from dyff.entities import codecs
 from dyff.query import columns
 from dyff.query import port as query_port
@@ -48,7 +48,7 @@ async def connected(bus: KafkaBus, topic: str, group: str) -> AsyncIterator[tupl
 async def aggregator(bus: KafkaBus, end: int) -> Measured:
     """Consume, produce, commit, in transactions; the newest value of each key is what is produced."""
     connection = bus._connection
-    group = connection.named(ownership.GROUP)
+    group = connection.named(partitions.GROUP)
     size = len(codecs.encode(an_entity(0)))
     filler = b"z" * size
     out = connection.named(topics.STATE)

@@ -1,6 +1,8 @@
 """The aggregator: folds the commands on the events topic into whole entities on the state topic.
 
-Each partition has one owner at a time. Taking one over and folding it is in `ownership`; this is the role.
+Each partition has one owner at a time. It takes the partition over in an order that leaves no gap: fence the former owner, read the
+committed offset and the end of the states, restore up to that end, repair what a former owner left behind, make sure that the events
+are the ones that were folded, fold.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ import anyio.abc
 import structlog
 
 from dyff.bus import port, topics
-from dyff.consumers import loop, ownership
+from dyff.consumers import loop, partitions, restoring
 from dyff.kernel import backoff, errors, vitals
 from dyff.kernel.clock import Clock
 
 log = structlog.get_logger()
 
 QUIET_S = 60.0
-"""After so long without losing a partition, the next loss is answered at once again."""
+"""After this long without losing a partition, the next loss is answered at once again."""
 
 
 async def run(
@@ -43,12 +45,10 @@ async def run(
     while True:
         lost: list[BaseException] = []
         try:
-            await loop.consume(
-                bus, ownership.GROUP, topics.EVENTS, lambda share: ownership.serve(bus, share), signs=signs, task_status=ready
-            )
+            await loop.consume(bus, partitions.GROUP, topics.EVENTS, lambda share: serve(bus, share), signs=signs, task_status=ready)
         except* (errors.Fenced, errors.OutcomeUnknown) as group:
             lost = list(group.exceptions)
-        # Whoever took the partition over, or wrote in an unknown way, is found by taking everything over again.
+        # Who took the partition over, or what became of a write, is found out by taking everything over again.
         if clock.monotonic() - joined > QUIET_S:
             delays = backoff.delays(jitter=random.Random())
         joined = clock.monotonic()
@@ -57,15 +57,15 @@ async def run(
 
 
 class _Once(anyio.abc.TaskStatus[None]):
-    """Readiness is told once, however often the partitions are joined again."""
+    """Readiness is reported once, however often the partitions are joined again."""
 
-    def __init__(self, told: anyio.abc.TaskStatus[None]) -> None:
-        self._told: anyio.abc.TaskStatus[None] | None = told
+    def __init__(self, task_status: anyio.abc.TaskStatus[None]) -> None:
+        self._task_status: anyio.abc.TaskStatus[None] | None = task_status
 
     def started(self, value: None = None) -> None:
-        told, self._told = self._told, None
-        if told is not None:
-            told.started()
+        task_status, self._task_status = self._task_status, None
+        if task_status is not None:
+            task_status.started()
 
 
 async def _require_same_partitions(bus: port.Bus) -> None:
@@ -76,3 +76,47 @@ async def _require_same_partitions(bus: port.Bus) -> None:
             raise errors.Misconfigured(
                 f"{topics.EVENTS} has {events.partitions} partitions and {name} has {found.partitions}; they must be the same"
             )
+
+
+def owner_name(partition: int) -> str:
+    """The name of the one writer of a state partition."""
+    return f"dyff.aggregator-{partition}"
+
+
+async def serve(bus: port.Bus, share: loop.Share) -> None:
+    """Take a partition over and fold it until cancelled.
+
+    Raises:
+        Fenced: it was taken over by another, or another writes to its states.
+        OutcomeUnknown: it must be taken over again.
+        LogDiverged, NewerSchema: see `run`.
+    """
+    partition = share.partition
+    async with bus.own(owner_name(partition)) as owner:
+        committed = (await bus.committed(partitions.GROUP, topics.EVENTS)).get(partition)
+        end = (await bus.ranges(topics.STATE))[partition].end
+        epoch = (await bus.topic(topics.EVENTS)).epoch
+        states = await restoring.restore(bus, partition, end, epoch)
+        start = await _start(bus, partition, committed, states)
+        owned, stale, read = partitions.OwnedPartition(bus, owner, states, end), states.stale, states.since
+        await owned.republish(stale)
+        await owned.checkpoint()
+        log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, read=read, republished=len(stale))
+        async with anyio.create_task_group() as group:
+            group.start_soon(owned.watch)
+            group.start_soon(owned.write, share)
+            async for batch in share.batches(start, ahead=True):
+                await owned.fold(batch)
+
+
+async def _start(bus: port.Bus, partition: int, committed: int | None, states: restoring.States) -> int:
+    """Where to begin: at the committed offset, but never behind what is not folded yet; none committed: at the first."""
+    held = (await bus.ranges(topics.EVENTS))[partition]
+    await restoring.require_same_log(bus, partition, held, states)
+    needed = held.first if states.highest is None else states.highest.source.offset + 1
+    start = held.first if committed is None else min(committed, needed)
+    if not held.first <= start <= held.end:
+        raise errors.LogDiverged(
+            f"{topics.EVENTS}/{partition} must be folded from offset {start} on, but holds {held.first} to {held.end}; restore the log"
+        )
+    return start

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import ownership
+from dyff.consumers import partitions
 from dyff.entities import folding
 
 BATCH = 1000
@@ -42,8 +42,8 @@ class Refolding:
             NewerSchema: a newer release wrote it.
         """
         try:
-            after, _, message = ownership.fold_one(record, self._state(record.key), self._epoch)
-        except ownership.POISON:
+            after, _, message = partitions.fold_one(record, self._state(record.key), self._epoch)
+        except partitions.POISON:
             self.quarantined[record.offset] = record.value or b""
             return None
         if after is None or message is None:

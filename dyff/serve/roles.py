@@ -66,18 +66,18 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
     from dyff.api import role
     from dyff.api.services import Services
 
-    its = process.adapters
+    adapters = process.adapters
     services = Services(
-        bus=given(its.bus),
-        query=given(its.query),
-        accounts=given(its.accounts),
-        authority=Authority(given(its.accounts), its.clock, its.ids),
-        objects=given(its.objects),
-        cluster=given(its.cluster),
-        signer=its.signer,
-        listener=its.listener,
-        clock=its.clock,
-        ids=its.ids,
+        bus=given(adapters.bus),
+        query=given(adapters.query),
+        accounts=given(adapters.accounts),
+        authority=Authority(given(adapters.accounts), adapters.clock, adapters.ids),
+        objects=given(adapters.objects),
+        cluster=given(adapters.cluster),
+        signer=adapters.signer,
+        listener=adapters.listener,
+        clock=adapters.clock,
+        ids=adapters.ids,
         settings=process.settings.api,
         health=process.report,
     )
@@ -87,28 +87,28 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
 async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
     from dyff.consumers import aggregator
 
-    its = process.adapters
-    await aggregator.run(given(its.bus), clock=its.clock, signs=signs, task_status=task_status)
+    adapters = process.adapters
+    await aggregator.run(given(adapters.bus), clock=adapters.clock, signs=signs, task_status=task_status)
 
 
 async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
     from dyff.consumers import sink
 
-    its = process.adapters
-    await sink.run(given(its.bus), given(its.query), signs=signs, task_status=task_status)
+    adapters = process.adapters
+    await sink.run(given(adapters.bus), given(adapters.query), signs=signs, task_status=task_status)
 
 
 async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
     from dyff.consumers import orchestrator
 
-    its = process.adapters
+    adapters = process.adapters
     await orchestrator.run(
-        given(its.bus),
-        given(its.cluster),
-        clock=its.clock,
+        given(adapters.bus),
+        given(adapters.cluster),
+        clock=adapters.clock,
         settings=process.settings,
-        suspended=_suspended(given(its.accounts)),
-        objects=given(its.objects),
+        suspended=_suspended(given(adapters.accounts)),
+        objects=given(adapters.objects),
         signs=signs,
         task_status=task_status,
     )
@@ -127,26 +127,26 @@ def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
 async def _relay(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
     from dyff.consumers import relay
 
-    its = process.adapters
-    await relay.run(given(its.bus), given(its.accounts), signs=signs, task_status=task_status)
+    adapters = process.adapters
+    await relay.run(given(adapters.bus), given(adapters.accounts), signs=signs, task_status=task_status)
 
 
 async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
     from dyff.consumers import informer
 
-    its = process.adapters
-    await informer.run(given(its.bus), given(its.cluster), clock=its.clock, signs=signs, task_status=task_status)
+    adapters = process.adapters
+    await informer.run(given(adapters.bus), given(adapters.cluster), clock=adapters.clock, signs=signs, task_status=task_status)
 
 
 async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
     from dyff.operator import role
 
-    its = process.adapters
+    adapters = process.adapters
     await role.run(
-        given(its.cluster),
-        clock=its.clock,
+        given(adapters.cluster),
+        clock=adapters.clock,
         settings=process.settings.operator,
-        storage_env=its.storage_env,
+        storage_env=adapters.storage_env,
         signs=signs,
         task_status=task_status,
     )

@@ -32,8 +32,8 @@ STANDBY: Any = "standby"
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A part of the process. `run(task_status, vitals)` serves until it is cancelled; it calls `task_status.started()` when it
-    truly serves, makes its clients anew at each call, and never returns by itself. What it puts into `vitals` says from
+    """A part of the process. `run(task_status, signs)` serves until it is cancelled; it calls `task_status.started()` when it
+    truly serves, makes its clients anew at each call, and never returns by itself. What it puts into `signs` says from
     then on whether it gets on. Lower stages start first, stop last.
     """
 

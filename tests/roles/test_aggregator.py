@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from dyff.bus import topics
-from dyff.consumers import checkpoints, ownership, restoring
+from dyff.consumers import checkpoints, partitions, restoring
 from dyff.kernel import errors
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, poison, running
@@ -26,7 +26,7 @@ async def test_commands_become_whole_entities(bus):
     assert state.source == positions[2]
     assert (await log.latest(bus))[two["id"]].entity == two
     ends = {partition: held.end for partition, held in (await bus.ranges(topics.EVENTS)).items() if held.end}
-    assert await bus.committed(ownership.GROUP, topics.EVENTS) == ends
+    assert await bus.committed(partitions.GROUP, topics.EVENTS) == ends
 
 
 async def test_what_was_published_before_is_folded(bus):

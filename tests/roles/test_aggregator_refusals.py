@@ -6,7 +6,7 @@ import pytest
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedBus
-from dyff.consumers import aggregator, ownership
+from dyff.consumers import aggregator, partitions
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
@@ -81,7 +81,7 @@ async def test_a_newer_schema_stops_loudly(bus):
         assert isinstance(error, errors.NewerSchema)
         assert f"{topics.EVENTS}/0@1" in error.message
         assert list(await log.latest(bus)) == [one["id"]]
-        assert await bus.committed(ownership.GROUP, topics.EVENTS) == {0: 1}
+        assert await bus.committed(partitions.GROUP, topics.EVENTS) == {0: 1}
     assert await log.records(bus, topics.QUARANTINE) == []
 
 
@@ -147,7 +147,7 @@ async def test_events_that_are_gone_stop_loudly(bus):
     positions = await log.publish(bus, log.create(entity), log.status(entity, "Admitted"))
     await bus.truncate(topics.EVENTS, positions[0].partition, 1)
     async with bus.own("somebody") as owner:
-        await owner.append(topics.QUARANTINE, [], port.Commit(ownership.GROUP, topics.EVENTS, positions[0].partition, 0))
+        await owner.append(topics.QUARANTINE, [], port.Commit(partitions.GROUP, topics.EVENTS, positions[0].partition, 0))
     error = await failure(bus)
     assert isinstance(error, errors.LogDiverged)
     assert "must be folded from offset 0" in error.message
@@ -158,7 +158,7 @@ async def test_a_lost_group_offset_is_not_trusted(bus):
     entity = log.an_evaluation()
     positions = await log.publish(bus, log.create(entity), log.status(entity, "Admitted"))
     async with bus.own("somebody") as owner:
-        await owner.append(topics.QUARANTINE, [], port.Commit(ownership.GROUP, topics.EVENTS, positions[0].partition, 2))
+        await owner.append(topics.QUARANTINE, [], port.Commit(partitions.GROUP, topics.EVENTS, positions[0].partition, 2))
     async with running(bus):
         await folded(bus)
     assert (await log.latest(bus))[entity["id"]].entity["status"] == "Admitted"

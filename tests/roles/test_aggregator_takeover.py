@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import ownership
+from dyff.consumers import aggregator, partitions
 from dyff.kernel import errors
 from tests.roles import log
 from tests.roles.aggregated import folded, running
@@ -40,7 +40,7 @@ async def test_a_fenced_owner_writes_nothing_more(bus):
         await log.publish(bus, log.create(entity))
         await folded(bus)
         for partition in range(log.PARTITIONS):
-            async with bus.own(ownership.owner_name(partition)):
+            async with bus.own(aggregator.owner_name(partition)):
                 pass
         await log.publish(bus, log.status(entity, "Admitted"))
         await folded(bus)
@@ -88,7 +88,7 @@ async def test_foreign_bytes_among_the_states_are_written_over(bus):
 
 async def test_an_idle_owner_survives_a_broker_that_does_not_answer(bus, monkeypatch):
     """It only looks whether somebody else wrote; what it cannot see now it sees later."""
-    monkeypatch.setattr(ownership, "LOOK_S", 0.01)
+    monkeypatch.setattr(partitions, "LOOK_S", 0.01)
     entity, looks = log.an_evaluation(), []
 
     async def ranges(topic):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import checkpoints, ownership, restoring
+from dyff.consumers import aggregator, checkpoints, partitions, restoring
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
@@ -73,12 +73,12 @@ class Partition:
             return await append(topic, messages, commit)
 
         bus = log.Around(self.bus, act)
-        async with bus.own(ownership.owner_name(0)) as owner:
+        async with bus.own(aggregator.owner_name(0)) as owner:
             states = await self.restored()
-            folder = ownership.Folder(bus, owner, states, (await bus.ranges(topics.STATE))[0].end)
-            await folder.republish(states.stale)
+            owned = partitions.OwnedPartition(bus, owner, states, (await bus.ranges(topics.STATE))[0].end)
+            await owned.republish(states.stale)
             try:
-                await folder.checkpoint()
+                await owned.checkpoint()
             except log.CrashError:
                 assert spoil is not None
 
@@ -255,13 +255,13 @@ async def test_who_was_fenced_writes_no_checkpoint():
     with small():
         async with a_partition() as partition:
             await partition.write(1)
-            async with partition.bus.own(ownership.owner_name(0)) as zombie:
+            async with partition.bus.own(aggregator.owner_name(0)) as zombie:
                 states = await partition.restored()
-                folder = ownership.Folder(partition.bus, zombie, states, (await partition.bus.ranges(topics.STATE))[0].end)
+                owned = partitions.OwnedPartition(partition.bus, zombie, states, (await partition.bus.ranges(topics.STATE))[0].end)
                 await partition.write(2)
                 await partition.own()
                 with pytest.raises(errors.Fenced):
-                    await folder.checkpoint()
+                    await owned.checkpoint()
             states = await partition.restored()
             assert (states.since, len(states.index)) == (0, 2)
 

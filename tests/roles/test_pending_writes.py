@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import handover, ownership
+from dyff.consumers import partitions
 from dyff.kernel.positions import Position
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, running
@@ -19,7 +19,7 @@ def message(key, value=b"{}"):
 def one(number, key=b"k", value=b"{}"):
     """What one event, with this offset, comes to."""
     source, state = Position("e", 0, number), message(key, value)
-    return handover.Folded(
+    return partitions.Transaction(
         number + 1,
         [state],
         [envelope.Heading(source, f"id{number}", "Evaluation")],
@@ -27,7 +27,7 @@ def one(number, key=b"k", value=b"{}"):
         {key: state},
         applied=1,
         seen=port.Record(topics.EVENTS, 0, number, 0, key, b"{}"),
-        told=source,
+        recorded=source,
     )
 
 
@@ -38,7 +38,7 @@ async def taken(taking):
 
 async def test_what_is_folded_during_a_write_goes_together_into_the_next():
     """In its order, and at the position after the last."""
-    subject = handover.Handover()
+    subject = partitions.PendingWrites()
     taking = subject.take()
     await subject.put(one(0, b"a"))
     assert (await taken(taking)).position == 1
@@ -48,21 +48,21 @@ async def test_what_is_folded_during_a_write_goes_together_into_the_next():
     assert [each.value for each in later.messages] == [b"1", b"2", b"3"]
     assert [each.source.offset for each in later.headings] == [1, 2, 3]
     assert later.newest == {b"b": message(b"b", b"3"), b"c": message(b"c", b"2")}
-    assert (later.position, later.seen.offset, later.told.offset, later.applied, later.size) == (4, 3, 3, 3, 3)
+    assert (later.position, later.seen.offset, later.recorded.offset, later.applied, later.size) == (4, 3, 3, 3, 3)
 
 
 async def test_what_left_nothing_does_not_hide_what_did():
     """A passed hole moves the position only; who saw the last record, and the last that left a state, stay known."""
-    subject = handover.Handover()
+    subject = partitions.PendingWrites()
     await subject.put(one(0))
-    await subject.put(handover.Folded(9))
+    await subject.put(partitions.Transaction(9))
     done = await taken(subject.take())
-    assert (done.position, done.seen.offset, done.told.offset) == (9, 0, 0)
+    assert (done.position, done.seen.offset, done.recorded.offset) == (9, 0, 0)
 
 
 async def test_the_newest_is_found_until_it_is_written():
     """First in what waits, then in what is on its way; who asks for the next transaction has written the one before."""
-    subject = handover.Handover()
+    subject = partitions.PendingWrites()
     taking = subject.take()
     await subject.put(one(0, b"k", b"old"))
     await taken(taking)
@@ -76,11 +76,11 @@ async def test_the_newest_is_found_until_it_is_written():
     assert subject.newest(b"k") is None
 
 
-@pytest.mark.parametrize("bound", ["MOST", "MOST_BYTES"])
+@pytest.mark.parametrize("bound", ["MAX_MESSAGES", "MAX_BYTES"])
 async def test_folding_waits_while_the_next_transaction_is_full(monkeypatch, bound):
     """So memory is bounded, whatever the broker does; it goes on as soon as that is on its way."""
-    monkeypatch.setattr(handover, bound, 2 if bound == "MOST" else 4)
-    subject = handover.Handover()
+    monkeypatch.setattr(partitions, bound, 2 if bound == "MAX_MESSAGES" else 4)
+    subject = partitions.PendingWrites()
     taking = subject.take()
     await subject.put(one(0))
     await taken(taking)
@@ -146,6 +146,6 @@ async def test_nothing_that_was_folded_on_top_of_a_failed_write_is_written(bus):
         group.start_soon(change)
         assert isinstance(await failure(log.Around(bus, fail_late)), log.CrashError)
     assert written == [1]
-    assert await bus.committed(ownership.GROUP, topics.EVENTS) == {}
+    assert await bus.committed(partitions.GROUP, topics.EVENTS) == {}
     async with running(bus):
         await folded(bus)

@@ -1,0 +1,279 @@
+"""One partition of the aggregator, for as long as this process owns it: events are folded batch by batch, and the states written.
+
+A transaction costs the broker some round trips, whatever is in it. So while one is being written the next one is folded, on top of
+it: under load transactions become larger, and folding is not held up; without load each batch is written at once. Transactions are
+written in order, one at a time, and after an error nothing that was folded on top is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Container, Sequence
+from contextlib import suppress
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import structlog
+
+from dyff.bus import envelope, port, topics
+from dyff.consumers import checkpoints, loop, restoring
+from dyff.entities import folding
+from dyff.kernel import errors
+from dyff.kernel.positions import Position
+
+log = structlog.get_logger()
+
+GROUP = "dyff.aggregator"
+LOOK_S = 1.0
+"""An owner that has nothing to write checks this often whether another process wrote."""
+
+MAX_MESSAGES = 2000
+MAX_BYTES = 4 * 2**20
+"""A transaction with that many messages, or bytes, takes no more batches: folding waits until it is being written."""
+
+_YIELD_EVERY = 64
+"""Events, about a millisecond, after which folding lets the writing run."""
+
+POISON = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
+"""What folding data of an unforeseen form may raise."""
+
+
+def fold_one(
+    record: port.Record, state: folding.State | None, epoch: str
+) -> tuple[folding.State | None, folding.Outcome, port.Message | None]:
+    """The state after the event in `record`, the outcome, and the message to write; None: nothing is to be written.
+
+    `epoch`: of the events.
+
+    Raises:
+        NewerSchema: a newer release wrote the event.
+        One of `POISON`: the event cannot be folded; it belongs into quarantine.
+    """
+    event = envelope.event(record, epoch)
+    after, outcome = folding.fold(state, event)
+    if after is None or outcome is folding.Outcome.REDELIVERED:
+        return after, outcome, None
+    message = envelope.state_message(after, event.command.entity_id)
+    # Its bytes are kept, since the next state names their hash.
+    return msgspec.structs.replace(after, encoded=None if after.entity is None else message.value), outcome, message
+
+
+class Transaction(msgspec.Struct):
+    """What events come to that were folded one after the other.
+
+    `messages`: the states, and their `headings`; `size`: bytes of their values; `newest`: the last state of each entity.
+    `position`: of the events, after them. `seen`: the last record; `recorded`: the last event that left a state. `newer`: the
+    last batch was left off before its end, at a record of a newer release.
+    """
+
+    position: int
+    messages: list[port.Message] = []
+    headings: list[envelope.Heading] = []
+    size: int = 0
+    newest: dict[bytes, port.Message] = {}
+    quarantined: list[port.Message] = []
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    applied: int = 0
+    seen: port.Record | None = None
+    recorded: Position | None = None
+    newer: errors.NewerSchema | None = None
+
+    def extend(self, later: Transaction) -> None:
+        """Add what was folded right after this, on top of it."""
+        self.position = later.position
+        self.messages += later.messages
+        self.headings += later.headings
+        self.size += later.size
+        self.newest |= later.newest
+        self.quarantined += later.quarantined
+        self.outcomes += later.outcomes
+        self.applied += later.applied
+        self.seen = later.seen or self.seen
+        self.recorded = later.recorded or self.recorded
+        self.newer = later.newer
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes no more."""
+        return len(self.messages) + len(self.quarantined) >= MAX_MESSAGES or self.size >= MAX_BYTES
+
+
+class PendingWrites:
+    """From the one task that folds to the one task that writes: the transaction being written, and the next one."""
+
+    def __init__(self) -> None:
+        self._writing: Transaction | None = None
+        self._next: Transaction | None = None
+        self._put, self._taken = anyio.Event(), anyio.Event()
+
+    def newest(self, key: bytes) -> port.Message | None:
+        """The newest state of an entity among what is not written yet; None: there is none."""
+        for each in (self._next, self._writing):
+            if each is not None and (found := each.newest.get(key)) is not None:
+                return found
+        return None
+
+    async def put(self, done: Transaction) -> None:
+        """Add what was folded on top of all before; waits while the next transaction is full."""
+        if self._next is None:
+            self._next = done
+        else:
+            self._next.extend(done)
+        self._put.set()
+        while self._next is not None and self._next.is_full:
+            self._taken = anyio.Event()
+            await self._taken.wait()
+
+    async def take(self) -> AsyncIterator[Transaction]:
+        """One transaction after the other, without end; one is written when the next one is asked for."""
+        while True:
+            self._writing = None
+            while self._next is None:
+                self._put = anyio.Event()
+                await self._put.wait()
+            self._writing, self._next = self._next, None
+            self._taken.set()
+            yield self._writing
+
+
+class OwnedPartition:
+    """Folds and writes. After any error it must not be used any more: the partition is to be taken over again."""
+
+    def __init__(self, bus: port.Bus, owner: port.Owner, states: restoring.States, end: int) -> None:
+        """`end`: of the states, up to which they are restored."""
+        self._bus, self._owner, self._states = bus, owner, states
+        self._epoch, self._partition = states.epoch, states.partition
+        self._appending = anyio.Lock()
+        self._known, self._spacing = end, 0
+        self._pending = PendingWrites()
+        self._checkpoints = checkpoints.Writer(owner, states.partition, states.checkpoint)
+
+    async def republish(self, keys: Sequence[bytes]) -> None:
+        """Write the newest state of these entities again, over an older one that comes after it."""
+        if keys:
+            messages = list((await self._states.newest(keys)).values())
+            await self._append(messages, [self._heading(each) for each in messages], None)
+
+    async def checkpoint(self) -> None:
+        """Write what the next owner need not read again, if that has become much."""
+        if self._states.since < checkpoints.EVERY:
+            return
+        states_epoch = (await self._bus.topic(topics.STATE)).epoch
+        await self._checkpoints.write(self._states.index, self._states.known(states_epoch, self._known))
+        self._states.since = 0
+
+    async def fold(self, batch: loop.Batch) -> None:
+        """Fold a batch for the next transaction; waits while much is to be written."""
+        done = await self._folded(batch)
+        await self._pending.put(done)
+        if done.newer is not None:
+            await anyio.sleep_forever()  # until `write` raises it, after what was folded before it
+
+    async def write(self, share: loop.Share) -> None:
+        """Write what was folded: states, the last position and the commit of a transaction together."""
+        async for done in self._pending.take():
+            await self._write(done)
+            share.done = done.position
+
+    async def _folded(self, batch: loop.Batch) -> Transaction:
+        done = Transaction(batch.position)
+        keys = {each.key for each in batch.records}
+        known = {key: message for key in keys if (message := self._pending.newest(key)) is not None}
+        known |= await self._states.newest(keys - known.keys())
+        for number, record in enumerate(batch.records, 1):
+            key = record.key
+            message = done.newest.get(key) or known.get(key)
+            # Where the state is corrupt it is not the event's fault, so this is outside.
+            state = None if message is None else self._states.decoded(message)
+            if number % _YIELD_EVERY == 0:
+                await anyio.lowlevel.checkpoint()
+            try:
+                self._fold_one(record, state, done)
+            except errors.NewerSchema as newer:
+                done.newer = newer
+                break
+            except POISON as error:
+                reason = f"{type(error).__name__}: {error}"
+                log.error("event-quarantined", partition=record.partition, offset=record.offset, reason=reason)
+                done.quarantined.append(envelope.quarantine_message(record, reason))
+                done.outcomes["quarantined"] += 1
+            done.seen = record
+        return done
+
+    def _fold_one(self, record: port.Record, state: folding.State | None, done: Transaction) -> None:
+        after, outcome, message = fold_one(record, state, self._epoch)
+        if after is not None and message is not None:
+            done.messages.append(message)
+            done.size += len(message.value or b"")
+            done.headings.append(envelope.Heading(after.source, after.event_id, after.kind))
+            # Not the state itself: objects that stay for a while cost more, in caches and collections, than to decode the few that
+            # are needed again.
+            done.newest[record.key], done.recorded = message, after.source
+        if outcome is folding.Outcome.APPLIED:
+            done.applied += 1
+        else:
+            done.outcomes[outcome.value] += 1
+
+    async def _write(self, done: Transaction) -> None:
+        if done.quarantined:
+            await self._owner.append(topics.QUARANTINE, done.quarantined)
+        position = done.position if done.newer is None else done.seen.offset + 1 if done.seen else None
+        if position is not None:
+            self._record_progress(done, position)
+            await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            await self.checkpoint()
+        log.debug("folded", partition=self._partition, offset=position, applied=done.applied, **done.outcomes)
+        if done.newer is not None:
+            raise done.newer
+
+    def _record_progress(self, done: Transaction, position: int) -> None:
+        """If the last event left no state, or a hole was passed, add a progress record that says how far we are."""
+        last = Position(self._epoch, self._partition, position - 1)
+        known = self._states.highest
+        if done.recorded == last or (known is not None and known.source.offset >= last.offset):
+            return
+        at_last = done.seen is not None and done.seen.offset == last.offset
+        event_id = envelope.event_id(done.seen) if done.seen and at_last else ""
+        done.messages.append(envelope.progress_message(last, event_id))
+        done.headings.append(envelope.Heading(last, event_id, None))
+
+    def _heading(self, message: port.Message) -> envelope.Heading:
+        return envelope.heading(port.Record(topics.STATE, self._partition, -1, 0, message.key, message.value, message.headers))
+
+    async def watch(self) -> None:
+        """Look at what comes to our states while we write nothing: all of it must be ours.
+
+        Raises:
+            Fenced: another process wrote there. Taking the partition over again repairs that.
+        """
+        while True:
+            await anyio.sleep(LOOK_S)
+            with suppress(errors.Unavailable):  # then look again: `write` fails by itself where the broker stays away
+                async with self._appending:
+                    await self._require_none_before((await self._bus.ranges(topics.STATE))[self._partition].end)
+
+    async def _require_none_before(self, end: int) -> None:
+        """Make sure that no other process wrote between what is known and `end`; what the log itself takes up is not read."""
+        if end - self._known > self._spacing:
+            await self._require_none(self._known, end)
+            self._known, self._spacing = end, 0
+
+    async def _require_none(self, start: int, end: int, ours: Container[int] = ()) -> None:
+        async with self._bus.read(topics.STATE, self._partition, start) as reader:
+            while reader.position < end:
+                for record in await reader.poll(loop.BATCH, loop.WAIT_S):
+                    if record.offset < end and record.offset not in ours:
+                        raise errors.Fenced(f"{record.topic}/{record.partition}@{record.offset} was written by somebody else")
+
+    async def _append(self, messages: Sequence[port.Message], headings: Sequence[envelope.Heading], commit: port.Commit | None) -> None:
+        async with self._appending:
+            positions = await self._owner.append(topics.STATE, messages, commit)
+            if not positions:
+                return
+            first, last = positions[0].offset, positions[-1].offset
+            await self._require_none_before(first)
+            if last - first >= len(positions):
+                await self._require_none(first, last, {each.offset for each in positions})
+            self._known, self._spacing = last + 1, self._owner.spacing
+            self._states.note(messages, headings, [each.offset for each in positions])
