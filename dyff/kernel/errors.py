@@ -21,13 +21,13 @@
     ├── Stuck                   a role does not get on               -
     ├── WatchExpired            list again, then watch               -
     ├── OffsetOutOfRange        the log no longer holds that offset  -
-    ├── Incomplete              a part of this program is missing    -
     └── Fatal                   stop, a person must look             -
         ├── Misconfigured       settings that cannot work            -
         ├── LogDiverged         a log is not the one we folded       -
         ├── NewerSchema         an upgrade of this program is due    -
         ├── OlderSchema         what is stored is to be migrated     -
-        └── InUse               the data directory has a server      -
+        ├── InUse               the data directory has a server      -
+        └── Incomplete          a part of this program is missing    -
 
 A vendor's exception is translated in its adapter (`raise ... from`) and never crosses it. HTTP statuses are
 looked up from the class in one table, `dyff.api.problems`.
@@ -160,10 +160,6 @@ class OffsetOutOfRange(DyffError):
         self.topic, self.partition, self.offset, self.first, self.end = topic, partition, offset, first, end
 
 
-class Incomplete(DyffError):
-    """A part of this program that another part needs is missing; the message names the file and what must be in it."""
-
-
 class Fatal(DyffError):
     """It cannot go on without a person."""
 
@@ -186,6 +182,10 @@ class OlderSchema(Fatal):
 
 class InUse(Fatal):
     """The data directory is in use by another server."""
+
+
+class Incomplete(Fatal):
+    """A part of this program that another part needs is missing; the message names the file and what must be in it."""
 
 
 def details(error: BaseException) -> dict[str, Any]:

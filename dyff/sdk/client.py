@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 import httpx
 
@@ -12,7 +12,9 @@ from dyff.sdk import calls, folders, found, groups, io, transport
 from dyff.sdk import models as sdk_models
 from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, operation
-from dyff.sdk.kinds import dataset, evaluation, inference_service, inference_session, model
+
+if TYPE_CHECKING:  # their own loader names one that is missing
+    from dyff.sdk.kinds import dataset, evaluation, inference_service, inference_session, model
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/v0"
 TIMEOUT_S = 60.0
@@ -65,7 +67,7 @@ class _Server(calls.Bound[S], Generic[S]):
         mode: dict[str, Any] = {"is_blocking": self._is_blocking}
         self.accounts: Accounts[S] = Accounts(self._http, **mode)
         self._groups: dict[str, groups.Group[S, Any]] = {}
-        for plural, (row, group) in found.groups_by_plural().items():
+        for plural, (row, group) in found.groups_of(type(self)).items():
             self._groups[row.name] = group(self._http, plural, row.entity, **mode)
             setattr(self, plural, self._groups[row.name])
         self.tokens = folders.Tokens()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import pkgutil
 from typing import Any
 
 from dyff.entities import registry
 from dyff.entities.kind import Kind
 from dyff.kernel import errors
-from dyff.sdk import groups
+from dyff.sdk import groups, kinds
 
 
 def group(row: Kind) -> type[groups.Group[Any, Any]]:
@@ -41,6 +43,19 @@ def group(row: Kind) -> type[groups.Group[Any, Any]]:
     return found
 
 
-def groups_by_plural() -> dict[str, tuple[Kind, type[groups.Group[Any, Any]]]]:
-    """All kinds with their groups, by the names that the client gives them."""
-    return {row.plural: (row, group(row)) for row in registry.ROWS}
+def groups_of(client: type) -> dict[str, tuple[Kind, type[groups.Group[Any, Any]]]]:
+    """All kinds with their groups, by the names under which `client` declares them.
+
+    Raises:
+        Incomplete: something is missing, or does not belong to any kind.
+    """
+    files = {each.name for each in pkgutil.iter_modules(kinds.__path__)}
+    for name in sorted(files - {row.module for row in registry.ROWS}):
+        raise errors.Incomplete(f"dyff/sdk/kinds/{name}.py belongs to no kind: add dyff/entities/kinds/{name}.py, or remove it")
+    found = {row.plural: (row, group(row)) for row in registry.ROWS}
+    declared = {name for each in client.__mro__ for name in inspect.get_annotations(each)}
+    for plural, (row, its) in found.items():
+        if plural not in declared:
+            line = f"{plural}: {row.module}.{its.__name__}[S]"
+            raise errors.Incomplete(f"the class _Server in dyff/sdk/client.py must have the line `{line}`, so that tools know the group")
+    return found

@@ -32,10 +32,19 @@ def main() -> int:
     """Run the step that the command line names; its exit code (`dyff.workflows.endings` lists them)."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in STEPS:
-        sys.stderr.write(f"usage: python -m dyff.workflows NAME ...\n{name!r} is no step; they are {', '.join(STEPS)}\n")
+        fix = f"they are {', '.join(STEPS)}; a new one is added to STEPS in dyff/workflows/__main__.py"
+        sys.stderr.write(f"usage: python -m dyff.workflows NAME ...\n{name[:100]!r} is no step; {fix}\n")
         return 64
     sys.meta_path.insert(0, WithoutConversions())
-    code: int = importlib.import_module(f"dyff.workflows.{STEPS[name]}").main(sys.argv[2:])
+    module = f"dyff.workflows.{STEPS[name]}"
+    try:
+        step = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        sys.stderr.write(f"the step {name} needs {module.replace('.', '/')}.py, with the function `main`\n")
+        return 64
+    code: int = step.main(sys.argv[2:])
     return code
 
 

@@ -40,9 +40,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 class Server:
     """`dyff serve` as a subprocess, which can be stopped, killed and started again on the same directory."""
 
-    def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
-        """`settings`: environment variables, such as `DYFF_QUOTAS__ADMITTED`."""
+    def __init__(self, directory: Path, settings: dict[str, str] | None = None, command: str = DYFF) -> None:
+        """`settings`: environment variables, such as `DYFF_QUOTAS__ADMITTED`. `command`: the program `dyff`."""
         self.directory = directory
+        self.program = command
         self.settings = settings or {}
         self.log = directory.with_suffix(".log")
         self.endpoint = ""
@@ -51,7 +52,7 @@ class Server:
     def start(self, *flags: str, deadline_s: float = 30.0) -> None:
         """Start, and wait for the message that it is ready."""
         environment = plain_environment() | self.settings
-        arguments = [DYFF, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
+        arguments = [self.program, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
         banner = self.directory.with_suffix(".out")
         with self.log.open("a") as log, banner.open("w") as out:
             self._process = subprocess.Popen(arguments, stdout=out, stderr=log, env=environment)
@@ -81,7 +82,7 @@ class Server:
     def command(self, *arguments: str) -> str:
         """What another `dyff` command on the same directory prints."""
         result = subprocess.run(
-            [DYFF, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
+            [self.program, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
             env=plain_environment() | self.settings,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr + result.stdout

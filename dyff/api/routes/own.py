@@ -20,6 +20,8 @@ def routes(context: Context) -> list[Route]:
         Incomplete: a row says that there are some and its file is missing, or the other way round.
     """
     files = {each.name for each in pkgutil.iter_modules(kinds.__path__)}
+    for name in sorted(files - {row.module for row in registry.ROWS}):
+        raise errors.Incomplete(f"dyff/api/routes/kinds/{name}.py belongs to no kind: add dyff/entities/kinds/{name}.py, or remove it")
     found: list[Route] = []
     for row in registry.ROWS:
         place, entity = f"dyff/api/routes/kinds/{row.module}.py", f"dyff/entities/kinds/{row.module}.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -11,7 +12,7 @@ import msgspec
 from dyff.cluster import conditions, owners, port
 from dyff.entities import custom_resource, kind, registry
 from dyff.kernel import clock, errors
-from dyff.operator import cleanup, jobs, plan, pods, reasons
+from dyff.operator import cleanup, jobs, kinds, plan, pods, reasons
 from dyff.operator.manifests import metadata
 
 
@@ -43,7 +44,20 @@ def _row(resource: custom_resource.CustomResource) -> Row:
     return Row(port.custom(resource), found.wanted, found.decide)
 
 
-TABLE = tuple(map(_row, registry.RESOURCES))
+def _rows() -> tuple[Row, ...]:
+    """One for each custom resource.
+
+    Raises:
+        Incomplete: something is missing, or does not belong to any custom resource.
+    """
+    files = {each.name for each in pkgutil.iter_modules(kinds.__path__)} - {"table"}
+    for name in sorted(files - {kind.module(each.kind) for each in registry.RESOURCES}):
+        fix = f"set `run` or `resource` in dyff/entities/kinds/{name}.py, or remove it"
+        raise errors.Incomplete(f"dyff/operator/kinds/{name}.py belongs to no custom resource: {fix}")
+    return tuple(map(_row, registry.RESOURCES))
+
+
+TABLE = _rows()
 BY_KIND = {row.kind.kind: row for row in TABLE}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dyff.cluster import port
+from dyff.cluster import conditions, port
 from dyff.entities import specs
 from dyff.entities.kinds import widget
-from dyff.operator import cleanup, conditions, jobs, plan, reasons, steps
+from dyff.operator import cleanup, jobs, plan, reasons, steps
 
 PAINT = steps.Step(
     component="paint",
