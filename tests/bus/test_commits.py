@@ -6,7 +6,7 @@ import anyio
 import apsw
 import pytest
 
-from dyff.bus.embedded import log, mark
+from dyff.bus.embedded import high_watermark, log
 from dyff.kernel import errors, sqlite_writer
 from tests.bus.logs import message, opened, texts
 
@@ -86,7 +86,7 @@ async def test_a_mark_that_cannot_be_written_costs_no_commit(tmp_path, monkeypat
 
     async with opened(tmp_path / "log.db") as bus:
         with monkeypatch.context() as patched, anyio.fail_after(10):
-            patched.setattr(mark.Mark, "write", refuse)
+            patched.setattr(high_watermark.HighWatermark, "write", refuse)
             await bus.publish("t", [message("first")])
             await bus.publish("t", [message("second")])
         await bus.publish("t", [message("third")])

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from dyff.bus import port
-from dyff.bus.embedded import EmbeddedBus, logfile, mark
+from dyff.bus.embedded import EmbeddedBus, high_watermark, logfile
 from dyff.kernel import errors
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
@@ -195,7 +195,7 @@ def test_every_commit_is_synced(tmp_path):
 
 def test_a_torn_mark_claims_nothing(tmp_path):
     """A mark that is damaged or cut is no evidence, so it never stops a good log."""
-    made = mark.Mark(tmp_path / "mark")
+    made = high_watermark.HighWatermark(tmp_path / "mark")
     assert made.read() == 0
     made.write(12345678)
     assert made.read() == 12345678

@@ -12,7 +12,7 @@ import anyio.to_thread
 import apsw
 
 from dyff.bus import port
-from dyff.bus.embedded import logfile, mark
+from dyff.bus.embedded import high_watermark, logfile
 from dyff.kernel import errors
 
 _LOOK_S = 0.05
@@ -116,7 +116,7 @@ class HistoryReader:
 def _opened(path: Path) -> apsw.Connection:
     if not path.exists():
         raise errors.Misconfigured(f"there is no log at {path}; is this the server's data directory?")
-    acknowledged = mark.acknowledged(path.with_name(path.name + ".mark"))  # before the log, which only grows
+    acknowledged = high_watermark.acknowledged(path.with_name(path.name + ".mark"))  # before the log, which only grows
     with logfile.damage_is_told(path):
         connection = logfile.connect(path)
         try:

@@ -15,7 +15,7 @@ import apsw
 import structlog
 
 from dyff.bus import port, topics
-from dyff.bus.embedded import compaction, groups, jobs, logfile, mark, reading, transactions
+from dyff.bus.embedded import compaction, groups, high_watermark, jobs, logfile, reading, transactions
 from dyff.kernel import clock, errors, ids, locks, sqlite_writer
 from dyff.kernel.positions import Position
 
@@ -68,11 +68,11 @@ class EmbeddedBus:
     def __init__(self, path: Path, time: clock.Clock, new_ids: ids.Ids, max_message_bytes: int) -> None:
         """Use `open`. Blocks."""
         self._path, self._clock, self._ids, self._max_message_bytes = path, time, new_ids, max_message_bytes
-        self._mark = mark.Mark(path.with_name(path.name + ".mark"))
+        self._watermark = high_watermark.HighWatermark(path.with_name(path.name + ".mark"))
         try:
-            self._connection = logfile.opened(path, self._mark)
+            self._connection = logfile.opened(path, self._watermark)
         except BaseException:
-            self._mark.close()
+            self._watermark.close()
             raise
         self._upkeep, for_reading = logfile.connect(path), logfile.connect(path)
         for_reading.execute("PRAGMA query_only = 1")
@@ -83,7 +83,7 @@ class EmbeddedBus:
         stored = logfile.stored_partitions(self._connection)
         for topic in logfile.stored_topics(self._connection):
             self._records.add(topic, [each for each in stored if each.topic == topic.name])
-        self._transactions = transactions.Transactions(self._connection, {each.id: each.held.end for each in stored}, self._mark, time)
+        self._transactions = transactions.Transactions(self._connection, {each.id: each.held.end for each in stored}, self._watermark, time)
         self._writer = sqlite_writer.Writer(self._transactions, LIMITS)
 
     def _close(self) -> None:
@@ -93,7 +93,7 @@ class EmbeddedBus:
             log.warning("log-checkpoint-failed", **errors.details(error))
         for connection in (self._reading, self._upkeep, self._connection):
             connection.close()
-        self._mark.close()
+        self._watermark.close()
 
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
         await self._writer.submit(jobs.CreateTopics(specs, self._ids).apply)

@@ -17,7 +17,7 @@ import apsw
 import msgspec
 
 from dyff.bus import port
-from dyff.bus.embedded import mark
+from dyff.bus.embedded import high_watermark
 from dyff.kernel import errors
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -217,7 +217,7 @@ def require_safe_sqlite(version: str) -> None:
         raise errors.Misconfigured(f"SQLite {version} can lose commits in WAL mode; {needed} or later is needed: upgrade the package apsw")
 
 
-def opened(path: Path, evidence: mark.Mark) -> apsw.Connection:
+def opened(path: Path, watermark: high_watermark.HighWatermark) -> apsw.Connection:
     """Open the log, made if there is none, and make sure that it is the one that was closed.
 
     Raises:
@@ -225,15 +225,15 @@ def opened(path: Path, evidence: mark.Mark) -> apsw.Connection:
         Misconfigured: it is no log of ours, or of a newer release.
     """
     require_safe_sqlite(apsw.sqlite_lib_version())
-    acknowledged = evidence.read()
+    acknowledged = watermark.read()
     if acknowledged and not path.exists():
-        raise errors.LogDiverged(f"the log file {path} is missing, but {acknowledged} records were acknowledged; {_advice(evidence)}")
+        raise errors.LogDiverged(f"the log file {path} is missing, but {acknowledged} records were acknowledged; {_advice(watermark)}")
     with damage_is_told(path):
         _require_whole(path)
         connection = connect(path)
         try:
             _require_format(connection, path)
-            _require_tail(connection, path, acknowledged, evidence)
+            _require_tail(connection, path, acknowledged, watermark)
         except BaseException:
             connection.close()
             raise
@@ -275,12 +275,12 @@ def require_format(connection: apsw.Connection, path: Path) -> None:
         raise errors.Misconfigured(f"{path} is not a log that this release can read (format {found}, known is {_FORMAT})")
 
 
-def _require_tail(connection: apsw.Connection, path: Path, acknowledged: int, evidence: mark.Mark) -> None:
+def _require_tail(connection: apsw.Connection, path: Path, acknowledged: int, watermark: high_watermark.HighWatermark) -> None:
     partitions = stored_partitions(connection)
     appended = sum(each.held.end for each in partitions)
     if appended < acknowledged:
         raise errors.LogDiverged(
-            f"the log file {path} lost its end: it knows of {appended} records, but {acknowledged} were acknowledged; {_advice(evidence)}"
+            f"the log file {path} lost its end: it knows of {appended} records, but {acknowledged} were acknowledged; {_advice(watermark)}"
         )
     for each in partitions:
         end, at = each.held.end, max(each.held.first, each.held.end - _CHECKED_AT_OPEN)
@@ -291,8 +291,8 @@ def _require_tail(connection: apsw.Connection, path: Path, acknowledged: int, ev
             at = found[-1].offset + 1
 
 
-def _advice(evidence: mark.Mark) -> str:
-    return f"put the whole set of files back; if this is an older copy and you mean it, remove {evidence.path}"
+def _advice(watermark: high_watermark.HighWatermark) -> str:
+    return f"put the whole set of files back; if this is an older copy and you mean it, remove {watermark.path}"
 
 
 def stored_partitions(connection: apsw.Connection) -> list[Partition]:

@@ -8,7 +8,7 @@ import apsw
 import structlog
 
 from dyff.bus import port
-from dyff.bus.embedded import logfile, mark
+from dyff.bus.embedded import high_watermark, logfile
 from dyff.kernel import clock, errors, sqlite_writer
 
 log = structlog.get_logger()
@@ -53,10 +53,12 @@ class Transactions:
 
     name = "the log"
 
-    def __init__(self, connection: apsw.Connection, ends: dict[int, int], evidence: mark.Mark, wall: clock.Clock) -> None:
+    def __init__(
+        self, connection: apsw.Connection, ends: dict[int, int], watermark: high_watermark.HighWatermark, wall: clock.Clock
+    ) -> None:
         """`ends`: by partition ID, the next offset; kept up to date by the writer's thread, so nothing else may use it."""
         self.connection = connection
-        self._ends, self._mark, self._clock = ends, evidence, wall
+        self._ends, self._watermark, self._clock = ends, watermark, wall
         self._appended = sum(ends.values())
         self._wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
@@ -75,7 +77,7 @@ class Transactions:
             self._ends[partition_id] = records[-1].offset + 1
             self._appended += len(records)
         if transaction.appended:
-            self._write_mark()
+            self._write_watermark()
 
     def failed(self, error: Exception, *, in_commit: bool) -> sqlite_writer.Failure:
         """Nothing was written, unless the disk failed: then the outcome cannot be known."""
@@ -96,10 +98,10 @@ class Transactions:
             log.warning("log-checkpoint-failed", **errors.details(error))
         self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
 
-    def _write_mark(self) -> None:
-        """What was committed is durable without it; a mark that stays behind only proves less."""
+    def _write_watermark(self) -> None:
+        """What was committed is durable without it; a watermark that stays behind only proves less."""
         try:
-            self._mark.write(self._appended)
+            self._watermark.write(self._appended)
         except OSError as error:
             log.error("log-mark-failed", **errors.details(error))
 

@@ -16,7 +16,7 @@ _COUNT = struct.Struct("<Q")
 _SUM = struct.Struct("<I")
 
 
-class Mark:
+class HighWatermark:
     """The file. Used by the writer thread once it is open."""
 
     def __init__(self, path: Path) -> None:
