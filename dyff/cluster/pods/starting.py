@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from dyff.cluster.pods import directory, environment, images, ports, probes, refusals, specs, verdicts, volumes
+from dyff.cluster.pods import directory, environment, images, lifecycle, ports, probes, refusals, specs, volumes
 from dyff.cluster.pods.secrets import Secrets
 from dyff.cluster.pods.shim import main as shim
 from dyff.kernel import clock, settings
@@ -86,7 +86,7 @@ def intent(
         orphan_grace_s=house.settings.orphan_grace_s,
         log_max_bytes=house.settings.logs_max_bytes,
         grace_s=pod.spec.termination_grace_period_seconds,
-        deadline_s=verdicts.remaining_s(pod, since, now),
+        deadline_s=lifecycle.remaining_s(pod, since, now),
         port=port,
         done=done,
         probe=probes.of(pod.main, known[pod.main.name], port),
@@ -97,8 +97,8 @@ def intent(
     return msgspec.structs.replace(
         first,
         run=facts.intent.run + 1,
-        restarts=facts.intent.restarts + (1 if last and not verdicts.interrupted(facts.record) else 0),
-        failures=verdicts.failures(pod, facts.intent, facts.record),
+        restarts=facts.intent.restarts + (1 if last and not lifecycle.interrupted(facts.record) else 0),
+        failures=lifecycle.failures(pod, facts.intent, facts.record),
         last=last or facts.intent.last,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from dyff.cluster import port
-from dyff.cluster.pods import directory, refusals, specs, verdicts
+from dyff.cluster.pods import directory, lifecycle, refusals, specs
 
 ADDRESS = "127.0.0.1"
 CRASH_LOOP = "CrashLoopBackOff"
@@ -18,7 +18,7 @@ class Scene(msgspec.Struct, frozen=True):
     """What the status is made from. `refusal`: why it is not started. `ready`: the readiness probe's word. `now`: RFC 3339."""
 
     facts: directory.Facts
-    verdict: verdicts.Verdict
+    stage: lifecycle.Stage
     now: str
     ready: bool = False
     refusal: refusals.Refused | None = None
@@ -46,8 +46,8 @@ def status(pod: specs.Pod, scene: Scene) -> port.Object:
     intent = scene.facts.intent
     wanted = {
         "phase": _phase(pod, scene),
-        "reason": scene.verdict.reason or None,
-        "message": scene.verdict.message or None,
+        "reason": scene.stage.reason or None,
+        "message": scene.stage.message or None,
         "startTime": intent.since if intent else pod.status.get("startTime"),
         "hostIP": ADDRESS if intent else None,
         "podIP": ADDRESS if intent else None,
@@ -59,7 +59,7 @@ def status(pod: specs.Pod, scene: Scene) -> port.Object:
 
 
 def _phase(pod: specs.Pod, scene: Scene) -> str:
-    kind = scene.verdict.kind
+    kind = scene.stage.kind
     if kind in ("succeeded", "failed"):
         return kind.capitalize()
     main = _outcome(scene, pod.main.name) or (scene.facts.intent.last if scene.facts.intent else None)
@@ -76,12 +76,12 @@ def _outcome(scene: Scene, name: str) -> directory.Outcome | None:
 def _container(pod: specs.Pod, scene: Scene) -> port.Object:
     intent, outcome = scene.facts.intent, _outcome(scene, pod.main.name)
     last = intent.last if intent else None
-    if scene.verdict.kind == "again" and outcome is not None:
+    if scene.stage.kind == "restarting" and outcome is not None:
         state, last = _waiting(CRASH_LOOP, f"it is started again; the last run: {outcome.reason}, exit code {outcome.exit_code}"), outcome
     elif outcome is not None:
         state = _state(outcome)
-    elif scene.verdict.reason == directory.LOST and intent is None:
-        state = {"terminated": {"exitCode": directory.LOST_CODE, "reason": directory.LOST, "message": scene.verdict.message}}
+    elif scene.stage.reason == directory.LOST and intent is None:
+        state = {"terminated": {"exitCode": directory.LOST_CODE, "reason": directory.LOST, "message": scene.stage.message}}
     else:
         state = _not_begun(pod, scene)
     running = "running" in state
@@ -107,7 +107,7 @@ def _init_container(container: specs.Container, scene: Scene) -> port.Object:
     intent, outcome = scene.facts.intent, _outcome(scene, container.name)
     state = _state(outcome) if outcome else _waiting("PodInitializing")
     before: port.Object = {}
-    if scene.verdict.kind == "again" and outcome is not None and outcome.exit_code:
+    if scene.stage.kind == "restarting" and outcome is not None and outcome.exit_code:
         before = {"lastState": _state(outcome)}
         state = _waiting(
             CRASH_LOOP, f"it is started again; the last run: {outcome.reason}, exit code {outcome.exit_code}: {outcome.message}"
@@ -149,8 +149,8 @@ def _conditions(pod: specs.Pod, scene: Scene, wanted: port.Object) -> list[port.
         _condition("ContainersReady", ready, unready),
         _condition("Ready", ready, unready),
     ]
-    if scene.verdict.disrupted:
-        why = {"reason": "TerminationByKubelet", "message": scene.verdict.message}
+    if scene.stage.disrupted:
+        why = {"reason": "TerminationByKubelet", "message": scene.stage.message}
         conditions.append({"type": "DisruptionTarget", "status": "True", **why})
     before = {each["type"]: each for each in pod.status.get("conditions") or ()}
     ours = {each["type"] for each in conditions}

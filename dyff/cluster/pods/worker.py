@@ -12,6 +12,7 @@ from dyff.cluster.pods import (
     attention,
     directory,
     leftovers,
+    lifecycle,
     node,
     refusals,
     secrets,
@@ -19,7 +20,6 @@ from dyff.cluster.pods import (
     starting,
     statuses,
     stopping,
-    verdicts,
     volumes,
 )
 from dyff.kernel import backoff, clock, errors
@@ -114,32 +114,32 @@ class Worker:
         if facts.intent is None and pod.status.get("startTime"):
             # Its directory was taken away, but perhaps not its processes.
             await anyio.to_thread.run_sync(leftovers.end, self._place, None)
-        verdict = verdicts.judge(pod, facts, self._node.time.now())
-        if verdict.kind == "running":
-            return await self._follow(group, pod, facts, verdict)
-        if verdict.kind == "lost":
+        stage = lifecycle.stage(pod, facts, self._node.time.now())
+        if stage.kind == "running":
+            return await self._follow(group, pod, facts, stage)
+        if stage.kind == "lost":
             return await self._settle()
-        if verdict.kind in ("succeeded", "failed"):
-            await self._show(pod, facts, verdict)
-            log.info("pod ended", pod=pod.metadata.name, phase=verdict.kind, reason=verdict.reason)
+        if stage.kind in ("succeeded", "failed"):
+            await self._show(pod, facts, stage)
+            log.info("pod ended", pod=pod.metadata.name, phase=stage.kind, reason=stage.reason)
             return await self._rest(group, facts)
-        if verdict.wait_s > 0.0:
-            await self._show(pod, facts, verdict)
-            return verdict.wait_s
-        return await self._start(pod, facts, verdict)
+        if stage.wait_s > 0.0:
+            await self._show(pod, facts, stage)
+            return stage.wait_s
+        return await self._start(pod, facts, stage)
 
-    async def _start(self, pod: specs.Pod, facts: directory.Facts, verdict: verdicts.Verdict) -> float | None:
+    async def _start(self, pod: specs.Pod, facts: directory.Facts, stage: lifecycle.Stage) -> float | None:
         """Promise the next run, unless that was done before, and start it."""
         try:
-            run = facts.intent.run if facts.intent and verdict.kind == "unstarted" else await self._promise(pod, facts)
+            run = facts.intent.run if facts.intent and stage.kind == "unstarted" else await self._promise(pod, facts)
             self._refuse_while_ending()
             await anyio.to_thread.run_sync(starting.spawn, self._node.house, self._place, run, limiter=self._node.spawning)
         except refusals.Refused as refused:
             if refused.reason != refusals.UNSCHEDULABLE:
                 self._node.release(pod.metadata.uid)
             if refused.reason == refusals.INVALID:
-                verdict = verdicts.Verdict("failed", reason=refused.reason, message=refused.message)
-            await self._show(pod, facts, verdict, refusal=refused)
+                stage = lifecycle.Stage("failed", reason=refused.reason, message=refused.message)
+            await self._show(pod, facts, stage, refusal=refused)
             return _LOOK_AGAIN_S.get(refused.reason)
         return 0.0
 
@@ -165,7 +165,7 @@ class Worker:
         if self._node.shutdown_grace_s is not None:
             raise refusals.Refused(refusals.STOPPING, "the server is shutting down; its next start goes on")
 
-    async def _follow(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts, verdict: verdicts.Verdict) -> float | None:
+    async def _follow(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts, stage: lifecycle.Stage) -> float | None:
         """A pod whose shim lives."""
         if facts.intent is None or facts.record is None:
             return SHIM_SPEAKS_S
@@ -174,7 +174,7 @@ class Worker:
         ending = self._node.shutdown_grace_s is not None
         if ending:
             await self._stop(facts.record, directory.SHUTDOWN, pod.spec.termination_grace_period_seconds)
-        await self._show(pod, facts, verdict, ready=self._attention.ready and not ending)
+        await self._show(pod, facts, stage, ready=self._attention.ready and not ending)
         return None if main else INIT_LOOK_S
 
     def _watch(
@@ -201,7 +201,7 @@ class Worker:
         if not pod.ended:
             # Also one that never ran: others may keep it and wait for its end.
             fresh = await anyio.to_thread.run_sync(self._place.facts)
-            await self._show(pod, fresh, verdicts.final(pod, fresh))
+            await self._show(pod, fresh, lifecycle.final_stage(pod, fresh))
         self._node.release(pod.metadata.uid)
         if specs.FINALIZER in pod.metadata.finalizers:
             rest = [each for each in pod.metadata.finalizers if each != specs.FINALIZER]
@@ -243,13 +243,13 @@ class Worker:
         self,
         pod: specs.Pod,
         facts: directory.Facts,
-        verdict: verdicts.Verdict,
+        stage: lifecycle.Stage,
         *,
         ready: bool = False,
         refusal: refusals.Refused | None = None,
     ) -> None:
         """Make the pod's status in the cluster say what is so; nothing is written if it does already."""
-        scene = statuses.Scene(facts, verdict, clock.iso(self._node.time.now()), ready, refusal)
+        scene = statuses.Scene(facts, stage, clock.iso(self._node.time.now()), ready, refusal)
         patch = statuses.patch(pod, scene)
         if patch is not None:
             await self._patch_status(pod.metadata.name, pod.metadata.uid, patch)

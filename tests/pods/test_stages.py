@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dyff.cluster.pods import directory, refusals, specs, statuses, verdicts
+from dyff.cluster.pods import directory, lifecycle, refusals, specs, statuses
 from dyff.kernel import clock, patches
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -46,26 +46,26 @@ def facts(*, held: bool = False, finished: bool = True, cause: str | None = None
         (a_pod(), facts(main=an_outcome(0)), "succeeded"),
         (a_pod(), facts(main=an_outcome(1)), "failed"),
         (a_pod("OnFailure"), facts(main=an_outcome(0)), "succeeded"),
-        (a_pod("OnFailure"), facts(main=an_outcome(1)), "again"),
-        (a_pod("Always"), facts(main=an_outcome(0)), "again"),
+        (a_pod("OnFailure"), facts(main=an_outcome(1)), "restarting"),
+        (a_pod("Always"), facts(main=an_outcome(0)), "restarting"),
         (a_pod(), facts(cause="Shutdown", main=an_outcome(0)), "succeeded"),
         (a_pod(), facts(cause="Shutdown", main=an_outcome(143)), "failed"),
         (a_pod(), facts(cause="Shutdown", fetch=an_outcome(0)), "failed"),
-        (a_pod("Always"), facts(cause="Shutdown", main=an_outcome(143)), "again"),
+        (a_pod("Always"), facts(cause="Shutdown", main=an_outcome(143)), "restarting"),
         (a_pod(), facts(cause="DeadlineExceeded", main=an_outcome(0)), "failed"),
         (a_pod("Always", deadline_s=599), facts(main=an_outcome(1)), "failed"),
-        (a_pod("Always", deadline_s=601), facts(main=an_outcome(1)), "again"),
+        (a_pod("Always", deadline_s=601), facts(main=an_outcome(1)), "restarting"),
     ],
 )
 def test_what_a_directory_means(pod, seen, want):
     """Every state of a directory has one meaning for its pod."""
-    assert verdicts.judge(pod, seen, NOW).kind == want
+    assert lifecycle.stage(pod, seen, NOW).kind == want
 
 
 @pytest.mark.parametrize(("cause", "want"), [("Shutdown", True), ("ServerGone", True), ("Rebooted", True), ("Lost", False), (None, False)])
 def test_only_interruptions_are_disruptions(cause, want):
     """A failed pod counts as disrupted when the server or the machine ended it, and only then."""
-    assert verdicts.judge(a_pod(), facts(cause=cause, main=an_outcome(137)), NOW).disrupted is want
+    assert lifecycle.stage(a_pod(), facts(cause=cause, main=an_outcome(137)), NOW).disrupted is want
 
 
 @pytest.mark.parametrize(
@@ -84,23 +84,23 @@ def test_only_interruptions_are_disruptions(cause, want):
 def test_the_back_off(before, ended_s_ago, lasted_s, cause, want):
     """It doubles from 0.5 s to 30 s, begins anew after a long run, is not for interruptions, and bears a clock that was set."""
     seen = facts(cause=cause, failures=before, main=an_outcome(1, lasted_s, ended_s_ago))
-    assert verdicts.judge(a_pod("Always"), seen, NOW).wait_s == pytest.approx(want)
+    assert lifecycle.stage(a_pod("Always"), seen, NOW).wait_s == pytest.approx(want)
 
 
-def scene(seen: directory.Facts, verdict: verdicts.Verdict, **more) -> statuses.Scene:
-    return statuses.Scene(seen, verdict, clock.iso(NOW), **more)
+def scene(seen: directory.Facts, stage: lifecycle.Stage, **more) -> statuses.Scene:
+    return statuses.Scene(seen, stage, clock.iso(NOW), **more)
 
 
 @pytest.mark.parametrize(
     ("pod", "shown"),
     [
-        (a_pod(), scene(directory.Facts(), verdicts.Verdict("new"), refusal=refusals.Refused(refusals.NO_IMAGE, "no"))),
-        (a_pod(), scene(directory.Facts(), verdicts.Verdict("new"), refusal=refusals.Refused(refusals.UNSCHEDULABLE, "waits"))),
-        (a_pod(init=True), scene(facts(held=True, finished=False, fetch=an_outcome()), verdicts.Verdict("running"))),
-        (a_pod(), scene(facts(held=True, finished=False, main=an_outcome()), verdicts.Verdict("running"), ready=True)),
-        (a_pod("Always"), scene(facts(main=an_outcome(1)), verdicts.Verdict("again", 0.5))),
-        (a_pod(), scene(facts(main=an_outcome(0)), verdicts.Verdict("succeeded"))),
-        (a_pod(), scene(facts(cause="Shutdown", main=an_outcome(143)), verdicts.Verdict("failed", reason="Shutdown", disrupted=True))),
+        (a_pod(), scene(directory.Facts(), lifecycle.Stage("new"), refusal=refusals.Refused(refusals.NO_IMAGE, "no"))),
+        (a_pod(), scene(directory.Facts(), lifecycle.Stage("new"), refusal=refusals.Refused(refusals.UNSCHEDULABLE, "waits"))),
+        (a_pod(init=True), scene(facts(held=True, finished=False, fetch=an_outcome()), lifecycle.Stage("running"))),
+        (a_pod(), scene(facts(held=True, finished=False, main=an_outcome()), lifecycle.Stage("running"), ready=True)),
+        (a_pod("Always"), scene(facts(main=an_outcome(1)), lifecycle.Stage("restarting", 0.5))),
+        (a_pod(), scene(facts(main=an_outcome(0)), lifecycle.Stage("succeeded"))),
+        (a_pod(), scene(facts(cause="Shutdown", main=an_outcome(143)), lifecycle.Stage("failed", reason="Shutdown", disrupted=True))),
     ],
 )
 def test_a_status_that_is_right_is_not_written_again(pod, shown):
@@ -108,15 +108,15 @@ def test_a_status_that_is_right_is_not_written_again(pod, shown):
     patch = statuses.patch(pod, shown)
     assert patch is not None
     status = patches.merged(pod.status, patch)
-    later = statuses.Scene(shown.facts, shown.verdict, clock.iso(NOW + timedelta(hours=1)), shown.ready, shown.refusal)
+    later = statuses.Scene(shown.facts, shown.stage, clock.iso(NOW + timedelta(hours=1)), shown.ready, shown.refusal)
     assert statuses.patch(a_pod(pod.spec.restart_policy, status=status, init=bool(pod.spec.init_containers)), later) is None
 
 
 def test_transition_times_change_with_the_condition_only():
     """A condition keeps its lastTransitionTime as long as its status stays."""
     running = facts(held=True, finished=False, main=an_outcome())
-    first = patches.merged({}, statuses.patch(a_pod(), scene(running, verdicts.Verdict("running"))))
-    later = statuses.Scene(running, verdicts.Verdict("running"), clock.iso(NOW + timedelta(hours=1)), ready=True)
+    first = patches.merged({}, statuses.patch(a_pod(), scene(running, lifecycle.Stage("running"))))
+    later = statuses.Scene(running, lifecycle.Stage("running"), clock.iso(NOW + timedelta(hours=1)), ready=True)
     second = {each["type"]: each for each in statuses.patch(a_pod(status=first), later)["conditions"]}
     assert second["PodScheduled"]["lastTransitionTime"] == clock.iso(NOW)
     assert second["Ready"] == {"type": "Ready", "status": "True", "lastTransitionTime": later.now}

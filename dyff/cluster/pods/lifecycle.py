@@ -15,14 +15,14 @@ BACKOFF_CEILING_S = 30.0
 HEALTHY_S = 60.0
 """A container that ran so long starts its next back-off from the beginning."""
 
-Kind = Literal["new", "unstarted", "running", "lost", "again", "succeeded", "failed"]
+Kind = Literal["new", "unstarted", "running", "lost", "restarting", "succeeded", "failed"]
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Stage(msgspec.Struct, frozen=True):
     """Where a pod is.
 
     `new`: nothing was promised. `unstarted`: a run was promised and not begun. `running`: its shim lives. `lost`: its shim
-    is gone without a word; settle that first. `again`: another run follows after `wait_s`. `succeeded`, `failed`: for ever.
+    is gone without a word; settle that first. `restarting`: another run follows after `wait_s`. `succeeded`, `failed`: for ever.
     `reason`, `message`: of a failed pod, as in `status`. `disrupted`: it failed by an interruption that is nobody's fault.
     """
 
@@ -33,53 +33,53 @@ class Verdict(msgspec.Struct, frozen=True):
     disrupted: bool = False
 
 
-def judge(pod: specs.Pod, facts: directory.Facts, now: datetime) -> Verdict:
+def stage(pod: specs.Pod, facts: directory.Facts, now: datetime) -> Stage:
     """Where the pod is at the time `now`."""
     if facts.held:
-        return Verdict("running")
+        return Stage("running")
     if facts.intent is None:
         return _without_directory(pod)
     if facts.record is None:
-        return Verdict("unstarted")
+        return Stage("unstarted")
     if not facts.record.finished:
-        return Verdict("lost")
+        return Stage("lost")
     return _after_run(pod, facts.intent, facts.record, now)
 
 
-def _without_directory(pod: specs.Pod) -> Verdict:
+def _without_directory(pod: specs.Pod) -> Stage:
     """A pod that was started once but has no directory any more can't be known to have ended; it must not run twice."""
     if pod.status.get("startTime") and pod.spec.restart_policy == "Never":
-        return Verdict("failed", reason=directory.LOST, message="its directory is gone, so how it ended is not known")
-    return Verdict("new")
+        return Stage("failed", reason=directory.LOST, message="its directory is gone, so how it ended is not known")
+    return Stage("new")
 
 
-def _after_run(pod: specs.Pod, intent: directory.Intent, record: directory.Record, now: datetime) -> Verdict:
+def _after_run(pod: specs.Pod, intent: directory.Intent, record: directory.Record, now: datetime) -> Stage:
     main = record.containers.get(pod.main.name)
     left_s = remaining_s(pod, intent.since, now)
     completed = main is not None and main.exit_code == 0 and record.cause != directory.DEADLINE
     if completed and pod.spec.restart_policy != "Always":
-        return Verdict("succeeded")
+        return Stage("succeeded")
     if record.cause == directory.DEADLINE or (left_s is not None and left_s <= 0.0):
-        return Verdict("failed", reason=directory.DEADLINE, message="it ran longer than spec.activeDeadlineSeconds")
+        return Stage("failed", reason=directory.DEADLINE, message="it ran longer than spec.activeDeadlineSeconds")
     if pod.spec.restart_policy == "Never":
         return _failed(record)
-    return Verdict("again", wait_s=_backoff_s(pod, intent, record, now))
+    return Stage("restarting", wait_s=_backoff_s(pod, intent, record, now))
 
 
-def final(pod: specs.Pod, facts: directory.Facts) -> Verdict:
+def final_stage(pod: specs.Pod, facts: directory.Facts) -> Stage:
     """How a pod ended that is being deleted: nothing of it is started again."""
     main = facts.record.containers.get(pod.main.name) if facts.record else None
     if main is not None and main.exit_code == 0:
-        return Verdict("succeeded")
-    return Verdict("failed", reason=directory.DELETED, message="it was deleted")
+        return Stage("succeeded")
+    return Stage("failed", reason=directory.DELETED, message="it was deleted")
 
 
-def _failed(record: directory.Record) -> Verdict:
+def _failed(record: directory.Record) -> Stage:
     if record.cause in directory.INTERRUPTIONS:
-        return Verdict("failed", reason=record.cause or "", message=_INTERRUPTED[record.cause or ""], disrupted=True)
+        return Stage("failed", reason=record.cause or "", message=_INTERRUPTED[record.cause or ""], disrupted=True)
     worst = next((each for each in record.containers.values() if each.exit_code), None)
     message = f"{worst.reason}, exit code {worst.exit_code}: {worst.message}".rstrip(": ") if worst else ""
-    return Verdict("failed", reason=record.cause or "", message=message)
+    return Stage("failed", reason=record.cause or "", message=message)
 
 
 _INTERRUPTED = {
