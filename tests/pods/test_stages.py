@@ -87,20 +87,20 @@ def test_the_back_off(before, ended_s_ago, lasted_s, cause, want):
     assert lifecycle.stage(a_pod("Always"), seen, NOW).wait_s == pytest.approx(want)
 
 
-def scene(seen: directory.Facts, stage: lifecycle.Stage, **more) -> statuses.Scene:
-    return statuses.Scene(seen, stage, clock.iso(NOW), **more)
+def observed(seen: directory.Facts, stage: lifecycle.Stage, **more) -> statuses.Observed:
+    return statuses.Observed(seen, stage, clock.iso(NOW), **more)
 
 
 @pytest.mark.parametrize(
     ("pod", "shown"),
     [
-        (a_pod(), scene(directory.Facts(), lifecycle.Stage("new"), refusal=refusals.Refused(refusals.NO_IMAGE, "no"))),
-        (a_pod(), scene(directory.Facts(), lifecycle.Stage("new"), refusal=refusals.Refused(refusals.UNSCHEDULABLE, "waits"))),
-        (a_pod(init=True), scene(facts(held=True, finished=False, fetch=an_outcome()), lifecycle.Stage("running"))),
-        (a_pod(), scene(facts(held=True, finished=False, main=an_outcome()), lifecycle.Stage("running"), ready=True)),
-        (a_pod("Always"), scene(facts(main=an_outcome(1)), lifecycle.Stage("restarting", 0.5))),
-        (a_pod(), scene(facts(main=an_outcome(0)), lifecycle.Stage("succeeded"))),
-        (a_pod(), scene(facts(cause="Shutdown", main=an_outcome(143)), lifecycle.Stage("failed", reason="Shutdown", disrupted=True))),
+        (a_pod(), observed(directory.Facts(), lifecycle.Stage("new"), refusal=refusals.Refused(refusals.NO_IMAGE, "no"))),
+        (a_pod(), observed(directory.Facts(), lifecycle.Stage("new"), refusal=refusals.Refused(refusals.UNSCHEDULABLE, "waits"))),
+        (a_pod(init=True), observed(facts(held=True, finished=False, fetch=an_outcome()), lifecycle.Stage("running"))),
+        (a_pod(), observed(facts(held=True, finished=False, main=an_outcome()), lifecycle.Stage("running"), ready=True)),
+        (a_pod("Always"), observed(facts(main=an_outcome(1)), lifecycle.Stage("restarting", 0.5))),
+        (a_pod(), observed(facts(main=an_outcome(0)), lifecycle.Stage("succeeded"))),
+        (a_pod(), observed(facts(cause="Shutdown", main=an_outcome(143)), lifecycle.Stage("failed", reason="Shutdown", disrupted=True))),
     ],
 )
 def test_a_status_that_is_right_is_not_written_again(pod, shown):
@@ -108,15 +108,15 @@ def test_a_status_that_is_right_is_not_written_again(pod, shown):
     patch = statuses.patch(pod, shown)
     assert patch is not None
     status = patches.merged(pod.status, patch)
-    later = statuses.Scene(shown.facts, shown.stage, clock.iso(NOW + timedelta(hours=1)), shown.ready, shown.refusal)
+    later = statuses.Observed(shown.facts, shown.stage, clock.iso(NOW + timedelta(hours=1)), shown.ready, shown.refusal)
     assert statuses.patch(a_pod(pod.spec.restart_policy, status=status, init=bool(pod.spec.init_containers)), later) is None
 
 
 def test_transition_times_change_with_the_condition_only():
     """A condition keeps its lastTransitionTime as long as its status stays."""
     running = facts(held=True, finished=False, main=an_outcome())
-    first = patches.merged({}, statuses.patch(a_pod(), scene(running, lifecycle.Stage("running"))))
-    later = statuses.Scene(running, lifecycle.Stage("running"), clock.iso(NOW + timedelta(hours=1)), ready=True)
+    first = patches.merged({}, statuses.patch(a_pod(), observed(running, lifecycle.Stage("running"))))
+    later = statuses.Observed(running, lifecycle.Stage("running"), clock.iso(NOW + timedelta(hours=1)), ready=True)
     second = {each["type"]: each for each in statuses.patch(a_pod(status=first), later)["conditions"]}
     assert second["PodScheduled"]["lastTransitionTime"] == clock.iso(NOW)
     assert second["Ready"] == {"type": "Ready", "status": "True", "lastTransitionTime": later.now}

@@ -113,15 +113,15 @@ async def test_shims_that_start_together_run_a_pod_once(lab, tmp_path):
     place = directory.Directory(lab.pods_dir, "6b1f6a4e-0000-4000-8000-000000000000")
     argv = ["/bin/sh", "-c", COUNTED + "sleep 0.2", str(tmp_path / "starts")]
     process = environment.Process("main", argv, {"PATH": environment.PATH}, str(place.place.work), None, "")
-    house = starting.House(str(lab.pods_dir / "server.lock"), sys.executable, settings.Pods())
+    config = starting.NodeConfig(str(lab.pods_dir / "server.lock"), sys.executable, settings.Pods())
     starting.promise(
-        place, directory.Intent(0, "p", clock.iso(clock.SystemClock().now()), [process], house.server_lock, 60.0, 10**6, 1.0), {}
+        place, directory.Intent(0, "p", clock.iso(clock.SystemClock().now()), [process], config.server_lock, 60.0, 10**6, 1.0), {}
     )
     async with anyio.create_task_group() as group:
         for _ in range(5):
-            group.start_soon(anyio.to_thread.run_sync, starting.spawn, house, place, 0)
+            group.start_soon(anyio.to_thread.run_sync, starting.spawn, config, place, 0)
     await lab.until_dead((await lab.recorded(place.uid))["shim"]["pid"])
-    starting.spawn(house, place, 0)
+    starting.spawn(config, place, 0)
     assert place.facts().record.finished
     assert starts(tmp_path) == 1
 

@@ -43,7 +43,7 @@ class Kubelet:
     ) -> None:
         """`python`: the interpreter that this package is installed for; it runs shims and our own images."""
         self._cluster, self._root, self._time = cluster, pods_dir.absolute(), time
-        self._house = starting.House(str(self._root / "server.lock"), python, pods)
+        self._config = starting.NodeConfig(str(self._root / "server.lock"), python, pods)
         self._node: node.Node | None = None
         self._workers: dict[str, worker.Worker] = {}
 
@@ -56,7 +56,7 @@ class Kubelet:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._claimed(), probes.client() as http, anyio.create_task_group() as group:
             self._workers.clear()
-            self._node = node.Node(self._cluster, self._house, self._time, http, self._wake)
+            self._node = node.Node(self._cluster, self._config, self._time, http, self._wake)
             try:
                 await self._reconcile_for_ever(group, self._node, task_status)
             finally:
@@ -104,11 +104,11 @@ class Kubelet:
     @asynccontextmanager
     async def _claimed(self) -> AsyncIterator[None]:
         """Hold the lock that tells shims of a living server. They look at it for an instant now and then, so insist a little."""
-        lock = files.take(self._house.server_lock)
+        lock = files.take(self._config.server_lock)
         deadline = anyio.current_time() + LOCK_WAIT_S
         while lock is None and anyio.current_time() < deadline:
             await anyio.sleep(STOP_LOOK_S)
-            lock = files.take(self._house.server_lock)
+            lock = files.take(self._config.server_lock)
         if lock is None:
             raise errors.InUse(f"another server runs pods in {self._root}; stop it, or choose another data directory")
         try:

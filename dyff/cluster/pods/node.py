@@ -20,10 +20,10 @@ class Node:
     """
 
     def __init__(
-        self, cluster: port.Cluster, house: starting.House, time: clock.Clock, http: httpx.AsyncClient, wake: Callable[[str], None]
+        self, cluster: port.Cluster, config: starting.NodeConfig, time: clock.Clock, http: httpx.AsyncClient, wake: Callable[[str], None]
     ) -> None:
-        self.cluster, self.house, self.time, self.http, self.wake = cluster, house, time, http, wake
-        self.slots = slots.Slots(house.settings.max_job_pods)
+        self.cluster, self.config, self.time, self.http, self.wake = cluster, config, time, http, wake
+        self.slots = slots.Slots(config.settings.max_job_pods)
         self.ports: dict[str, int] = {}
         self.shutdown_grace_s: float | None = None
         # A burst of pods should not start dozens of interpreters at the same moment.

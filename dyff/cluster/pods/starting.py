@@ -21,7 +21,7 @@ _BOOT = (
 )
 
 
-class House(msgspec.Struct, frozen=True):
+class NodeConfig(msgspec.Struct, frozen=True):
     """What all pods of a machine share. `python`: the interpreter of the shim and of our own images."""
 
     server_lock: str
@@ -29,14 +29,14 @@ class House(msgspec.Struct, frozen=True):
     settings: settings.Pods
 
 
-def mappings(house: House, pod: specs.Pod) -> dict[str, settings.Image]:
+def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
     """By container name, how its image is run.
 
     Raises:
         Refused: an image has no mapping.
     """
     every = (*pod.spec.init_containers, *pod.spec.containers)
-    return {each.name: images.find(house.settings.images, house.python, each.image) for each in every}
+    return {each.name: images.find(config.settings.images, config.python, each.image) for each in every}
 
 
 def local_port(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
@@ -60,7 +60,7 @@ def local_port(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int])
 
 
 def intent(
-    house: House,
+    config: NodeConfig,
     pod: specs.Pod,
     place: directory.Directory,
     facts: directory.Facts,
@@ -73,7 +73,7 @@ def intent(
     Raises:
         Refused: the spec asks for something that is not there.
     """
-    known = mappings(house, pod)
+    known = mappings(config, pod)
     done = _done(pod, facts)
     todo = [each for each in pod.spec.init_containers if each.name not in done]
     since = facts.intent.since if facts.intent else clock.iso(now)
@@ -82,9 +82,9 @@ def intent(
         pod=pod.metadata.name,
         since=since,
         containers=[environment.process(pod, each, known[each.name], place.place, port, secrets) for each in (*todo, pod.main)],
-        server_lock=house.server_lock,
-        orphan_grace_s=house.settings.orphan_grace_s,
-        log_max_bytes=house.settings.logs_max_bytes,
+        server_lock=config.server_lock,
+        orphan_grace_s=config.settings.orphan_grace_s,
+        log_max_bytes=config.settings.logs_max_bytes,
         grace_s=pod.spec.termination_grace_period_seconds,
         deadline_s=lifecycle.remaining_s(pod, since, now),
         port=port,
@@ -125,7 +125,7 @@ def promise(place: directory.Directory, promised: directory.Intent, contents: vo
         raise refusals.Refused(refusals.CREATE, f"the pod's directory cannot be written: {error}") from error
 
 
-def spawn(house: House, place: directory.Directory, run: int) -> None:
+def spawn(config: NodeConfig, place: directory.Directory, run: int) -> None:
     """Start the shim for a promised run; returns when the first program runs or has failed to. Blocks that long.
 
     If another shim of the pod lives or that run was begun before, nothing happens.
@@ -134,7 +134,7 @@ def spawn(house: House, place: directory.Directory, run: int) -> None:
         Refused: no shim could be started.
     """
     log = place.path / "shim.log"
-    command = [house.python, "-I", "-S", "-c", _BOOT, _PACKAGE_ROOT, str(place.path), str(run)]
+    command = [config.python, "-I", "-S", "-c", _BOOT, _PACKAGE_ROOT, str(place.path), str(run)]
     try:
         with open(log, "ab") as errors:
             done = subprocess.run(

@@ -14,7 +14,7 @@ CRASH_LOOP = "CrashLoopBackOff"
 _OWNED = ("phase", "reason", "message", "startTime", "hostIP", "podIP", "podIPs", "containerStatuses", "initContainerStatuses")
 
 
-class Scene(msgspec.Struct, frozen=True):
+class Observed(msgspec.Struct, frozen=True):
     """What the status is made from. `refusal`: why it is not started. `ready`: the readiness probe's word. `now`: RFC 3339."""
 
     facts: directory.Facts
@@ -31,65 +31,65 @@ def invalid(status: port.Object, message: str, now: str) -> port.Object | None:
     return {"phase": "Failed", "reason": refusals.INVALID, "message": message, "startTime": status.get("startTime") or now}
 
 
-def patch(pod: specs.Pod, scene: Scene) -> port.Object | None:
+def patch(pod: specs.Pod, observed: Observed) -> port.Object | None:
     """A merge patch that makes the pod's status what it should be; None: it is already."""
-    wanted = status(pod, scene)
-    conditions = _conditions(pod, scene, wanted)
+    wanted = status(pod, observed)
+    conditions = _conditions(pod, observed, wanted)
     changes = {key: wanted.get(key) for key in _OWNED if wanted.get(key) != pod.status.get(key)}
     if conditions != pod.status.get("conditions"):
         changes["conditions"] = conditions
     return changes or None
 
 
-def status(pod: specs.Pod, scene: Scene) -> port.Object:
+def status(pod: specs.Pod, observed: Observed) -> port.Object:
     """Everything but the conditions."""
-    intent = scene.facts.intent
+    intent = observed.facts.intent
     wanted = {
-        "phase": _phase(pod, scene),
-        "reason": scene.stage.reason or None,
-        "message": scene.stage.message or None,
+        "phase": _phase(pod, observed),
+        "reason": observed.stage.reason or None,
+        "message": observed.stage.message or None,
         "startTime": intent.since if intent else pod.status.get("startTime"),
         "hostIP": ADDRESS if intent else None,
         "podIP": ADDRESS if intent else None,
         "podIPs": [{"ip": ADDRESS}] if intent else None,
-        "containerStatuses": [_container(pod, scene)],
-        "initContainerStatuses": [_init_container(each, scene) for each in pod.spec.init_containers] or None,
+        "containerStatuses": [_container(pod, observed)],
+        "initContainerStatuses": [_init_container(each, observed) for each in pod.spec.init_containers] or None,
     }
     return {key: value for key, value in wanted.items() if value is not None}
 
 
-def _phase(pod: specs.Pod, scene: Scene) -> str:
-    kind = scene.stage.kind
+def _phase(pod: specs.Pod, observed: Observed) -> str:
+    kind = observed.stage.kind
     if kind in ("succeeded", "failed"):
         return kind.capitalize()
-    main = _outcome(scene, pod.main.name) or (scene.facts.intent.last if scene.facts.intent else None)
+    main = _outcome(observed, pod.main.name) or (observed.facts.intent.last if observed.facts.intent else None)
     return "Running" if main else "Pending"
 
 
-def _outcome(scene: Scene, name: str) -> directory.Outcome | None:
-    record, intent = scene.facts.record, scene.facts.intent
+def _outcome(observed: Observed, name: str) -> directory.Outcome | None:
+    record, intent = observed.facts.record, observed.facts.intent
     if record is not None:
         return record.containers.get(name)
     return intent.done.get(name) if intent else None
 
 
-def _container(pod: specs.Pod, scene: Scene) -> port.Object:
-    intent, outcome = scene.facts.intent, _outcome(scene, pod.main.name)
+def _container(pod: specs.Pod, observed: Observed) -> port.Object:
+    intent, outcome = observed.facts.intent, _outcome(observed, pod.main.name)
     last = intent.last if intent else None
-    if scene.stage.kind == "restarting" and outcome is not None:
+    if observed.stage.kind == "restarting" and outcome is not None:
         state, last = _waiting(CRASH_LOOP, f"it is started again; the last run: {outcome.reason}, exit code {outcome.exit_code}"), outcome
     elif outcome is not None:
         state = _state(outcome)
-    elif scene.stage.reason == directory.LOST and intent is None:
-        state = {"terminated": {"exitCode": directory.LOST_CODE, "reason": directory.LOST, "message": scene.stage.message}}
+    elif observed.stage.reason == directory.LOST and intent is None:
+        state = {"terminated": {"exitCode": directory.LOST_CODE, "reason": directory.LOST, "message": observed.stage.message}}
     else:
-        state = _not_begun(pod, scene)
+        state = _not_begun(pod, observed)
     running = "running" in state
     entry: dict[str, Any] = {
         "name": pod.main.name,
         "image": pod.main.image,
         "imageID": "",
-        "ready": running and scene.ready,
+        "ready": running and observed.ready,
         "started": running,
         "restartCount": intent.restarts if intent else 0,
         "state": state,
@@ -97,17 +97,17 @@ def _container(pod: specs.Pod, scene: Scene) -> port.Object:
     return entry | ({"lastState": _state(last)} if last else {})
 
 
-def _not_begun(pod: specs.Pod, scene: Scene) -> port.Object:
-    if scene.refusal is not None and scene.refusal.reason != refusals.UNSCHEDULABLE:
-        return _waiting(scene.refusal.reason, scene.refusal.message)
+def _not_begun(pod: specs.Pod, observed: Observed) -> port.Object:
+    if observed.refusal is not None and observed.refusal.reason != refusals.UNSCHEDULABLE:
+        return _waiting(observed.refusal.reason, observed.refusal.message)
     return _waiting("PodInitializing" if pod.spec.init_containers else "ContainerCreating")
 
 
-def _init_container(container: specs.Container, scene: Scene) -> port.Object:
-    intent, outcome = scene.facts.intent, _outcome(scene, container.name)
+def _init_container(container: specs.Container, observed: Observed) -> port.Object:
+    intent, outcome = observed.facts.intent, _outcome(observed, container.name)
     state = _state(outcome) if outcome else _waiting("PodInitializing")
     before: port.Object = {}
-    if scene.stage.kind == "restarting" and outcome is not None and outcome.exit_code:
+    if observed.stage.kind == "restarting" and outcome is not None and outcome.exit_code:
         before = {"lastState": _state(outcome)}
         state = _waiting(
             CRASH_LOOP, f"it is started again; the last run: {outcome.reason}, exit code {outcome.exit_code}: {outcome.message}"
@@ -136,12 +136,12 @@ def _state(outcome: directory.Outcome) -> port.Object:
     return {"terminated": terminated | ({"message": outcome.message} if outcome.message else {})}
 
 
-def _conditions(pod: specs.Pod, scene: Scene, wanted: port.Object) -> list[port.Object]:
-    refusal = scene.refusal
+def _conditions(pod: specs.Pod, observed: Observed, wanted: port.Object) -> list[port.Object]:
+    refusal = observed.refusal
     held_back = refusal is not None and refusal.reason in (refusals.UNSCHEDULABLE, refusals.STOPPING)
     ready = bool(wanted["containerStatuses"][0]["ready"])
     completed = wanted["phase"] == "Succeeded"
-    initialized = scene.facts.intent is not None and all(each["ready"] for each in wanted.get("initContainerStatuses", ()))
+    initialized = observed.facts.intent is not None and all(each["ready"] for each in wanted.get("initContainerStatuses", ()))
     unready = "PodCompleted" if completed else "ContainersNotReady"
     conditions = [
         _condition("PodScheduled", not held_back, refusals.UNSCHEDULABLE, refusal.message if refusal and held_back else ""),
@@ -149,13 +149,13 @@ def _conditions(pod: specs.Pod, scene: Scene, wanted: port.Object) -> list[port.
         _condition("ContainersReady", ready, unready),
         _condition("Ready", ready, unready),
     ]
-    if scene.stage.disrupted:
-        why = {"reason": "TerminationByKubelet", "message": scene.stage.message}
+    if observed.stage.disrupted:
+        why = {"reason": "TerminationByKubelet", "message": observed.stage.message}
         conditions.append({"type": "DisruptionTarget", "status": "True", **why})
     before = {each["type"]: each for each in pod.status.get("conditions") or ()}
     ours = {each["type"] for each in conditions}
     others = [each for kind, each in before.items() if kind not in ours and kind != "DisruptionTarget"]
-    return [{**each, "lastTransitionTime": _since(each, before.get(each["type"]), scene.now)} for each in conditions] + others
+    return [{**each, "lastTransitionTime": _since(each, before.get(each["type"]), observed.now)} for each in conditions] + others
 
 
 def _condition(kind: str, holds: bool, reason: str, message: str = "") -> port.Object:

@@ -133,7 +133,7 @@ class Worker:
         try:
             run = facts.intent.run if facts.intent and stage.kind == "unstarted" else await self._promise(pod, facts)
             self._refuse_while_ending()
-            await anyio.to_thread.run_sync(starting.spawn, self._node.house, self._place, run, limiter=self._node.spawning)
+            await anyio.to_thread.run_sync(starting.spawn, self._node.config, self._place, run, limiter=self._node.spawning)
         except refusals.Refused as refused:
             if refused.reason != refusals.UNSCHEDULABLE:
                 self._node.release(pod.metadata.uid)
@@ -146,12 +146,12 @@ class Worker:
     async def _promise(self, pod: specs.Pod, facts: directory.Facts) -> int:
         """Commit the next run, if nothing stands against it; its number."""
         self._refuse_while_ending()
-        house = self._node.house
-        starting.mappings(house, pod)
+        config = self._node.config
+        starting.mappings(config, pod)
         contents = await volumes.gather(self._node.cluster, pod)
-        known = await anyio.to_thread.run_sync(secrets.read, house.settings.secrets_dir, pod)
+        known = await anyio.to_thread.run_sync(secrets.read, config.settings.secrets_dir, pod)
         local_port = starting.local_port(pod, facts, self._node.ports)
-        intent = starting.intent(house, pod, self._place, facts, local_port, self._node.time.now(), known)
+        intent = starting.intent(config, pod, self._place, facts, local_port, self._node.time.now(), known)
         if pod.of_job:
             # Last, so that a slot is never held by a pod that could not start.
             self._node.slots.claim(pod.metadata.uid, specs.order(pod))
@@ -249,8 +249,8 @@ class Worker:
         refusal: refusals.Refused | None = None,
     ) -> None:
         """Make the pod's status in the cluster say what is so; nothing is written if it does already."""
-        scene = statuses.Scene(facts, stage, clock.iso(self._node.time.now()), ready, refusal)
-        patch = statuses.patch(pod, scene)
+        observed = statuses.Observed(facts, stage, clock.iso(self._node.time.now()), ready, refusal)
+        patch = statuses.patch(pod, observed)
         if patch is not None:
             await self._patch_status(pod.metadata.name, pod.metadata.uid, patch)
 
