@@ -9,10 +9,10 @@ import structlog
 
 from dyff.cluster import port
 from dyff.cluster.pods import (
-    attention,
     directory,
     leftovers,
     lifecycle,
+    monitor,
     node,
     refusals,
     secrets,
@@ -48,7 +48,7 @@ class Worker:
         self._over = False
         self._tidy = False
         self._poked = anyio.Event()
-        self._attention = attention.Attention(place, shared.http, self.poke)
+        self._monitor = monitor.RunMonitor(place, shared.http, self.poke)
         self.stopped = anyio.Event()
 
     def see(self, obj: port.Object | None) -> None:
@@ -89,7 +89,7 @@ class Worker:
             await self._refresh()
         facts = await anyio.to_thread.run_sync(self._place.facts)
         if not facts.held:
-            self._attention.turn_away()
+            self._monitor.stop()
         wait_s = await self._act(group, facts)
         if shutting_down and not facts.held:
             self.stopped.set()
@@ -174,7 +174,7 @@ class Worker:
         ending = self._node.shutdown_grace_s is not None
         if ending:
             await self._stop(facts.record, directory.SHUTDOWN, pod.spec.termination_grace_period_seconds)
-        await self._show(pod, facts, stage, ready=self._attention.ready and not ending)
+        await self._show(pod, facts, stage, ready=self._monitor.ready and not ending)
         return None if main else INIT_LOOK_S
 
     def _watch(
@@ -182,7 +182,7 @@ class Worker:
     ) -> None:
         if intent.port is not None:
             self._node.ports[self._place.uid] = intent.port
-        self._attention.turn_to(group, intent.run, record, intent.probe, up=main is not None and not main.finished_at)
+        self._monitor.start(group, intent.run, record, intent.probe, up=main is not None and not main.finished_at)
 
     async def _stop(self, record: directory.Record, cause: str, grace_s: float) -> None:
         limit_s = self._node.shutdown_grace_s

@@ -11,7 +11,7 @@ import httpx
 from dyff.cluster.pods import directory, exits, probes
 
 
-class Attention:
+class RunMonitor:
     """Background tasks for one run at a time. `ready`: what the readiness probe says, true where there is none."""
 
     def __init__(self, place: directory.Directory, http: httpx.AsyncClient, changed: Callable[[], None]) -> None:
@@ -21,16 +21,16 @@ class Attention:
         self._subject: tuple[int, bool] | None = None
         self.ready = False
 
-    def turn_to(self, group: anyio.abc.TaskGroup, run: int, record: directory.Record, probe: probes.Probe | None, up: bool) -> None:
+    def start(self, group: anyio.abc.TaskGroup, run: int, record: directory.Record, probe: probes.Probe | None, up: bool) -> None:
         """Watch that run's shim and, once its main container is `up`, its readiness. Repeating it changes nothing."""
         if self._subject == (run, up):
             return
-        self.turn_away()
+        self.stop()
         self._subject, self._scope = (run, up), anyio.CancelScope()
         self.ready = up and probe is None
         group.start_soon(self._watch, self._scope, record, probe if up else None)
 
-    def turn_away(self) -> None:
+    def stop(self) -> None:
         """Watch nothing."""
         if self._scope is not None:
             self._scope.cancel()
@@ -40,11 +40,11 @@ class Attention:
         with scope:
             async with anyio.create_task_group() as group:
                 if probe is not None:
-                    group.start_soon(probes.watch, probe, self._http, self._turned)
+                    group.start_soon(probes.watch, probe, self._http, self._readiness_changed)
                 await exits.wait(self._place, record)
                 group.cancel_scope.cancel()
             self._changed()
 
-    def _turned(self, ready: bool) -> None:
+    def _readiness_changed(self, ready: bool) -> None:
         self.ready = ready
         self._changed()
