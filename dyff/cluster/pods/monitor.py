@@ -1,14 +1,19 @@
-"""Eyes on one run of a pod: when its shim ends, and whether it is ready."""
+"""Watches one run of a pod: when its shim ends, ours or one that an earlier server started, and whether it is ready."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import anyio.abc
 import httpx
 
-from dyff.cluster.pods import directory, exits, probes
+from dyff.cluster.pods import directory, probes
+from dyff.cluster.pods.shim import files
+
+_POLL_S = 0.2
 
 
 class RunMonitor:
@@ -41,10 +46,41 @@ class RunMonitor:
             async with anyio.create_task_group() as group:
                 if probe is not None:
                     group.start_soon(probes.watch, probe, self._http, self._readiness_changed)
-                await exits.wait(self._place, record)
+                await _until_ended(self._place, record)
                 group.cancel_scope.cancel()
             self._changed()
 
     def _readiness_changed(self, ready: bool) -> None:
         self.ready = ready
         self._changed()
+
+
+async def _until_ended(place: directory.Directory, record: directory.Record) -> None:
+    """Return when the shim of `record` has ended. Costs nothing meanwhile where the system has process descriptors."""
+    descriptor = _pin(record.shim.pid)
+    try:
+        # Only while the lock is held the number surely still belongs to the shim that it was pinned for.
+        if descriptor is not None and not files.is_free(place.lock):
+            await anyio.wait_readable(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    # Left to do only where there are no process descriptors, or while the process that started the shim goes away.
+    while not files.is_free(place.lock):  # noqa: ASYNC110
+        await anyio.sleep(_POLL_S)
+    _reap(record.shim.pid)
+
+
+def _pin(pid: int) -> int | None:
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _reap(pid: int) -> None:
+    """Where the server is process 1 (in a container), orphans become its children: that one has ended."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)

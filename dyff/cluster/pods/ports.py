@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-FIRST, END = 12000, 20000
+from dyff.cluster.pods import directory, refusals, specs
+
+_FIRST, _END = 12000, 20000
 """Below the range of Services, and below the one from which systems take the near end of outgoing connections."""
 _TRIES = 200
 
 
-def candidates(uid: str, run: int) -> Iterator[int]:
+def choose(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
+    """The port for the next run: the previous one if it is not taken, else another; None: the pod does not listen.
+
+    `taken`: ports of all pods by uid. Blocks for an instant.
+
+    Raises:
+        Refused: no port is free.
+    """
+    if not pod.main.ports:
+        return None
+    others = {number for uid, number in taken.items() if uid != pod.metadata.uid}
+    before = facts.intent.port if facts.intent else None
+    if before is not None and before not in others and _is_free(before):
+        return before
+    run = facts.intent.run + 1 if facts.intent else 0
+    chosen = next((number for number in _candidates(pod.metadata.uid, run) if number not in others and _is_free(number)), None)
+    if chosen is None:
+        raise refusals.Refused(refusals.CREATE, f"no port between {_FIRST} and {_END} is free on this machine")
+    return chosen
+
+
+def _candidates(uid: str, run: int) -> Iterator[int]:
     """Ports for a run of a pod, different ones for different pods, in an order that does not change."""
     for attempt in range(_TRIES):
         digest = hashlib.sha256(f"{uid}/{run}/{attempt}".encode()).digest()
-        yield FIRST + int.from_bytes(digest[:4], "big") % (END - FIRST)
+        yield _FIRST + int.from_bytes(digest[:4], "big") % (_END - _FIRST)
 
 
-def is_free(number: int) -> bool:
+def _is_free(number: int) -> bool:
     """Whether a program could listen on that port now, on the loopback address or on all."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -27,8 +50,3 @@ def is_free(number: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def choose(uid: str, run: int, taken: set[int]) -> int | None:
-    """A free port that is none of `taken` (those of other pods, which may be about to listen); None: none was found."""
-    return next((number for number in candidates(uid, run) if number not in taken and is_free(number)), None)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from dyff.cluster.pods import directory, environment, images, lifecycle, ports, probes, refusals, specs, volumes
+from dyff.cluster.pods import directory, environment, images, lifecycle, probes, refusals, specs, volumes
 from dyff.cluster.pods.secrets import Secrets
 from dyff.cluster.pods.shim import main as shim
 from dyff.kernel import clock, settings
@@ -37,26 +36,6 @@ def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
     """
     every = (*pod.spec.init_containers, *pod.spec.containers)
     return {each.name: images.find(config.settings.images, config.python, each.image) for each in every}
-
-
-def local_port(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
-    """The port for the next run: the previous one if nobody took it, else another; None: the pod does not listen.
-
-    `taken`: ports of all pods by uid. Blocks for an instant.
-
-    Raises:
-        Refused: no port is free.
-    """
-    if not pod.main.ports:
-        return None
-    others = {number for uid, number in taken.items() if uid != pod.metadata.uid}
-    before = facts.intent.port if facts.intent else None
-    if before is not None and before not in others and ports.is_free(before):
-        return before
-    chosen = ports.choose(pod.metadata.uid, facts.intent.run + 1 if facts.intent else 0, others)
-    if chosen is None:
-        raise refusals.Refused(refusals.CREATE, f"no port between {ports.FIRST} and {ports.END} is free on this machine")
-    return chosen
 
 
 def intent(

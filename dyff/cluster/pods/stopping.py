@@ -1,22 +1,31 @@
-"""Ending a pod's processes: gently through the shim, and by hand where the shim is gone. Everything here blocks: use a thread."""
+"""Ending a pod's processes: gently through the shim, and directly where the shim is gone. Everything here blocks: use a thread.
+
+Orphans, which outlived a shim that was killed, are found by what only they have, so that a recycled pid is never killed.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from pathlib import Path
 
-from dyff.cluster.pods import directory, leftovers
+from dyff.cluster.pods import directory
 from dyff.cluster.pods.shim import files, processes
+
+_DEADLINE_S = 10.0
+_LOOK_AGAIN_S = 0.02
 
 
 def ask(place: directory.Directory, record: directory.Record, cause: str, grace_s: float) -> None:
-    """Tell a shim to end its containers within `grace_s` seconds; `cause` is what the record will say."""
+    """Ask a shim to end its containers within `grace_s` seconds; `cause` goes into the record."""
     place.request_stop(record.run, cause, grace_s)
     if not files.is_free(place.lock):  # otherwise it has ended, and its number may be another's
         processes.signal_exactly(record.shim.pid, record.shim.ticks, signal.SIGTERM)
 
 
 def settle(place: directory.Directory) -> int:
-    """Bring a run whose shim is gone to its end: kill what is left of it, then record that. How many were killed.
+    """Bring a run whose shim is gone to its end: kill what is left of it, then record that. Returns how many were killed.
 
     Does nothing if a shim lives after all or has recorded the end itself.
 
@@ -27,6 +36,63 @@ def settle(place: directory.Directory) -> int:
         facts = place.facts_under_lock()
         if not free or facts.intent is None or (facts.record and facts.record.finished):
             return 0
-        killed = leftovers.end(place, facts.record)
+        killed = kill_orphans(place, facts.record)
         place.conclude(facts.intent, facts.record, processes.boot())
         return killed
+
+
+def kill_orphans(place: directory.Directory, record: directory.Record | None) -> int:
+    """Kill the processes that outlived a pod's shim and wait until they are gone; returns how many. The caller holds the pod's lock.
+
+    Raises:
+        TimeoutError: some would not die.
+    """
+    killed: set[int] = set()
+    deadline = time.monotonic() + _DEADLINE_S
+    while found := _orphans(place, record):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {sorted(found)} of a pod would not end")
+        for pid, ticks in found.items():
+            processes.signal_exactly(pid, ticks, signal.SIGKILL)
+            killed.add(pid)
+        time.sleep(_LOOK_AGAIN_S)
+    return len(killed)
+
+
+def _orphans(place: directory.Directory, record: directory.Record | None) -> dict[int, int]:
+    """By pid the start time of every process of the pod.
+
+    A child dies with the shim and its own children are left to themselves. They have the pod's directories in their
+    environment, or, if they cleared that, the session that a container began and a working directory in the pod.
+    """
+    same_boot = record is not None and record.boot == processes.boot()
+    begun: dict[int, int] = (
+        {each.pid: each.ticks for each in record.containers.values() if each.ticks is not None} if record and same_boot else {}
+    )
+    marks = (f"HOME={place.place.work}".encode(), f"TMPDIR={place.place.tmp}".encode())
+    found = {}
+    for pid in processes.all_pids():
+        ticks = processes.started(pid)
+        if ticks is not None and (_marked(pid, marks) or _in_session(pid, begun, place.path)):
+            found[pid] = ticks
+    return found
+
+
+def _marked(pid: int, marks: tuple[bytes, ...]) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False  # gone, or of another user: none of ours
+    return any(mark in environment for mark in marks)
+
+
+def _in_session(pid: int, begun: dict[int, int], path: Path) -> bool:
+    leader = processes.session(pid)
+    if leader not in begun:
+        return False
+    if processes.started(leader) == begun[leader]:
+        return True
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(path)
+    except OSError:
+        return False

@@ -10,10 +10,10 @@ import structlog
 from dyff.cluster import port
 from dyff.cluster.pods import (
     directory,
-    leftovers,
     lifecycle,
     monitor,
     node,
+    ports,
     refusals,
     secrets,
     specs,
@@ -113,7 +113,7 @@ class Worker:
         """A pod that should run, or that has just ended."""
         if facts.intent is None and pod.status.get("startTime"):
             # Its directory was taken away, but perhaps not its processes.
-            await anyio.to_thread.run_sync(leftovers.end, self._place, None)
+            await anyio.to_thread.run_sync(stopping.kill_orphans, self._place, None)
         stage = lifecycle.stage(pod, facts, self._node.time.now())
         if stage.kind == "running":
             return await self._follow(group, pod, facts, stage)
@@ -150,7 +150,7 @@ class Worker:
         starting.mappings(config, pod)
         contents = await volumes.gather(self._node.cluster, pod)
         known = await anyio.to_thread.run_sync(secrets.read, config.settings.secrets_dir, pod)
-        local_port = starting.local_port(pod, facts, self._node.ports)
+        local_port = ports.choose(pod, facts, self._node.ports)
         intent = starting.intent(config, pod, self._place, facts, local_port, self._node.time.now(), known)
         if pod.of_job:
             # Last, so that a slot is never held by a pod that could not start.
