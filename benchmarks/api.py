@@ -53,7 +53,7 @@ async def _run(app: Any, token: str, body: dict[str, Any], **changes: Any) -> No
 async def _dyff() -> None:
     from dyff.accounts import grants
     from dyff.api import express
-    from dyff.kernel import collecting
+    from dyff.kernel import garbage_collector
     from tests.api.conftest import opened
 
     with tempfile.TemporaryDirectory() as place:
@@ -63,7 +63,7 @@ async def _dyff() -> None:
             body = await world.evaluation_body()
             world.view.pause()  # the api's work is measured, not that of the roles behind the log
             lane = express.protocol(world.app.express, world.app.lane.answer_express)
-            collecting.settle()  # as `dyff serve` does
+            garbage_collector.tune()  # as `dyff serve` does
             await _run(world.app, token, body, http=lane)
 
 

@@ -30,7 +30,7 @@ from dyff.bus import port, topics
 from dyff.bus.kafka import Connection, KafkaBus
 from dyff.consumers import aggregator, sink
 from dyff.entities import kinds
-from dyff.kernel import clock, collecting, mongo
+from dyff.kernel import clock, garbage_collector, mongo
 from dyff.kernel.positions import Position
 from dyff.query import port as query_port
 from dyff.query.embedded import EmbeddedQuery
@@ -259,7 +259,7 @@ async def main(chosen: Sequence[str]) -> int:
         "sink": lambda: compare_sink(server),
         **({"mongo": lambda: compare_mongo(server, uri)} if uri else {}),
     }
-    collecting.settle()  # as the server does
+    garbage_collector.tune()  # as the server does
     print(f"batches of {BATCH}; the goal is {GOAL:.0%} of the slowest bare loop")
     ratios = [await available[name]() for name in chosen or available]
     return 0 if min(ratios) >= GOAL else 1

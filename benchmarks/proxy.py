@@ -67,7 +67,7 @@ async def _api(service_port: int) -> None:
 
     from dyff.accounts import grants
     from dyff.api import role
-    from dyff.kernel import collecting
+    from dyff.kernel import garbage_collector
     from tests.api.conftest import opened
 
     with tempfile.TemporaryDirectory() as place:
@@ -80,7 +80,7 @@ async def _api(service_port: int) -> None:
             world.cluster.services[f"session-{session}"] = f"http://127.0.0.1:{service_port}"
             grant = grants.Grant(("inferencesessions",), ("consume",), (), (session,))
             token = await world.services.authority.issue(world.account, [grant], world.services.clock.now() + timedelta(hours=1))
-            collecting.settle()
+            garbage_collector.tune()
             with role.listener("127.0.0.1", 0) as bound:
                 known = {"port": bound.getsockname()[1], "token": token, "prefix": f"/v0/inferencesessions/{session}/infer"}
                 async with anyio.create_task_group() as group:

@@ -12,7 +12,7 @@ import anyio
 import click
 import structlog
 
-from dyff.kernel import clock, collecting, errors, logs, settings
+from dyff.kernel import clock, errors, garbage_collector, logs, settings
 from dyff.serve import directory, opening, roles, signals, supervisor, wiring
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ async def _announce_when_ready(
     local: Collection[str],
 ) -> None:
     await subject.health.wait_ready()
-    collecting.settle()
+    garbage_collector.tune()
     lines = [f"Dyff is ready: {', '.join(names)}"]
     if "api" in names:
         url = adapters.public_url

@@ -77,7 +77,7 @@ class MongoRebuild:
         places: dict[str, Any] = {"side": self._next, "old": self._present}
         no_more = {"$unset": {"also": ""}}
         if view.get("epoch") == self._reached.epoch:
-            await self._change({"$set": places, **no_more, "$max": sides.moves(self._reached)})
+            await self._change({"$set": places, **no_more, "$max": sides.position_fields(self._reached)})
         else:
             positions = {"epoch": self._reached.epoch, "state": _keys(self._reached.state), "events": _keys(self._reached.events)}
             await self._change({"$set": {**places, **positions}, **no_more})

@@ -30,7 +30,7 @@ def present(view: Mapping[str, Any] | None) -> int:
     return int(view.get("side", 0)) if view else 0
 
 
-def moves(reached: port.Reached) -> dict[str, int]:
+def position_fields(reached: port.Reached) -> dict[str, int]:
     """Positions by their paths in the document that has them."""
     logs = {"state": reached.state, "events": reached.events}
     return {f"{log}.{partition}": after for log, positions in logs.items() for partition, after in positions.items()}

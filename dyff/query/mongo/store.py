@@ -181,7 +181,7 @@ class MongoQuery:
 
     async def _advance(self, reached: port.Reached, view: Mapping[str, Any]) -> bool:
         """Move the positions; False: the view began to change sides meanwhile, so what was written must be written once more."""
-        moved = sides.moves(reached)
+        moved = sides.position_fields(reached)
         if not moved:
             return True
         same = {**sides.REACHED, "generation": view["generation"], "turn": view.get("turn", _NONE)}
