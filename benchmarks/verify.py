@@ -1,6 +1,6 @@
 """`dyff verify` and `dyff replay` on embedded engines, against bare loops over the same data, in one run.
 
-`verify` beside reading all that it reads: events, states and view. `replay` beside the slower of a bare read loop over the states and
+`verify` against reading all that it reads: events, states and view. `replay` against the slower of a bare read loop over the states and
 bare upserts, in the same batches, into tables with the same indexes. Each in a process of its own, and in turns. Prints what a second
 does, the ratios, and the memory that a proof takes for each entity. `python verify.py 1000000` for more.
 """

@@ -69,7 +69,7 @@ def is_damaged(error: BaseException) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Delete a database that no connection has open, with the files beside it."""
+    """Delete a database that no connection has open, with its `-wal` and `-shm`."""
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 

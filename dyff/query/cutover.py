@@ -1,6 +1,6 @@
-"""How often the view in a file was switched by another process: what was remembered of it before holds no more.
+"""Counts the cutovers of a view to a rebuilt one, which another process does: what was cached before a cutover is stale.
 
-A counter in a file beside it, mapped into memory, so that looking costs no call. It is odd while a switch is being made.
+The counter is in a file next to the view's, mapped into memory, so that reading it costs no system call. It is odd during a cutover.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CutoverCounter:
         return int.from_bytes(self._map[:], "little")
 
     def begin(self) -> None:
-        """A switch may happen from now on."""
+        """A cutover may happen from now on."""
         self._set(self.count() | 1)
 
     def end(self) -> None:
@@ -56,7 +56,7 @@ class CutoverCounter:
 
 
 def exclusive(path: Path) -> AbstractContextManager[None]:
-    """Be the only one who switches the view in the file `path`.
+    """Be the only process that rebuilds the view in the file `path`.
 
     Raises:
         InUse: another process does.

@@ -1,4 +1,4 @@
-"""Documents that were read lately, in memory. What every request refers to is not asked of the database every time."""
+"""A cache of documents that were read lately, so that what every request refers to is not read from the database every time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[str, str]
 
 
 class DocumentCache:
-    """Bodies by place. Whoever changes documents does that `without` them here. Used in one event loop."""
+    """Bodies by place. Code that changes documents does so `without` them here. Used in one event loop."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         """`max_bytes`: of all bodies together; a larger one is not kept."""
@@ -30,7 +30,7 @@ class DocumentCache:
         return body
 
     def keep(self, place: Place, body: bytes) -> None:
-        """Remember what was read, unless it is being changed."""
+        """Cache what was read, unless it is being changed."""
         if place in self._changing:
             return
         self.drop([place])
@@ -46,7 +46,7 @@ class DocumentCache:
 
     @contextmanager
     def without(self, places: Iterable[Place]) -> Iterator[None]:
-        """Forget these, and remember none of them within: nobody knows when the others see the change. One at a time."""
+        """Forget these, and cache none of them within: when other connections see the change is not known. One at a time."""
         self._changing = frozenset(places)
         self.drop(self._changing)
         try:

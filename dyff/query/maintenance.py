@@ -1,4 +1,4 @@
-"""The embedded query store for another process than the one that serves it."""
+"""Maintenance of the embedded query store by a process of its own, while a server has it open or not: scan and rebuild."""
 
 from __future__ import annotations
 

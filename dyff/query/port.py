@@ -102,7 +102,7 @@ class QueryStore(QueryReader, QueryWriter, Protocol):
 
 
 class QueryScanner(Protocol):
-    """What one may look at who proves the view, beside running servers."""
+    """Read-only access to a view for verification while servers are running."""
 
     async def reached(self) -> Reached:
         """How far the view is."""
@@ -119,7 +119,7 @@ class QueryScanner(Protocol):
 
 
 class Rebuild(Protocol):
-    """A new view beside the present one, which nobody reads yet."""
+    """A new view that is built next to the present one; it has no readers yet."""
 
     async def apply(self, documents: Sequence[Document], reached: Reached) -> int:
         """As `QueryWriter.apply`, into the new view.
@@ -145,7 +145,7 @@ class Rebuild(Protocol):
 
 
 class QueryRebuilder(Protocol):
-    """What one may do who rebuilds the view, beside running servers."""
+    """Rebuilding a view while servers are running."""
 
     async def reached(self) -> Reached:
         """How far the present view is."""
@@ -163,4 +163,4 @@ class QueryRebuilder(Protocol):
 
 
 class QueryMaintenance(QueryScanner, QueryRebuilder, Protocol):
-    """All of what may be done beside running servers."""
+    """Maintenance of a view while servers are running."""

@@ -1,7 +1,7 @@
-"""A new view beside the present one in the embedded query store: tables of their own, which change names with the present ones.
+"""A rebuild in the embedded query store: the new view has tables of its own, which change names with the present ones (cutover).
 
-They are in the same file, so that the switch is one transaction of SQLite: every statement of the server, which knows nothing of it, is
-about the old tables or about the new ones. A file that SQLite cannot read is not mended by this; a server makes it anew when it starts.
+They are in the same file, so that the cutover is one transaction of SQLite: every statement of the server, which knows nothing of it, is
+about the old tables or about the new ones. A file that SQLite cannot read is not repaired by this; a server makes it anew when it starts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is done with the tables of the embedded query store, of the present view and of one that is being built beside it."""
+"""What is done with the tables of the embedded query store, of the present view and of one that is being rebuilt."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dyff.kernel import errors, sqlite_writer
 from tests.bus.logs import message, opened, texts
 
 
-async def test_who_waits_together_is_committed_together(tmp_path):
+async def test_what_waits_together_is_committed_together(tmp_path):
     """A hundred publishers at once need far fewer transactions than a hundred."""
     commits = []
     async with opened(tmp_path / "log.db") as bus:
@@ -78,8 +78,8 @@ async def test_a_failing_disk_ends_the_log(tmp_path):
             await bus.maintain()
 
 
-async def test_a_mark_that_cannot_be_written_costs_no_commit(tmp_path, monkeypatch):
-    """The mark is evidence only: where it cannot be written, what is durable is acknowledged, and the log goes on."""
+async def test_a_watermark_that_cannot_be_written_costs_no_commit(tmp_path, monkeypatch):
+    """The watermark is evidence only: where it cannot be written, what is durable is acknowledged, and the log goes on."""
 
     def refuse(self, count):
         raise OSError("no space left on device")

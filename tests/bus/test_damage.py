@@ -119,7 +119,7 @@ async def test_an_older_copy_is_opened_when_the_mark_is_removed(tmp_path):
 
 
 async def test_a_file_that_was_cut_is_told(tmp_path):
-    """A database that lost any part of its last pages is refused, whatever the cut."""
+    """A database that lost any part of its last pages is refused, wherever it was cut."""
     async with opened(tmp_path / "log.db") as bus:
         for number in range(50):
             await bus.publish("t", [message(f"{number}-" + "x" * 300)])
@@ -194,7 +194,7 @@ def test_every_commit_is_synced(tmp_path):
 
 
 def test_a_torn_mark_claims_nothing(tmp_path):
-    """A mark that is damaged or cut is no evidence, so it never stops a good log."""
+    """A watermark that is damaged or cut is no evidence, so it never stops a good log."""
     made = high_watermark.HighWatermark(tmp_path / "mark")
     assert made.read() == 0
     made.write(12345678)

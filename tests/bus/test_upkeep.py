@@ -26,7 +26,7 @@ class LateClock(SystemClock):
 
 
 async def test_the_wal_stays_small(tmp_path, monkeypatch):
-    """The writer checkpoints by itself when nobody does, so the WAL does not grow with what is written."""
+    """The writer checkpoints by itself when no other code does, so the WAL does not grow with what is written."""
     monkeypatch.setattr(transactions, "CHECKPOINT_PAGES", 50)
     async with opened(tmp_path / "log.db") as bus:
         bus._transactions._checkpoint_at = 50

@@ -50,7 +50,7 @@ async def test_objects_survive_a_restart(tmp_path):
 
 
 async def test_watches_continue_over_a_restart(tmp_path):
-    """A watch from a version of before tells what came since, before and after the restart, and versions only grow."""
+    """A watch from an earlier version delivers what came since, before and after the restart, and versions only grow."""
     async with opened(tmp_path) as before:
         version = (await before.list(port.CONFIG_MAP)).resource_version
         await before.create(port.CONFIG_MAP, a_config("a", labels={"l": "x"}))
@@ -94,7 +94,7 @@ async def test_history_is_bounded_in_bytes(tmp_path):
 
 
 async def test_a_slow_watch_expires(tmp_path):
-    """A watch whose client falls behind the history is told so, and never skips changes silently."""
+    """A watch whose client falls behind the history gets an error, and never skips changes silently."""
     async with opened(tmp_path, store.Limits(changes=10)) as small:
         version = (await small.list(port.CONFIG_MAP)).resource_version
         await small.create(port.CONFIG_MAP, a_config("a"))
@@ -119,7 +119,7 @@ async def test_other_types_do_not_expire_a_watch(tmp_path):
 
 
 async def test_versions_of_another_file_have_expired(tmp_path):
-    """A client that remembers a version of a cluster that was thrown away is told to list again."""
+    """A client that remembers a version of a cluster that was thrown away gets an error that says to list again."""
     async with opened(tmp_path / ".") as first:
         old = (await first.create(port.CONFIG_MAP, a_config("a")))["metadata"]["resourceVersion"]
     (tmp_path / "cluster.sqlite").unlink()
@@ -236,7 +236,7 @@ async def test_one_writers_error_is_not_anothers(tmp_path):
 
 
 async def test_a_cancelled_write_disturbs_no_other(tmp_path):
-    """A writer that gives up takes nobody along."""
+    """A caller that gives up disturbs no other."""
     async with opened(tmp_path) as shared, anyio.create_task_group() as group:
         scope = anyio.CancelScope()
 
@@ -256,15 +256,15 @@ async def test_a_cancelled_write_disturbs_no_other(tmp_path):
 @pytest.mark.faults
 @pytest.mark.parametrize("lines", [3, 40, 150])
 async def test_kill_9_loses_nothing_that_was_answered(tmp_path, lines):
-    """A writer killed at any moment leaves a file with everything that it was told is written, and a history without gaps."""
+    """A writer killed at any moment leaves a file with every write that was acknowledged, and a history without gaps."""
     async with opened(tmp_path) as before:
         start = (await before.list(port.CONFIG_MAP)).resource_version
     with subprocess.Popen([sys.executable, WRITER, tmp_path / "cluster.sqlite"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(lines)]
+        printed = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
-        told += process.stdout.readlines()
-    answered = dict(line.split() for line in told if line.endswith("\n"))
+        printed += process.stdout.readlines()
+    answered = dict(line.split() for line in printed if line.endswith("\n"))
     assert len(answered) >= lines
     async with opened(tmp_path) as after:
         listing = await after.list(port.CONFIG_MAP)

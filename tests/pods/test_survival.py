@@ -101,7 +101,7 @@ async def test_killing_the_server_at_any_moment_never_starts_a_pod_twice(lab, tm
         with anyio.fail_after(30):
             while not lab.reached(promised, begun):
                 await anyio.sleep(0.002)
-        kill(server)  # in the middle of whatever comes next
+        kill(server)  # in the middle of what comes next
     async with lab.running():
         codes = [lab.terminated(await lab.ended(name))["exitCode"] for name in names]
     assert codes == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -178,7 +178,7 @@ async def test_a_stop_request_that_a_power_cut_emptied_stops_nothing(lab):
 
 
 async def test_an_interruption_counts_as_no_restart(lab):
-    """A runner that the server's end stopped before it was ready has not crashed, so nobody may count it as one that always does."""
+    """A runner that the server's end stopped before it was ready has not crashed, so it may not be counted as one that always does."""
     async with lab.running():
         await lab.create(lab.a_pod("p", lab.container("sleep 600"), restartPolicy="Always"))
         await lab.started("p")
@@ -201,7 +201,7 @@ async def left_alone(lab):
 
 
 async def test_a_recycled_pid_is_never_killed(lab):
-    """A process that has a recorded number but another start time is left alone, whatever the record says."""
+    """A process that has a recorded number but another start time is left alone, although the record names it."""
     bystander = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
     try:
         uid, record = await left_alone(lab)

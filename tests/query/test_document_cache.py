@@ -1,4 +1,4 @@
-"""What is remembered of documents that were read."""
+"""The cache of documents that were read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_what_is_larger_than_the_limit_is_not_kept():
 
 
 async def test_a_document_that_was_read_is_seen_changed_forgotten_and_reset(tmp_path):
-    """After each change is told, nobody reads what was there before."""
+    """After each change is announced, no reader gets what was there before."""
     async with embedded.EmbeddedQuery.open(tmp_path / "view") as store:
         for version, body in enumerate([b'{"id":"1"}', b'{"id":"1","name":"n"}', None, b'{"id":"1"}']):
             await store.apply([port.Document("datasets", "1", version, body)], port.Reached("e", {0: version + 1}, {0: version + 1}))

@@ -216,7 +216,7 @@ async def test_what_was_read_before_a_switch_is_not_remembered_after_it(tmp_path
 
 
 async def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path):
-    """Its tables, and a switch that it had begun: until that is ended nothing is remembered."""
+    """Its tables, and a cutover that it had begun: until that is ended nothing is cached."""
     path = tmp_path / "query.sqlite"
     async with embedded.EmbeddedQuery.open(path) as query:
         await query.apply([document(1)], port.Reached("e", {0: 1}))
@@ -237,7 +237,7 @@ async def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path):
         changed.close()
 
 
-async def test_a_switch_that_was_begun_by_a_dead_process_is_ended_by_the_next_server(tmp_path):
+async def test_a_cutover_that_was_begun_by_a_dead_process_is_ended_by_the_next_server(tmp_path):
     """Else it would never remember anything again."""
     path = tmp_path / "query.sqlite"
     async with embedded.EmbeddedQuery.open(path):
@@ -277,7 +277,7 @@ def indexes(path) -> list[str]:
 
 
 def test_a_new_file_can_be_opened_by_a_server_and_a_rebuild_at_once(tmp_path):
-    """Whoever is first makes the tables, the others find them: no error, and nobody's file is removed."""
+    """The first one makes the tables, the others find them: no error, and no file is removed."""
     for number in range(30):
         path, barrier, failed = tmp_path / f"{number}.sqlite", threading.Barrier(4), []
 

@@ -155,7 +155,7 @@ async def test_a_waiter_can_give_up_at_any_time(connection):
 
 
 async def test_sinks_that_write_at_once_leave_the_newest(connection):
-    """Each writes all versions in an order of its own; whoever comes last, the highest stays."""
+    """Each writes all versions in an order of its own; in any order, the highest stays."""
     async with MongoQuery.open(connection) as one, MongoQuery.open(connection) as other:
 
         async def write(query: MongoQuery, versions: list[int]) -> None:
@@ -170,7 +170,7 @@ async def test_sinks_that_write_at_once_leave_the_newest(connection):
 
 
 async def test_a_sink_that_missed_a_reset_does_not_move_the_positions(connection):
-    """It is told to go on from the view's own; what it wrote of the old log does not stand in the new one's way."""
+    """It gets an error that says to go on from the view's own; what it wrote of the old log does not stand in the new one's way."""
     async with MongoQuery.open(connection) as late, MongoQuery.open(connection) as sink:
         await sink.apply([document(1, 50)], port.Reached("old", {0: 51}))
         view = await late._begin("old")

@@ -33,8 +33,8 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-async def test_a_scan_tells_where_queries_do_not_go_by_the_body(connection, what):
-    """Whatever was changed in the database by other hands: the document is not sound, and the scan goes on."""
+async def test_a_scan_reports_where_queries_do_not_go_by_the_body(connection, what):
+    """A document that another program changed in the database is not sound, and the scan goes on."""
     async with MongoQuery.open(connection) as query, mongo.Database.open(connection, "the database") as database:
         await query.apply([document(1), document(2)], port.Reached("e", {0: 1}))
         name = document(1).id

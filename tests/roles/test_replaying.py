@@ -18,7 +18,7 @@ from tests.roles.test_verification import current, filled, installation, verifie
 
 
 async def replayed(path, patience_s=0.2):
-    """As a process beside does it; returns how many documents were written."""
+    """As another process does it; returns how many documents were written."""
     async with EmbeddedHistory.open(path / "log.db") as history:
         return await replaying.replay(history, EmbeddedMaintenance(path / "view.sqlite"), patience_s=patience_s)
 

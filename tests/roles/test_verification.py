@@ -32,7 +32,7 @@ async def installation(path):
 
 
 async def filled(bus, view, count=20):
-    """Entities, some changed, one forgotten, a repetition, and an event that nobody can fold."""
+    """Entities, some changed, one forgotten, a repetition, and an event that cannot be folded."""
     entities = [log.an_evaluation(creationTime=f"2026-11-25T00:00:00.{number:06}Z") for number in range(count)]
     await log.publish(bus, *map(log.create, entities))
     await log.publish(bus, *(log.status(each, "Complete") for each in entities[::2]))
@@ -48,7 +48,7 @@ async def current(bus, view):
 
 
 async def verified(path, patience_s=0.2):
-    """The report, as a process beside makes it."""
+    """The report, as another process makes it."""
     async with EmbeddedHistory.open(path / "log.db") as history:
         return await verification.verify(history, EmbeddedMaintenance(path / "view.sqlite"), patience_s=patience_s)
 
@@ -157,7 +157,7 @@ async def test_an_older_state_behind_a_newer_one_is_found(tmp_path):
 
 
 async def test_a_state_without_events_is_found(tmp_path):
-    """Nobody can bring something into being without the log."""
+    """Nothing can come into being without the log."""
     async with installation(tmp_path) as (bus, view):
         entities = await filled(bus, view)
     async with log.opened(tmp_path / "log.db") as bus:
@@ -201,7 +201,7 @@ async def test_a_tombstone_that_is_gone_is_found(tmp_path):
 
 
 async def test_an_event_that_is_not_in_quarantine_is_found(tmp_path):
-    """What nobody can fold must be there, and nothing that can be folded."""
+    """What cannot be folded must be there, and nothing that can be folded."""
     async with installation(tmp_path) as (bus, view):
         await filled(bus, view)
         junk = next(each for each in await log.records(bus, topics.EVENTS) if each.key == b"junk")

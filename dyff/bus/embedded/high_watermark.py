@@ -1,8 +1,8 @@
-"""Evidence, outside the database, of how much was acknowledged.
+"""The log's high watermark: how many records were acknowledged, kept outside the database as evidence.
 
-SQLite recovers from a WAL file that lost its end by forgetting the last transactions, without a word. So after each
-commit, before anyone is told, the number of records ever appended is written to a file of 12 bytes beside the log. It is
-not synced: after `kill -9` it is exact, after power loss it may be behind, but it never claims more than was durable.
+SQLite recovers from a WAL file that lost its end by silently forgetting the last transactions. So after each commit, and
+before it is acknowledged, the number of records ever appended is written to a file of 12 bytes next to the log. It is not
+synced: after `kill -9` it is exact, after power loss it may be behind, but it never claims more than was durable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SUM = struct.Struct("<I")
 
 
 class HighWatermark:
-    """The file. Used by the writer thread once it is open."""
+    """The file. Only the writer thread uses it once the log is open."""
 
     def __init__(self, path: Path) -> None:
         """`path`: made if it is missing."""
@@ -39,7 +39,7 @@ class HighWatermark:
 
 
 def acknowledged(path: Path) -> int:
-    """What the mark in the file `path` says, for one who does not write it; 0: nothing is known."""
+    """The watermark in the file `path`, for a reader that does not write it; 0: nothing is known."""
     try:
         return _count(path.read_bytes())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The embedded log for a process that only reads it, beside the server that has it open, or where there is none."""
+"""The embedded log for a process that only reads it, while a server has it open or without one."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class EmbeddedHistory:
         return found
 
     async def _run(self, function: Callable[[apsw.Connection], T]) -> T:
-        with logfile.damage_is_told(self._path):
+        with logfile.translated_errors(self._path):
             return await anyio.to_thread.run_sync(function, self._connection, limiter=self._one_at_a_time)
 
 
@@ -117,7 +117,7 @@ def _opened(path: Path) -> apsw.Connection:
     if not path.exists():
         raise errors.Misconfigured(f"there is no log at {path}; is this the server's data directory?")
     acknowledged = high_watermark.acknowledged(path.with_name(path.name + ".mark"))  # before the log, which only grows
-    with logfile.damage_is_told(path):
+    with logfile.translated_errors(path):
         connection = logfile.connect(path)
         try:
             connection.execute("PRAGMA query_only = 1")

@@ -27,7 +27,7 @@ COMPACTION_LAG = timedelta(days=1)
 """Longer than any pause of an owner that we tolerate."""
 
 TOMBSTONE_LAG = timedelta(days=28)
-"""A reader that starts at the beginning has so long to reach a deletion."""
+"""A reader that starts at the beginning has this long to reach a deletion."""
 
 MAINTENANCE_S = 10.0
 _TRUNCATED_AT_ONCE = 5000
@@ -44,7 +44,7 @@ class EmbeddedBus:
         """Open the log in the file `path`, made if there is none; what was published is durable when it is left.
 
         Args:
-            path: the file; SQLite's `-wal` and `-shm` and our `.mark` and `.lock` are beside it, and belong to it.
+            path: the file; SQLite's `-wal` and `-shm` and our `.mark` and `.lock` are next to it, and belong to it.
             clock: stamps the records.
             ids: names new logs.
             max_message_bytes: limit of key, value and headers together.
@@ -99,16 +99,16 @@ class EmbeddedBus:
         await self._writer.submit(jobs.CreateTopics(specs, self._ids).apply)
 
     async def amend_topics(self, specs: Sequence[port.TopicSpec], *, look_only: bool = False) -> list[str]:
-        told = []
+        changes = []
         for spec in specs:
             found = self._records.topics.get(spec.name)
             if found is None:
-                told.append(f"topic {spec.name} is missing")
-            else:  # nobody but us can have made it, so how it is kept is right
+                changes.append(f"topic {spec.name} is missing")
+            else:  # only this adapter can have made it, so how it is kept is right
                 topics.require_same(found, spec)
-        if told and not look_only:
+        if changes and not look_only:
             await self.create_topics(specs)
-        return told
+        return changes
 
     async def topic(self, name: str) -> port.Topic:
         return self._records.topic(name)
@@ -148,7 +148,7 @@ class EmbeddedBus:
     async def maintain(
         self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Keep the file small until cancelled: checkpoint the WAL while nobody waits for it, compact what is due.
+        """Keep the file small until cancelled: checkpoint the WAL outside of commits, compact what is due.
 
         Ready at once.
 
@@ -164,7 +164,7 @@ class EmbeddedBus:
         raise self._writer.broken
 
     async def checkpoint(self) -> None:
-        """Copy the WAL file into the database, beside the writer."""
+        """Copy the WAL file into the database, while the writer goes on."""
         async with self._upkeep_lock:
             await self._on_upkeep(apsw.Connection.wal_checkpoint)
 
@@ -197,8 +197,8 @@ class EmbeddedBus:
         return removed
 
     async def _on_upkeep(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call `function(connection, *args)` in a thread, on the connection that nobody else waits for."""
-        with logfile.damage_is_told(self._path):
+        """Call `function(connection, *args)` in a thread, on the connection for upkeep, which no commit waits for."""
+        with logfile.translated_errors(self._path):
             return await anyio.to_thread.run_sync(function, self._upkeep, *args)
 
     async def truncate(self, topic: str, partition: int, below: int) -> None:

@@ -186,7 +186,7 @@ def _checksum(first: int, last: int, timestamp_ms: int, body: bytes) -> int:
 
 
 @contextmanager
-def damage_is_told(path: Path) -> Iterator[None]:
+def translated_errors(path: Path) -> Iterator[None]:
     """Turns what SQLite says of a damaged or unreadable file into our errors."""
     try:
         yield
@@ -228,7 +228,7 @@ def opened(path: Path, watermark: high_watermark.HighWatermark) -> apsw.Connecti
     acknowledged = watermark.read()
     if acknowledged and not path.exists():
         raise errors.LogDiverged(f"the log file {path} is missing, but {acknowledged} records were acknowledged; {_advice(watermark)}")
-    with damage_is_told(path):
+    with translated_errors(path):
         _require_whole(path)
         connection = connect(path)
         try:

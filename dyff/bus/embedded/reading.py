@@ -124,7 +124,7 @@ class Records:
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call `function(connection, *args)` in a thread: what is not in memory may take the disk its time."""
-        with logfile.damage_is_told(self._path):
+        with logfile.translated_errors(self._path):
             return await anyio.to_thread.run_sync(function, self._connection, *args, limiter=self._one_at_a_time)
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:

@@ -1,8 +1,8 @@
 """The `Cluster` port on one SQLite file.
 
-A write runs in the writer's thread: read, decide, store, commit, together with whatever else waits. When it is durable
-the event loop applies it to its memory, wakes the watches and only then answers the writer, so whoever wrote reads
-it. Reads and watches never leave the memory.
+A write runs in the writer's thread: read, decide, store, commit, together with everything else that waits. When it is
+durable the event loop applies it to its memory, wakes the watches and only then answers the caller, so a caller reads its own
+writes. Reads and watches never leave the memory.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class EmbeddedCluster:
     ) -> AsyncIterator[EmbeddedCluster]:
         """The cluster in the file `path`, made if it is not there.
 
-        `pods_dir`: where the kubelet keeps the Pods, one directory a uid; None: `pods` beside the file. `limits`: of the
+        `pods_dir`: where the kubelet keeps the Pods, one directory a uid; None: `pods` next to the file. `limits`: of the
         history that watches can continue from.
 
         Raises:
@@ -97,14 +97,14 @@ class EmbeddedCluster:
         self, kind: port.Kind, resource_version: str, *, timeout_s: float, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[port.Event]:
         key, wanted, position = kinds.resource(kind).key, dict(labels or {}), _version(resource_version)
-        told, ends = position, anyio.current_time() + timeout_s
+        reported, ends = position, anyio.current_time() + timeout_s
         while True:
             self._check_open()
             for change in self._memory.after(key, position):
                 position = change.version
                 event = _event(change, wanted)
                 if event is not None:
-                    told = position
+                    reported = position
                     yield event
             # While an event was being handled more may have happened; nothing can between here and the wait.
             if self._memory.after(key, position):
@@ -115,8 +115,8 @@ class EmbeddedCluster:
             with anyio.move_on_after(min(remaining_s, _BOOKMARK_S)):
                 await self._memory.changed(key).wait()
                 changed = True
-            if not changed and told < position:
-                told = position
+            if not changed and reported < position:
+                reported = position
                 yield port.Event("BOOKMARK", {"metadata": {"resourceVersion": str(position)}})
             if anyio.current_time() >= ends:
                 return
@@ -212,8 +212,8 @@ def _has_ended(pod: port.Object | None, uid: str, container: str) -> bool:
     status = pod.get("status") or {}
     if status.get("phase") in ("Succeeded", "Failed"):
         return True
-    told = [each for field in ("initContainerStatuses", "containerStatuses") for each in status.get(field) or []]
-    return any(each["name"] == container and "terminated" in (each.get("state") or {}) for each in told)
+    statuses = [each for field in ("initContainerStatuses", "containerStatuses") for each in status.get(field) or []]
+    return any(each["name"] == container and "terminated" in (each.get("state") or {}) for each in statuses)
 
 
 def _instant(text: str) -> str:

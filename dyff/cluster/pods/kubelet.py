@@ -85,7 +85,7 @@ class Kubelet:
 
     async def _stop_directories(self, limit_s: float) -> None:
         asked: set[str] = set()
-        # These may be shims of an earlier server, whose end nobody tells us.
+        # These may be shims of an earlier server, of whose end we get no event.
         while await anyio.to_thread.run_sync(self._ask_all, limit_s, asked):  # noqa: ASYNC110
             await anyio.sleep(STOP_LOOK_S)
 
@@ -103,7 +103,7 @@ class Kubelet:
 
     @asynccontextmanager
     async def _claimed(self) -> AsyncIterator[None]:
-        """Hold the lock that tells shims of a living server. They look at it for an instant now and then, so insist a little."""
+        """Hold the lock by which shims know that a server lives. They take it for an instant now and then, so try for a while."""
         lock = files.take(self._config.server_lock)
         deadline = anyio.current_time() + LOCK_WAIT_S
         while lock is None and anyio.current_time() < deadline:

@@ -1,4 +1,4 @@
-"""What a pod's directory means for the pod: pure decisions, the same every time they are looked at."""
+"""The stage of a pod in its lifecycle, derived from its spec and its directory. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from dyff.kernel import clock
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CEILING_S = 30.0
 HEALTHY_S = 60.0
-"""A container that ran so long starts its next back-off from the beginning."""
+"""A container that ran this long starts its next back-off from the beginning."""
 
 Kind = Literal["new", "unstarted", "running", "lost", "restarting", "succeeded", "failed"]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """Where a pod is.
+    """Where a pod is in its lifecycle.
 
-    `new`: nothing was promised. `unstarted`: a run was promised and not begun. `running`: its shim lives. `lost`: its shim
-    is gone without a word; settle that first. `restarting`: another run follows after `wait_s`. `succeeded`, `failed`: for ever.
-    `reason`, `message`: of a failed pod, as in `status`. `disrupted`: it failed by an interruption that is nobody's fault.
+    `new`: nothing was promised. `unstarted`: a run was promised and not begun. `running`: its shim lives. `lost`: its shim is
+    gone without having recorded the end; settle that first. `restarting`: another run follows after `wait_s`. `succeeded`,
+    `failed`: final.
+    `reason`, `message`: of a failed pod, as in `status`. `disrupted`: it failed by an interruption, not by a fault of its own.
     """
 
     kind: Kind

@@ -20,7 +20,7 @@ class RunMonitor:
     """Background tasks for one run at a time. `ready`: what the readiness probe says, true where there is none."""
 
     def __init__(self, place: directory.Directory, http: httpx.AsyncClient, changed: Callable[[], None]) -> None:
-        """`changed`: called when the shim has ended or the readiness has turned."""
+        """`changed`: called when the shim has ended or the readiness has changed."""
         self._place, self._http, self._changed = place, http, changed
         self._scope: anyio.CancelScope | None = None
         self._subject: tuple[int, bool] | None = None

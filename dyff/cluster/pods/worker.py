@@ -1,4 +1,4 @@
-"""One pod, from its first sight to its last trace: look, judge, act, show; again whenever something may have changed."""
+"""Reconciles one pod from its creation to its removal: observe, find its stage, act, write its status; again at every change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 SHIM_SPEAKS_S = 0.05
 """A shim that holds the lock writes its record within milliseconds."""
 INIT_LOOK_S = 0.2
-"""While init containers run, the record is looked at that often: a shim tells nobody that it goes on to the next."""
+"""While init containers run, the record is looked at that often: a shim does not announce that it goes on to the next."""
 MISSING_LOOK_S = 0.5
 """A ConfigMap that is missing is looked for that often."""
 REFUSED_LOOK_S = 5.0
@@ -70,7 +70,7 @@ class Worker:
                     wait_s = await self._step(group)
                     delays = backoff.delays(0.1)
                 except (errors.Conflict, errors.NotFound):
-                    self._stale, wait_s = True, next(delays)  # somebody was quicker
+                    self._stale, wait_s = True, next(delays)  # another writer was faster
                 except (errors.RetryLater, errors.OutcomeUnknown) as error:
                     self._stale, wait_s = True, next(delays)
                     log.warning("the cluster did not answer", pod=self._place.uid, retry_in_s=wait_s, **errors.details(error))
@@ -279,7 +279,7 @@ class Worker:
         await self._patch(pod.metadata.name, {"metadata": {**known, **changes}})
 
     async def _patch(self, name: str, body: port.Object, *, status: bool = False) -> None:
-        """What the write returns is newer than what was known before it, but perhaps not than what the watch tells meanwhile."""
+        """What the write returns is newer than what was known before it, but perhaps not than what the watch delivers meanwhile."""
         before = self._object
         written = await self._node.cluster.patch(port.POD, name, body, status=status)
         self._shown = written.get("status")

@@ -1,15 +1,15 @@
-"""A new view beside the present one on MongoDB, on the other side, and the change of sides.
+"""A rebuild on MongoDB: the new view is built on the other side, then the present view changes sides (cutover).
 
-No reader may see an older view than before, in whichever process it is, though nobody can tell all of them at one moment. So the
-change has steps, each one change of the document with the positions, which raises the turn:
+No reader may see an older view than before, in any process, though there is no moment at which all of them can be notified. So
+the cutover has steps, each one change of the document with the positions, which raises the turn:
 
     present A                    the new view is built on B
-    present A, sinks write to B and A: their positions move only if they have done so. Who was writing to A alone is given a moment
-                 to do so again; B gets all up to where A is then
+    present A, sinks write to B and A: their positions move only if they have done so. A sink that was writing to A alone gets
+                 time to do so again; B gets all up to where A is then
     present B, sinks write to B and A: readers find out within `sides.VALID_S`; until then both sides are the same
     present B                    A is dropped
 
-Whoever dies leaves a rebuild that does not beat any more; the next one takes its place and begins again.
+A process that dies leaves a rebuild without a heartbeat; the next rebuild takes its place and begins again.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from dyff.kernel import errors, mongo
 from dyff.query import port, tables
 from dyff.query.mongo import sides, stored
 
-_BEAT_S = 1.0
+_HEARTBEAT_S = 1.0
 _DEAD_S = 8.0
-"""A rebuild that has not beaten for so long is dead: longer than any reader holds to a side."""
+"""A rebuild without a heartbeat for that long is dead: longer than any reader keeps to a side."""
 
 _NOTICE_S = 1.0
-"""So long sinks are given to find out that they write to both."""
+"""How long sinks are given to find out that they write to both."""
 
 _RETIRE_S = 2 * sides.VALID_S
-"""So long both sides are kept after the change."""
+"""How long both sides are kept after the change."""
 
 
 class MongoRebuild:
@@ -50,7 +50,7 @@ class MongoRebuild:
 
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         after = tables.moved_on(self._reached, reached)
-        await self.beat()
+        await self.heartbeat()
         batches = sides.by_collection(documents)
         counts = [await sides.write(self._documents(name), batch, self._generation) for name, batch in batches.items()]
         self._reached = after
@@ -85,7 +85,7 @@ class MongoRebuild:
         await self._change({"$unset": {"old": "", "rebuild": ""}})
         await drop(self._database, self._present)
 
-    async def beat(self) -> None:
+    async def heartbeat(self) -> None:
         """Show that it lives.
 
         Raises:
@@ -119,16 +119,16 @@ async def begun(database: mongo.Database) -> AsyncIterator[MongoRebuild]:
     owner = uuid.uuid4().hex
     view = await _claimed(database.collection("view"), owner)
     rebuild = MongoRebuild(database, view, owner)
-    beating = asyncio.create_task(_beat(rebuild))
+    heartbeats = asyncio.create_task(_heartbeats(rebuild))
     try:
         other = 1 - sides.present(view)
         await drop(database, other)
         await sides.ensure(database, other)
         yield rebuild
     finally:
-        beating.cancel()
+        heartbeats.cancel()
         with anyio.CancelScope(shield=True):
-            await asyncio.wait([beating])
+            await asyncio.wait([heartbeats])
             if not rebuild.changing:
                 with suppress(errors.RetryLater):  # else the next one does it
                     await rebuild.forget()
@@ -162,15 +162,15 @@ async def _claimed(views: mongo.Collection, owner: str) -> dict[str, Any]:
             known, since = None, anyio.current_time()
         else:
             known = other
-        await anyio.sleep(_BEAT_S / 4)
+        await anyio.sleep(_HEARTBEAT_S / 4)
 
 
-async def _beat(rebuild: MongoRebuild) -> None:
+async def _heartbeats(rebuild: MongoRebuild) -> None:
     """Until cancelled, or fenced, which the rebuild then finds itself."""
     while True:
-        await asyncio.sleep(_BEAT_S)
+        await asyncio.sleep(_HEARTBEAT_S)
         try:
-            await rebuild.beat()
+            await rebuild.heartbeat()
         except errors.Fenced:
             return
         except errors.RetryLater:

@@ -97,7 +97,7 @@ class MongoQuery:
         return _reached(await self._look_at_view())
 
     async def _look_at_view(self) -> dict[str, Any] | None:
-        """The document with the positions. Whoever has seen it reads on the side that it names."""
+        """The document with the positions. A reader that has seen it reads on the side that it names."""
         started = _now()
         view = await self._view.get(sides.REACHED)
         if started > self._looked:

@@ -76,7 +76,7 @@ async def read(query, entity_id: str) -> bytes | None:
 
 
 async def test_a_new_view_takes_the_place_of_the_present_one(stores):
-    """Nobody sees it before; afterwards it is all that is there, for those who have the store open too."""
+    """It is not visible before; afterwards it is all that is visible, also in processes that have the store open."""
     query, maintenance = stores
     await query.apply([document("a", 1, n=1), document("gone", 2)], port.Reached("e", {0: 2}, {0: 3}))
     async with maintenance.rebuild() as rebuild:
