@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from dyff.bus import port, topics
-from dyff.bus.embedded import mark
+from dyff.bus.embedded import high_watermark
 from dyff.kernel import mongo
 from dyff.query.mongo import stored
 from tests.acceptance.conftest import DYFF, plain_environment, run
@@ -87,7 +87,7 @@ def test_where_it_cannot_look_it_says_neither(fresh, service_request):
     fresh.start()
     services(fresh, service_request, 1)
     assert fresh.stop() == 0
-    mark.Mark(fresh.directory / "bus.sqlite.mark").write(1_000_000)
+    high_watermark.HighWatermark(fresh.directory / "bus.sqlite.mark").write(1_000_000)
     result = run("verify", "--data-dir", str(fresh.directory))
     assert (result.returncode, result.stdout) == (4, "")
     assert "lost its end" in result.stderr
