@@ -98,15 +98,6 @@ class Authority:
         )
         return tokens.sign(claims, await self._secret(0.0))
 
-    async def issue_ephemeral(self, subject: str, grants: Sequence[granting.Grant], expires: datetime) -> str:
-        """A token without a record: it cannot be revoked, so let it expire soon. `subject`: `<Kind>/<id>`, e.g. of a session.
-
-        Raises:
-            InvalidFields: `expires` has passed.
-        """
-        claims = tokens.Claims(self._ids.new(), subject, self._future(expires), expires, tuple(grants))
-        return tokens.sign(claims, await self._secret(0.0))
-
     async def verify(self, token: str) -> Principal:
         """Who shows `token`.
 

@@ -3,7 +3,7 @@
 Grants are additive: a call is allowed if one grant covers resource, function and (account or entity). `*` covers
 everything. A grant with neither accounts nor entities grants nothing.
 
-Whose an entity is, nobody knows here. Where it matters, `owners` tells: entity to account, for those that are known. An
+The owner of an entity is not known here. Where it matters, `owners` says it: entity to account, for those that are known. An
 entity never changes its owner.
 """
 
@@ -15,15 +15,13 @@ from types import MappingProxyType
 import msgspec
 
 ANY = "*"
-FUNCTIONS = ("consume", "create", "get", "query", "edit", "download", "upload", "data", "strata", "terminate", "delete", ANY)
-
 
 Owners = Mapping[str, str]
 NO_OWNERS: Owners = MappingProxyType({})
 
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`resources`: plural names or `*`. `functions`: of `FUNCTIONS`. `accounts`, `entities`: IDs or `*`."""
+    """`resources`: plural names or `*`. `functions`: as in `entities.account.Function`. `accounts`, `entities`: IDs or `*`."""
 
     resources: tuple[str, ...]
     functions: tuple[str, ...]

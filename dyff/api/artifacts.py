@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +11,7 @@ import msgspec
 
 from dyff.api.services import Services
 from dyff.entities import codecs, kind, statuses
-from dyff.kernel import errors
+from dyff.kernel import errors, suggestions
 from dyff.objects import manifests
 from dyff.objects.manifests import Artifact
 
@@ -42,8 +41,8 @@ def the_declared(entity: codecs.Json, known: Sequence[kind.DeclaredFile], path: 
     for each in known:
         if each.path == path:
             return each
-    near = difflib.get_close_matches(path, [each.path for each in known[:1000]], n=1)
-    fix = f"; did you mean {near[0]!r}?" if near else ""
+    near = suggestions.nearest(path, (each.path for each in known))
+    fix = "" if near is None else f"; did you mean {near!r}?"
     raise errors.FixRequest(f"{path[:200]!r} is none of the files that {entity['id']} was created with{fix}")
 
 

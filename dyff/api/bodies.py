@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-from dyff.kernel import errors
+from dyff.kernel import errors, suggestions
 
 T = TypeVar("T")
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key` in `)?(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
 _FIELD = re.compile(r"^Object (contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
-_KEY_CHARS = 100
 _WRONG_TYPE = re.compile(r"^Expected `(?P<want>[^`]*)`, got `(?P<got>[^`]*)`$")
 
 
@@ -56,10 +54,9 @@ def _field_problem(name: str, loc: tuple[str | int, ...], type_: Any, *, missing
     if missing:
         return errors.Problem((*loc, name), f"the field {name!r} is missing", "missing")
     struct = _struct(type_)
-    known = list(struct.__struct_encode_fields__) if struct else []
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    fix = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(sorted(known))}"
-    return errors.Problem((*loc, name), f"the field {name!r} is not known; {fix}", "extra_forbidden")
+    known = sorted(struct.__struct_encode_fields__) if struct else []
+    text = f"the field {suggestions.shown(name)!r} is not known; {suggestions.hint(name, known)}"
+    return errors.Problem((*loc, name), text, "extra_forbidden")
 
 
 def _sentence(what: str, type_: Any) -> str:
@@ -90,7 +87,7 @@ def _words(types: str) -> str:
 
 
 def _follow(path: str, model: Any, body: bytes) -> tuple[tuple[str | int, ...], Any]:
-    """Where in the body `path` leads, and the type that is declared there (None: it cannot be told)."""
+    """Where in the body `path` leads, and the type that is declared there (None: unknown)."""
     loc: list[str | int] = ["body"]
     for step in _STEP.finditer(path):
         if step[1] is not None:
@@ -106,7 +103,7 @@ def _follow(path: str, model: Any, body: bytes) -> tuple[tuple[str | int, ...], 
 
 
 def _at(body: bytes, loc: Iterable[str | int]) -> Any:
-    """What is in the body at `loc`; None: it cannot be told, since something after the first problem is wrong, too."""
+    """What is in the body at `loc`; None: unknown, since something after the first problem is wrong, too."""
     try:
         value = msgspec.json.decode(body)
         for step in list(loc)[1:]:
@@ -117,14 +114,14 @@ def _at(body: bytes, loc: Iterable[str | int]) -> Any:
 
 
 def _wrong_value(values: Any, type_: Any) -> list[str | int]:
-    """The key of the first of `values` that is not of `type_`, which the library does not tell."""
+    """The key of the first of `values` that is not of `type_`, which the library does not name."""
     pairs = values.items() if isinstance(values, dict) else ()
     return [key for key, value in pairs if not _is_a(value, type_)][:1]
 
 
 def _refused(values: Any, type_: Any) -> list[str]:
-    """The first key of `values` that is not of `type_`, or its beginning."""
-    return [key[:_KEY_CHARS] for key in values if not _is_a(key, type_)][:1] if isinstance(values, dict) else []
+    """The first key of `values` that is not of `type_`."""
+    return [key for key in values if not _is_a(key, type_)][:1] if isinstance(values, dict) else []
 
 
 def _is_a(value: Any, type_: Any) -> bool:

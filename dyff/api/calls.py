@@ -54,11 +54,6 @@ class Call:
         return str(self._scope["method"])
 
     @property
-    def url_path(self) -> str:
-        """The path as it came, decoded."""
-        return str(self._scope["path"])
-
-    @property
     def query_string(self) -> str:
         """What came after the `?`."""
         return bytes(self._scope["query_string"]).decode("latin-1")

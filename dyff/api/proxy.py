@@ -58,7 +58,7 @@ class Proxy:
         """The answer of the service at `path` to the call, whose body is passed on as it comes; one that is refused early is cut.
 
         Raises:
-            NotReady: nobody listens there (any more, or yet), or the API is about to end.
+            NotReady: no server listens there (any more, or yet), or the API is about to end.
             BadGateway: it broke off before it answered.
             FixRequest: the client went away before there was an answer, or sent what cannot be passed on.
         """

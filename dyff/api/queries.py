@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import msgspec
 
 from dyff.accounts import grants
 from dyff.entities import codecs, kind, labels
-from dyff.kernel import errors
+from dyff.kernel import errors, suggestions
 from dyff.query import filters
 
 PARAMETERS = {
@@ -22,7 +21,7 @@ PARAMETERS = {
     "limit": "return at most so many",
     "after": "JSON: [value of orderBy, id] of the last result seen; needs orderBy",
 }  # fmt: skip
-"""What every query takes besides the keys of its kind."""
+"""What every query takes in addition to the keys of its kind."""
 
 MAX_TERMS = 1000
 _ORDERABLE: dict[str, filters.Path] = {"creationTime": ("creationTime",), "lastTransitionTime": ("lastTransitionTime",)}
@@ -61,9 +60,8 @@ def _once(pairs: Iterable[tuple[str, str]], known: list[str]) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(sorted(known))}"
-            raise errors.InvalidFields(errors.Problem(("query", name), f"the parameter is not known; {fix}", "extra_forbidden"))
+            text = f"the parameter is not known; {suggestions.hint(name, sorted(known))}"
+            raise errors.InvalidFields(errors.Problem(("query", name), text, "extra_forbidden"))
         if name in given:
             raise errors.InvalidFields(
                 errors.Problem(("query", name), "the parameter is there twice; 'query' can ask for one of several values")
@@ -101,11 +99,11 @@ def _wrong_label(value: Any) -> str | None:
         return ""
     for key, each in value.items():
         if not isinstance(each, str):
-            return f"; the value of {key[:100]!r} is no string"
+            return f"; the value of {suggestions.shown(key)!r} is no string"
         try:
             msgspec.convert(key, labels.Key)
         except msgspec.ValidationError:
-            return f"; {key[:100]!r} is no label key"
+            return f"; {suggestions.shown(key)!r} is no label key"
     return None
 
 
@@ -123,7 +121,9 @@ def _query(row: kind.Kind, value: Any) -> list[filters.Predicate]:
 def _term(row: kind.Kind, key: str, wanted: Any) -> filters.Predicate:
     path = row.queries.get(key)
     if path is None:
-        raise errors.FixRequest(f"query: the key {key!r} is not known; known are {', '.join(sorted([*row.queries, 'labels']))}")
+        raise errors.FixRequest(
+            f"query: the key {suggestions.shown(key)!r} is not known; known are {', '.join(sorted([*row.queries, 'labels']))}"
+        )
     if isinstance(wanted, list):
         if len(wanted) > MAX_TERMS or not all(_is_scalar(each) for each in wanted):
             raise errors.FixRequest(f"query: the list for {key!r} must have at most {MAX_TERMS} strings, numbers, true, false or null")

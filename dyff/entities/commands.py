@@ -23,7 +23,6 @@ EDIT_LABELS = "EditEntityLabels"
 EDIT_DOCUMENTATION = "EditEntityDocumentation"
 RESTORE = "RestoreEntity"
 FORGET = "ForgetEntity"
-KNOWN = frozenset({CREATE, UPDATE_STATUS, EDIT_LABELS, EDIT_DOCUMENTATION, RESTORE, FORGET})
 
 
 class Command(msgspec.Struct, frozen=True):

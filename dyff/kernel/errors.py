@@ -39,6 +39,8 @@ from typing import Any
 
 import msgspec
 
+from dyff.kernel import suggestions
+
 
 class DyffError(Exception):
     """Something that this program foresaw went wrong."""
@@ -86,7 +88,7 @@ class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong with a request.
 
     `loc`: the path to the field, beginning with `body`, `query`, `path` or `header`. `msg`: what is wrong and how to
-    mend it. `type`: a stable word for programs, such as `missing` or `value_error`.
+    fix it. `type`: a stable word for programs, such as `missing` or `value_error`.
     """
 
     loc: tuple[str | int, ...]
@@ -98,9 +100,12 @@ class InvalidFields(FixRequest):
     """Some fields are wrong."""
 
     def __init__(self, *problems: Problem) -> None:
-        """`problems`: at least one."""
-        super().__init__("; ".join(f"{'.'.join(map(str, p.loc))}: {p.msg}" for p in problems))
-        self.problems = problems
+        """`problems`: at least one. Names in their paths are kept as they are shown, since they may come from outside."""
+        self.problems = tuple(
+            msgspec.structs.replace(each, loc=tuple(suggestions.shown(part) if isinstance(part, str) else part for part in each.loc))
+            for each in problems
+        )
+        super().__init__("; ".join(f"{'.'.join(map(str, each.loc))}: {each.msg}" for each in self.problems))
 
 
 class Unauthenticated(FixRequest):

@@ -8,7 +8,6 @@ import re
 import uuid
 from typing import Protocol
 
-NULL_ID = "0" * 32
 _ID = re.compile(r"[0-9a-f]{32}")
 
 

@@ -247,8 +247,3 @@ def _advice(code: int) -> str:
     if code in (401, 403):
         return " It needs rights that this server has not: the setting operator.fetch_env can name a token file."
     return " Look at the model's source, then create the model again."
-
-
-async def once(data: bytes) -> AsyncIterator[bytes]:
-    """Bytes as a stream."""
-    yield data

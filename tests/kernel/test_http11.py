@@ -321,7 +321,7 @@ async def test_a_request_is_sent_no_faster_than_the_server_takes_it():
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\n", OK], ids=["refused", "answered"])
 async def test_the_rest_of_a_request_is_not_wanted(answer):
-    """A server that answers before it has read the request, and reads no more, holds nobody up."""
+    """A server that answers before it has read the request, and reads no more, does not stop the caller."""
     connection, wire = opened(closes=True)
     connection.start(REQUEST)
     connection.pause_writing()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from dyff.api.route import Route
 from dyff.api.routes import tokens
 from dyff.entities import account as requests
 from dyff.entities import answers, codecs, statuses
-from dyff.kernel import clock, errors
+from dyff.kernel import clock, errors, suggestions
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -108,9 +107,8 @@ def _parameters(pairs: list[tuple[str, str]]) -> tuple[str, bool | None, int]:
     given = dict(pairs)
     for name in given:
         if name not in _PARAMETERS:
-            near = difflib.get_close_matches(name, _PARAMETERS, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(_PARAMETERS)}"
-            raise errors.InvalidFields(errors.Problem(("query", name), f"the parameter is not known; {fix}", "extra_forbidden"))
+            text = f"the parameter is not known; {suggestions.hint(name, _PARAMETERS)}"
+            raise errors.InvalidFields(errors.Problem(("query", name), text, "extra_forbidden"))
     wanted = given.get("hasAPIKey")
     if wanted not in (None, "true", "false"):
         raise errors.InvalidFields(errors.Problem(("query", "hasAPIKey"), "must be true or false"))
