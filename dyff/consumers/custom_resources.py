@@ -16,7 +16,7 @@ KINDS = {each.kind: port.Kind(resources.GROUP_VERSION, each.kind, each.plural) f
 
 
 class CustomResources:
-    """A cache of each kind. Parts of a workflow (an evaluation's own session) are in it, but are nobody's resource."""
+    """A cache of each kind. Parts of a workflow (an evaluation's own session) are in it, but are no entity's resource."""
 
     def __init__(self, cluster: port.Cluster, on_change: Callable[[], None]) -> None:
         """`on_change`: called after anything has changed."""
