@@ -28,7 +28,7 @@ def listener(host: str, port: int) -> socket.socket:
     Raises:
         Misconfigured: it cannot be bound.
     """
-    return listening.bound(host, port, who="the API", mend="choose another with --host and --port")
+    return listening.bound(host, port, who="the API", advice="choose another with --host and --port")
 
 
 async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

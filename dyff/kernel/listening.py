@@ -9,8 +9,8 @@ from dyff.kernel import errors
 BACKLOG = 2048
 
 
-def bound(host: str, port: int, *, who: str, mend: str) -> socket.socket:
-    """A socket that is bound to `host` and `port` (0: a free one) and listens. `who`, `mend`: for the message if it cannot.
+def bound(host: str, port: int, *, who: str, advice: str) -> socket.socket:
+    """A socket that is bound to `host` and `port` (0: a free one) and listens. `who`, `advice`: for the message if it cannot.
 
     Raises:
         Misconfigured: it cannot be bound; the message says why and what to do.
@@ -24,6 +24,6 @@ def bound(host: str, port: int, *, who: str, mend: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         made.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise errors.Misconfigured(f"{who} cannot listen on {host}:{port}: {reason}; {mend}") from error
+        raise errors.Misconfigured(f"{who} cannot listen on {host}:{port}: {reason}; {advice}") from error
     made.setblocking(False)
     return made

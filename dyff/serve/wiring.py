@@ -56,11 +56,11 @@ async def open_adapters(
 def _listening(loaded: settings.Settings, found: Adapters, rows: Sequence[roles.Row], stack: AsyncExitStack) -> Adapters:
     """With what this process listens on."""
     if any(row.serves_http for row in rows):
-        listener = listening.bound(loaded.api.host, loaded.api.port, who="the API", mend="choose another with --host and --port")
+        listener = listening.bound(loaded.api.host, loaded.api.port, who="the API", advice="choose another with --host and --port")
         url = public_url(loaded.api, stack.enter_context(listener).getsockname()[1])
         found = msgspec.structs.replace(found, listener=listener, public_url=url)
     if loaded.probes.port is not None:
-        probes = listening.bound(loaded.probes.host, loaded.probes.port, who="the probes", mend="set probes.host and probes.port")
+        probes = listening.bound(loaded.probes.host, loaded.probes.port, who="the probes", advice="set probes.host and probes.port")
         found = msgspec.structs.replace(found, probes=stack.enter_context(probes))
     return found
 
