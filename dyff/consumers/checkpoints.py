@@ -1,7 +1,7 @@
 """Checkpoints of what an owner knows of its partition of the states: restoring reads the latest and what came after it.
 
 A checkpoint is a base, which is the whole index in some parts, and the changes since, each a record on a topic of its own. Only the owner
-writes them, fenced as its states are. Where the base begins is the committed offset of a group that nobody joins.
+writes them, fenced as its states are. Where the base begins is the committed offset of a group without members.
 A checkpoint is a cache: one that is not whole, of other logs, or not what the state topic has there, is left aside, and the
 states are restored from their beginning.
 """

@@ -16,7 +16,7 @@ KINDS = {each.kind: port.custom(each) for each in registry.MADE}
 
 
 class CustomResources:
-    """A cache of each kind. Parts of a workflow (an evaluation's own session) are in it, but are nobody's resource."""
+    """A cache of each kind. Parts of a workflow (an evaluation's own session) are in it, but are no entity's resource."""
 
     def __init__(self, cluster: port.Cluster, on_change: Callable[[], None]) -> None:
         """`on_change`: called after anything has changed."""

@@ -19,7 +19,7 @@ BATCH = 500
 WAIT_S = 1.0
 _OPENING_WAIT_S = 0.02
 _SPARE_S = 5.0
-"""A member that got no partition for so long is a spare, and as such ready."""
+"""A member that got no partition for this long is a spare, and as such ready."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Share:
         self.opening: list[int | None] = []
         self.reached: int | None = None
         self.done: int | None = None
-        """The next offset after what is done, for those who look whether the task gets on."""
+        """The next offset after what is done, for the liveness check."""
         self._batch: Batch | None = None
         self._filled, self._taken = anyio.Event(), anyio.Event()
 
@@ -87,7 +87,7 @@ async def consume(
 ) -> None:
     """Be a member of `group` on `topic` until cancelled; `serve` runs for each partition that is given.
 
-    Ready when every partition of the first giving asks for its batches. `signs`: is told how far behind each is.
+    Ready when every partition of the first giving asks for its batches. `signs`: of how far behind each is.
 
     Raises:
         Whatever `serve` does, in an exception group: then all is given back.

@@ -39,7 +39,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def command_id(self) -> str:
-        """The same decision has the same ID, whoever takes it and however often."""
+        """The same decision has the same ID, no matter who takes it and how often."""
         return commands.outcome_id(self.id, self.decided_on, self.status, self.reason)
 
 

@@ -25,7 +25,7 @@ _ACTIONS_AT_ONCE = 16
 _IN_THREAD = 500
 """From so many waiting entities on, deciding would hold up the event loop."""
 _TOLD_AT_ONCE = 500
-"""So many are told in one pass that they have to wait: those that may run must not wait for that. The next tells more."""
+"""How many learn in one pass that they have to wait: those that may run must not wait for that. The next pass has more."""
 _MESSAGE_CHARS = 1000
 
 Suspended = Callable[[str], Awaitable[bool]]
@@ -72,7 +72,7 @@ class Passes:
         self._intake = intake.Intake()
 
     async def once(self) -> tuple[int, bool]:
-        """Do what can be done now; returns the number of entities that there are to look at, and whether all of it went well.
+        """Do what can be done now; returns the number of entities that were looked at, and whether all of it went well.
 
         Raises:
             RetryLater: the log or the cluster does not answer; what was done is done.
@@ -108,7 +108,7 @@ class Passes:
         return len(results) == len(actions)
 
     async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
-        """Every run that there is: of each entity that is reserved, and of each custom resource."""
+        """All runs: of each entity that is reserved, and of each custom resource."""
         observed = {entity_id: self._run(kind, entity_id, resource) for kind, entity_id, resource in self._known.of_entities()}
         for run in [each for each in observed.values() if runs.goes_on(each)]:
             # The informer may have heard of the end before us, and what has ended is kept for a while.
@@ -217,7 +217,7 @@ class Passes:
         return action.done
 
     async def _release(self, kind: port.Kind, action: runs.Release) -> None:
-        """Asks the cluster itself for pods: once the resource is gone nobody looks any more."""
+        """Asks the cluster itself for pods: once the resource is gone nothing looks any more."""
         pods = await self._cluster.list(port.POD, {ID_LABEL: action.id})
         if any(map(_may_run, pods.items)):
             return

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 SHOWN = 100
-"""So many differences are told; the others are counted."""
+"""So many differences are reported; the others are counted."""
 
 EVENTS = "events"
 STATE = "state topic"
@@ -39,7 +39,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     `place`: `state topic`, `query store` or `quarantine`. `what`: `missing`; `extra`: no event made it; `stale`: older than
     what was folded; `bytes`: another body; `headers`: another source, ID or the like; `version`: no event made that version;
-    `index`: the body is right, but what queries go by is not; `malformed`: nobody can read it; `position`: how far it claims to be.
+    `index`: the body is right, but what queries go by is not; `malformed`: it cannot be read; `position`: how far it claims to be.
     `entity`: kind and ID. `there` and `expected`: for people.
     """
 

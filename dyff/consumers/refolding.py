@@ -26,7 +26,7 @@ class Made(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refolding:
-    """One partition. `newest`: by key. `quarantined`: by offset, the values of the events that nobody can fold."""
+    """One partition. `newest`: by key. `quarantined`: by offset, the values of the events that cannot be folded."""
 
     def __init__(self, partition: int, epoch: str) -> None:
         """`epoch`: of the events."""

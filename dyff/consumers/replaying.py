@@ -1,4 +1,4 @@
-"""The replay: the view is built once more from the state topic, beside the present one, and takes its place when it has caught up."""
+"""The replay: the view is built once more from the state topic, next to the present one, and takes its place when it has caught up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dyff.query import port as query_port
 log = structlog.get_logger()
 
 PATIENCE_S = 3.0
-"""A present view that does not get on for so long is not waited for: its sink does not run."""
+"""A present view that makes no progress for that long is not waited for: its sink does not run."""
 
 _BATCH = 1000
 _WAIT_S = 1.0
@@ -24,7 +24,7 @@ _AHEAD = 2
 """So many batches are read while one is written."""
 _LOOK_S = 0.05
 _TRIES_S = 30.0
-"""A database that does not answer for so long ends the replay."""
+"""A database that does not answer for that long ends the replay."""
 
 
 async def replay(history: port.History, query: query_port.QueryRebuilder, *, patience_s: float = PATIENCE_S) -> int:
@@ -95,7 +95,7 @@ class _Replay:
 
 
 async def _caught_up(query: query_port.QueryRebuilder, epoch: str, ends: Mapping[int, int], patience_s: float) -> None:
-    """Wait until the present view is where the new one is, so that nobody who still reads it is behind those who read the new one."""
+    """Wait until the present view is where the new one is, so that no one who still reads it is behind those who read the new one."""
     last, moved = query_port.Reached(), anyio.current_time()
     while True:
         reached = await query.reached()

@@ -26,7 +26,7 @@ RECENT_BYTES = 32 * 2**20
 ANCHORS = 16
 
 _OVERHEAD_BYTES = 800
-"""Of a state in memory, beside its value."""
+"""Of a state in memory, in addition to its value."""
 
 _BATCH = 1000
 _WAIT_S = 1.0
@@ -84,7 +84,7 @@ class States:
                 self._keep(message)
 
     def known(self, states_epoch: str, upto: int) -> checkpoints.Known:
-        """What a checkpoint at `upto` of the state topic says beside the index."""
+        """What a checkpoint at `upto` of the state topic says in addition to the index."""
         source, event_id = (None, "") if self.highest is None else (self.highest.source.offset, self.highest.event_id)
         anchors = tuple(checkpoints.Anchor(*each) for each in self._last)
         return checkpoints.Known(self.epoch, states_epoch, upto, source, event_id, anchors)

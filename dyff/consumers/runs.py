@@ -12,7 +12,7 @@
 
 `Schedulable` is the reservation: it counts against the quota and is in the log before anything is done. `Admitted` says
 that the resource has been created. Between the two a crash loses nothing, since creating under the same name again is
-refused; and a resource that vanished is told from one that never was.
+refused; and a resource that vanished is distinguished from one that never was.
 """
 
 from __future__ import annotations

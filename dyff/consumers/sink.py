@@ -1,7 +1,7 @@
 """The sink: writes the folded states into the query store, which is nothing but a view of them.
 
-Where it goes on is decided by the view alone, since only the view knows what it holds; the group only shares the
-partitions out.
+Where it continues is decided by the view alone, since only the view knows what it holds; the group only assigns the
+partitions.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def view_of(
 
 
 async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -> int:
-    """Where the view goes on: at its own position. One below what the log holds begins again at the first record."""
+    """Where the view continues: at its own position. One below what the log holds begins again at the first record."""
     held = (await bus.ranges(topics.STATE))[partition]
     reached = (await query.reached()).state.get(partition, held.first)
     if reached > held.end:

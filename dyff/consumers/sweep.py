@@ -29,7 +29,7 @@ _TREES_AT_ONCE = 4
 
 
 def due(deleted: Iterable[Mirrored], live: Iterable[Mirrored], busy: Collection[str], now: datetime, kept: timedelta) -> list[Mirrored]:
-    """Those that were deleted at least `kept` ago and that nobody uses, the oldest first.
+    """Those that were deleted at least `kept` ago and that nothing uses, the oldest first.
 
     `live`: all entities whose status is not terminal, whole. `busy`: IDs of which a custom resource or a running pod is
     still there, which may yet write. An entity whose kind or time of deletion is not known stays.

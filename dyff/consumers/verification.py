@@ -25,7 +25,7 @@ from dyff.query import port as query_port
 log = structlog.get_logger()
 
 PATIENCE_S = 3.0
-"""Who does not get on for so long is behind."""
+"""A view that makes no progress for that long is behind."""
 
 _LOOK_S = 0.05
 
@@ -112,7 +112,7 @@ class _Verification:
             )
 
     async def _settled(self, ends: Mapping[int, int]) -> query_port.Reached:
-        """How far the view is, once it has seen all events below `ends`, or does not get on."""
+        """How far the view is, once it has seen all events below `ends`, or makes no progress."""
         epoch = (await self._history.topic(topics.STATE)).epoch
         last, moved = query_port.Reached(), anyio.current_time()
         while True:
@@ -202,7 +202,7 @@ class _Verification:
         return found
 
     def _compare_quarantine(self, partition: int, proved: range, folded: Mapping[int, bytes], there: Mapping[str, bytes]) -> None:
-        """What nobody can fold is in quarantine, and nothing else is. `proved`: the offsets that were folded again."""
+        """What cannot be folded is in quarantine, and nothing else is. `proved`: the offsets that were folded again."""
         for offset, value in folded.items():
             origin = f"{topics.EVENTS}:{partition}:{offset}"
             if offset not in proved or there.get(origin) == value:

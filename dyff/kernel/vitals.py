@@ -1,4 +1,4 @@
-"""Signs of life: how the parts of a role say that they get on, so that a watchdog need not trust that a task is alive."""
+"""Signs of life: how the parts of a role say that they make progress. That a task is alive says nothing about that."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 
 
 class Sign(msgspec.Struct, frozen=True):
-    """One thing that must get on while something waits for it.
+    """One thing that must make progress while something waits for it.
 
     `name`: unique within the role. `waiting`: what waits, such as `12 records behind`; None: nothing does, and all is well.
     `mark`: any value that is another one after something was done. It need not mean that less waits: a consumer that
-    works, but more slowly than others publish, is not mended by a restart.
+    works, but more slowly than others publish, is not helped by a restart.
     """
 
     name: str

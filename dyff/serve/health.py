@@ -12,11 +12,11 @@ import msgspec
 from dyff.kernel import clock as clocks
 
 UNSTOPPABLE_S = 30.0
-"""A role that is stuck and does not end so long after it was told to can only be got rid of with the process."""
+"""A role that is stuck and has not ended this long after it was asked to can only be ended with the process."""
 
 
 class Phase(enum.StrEnum):
-    """Where a role is in its life. `STANDBY`: it would serve, and another process's does. `STUCK`: it did not get on, and was told
+    """Where a role is in its life. `STANDBY`: it would serve, and another process's does. `STUCK`: it made no progress, and was asked
     to end.
     """
 
@@ -64,7 +64,7 @@ class Health:
         self._changed = anyio.Event()
 
     def tell(self, role: str, problem: str | None, *, stuck: bool = False) -> None:
-        """What is wrong with a role that runs, without counting it as a failure; None: nothing any more. `stuck`: it is told to end."""
+        """What is wrong with a role that runs, without counting it as a failure; None: nothing any more. `stuck`: it is asked to end."""
         if stuck:
             self.enter(role, Phase.STUCK)
         self._roles[role].problem = problem
@@ -75,12 +75,12 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every role serves or stands by, and gets on."""
+        """Whether every role serves or stands by, and makes progress."""
         return bool(self._roles) and all(role.phase in SERVING and role.problem is None for role in self._roles.values())
 
     @property
     def is_alive(self) -> bool:
-        """Whether this process can mend itself; if not, only a new one helps."""
+        """Whether this process can recover by itself; if not, only a new one helps."""
         now = self._clock.monotonic()
         return not any(role.phase is Phase.STUCK and now - role.entered_s > UNSTOPPABLE_S for role in self._roles.values())
 

@@ -1,6 +1,6 @@
 """What is stored is brought to what this release needs (`dyff migrate`), or it is refused to work on it.
 
-The embedded stores belong to one process, which migrates them when it starts: nobody has to know of it. Engines are shared with
+The embedded stores belong to one process, which migrates them when it starts: an installation needs no step for it. Engines are shared with
 processes of the release before, so there a person (or a job of the deployment) says when.
 """
 
@@ -41,11 +41,11 @@ def release() -> str:
 
 
 Tell = Callable[[Line], None]
-"""Is told of each thing, when it is done."""
+"""Called for each thing, when it is done."""
 
 
 def in_the_log(line: Line) -> None:
-    """As a server tells it."""
+    """As a server reports it."""
     write = log.info if line.what == "done" else log.warning
     write("migration", store=line.store, what=line.what, about=line.about)
 
@@ -65,7 +65,7 @@ async def prepare(
     `log_there`: the bus, opened; None: it is not among the ports. `phases`: of what is in the data directory.
 
     Raises:
-        OlderSchema: a step is due that nobody did.
+        OlderSchema: a step is due that was not done.
         NewerSchema: a newer release was there.
         Misconfigured: the topics do not fit the settings.
     """
@@ -133,7 +133,7 @@ def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Tell, *, dry_r
 
 
 def status(loaded: settings.Settings, tell: Tell) -> None:
-    """Tell, of all stores of the settings, what was done and what is due. Changes nothing.
+    """Report, of all stores of the settings, what was done and what is due. Changes nothing.
 
     Raises:
         InUse: a server has the data directory, and nothing is elsewhere.

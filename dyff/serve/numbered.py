@@ -1,7 +1,7 @@
 """The folder `migrations/`: a file for each migration, in order of their numbers.
 
 A file `NNNN_words.py` has a docstring whose first sentence says what it is about, and `PRE` and `POST`, each a
-`dyff.kernel.schema.Steps`. In a wheel the folder lies beside this file, in a checkout at the top.
+`dyff.kernel.schema.Steps`. In a wheel the folder is next to this file, in a checkout at the top.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ HARD_STOP_EXTRA_S = 5.0
 
 
 def serve(loaded: settings.Settings, wanted: str) -> int:
-    """Serve until told to stop; returns the exit code.
+    """Serve until asked to stop; returns the exit code.
 
     Raises:
         InUse: another server has the data directory.

@@ -24,7 +24,7 @@ from dyff.serve import health, watchdog
 log = structlog.get_logger()
 
 CHECK_S = 5.0
-"""The watchdog looks at least that often, and waits so long for the signs."""
+"""The watchdog looks at least that often, and waits that long for the signs."""
 START_WAIT_S = 15.0
 """A stage that is not ready after that long no longer holds up the next: then `/ready` can say what is wrong."""
 STANDBY: Any = "standby"
@@ -34,7 +34,7 @@ STANDBY: Any = "standby"
 class Role(msgspec.Struct, frozen=True):
     """A part of the process. `run(task_status, signs)` serves until it is cancelled; it calls `task_status.started()` when it
     truly serves, makes its clients anew at each call, and never returns by itself. What it puts into `signs` says from
-    then on whether it gets on. Lower stages start first, stop last.
+    then on whether it makes progress. Lower stages start first, stop last.
     """
 
     name: str
@@ -47,7 +47,7 @@ class RoleGaveUp(errors.Fatal):
 
 
 class Supervisor:
-    """Runs roles until it is told to stop or one of them gives up."""
+    """Runs roles until it is asked to stop or one of them gives up."""
 
     def __init__(self, roles: Sequence[Role], limits: settings.Supervision, time: clock.Clock) -> None:
         """`roles`: at least one; `limits`: how often a role may fail."""
@@ -66,7 +66,7 @@ class Supervisor:
         """Start all stages in order, serve, then stop them in reverse.
 
         Raises:
-            RoleGaveUp: a role failed too often, or failed in a way that repeating cannot mend.
+            RoleGaveUp: a role failed too often, or failed in a way that a restart cannot fix.
         """
         for role in (role for stage in self._stages for role in stage):
             self.health.enter(role.name, health.Phase.STARTING)
@@ -142,7 +142,7 @@ class Supervisor:
         """Returns when the role does.
 
         Raises:
-            Stuck: it did not get on (in an exception group).
+            Stuck: it made no progress (in an exception group).
             Whatever the role does, or that in an exception group.
         """
         signs = vitals.Vitals()

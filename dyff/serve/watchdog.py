@@ -1,4 +1,4 @@
-"""Whether a role gets on, judged by its signs. Pure.
+"""Whether a role makes progress, judged by its signs. Pure.
 
 A sign stands still as long as something waits for it and its mark stays the same. Seconds are those in which the
 watchdog itself ran, so a process that was held up as a whole blames none of its roles.
