@@ -28,7 +28,8 @@ from consumer_loops.measuring import BATCH, Measured, timed
 
 from dyff.bus import port, topics
 from dyff.bus.kafka import Connection, KafkaBus
-from dyff.consumers import aggregator, sink
+from dyff.consumers import sink
+from dyff.consumers.aggregator import role as aggregator
 from dyff.entities import registry
 from dyff.kernel import clock, garbage_collector, mongo
 from dyff.kernel.positions import Position

@@ -22,7 +22,8 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedBus
-from dyff.consumers import aggregator, checkpoints, restoring
+from dyff.consumers.aggregator import checkpoints, restoring
+from dyff.consumers.aggregator import role as aggregator
 from dyff.entities import codecs, folding
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
@@ -116,7 +117,7 @@ async def measure(name: str, opened: contextlib.AbstractAsyncContextManager[port
 
 def memory(entities: int) -> float:
     """Bytes of memory for each entity of an index."""
-    from dyff.consumers.index import Index
+    from dyff.consumers.aggregator.index import Index
 
     tracemalloc.start()
     index = Index()

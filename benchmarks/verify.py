@@ -21,7 +21,9 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedBus, EmbeddedHistory
-from dyff.consumers import partitions, refolding, replaying, sink, verification
+from dyff.consumers import sink
+from dyff.consumers.aggregator import partitions
+from dyff.consumers.verification import refolding, replaying, verifying
 from dyff.entities import commands, folding
 from dyff.kernel import sqlite
 from dyff.kernel.clock import SystemClock
@@ -101,7 +103,7 @@ async def _folded(bus: port.Bus, view: EmbeddedQuery, partition: int, epoch: str
 async def proved(folder: Path) -> int:
     """Everything is proved; returns how many events were folded."""
     async with EmbeddedHistory.open(folder / "log.db") as history:
-        report = await verification.verify(history, EmbeddedMaintenance(folder / "view.sqlite"))
+        report = await verifying.verify(history, EmbeddedMaintenance(folder / "view.sqlite"))
     assert (report.count, report.notes) == (0, [])
     return report.events
 

@@ -16,7 +16,7 @@ from consumer_loops.measuring import BATCH, Measured, timed
 from consumer_loops.messages import an_entity
 from dyff.bus import topics
 from dyff.bus.kafka import KafkaBus
-from dyff.consumers import partitions
+from dyff.consumers.aggregator import partitions
 from dyff.entities import codecs
 from dyff.query import columns
 from dyff.query import port as query_port

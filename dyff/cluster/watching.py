@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from dyff.cluster import port
-from dyff.kernel import backoff, errors, vitals
+from dyff.kernel import backoff, errors, liveness
 
 log = structlog.get_logger()
 
@@ -92,10 +92,10 @@ class Cache:
         """Seconds since the cluster was last heard of. More than `watch_s + grace_s` and a few tries: it is out of reach."""
         return anyio.current_time() - self._heard
 
-    def sign(self) -> vitals.Sign:
+    def sign(self) -> liveness.Sign:
         """Whether it has heard of the cluster within the time that a watch lasts, for the watchdog."""
         is_silent = self.age_s() > self._timing.watch_s + self._timing.grace_s
-        return vitals.Sign(f"watch of {self._kind.kind}", f"silent for {self.age_s():.0f} s" if is_silent else None, self._heard)
+        return liveness.Sign(f"watch of {self._kind.kind}", f"silent for {self.age_s():.0f} s" if is_silent else None, self._heard)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache as the cluster is, until cancelled; ready when the first list is there.

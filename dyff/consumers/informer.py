@@ -15,10 +15,11 @@ import anyio.abc
 from dyff.bus import port as bus_port
 from dyff.bus import topics
 from dyff.cluster import port as cluster_port
-from dyff.consumers import conditions, custom_resources, outcomes, reconciling
-from dyff.consumers.mirror import StateMirror
+from dyff.consumers import conditions
+from dyff.consumers.common import custom_resources, outcomes, reconciling
+from dyff.consumers.common.mirror import StateMirror
 from dyff.entities import registry
-from dyff.kernel import errors, vitals
+from dyff.kernel import errors, liveness
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
 
@@ -31,7 +32,7 @@ async def run(
     cluster: cluster_port.Cluster,
     *,
     clock: Clock,
-    signs: vitals.Vitals | None = None,
+    signs: liveness.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it has seen everything."""
@@ -48,7 +49,7 @@ async def run(
         await publisher.publish(list(differences(resources, mirror)))
         return reconciling.PAUSE_S
 
-    (signs or vitals.Vitals()).add(progress.signs, mirror.signs, resources.signs)
+    (signs or liveness.Vitals()).add(progress.signs, mirror.signs, resources.signs)
     async with anyio.create_task_group() as group:
         await group.start(mirror.run)
         await group.start(resources.run)

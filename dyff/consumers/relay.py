@@ -13,8 +13,8 @@ import structlog
 
 from dyff.accounts import port as accounts_port
 from dyff.bus import port, topics
-from dyff.consumers import reconciling
-from dyff.kernel import errors, vitals
+from dyff.consumers.common import reconciling
+from dyff.kernel import errors, liveness
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ async def run(
     bus: port.Bus,
     accounts: accounts_port.Accounts,
     *,
-    signs: vitals.Vitals | None = None,
+    signs: liveness.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Relay until cancelled; ready when the outbox was read once.
@@ -35,11 +35,11 @@ async def run(
         Unavailable, NotFound: at the start, if accounts or bus do not answer, or the topic is missing.
     """
 
-    async def outbox() -> list[vitals.Sign]:
+    async def outbox() -> list[liveness.Sign]:
         oldest = [each.sequence for each in await accounts.outbox(1)]
-        return [vitals.Sign("outbox", "it has changes" if oldest else None, tuple(oldest))]
+        return [liveness.Sign("outbox", "it has changes" if oldest else None, tuple(oldest))]
 
-    (signs or vitals.Vitals()).add(outbox)
+    (signs or liveness.Vitals()).add(outbox)
     await bus.topic(topics.ACCOUNTS)
     await accounts.outbox(1)
     task_status.started()

@@ -13,9 +13,9 @@ import anyio.abc
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import loop
+from dyff.consumers.common import group_consumer
 from dyff.entities import registry
-from dyff.kernel import errors, vitals
+from dyff.kernel import errors, liveness
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ async def run(
     bus: port.Bus,
     query: query_port.QueryWriter,
     *,
-    signs: vitals.Vitals | None = None,
+    signs: liveness.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Write until cancelled.
@@ -42,10 +42,12 @@ async def run(
     if reached.epoch not in (None, epoch):
         log.warning("view-reset", had=reached.epoch, log=epoch)
         await query.reset()
-    await loop.consume(bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), signs=signs, task_status=task_status)
+    await group_consumer.consume(
+        bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), signs=signs, task_status=task_status
+    )
 
 
-async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: loop.Share, epoch: str) -> None:
+async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str) -> None:
     async for batch in share.batches(await _start(bus, query, share.partition)):
         documents, reached = view_of(batch.records, epoch, share.partition, batch.position)
         news = await query.apply(documents, reached)

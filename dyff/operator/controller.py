@@ -10,7 +10,7 @@ import anyio.abc
 import structlog
 
 from dyff.cluster import port, watching
-from dyff.kernel import clock, errors, keyed, vitals
+from dyff.kernel import clock, errors, keyed, liveness
 from dyff.operator import applying, observing, plan, viewing
 from dyff.operator.kinds import table
 
@@ -70,11 +70,11 @@ class Controller:
         """How much there is to do."""
         return self._workers.statistics()
 
-    async def signs(self) -> list[vitals.Sign]:
+    async def signs(self) -> list[liveness.Sign]:
         """Whether it gets on with what there is to look at, and hears of the cluster, for the watchdog."""
         now = self._workers.statistics()
         waiting = now.waiting + now.active
-        todo = vitals.Sign("reconciliations", f"{waiting} to look at" if waiting else None, self._workers.ended)
+        todo = liveness.Sign("reconciliations", f"{waiting} to look at" if waiting else None, self._workers.ended)
         return [todo, *(cache.sign() for cache in self._caches.values())]
 
     def _changed(self, obj: port.Object) -> None:

@@ -8,7 +8,7 @@ import anyio
 import anyio.abc
 
 from dyff.cluster import port
-from dyff.kernel import clock, settings, vitals
+from dyff.kernel import clock, liveness, settings
 from dyff.operator import controller, plan
 
 
@@ -18,7 +18,7 @@ async def run(
     clock: clock.Clock,
     settings: settings.Operator,
     storage_env: Mapping[str, str],
-    signs: vitals.Vitals | None = None,
+    signs: liveness.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Reconcile until cancelled; ready when all custom resources and their parts have been listed once.
@@ -27,5 +27,5 @@ async def run(
     credential: it is visible in the pods' specs.
     """
     subject = controller.Controller(cluster, clock, plan.Setup(settings, storage_env))
-    (signs or vitals.Vitals()).add(subject.signs)
+    (signs or liveness.Vitals()).add(subject.signs)
     await subject.run(task_status=task_status)

@@ -16,7 +16,7 @@ import anyio
 import anyio.abc
 
 from dyff.cluster.embedded import EmbeddedCluster
-from dyff.kernel import settings, vitals
+from dyff.kernel import liveness, settings
 from dyff.serve import election
 from dyff.serve.adapters import Adapters
 from dyff.serve.roles import Process, Report, Row
@@ -65,10 +65,10 @@ def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: Emb
     from dyff.cluster.embedded import LocalControllers
     from dyff.cluster.pods.kubelet import Kubelet
 
-    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> Any:
+    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> Any:
         return LocalControllers(resources, clock=adapters.clock).run(task_status=task_status)
 
-    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
         kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, adapters.clock)
         try:
             await kubelet.run(task_status=task_status)

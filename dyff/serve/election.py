@@ -7,16 +7,16 @@ import socket
 import anyio.abc
 
 from dyff.cluster import leases, port
-from dyff.kernel import clock, ids, vitals
+from dyff.kernel import clock, ids, liveness
 from dyff.serve.supervisor import STANDBY, Role
 
 
 def elected(role: Role, cluster: port.Cluster, time: clock.Clock, names: ids.Ids, *, timing: leases.Timing | None = None) -> Role:
     """`role`, run only while this process holds the Lease `dyff-<role>`. While another does it is ready, in the phase `standby`."""
 
-    async def run(task_status: anyio.abc.TaskStatus[None], signs: vitals.Vitals) -> None:
+    async def run(task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
         async def term() -> None:
-            own = vitals.Vitals()
+            own = liveness.Vitals()
             with signs.during(own.read):
                 await role.run(task_status, own)
 

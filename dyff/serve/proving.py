@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 
 from dyff.bus import port as bus
-from dyff.consumers import proofs, replaying, verification
+from dyff.consumers.verification import proofs, replaying, verifying
 from dyff.kernel import clock, ids, settings
 from dyff.query import port as query
 from dyff.serve import directory, migrating, opening, supervisor
@@ -26,7 +26,7 @@ def verify(loaded: settings.Settings) -> proofs.Report:
         NewerSchema: a newer release wrote some of it.
         Unavailable: an engine does not answer.
     """
-    return _with_both(loaded, verification.verify)
+    return _with_both(loaded, verifying.verify)
 
 
 def replay(loaded: settings.Settings) -> int:

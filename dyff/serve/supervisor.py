@@ -18,7 +18,7 @@ import anyio.lowlevel
 import msgspec
 import structlog
 
-from dyff.kernel import backoff, clock, errors, settings, vitals
+from dyff.kernel import backoff, clock, errors, liveness, settings
 from dyff.serve import health, watchdog
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ class Role(msgspec.Struct, frozen=True):
 
     name: str
     stage: int
-    run: Callable[[anyio.abc.TaskStatus[None], vitals.Vitals], Awaitable[None]]
+    run: Callable[[anyio.abc.TaskStatus[None], liveness.Vitals], Awaitable[None]]
 
 
 class RoleGaveUp(errors.Fatal):
@@ -145,14 +145,14 @@ class Supervisor:
             Stuck: it made no progress (in an exception group).
             Whatever the role does, or that in an exception group.
         """
-        signs = vitals.Vitals()
+        signs = liveness.Vitals()
         async with anyio.create_task_group() as group:
             if self._limits.stuck_s is not None:
                 group.start_soon(self._watch, role.name, signs, self._limits.stuck_s)
             await role.run(_Readiness(self.health, role.name), signs)
             group.cancel_scope.cancel()
 
-    async def _watch(self, role: str, signs: vitals.Vitals, limit_s: float) -> None:
+    async def _watch(self, role: str, signs: liveness.Vitals, limit_s: float) -> None:
         """Look at the signs of a role that is ready, now and then; end it when they stand still for too long."""
         check_s = min(CHECK_S, limit_s / 8)
         judged: dict[str, watchdog.Still] = {}
@@ -168,7 +168,7 @@ class Supervisor:
                 raise errors.Stuck(problem)
 
 
-async def _look(signs: vitals.Vitals, before: watchdog.Judged, check_s: float) -> dict[str, watchdog.Still]:
+async def _look(signs: liveness.Vitals, before: watchdog.Judged, check_s: float) -> dict[str, watchdog.Still]:
     try:
         with anyio.fail_after(CHECK_S):
             return watchdog.judge(before, await signs.read(), check_s)

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from dyff.kernel import vitals
+from dyff.kernel import liveness
 
 
 class Still(msgspec.Struct, frozen=True):
     """A sign that something waits for, and for how many seconds nothing has been done about it."""
 
-    sign: vitals.Sign
+    sign: liveness.Sign
     seconds: float = 0.0
 
 
@@ -24,7 +24,7 @@ Judged = Mapping[str, Still]
 """By the sign's name."""
 
 
-def judge(before: Judged, signs: Iterable[vitals.Sign], elapsed_s: float) -> dict[str, Still]:
+def judge(before: Judged, signs: Iterable[liveness.Sign], elapsed_s: float) -> dict[str, Still]:
     """What stands still now; `elapsed_s`: since `before` was judged."""
     after: dict[str, Still] = {}
     for sign in signs:
@@ -37,7 +37,7 @@ def judge(before: Judged, signs: Iterable[vitals.Sign], elapsed_s: float) -> dic
 
 def unreadable(before: Judged, reason: str, elapsed_s: float) -> dict[str, Still]:
     """The signs could not be read: what stood still is taken to do so yet, and that they cannot be read is a sign as well."""
-    return judge(before, [*(each.sign for name, each in before.items() if name != _READING), vitals.Sign(_READING, reason)], elapsed_s)
+    return judge(before, [*(each.sign for name, each in before.items() if name != _READING), liveness.Sign(_READING, reason)], elapsed_s)
 
 
 _READING = "its signs of life"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from dyff.bus import envelope, port
-from dyff.consumers import aggregator
+from dyff.consumers.aggregator import role as aggregator
 from tests.roles import log
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dyff.consumers import orchestrator
+from dyff.consumers.orchestrator import role as orchestrator
 from dyff.kernel import settings
 from tests.roles import world
 

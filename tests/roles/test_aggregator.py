@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from dyff.bus import topics
-from dyff.consumers import checkpoints, partitions, restoring
+from dyff.consumers.aggregator import checkpoints, partitions, restoring
 from dyff.kernel import errors
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, poison, running

@@ -6,7 +6,8 @@ import pytest
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedBus
-from dyff.consumers import aggregator, partitions
+from dyff.consumers.aggregator import partitions
+from dyff.consumers.aggregator import role as aggregator
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position

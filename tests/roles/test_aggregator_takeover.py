@@ -6,7 +6,8 @@ import anyio
 import pytest
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import aggregator, partitions
+from dyff.consumers.aggregator import partitions
+from dyff.consumers.aggregator import role as aggregator
 from dyff.kernel import errors
 from tests.roles import log
 from tests.roles.aggregated import folded, running

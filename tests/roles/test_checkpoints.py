@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import aggregator, checkpoints, partitions, restoring
+from dyff.consumers.aggregator import checkpoints, partitions, restoring
+from dyff.consumers.aggregator import role as aggregator
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position

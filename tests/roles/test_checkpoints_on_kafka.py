@@ -9,7 +9,7 @@ import pytest
 
 from dyff.bus import topics
 from dyff.bus.kafka import Connection, KafkaBus
-from dyff.consumers import restoring
+from dyff.consumers.aggregator import restoring
 from tests.conftest import missing
 from tests.roles import log
 from tests.roles.aggregated import folded, running

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyff.consumers.index import ENTRY_BYTES, Index, Newest
+from dyff.consumers.aggregator.index import ENTRY_BYTES, Index, Newest
 
 PUTS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**63)), max_size=80)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from dyff.consumers import conditions, custom_resources, informer
+from dyff.consumers import conditions, informer
+from dyff.consumers.common import custom_resources
 from dyff.entities import custom_resource, registry
 from tests.roles import world
 

@@ -6,8 +6,9 @@ import anyio
 import pytest
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import aggregator, reconciling
-from dyff.consumers.mirror import StateMirror
+from dyff.consumers.aggregator import role as aggregator
+from dyff.consumers.common import reconciling
+from dyff.consumers.common.mirror import StateMirror
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position

@@ -9,7 +9,7 @@ import pytest
 
 from dyff.cluster import conditions, port
 from dyff.entities import registry
-from dyff.kernel import clock, errors, vitals
+from dyff.kernel import clock, errors, liveness
 from dyff.operator import role
 from tests import kinds
 from tests.planning import world
@@ -324,7 +324,7 @@ async def test_many_evaluations_at_once(there):
 
 async def test_its_signs_tell_a_reconciliation_that_does_not_end(there):
     """A cluster that takes a read and never answers: the sign stands still until it does, then nothing waits."""
-    signs, hanging, go_on = vitals.Vitals(), anyio.Event(), anyio.Event()
+    signs, hanging, go_on = liveness.Vitals(), anyio.Event(), anyio.Event()
 
     async def get(kind, name):
         hanging.set()

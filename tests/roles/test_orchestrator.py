@@ -6,9 +6,11 @@ import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.consumers import custom_resources, informer, orchestrator
+from dyff.consumers import informer
+from dyff.consumers.common import custom_resources
+from dyff.consumers.orchestrator import role as orchestrator
 from dyff.entities import custom_resource, registry
-from dyff.kernel import errors, vitals
+from dyff.kernel import errors, liveness
 from tests.roles import world
 from tests.roles.instead import Instead
 from tests.roles.orchestrated import FAST, E, leading, with_quota
@@ -284,7 +286,7 @@ async def test_orchestrator_and_informer_together_take_a_run_to_its_end(here):
 
 async def test_its_signs_tell_a_pass_that_does_not_end(here):
     """While the cluster does not answer a creation the pass stands still; when it does, nothing waits any more."""
-    signs, hanging, go_on = vitals.Vitals(), anyio.Event(), anyio.Event()
+    signs, hanging, go_on = liveness.Vitals(), anyio.Event(), anyio.Event()
 
     async def create(kind, obj):
         hanging.set()

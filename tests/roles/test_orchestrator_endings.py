@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from dyff.consumers import custom_resources
+from dyff.consumers.common import custom_resources
 from dyff.kernel import settings
 from tests.roles import world
 from tests.roles.orchestrated import E, leading, with_quota

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import partitions
+from dyff.consumers.aggregator import partitions
 from dyff.kernel.positions import Position
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from dyff.consumers import reconciling
+from dyff.consumers.common import reconciling
 from dyff.kernel import backoff, errors
 from tests.roles import log, world
 

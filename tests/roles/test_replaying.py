@@ -8,7 +8,7 @@ import pytest
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import EmbeddedHistory
-from dyff.consumers import replaying, verification
+from dyff.consumers.verification import replaying, verifying
 from dyff.kernel import errors
 from dyff.query import filters, maintenance
 from dyff.query.embedded import EmbeddedQuery
@@ -125,5 +125,5 @@ async def test_a_verification_meanwhile_finds_nothing_wrong(tmp_path, monkeypatc
         await filled(bus, view)
         view = ReplayedMeanwhile(tmp_path)
         async with EmbeddedHistory.open(tmp_path / "log.db") as history:
-            report = await verification.verify(history, view)
+            report = await verifying.verify(history, view)
     assert (report.count, report.notes, view.scans) == (0, [], 2)

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dyff.consumers import outcomes, runs
-from dyff.consumers.mirror import Mirrored
+from dyff.consumers.common import outcomes
+from dyff.consumers.common.mirror import Mirrored
+from dyff.consumers.orchestrator import runs
 from dyff.entities import custom_resource, registry
 from dyff.kernel import clock
 from dyff.kernel.positions import Position

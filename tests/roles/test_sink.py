@@ -9,7 +9,8 @@ import anyio.lowlevel
 import pytest
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import aggregator, sink
+from dyff.consumers import sink
+from dyff.consumers.aggregator import role as aggregator
 from dyff.entities import codecs, folding
 from dyff.kernel import errors, settings
 from dyff.kernel.positions import Position

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from dyff.consumers import orchestrator, sweep
-from dyff.consumers.mirror import Mirrored
+from dyff.consumers.common.mirror import Mirrored
+from dyff.consumers.orchestrator import role as orchestrator
+from dyff.consumers.orchestrator import sweep
 from dyff.entities import registry
 from dyff.kernel import errors, settings
 from dyff.kernel.positions import Position

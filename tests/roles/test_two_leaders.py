@@ -12,7 +12,9 @@ import pytest
 
 from dyff.bus import envelope, topics
 from dyff.cluster import conditions, port
-from dyff.consumers import custom_resources, informer, orchestrator
+from dyff.consumers import informer
+from dyff.consumers.common import custom_resources
+from dyff.consumers.orchestrator import role as orchestrator
 from dyff.entities import registry
 from dyff.kernel import errors, settings
 from dyff.operator import pods

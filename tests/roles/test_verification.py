@@ -12,7 +12,9 @@ import pytest
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedHistory
-from dyff.consumers import aggregator, proofs, sink, verification
+from dyff.consumers import sink
+from dyff.consumers.aggregator import role as aggregator
+from dyff.consumers.verification import proofs, verifying
 from dyff.query import port as query_port
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.maintenance import EmbeddedMaintenance
@@ -50,7 +52,7 @@ async def current(bus, view):
 async def verified(path, patience_s=0.2):
     """The report, as another process makes it."""
     async with EmbeddedHistory.open(path / "log.db") as history:
-        return await verification.verify(history, EmbeddedMaintenance(path / "view.sqlite"), patience_s=patience_s)
+        return await verifying.verify(history, EmbeddedMaintenance(path / "view.sqlite"), patience_s=patience_s)
 
 
 def found(report):
@@ -254,7 +256,7 @@ async def test_a_state_topic_that_lost_its_end_is_found(tmp_path, lost):
         await filled(bus, view)
     async with EmbeddedHistory.open(tmp_path / "log.db") as history:
         shorter = Shorter(history, 0, lost)
-        report = await verification.verify(shorter, EmbeddedMaintenance(tmp_path / "view.sqlite"), patience_s=0.2)
+        report = await verifying.verify(shorter, EmbeddedMaintenance(tmp_path / "view.sqlite"), patience_s=0.2)
     assert ("state topic", "position", "partition 0") in found(report)
 
 

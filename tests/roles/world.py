@@ -12,7 +12,7 @@ from dyff.bus import envelope, topics
 from dyff.bus.embedded import EmbeddedBus
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
-from dyff.consumers import custom_resources, mirror
+from dyff.consumers.common import custom_resources, mirror
 from dyff.entities import commands, custom_resource, folding, registry
 from dyff.kernel import clock, ids, positions
 

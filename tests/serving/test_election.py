@@ -9,7 +9,7 @@ import pytest
 
 from dyff.cluster import leases, port
 from dyff.cluster.embedded import EmbeddedCluster
-from dyff.kernel import clock, errors, ids, settings, vitals
+from dyff.kernel import clock, errors, ids, liveness, settings
 from dyff.serve import adapters, assembling, election, roles, supervisor
 from dyff.serve.health import Phase
 
@@ -35,7 +35,7 @@ class Member:
 
     async def run(self, task_status, signs):
         async def todo():
-            return [vitals.Sign("todo", "work" if self.stuck else None, 0)]
+            return [liveness.Sign("todo", "work" if self.stuck else None, 0)]
 
         signs.add(todo)
         task_status.started()
@@ -142,7 +142,7 @@ async def test_single_roles_are_elected_where_the_cluster_is_shared(cluster, sha
         ]
 
         async def run(*, task_status):
-            await operator.run(task_status, vitals.Vitals())
+            await operator.run(task_status, liveness.Vitals())
 
         await group.start(run)
         found = [each["metadata"]["name"] for each in (await cluster.list(port.LEASE)).items]

@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from dyff.cluster import port
-from dyff.consumers import informer, orchestrator
+from dyff.consumers import informer
+from dyff.consumers.orchestrator import role as orchestrator
 from dyff.kernel import settings
 from dyff.serve import roles
 from tests.planning import world as planned

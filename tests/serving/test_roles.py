@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from dyff.accounts import embedded, port
 from dyff.cluster import port as cluster
-from dyff.kernel import clock, settings, vitals
+from dyff.kernel import clock, liveness, settings
 from dyff.serve import assembling, cli, directory, roles, wiring
 from dyff.serve.permissions import of_kind
 
@@ -75,7 +75,7 @@ async def test_a_new_row_is_given_the_ports_that_it_names(toy, tmp_path):
         assert built.keys() == {"log-maintenance", "local-controllers", "kubelet", "toy"}
 
         async def run(*, task_status):
-            await built["toy"].run(task_status, vitals.Vitals())
+            await built["toy"].run(task_status, liveness.Vitals())
 
         await group.start(run)
         group.cancel_scope.cancel()

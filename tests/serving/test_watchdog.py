@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from dyff.kernel import errors, settings, vitals
+from dyff.kernel import errors, liveness, settings
 from dyff.serve import supervisor, watchdog
 from dyff.serve.health import Phase
 
@@ -15,7 +15,7 @@ LIMIT_S = 40.0
 
 
 def behind(count, mark, name="topic/0"):
-    return vitals.Sign(name, f"{count} behind" if count else None, mark)
+    return liveness.Sign(name, f"{count} behind" if count else None, mark)
 
 
 HISTORIES = {
@@ -78,7 +78,7 @@ class Worker:
         gets_on = self.gets_on.pop(0) if self.gets_on else True
 
         async def read():
-            return [vitals.Sign("queue", f"{self.waiting} waiting" if self.waiting else None, self.done)]
+            return [liveness.Sign("queue", f"{self.waiting} waiting" if self.waiting else None, self.done)]
 
         signs.add(read)
         task_status.started()

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from dyff.admission import snapshot
-from dyff.consumers import outcomes, runs
-from dyff.consumers.mirror import Mirrored, StateMirror
+from dyff.consumers.common import outcomes
+from dyff.consumers.common.mirror import Mirrored, StateMirror
+from dyff.consumers.orchestrator import runs
 from dyff.entities import registry, statuses
 
 Waiting = dict[str, tuple[Mirrored, snapshot.Waiting]]

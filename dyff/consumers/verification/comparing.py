@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dyff.bus import envelope, port
-from dyff.consumers import proofs, refolding
-from dyff.consumers.proofs import EVENTS, STATE, VIEW, Leaf
+from dyff.consumers.verification import proofs, refolding
+from dyff.consumers.verification.proofs import EVENTS, STATE, VIEW, Leaf
 from dyff.entities import registry
 
 NOTHING = "nothing"

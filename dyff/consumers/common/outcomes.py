@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from dyff.bus import envelope, port
-from dyff.consumers.mirror import Mirrored, StateMirror
+from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, statuses
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position

@@ -12,8 +12,9 @@ import structlog
 
 from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
-from dyff.consumers import custom_resources, intake, outcomes, runs
-from dyff.consumers.mirror import Mirrored, StateMirror
+from dyff.consumers.common import custom_resources, outcomes
+from dyff.consumers.common.mirror import Mirrored, StateMirror
+from dyff.consumers.orchestrator import candidates, runs
 from dyff.entities import custom_resource, registry, statuses
 from dyff.kernel import errors, settings
 from dyff.kernel.clock import Clock
@@ -69,7 +70,7 @@ class Passes:
         """`pods`: grouped by `ID_LABEL`. All of these are current. `step`: called whenever something was done."""
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, rules, step
-        self._intake = intake.Intake()
+        self._intake = candidates.Intake()
 
     async def once(self) -> tuple[int, bool]:
         """Do what can be done now; returns the number of entities that were looked at, and whether all of it went well.
@@ -140,7 +141,7 @@ class Passes:
         taken = snapshot.Snapshot(
             waiting=entities,
             dependencies=await self._dependencies(entities),
-            reserved=intake.reserved(self._using(live, observed)),
+            reserved=candidates.reserved(self._using(live, observed)),
             limits=self._rules.limits,
             suspended=await self._suspended({each.account for each in entities if each.runs}),
         )
@@ -150,10 +151,10 @@ class Passes:
 
     async def _dependencies(self, waiting: Sequence[snapshot.Waiting]) -> dict[str, snapshot.Dependency]:
         """What of the dependencies is unknown even after the mirror has everything that was in the log does not exist."""
-        known, unknown = intake.dependencies(waiting, self._mirror)
+        known, unknown = candidates.dependencies(waiting, self._mirror)
         if unknown:
             await self._mirror.wait_current()
-            known, unknown = intake.dependencies(waiting, self._mirror)
+            known, unknown = candidates.dependencies(waiting, self._mirror)
         return {**known, **{each: snapshot.Dependency(None, None) for each in unknown}}
 
     def _using(self, live: Iterable[Mirrored], observed: Iterable[runs.Run]) -> list[Mirrored]:

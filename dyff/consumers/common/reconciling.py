@@ -13,7 +13,7 @@ from typing import NoReturn
 import anyio
 import structlog
 
-from dyff.kernel import backoff, errors, vitals
+from dyff.kernel import backoff, errors, liveness
 
 log = structlog.get_logger()
 
@@ -63,9 +63,9 @@ class Progress:
         self._is_open = False
         self.step()
 
-    async def signs(self) -> list[vitals.Sign]:
+    async def signs(self) -> list[liveness.Sign]:
         """Whether the looks come to an end."""
-        return [vitals.Sign("rounds", "one is under way or has failed" if self._is_open else None, self._done)]
+        return [liveness.Sign("rounds", "one is under way or has failed" if self._is_open else None, self._done)]
 
 
 async def reconcile_forever(

@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import checkpoints
-from dyff.consumers.index import Index
+from dyff.consumers.aggregator import checkpoints
+from dyff.consumers.aggregator.index import Index
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position

@@ -14,8 +14,8 @@ import anyio
 import structlog
 
 from dyff.bus import envelope
-from dyff.consumers import outcomes
-from dyff.consumers.mirror import Mirrored, StateMirror
+from dyff.consumers.common import outcomes
+from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, registry, statuses
 from dyff.kernel import clock, errors, ids, settings
 from dyff.objects import layout, port

@@ -2,10 +2,10 @@
 
 One leader at a time, fenced in the log: it takes the ownership, waits until all that was in the log before is folded
 and mirrored, and only then plans. From there on it goes in passes, each from scratch: observe (mirror and cluster),
-plan (`dyff.admission.cycle`, `dyff.consumers.runs`), apply, and wait until what was published is folded. So the next pass
+plan (`dyff.admission.cycle`, `dyff.consumers.orchestrator.runs`), apply, and wait until what was published is folded. So the next pass
 sees it, nothing is assumed over the border of a pass, and a restart needs no special case.
 
-At the same time the sweep (`dyff.consumers.sweep`) removes what is stored of entities that were deleted long ago. What is
+At the same time the sweep (`dyff.consumers.orchestrator.sweep`) removes what is stored of entities that were deleted long ago. What is
 not here: the operator ends sessions that expire.
 """
 
@@ -20,9 +20,10 @@ from dyff.bus import port as bus_port
 from dyff.bus import topics
 from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
-from dyff.consumers import custom_resources, outcomes, passes, reconciling, sweep
-from dyff.consumers.mirror import StateMirror
-from dyff.kernel import errors, settings, vitals
+from dyff.consumers.common import custom_resources, outcomes, reconciling
+from dyff.consumers.common.mirror import StateMirror
+from dyff.consumers.orchestrator import reconciler, sweep
+from dyff.kernel import errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
 from dyff.objects import port as objects_port
@@ -38,9 +39,9 @@ async def run(
     *,
     clock: Clock,
     settings: settings.Settings,
-    suspended: passes.Suspended | None = None,
+    suspended: reconciler.Suspended | None = None,
     objects: objects_port.Objects | None = None,
-    signs: vitals.Vitals | None = None,
+    signs: liveness.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it leads and has seen everything.
@@ -53,16 +54,16 @@ async def run(
         OutcomeUnknown: something may have been published; begin again.
         Misconfigured: a quota is no quantity.
     """
-    rules = passes.Rules.of(settings, suspended)
+    rules = reconciler.Rules.of(settings, suspended)
     trigger, progress = reconciling.Trigger(), reconciling.Progress()
     mirror = StateMirror(bus, trigger.set)
     resources = custom_resources.CustomResources(cluster, trigger.set)
-    pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=passes.ID_LABEL)
+    pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=reconciler.ID_LABEL)
 
-    async def watches() -> list[vitals.Sign]:
+    async def watches() -> list[liveness.Sign]:
         return [*(await resources.signs()), pods.sign()]
 
-    (signs or vitals.Vitals()).add(progress.signs, mirror.signs, watches)
+    (signs or liveness.Vitals()).add(progress.signs, mirror.signs, watches)
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
         appending = anyio.Lock()
 
@@ -76,7 +77,7 @@ async def run(
         await group.start(pods.run)
         task_status.started()
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
-        planned = passes.Passes(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
+        planned = reconciler.Passes(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
             group.start_soon(sweep.Sweep(mirror, objects, append, planned.busy, clock, settings.retention).run)
 

@@ -13,7 +13,7 @@ import anyio.abc
 import msgspec
 
 from dyff.bus import port
-from dyff.kernel import vitals
+from dyff.kernel import liveness
 
 BATCH = 500
 WAIT_S = 1.0
@@ -82,7 +82,7 @@ async def consume(
     topic: str,
     serve: Serve,
     *,
-    signs: vitals.Vitals | None = None,
+    signs: liveness.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a member of `group` on `topic` until cancelled; `serve` runs for each partition that is given.
@@ -95,10 +95,10 @@ async def consume(
     async with bus.subscribe(group, topic) as subscription, anyio.create_task_group() as tasks:
         member = _Member(subscription, serve, tasks)
 
-        async def behind() -> list[vitals.Sign]:
+        async def behind() -> list[liveness.Sign]:
             return member.signs(topic, await bus.ranges(topic))
 
-        with (signs or vitals.Vitals()).during(behind):
+        with (signs or liveness.Vitals()).during(behind):
             await _consume(member, task_status)
 
 
@@ -123,10 +123,10 @@ class _Member:
         """Whether every task has asked for its batches."""
         return len(self._opened) == len(self.shares)
 
-    def signs(self, topic: str, held: Mapping[int, port.Range]) -> list[vitals.Sign]:
+    def signs(self, topic: str, held: Mapping[int, port.Range]) -> list[liveness.Sign]:
         """How far behind each partition is whose task asks for its batches."""
         return [
-            vitals.Sign(f"{topic}/{each.partition}", _behind(held[each.partition].end - each.done), each.done)
+            liveness.Sign(f"{topic}/{each.partition}", _behind(held[each.partition].end - each.done), each.done)
             for each in self._opened
             if each.done is not None
         ]

@@ -9,7 +9,7 @@ import anyio.abc
 
 from dyff.cluster import port, watching
 from dyff.entities import custom_resource, registry
-from dyff.kernel import vitals
+from dyff.kernel import liveness
 
 KINDS = {each.kind: port.custom(each) for each in registry.MADE}
 """By the kind of the custom resource; entities of several kinds may share one."""
@@ -29,7 +29,7 @@ class CustomResources:
                 await group.start(cache.run)
             task_status.started()
 
-    async def signs(self) -> list[vitals.Sign]:
+    async def signs(self) -> list[liveness.Sign]:
         """Whether the watches hear of the cluster, for the watchdog."""
         return [cache.sign() for cache in self._caches.values()]
 

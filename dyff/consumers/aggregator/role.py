@@ -14,8 +14,9 @@ import anyio.abc
 import structlog
 
 from dyff.bus import port, topics
-from dyff.consumers import loop, partitions, restoring
-from dyff.kernel import backoff, errors, vitals
+from dyff.consumers.aggregator import partitions, restoring
+from dyff.consumers.common import group_consumer
+from dyff.kernel import backoff, errors, liveness
 from dyff.kernel.clock import Clock
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ async def run(
     bus: port.Bus,
     *,
     clock: Clock,
-    signs: vitals.Vitals | None = None,
+    signs: liveness.Vitals | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Fold until cancelled; ready when the first partitions are taken over.
@@ -45,7 +46,9 @@ async def run(
     while True:
         lost: list[BaseException] = []
         try:
-            await loop.consume(bus, partitions.GROUP, topics.EVENTS, lambda share: serve(bus, share), signs=signs, task_status=ready)
+            await group_consumer.consume(
+                bus, partitions.GROUP, topics.EVENTS, lambda share: serve(bus, share), signs=signs, task_status=ready
+            )
         except* (errors.Fenced, errors.OutcomeUnknown) as group:
             lost = list(group.exceptions)
         # Who took the partition over, or what became of a write, is found out by taking everything over again.
@@ -83,7 +86,7 @@ def owner_name(partition: int) -> str:
     return f"dyff.aggregator-{partition}"
 
 
-async def serve(bus: port.Bus, share: loop.Share) -> None:
+async def serve(bus: port.Bus, share: group_consumer.Share) -> None:
     """Take a partition over and fold it until cancelled.
 
     Raises:

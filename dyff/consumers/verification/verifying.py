@@ -16,8 +16,8 @@ import msgspec
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import comparing, proofs, refolding
-from dyff.consumers.proofs import EVENTS, QUARANTINE, STATE, VIEW, Leaf
+from dyff.consumers.verification import comparing, proofs, refolding
+from dyff.consumers.verification.proofs import EVENTS, QUARANTINE, STATE, VIEW, Leaf
 from dyff.entities import registry
 from dyff.kernel import errors
 from dyff.query import port as query_port

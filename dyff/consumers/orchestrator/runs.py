@@ -23,8 +23,8 @@ import msgspec
 
 from dyff.admission import outcome
 from dyff.cluster import conditions, port
-from dyff.consumers import outcomes
-from dyff.consumers.mirror import Mirrored
+from dyff.consumers.common import outcomes
+from dyff.consumers.common.mirror import Mirrored
 from dyff.entities import custom_resource, registry, statuses
 from dyff.kernel import clock
 

@@ -17,7 +17,8 @@ import msgspec
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import checkpoints, loop, restoring
+from dyff.consumers.aggregator import checkpoints, restoring
+from dyff.consumers.common import group_consumer
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
@@ -163,20 +164,20 @@ class OwnedPartition:
         await self._checkpoints.write(self._states.index, self._states.known(states_epoch, self._known))
         self._states.since = 0
 
-    async def fold(self, batch: loop.Batch) -> None:
+    async def fold(self, batch: group_consumer.Batch) -> None:
         """Fold a batch for the next transaction; waits while much is to be written."""
         done = await self._folded(batch)
         await self._pending.put(done)
         if done.newer is not None:
             await anyio.sleep_forever()  # until `write` raises it, after what was folded before it
 
-    async def write(self, share: loop.Share) -> None:
+    async def write(self, share: group_consumer.Share) -> None:
         """Write what was folded: states, the last position and the commit of a transaction together."""
         async for done in self._pending.take():
             await self._write(done)
             share.done = done.position
 
-    async def _folded(self, batch: loop.Batch) -> Transaction:
+    async def _folded(self, batch: group_consumer.Batch) -> Transaction:
         done = Transaction(batch.position)
         keys = {each.key for each in batch.records}
         known = {key: message for key in keys if (message := self._pending.newest(key)) is not None}
@@ -262,7 +263,7 @@ class OwnedPartition:
     async def _require_none(self, start: int, end: int, ours: Container[int] = ()) -> None:
         async with self._bus.read(topics.STATE, self._partition, start) as reader:
             while reader.position < end:
-                for record in await reader.poll(loop.BATCH, loop.WAIT_S):
+                for record in await reader.poll(group_consumer.BATCH, group_consumer.WAIT_S):
                     if record.offset < end and record.offset not in ours:
                         raise errors.Fenced(f"{record.topic}/{record.partition}@{record.offset} was written by somebody else")
 

@@ -16,7 +16,7 @@ import structlog
 
 from dyff.bus import envelope, port, topics
 from dyff.entities import codecs, folding, registry, statuses
-from dyff.kernel import errors, vitals
+from dyff.kernel import errors, liveness
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
@@ -88,12 +88,12 @@ class StateMirror:
         """By partition, the offset below which all events are folded and visible here."""
         return dict(self._events)
 
-    async def signs(self) -> list[vitals.Sign]:
+    async def signs(self) -> list[liveness.Sign]:
         """How far behind it is, for the watchdog."""
         held = await self._bus.ranges(topics.STATE)
         found = [(partition, self._read.get(partition, each.first), each.end) for partition, each in held.items()]
         return [
-            vitals.Sign(f"mirror of {topics.STATE}/{partition}", f"{end - read} behind" if end > read else None, read)
+            liveness.Sign(f"mirror of {topics.STATE}/{partition}", f"{end - read} behind" if end > read else None, read)
             for partition, read, end in found
         ]
 

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from dyff.bus import port, topics
-from dyff.consumers.index import ENTRY_BYTES, Index
+from dyff.consumers.aggregator.index import ENTRY_BYTES, Index
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ import anyio.lowlevel
 import pytest
 
 from dyff.bus import port
-from dyff.consumers import loop
-from dyff.kernel import vitals
+from dyff.consumers.common import group_consumer
+from dyff.kernel import liveness
 from tests.roles import log
 
 A, B, A_AGAIN = port.Assignment(0, 1), port.Assignment(1, 2), port.Assignment(0, 3)
@@ -76,7 +76,7 @@ class Recorder:
 
 
 def consuming(bus, recorder):
-    return log.running(loop.consume, bus, "g", "t", recorder.serve)
+    return log.running(group_consumer.consume, bus, "g", "t", recorder.serve)
 
 
 async def until(condition):
@@ -137,7 +137,7 @@ async def test_a_slow_task_is_not_flooded():
             got.append(batch.position)
             await go_on.wait()
 
-    async with log.running(loop.consume, bus, "g", "t", serve):
+    async with log.running(group_consumer.consume, bus, "g", "t", serve):
         bus.then(*(port.Polled(records=(record(0, offset),)) for offset in range(10)))
         await until(lambda: got)
         for _ in range(20):
@@ -158,13 +158,13 @@ async def test_a_failing_task_ends_the_loop():
             pass
 
     with anyio.fail_after(log.DEADLINE_S), pytest.raises(ExceptionGroup) as caught:
-        await loop.consume(bus, "g", "t", serve)
+        await group_consumer.consume(bus, "g", "t", serve)
     assert caught.group_contains(log.CrashError)
 
 
 async def test_a_spare_is_ready(monkeypatch):
     """A member that gets no partition, because others have them, is ready after a while."""
-    monkeypatch.setattr(loop, "_SPARE_S", 0.05)
+    monkeypatch.setattr(group_consumer, "_SPARE_S", 0.05)
     started = anyio.current_time()
     async with consuming(Script(), Recorder()):
         assert anyio.current_time() - started >= 0.05
@@ -172,7 +172,7 @@ async def test_a_spare_is_ready(monkeypatch):
 
 async def test_its_signs_tell_how_far_behind_each_partition_is():
     """A batch counts when it is done, not when it was handed over; the records that nobody polled yet count as well."""
-    bus, signs, go_on = Script(port.Polled(assigned=(A, B))), vitals.Vitals(), anyio.Event()
+    bus, signs, go_on = Script(port.Polled(assigned=(A, B))), liveness.Vitals(), anyio.Event()
 
     async def ranges(topic):
         return {0: port.Range(0, 7), 1: port.Range(0, 5)}
@@ -185,7 +185,7 @@ async def test_its_signs_tell_how_far_behind_each_partition_is():
         return sorted((sign.name, sign.waiting, sign.mark) for sign in await signs.read())
 
     bus.ranges = ranges
-    async with log.running(loop.consume, bus, "g", "t", serve, signs=signs):
+    async with log.running(group_consumer.consume, bus, "g", "t", serve, signs=signs):
         assert await told() == [("t/0", "2 behind", 5), ("t/1", None, 5)]
         bus.then(port.Polled(records=(record(0, 5),)), port.Polled(records=(record(0, 6),)))
         await until(lambda: not bus._polled)

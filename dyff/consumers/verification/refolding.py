@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers import partitions
+from dyff.consumers.aggregator import partitions
 from dyff.entities import folding
 
 BATCH = 1000

@@ -1,0 +1,1 @@
+"""What several roles share: their loops, what they know of entities and custom resources, how they publish outcomes."""
