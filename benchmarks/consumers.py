@@ -157,7 +157,7 @@ async def sunk(bus: KafkaBus, store: Any, end: int) -> Measured:
     return await role(run, until.done, end)
 
 
-def told(name: str, ours: Sequence[Measured], *bares: Sequence[Measured]) -> float:
+def reported(name: str, ours: Sequence[Measured], *bares: Sequence[Measured]) -> float:
     """Print the medians and the ratio to the slowest of the baselines: the median of the rounds' own, since they took turns."""
     ratios = [each[0] / min(bare[number][0] for bare in bares) for number, each in enumerate(ours)]
     ratio = statistics.median(ratios)
@@ -193,7 +193,7 @@ async def compare_aggregator(server: str, mixed: bool) -> float:
         async with opened(server) as bus:
             return await bare.aggregator(bus, await filled(bus, topics.EVENTS, lambda number: messages.a_command(number, mixed), EVENTS))
 
-    return told("aggregator, creations and changes" if mixed else "aggregator, creations", *await in_turns(ours, theirs))
+    return reported("aggregator, creations and changes" if mixed else "aggregator, creations", *await in_turns(ours, theirs))
 
 
 async def compare_sink(server: str) -> float:
@@ -209,11 +209,11 @@ async def compare_sink(server: str) -> float:
                     return await sunk(bus, store, end)
 
             nowhere, consuming = await in_turns(lambda: sunk(bus, Nowhere(), end), lambda: bare.consumer(bus, topics.STATE, end))
-            ratio = told("sink, nowhere", nowhere, consuming)
+            ratio = reported("sink, nowhere", nowhere, consuming)
             real, consuming, upserts = await in_turns(
                 embedded, lambda: bare.consumer(bus, topics.STATE, end), lambda: bare.sqlite(Path(name), documents)
             )
-            return min(ratio, told("sink, embedded query store", real, consuming, upserts))
+            return min(ratio, reported("sink, embedded query store", real, consuming, upserts))
 
 
 async def compare_mongo(server: str, uri: str) -> float:
@@ -238,7 +238,7 @@ async def compare_mongo(server: str, uri: str) -> float:
             return measured
 
         try:
-            return told("sink, MongoDB", *await in_turns(ours, lambda: bare.consumer(bus, topics.STATE, end), theirs))
+            return reported("sink, MongoDB", *await in_turns(ours, lambda: bare.consumer(bus, topics.STATE, end), theirs))
         finally:
             await database.drop()
 

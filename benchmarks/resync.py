@@ -68,7 +68,7 @@ async def ours(kubeconfig: str, namespace: str) -> None:
             await group.start(subject.run)
             while subject.statistics().waiting or subject.statistics().active:  # noqa: ASYNC110 (what is measured tells nobody)
                 await anyio.sleep(0.01)
-            tell(began)
+            report(began)
             group.cancel_scope.cancel()
 
 
@@ -89,7 +89,7 @@ def theirs(kubeconfig: str, namespace: str) -> None:
         nonlocal seen
         seen += 1
         if seen == RESOURCES:
-            tell(began)
+            report(began)
             stop.set()
 
     async def run() -> None:
@@ -98,7 +98,7 @@ def theirs(kubeconfig: str, namespace: str) -> None:
     asyncio.run(run())
 
 
-def tell(began: float) -> None:
+def report(began: float) -> None:
     """One line for the parent."""
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": time.perf_counter() - began, "peak_mb": peak_mb}), flush=True)

@@ -249,14 +249,14 @@ def _update(connection: apsw.Connection, account: port.Account, **fields: Any) -
 
 
 def _put_out(connection: apsw.Connection, account_id: str, change: str, data: Any) -> None:
-    told = {
+    recorded = {
         "schemaVersion": _BODY_VERSION,
         "change": change,
         "time": clock.iso(clock.SystemClock().now()),
         "account": account_id,
         "data": data,
     }
-    body = codecs.encode(told)
+    body = codecs.encode(recorded)
     connection.execute("INSERT INTO outbox (account, body) VALUES (?, ?)", (account_id, body))
 
 

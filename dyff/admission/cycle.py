@@ -74,8 +74,8 @@ class _Account:
             self._used.update(after)
             return decision(entity, Verdict.ADMIT)
         self._held_back.update((resource, self._exceeded(resource, f"waiting behind {entity.id}")) for resource in lacking)
-        told = costs.SLOT if costs.SLOT in lacking else lacking[0]
-        return decision(entity, Verdict.QUOTA_LIMIT, self._exceeded(told, f"{_text(told, entity.cost[told])} more needed"))
+        reported = costs.SLOT if costs.SLOT in lacking else lacking[0]
+        return decision(entity, Verdict.QUOTA_LIMIT, self._exceeded(reported, f"{_text(reported, entity.cost[reported])} more needed"))
 
     def _exceeded(self, resource: str, more: str) -> str:
         """As published: `Account quota exceeded: N/L`, with more words where the numbers alone would not explain it."""

@@ -27,7 +27,7 @@ ADDRESS_SPACE_BYTES = 2**30
 """Of which a third is taken by the program itself."""
 
 CPU_S = 30
-_TOLD = 5
+_SHOWN = 5
 _NAME_CHARS, _TYPE_CHARS, _REASON_CHARS = 100, 200, 200
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -53,7 +53,7 @@ def partitions(path: str) -> dict[str, str]:
 
 def differences(found: pa.Schema, declared: pa.Schema, given: dict[str, str], by_path: Collection[str]) -> list[str]:
     """How the schema of a file differs from the declared one. `given`: the columns in its path; `by_path`: in any path."""
-    told = [f"the field {_name(name)} is there {n} times" for name, n in Counter(found.names).items() if n > 1]
+    listed = [f"the field {_name(name)} is there {n} times" for name, n in Counter(found.names).items() if n > 1]
     types = dict(zip(found.names, found.types, strict=True))
     for field in declared:
         if field.name in given:
@@ -63,10 +63,10 @@ def differences(found: pa.Schema, declared: pa.Schema, given: dict[str, str], by
         else:
             what = None if field.name in by_path else "missing"
         if what is not None:
-            told.append(f"the field {_name(field.name)} should be {_type(field.type)}, but is {what}")
+            listed.append(f"the field {_name(field.name)} should be {_type(field.type)}, but is {what}")
     known = {*declared.names, *by_path}
-    told += [f"the field {_name(name)}, which is {_type(types[name])}, is not declared" for name in types if name not in known]
-    return [*told[:_TOLD], f"{len(told) - _TOLD} more differences"] if len(told) > _TOLD else told
+    listed += [f"the field {_name(name)}, which is {_type(types[name])}, is not declared" for name in types if name not in known]
+    return [*listed[:_SHOWN], f"{len(listed) - _SHOWN} more differences"] if len(listed) > _SHOWN else listed
 
 
 def plain(type_: Any) -> Any:

@@ -44,9 +44,9 @@ def entry(pod: port.Object, line: port.LogLine) -> Entry:
 class LogStream:
     """The stream of one workflow."""
 
-    def __init__(self, cluster: port.Cluster, entity_id: str, goes_on: Callable[[], Awaitable[bool]], send: Send) -> None:
-        """`goes_on`: whether the workflow may still write; what it raises ends the stream. `send`: waits while the reader is slow."""
-        self._cluster, self._selector, self._goes_on, self._send = cluster, {"dyff.io/id": entity_id}, goes_on, send
+    def __init__(self, cluster: port.Cluster, entity_id: str, continues: Callable[[], Awaitable[bool]], send: Send) -> None:
+        """`continues`: whether the workflow may still write; what it raises ends the stream. `send`: waits while the reader is slow."""
+        self._cluster, self._selector, self._continues, self._send = cluster, {"dyff.io/id": entity_id}, continues, send
         self._changed = anyio.Event()
         self._pods = watching.Cache(cluster, port.POD, lambda _: self._changed.set(), labels=self._selector)
         self._followed: set[tuple[str, str]] = set()
@@ -57,7 +57,7 @@ class LogStream:
         async with anyio.create_task_group() as group:
             await group.start(self._pods.run)
             await self._begin(group)
-            while await self._goes_on():
+            while await self._continues():
                 self._changed = anyio.Event()
                 self._follow_all(group, self._pods.objects.values())
                 with anyio.move_on_after(_LOOK_S):

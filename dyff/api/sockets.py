@@ -58,7 +58,7 @@ async def serve(run: Callable[[route.Send], Awaitable[None]], receive: Receive, 
         try:
             await run(text)
         except Exception as error:
-            code, reason = _told(_first(error), names, gone=gone)
+            code, reason = _code_and_reason(_first(error), names, gone=gone)
         if not gone:
             await _close(send, code, reason)
         group.cancel_scope.cancel()
@@ -71,7 +71,7 @@ async def _close(send: Send, code: int, reason: str) -> None:
         log.debug("websocket-lost", error=type(error).__name__)
 
 
-def _told(error: BaseException, names: ids.Ids, *, gone: bool) -> tuple[int, str]:
+def _code_and_reason(error: BaseException, names: ids.Ids, *, gone: bool) -> tuple[int, str]:
     """The code and the reason that tell the peer of `error`."""
     if isinstance(error, errors.FixRequest):
         return POLICY, error.message.encode()[:_REASON_BYTES].decode(errors="ignore")

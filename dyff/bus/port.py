@@ -192,10 +192,10 @@ class History(Protocol):
 class Bus(History, Protocol):
     """The log."""
 
-    async def amend_topics(self, specs: Sequence[TopicSpec], *, look_only: bool = False) -> list[str]:
+    async def amend_topics(self, specs: Sequence[TopicSpec], *, dry_run: bool = False) -> list[str]:
         """Make these topics exist, kept as ours must be kept, and tell for each what was not so, in a line for people.
 
-        What somebody set to keep more than we need is left. `look_only`: nothing is changed.
+        What somebody set to keep more than we need is left. `dry_run`: nothing is changed.
 
         Raises:
             Misconfigured: one exists with other partitions; nothing was changed.

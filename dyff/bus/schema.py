@@ -58,5 +58,5 @@ class BusStore:
         applied = schema.Applied(step.name, at, release)
         await self._bus.publish(topics.SCHEMA, [port.Message(step.name.encode(), msgspec.json.encode(applied))])
 
-    async def amend(self, *, look_only: bool = False) -> list[str]:
-        return await self._bus.amend_topics([topics.SCHEMA_SPEC, *topics.specs(self._partitions)], look_only=look_only)
+    async def amend(self, *, dry_run: bool = False) -> list[str]:
+        return await self._bus.amend_topics([topics.SCHEMA_SPEC, *topics.specs(self._partitions)], dry_run=dry_run)

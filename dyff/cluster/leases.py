@@ -74,14 +74,14 @@ class Elector:
             Misconfigured, FixRequest: the cluster does not let us.
             Whatever `work` does, then the Lease was given back, too.
         """
-        told = False
+        reported = False
         while True:
-            await self._acquire(None if told else standby)
+            await self._acquire(None if reported else standby)
             log.info("leader", lease=self._name, identity=self._identity)
             await self._lead(work)
             log.warning("leadership-lost", lease=self._name, identity=self._identity, holder=_holder(self._seen))
             standby()
-            told = True
+            reported = True
 
     async def _acquire(self, standby: Callable[[], None] | None) -> None:
         while True:
@@ -93,8 +93,8 @@ class Elector:
                     standby()
                     standby = None
             except _NOT_NOW as error:
-                tell = log.debug if isinstance(error, errors.Conflict) else log.warning
-                tell("lease-not-taken", lease=self._name, **errors.details(error))
+                write = log.debug if isinstance(error, errors.Conflict) else log.warning
+                write("lease-not-taken", lease=self._name, **errors.details(error))
             await anyio.sleep(self._timing.retry_s * self._jitter.uniform(0.8, 1.2))
 
     async def _try(self) -> bool:

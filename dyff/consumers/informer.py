@@ -32,7 +32,7 @@ async def run(
     cluster: cluster_port.Cluster,
     *,
     clock: Clock,
-    signs: liveness.Vitals | None = None,
+    signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it has seen everything."""
@@ -49,7 +49,7 @@ async def run(
         await publisher.publish(list(differences(resources, mirror)))
         return reconciling.PAUSE_S
 
-    (signs or liveness.Vitals()).add(progress.signs, mirror.signs, resources.signs)
+    (signs or liveness.Signs()).add(progress.signs, mirror.signs, resources.signs)
     async with anyio.create_task_group() as group:
         await group.start(mirror.run)
         await group.start(resources.run)

@@ -26,7 +26,7 @@ async def run(
     bus: port.Bus,
     accounts: accounts_port.Accounts,
     *,
-    signs: liveness.Vitals | None = None,
+    signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Relay until cancelled; ready when the outbox was read once.
@@ -39,7 +39,7 @@ async def run(
         oldest = [each.sequence for each in await accounts.outbox(1)]
         return [liveness.Sign("outbox", "it has changes" if oldest else None, tuple(oldest))]
 
-    (signs or liveness.Vitals()).add(outbox)
+    (signs or liveness.Signs()).add(outbox)
     await bus.topic(topics.ACCOUNTS)
     await accounts.outbox(1)
     task_status.started()

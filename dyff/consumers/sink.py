@@ -27,7 +27,7 @@ async def run(
     bus: port.Bus,
     query: query_port.QueryWriter,
     *,
-    signs: liveness.Vitals | None = None,
+    signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Write until cancelled.

@@ -24,7 +24,7 @@ class Sign(msgspec.Struct, frozen=True):
 Read = Callable[[], Awaitable[Iterable[Sign]]]
 
 
-class Vitals:
+class Signs:
     """The signs of one start of a role. Its parts put in how they are read, the supervisor reads them."""
 
     def __init__(self) -> None:

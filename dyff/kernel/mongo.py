@@ -247,10 +247,10 @@ def translated(name: str, *, changing: bool = False) -> Iterator[None]:
             raise errors.Misconfigured(f"{name}: MongoDB refuses it ({error}); check user, password and roles") from error
         if codes & _TOO_LARGE:
             raise errors.TooLarge(f"{name}: what is to be stored is too large for one document of MongoDB") from error
-        told = f"{name}: MongoDB does not answer as it should ({type(error).__name__}: {str(error)[:300]})"
+        message = f"{name}: MongoDB does not answer as it should ({type(error).__name__}: {str(error)[:300]})"
         if changing and not _did_nothing(error):
-            raise errors.OutcomeUnknown(told) from error
-        raise errors.Unavailable(told) from error
+            raise errors.OutcomeUnknown(message) from error
+        raise errors.Unavailable(message) from error
     except OSError as error:  # a file with certificates, mostly
         raise errors.Misconfigured(f"{name}: {error}") from error
 

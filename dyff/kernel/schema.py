@@ -76,7 +76,7 @@ class Store(Protocol):
         """
         ...
 
-    async def amend(self, *, look_only: bool = False) -> list[str]:
+    async def amend(self, *, dry_run: bool = False) -> list[str]:
         """Set right what is not as this release needs it, whatever the record says; a line for people on each such thing."""
         ...
 
@@ -94,7 +94,7 @@ class Fresh:
     async def apply(self, step: Step, at: str, release: str) -> None:
         raise AssertionError(f"{self.name} is only looked at")
 
-    async def amend(self, *, look_only: bool = False) -> list[str]:
+    async def amend(self, *, dry_run: bool = False) -> list[str]:
         return []
 
 

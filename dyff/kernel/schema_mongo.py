@@ -30,7 +30,7 @@ class MongoStore:
         await step.run(MongoStep(step.name, self._database, self._record))
         await self._record.changed({"_id": step.name}, {"$set": {"at": at, "release": release}, "$unset": {"after": ""}}, upsert=True)
 
-    async def amend(self, *, look_only: bool = False) -> list[str]:
+    async def amend(self, *, dry_run: bool = False) -> list[str]:
         return []
 
 

@@ -30,7 +30,7 @@ class SqliteStore:
         with sqlite.translated(f"{self.name} ({self._path})"):
             await anyio.to_thread.run_sync(self._apply, step, schema.Applied(step.name, at, release))
 
-    async def amend(self, *, look_only: bool = False) -> list[str]:
+    async def amend(self, *, dry_run: bool = False) -> list[str]:
         return []
 
     def _applied(self) -> list[schema.Applied]:

@@ -63,7 +63,7 @@ class Controller:
             observed = await observing.observe(self._cluster, request)
             decided = table.refused(observed, refusal, self._clock.now())
             await applying.apply(self._cluster, observed, decided)
-        _tell(request, decided)
+        _log_plan(request, decided)
         return decided.requeue_after_s
 
     def statistics(self) -> keyed.Statistics:
@@ -111,7 +111,7 @@ def _report(request: plan.Request, error: Exception, delay_s: float) -> None:
         log.error("reconcile-failed", exc_info=error, **fields)
 
 
-def _tell(request: plan.Request, decided: plan.Plan) -> None:
+def _log_plan(request: plan.Request, decided: plan.Plan) -> None:
     """What was done, and apart from it a mere change of the status."""
     if decided.actions:
         actions = [f"{type(action).__name__} {action.kind.kind}" for action in decided.actions]

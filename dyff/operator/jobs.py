@@ -116,9 +116,9 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
         return f"{step.title} was deleted by someone; it starts again when its pods are gone"
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
     living = [pod for pod in own_pods if pods.live(pod)]
-    told = _told_of(observed, step)
-    if told and living and all(map(pods.deleting, living)):
-        return told  # a pod that is told to end forgets what it waited for
+    reported = _reported_of(observed, step)
+    if reported and living and all(map(pods.deleting, living)):
+        return reported  # a pod that is told to end forgets what it waited for
     waits = pods.waiting([pod for pod in living if not _runs(pod)])
     if waits or not living:
         return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))
@@ -130,10 +130,10 @@ def _waiting(own_pods: list[port.Object]) -> str:
     return pods.waiting([pod for pod in own_pods if not pods.deleting(pod)])
 
 
-def _told_of(observed: plan.Observed, step: steps.Step) -> str:
+def _reported_of(observed: plan.Observed, step: steps.Step) -> str:
     """What the status says of this step, without what it may say of a session besides."""
-    told = (conditions.get(observed.present, conditions.COMPLETE) or {}).get("message") or ""
-    return str(told).partition("; the inference session")[0] if told.startswith(step.title) else ""
+    reported = (conditions.get(observed.present, conditions.COMPLETE) or {}).get("message") or ""
+    return str(reported).partition("; the inference session")[0] if reported.startswith(step.title) else ""
 
 
 def _runs(pod: port.Object) -> bool:
@@ -147,8 +147,8 @@ def _attempts(found: port.Object, own_pods: list[port.Object], logs: Mapping[str
     if not tries:
         return ""
     last = pods.last_failure(ended, logs)
-    told = f"; the last: {last.line()}" if last is not None else "; the last was stopped and its pod removed"
-    return f" (after {tries} failed attempt{'s' if tries > 1 else ''}{told})"
+    reported = f"; the last: {last.line()}" if last is not None else "; the last was stopped and its pod removed"
+    return f" (after {tries} failed attempt{'s' if tries > 1 else ''}{reported})"
 
 
 def release(found: port.Object) -> plan.Patch:
@@ -174,10 +174,10 @@ def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_p
     ending = step.endings.get(failure.exit_code) if failure.exit_code is not None else None
     if ending is None:
         return Outcome(False, step.reason, f"{step.title} failed: {failure.text()}")
-    return Outcome(False, ending.reason or step.reason, _told(step, ending, failure))
+    return Outcome(False, ending.reason or step.reason, _failure_message(step, ending, failure))
 
 
-def _told(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
+def _failure_message(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
     """The step's own last line, with those before it below; what its exit code means if it said nothing."""
     before, _, last = failure.words.rpartition("\n")
     own = last if last else f"{ending.meaning} (exit code {failure.exit_code})"
@@ -186,8 +186,8 @@ def _told(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
 
 def _before(observed: plan.Observed) -> str:
     """What the status told until now: the pods that could say why it is late are removed with the Job's deadline."""
-    told = conditions.get(observed.present, conditions.COMPLETE)
-    return f"Before: {told['message']}" if told is not None and told.get("message") else ""
+    reported = conditions.get(observed.present, conditions.COMPLETE)
+    return f"Before: {reported['message']}" if reported is not None and reported.get("message") else ""
 
 
 def _late(step: steps.Step, found: port.Object, detail: str) -> str:

@@ -101,8 +101,8 @@ def not_runnable(pods: Iterable[port.Object]) -> str | None:
             hopeless = waiting.get("reason") in _NOT_PULLED and _PULLED_NEVER.search(waiting.get("message") or "")
             if hopeless or waiting.get("reason") in _NEVER_RUNNABLE:
                 image = status.get("image") or _image(pod, status["name"])
-                told = waiting.get("message") or waiting["reason"]
-                return f"the image {image} cannot be run: {told}; correct the image, or let the nodes pull it, and create it again"
+                reported = waiting.get("message") or waiting["reason"]
+                return f"the image {image} cannot be run: {reported}; correct the image, or let the nodes pull it, and create it again"
     return None
 
 
@@ -161,9 +161,9 @@ def lost(pods: Iterable[port.Object]) -> str:
     """Of pods that should be running, what the first says whose node does not answer; empty: all nodes do."""
     for pod in pods:
         statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-        told = _waits(pod) if statuses and all(each.get("ready") for each in statuses) else ""
-        if told:
-            return f"pod {pod['metadata']['name']}: {told}"
+        reported = _waits(pod) if statuses and all(each.get("ready") for each in statuses) else ""
+        if reported:
+            return f"pod {pod['metadata']['name']}: {reported}"
     return ""
 
 
@@ -252,6 +252,6 @@ def _image(pod: port.Object, container: str) -> str:
 
 
 def _reason(state: Mapping[str, Any]) -> str:
-    told = ": ".join(str(state[key]) for key in ("reason", "message") if state.get(key))
+    reported = ": ".join(str(state[key]) for key in ("reason", "message") if state.get(key))
     advice = _ADVICE.get(state.get("reason") or "")
-    return f"{told}; {advice}" if advice else told
+    return f"{reported}; {advice}" if advice else reported

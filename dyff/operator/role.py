@@ -18,7 +18,7 @@ async def run(
     clock: clock.Clock,
     settings: settings.Operator,
     storage_env: Mapping[str, str],
-    signs: liveness.Vitals | None = None,
+    signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Reconcile until cancelled; ready when all custom resources and their parts have been listed once.
@@ -27,5 +27,5 @@ async def run(
     credential: it is visible in the pods' specs.
     """
     subject = controller.Controller(cluster, clock, plan.Setup(settings, storage_env))
-    (signs or liveness.Vitals()).add(subject.signs)
+    (signs or liveness.Signs()).add(subject.signs)
     await subject.run(task_status=task_status)

@@ -260,7 +260,7 @@ class Logged(Group[S, E]):
         Example:
             `for line in client.evaluations.stream_workflow_logs(evaluation.id): print(line.message)`
         """
-        told: Counter[models.LogEntry] = Counter()
+        reported: Counter[models.LogEntry] = Counter()
         asked: float | None = None
         while True:
             is_over = statuses.is_terminal((await self.get(id)).status)
@@ -269,9 +269,9 @@ class Logged(Group[S, E]):
             lines = (await self.workflow_logs(id, since=since, limit=LOG_LINES)).logs
             asked = now
             for line, count in Counter(lines).items():
-                for _ in range(count - told[line]):
+                for _ in range(count - reported[line]):
                     yield line
-            told = Counter(lines)
+            reported = Counter(lines)
             if is_over:
                 return
             await self._http.io.sleep(LOG_POLL_S)

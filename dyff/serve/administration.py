@@ -25,7 +25,7 @@ async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
     if "accounts" in opening.embedded(loaded):
         place.create()
     # A server of the release before may be running here, so only what it can bear is done.
-    await migrating.prepare(loaded, place, clock.SystemClock(), {"accounts"}, None, phases=("pre",), tell=lambda _: None)
+    await migrating.prepare(loaded, place, clock.SystemClock(), {"accounts"}, None, phases=("pre",), report=lambda _: None)
     async with opening.open_accounts(loaded, place) as accounts:
         yield accounts
 

@@ -65,10 +65,10 @@ def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: Emb
     from dyff.cluster.embedded import LocalControllers
     from dyff.cluster.pods.kubelet import Kubelet
 
-    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> Any:
+    def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> Any:
         return LocalControllers(resources, clock=adapters.clock).run(task_status=task_status)
 
-    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+    async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
         kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, adapters.clock)
         try:
             await kubelet.run(task_status=task_status)

@@ -126,17 +126,17 @@ def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | 
     logs.configure("error")
     lines = 0
 
-    def tell(line: migrating.Line) -> None:
+    def report(line: migrating.Line) -> None:
         nonlocal lines
         lines += 1
-        _tell(line)
+        _print_line(line)
 
-    migrating.migrate(loaded, phase, tell, dry_run=dry_run)
+    migrating.migrate(loaded, phase, report, dry_run=dry_run)
     if not lines:
         click.echo("nothing to do")
 
 
-def _tell(line: migrating.Line) -> None:
+def _print_line(line: migrating.Line) -> None:
     click.echo(f"{line.store:<18}{line.what:<11}{line.about}")
 
 
@@ -165,7 +165,7 @@ def migrate_status(data_dir: str | None, config: str | None) -> None:
     """Print what was done and what is due, a line each. Changes nothing."""
     from dyff.serve import migrating
 
-    migrating.status(settings.load(config, flags={"data_dir": data_dir}), _tell)
+    migrating.status(settings.load(config, flags={"data_dir": data_dir}), _print_line)
 
 
 @main.group()

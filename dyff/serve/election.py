@@ -14,9 +14,9 @@ from dyff.serve.supervisor import STANDBY, Role
 def elected(role: Role, cluster: port.Cluster, time: clock.Clock, names: ids.Ids, *, timing: leases.Timing | None = None) -> Role:
     """`role`, run only while this process holds the Lease `dyff-<role>`. While another does it is ready, in the phase `standby`."""
 
-    async def run(task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+    async def run(task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
         async def term() -> None:
-            own = liveness.Vitals()
+            own = liveness.Signs()
             with signs.during(own.read):
                 await role.run(task_status, own)
 

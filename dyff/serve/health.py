@@ -63,7 +63,7 @@ class Health:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def tell(self, role: str, problem: str | None, *, stuck: bool = False) -> None:
+    def report_problem(self, role: str, problem: str | None, *, stuck: bool = False) -> None:
         """What is wrong with a role that runs, without counting it as a failure; None: nothing any more. `stuck`: it is asked to end."""
         if stuck:
             self.enter(role, Phase.STUCK)

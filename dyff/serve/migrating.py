@@ -40,7 +40,7 @@ def release() -> str:
     return metadata.version("dyff-platform")
 
 
-Tell = Callable[[Line], None]
+Report = Callable[[Line], None]
 """Called for each thing, when it is done."""
 
 
@@ -58,7 +58,7 @@ async def prepare(
     log_there: bus.Bus | None,
     *,
     phases: Sequence[schema.Phase] = schema.PHASES,
-    tell: Tell = in_the_log,
+    report: Report = in_the_log,
 ) -> None:
     """Before these ports are used: migrate what is in the data directory, refuse an engine that was not migrated.
 
@@ -75,8 +75,8 @@ async def prepare(
         for store in stores:
             here = store.name.partition(":")[0] in local
             if here or everywhere:
-                await apply_due(store, phases if here else ("pre",), time, tell)
-            await require(store, tell)
+                await apply_due(store, phases if here else ("pre",), time, report)
+            await require(store, report)
     if log_there is not None:
         await topics.require(log_there, loaded.bus.partitions)
 
@@ -92,7 +92,7 @@ async def require_query(loaded: settings.Settings, place: directory.DataDirector
             await require(store, in_the_log)
 
 
-async def require(store: schema.Store, tell: Tell) -> None:
+async def require(store: schema.Store, report: Report) -> None:
     """Refuse a store that this release must not work on.
 
     Raises:
@@ -103,11 +103,11 @@ async def require(store: schema.Store, tell: Tell) -> None:
     if refused is not None:
         raise refused
     for name in found.unknown["pre"]:
-        tell(Line(store.name, "unknown", f"{name}  an upgrade to a newer release has begun"))
+        report(Line(store.name, "unknown", f"{name}  an upgrade to a newer release has begun"))
 
 
-def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Tell, *, dry_run: bool) -> None:
-    """Do what is due of a phase, in all stores of the settings. `tell`: of each thing that is done; with `dry_run` only of what would be.
+def migrate(loaded: settings.Settings, phase: schema.Phase, report: Report, *, dry_run: bool) -> None:
+    """Do what is due of a phase, in all stores of the settings. `report`: of each thing that is done; with `dry_run` only of what would be.
 
     Raises:
         InUse: a server has the data directory, and nothing is elsewhere.
@@ -125,14 +125,14 @@ def migrate(loaded: settings.Settings, phase: schema.Phase, tell: Tell, *, dry_r
         for store in stores:
             if dry_run:
                 for line in await _found(store, (phase,)):
-                    tell(line)
+                    report(line)
             else:
-                await apply_due(store, (phase,), clock.SystemClock(), tell)
+                await apply_due(store, (phase,), clock.SystemClock(), report)
 
-    _with_stores(loaded, run, tell, look_only=dry_run)
+    _with_stores(loaded, run, report, dry_run=dry_run)
 
 
-def status(loaded: settings.Settings, tell: Tell) -> None:
+def status(loaded: settings.Settings, report: Report) -> None:
     """Report, of all stores of the settings, what was done and what is due. Changes nothing.
 
     Raises:
@@ -144,11 +144,11 @@ def status(loaded: settings.Settings, tell: Tell) -> None:
     async def run(stores: Sequence[schema.Store]) -> None:
         for store in stores:
             for each in await store.applied():
-                tell(Line(store.name, "done", f"{each.name}  {each.at}  by release {each.release}"))
+                report(Line(store.name, "done", f"{each.name}  {each.at}  by release {each.release}"))
             for line in await _found(store, schema.PHASES):
-                tell(line)
+                report(line)
 
-    _with_stores(loaded, run, tell, look_only=True)
+    _with_stores(loaded, run, report, dry_run=True)
 
 
 async def _look(store: schema.Store) -> schema.Situation:
@@ -158,14 +158,14 @@ async def _look(store: schema.Store) -> schema.Situation:
 async def _found(store: schema.Store, phases: Sequence[schema.Phase]) -> list[Line]:
     """What is to be done, and what this release does not know. What somebody set otherwise is looked for where all is there."""
     found = await _look(store)
-    lines = [Line(store.name, "due", _told(step)) for phase in phases for step in found.due[phase]]
+    lines = [Line(store.name, "due", _described(step)) for phase in phases for step in found.due[phase]]
     lines += [Line(store.name, "unknown", f"{name}  a newer release knows it") for phase in schema.PHASES for name in found.unknown[phase]]
     if "pre" in phases and not found.due["pre"]:
-        lines += [Line(store.name, "wrong", about) for about in await store.amend(look_only=True)]
+        lines += [Line(store.name, "wrong", about) for about in await store.amend(dry_run=True)]
     return lines
 
 
-async def apply_due(store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, tell: Tell) -> None:
+async def apply_due(store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, report: Report) -> None:
     """Do what is due of these phases; with `pre`, also set right what somebody set otherwise."""
     found = await _look(store)
     if isinstance(refused := schema.refusal(store.name, found), errors.NewerSchema):
@@ -173,22 +173,22 @@ async def apply_due(store: schema.Store, phases: Sequence[schema.Phase], time: c
     for phase in phases:
         for step in found.due[phase]:
             await store.apply(step, clock.iso(time.now()), release())
-            tell(Line(store.name, "done", _told(step)))
+            report(Line(store.name, "done", _described(step)))
     if "pre" in phases:
         for about in await store.amend():
-            tell(Line(store.name, "set right", about))
+            report(Line(store.name, "set right", about))
 
 
-def _told(step: schema.Step) -> str:
+def _described(step: schema.Step) -> str:
     return f"{step.name}  {step.description}"
 
 
 def _with_stores(
     loaded: settings.Settings,
     act: Callable[[Sequence[schema.Store]], Awaitable[None]],
-    tell: Tell,
+    report: Report,
     *,
-    look_only: bool,
+    dry_run: bool,
 ) -> None:
     """Act on all stores of the settings. Those in a data directory that a server has are left to it, if others remain."""
     place = directory.DataDirectory(loaded.data_dir)
@@ -199,19 +199,19 @@ def _with_stores(
         time, new_ids = clock.SystemClock(), ids.RandomIds()
         async with AsyncExitStack() as stack:
             there: bus.Bus | None = None
-            if "bus" in ports and ("bus" not in local or not look_only or place.bus.exists()):
+            if "bus" in ports and ("bus" not in local or not dry_run or place.bus.exists()):
                 there = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids))
             await act(await stack.enter_async_context(_stores(loaded, place, ports, there)))
 
     with ExitStack() as stack:
-        if local and (not look_only or place.root.exists()):
+        if local and (not dry_run or place.root.exists()):
             try:
                 stack.enter_context(place.claimed())
             except errors.InUse:
                 if local == PORTS:
                     raise
                 ports = PORTS - local
-                tell(Line("data directory", "skipped", f"{place.root} is in use by a server, which migrates it when it starts"))
+                report(Line("data directory", "skipped", f"{place.root} is in use by a server, which migrates it when it starts"))
         anyio.run(run)
 
 

@@ -18,8 +18,8 @@ _NAME = re.compile(r"\d{4}_[a-z0-9_]+")
 
 def folder() -> Path:
     """Where they are."""
-    beside = Path(__file__).parent / "migrations"
-    return beside if beside.is_dir() else Path(__file__).parents[2] / "migrations"
+    packaged = Path(__file__).parent / "migrations"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
 @functools.cache

@@ -22,11 +22,11 @@ async def run(report: Report, listener: socket.socket, *, task_status: anyio.abc
         await webserver.serve(config, bound, task_status=task_status)
 
 
-def answer(path: str, told: dict[str, Any]) -> tuple[int, bytes]:
+def answer(path: str, reported: dict[str, Any]) -> tuple[int, bytes]:
     """Status and body."""
     known = {"/health": probing.health, "/ready": probing.ready}.get(path)
     if known is not None:
-        return known(told), codecs.encode(told)
+        return known(reported), codecs.encode(reported)
     return 404, codecs.encode({"detail": "here are /health and /ready only; the API is served by the role api"})
 
 

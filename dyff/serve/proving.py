@@ -60,10 +60,10 @@ def lines(report: proofs.Report) -> list[str]:
     """The report for people. The last line says how many differences there are."""
     ends = ", ".join(f"{partition}={end}" for partition, end in sorted(report.ends.items()))
     width = max(map(len, report.roots))
-    told = [f"{report.entities} entities of {report.events} events of log {report.epoch}, up to {ends}"]
-    told += [f"{name:<{width}}  {root}" for name, root in report.roots.items()]
-    told += [f"note: {each}" for each in report.notes]
-    told += [each.text() for each in report.differences]
+    text = [f"{report.entities} entities of {report.events} events of log {report.epoch}, up to {ends}"]
+    text += [f"{name:<{width}}  {root}" for name, root in report.roots.items()]
+    text += [f"note: {each}" for each in report.notes]
+    text += [each.text() for each in report.differences]
     if report.count > len(report.differences):
-        told.append(f"... and {report.count - len(report.differences)} more")
-    return [*told, f"{report.count} difference{'' if report.count == 1 else 's'}"]
+        text.append(f"... and {report.count - len(report.differences)} more")
+    return [*text, f"{report.count} difference{'' if report.count == 1 else 's'}"]

@@ -30,7 +30,7 @@ class Process(msgspec.Struct, frozen=True):
     report: Report
 
 
-Run = Callable[[Process, anyio.abc.TaskStatus[None], liveness.Vitals], Awaitable[None]]
+Run = Callable[[Process, anyio.abc.TaskStatus[None], liveness.Signs], Awaitable[None]]
 """Serves until cancelled, as `supervisor.Role.run` says."""
 
 
@@ -61,7 +61,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return (*self.permissions, LEADS) if self.one_at_a_time else self.permissions
 
 
-async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.accounts.authority import Authority
     from dyff.api import role
     from dyff.api.services import Services
@@ -84,21 +84,21 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
     await role.run(services, task_status=task_status)
 
 
-async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers.aggregator import role as aggregator
 
     adapters = process.adapters
     await aggregator.run(given(adapters.bus), clock=adapters.clock, signs=signs, task_status=task_status)
 
 
-async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers import sink
 
     adapters = process.adapters
     await sink.run(given(adapters.bus), given(adapters.query), signs=signs, task_status=task_status)
 
 
-async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers.orchestrator import role as orchestrator
 
     adapters = process.adapters
@@ -124,21 +124,21 @@ def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
     return suspended
 
 
-async def _relay(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+async def _relay(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers import relay
 
     adapters = process.adapters
     await relay.run(given(adapters.bus), given(adapters.accounts), signs=signs, task_status=task_status)
 
 
-async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers import informer
 
     adapters = process.adapters
     await informer.run(given(adapters.bus), given(adapters.cluster), clock=adapters.clock, signs=signs, task_status=task_status)
 
 
-async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Vitals) -> None:
+async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.operator import role
 
     adapters = process.adapters

@@ -39,7 +39,7 @@ class Role(msgspec.Struct, frozen=True):
 
     name: str
     stage: int
-    run: Callable[[anyio.abc.TaskStatus[None], liveness.Vitals], Awaitable[None]]
+    run: Callable[[anyio.abc.TaskStatus[None], liveness.Signs], Awaitable[None]]
 
 
 class RoleGaveUp(errors.Fatal):
@@ -145,17 +145,17 @@ class Supervisor:
             Stuck: it made no progress (in an exception group).
             Whatever the role does, or that in an exception group.
         """
-        signs = liveness.Vitals()
+        signs = liveness.Signs()
         async with anyio.create_task_group() as group:
             if self._limits.stuck_s is not None:
                 group.start_soon(self._watch, role.name, signs, self._limits.stuck_s)
             await role.run(_Readiness(self.health, role.name), signs)
             group.cancel_scope.cancel()
 
-    async def _watch(self, role: str, signs: liveness.Vitals, limit_s: float) -> None:
+    async def _watch(self, role: str, signs: liveness.Signs, limit_s: float) -> None:
         """Look at the signs of a role that is ready, now and then; end it when they stand still for too long."""
         check_s = min(CHECK_S, limit_s / 8)
-        judged: dict[str, watchdog.Still] = {}
+        judged: dict[str, watchdog.Stalled] = {}
         while True:
             await anyio.sleep(check_s)
             if self.health.phase(role) is not health.Phase.READY:
@@ -163,12 +163,12 @@ class Supervisor:
                 continue
             judged = await _look(signs, judged, check_s)
             problem = watchdog.problem(judged, limit_s)
-            self.health.tell(role, problem or watchdog.problem(judged, limit_s / 2), stuck=problem is not None)
+            self.health.report_problem(role, problem or watchdog.problem(judged, limit_s / 2), stuck=problem is not None)
             if problem is not None:
                 raise errors.Stuck(problem)
 
 
-async def _look(signs: liveness.Vitals, before: watchdog.Judged, check_s: float) -> dict[str, watchdog.Still]:
+async def _look(signs: liveness.Signs, before: watchdog.Judged, check_s: float) -> dict[str, watchdog.Stalled]:
     try:
         with anyio.fail_after(CHECK_S):
             return watchdog.judge(before, await signs.read(), check_s)

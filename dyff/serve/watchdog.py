@@ -13,29 +13,29 @@ import msgspec
 from dyff.kernel import liveness
 
 
-class Still(msgspec.Struct, frozen=True):
+class Stalled(msgspec.Struct, frozen=True):
     """A sign that something waits for, and for how many seconds nothing has been done about it."""
 
     sign: liveness.Sign
     seconds: float = 0.0
 
 
-Judged = Mapping[str, Still]
+Judged = Mapping[str, Stalled]
 """By the sign's name."""
 
 
-def judge(before: Judged, signs: Iterable[liveness.Sign], elapsed_s: float) -> dict[str, Still]:
+def judge(before: Judged, signs: Iterable[liveness.Sign], elapsed_s: float) -> dict[str, Stalled]:
     """What stands still now; `elapsed_s`: since `before` was judged."""
-    after: dict[str, Still] = {}
+    after: dict[str, Stalled] = {}
     for sign in signs:
         if sign.waiting is not None:
             known = before.get(sign.name)
             same = known is not None and known.sign.mark == sign.mark
-            after[sign.name] = Still(sign, known.seconds + elapsed_s) if known is not None and same else Still(sign)
+            after[sign.name] = Stalled(sign, known.seconds + elapsed_s) if known is not None and same else Stalled(sign)
     return after
 
 
-def unreadable(before: Judged, reason: str, elapsed_s: float) -> dict[str, Still]:
+def unreadable(before: Judged, reason: str, elapsed_s: float) -> dict[str, Stalled]:
     """The signs could not be read: what stood still is taken to do so yet, and that they cannot be read is a sign as well."""
     return judge(before, [*(each.sign for name, each in before.items() if name != _READING), liveness.Sign(_READING, reason)], elapsed_s)
 
@@ -46,5 +46,5 @@ _READING = "its signs of life"
 def problem(judged: Judged, limit_s: float) -> str | None:
     """What is wrong, as a sentence for people; None: nothing has stood still for `limit_s` seconds."""
     found = [each for each in judged.values() if each.seconds >= limit_s]
-    told = [f"{each.sign.name}: {each.sign.waiting}, and nothing has moved for {each.seconds:.0f} s" for each in found]
-    return "; ".join(told) or None
+    sentences = [f"{each.sign.name}: {each.sign.waiting}, and nothing has moved for {each.seconds:.0f} s" for each in found]
+    return "; ".join(sentences) or None

@@ -71,7 +71,7 @@ def run(step: Callable[[], Awaitable[None]]) -> int:
     try:
         anyio.run(_watched, step, backend_options={"use_uvloop": True})
     except BaseException as error:
-        code, message = _told(error)
+        code, message = _code_and_message(error)
         if code == DEFECT:
             traceback.print_exception(error, file=sys.stdout)
         if code:
@@ -93,7 +93,7 @@ async def _stop_at_signal() -> None:
             raise Ending(STOPPED, f"Stopped by {number.name}; the next attempt resumes at the missing items.")
 
 
-def _told(error: BaseException) -> tuple[int, str]:
+def _code_and_message(error: BaseException) -> tuple[int, str]:
     """Exit code and last line for what ended a step; of several errors the first that was foreseen counts."""
     leaves = list(_leaves(error))
     for leaf in leaves:

@@ -78,18 +78,18 @@ class Process:
 
     def wait_ready(self, deadline_s: float = 120.0) -> None:
         """Wait until `/ready` says so."""
-        end, told = time.monotonic() + deadline_s, ""
+        end, reported = time.monotonic() + deadline_s, ""
         while True:
             try:
                 answer = httpx.get(f"http://127.0.0.1:{self._probes}/ready")
-                told = answer.text
+                reported = answer.text
                 if answer.status_code == 200:
                     return
             except httpx.TransportError:
                 pass
             if not self.is_running or time.monotonic() > end:
                 self.kill()
-                pytest.fail(f"{self.name} did not become ready: {told}\n{self.log.read_text()[-3000:]}")
+                pytest.fail(f"{self.name} did not become ready: {reported}\n{self.log.read_text()[-3000:]}")
             time.sleep(0.05)
 
     def send(self, number: signal.Signals) -> None:

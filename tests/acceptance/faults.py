@@ -86,7 +86,7 @@ class Writer(threading.Thread):
             try:
                 self._act(self.tried)
             except Exception as error:  # unknown or refused: it may or may not be there
-                told = f"{type(error).__name__}: {str(error)[:80]}"
-                self.failures[told] = self.failures.get(told, 0) + 1
+                reported = f"{type(error).__name__}: {str(error)[:80]}"
+                self.failures[reported] = self.failures.get(reported, 0) + 1
             else:
                 self.acknowledged.append(self.tried)

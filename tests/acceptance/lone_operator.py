@@ -82,7 +82,7 @@ class Place:
         """A condition of a custom resource, as kubectl shows it a moment ago."""
         for each in self._all("custom"):
             if each["spec"]["id"] == self._ids[name]:
-                return next((told for told in (each.get("status") or {}).get("conditions") or () if told["type"] == kind), None)
+                return next((reported for reported in (each.get("status") or {}).get("conditions") or () if reported["type"] == kind), None)
         return None
 
     def pods(self, name: str) -> list[dict[str, Any]]:
@@ -103,9 +103,11 @@ class Place:
         end = time.monotonic() + limit_s
         while not (found := true()):
             if time.monotonic() > end:
-                told = [self.condition(name, each) for each in ("Ready", "Failed", "Complete")]
+                reported = [self.condition(name, each) for each in ("Ready", "Failed", "Complete")]
                 pods = json.dumps([each["status"] for each in self.pods(name)])
-                pytest.fail(f"{name} is not as it should be after {limit_s:g} s: {told}\n{pods}\n{self.operator.log.read_text()[-2000:]}")
+                pytest.fail(
+                    f"{name} is not as it should be after {limit_s:g} s: {reported}\n{pods}\n{self.operator.log.read_text()[-2000:]}"
+                )
             time.sleep(_LOOK_S)
         return found
 

@@ -187,7 +187,7 @@ class Case(msgspec.Struct):
 
     place: str
     reason: str
-    told: list[str]
+    reported: list[str]
     pods: int | None = None
 
 
@@ -219,7 +219,7 @@ FAILURES = {
 def test_it_does_its_job_alone(places):
     """A session becomes Ready, its Service answers, and kubectl tells so; when it is deleted nothing of it is left."""
     place = places["patient"]
-    place.wait("mock", "Ready", lambda told: told["status"] == "True", LIMIT_S)
+    place.wait("mock", "Ready", lambda reported: reported["status"] == "True", LIMIT_S)
     name = place.full_name("mock")
     port = place.kubectl("get", "service", name, "-o", "jsonpath={.spec.ports[0].port}")
     path = f"/api/v1/namespaces/{place.namespace}/services/{name}:{port}/proxy/ready"
@@ -232,26 +232,26 @@ def test_it_does_its_job_alone(places):
 def test_pods_that_are_deleted_by_hand_come_again(places):
     """A session's pod is replaced; a Job's counts as an attempt, and its resource says so while the next one runs."""
     place = places["patient"]
-    place.wait("serving", "Ready", lambda told: told["status"] == "True", LIMIT_S)
+    place.wait("serving", "Ready", lambda reported: reported["status"] == "True", LIMIT_S)
     running = place.until(lambda: [each for each in place.pods("m_deleted") if each["status"].get("phase") == "Running"], 60, "m_deleted")
     deleted = [running[0]["metadata"]["name"], *(each["metadata"]["name"] for each in place.pods("serving"))]
     place.kubectl("delete", "pod", *deleted, "--wait=false")
-    place.wait("m_deleted", "Complete", lambda told: "failed attempt" in told["message"], 60)
+    place.wait("m_deleted", "Complete", lambda reported: "failed attempt" in reported["message"], 60)
     place.until(lambda: [each for each in place.pods("m_deleted") if each["metadata"]["name"] not in deleted], 60, "m_deleted")
     place.until(lambda: not {each["metadata"]["name"] for each in place.pods("serving")} & set(deleted), 60, "serving")
-    place.wait("serving", "Ready", lambda told: told["status"] == "True", 60)
+    place.wait("serving", "Ready", lambda reported: reported["status"] == "True", 60)
 
 
 def test_a_session_that_is_evicted_says_so(places):
     """One that serves comes back, one that never did says what it took too much of while the next pod starts."""
     place = places["patient"]
-    told = place.wait("evicted", "Ready", lambda told: "Evicted" in told["message"], LIMIT_S)
+    reported = place.wait("evicted", "Ready", lambda reported: "Evicted" in reported["message"], LIMIT_S)
     for word in ('EmptyDir volume "scratch" exceeds the limit "5Mi"', "the capacity of the volume"):
-        assert word in told["message"]
+        assert word in reported["message"]
     place.until(
         lambda: any(each["status"].get("reason") == "Evicted" for each in place.pods("evicted_serving")), LIMIT_S, "evicted_serving"
     )
-    place.wait("evicted_serving", "Ready", lambda told: told["status"] == "True", LIMIT_S)
+    place.wait("evicted_serving", "Ready", lambda reported: reported["status"] == "True", LIMIT_S)
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -259,19 +259,19 @@ def test_failures(places, name):
     """It fails with that reason and says what to do; what failed for good was not tried again."""
     case = FAILURES[name]
     place = places[case.place]
-    told = place.wait(name, "Failed", lambda told: told["status"] == "True", LIMIT_S)
-    assert told["reason"] == case.reason, told
-    for word in case.told:
-        assert word in told["message"]
-    assert len(told["message"].encode()) < 4000
+    reported = place.wait(name, "Failed", lambda reported: reported["status"] == "True", LIMIT_S)
+    assert reported["reason"] == case.reason, reported
+    for word in case.reported:
+        assert word in reported["message"]
+    assert len(reported["message"].encode()) < 4000
     assert case.pods in (None, len(place.pods(name)))
 
 
 def test_a_job_has_a_deadline(places):
     """Whatever its pods do, it ends with the setting that allows it more."""
-    told = places["narrow"].wait("m_slow", "Failed", lambda told: told["status"] == "True", LIMIT_S)
-    assert told["reason"] == "DeadlineExceeded"
-    assert "the fetch did not end within 100 s; raise the setting operator.job_deadline_s" in told["message"]
+    reported = places["narrow"].wait("m_slow", "Failed", lambda reported: reported["status"] == "True", LIMIT_S)
+    assert reported["reason"] == "DeadlineExceeded"
+    assert "the fetch did not end within 100 s; raise the setting operator.job_deadline_s" in reported["message"]
 
 
 def test_a_node_that_does_not_answer(places, node):
@@ -280,21 +280,21 @@ def test_a_node_that_does_not_answer(places, node):
     hasty.make_secret()
     hasty.start_again(DYFF_OPERATOR__SESSION_START_DEADLINE_S="40", DYFF_OPERATOR__JOB_DEADLINE_S="75")
     hasty.run(lost=python(SERVE))
-    hasty.wait("lost", "Ready", lambda told: told["status"] == "True", 60)
+    hasty.wait("lost", "Ready", lambda reported: reported["status"] == "True", 60)
     hasty.run(m_lost=model("slow"))
     hasty.until(lambda: any(each["status"].get("phase") == "Running" for each in hasty.pods("m_lost")), 60, "m_lost")
     kubelet = node.program("kubelet")
     os.kill(kubelet, signal.SIGSTOP)
     try:
-        told = patient.wait("serving", "Ready", lambda told: told["status"] == "False", 90)
-        assert "its node dyff-node does not answer" in told["message"]
+        reported = patient.wait("serving", "Ready", lambda reported: reported["status"] == "False", 90)
+        assert "its node dyff-node does not answer" in reported["message"]
         for name in ("lost", "m_lost"):
-            told = hasty.wait(name, "Failed", lambda told: told["status"] == "True", 120)
-            assert told["reason"] == "DeadlineExceeded"
-            assert "its node dyff-node does not answer" in told["message"]
+            reported = hasty.wait(name, "Failed", lambda reported: reported["status"] == "True", 120)
+            assert reported["reason"] == "DeadlineExceeded"
+            assert "its node dyff-node does not answer" in reported["message"]
     finally:
         os.kill(kubelet, signal.SIGCONT)
-    patient.wait("serving", "Ready", lambda told: told["status"] == "True", 60)
+    patient.wait("serving", "Ready", lambda reported: reported["status"] == "True", 60)
     hasty.until(
         lambda: not any(each["status"].get("phase") == "Running" for name in ("lost", "m_lost") for each in hasty.pods(name)), 60, "lost"
     )

@@ -48,7 +48,7 @@ class Installation:
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
-    def told(self, *arguments: str) -> str:
+    def output(self, *arguments: str) -> str:
         code, out, err = self.run(*arguments)
         assert code == 0, err
         return out
@@ -63,7 +63,7 @@ class Installation:
 
     def done(self) -> list[str]:
         """The stores that have gone through the first step, as `status` tells."""
-        lines = [line.split() for line in self.told("migrate", "status").splitlines()]
+        lines = [line.split() for line in self.output("migrate", "status").splitlines()]
         return sorted(words[0] for words in lines if words[1:3] == ["done", "0001_baseline.pre"])
 
     def record(self, name: str, store: str) -> None:
@@ -117,15 +117,15 @@ def installation(request, tmp_path):
 
 def test_a_fresh_installation_is_migrated_once(installation):
     """A dry run tells and changes nothing; then it is done and recorded; then there is nothing to do, in either phase."""
-    dry = installation.told("migrate", "pre", "--dry-run")
+    dry = installation.output("migrate", "pre", "--dry-run")
     assert sorted({line.split()[0] for line in dry.splitlines() if line.split()[1] == "due"}) == installation.stores
     assert installation.done() == []
-    pre = installation.told("migrate", "pre")
+    pre = installation.output("migrate", "pre")
     assert sorted({line.split()[0] for line in pre.splitlines() if line.split()[1] == "done"}) == installation.stores
     assert installation.done() == installation.stores
     for arguments in (["pre"], ["pre", "--dry-run"], ["post"], ["post", "--dry-run"]):
-        assert installation.told("migrate", *arguments).strip() == "nothing to do"
-    assert " due " not in installation.told("migrate", "status")
+        assert installation.output("migrate", *arguments).strip() == "nothing to do"
+    assert " due " not in installation.output("migrate", "status")
 
 
 def test_post_comes_after_pre(installation):
@@ -143,7 +143,7 @@ def test_two_at_once_do_it_once(installation):
     assert codes[0] == 0, ended
     assert codes[1] in ((0,) if "accounts:mongodb" in installation.stores else (0, 3)), ended
     assert installation.done() == installation.stores
-    assert installation.told("migrate", "pre").strip() == "nothing to do"
+    assert installation.output("migrate", "pre").strip() == "nothing to do"
 
 
 def test_killed_between_two_stores_it_is_run_again(installation):
@@ -154,7 +154,7 @@ def test_killed_between_two_stores_it_is_run_again(installation):
     process.communicate()
     done = installation.done()
     assert first[0] in done
-    again = [line.split()[:3] for line in installation.told("migrate", "pre").splitlines()]
+    again = [line.split()[:3] for line in installation.output("migrate", "pre").splitlines()]
     assert again
     assert first not in again
     assert installation.done() == installation.stores
@@ -164,7 +164,7 @@ def test_killed_at_any_moment_it_is_run_again(installation):
     """`kill -9`, earlier and later, again and again on the same stores: the next run does what is left."""
     for after_s in KILLED_AFTER_S:
         installation.kill_in_the_middle(after_s, "migrate", "pre")
-    installation.told("migrate", "pre")
+    installation.output("migrate", "pre")
     assert installation.done() == installation.stores
 
 
@@ -191,7 +191,7 @@ def test_a_role_does_not_start_on_engines_that_were_not_migrated(tmp_path):
         (folder := tmp_path / str(migrate)).mkdir()
         other = Installation(folder, engines(folder) | settings, installation.stores)
         if migrate:
-            other.told("migrate", "pre")
+            other.output("migrate", "pre")
         role = Process("aggregator", "aggregator", folder, other.settings)
         role.begin()
         role.wait_ready()
@@ -201,13 +201,13 @@ def test_a_role_does_not_start_on_engines_that_were_not_migrated(tmp_path):
 
 def test_a_release_is_refused_what_a_newer_one_has_changed(installation):
     """After the newer release's `post`: exit code 2, and one sentence that names the store and the step. After its `pre`, all goes on."""
-    installation.told("migrate", "pre")
+    installation.output("migrate", "pre")
     roles = {"bus": "aggregator", "query:mongodb": "sink", "accounts:mongodb": "api", "accounts:sqlite": "all"}
     for store in installation.stores:
         installation.record("0099_next.pre", store)
-    assert "0099_next.pre" in installation.told("migrate", "status")
-    assert installation.told("migrate", "pre").strip() == "nothing to do"
-    installation.told("account", "list")
+    assert "0099_next.pre" in installation.output("migrate", "status")
+    assert installation.output("migrate", "pre").strip() == "nothing to do"
+    installation.output("account", "list")
     for store in installation.stores:
         installation.record("0099_next.post", store)
         for arguments in (["serve", "--role", roles[store], "--port", "0"], ["migrate", "pre"], ["migrate", "post"]):
@@ -219,12 +219,12 @@ def test_a_release_is_refused_what_a_newer_one_has_changed(installation):
             assert "Traceback" not in err
         if store == installation.stores[0]:
             assert "0099_next.post" in installation.run("account", "list")[2]
-    assert f"{installation.stores[0]}  " in installation.told("migrate", "status")
+    assert f"{installation.stores[0]}  " in installation.output("migrate", "status")
 
 
 def test_other_partitions_are_refused(installation):
     """The message says why their number cannot be changed, and what to set."""
-    installation.told("migrate", "pre")
+    installation.output("migrate", "pre")
     installation.settings["DYFF_BUS__PARTITIONS"] = "8"
     for arguments in (["migrate", "pre"], ["migrate", "status"], ["serve", "--role", "aggregator"]):
         code, _, err = installation.run(*arguments)
@@ -252,9 +252,9 @@ def test_a_data_directory_of_0_1_0_is_adopted(fresh, migrated):
     answer = httpx.get(f"{fresh.endpoint}/datasets/{OLD_DATASET}", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["name"]) == (200, "old")
     assert fresh.stop() == 0
-    told = fresh.command("migrate", "status")
-    assert [line.split()[0] for line in told.splitlines() if "0001_baseline.pre" in line] == ["bus", "accounts:sqlite"]
-    assert " due " not in told
+    output = fresh.command("migrate", "status")
+    assert [line.split()[0] for line in output.splitlines() if "0001_baseline.pre" in line] == ["bus", "accounts:sqlite"]
+    assert " due " not in output
 
 
 def test_migrating_beside_a_server_is_refused(server, dyff):
@@ -267,5 +267,5 @@ def test_migrating_beside_a_server_is_refused(server, dyff):
 def test_the_record_is_read_by_whoever_may(tmp_path):
     """`status` on a directory that is not there makes none."""
     installation = Installation(tmp_path, {}, [])
-    assert "due" in installation.told("migrate", "status")
+    assert "due" in installation.output("migrate", "status")
     assert not os.path.exists(tmp_path / "data")

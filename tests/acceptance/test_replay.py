@@ -125,7 +125,7 @@ def test_of_two_at_once_one_refuses(subject, service_request):
         ends = [(*each.communicate(timeout=100), each.returncode) for each in both]
     codes = [code for _, _, code in ends]
     assert set(codes) == {0, 3}, ends
-    assert all("being rebuilt by another process" in told for _, told, code in ends if code == 3)
+    assert all("being rebuilt by another process" in reported for _, reported, code in ends if code == 3)
     assert client.wrong == []
     proved(subject)
 

@@ -132,8 +132,8 @@ async def test_changes_of_accounts_are_in_the_log(fresh):
     assert fresh.stop() == 0
     async with log.opened(fresh.directory / "bus.sqlite", partitions=4) as bus:
         records = await log.records(bus, topics.ACCOUNTS)
-    told = {dict(each.headers)["dyff-id"]: json.loads(each.value)["change"] for each in records}
-    changes = list(told.values())
+    reported = {dict(each.headers)["dyff-id"]: json.loads(each.value)["change"] for each in records}
+    changes = list(reported.values())
     wanted = ["CreateAccount", "AddAccountKey", "SetAccountStatus"]
     assert sorted(wanted, key=changes.index) == wanted
     assert all(token.split(".")[2].encode() not in each.value and b"$2b$" not in each.value for each in records)

@@ -38,10 +38,10 @@ def test_it_is_clean_while_the_server_runs_and_after_kill_9(fresh, service_reque
     """0 differences and three equal roots at any time; the exit code says it, too."""
     fresh.start()
     services(fresh, service_request, 30)
-    told = fresh.command("verify").splitlines()
-    assert told[-1] == "0 differences"
-    assert len({line.split()[-1] for line in told[1:4]}) == 1
-    assert told[0].startswith("30 entities of ")
+    reported = fresh.command("verify").splitlines()
+    assert reported[-1] == "0 differences"
+    assert len({line.split()[-1] for line in reported[1:4]}) == 1
+    assert reported[0].startswith("30 entities of ")
     fresh.kill()
     assert fresh.command("verify").splitlines()[-1] == "0 differences"
     fresh.start()
@@ -61,8 +61,8 @@ def test_a_changed_byte_is_found(fresh, service_request):
     result = run("verify", "--data-dir", str(fresh.directory))
     lines = result.stdout.splitlines()
     assert (result.returncode, lines[-1]) == (1, "2 differences"), result.stderr
-    told = [f"query store: bytes: InferenceService/{first}: ", f"state topic: bytes: InferenceService/{second}: "]
-    assert sorted(line.partition("there is")[0] for line in lines if "there is" in line) == told
+    reported = [f"query store: bytes: InferenceService/{first}: ", f"state topic: bytes: InferenceService/{second}: "]
+    assert sorted(line.partition("there is")[0] for line in lines if "there is" in line) == reported
 
 
 async def _replace_state(path, entity_id: str) -> None:

@@ -26,7 +26,7 @@ class FakeClock:
     def monotonic(self):
         return self.seconds
 
-    def pass_(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
         self.seconds += seconds
 
@@ -149,7 +149,7 @@ async def test_forged_tokens_do_not_reach_the_database(guard, accounts, clock):
         with pytest.raises(errors.Unauthenticated):
             await guard.verify(each)
     assert accounts.calls == []
-    clock.pass_(2)
+    clock.advance(2)
     for each in forged:
         with pytest.raises(errors.Unauthenticated):
             await guard.verify(each)
@@ -216,7 +216,7 @@ async def test_a_checked_token_still_expires(guard, clock):
     """What is remembered does not outlive the token."""
     token = await issue(guard, hours=1)
     await guard.verify(token)
-    clock.pass_(3600)
+    clock.advance(3600)
     with pytest.raises(errors.Unauthenticated, match="expired"):
         await guard.verify(token)
 
@@ -239,7 +239,7 @@ async def test_a_new_signing_secret_is_found_by_another_authority(guard, account
     """A token that another process signed with the new secret is accepted after a second at most."""
     await guard.verify(await issue(guard))
     await accounts.rotate_signing_secret()
-    clock.pass_(1)
+    clock.advance(1)
     other = authority.Authority(accounts, clock, ids.RandomIds(), cost=4)
     assert await guard.verify(await issue(other))
 

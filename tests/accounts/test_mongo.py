@@ -44,7 +44,7 @@ def key(owner: port.Account, name: str) -> port.Key:
     )
 
 
-def told(changes: list[port.Change]) -> list[tuple[str, str | None]]:
+def reported(changes: list[port.Change]) -> list[tuple[str, str | None]]:
     return [(change["change"], change["data"].get("reason")) for change in (json.loads(each.body) for each in changes)]
 
 
@@ -62,7 +62,7 @@ async def test_a_change_is_brought_once_whoever_is_killed(opened, monkeypatch):
         with pytest.raises(errors.Unavailable):
             await first.outbox(10)
     changes = await second.outbox(10)
-    assert told(changes) == [("CreateAccount", None), ("SetAccountStatus", "one")]
+    assert reported(changes) == [("CreateAccount", None), ("SetAccountStatus", "one")]
     assert await first.outbox(10) == changes
     await second.acknowledge(changes[0].sequence)
     assert await first.outbox(10) == changes[1:]
@@ -129,7 +129,7 @@ async def test_a_clock_that_goes_back_does_not_turn_the_order_round(opened, monk
     monkeypatch.setattr(clock.SystemClock, "now", lambda _: next(times))
     for number in range(5):
         await accounts.set_status(account().id, port.ACTIVE, f"{number}")
-    assert [reason for _, reason in told(await accounts.outbox(10))] == [None, "0", "1", "2", "3", "4"]
+    assert [reason for _, reason in reported(await accounts.outbox(10))] == [None, "0", "1", "2", "3", "4"]
 
 
 async def test_large_changes_wait_their_turn(opened, monkeypatch):
@@ -144,7 +144,7 @@ async def test_large_changes_wait_their_turn(opened, monkeypatch):
         assert len(changes) < 5
         seen += changes
         await accounts.acknowledge(changes[-1].sequence)
-    assert [reason for _, reason in told(seen)] == [None, *(f"{number}" * 500 for number in range(10))]
+    assert [reason for _, reason in reported(seen)] == [None, *(f"{number}" * 500 for number in range(10))]
     assert [each.sequence for each in seen] == list(range(1, 12))
 
 

@@ -274,9 +274,11 @@ def test_only_news_is_told(entity: Waiting, verdict: Verdict, message: str | Non
 def test_deciding_again_after_it_was_told_is_no_news():
     """A second cycle over what the first has led to changes nothing, whatever was decided."""
     for snapshot, _ in CASES.values():
-        told = {each.id: each for each in cycle.decide(snapshot)}
-        still = [entity for entity in snapshot.waiting if told[entity.id].status == "Created"]
-        again = tuple(msgspec.structs.replace(entity, reason=told[entity.id].reason, message=told[entity.id].message) for entity in still)
+        reported = {each.id: each for each in cycle.decide(snapshot)}
+        still = [entity for entity in snapshot.waiting if reported[entity.id].status == "Created"]
+        again = tuple(
+            msgspec.structs.replace(entity, reason=reported[entity.id].reason, message=reported[entity.id].message) for entity in still
+        )
         repeated = {each.id: each for each in cycle.decide(msgspec.structs.replace(snapshot, waiting=again))}
         for entity in again:
             if repeated[entity.id].status == "Created":

@@ -56,15 +56,15 @@ class RememberedCluster:
             await asyncio.sleep(0.02)
 
     async def follow(self, pod, container, *, since=None):
-        told = 0
+        reported = 0
         while True:
             ended, lines = pod in self.ended, self.written.get(pod, [])
-            for line in lines[told:]:
+            for line in lines[reported:]:
                 if since is None or line.timestamp > since:
                     yield line
-            if ended and told == len(lines):
+            if ended and reported == len(lines):
                 return
-            told = len(lines)
+            reported = len(lines)
             await asyncio.sleep(0.02)
 
     async def logs(self, pod, *, container=None, since=None, limit=None):
@@ -88,7 +88,7 @@ class View:
     def pause(self):
         self.running = anyio.Event()
 
-    def go_on(self):
+    def proceed(self):
         self.running.set()
 
     async def run(self):

@@ -134,7 +134,7 @@ BODIES = [
 ]  # fmt: skip
 
 
-def told(response) -> str:
+def reported(response) -> str:
     """The sentence of an error, with the place before it."""
     detail = response.json()["detail"]
     if isinstance(detail, str):
@@ -147,7 +147,7 @@ def told(response) -> str:
 async def test_a_wrong_body_is_told_with_the_field_and_the_fix(shared_world, shared_api, plural, body, want_status, want_text):
     """The status, the place in the published form and a sentence that helps; and the log is empty afterwards."""
     response = await shared_api.post(f"/v0/{plural}", content=body)
-    assert (response.status_code, want_text in told(response)) == (want_status, True), told(response)
+    assert (response.status_code, want_text in reported(response)) == (want_status, True), reported(response)
     assert await shared_world.events() == []
 
 
@@ -236,7 +236,7 @@ REQUESTS = [
 async def test_a_wrong_request_is_told_what_is_wrong(shared_api, method, url, body, want_status, want_text):
     """Parameters, paths and small bodies: the status and a sentence that helps."""
     response = await shared_api.request(method, url, content=body)
-    assert (response.status_code, want_text in told(response)) == (want_status, True), (response.status_code, told(response))
+    assert (response.status_code, want_text in reported(response)) == (want_status, True), (response.status_code, reported(response))
 
 
 LONG = "x" * 50_000
@@ -298,6 +298,6 @@ async def test_what_is_forbidden_does_not_tell_whose_it_is(tmp_path_factory, met
         async with world.client(await world.token(everything)) as client:
             response = await client.request(method, url.replace("{id}", dataset), content=body and body.replace("{id}", dataset))
         assert response.status_code == 403
-        assert f"does not grant '{function}'" in told(response)
-        assert dataset in told(response)
+        assert f"does not grant '{function}'" in reported(response)
+        assert dataset in reported(response)
         assert "the-owner" not in response.text

@@ -167,9 +167,9 @@ async def test_a_reader_that_a_file_has_taken_over_is_ended(tmp_path, monkeypatc
 async def test_the_reader_gets_nothing_of_ours(tmp_path, monkeypatch):
     """No environment, not our directory, no file that is open here."""
     monkeypatch.setenv("DYFF_SECRET", "secret")
-    tell = "import json; names = sorted(set(os.environ) - {'LC_CTYPE'}); files = len(os.listdir('/proc/self/fd'))"
+    probe = "import json; names = sorted(set(os.environ) - {'LC_CTYPE'}); files = len(os.listdir('/proc/self/fd'))"
     answer = "print(json.dumps({'rows': 0, 'problems': [f'{names} {os.getcwd()} {files}']}), flush=True)"
-    monkeypatch.setattr(contents, "_PROGRAM", [sys.executable, "-I", "-c", BEGIN + tell + "; " + answer + "; sys.stdin.read()"])
+    monkeypatch.setattr(contents, "_PROGRAM", [sys.executable, "-I", "-c", BEGIN + probe + "; " + answer + "; sys.stdin.read()"])
     with open(__file__):
         assert "[] / 4;" in await checked(tmp_path, {"a": GOOD})
 

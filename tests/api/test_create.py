@@ -77,7 +77,7 @@ async def test_a_reference_that_the_view_does_not_show_yet_is_waited_for(world, 
 
         group.start_soon(create)
         await anyio.sleep(0.05)
-        world.view.go_on()
+        world.view.proceed()
 
 
 async def test_a_repeated_create_with_a_key_happens_once(world, api):

@@ -91,7 +91,7 @@ async def test_an_edit_is_answered_while_the_view_is_behind(world):
             assert (response.status_code, response.json()["labels"]) == (200, {"a": "1"})
             assert (await hasty.put(f"{one}/delete")).json()["status"] == "Deleted"
             assert "dyff-position" in response.headers
-    world.view.go_on()
+    world.view.proceed()
 
 
 async def test_an_edit_with_a_key_happens_once(world, api):

@@ -64,19 +64,19 @@ def chunk(data):
 
 async def test_events_are_passed_on_as_they_come(world):
     """The first event arrives while the service has not yet made the second."""
-    go_on = asyncio.Event()
+    proceed = asyncio.Event()
 
     async def handle(reader, writer):
         await head(reader)
         writer.write(EVENT_STREAM + chunk(b"data: one\n\n"))
-        await go_on.wait()
+        await proceed.wait()
         writer.write(chunk(b"data: two\n\n") + b"0\r\n\r\n")
 
     async with session(world, handle) as (client, url, _), client.stream("POST", url, json={}) as response:
         pieces = response.aiter_raw()
         assert await anext(pieces) == b"data: one\n\n"
         assert response.headers["content-type"].startswith("text/event-stream")
-        go_on.set()
+        proceed.set()
         assert b"".join([each async for each in pieces]) == b"data: two\n\n"
 
 

@@ -129,7 +129,7 @@ async def test_a_read_with_a_position_waits_for_it(shared_world, shared_api):
         group.start_soon(read)
         await anyio.sleep(0.05)
         assert seen == []
-        shared_world.view.go_on()
+        shared_world.view.proceed()
     assert seen == [1]
 
 
@@ -153,7 +153,7 @@ async def test_an_unknown_entity_is_denied_only_when_the_view_has_seen_all(share
             assert waited.status_code == 503
     finally:
         shared_world.app = usual
-        shared_world.view.go_on()
+        shared_world.view.proceed()
     response = await shared_api.get(f"/v0/datasets/{missing}")
     assert response.status_code == 404
     assert missing in response.json()["detail"]

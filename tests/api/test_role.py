@@ -79,7 +79,7 @@ async def test_what_has_begun_is_ended_before_it_stops(world):
 
             group.start_soon(read)
             await anyio.sleep(0.2)
-            group.start_soon(_later, 0.2, world.view.go_on)
+            group.start_soon(_later, 0.2, world.view.proceed)
         assert [answer.status_code for answer in answers] == [200]
 
 

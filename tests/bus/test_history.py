@@ -34,10 +34,10 @@ async def test_it_sees_what_the_server_sees_beside_it_and_after_it(tmp_path):
         await bus.truncate("t", 0, 5)
         assert await history.topic("t") == await bus.topic("t")
         assert await history.ranges("t") == await bus.ranges("t")
-        beside = await everything(history)
+        meanwhile = await everything(history)
     async with EmbeddedHistory.open(path) as history:
-        assert await everything(history) == beside
-    assert texts(beside) == [f"{number}" for number in range(5, 30)]
+        assert await everything(history) == meanwhile
+    assert texts(meanwhile) == [f"{number}" for number in range(5, 30)]
 
 
 async def test_it_waits_for_more(tmp_path):

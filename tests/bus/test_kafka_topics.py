@@ -42,14 +42,14 @@ async def test_what_somebody_set_otherwise_is_set_right(tmp_path):
     async with KafkaBus.open(connection) as bus:
         specs = topics.specs(2)
         await bus.create_topics(specs)
-        assert await bus.amend_topics(specs, look_only=True) == []
+        assert await bus.amend_topics(specs, dry_run=True) == []
         await bus.administration.alter(topics.EVENTS, {"retention.ms": "1000000", "cleanup.policy": "compact", "segment.bytes": "20971520"})
         await bus.administration.alter(topics.STATE, {"cleanup.policy": "compact,delete", "min.compaction.lag.ms": str(2 * int(DAY_MS))})
-        told = await bus.amend_topics(specs, look_only=True)
-        assert f"topic {topics.EVENTS}: retention.ms is 1000000, needed is -1" in told
-        assert f"topic {topics.EVENTS}: cleanup.policy is compact, needed is delete" in told
-        assert f"topic {topics.STATE}: cleanup.policy is compact,delete, needed is compact" in told
-        assert await bus.amend_topics(specs) == told
+        reported = await bus.amend_topics(specs, dry_run=True)
+        assert f"topic {topics.EVENTS}: retention.ms is 1000000, needed is -1" in reported
+        assert f"topic {topics.EVENTS}: cleanup.policy is compact, needed is delete" in reported
+        assert f"topic {topics.STATE}: cleanup.policy is compact,delete, needed is compact" in reported
+        assert await bus.amend_topics(specs) == reported
         assert await bus.amend_topics(specs) == []
         kept = await bus.administration._configs(topics.EVENTS)
         assert (kept["retention.ms"], kept["cleanup.policy"], kept["segment.bytes"]) == ("-1", "delete", "20971520")

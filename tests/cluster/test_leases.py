@@ -121,7 +121,7 @@ def said(journal):
 
 
 def when(journal, who, what):
-    return [at for at, name, told in journal if (name, told) == (who, what)]
+    return [at for at, name, reported in journal if (name, reported) == (who, what)]
 
 
 async def the_first_of_two(group, cluster, **options):

@@ -49,7 +49,7 @@ class ScriptedCluster:
                 return
             yield step
 
-    def tell(self, kind, obj):
+    def send(self, kind, obj):
         """An event on the watch that is running, or on the next."""
         self._send.send_nowait(port.Event(kind, obj))
 
@@ -117,35 +117,35 @@ async def test_it_is_ready_when_the_first_list_is_there(cluster):
 
 async def test_changes_arrive_and_are_told_after_the_cache_has_them(cluster):
     """When `on_change` is called the cache already shows the change; a deletion tells the last known form."""
-    told = []
+    reported = []
     cluster.put("a", x="1")
 
     def on_change(obj):
-        told.append((obj["metadata"]["labels"], cache.get("a")))
+        reported.append((obj["metadata"]["labels"], cache.get("a")))
 
     cache = watching.Cache(cluster, port.JOB, on_change, timing=FAST)
     async with anyio.create_task_group() as group:
         await group.start(cache.run)
         first = cache.get("a")
         second = cluster.put("a", x="2")
-        cluster.tell("MODIFIED", second)
-        cluster.tell("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
-        cluster.tell("DELETED", an_object("a", 10, x="3"))
-        cluster.tell("DELETED", an_object("never-known", 11))
-        await until(lambda: len(told) == 3)
+        cluster.send("MODIFIED", second)
+        cluster.send("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+        cluster.send("DELETED", an_object("a", 10, x="3"))
+        cluster.send("DELETED", an_object("never-known", 11))
+        await until(lambda: len(reported) == 3)
         cluster.end()
         await until(lambda: cluster.asked[-1] == "watch 11")
         group.cancel_scope.cancel()
-    assert told == [({"x": "1"}, first), ({"x": "2"}, second), ({"x": "3"}, None)]
+    assert reported == [({"x": "1"}, first), ({"x": "2"}, second), ({"x": "3"}, None)]
 
 
 async def test_a_watch_that_ends_goes_on_where_it_was(cluster):
     """After the server ends a watch the next begins at the last version seen, without a new list."""
     seen = Seen()
     async with running(cluster, seen):
-        cluster.tell("ADDED", cluster.put("a"))
+        cluster.send("ADDED", cluster.put("a"))
         cluster.end()
-        cluster.tell("BOOKMARK", {"metadata": {"resourceVersion": "7"}})
+        cluster.send("BOOKMARK", {"metadata": {"resourceVersion": "7"}})
         cluster.end()
         await until(lambda: len(cluster.asked) == 4)
     assert cluster.asked == ["list", "watch 0", "watch 1", "watch 7"]
@@ -172,20 +172,20 @@ async def test_what_was_replaced_while_nobody_watched_is_told_twice(cluster):
     """Another object of the same name, told by its uid, is a deletion and a creation: the first is told while nothing is there."""
     old = cluster.put("a")
     old["metadata"]["uid"] = "one"
-    told = []
+    reported = []
 
     def note(obj):
         here = cache.get("a")
-        told.append((obj["metadata"]["uid"], here and here["metadata"]["uid"]))
+        reported.append((obj["metadata"]["uid"], here and here["metadata"]["uid"]))
 
     cache = watching.Cache(cluster, port.JOB, note, timing=FAST, jitter=random.Random(1))
     async with anyio.create_task_group() as group:
         await group.start(cache.run)
         cluster.put("a")["metadata"]["uid"] = "two"
         cluster.end(errors.WatchExpired("too old"))
-        await until(lambda: len(told) >= 2 and cluster.asked.count("list") == 2)
+        await until(lambda: len(reported) >= 2 and cluster.asked.count("list") == 2)
         group.cancel_scope.cancel()
-    assert told == [("one", "one"), ("one", None), ("two", "two")]
+    assert reported == [("one", "one"), ("one", None), ("two", "two")]
 
 
 async def test_a_watch_that_always_breaks_but_brings_something_is_renewed_at_once(cluster):
@@ -194,7 +194,7 @@ async def test_a_watch_that_always_breaks_but_brings_something_is_renewed_at_onc
     slow = watching.Timing(watch_s=5, grace_s=5, relist_s=600, short_s=0.01, first_delay_s=0.001, ceiling_s=1000)
     async with running(cluster, seen, timing=slow):
         for number in range(25):
-            cluster.tell("ADDED", cluster.put(f"job-{number}"))
+            cluster.send("ADDED", cluster.put(f"job-{number}"))
             cluster.end(errors.Unavailable("cut"))
             await seen.until([f"job-{each}" for each in range(number + 1)])
 
@@ -210,7 +210,7 @@ async def test_a_cluster_that_does_not_answer_is_asked_again(cluster):
         cluster.end(errors.Unavailable())
         await until(lambda: cluster.asked[3:] == ["watch 1"] * 3)
         assert list(cache.objects) == ["a"]
-        cluster.tell("ADDED", cluster.put("b"))
+        cluster.send("ADDED", cluster.put("b"))
         await seen.until(["a", "b"])
 
 
@@ -237,7 +237,7 @@ async def test_a_watch_that_goes_silent_is_replaced(cluster):
     timing = watching.Timing(watch_s=0.01, grace_s=0.01, short_s=0.01, first_delay_s=0.001, ceiling_s=0.01)
     async with running(cluster, seen, timing=timing):
         await until(lambda: cluster.asked.count("watch 0") >= 3)
-        cluster.tell("ADDED", cluster.put("a"))
+        cluster.send("ADDED", cluster.put("a"))
         await seen.until(["a"])
 
 
@@ -258,8 +258,8 @@ async def test_objects_are_found_by_a_label(cluster):
     seen = Seen()
     async with running(cluster, seen, group_by="id") as cache:
         assert {each["metadata"]["name"] for each in cache.group("1")} == {"a", "b"}
-        cluster.tell("MODIFIED", cluster.put("b", id="2"))
-        cluster.tell("DELETED", cluster.present["a"])
+        cluster.send("MODIFIED", cluster.put("b", id="2"))
+        cluster.send("DELETED", cluster.present["a"])
         await seen.until(["a", "b", "c", "b", "a"])
         assert cache.group("1") == ()
         assert [each["metadata"]["name"] for each in cache.group("2")] == ["b"]
@@ -271,8 +271,8 @@ async def test_the_same_version_twice_is_told_once(cluster):
     seen = Seen()
     obj = cluster.put("a")
     async with running(cluster, seen):
-        cluster.tell("ADDED", obj)
-        cluster.tell("ADDED", cluster.put("b"))
+        cluster.send("ADDED", obj)
+        cluster.send("ADDED", cluster.put("b"))
         await seen.until(["a", "b"])
 
 
@@ -283,7 +283,7 @@ async def test_its_sign_tells_a_silence_longer_than_a_watch_lasts(cluster):
     async with running(cluster, Seen(), timing=timing) as cache:
         assert cache.sign().waiting is None
         await anyio.sleep(200)
-        cluster.tell("ADDED", cluster.put("a"))
+        cluster.send("ADDED", cluster.put("a"))
         await anyio.sleep(250)
         assert cache.sign().waiting is None
         cluster.refusals += [errors.Unavailable()] * 1000

@@ -195,8 +195,8 @@ async def test_the_outbox_tells_each_change_in_order_and_no_secret(accounts):
     await accounts.revoke_key(first.id, key(first).id)
     await accounts.rotate_signing_secret()
     changes = await accounts.outbox(100)
-    told = [json.loads(change.body)["change"] for change in changes]
-    assert told == [
+    reported = [json.loads(change.body)["change"] for change in changes]
+    assert reported == [
         "CreateAccount",
         "AddAccountKey",
         "SetAccountPermissions",

@@ -111,7 +111,7 @@ async def test_our_migrations_can_be_done_again(store, opened):
     for each in (store, await opened()):
         for step in (step for phase in schema.PHASES for step in schema.steps(numbered.load(), store.name, phase)):
             await each.apply(step, AT, RELEASE)
-        assert await each.amend(look_only=True) == []
+        assert await each.amend(dry_run=True) == []
 
 
 async def test_what_was_made_before_the_first_migration_is_adopted(store, opened, tmp_path):

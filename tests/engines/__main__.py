@@ -91,14 +91,14 @@ def run(names: tuple[str, ...], command: tuple[str, ...]) -> None:
         try:
             code = process.wait()
         except SystemExit as leaving:
-            _end(process, told=leaving.code == 128 + signal.SIGINT)
+            _end(process, reported=leaving.code == 128 + signal.SIGINT)
             raise
     sys.exit(code if code >= 0 else 128 - code)
 
 
-def _end(process: subprocess.Popen[bytes], *, told: bool) -> None:
+def _end(process: subprocess.Popen[bytes], *, reported: bool) -> None:
     """End the command, unless a terminal's Ctrl-C has told it already; it is killed if it does not end."""
-    if not told:
+    if not reported:
         process.terminate()
     try:
         process.wait(_PATIENCE_S)

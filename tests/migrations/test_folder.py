@@ -78,8 +78,8 @@ def test_an_installed_wheel_has_them(tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     script = "from dyff.serve import numbered; print(numbered.folder(), *(each.name for each in numbered.load()))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
-    told = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    folder, *names = told.stdout.split()
+    reported = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    folder, *names = reported.stdout.split()
     assert Path(folder).is_relative_to(tmp_path)
     assert names == [each.name for each in numbered.load()]
 

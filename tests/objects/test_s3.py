@@ -166,8 +166,8 @@ async def test_a_listing_of_several_pages_is_complete(objects):
 
 async def test_prefixes_are_stores_of_their_own(where, objects):
     """Installations that share a bucket see nothing of each other, also where one's prefix begins as the other's does."""
-    with clouds.connection(prefix=f"{where.prefix}0") as beside, clouds.connection(prefix=f"{where.prefix}/below") as below:
-        others = [clouds.opened(beside), clouds.opened(below)]
+    with clouds.connection(prefix=f"{where.prefix}0") as sibling, clouds.connection(prefix=f"{where.prefix}/below") as below:
+        others = [clouds.opened(sibling), clouds.opened(below)]
         for other in others:
             await other.put("a/k", b"other")
         await objects.put("a/k", b"mine")

@@ -86,8 +86,8 @@ def late(there, *, pods_gone=True):
 def test_a_deadline_tells_what_the_pods_waited_for():
     """The pods that could say why are removed with the deadline: what they said last is told, and the Job keeps its end and its log."""
     there = begun()
-    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
-    there.run_pod(port.JOB, FETCH, phase="Pending", conditions=[told])
+    reported = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
+    there.run_pod(port.JOB, FETCH, phase="Pending", conditions=[reported])
     found = late(there.settle()).condition(registry.RESOURCE_BY_KIND["Model"], "Failed")
     assert (found["status"], found["reason"]) == ("True", "DeadlineExceeded")
     assert "Insufficient cpu.; request less, or add a node that has it" in found["message"]
@@ -127,14 +127,14 @@ def test_attempts_are_counted():
     there = begun()
     ended = [{"name": "step", "state": {"terminated": {"exitCode": 75, "message": "a\nthe hub does not answer"}}}]
     there.run_pod(port.JOB, FETCH, phase="Failed", containerStatuses=ended)
-    told = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
-    assert told.startswith("the fetch waits to start (after 1 failed attempt; the last: container step of pod")
-    assert told.endswith("ended with exit code 75: the hub does not answer)")
+    reported = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
+    assert reported.startswith("the fetch waits to start (after 1 failed attempt; the last: container step of pod")
+    assert reported.endswith("ended with exit code 75: the hub does not answer)")
     there = begun()
     there.set_status(port.JOB, FETCH, failed=2)
     there.run_pod(port.JOB, FETCH, phase="Running")
-    told = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
-    assert told == "the fetch is running (after 2 failed attempts; the last was stopped and its pod removed)"
+    reported = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Complete")["message"]
+    assert reported == "the fetch is running (after 2 failed attempts; the last was stopped and its pod removed)"
 
 
 def test_a_model_without_a_source_is_refused():

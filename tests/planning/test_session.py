@@ -107,16 +107,16 @@ def running(*, ready=False, **container):
 def unschedulable():
     """No node has what the runner asks for."""
     there = begun()
-    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
-    there.run_pod(port.DEPLOYMENT, NAME, phase="Pending", conditions=[told])
+    reported = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
+    there.run_pod(port.DEPLOYMENT, NAME, phase="Pending", conditions=[reported])
     return there.settle()
 
 
 def refused_pods():
     """The namespace does not allow such a pod."""
     there = begun()
-    told = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "forbidden: exceeded quota"}
-    there.set_status(port.DEPLOYMENT, NAME, conditions=[told])
+    reported = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "forbidden: exceeded quota"}
+    there.set_status(port.DEPLOYMENT, NAME, conditions=[reported])
     return there.settle()
 
 

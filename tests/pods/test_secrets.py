@@ -50,7 +50,9 @@ def test_what_a_pod_is_started_with_is_readable_by_its_owner_only(tmp_path):
 def test_a_secret_that_is_not_there_holds_the_pod_up(tmp_path, has_directory):
     """The pod waits and says what to make; an optional one may be absent."""
     directory = tmp_path if has_directory else None
-    with pytest.raises(refusals.Refused, match=f"no Secret 'storage' yet: {'make the directory' if has_directory else 'set pods'}") as told:
+    with pytest.raises(
+        refusals.Refused, match=f"no Secret 'storage' yet: {'make the directory' if has_directory else 'set pods'}"
+    ) as reported:
         variables(pod({"secretRef": {"name": "storage"}}), directory)
-    assert told.value.reason == refusals.CONFIG
+    assert reported.value.reason == refusals.CONFIG
     assert variables(pod({"secretRef": {"name": "storage", "optional": True}}), directory)["B"] == "own $(A)"

@@ -180,13 +180,13 @@ async def test_a_get_is_not_older_than_a_find_before_it(tmp_path, monkeypatch):
         old, new = document(1), port.Document("evaluations", document(1).id, 2, b'{"id":"new"}')
         await query.apply([old], port.Reached("e", {0: 1}))
         assert await query.get("evaluations", old.id) == old.body
-        write, committed, go_on = query._write, threading.Event(), threading.Event()
+        write, committed, proceed = query._write, threading.Event(), threading.Event()
 
         def slow(*given):
             assert query_reads_old()
             news = write(*given)
             committed.set()
-            assert go_on.wait(10)
+            assert proceed.wait(10)
             return news
 
         def query_reads_old():
@@ -198,7 +198,7 @@ async def test_a_get_is_not_older_than_a_find_before_it(tmp_path, monkeypatch):
             await anyio.sleep(0.001)
         assert await query.find(filters.Find(collection="evaluations")) == [new.body]
         assert await query.get("evaluations", old.id) == new.body
-        go_on.set()
+        proceed.set()
 
 
 async def test_what_was_read_before_a_switch_is_not_remembered_after_it(tmp_path):

@@ -77,11 +77,11 @@ async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connecti
             await rebuild.apply([], port.Reached("e", {0: 0}))
             assert await rebuild.promote() == {0: 1}
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
-            write, between, go_on = sink._write, anyio.Event(), anyio.Event()
+            write, between, proceed = sink._write, anyio.Event(), anyio.Event()
 
             async def slow(*given):
                 if between.is_set():
-                    await go_on.wait()
+                    await proceed.wait()
                 counts = await write(*given)
                 between.set()
                 return counts
@@ -93,7 +93,7 @@ async def test_what_was_read_is_on_the_new_side_before_readers_go_there(connecti
             assert await rebuild.promote() == {}
             await reader.reached()
             assert (await versions(reader))[document(1).id] >= before
-            go_on.set()
+            proceed.set()
         assert (await reader.reached()).state == {0: 2}
 
 

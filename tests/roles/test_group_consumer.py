@@ -130,12 +130,12 @@ async def test_a_long_opening_does_not_stop_the_polling():
 async def test_a_slow_task_is_not_flooded():
     """A task gets the next batch when it asks for it; until then the loop waits instead of gathering without end."""
     bus = Script(port.Polled(assigned=(A,)))
-    got, go_on = [], anyio.Event()
+    got, proceed = [], anyio.Event()
 
     async def serve(share):
         async for batch in share.batches(0):
             got.append(batch.position)
-            await go_on.wait()
+            await proceed.wait()
 
     async with log.running(group_consumer.consume, bus, "g", "t", serve):
         bus.then(*(port.Polled(records=(record(0, offset),)) for offset in range(10)))
@@ -143,7 +143,7 @@ async def test_a_slow_task_is_not_flooded():
         for _ in range(20):
             await anyio.lowlevel.checkpoint()
         assert len(bus._polled) >= 7
-        go_on.set()
+        proceed.set()
         await until(lambda: got == list(range(1, 11)))
 
 
@@ -172,27 +172,27 @@ async def test_a_spare_is_ready(monkeypatch):
 
 async def test_its_signs_tell_how_far_behind_each_partition_is():
     """A batch counts when it is done, not when it was handed over; the records that nobody polled yet count as well."""
-    bus, signs, go_on = Script(port.Polled(assigned=(A, B))), liveness.Vitals(), anyio.Event()
+    bus, signs, proceed = Script(port.Polled(assigned=(A, B))), liveness.Signs(), anyio.Event()
 
     async def ranges(topic):
         return {0: port.Range(0, 7), 1: port.Range(0, 5)}
 
     async def serve(share):
         async for _ in share.batches(5):
-            await go_on.wait()
+            await proceed.wait()
 
-    async def told():
+    async def reported():
         return sorted((sign.name, sign.waiting, sign.mark) for sign in await signs.read())
 
     bus.ranges = ranges
     async with log.running(group_consumer.consume, bus, "g", "t", serve, signs=signs):
-        assert await told() == [("t/0", "2 behind", 5), ("t/1", None, 5)]
+        assert await reported() == [("t/0", "2 behind", 5), ("t/1", None, 5)]
         bus.then(port.Polled(records=(record(0, 5),)), port.Polled(records=(record(0, 6),)))
         await until(lambda: not bus._polled)
-        assert await told() == [("t/0", "2 behind", 5), ("t/1", None, 5)]
-        go_on.set()
+        assert await reported() == [("t/0", "2 behind", 5), ("t/1", None, 5)]
+        proceed.set()
         bus.then(port.Polled())
         with anyio.fail_after(log.DEADLINE_S):
-            while await told() != [("t/0", None, 7), ("t/1", None, 5)]:
+            while await reported() != [("t/0", None, 7), ("t/1", None, 5)]:
                 await anyio.sleep(0.001)
-    assert await told() == []
+    assert await reported() == []

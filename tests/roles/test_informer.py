@@ -67,7 +67,7 @@ async def test_the_end_of_a_run_is_told_once(here):
         async with informing(here):
             await here.set_condition("Evaluation", E[1], "Complete", message="again")
             await anyio.sleep(0.1)
-    assert await here.told(E[1]) == [("Complete", None)]
+    assert await here.reported(E[1]) == [("Complete", None)]
 
 
 async def test_what_ended_while_nobody_looked_is_told_at_the_start(here):
@@ -85,7 +85,7 @@ async def test_two_informers_say_what_one_says(here):
         at = here.folded.get(E[1]).status_source
         await anyio.sleep(0.2)
     assert here.folded.get(E[1]).status_source == at
-    assert set(await here.told(E[1])) == {("Failed", "Unverified")}
+    assert set(await here.reported(E[1])) == {("Failed", "Unverified")}
 
 
 @pytest.mark.parametrize("status", ["Terminated", "Deleted", "Failed"])
@@ -96,7 +96,7 @@ async def test_what_ended_otherwise_is_not_touched(here, status):
         await here.set_condition("Evaluation", E[1], "Complete")
         await anyio.sleep(0.2)
     assert here.said(E[1])[:2] == (status, "Why")
-    assert await here.told(E[1]) == [(status, "Why")]
+    assert await here.reported(E[1]) == [(status, "Why")]
 
 
 async def test_a_part_of_a_workflow_says_nothing_about_an_entity(here):

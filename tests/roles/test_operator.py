@@ -324,11 +324,11 @@ async def test_many_evaluations_at_once(there):
 
 async def test_its_signs_tell_a_reconciliation_that_does_not_end(there):
     """A cluster that takes a read and never answers: the sign stands still until it does, then nothing waits."""
-    signs, hanging, go_on = liveness.Vitals(), anyio.Event(), anyio.Event()
+    signs, hanging, proceed = liveness.Signs(), anyio.Event(), anyio.Event()
 
     async def get(kind, name):
         hanging.set()
-        await go_on.wait()
+        await proceed.wait()
         return await there.cluster.get(kind, name)
 
     mute = Instead(there.cluster, get=get)
@@ -345,7 +345,7 @@ async def test_its_signs_tell_a_reconciliation_that_does_not_end(there):
         await there.create(world.an_evaluation())
         await hanging.wait()
         assert await waiting() == [("reconciliations", "1 to look at", 0)]
-        go_on.set()
+        proceed.set()
         await there.until("the end of the work", lambda: _is_idle(waiting))
         group.cancel_scope.cancel()
 

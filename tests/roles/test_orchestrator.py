@@ -28,7 +28,7 @@ async def test_a_run_is_reserved_then_made_then_admitted(here):
         await here.create(world.an_evaluation(E[1]))
         await here.until_status(E[1], "Admitted")
     assert seen == [("Schedulable", None, None)]
-    assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None)]
+    assert await here.reported(E[1]) == [("Schedulable", None), ("Admitted", None)]
     resource = await here.resource("Evaluation", E[1])
     assert resource["metadata"]["finalizers"] == [custom_resource.FINALIZER]
     assert resource["spec"]["dataset"] == world.DATASET
@@ -115,7 +115,7 @@ async def test_never_more_are_admitted_than_the_quota_says(here):
         for number in range(1, 11):
             await here.until_status(E[number], "Created", "QuotaLimit")
     assert len((await here.cluster.list(custom_resources.KINDS["Evaluation"])).items) == 5
-    assert [await here.told(E[number]) for number in range(1, 11)] == [[("Created", "QuotaLimit")]] * 10
+    assert [await here.reported(E[number]) for number in range(1, 11)] == [[("Created", "QuotaLimit")]] * 10
 
 
 async def test_a_new_leader_goes_on_where_the_old_one_was(here):
@@ -126,7 +126,7 @@ async def test_a_new_leader_goes_on_where_the_old_one_was(here):
             for number, status in ((1, "Admitted"), (2, "Admitted"), (3, "Created"), (4, "Created")):
                 await here.until_status(E[number], status)
             await here.until_status(E[4], "Created", "QuotaLimit")
-    assert [await here.told(E[number]) for number in range(1, 5)] == [
+    assert [await here.reported(E[number]) for number in range(1, 5)] == [
         *[[("Schedulable", None), ("Admitted", None)]] * 2,
         *[[("Created", "QuotaLimit")]] * 2,
     ]
@@ -189,7 +189,7 @@ async def test_a_cluster_that_does_not_answer_is_asked_again(here):
         await here.create(world.an_evaluation(E[1]))
         await here.until_status(E[1], "Admitted")
     assert not refusals
-    assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None)]
+    assert await here.reported(E[1]) == [("Schedulable", None), ("Admitted", None)]
 
 
 async def test_a_late_watch_is_not_a_lost_resource(here):
@@ -222,7 +222,7 @@ async def test_a_second_leader_takes_over(here):
             await here.until_status(E[1], "Admitted")
             with anyio.fail_after(world.DEADLINE_S):
                 await old_ended.wait()
-    assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None)]
+    assert await here.reported(E[1]) == [("Schedulable", None), ("Admitted", None)]
 
 
 async def test_a_suspended_account_starts_nothing(here):
@@ -253,7 +253,7 @@ async def test_a_suspension_between_the_reservation_and_the_start_is_obeyed(here
         assert await here.resource("Evaluation", E[1]) is None
         suspended.clear()
         await here.until_status(E[1], "Admitted")
-    assert await here.told(E[1]) == [("Schedulable", "AccountSuspended"), ("Admitted", None)]
+    assert await here.reported(E[1]) == [("Schedulable", "AccountSuspended"), ("Admitted", None)]
 
 
 async def test_a_resource_of_someone_else_is_left_alone(here):
@@ -286,11 +286,11 @@ async def test_orchestrator_and_informer_together_take_a_run_to_its_end(here):
 
 async def test_its_signs_tell_a_pass_that_does_not_end(here):
     """While the cluster does not answer a creation the pass stands still; when it does, nothing waits any more."""
-    signs, hanging, go_on = liveness.Vitals(), anyio.Event(), anyio.Event()
+    signs, hanging, proceed = liveness.Signs(), anyio.Event(), anyio.Event()
 
     async def create(kind, obj):
         hanging.set()
-        await go_on.wait()
+        await proceed.wait()
         return await here.cluster.create(kind, obj)
 
     async def waiting():
@@ -304,7 +304,7 @@ async def test_its_signs_tell_a_pass_that_does_not_end(here):
         assert [name for name, _ in stands] == ["rounds"]
         await anyio.sleep(0.5)
         assert await waiting() == stands
-        go_on.set()
+        proceed.set()
         await here.until_status(E[1], "Admitted")
         await world.until(lambda: _is_idle(waiting), what="an end of the pass")
     assert {"rounds", "watch of Pod", "watch of Evaluation", "mirror of dyff.workflows.state/0"} <= {

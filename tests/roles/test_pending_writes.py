@@ -102,14 +102,14 @@ async def test_folding_waits_while_the_next_transaction_is_full(monkeypatch, bou
 
 async def test_a_slow_broker_gets_larger_transactions(bus):
     """What comes during a write is folded on top of it and written at once, to the bytes of a replay."""
-    sizes, writing, go_on = [], anyio.Event(), anyio.Event()
+    sizes, writing, proceed = [], anyio.Event(), anyio.Event()
 
     async def slow(append, topic, messages, commit):
         if topic == topics.STATE:
             sizes.append(len(messages))
             if len(sizes) == 1:
                 writing.set()
-                await go_on.wait()
+                await proceed.wait()
         return await append(topic, messages, commit)
 
     entity = log.an_evaluation()
@@ -119,7 +119,7 @@ async def test_a_slow_broker_gets_larger_transactions(bus):
         for status in ("Admitted", "Ready", "Complete"):
             await log.publish(bus, log.status(entity, status))
             await anyio.sleep(0.3)  # a batch of its own
-        go_on.set()
+        proceed.set()
         await folded(bus)
     assert sizes == [1, 3]
 

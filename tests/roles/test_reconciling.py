@@ -119,14 +119,14 @@ async def test_another_error_ends_it():
 
 async def test_the_liveness_check_sees_a_look_that_does_not_end(delays):
     """From the beginning of a look to its end something waits, and after a failure until a look goes well; steps are progress."""
-    hanging, go_on, loop = anyio.Event(), anyio.Event(), Looping()
+    hanging, proceed, loop = anyio.Event(), anyio.Event(), Looping()
 
     async def reconcile():
         if loop.looks == 0:
             loop.looks = 1
             raise errors.Unavailable
         hanging.set()
-        await go_on.wait()
+        await proceed.wait()
         return 0.0
 
     loop.reconcile = reconcile
@@ -138,7 +138,7 @@ async def test_the_liveness_check_sees_a_look_that_does_not_end(delays):
         loop.progress.step()
         (after,) = await loop.progress.signs()
         assert before.mark != after.mark
-        go_on.set()
+        proceed.set()
         await world.until(lambda: _ended(loop))
 
 

@@ -36,7 +36,7 @@ def account(name):
     return port.Account(id=ids.derived(name), name=name, created=NOW)
 
 
-async def told(bus):
+async def reported(bus):
     """Name of the change, account and ID of each record, in order."""
     return [
         (json.loads(each.value)["change"], each.key.decode(), dict(each.headers)["dyff-id"])
@@ -44,8 +44,8 @@ async def told(bus):
     ]
 
 
-async def is_told(bus, count):
-    return len(await told(bus)) >= count
+async def is_reported(bus, count):
+    return len(await reported(bus)) >= count
 
 
 async def test_changes_reach_the_log_in_order_and_leave_the_outbox(bus, accounts):
@@ -53,12 +53,12 @@ async def test_changes_reach_the_log_in_order_and_leave_the_outbox(bus, accounts
     first = account("alice")
     await accounts.create(first)
     async with log.running(relay.run, bus, accounts):
-        await log.until(lambda: is_told(bus, 1))
+        await log.until(lambda: is_reported(bus, 1))
         await accounts.set_status(first.id, port.SUSPENDED, "SuspendCommand")
-        await log.until(lambda: is_told(bus, 2))
+        await log.until(lambda: is_reported(bus, 2))
         await accounts.create(account("bob"))
         await log.until(lambda: _is_empty(accounts))
-    assert [each[:2] for each in await told(bus)] == [
+    assert [each[:2] for each in await reported(bus)] == [
         ("CreateAccount", first.id),
         ("SetAccountStatus", first.id),
         ("CreateAccount", account("bob").id),
@@ -73,7 +73,7 @@ async def test_what_the_command_line_does_is_relayed(bus, accounts, tmp_path):
     """Another process that has only the accounts file open needs nobody to tell it."""
     async with log.running(relay.run, bus, accounts), embedded.EmbeddedAccounts.open(tmp_path / "accounts.sqlite") as other:
         await other.create(account("alice"))
-        await log.until(lambda: is_told(bus, 1))
+        await log.until(lambda: is_reported(bus, 1))
 
 
 async def test_no_secret_and_no_hash_reaches_the_log(bus, accounts):
@@ -104,7 +104,7 @@ async def test_a_crash_before_the_acknowledgement_repeats_under_the_same_id(bus,
     await relay.relay(bus, accounts)
     await accounts.create(account("carol"))
     await relay.relay(bus, accounts)
-    found = await told(bus)
+    found = await reported(bus)
     assert found[:2] == found[2:4]
     assert [each[1] for each in dict.fromkeys(found)] == [account(name).id for name in ("alice", "bob", "carol")]
     assert await accounts.outbox(1) == []
@@ -124,7 +124,7 @@ async def test_nothing_leaves_the_outbox_before_it_is_durable(bus, accounts):
     async with log.running(relay.run, Instead(bus, publish=publish), accounts):
         await log.until(lambda: _is_empty(accounts))
     assert not refusals
-    assert [each[0] for each in await told(bus)] == ["CreateAccount"]
+    assert [each[0] for each in await reported(bus)] == ["CreateAccount"]
 
 
 async def test_more_than_a_batch_is_relayed_at_once(bus, accounts, monkeypatch):
@@ -134,7 +134,7 @@ async def test_more_than_a_batch_is_relayed_at_once(bus, accounts, monkeypatch):
         await accounts.create(account(f"{number}"))
     async with log.running(relay.run, bus, accounts):
         await log.until(lambda: _is_empty(accounts))
-    assert [each[1] for each in await told(bus)] == [account(f"{number}").id for number in range(10)]
+    assert [each[1] for each in await reported(bus)] == [account(f"{number}").id for number in range(10)]
 
 
 async def test_an_idle_relay_does_not_poll_hard(bus, accounts):

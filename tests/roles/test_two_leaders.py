@@ -107,7 +107,7 @@ async def test_an_orchestrator_that_wakes_makes_nothing_that_goes_on(here):
             old.resume.set()
             await world.until(lambda: old.landed["create Evaluation"] == 1, what="the second resource")
             await world.until(lambda: _gone(here, E[1]), what="the second resource's end")
-            assert await here.told(E[1]) == [("Schedulable", None), ("Admitted", None), ("Failed", "Interrupted")]
+            assert await here.reported(E[1]) == [("Schedulable", None), ("Admitted", None), ("Failed", "Interrupted")]
 
 
 async def _gone(here, entity_id):

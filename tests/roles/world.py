@@ -120,7 +120,7 @@ class World:
         except AssertionError:
             raise AssertionError(f"{entity_id} is {self.said(entity_id)}, not {wanted}") from None
 
-    async def told(self, entity_id):
+    async def reported(self, entity_id):
         """Every (status, reason) that commands on the log gave the entity, in order."""
         found = []
         for partition, held in (await self.bus.ranges(topics.EVENTS)).items():

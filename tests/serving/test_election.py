@@ -142,7 +142,7 @@ async def test_single_roles_are_elected_where_the_cluster_is_shared(cluster, sha
         ]
 
         async def run(*, task_status):
-            await operator.run(task_status, liveness.Vitals())
+            await operator.run(task_status, liveness.Signs())
 
         await group.start(run)
         found = [each["metadata"]["name"] for each in (await cluster.list(port.LEASE)).items]

@@ -32,16 +32,16 @@ class Permitted:
     def __getattr__(self, name):
         verb = getattr(self._real, name)
         if name in ("logs", "follow"):
-            return functools.partial(self._told, verb, [("", "pods", "get"), ("", "pods/log", "get")])
+            return functools.partial(self._recorded, verb, [("", "pods", "get"), ("", "pods/log", "get")])
         if name in ("service_url", "pod_service_url"):
-            return functools.partial(self._told, verb, [("", "services", "get")])
+            return functools.partial(self._recorded, verb, [("", "services", "get")])
         return functools.partial(self._call, name, verb) if name in VERBS else verb
 
     def _call(self, name, verb, kind, *args, **kwargs):
         resource = kind.plural + ("/status" if kwargs.get("status") else "")
-        return self._told(verb, [(kind.api_version.rpartition("/")[0], resource, VERBS[name])], kind, *args, **kwargs)
+        return self._recorded(verb, [(kind.api_version.rpartition("/")[0], resource, VERBS[name])], kind, *args, **kwargs)
 
-    def _told(self, verb, needed, *args, **kwargs):
+    def _recorded(self, verb, needed, *args, **kwargs):
         self.used |= set(needed)
         self.refused |= set(needed) - self.granted
         return verb(*args, **kwargs)

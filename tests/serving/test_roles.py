@@ -22,11 +22,11 @@ async def test_the_orchestrator_learns_of_a_suspension_from_the_accounts(tmp_pat
         account = port.Account(id="a" * 32, name="lab", created=datetime.now(UTC))
         await database.create(account)
         suspended = roles._suspended(database)
-        told = []
+        reported = []
         for status in (port.ACTIVE, port.SUSPENDED, port.ACTIVE):
             await database.set_status(account.id, status, None)
-            told.append(await suspended(account.id))
-        assert told == [False, True, False]
+            reported.append(await suspended(account.id))
+        assert reported == [False, True, False]
         assert not await suspended("lab")
 
 
@@ -75,7 +75,7 @@ async def test_a_new_row_is_given_the_ports_that_it_names(toy, tmp_path):
         assert built.keys() == {"log-maintenance", "local-controllers", "kubelet", "toy"}
 
         async def run(*, task_status):
-            await built["toy"].run(task_status, liveness.Vitals())
+            await built["toy"].run(task_status, liveness.Signs())
 
         await group.start(run)
         group.cancel_scope.cancel()

@@ -67,15 +67,15 @@ class LoopClock:
 
 
 class Worker:
-    """A role with a queue: `gets_on` says, for each start, whether anything is done about it."""
+    """A role with a queue: `progresses` says, for each start, whether anything is done about it."""
 
-    def __init__(self, *gets_on, waiting=1):
-        self.gets_on, self.waiting = list(gets_on), waiting
+    def __init__(self, *progresses, waiting=1):
+        self.progresses, self.waiting = list(progresses), waiting
         self.starts, self.done = 0, 0
 
     async def run(self, task_status, signs):
         self.starts += 1
-        gets_on = self.gets_on.pop(0) if self.gets_on else True
+        progresses = self.progresses.pop(0) if self.progresses else True
 
         async def read():
             return [liveness.Sign("queue", f"{self.waiting} waiting" if self.waiting else None, self.done)]
@@ -84,7 +84,7 @@ class Worker:
         task_status.started()
         while True:
             await anyio.sleep(4)
-            self.done += gets_on
+            self.done += progresses
 
 
 def supervised(*workers, **limits):

@@ -101,7 +101,7 @@ class Hub(Files):
         self.revisions = {"main", COMMIT}
         self.large = (".safetensors",)
         self.tokens: list[tuple[str, str | None]] = []
-        self.tells_sizes = True
+        self.reports_sizes = True
         self.cdn = None
         self.lies: dict[str, bytes] = {}
         self.url = ""
@@ -127,7 +127,7 @@ class Hub(Files):
             return handler.json({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
         if revision not in self.revisions:
             return handler.json({"error": "Invalid rev id"}, 404, {"X-Error-Code": "RevisionNotFound"})
-        siblings = [self._sibling(path, data, blobs and self.tells_sizes) for path, data in self.repos[repo].items()]
+        siblings = [self._sibling(path, data, blobs and self.reports_sizes) for path, data in self.repos[repo].items()]
         return handler.json({"id": repo, "modelId": repo, "sha": COMMIT, "private": False, "siblings": siblings})
 
     def _sibling(self, path, data, blobs):

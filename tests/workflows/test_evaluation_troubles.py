@@ -82,9 +82,9 @@ def test_retry_after_holds_all_workers(store, steps, status, form):
 
     with runs.a_service(reply) as (url, _):
         assert steps.evaluate(url, workers=8, client={"transientErrorRetryDelaySeconds": 1}).code == 0
-    told = until[0] - 2
+    reported = until[0] - 2
     # Those that were under way when it was said have come by then.
-    early = [at - told for at in asked if told + 0.3 < at < until[0]]
+    early = [at - reported for at in asked if reported + 0.3 < at < until[0]]
     assert early == []
     assert len([at for at in asked if at >= until[0]]) > 100
     assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(200))

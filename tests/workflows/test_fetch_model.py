@@ -81,7 +81,7 @@ def test_patterns_choose_files(from_hub, hub):
 
 def test_a_hub_that_tells_no_sizes(from_hub, hub):
     """Where the list says too little each file is asked for itself, by the headers that every hub has."""
-    hub.tells_sizes = False
+    hub.reports_sizes = False
     assert from_hub.hub().code == 0
     assert from_hub.blobs() == sorted([hubs.git_sha1(CONFIG), hubs.sha256(WEIGHTS)])
 

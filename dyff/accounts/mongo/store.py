@@ -83,14 +83,14 @@ class MongoAccounts:
 
     async def rotate_signing_secret(self) -> None:
         await self._all()
-        told: Change = ("RotateSigningSecret", {}, {"$set": {"secret": _new_secret()}, "$inc": {"rotations": 1}})
-        await self._change(_ALL, {}, _always(told))
+        recorded: Change = ("RotateSigningSecret", {}, {"$set": {"secret": _new_secret()}, "$inc": {"rotations": 1}})
+        await self._change(_ALL, {}, _always(recorded))
 
     async def create(self, account: port.Account) -> None:
         rotations = (await self._all())["rotations"]
-        told = _pending(account.id, 1, "CreateAccount", account)
+        recorded = _pending(account.id, 1, "CreateAccount", account)
         counted = {"revision": account.revision - rotations, "edition": 1}
-        given = {"_id": account.id, **_ACCOUNT, **counted, **_described(account), "keys": [], outbox.PENDING: [told]}
+        given = {"_id": account.id, **_ACCOUNT, **counted, **_described(account), "keys": [], outbox.PENDING: [recorded]}
         try:
             added = await self._accounts.insert(given)
         finally:
@@ -198,9 +198,9 @@ class MongoAccounts:
                 if head is None:
                     return False
                 name, data, update = await decide(head)
-                told = {outbox.PENDING: _pending(account_id, head["edition"] + 1, name, data)}
+                recorded = {outbox.PENDING: _pending(account_id, head["edition"] + 1, name, data)}
                 counted = {**update.get("$inc", {}), "edition": 1}
-                change = {**update, "$inc": counted, "$push": {**update.get("$push", {}), **told}}
+                change = {**update, "$inc": counted, "$push": {**update.get("$push", {}), **recorded}}
                 try:
                     if await self._accounts.update({"_id": account_id, "edition": head["edition"], **where}, change):
                         return True
@@ -230,8 +230,8 @@ def _known(document: Document, rotations: int) -> port.Account:
 
 def _pending(account_id: str, number: int, change: str, data: Any) -> Document:
     time = clock.iso(clock.SystemClock().now())
-    told = {"schemaVersion": _BODY_VERSION, "change": change, "time": time, "account": account_id, "data": data}
-    return {"number": number, "time": time, "body": codecs.encode(told).decode()}
+    recorded = {"schemaVersion": _BODY_VERSION, "change": change, "time": time, "account": account_id, "data": data}
+    return {"number": number, "time": time, "body": codecs.encode(recorded).decode()}
 
 
 def _without_hash(key: port.Key) -> dict[str, Any]:

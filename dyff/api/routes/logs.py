@@ -78,7 +78,7 @@ class Logs:
         services = self._context.services
         await self._context.documents.seen(call.principal, self._row, call.path["id"], "data")
 
-        async def goes_on() -> bool:
+        async def continues() -> bool:
             try:
                 principal = await auth.authenticate(services.authority, call.header(b"authorization"))
                 known = await self._context.documents.seen(principal, self._row, call.path["id"], "data")
@@ -90,7 +90,7 @@ class Logs:
             async def publish(entry: logstream.Entry) -> None:
                 await send(codecs.encode(entry))
 
-            await logstream.LogStream(services.cluster, call.path["id"], goes_on, publish).run()
+            await logstream.LogStream(services.cluster, call.path["id"], continues, publish).run()
 
         return run
 

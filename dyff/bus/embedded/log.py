@@ -98,7 +98,7 @@ class EmbeddedBus:
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
         await self._writer.submit(jobs.CreateTopics(specs, self._ids).apply)
 
-    async def amend_topics(self, specs: Sequence[port.TopicSpec], *, look_only: bool = False) -> list[str]:
+    async def amend_topics(self, specs: Sequence[port.TopicSpec], *, dry_run: bool = False) -> list[str]:
         changes = []
         for spec in specs:
             found = self._records.topics.get(spec.name)
@@ -106,7 +106,7 @@ class EmbeddedBus:
                 changes.append(f"topic {spec.name} is missing")
             else:  # only this adapter can have made it, so how it is kept is right
                 topics.require_same(found, spec)
-        if changes and not look_only:
+        if changes and not dry_run:
             await self.create_topics(specs)
         return changes
 

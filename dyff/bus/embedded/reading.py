@@ -185,11 +185,11 @@ class EmbeddedSubscription:
 
     def join(self) -> None:
         """Become a member."""
-        self._tell(self._group.polled(self._member, self._clock.monotonic()))
+        self._notify(self._group.polled(self._member, self._clock.monotonic()))
 
     def leave(self) -> None:
         """Give everything back."""
-        self._tell(self._group.leave(self._member))
+        self._notify(self._group.leave(self._member))
 
     def position(self, assignment: port.Assignment) -> int | None:
         return self._positions.get(assignment) if self._member.holds(assignment) else None
@@ -227,7 +227,7 @@ class EmbeddedSubscription:
             await self._writer.submit(jobs.CommitOffsets(ours).apply)
 
     async def _take(self, limit: int) -> port.Polled:
-        self._tell(self._group.polled(self._member, self._clock.monotonic()))
+        self._notify(self._group.polled(self._member, self._clock.monotonic()))
         revoked, assigned = self._member.news()
         if revoked or assigned:
             self._positions = {each: offset for each, offset in self._positions.items() if self._member.holds(each)}
@@ -255,7 +255,7 @@ class EmbeddedSubscription:
         ends = {each: held[self._records.partition(self._topic, each.partition).id].end for each in self._positions}
         return any(offset < ends[each] for each, offset in self._positions.items())
 
-    def _tell(self, members: Sequence[groups.Member]) -> None:
+    def _notify(self, members: Sequence[groups.Member]) -> None:
         self._records.bell.ring(each for each in members if each is not self._member)
 
 

@@ -87,24 +87,24 @@ class Administration:
             await self._create(missing)
             await self._wait_for_leaders(missing)
 
-    async def amend(self, specs: Sequence[port.TopicSpec], *, look_only: bool) -> list[str]:
+    async def amend(self, specs: Sequence[port.TopicSpec], *, dry_run: bool) -> list[str]:
         """See `Bus.amend_topics`. A configuration that the broker doesn't know can't be wrong."""
-        told, wrong = [], {}
+        problems, wrong = [], {}
         for spec in specs:
             described = await self._described(spec.name)
             if described is None:
-                told.append(f"topic {spec.name} is missing")
+                problems.append(f"topic {spec.name} is missing")
                 continue
             found = await self._configs(spec.name)
             topics.require_same(port.Topic(spec.name, described.partitions, spec.compacted, described.epoch), spec)
             wrong[spec.name] = amiss(found, self._kept(spec))
-            told += [f"topic {spec.name}: {name} is {found[name]}, needed is {value}" for name, value in wrong[spec.name].items()]
-        if told and not look_only:
+            problems += [f"topic {spec.name}: {name} is {found[name]}, needed is {value}" for name, value in wrong[spec.name].items()]
+        if problems and not dry_run:
             for name, configs in wrong.items():
                 if configs:
                     await self._set(name, configs)
             await self.create(specs)
-        return told
+        return problems
 
     async def topic(self, name: str) -> port.Topic:
         """See `Bus.topic`; never remembered."""

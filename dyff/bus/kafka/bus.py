@@ -44,8 +44,8 @@ class KafkaBus:
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
         await self._administration.create(specs)
 
-    async def amend_topics(self, specs: Sequence[port.TopicSpec], *, look_only: bool = False) -> list[str]:
-        return await self._administration.amend(specs, look_only=look_only)
+    async def amend_topics(self, specs: Sequence[port.TopicSpec], *, dry_run: bool = False) -> list[str]:
+        return await self._administration.amend(specs, dry_run=dry_run)
 
     async def topic(self, name: str) -> port.Topic:
         found = self._topics[name] = await self._administration.topic(name)

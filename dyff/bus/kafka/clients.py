@@ -40,9 +40,9 @@ _stopped: weakref.WeakSet[Any] = weakref.WeakSet()
 async def _connect_wholly(*args: Any, **options: Any) -> Any:
     """The vendor's way to connect leaves a socket that nobody closes if its client ends meanwhile: so it is let finish."""
     task = asyncio.ensure_future(_connect(*args, **options))
-    told = options.get("on_close")
-    if told is not None:
-        _connecting.setdefault(told.__self__, set()).add(task)
+    on_close = options.get("on_close")
+    if on_close is not None:
+        _connecting.setdefault(on_close.__self__, set()).add(task)
     try:
         made = await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -52,9 +52,9 @@ async def _connect_wholly(*args: Any, **options: Any) -> Any:
         _refusals.get([]).append(error)
         raise
     finally:
-        if told is not None and task.done():
-            _connecting.get(told.__self__, set()).discard(task)
-    if told is not None and told.__self__ in _stopped:
+        if on_close is not None and task.done():
+            _connecting.get(on_close.__self__, set()).discard(task)
+    if on_close is not None and on_close.__self__ in _stopped:
         made.close()
         raise kafka.KafkaConnectionError("the client was stopped")
     return made

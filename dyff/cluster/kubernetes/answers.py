@@ -64,8 +64,8 @@ def retry_after_s(refusal: Refusal, header: str | None) -> float | None:
     """After how long the same may be asked again, since nothing was done; None: not without a change."""
     if refusal.code != 429 and not (refusal.code in (500, 503) and header):
         return None
-    told = header if header and header.isdecimal() else refusal.details.get("retryAfterSeconds")
-    return min(float(told), MAX_WAIT_S) if told else 1.0
+    reported = header if header and header.isdecimal() else refusal.details.get("retryAfterSeconds")
+    return min(float(reported), MAX_WAIT_S) if reported else 1.0
 
 
 def error(refusal: Refusal) -> errors.DyffError:
@@ -91,8 +91,8 @@ def error(refusal: Refusal) -> errors.DyffError:
 
 
 def _problems(refusal: Refusal) -> list[errors.Problem]:
-    told = {(str(each["field"]), str(each["message"])): None for each in refusal.causes if each.get("field") and each.get("message")}
-    found = [errors.Problem(("body", field), message) for field, message in told]
+    reported = {(str(each["field"]), str(each["message"])): None for each in refusal.causes if each.get("field") and each.get("message")}
+    found = [errors.Problem(("body", field), message) for field, message in reported]
     return found or [errors.Problem(("body",), f"{refusal.what}: {refusal.message}")]
 
 
@@ -105,5 +105,5 @@ def _forbidden(refusal: Refusal) -> errors.DyffError:
 def _not_found(refusal: Refusal) -> errors.DyffError:
     if refusal.is_of_an_object:
         return errors.NotFound(f"{refusal.what}: {refusal.message}")
-    mend = "make the namespace" if refusal.details.get("kind") == "namespaces" else "install the types with 'dyff manifests crds'"
-    return errors.Misconfigured(f"{refusal.what}: {refusal.message}; {mend}")
+    advice = "make the namespace" if refusal.details.get("kind") == "namespaces" else "install the types with 'dyff manifests crds'"
+    return errors.Misconfigured(f"{refusal.what}: {refusal.message}; {advice}")

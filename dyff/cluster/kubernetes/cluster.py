@@ -174,12 +174,12 @@ def _event(kind: port.Kind, raw: bytes, what: str) -> port.Event:
     """
     try:
         event = _JSON.decode(raw)
-        told, obj = event["type"], event["object"]
+        event_type, obj = event["type"], event["object"]
     except (msgspec.MsgspecError, KeyError) as error:
         raise errors.Unavailable(f"{what}: the API server broke off: {error}") from error
-    if told == "ERROR":
+    if event_type == "ERROR":
         raise answers.error(answers.Refusal(what, int(obj.get("code") or 500), obj))
-    return port.Event(told, slim(kind, obj))
+    return port.Event(event_type, slim(kind, obj))
 
 
 def _check_time(since: str | None) -> None:

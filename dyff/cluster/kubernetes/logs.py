@@ -133,8 +133,8 @@ def _is_later(line: port.LogLine, after: str | None) -> bool:
 
 def _statuses(pod: port.Object, container: str) -> list[dict[str, Any]]:
     status = pod.get("status") or {}
-    told = [each for field in ("initContainerStatuses", "containerStatuses") for each in status.get(field) or []]
-    return [each for each in told if each["name"] == container]
+    reported = [each for field in ("initContainerStatuses", "containerStatuses") for each in status.get(field) or []]
+    return [each for each in reported if each["name"] == container]
 
 
 def _started(pod: port.Object, container: str) -> str | None:

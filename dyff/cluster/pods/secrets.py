@@ -35,5 +35,5 @@ def _values(directory: str | None, source: specs.SecretSource) -> dict[str, str]
         raise refusals.Refused(refusals.CONFIG, f"the Secret {source.name!r} cannot be read: {error}") from error
     if source.optional:
         return None
-    mend = f"make the directory {where} with a file for each key" if where is not None else "set pods.secrets_dir"
-    raise refusals.Refused(refusals.CONFIG, f"there is no Secret {source.name!r} yet: {mend}")
+    advice = f"make the directory {where} with a file for each key" if where is not None else "set pods.secrets_dir"
+    raise refusals.Refused(refusals.CONFIG, f"there is no Secret {source.name!r} yet: {advice}")

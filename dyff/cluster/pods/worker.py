@@ -196,7 +196,7 @@ class Worker:
 
     async def _end(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts) -> float | None:
         """A pod that is being deleted: stop it, show how it ended, let it go."""
-        if not await self._still(group, facts, pod.spec.termination_grace_period_seconds):
+        if not await self._ensure_stopped(group, facts, pod.spec.termination_grace_period_seconds):
             return SHIM_SPEAKS_S if facts.record is None else None
         if not pod.ended:
             # Also one that never ran: others may keep it and wait for its end.
@@ -210,14 +210,14 @@ class Worker:
 
     async def _clear(self, group: anyio.abc.TaskGroup, facts: directory.Facts) -> float | None:
         """A pod that is gone: nothing of it may stay."""
-        if not await self._still(group, facts, specs.DEFAULT_GRACE_S):
+        if not await self._ensure_stopped(group, facts, specs.DEFAULT_GRACE_S):
             return SHIM_SPEAKS_S if facts.record is None else None
         self._node.release(self._place.uid)
         self._node.ports.pop(self._place.uid, None)
         self._over = await anyio.to_thread.run_sync(self._place.remove)
         return 0.0
 
-    async def _still(self, group: anyio.abc.TaskGroup, facts: directory.Facts, grace_s: float) -> bool:
+    async def _ensure_stopped(self, group: anyio.abc.TaskGroup, facts: directory.Facts, grace_s: float) -> bool:
         """Whether nothing of the pod runs and nothing can start any more; if not, that is begun."""
         if facts.held:
             if facts.intent is not None and facts.record is not None:
@@ -230,7 +230,7 @@ class Worker:
 
     async def _rest(self, group: anyio.abc.TaskGroup, facts: directory.Facts) -> float | None:
         """A pod whose outcome is known to all: its logs stay until it is deleted."""
-        if not await self._still(group, facts, 0.0):
+        if not await self._ensure_stopped(group, facts, 0.0):
             return SHIM_SPEAKS_S if facts.record is None else None
         self._node.release(self._place.uid)
         self._node.ports.pop(self._place.uid, None)

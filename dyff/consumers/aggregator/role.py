@@ -29,7 +29,7 @@ async def run(
     bus: port.Bus,
     *,
     clock: Clock,
-    signs: liveness.Vitals | None = None,
+    signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Fold until cancelled; ready when the first partitions are taken over.

@@ -82,7 +82,7 @@ async def consume(
     topic: str,
     serve: Serve,
     *,
-    signs: liveness.Vitals | None = None,
+    signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a member of `group` on `topic` until cancelled; `serve` runs for each partition that is given.
@@ -98,7 +98,7 @@ async def consume(
         async def behind() -> list[liveness.Sign]:
             return member.signs(topic, await bus.ranges(topic))
 
-        with (signs or liveness.Vitals()).during(behind):
+        with (signs or liveness.Signs()).during(behind):
             await _consume(member, task_status)
 
 

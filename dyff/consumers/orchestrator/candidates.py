@@ -15,7 +15,7 @@ Waiting = dict[str, tuple[Mirrored, snapshot.Waiting]]
 """What waits, by ID: as folded, and as admission sees it."""
 
 
-class Intake:
+class Candidates:
     """Remembers how it read an entity as long as that does not change, since most of thousands that wait never do."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ ID_LABEL = "dyff.io/id"
 _ACTIONS_AT_ONCE = 16
 _IN_THREAD = 500
 """From so many waiting entities on, deciding would hold up the event loop."""
-_TOLD_AT_ONCE = 500
+_REPORTED_AT_ONCE = 500
 """How many learn in one pass that they have to wait: those that may run must not wait for that. The next pass has more."""
 _MESSAGE_CHARS = 1000
 
@@ -53,7 +53,7 @@ class Rules(msgspec.Struct, frozen=True):
         return cls(limits, timedelta(seconds=given.orchestrator.finished_retention_s), suspended)
 
 
-class Passes:
+class Reconciler:
     """Does one pass after the other."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Passes:
         """`pods`: grouped by `ID_LABEL`. All of these are current. `step`: called whenever something was done."""
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, rules, step
-        self._intake = candidates.Intake()
+        self._candidates = candidates.Candidates()
 
     async def once(self) -> tuple[int, bool]:
         """Do what can be done now; returns the number of entities that were looked at, and whether all of it went well.
@@ -83,7 +83,7 @@ class Passes:
         self._step()
         went_well = await self._carry_out()
         self._step()
-        await self._publisher.publish(waiting[:_TOLD_AT_ONCE])
+        await self._publisher.publish(waiting[:_REPORTED_AT_ONCE])
         return len(list(self._mirror.live())), went_well
 
     def busy(self) -> set[str]:
@@ -111,7 +111,7 @@ class Passes:
     async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
         """All runs: of each entity that is reserved, and of each custom resource."""
         observed = {entity_id: self._run(kind, entity_id, resource) for kind, entity_id, resource in self._known.of_entities()}
-        for run in [each for each in observed.values() if runs.goes_on(each)]:
+        for run in [each for each in observed.values() if runs.still_runs(each)]:
             # The informer may have heard of the end before us, and what has ended is kept for a while.
             observed[run.id] = msgspec.structs.replace(run, resource=await self._sought(run.kind, run.id))
         for mirrored in live:
@@ -124,8 +124,8 @@ class Passes:
 
     def _run(self, kind: str, entity_id: str, resource: port.Object | None) -> runs.Run:
         mirrored = self._mirror.get(entity_id)
-        is_its = mirrored is not None and registry.resource_kind(mirrored.entity.get("kind", "")) == kind
-        return runs.Run(kind, entity_id, mirrored if is_its else None, resource, self._is_active(entity_id))
+        is_same_kind = mirrored is not None and registry.resource_kind(mirrored.entity.get("kind", "")) == kind
+        return runs.Run(kind, entity_id, mirrored if is_same_kind else None, resource, self._is_active(entity_id))
 
     async def _sought(self, kind: str, entity_id: str) -> port.Object | None:
         """The resource of which nothing has been heard: the watch may be late, and "gone" must be true."""
@@ -136,7 +136,7 @@ class Passes:
 
     async def _admission(self, live: Iterable[Mirrored], observed: Sequence[runs.Run]) -> list[outcomes.Change]:
         """What admission says that is news."""
-        waiting, unreadable = self._intake.read(live)
+        waiting, unreadable = self._candidates.read(live)
         entities = tuple(entity for _, entity in waiting.values())
         taken = snapshot.Snapshot(
             waiting=entities,

@@ -41,7 +41,7 @@ async def run(
     settings: settings.Settings,
     suspended: reconciler.Suspended | None = None,
     objects: objects_port.Objects | None = None,
-    signs: liveness.Vitals | None = None,
+    signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it leads and has seen everything.
@@ -63,7 +63,7 @@ async def run(
     async def watches() -> list[liveness.Sign]:
         return [*(await resources.signs()), pods.sign()]
 
-    (signs or liveness.Vitals()).add(progress.signs, mirror.signs, watches)
+    (signs or liveness.Signs()).add(progress.signs, mirror.signs, watches)
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
         appending = anyio.Lock()
 
@@ -77,12 +77,12 @@ async def run(
         await group.start(pods.run)
         task_status.started()
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
-        planned = reconciler.Passes(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
+        work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
-            group.start_soon(sweep.Sweep(mirror, objects, append, planned.busy, clock, settings.retention).run)
+            group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, settings.retention).run)
 
         async def reconcile() -> float | None:
-            entities, well = await planned.once()
+            entities, well = await work.once()
             return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S if well else None
 
         await reconciling.reconcile_forever(

@@ -101,7 +101,7 @@ def plan(run: Run, now: datetime, retention: timedelta) -> Action | None:
     return outcomes.change(run.mirrored, statuses.ADMITTED) if status == statuses.SCHEDULABLE else None
 
 
-def goes_on(run: Run) -> bool:
+def still_runs(run: Run) -> bool:
     """Whether the resource of an entity that has ended still runs, as far as is known. A leader that was paused may have made it late."""
     return run.mirrored is not None and run.mirrored.ended and run.resource is not None and not conditions.finished(run.resource)
 
@@ -124,7 +124,7 @@ def _plan_ended(run: Run, mirrored: Mirrored, now: datetime, retention: timedelt
     if is_deleting(run.resource):
         return _release(run)
     status, since = mirrored.entity["status"], mirrored.entity.get("lastTransitionTime")
-    if status not in _AT_ONCE and not goes_on(run) and since and now - clock.parse_iso(since) < retention:
+    if status not in _AT_ONCE and not still_runs(run) and since and now - clock.parse_iso(since) < retention:
         return None
     metadata = run.resource["metadata"]
     return Delete(run.kind, metadata["name"], metadata["uid"])

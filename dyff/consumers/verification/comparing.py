@@ -44,11 +44,11 @@ class Comparison:
     left that made them.
     """
 
-    def __init__(self, findings: proofs.Findings, states: Place, views: Place, told: tuple[int, str] | None = None) -> None:
-        """`told`: offset and ID of the event that the state topic's last progress record names; None: there is none."""
+    def __init__(self, findings: proofs.Findings, states: Place, views: Place, progress: tuple[int, str] | None = None) -> None:
+        """`progress`: offset and ID of the event that the state topic's last progress record names; None: there is none."""
         self.leaves: dict[str, list[tuple[str, Leaf]]] = {EVENTS: [], STATE: [], VIEW: []}
         self.unproved = 0
-        self._findings, self._states, self._views, self._told = findings, states, views, told
+        self._findings, self._states, self._views, self._progress = findings, states, views, progress
         self._made: dict[str, Leaf] = {}
 
     @property
@@ -67,9 +67,9 @@ class Comparison:
 
     def take(self, record: port.Record, made: refolding.Made | None) -> None:
         """The event in `record` was folded: to `made`."""
-        if self._told is not None and self._told[0] == record.offset and self._told[1] not in ("", envelope.event_id(record)):
+        if self._progress is not None and self._progress[0] == record.offset and self._progress[1] not in ("", envelope.event_id(record)):
             expected = f"the ID {envelope.event_id(record)}"
-            self._findings.differ(STATE, "position", f"event {record.offset}", f"the ID {self._told[1]}", expected)
+            self._findings.differ(STATE, "position", f"event {record.offset}", f"the ID {self._progress[1]}", expected)
         if made is None:
             return
         name = made.message.key.decode()
@@ -94,10 +94,10 @@ class Comparison:
                 if partial and seen.verdict is None and name not in folded:
                     self._compare_apart(place, name, seen)
                 else:
-                    self._tell(place, name, seen, due.get(name))
+                    self._report(place, name, seen, due.get(name))
                 self._add_leaf(place, name, seen)
 
-    def _tell(self, place: Place, name: str, seen: Seen, due: int | None) -> None:
+    def _report(self, place: Place, name: str, seen: Seen, due: int | None) -> None:
         """What is wrong with what is there."""
         what, expected = seen.verdict, seen.expected.text() if seen.expected else NOTHING
         if what is None and due is None:

@@ -96,13 +96,13 @@ class _Replay:
 
 async def _caught_up(query: query_port.QueryRebuilder, epoch: str, ends: Mapping[int, int], patience_s: float) -> None:
     """Wait until the present view is where the new one is, so that no one who still reads it is behind those who read the new one."""
-    last, moved = query_port.Reached(), anyio.current_time()
+    last, moved_at = query_port.Reached(), anyio.current_time()
     while True:
         reached = await query.reached()
         if reached.epoch != epoch or all(reached.state.get(partition, 0) >= end for partition, end in ends.items()):
             return
         if reached != last:
-            last, moved = reached, anyio.current_time()
-        elif anyio.current_time() - moved > patience_s:
+            last, moved_at = reached, anyio.current_time()
+        elif anyio.current_time() - moved_at > patience_s:
             return
         await anyio.sleep(_LOOK_S)

@@ -43,12 +43,12 @@ async def verify(history: port.History, query: query_port.QueryScanner, *, patie
 
 class _States(msgspec.Struct):
     """The state topic of a partition. `seen`: by ID, the last record, which is what compaction leaves. `reached`: the events below
-    are in there. `told`: see `Comparison`.
+    are in there. `progress`: see `Comparison`.
     """
 
     seen: dict[str, comparing.Seen] = {}
     reached: int = 0
-    told: tuple[int, str] | None = None
+    progress: tuple[int, str] | None = None
 
 
 class _Verification:
@@ -86,7 +86,7 @@ class _Verification:
         end = self._ends[partition] = self._end(STATE, partition, held.end, states.reached)
         view_end = self._end(VIEW, partition, held.end, view_reached)
         at_state, at_view = comparing.Place(STATE, states.seen, end), comparing.Place(VIEW, views, min(end, view_end))
-        comparison = comparing.Comparison(self._findings, at_state, at_view, states.told)
+        comparison = comparing.Comparison(self._findings, at_state, at_view, states.progress)
         now = (await self._history.ranges(topics.EVENTS))[partition]
         for place, seen in ((STATE, states.reached), (VIEW, view_reached)):
             if seen > now.end:
@@ -114,7 +114,7 @@ class _Verification:
     async def _settled(self, ends: Mapping[int, int]) -> query_port.Reached:
         """How far the view is, once it has seen all events below `ends`, or makes no progress."""
         epoch = (await self._history.topic(topics.STATE)).epoch
-        last, moved = query_port.Reached(), anyio.current_time()
+        last, moved_at = query_port.Reached(), anyio.current_time()
         while True:
             reached = await self._query.reached()
             if reached.epoch not in (None, epoch):
@@ -123,8 +123,8 @@ class _Verification:
             if all(reached.events.get(partition, 0) >= end for partition, end in ends.items()):
                 return reached
             if reached != last:
-                last, moved = reached, anyio.current_time()
-            elif anyio.current_time() - moved > self._patience_s:
+                last, moved_at = reached, anyio.current_time()
+            elif anyio.current_time() - moved_at > self._patience_s:
                 return reached
             await anyio.sleep(_LOOK_S)
 
@@ -156,8 +156,8 @@ class _Verification:
         if heading.kind is not None:
             leaf = Leaf(heading.kind, source.offset, proofs.digest(envelope.body(record)))
             found.seen[name] = comparing.Seen(leaf, comparing.whole(record.value, record.headers))
-        elif found.told is None or source.offset >= found.told[0]:
-            found.told = source.offset, heading.event_id
+        elif found.progress is None or source.offset >= found.progress[0]:
+            found.progress = source.offset, heading.event_id
 
     async def _views(self, partitions: int) -> dict[int, dict[str, comparing.Seen]]:
         """By partition and ID."""

@@ -107,11 +107,11 @@ def _name_taken(observed: plan.Observed, taken: plan.Ref, now: datetime, setup: 
 
 def needs_pods(observed: plan.Observed) -> bool:
     """Whether the pods matter for what to decide, so that they are worth listing."""
-    goes_on = observed.resource is not None and not conditions.finished(observed.resource)
+    unfinished = observed.resource is not None and not conditions.finished(observed.resource)
     for ref, found in observed.objects.items():
-        if ref.kind == port.JOB and (pods.deleting(found) or (goes_on and jobs.ended(found) != "Complete")):
+        if ref.kind == port.JOB and (pods.deleting(found) or (unfinished and jobs.ended(found) != "Complete")):
             return True
-        if ref.kind == port.DEPLOYMENT and goes_on:
+        if ref.kind == port.DEPLOYMENT and unfinished:
             return True
     return False
 

@@ -49,7 +49,7 @@ async def test_amending_makes_what_is_missing_and_tells_it(bus):
     other = port.TopicSpec("other", 2, compacted=True)
     await publish(bus, "kept")
     before = await bus.topic("plain")
-    assert await bus.amend_topics([PLAIN, other], look_only=True) == ["topic other is missing"]
+    assert await bus.amend_topics([PLAIN, other], dry_run=True) == ["topic other is missing"]
     with pytest.raises(errors.NotFound):
         await bus.topic("other")
     assert await bus.amend_topics([PLAIN, other]) == ["topic other is missing"]

@@ -32,7 +32,7 @@ async def watched(
     return events
 
 
-def told(events: list[port.Event]) -> list[tuple[str, str]]:
+def reported(events: list[port.Event]) -> list[tuple[str, str]]:
     return [(event.type, event.object["metadata"]["name"]) for event in events]
 
 
@@ -45,7 +45,7 @@ async def test_a_watch_tells_every_change_in_order(cluster, name):
         await cluster.patch(port.CONFIG_MAP, name, {"data": {"n": str(number)}})
     await cluster.delete(port.CONFIG_MAP, name)
     events = await watched(cluster, port.CONFIG_MAP, listing.resource_version, 7, {"run": name})
-    assert told(events) == [("ADDED", name), *[("MODIFIED", name)] * 5, ("DELETED", name)]
+    assert reported(events) == [("ADDED", name), *[("MODIFIED", name)] * 5, ("DELETED", name)]
     assert [event.object["data"].get("n") for event in events[1:6]] == ["0", "1", "2", "3", "4"]
     assert events[-1].object["data"]["n"] == "4"
     versions = [int(event.object["metadata"]["resourceVersion"]) for event in events]
@@ -59,7 +59,7 @@ async def test_a_watch_continues_from_any_event(cluster, name):
         await cluster.create(port.CONFIG_MAP, a_config(f"{name}-{number}", labels={"run": name}))
     first = await watched(cluster, port.CONFIG_MAP, listing.resource_version, 3, {"run": name})
     rest = await watched(cluster, port.CONFIG_MAP, first[-1].object["metadata"]["resourceVersion"], 3, {"run": name})
-    assert [each for _, each in told(first + rest)] == [f"{name}-{number}" for number in range(6)]
+    assert [each for _, each in reported(first + rest)] == [f"{name}-{number}" for number in range(6)]
 
 
 async def test_a_watch_sees_changes_while_it_waits(cluster, name):
@@ -75,7 +75,7 @@ async def test_a_watch_sees_changes_while_it_waits(cluster, name):
         await anyio.sleep(0.05)
         await cluster.create(EVALUATION, an_evaluation(name, labels={"run": name}))
         await cluster.patch(EVALUATION, name, {"status": condition("True")}, status=True)
-    assert told(events) == [("ADDED", name), ("MODIFIED", name)]
+    assert reported(events) == [("ADDED", name), ("MODIFIED", name)]
     assert events[1].object["status"] == condition("True")
 
 
@@ -89,7 +89,7 @@ async def test_a_watch_with_labels_follows_what_matches(cluster, name):
     await cluster.patch(port.CONFIG_MAP, name, {"data": {"c": "d"}})
     await cluster.create(port.CONFIG_MAP, a_config(f"{name}-end", labels={"run": name, "part": "mine"}))
     events = await watched(cluster, port.CONFIG_MAP, listing.resource_version, 4, {"run": name, "part": "mine"})
-    assert told(events) == [("ADDED", name), ("MODIFIED", name), ("DELETED", name), ("ADDED", f"{name}-end")]
+    assert reported(events) == [("ADDED", name), ("MODIFIED", name), ("DELETED", name), ("ADDED", f"{name}-end")]
     assert events[2].object["metadata"]["labels"]["part"] == "mine"
     assert events[2].object["metadata"]["resourceVersion"] == gone["metadata"]["resourceVersion"]
 
@@ -149,7 +149,7 @@ async def test_a_watch_tells_of_finalization(cluster, name):
     await cluster.delete(EVALUATION, name)
     await cluster.patch(EVALUATION, name, {"metadata": {"finalizers": None}})
     events = await watched(cluster, EVALUATION, created["metadata"]["resourceVersion"], 2, {"run": name})
-    assert told(events) == [("MODIFIED", name), ("DELETED", name)]
+    assert reported(events) == [("MODIFIED", name), ("DELETED", name)]
     assert "deletionTimestamp" in events[0].object["metadata"]
 
 

@@ -44,13 +44,13 @@ class Kubernetes(Recipe):
         """Programs in `bin`, those of a node, too. Six to eight minutes where nothing was compiled before."""
         major, minor, _ = self.version.split(".")
         package = "k8s.io/component-base/version"
-        told = {
+        reported = {
             f"{package}.gitVersion": f"v{self.version}",
             f"{package}.gitMajor": major,
             f"{package}.gitMinor": minor,
             "k8s.io/client-go/pkg/version.gitVersion": f"v{self.version}",
         }
-        flags = "-s -w " + " ".join(f"-X {name}={value}" for name, value in told.items())
+        flags = "-s -w " + " ".join(f"-X {name}={value}" for name, value in reported.items())
         compiled = {f"k8s.io/kubernetes/cmd/{each}": (self.folder / "components", each, flags) for each in PROGRAMS}
         compiled["go.etcd.io/etcd/server/v3"] = (self.folder / "etcd", "etcd", "-s -w")
         for source, (folder, name, linked) in compiled.items():

@@ -25,10 +25,10 @@ class Node:
     def __init__(self, kubeconfig: str) -> None:
         self.kubeconfig = kubeconfig
         self.home = Path(kubeconfig).parent
-        told = json.loads((self.home / "node.json").read_text())
-        self.host: str = told["host"]
+        reported = json.loads((self.home / "node.json").read_text())
+        self.host: str = reported["host"]
         """The address of this machine as pods see it."""
-        self._init = int(told["init"])
+        self._init = int(reported["init"])
         self._built, self._programs = building.build(Recipe()), building.build(Kubernetes()) / "bin"
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:

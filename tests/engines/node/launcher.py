@@ -126,8 +126,8 @@ class Node:
         _until(self._is_ready, _DEADLINE_S, "the node is not Ready", self.check)
         self._kubectl("apply", "-f", str(self.built / "coredns.yaml"))
         _until(self._dns_answers, _DEADLINE_S, "there is no DNS", self.check)
-        told, unfinished = {"init": self.init, "host": self.machine.host}, self.home / "node.json.new"
-        unfinished.write_text(json.dumps(told))
+        reported, unfinished = {"init": self.init, "host": self.machine.host}, self.home / "node.json.new"
+        unfinished.write_text(json.dumps(reported))
         unfinished.rename(self.home / "node.json")
 
     def keep(self) -> None:

@@ -81,8 +81,8 @@ class Node(Recipe):
 
     def check(self, address: str) -> None:
         """The launcher writes where the node is when its DNS has answered; the API server takes something and gives it back."""
-        told = json.loads((Path(address).parent / "node.json").read_text())
-        if not Path(f"/proc/{told['init']}").exists():
+        reported = json.loads((Path(address).parent / "node.json").read_text())
+        if not Path(f"/proc/{reported['init']}").exists():
             raise EngineError("the node has ended")
         self._kubernetes.check(address)
 

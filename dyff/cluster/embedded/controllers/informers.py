@@ -41,8 +41,8 @@ class Informers:
             task_status.started()
 
     def _teller(self, kind: port.Kind) -> Listener:
-        def tell(obj: port.Object) -> None:
+        def notify(obj: port.Object) -> None:
             for listener in self._listeners[kind]:
                 listener(obj)
 
-        return tell
+        return notify
