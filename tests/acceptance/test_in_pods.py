@@ -11,7 +11,7 @@ from tests.acceptance import in_pods
 from tests.acceptance.test_published_client import (
     test_a_session_serves_inference_and_is_terminated,  # noqa: F401 (once more, in pods)
     test_an_evaluation_ends_with_verified_outputs,  # noqa: F401 (once more, in pods)
-    test_workflow_logs_tell_what_the_pods_did,  # noqa: F401 (once more, in pods)
+    test_workflow_logs_report_what_the_pods_did,  # noqa: F401 (once more, in pods)
 )
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.engines, pytest.mark.slow]
@@ -37,7 +37,7 @@ def test_no_role_failed(server):
 
 
 @pytest.mark.parametrize("role", roles.names(roles.TABLE))
-def test_a_role_ends_when_it_is_told(server, role):
+def test_a_role_ends_when_it_is_asked_to(server, role):
     """SIGTERM to the first process of the container, as a node sends it, is heard: it ends with 0, long before it would be killed."""
     pod, *_ = server.pods(role)
     name, before = pod["metadata"]["name"], container(pod)["containerID"]

@@ -257,14 +257,14 @@ def test_a_data_directory_of_0_1_0_is_adopted(fresh, migrated):
     assert " due " not in output
 
 
-def test_migrating_beside_a_server_is_refused(server, dyff):
+def test_migrating_next_to_a_server_is_refused(server, dyff):
     """The server has the directory, and migrated it when it started; nothing is waited for."""
     for command in ("pre", "post", "status"):
         result = dyff("migrate", command, "--data-dir", str(server.directory))
         assert (result.returncode, "in use by another Dyff server" in result.stderr) == (3, True)
 
 
-def test_the_record_is_read_by_whoever_may(tmp_path):
+def test_the_record_is_read_by_those_who_may(tmp_path):
     """`status` on a directory that is not there makes none."""
     installation = Installation(tmp_path, {}, [])
     assert "due" in installation.output("migrate", "status")

@@ -62,7 +62,7 @@ def test_an_evaluation_is_found_by_the_common_keys(client, account, dataset, ser
     assert client.evaluations.query(dataset="0" * 32) == []
 
 
-def test_workflow_logs_tell_what_the_pods_did(client, account, dataset, service):
+def test_workflow_logs_report_what_the_pods_did(client, account, dataset, service):
     """The log of an evaluation has the lines of its steps."""
     created = client.evaluations.create(evaluation_request(account, dataset, service))
     eventually(lambda: client.evaluations.get(created.id), "Complete")

@@ -130,7 +130,7 @@ def test_of_two_at_once_one_refuses(subject, service_request):
     proved(subject)
 
 
-def test_a_spoilt_view_is_mended_without_a_server(fresh, service_request):
+def test_a_spoilt_view_is_repaired_without_a_server(fresh, service_request):
     """The next server serves the new one."""
     fresh.start()
     with Client(fresh, service_request) as client:

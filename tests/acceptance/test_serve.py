@@ -23,7 +23,7 @@ def root_of(server) -> str:
     return server.endpoint.removesuffix("/v0")
 
 
-def test_health_and_ready_tell_about_each_role(server):
+def test_health_and_ready_describe_each_role(server):
     """Both answer without a token; each role is named with what it is doing."""
     for path in ("/health", "/ready"):
         answer = httpx.get(root_of(server) + path)

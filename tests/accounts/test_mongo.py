@@ -48,7 +48,7 @@ def reported(changes: list[port.Change]) -> list[tuple[str, str | None]]:
     return [(change["change"], change["data"].get("reason")) for change in (json.loads(each.body) for each in changes)]
 
 
-async def test_a_change_is_brought_once_whoever_is_killed(opened, monkeypatch):
+async def test_a_change_is_brought_once_even_if_a_relay_is_killed(opened, monkeypatch):
     """Between being brought and being taken out of its account a change is in both places; it gets one number."""
     first, second = await opened(), await opened()
     await first.create(account())
@@ -87,7 +87,7 @@ async def test_acknowledged_is_acknowledged_although_the_one_who_brought_it_was_
     assert await second.outbox(10) == []
 
 
-async def test_relays_at_once_tell_each_change_once_and_in_order(opened):
+async def test_relays_at_once_report_each_change_once_and_in_order(opened):
     """However many bring changes while others make them."""
     openings = [await opened() for _ in range(3)]
     for name in "ab":
@@ -175,7 +175,7 @@ async def test_what_is_about_all_accounts_is_none(opened):
         await accounts.set_status("", port.SUSPENDED, None)
 
 
-async def test_too_many_tokens_are_told(opened):
+async def test_too_many_tokens_are_reported(opened):
     """An account is one document of at most 16 MiB: the one who asks for the token learns what to do, and no token is there."""
     accounts = await opened()
     await accounts.create(account())

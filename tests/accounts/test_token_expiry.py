@@ -16,7 +16,7 @@ SECRET = b"x" * 64
 @pytest.mark.parametrize(
     ("subject", "fix"), [("Account/a1", "'dyff token create'"), ("InferenceSession/s1", "ask for a new one with an account's token")]
 )
-def test_an_expired_token_tells_whose_it_was_and_how_to_get_another(subject, fix):
+def test_an_expired_token_is_answered_with_whose_it_was_and_how_to_get_another(subject, fix):
     """A session's token is not made with the command that makes an account's."""
     token = tokens.sign(tokens.Claims("t1", subject, NOW - timedelta(hours=1), NOW), SECRET)
     with pytest.raises(errors.Unauthenticated) as refused:

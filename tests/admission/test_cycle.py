@@ -266,12 +266,12 @@ NEWS = {
 
 
 @pytest.mark.parametrize(("entity", "verdict", "message", "want"), NEWS.values(), ids=NEWS)
-def test_only_news_is_told(entity: Waiting, verdict: Verdict, message: str | None, want: bool):
+def test_only_news_is_reported(entity: Waiting, verdict: Verdict, message: str | None, want: bool):
     """A decision is published only if it tells something that the entity does not say already."""
     assert outcome.is_news(entity, outcome.decision(entity, verdict, message)) is want
 
 
-def test_deciding_again_after_it_was_told_is_no_news():
+def test_deciding_again_after_it_was_reported_is_no_news():
     """A second cycle over what the first has led to changes nothing, whatever was decided."""
     for snapshot, _ in CASES.values():
         reported = {each.id: each for each in cycle.decide(snapshot)}

@@ -144,7 +144,7 @@ def reported(response) -> str:
 
 
 @pytest.mark.parametrize(("plural", "body", "want_status", "want_text"), BODIES, ids=range(len(BODIES)))
-async def test_a_wrong_body_is_told_with_the_field_and_the_fix(shared_world, shared_api, plural, body, want_status, want_text):
+async def test_a_wrong_body_is_reported_with_the_field_and_the_fix(shared_world, shared_api, plural, body, want_status, want_text):
     """The status, the place in the published form and a sentence that helps; and the log is empty afterwards."""
     response = await shared_api.post(f"/v0/{plural}", content=body)
     assert (response.status_code, want_text in reported(response)) == (want_status, True), reported(response)
@@ -233,7 +233,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "url", "body", "want_status", "want_text"), REQUESTS, ids=range(len(REQUESTS)))
-async def test_a_wrong_request_is_told_what_is_wrong(shared_api, method, url, body, want_status, want_text):
+async def test_a_wrong_request_is_shown_what_is_wrong(shared_api, method, url, body, want_status, want_text):
     """Parameters, paths and small bodies: the status and a sentence that helps."""
     response = await shared_api.request(method, url, content=body)
     assert (response.status_code, want_text in reported(response)) == (want_status, True), (response.status_code, reported(response))
@@ -261,7 +261,7 @@ async def test_a_long_name_is_not_echoed(shared_api, method, url, body):
 
 
 @pytest.mark.parametrize("position", ["x", "a;b", "a;0", "a;0=x", "a;7=1", "a;0=-1"])
-async def test_a_wrong_position_is_told(shared_api, position):
+async def test_a_wrong_position_is_reported(shared_api, position):
     """A header that no response had is refused, not ignored."""
     response = await shared_api.get("/v0/datasets", headers={"Dyff-Position": position.encode()})
     assert response.status_code == 422
@@ -290,7 +290,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize(("method", "url", "body", "function"), FORBIDDEN, ids=range(len(FORBIDDEN)))
-async def test_what_is_forbidden_does_not_tell_whose_it_is(tmp_path_factory, method, url, body, function):
+async def test_what_is_forbidden_does_not_reveal_whose_it_is(tmp_path_factory, method, url, body, function):
     """The ID and the function that the token lacks are named, the owner, whom the caller may not see, is not."""
     async with opened(tmp_path_factory.mktemp("forbidden")) as world:
         dataset = await world.dataset(account="the-owner")

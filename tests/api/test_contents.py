@@ -76,7 +76,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-async def test_files_that_a_run_could_not_read_are_told(tmp_path, case):
+async def test_files_that_a_run_could_not_read_are_reported(tmp_path, case):
     """The file, the field, the type that was declared, the one that is there, and what to do."""
     files, schema, want = WRONG[case]
     answer = await checked(tmp_path, files, schema)

@@ -137,7 +137,7 @@ class Failing:
     ("error", "want_status", "want_text"),
     [(errors.Unavailable("the log does not answer"), 503, "does not answer"), (errors.OutcomeUnknown(), 500, "it is not known")],
 )
-async def test_only_a_publish_that_did_nothing_is_told_as_to_be_repeated(tmp_path, error, want_status, want_text):
+async def test_only_a_publish_that_did_nothing_is_reported_as_to_be_repeated(tmp_path, error, want_status, want_text):
     """Nothing appended is 503 with Retry-After; an unknown outcome is 500 and names the ID."""
     from tests.api.conftest import opened
 

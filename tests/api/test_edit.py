@@ -65,7 +65,7 @@ async def test_documentation_is_kept_where_it_is_not_named(world, api):
     assert (await api.get(f"{one}/documentation")).json() == response.json()
 
 
-async def test_deletion_is_told_at_once_and_may_be_repeated(world, api):
+async def test_deletion_is_reported_at_once_and_may_be_repeated(world, api):
     """The status is Deleted, also for the second time; the entity stays readable; edits are refused from then on."""
     one = f"/v0/datasets/{await world.dataset()}"
     for _ in range(2):

@@ -106,7 +106,7 @@ async def test_the_connection_ends_where_the_client_wants_it(world, kind):
         assert await asyncio.wait_for(reader.read(), 10) == b""
 
 
-async def test_who_asks_first_whether_to_send_is_told(world):
+async def test_who_asks_first_whether_to_send_is_answered(world):
     """`Expect: 100-continue` is answered before the body is there."""
     async with connections(world) as [(reader, writer)]:
         whole = request(world, head=b"Expect: 100-continue\r\n")

@@ -82,7 +82,7 @@ async def test_lines_come_as_they_are_written_until_the_workflow_has_ended(world
             await socket.recv()
 
 
-async def test_the_log_of_a_workflow_that_has_ended_is_told_once_and_closed(world, workflow):
+async def test_the_log_of_a_workflow_that_has_ended_is_reported_once_and_closed(world, workflow):
     """Sorted by time over the pods, each line once, with the labels of its pod."""
     pod(world, workflow, "verify", "three")
     for component in ("client", "verify"):
@@ -96,7 +96,7 @@ async def test_the_log_of_a_workflow_that_has_ended_is_told_once_and_closed(worl
 
 
 @pytest.mark.parametrize("case", ["no token", "a forged token", "no grant", "no such entity"])
-async def test_who_may_not_is_told_by_an_http_answer(world, workflow, case):
+async def test_who_may_not_gets_an_http_answer(world, workflow, case):
     """The upgrade is refused with the status and the detail that any other request would get."""
     headers, entity, want = {"Authorization": f"Bearer {world.admin}"}, workflow, 404
     if case == "no token":
@@ -116,7 +116,7 @@ async def test_who_may_not_is_told_by_an_http_answer(world, workflow, case):
     assert json.loads(refused.value.response.body)["detail"]
 
 
-async def test_other_kinds_and_plain_requests_are_told_what_to_do(world, workflow):
+async def test_other_kinds_and_plain_requests_are_shown_what_to_do(world, workflow):
     """A GET without an upgrade is 426; a kind without pods has no such stream."""
     async with serving(world) as url, httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {world.admin}"}) as client:
         plain = await client.get(f"/v0/evaluations/{workflow}/logs/workflow/stream")

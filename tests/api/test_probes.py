@@ -11,7 +11,7 @@ from dyff.api import app
 
 
 @pytest.mark.parametrize(("state", "want"), [("ok", 200), ("starting", 503)])
-async def test_health_answers_and_readiness_tells_of_the_roles(world, state, want):
+async def test_health_answers_and_readiness_reports_the_roles(world, state, want):
     """`/health` is 200 with or without a token as long as we answer; `/ready` is 200 when every role serves."""
     report = {"status": state, "roles": {"sink": {"phase": state, "problem": "why"}}}
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
@@ -22,7 +22,7 @@ async def test_health_answers_and_readiness_tells_of_the_roles(world, state, wan
             assert (await client.get("/ready")).status_code == want
 
 
-async def test_a_process_that_cannot_mend_itself_is_not_healthy(world):
+async def test_a_process_that_cannot_repair_itself_is_not_healthy(world):
     """Then both are 503, so that whoever looks starts a new one."""
     report = {"status": "failing", "alive": False, "roles": {"sink": {"phase": "stuck", "problem": "why"}}}
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))

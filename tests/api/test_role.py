@@ -45,7 +45,7 @@ async def test_it_serves_until_it_is_cancelled_and_leaves_the_signals_alone(worl
             assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-async def test_a_taken_port_is_told_and_ends_nothing(world):
+async def test_a_taken_port_is_reported_and_ends_nothing(world):
     """The error says which address and what to do; no SystemExit tears through the loop."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ async def test_a_taken_port_is_told_and_ends_nothing(world):
 
 
 @pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 0), ("127.0.0.1", 70000), ("203.0.113.1", 0)])
-async def test_an_address_that_cannot_be_is_told(host, port):
+async def test_an_impossible_address_is_reported(host, port):
     """A wrong setting is a Misconfigured, not a traceback."""
     with pytest.raises(errors.Misconfigured, match="cannot listen on"):
         role.listener(host, port)

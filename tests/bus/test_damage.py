@@ -76,7 +76,7 @@ async def _killed_log(tmp_path):
         return alive, await texts(bus)
 
 
-async def test_a_wal_that_was_cut_is_told(tmp_path):
+async def test_a_wal_that_was_cut_is_reported(tmp_path):
     """Wherever the WAL ends early, the log opens with everything that was acknowledged or not at all."""
     folder, want = await _killed_log(tmp_path)
     whole = (folder / "log.db-wal").read_bytes()
@@ -94,7 +94,7 @@ async def test_a_wal_that_was_cut_is_told(tmp_path):
         assert await texts(bus) == want
 
 
-async def test_a_missing_file_is_told(tmp_path):
+async def test_a_missing_file_is_reported(tmp_path):
     """A log whose WAL or whose file is gone is not silently begun anew."""
     folder, _ = await _killed_log(tmp_path)
     (folder / "log.db-wal").unlink()
@@ -118,7 +118,7 @@ async def test_an_older_copy_is_opened_when_the_mark_is_removed(tmp_path):
         assert await texts(bus) == []
 
 
-async def test_a_file_that_was_cut_is_told(tmp_path):
+async def test_a_file_that_was_cut_is_reported(tmp_path):
     """A database that lost any part of its last pages is refused, wherever it was cut."""
     async with opened(tmp_path / "log.db") as bus:
         for number in range(50):
@@ -135,7 +135,7 @@ async def test_a_file_that_was_cut_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("where", [b"needle-in-the-value", b"needle-in-the-key", b"needle-in-a-header"])
-async def test_a_changed_byte_is_told(tmp_path, where):
+async def test_a_changed_byte_is_reported(tmp_path, where):
     """One flipped bit in a key, header or value is found when the record is read, and the log does not open on it."""
     path = tmp_path / "log.db"
     records = [port.Message(b"needle-in-the-key", b"needle-in-the-value", (("h", b"needle-in-a-header"),), 0)]
@@ -149,7 +149,7 @@ async def test_a_changed_byte_is_told(tmp_path, where):
             pass
 
 
-async def test_damage_further_back_is_told_when_it_is_read(tmp_path):
+async def test_damage_further_back_is_reported_when_it_is_read(tmp_path):
     """What is not looked at when the log opens is checked when it is read."""
     path = tmp_path / "log.db"
     async with opened(path) as bus:

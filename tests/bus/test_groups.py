@@ -52,7 +52,7 @@ def test_a_member_that_waits_in_a_poll_is_not_silent():
     assert len(waits.held) == 1
 
 
-def test_what_was_never_told_need_not_be_revoked():
+def test_what_was_never_given_need_not_be_revoked():
     """A partition that came and went between two polls is not reported at all."""
     group = groups.Group(1)
     a, b = groups.Member(), groups.Member()

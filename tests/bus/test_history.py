@@ -26,7 +26,7 @@ async def everything(history, topic="t", partition=0):
     return found
 
 
-async def test_it_sees_what_the_server_sees_beside_it_and_after_it(tmp_path):
+async def test_it_sees_what_the_server_sees_during_and_after_its_run(tmp_path):
     """Topics, offsets and records are the same, whether the bus is open or not."""
     path = tmp_path / "log.db"
     async with opened(path) as bus, EmbeddedHistory.open(path) as history:
@@ -52,7 +52,7 @@ async def test_it_waits_for_more(tmp_path):
         assert reader.position == 1
 
 
-async def test_what_is_not_there_is_told(tmp_path):
+async def test_what_is_not_there_is_reported(tmp_path):
     """Topic, partition and offset by the port's errors; a missing file makes none."""
     path = tmp_path / "log.db"
     with pytest.raises(errors.Misconfigured, match="there is no log"):

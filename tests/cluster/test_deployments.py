@@ -125,7 +125,7 @@ def test_rows_of_failures_are_counted():
     assert made["metadata"]["annotations"] == {deployments.STREAK: "3"}
 
 
-def test_a_delay_is_told():
+def test_a_delay_is_reported():
     """A plan that waits says when to look again."""
     made = deployments.make(
         plan.Observed("deployment", builders.a_deployment(), (builders.failed(A, seconds=-0.25), READY_B)), builders.NOW

@@ -131,7 +131,7 @@ async def test_versions_of_another_file_have_expired(tmp_path):
                 await changes(second, version, 1)
 
 
-async def test_watches_tell_how_far_they_are(tmp_path, monkeypatch):
+async def test_watches_report_how_far_they_are(tmp_path, monkeypatch):
     """A watch that sees nothing gets bookmarks while other things change, so that its client's version does not age."""
     monkeypatch.setattr(cluster, "_BOOKMARK_S", 0.01)
     async with opened(tmp_path) as quiet:

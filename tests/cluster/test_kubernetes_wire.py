@@ -118,7 +118,7 @@ async def test_a_silent_watch_ends_a_little_after_its_time(tmp_path):
 
 
 @pytest.mark.parametrize("in_stream", [False, True])
-async def test_a_forgotten_version_is_told_in_both_ways(tmp_path, in_stream):
+async def test_a_forgotten_version_is_reported_in_both_ways(tmp_path, in_stream):
     """As the status of the answer, and as an event in it: list again."""
     gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
 
@@ -201,7 +201,7 @@ async def test_credentials_are_read_again_when_they_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", [None, "", "clusters: 3", "apiVersion: v1\nkind: Config\n", "}{"])
-async def test_a_kubeconfig_that_cannot_be_is_told_with_its_name(tmp_path, text):
+async def test_a_kubeconfig_that_cannot_be_used_is_reported_with_its_name(tmp_path, text):
     """A file that is not there, or is none."""
     file = tmp_path / "kubeconfig"
     if text is not None:

@@ -91,7 +91,7 @@ def test_names_that_become_labels_are_short_and_without_dots(name):
         created(port.JOB, job(), name)
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     """Whoever wrote a bad object can mend all of it in one go."""
     with pytest.raises(errors.InvalidFields) as caught:
         created(port.JOB, job(backoffLimit=-1, completions=3), "Name")

@@ -115,7 +115,7 @@ async def test_it_is_ready_when_the_first_list_is_there(cluster):
         assert cache.age_s() < 5
 
 
-async def test_changes_arrive_and_are_told_after_the_cache_has_them(cluster):
+async def test_changes_arrive_and_are_reported_after_the_cache_has_them(cluster):
     """When `on_change` is called the cache already shows the change; a deletion tells the last known form."""
     reported = []
     cluster.put("a", x="1")
@@ -168,7 +168,7 @@ async def test_what_vanished_while_nobody_watched_counts_as_deleted(cluster):
         await until(lambda: cluster.asked == ["list", "watch 3", "list", "watch 5"])
 
 
-async def test_what_was_replaced_while_nobody_watched_is_told_twice(cluster):
+async def test_what_was_replaced_while_nobody_watched_is_reported_twice(cluster):
     """Another object of the same name, told by its uid, is a deletion and a creation: the first is told while nothing is there."""
     old = cluster.put("a")
     old["metadata"]["uid"] = "one"
@@ -266,7 +266,7 @@ async def test_objects_are_found_by_a_label(cluster):
         assert cache.group("3") == ()
 
 
-async def test_the_same_version_twice_is_told_once(cluster):
+async def test_the_same_version_twice_is_reported_once(cluster):
     """A list and a watch that overlap do not make work twice."""
     seen = Seen()
     obj = cluster.put("a")
@@ -277,7 +277,7 @@ async def test_the_same_version_twice_is_told_once(cluster):
 
 
 @pytest.mark.virtual_time
-async def test_its_sign_tells_a_silence_longer_than_a_watch_lasts(cluster):
+async def test_its_sign_reports_a_silence_longer_than_a_watch_lasts(cluster):
     """As long as the server is heard of now and then all is well; when it falls silent the sign says so, until it is back."""
     timing = watching.Timing(watch_s=240, grace_s=15, relist_s=600)
     async with running(cluster, Seen(), timing=timing) as cache:

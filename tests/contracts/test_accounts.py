@@ -184,7 +184,7 @@ async def test_a_key_is_revoked_by_its_own_account_only(accounts):
     assert await accounts.get_key(key(account()).id) is None
 
 
-async def test_the_outbox_tells_each_change_in_order_and_no_secret(accounts):
+async def test_the_outbox_reports_each_change_in_order_and_no_secret(accounts):
     """What happened to whom, as JSON; neither a hash nor the signing secret is in it."""
     secret = await accounts.signing_secret()
     first = account(permissions=GRANTS)

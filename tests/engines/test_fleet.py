@@ -11,7 +11,7 @@ from tests.engines.fakes import FakeRecipe, visits
 from tests.engines.recipes import EngineError
 
 
-def test_the_tests_are_told_where_and_what(recipe):
+def test_the_tests_learn_where_and_what(recipe):
     """The recipe's variable says where the server is, and the summary of the run gets its version for each adapter."""
     with fleet.running([recipe], required=True) as started:
         variables = started.variables()
@@ -28,7 +28,7 @@ def test_the_table_shows_no_password(recipe):
     assert "secret" not in table
 
 
-def test_the_summary_tells_how_many_tests_ran_on_which_server():
+def test_the_summary_reports_how_many_tests_ran_on_which_server():
     """A server serves a family of adapters; one on which no test ran is shown, too."""
     rows = summary(
         {"query:mongo-motor": 3, "query:mongo-pymongo": 4, "bus:embedded": 5},
@@ -97,7 +97,7 @@ def test_containers_are_chosen_by_a_variable(choice, want, monkeypatch):
     assert containers.wanted() is want
 
 
-def test_a_wrong_choice_is_told(monkeypatch):
+def test_a_wrong_choice_is_reported(monkeypatch):
     """A misspelt value is an error that names the right ones."""
     monkeypatch.setenv("DYFF_ENGINES", "dokcer")
     with pytest.raises(EngineError, match="auto, docker or native"):

@@ -49,7 +49,7 @@ def test_stopping_ends_the_whole_group(recipe, tmp_path):
         wait_until_gone(*pids)
 
 
-def test_a_server_that_ends_is_told_with_the_end_of_its_log(recipe, tmp_path):
+def test_a_server_that_ends_is_reported_with_the_end_of_its_log(recipe, tmp_path):
     """Whoever waits learns at once that it ended, with which code, and what it said."""
     broken = FakeRecipe(recipe.folder, "ends")
     with (
@@ -60,7 +60,7 @@ def test_a_server_that_ends_is_told_with_the_end_of_its_log(recipe, tmp_path):
     wait_until_gone(int((tmp_path / "run/child.pid").read_text()))
 
 
-def test_a_server_that_never_answers_is_told_with_the_end_of_its_log(recipe, tmp_path):
+def test_a_server_that_never_answers_is_reported_with_the_end_of_its_log(recipe, tmp_path):
     """A port that is open is no answer; after the deadline the last reason is told, and nothing is left running."""
     refusing = FakeRecipe(recipe.folder, "refuses")
     expected = r"Fake 1.0 did not answer within 1 s \(ValueError: it says no\)[\s\S]*a line of the log"

@@ -192,7 +192,7 @@ def test_the_schemas_are_structural():
         check(schema, (kind,))
 
 
-def test_every_kind_tells_its_story():
+def test_every_kind_has_a_whole_history():
     """Each kind is in the category, has a status subresource, and shows what it does, why, whose it is and since when."""
     for each in definitions.all_():
         version = each["spec"]["versions"][0]
@@ -207,7 +207,7 @@ def test_every_kind_tells_its_story():
     assert len({*shorts, *others}) == len(shorts) + len(others)
 
 
-def test_a_field_without_a_structural_form_is_told():
+def test_a_field_without_a_structural_form_is_reported():
     """A struct that no definition can express is an error with the field's path, not a hole in the schema."""
     inner = msgspec.defstruct("Inner", [("either", list[int] | str)])
     with pytest.raises(TypeError, match=r"Outer\.inner\.either"):

@@ -117,7 +117,7 @@ async def test_a_server_that_is_not_there_is_unavailable(driver):
 
 @pytest.mark.parametrize("driver", mongodb.DRIVERS)
 @pytest.mark.parametrize("given", [{"uri": "http://x"}, {"uri": "mongodb://x", "tls_ca_file": "no-such-file.pem"}], ids=["uri", "ca"])
-async def test_settings_that_cannot_work_are_told_at_once(driver, given):
+async def test_settings_that_cannot_work_are_reported_at_once(driver, given):
     """A URI of something else, or a file that is not there."""
     with pytest.raises(errors.Misconfigured, match=NAME):
         async with mongo.Database.open(mongo.Connection(driver=driver, timeout_s=0.3, **given), NAME):

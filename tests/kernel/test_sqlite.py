@@ -35,7 +35,7 @@ def test_a_new_file_can_be_opened_by_many_at_once(tmp_path):
         assert sqlite.connect(path, durable=False).execute("SELECT count(*) FROM opened").fetchone() == (OPENERS,)
 
 
-def test_a_file_that_stays_locked_is_told(tmp_path):
+def test_a_file_that_stays_locked_is_reported(tmp_path):
     """The wait has an end: `busy_s`."""
     holder = apsw.Connection(str(tmp_path / "held.sqlite"))
     holder.execute("BEGIN EXCLUSIVE")

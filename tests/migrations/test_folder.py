@@ -84,6 +84,6 @@ def test_an_installed_wheel_has_them(tmp_path):
     assert names == [each.name for each in numbered.load()]
 
 
-def test_the_release_is_told():
+def test_the_release_is_reported():
     """What is recorded names the release that did it."""
     assert migrating.release()[0].isdigit()

@@ -103,7 +103,7 @@ async def test_two_at_once_rewrite_everything(database):
     assert await contents(database) == {f"{number:03}": number for number in range(COUNT)}
 
 
-async def test_a_change_that_never_ends_is_told(database):
+async def test_a_change_that_never_ends_is_reported(database):
     """A change must give None for its own result; one that does not stops, naming the document."""
 
     async def run(given):

@@ -75,7 +75,7 @@ async def test_an_old_file_migrated_is_as_a_new_one(tmp_path):
     assert read(old, "PRAGMA user_version") == read(new, "PRAGMA user_version")
 
 
-async def test_a_damaged_file_is_told(tmp_path):
+async def test_a_damaged_file_is_reported(tmp_path):
     """The message names the store and the file."""
     path = tmp_path / "accounts.sqlite"
     path.write_bytes(b"no database at all" * 100)

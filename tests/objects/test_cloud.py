@@ -60,7 +60,7 @@ def test_opening_again_and_again_is_fine(server):
 
 
 @pytest.mark.parametrize(("status", "error"), [(403, errors.Misconfigured), (404, errors.Misconfigured), (503, errors.Unavailable)])
-def test_what_is_wrong_is_told_at_open(server, status, error):
+def test_what_is_wrong_is_reported_at_open(server, status, error):
     """Wrong credentials and a missing bucket are the settings' fault; a store that is too busy is not."""
     server.answers = {"PUT": [-status] * 9}
     with pytest.raises(error, match="s3://bucket"):
@@ -240,7 +240,7 @@ def test_credentials_are_in_the_environment_only():
     "url",
     ["s3://", "s3:///p", "s3://key:hidden@b", "s3://b?nonsense=1", "s3://b#f", "s3://b/../c", "s3://b?endpoint=host", "s3://b?timeout_s=x", "az://b"],
 )  # fmt: skip
-def test_a_url_that_leads_nowhere_is_told(url):
+def test_a_url_that_leads_nowhere_is_reported(url):
     """Before anything is sent, without repeating a secret."""
     with pytest.raises(errors.Misconfigured) as caught:
         stores.open_store(url, ENVIRONMENT)
@@ -251,14 +251,14 @@ def test_a_url_that_leads_nowhere_is_told(url):
     ("url", "variable"),
     [("s3://b", "AWS_ACCESS_KEY_ID"), ("gs://b", "GOOGLE_SERVICE_ACCOUNT"), ("az://b?account=n", "AZURE_STORAGE_ACCOUNT_KEY")],
 )
-def test_who_forgot_the_credentials_is_told(url, variable):
+def test_missing_credentials_are_reported(url, variable):
     """Nobody's are looked for unasked: the machine's own role may be allowed what this program shall not do."""
     with pytest.raises(errors.Misconfigured, match=f"set {variable}"):
         stores.open_store(url, {})
     assert Connection.from_url(f"{url}{'&' if '?' in url else '?'}ambient=true", {}).ambient
 
 
-def test_half_of_the_credentials_is_told():
+def test_half_of_the_credentials_is_reported():
     """One variable without the other is a mistake, not a wish for the machine's own credentials."""
     with pytest.raises(errors.Misconfigured, match="together"):
         stores.open_store("s3://b", {"AWS_ACCESS_KEY_ID": "x"})

@@ -310,7 +310,7 @@ async def test_without_a_signer_it_cannot_sign(objects):
         await objects.sign("GET", "a")
 
 
-def test_a_root_that_cannot_be_one_is_told(tmp_path):
+def test_a_root_that_cannot_be_one_is_reported(tmp_path):
     """A file in the place of the directory is a fault of the settings, named in the message."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(errors.Misconfigured, match="file"):

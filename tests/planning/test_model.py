@@ -83,7 +83,7 @@ def late(there, *, pods_gone=True):
     return there.settle()
 
 
-def test_a_deadline_tells_what_the_pods_waited_for():
+def test_a_deadline_reports_what_the_pods_waited_for():
     """The pods that could say why are removed with the deadline: what they said last is told, and the Job keeps its end and its log."""
     there = begun()
     reported = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
@@ -97,7 +97,7 @@ def test_a_deadline_tells_what_the_pods_waited_for():
     assert there.settle().get(port.JOB, FETCH)["metadata"]["finalizers"] == []
 
 
-def test_a_pod_that_is_told_to_end_does_not_hide_what_it_waited_for():
+def test_a_pod_that_is_asked_to_end_does_not_hide_what_it_waited_for():
     """The kubelet forgets the reason when the pod is deleted; the status and the end by the deadline keep it."""
     there = begun()
     waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "storage" not found'}}

@@ -170,7 +170,7 @@ async def test_a_reader_that_slept_reads_on_the_present_side(connection, monkeyp
         assert found == [document(1).body]
 
 
-async def test_a_rebuild_is_told_that_the_view_was_reset(connection):
+async def test_a_rebuild_learns_that_the_view_was_reset(connection):
     """It would put the old log's view in the place of the new one's."""
     async with MongoQuery.open(connection) as query, MongoQuery.open(connection) as other:
         await query.apply([document(1, 1)], port.Reached("old", {0: 1}))

@@ -170,7 +170,7 @@ async def test_a_spare_is_ready(monkeypatch):
         assert anyio.current_time() - started >= 0.05
 
 
-async def test_its_signs_tell_how_far_behind_each_partition_is():
+async def test_its_signs_report_how_far_behind_each_partition_is():
     """A batch counts when it is done, not when it was handed over; the records that nobody polled yet count as well."""
     bus, signs, proceed = Script(port.Polled(assigned=(A, B))), liveness.Signs(), anyio.Event()
 

@@ -48,7 +48,7 @@ def test_it_is_what_a_dictionary_would_be(first, second):
     assert (contents(again), len(again), again.changes) == (want, len(index), 0)
 
 
-def test_a_put_tells_whether_it_is_news():
+def test_a_put_reports_whether_it_is_news():
     """An older state does not take the place of a newer one, and is told."""
     index = Index()
     assert index.put(b"k", 5, 1)

@@ -58,7 +58,7 @@ def test_what_conditions_mean(kind, resource, want):
     assert (ended and (ended.status, ended.reason, ended.message)) == want
 
 
-async def test_the_end_of_a_run_is_told_once(here):
+async def test_the_end_of_a_run_is_reported_once(here):
     """The condition becomes a status; seeing it again, also after a restart, says nothing more."""
     async with informing(here):
         await here.set_condition("Evaluation", E[1], "Complete", message="210 rows")
@@ -70,7 +70,7 @@ async def test_the_end_of_a_run_is_told_once(here):
     assert await here.reported(E[1]) == [("Complete", None)]
 
 
-async def test_what_ended_while_nobody_looked_is_told_at_the_start(here):
+async def test_what_ended_while_nobody_looked_is_reported_at_the_start(here):
     """The informer compares what is, so nothing that happened before it started is lost."""
     await here.set_condition("Evaluation", E[1], "Failed", reason="Unverified")
     async with informing(here):

@@ -322,7 +322,7 @@ async def test_many_evaluations_at_once(there):
             assert (await there.ended(EVALUATION, name))["type"] == "Complete"
 
 
-async def test_its_signs_tell_a_reconciliation_that_does_not_end(there):
+async def test_its_signs_report_a_reconciliation_that_does_not_end(there):
     """A cluster that takes a read and never answers: the sign stands still until it does, then nothing waits."""
     signs, hanging, proceed = liveness.Signs(), anyio.Event(), anyio.Event()
 

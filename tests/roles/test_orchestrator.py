@@ -267,7 +267,7 @@ async def test_a_resource_of_someone_else_is_left_alone(here):
     assert await here.resource("Evaluation", E[5])
 
 
-async def test_a_quota_that_is_no_quantity_is_told_at_the_start(here):
+async def test_a_quota_that_is_no_quantity_is_reported_at_the_start(here):
     """A fault of the settings ends the process with the setting's name instead of failing every run."""
     with pytest.raises(errors.Misconfigured, match="quotas"):
         await orchestrator.run(here.bus, here.cluster, clock=here.clock, settings=with_quota(cpu="lots"))
@@ -284,7 +284,7 @@ async def test_orchestrator_and_informer_together_take_a_run_to_its_end(here):
     assert {pod["metadata"]["name"] for pod in (await here.cluster.list(port.POD)).items} == set()
 
 
-async def test_its_signs_tell_a_pass_that_does_not_end(here):
+async def test_its_signs_report_a_pass_that_does_not_end(here):
     """While the cluster does not answer a creation the pass stands still; when it does, nothing waits any more."""
     signs, hanging, proceed = liveness.Signs(), anyio.Event(), anyio.Event()
 

@@ -32,7 +32,7 @@ def spoil(path):
     connection.close()
 
 
-async def test_a_spoilt_view_is_mended_while_it_is_served(tmp_path):
+async def test_a_spoilt_view_is_repaired_while_it_is_served(tmp_path):
     """Documents, tombstones and positions are as the log says; reads that were remembered, too."""
     async with installation(tmp_path) as (bus, view):
         entities = await filled(bus, view)

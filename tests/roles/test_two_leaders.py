@@ -85,7 +85,7 @@ async def _true(value):
     return value
 
 
-async def test_an_orchestrator_that_wakes_makes_nothing_that_goes_on(here):
+async def test_an_orchestrator_that_wakes_makes_nothing_that_stays(here):
     """It was about to create a resource when it was paused; meanwhile its successor made it, and it was deleted by hand. What the
     old one makes of an entity that has ended is removed at once, although the resources of what has failed are kept for a while.
     """

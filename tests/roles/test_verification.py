@@ -109,7 +109,7 @@ async def test_it_is_right_while_others_write(tmp_path):
         group.cancel_scope.cancel()
 
 
-async def test_what_is_behind_is_told_and_no_difference(tmp_path):
+async def test_what_is_behind_is_reported_and_no_difference(tmp_path):
     """Commands that are not folded yet, because no server runs, are a note."""
     async with installation(tmp_path) as (bus, view):
         await filled(bus, view)
@@ -273,7 +273,7 @@ async def test_a_progress_record_of_another_event_is_found(tmp_path):
     assert ("state topic", "position", f"event {junk.offset}") in found(await verified(tmp_path))
 
 
-async def test_what_the_log_does_not_hold_any_more_is_told(tmp_path):
+async def test_what_the_log_does_not_hold_any_more_is_reported(tmp_path):
     """With a beginning that is gone the rest is proved, and the report says what was not."""
     async with installation(tmp_path) as (bus, view):
         entities = await filled(bus, view)

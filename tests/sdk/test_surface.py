@@ -127,7 +127,7 @@ def test_calls_are_what_their_client_promises():
     assert inspect.isasyncgenfunction(both.evaluations.pages)
 
 
-def test_a_blocking_call_that_would_suspend_is_a_defect_that_is_told():
+def test_a_blocking_call_that_would_suspend_is_a_defect_that_is_reported():
     """It never hangs: a coroutine that awaits anything but the client's I/O is refused at once."""
 
     class Suspends:

@@ -229,7 +229,7 @@ def test_ctrl_c_ends_a_transfer_at_once(tmp_path, as_in_a_terminal):
     assert [path.name for path in tmp_path.iterdir()] == ["out.a.partial"]
 
 
-def test_slow_transfers_are_told_in_lines(monkeypatch):
+def test_slow_transfers_are_reported_in_lines(monkeypatch):
     """A line every few seconds, with files, bytes and rate; none for what takes less."""
     lines: list[str] = []
     count = tally.Lines("upload", 2, 3_000_000, write=lines.append)

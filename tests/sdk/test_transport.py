@@ -50,7 +50,7 @@ async def test_a_broken_connection_is_repeated(connect):
     assert (await got(connect(handler).models.get("a" * 32))).status == "Ready"
 
 
-async def test_what_is_not_there_is_told_with_the_address(connect):
+async def test_what_is_not_there_is_reported_with_the_address(connect):
     """After the last try the error names the address and what to look at."""
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -93,7 +93,7 @@ async def test_reads_ask_for_what_was_written(connect):
     ("status", "want"),
     [(401, errors.NotAuthenticated), (403, errors.NotAllowed), (404, errors.Missing), (409, errors.Refused), (422, errors.BadRequest)],
 )
-async def test_refusals_are_told_with_the_servers_words(connect, status, want):
+async def test_refusals_are_reported_with_the_servers_words(connect, status, want):
     """Each status has its class, and the message names the field and the fix."""
     detail = [{"loc": ["body", "name"], "msg": "is missing; give it a name", "type": "missing"}]
     client = connect(lambda request: httpx.Response(status, json={"detail": detail}))
@@ -108,7 +108,7 @@ async def test_a_refused_token_says_how_to_get_another(connect):
         await got(client.models.get("a" * 32))
 
 
-async def test_an_answer_that_is_no_json_is_told(connect):
+async def test_an_answer_that_is_no_json_is_reported(connect):
     """A wrong address often leads to some other server: the error shows what it said."""
     client = connect(lambda request: httpx.Response(200, text="<html>Welcome"))
     with pytest.raises(errors.SdkError, match=r"answered no JSON, but '<html>Welcome'"):

@@ -91,7 +91,7 @@ async def test_an_upload_that_breaks_off_is_sent_again(kind, model, tmp_path):
     assert server.put == {"a.bin": b"first", "part/b.bin": b"second"}
 
 
-async def test_a_refused_upload_is_told_without_the_signature(kind, model, tmp_path):
+async def test_a_refused_upload_is_reported_without_the_signature(kind, model, tmp_path):
     """The store's words are the error, nothing is finalized, and the credential in the URL is not in the message."""
     refused = httpx.Response(409, json={"detail": "other bytes than declared"})
     server = Uploaded(answers=[refused] * 4)
@@ -102,7 +102,7 @@ async def test_a_refused_upload_is_told_without_the_signature(kind, model, tmp_p
     assert server.finalized == 0
 
 
-async def test_a_missing_file_is_told_before_anything_is_sent(kind, model, tmp_path):
+async def test_a_missing_file_is_reported_before_anything_is_sent(kind, model, tmp_path):
     """Nothing is half-uploaded."""
     (tmp_path / "part/b.bin").unlink()
     server = Uploaded()

@@ -105,7 +105,7 @@ async def after(subject, *moments):
 
 
 @pytest.mark.virtual_time
-async def test_a_role_that_gets_on_or_has_nothing_to_do_is_left_alone():
+async def test_a_role_that_makes_progress_or_has_nothing_to_do_is_left_alone():
     """For an hour."""
     workers = Worker(True), Worker(False, waiting=0)
     (report,) = await after(supervised(*workers, stuck_s=120.0), 3600)
@@ -114,7 +114,7 @@ async def test_a_role_that_gets_on_or_has_nothing_to_do_is_left_alone():
 
 
 @pytest.mark.virtual_time
-async def test_a_stuck_role_is_told_then_restarted():
+async def test_a_stuck_role_is_reported_then_restarted():
     """First `/ready` says what stands still, then the role, and no other, is started again; afterwards all is well."""
     stuck, other = Worker(False), Worker(True)
     early, warned, later = await after(supervised(stuck, other, stuck_s=120.0), 30, 100, 150)
@@ -128,7 +128,7 @@ async def test_a_stuck_role_is_told_then_restarted():
 
 
 @pytest.mark.virtual_time
-async def test_a_warning_ends_when_it_gets_on():
+async def test_a_warning_ends_when_it_makes_progress():
     """What stood still for a while and moves again is no failure."""
     worker = Worker(False)
     subject = supervised(worker, stuck_s=120.0)
@@ -191,7 +191,7 @@ async def test_signs_that_cannot_be_read_are_a_sign(trouble):
 
 
 @pytest.mark.virtual_time
-async def test_a_role_that_cannot_be_stopped_is_told_to_the_outside():
+async def test_a_role_that_cannot_be_stopped_is_reported_to_the_outside():
     """Where the task hangs in its clean-up only a new process helps: `/health` says so."""
     let_go = anyio.Event()
 

@@ -178,7 +178,7 @@ def test_the_time_is_up(store, steps):
     ],
     ids=["twice", "none", "text"],
 )
-def test_rows_that_cannot_be_told_apart_are_never_sent(store, steps, indices, want_words):
+def test_rows_that_cannot_be_distinguished_are_never_sent(store, steps, indices, want_words):
     """The whole dataset's `_index_` is checked before the first call, not after the last."""
     store.dataset(pa.table({"_index_": indices, "text": ["a"] * len(indices)}))
     with runs.a_service(lambda prompt, tries: 200) as (url, seen):
@@ -193,7 +193,7 @@ def test_nothing_left_to_do_needs_no_service(store, steps):
     assert steps.evaluate(f"http://127.0.0.1:{runs.free_port()}").last == "done: 3 of 3 items"
 
 
-def test_extra_options_are_told_and_ignored(store, steps, service):
+def test_extra_options_are_reported_and_ignored(store, steps, service):
     """client.extraOptions are for other clients: ours names those it is given and does its work."""
     store.dataset(runs.rows(3))
     ended = steps.evaluate(service, client={"extraOptions": {"speed": "high"}})

@@ -243,7 +243,7 @@ def test_answers_that_do_not_fit(store, steps, service, schema, outputs, want_wo
     assert want_words in failed.last
 
 
-def test_rows_that_fit_are_stored_beside_one_that_does_not(store, steps):
+def test_rows_that_fit_are_stored_next_to_one_that_does_not(store, steps):
     """One answer that does not fit the schema fails the run, and loses none of the others."""
     store.dataset(runs.rows(5))
     with runs.a_service(lambda prompt, tries: (200, {}, 0, 7 if prompt == "prompt number 3" else "fine")) as (url, _):

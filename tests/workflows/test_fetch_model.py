@@ -79,7 +79,7 @@ def test_patterns_choose_files(from_hub, hub):
     assert [name for name, _ in hub.asked] == ["config.json"]
 
 
-def test_a_hub_that_tells_no_sizes(from_hub, hub):
+def test_a_hub_that_reports_no_sizes(from_hub, hub):
     """Where the list says too little each file is asked for itself, by the headers that every hub has."""
     hub.reports_sizes = False
     assert from_hub.hub().code == 0
@@ -115,7 +115,7 @@ def test_an_attempt_that_was_killed_loses_at_most_a_part(from_hub, hub):
     assert not [file for file in from_hub.parts() if file.is_file()]
 
 
-def test_an_attempt_that_is_told_to_stop_loses_nothing(from_hub, hub):
+def test_an_attempt_that_is_asked_to_stop_loses_nothing(from_hub, hub):
     """On SIGTERM it ends at once, with the code of a stop, and what has arrived is stored."""
     hub.close_tap(100_000)
     process = from_hub.start(hub_source(allow=["*.safetensors"]))

@@ -182,7 +182,7 @@ async def test_a_start_offset_is_obeyed(bus):
 
 
 @pytest.mark.parametrize("offset", [0, 9])
-async def test_a_start_outside_the_log_is_told(server, bus, offset):
+async def test_a_start_outside_the_log_is_reported(server, bus, offset):
     """`start` below the first or above the end is `OffsetOutOfRange`: a group must never jump silently."""
     await publish(bus, "a", "b", "c")
     await server.truncate(bus, "plain", 0, 1)
@@ -193,7 +193,7 @@ async def test_a_start_outside_the_log_is_told(server, bus, offset):
             await subscription.start(consumer.held[0], offset)
 
 
-async def test_a_committed_offset_outside_the_log_is_told(server, bus):
+async def test_a_committed_offset_outside_the_log_is_reported(server, bus):
     """A group whose committed offset was truncated away is not moved to what is left."""
     await publish(bus, "a", "b", "c")
     async with bus.own("o") as owner:

@@ -75,7 +75,7 @@ async def test_too_large_a_message_is_refused(bus):
     await publish(bus, "x" * (LIMIT_BYTES // 2))
 
 
-async def test_ranges_tell_what_is_held(bus):
+async def test_ranges_report_what_is_held(bus):
     """`end` is after the last record of each partition."""
     await publish(bus, "a", "b", partition=2)
     held = await bus.ranges("plain")

@@ -64,7 +64,7 @@ async def test_cancelling_a_poll_loses_nothing(bus):
 
 
 @pytest.mark.parametrize("offset", [-1, 4])
-async def test_an_offset_outside_the_log_is_told(bus, offset):
+async def test_an_offset_outside_the_log_is_reported(bus, offset):
     """Reading below the first or above the end is `OffsetOutOfRange`, with what the log holds."""
     await publish(bus, "a", "b", "c")
     with pytest.raises(errors.OffsetOutOfRange) as caught:

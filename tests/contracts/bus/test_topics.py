@@ -44,7 +44,7 @@ async def test_an_unknown_topic_is_not_found(bus):
                 pass
 
 
-async def test_amending_makes_what_is_missing_and_tells_it(bus):
+async def test_amending_makes_what_is_missing_and_reports_it(bus):
     """Looked at only, nothing is made; then it is, once; what is there keeps its records."""
     other = port.TopicSpec("other", 2, compacted=True)
     await publish(bus, "kept")

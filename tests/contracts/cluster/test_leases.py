@@ -43,7 +43,7 @@ class Candidates:
                 await anyio.sleep(0.02)
 
 
-async def test_leases_are_replaced_by_whoever_read_them_last(cluster, name):
+async def test_leases_are_replaced_by_who_read_them_last(cluster, name):
     """A Lease is taken by a replacement of the version that was read; a second one is refused. Times have microseconds."""
     now = "2026-11-26T00:00:00.000001Z"
     made = await cluster.create(port.LEASE, a_lease(name, holderIdentity="a", leaseDurationSeconds=15, renewTime=now, leaseTransitions=0))

@@ -36,7 +36,7 @@ def reported(events: list[port.Event]) -> list[tuple[str, str]]:
     return [(event.type, event.object["metadata"]["name"]) for event in events]
 
 
-async def test_a_watch_tells_every_change_in_order(cluster, name):
+async def test_a_watch_reports_every_change_in_order(cluster, name):
     """A watch from a list's version tells each later change once, in the order of the versions."""
     await cluster.create(port.CONFIG_MAP, a_config(f"{name}-before", labels={"run": name}))
     listing = await cluster.list(port.CONFIG_MAP, {"run": name})
@@ -143,7 +143,7 @@ async def test_a_watch_is_of_one_kind(cluster, name):
     assert [event.object["kind"] for event in events] == ["Evaluation"]
 
 
-async def test_a_watch_tells_of_finalization(cluster, name):
+async def test_a_watch_reports_finalization(cluster, name):
     """The mark is MODIFIED, the end is DELETED."""
     created = await cluster.create(EVALUATION, an_evaluation(name, finalizers=[FINALIZER], labels={"run": name}))
     await cluster.delete(EVALUATION, name)

@@ -40,7 +40,7 @@ async def test_a_changed_document_is_found_by_its_new_values_only(query):
     assert await found(query, filters.Equals(("account",), None)) == ["a"]
 
 
-async def test_equals_tells_types_apart(query):
+async def test_equals_distinguishes_types(query):
     """Text, numbers, booleans, null and objects are different values; 1 and 1.0 are the same."""
     values = {"t": True, "f": False, "one": 1, "zero": 0, "float": 1.0, "text": "1", "word": "true", "null": None, "empty": ""}
     values |= {"object": {"a": 1}, "array": [1], "big": 2**70}
@@ -192,7 +192,7 @@ async def test_a_path_does_not_lead_through_an_array(query):
     assert await matching(query, filters.Equals(("inputs", "entity", "deeper"), None)) == {"a", "b"}
 
 
-async def test_long_texts_are_told_apart(query):
+async def test_long_texts_are_distinguished(query):
     """However long they are and however late they differ."""
     long = "x" * 3000
     await put(query, document("a", name=long + "a", labels={"k": long}), document("b", name=long + "b", labels={"k": long}))
