@@ -7,15 +7,16 @@ and nothing is said twice or too late.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import anyio
 import anyio.abc
+import msgspec
 
 from dyff.bus import port as bus_port
 from dyff.bus import topics
+from dyff.cluster import conditions
 from dyff.cluster import port as cluster_port
-from dyff.consumers import conditions
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import StateMirror
 from dyff.entities import registry
@@ -73,6 +74,30 @@ def differences(resources: custom_resources.CustomResources, mirror: StateMirror
         row = registry.BY_KIND.get(mirrored.entity.get("kind", ""))
         if row is None or row.run is None or row.run.resource.kind != kind:
             continue
-        ended = conditions.ended(row.run.ended, resource)
+        ended = how_ended(row.run.ended, resource)
         if ended is not None:
             yield outcomes.change(mirrored, ended.status, ended.reason, ended.message)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a run ended: the entity's status, and the condition's reason and message.
+
+    None: it says none; a reason that only repeats the condition's type (Kubernetes demands one) is none, too.
+    """
+
+    status: str
+    reason: str | None
+    message: str | None
+
+
+def how_ended(statuses: Mapping[str, str], resource: cluster_port.Object) -> Ended | None:
+    """How the run of `resource` ended; None: it has not. `statuses`: of a kind, see `dyff.entities.kind.Run.ended`.
+
+    The first that applies counts, so what failed is never complete.
+    """
+    for name, status in statuses.items():
+        found = conditions.true_condition(resource, name)
+        if found:
+            reason = found.get("reason")
+            return Ended(status, reason if reason and reason != name else None, found.get("message") or None)
+    return None
