@@ -1,8 +1,8 @@
 """The shim: runs a pod's containers one after the other, watches limits, and records how they ended before it lets go of the lock.
 
-Two processes: the first takes the lock and checks the intent, forks the real shim, and ends with an exit code of `Launch`
-as soon as the first program runs (or has failed to), so that whoever started it knows. The second keeps the lock until the
-outcome is durable; it belongs to nobody and survives the server.
+Two processes: the first takes the lock and checks the intent, forks the real shim, and ends with one of the exit codes below
+as soon as the first program runs (or has failed to), so that the server that started it knows. The second keeps the lock until
+the outcome is durable; it is no child of the server and survives it.
 """
 
 from __future__ import annotations
