@@ -30,6 +30,10 @@ REQUESTS = [
 ]
 
 
+EXTENDED: set[str] = set()
+"""Values of enumerations that we accept and the published schema does not have, such as a kind of runner of our own."""
+
+
 def outline(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
     """What matters of a JSON schema, in one spelling: names, required, nesting, enumerations, null."""
     if "$ref" in schema:
@@ -39,7 +43,7 @@ def outline(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
         others = [each for each in branches if each != "null"]
         return ["nullable", *others] if len(others) < len(branches) else ["any of", *others]
     if "const" in schema or "enum" in schema:
-        return ["one of", *sorted(schema.get("enum") or [schema["const"]])]
+        return ["one of", *sorted(set(schema.get("enum") or [schema["const"]]) - EXTENDED)]
     if "properties" in schema:
         required = set(schema.get("required", ()))
         return {name + "!" * (name in required): outline(each, definitions) for name, each in sorted(schema["properties"].items())} | {
