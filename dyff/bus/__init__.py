@@ -1,1 +1,1 @@
-"""The log: topics, partitions, keys, consumer groups, fenced owners. The seam between the roles."""
+"""The log: topics, partitions, keys, consumer groups, fenced owners. The interface between the roles."""

@@ -1,4 +1,4 @@
-"""How commands, states and quarantined bytes travel as messages."""
+"""Encoding of commands, states and quarantined records as messages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dyff.kernel import errors
 from dyff.kernel.positions import Position
 
 FORGOTTEN = b"null"
-"""The value of a forgotten entity's state. A deletion of the topic would go some day, and then a repeated creation would bring
-the ID back, which a replay refuses; so what is forgotten stays, with its position.
+"""The value of a forgotten entity's state. A tombstone would be removed eventually, and then a repeated create command would bring
+the ID back, which a replay refuses. So the record of a forgotten entity is kept, with its position.
 """
 
 
 def command_message(command: commands.Command) -> port.Message:
-    """A command, for `topics.EVENTS`."""
+    """A command, as a message for `topics.EVENTS`."""
     return port.Message(command.entity_id.encode(), command.value(), command.headers())
 
 
@@ -27,7 +27,7 @@ def event(record: port.Record, epoch: str) -> folding.Event:
     """The event in a record of `topics.EVENTS`.
 
     Raises:
-        ValueError: nobody can decode it; see `quarantine_message`.
+        ValueError: it cannot be decoded by any release; see `quarantine_message`.
         NewerSchema: it was written by a newer release; stop.
     """
     try:
@@ -39,7 +39,7 @@ def event(record: port.Record, epoch: str) -> folding.Event:
 
 
 def event_id(record: port.Record) -> str:
-    """What identifies the event in a record of `topics.EVENTS`: its command's ID, or where that is missing a digest."""
+    """Identifies the event in a record of `topics.EVENTS`: the ID of its command, or a digest of the value if that is missing."""
     for name, value in record.headers:
         if name == "dyff-id":
             return value.decode("ascii", "replace")
@@ -47,7 +47,7 @@ def event_id(record: port.Record) -> str:
 
 
 def state_message(state: folding.State, entity_id: str) -> port.Message:
-    """A folded state, for `topics.STATE`, in the partition of its source event. What is forgotten has `FORGOTTEN` as its value."""
+    """A folded state, for `topics.STATE`, in the partition of its source event. The value for a forgotten entity is `FORGOTTEN`."""
     source = state.source.text().encode()
     headers = (
         ("dyff-source", source),
@@ -63,19 +63,19 @@ def state_message(state: folding.State, entity_id: str) -> port.Message:
 
 
 def progress_message(source: Position, source_event_id: str = "") -> port.Message:
-    """Says that all events of a partition up to `source` were seen, for those that left no state.
+    """States that all events of a partition up to `source` were folded, for events that left no state.
 
-    `source_event_id`: `event_id` of the event there; empty: there is a hole.
+    `source_event_id`: the `event_id` of the event at `source`; empty if the offset is a hole.
     """
     headers = (("dyff-source", source.text().encode()), ("dyff-event-id", source_event_id.encode()))
     return port.Message(topics.PROGRESS_KEY, b"{}", headers, source.partition)
 
 
 class Heading(msgspec.Struct, frozen=True, gc=False):
-    """What a record of `topics.STATE` says without its value being decoded.
+    """The headers of a record of `topics.STATE`, which can be read without decoding its value.
 
-    `source`: the last event behind it. `event_id`: that event's; empty: there was none at that place. `kind`: of the
-    entity, also of a forgotten one; None: it is a progress record.
+    `source`: the last event that it includes. `event_id`: the ID of that event; empty if the offset is a hole. `kind`: of the
+    entity, even if forgotten; None for a progress record.
     """
 
     source: Position
@@ -87,7 +87,7 @@ def heading(record: port.Record) -> Heading:
     """The heading of a record of `topics.STATE`.
 
     Raises:
-        ValueError: it is no such record, or malformed.
+        ValueError: it is another kind of record, or malformed.
         NewerSchema: a newer fold wrote it.
     """
     known = dict(record.headers)
@@ -102,7 +102,7 @@ def heading(record: port.Record) -> Heading:
 
 
 def source(record: port.Record) -> Position:
-    """The position of the last event behind a record of `topics.STATE` (a state or a progress record).
+    """The position of the last event that a record of `topics.STATE` (a state or a progress record) includes.
 
     Raises:
         ValueError: the header is missing or malformed.
@@ -115,15 +115,15 @@ def source(record: port.Record) -> Position:
 
 
 def body(record: port.Record) -> bytes | None:
-    """The entity in a state's record as JSON bytes; None: it is forgotten."""
+    """The entity in a state's record as JSON bytes; None if it is forgotten."""
     return None if record.value == FORGOTTEN else record.value
 
 
 def state(record: port.Record) -> folding.State | None:
-    """The state in a record of `topics.STATE`; None: it is a progress record.
+    """The state in a record of `topics.STATE`; None for a progress record.
 
     Raises:
-        ValueError: nobody can decode it.
+        ValueError: it cannot be decoded.
         NewerSchema: a newer fold wrote it.
     """
     if record.key == topics.PROGRESS_KEY:
@@ -159,7 +159,7 @@ def _missing(record: port.Record, header: KeyError) -> ValueError:
 
 
 def quarantine_message(record: port.Record, reason: str) -> port.Message:
-    """A record that nobody can decode, as it was, with the reason and where it came from."""
+    """A record that cannot be decoded, unchanged, with the reason and its origin."""
     origin = f"{record.topic}:{record.partition}:{record.offset}"
     headers = (*record.headers, ("dyff-quarantine-reason", reason.encode()), ("dyff-quarantine-origin", origin.encode()))
     return port.Message(record.key, record.value, headers)

@@ -1,9 +1,9 @@
-"""The bus: what every adapter guarantees, and nothing that only one of them has.
+"""The bus: what every adapter guarantees, and nothing that is specific to one of them.
 
-A topic has a fixed number of partitions. Records of one partition have one order, and offsets that only grow (with
-holes: compaction and transactions leave them). Delivery to a group is at least once.
+A topic has a fixed number of partitions. Records of one partition are totally ordered, with offsets that only grow (with
+gaps, left by compaction and transactions). Delivery to a group is at least once.
 
-Every method is a cancellation point. A cancelled `publish` or `append` may have happened.
+Every method is a cancellation point. A cancelled `publish` or `append` may have taken effect.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Header = tuple[str, bytes]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """What is to be appended.
+    """A record to append.
 
-    `value` None is a tombstone: on a compacted topic it removes the key. `partition` None: the partitioner decides by
-    key (`dyff.bus.topics.partition_of`), the same in every adapter.
+    `value` None is a tombstone: on a compacted topic it removes the key. `partition` None: the partition is derived from the
+    key (`dyff.bus.topics.partition_of`), identically in every adapter.
     """
 
     key: bytes
@@ -33,7 +33,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """What was appended. `timestamp_ms`: log append time, milliseconds since 1970."""
+    """An appended record. `timestamp_ms`: log append time, milliseconds since 1970."""
 
     topic: str
     partition: int
@@ -45,7 +45,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """A topic to be there. `compacted`: only the last record of each key is kept for ever; else all records are."""
+    """A wanted topic. `compacted`: only the last record of each key is kept permanently; otherwise all records are."""
 
     name: str
     partitions: int
@@ -53,7 +53,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """A topic that is there. `epoch`: the identity of this log; a re-created or restored log has another."""
+    """An existing topic. `epoch`: the identity of this log; a re-created or restored log has another."""
 
     name: str
     partitions: int
@@ -69,16 +69,16 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """A partition given to a group member; `generation` tells this giving from an earlier one of the same partition."""
+    """A partition assigned to a group member; `generation` distinguishes it from earlier assignments of the same partition."""
 
     partition: int
     generation: int
 
 
 class Polled(msgspec.Struct, frozen=True):
-    """What one `poll` brought. Handle `revoked` first, then `assigned`, then `records`.
+    """The result of one `poll`. Handle `revoked` first, then `assigned`, then `records`.
 
-    `revoked`: gone already: forget all work on them, nothing of them may be committed. `assigned`: new; they deliver
+    `revoked`: already lost; discard all work on them, since nothing of it can be committed. `assigned`: new; they deliver
     nothing until `Subscription.start`. `records`: in order within each partition, only of started assignments.
     """
 
@@ -91,7 +91,7 @@ class Subscription(Protocol):
     """A member of a consumer group on one topic. Used by one task."""
 
     async def poll(self, max_records: int, wait_s: float) -> Polled:
-        """Whatever is there, at most `max_records` records; waits up to `wait_s` seconds for something.
+        """Whatever is available, at most `max_records` records; waits up to `wait_s` seconds for something.
 
         Call it at least every few seconds: a member that does not poll loses its partitions.
 
@@ -102,21 +102,21 @@ class Subscription(Protocol):
         ...
 
     async def start(self, assignment: Assignment, offset: int | None = None) -> None:
-        """Begin delivery of an assigned partition at `offset`; None: at the committed one, none committed: at the first.
+        """Start delivery of an assigned partition at `offset`; None for the committed offset or, without one, the first.
 
         A stale assignment is ignored.
 
         Raises:
-            OffsetOutOfRange: the offset is not in the log (`end` itself is fine).
+            OffsetOutOfRange: the offset is not in the log (`end` itself is valid).
         """
         ...
 
     def position(self, assignment: Assignment) -> int | None:
-        """The next offset to be delivered; it passes holes, also those at the end. None: not started, or stale."""
+        """The next offset to deliver; it skips gaps, including those at the end. None if not started, or stale."""
         ...
 
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
-        """Record, durably, the next offset to read of each assignment that is still ours; stale ones are ignored."""
+        """Durably record the next offset to read for each assignment that is still ours; stale ones are ignored."""
         ...
 
 
@@ -125,7 +125,7 @@ class Reader(Protocol):
 
     @property
     def position(self) -> int:
-        """The next offset to be read; compare it with `Range.end`, since the last records may be holes."""
+        """The next offset to read; compare it with `Range.end`, since the last offsets may be gaps."""
         ...
 
     async def poll(self, max_records: int, wait_s: float) -> tuple[Record, ...]:
@@ -139,7 +139,7 @@ class Reader(Protocol):
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """The group's next offset to read of one partition."""
+    """The next offset that a group will read of one partition."""
 
     group: str
     topic: str
@@ -148,13 +148,13 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Owner(Protocol):
-    """A fenced writer: at most one per name can append; opening one fences the previous for good."""
+    """A fenced writer: at most one per name can append; opening one fences the previous one permanently."""
 
     @property
     def spacing(self) -> int:
-        """How many offsets of a partition the log itself takes up after what one `append` put there.
+        """How many offsets of a partition the log itself uses after the records of one `append`.
 
-        Where more lie between two appends, or behind the last one, somebody else may have written.
+        If more lie between two appends, or after the last one, another writer may have written.
         """
         ...
 
@@ -163,20 +163,20 @@ class Owner(Protocol):
 
         Raises:
             Fenced: another owner of this name was opened since; discard everything and join again.
-            OutcomeUnknown: it may or may not have happened; open a new owner and look.
+            OutcomeUnknown: it may or may not have happened; open a new owner and check.
             Unavailable: nothing was appended.
         """
         ...
 
 
 class History(Protocol):
-    """What the log holds, for whoever only reads it."""
+    """The contents of the log, for readers."""
 
     async def topic(self, name: str) -> Topic:
-        """What is known of a topic.
+        """A topic by its name.
 
         Raises:
-            NotFound: there is no such topic.
+            NotFound: the topic does not exist.
         """
         ...
 
@@ -193,20 +193,20 @@ class Bus(History, Protocol):
     """The log."""
 
     async def amend_topics(self, specs: Sequence[TopicSpec], *, dry_run: bool = False) -> list[str]:
-        """Make these topics exist, kept as ours must be kept, and tell for each what was not so, in a line for people.
+        """Make these topics exist with our retention, and report each deviation that was found, in a line for people.
 
-        What somebody set to keep more than we need is left. `dry_run`: nothing is changed.
+        Configuration that keeps more than we need is left alone. `dry_run`: only report.
 
         Raises:
-            Misconfigured: one exists with other partitions; nothing was changed.
+            Misconfigured: one exists with another number of partitions; nothing was changed.
         """
         ...
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
-        """Make these topics exist. Repeating it is harmless.
+        """Make these topics exist. Idempotent.
 
         Raises:
-            Misconfigured: one exists with other partitions or another clean-up policy.
+            Misconfigured: one exists with another number of partitions, or another clean-up policy.
         """
         ...
 
@@ -215,31 +215,31 @@ class Bus(History, Protocol):
         ...
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> list[Position]:
-        """Append; returns when all are durable (survive `kill -9` and power loss, or as many replicas as configured).
+        """Append; returns once all are durable (survive `kill -9` and power loss, or are on as many replicas as configured).
 
-        Messages of one call to one partition keep their order. Not atomic over partitions.
+        Messages of one call to one partition keep their order. Not atomic across partitions.
 
         Raises:
             Unavailable: nothing was appended.
             OutcomeUnknown: some may have been appended.
-            NotFound: there is no such topic.
+            NotFound: the topic does not exist.
             TooLarge: a message is over the broker's limit; nothing was appended.
         """
         ...
 
     def subscribe(self, group: str, topic: str) -> AbstractAsyncContextManager[Subscription]:
-        """Join a consumer group; leaving the context gives the partitions back."""
+        """Join a consumer group; closing the context gives up the partitions."""
         ...
 
     async def lookup(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, Record]:
-        """The records at these offsets, at which records were seen before; where there is none any more, it is absent.
+        """The records at these offsets, which must be of records seen before; a record that no longer exists is absent.
 
         Raises:
-            NotFound: there is no such partition.
+            NotFound: the partition does not exist.
             Unavailable: the broker does not answer.
         """
         ...
 
     def own(self, name: str) -> AbstractAsyncContextManager[Owner]:
-        """Become the one owner called `name`, fencing any previous."""
+        """Become the only owner called `name`, fencing any previous one."""
         ...

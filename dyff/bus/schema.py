@@ -1,6 +1,6 @@
-"""The schema of the log: which topics there are, and how they are kept. Its record is a topic of its own.
+"""The schema of the log: which topics it has, and their retention. The record of its migrations is a topic, too.
 
-Events are never rewritten, and state follows from them: readers understand what every release wrote. So a step makes topics.
+Events are never rewritten, and state is derived from them: readers understand what every release wrote. So a step creates topics.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dyff.kernel import errors, schema
 _decoder = msgspec.json.Decoder(schema.Applied)
 _MAX_RECORDS = 1000
 _LIMIT_S = 60.0
-"""A record is there for each migration, so this is enough but where the brokers are in trouble."""
+"""There is one record per migration, so this suffices unless the brokers are in trouble."""
 
 
 class BusStep(msgspec.Struct, frozen=True):
-    """What a step works with. `partitions`: of events and state, as the settings have it."""
+    """The interface for a step. `partitions`: of events and state, from the settings."""
 
     bus: port.Bus
     partitions: int
@@ -32,7 +32,7 @@ class BusStore:
     name = "bus"
 
     def __init__(self, bus: port.Bus, partitions: int) -> None:
-        """`partitions`: of events and state, as the settings have it."""
+        """`partitions`: of events and state, from the settings."""
         self._bus, self._partitions = bus, partitions
 
     async def applied(self) -> Sequence[schema.Applied]:
@@ -52,7 +52,7 @@ class BusStore:
         return list(found.values())
 
     async def apply(self, step: schema.Step, at: str, release: str) -> None:
-        """The step is given a `BusStep`."""
+        """The step is called with a `BusStep`."""
         await self._bus.create_topics([topics.SCHEMA_SPEC])
         await step.run(BusStep(self._bus, self._partitions))
         applied = schema.Applied(step.name, at, release)

@@ -1,4 +1,4 @@
-"""The only place where a topic is named, and the partitioner that all adapters share."""
+"""The names of all topics, and the partitioner that all adapters share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ QUARANTINE = "dyff.workflows.quarantine"
 ACCOUNTS = "dyff.accounts.events"
 SCHEMA = "dyff.schema"
 CHECKPOINTS = "dyff.workflows.checkpoints"
-"""What the owners of STATE's partitions know of them, so that the next one need not read all of it. A cache: it may be lost."""
+"""Checkpoints of the owners of STATE's partitions, so that the next owner need not read all of it. A cache: it can be lost."""
 
 PROGRESS_KEY = b"dyff.progress"
-"""Key of the records on STATE that say only how far the events of their partition were folded."""
+"""Key of the records on STATE that only record how far the events of their partition were folded."""
 
 SCHEMA_SPEC = port.TopicSpec(SCHEMA, 1, compacted=True)
-"""The record of the migrations, by name; made by the first of them."""
+"""The record of the applied migrations, by name; the first one creates it."""
 
 
 def specs(partitions: int) -> tuple[port.TopicSpec, ...]:
@@ -34,10 +34,10 @@ def specs(partitions: int) -> tuple[port.TopicSpec, ...]:
 
 
 def require_same(found: port.Topic, wanted: port.TopicSpec) -> None:
-    """Refuse a topic that is not as wanted in what can't be changed.
+    """Refuse a topic that differs from the wanted one in a property that can't be changed.
 
     Raises:
-        Misconfigured: it has other partitions, or another clean-up policy.
+        Misconfigured: it has another number of partitions, or another clean-up policy.
     """
     if found.partitions != wanted.partitions:
         raise errors.Misconfigured(
@@ -56,8 +56,8 @@ async def require(bus: port.Bus, partitions: int) -> None:
     """Refuse a log whose topics do not fit the settings.
 
     Raises:
-        Misconfigured: one has other partitions or another clean-up policy.
-        OlderSchema: one is not there.
+        Misconfigured: one has another number of partitions, or another clean-up policy.
+        OlderSchema: one does not exist.
     """
     for wanted in specs(partitions):
         try:
@@ -68,5 +68,5 @@ async def require(bus: port.Bus, partitions: int) -> None:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of `key`. Fixed for ever: changing it is a migration to a new log epoch."""
+    """The partition of `key`. It must never change: that would be a migration to a new log epoch."""
     return zlib.crc32(key) % partitions

@@ -1,1 +1,1 @@
-"""What Dyff is about: kinds of entities, the commands that change them, and the fold. Pure: no clock, no I/O."""
+"""The domain of Dyff: kinds of entities, the commands that change them, and the fold. Pure: no clock, no I/O."""

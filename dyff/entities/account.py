@@ -1,4 +1,4 @@
-"""Requests about accounts: what they may do, and their tokens."""
+"""Requests about accounts: their permissions and their tokens."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _PUBLISHED = (
     "measurements", "methods", "models", "modules", "pipelines", "pipelineruns", "quotas", "reports", "revisions", "safetycases",
     "scores", "submissions", "teams", "usecases", "tasks", "chores/validate-schema", "*",
 )  # fmt: skip
-"""The resources that the published grants may name, also those that this server does not have (yet)."""
+"""The resources that published grants may name, including those that this server does not have (yet)."""
 
 if TYPE_CHECKING:
     Resource = str
 else:
     Resource = Literal[tuple(dict.fromkeys((*_PUBLISHED, *registry.BY_PLURAL)))]
-    """What a grant may name: everything published, and every kind."""
+    """The resources that a grant may name: all published ones, and every kind."""
 
 Function = Literal["consume", "create", "get", "query", "edit", "download", "upload", "data", "strata", "terminate", "delete", "*"]
 
 
 class AccessGrant(Part, frozen=True):
-    """Grants `functions` on `resources` that belong to `accounts` or are one of `entities`."""
+    """Grants `functions` on `resources` that belong to `accounts` or are among `entities`."""
 
     resources: Annotated[tuple[Resource, ...], msgspec.Meta(min_length=1, max_length=100)]
     functions: Annotated[tuple[Function, ...], msgspec.Meta(min_length=1, max_length=100)]
@@ -37,7 +37,7 @@ class AccessGrant(Part, frozen=True):
 
 
 class Identity(Part, frozen=True):
-    """What external providers call the owner of an account."""
+    """The owner's user names at external identity providers."""
 
     google: Short | None = None
     github: Short | None = None
@@ -46,20 +46,20 @@ class Identity(Part, frozen=True):
 
 
 class AccountCreateRequest(identity.Request, frozen=True):
-    """Asks for an account, whose name nobody else has. It may do nothing until it gets permissions."""
+    """Requests an account with a unique name. It has no permissions until some are set."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     identity: Identity = Identity()
 
 
 class AccountPermissionsSetRequest(identity.Request, frozen=True):
-    """Replaces an account's permissions as a whole."""
+    """Replaces all permissions of an account."""
 
     permissions: Few[AccessGrant]
 
 
 class AccountTokenCreateRequest(identity.Request, frozen=True):
-    """Asks for a token with some of the account's permissions."""
+    """Requests a token with some of the account's permissions."""
 
     grants: Few[AccessGrant]
     expires: datetime

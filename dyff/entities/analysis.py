@@ -1,4 +1,4 @@
-"""The custom resource of analyses, which several kinds share. Its form is fixed, so that it can be installed; no kind makes one yet."""
+"""The custom resource for analyses, which several kinds share. Its schema is fixed, so it can be installed; no kind creates one yet."""
 
 from __future__ import annotations
 

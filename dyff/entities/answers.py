@@ -1,4 +1,4 @@
-"""What the API answers besides entities, as typed values. Tolerant: fields that are not listed here are ignored."""
+"""Responses of the API other than entities, as typed values. Tolerant: unknown fields are ignored."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class SignedURL(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Downlink(msgspec.Struct, kw_only=True, frozen=True):
-    """An artifact and where to get it."""
+    """An artifact and the URL to download it from."""
 
     artifact: stored.Artifact
     signedURL: SignedURL
 
 
 class Status(msgspec.Struct, kw_only=True, frozen=True):
-    """How an entity is now."""
+    """The current status of an entity."""
 
     status: str
     reason: str | None = None
@@ -33,7 +33,7 @@ class Status(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Progress(msgspec.Struct, kw_only=True, frozen=True):
-    """How far a run is. `done` of `total` items, `rate` items a second; None: not known."""
+    """Progress of a run: `done` of `total` items, `rate` items per second; None if unknown."""
 
     stage: str = ""
     done: int | None = None
@@ -42,7 +42,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
-    """A line that a pod of a workflow wrote. `labels`: which pod."""
+    """A line written by a pod of a workflow. `labels`: identify the pod."""
 
     timestamp: str
     message: str
@@ -53,7 +53,7 @@ class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class WorkflowLogs(msgspec.Struct, kw_only=True, frozen=True):
-    """The last lines of a workflow. `totalLines`: that there are."""
+    """The last log lines of a workflow. `totalLines`: how many lines there are in total."""
 
     workflow: dict[str, Any]
     logs: list[LogEntry]
@@ -61,7 +61,7 @@ class WorkflowLogs(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class AccessGrant(msgspec.Struct, kw_only=True, frozen=True):
-    """All of `functions` on all of `resources` of the `accounts` and `entities`; `*` means all."""
+    """Grants all `functions` on all `resources` of the `accounts` and `entities`; `*` means all."""
 
     resources: list[str]
     functions: list[str]
@@ -94,7 +94,7 @@ class Labels(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Readiness(msgspec.Struct, kw_only=True, frozen=True):
-    """Whether a session answers inference; `reason` and `message` say why not."""
+    """Whether a session is ready for inference; if not, `reason` and `message` say why."""
 
     ready: bool
     status: str | None = None
@@ -103,14 +103,14 @@ class Readiness(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class AccountAuth(msgspec.Struct, kw_only=True, frozen=True):
-    """What an account's tokens may be granted. `permissionsVersion` None: the permissions were never set."""
+    """The permissions that tokens of an account can have. `permissionsVersion`: None if the permissions were never set."""
 
     permissions: list[AccessGrant] = []
     permissionsVersion: str | None = None
 
 
 class Account(msgspec.Struct, kw_only=True, frozen=True):
-    """An account, with its tokens but without their secrets. `creationTime`: ISO 8601. `identity`: names at providers."""
+    """An account with its tokens, without their secrets. `creationTime`: ISO 8601. `identity`: user names by provider."""
 
     id: str
     name: str
@@ -123,7 +123,7 @@ class Account(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class AccountSummary(msgspec.Struct, kw_only=True, frozen=True):
-    """An account in a list. `apiKeyCount`: of tokens that are still good."""
+    """An account in a list. `apiKeyCount`: number of valid tokens."""
 
     id: str
     name: str

@@ -1,7 +1,7 @@
-"""JSON bytes in one deterministic form, and decoders built once.
+"""Deterministic JSON encoding, and decoders that are built once.
 
-Two families (design.md, "Tolerant readers, strict writers"): request structs forbid unknown fields; what is stored
-keeps and ignores what it does not know, so it is handled as plain JSON objects.
+Two families (design.md, "Tolerant readers, strict writers"): request structs forbid unknown fields; stored data is handled as
+plain JSON objects, so unknown fields are kept and ignored.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 _DECODER = msgspec.json.Decoder()
 
 Json = dict[str, Any]
-"""A JSON object as Python sees it."""
+"""A JSON object as a Python dictionary."""
 
 
 def encode(value: Any) -> bytes:
-    """`value` as JSON: keys sorted, no white space. Same value, same bytes: hashes and replays rely on it."""
+    """`value` as JSON with sorted keys and no white space. Equal values give equal bytes: hashes and replays rely on it."""
     return _ENCODER.encode(value)
 
 
 def decode(data: bytes | str) -> Any:
-    """The JSON value in `data`.
+    """Parse the JSON value in `data`.
 
     Raises:
-        ValueError: it is not JSON (`msgspec.DecodeError` is one), not UTF-8, or nested too deep.
+        ValueError: not JSON (`msgspec.DecodeError` is a subclass), not UTF-8, or nested too deeply.
     """
     try:
         return _DECODER.decode(data)
@@ -35,10 +35,10 @@ def decode(data: bytes | str) -> Any:
 
 
 def decode_object(data: bytes | str) -> Json:
-    """The JSON object in `data`.
+    """Parse the JSON object in `data`.
 
     Raises:
-        ValueError: it is not a JSON object.
+        ValueError: not a JSON object.
     """
     value = decode(data)
     if not isinstance(value, dict):

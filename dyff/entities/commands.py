@@ -1,8 +1,8 @@
-"""Commands: what may happen to an entity, as published on `dyff.workflows.events`.
+"""Commands: the changes of an entity, as published on `dyff.workflows.events`.
 
-The value of an event is `{"schemaVersion", "command", "data"}` with `data.id` = the record's key. `CreateEntity` has
-the whole entity as data; the others `{"kind", "id", "attributes"}` where attributes follow JSON Merge Patch (null
-deletes, absent keeps). What the fold needs besides travels in headers (`Command`), so the value stays as published.
+The value of an event is `{"schemaVersion", "command", "data"}` with `data.id` equal to the record's key. The data of `CreateEntity`
+is the whole entity; that of the others is `{"kind", "id", "attributes"}`, where attributes follow JSON Merge Patch (null deletes,
+absent keeps). Anything else that the fold needs travels in headers (`Command`), so the value stays as published.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FORGET = "ForgetEntity"
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One command with all that the fold needs.
+    """One command with everything that the fold needs.
 
-    `id`: chosen before the first attempt to publish, so that a repetition is recognised. `time`: when it was given;
-    the fold's only clock. `expires`: a command that is folded after this log time is dropped. `name`, `entity_id`,
-    `data`: the published message. `decided_on`: for a controller's command the status position (`Position.text`) that
-    it was decided on; it is dropped if that has moved. None: unconditional. `principal`: who gave it. `encoded`: `data`
-    as JSON, where the one who gives the command has it already.
+    `id`: chosen before the first attempt to publish, so that a retry is recognised. `time`: when the command was issued; the
+    only clock of the fold. `expires`: the command is dropped if the log accepts it after this time. `name`, `entity_id`,
+    `data`: the published message. `decided_on`: for a controller's command, the status position (`Position.text`) that the
+    decision was based on; the command is dropped if that position has moved. None if unconditional. `principal`: the issuer.
+    `encoded`: `data` as JSON, if the issuer has it already.
     """
 
     id: str
@@ -67,7 +67,7 @@ class Command(msgspec.Struct, frozen=True):
 def create(
     command_id: str, entity: codecs.Json, *, time: datetime, expires: datetime, principal: str = "", encoded: bytes | None = None
 ) -> Command:
-    """The command that makes `entity` exist; `entity` is the whole object. `encoded`: its JSON by `codecs.encode`, if it is there."""
+    """The command that creates `entity`, the whole object. `encoded`: the output of `codecs.encode` for it, if available."""
     return Command(command_id, time, expires, CREATE, entity["id"], entity, principal=principal, encoded=encoded)
 
 
@@ -83,21 +83,21 @@ def edit(
     decided_on: str | None = None,
     principal: str = "",
 ) -> Command:
-    """A command that changes some attributes of an entity; nulls in `attributes` delete."""
+    """A command that changes some attributes of an entity; a null in `attributes` deletes one."""
     data: dict[str, Any] = {"kind": kind, "id": entity_id, "attributes": attributes}
     return Command(command_id, time, expires, name, entity_id, data, decided_on, principal)
 
 
 def outcome_id(entity_id: str, decided_on: str, status: str, reason: str | None) -> str:
-    """The ID of a controller's status command: the same decision has the same ID, so repeating it is harmless."""
+    """The ID of a controller's status command. The same decision has the same ID, so that repeating it is harmless."""
     return ids.derived("status", entity_id, decided_on, status, reason or "")
 
 
 def decode(key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> Command:
-    """The command in a record, envelope first.
+    """Decode the command in a record, envelope first.
 
     Raises:
-        ValueError: nobody can decode it; the message says why (the record goes to quarantine).
+        ValueError: it cannot be decoded by any release; the message says why (the record goes to quarantine).
         NewerVersion: it was written by a newer release.
     """
     message = codecs.decode_object(value)
@@ -133,4 +133,4 @@ def _is_text(value: Any) -> bool:
 
 
 class NewerVersion(ValueError):
-    """A newer release wrote it: it must stop the partition, loudly, because an upgrade is missing."""
+    """Written by a newer release. It must stop the partition visibly, because an upgrade is missing."""

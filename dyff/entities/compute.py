@@ -1,4 +1,4 @@
-"""Compute as requests describe it: quantities, accelerators, container images and mounts."""
+"""Compute resources in requests: quantities, accelerators, container images and mounts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEGMENT = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 
 
 class AcceleratorGPU(Part, frozen=True):
-    """GPUs: `count` pieces of any of `hardwareTypes` (such as `nvidia.com/gpu-t4`)."""
+    """GPUs: `count` devices of any of `hardwareTypes` (such as `nvidia.com/gpu-t4`)."""
 
     hardwareTypes: Annotated[tuple[Short, ...], msgspec.Meta(min_length=1, max_length=100)]
     count: Count = 1
@@ -29,14 +29,14 @@ class AcceleratorGPU(Part, frozen=True):
 
 
 class Accelerator(Part, frozen=True):
-    """Special hardware."""
+    """Hardware accelerators."""
 
     kind: Short
     gpu: AcceleratorGPU | None = None
 
 
 class ModelResources(Part, frozen=True):
-    """What a container asks for."""
+    """Resource requests of a container."""
 
     storage: Quantity | None = None
     memory: Quantity | None = None
@@ -44,7 +44,7 @@ class ModelResources(Part, frozen=True):
 
 
 class ContainerImageSource(Part, frozen=True):
-    """A container image; it is always pulled by digest."""
+    """A container image, which is always pulled by digest."""
 
     host: Annotated[
         str,
@@ -98,7 +98,7 @@ class VolumeMountData(Part, frozen=True):
     source: EntityIdentifier
 
     def __post_init__(self) -> None:
-        """Only these two have files that can be mounted."""
+        """Refuse other kinds: only these two have files that can be mounted."""
         if self.source.kind not in ("Model", "Dataset"):
             raise ValueError("source.kind must be Model or Dataset")
 
@@ -110,7 +110,7 @@ class VolumeMountScratch(Part, frozen=True):
 
 
 class VolumeMount(Part, frozen=True):
-    """A volume in a container: `data` for the kind `Data`, `scratch` for the kind `Scratch`."""
+    """A volume in a container. Kind `Data` needs `data`, kind `Scratch` needs `scratch`."""
 
     kind: Literal["Data", "Scratch"]
     name: Short
@@ -119,7 +119,7 @@ class VolumeMount(Part, frozen=True):
     scratch: VolumeMountScratch | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a payload of the other kind, and a path that would hide the container's own files."""
+        """Refuse the payload of the other kind, and a path that would hide the container's own files."""
         if (self.kind == "Data") != (self.data is not None) or (self.kind == "Scratch") != (self.scratch is not None):
             raise ValueError("a mount of kind Data needs data and no scratch, one of kind Scratch needs scratch and no data")
         segments = self.mountPath.split("/")

@@ -1,13 +1,13 @@
-"""What a workflow uses of its account's quota while it is admitted. Pure.
+"""How much of its account's quota a workflow uses while it is admitted. Pure.
 
     Model that is fetched               1 cpu, 1Gi, a slot
     InferenceSession                    1 cpu, 1Gi, a slot
-    Evaluation                          the same for its session, and 1 cpu, 1Gi more for its steps
+    Evaluation                          the same for its session, plus 1 cpu, 1Gi for its steps
     either of them with GPUs            its GPUs of each type that it names, a slot
     Evaluation of a running session     a slot
 
-That is as published, and the least. What is asked for in so many words, times replicas and nodes, counts where it is more; with
-GPUs, whose published cost has no cpu and no memory, it comes on top. So a quota bounds what may really be used.
+These are the published costs, and the minimum. Explicit resource requests, times replicas and nodes, count instead where they are
+higher; with GPUs, whose published cost has no cpu and no memory, they are added. So a quota bounds the real usage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dyff.entities import codecs
 from dyff.kernel import quantities
 
 SLOT = "workflows.dyff.io/admitted"
-"""The quota resource that every computing workflow uses one of while it is admitted."""
+"""The quota resource of which every computing workflow uses one while it is admitted."""
 
 _ONE = {"cpu": Decimal(1), "memory": Decimal(2**30)}
 
@@ -26,28 +26,28 @@ Cost = dict[str, str]
 
 
 def fetch(model: codecs.Json) -> Cost:
-    """Of a Model that is fetched.
+    """Cost of a Model that is fetched.
 
     Raises:
-        KeyError, TypeError, AttributeError, ValueError: the entity is not as its kind must be. So do the others.
+        KeyError, TypeError, AttributeError, ValueError: the entity is malformed. The other functions raise them, too.
     """
     return _texts(_at_least(_ONE, _asked(model.get("resources"), 1)))
 
 
 def session(entity: codecs.Json) -> Cost:
-    """Of an InferenceSession."""
+    """Cost of an InferenceSession."""
     return _texts(_of_session(entity, steps={}))
 
 
 def evaluation(entity: codecs.Json) -> Cost:
-    """Of an Evaluation."""
+    """Cost of an Evaluation."""
     if entity.get("inferenceSessionReference"):
         return _texts({})
     return _texts(_of_session(entity["inferenceSession"], steps=_ONE))
 
 
 def _of_session(entity: codecs.Json, steps: dict[str, Decimal]) -> dict[str, Decimal]:
-    """`steps`: of the evaluation that the session belongs to."""
+    """`steps`: the cost of the steps of the evaluation that the session belongs to."""
     runner = entity["inferenceService"].get("runner") or {}
     pods = (entity.get("replicas") or 1) * (runner.get("nodes") or 1)
     asked = _asked(runner.get("resources"), pods)
@@ -55,7 +55,7 @@ def _of_session(entity: codecs.Json, steps: dict[str, Decimal]) -> dict[str, Dec
     accelerator = entity.get("accelerator") or runner.get("accelerator") or {}
     if accelerator.get("kind") != "GPU" or not accelerator.get("gpu"):
         return _sum(_at_least(_ONE, asked), steps)
-    # Of several types any may be chosen, so each is counted.
+    # With several types, any of them may be chosen, so each is counted.
     devices = Decimal((accelerator["gpu"].get("count") or 1) * pods)
     return _sum(asked, dict.fromkeys(accelerator["gpu"]["hardwareTypes"], devices))
 
@@ -73,7 +73,7 @@ def _sum(one: dict[str, Decimal], other: dict[str, Decimal]) -> dict[str, Decima
 
 
 def _texts(amounts: dict[str, Decimal]) -> Cost:
-    """As quantities, with the slot that everything costs."""
+    """Format the amounts as quantities, and add the slot that everything costs."""
     return {**{key: _text(amount) for key, amount in amounts.items()}, SLOT: "1"}
 
 

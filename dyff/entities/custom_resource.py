@@ -1,7 +1,7 @@
-"""The form of a custom resource's type, and what all custom resources have in common: names, labels, columns of kubectl. Pure.
+"""Description of a custom resource type, and what all custom resources share: names, labels, kubectl columns. Pure.
 
-A custom resource carries everything its steps need (nothing is looked up later). Kubernetes schemas cannot hold free
-JSON, so an adapter's `configuration` is JSON in a string here, an object in the API.
+A custom resource contains everything that its steps need (nothing is looked up later). Kubernetes schemas cannot hold
+free-form JSON, so an adapter's `configuration` is JSON in a string here, but an object in the API.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import msgspec
 
 GROUP_VERSION = "dyff.io/v1alpha1"
 FINALIZER = "dyff.io/orchestrator"
-"""Keeps a custom resource until its terminal status is folded and its pods are gone."""
+"""Keeps a custom resource until its terminal status is folded and its pods are deleted."""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """What `kubectl get` prints. `path`: a JSON path. `wide`: only with `-o wide`."""
+    """A column of `kubectl get`. `path`: a JSON path. `wide`: shown only with `-o wide`."""
 
     name: str
     path: str
@@ -26,12 +26,12 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class CustomResource(msgspec.Struct, frozen=True, kw_only=True):
-    """A type of custom resource.
+    """A custom resource type.
 
-    `kind`, `plural`: as Kubernetes has them. `short`: the prefix of its objects' names. `spec`: the struct of its spec, from which
-    the definition for a cluster is made. `aliases`: other names for kubectl. `columns`: what kubectl shows. `rules`: what must
-    hold of several fields of its spec, as Kubernetes writes validation rules. `is_part`: the operator makes some of them itself, as
-    parts of others. `read_by_api`: routes of its kind look at it.
+    `kind`, `plural`: as in Kubernetes. `short`: name prefix of its objects. `spec`: the struct of its spec, from which the
+    CustomResourceDefinition is generated. `aliases`: other names for kubectl. `columns`: the columns that kubectl shows. `rules`:
+    constraints between several fields of its spec, as Kubernetes validation rules. `is_part`: the operator itself creates some of
+    them, as parts of others. `read_by_api`: routes of its kind read it.
     """
 
     kind: str
@@ -46,12 +46,12 @@ class CustomResource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def name(resource: CustomResource, entity_id: str, component: str | None = None) -> str:
-    """`<short>-<id>`, or `<short>-<id>-<component>` for a part: the same every time, so that a repetition is refused."""
+    """`<short>-<id>`, or `<short>-<id>-<component>` for a part. The name is always the same, so a second creation is refused."""
     return f"{resource.short}-{entity_id}" + (f"-{component}" if component else "")
 
 
 def labels(workflow: str, component: str, account: str, entity_id: str) -> dict[str, str]:
-    """The labels of a custom resource and of everything made for it."""
+    """The labels of a custom resource and of everything created for it."""
     return {
         "dyff.io/workflow": workflow.lower(),
         "dyff.io/component": component.lower(),
@@ -73,7 +73,7 @@ AGE = Column("Age", ".metadata.creationTimestamp", "How long ago it was created"
 MESSAGE = Column("Message", _condition("Complete", "message"), "What it waits for", wide=True)
 FAILURE = Column("Failure", _condition("Failed", "message"), "Why it has failed, and what to do", wide=True)
 END = (ACCOUNT, AGE, MESSAGE, FAILURE)
-"""The last columns of what runs to an end."""
+"""The last columns of resources that run to completion."""
 
 RUNNER = Column("Runner", ".spec.runner", "What serves")
 IMAGE = Column("Image", ".spec.image", "The container image of the runner", wide=True)

@@ -1,4 +1,4 @@
-"""Data as requests describe it: files with their digests, schemas, adapters and views."""
+"""Data in requests: files with their digests, schemas, adapters and views."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Digest(Part, frozen=True):
     md5: Short | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no digest, hex above all, before anything is uploaded for it."""
+        """Refuse anything that is not a digest, hex in particular, before any upload starts."""
         if self.md5 is None:
             return
         try:
@@ -55,21 +55,21 @@ class Volume(Part, frozen=True):
 
 
 class SchemaAdapter(Part, frozen=True):
-    """A step of a pipeline that changes JSON objects. `configuration`: free JSON that the kind understands."""
+    """A step of a pipeline that transforms JSON objects. `configuration`: free-form JSON, interpreted according to the kind."""
 
     kind: Short
     configuration: dict[str, Any] | None = None
 
 
 class DyffDataSchema(Part, frozen=True):
-    """A schema by names of known components."""
+    """A schema composed of known components, by name."""
 
     components: Annotated[tuple[Short, ...], msgspec.Meta(min_length=1, max_length=100)]
     schemaVersion: Literal["0.1"] = "0.1"
 
 
 class DataSchema(Part, frozen=True):
-    """A schema. `arrowSchema`: base64 of the serialised Arrow schema; what it must hold is checked by the API."""
+    """A schema. `arrowSchema`: base64 of the serialised Arrow schema; the API checks its contents."""
 
     arrowSchema: Annotated[str, msgspec.Meta(max_length=2**20)]
     dyffSchema: DyffDataSchema | None = None
@@ -77,7 +77,7 @@ class DataSchema(Part, frozen=True):
 
 
 class DataView(Part, frozen=True):
-    """Data seen through a pipeline."""
+    """A view of data through a pipeline."""
 
     id: Short
     viewOf: Short
@@ -86,10 +86,10 @@ class DataView(Part, frozen=True):
 
 
 def require_digests(paths: Iterable[tuple[str, Digest]], field: str) -> None:
-    """Refuse files that could never be uploaded, because there is no digest to check them against.
+    """Refuse files without a digest: they could never be uploaded, because there is nothing to verify them against.
 
     Raises:
-        ValueError: one has none; the message names `field` and the path.
+        ValueError: a file has no digest; the message names `field` and the path.
     """
     for path, digest in paths:
         if digest.md5 is None:

@@ -1,6 +1,6 @@
-"""The definitions of our custom resources for a Kubernetes cluster (CustomResourceDefinition): schemas, status, columns. Pure.
+"""The CustomResourceDefinitions of our custom resources for a Kubernetes cluster: schemas, status, columns. Pure.
 
-The schema of a spec follows from the struct that reads it (`dyff.entities.specs`), so the two cannot differ.
+The schema of a spec is generated from the struct that reads it (`dyff.entities.specs`), so the two cannot diverge.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CATEGORY = "dyff"
 
 
 class Condition(msgspec.Struct, rename="camel", kw_only=True):
-    """One thing that is said about the run, as the Kubernetes API conventions want it."""
+    """One condition of the run, following the Kubernetes API conventions."""
 
     type: Annotated[str, msgspec.Meta(max_length=316)]
     status: Literal["True", "False", "Unknown"]
@@ -32,7 +32,7 @@ class Condition(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Status(msgspec.Struct, rename="camel", kw_only=True):
-    """What the operator says about the run. Complete or Failed being True is its end."""
+    """The operator's report about the run. The run has ended once Complete or Failed is True."""
 
     conditions: Annotated[list[Condition], msgspec.Meta(max_length=32)] = []
     observed_generation: Annotated[int, msgspec.Meta(ge=0, description="The metadata.generation that was looked at last")] = 0
@@ -47,7 +47,7 @@ def all_() -> list[codecs.Json]:
 
 @functools.cache
 def schemas() -> Mapping[str, codecs.Json]:
-    """By kind, the schema of the whole object."""
+    """The schema of the whole object, by kind."""
     status, *found = structural.of([Status, *(each.spec for each in registry.RESOURCES)])
     status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     return {each.kind: _schema(each, spec, status) for each, spec in zip(registry.RESOURCES, found, strict=True)}

@@ -1,9 +1,9 @@
-"""The fold: how commands become the whole state of an entity. Pure.
+"""The fold: how commands become the complete state of an entity. Pure.
 
-No clock, no randomness, no I/O: times and IDs come from the event, so the same events give the same bytes and a
-replay proves the state topic (`dyff verify`). JSON that the fold does not know is kept as it is.
+No clock, no randomness, no I/O: times and IDs come from the event, so the same events give the same bytes, and a
+replay verifies the state topic (`dyff verify`). JSON that the fold does not know is kept unchanged.
 
-A changed fold is a new `VERSION`; old ones stay, and a marker in the log says which one applies from where on.
+A changed fold gets a new `VERSION`; old versions stay, and a marker in the log says which one applies from where on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from dyff.kernel.positions import Position
 VERSION = 1
 
 REMEMBERED_LONGER = timedelta(hours=1)
-"""IDs are kept so much longer than they are valid, so that a log whose clock was set back does not take a repetition for
-something new.
+"""IDs are kept this much longer than they are valid, so that a command that is repeated after the log's clock was set back is not
+taken for a new one.
 """
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A command at its place in the log. `logged`: when the log took it."""
+    """A command at its position in the log. `logged`: when the log accepted it."""
 
     command: commands.Command
     position: Position
@@ -39,11 +39,11 @@ class Event(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """An entity as folded so far.
 
-    `kind`: what it is, or was. `entity`: the whole object; None: forgotten for ever. `source`: the last folded event's
-    position. `event_id`: its command's ID. `status_source`: the position of the last event that changed status, reason
-    or message: what a controller's decision refers to. `recent`: IDs of folded commands that have not expired, with their
-    expiry. `previous`: SHA-256 of the previous state's value, empty for the first. `encoded`: the entity as JSON, where
-    that is there already.
+    `kind`: its kind, which is kept when the entity is forgotten. `entity`: the whole object; None if it is permanently forgotten.
+    `source`: the position of the last folded event. `event_id`: the ID of that event's command. `status_source`: the position of
+    the last event that changed status, reason or message, which a controller's decision refers to. `recent`: IDs of folded commands
+    that have not expired, with their expiry. `previous`: SHA-256 of the previous state's value, empty for the first state.
+    `encoded`: the entity as JSON, if available.
     """
 
     kind: str
@@ -57,16 +57,16 @@ class State(msgspec.Struct, frozen=True):
     encoded: bytes | None = None
 
     def value(self) -> bytes | None:
-        """The whole entity as JSON; None: it is forgotten."""
+        """The whole entity as JSON; None if it is forgotten."""
         return None if self.entity is None else self.encoded or codecs.encode(self.entity)
 
 
 class Outcome(enum.Enum):
-    """What became of an event. Only `APPLIED` changed the entity.
+    """The result of folding an event. Only `APPLIED` changed the entity.
 
-    `REDELIVERED`: the state has seen it. `REPEATED`: another event with the command's ID was folded, or the entity was
-    created before. `EXPIRED`: it came too late. `MOVED`: the status that it was decided on is not the present one any more.
-    `FINAL`: the present status admits no such change. `INVALID`: it says nothing that can be done to this entity.
+    `REDELIVERED`: the state already includes the event. `REPEATED`: another event with the command's ID was folded, or the entity
+    had already been created. `EXPIRED`: it came too late. `MOVED`: the status that the decision was based on has changed since.
+    `FINAL`: the current status does not permit the change. `INVALID`: the command is malformed or does not fit this entity.
     """
 
     APPLIED = "applied"
@@ -81,12 +81,12 @@ class Outcome(enum.Enum):
 
 
 def fold(state: State | None, event: Event) -> tuple[State | None, Outcome]:
-    """The state after `event`, and what became of the event. The given state is not changed.
+    """The state after `event`, and the outcome of the event. The given state is not changed.
 
-    Every event but a redelivered one moves the state's source; None stays where there is no entity.
+    Every event but a redelivered one advances the state's source; the state stays None if there is no entity.
 
     Raises:
-        LogDiverged: the state was folded from another log or partition, so that their offsets mean nothing to each other.
+        LogDiverged: the state was folded from another log or partition, so that their offsets cannot be compared.
     """
     if state is None:
         return _first(event)
@@ -119,7 +119,7 @@ def _first(event: Event) -> tuple[State | None, Outcome]:
 
 
 def _judge(state: State, event: Event) -> tuple[codecs.Json | None, Outcome]:
-    """What the entity is after the event, and what becomes of the event."""
+    """The entity after the event, and the outcome of the event."""
     entity, command = state.entity, event.command
     if command.expires < event.logged:
         return entity, Outcome.EXPIRED
@@ -139,7 +139,7 @@ def _judge(state: State, event: Event) -> tuple[codecs.Json | None, Outcome]:
 
 
 def _update_status(entity: codecs.Json, attributes: codecs.Json, time: datetime) -> tuple[codecs.Json, Outcome]:
-    """A terminal status is left only for `Deleted`, and that not at all."""
+    """A terminal status can only become `Deleted`, and `Deleted` cannot change at all."""
     old, new = entity.get("status", ""), attributes.get("status")
     texts = {key: attributes[key] for key in ("reason", "message") if key in attributes}
     if not isinstance(new, str) or not new or not all(text is None or isinstance(text, str) for text in texts.values()):
@@ -169,7 +169,7 @@ def _edited(entity: codecs.Json, edits: Any, patch: Callable[[codecs.Json], code
 
 
 def _restore(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple[codecs.Json, Outcome]:
-    """The entity as the command has it, whatever its status is now, if its revision is the one that was meant."""
+    """Replace the entity by the one in the command, whatever its current status, if its revision is the intended one."""
     restored = attributes.get("entity")
     wanted, revision = attributes.get("ifRevisionMatch"), (entity.get("metadata") or {}).get("revision")
     if not isinstance(restored, dict) or any(restored.get(key) != entity.get(key) for key in ("id", "kind", "account")):
@@ -181,12 +181,12 @@ def _restore(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple
 
 
 def _forget(entity: codecs.Json, _attributes: codecs.Json, _: datetime) -> tuple[codecs.Json | None, Outcome]:
-    """Only what is deleted: it may have been restored since this was decided."""
+    """Only a deleted entity is forgotten: it may have been restored since the decision."""
     return (None, Outcome.APPLIED) if entity.get("status") == statuses.DELETED else (entity, Outcome.FINAL)
 
 
 def _edit_of(name: str) -> Apply | None:
-    """What a command does that only one kind has (`dyff.entities.kind.Edit`); None: no kind has it."""
+    """The effect of a command that only one kind has (`dyff.entities.kind.Edit`); None if no kind has it."""
     known = registry.EDITS.get(name)
     if known is None:
         return None
@@ -203,7 +203,7 @@ def _edit_of(name: str) -> Apply | None:
 
 
 Apply = Callable[[codecs.Json, codecs.Json, datetime], tuple[codecs.Json | None, Outcome]]
-"""What a command does: the entity, its attributes and its time, to the entity after it and what became of it."""
+"""The effect of a command: maps the entity, the attributes and the time to the new entity and the outcome."""
 
 _APPLY: dict[str, Apply] = {
     commands.UPDATE_STATUS: _update_status,
@@ -221,7 +221,7 @@ def _status_source(state: State, entity: codecs.Json | None, event: Event) -> Po
 
 
 def _seen(state: State, event: Event) -> State:
-    """The same entity, with `event` as the last one seen."""
+    """The same entity, with `event` as the last one that was folded."""
     now = clock.iso(event.logged - REMEMBERED_LONGER)
     return msgspec.structs.replace(
         state,

@@ -1,8 +1,8 @@
-"""What every entity and every request shares: the strict base structs, the constraints of names, and the common fields.
+"""What all entities and requests share: the strict base structs, the constraints on names, and the common fields.
 
-Request structs are strict (an unknown field is an error) and their fields have the published names. `filled` turns one
-into the plain JSON that is stored: every default filled in and, as the published models serialise themselves, nothing
-that is null.
+Request structs are strict (an unknown field is an error) and their fields have the published names. `filled` converts one
+into the plain JSON that is stored: all defaults filled in and, as in the published models' serialisation, no null
+fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dyff.entities import codecs, commands
 from dyff.kernel import clock
 
 MAX_COUNT = 2**31 - 1
-"""Kubernetes counts replicas and the like in 32 bits."""
+"""Kubernetes uses 32-bit integers for counts such as replicas."""
 
 Account = Annotated[
     str,
@@ -29,19 +29,19 @@ Account = Annotated[
         description="1 to 63 letters, digits, '-', '_' or '.', with a letter or digit at both ends (a Kubernetes label value)",
     ),
 ]
-"""Who owns an entity. It need not be the ID of an account object, but it becomes a label of pods."""
+"""The owner of an entity. It need not be the ID of an account object, but it becomes a label of pods."""
 
 T = TypeVar("T")
 
 Short = Annotated[str, msgspec.Meta(max_length=255)]
-"""A name, an ID, a kind. The published schema bounds few strings and lists; here nothing is without a bound."""
+"""A name, an ID or a kind. The published schema bounds few strings and lists; here all of them are bounded."""
 
 Text = Annotated[str, msgspec.Meta(max_length=32_768)]
-"""An argument, a path, a value."""
+"""An argument, a path or a value."""
 
 Few = Annotated[tuple[T, ...], msgspec.Meta(max_length=100)]
 Many = Annotated[tuple[T, ...], msgspec.Meta(max_length=10_000)]
-"""Files."""
+"""A list of files."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT, description="a whole number of at least 1")]
 
@@ -50,7 +50,7 @@ REFERABLE = Literal[
     "History", "InferenceService", "InferenceSession", "Measurement", "Method", "Model", "Module", "OCIArtifact", "Pipeline",
     "PipelineRun", "Quota", "Report", "Revision", "SafetyCase", "Submission", "Team", "UseCase",
 ]  # fmt: skip
-"""The published kinds that a reference may name."""
+"""The published kinds that can be referenced."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,22 +58,22 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Request(Part, frozen=True, kw_only=True):
-    """A request's body."""
+    """The body of a request."""
 
     schemaVersion: Literal["0.1"] = "0.1"
 
 
 class CreateRequest(Request, frozen=True, kw_only=True):
-    """Asks for a new entity."""
+    """Requests a new entity."""
 
     account: Account
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
-    """What all entities have, as readers see them. Tolerant: fields that are not listed are ignored.
+    """The fields that all entities have, for readers. Tolerant: unknown fields are ignored.
 
-    `status`: where it is on its way; `reason` and `message` say why, None: there is nothing to say. Times are ISO 8601 in UTC.
-    `metadata.documentation`: its texts for people.
+    `status`: the current stage of its life cycle. `reason` and `message` explain it; None if there is nothing to explain.
+    Times are ISO 8601 in UTC. `metadata.documentation`: its texts for people.
     """
 
     id: str
@@ -91,7 +91,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EntityIdentifier(Part, frozen=True):
-    """Names one entity."""
+    """Identifies one entity."""
 
     id: Short
     kind: REFERABLE
@@ -106,11 +106,11 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 Embedded = dict[str, Any]
-"""Referenced entities as they are embedded: by ID a JSON object, or `msgspec.Raw` with the bytes of one."""
+"""Referenced entities in embedded form: a JSON object by ID, or `msgspec.Raw` with the bytes of one."""
 
 
 def entity(kind: str, entity_id: str, request: CreateRequest, created: datetime, spec: codecs.Json) -> codecs.Json:
-    """The whole entity but for its status. `spec`: the fields of its kind."""
+    """The whole entity except for its status. `spec`: the fields specific to its kind."""
     return {
         **spec,
         "id": entity_id,
@@ -125,19 +125,19 @@ def entity(kind: str, entity_id: str, request: CreateRequest, created: datetime,
 
 
 def security_context() -> codecs.Json:
-    """The published default: trusted, with no exemption from quotas."""
+    """The published default: trusted, and not exempt from any quota."""
     return {"trusted": True, "ignoreQuotas": []}
 
 
 def spec_of(request: CreateRequest) -> codecs.Json:
-    """The request's own fields, filled in."""
+    """The request's own fields, with defaults filled in."""
     spec = filled(request)
     del spec["account"], spec["schemaVersion"]
     return spec
 
 
 def filled(part: msgspec.Struct) -> codecs.Json:
-    """`part` as JSON: defaults included, null fields left out, times in UTC. Free JSON inside is kept as it is."""
+    """`part` as JSON: defaults included, null fields omitted, times in UTC. Free-form JSON inside is kept unchanged."""
     names, others = _fields(type(part))
     values = zip(names, msgspec.structs.astuple(part), strict=True)
     whole: codecs.Json = {name: value for name, value in values if value is not None}
@@ -149,7 +149,7 @@ def filled(part: msgspec.Struct) -> codecs.Json:
 
 @cache
 def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of all fields, and of those whose values are not JSON as they are."""
+    """The names of all fields, and of those whose values are not plain JSON."""
     others = tuple(field.encode_name for field in msgspec.structs.fields(struct) if not _is_plain(field.type))
     return struct.__struct_encode_fields__, others
 
@@ -172,5 +172,5 @@ def _plain(value: Any) -> Any:
 
 
 def utc(moment: datetime) -> datetime:
-    """`moment` with a zone: one without is taken to be in UTC, as published."""
+    """`moment` with a time zone: without one it is taken to be in UTC, as published."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

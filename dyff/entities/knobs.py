@@ -1,8 +1,8 @@
-"""The knobs of the evaluation client: name, default, bounds and meaning of each, declared here and nowhere else.
+"""The settings ("knobs") of the evaluation client: their names, defaults, bounds and meanings, declared only here.
 
-The request (`dyff.entities.kinds.evaluation`) and the custom resource (`dyff.entities.specs`) extend the struct below. So the API and
-its OpenAPI document, the definition for the cluster, and what the steps read follow from it. The table in `docs/sdk.md` is
-compared with it by a test. To add a knob, add a field here and a row there, and read the field in `dyff.workflows`.
+The request (`dyff.entities.kinds.evaluation`) and the custom resource (`dyff.entities.specs`) extend the struct below. The API and
+its OpenAPI document, the CustomResourceDefinition, and what the steps read are therefore derived from it. A test compares the table
+in `docs/sdk.md` with it. To add a knob, add a field here and a row there, and read the field in `dyff.workflows`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _NotNegative = Annotated[int, msgspec.Meta(ge=0, le=identity.MAX_COUNT)]
 
 
 def _meaning(text: str) -> msgspec.Meta:
-    """What a knob does, in Markdown, for the documentation. It is no part of the schemas."""
+    """What a knob does, in Markdown, for the documentation. It is not part of the schemas."""
     return msgspec.Meta(extra={"meaning": text})
 
 
 class ClientKnobs(msgspec.Struct, Generic[AdapterT], frozen=True, rename="camel"):
-    """The knobs. `AdapterT`: a step of a pipeline, which has one form in the API and another in a custom resource."""
+    """The knobs. `AdapterT`: a step of a pipeline, which has different forms in the API and in a custom resource."""
 
     bad_request_policy: Annotated[
         Literal["Abort", "Skip"],

@@ -1,4 +1,4 @@
-"""What may be changed of any entity: its labels and its documentation."""
+"""Labels and documentation, which can be edited on any entity."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ Value = Annotated[
 
 ACCESS = "dyff.io/access"
 ACCESS_VALUES = ("public", "internal")
-"""`internal` is what clients call preview; no label means private."""
+"""`internal` is what clients call preview; without the label an entity is private."""
 
 MAX_LABELS = 64
-"""Of one entity."""
+"""The limit for one entity."""
 
 _RESERVED = re.compile(r"([^/]+\.)?dyff\.io/.*")
 _CONCERN = re.compile(r"[a-z]+\.dyff\.io/[0-9a-f]{32}")
 
 
 class LabelsEditRequest(identity.Request, frozen=True):
-    """Sets labels; null removes one, those not named stay. All of the old may give way to as many new ones."""
+    """Sets labels. Null removes a label; labels that are not named stay. All labels can be replaced in one request."""
 
     labels: Annotated[dict[Key, Value | None], msgspec.Meta(max_length=2 * MAX_LABELS)] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse keys that belong to Dyff, but for those with a meaning that users may set."""
+        """Refuse keys that are reserved for Dyff, except for those that users may set."""
         for key, value in self.labels.items():
             if key == ACCESS:
                 if value is not None and value not in ACCESS_VALUES:
@@ -57,7 +57,7 @@ class LabelsEditRequest(identity.Request, frozen=True):
 
 
 def problem(before: Mapping[str, str], change: Mapping[str, str | None]) -> str | None:
-    """What is wrong with `change` where the labels `before` are; None: nothing."""
+    """What is wrong with applying `change` to the labels `before`; None if nothing is."""
     after = {**before, **change}
     count = sum(value is not None for value in after.values())
     if count <= max(MAX_LABELS, len(before)):
@@ -66,7 +66,7 @@ def problem(before: Mapping[str, str], change: Mapping[str, str | None]) -> str 
 
 
 class DocumentationPatch(Part, frozen=True, omit_defaults=True):
-    """Sets texts; null removes one, those not given stay."""
+    """Sets texts. Null removes a text; texts that are not given stay."""
 
     title: Annotated[str, msgspec.Meta(max_length=140)] | UnsetType | None = UNSET
     summary: Annotated[str, msgspec.Meta(max_length=280)] | UnsetType | None = UNSET

@@ -1,6 +1,6 @@
-"""All kinds of entities, and all types of custom resources: what the files in `kinds/` say, put together. Pure.
+"""All kinds of entities, and all custom resource types, collected from the files in `kinds/`. Pure.
 
-To add a kind, add its file there; see ARCHITECTURE.md. A file that is not as it must be is named when this module is imported.
+To add a kind, add its file there; see ARCHITECTURE.md. Importing this module fails with the name of any file that is malformed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dyff.kernel import errors, ids
 
 
 def load(folder: Iterable[str], package: str) -> tuple[Kind, ...]:
-    """The rows of the modules that lie in `folder`, in the order of their names.
+    """Load the rows of all modules in `folder`, ordered by module name.
 
     Raises:
-        Incomplete: one has no row, or is not named after its kind.
+        Incomplete: a module has no row, or is not named after its kind.
     """
     rows = []
     for name in sorted(each.name for each in pkgutil.iter_modules(folder)):
@@ -36,10 +36,10 @@ def load(folder: Iterable[str], package: str) -> tuple[Kind, ...]:
 
 
 def check(rows: Iterable[Kind]) -> None:
-    """What must hold of all rows together.
+    """Check the rules that all rows together must satisfy.
 
     Raises:
-        Incomplete: a name is there twice, or a row contradicts itself.
+        Incomplete: a name occurs twice, or a row contradicts itself.
     """
     several = list(rows)
     _unique("the plural", (row.plural for row in several))
@@ -64,7 +64,7 @@ def _unique(what: str, names: Iterable[str]) -> None:
 
 
 def _resources(rows: Iterable[Kind]) -> tuple[CustomResource, ...]:
-    """Each once, though several kinds may share one."""
+    """Each type once, although several kinds may share it."""
     found: dict[int, CustomResource] = {}
     for each in (*(row.custom_resource for row in rows), analysis.RESOURCE):
         if each is not None:
@@ -77,32 +77,32 @@ BY_KIND = {row.name: row for row in ROWS}
 BY_PLURAL = {row.plural: row for row in ROWS}
 
 RESOURCES = _resources(ROWS)
-"""All types of custom resources that the operator serves."""
+"""All custom resource types that the operator serves."""
 
 RESOURCE_BY_KIND = {each.kind: each for each in RESOURCES}
 MADE = tuple(each for each in RESOURCES if any(row.run is not None and row.run.resource is each for row in ROWS))
-"""Those that the orchestrator makes."""
+"""The types that the orchestrator creates."""
 
 PARTS = tuple(each for each in RESOURCES if each.is_part)
-"""Those that the operator makes, as parts of others."""
+"""The types that the operator creates, as parts of others."""
 
 READ_BY_API = tuple(each for each in RESOURCES if each.read_by_api)
 
 EDITS = {each.command: (row.name, each.fields) for row in ROWS for each in row.edits}
-"""By the name of a command that only one kind has: that kind, and the fields that it may change."""
+"""Maps the name of a command that only one kind has to that kind and the fields that it can change."""
 
 
 def resource_kind(name: str) -> str | None:
-    """The kind of the custom resource that the orchestrator makes for entities of the kind `name`; None: it makes none."""
+    """The kind of the custom resource that the orchestrator creates for entities of kind `name`; None if it creates none."""
     row = BY_KIND.get(name)
     return row.run.resource.kind if row is not None and row.run is not None else None
 
 
 def resource_for(entity: codecs.Json) -> codecs.Json:
-    """The custom resource of an admitted entity.
+    """Build the custom resource of an admitted entity.
 
     Raises:
-        KeyError, TypeError, AttributeError, ValueError: its kind has none, or it is not as its kind must be.
+        KeyError, TypeError, AttributeError, ValueError: its kind has no custom resource, or the entity does not fit its kind.
     """
     run = BY_KIND[entity["kind"]].run
     if run is None:
@@ -121,9 +121,9 @@ def resource_for(entity: codecs.Json) -> codecs.Json:
 
 
 def used(entity: codecs.Json) -> frozenset[str]:
-    """IDs of all entities whose stored data a run of `entity` may read.
+    """IDs of all entities whose stored data a run of `entity` can read.
 
-    Where its kind is not known, or its form is not that of its kind, every ID anywhere in it: rather too many than too few.
+    If its kind is unknown, or it does not fit its kind, every ID anywhere in it: a superset is safe, a missing ID is not.
     """
     row = BY_KIND.get(entity.get("kind", ""))
     if row is not None:

@@ -1,8 +1,8 @@
-"""The specs of custom resources: what the orchestrator writes, operator and steps read, and kubectl may write.
+"""The specs of custom resources: written by the orchestrator and possibly kubectl, read by the operator and the steps.
 
-The one description of them. The definitions that a cluster gets (`dyff.entities.definitions`) are made from these structs, and
-the local cluster checks by them. A field that is not here does not reach the operator: an API server prunes it. They are
-stored data, so what a later release adds is ignored. None: the field is absent.
+These structs are the only description of them: the CustomResourceDefinitions (`dyff.entities.definitions`) are generated from them,
+and the local cluster validates against them. A field that is not here does not reach the operator, since an API server prunes it.
+Specs are stored data, so fields that a later release adds are ignored. None means that the field is absent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Owner = Annotated[identity.Account, msgspec.Meta(description="Who owns it; a lab
 
 
 class Spec(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What all have: whose it is."""
+    """The fields that all specs share: the ID and the owner."""
 
     id: EntityID
     account: Owner
@@ -58,14 +58,14 @@ class Gpu(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Accelerator(msgspec.Struct, frozen=True):
-    """What computes besides the cpu."""
+    """An accelerator: hardware other than the CPU that computes."""
 
     kind: Literal["GPU"]
     gpu: Gpu | None = None
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The entity whose files a volume shows."""
+    """The entity whose files a volume contains."""
 
     kind: Literal["Dataset", "Model"]
     id: Identity
@@ -85,7 +85,7 @@ class DataVolume(msgspec.Struct, frozen=True, rename="camel", tag="Data", tag_fi
 
 
 class ScratchVolume(msgspec.Struct, frozen=True, rename="camel", tag="Scratch", tag_field="kind"):
-    """Room to write that goes with the pod."""
+    """Writable space that is deleted with the pod."""
 
     name: identity.Short
     mount_path: identity.Text
@@ -100,7 +100,7 @@ class HuggingFace(msgspec.Struct, frozen=True, rename={"repo_id": "repoID"}):
 
     @property
     def folder(self) -> str:
-        """The model's folder inside the cache, as the Hugging Face libraries lay it out."""
+        """The model's folder inside the cache, in the layout of the Hugging Face libraries."""
         return f"models--{self.repo_id.replace('/', '--')}"
 
     @property
@@ -110,7 +110,7 @@ class HuggingFace(msgspec.Struct, frozen=True, rename={"repo_id": "repoID"}):
 
 
 class Template(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What it takes to run an inference service."""
+    """Everything needed to run an inference service."""
 
     runner: Annotated[identity.Short, msgspec.Meta(description="Kind of the runner: mock, container, vllm, huggingface, ...")]
     service: Annotated[Identity | None, msgspec.Meta(description="ID of the InferenceService")] = None
@@ -138,20 +138,20 @@ class Session(Template, frozen=True, kw_only=True):
 
 
 class Adapter(msgspec.Struct, frozen=True):
-    """A step of a pipeline. Its configuration is JSON in a string: a definition cannot hold free JSON."""
+    """A step of a pipeline. Its configuration is JSON in a string: a CustomResourceDefinition cannot hold free-form JSON."""
 
     kind: identity.Short
     configuration: Annotated[str, msgspec.Meta(max_length=2**20, description="JSON")] = "{}"
 
 
 class OutputSchema(msgspec.Struct, frozen=True, rename="camel"):
-    """What a row of the outputs has."""
+    """The schema of a row of the outputs."""
 
     arrow_schema: Annotated[str, msgspec.Meta(max_length=2**20, description="Base64 of the serialized Arrow schema")]
 
 
 class Interface(msgspec.Struct, frozen=True, rename="camel"):
-    """How the service is called, and what becomes of items and responses."""
+    """How the service is called, and how items and responses are transformed."""
 
     endpoint: Annotated[identity.Text, msgspec.Meta(description="Path below the service that inference calls")]
     output_schema: OutputSchema
@@ -160,11 +160,11 @@ class Interface(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Client(knobs.ClientKnobs[Adapter], frozen=True):
-    """How the evaluation client behaves. Times in seconds; 0: no limit."""
+    """Configuration of the evaluation client. Times in seconds; 0 for no limit."""
 
 
 class Evaluation(Spec, frozen=True, kw_only=True):
-    """An Evaluation: a dataset sent through an inference session of its own, or one that runs already; then verified."""
+    """An Evaluation: a dataset sent through a new inference session or a running one, and then verified."""
 
     dataset: Annotated[Identity, msgspec.Meta(description="ID of the Dataset")]
     interface: Interface
@@ -175,7 +175,7 @@ class Evaluation(Spec, frozen=True, kw_only=True):
     inference_session_reference: Annotated[Identity | None, msgspec.Meta(description="ID of a session that runs already")] = None
 
     def __post_init__(self) -> None:
-        """Refuse what names no session or two."""
+        """Refuse a spec that names no session, or two."""
         if (self.inference_session is None) == (self.inference_session_reference is None):
             raise ValueError("exactly one of inferenceSession and inferenceSessionReference is needed")
 
@@ -187,7 +187,7 @@ class GitLFS(msgspec.Struct, frozen=True):
 
 
 class HuggingFaceHub(msgspec.Struct, frozen=True, rename={"repo_id": "repoID", "allow": "allowPatterns", "ignore": "ignorePatterns"}):
-    """A repository of the hub at a revision. The patterns choose files, as in a shell."""
+    """A repository of the hub at a revision. The patterns select files, with shell syntax."""
 
     repo_id: identity.Short
     revision: identity.Short
@@ -196,7 +196,7 @@ class HuggingFaceHub(msgspec.Struct, frozen=True, rename={"repo_id": "repoID", "
 
 
 class OpenLLM(msgspec.Struct, frozen=True, rename={"model_kind": "modelKind", "model_id": "modelID", "model_version": "modelVersion"}):
-    """A model that OpenLLM knows; published, and not fetched."""
+    """A model that OpenLLM knows; published, but not fetched."""
 
     model_kind: identity.Short
     model_id: identity.Short
@@ -204,7 +204,7 @@ class OpenLLM(msgspec.Struct, frozen=True, rename={"model_kind": "modelKind", "m
 
 
 class ModelSource(msgspec.Struct, frozen=True, rename={"git_lfs": "gitLFS", "hugging_face_hub": "huggingFaceHub", "open_llm": "openLLM"}):
-    """Where a model comes from: the field of its kind."""
+    """Where a model comes from: the field that belongs to its kind."""
 
     kind: Literal["GitLFS", "HuggingFaceHub", "Mock", "OpenLLM", "Upload"]
     git_lfs: GitLFS | None = None
@@ -250,14 +250,14 @@ class Model(Spec, frozen=True, kw_only=True):
 
 
 class Service(Template, frozen=True, kw_only=True):
-    """An InferenceService: it runs nothing itself, sessions of it do."""
+    """An InferenceService. It runs nothing itself; its sessions do."""
 
     id: EntityID
     account: Owner
 
 
 class Scope(msgspec.Struct, frozen=True, rename="camel"):
-    """What an analysis is about: IDs."""
+    """The IDs of the entities that an analysis is about."""
 
     dataset: Identity | None = None
     inference_service: Identity | None = None
@@ -280,7 +280,7 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Data(msgspec.Struct, frozen=True):
-    """Anything else that the method needs, in base64."""
+    """Any other data that the method needs, in base64."""
 
     key: identity.Short
     value: Annotated[str, msgspec.Meta(max_length=2**20)]

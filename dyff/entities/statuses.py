@@ -40,5 +40,5 @@ IMAGE_NOT_RUNNABLE = "ImageNotRunnable"
 
 
 def is_terminal(status: str) -> bool:
-    """Whether nothing but deletion or restoration may follow `status`."""
+    """Whether only deletion or restoration can follow `status`."""
     return status in TERMINAL

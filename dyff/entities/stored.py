@@ -1,6 +1,6 @@
-"""Parts of entities as they are stored and answered.
+"""Parts of entities as they are stored and returned.
 
-Tolerant: fields that are not listed here are ignored, since a later release may add some.
+Tolerant: unknown fields are ignored, since a later release may add some.
 """
 
 from __future__ import annotations

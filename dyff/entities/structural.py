@@ -1,7 +1,7 @@
-"""Structs as the structural schemas that a Kubernetes cluster takes: no references, no unions, every type said. Pure.
+"""Converts structs to the structural schemas that Kubernetes accepts: no references, no unions, every type explicit. Pure.
 
-A union has two forms there: text or whole number (a quantity), and structs told apart by a tag, which become one object
-whose fields are those of all; a rule says which belong to which tag.
+Unions can have two forms there. Text or integer (a quantity) stays a union. Structs that are distinguished by a tag become one
+object with the fields of all of them, and validation rules say which fields belong to which tag.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from dyff.entities import codecs
 _VALUES = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "enum", "format")
 _PLAIN = ("string", "integer", "number", "boolean")
 _NO_NEWLINE = r"(?!\n)"
-"""Python's `$` also matches before a last newline; that of the cluster's expressions does not, and they know no look-ahead."""
+"""Python's `$` also matches before a final newline. The cluster's `$` does not, and its expressions have no look-ahead."""
 
 
 def of(structs: Sequence[type[msgspec.Struct]]) -> list[codecs.Json]:
     """The schema of each struct.
 
     Raises:
-        TypeError: one has a field for which there is no structural schema.
+        TypeError: a field has no structural schema.
     """
     references, components = msgspec.json.schema_components(structs, ref_template="{name}")
     return [_schema(each, components, (struct.__name__,)) for each, struct in zip(references, structs, strict=True)]
 
 
 def _schema(given: codecs.Json, components: codecs.Json, path: tuple[str, ...]) -> codecs.Json:
-    """`path`: for errors."""
+    """`path`: for error messages."""
     if "$ref" in given:
         found = _schema(components[given["$ref"]], components, path)
     elif "anyOf" in given:
@@ -55,7 +55,7 @@ def _schema(given: codecs.Json, components: codecs.Json, path: tuple[str, ...]) 
 
 
 def _words(given: codecs.Json) -> str:
-    """What is said of it: the description in one paragraph, and the value that an absent field stands for."""
+    """The description in one paragraph, and the default value of the field."""
     words = " ".join(given.get("description", "").split())
     default = given.get("default")
     if isinstance(default, bool) or (default and isinstance(default, str | int)):
@@ -115,7 +115,7 @@ def _tagged(discriminator: codecs.Json, components: codecs.Json, path: tuple[str
 
 
 def pruned(schema: codecs.Json, value: Any) -> Any:
-    """What an API server keeps of `value`: the fields that the schema names. What is of another type is left to validation."""
+    """What an API server keeps of `value`: the fields that the schema names. Values of another type are left to validation."""
     if isinstance(value, list) and "items" in schema:
         return [pruned(schema["items"], each) for each in value]
     if not isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""What every other package may lean on and that leans on none of ours: errors, time, identities, settings, logs."""
+"""Foundations that every other package may use and that import none of our packages: errors, time, IDs, settings, logs."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 
 def delays(first_s: float = 0.1, *, factor: float = 2.0, ceiling_s: float = 30.0, jitter: random.Random | None = None) -> Iterator[float]:
-    """Endless seconds: `first_s`, then `factor` times more each, at most `ceiling_s`.
+    """Yield delays in seconds without end: `first_s`, then `factor` times the previous one, at most `ceiling_s`.
 
-    `jitter`: where given, each delay is drawn from the upper half of its range, so that many that fail together do
-    not return together. None: the plain sequence.
+    `jitter`: if given, each delay is drawn from the upper half of its range, so that callers that failed together do
+    not all retry together. None for the plain sequence.
     """
     delay = first_s
     while True:

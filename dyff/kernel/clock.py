@@ -1,4 +1,4 @@
-"""Time as a port, so that pure code never reads a clock and a simulation can own time."""
+"""Time as a port, so that pure code never reads a clock and a simulation can control time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """Source of the current time."""
 
     def now(self) -> datetime:
-        """The time of day, with the zone UTC."""
+        """The current date and time, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back, from an arbitrary start."""
+        """Seconds that never go backwards, from an arbitrary origin."""
         ...
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -34,23 +34,23 @@ class SystemClock:
 
 
 def iso(moment: datetime) -> str:
-    """`moment` in the one spelling that we store: UTC, microseconds, `Z`; so text order is time order.
+    """`moment` in the one format that we store: UTC, microseconds, `Z`. Text order is therefore time order.
 
     Raises:
-        ValueError: it has no zone.
+        ValueError: `moment` has no time zone.
     """
     if moment.tzinfo is None:
         raise ValueError("a time needs a zone")
     in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    text = _ENCODER.encode(in_utc)[1:-1].decode()  # several times faster than isoformat, but it leaves zeros out
+    text = _ENCODER.encode(in_utc)[1:-1].decode()  # several times faster than isoformat, but it omits zero microseconds
     return text if in_utc.microsecond else f"{text[:-1]}.000000Z"
 
 
 def parse_iso(text: str) -> datetime:
-    """The moment that `iso` wrote (any RFC 3339 text with a zone is understood).
+    """Parse a text written by `iso`; any RFC 3339 text with a time zone is accepted.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: the text has another format, or no time zone.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -59,5 +59,5 @@ def parse_iso(text: str) -> datetime:
 
 
 def epoch_ms(moment: datetime) -> int:
-    """Milliseconds since 1970, as Kafka stamps its records."""
+    """Milliseconds since 1970, as in Kafka's record timestamps."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

@@ -1,7 +1,7 @@
 """One time limit for many short waits, at the cost of a dictionary entry each.
 
-A cancel scope of its own with a timer of its own costs 10 us a wait (measured), which is a tenth of a create. Here all
-waits with the same limit share one timer, which looks at the oldest.
+A separate cancel scope with its own timer costs 10 us per wait (measured), which is a tenth of a create. Here all waits
+with the same limit share one timer, which is set for the oldest wait.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from types import TracebackType
 
 
 class Deadlines:
-    """Gives deadlines `limit_s` seconds from now. For the tasks of one event loop; `limit_s` is at least 0."""
+    """Creates deadlines `limit_s` seconds in the future, for the tasks of one event loop. `limit_s` is at least 0."""
 
     def __init__(self, limit_s: float) -> None:
-        """No wait yet."""
+        """Start without any waits."""
         self._limit_s = limit_s
         self._waits: deque[Deadline] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> Deadline:
-        """A context that is left by force when the limit has passed; then `expired` is true. Enter it at once."""
+        """A context that is cancelled when the limit has passed; `expired` is then true. Enter it immediately."""
         loop = asyncio.get_running_loop()
         wait = Deadline(self, loop.time() + self._limit_s)
         self._waits.append(wait)
@@ -30,12 +30,12 @@ class Deadlines:
         return wait
 
     def forget_ended(self) -> None:
-        """Waits mostly end in the order in which they began."""
+        """Drop ended waits from the front. Waits mostly end in the order in which they began."""
         while self._waits and self._waits[0].ended:
             self._waits.popleft()
 
     def _look(self) -> None:
-        """The oldest wait may have run out; it decides when to look again."""
+        """Expire the waits that are due, then set the timer for the oldest one that is left."""
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -46,12 +46,12 @@ class Deadlines:
 
 
 class Deadline:
-    """One wait of one task: a context manager, as `asyncio.timeout` is, but it raises nothing."""
+    """One wait of one task: a context manager like `asyncio.timeout`, but it raises nothing."""
 
     __slots__ = ("_cancelling", "_owner", "_task", "at", "ended", "expired")
 
     def __init__(self, owner: Deadlines, at: float) -> None:
-        """`at`: in the loop's time."""
+        """`at`: in the time of the event loop."""
         self._owner, self.at = owner, at
         self.ended = self.expired = False
 
@@ -66,11 +66,11 @@ class Deadline:
         self._owner.forget_ended()
         if not self.expired:
             return False
-        # Somebody else may have cancelled the task meanwhile: then it stays cancelled.
+        # Other code may have cancelled the task in the meantime. Then it stays cancelled.
         return self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError
 
     def expire(self) -> None:
-        """The limit has passed."""
+        """Cancel the task, unless the wait has ended."""
         if not self.ended:
             self.expired = True
             self._task.cancel()

@@ -1,6 +1,6 @@
-"""Settings of the engines that others operate: a port whose group here names none has the embedded adapter.
+"""Settings of external engines. A port whose group here names no engine uses the embedded adapter.
 
-No secret is a setting: a setting names a file with it, and settings can be printed.
+No setting holds a secret. A setting names a file that holds it, so settings can be printed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import msgspec
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Kafka or Redpanda cluster.
 
-    `bootstrap_servers`: `host:port`, separated by commas; None: the log is the embedded one. `tls`: speak TLS;
-    `tls_ca_file`: trust only what this file's certificates sign, None: what the system trusts. `sasl_mechanism`: `PLAIN`,
-    `SCRAM-SHA-256` or `SCRAM-SHA-512`, None: no authentication; `sasl_username`; `sasl_password_file`: a file with the
-    password. `replication`: of topics that are created, None: three, or as many as there are brokers. `compression`:
-    `zstd`, `lz4`, `snappy`, `gzip`, None: none. `prefix`: of the names of topics, groups and owners.
+    `bootstrap_servers`: `host:port`, separated by commas; None for the embedded log. `tls`: whether to use TLS.
+    `tls_ca_file`: a file of CA certificates, the only ones to trust; None for those that the system trusts. `sasl_mechanism`:
+    `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; None for no authentication. `sasl_username`: the user name.
+    `sasl_password_file`: a file that holds the password. `replication`: the replication factor of new topics; None for three,
+    or the number of brokers if there are fewer. `compression`: `zstd`, `lz4`, `snappy`, `gzip`, or None for none. `prefix`:
+    prefix of the names of topics, groups and owners.
     """
 
     bootstrap_servers: str | None = None
@@ -34,10 +35,10 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MongoDB(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A database of a MongoDB replica set or cluster.
 
-    `uri`: `mongodb://` or `mongodb+srv://` with hosts and options, without a password; None: the adapter is the embedded
-    one. `username`: who we are, None: as the URI says; `password_file`: a file with the password. `tls_ca_file`: given, TLS
-    is spoken and only what its certificates sign is trusted. `tls_key_file`: our certificate and key. `driver`: `motor` or
-    `pymongo`. `timeout_s`: of a call, with all its repetitions.
+    `uri`: `mongodb://` or `mongodb+srv://` with hosts and options, without a password; None for the embedded adapter.
+    `username`: the user to authenticate as; None to use the URI's. `password_file`: a file that holds the password.
+    `tls_ca_file`: a file of CA certificates; if set, TLS is used and only these are trusted. `tls_key_file`: a file with our
+    certificate and key. `driver`: `motor` or `pymongo`. `timeout_s`: limit of one call, retries included.
     """
 
     uri: str | None = None
@@ -50,13 +51,13 @@ class MongoDB(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QueryDatabase(MongoDB, frozen=True, forbid_unknown_fields=True):
-    """The query store's. `database`: all of which is ours."""
+    """The database of the query store. `database`: its name; Dyff owns all of it."""
 
     database: str = "dyff_query"
 
 
 class AccountsDatabase(MongoDB, frozen=True, forbid_unknown_fields=True):
-    """The accounts'. `database`: all of which is ours."""
+    """The database of the accounts. `database`: its name; Dyff owns all of it."""
 
     database: str = "dyff_accounts"
 
@@ -76,9 +77,9 @@ class Accounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Objects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The object store.
 
-    `url`: `s3://bucket/prefix`, `gs://`, `az://` with parameters such as `endpoint`; None: a directory of this machine.
-    Credentials come from the environment, under the names that the vendors gave them. `steps_endpoint`: the endpoint as pods
-    reach it; None: the same.
+    `url`: `s3://bucket/prefix`, `gs://` or `az://`, with parameters such as `endpoint`; None for a local directory.
+    Credentials come from the environment, under the vendors' usual names. `steps_endpoint`: the endpoint under which pods
+    reach the store; None for the same one.
     """
 
     url: str | None = None
@@ -86,10 +87,11 @@ class Objects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Kubernetes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A Kubernetes cluster, of which we use one namespace.
+    """A Kubernetes cluster, of which Dyff uses one namespace.
 
-    `kubeconfig`: a file that says where it is and who we are, `context`: of it, None: its current one. `in_cluster`: we run in
-    it, as a service account. Neither: the cluster is the local one. `timeout_s`: of a call.
+    `kubeconfig`: a file with the cluster's address and our credentials. `context`: the context in that file; None for the current
+    one. `in_cluster`: Dyff runs in the cluster, under a service account. If neither is set, the local cluster is used.
+    `timeout_s`: limit of one call.
     """
 
     kubeconfig: str | None = None
@@ -99,12 +101,12 @@ class Kubernetes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 15.0
 
     def __post_init__(self) -> None:
-        """Refuse two ways to one cluster."""
+        """Refuse two ways to reach the cluster."""
         if self.in_cluster and self.kubeconfig is not None:
             raise ValueError("kubeconfig and in_cluster exclude each other; set one")
 
 
 class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where workflows run."""
+    """The cluster on which workflows run."""
 
     kubernetes: Kubernetes = Kubernetes()

@@ -1,4 +1,4 @@
-"""Every exception that crosses a boundary of ours, by what the one who meets it should do.
+"""Every exception that crosses one of our boundaries, grouped by what the caller should do about it.
 
     DyffError
     ├── RetryLater              try again, nothing was done          503
@@ -14,23 +14,23 @@
     │   └── TooLarge            over a stated limit                  413
     ├── Conflict                the thing's state forbids it         409
     │   ├── AlreadyExists       create of a name that is taken       409
-    │   ├── StaleVersion        a newer version exists, look again   409
+    │   ├── StaleVersion        a newer version exists, read again   409
     │   ├── WrongStatus         e.g. not WaitingForUpload            409
     │   └── DigestMismatch      bytes are not the promised ones      409
     ├── Fenced                  another owner has taken over         -
-    ├── Stuck                   a role does not get on               -
+    ├── Stuck                   a role makes no progress             -
     ├── WatchExpired            list again, then watch               -
     ├── OffsetOutOfRange        the log no longer holds that offset  -
     └── Fatal                   stop, a person must look             -
         ├── Misconfigured       settings that cannot work            -
-        ├── LogDiverged         a log is not the one we folded       -
-        ├── NewerSchema         an upgrade of this program is due    -
-        ├── OlderSchema         what is stored is to be migrated     -
+        ├── LogDiverged         not the log the state came from      -
+        ├── NewerSchema         this program must be upgraded        -
+        ├── OlderSchema         stored data must be migrated         -
         ├── InUse               the data directory has a server      -
         └── Incomplete          a part of this program is missing    -
 
-A vendor's exception is translated in its adapter (`raise ... from`) and never crosses it. HTTP statuses are
-looked up from the class in one table, `dyff.api.problems`.
+A vendor's exception is translated in its adapter (`raise ... from`) and never leaves it. HTTP statuses are
+looked up by class in one table, `dyff.api.problems`.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from dyff.kernel import suggestions
 
 
 class DyffError(Exception):
-    """Something that this program foresaw went wrong."""
+    """Something went wrong that this program foresaw."""
 
     def __init__(self, message: str | None = None) -> None:
-        """Take `message`, or the first line of the class's docstring where it is None."""
+        """Use `message`, or the first line of the class's docstring if it is None."""
         super().__init__(message or (type(self).__doc__ or type(self).__name__).strip().splitlines()[0])
 
     @property
     def message(self) -> str:
-        """The sentence for a person."""
+        """The message, a sentence for people."""
         return str(self.args[0])
 
 
@@ -59,7 +59,7 @@ class RetryLater(DyffError):
     """Not possible now; nothing was done, so the same call may be repeated."""
 
     def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
-        """`retry_after_s`: seconds after which a repetition is sensible."""
+        """`retry_after_s`: seconds to wait before a retry is worthwhile."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
@@ -85,10 +85,10 @@ class FixRequest(DyffError):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a request.
+    """One problem of a request.
 
     `loc`: the path to the field, beginning with `body`, `query`, `path` or `header`. `msg`: what is wrong and how to
-    fix it. `type`: a stable word for programs, such as `missing` or `value_error`.
+    fix it. `type`: a stable identifier for programs, such as `missing` or `value_error`.
     """
 
     loc: tuple[str | int, ...]
@@ -100,7 +100,7 @@ class InvalidFields(FixRequest):
     """Some fields are wrong."""
 
     def __init__(self, *problems: Problem) -> None:
-        """`problems`: at least one. Names in their paths are kept as they are shown, since they may come from outside."""
+        """`problems`: at least one. Names in their paths are shortened as in messages, since they may come from outside."""
         self.problems = tuple(
             msgspec.structs.replace(each, loc=tuple(suggestions.shown(part) if isinstance(part, str) else part for part in each.loc))
             for each in problems
@@ -149,7 +149,7 @@ class Fenced(DyffError):
 
 
 class Stuck(DyffError):
-    """It has work to do and does not get on with it: start it again, with fresh clients."""
+    """It has work to do and makes no progress: start it again, with fresh clients."""
 
 
 class WatchExpired(DyffError):
@@ -160,7 +160,7 @@ class OffsetOutOfRange(DyffError):
     """The log does not hold that offset any more, or not yet."""
 
     def __init__(self, topic: str, partition: int, offset: int, first: int, end: int) -> None:
-        """`first` and `end`: the offsets that the log holds are `first <= offset < end`."""
+        """`first` and `end`: the log holds the offsets `first <= offset < end`."""
         super().__init__(f"offset {offset} of {topic}/{partition} is outside {first}..{end}")
         self.topic, self.partition, self.offset, self.first, self.end = topic, partition, offset, first, end
 
@@ -194,7 +194,7 @@ class Incomplete(Fatal):
 
 
 def details(error: BaseException) -> dict[str, Any]:
-    """Fields for one log line about `error`: its class, and its sentence if it is one of ours."""
+    """Fields for one log line about `error`: its class, and its message (the first 300 characters if it is not ours)."""
     fields: dict[str, Any] = {"error": type(error).__name__}
     fields["reason"] = error.message if isinstance(error, DyffError) else str(error)[:300]
     return fields

@@ -1,9 +1,9 @@
-"""The client's side of an HTTP/1.1 connection: the core that the API's proxy and the evaluation client share.
+"""The client side of an HTTP/1.1 connection: the core that the API's proxy and the evaluation client share.
 
-It holds the rules for answers: which are valid, how large a head may be, where a body ends, what may follow it, how much of it is
-held. A general client costs several times as much for each call (benchmarks/client.py, benchmarks/proxy.py). What is special to a
-user (kept connections, TLS, deadlines, request bodies that are streamed) is in that user. No error of Dyff is raised here: each user
-maps `Lost` to its own.
+It holds the rules for responses: which ones are valid, how large a head may be, where a body ends, what may follow it, and how much
+of it is buffered. A general-purpose client costs several times as much per call (benchmarks/client.py, benchmarks/proxy.py). What is
+specific to one user (connection pools, TLS, deadlines, streamed request bodies) is in that user. This module raises no Dyff errors:
+each user maps `Lost` to its own.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ import httptools
 Headers = list[tuple[bytes, bytes]]
 
 HEAD_BYTES = 64 * 1024
-"""The most that the names and values of an answer's headers may have, those of interim answers and trailers included."""
+"""The most bytes that the names and values of a response's headers may have, including interim responses and trailers."""
 
 HELD_BYTES = 256 * 1024
-"""If more of a body than this is not taken, no more is read, so that the server has to wait."""
+"""If more than this much of a body is buffered, reading is paused, so that the server has to wait."""
 
 _NO_BODY_BYTES = 2 * HEAD_BYTES
-"""The most that may come in a row without being any of a body: the head, with reason phrases and line ends, or trailers."""
+"""The most bytes in a row that belong to no body: the head with reason phrases and line ends, or trailers."""
 
 
 class Lost(Exception):
-    """No whole answer will come. The message says why; it does not say whether the server saw the request."""
+    """No complete response will come. The message says why; it does not say whether the server saw the request."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection that carries one exchange after the other: `start`, then `head` and `piece`, or `whole`.
+    """A connection that carries one exchange after another: `start`, then `head` and `piece`, or `whole`.
 
-    Not for HEAD and CONNECT, whose answers end differently. One task at a time may wait for an answer.
+    Not for HEAD and CONNECT, whose responses end differently. Only one task at a time may wait for a response.
 
-    `status` and `headers` (names in lower case): of the final answer, once `head` or `whole` has returned. `length`: the size in
-    bytes that the answer declares; None: it declares none. `heard`: some bytes of an answer have come since `start`. `usable`: the
-    next exchange may begin.
+    `status` and `headers` (names in lower case): those of the final response, once `head` or `whole` has returned. `length`: the
+    size in bytes that the response declares; None if it declares none. `heard`: whether any bytes of a response have arrived since
+    `start`. `usable`: whether the next exchange may begin.
     """
 
     def __init__(self, *, closes: bool) -> None:
-        """`closes`: close it as soon as an answer is complete, for one exchange."""
+        """`closes`: close the connection as soon as a response is complete, so that it serves one exchange only."""
         self.status = 0
         self.headers: Headers = []
         self.length: int | None = None
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
     def start(self, request: bytes) -> None:
         """Begin an exchange: send a request, or the beginning of one on a connection that `closes`.
 
-        If the connection is not `usable`, nothing is sent and the answer is `Lost`.
+        If the connection is not `usable`, nothing is sent and waiting for the response raises `Lost`.
         """
         usable, self.usable = self.usable, False
         self.status, self.headers, self.length, self.heard = 0, [], None, False
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def wanted(self) -> bool:
-        """Wait until more of the request may be sent. False: the server does not want it; it has refused, answered or gone."""
+        """Wait until more of the request can be sent. False if the server does not want it: it has refused, answered or gone away."""
         while self._blocked:
             self._sender = asyncio.get_running_loop().create_future()
             await self._sender
@@ -90,16 +90,16 @@ class Connection(asyncio.Protocol):
         """Wait for `status` and `headers`.
 
         Raises:
-            Lost: none come. Or the error that was given to `end`.
+            Lost: no response comes. Or the error that was passed to `end`.
         """
         while not self._has_head:
             await self._change()
 
     async def piece(self) -> bytes:
-        """What there is of the body, after `head`; waits for some. Empty: the body has ended.
+        """The part of the body that has arrived, after `head`; waits until there is some. Empty once the body has ended.
 
         Raises:
-            Lost: the answer is not complete and no more of it comes. Or the error that was given to `end`.
+            Lost: the response is incomplete and no more of it will come. Or the error that was passed to `end`.
         """
         while not self._pieces and (self._receiving or self._failure is not None):
             await self._change()
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         """The whole body.
 
         Raises:
-            Lost: there is no whole answer, or its body has more than `limit_bytes`. Or the error that was given to `end`.
+            Lost: no complete response comes, or its body has more than `limit_bytes`. Or the error that was passed to `end`.
         """
         self._whole_bytes = limit_bytes
         self._resume()
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         return self._taken()
 
     def end(self, error: Exception) -> None:
-        """Abort the connection. Unless the answer is complete, `error` is raised where somebody waits for it, now or later."""
+        """Abort the connection. If the response is incomplete, the task that waits for it, now or later, gets `error`."""
         self.usable = False
         if self._receiving:
             self._receiving, self._failure = False, error
@@ -130,16 +130,16 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def abort(self) -> None:
-        """Abort the connection, when nothing waits for an answer any more."""
+        """Abort the connection when no task waits for a response any more."""
         self.end(Lost("the connection was aborted"))
 
-    # What the event loop calls.
+    # Called by the user.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport, self.usable = cast(asyncio.Transport, transport), True  # uvloop's class is none of asyncio's
+        self._transport, self.usable = cast(asyncio.Transport, transport), True  # uvloop's class does not derive from asyncio's
 
     def data_received(self, data: bytes) -> None:
-        if not self._receiving:  # without a question, so it could only be taken for the answer to the next
+        if not self._receiving:  # unsolicited, so it could only be taken for the response to the next request
             self.abort()
             return
         self.heard = True
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
         self.usable = False
         self.resume_writing()
         if self._receiving and self._has_head and not self._delimited and error is None:
-            self._receiving = False  # an answer that ends with its connection
+            self._receiving = False  # a response that ends with its connection
             self._wake()
         elif self._receiving:
             self.end(Lost(f"the connection was lost: {error or 'the server closed it'}"))
@@ -169,17 +169,17 @@ class Connection(asyncio.Protocol):
         self._blocked = False
         _set(self._sender)
 
-    # What the parser calls. It goes on to the end of a packet, whatever was found in it.
+    # Called by the parser, which continues to the end of a packet regardless of what was found in it.
 
     def on_message_begin(self) -> None:
-        if not self._receiving:  # the beginning of something that follows the answer
+        if not self._receiving:  # the beginning of something after the response
             self.usable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_BYTES:
             self.end(Lost(f"the answer's headers have more than {HEAD_BYTES} bytes"))
-        elif not self._has_head:  # else it is a trailer, or of another answer
+        elif not self._has_head:  # otherwise it is a trailer, or belongs to another response
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
-            self.headers = []  # an interim answer
+            self.headers = []  # an interim response
             if status == 101:
                 self._changed_protocol()
             return
@@ -227,10 +227,10 @@ class Connection(asyncio.Protocol):
             self.usable = bool(self._parser.should_keep_alive())
         self._wake()
 
-    # The rest is private.
+    # Private.
 
     def _read_framing(self) -> bool:
-        """Look where the body will end. False: it could not be decoded."""
+        """Find out where the body will end. False if it could not be decoded."""
         for name, value in self.headers:
             if name == b"content-length":  # the parser has checked it
                 self.length, self._delimited = int(value), True
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _leave(self) -> None:
-        """Close it. What was not sent yet is not wanted, and might never be taken."""
+        """Close the connection. Data that is still unsent is not wanted, and might never be accepted."""
         if self._transport.get_write_buffer_size():
             self._transport.abort()
         else:
@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
         self.end(Lost(f"the answer is larger than {self._whole_bytes} bytes"))
 
     def _taken(self) -> bytes:
-        """All that is held, from now on by the caller alone."""
+        """Take everything that is buffered; the caller owns it from now on."""
         pieces, self._pieces, self._held = self._pieces, [], 0
         return b"".join(pieces)
 
@@ -265,7 +265,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _change(self) -> asyncio.Future[None]:
-        """To wait for what `_wake` is called for."""
+        """A future to wait on until `_wake` is called."""
         if self._failure is not None:
             raise self._failure
         self._waiter = asyncio.get_running_loop().create_future()

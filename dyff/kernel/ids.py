@@ -1,4 +1,4 @@
-"""Identities: 32 lowercase hex digits, as the published Dyff writes them."""
+"""IDs: 32 lowercase hex digits, as the published Dyff writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Ids(Protocol):
-    """Where new identities come from: randomness as a port."""
+    """Source of new IDs: randomness as a port."""
 
     def new(self) -> str:
         """A fresh uuid4 in 32 hex digits."""
@@ -20,10 +20,10 @@ class Ids(Protocol):
 
 
 class RandomIds:
-    """Identities from the machine's randomness, of which it takes a page at a time: one system call for 256 IDs."""
+    """IDs from the system's randomness, which is read in pages: one system call for 256 IDs."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Start with an empty page."""
         self._page = b""
         self._used = 0
 
@@ -46,6 +46,6 @@ def child(parent: str, name: str) -> str:
 
 
 def derived(*parts: str) -> str:
-    """An ID that follows from `parts` alone, with uuid4's version bits, which published schemas check."""
+    """An ID computed from `parts` alone, with the version bits of uuid4, which published schemas check."""
     digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
     return uuid.UUID(bytes=digest, version=4).hex

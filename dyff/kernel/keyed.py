@@ -1,7 +1,7 @@
-"""One worker per key: work on a key is sequential, different keys run at the same time, up to a limit.
+"""One worker per key: work on one key is sequential; different keys are processed concurrently, up to a limit.
 
-A key stands for "look at this thing", never for what happened to it. So a key that waits is there once, however often
-it was added, and a key that is added while it is worked on is worked on once more afterwards.
+A key means "reconcile this object", never what happened to the object. A key is therefore queued only once, however often
+it was added, and a key that is added while it is being processed is processed once more afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """How much there is to do: numbers of keys, and as `oldest_s` how long the oldest of the waiting ones waits."""
+    """Amount of pending work: numbers of keys, and `oldest_s`, how long the oldest queued key has been waiting."""
 
     waiting: int
     active: int
@@ -35,11 +35,11 @@ class Statistics(msgspec.Struct, frozen=True):
 class Workers(Generic[Key]):
     """Calls `work(key)` for every added key until it succeeds.
 
-    `work` returns the seconds after which the key is worked on again, or None. If it raises, the key is tried again after
-    a delay that doubles with every failure in a row and is forgotten with the first success, and not before a `RetryLater`
-    asks for it; `Fatal` ends `run`.
-    `limit`: keys worked on at once. `failed(key, error, delay_s)`: told about each failure. `jitter`: spreads the
-    delays; None: none.
+    `work` returns the seconds after which to process the key again, or None. If it raises, the key is retried after a
+    back-off that doubles with every consecutive failure and is reset by the first success, and not before the time that a
+    `RetryLater` asks for; `Fatal` ends `run`.
+    `limit`: how many keys are processed concurrently. `failed(key, error, delay_s)`: called for each failure. `jitter`:
+    spreads the delays; None for no jitter.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Workers(Generic[Key]):
         self._stopping = False
         self._wake = anyio.Event()
         self.ended = 0
-        """How many calls of `work` have ended, well or not."""
+        """How many calls of `work` have ended, successfully or not."""
 
     def add(self, key: Key) -> None:
-        """Work on `key` as soon as possible, even if it was to be worked on later. Ignored after `stop`."""
+        """Process `key` as soon as possible, even if it was scheduled for later. Ignored after `stop`."""
         if self._stopping:
             return
         self._due.pop(key, None)
@@ -78,7 +78,7 @@ class Workers(Generic[Key]):
         self._wake.set()
 
     def stop(self) -> None:
-        """End `run` when all that was added is worked through; what was to be done later is dropped."""
+        """End `run` once all queued keys are processed. Keys that were scheduled for later are dropped."""
         self._stopping = True
         self._due.clear()
         self._wake.set()
@@ -90,7 +90,7 @@ class Workers(Generic[Key]):
         return Statistics(len(since), len(self._active), len(self._due), len(self._failing), oldest_s)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Work until `stop`; cancelling it cancels the work in hand.
+        """Work until `stop`. Cancelling this cancels the work in progress.
 
         Raises:
             Fatal: `work` raised it (in an exception group).
@@ -108,7 +108,7 @@ class Workers(Generic[Key]):
                     await self._wake.wait()
 
     def _ripen(self) -> float:
-        """Move what is due to the waiting keys; returns when the next one is."""
+        """Move the keys that are due to the queue; returns when the next one is due."""
         now = anyio.current_time()
         while self._timers:
             due, _, key = self._timers[0]

@@ -1,4 +1,4 @@
-"""Sockets that listen."""
+"""Listening sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BACKLOG = 2048
 
 
 def bound(host: str, port: int, *, who: str, advice: str) -> socket.socket:
-    """A socket that is bound to `host` and `port` (0: a free one) and listens. `who`, `advice`: for the message if it cannot.
+    """A listening socket, bound to `host` and `port` (0 for a free port). `who`, `advice`: used in the error message.
 
     Raises:
         Misconfigured: it cannot be bound; the message says why and what to do.

@@ -1,4 +1,4 @@
-"""Signs of life: how the parts of a role say that they make progress. That a task is alive says nothing about that."""
+"""Liveness signs: how the parts of a role report that they make progress. A running task alone does not prove that."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 
 
 class Sign(msgspec.Struct, frozen=True):
-    """One thing that must make progress while something waits for it.
+    """One thing that must make progress while work is waiting for it.
 
-    `name`: unique within the role. `waiting`: what waits, such as `12 records behind`; None: nothing does, and all is well.
-    `mark`: any value that is another one after something was done. It need not mean that less waits: a consumer that
-    works, but more slowly than others publish, is not helped by a restart.
+    `name`: unique within the role. `waiting`: the work that is waiting, such as `12 records behind`; None if there is none, which
+    is healthy. `mark`: any value that changes whenever something was done. The backlog need not shrink: a restart does not
+    help a consumer that works, but more slowly than others publish.
     """
 
     name: str
@@ -25,19 +25,19 @@ Read = Callable[[], Awaitable[Iterable[Sign]]]
 
 
 class Signs:
-    """The signs of one start of a role. Its parts put in how they are read, the supervisor reads them."""
+    """The signs of one run of a role. The parts of the role register functions that read them; the supervisor calls these."""
 
     def __init__(self) -> None:
-        """Without any: then nothing can be said."""
+        """Start without any signs: then the supervisor cannot judge the role."""
         self._reads: list[Read] = []
 
     def add(self, *reads: Read) -> None:
-        """These are called now and then, from now on until the role ends."""
+        """Register functions that are called from time to time until the role ends."""
         self._reads += reads
 
     @contextmanager
     def during(self, read: Read) -> Iterator[None]:
-        """Like `add`, but only while the context lasts."""
+        """Like `add`, but only while the context is open."""
         self._reads.append(read)
         try:
             yield
@@ -45,9 +45,9 @@ class Signs:
             self._reads.remove(read)
 
     async def read(self) -> list[Sign]:
-        """All signs as they are now.
+        """All signs in their current state.
 
         Raises:
-            Whatever a `read` does.
+            Anything that a `read` raises.
         """
         return [sign for read in list(self._reads) for sign in await read()]

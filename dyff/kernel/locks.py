@@ -1,4 +1,4 @@
-"""Locks among processes of a machine, by files."""
+"""File locks between processes of one machine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dyff.kernel import errors
 
 @contextmanager
 def alone(path: Path, problem: str) -> Iterator[None]:
-    """Hold the lock in the file `path`, which is made; the kernel gives it back however this process ends.
+    """Hold the lock of the file `path`, which is created; the kernel releases it however this process ends.
 
     Raises:
-        InUse: another process holds it; `problem` says what that means.
+        InUse: another process holds it; `problem` is the message.
     """
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,7 +1,7 @@
-"""Logging: structlog, one line per unit of work, console on a terminal and JSON otherwise, to standard error.
+"""Logging: structlog, one line per unit of work, console format on a terminal and JSON otherwise, to standard error.
 
 Every line has a stable `event`; `role`, `entity_id`, `topic`, `partition`, `offset` are bound where they apply. Tokens
-and secrets never reach a logger; `_redact` and `_redact_line` are the last defence.
+and secrets never reach a logger; `_redact` and `_redact_line` are the last line of defence.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+")
 
 
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
-    """Set logging up, once, before the first line is written. `stream` None: standard error.
+    """Set up logging, once, before the first line is written. `stream`: None for standard error.
 
     Raises:
-        ValueError: there is no such level.
+        ValueError: `level` is not a log level.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ValueError(f"log level {level!r} is none of debug, info, warning, error")
     out = stream or sys.stderr
-    # Tracebacks without local variables: those hold headers and bodies of requests.
+    # Tracebacks without local variables, which contain headers and bodies of requests.
     console: Any = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
     finish: list[Any] = [console] if out.isatty() else [tracebacks, structlog.processors.JSONRenderer()]
@@ -45,7 +45,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
-    # The web server and other libraries use the standard library; only their warnings are news.
+    # The web server and other libraries log through the standard library; only their warnings are of interest.
     logging.basicConfig(level=max(number, logging.WARNING), stream=out, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
@@ -57,5 +57,5 @@ def _redact(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> Mut
 
 
 def _redact_line(_logger: Any, _method: str, line: Any) -> Any:
-    """Whatever brought a token here, an exception's message for instance, it is not written."""
+    """Remove tokens from the finished line, wherever they came from, such as the message of an exception."""
     return _JWT.sub("[redacted]", line) if "eyJ" in line else line

@@ -1,8 +1,8 @@
-"""MongoDB, as far as both of our databases on it need it: the one file that knows a driver.
+"""MongoDB, as far as both of our databases on it need it. This is the only module that knows a driver.
 
-Only calls that motor and PyMongo Async have in common, so that the driver is one value (ADR 9). A client belongs to the event
-loop in which it was made: open it where it is used. Everything is written with majority and to the journal and read with
-majority from the primary, one document at a time. Times are limited by the driver itself: to cancel a call costs its connection.
+It uses only calls that motor and PyMongo Async have in common, so that the driver is one setting (ADR 9). A client belongs to the
+event loop in which it was created: open it where it is used. Writes use majority write concern with journaling; reads use majority
+read concern on the primary; one document at a time. Time limits are left to the driver, because cancelling a call costs its connection.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pymongo.write_concern import WriteConcern
 from dyff.kernel import errors
 
 Json = Mapping[str, Any]
-"""A document, a filter or a change, as MongoDB spells them."""
+"""A document, a filter or an update, in MongoDB's notation."""
 
 Order = Sequence[tuple[str, Literal[1, -1]]]
 
@@ -34,21 +34,21 @@ NEVER: Json = {"_id": {"$in": []}}
 
 _DUPLICATE = 11000
 _REFUSED = frozenset({13, 18, 8000})
-"""Unauthorized, AuthenticationFailed, and how a hosted MongoDB says the latter."""
+"""Unauthorized, AuthenticationFailed, and the code for the latter on a hosted MongoDB."""
 _TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
 _ABSENT = frozenset({26, 27})
 """NamespaceNotFound, IndexNotFound."""
 _SLOW_S = 600.0
-"""For what takes as long as there is data."""
+"""Time limit for operations whose duration depends on the amount of data."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the database is and who we are to it.
+    """How to connect to a database, and as whom.
 
-    `uri`: `mongodb://` or `mongodb+srv://`; it may name hosts, user, password and options. `database`: of ours. `username`,
-    `password`: None: as the URI says. `tls_ca_file`: certificates of who may sign the servers'; given, TLS is used; None: as
-    the URI says. `tls_key_file`: certificate and key of ours. `driver`: `motor` or `pymongo`. `timeout_s`: of each call, with
-    all that it repeats.
+    `uri`: `mongodb://` or `mongodb+srv://`; it can include hosts, user, password and options. `database`: the name of our database.
+    `username`, `password`: None to use the URI's. `tls_ca_file`: CA certificates to verify the servers with; if set, TLS is used;
+    None to follow the URI. `tls_key_file`: our certificate and key. `driver`: `motor` or `pymongo`. `timeout_s`: limit of each call,
+    retries included.
     """
 
     uri: str
@@ -61,7 +61,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 10.0
 
     def options(self) -> dict[str, Any]:
-        """What the client is given besides the URI, whose options it overrides."""
+        """Options for the client in addition to the URI; they override the URI's."""
         limit_ms = int(self.timeout_s * 1000)
         given: dict[str, Any] = {
             "username": self.username,
@@ -75,7 +75,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """An index by `paths`, ascending. `only`: of the documents that match this alone."""
+    """An ascending index on `paths`. `only`: a filter; the index covers only documents that match it. None for all documents."""
 
     name: str
     paths: tuple[str, ...]
@@ -84,7 +84,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Database:
-    """A database of MongoDB; use `open`."""
+    """A MongoDB database; create it with `open`."""
 
     def __init__(self, database: Any, name: str) -> None:
         self._database, self._name = database, name
@@ -92,7 +92,7 @@ class Database:
     @classmethod
     @asynccontextmanager
     async def open(cls, connection: Connection, name: str) -> AsyncIterator[Database]:
-        """The database, once it has answered. `name`: for people, such as `the query store`.
+        """Connect, and yield the database once it has answered. `name`: for messages, such as `the query store`.
 
         Raises:
             Unavailable: it does not answer.
@@ -105,7 +105,7 @@ class Database:
                 connection.database,
                 read_preference=ReadPreference.PRIMARY,
                 read_concern=ReadConcern("majority"),
-                write_concern=WriteConcern("majority", j=True),  # its time is limited by the client's
+                write_concern=WriteConcern("majority", j=True),  # without a wtimeout, since the client limits the time
             )
             with translated(name):
                 await database.command("ping")
@@ -114,16 +114,16 @@ class Database:
             await _close(connection, client)
 
     def collection(self, name: str) -> Collection:
-        """A collection, whether it is there or not."""
+        """A collection, which need not exist."""
         return Collection(self._database[name], self._name)
 
     async def names(self) -> list[str]:
-        """The collections that are there."""
+        """Names of the existing collections."""
         with translated(self._name):
             return list(await self._database.list_collection_names())
 
     async def drop(self) -> None:
-        """Remove the whole database."""
+        """Delete the whole database."""
         with translated(self._name, changing=True):
             await self._database.client.drop_database(self._database.name)
 
@@ -131,33 +131,33 @@ class Database:
 class Collection:
     """A collection.
 
-    Every method may raise `Unavailable` and `Misconfigured`; one that changes something `OutcomeUnknown` and `TooLarge`, too.
+    Every method can raise `Unavailable` and `Misconfigured`; methods that change something also `OutcomeUnknown` and `TooLarge`.
     """
 
     def __init__(self, collection: Any, name: str) -> None:
-        """`name`: of the database, for people."""
+        """`name`: of the database, for messages."""
         self._collection, self._name = collection, name
 
     async def ensure(self, indexes: Sequence[Index]) -> None:
-        """Make the indexes that are not there."""
+        """Create the indexes that do not exist yet."""
         models = [pymongo.IndexModel([(path, 1) for path in each.paths], **_options(each)) for each in indexes]
         with translated(self._name, changing=True), pymongo.timeout(_SLOW_S):
             await self._collection.create_indexes(models)
 
     async def get(self, where: Json, fields: Json | None = None) -> dict[str, Any] | None:
-        """One document that matches, with all `fields` or those; None: there is none."""
+        """One matching document, with all fields or only `fields`; None if no document matches."""
         with translated(self._name):
             found: dict[str, Any] | None = await self._collection.find_one(where, fields)
         return found
 
     async def find(self, where: Json, fields: Json | None = None, *, order: Order = (), limit: int = 0) -> list[dict[str, Any]]:
-        """All documents that match. `limit` 0: none."""
+        """All matching documents. `limit` 0 for no limit."""
         with translated(self._name):
             cursor = self._collection.find(where, fields, sort=list(order) or None, limit=limit)
             return list(await cursor.to_list(None))
 
     async def insert(self, document: Json) -> bool:
-        """Add a document; False: it, or a value of a unique index, is there already."""
+        """Add a document. False if it exists already, or if a value of a unique index is taken."""
         with translated(self._name, changing=True):
             try:
                 await self._collection.insert_one(document)
@@ -166,7 +166,7 @@ class Collection:
         return True
 
     async def update(self, where: Json, change: Json) -> bool:
-        """Change one document that matches; False: none does, or a value of a unique index is taken."""
+        """Update one matching document. False if none matches, or if a value of a unique index is taken."""
         with translated(self._name, changing=True):
             try:
                 result = await self._collection.update_one(where, change)
@@ -175,17 +175,17 @@ class Collection:
         return bool(result.matched_count)
 
     async def changed(self, where: Json, change: Json, *, upsert: bool = False) -> dict[str, Any] | None:
-        """Change one document that matches, and return it; None: none does. `upsert`: then it is made."""
+        """Update one matching document and return it as updated; None if none matches. `upsert`: create it in that case."""
         after = pymongo.ReturnDocument.AFTER
         with translated(self._name, changing=True):
             found: dict[str, Any] | None = await self._collection.find_one_and_update(where, change, upsert=upsert, return_document=after)
         return found
 
     async def replace(self, replacements: Sequence[tuple[Json, Json]]) -> set[int]:
-        """For each (filter, document): put it in the place of the one that matches, or add it; returns which were refused.
+        """For each (filter, document): replace the matching document, or insert it. Returns the indexes of refused replacements.
 
-        Refused is, by its number, what matched nothing and is there nevertheless: with a filter for "older than this", what is
-        stored is as new. One that fails does not keep the others from being written.
+        A replacement is refused if its filter matches nothing although the document exists: with a filter for "older than this", the
+        stored document is at least as new. A refused replacement does not keep the others from being written.
         """
         requests = [pymongo.ReplaceOne(where, document, upsert=True) for where, document in replacements]
         with translated(self._name, changing=True):
@@ -199,14 +199,14 @@ class Collection:
         return set()
 
     async def rewrite(self, replacements: Sequence[tuple[Json, Json]]) -> int:
-        """For each (filter, document): put it in the place of the one that matches, if one does; returns how many did."""
+        """For each (filter, document): replace the matching document, if one matches. Returns the number of matches."""
         requests = [pymongo.ReplaceOne(where, document) for where, document in replacements]
         with translated(self._name, changing=True):
             result = await self._collection.bulk_write(requests, ordered=False)
         return int(result.matched_count)
 
     async def drop_index(self, name: str) -> None:
-        """Remove an index, if it is there."""
+        """Drop an index, if it exists."""
         with translated(self._name, changing=True):
             try:
                 await self._collection.drop_index(name)
@@ -215,25 +215,25 @@ class Collection:
                     raise
 
     async def drop(self) -> None:
-        """Remove it with its indexes, if it is there."""
+        """Drop the collection with its indexes, if it exists."""
         with translated(self._name, changing=True), pymongo.timeout(_SLOW_S):
             await self._collection.drop()
 
     async def delete(self, where: Json) -> None:
-        """Remove all that match, however long it takes."""
+        """Delete all matching documents, for as long as that takes (up to ten minutes)."""
         with translated(self._name, changing=True), pymongo.timeout(_SLOW_S):
             await self._collection.delete_many(where)
 
 
 @contextmanager
 def translated(name: str, *, changing: bool = False) -> Iterator[None]:
-    """Turns the driver's errors into ours. `name`: of the database. `changing`: so that its outcome may be unknown.
+    """Translate the driver's errors into ours. `name`: of the database. `changing`: a write, whose outcome can be unknown.
 
     Raises:
-        Misconfigured: the settings are wrong, or do not allow it.
-        TooLarge: no document may be as large.
-        Unavailable: it did nothing.
-        OutcomeUnknown: it may have changed something.
+        Misconfigured: the settings are wrong, or our user lacks the permission.
+        TooLarge: the document is too large.
+        Unavailable: nothing was done.
+        OutcomeUnknown: something may have been changed.
     """
     try:
         yield
@@ -251,12 +251,12 @@ def translated(name: str, *, changing: bool = False) -> Iterator[None]:
         if changing and not _did_nothing(error):
             raise errors.OutcomeUnknown(message) from error
         raise errors.Unavailable(message) from error
-    except OSError as error:  # a file with certificates, mostly
+    except OSError as error:  # usually a certificate file
         raise errors.Misconfigured(f"{name}: {error}") from error
 
 
 async def _client(connection: Connection) -> Any:
-    """Motor is PyMongo in threads, but for making and closing a client, which may block."""
+    """Create the client. Motor runs PyMongo in threads, except when a client is created or closed, which can block."""
     if connection.driver == "pymongo":
         return pymongo.AsyncMongoClient(connection.uri, **connection.options())
     from motor import motor_asyncio
@@ -275,14 +275,14 @@ async def _close(connection: Connection, client: Any) -> None:
 
 
 def _codes(error: vendor.PyMongoError) -> set[int]:
-    """What the server calls it, by number."""
+    """The server's error codes."""
     if isinstance(error, vendor.BulkWriteError):
         return {each["code"] for each in error.details["writeErrors"]}
     return {error.code} if isinstance(error, vendor.OperationFailure) and error.code is not None else set()
 
 
 def _did_nothing(error: vendor.PyMongoError) -> bool:
-    """Whether no server was asked. Where a repetition finds none, the drivers raise the first error, which is no such one."""
+    """Whether no server received the call. If a retry finds no server, the drivers raise the first error, which is a different one."""
     unasked = isinstance(error, vendor.ServerSelectionTimeoutError | vendor.WaitQueueTimeoutError)
     return unasked or error.has_error_label("NoWritesPerformed")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """`target` under a merge patch (RFC 7386), on copies: null removes a key, objects merge, everything else replaces.
+    """`target` with a merge patch (RFC 7386) applied, on copies: null removes a key, objects merge, everything else replaces.
 
-    The fold relies on it, so what it returns may never change for what is in a log.
+    The fold relies on it, so its result for anything in a log must never change.
     """
     if not isinstance(patch, dict):
         return patch

@@ -1,4 +1,4 @@
-"""Where an event is in the log, and the map of positions that a reader carries to read its own writes."""
+"""Position of an event in the log, and the map of positions that a client carries in order to read its own writes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
     def text(self) -> str:
-        """The spelling in headers: `epoch:partition:offset`."""
+        """The notation in headers: `epoch:partition:offset`."""
         return f"{self.epoch}:{self.partition}:{self.offset}"
 
     @classmethod
     def parse(cls, text: str) -> Position:
-        """What `text` wrote.
+        """Parse the output of `text`.
 
         Raises:
-            ValueError: it is not that.
+            ValueError: it is malformed.
         """
         epoch, partition, offset = text.rsplit(":", 2)
         return cls(epoch, int(partition), int(offset))
 
 
 def header(epoch: str, ends: Mapping[int, int]) -> str:
-    """The `Dyff-Position` header: by partition, the offset below which all events must be visible."""
+    """The `Dyff-Position` header: for each partition, the offset below which all events must be visible."""
     if len(ends) == 1:
         ((partition, end),) = ends.items()
         return f"{epoch};{partition}={end}"
@@ -38,10 +38,10 @@ def header(epoch: str, ends: Mapping[int, int]) -> str:
 
 
 def parse_header(text: str) -> tuple[str, dict[int, int]]:
-    """What `header` wrote: the epoch and the map.
+    """Parse the output of `header` into the epoch and the map.
 
     Raises:
-        ValueError: it is not that.
+        ValueError: it is malformed.
     """
     epoch, _, rest = text.partition(";")
     pairs = (part.split("=", 1) for part in rest.split(",") if part)

@@ -18,7 +18,7 @@ def parse(text: str) -> Decimal:
     """The number that a quantity stands for, in its base unit (cores, bytes, pieces).
 
     Raises:
-        ValueError: it is no quantity.
+        ValueError: it is not a quantity.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -27,7 +27,7 @@ def parse(text: str) -> Decimal:
     if not suffix:
         return number
     if suffix[0] in "eE" and len(suffix) > 1:
-        # Kubernetes knows nothing beyond 2**63; a number of a million digits would only be a way to hurt.
+        # Kubernetes has no quantities beyond 2**63; a number with a million digits could only be an attack.
         if len(suffix) > _EXPONENT_CHARS:
             raise ValueError(f"{text!r} is out of the range of quantities")
         return number * Decimal(10) ** int(suffix[1:])

@@ -1,9 +1,9 @@
-"""The schema of what is stored: which steps it went through, which are due, and whether this release may work on it. Pure.
+"""The schema of stored data: which steps were applied, which are due, and whether this release may use the store. Pure.
 
-A migration has a number and two phases. `pre` is done before the first process of a new release starts: it only adds, so that the
-old release works on. `post` is done when the last process of the old release is gone: it removes and tightens. What a phase does
-to one store is a step, which is recorded in the store that it changes. So a release that meets a `pre` that it doesn't know works
-on (an upgrade has begun), and one that meets a `post` that it doesn't know must not.
+A migration has a number and two phases. `pre` runs before the first process of a new release starts: it only adds, so that the
+old release keeps working. `post` runs after the last process of the old release is gone: it removes and tightens. What a phase does
+to one store is a step, which is recorded in the store that it changes. A release that finds a `pre` step that it does not know
+therefore keeps working (an upgrade has begun); one that finds an unknown `post` step must not.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Phase = Literal["pre", "post"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 Steps = Mapping[str, Callable[[Any], Any]]
-"""By store, what is done to it: `bus`, `query:mongodb`, `accounts:mongodb`, `accounts:sqlite`, `cluster:sqlite`.
+"""Maps each store to the function that changes it: `bus`, `query:mongodb`, `accounts:mongodb`, `accounts:sqlite`, `cluster:sqlite`.
 
-It is given what that store's `apply` says, and does not count on what is done to another store. It is right to do it twice, also at
-the same time, and after any part of it was done.
+The argument of the function is documented at that store's `apply`. It must not rely on the changes to another store, and it must be
+idempotent: it can run twice, also concurrently, and after a run that was interrupted at any point.
 """
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """`name`: of its file, `NNNN_words`. `description`: a line for people."""
+    """`name`: that of its file, `NNNN_words`. `description`: a line for people."""
 
     name: str
     description: str
@@ -36,7 +36,7 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What one phase of a migration does to one store. `name`: under which it is recorded, such as `0001_words.pre`."""
+    """What one phase of a migration does to one store. `name`: the key of its record, such as `0001_words.pre`."""
 
     name: str
     description: str
@@ -44,7 +44,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """A step that was done. `at`: when it ended, as `clock.iso` writes it. `release`: of Dyff, that did it."""
+    """A step that was applied. `at`: when it ended, as written by `clock.iso`. `release`: the release of Dyff that applied it."""
 
     name: str
     at: str
@@ -52,40 +52,40 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """A store with the record of the steps that it went through."""
+    """A store with a record of the steps that were applied to it."""
 
     @property
     def name(self) -> str:
-        """As in `Steps`."""
+        """The key in `Steps`."""
         ...
 
     async def applied(self) -> Sequence[Applied]:
-        """The steps that were done. Makes nothing, not even the record.
+        """The steps that were applied. Creates nothing, not even the record.
 
         Raises:
-            Unavailable: it does not answer.
+            Unavailable: the store does not answer.
         """
         ...
 
     async def apply(self, step: Step, at: str, release: str) -> None:
-        """Do a step, then record it. Killed in the middle, it is done again; done twice at once, no harm is done.
+        """Run a step, then record it. A step that was interrupted runs again; concurrent runs do no harm.
 
         Raises:
-            Unavailable, OutcomeUnknown: it does not answer; run it again.
-            Misconfigured: it cannot be done.
+            Unavailable, OutcomeUnknown: the store does not answer; run it again.
+            Misconfigured: the step cannot be applied.
         """
         ...
 
     async def amend(self, *, dry_run: bool = False) -> list[str]:
-        """Set right what is not as this release needs it, whatever the record says; a line for people on each such thing."""
+        """Correct whatever differs from what this release needs, regardless of the record; returns a line for people for each item."""
         ...
 
 
 class Fresh:
-    """A store that is not there yet, which is only looked at."""
+    """A store that does not exist yet and that is only inspected."""
 
     def __init__(self, name: str) -> None:
-        """`name`: as in `Steps`."""
+        """`name`: the key in `Steps`."""
         self.name = name
 
     async def applied(self) -> Sequence[Applied]:
@@ -101,7 +101,7 @@ class Fresh:
 class Situation(msgspec.Struct, frozen=True):
     """A store compared with what this release knows.
 
-    `due`: steps to be done, in order. `unknown`: names of steps, of that phase, that only a newer release knows.
+    `due`: the steps to apply, in order. `unknown`: the names of steps of that phase that only a newer release knows.
     """
 
     due: Mapping[Phase, tuple[Step, ...]]
@@ -109,25 +109,25 @@ class Situation(msgspec.Struct, frozen=True):
 
 
 def steps(migrations: Iterable[Migration], store: str, phase: Phase) -> tuple[Step, ...]:
-    """What this release knows to do to a store, in order."""
+    """The steps that this release knows for a store, in order."""
     chosen = [(each, (each.pre if phase == "pre" else each.post).get(store)) for each in migrations]
     return tuple(Step(f"{each.name}.{phase}", each.description, run) for each, run in chosen if run is not None)
 
 
 def compared(migrations: Sequence[Migration], store: str, applied: Iterable[Applied]) -> Situation:
-    """What is due and what is unknown."""
+    """Compare the applied steps with the known ones."""
     done = {each.name for each in applied}
     known = {phase: steps(migrations, store, phase) for phase in PHASES}
     names = {step.name for each in known.values() for step in each}
     due = {phase: tuple(step for step in known[phase] if step.name not in done) for phase in PHASES}
-    # What is of no phase that we know can only be of a release that has others: it is as strict as can be.
+    # A name without a phase that we know can only come from a release with other phases: treat it as strictly as possible.
     unknown = sorted(done - names)
     begun = tuple(name for name in unknown if name.endswith(".pre"))
     return Situation(due, {"pre": begun, "post": tuple(name for name in unknown if name not in begun)})
 
 
 def refusal(store: str, found: Situation) -> errors.DyffError | None:
-    """Why this release must not work on the store; None: it may."""
+    """Why this release must not use the store; None if it may."""
     if found.unknown["post"]:
         return errors.NewerSchema(
             f"{store}: a newer release of Dyff has changed what is stored ({', '.join(found.unknown['post'])}),"

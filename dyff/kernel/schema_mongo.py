@@ -1,4 +1,4 @@
-"""The schema of a database in MongoDB: a document for each step, which also knows how far a long one is."""
+"""The schema of a MongoDB database: one document per step, which also holds the progress of a long one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MongoStore:
     """See `dyff.kernel.schema.Store`."""
 
     def __init__(self, name: str, database: mongo.Database) -> None:
-        """`name`: as in `dyff.kernel.schema.Steps`."""
+        """`name`: the key in `dyff.kernel.schema.Steps`."""
         self.name, self._database = name, database
         self._record = database.collection(COLLECTION)
 
@@ -26,7 +26,7 @@ class MongoStore:
         return [schema.Applied(each["_id"], each["at"], each["release"]) for each in found]
 
     async def apply(self, step: schema.Step, at: str, release: str) -> None:
-        """The step is given a `MongoStep`."""
+        """The step is called with a `MongoStep`."""
         await step.run(MongoStep(step.name, self._database, self._record))
         await self._record.changed({"_id": step.name}, {"$set": {"at": at, "release": release}, "$unset": {"after": ""}}, upsert=True)
 
@@ -35,7 +35,7 @@ class MongoStore:
 
 
 class MongoStep:
-    """What a step works with."""
+    """The interface for a step."""
 
     def __init__(self, name: str, database: mongo.Database, record: mongo.Collection) -> None:
         """`name`: of the step."""
@@ -45,19 +45,21 @@ class MongoStep:
     async def rewrite(
         self, collection: str, change: Callable[[Document], Document | None], *, guard: Sequence[str], batch: int = 500
     ) -> int:
-        """Change all documents of a collection, beside those who use it; returns how many were changed.
+        """Change all documents of a collection while others use it; returns how many were changed.
 
-        In batches by ID: what was done is recorded after each, and a step that was killed goes on from there. A document is
-        replaced only if it is as it was read, else it is read again, so a change of somebody else is never undone.
+        Works in batches ordered by ID. Progress is recorded after each batch, and a step that was interrupted resumes from there.
+        A document is replaced only if it is unchanged since it was read; otherwise it is read again, so that no concurrent change
+        is ever undone.
 
         Args:
             collection: its name.
-            change: gives the new document, with the same `_id`; None: it is right as it is. Given its own result, it gives None.
-            guard: fields of which one differs after every change that anybody makes, such as a version.
-            batch: so many documents at once.
+            change: returns the new document, with the same `_id`, or None if the document needs no change. For its own result it
+                must return None.
+            guard: fields of which at least one differs after every change by anyone, such as a version.
+            batch: documents per batch.
 
         Raises:
-            Fatal: `change` never gives None for a document.
+            Fatal: `change` never returns None for a document.
         """
         documents, key = self.database.collection(collection), f"after.{collection}"
         known = await self._record.get({"_id": self._name})

@@ -1,4 +1,4 @@
-"""The schema of a SQLite file: a step and its record are one transaction."""
+"""The schema of a SQLite file: a step and its record are written in one transaction."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _IS_THERE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migrat
 
 
 class SqliteStore:
-    """See `dyff.kernel.schema.Store`. It opens the file for each call, which no server has open exclusively."""
+    """See `dyff.kernel.schema.Store`. Opens the file for each call; no server may have it open exclusively."""
 
     def __init__(self, name: str, path: Path) -> None:
-        """`name`: as in `dyff.kernel.schema.Steps`. `path`: made by the first step, for its owner only."""
+        """`name`: the key in `dyff.kernel.schema.Steps`. `path`: created by the first step, accessible only to its owner."""
         self.name, self._path = name, path
 
     async def applied(self) -> Sequence[schema.Applied]:
@@ -26,7 +26,7 @@ class SqliteStore:
             return await anyio.to_thread.run_sync(self._applied)
 
     async def apply(self, step: schema.Step, at: str, release: str) -> None:
-        """The step is given an `apsw.Connection` within a transaction; it is no coroutine."""
+        """The step is called with an `apsw.Connection` within a transaction; it is not a coroutine function."""
         with sqlite.translated(f"{self.name} ({self._path})"):
             await anyio.to_thread.run_sync(self._apply, step, schema.Applied(step.name, at, release))
 
@@ -47,7 +47,7 @@ class SqliteStore:
         connection = sqlite.connect(self._path, durable=True)
         try:
             with sqlite.transaction(connection):
-                # Another process may have done it while this one waited for the lock.
+                # Another process may have applied it while this one waited for the lock.
                 if applied.name not in {each.name for each in _recorded(connection)}:
                     step.run(connection)
                     connection.execute(_TABLE)

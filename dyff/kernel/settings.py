@@ -1,4 +1,4 @@
-"""Settings: declared once, typed, documented in docs/settings.md (a test compares), printable with `dyff config`.
+"""Settings: declared once, typed, documented in docs/settings.md (a test compares them), printable with `dyff config`.
 
 They come, in rising order of precedence, from the defaults here, a YAML file (`--config` or `DYFF_CONFIG_FILE`),
 environment variables (`DYFF_` + the path in capitals, levels joined by `__`, e.g. `DYFF_QUOTAS__ADMITTED=20`) and
@@ -21,7 +21,7 @@ from dyff.kernel import engines, errors
 
 PREFIX = "DYFF_"
 _HUB = "HF_ENDPOINT"
-"""What everyone who uses another hub has set already."""
+"""The variable that users of another model hub have usually set already."""
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|KEY)$")
 _NOT_SETTINGS = {"DYFF_CONFIG_FILE", "DYFF_API_TOKEN", "DYFF_API_ENDPOINT", "DYFF_API_INSECURE", "DYFF_REGISTRY_URL"}
 
@@ -29,10 +29,10 @@ _NOT_SETTINGS = {"DYFF_CONFIG_FILE", "DYFF_API_TOKEN", "DYFF_API_ENDPOINT", "DYF
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The HTTP API.
 
-    `host`, `port`: where it listens. `public_url`: how clients reach it, used in signed URLs; None: from host and port.
-    `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: how long a command may take to become durable.
-    `read_wait_s`: how long a read waits at most for the position that it asks for. `session_life_s`: after which an
-    inference session ends that was created without `expires`.
+    `host`, `port`: the address to listen on. `public_url`: the URL under which clients reach it, used in signed URLs; None to
+    derive it from host and port. `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: time within which a command must
+    become durable. `read_wait_s`: the longest time that a read waits for the position that it requests. `session_life_s`:
+    lifetime of an inference session that was created without `expires`.
     """
 
     host: str = "127.0.0.1"
@@ -45,24 +45,24 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`/health` and `/ready` of a process that may not have the api. `host`, `port`: where; None: only the api tells."""
+    """`/health` and `/ready` of a process that need not run the API. `host`, `port`: where; `port` None if only the API serves them."""
 
     host: str = "127.0.0.1"
     port: int | None = None
 
 
 class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The log. `partitions`: of events and state alike; fixed once the topics exist. `kafka`: where it is, if not here."""
+    """The log. `partitions`: of events and state alike; fixed once the topics exist. `kafka`: the cluster, if not the embedded log."""
 
     partitions: int = 4
     kafka: engines.Kafka = engines.Kafka()
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one account may use at once.
+    """What one account may use at the same time.
 
-    `admitted`: workflows. `cpu`, `memory`: Kubernetes quantities, None: unlimited. `accelerators`: hardware type (such as
-    `nvidia.com/gpu-t4`) to devices; a type that is not named is unlimited.
+    `admitted`: number of workflows. `cpu`, `memory`: Kubernetes quantities; None for unlimited. `accelerators`: number of
+    devices by hardware type (such as `nvidia.com/gpu-t4`); a type that is not listed is unlimited.
     """
 
     admitted: int = 8
@@ -75,7 +75,7 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the local cluster runs a container image.
 
     `command`: the program and its first arguments; the container's own `args` follow. `{port}` and `{mount:NAME}` are
-    replaced. `env`: added to the container's. `readiness_path`: None: no HTTP readiness probe.
+    replaced. `env`: added to the container's. `readiness_path`: None for no HTTP readiness probe.
     """
 
     command: tuple[str, ...]
@@ -86,9 +86,9 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pods of the local cluster.
 
-    `max_job_pods`: Job pods that run at once; None: twice the cores. `images`: image name (`host/name`, or `name` for
-    any host) to how it is run. `logs_max_bytes`: of one container's log. `orphan_grace_s`: after a server was killed, its
-    pods run on for so long and wait to be found again; then they end.
+    `max_job_pods`: how many Job pods run at the same time; None for twice the number of cores. `images`: how to run an image, by
+    its name (`host/name`, or `name` for any host). `logs_max_bytes`: limit of one container's log. `orphan_grace_s`: after a
+    server was killed, its pods keep running for this long and wait for a new server to adopt them; then they end.
     """
 
     max_job_pods: int | None = None
@@ -101,8 +101,8 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The orchestrator.
 
-    `finished_retention_s`: how long the custom resource of an ended workflow stays, with its Jobs, Pods and their logs.
-    `resync_s`: everything is looked at again that often, even if nothing seems to have changed.
+    `finished_retention_s`: how long the custom resource of an ended workflow is kept, with its Jobs, Pods and their logs.
+    `resync_s`: interval at which everything is reconciled even if no change was seen.
     """
 
     finished_retention_s: float = 3600.0
@@ -110,10 +110,10 @@ class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept of deleted entities.
+    """How long deleted entities are kept.
 
-    `deleted_days`: so long after its deletion the entity and its stored data are kept, and for as long as a workflow that has
-    not ended uses it; None: for ever. `sweep_s`: whether something is due is looked at that often.
+    `deleted_days`: the entity and its stored data are kept for this many days after its deletion, and as long as a workflow that
+    has not ended uses it; None to keep them indefinitely. `sweep_s`: interval between checks for expired ones.
     """
 
     deleted_days: Annotated[float, msgspec.Meta(ge=0, le=36500)] | None = 30.0
@@ -123,13 +123,13 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operator.
 
-    `steps_image`: the image of our own steps. `runner_port`: where a runner listens in its container.
-    `session_start_deadline_s`: how long a session may take to become ready. `job_deadline_s`: of a step other than the
-    evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: everything is looked at again that often.
-    `fetch_env`: variables for the step that fetches models, and no other, such as `HF_ENDPOINT`. They are in the manifests of
-    Jobs, so a secret is refused here: name its file (`HF_TOKEN_PATH`), or a Kubernetes Secret by `fetch_secret`, whose keys
-    become variables, too. `storage_secret`: a Secret whose keys become variables of all our own steps, and of no user's container:
-    the credentials of the object store.
+    `steps_image`: the image of our own steps. `runner_port`: the port on which a runner listens in its container.
+    `session_start_deadline_s`: time within which a session must become ready. `job_deadline_s`: limit of a step other than the
+    evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: interval at which everything is reconciled.
+    `fetch_env`: variables for the step that fetches models and for no other, such as `HF_ENDPOINT`. They are part of the manifests
+    of Jobs, so secrets are refused here: name a file (`HF_TOKEN_PATH`), or name a Kubernetes Secret with `fetch_secret`, whose
+    keys become variables, too. `storage_secret`: a Secret with the credentials of the object store, whose keys become variables of
+    all our own steps and of no user's container.
     """
 
     steps_image: str = "dyff/workflows/steps"
@@ -142,17 +142,17 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage_secret: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a secret where everyone who may look at the cluster would see it."""
+        """Refuse a secret where everyone with read access to the cluster would see it."""
         for name in self.fetch_env:
             if _SECRET.search(name.upper()):
                 raise ValueError(f"{name} is a secret, and would be in manifests; name a file by HF_TOKEN_PATH, or use fetch_secret")
 
 
 class Migrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who brings what is stored to what this release needs.
+    """Which stores a server migrates when it starts.
 
-    `at_start`: `embedded`: a server does what is due in its data directory, and refuses to start on an engine where something
-    is due; `everywhere`: it also does the `pre` steps on engines.
+    `at_start`: `embedded`: a server applies what is due in its data directory, and refuses to start if something is due on an
+    engine; `everywhere`: it also applies the `pre` steps on engines.
     """
 
     at_start: Literal["embedded", "everywhere"] = "embedded"
@@ -161,9 +161,9 @@ class Migrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How roles are kept running.
 
-    `shutdown_grace_s`: for all stages together, then what still runs is cancelled. A role that fails `max_failures`
-    times within `window_s` ends the process. `stuck_s`: a role that has work to do and gets nothing done for so long is
-    restarted, which counts as a failure; from half of that on `/ready` says so. None: never.
+    `shutdown_grace_s`: time for all stages of the shutdown together; whatever still runs then is cancelled. A role that fails
+    `max_failures` times within `window_s` ends the process. `stuck_s`: a role that has work to do and makes no progress for this
+    long is restarted, which counts as a failure; after half of that time `/ready` reports it. None for never.
     """
 
     shutdown_grace_s: float = 10.0
@@ -173,7 +173,7 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings. `data_dir`: where everything embedded lives; one server at a time may use it."""
+    """All settings. `data_dir`: the directory of everything embedded; only one server at a time may use it."""
 
     data_dir: str = "dyff-data"
     log_level: str = "info"
@@ -194,7 +194,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(file: str | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """The settings in force. `flags`: dotted path to value, None values are not given.
+    """The effective settings. `flags`: dotted path to value; None if the flag was not given.
 
     Raises:
         Misconfigured: an unknown key or a value of the wrong type; the message names it.
@@ -228,7 +228,7 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def _placed(value: Any, here: str) -> Any:
-    """`{here}` in any text of a settings file stands for the file's own directory."""
+    """Replace `{here}`, in any text of a settings file, by the file's own directory."""
     if isinstance(value, dict):
         return {key: _placed(each, here) for key, each in value.items()}
     if isinstance(value, list):
@@ -248,10 +248,10 @@ def _put_default(tree: dict[str, Any], path: list[str], value: Any) -> None:
     for step in path[:-1]:
         tree = tree.setdefault(step, {})
         if not isinstance(tree, dict):
-            return  # wrong, which is told when it is converted
+            return  # wrong, which is reported when it is converted
     tree.setdefault(path[-1], value)
 
 
 def _misconfigured(error: msgspec.ValidationError) -> errors.Misconfigured:
-    """The vendor's sentence names the path as `$.api.port`; ours as a setting."""
+    """Translate msgspec's message: it names the path as `$.api.port`, we name the setting."""
     return errors.Misconfigured(f"settings: {str(error).replace('`$.', '`')}; docs/settings.md lists all of them")

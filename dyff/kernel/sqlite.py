@@ -1,7 +1,7 @@
-"""SQLite files of ours, opened in one way.
+"""Opens our SQLite files in one consistent way.
 
-Always through apsw, which brings its own SQLite: the one of the system may have the WAL-reset bug (3.7.0 to 3.51.2),
-which can lose committed writes where a file has more than one connection.
+Always through apsw, which bundles its own SQLite: the system's may have the WAL-reset bug (3.7.0 to 3.51.2),
+which can lose committed writes if a file has more than one connection.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _WAL_PAUSE_S = 0.01
 
 
 def connect(path: Path, *, durable: bool, busy_s: float = 10.0) -> apsw.Connection:
-    """A connection in WAL mode; the file is made where it is missing.
+    """A connection in WAL mode; the file is created if it is missing.
 
-    Blocks: call it in a thread where an event loop runs. `durable`: a commit survives power loss (`synchronous=FULL`);
+    Blocks: if an event loop is running, call it in a thread. `durable`: a commit survives power loss (`synchronous=FULL`);
     otherwise the file stays consistent but may lose its last commits. `busy_s`: how long a call waits for another
-    process's lock. It may be used by any thread, by one at a time.
+    process's lock. Any thread may use the connection, but only one at a time.
     """
     connection = apsw.Connection(str(path))
     try:
@@ -40,8 +40,8 @@ def connect(path: Path, *, durable: bool, busy_s: float = 10.0) -> apsw.Connecti
 
 
 def _to_wal(connection: apsw.Connection, busy_s: float) -> None:
-    """Of those who turn a new file into WAL mode at once, SQLite refuses all but one without waiting for the busy timeout,
-    because two that hold a read lock and want to write would wait for each other: so this begins again, for `busy_s`.
+    """Switch the file to WAL mode. If several connections do so with a new file at the same time, SQLite refuses all but one without
+    waiting for the busy timeout, since two that hold a read lock and want to write would wait for each other. So retry for `busy_s`.
     """
     until = time.monotonic() + busy_s
     while True:
@@ -56,7 +56,7 @@ def _to_wal(connection: apsw.Connection, busy_s: float) -> None:
 
 
 def connect_to_read(path: Path, *, busy_s: float = 1.0) -> apsw.Connection:
-    """A connection that only reads. In WAL mode it never waits for a writer, so a point read needs no thread."""
+    """A read-only connection. In WAL mode it never waits for a writer, so a point read needs no thread."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(int(busy_s * 1000))
     connection.pragma("mmap_size", 2**30)
@@ -64,23 +64,23 @@ def connect_to_read(path: Path, *, busy_s: float = 1.0) -> apsw.Connection:
 
 
 def is_damaged(error: BaseException) -> bool:
-    """Whether `error` says that the file is no sound database."""
+    """Whether `error` means that the file is not a valid database."""
     return isinstance(error, _DAMAGED)
 
 
 def remove(path: Path) -> None:
-    """Delete a database that no connection has open, with its `-wal` and `-shm`."""
+    """Delete a database that no connection has open, including its `-wal` and `-shm` files."""
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Errors of SQLite within become ours. `what`: the database, as the message calls it.
+    """Translate SQLite's errors into ours. `what`: the name of the database for messages.
 
     Raises:
-        Unavailable: locked for too long, disk full, input or output error: nothing was done.
-        Fatal: the file is damaged, or a statement of ours is wrong.
+        Unavailable: locked for too long, disk full, or an I/O error; nothing was done.
+        Fatal: the file is damaged, or one of our statements is wrong.
     """
     try:
         yield
@@ -94,8 +94,8 @@ def translated(what: str) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """All that is done within is committed together, or nothing is. It has the write lock from its start, so that what
-    it reads stays true until it writes.
+    """Commit everything in the context together, or nothing. The write lock is held from the start, so that what the transaction
+    reads stays true until it writes.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:

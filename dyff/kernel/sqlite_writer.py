@@ -1,11 +1,11 @@
-"""Group commit over SQLite: one thread owns the writing connection and takes all writes that wait into one transaction.
+"""Group commit over SQLite: one thread owns the writing connection and puts all waiting writes into one transaction.
 
-While one transaction is being synced the next writes gather, so the busier it is the larger the transactions become. There
-is no delay to gather more: measured, 16 callers at once make transactions of 15 without one, and a single caller never
-waits for company. But what is submitted in one turn of the event loop is handed over together, at its end, so that the
-thread is woken once and the two do not compete for the interpreter.
+While one transaction is being synced, the next writes queue up, so transactions grow with the load. There is no delay to collect
+more writes: in a measurement, 16 concurrent callers produced transactions of 15 writes without one, and a single caller never
+waits for others. But writes that are submitted in one turn of the event loop are handed over together, at its end, so that the
+thread is woken once and the two threads do not compete for the interpreter.
 
-What waits is bounded, in number and in bytes: a disk that cannot keep up costs errors, not all of the memory.
+The queue is bounded, in number and in bytes: a disk that cannot keep up causes errors, not memory exhaustion.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 class Limits(msgspec.Struct, frozen=True):
     """`group_count`, `group_bytes`: a transaction takes no further write once it has that many writes or bytes.
-    `waiting_count`, `waiting_bytes`: a write that would exceed these is refused, unless nothing else waits.
+    `waiting_count`, `waiting_bytes`: a write that would exceed these is refused, unless the queue is empty.
     """
 
     group_count: int = 2000
@@ -39,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a transaction failed. `error`: what each of its writes raises. `fatal`: why nothing can be written any more; None:
+    """Why a transaction failed. `error`: what each of its writes raises. `fatal`: why nothing can be written any more; None if
     the next transaction may succeed.
     """
 
@@ -48,20 +48,20 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Database(Protocol[T]):
-    """What one database adds to the writer. Everything is called in the writer's thread.
+    """The database-specific part of the writer. Every method is called in the writer's thread.
 
-    `name`: as messages call it, such as "the log". `connection`: used by that thread only.
+    `name`: for messages, such as "the log". `connection`: used by that thread only.
     """
 
     name: str
     connection: apsw.Connection
 
     def begin(self) -> T:
-        """What writes are given; called at the start of a transaction of SQLite."""
+        """The object that is passed to writes; called at the start of a SQLite transaction."""
         ...
 
     def complete(self, transaction: T) -> None:
-        """Called when all writes are done, before the commit."""
+        """Called after the last write, before the commit."""
         ...
 
     def committed(self, transaction: T) -> None:
@@ -69,11 +69,11 @@ class Database(Protocol[T]):
         ...
 
     def failed(self, error: Exception, *, in_commit: bool) -> Failure:
-        """What `error` means; called after the rollback. `in_commit`: it was raised by the commit itself."""
+        """Classify `error`; called after the rollback. `in_commit`: it was raised by the commit itself."""
         ...
 
     def rest(self) -> None:
-        """Called between two transactions, when the first one is answered: the place for upkeep."""
+        """Called between two transactions, after the first one was answered: the place for maintenance."""
         ...
 
 
@@ -84,11 +84,11 @@ class _Waiting(msgspec.Struct, frozen=True):
 
 
 class Writer(Generic[T]):
-    """The thread and its queue. Except for `start`, everything is called in the event loop that `start` was called in."""
+    """The thread and its queue. Everything except `start` must be called in the event loop in which `start` was called."""
 
     def __init__(self, database: Database[T], limits: Limits, *, refusals: type[Exception] = errors.DyffError) -> None:
-        """`refusals`: what a write may raise before it has changed anything. It then fails alone; anything else that it raises,
-        and every error of SQLite, fails its whole transaction.
+        """`refusals`: the exceptions that a write may raise before it has changed anything; then only that write fails. Any other
+        exception, and every SQLite error, fails the whole transaction.
         """
         self._database, self._limits, self._refusals = database, limits, refusals
         self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
@@ -100,25 +100,25 @@ class Writer(Generic[T]):
         self._thread = threading.Thread(target=self._run, name=f"writer of {database.name}", daemon=True)
 
     def start(self, deliver: Callable[[T], None]) -> None:
-        """Begin. `deliver`: called in the event loop with each committed transaction, in order, before its writes are answered."""
+        """Start. `deliver`: called in the event loop with each committed transaction, in order, before its writes are answered."""
         self._loop = asyncio.get_running_loop()
         self._deliver = deliver
         self._thread.start()
 
     @property
     def broken(self) -> errors.Fatal | None:
-        """Why nothing can be written any more; None: all is well."""
+        """Why nothing can be written any more; None if it can."""
         return self._broken
 
     def submit(self, write: Callable[[T], R], size: int = 0) -> asyncio.Future[R]:
-        """Call `write` in a transaction; the future has its result when it is durable. `size`: bytes that it adds, roughly.
+        """Call `write` in a transaction; the future gets its result once it is durable. `size`: bytes that it adds, roughly.
 
-        If the future is cancelled the outcome is unknown: the write is done nevertheless, unless the process ends first.
+        If the future is cancelled, the outcome is unknown: the write still happens, unless the process ends first.
 
         Raises:
-            Unavailable: it was not done: the database is closed, too much waits already, or the disk is full.
+            Unavailable: nothing was done: the database is closed, the queue is full, or the disk is full.
             OutcomeUnknown: the disk failed, perhaps after the write had become durable.
-            DyffError: what `write` raises; it was not done.
+            DyffError: what `write` raised; nothing was done.
         """
         if self._closed or self._broken is not None:
             raise errors.Unavailable(self._broken.message if self._broken else f"{self._database.name} is closed")
@@ -133,7 +133,7 @@ class Writer(Generic[T]):
         return waiting.future
 
     async def stop(self) -> None:
-        """Accept nothing more; returns when what was accepted is done and the thread has ended."""
+        """Accept no more writes; returns once the accepted ones are done and the thread has ended."""
         self._closed = True
         self._hand_over()
         self._queue.put(None)
@@ -153,7 +153,7 @@ class Writer(Generic[T]):
                 self._database.rest()
 
     def _collect(self) -> tuple[list[_Waiting], bool]:
-        """What waits, at least one write, and whether more may come."""
+        """The waiting writes, at least one, and whether more may come."""
         group: list[_Waiting] = []
         size = 0
         while len(group) < self._limits.group_count and size < self._limits.group_bytes:
@@ -190,7 +190,7 @@ class Writer(Generic[T]):
             self._answer(group, transaction, results)
 
     def _result(self, write: Callable[[T], Any], transaction: T) -> Any:
-        """What the write returns, or its refusal."""
+        """The result of the write, or its refusal."""
         try:
             return write(transaction)
         except apsw.Error:
@@ -199,9 +199,9 @@ class Writer(Generic[T]):
             return refusal
 
     def _rolled_back(self, error: Exception) -> Exception:
-        """Undo the transaction; returns `error`, or the worse one that prevented this."""
+        """Roll the transaction back; returns `error`, or the worse error that prevented the rollback."""
         try:
-            if self._database.connection.in_transaction:  # some failures of the disk end it by themselves
+            if self._database.connection.in_transaction:  # some disk errors end the transaction on their own
                 self._database.connection.execute("ROLLBACK")
         except apsw.Error as worse:
             return worse
@@ -211,7 +211,7 @@ class Writer(Generic[T]):
         self._loop.call_soon_threadsafe(self._finish, group, transaction, results)
 
     def _finish(self, group: list[_Waiting], transaction: T | None, results: Sequence[Any]) -> None:
-        """In the event loop: first everybody can see what was written, then those who wrote it go on."""
+        """In the event loop: first publish what was written, then resume the callers that wrote it."""
         self._count -= len(group)
         self._bytes -= sum(waiting.size for waiting in group)
         if transaction is not None:
@@ -226,5 +226,5 @@ class Writer(Generic[T]):
 
 
 def _each(error: errors.DyffError, group: list[_Waiting]) -> list[errors.DyffError]:
-    """An error of its own for each: an exception that is raised in several places collects all their tracebacks."""
+    """A separate error for each write: an exception that is raised in several places accumulates all their tracebacks."""
     return [type(error)(error.message) for _ in group]

@@ -1,4 +1,4 @@
-"""Did you mean ...? What a name that is not known here was probably meant to be, and how such a name is shown.
+"""Did you mean ...? Suggests what an unknown name was probably meant to be, and shortens such names for display.
 
 The name and the names to compare it with come from outside, and a comparison can take time that is quadratic in their lengths, or
 worse. So the lengths, the number of candidates and the number of comparisons are bounded. Pure.
@@ -11,22 +11,22 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 MAX_CHARS = 200
-"""Longer names are not compared, neither the unknown nor the known ones."""
+"""Longer names are not compared, whether known or unknown."""
 
 MAX_CANDIDATES = 1000
-"""So many known names are looked at."""
+"""At most this many known names are considered."""
 
 MAX_PAIRS = 250_000
-"""The most pairs of characters that are compared for one name: for each candidate, the product of both lengths."""
+"""The most pairs of characters that are compared for one name: the product of both lengths, summed over the candidates."""
 
 SHOWN_CHARS = 100
 _CUTOFF = 0.6
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that is most similar to `name`, as difflib sees it; None: none is similar enough.
+    """The name in `known` that is most similar to `name` by difflib's measure; None if none is similar enough.
 
-    The candidates that may be most similar, by the letters that they have, are compared first, until the bound is reached.
+    Candidates with the highest possible similarity, judging by their letters, are compared first, until the bound is reached.
     """
     if len(name) > MAX_CHARS:
         return None
@@ -48,11 +48,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def hint(name: str, known: Collection[str]) -> str:
-    """The end of a sentence that says that `name` is not known: what was probably meant, or all that is known."""
+    """The end of a sentence that says that `name` is unknown: what was probably meant, or else all known names."""
     near = nearest(name, known)
     return f"known here are {', '.join(known)}" if near is None else f"did you mean {near!r}?"
 
 
 def shown(name: str) -> str:
-    """The beginning of a name from outside, for a message."""
+    """The first characters of a name from outside, for a message."""
     return name[:SHOWN_CHARS]

@@ -1,7 +1,7 @@
-"""The tables of the embedded query store: bodies as JSON, and columns for what is often asked. Pure.
+"""The tables of the embedded query store: bodies as JSON, and columns for frequently queried fields. Pure.
 
-The columns come from the table of kinds. Their values are taken out once, when a document is written: an index on
-`json_extract` would parse the body again for every index at every write.
+The columns are derived from the registry of kinds. Their values are extracted once, when a document is written: an index
+on `json_extract` would parse the body again for every index on every write.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ PATHS: tuple[filters.Path, ...] = tuple(dict.fromkeys((*SHARED, *(path for row i
 ID: filters.Path = ("id",)
 
 Value = str | int | float | bytes | None
-"""What a column holds. None: the path is absent or null. Bytes: neither text nor number, see `value`."""
+"""The value of a column. None: the path is absent or null. Bytes: neither text nor number, see `value`."""
 
 
 def name(path: filters.Path) -> str | None:
-    """The column of `path`, quoted; None: it has none."""
+    """The column of `path`, quoted; None if it has none."""
     if path == ID:
         return "id"
     return f'"{".".join(path)}"' if path in _WITH_COLUMN else None
 
 
 def values(body: bytes) -> tuple[Value, ...]:
-    """What the columns of `PATHS` hold for the document `body`.
+    """The values of the columns of `PATHS` for the document `body`.
 
     Raises:
         ValueError: it is not a JSON object.
@@ -42,7 +42,7 @@ def values(body: bytes) -> tuple[Value, ...]:
 
 
 def value(scalar: Any) -> Value:
-    """`scalar` so that SQL compares it as JSON does: true is not 1, and an object or array equals no scalar."""
+    """Convert `scalar` so that SQL compares it as JSON does: true is not 1, and an object or array equals no scalar."""
     if scalar is None or type(scalar) is str:
         return scalar
     if isinstance(scalar, bool):
@@ -53,9 +53,9 @@ def value(scalar: Any) -> Value:
 
 
 def schema(suffix: str = "", mark: str = "") -> str:
-    """The statements that make the tables and indexes. Every index is sorted by creation within equal values.
+    """The statements that create the tables and indexes. Every index is sorted by creation time within equal values.
 
-    `suffix` ends the names of the tables, `mark` those of the indexes, which keep theirs when a table is renamed.
+    `suffix` is appended to the names of the tables, `mark` to those of the indexes, which keep theirs when a table is renamed.
     """
     columns = ", ".join(f"{name(path)} BLOB" for path in PATHS)
     tables = [each.format(suffix=suffix, columns=columns) for each in _TABLES]
@@ -84,7 +84,7 @@ def _index(first: str, *paths: filters.Path) -> str:
 
 
 def _partial(collection: str, path: filters.Path) -> str:
-    """An index for the documents of one collection: the others do not have that field."""
+    """An index for the documents of one collection: other documents do not have that field."""
     columns = f"{name(path)}, {name(CREATED)}, id"
     return (
         f"CREATE INDEX \"{collection}_by_{'.'.join(path)}{{mark}}\" ON documents{{suffix}} ({columns}) WHERE collection = '{collection}';"

@@ -1,4 +1,4 @@
-"""Predicates as SQL conditions. Pure.
+"""Translates predicates into SQL conditions. Pure.
 
 Nothing that a caller chooses becomes part of a statement's text: values and JSON paths are bound.
 """
@@ -23,7 +23,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 def compiled(predicate: filters.Predicate, *, indexed: bool) -> Condition:
-    """`predicate` as SQL. `indexed`: whether its columns may choose the index (a unary plus forbids it)."""
+    """`predicate` as SQL. `indexed`: whether SQLite may choose an index for its columns (a unary plus prevents it)."""
     match predicate:
         case filters.Equals(path, value):
             return _one_of(path, (value,), indexed)
@@ -45,7 +45,7 @@ def field(path: filters.Path) -> Condition:
 
 
 def joined(conditions: Sequence[Condition], word: str) -> Condition:
-    """All of them with `word` between, as a balanced tree, since SQLite bounds the depth of an expression."""
+    """Join the conditions with `word`, as a balanced tree, since SQLite limits the depth of an expression."""
     if len(conditions) <= 1:
         return conditions[0] if conditions else Condition(_ALWAYS if word == "AND" else _NEVER)
     middle = len(conditions) // 2
@@ -54,7 +54,7 @@ def joined(conditions: Sequence[Condition], word: str) -> Condition:
 
 
 def json_path(path: filters.Path) -> str:
-    """The path in SQLite's spelling: each step quoted as a JSON string, so that it is one step whatever it contains."""
+    """The path in SQLite's notation: each step quoted as a JSON string, so that it is one step whatever it contains."""
     return "$" + "".join("." + codecs.encode(step).decode() for step in path)
 
 
@@ -71,7 +71,7 @@ def _one_of(path: filters.Path, values: Sequence[filters.Scalar], indexed: bool)
 
 
 def _among(json: str, path: str, values: Sequence[filters.Scalar]) -> Condition:
-    """The field of the JSON text `json` is one of `values`: equal, and of a type that makes equal mean the same."""
+    """The field of the JSON text `json` is one of `values`: equal, and of a type for which SQL's equality has the same meaning."""
     return joined([_equal(json, path, value) for value in values], "OR")
 
 
@@ -85,7 +85,7 @@ def _equal(json: str, path: str, value: filters.Scalar) -> Condition:
 
 
 def _any_element(path: filters.Path, key: str, values: Sequence[filters.Scalar]) -> Condition:
-    """An element that is no object has no fields: to ask JSON functions about its bare text would be an error."""
+    """Only elements that are objects are compared: JSON functions would fail on the bare text of the others."""
     wanted = _among("CASE WHEN element.type = 'object' THEN element.value END", json_path((key,)), values)
     text = (
         "(json_type(body, ?) = 'array' AND EXISTS "

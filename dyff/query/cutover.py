@@ -1,4 +1,4 @@
-"""Counts the cutovers of a view to a rebuilt one, which another process does: what was cached before a cutover is stale.
+"""Counts the cutovers of a view to a rebuilt one, which another process performs: data cached before a cutover is stale.
 
 The counter is in a file next to the view's, mapped into memory, so that reading it costs no system call. It is odd during a cutover.
 """
@@ -16,10 +16,10 @@ _SIZE = 8
 
 
 class CutoverCounter:
-    """The counter; made where it is missing."""
+    """The counter; created if it is missing."""
 
     def __init__(self, path: Path) -> None:
-        """`path`: of the view's file."""
+        """`path`: the file of the view."""
         self._path = path
         file = os.open(f"{path}.switches", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -30,25 +30,25 @@ class CutoverCounter:
             os.close(file)
 
     def count(self) -> int:
-        """The counter."""
+        """The current value of the counter."""
         return int.from_bytes(self._map[:], "little")
 
     def begin(self) -> None:
-        """A cutover may happen from now on."""
+        """Call before a cutover."""
         self._set(self.count() | 1)
 
     def end(self) -> None:
-        """It has happened, or has not."""
+        """Call after a cutover, whether or not it succeeded."""
         self._set((self.count() | 1) + 1)
 
     def settle(self) -> None:
-        """End what was begun by a process that is gone."""
+        """End a cutover that a process began that no longer exists."""
         if self.count() % 2:
             with suppress(errors.InUse), exclusive(self._path):
                 self.end()
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Unmap the file."""
         self._map.close()
 
     def _set(self, count: int) -> None:
@@ -59,7 +59,7 @@ def exclusive(path: Path) -> AbstractContextManager[None]:
     """Be the only process that rebuilds the view in the file `path`.
 
     Raises:
-        InUse: another process does.
+        InUse: another process is rebuilding it.
     """
     lock = path.with_name(f"{path.name}.rebuild")
     return locks.alone(lock, f"the query store {path} is being rebuilt by another process; wait for it")

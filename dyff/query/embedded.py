@@ -1,9 +1,9 @@
-"""The query store in a SQLite file of its own, which may be deleted: the sink rebuilds it from the log.
+"""The query store in its own SQLite file, which can be deleted: the sink rebuilds it from the log.
 
 One connection writes, in a thread, one transaction at a time: documents and positions together. Readers never wait for
-it (WAL). A point read takes microseconds, or none where the document was read before and has not changed since, and
-runs on the event loop. A find first tries there with a budget of work;
-what is larger starts again in a thread, so that no query holds up the loop.
+it (WAL). A point read takes microseconds, or no read at all if the document was read before and has not changed since, and
+runs on the event loop. A find is first tried there with a budget of work; if it needs more, it is started again in a
+thread, so that no query blocks the loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _THREADS = 2
 _INLINE_LIMIT = 200
 _INLINE_BUDGET = 6
 _BUDGET_UNIT = 1000
-"""Instructions of SQLite's virtual machine. The budget is enough for a page of 100 through an index (0.3 ms)."""
+"""Instructions of SQLite's virtual machine. The budget suffices for a page of 100 through an index (0.3 ms)."""
 
 _TABLES = tables.Tables()
 _GET = "SELECT CAST(body AS BLOB) FROM documents WHERE collection = ? AND id = ?"
@@ -52,7 +52,7 @@ class EmbeddedQuery:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: Path | str) -> AsyncIterator[EmbeddedQuery]:
-        """The store in the file `path`. A missing, damaged or outdated file is made anew, empty.
+        """Open the store in the file `path`. A missing, damaged or outdated file is replaced by an empty one.
 
         Raises:
             Unavailable: the file cannot be opened.
@@ -105,7 +105,7 @@ class EmbeddedQuery:
         async with self._writing:
             after = tables.moved_on(self._reached, reached)
             with self._documents.without({(each.collection, each.id) for each in documents}), sqlite.translated(tables.NAME):
-                # A thread is not cancelled: it has ended, and may have committed, when this raises.
+                # A thread cannot be cancelled: when this raises, it has ended, and may have committed.
                 news = await anyio.to_thread.run_sync(self._write, documents, after)
             self._announce(after)
         return news
@@ -120,7 +120,7 @@ class EmbeddedQuery:
             self._announce(port.Reached())
 
     def _heed_cutovers(self) -> None:
-        """Another process may have put a new view in the place of this one: nothing that was read before is true then."""
+        """Clear the cache if another process has replaced this view by a new one: everything read before may be outdated."""
         count = self._cutovers.count()
         if count != self._cutovers_seen:
             self._documents.clear()
@@ -147,7 +147,7 @@ class EmbeddedQuery:
             self._idle.append(connection)
 
     def _write(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
-        with sqlite.transaction(self._writer):  # a rebuild may write to the file, too
+        with sqlite.transaction(self._writer):  # a rebuild may write to the file at the same time
             news = sum(_TABLES.put(self._writer, document) for document in documents)
             _TABLES.move(self._writer, reached)
         return news
@@ -163,7 +163,7 @@ class EmbeddedQuery:
 
 
 def _open(path: Path) -> apsw.Connection:
-    """The writing connection, on a file that has the present schema."""
+    """The writing connection, on a file with the current schema."""
     try:
         connection = sqlite.connect(path, durable=False)
         if has_schema(connection):
@@ -179,7 +179,7 @@ def _open(path: Path) -> apsw.Connection:
 
 
 def has_schema(connection: apsw.Connection) -> bool:
-    """Whether it has the present schema, which an empty file is given."""
+    """Whether it has the current schema, which is created in an empty file."""
     connection.pragma("cache_size", -64 * 2**10)
     if connection.pragma("user_version") == 0:
         with sqlite.transaction(connection):  # another process may be doing the same
@@ -190,12 +190,12 @@ def has_schema(connection: apsw.Connection) -> bool:
 
 
 def is_current(connection: apsw.Connection) -> bool:
-    """Whether a file has the present schema."""
+    """Whether a file has the current schema."""
     return bool(connection.pragma("user_version") == _version())
 
 
 def _version() -> int:
-    """The schema's checksum is its version."""
+    """The checksum of the schema serves as its version."""
     return zlib.crc32(columns.schema().encode()) & 0x7FFFFFFF
 
 

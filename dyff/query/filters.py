@@ -1,4 +1,4 @@
-"""Queries as values: what an adapter must be able to answer."""
+"""Queries as values, which every adapter must be able to answer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any, Literal
 import msgspec
 
 Path = tuple[str, ...]
-"""The way to a field in a document, e.g. `("inferenceSession", "inferenceService", "id")`."""
+"""The path to a field in a document, e.g. `("inferenceSession", "inferenceService", "id")`."""
 
 Scalar = str | int | float | bool | None
 
 
 class Equals(msgspec.Struct, frozen=True, tag=True):
-    """The field is there and equals `value`; None also matches an absent field. Label keys are single path steps."""
+    """The field exists and equals `value`; None also matches an absent field. Label keys are single path steps."""
 
     path: Path
     value: Scalar
 
 
 class OneOf(msgspec.Struct, frozen=True, tag=True):
-    """The field is one of `values`. No values: matches nothing."""
+    """The field is one of `values`. Without values it matches nothing."""
 
     path: Path
     values: tuple[Scalar, ...]
@@ -35,13 +35,13 @@ class AnyElement(msgspec.Struct, frozen=True, tag=True):
 
 
 class AllOf(msgspec.Struct, frozen=True, tag=True):
-    """Every one of them matches. None given: matches everything."""
+    """All terms match. Without terms it matches everything."""
 
     terms: tuple[Any, ...] = ()
 
 
 class AnyOf(msgspec.Struct, frozen=True, tag=True):
-    """At least one of them matches. None given: matches nothing."""
+    """At least one term matches. Without terms it matches nothing."""
 
     terms: tuple[Any, ...] = ()
 
@@ -50,7 +50,7 @@ Predicate = Equals | OneOf | AnyElement | AllOf | AnyOf
 
 
 class After(msgspec.Struct, frozen=True):
-    """Keyset paging: only documents that come after (value of the order field, id) in the requested order."""
+    """Keyset pagination: only documents that come after (value of the order field, ID) in the requested order."""
 
     value: Scalar
     id: str
@@ -59,7 +59,7 @@ class After(msgspec.Struct, frozen=True):
 class Find(msgspec.Struct, frozen=True, kw_only=True):
     """A query: filter, then sort, then limit.
 
-    `order_by` None: unspecified but stable order. Ties are ordered by id in the same direction. `limit` None: all.
+    `order_by` None: an unspecified but stable order. Ties are ordered by ID in the same direction. `limit` None: no limit.
     """
 
     collection: str

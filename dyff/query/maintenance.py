@@ -1,4 +1,4 @@
-"""Maintenance of the embedded query store by a process of its own, while a server has it open or not: scan and rebuild."""
+"""Maintenance of the embedded query store by another process, whether or not a server has it open: scan and rebuild."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PRESENT = tables.Tables()
 _DOCUMENTS = (
     f"SELECT rowid, collection, id, version, CAST(body AS BLOB), {tables.COLUMNS} FROM documents WHERE rowid > ? ORDER BY rowid LIMIT ?"
 )
-"""Each batch is read by itself, so that no reader keeps the server's WAL from being reset."""
+"""Each batch is a separate read, so that no reader keeps the server's WAL from being reset."""
 
 _TOMBSTONES = "SELECT rowid, collection, id, version FROM tombstones WHERE rowid > ? ORDER BY rowid LIMIT ?"
 _ROOT = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents'"
-"""Where a view lies in the file: another one lies elsewhere, and its rows have other numbers."""
+"""Identifies a view in the file: another view has another root page, and its rows have other numbers."""
 
 
 class EmbeddedMaintenance:
-    """The `QueryMaintenance` on the file `path`, whether a server has it open or not."""
+    """The `QueryMaintenance` on the file `path`, whether or not a server has it open."""
 
     def __init__(self, path: Path | str) -> None:
-        """Nothing is opened, made or changed yet."""
+        """Does not open, create or change anything yet."""
         self._path = Path(path)
 
     async def reached(self) -> port.Reached:
@@ -56,7 +56,7 @@ class EmbeddedMaintenance:
             return _root(connection)
 
     def _rows(self, statement: str, after: int, root: int) -> list[Any]:
-        with sqlite.translated(tables.NAME), self._reading() as connection, connection:  # both are of one moment
+        with sqlite.translated(tables.NAME), self._reading() as connection, connection:  # one consistent view of both
             if _root(connection) != root:
                 raise errors.Fenced(f"{tables.NAME} was rebuilt meanwhile; begin again")
             found: list[Any] = connection.execute(statement, (after, _BATCH)).fetchall()
@@ -69,7 +69,7 @@ class EmbeddedMaintenance:
 
 
 class _Reading:
-    """A connection for one look."""
+    """A connection for one read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -78,7 +78,7 @@ class _Reading:
         self._connection = sqlite.connect_to_read(self._path)
         if not embedded.is_current(self._connection):
             self._connection.close()
-            raise errors.Misconfigured(f"{self._path} is the view of another release; a server of this one makes it anew")
+            raise errors.Misconfigured(f"{self._path} is the view of another release; a server of this one replaces it when it starts")
         return self._connection
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,7 @@
-"""Queries as SQL statements that use an index, so that a page costs the same wherever it starts. Pure.
+"""Translates queries into SQL statements that use an index, so that a page costs the same wherever it starts. Pure.
 
-SQLite has no statistics of ours, so the index is chosen here: by the narrowest term of the query. A term with several
-alternatives ("one of my accounts, or one of these IDs") becomes one sorted walk through the index for each, merged.
+SQLite has no statistics about our data, so the index is chosen here: by the most selective term of the query. A term with several
+alternatives ("one of my accounts, or one of these IDs") becomes one ordered index scan ("walk") per alternative, merged.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dyff.query import columns, conditions, filters
 from dyff.query.conditions import Condition
 
 _MAX_WALKS = 100
-"""Alternatives beyond it are too many walks; then one walk sees every document in order."""
+"""With more alternatives, that many walks would be too expensive; then one walk reads every document in order."""
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """A SELECT of bodies in order. Its last parameter, the limit (negative: none), is left to the caller."""
+    """A SELECT of bodies in order. Its last parameter, the limit (negative for none), is supplied by the caller."""
 
     text: str
     parameters: tuple[columns.Value, ...]
 
 
 def statements(find: filters.Find) -> list[Statement]:
-    """The statements whose results, one after another and up to the limit, are the answer.
+    """The statements whose results, concatenated up to the limit, are the answer.
 
-    There are two where a page starts among the documents that have the order's field and ends among those that don't,
-    or the other way round: in one statement SQLite could not start in the middle of an index.
+    There are two if a page starts among the documents that have the order field and ends among those that don't,
+    or the other way round: in one statement, SQLite could not start in the middle of an index.
     """
     terms = _flat(find.where)
     walks = _walks(terms, find)
@@ -52,14 +52,14 @@ def _statement(walks: Sequence[Condition], order: Condition, direction: str) -> 
 
 
 def _where(collection: str, walk: Condition, part: Condition) -> Condition:
-    """SQLite uses an index of one collection only where that collection is written out."""
+    """SQLite only uses an index of a single collection if the collection is a literal in the statement."""
     known = collection in registry.BY_PLURAL
     of = Condition(f"collection = '{collection}'") if known else Condition("collection = ?", (collection,))
     return conditions.joined([of, walk, part], "AND")
 
 
 def _parts(find: filters.Find, order: Condition) -> list[Condition]:
-    """What comes after `find.after`, as conditions whose results follow each other. NULL sorts before all values."""
+    """The conditions for everything after `find.after`; their results follow each other. NULL sorts before all values."""
     if find.after is None:
         return [Condition("1")]
     beyond = "<" if find.order == "descending" else ">"
@@ -73,14 +73,14 @@ def _parts(find: filters.Find, order: Condition) -> list[Condition]:
 
 
 def _flat(predicate: filters.Predicate) -> list[filters.Predicate]:
-    """The terms that must all hold."""
+    """The terms that must all match."""
     if isinstance(predicate, filters.AllOf):
         return [each for term in predicate.terms for each in _flat(term)]
     return [predicate]
 
 
 def _walks(terms: Sequence[filters.Predicate], find: filters.Find) -> list[Condition]:
-    """The whole of `terms`, once for each alternative of the narrowest one; that one alone may choose the index."""
+    """All `terms`, once per alternative of the most selective one; only that one may choose the index."""
     candidates = [(rank, len(found), number, found) for number, (rank, found) in enumerate(map(_alternatives, terms)) if found]
     if not candidates:
         return [conditions.joined([conditions.compiled(term, indexed=False) for term in terms], "AND")]
@@ -92,7 +92,7 @@ def _walks(terms: Sequence[filters.Predicate], find: filters.Find) -> list[Condi
 
 
 def _alternatives(term: filters.Predicate) -> tuple[int, list[filters.Equals]]:
-    """How wide `term` is (the smaller the better), and the equalities of indexed columns that it is the union of; none: it is not."""
+    """The rank of `term` (lower is more selective), and the equalities on indexed columns whose union it is; empty if it is not one."""
     match term:
         case filters.Equals(path, value) if value is not None and columns.name(path):
             return _rank(path, (value,)), [term]
@@ -107,7 +107,7 @@ def _alternatives(term: filters.Predicate) -> tuple[int, list[filters.Equals]]:
 
 
 def _rank(path: filters.Path, values: Sequence[filters.Scalar]) -> int:
-    """IDs are unique; few documents share a key of their kind, or a status that is left; many an account or a final status."""
+    """IDs are unique; few documents share a key of their kind or a non-terminal status; many share an account or a terminal status."""
     if path == columns.ID:
         return 0
     if path == columns.STATUS:

@@ -1,6 +1,6 @@
-"""The query store: documents, and how far along the log they are.
+"""The query store: documents, and their position in the log.
 
-Only the sink writes. A view is eventually consistent with the log; `Reached` says how far it is.
+Only the sink writes. A view is eventually consistent with the log; `Reached` is its position.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dyff.query import filters
 class Document(msgspec.Struct, frozen=True):
     """A version of an entity for the view.
 
-    `version`: the source offset of the folded state: an older one never replaces a newer one. `body`: the entity as
-    JSON bytes, None: forgotten; what stays is a hidden tombstone with its version.
+    `version`: the source offset of the folded state: an older version never replaces a newer one. `body`: the entity as
+    JSON bytes; None if it is forgotten, which leaves a hidden tombstone with its version.
     """
 
     collection: str
@@ -28,8 +28,8 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """How far a view is, by partition: the next offset of the state log to read (`state`), and the next offset of the
-    events log that is not yet seen through it (`events`). `epoch`: the state log's epoch; None: nothing yet.
+    """The position of a view, by partition: the next offset of the state log to read (`state`), and the next offset of the
+    events log that is not included yet (`events`). `epoch`: the state log's epoch; None if nothing was applied yet.
     """
 
     epoch: str | None = None
@@ -38,17 +38,17 @@ class Reached(msgspec.Struct, frozen=True):
 
 
 class Scanned(msgspec.Struct, frozen=True):
-    """A document as it is stored. `sound`: what queries go by agrees with the body, and the body can be read."""
+    """A document as stored. `sound`: the body is readable and agrees with the fields that queries use."""
 
     document: Document
     sound: bool
 
 
 class QueryReader(Protocol):
-    """What the api may do."""
+    """The operations of the API."""
 
     async def get(self, collection: str, entity_id: str) -> bytes | None:
-        """The entity as JSON bytes; None: the view does not have it (yet).
+        """The entity as JSON bytes; None if the view does not have it (yet).
 
         Raises:
             Unavailable: the database does not answer.
@@ -56,7 +56,7 @@ class QueryReader(Protocol):
         ...
 
     async def find(self, query: filters.Find) -> list[bytes]:
-        """All documents that match, as JSON bytes.
+        """All matching documents, as JSON bytes.
 
         Raises:
             Unavailable: the database does not answer.
@@ -64,82 +64,82 @@ class QueryReader(Protocol):
         ...
 
     async def reached(self) -> Reached:
-        """How far the view is."""
+        """The position of the view."""
         ...
 
     async def wait(self, events: Mapping[int, int], timeout_s: float) -> bool:
-        """Wait until the view has seen all events below the given offsets; False: not within `timeout_s` seconds."""
+        """Wait until the view includes all events below the given offsets. False if that takes longer than `timeout_s` seconds."""
         ...
 
 
 class QueryWriter(Protocol):
-    """What the sink may do."""
+    """The operations of the sink."""
 
     async def apply(self, documents: Sequence[Document], reached: Reached) -> int:
-        """Write documents, then (or with them) how far the view is; returns how many were news.
+        """Write documents, then (or together with them) the position; returns how many documents were new versions.
 
-        Durable when it returns, or healed by resuming from an older `reached`. `reached` has only the partitions that
-        moved; each moves forward only. Readers see each document whole, at the latest when they see its position; whether
-        they see all documents of a call at once is up to the adapter.
+        The result is durable on return, or is recovered by resuming from an older `reached`. `reached` has only the partitions
+        that moved; positions only move forward. Readers see each document as a whole, at the latest when they see its position;
+        whether all documents of a call become visible at the same time depends on the adapter.
 
         Raises:
-            Unavailable: the database does not answer; repeat.
-            LogDiverged: the view is of another epoch; `reset` it first. Nothing was written.
+            Unavailable: the database does not answer; retry.
+            LogDiverged: the view belongs to another epoch; `reset` it first. Nothing was written.
         """
         ...
 
     async def reset(self) -> None:
-        """Forget everything, because the log is another one or the view is to be rebuilt."""
+        """Delete everything, because the log is another one or the view is to be rebuilt."""
         ...
 
     async def reached(self) -> Reached:
-        """How far the view is: where to resume."""
+        """The position of the view, from which to resume."""
         ...
 
 
 class QueryStore(QueryReader, QueryWriter, Protocol):
-    """Both."""
+    """The operations of both."""
 
 
 class QueryScanner(Protocol):
     """Read-only access to a view for verification while servers are running."""
 
     async def reached(self) -> Reached:
-        """How far the view is."""
+        """The position of the view."""
         ...
 
     def scan(self) -> AsyncIterator[Sequence[Scanned]]:
-        """All documents of all collections in batches, also the forgotten. Each is as it was at some moment since the call.
+        """All documents of all collections in batches, including forgotten ones. Each is in a state it had at some time since the call.
 
         Raises:
-            Fenced: another view has taken the place of this one; begin again.
+            Fenced: another view has replaced this one; start again.
             Unavailable: the database does not answer.
         """
         ...
 
 
 class Rebuild(Protocol):
-    """A new view that is built next to the present one; it has no readers yet."""
+    """A new view that is being built next to the active one; it has no readers yet."""
 
     async def apply(self, documents: Sequence[Document], reached: Reached) -> int:
-        """As `QueryWriter.apply`, into the new view.
+        """Like `QueryWriter.apply`, but into the new view.
 
         Raises:
-            Fenced: the present view was reset, or another rebuild has taken over; begin again.
-            Unavailable: the database does not answer; repeat.
-            LogDiverged: the new view is of another epoch.
+            Fenced: the active view was reset, or another rebuild has taken over; start again.
+            Unavailable: the database does not answer; retry.
+            LogDiverged: the new view belongs to another epoch.
         """
         ...
 
     async def promote(self) -> dict[int, int]:
-        """Put the new view in the place of the present one, in one step; returns nothing then, and its context may be left.
+        """Replace the active view by the new one, in one step; then it returns an empty map, and the context can be closed.
 
-        Readers see no older and no emptier view than before, and writers go on in the new one, also those of other processes. If
-        the present view is further than the new one nothing is changed: returned is, by partition, the next offset of the state log up to
-        which documents must be applied first. Apply those, and no more, then call it again.
+        Readers never see an older or emptier view than before, and writers, including those of other processes, continue in the new
+        view. If the active view is ahead of the new one, nothing is changed: the result is, by partition, the next offset of the state
+        log up to which documents must be applied first. Apply those, and no more, then call it again.
 
         Raises:
-            Fenced, Unavailable: see `apply`; which of both is the present one is not known then.
+            Fenced, Unavailable: see `apply`; then it is unknown which of the two views is active.
         """
         ...
 
@@ -148,15 +148,15 @@ class QueryRebuilder(Protocol):
     """Rebuilding a view while servers are running."""
 
     async def reached(self) -> Reached:
-        """How far the present view is."""
+        """The position of the active view."""
         ...
 
     def rebuild(self) -> AbstractAsyncContextManager[Rebuild]:
-        """Begin a new view. Leaving it without a promotion forgets it; so does the next rebuild, if this process dies.
+        """Begin a new view. Closing the context without a promotion discards it; so does the next rebuild, if this process dies.
 
         Raises:
             InUse: another rebuild is running.
-            Misconfigured: the present view is of another release.
+            Misconfigured: the active view belongs to another release.
             Unavailable: the database does not answer.
         """
         ...

@@ -1,7 +1,7 @@
-"""A rebuild in the embedded query store: the new view has tables of its own, which change names with the present ones (cutover).
+"""A rebuild in the embedded query store: the new view has its own tables, which swap names with the active ones (cutover).
 
-They are in the same file, so that the cutover is one transaction of SQLite: every statement of the server, which knows nothing of it, is
-about the old tables or about the new ones. A file that SQLite cannot read is not repaired by this; a server makes it anew when it starts.
+They are in the same file, so that the cutover is one SQLite transaction: every statement of the server, which does not know about it,
+uses either the old tables or the new ones. This does not repair a file that SQLite cannot read; a server replaces that when it starts.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _NEXT, _OLD = "_next", "_old"
 _MARK = "_b"
 _INDEXES = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"
 _PIECE = 2000
-"""Rows."""
+"""Rows per transaction."""
 _PAUSE_S = 0.003
-"""After each transaction, so that the server's sink gets its turn."""
+"""Pause after each transaction, so that the server's sink gets its turn."""
 
 
 class EmbeddedRebuild:
@@ -44,7 +44,7 @@ class EmbeddedRebuild:
         return news
 
     async def promote(self) -> dict[int, int]:
-        # A thread is not cancelled: it has ended, and may have switched, when this raises.
+        # A thread cannot be cancelled: when this raises, it has ended, and may have switched.
         return await anyio.to_thread.run_sync(self._promote)
 
     def _write(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
@@ -79,11 +79,11 @@ class EmbeddedRebuild:
 
 @asynccontextmanager
 async def begun(path: Path) -> AsyncIterator[EmbeddedRebuild]:
-    """A rebuild of the view in the file `path`, which is made where it is missing.
+    """Start a rebuild of the view in the file `path`, which is created if it is missing.
 
     Raises:
-        InUse: another is running.
-        Misconfigured: the file is of another release.
+        InUse: another rebuild is running.
+        Misconfigured: the file belongs to another release.
         Unavailable, Fatal: the file cannot be used.
     """
     with cutover.exclusive(path):
@@ -102,7 +102,7 @@ def _opened(path: Path) -> apsw.Connection:
         connection = sqlite.connect(path, durable=False)
         try:
             if not embedded.has_schema(connection):
-                raise errors.Misconfigured(f"{path} is the view of another release; a server of this one makes it anew when it starts")
+                raise errors.Misconfigured(f"{path} is the view of another release; a server of this one replaces it when it starts")
             for left in (_NEXT, _OLD):
                 _drop(connection, left)
             taken = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'by_id'").fetchone()
@@ -126,7 +126,7 @@ def _close(rebuild: EmbeddedRebuild, connection: apsw.Connection, counter: cutov
 
 
 def _drop(connection: apsw.Connection, suffix: str) -> None:
-    """Remove the tables that have this suffix, piece by piece: to drop a table takes as long as it is large, and holds up the sink."""
+    """Drop the tables with this suffix, in pieces: dropping a whole table takes time in proportion to its size, and blocks the sink."""
     for name in columns.TABLES:
         table = f"{name}{suffix}"
         for (index,) in connection.execute(_INDEXES, (table,)).fetchall():

@@ -1,4 +1,4 @@
-"""What is done with the tables of the embedded query store, of the present view and of one that is being rebuilt."""
+"""Operations on the tables of the embedded query store, both of the active view and of one that is being rebuilt."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dyff.kernel import errors
 from dyff.query import columns, port
 
 NAME = "the query store"
-"""As people call it."""
+"""The name of the store in messages."""
 
 _NAMES = tuple(str(columns.name(path)) for path in columns.PATHS)
 COLUMNS = ", ".join(_NAMES)
-"""Those of what is often asked, in order."""
+"""The columns of frequently queried fields, in order."""
 
 
 class Tables:
@@ -38,7 +38,7 @@ class Tables:
         self._set_epoch = f"INSERT INTO epoch{suffix} SELECT ? WHERE NOT EXISTS (SELECT 1 FROM epoch{suffix})"
 
     def put(self, connection: apsw.Connection, document: port.Document) -> bool:
-        """Write `document` unless what is there is as new; whether it was written."""
+        """Write `document` unless the stored version is at least as new; returns whether it was written."""
         place = (document.collection, document.id)
         known = connection.execute(self._known, place).fetchone()
         forgotten = None if known else connection.execute(self._forgotten, place).fetchone()
@@ -59,7 +59,7 @@ class Tables:
         return True
 
     def reached(self, connection: apsw.Connection) -> port.Reached:
-        """How far the view is."""
+        """The position of the view."""
         row = connection.execute(self._epoch).fetchone()
         logs: dict[str, dict[int, int]] = {"state": {}, "events": {}}
         for log, partition, after in connection.execute(self._positions):
@@ -67,7 +67,7 @@ class Tables:
         return port.Reached(row[0] if row else None, **logs)
 
     def move(self, connection: apsw.Connection, reached: port.Reached) -> None:
-        """The view is so far now; each partition moves forward only."""
+        """Store the position of the view; each partition only moves forward."""
         logs = {"state": reached.state, "events": reached.events}
         rows = [(log, partition, after) for log, positions in logs.items() for partition, after in positions.items()]
         connection.executemany(self._move, rows)
@@ -76,10 +76,10 @@ class Tables:
 
 
 def moved_on(old: port.Reached, new: port.Reached) -> port.Reached:
-    """Both; each partition moves forward only.
+    """The combined position; each partition only moves forward.
 
     Raises:
-        LogDiverged: they are of different epochs.
+        LogDiverged: they belong to different epochs.
     """
     if old.epoch is not None and new.epoch not in (None, old.epoch):
         raise errors.LogDiverged(f"{NAME} belongs to log epoch {old.epoch}, not {new.epoch}; reset it first")

@@ -1,7 +1,7 @@
-"""Keeping only the last record of each key, as Kafka's cleaner does: a pass over what is new, then one over everything.
+"""Compaction keeps only the last record of each key, like Kafka's log cleaner: a pass over what is new, then one over everything.
 
-A pass costs a scan of the partition, so it waits until there is as much new as was kept the last time: the cost per
-record stays constant. The very last record of a partition always stays.
+A pass costs a scan of the partition, so it waits until there is as much new data as the previous pass kept: the cost per
+record stays constant. The very last record of a partition is always kept.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dyff.bus import port
 from dyff.bus.embedded import logfile
 
 MIN_NEW = 1000
-"""Fewer new records than that are not worth a pass."""
+"""With fewer new records, a pass is not worthwhile."""
 
 _BATCHES = 100
 _RECORDS = 20_000
 
 
 class Lags(msgspec.Struct, frozen=True):
-    """Records appended after `superseded_ms` are left alone, and deletions after `tombstones_ms`; milliseconds since 1970."""
+    """Records appended after `superseded_ms`, and tombstones appended after `tombstones_ms`, are kept. Milliseconds since 1970."""
 
     superseded_ms: int
     tombstones_ms: int
 
 
 class Pass(msgspec.Struct, frozen=True):
-    """A pass over a partition. `limit`: what comes from there on is left alone. `newest`: of the keys with something new
-    below the limit, where that is.
+    """A pass over a partition. `limit`: records from this offset on are left alone. `newest`: for each key with new records
+    below the limit, the offset of the newest one.
     """
 
     lags: Lags
@@ -37,8 +37,8 @@ class Pass(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A part of a pass. `rewritten`: by first offset, what takes a batch's place, None: nothing. `removed`: so many records
-    are gone then. `next`: where the next step begins.
+    """A part of a pass. `rewritten`: by first offset, the replacement of a batch; None if the batch is deleted. `removed`: the
+    number of records that this removes. `next`: where the next step begins.
     """
 
     rewritten: dict[int, logfile.Batch | None]
@@ -47,12 +47,12 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def due(connection: apsw.Connection, partition: logfile.Partition, lags: Lags) -> bool:
-    """Whether a pass is worth its while."""
+    """Whether a pass is worthwhile."""
     return _limit(connection, partition, lags) - partition.clean >= max(MIN_NEW, partition.kept)
 
 
 def begun(connection: apsw.Connection, partition: logfile.Partition, lags: Lags) -> Pass:
-    """A pass over a partition as it is stored now."""
+    """Start a pass over a partition in its current state."""
     limit = _limit(connection, partition, lags)
     newest: dict[bytes, int] = {}
     for _, records in logfile.stored_batches(connection, partition, partition.clean, limit):
@@ -61,9 +61,9 @@ def begun(connection: apsw.Connection, partition: logfile.Partition, lags: Lags)
 
 
 def step(connection: apsw.Connection, partition: logfile.Partition, whole: Pass, start: int) -> Step:
-    """What is to be done from the offset `start` on, a bounded part of it. Nothing is written here.
+    """Compute a bounded part of the work, from the offset `start` on. Nothing is written here.
 
-    A deletion may go only in a pass that leaves nothing before it; then the key is as if it had never been.
+    A tombstone can only be removed in a pass that leaves nothing of its key before it; then the key is as if it had never existed.
     """
     rewritten: dict[int, logfile.Batch | None] = {}
     removed, seen = 0, 0
@@ -87,7 +87,7 @@ def _stays(record: port.Record, partition: logfile.Partition, whole: Pass) -> bo
 
 
 def _limit(connection: apsw.Connection, partition: logfile.Partition, lags: Lags) -> int:
-    """The first offset that is too young to be touched."""
+    """The first offset that is too recent to be compacted."""
     young = f"SELECT first FROM log_{partition.id} WHERE first >= ? AND timestamp_ms > ? ORDER BY first LIMIT 1"
     found = connection.execute(young, (partition.clean, lags.superseded_ms)).get
     return partition.held.end if found is None else int(found)

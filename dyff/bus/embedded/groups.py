@@ -1,7 +1,7 @@
-"""Who of a consumer group has which partition. No I/O: one process holds the log, so membership is in its memory.
+"""Partition assignment within a consumer group. No I/O: one process holds the log, so membership is in its memory.
 
-A partition that moves is taken at once: the generation of the new assignment makes whatever the old holder still does
-with it stale. Partitions stay where they are as far as fairness allows.
+A partition that moves is revoked immediately: the generation of the new assignment makes anything that the old holder still
+does with it stale. Partitions stay where they are as far as fairness allows.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from dyff.bus import port
 
 SESSION_S = 30.0
-"""A member that has not polled for so long loses its partitions to the others."""
+"""A member that has not polled for this long loses its partitions to the others."""
 
 
 class Member:
-    """A member, as its group sees it."""
+    """A member from its group's point of view."""
 
     def __init__(self) -> None:
         self.held: dict[int, port.Assignment] = {}
@@ -23,12 +23,12 @@ class Member:
         self._taken: list[port.Assignment] = []
 
     def give(self, assignment: port.Assignment) -> None:
-        """The partition is this member's."""
+        """Assign the partition to this member."""
         self.held[assignment.partition] = assignment
         self._given.append(assignment)
 
     def take(self, partition: int) -> None:
-        """The partition is not this member's any more; if it was not told that it had it, it need not know."""
+        """Revoke the partition. If the assignment has not been reported to the member yet, neither is reported."""
         assignment = self.held.pop(partition)
         if assignment in self._given:
             self._given.remove(assignment)
@@ -36,13 +36,13 @@ class Member:
             self._taken.append(assignment)
 
     def news(self) -> tuple[tuple[port.Assignment, ...], tuple[port.Assignment, ...]]:
-        """What was taken and what was given since the last call."""
+        """The revoked and the assigned partitions since the last call."""
         news = tuple(self._taken), tuple(self._given)
         self._taken, self._given = [], []
         return news
 
     def holds(self, assignment: port.Assignment) -> bool:
-        """Whether exactly this giving of the partition is still in force."""
+        """Whether this very assignment of the partition is still valid."""
         return self.held.get(assignment.partition) == assignment
 
 
@@ -50,15 +50,15 @@ class Group:
     """The members of one consumer group on one topic."""
 
     def __init__(self, partitions: int) -> None:
-        """`partitions`: of the topic."""
+        """`partitions`: the number of partitions of the topic."""
         self._partitions = partitions
         self._members: list[Member] = []
         self._generation = 0
 
     def polled(self, member: Member, now: float) -> list[Member]:
-        """A member polls: it belongs to the group, and those who were silent for too long do not.
+        """Record that a member polls: it joins or stays in the group, and members that were silent for too long are removed.
 
-        `now`: monotonic seconds. Returns the members for whom something changed.
+        `now`: monotonic seconds. Returns the members whose assignment changed.
         """
         member.last_poll = now
         members = [each for each in self._members if each is member or each.polling or now - each.last_poll < SESSION_S]
@@ -67,7 +67,7 @@ class Group:
         return self._settle(members)
 
     def leave(self, member: Member) -> list[Member]:
-        """A member gives back what it has. Returns the members for whom something changed."""
+        """Remove a member; its partitions go to the others. Returns the members whose assignment changed."""
         return self._settle([each for each in self._members if each is not member])
 
     def _settle(self, members: list[Member]) -> list[Member]:
@@ -80,7 +80,7 @@ class Group:
         return self._share_out() if members else []
 
     def _share_out(self) -> list[Member]:
-        """Even shares: those who have most keep the larger ones."""
+        """Distribute the partitions evenly; members that hold the most keep the larger shares."""
         changed = set()
         most_first = sorted(self._members, key=lambda member: -len(member.held))
         least, larger = divmod(self._partitions, len(most_first))

@@ -1,4 +1,4 @@
-"""The embedded log for a process that only reads it, while a server has it open or without one."""
+"""The embedded log for a process that only reads it, whether or not a server has it open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dyff.bus.embedded import high_watermark, logfile
 from dyff.kernel import errors
 
 _LOOK_S = 0.05
-"""How often the file is looked at while somebody waits for more."""
+"""Interval at which the file is checked while a reader waits for more."""
 
 T = TypeVar("T")
 
@@ -31,11 +31,11 @@ class EmbeddedHistory:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: Path | str) -> AsyncIterator[EmbeddedHistory]:
-        """The log in the file `path`.
+        """Open the log in the file `path`.
 
         Raises:
-            Misconfigured: there is none, or it is not of this release.
-            LogDiverged: it is damaged, or lost what was acknowledged.
+            Misconfigured: the file does not exist, or this release cannot read it.
+            LogDiverged: it is damaged, or acknowledged records are missing.
         """
         path = Path(path)
         connection = await anyio.to_thread.run_sync(_opened, path)
@@ -63,14 +63,14 @@ class EmbeddedHistory:
         yield HistoryReader(self, found[0], offset)
 
     async def fetch(self, partition: logfile.Partition, offset: int, limit: int) -> tuple[list[port.Record], int]:
-        """Records from `offset` on, at most `limit`, and the offset to go on at.
+        """Records from `offset` on, at most `limit`, and the offset to continue from.
 
         Raises:
             OffsetOutOfRange: the log cannot be read from there.
         """
 
         def fetched(connection: apsw.Connection) -> tuple[list[port.Record], int]:
-            with connection:  # the offsets and the records at one moment
+            with connection:  # one consistent view of the offsets and the records
                 held = next(each.held for each in logfile.stored_partitions(connection) if each.id == partition.id)
                 if not held.first <= offset <= held.end:
                     raise errors.OffsetOutOfRange(partition.topic, partition.partition, offset, held.first, held.end)
@@ -94,7 +94,7 @@ class HistoryReader:
     """Reads one partition. See `dyff.bus.port.Reader`."""
 
     def __init__(self, history: EmbeddedHistory, partition: logfile.Partition, offset: int) -> None:
-        """`offset`: where to begin."""
+        """`offset`: where to start."""
         self._history, self._partition, self._position = history, partition, offset
 
     @property
@@ -104,7 +104,7 @@ class HistoryReader:
     async def poll(self, max_records: int, wait_s: float) -> tuple[port.Record, ...]:
         with anyio.move_on_after(wait_s):
             while True:
-                with anyio.CancelScope(shield=True):  # so that none is lost between the reading and the moving on
+                with anyio.CancelScope(shield=True):  # so that no record is lost between the read and the new position
                     before = self._position
                     found, self._position = await self._history.fetch(self._partition, before, max_records)
                 if found or self._position > before or wait_s <= 0:

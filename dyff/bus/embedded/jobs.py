@@ -1,7 +1,7 @@
-"""What can be done to the log. Each job's `apply` is a write for the group-commit writer; jobs share transactions.
+"""The operations on the log. Each job's `apply` is a write for the group-commit writer; jobs share transactions.
 
-A job either does all of its work in the transaction or raises one of our errors before it has done any, so that the
-others in the same transaction are not disturbed. Its result is given to the caller when it is durable.
+A job either does all of its work in the transaction or raises one of our errors before it has done any, so that the other
+jobs in the same transaction are not affected. Its result is returned to the caller once it is durable.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dyff.kernel import errors, ids
 
 
 class Append(msgspec.Struct, frozen=True):
-    """Append messages, each to its partition. The result: their offsets.
+    """Append messages, each to its partition. Returns their offsets.
 
-    `owner`: name and epoch of the owner who appends; None: anybody. `commit`: recorded in the same transaction.
+    `owner`: name and epoch of the owner that appends; None for anyone. `commit`: recorded in the same transaction.
     """
 
     messages: Sequence[tuple[logfile.Partition, port.Message]]
@@ -36,7 +36,7 @@ class Append(msgspec.Struct, frozen=True):
 
 
 class CommitOffsets(msgspec.Struct, frozen=True):
-    """Record next offsets of groups."""
+    """Record the next offsets of groups."""
 
     commits: Sequence[port.Commit]
 
@@ -48,7 +48,7 @@ class CommitOffsets(msgspec.Struct, frozen=True):
 
 
 class Own(msgspec.Struct, frozen=True):
-    """Become the owner called `name`. The result: the epoch, higher than any before."""
+    """Become the owner called `name`. Returns its epoch, which is higher than any before."""
 
     name: str
 
@@ -58,7 +58,7 @@ class Own(msgspec.Struct, frozen=True):
 
 
 class CreateTopics(msgspec.Struct, frozen=True):
-    """Make topics exist that do not yet; all of them or, where one conflicts, none."""
+    """Create the topics that do not exist yet; all of them or, if one conflicts, none."""
 
     specs: Sequence[port.TopicSpec]
     ids: ids.Ids
@@ -87,7 +87,7 @@ class CreateTopics(msgspec.Struct, frozen=True):
 
 
 class Truncate(msgspec.Struct, frozen=True):
-    """Forget the records of a partition below an offset."""
+    """Delete the records of a partition below an offset."""
 
     partition: logfile.Partition
     below: int
@@ -99,7 +99,7 @@ class Truncate(msgspec.Struct, frozen=True):
 
 
 class Rewrite(msgspec.Struct, frozen=True):
-    """Put batches of a compacted partition in the place of those that had superseded records too."""
+    """Replace batches of a compacted partition that contained superseded records."""
 
     partition: logfile.Partition
     batches: Mapping[int, logfile.Batch | None]
@@ -115,7 +115,7 @@ class Rewrite(msgspec.Struct, frozen=True):
 
 
 class Compacted(msgspec.Struct, frozen=True):
-    """Record that a partition is compacted below `clean`, with `kept` records left there."""
+    """Record that a partition is compacted below `clean`, and that `kept` records are left there."""
 
     partition: logfile.Partition
     clean: int

@@ -27,7 +27,7 @@ COMPACTION_LAG = timedelta(days=1)
 """Longer than any pause of an owner that we tolerate."""
 
 TOMBSTONE_LAG = timedelta(days=28)
-"""A reader that starts at the beginning has this long to reach a deletion."""
+"""Time within which a reader that starts at the beginning must reach a tombstone."""
 
 MAINTENANCE_S = 10.0
 _TRUNCATED_AT_ONCE = 5000
@@ -41,18 +41,18 @@ class EmbeddedBus:
     async def open(
         cls, path: Path | str, *, clock: clock.Clock, ids: ids.Ids, max_message_bytes: int = MAX_MESSAGE_BYTES
     ) -> AsyncIterator[EmbeddedBus]:
-        """Open the log in the file `path`, made if there is none; what was published is durable when it is left.
+        """Open the log in the file `path`, which is created if it does not exist. Published records are durable when it is closed.
 
         Args:
             path: the file; SQLite's `-wal` and `-shm` and our `.mark` and `.lock` are next to it, and belong to it.
-            clock: stamps the records.
-            ids: names new logs.
+            clock: provides the timestamps of records.
+            ids: provides the IDs of new logs.
             max_message_bytes: limit of key, value and headers together.
 
         Raises:
             InUse: another bus has it open.
             LogDiverged: something that was acknowledged is missing or damaged.
-            Misconfigured: it is not a log of this release, or the SQLite library is unsafe.
+            Misconfigured: this release cannot read the log, or the SQLite library is unsafe.
         """
         path = Path(path)
         with _locked(path.with_name(path.name + ".lock")):
@@ -104,7 +104,7 @@ class EmbeddedBus:
             found = self._records.topics.get(spec.name)
             if found is None:
                 changes.append(f"topic {spec.name} is missing")
-            else:  # only this adapter can have made it, so how it is kept is right
+            else:  # only this adapter can have created it, so its retention is right
                 topics.require_same(found, spec)
         if changes and not dry_run:
             await self.create_topics(specs)
@@ -148,9 +148,9 @@ class EmbeddedBus:
     async def maintain(
         self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Keep the file small until cancelled: checkpoint the WAL outside of commits, compact what is due.
+        """Keep the file small until cancelled: checkpoint the WAL outside of commits, and compact the partitions that are due.
 
-        Ready at once.
+        Ready immediately.
 
         Raises:
             Fatal: the disk failed; nothing can be written any more.
@@ -164,14 +164,14 @@ class EmbeddedBus:
         raise self._writer.broken
 
     async def checkpoint(self) -> None:
-        """Copy the WAL file into the database, while the writer goes on."""
+        """Copy the WAL file into the database while the writer continues."""
         async with self._upkeep_lock:
             await self._on_upkeep(apsw.Connection.wal_checkpoint)
 
     async def compact(self, topic: str, *, lag: timedelta | None = None, tombstone_lag: timedelta = TOMBSTONE_LAG) -> int:
-        """Delete from a compacted topic what a later record of the same key supersedes; returns how many records.
+        """Delete records of a compacted topic that a later record of the same key supersedes; returns how many were deleted.
 
-        `lag`: what is younger stays; None: a day, and only where a pass is due.
+        `lag`: younger records are kept; None for one day, and then only partitions for which a pass is due are compacted.
         """
         if not self._records.topic(topic).compacted:
             raise errors.Misconfigured(f"topic {topic} is not compacted: its records are kept")
@@ -197,15 +197,15 @@ class EmbeddedBus:
         return removed
 
     async def _on_upkeep(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call `function(connection, *args)` in a thread, on the connection for upkeep, which no commit waits for."""
+        """Call `function(connection, *args)` in a thread, on the maintenance connection, which no commit waits for."""
         with logfile.translated_errors(self._path):
             return await anyio.to_thread.run_sync(function, self._upkeep, *args)
 
     async def truncate(self, topic: str, partition: int, below: int) -> None:
-        """Forget the records below an offset, for ever.
+        """Delete the records below an offset, permanently.
 
         Raises:
-            OffsetOutOfRange: the log does not hold that offset (`end` itself is fine).
+            OffsetOutOfRange: the log does not hold that offset (`end` itself is valid).
         """
         found = self._records.partition(topic, partition)
         self._records.require(found, below)
@@ -245,7 +245,7 @@ class EmbeddedOwner:
     """A fenced writer. See `dyff.bus.port.Owner`."""
 
     def __init__(self, bus: EmbeddedBus, name: str, epoch: int) -> None:
-        """`epoch`: as given by the log when this owner was opened."""
+        """`epoch`: as assigned by the log when this owner was opened."""
         self._bus, self._name, self._epoch = bus, name, epoch
 
     @property
@@ -257,5 +257,5 @@ class EmbeddedOwner:
 
 
 def _locked(path: Path) -> AbstractContextManager[None]:
-    """One bus at a time, since offsets and groups are in its memory."""
+    """Allow one bus at a time, since offsets and groups are in its memory."""
     return locks.alone(path, f"another server has the log {path.with_suffix('')} open")

@@ -1,9 +1,9 @@
-"""The SQLite file behind the log: its tables, how it is opened, and how damage is found.
+"""The SQLite file behind the log: its tables, how it is opened, and how damage is detected.
 
-Each partition is a table of its own, `log_<id>`. A row is a batch: records that were appended together, as MessagePack
+Each partition has its own table, `log_<id>`. A row is a batch: records that were appended together, as MessagePack
 with one checksum, under the offset of the first. So appending touches only the right edge of one tree, a range of offsets
-is a range of pages, and what is done for each record is done outside of SQLite. Next offsets are stored, not derived from
-what is left.
+is a range of pages, and per-record work is done outside of SQLite. Next offsets are stored, not derived from the remaining
+records.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dyff.bus.embedded import high_watermark
 from dyff.kernel import errors
 
 OLDEST_SQLITE = (3, 51, 3)
-"""Earlier libraries may lose commits when a WAL file is reset while it is read (sqlite.org/wal.html#walresetbug)."""
+"""Earlier libraries can lose commits when a WAL file is reset while it is read (sqlite.org/wal.html#walresetbug)."""
 
 FETCH_BYTES = 4 * 2**20
 """A read returns at most about this much, so that large records do not fill the memory."""
 
 BATCH_RECORDS = 100
 BATCH_BYTES = 2**20
-"""A batch has no more records than that, and about so many bytes: to read one record is to decode its batch."""
+"""Limits of a batch; the size is approximate. Reading one record means decoding its batch."""
 
 _CHECKED_AT_OPEN = 64
 _FORMAT = 1
@@ -51,7 +51,7 @@ CREATE TABLE owners (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITH
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
-    """A record in a batch. New fields can only come at the end, with a default."""
+    """A record in a batch. New fields can only be added at the end, with a default."""
 
     offset: int
     key: bytes
@@ -64,8 +64,8 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A row of `log_<id>`. `first`: the offset that its first record had; `last`: that its last one had. `timestamp_ms`: when
-    all of them were appended. `body`: the records that are left, as MessagePack.
+    """A row of `log_<id>`. `first`, `last`: the offsets that its first and last record had when they were appended.
+    `timestamp_ms`: when all of them were appended. `body`: the remaining records, as MessagePack.
     """
 
     first: int
@@ -87,7 +87,7 @@ class Partition(msgspec.Struct, frozen=True):
 
 
 def create_partition(connection: apsw.Connection, partition_id: int, topic: str, partition: int) -> None:
-    """Make a partition's table and its row."""
+    """Create a partition's table and its row."""
     connection.execute(
         f"CREATE TABLE log_{partition_id} (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL,"
         " checksum INTEGER NOT NULL, body BLOB NOT NULL) STRICT"
@@ -96,7 +96,7 @@ def create_partition(connection: apsw.Connection, partition_id: int, topic: str,
 
 
 def batches(records: Sequence[port.Record]) -> Iterator[Batch]:
-    """Records of one partition that were appended together, as they are stored."""
+    """Encode records of one partition that were appended together as batches."""
     start, size = 0, 0
     for position, record in enumerate(records, start=1):
         size += len(record.key) + len(record.value or b"")
@@ -107,21 +107,21 @@ def batches(records: Sequence[port.Record]) -> Iterator[Batch]:
 
 
 def encoded(first: int, last: int, records: Sequence[port.Record]) -> Batch:
-    """The records as one batch that stands for the offsets from `first` to `last`."""
+    """Encode the records as one batch that covers the offsets from `first` to `last`."""
     body = _ENCODER.encode([(each.offset, each.key, each.value, each.headers) for each in records])
     timestamp_ms = records[0].timestamp_ms
     return Batch(first, last, timestamp_ms, _checksum(first, last, timestamp_ms, body), body)
 
 
 def insert(connection: apsw.Connection, partition_id: int, records: Sequence[port.Record]) -> None:
-    """Put records behind those that are there."""
+    """Append records to the stored ones."""
     for each in batches(records):
         values = (each.first, each.last, each.timestamp_ms, each.checksum, each.body)
         connection.execute(f"INSERT INTO log_{partition_id} VALUES (?, ?, ?, ?, ?)", values)
 
 
 def rewrite(connection: apsw.Connection, partition_id: int, first: int, batch: Batch | None) -> None:
-    """Put a batch in the place of the one with that first offset; None: nothing."""
+    """Replace the batch with that first offset; delete it if `batch` is None."""
     if batch is None:
         connection.execute(f"DELETE FROM log_{partition_id} WHERE first = ?", (first,))
     else:
@@ -129,10 +129,10 @@ def rewrite(connection: apsw.Connection, partition_id: int, first: int, batch: B
 
 
 def stored_batches(connection: apsw.Connection, partition: Partition, start: int, end: int) -> Iterator[tuple[Batch, list[port.Record]]]:
-    """The batches that may hold records with `start <= offset < end`, in order, with all of their records.
+    """The batches that can contain records with `start <= offset < end`, in order, with all of their records.
 
     Raises:
-        LogDiverged: a batch is not the one that was written.
+        LogDiverged: a batch differs from what was written.
     """
     table, topic, number = f"log_{partition.id}", partition.topic, partition.partition
     statement = (
@@ -148,10 +148,10 @@ def stored_batches(connection: apsw.Connection, partition: Partition, start: int
 
 
 def fetch(connection: apsw.Connection, partition: Partition, start: int, end: int, limit: int) -> list[port.Record]:
-    """Records with `start <= offset < end` in order: at most `limit`, and about `FETCH_BYTES`, but at least one if there is one.
+    """Records with `start <= offset < end` in order: at most `limit`, and about `FETCH_BYTES`, but at least one if any exists.
 
     Raises:
-        LogDiverged: a record is not the one that was appended.
+        LogDiverged: a record differs from what was appended.
     """
     found: list[port.Record] = []
     size = 0
@@ -167,10 +167,10 @@ def fetch(connection: apsw.Connection, partition: Partition, start: int, end: in
 
 
 def lookup(connection: apsw.Connection, partition: Partition, offsets: Sequence[int]) -> list[port.Record]:
-    """The records at these offsets, as far as they are there.
+    """The records at these offsets; missing ones are omitted.
 
     Raises:
-        LogDiverged: a record is not the one that was appended.
+        LogDiverged: a record differs from what was appended.
     """
     found: dict[int, port.Record] = {}
     for offset in offsets:
@@ -181,13 +181,13 @@ def lookup(connection: apsw.Connection, partition: Partition, offsets: Sequence[
 
 
 def _checksum(first: int, last: int, timestamp_ms: int, body: bytes) -> int:
-    """Of everything in the row: SQLite notices a damaged tree, but not a damaged byte in a value."""
+    """Checksum of everything in the row: SQLite notices a damaged tree, but not a damaged byte in a value."""
     return zlib.crc32(body, zlib.crc32(b"%d %d %d" % (first, last, timestamp_ms)))
 
 
 @contextmanager
 def translated_errors(path: Path) -> Iterator[None]:
-    """Turns what SQLite says of a damaged or unreadable file into our errors."""
+    """Translate SQLite's errors about a damaged or unreadable file into ours."""
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
@@ -197,7 +197,7 @@ def translated_errors(path: Path) -> Iterator[None]:
 
 
 def connect(path: Path) -> apsw.Connection:
-    """A connection as we use it: every commit is on the disk when it returns, checkpoints happen where we say."""
+    """A connection with our settings: every commit is on disk when it returns, and checkpoints happen only on request."""
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(10_000)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -218,11 +218,11 @@ def require_safe_sqlite(version: str) -> None:
 
 
 def opened(path: Path, watermark: high_watermark.HighWatermark) -> apsw.Connection:
-    """Open the log, made if there is none, and make sure that it is the one that was closed.
+    """Open the log, creating it if it does not exist, and verify that nothing acknowledged was lost.
 
     Raises:
         LogDiverged: something that was acknowledged is missing or damaged.
-        Misconfigured: it is no log of ours, or of a newer release.
+        Misconfigured: it is not one of our logs, or a newer release wrote it.
     """
     require_safe_sqlite(apsw.sqlite_lib_version())
     acknowledged = watermark.read()
@@ -241,7 +241,7 @@ def opened(path: Path, watermark: high_watermark.HighWatermark) -> apsw.Connecti
 
 
 def _require_whole(path: Path) -> None:
-    """Without a WAL file all pages that the header counts must be there; with one, some may be only in that."""
+    """Without a WAL file, all pages that the header counts must exist; with one, some of them may be in the WAL only."""
     wal = path.with_name(path.name + "-wal")
     size = path.stat().st_size if path.exists() else 0
     if size == 0 or (wal.exists() and wal.stat().st_size > 0):
@@ -265,10 +265,10 @@ def _require_format(connection: apsw.Connection, path: Path) -> None:
 
 
 def require_format(connection: apsw.Connection, path: Path) -> None:
-    """Make sure that it is a log that this release can read.
+    """Verify that this release can read the log.
 
     Raises:
-        Misconfigured: it is not.
+        Misconfigured: it cannot.
     """
     found = connection.pragma("user_version")
     if found != _FORMAT:

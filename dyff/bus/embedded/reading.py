@@ -1,4 +1,4 @@
-"""Reading: what is visible, from memory or from the file, with and without a group."""
+"""Reading visible records, from memory or from the file, with and without a group."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dyff.kernel import clock, errors, sqlite_writer
 
 
 class Records:
-    """All that is committed, as the event loop knows it."""
+    """Everything that is committed, as seen from the event loop."""
 
     def __init__(self, path: Path, connection: apsw.Connection) -> None:
-        """`connection`: for reading only; used by one worker thread at a time."""
+        """`connection`: read-only; used by one worker thread at a time."""
         self.topics: dict[str, port.Topic] = {}
         self._partitions: dict[str, list[logfile.Partition]] = {}
         self.held: dict[int, port.Range] = {}
@@ -30,7 +30,7 @@ class Records:
         self._one_at_a_time = anyio.CapacityLimiter(1)
 
     def add(self, topic: port.Topic, partitions: Sequence[logfile.Partition]) -> None:
-        """A topic is there now."""
+        """Add a new topic."""
         self.topics[topic.name] = topic
         self._partitions[topic.name] = sorted(partitions, key=lambda each: each.partition)
         for each in partitions:
@@ -38,7 +38,7 @@ class Records:
             self._tails[each.id] = tails.Tail()
 
     def adopt(self, transaction: transactions.Transaction) -> None:
-        """A transaction was committed: from now on everybody sees it."""
+        """Make a committed transaction visible to all readers."""
         for topic, partitions in transaction.created:
             self.add(topic, partitions)
         for partition_id, records in transaction.appended.items():
@@ -51,10 +51,10 @@ class Records:
         self.bell.ring(transaction.appended)
 
     def topic(self, name: str) -> port.Topic:
-        """What is known of a topic.
+        """A topic by its name.
 
         Raises:
-            NotFound: there is no such topic.
+            NotFound: the topic does not exist.
         """
         found = self.topics.get(name)
         if found is None:
@@ -65,7 +65,7 @@ class Records:
         """All partitions of a topic, by number.
 
         Raises:
-            NotFound: there is no such topic.
+            NotFound: the topic does not exist.
         """
         self.topic(topic)
         return self._partitions[topic]
@@ -74,7 +74,7 @@ class Records:
         """A partition of a topic.
 
         Raises:
-            NotFound: there is no such topic, or it has no such partition.
+            NotFound: the topic does not exist, or it has no such partition.
         """
         there = self.partitions(topic)
         if not 0 <= partition < len(there):
@@ -82,7 +82,7 @@ class Records:
         return there[partition]
 
     def require(self, partition: logfile.Partition, offset: int) -> None:
-        """Make sure that the log can be read from `offset` on.
+        """Verify that the log can be read from `offset` on.
 
         Raises:
             OffsetOutOfRange: it cannot.
@@ -92,7 +92,7 @@ class Records:
             raise errors.OffsetOutOfRange(partition.topic, partition.partition, offset, held.first, held.end)
 
     async def fetch(self, partition: logfile.Partition, offset: int, limit: int) -> tuple[list[port.Record], int]:
-        """Records from `offset` on, at most `limit`, and the offset to go on at.
+        """Records from `offset` on, at most `limit`, and the offset to continue from.
 
         Raises:
             OffsetOutOfRange: the log cannot be read from there.
@@ -108,7 +108,7 @@ class Records:
         return found, found[-1].offset + 1 if found else end
 
     async def lookup(self, partition: logfile.Partition, offsets: Collection[int]) -> dict[int, port.Record]:
-        """The records at these offsets, as far as they are there.
+        """The records at these offsets; missing ones are omitted.
 
         Raises:
             LogDiverged: the file is damaged.
@@ -123,7 +123,7 @@ class Records:
         return {each.offset: each for each in found}
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call `function(connection, *args)` in a thread: what is not in memory may take the disk its time."""
+        """Call `function(connection, *args)` in a thread, since records that are not in memory have to be read from disk."""
         with logfile.translated_errors(self._path):
             return await anyio.to_thread.run_sync(function, self._connection, *args, limiter=self._one_at_a_time)
 
@@ -142,7 +142,7 @@ class EmbeddedReader:
     """Reads one partition without a group."""
 
     def __init__(self, records: Records, partition: logfile.Partition, offset: int) -> None:
-        """`offset`: where to begin."""
+        """`offset`: where to start."""
         self._records, self._partition = records, partition
         self._position = offset
 
@@ -160,7 +160,7 @@ class EmbeddedReader:
         return tuple(found)
 
     async def _next(self, limit: int) -> list[port.Record]:
-        """No cancellation can come between the reading and the moving on, so none loses records."""
+        """Read and advance. No cancellation is possible between the two, so it cannot lose records."""
         found, self._position = await self._records.fetch(self._partition, self._position, limit)
         return found
 
@@ -177,18 +177,18 @@ class EmbeddedSubscription:
         writer: sqlite_writer.Writer[transactions.Transaction],
         time: clock.Clock,
     ) -> None:
-        """`group`: the one that is called `name` on `topic`."""
+        """`group`: the group called `name` on `topic`."""
         self._group, self._name, self._topic = group, name, topic
         self._records, self._writer, self._clock = records, writer, time
         self._member = groups.Member()
         self._positions: dict[port.Assignment, int] = {}
 
     def join(self) -> None:
-        """Become a member."""
+        """Join the group."""
         self._notify(self._group.polled(self._member, self._clock.monotonic()))
 
     def leave(self) -> None:
-        """Give everything back."""
+        """Leave the group and give up all partitions."""
         self._notify(self._group.leave(self._member))
 
     def position(self, assignment: port.Assignment) -> int | None:
@@ -242,7 +242,7 @@ class EmbeddedSubscription:
         return self._moved(taken, moved)
 
     def _moved(self, taken: list[port.Record], moved: dict[port.Assignment, int]) -> port.Polled:
-        """Go on after what was taken. What was served goes to the back of the row, so that no partition starves."""
+        """Advance past the records taken. Partitions that were served move to the back of the queue, so that none starves."""
         for assignment, offset in moved.items():
             del self._positions[assignment]
             self._positions[assignment] = offset
@@ -250,7 +250,7 @@ class EmbeddedSubscription:
         return port.Polled(records=tuple(each for each in taken if each.partition in ours))
 
     def _behind(self) -> bool:
-        """Whether there is something to read already, since it came while the file was being read."""
+        """Whether records are available already, because they arrived while the file was being read."""
         held = self._records.held
         ends = {each: held[self._records.partition(self._topic, each.partition).id].end for each in self._positions}
         return any(offset < ends[each] for each, offset in self._positions.items())

@@ -1,6 +1,6 @@
-"""The newest records of each partition in memory, and who waits for more.
+"""The newest records of each partition in memory, and the wake-up of readers that wait for more.
 
-A consumer that keeps up never touches the disk. Everything here happens in the event loop.
+A consumer that keeps up never touches the disk. Everything here runs in the event loop.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import anyio
 from dyff.bus import port
 
 MAX_BYTES = 4 * 2**20
-"""Of keys and values kept of one partition."""
+"""Limit of the keys and values that are kept of one partition."""
 
 
 class Tail:
-    """The last records of one partition, without holes."""
+    """The last records of one partition, without gaps."""
 
     def __init__(self) -> None:
         self._records: list[port.Record] = []
         self._bytes = 0
 
     def extend(self, records: Sequence[port.Record]) -> None:
-        """Add what was appended; the oldest half goes when it gets too large."""
+        """Add appended records; the oldest half is dropped when the tail gets too large."""
         self._records += records
         self._bytes += sum(map(_size, records))
         while self._bytes > MAX_BYTES and self._records:
@@ -33,7 +33,7 @@ class Tail:
             self._bytes -= sum(map(_size, oldest))
 
     def get(self, offset: int, limit: int) -> list[port.Record] | None:
-        """At most `limit` records from `offset` on; None: they are not kept here."""
+        """At most `limit` records from `offset` on; None if they are not kept here."""
         if not self._records or offset < self._records[0].offset:
             return None
         start = offset - self._records[0].offset
@@ -41,13 +41,13 @@ class Tail:
 
 
 class Bell:
-    """Wakes those who wait for a partition, or for whatever else has a name."""
+    """Wakes the tasks that wait for a partition, or for any other name."""
 
     def __init__(self) -> None:
         self._waiting: dict[object, set[anyio.Event]] = {}
 
     def ring(self, names: Iterable[object]) -> None:
-        """Wake everyone who listens for one of these names."""
+        """Wake every task that listens for one of these names."""
         for name in names:
             for event in self._waiting.get(name, ()):
                 event.set()

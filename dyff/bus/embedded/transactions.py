@@ -1,4 +1,4 @@
-"""The log's write transactions: what jobs see of one, and what the log does around each."""
+"""The log's write transactions: the part that jobs see, and what the log does around each."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dyff.kernel import clock, errors, sqlite_writer
 log = structlog.get_logger()
 
 CHECKPOINT_PAGES = 8192
-"""A WAL file of this many pages (32 MiB) is checkpointed between two transactions, if it was not in quieter moments."""
+"""A WAL file with this many pages (32 MiB) is checkpointed between two transactions, if maintenance has not done so earlier."""
 
 
 class Transaction:
-    """A write transaction in progress; only the writer thread sees it."""
+    """A write transaction in progress; only the writer thread uses it."""
 
     def __init__(self, connection: apsw.Connection, ends: dict[int, int], now_ms: int) -> None:
-        """`ends`: by partition ID, the next offset; not changed here. `now_ms`: append time of all its records."""
+        """`ends`: the next offset by partition ID; not modified here. `now_ms`: append time of all its records."""
         self.connection = connection
         self.appended: dict[int, list[port.Record]] = {}
         self.created: list[tuple[port.Topic, list[logfile.Partition]]] = []
@@ -42,7 +42,7 @@ class Transaction:
         return offsets
 
     def write_records(self) -> None:
-        """Put what was appended into the tables; the last thing before the commit."""
+        """Write the appended records into the tables; the last step before the commit."""
         for partition_id, records in self.appended.items():
             logfile.insert(self.connection, partition_id, records)
             self.connection.execute("UPDATE partitions SET next = ? WHERE id = ?", (records[-1].offset + 1, partition_id))
@@ -56,7 +56,7 @@ class Transactions:
     def __init__(
         self, connection: apsw.Connection, ends: dict[int, int], watermark: high_watermark.HighWatermark, wall: clock.Clock
     ) -> None:
-        """`ends`: by partition ID, the next offset; kept up to date by the writer's thread, so nothing else may use it."""
+        """`ends`: the next offset by partition ID; updated by the writer's thread, so nothing else may use it."""
         self.connection = connection
         self._ends, self._watermark, self._clock = ends, watermark, wall
         self._appended = sum(ends.values())
@@ -80,16 +80,16 @@ class Transactions:
             self._write_watermark()
 
     def failed(self, error: Exception, *, in_commit: bool) -> sqlite_writer.Failure:
-        """Nothing was written, unless the disk failed: then the outcome cannot be known."""
+        """Nothing was written, unless the disk failed: then the outcome is unknown."""
         log.error("log-write-failed", **errors.details(error))
         if not isinstance(error, apsw.IOError | apsw.CorruptError):
             return sqlite_writer.Failure(errors.Unavailable(f"the log cannot be written: {error}"))
-        # What the disk has now cannot be known from here, nor whether it will take anything else.
+        # Neither what is on the disk now, nor whether it accepts further writes, can be determined from here.
         fatal = errors.Fatal(f"the log's disk failed ({error}): repair it, then start again")
         return sqlite_writer.Failure(errors.OutcomeUnknown(f"the log's disk failed: {error}"), fatal)
 
     def rest(self) -> None:
-        """Copy the WAL file into the database where it has grown; SQLite begins it anew at the next commit that no reader disturbs."""
+        """Copy a grown WAL file into the database; SQLite restarts the WAL at the next commit that no reader interferes with."""
         if self._wal_pages < self._checkpoint_at:
             return
         try:
@@ -99,7 +99,7 @@ class Transactions:
         self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
 
     def _write_watermark(self) -> None:
-        """What was committed is durable without it; a watermark that stays behind only proves less."""
+        """Failures are only logged: commits are durable without the watermark, and one that is behind merely proves less."""
         try:
             self._watermark.write(self._appended)
         except OSError as error:

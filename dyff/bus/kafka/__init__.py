@@ -1,7 +1,7 @@
 """The bus on Kafka or Redpanda, through aiokafka.
 
-Events may be published by anyone (an idempotent producer); a partition's owner writes in transactions, under a
-transactional ID of its own, so that the broker itself refuses the owner before it. Readers see committed records only.
+Anyone can publish events (with an idempotent producer). A partition's owner writes in transactions, under its own
+transactional ID, so that the broker itself fences the previous owner. Readers see committed records only.
 """
 
 from dyff.bus.kafka.bus import KafkaBus

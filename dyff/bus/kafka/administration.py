@@ -1,4 +1,4 @@
-"""Topics: made, looked at and into, truncated."""
+"""Administration of topics: create, inspect, configure, truncate, look up records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMPACTION_LAG = timedelta(days=1)
 """Longer than any pause of an owner that we tolerate."""
 
 TOMBSTONE_LAG = timedelta(days=28)
-"""A reader that starts at the beginning has so long to reach a deletion."""
+"""Time within which a reader that starts at the beginning must reach a tombstone."""
 
 _POLICY = "cleanup.policy"
 _AT_LEAST = frozenset({"max.message.bytes", "min.compaction.lag.ms", "delete.retention.ms"})
@@ -46,14 +46,14 @@ _UNKNOWN_TOPIC = kafka.UnknownTopicOrPartitionError.errno
 
 
 class _Admin(AIOKafkaAdminClient):
-    """Ends as the other clients do."""
+    """An admin client with the same `stop` as the other clients."""
 
     async def stop(self) -> None:
         await self.close()
 
 
 class Described(msgspec.Struct, frozen=True):
-    """A topic as metadata has it. `leaders`: of how many partitions there is one."""
+    """A topic according to the metadata. `leaders`: the number of partitions that have a leader."""
 
     name: str
     partitions: int
@@ -62,16 +62,16 @@ class Described(msgspec.Struct, frozen=True):
 
 
 class Administration:
-    """Looks after topics. Safe for concurrent use."""
+    """Manages topics. Safe for concurrent use."""
 
     def __init__(self, connection: Connection) -> None:
-        """Connects at the first use."""
+        """Connects on first use."""
         self._connection = connection
         self._admin: Kept[_Admin] = Kept(lambda: _Admin(**connection.options()), "connecting to Kafka")
         self._looking: Kept[AIOKafkaConsumer] = Kept(lambda: consumer(connection), "connecting to Kafka")
 
     async def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         await self._admin.close()
         await self._looking.close()
 
@@ -107,7 +107,7 @@ class Administration:
         return problems
 
     async def topic(self, name: str) -> port.Topic:
-        """See `Bus.topic`; never remembered."""
+        """See `Bus.topic`; never cached."""
         found = await self._found(name)
         if found is None:
             raise errors.NotFound(f"there is no topic {name}")
@@ -124,7 +124,7 @@ class Administration:
         return await self._tried(self._looking, f"looking at {topic}", look)
 
     async def committed(self, group: str, topic: str, partitions: int) -> dict[int, int]:
-        """The next offsets of a group."""
+        """The next offsets of a group, by partition."""
         request = requests.OffsetsRequest(self._connection.named(group), self._connection.named(topic), partitions)
 
         async def look(client: _Admin) -> dict[int, int]:
@@ -151,7 +151,7 @@ class Administration:
         return await self._tried(self._looking, f"looking into {topic}/{partition}", look)
 
     async def truncate(self, topic: str, partition: int, below: int) -> None:
-        """Forget the records below an offset."""
+        """Delete the records below an offset."""
         place = TopicPartition(self._connection.named(topic), partition)
 
         async def delete(client: _Admin) -> None:
@@ -160,7 +160,7 @@ class Administration:
         await self._tried(self._admin, f"truncating {topic}/{partition}", delete)
 
     async def alter(self, topic: str, configs: dict[str, str]) -> None:
-        """Set a topic's configuration; what is not named goes back to the broker's default."""
+        """Set a topic's configuration; anything not named is reset to the broker's default."""
 
         async def set_them(client: _Admin) -> None:
             await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self._connection.named(topic), configs)])
@@ -175,7 +175,7 @@ class Administration:
         return port.Topic(name, described.partitions, "compact" in (await self._configs(name))[_POLICY], described.epoch)
 
     async def _configs(self, name: str) -> dict[str, str]:
-        """How a topic is kept, as the brokers spell it."""
+        """A topic's configuration, in the brokers' notation."""
 
         async def look(client: _Admin) -> dict[str, str]:
             (response,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self._connection.named(name))])
@@ -188,7 +188,7 @@ class Administration:
         return await self._tried(self._admin, f"looking at {name}", look)
 
     async def _set(self, name: str, configs: Mapping[str, str]) -> None:
-        """Change some of a topic's configuration. Any broker passes it on to the controller."""
+        """Change some entries of a topic's configuration. Any broker forwards the request to the controller."""
         request = requests.SetConfigsRequest(self._connection.named(name), configs)
 
         async def change(client: _Admin) -> None:
@@ -228,7 +228,7 @@ class Administration:
         return NewTopic(self._connection.named(spec.name), spec.partitions, replicas, topic_configs=configs)
 
     def _kept(self, spec: port.TopicSpec) -> dict[str, str]:
-        """Nothing is ever forgotten by age: only what is compacted away or truncated in so many words."""
+        """Nothing is ever deleted by age: only by compaction or an explicit truncation."""
         configs = {
             _POLICY: "compact" if spec.compacted else "delete",
             "retention.ms": "-1",
@@ -241,7 +241,7 @@ class Administration:
         return configs
 
     async def _wait_for_leaders(self, specs: Sequence[port.TopicSpec]) -> None:
-        """For a moment after its creation a topic's partitions have no leader."""
+        """For a short time after its creation, a topic's partitions have no leader."""
         waiting = {spec.name: spec.partitions for spec in specs}
         with anyio.move_on_after(self._connection.request_timeout_s):
             while waiting:
@@ -255,7 +255,7 @@ class Administration:
             raise errors.Unavailable(f"topic {', '.join(waiting)} was created, but has no leader for all of its partitions yet")
 
     async def _tried(self, kept: Kept[Any], what: str, call: Callable[[Any], Awaitable[T]]) -> T:
-        """The call's result; brokers that move or restart are asked again, with a new client if need be."""
+        """The result of the call. It is retried, with a new client if necessary, while brokers move or restart."""
         with translated(what):
             for attempt in range(_TRIES):
                 client = await kept.get()
@@ -271,7 +271,7 @@ class Administration:
 
 
 def amiss(found: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
-    """What is to be set. What the brokers do not tell of they do not know; of what is a least value, more is fine."""
+    """The entries to set. An entry that the brokers do not report is unknown to them; where a minimum is wanted, more is fine."""
     return {
         name: value
         for name, value in wanted.items()

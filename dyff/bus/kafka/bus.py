@@ -28,7 +28,7 @@ class KafkaBus:
     @classmethod
     @asynccontextmanager
     async def open(cls, connection: Connection) -> AsyncIterator[KafkaBus]:
-        """A bus on these brokers, which are asked for at the first use."""
+        """A bus on these brokers, which are contacted on first use."""
         bus = cls(connection)
         try:
             yield bus
@@ -38,7 +38,7 @@ class KafkaBus:
 
     @property
     def administration(self) -> Administration:
-        """What an administrator does, beyond the port."""
+        """Administrative operations beyond the port."""
         return self._administration
 
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
@@ -105,5 +105,5 @@ class KafkaBus:
             yield owner
 
     async def _known(self, name: str) -> port.Topic:
-        """A topic as it was when it was first asked for: its partitions and its identity do not change while a role lives."""
+        """A topic, cached from its first use: its partitions and its identity do not change during the life of a role."""
         return self._topics.get(name) or await self.topic(name)

@@ -1,4 +1,4 @@
-"""The vendor's clients: made, ended in good order, and replaced when they are of no use any more."""
+"""The vendor's clients: how they are created, closed cleanly, and replaced after failures."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from dyff.kernel import errors
 log = structlog.get_logger()
 
 FETCH_WAIT_MS = 100
-"""How long a broker keeps a fetch that has nothing to deliver. Records are told at once all the same."""
+"""How long a broker holds a fetch that has nothing to deliver. New records are still delivered immediately."""
 
 TRANSACTION_TIMEOUT_S = 60.0
-"""After so long the broker ends a transaction whose owner is gone; until then readers wait for it."""
+"""After this time the broker aborts a transaction whose owner is gone; until then readers wait for it."""
 
 MAX_BATCH_BYTES = 1_000_000
-"""Each batch of a partition is a round trip. A topic that we did not create takes no more than 1 MiB."""
+"""Each batch of a partition is a round trip. A topic that we did not create may accept no more than 1 MiB."""
 
 
 _connect = network.create_conn
 _refusals: ContextVar[list[BaseException]] = ContextVar("refusals")
-"""Why a client that starts could not connect."""
+"""Why a starting client could not connect."""
 _connecting: weakref.WeakKeyDictionary[Any, set[asyncio.Future[Any]]] = weakref.WeakKeyDictionary()
 _stopped: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 async def _connect_wholly(*args: Any, **options: Any) -> Any:
-    """The vendor's way to connect leaves a socket that nobody closes if its client ends meanwhile: so it is let finish."""
+    """The vendor's connect function leaks a socket if its client is stopped in the meantime, so this lets it finish."""
     task = asyncio.ensure_future(_connect(*args, **options))
     on_close = options.get("on_close")
     if on_close is not None:
@@ -66,7 +66,7 @@ def _close(connecting: asyncio.Future[Any]) -> None:
 
 
 async def _close_late_connections(client: Client) -> None:
-    """Those that are being made while the client is stopped."""
+    """Close the connections that are still being opened while the client is stopped."""
     connections = getattr(client, "_client", None) or client.client  # type: ignore[attr-defined]
     _stopped.add(connections)
     for made in await asyncio.gather(*_connecting.pop(connections, ()), return_exceptions=True):
@@ -78,7 +78,7 @@ network.create_conn = _connect_wholly
 
 
 class Client(Protocol):
-    """What aiokafka's consumers and producers have in common."""
+    """The common interface of aiokafka's consumers and producers."""
 
     async def start(self) -> None: ...
 
@@ -89,7 +89,7 @@ C = TypeVar("C", bound=Client)
 
 
 async def stop(client: Client) -> None:
-    """End a client. An unshielded end inside a cancelled scope would do nothing and leave its tasks running."""
+    """Stop a client. Without the shield, a stop inside a cancelled scope would do nothing and leave the client's tasks running."""
     with anyio.CancelScope(shield=True, deadline=anyio.current_time() + STOP_S) as scope:
         try:
             await client.stop()
@@ -101,14 +101,14 @@ async def stop(client: Client) -> None:
 
 
 async def start(client: Client) -> None:
-    """Start a client; one whose start is cancelled would leave its first connection open, so the start is let finish."""
+    """Start a client. If cancelled, still waits for the start to finish, which would otherwise leave the first connection open."""
     refusals: list[BaseException] = []
     _refusals.set(refusals)
     starting = asyncio.ensure_future(client.start())
     try:
         await asyncio.shield(starting)
     except kafka.KafkaConnectionError as error:
-        # The vendor logs why it could not connect, and raises that it could not.
+        # The vendor logs the reason why it could not connect, but raises only the fact.
         raise next((each for each in refusals if isinstance(each, SETTINGS_WRONG)), error) from error
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + STOP_S):
@@ -118,7 +118,7 @@ async def start(client: Client) -> None:
 
 @asynccontextmanager
 async def running(client: C, what: str) -> AsyncIterator[C]:
-    """A client for the length of a context.
+    """A client that runs while the context is open.
 
     Raises:
         Unavailable, Misconfigured: it cannot start.
@@ -132,10 +132,10 @@ async def running(client: C, what: str) -> AsyncIterator[C]:
 
 
 class Kept(Generic[C]):
-    """One client that many tasks share; made when it is first wanted, and again after it was discarded."""
+    """One client shared by many tasks; created on first use, and again after it was discarded."""
 
     def __init__(self, make: Callable[[], C], what: str) -> None:
-        """`what`: it is for, for people."""
+        """`what`: the purpose of the client, for messages."""
         self._make, self._what = make, what
         self._client: C | None = None
         self._starting = anyio.Lock()
@@ -153,13 +153,13 @@ class Kept(Generic[C]):
         return self._client
 
     async def discard(self, client: C) -> None:
-        """This one is of no use any more; the next `get` makes another."""
+        """Stop a client that is no longer usable; the next `get` creates another."""
         if self._client is client:
             self._client = None
             await stop(client)
 
     async def close(self) -> None:
-        """End it, if there is one."""
+        """Stop the client, if there is one."""
         if self._client is not None:
             await self.discard(self._client)
 
@@ -175,7 +175,7 @@ class Kept(Generic[C]):
 
 
 def consumer(connection: Connection, group: str | None = None) -> AIOKafkaConsumer:
-    """A consumer that sees committed records, commits nothing by itself and never jumps to another offset."""
+    """A consumer that sees committed records only, never commits automatically and never jumps to another offset."""
     return AIOKafkaConsumer(
         **connection.options(),
         group_id=group,
@@ -191,7 +191,7 @@ def consumer(connection: Connection, group: str | None = None) -> AIOKafkaConsum
 
 
 def producer(connection: Connection, transactional_id: str | None = None) -> AIOKafkaProducer:
-    """An idempotent producer. With a `transactional_id` it writes in transactions only, and fences the one before it."""
+    """An idempotent producer. With a `transactional_id` it writes in transactions only, and fences its predecessor."""
     return AIOKafkaProducer(
         **connection.options(),
         acks="all",

@@ -1,4 +1,4 @@
-"""How to reach the brokers, and their errors as ours. The vendor's exceptions stop in this package."""
+"""How to reach the brokers, and the translation of their errors. The vendor's exceptions do not leave this package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiokafka import errors as kafka
 from dyff.kernel import errors
 
 STOP_S = 10.0
-"""How long a client may take to end. It is never cancelled in it: it would leave its tasks and its membership behind."""
+"""How long a client may take to stop. It is not cancelled earlier, since it would leave its tasks and its membership behind."""
 
 SETTINGS_WRONG = (
     kafka.AuthenticationFailedError,
@@ -28,20 +28,20 @@ SETTINGS_WRONG = (
     kafka.KafkaConfigurationError,
     ssl.SSLCertVerificationError,
 )
-"""What no repetition mends."""
+"""Errors that no retry can fix."""
 
 FENCED = (kafka.ProducerFenced, kafka.InvalidProducerEpoch, kafka.InvalidProducerIdMapping)
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the brokers are and who we are to them.
+    """How to connect to the brokers, and as whom.
 
-    `bootstrap_servers`: `host:port`, separated by commas. `tls`: None: plain text. `sasl_mechanism`: `PLAIN`,
-    `SCRAM-SHA-256` or `SCRAM-SHA-512`; None: no authentication. `request_timeout_s`: after which a broker that does not
-    answer is taken to be away. `replication`: of topics that we create; None: three, or as many as there are brokers.
-    `compression`: of what is published: `zstd`, `lz4`, `snappy`, `gzip`; None: none. `session_timeout_s`: a member of a
-    group that is not heard of for so long loses its partitions. `prefix`: of the names of all topics, groups and owners,
-    so that several installations can share brokers.
+    `bootstrap_servers`: `host:port`, separated by commas. `tls`: None for plain text. `sasl_mechanism`: `PLAIN`,
+    `SCRAM-SHA-256` or `SCRAM-SHA-512`; None for no authentication. `request_timeout_s`: a broker that does not answer within this
+    time is considered unavailable. `replication`: the replication factor of topics that we create; None for three, or the number
+    of brokers if there are fewer. `compression`: of published records: `zstd`, `lz4`, `snappy`, `gzip`; None for none.
+    `session_timeout_s`: a member of a group that is silent for this long loses its partitions. `prefix`: prefix of the names of all
+    topics, groups and owners, so that several installations can share brokers.
     """
 
     bootstrap_servers: str
@@ -58,11 +58,11 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
 
     def named(self, name: str) -> str:
-        """What a topic, a group or an owner is called on the brokers."""
+        """The name of a topic, a group or an owner on the brokers."""
         return self.prefix + name
 
     def options(self) -> dict[str, Any]:
-        """What every client is given."""
+        """Options that all clients share."""
         security = ("SASL_" if self.sasl_mechanism else "") + ("SSL" if self.tls else "PLAINTEXT")
         given: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
@@ -82,12 +82,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turns the vendor's errors into ours, for calls that change nothing. `what`: was tried, for people, such as `reading a/0`.
+    """Translate the vendor's errors into ours, for calls that change nothing. `what`: the operation for messages, e.g. `reading a/0`.
 
     Raises:
-        Misconfigured: the settings are wrong, or do not allow it.
-        NotFound: there is no such topic or partition.
-        Unavailable: anything else.
+        Misconfigured: the settings are wrong, or our user lacks the permission.
+        NotFound: the topic or partition does not exist.
+        Unavailable: any other error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Reading: one partition without a group, and a member of a group."""
+"""Reading: one partition without a group, or as a member of a group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dyff.bus.kafka.connecting import Connection, translated
 from dyff.kernel import errors
 
 _SLICE_S = 0.1
-"""A poll looks so often whether partitions were given or taken meanwhile, which wakes nobody."""
+"""Interval at which a poll checks whether partitions were assigned or revoked in the meantime, which does not wake it up."""
 
 _FIRST_ANSWER_S = 0.005
 
@@ -26,11 +26,11 @@ _MOVED = (
     kafka.RebalanceInProgressError,
     kafka.IllegalStateError,
 )
-"""Partitions move while one works: what these refuse is somebody else's now."""
+"""Errors because partitions moved in the meantime: the refused operation concerns a partition that another member has now."""
 
 
 def record(topic: str, found: Any) -> port.Record:
-    """A record as the port has it. `topic`: as we call it."""
+    """Convert a record to the port's type. `topic`: the name without the prefix."""
     return port.Record(topic, found.partition, found.offset, found.timestamp, found.key or b"", found.value, tuple(found.headers))
 
 
@@ -40,7 +40,7 @@ class KafkaReader:
     def __init__(
         self, client: AIOKafkaConsumer, topic: port.Topic, place: TopicPartition, offset: int, administration: Administration
     ) -> None:
-        """`client`: is assigned `place`, which is of `topic`, and nothing else."""
+        """`client`: is assigned `place`, a partition of `topic`, and nothing else."""
         self._client, self._topic, self._place, self._administration = client, topic, place, administration
         self._position = offset
 
@@ -60,7 +60,7 @@ class KafkaReader:
         return tuple(record(self._topic.name, each) for each in found.get(self._place, ()))
 
     async def require_inside(self) -> None:
-        """Make sure that the log holds the offset to begin at.
+        """Verify that the log holds the start offset.
 
         Raises:
             OffsetOutOfRange: it does not.
@@ -80,14 +80,14 @@ class KafkaReader:
 class KafkaSubscription(ConsumerRebalanceListener):
     """A member of a group. See `dyff.bus.port.Subscription`.
 
-    The client tells of partitions in a task of its own, at any moment. What it tells is kept here and handed out by `poll`;
-    from the moment it is told nothing of the old assignments is committed or delivered any more.
+    The client reports changes of the assignment in its own task, at any time. They are stored here and returned by `poll`;
+    from the moment of the report, nothing from the old assignments is committed or delivered any more.
     """
 
     def __init__(
         self, client: AIOKafkaConsumer, connection: Connection, group: str, topic: port.Topic, administration: Administration
     ) -> None:
-        """`client`: started, without topics yet."""
+        """`client`: started, but not subscribed to any topic yet."""
         self._client, self._group, self._topic, self._administration = client, group, topic, administration
         self._name = connection.named(topic.name)
         self._generation = self._turn = 0
@@ -97,25 +97,25 @@ class KafkaSubscription(ConsumerRebalanceListener):
         self._committing = anyio.Lock()
 
     def join(self) -> None:
-        """Become a member."""
+        """Join the group."""
         self._client.subscribe([self._name], listener=self)
 
     def leave(self) -> None:
-        """From now on nothing is ours, whatever is still done with this member."""
+        """Give up all partitions; whatever is still done with this member has no effect."""
         self._take(list(self._held))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """The client's: before it joins again. A commit on its way is waited for, so that none is lost for no reason."""
+        """Called by the client before it rejoins. Waits for a commit in progress, so that none is lost unnecessarily."""
         async with self._committing:
             self._take(each.partition for each in revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """The client's: nothing is delivered until the partition is started."""
+        """Called by the client. Nothing is delivered until the partition is started."""
         places = list(assigned)
         self._take(list(self._held))
         for place in places:
             self._client.pause(place)
-            self._client.seek(place, 0)  # so that nobody looks for a committed offset that may not be there
+            self._client.seek(place, 0)  # so that the client does not look for a committed offset that may not exist
         self._generation += 1
         for place in places:
             given = self._held[place.partition] = port.Assignment(place.partition, self._generation)
@@ -128,7 +128,7 @@ class KafkaSubscription(ConsumerRebalanceListener):
                 continue
             self._started.pop(assignment, None)
             if assignment in self._news[1]:
-                self._news[1].remove(assignment)  # it was never told
+                self._news[1].remove(assignment)  # it was never reported
             else:
                 self._news[0].append(assignment)
 
@@ -147,7 +147,7 @@ class KafkaSubscription(ConsumerRebalanceListener):
         first = self._turn % len(started) if started else 0
         places = started[first:] + started[:first]
         if not places:
-            # Asking for nothing keeps the membership, and tells what is wrong with it.
+            # A poll without started partitions keeps the membership, and reports what is wrong with it.
             places = [TopicPartition(self._name, partition) for partition in self._held]
         with translated(f"reading {self._topic.name} in the group {self._group}"):
             try:
@@ -161,10 +161,10 @@ class KafkaSubscription(ConsumerRebalanceListener):
         return tuple(record(self._topic.name, each) for place, batch in found.items() if place.partition in held for each in batch)
 
     async def _fetched(self, places: list[TopicPartition], max_records: int, wait_s: float) -> dict[TopicPartition, list[Any]]:
-        """Of each partition its share of what is here already; the client alone would empty one before it turns to the next.
+        """Take a fair share from each partition of what has arrived; the client alone would drain one before turning to the next.
 
-        A partition of which nothing was heard yet is given a moment, however much the others have: what is here is had
-        without a turn of the event loop, in which alone the rest arrives.
+        If a partition has not been fetched from yet, wait a moment, however much the others have: taking buffered records does not
+        yield to the event loop, and without that the other responses cannot arrive.
         """
         if any(self._client.highwater(place) is None for place in places):
             await anyio.sleep(_FIRST_ANSWER_S)
@@ -207,7 +207,7 @@ class KafkaSubscription(ConsumerRebalanceListener):
                 self._client.seek(place, offset)
                 self._client.resume(place)
             except kafka.IllegalStateError:
-                return  # it was taken in this moment
+                return  # it was revoked just now
             self._started[assignment] = offset
 
     def position(self, assignment: port.Assignment) -> int | None:

@@ -1,4 +1,4 @@
-"""Single records by their offsets, for which a consumer would fetch far more than is wanted."""
+"""Looks up single records by offset; a consumer would fetch far more than needed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dyff.bus import port
 
 _AT_ONCE = 16
 _ALL = 0
-"""Isolation: who asks for an offset has seen it committed."""
+"""Isolation level `read_uncommitted`: the caller knows these offsets because it has seen the records committed."""
 
 
 async def records(network: Any, topic: str, place: TopicPartition, offsets: Collection[int]) -> dict[int, port.Record]:
-    """The records at these offsets, as far as they are there. `network`: the vendor's client. `topic`: as we call it.
+    """The records at these offsets; missing ones are omitted. `network`: the vendor's client. `topic`: without the prefix.
 
     Raises:
-        KafkaError: the broker does not give them.
+        KafkaError: the broker does not return them.
     """
     await network._wait_on_metadata(place.topic)
     wanted, found = set(offsets), dict[int, port.Record]()
@@ -42,7 +42,7 @@ async def records(network: Any, topic: str, place: TopicPartition, offsets: Coll
 
 
 async def _batch(network: Any, place: TopicPartition, offset: int) -> bytes:
-    """What the broker has from there on: at least the whole batch that the offset is in; empty: it is out of range."""
+    """The broker's data from the offset on: at least the whole batch that contains it; empty if it is out of range."""
     leader = network.cluster.leader_for_partition(place)
     if leader in (None, -1):
         raise kafka.LeaderNotAvailableError(place)

@@ -17,7 +17,7 @@ from dyff.kernel import errors
 from dyff.kernel.positions import Position
 
 DELIVERY_S = 60.0
-"""An idempotent producer repeats for ever what the broker does not answer; after so long we stop waiting, and know nothing."""
+"""An idempotent producer retries forever if the broker does not answer; after this time we give up, with an unknown outcome."""
 
 Placed = tuple[int, port.Message]
 """A message and its partition."""
@@ -27,7 +27,7 @@ def placed(topic: port.Topic, messages: Sequence[port.Message], max_bytes: int) 
     """Each message with its partition.
 
     Raises:
-        NotFound: there is no such partition.
+        NotFound: the partition does not exist.
         TooLarge: a message is over the limit.
     """
     found = []
@@ -45,23 +45,23 @@ def placed(topic: port.Topic, messages: Sequence[port.Message], max_bytes: int) 
 
 
 class Publisher:
-    """Publishes with one producer, which is replaced when it is of no use any more."""
+    """Publishes with one producer, which is replaced when it is no longer usable."""
 
     def __init__(self, connection: Connection) -> None:
-        """Connects at the first use."""
+        """Connects on first use."""
         self._connection = connection
         self._kept: Kept[AIOKafkaProducer] = Kept(lambda: producer(connection), "connecting to Kafka")
 
     async def close(self) -> None:
-        """Deliver what waits, then end the connection."""
+        """Deliver the queued messages, then close the connection."""
         await self._kept.close()
 
     async def publish(self, topic: port.Topic, messages: Sequence[Placed]) -> list[Position]:
-        """Returns when all are durable.
+        """Returns once all messages are durable.
 
         Raises:
             Unavailable: nothing was appended.
-            OutcomeUnknown: some may have been.
+            OutcomeUnknown: some may have been appended.
             Misconfigured: the broker does not allow it.
         """
         client = await self._kept.get()
@@ -75,7 +75,7 @@ class Publisher:
         except kafka.MessageSizeTooLargeError as error:
             raise errors.TooLarge(f"publishing to {topic.name}: a message is over the broker's limit") from error
         except (kafka.KafkaError, OSError, TimeoutError) as error:
-            # After an error nobody can say what this producer will do next; the commands' IDs tell repetitions apart.
+            # After an error the producer's state is unpredictable, so it is replaced; the commands' IDs identify duplicates.
             await self._kept.discard(client)
             if not sent:
                 raise errors.Unavailable(f"publishing to {topic.name}: the broker does not answer ({error})") from error
@@ -83,17 +83,17 @@ class Publisher:
 
 
 async def send(client: AIOKafkaProducer, topic: str, messages: Sequence[Placed], sent: list[asyncio.Future[Any]]) -> None:
-    """Hand messages to the producer, in their order; their outcomes are added to `sent`."""
+    """Pass messages to the producer, in order; their outcomes are added to `sent`."""
     for partition, message in messages:
         sent.append(await client.send(topic, value=message.value, key=message.key, partition=partition, headers=list(message.headers)))
 
 
 Place = tuple[int, int]
-"""The number of a batch, and a place in it."""
+"""The number of a batch, and an index in it."""
 
 
 async def send_together(client: AIOKafkaProducer, topic: str, messages: Sequence[Placed], sent: list[asyncio.Future[Any]]) -> list[Place]:
-    """As `send`, for many messages of one writer: in as few batches as they fill, with one outcome for each; where each message is."""
+    """Like `send`, for many messages of one writer: in as few batches as possible, with one outcome per batch. Returns their places."""
     by_partition: dict[int, list[int]] = {}
     for number, (partition, _) in enumerate(messages):
         by_partition.setdefault(partition, []).append(number)
@@ -115,15 +115,15 @@ def _added(batch: Any, message: port.Message) -> bool:
 
 
 def positions(topic: port.Topic, outcomes: Sequence[Any]) -> list[Position]:
-    """Where the messages are."""
+    """The positions of the messages."""
     return [Position(topic.epoch, each.partition, each.offset) for each in outcomes]
 
 
 class KafkaOwner:
-    """A transactional producer. See `dyff.bus.port.Owner`. After any error but a refusal it is of no use any more."""
+    """A transactional producer. See `dyff.bus.port.Owner`. After any error but a refusal it is no longer usable."""
 
     def __init__(self, client: AIOKafkaProducer, connection: Connection, known: Callable[[str], Awaitable[port.Topic]]) -> None:
-        """`known`: gives a topic by its name."""
+        """`known`: returns a topic by its name."""
         self._client, self._connection, self._topic = client, connection, known
         self._one = anyio.Lock()
         self._lost: errors.DyffError | None = None
@@ -133,7 +133,7 @@ class KafkaOwner:
         return 1  # the transaction's end
 
     async def fence(self) -> None:
-        """Become the owner: from now on the one before is refused.
+        """Become the owner: from now on the previous one is fenced.
 
         Raises:
             Unavailable: the broker does not answer.
@@ -170,7 +170,7 @@ class KafkaOwner:
             with anyio.fail_after(DELIVERY_S):
                 await self._client.begin_transaction()
                 places = await send_together(self._client, self._connection.named(topic.name), wanted, sent)
-                # Offsets are added when the records are there: the broker refuses, for a moment, records of a transaction that changes.
+                # Offsets are added after the records: for a moment, the broker refuses records of a transaction that is being changed.
                 found = await asyncio.gather(*sent)
                 if commit is not None:
                     offsets = {TopicPartition(self._connection.named(commit.topic), commit.partition): commit.offset}
@@ -181,7 +181,7 @@ class KafkaOwner:
         except FENCED:
             raise
         except (kafka.KafkaError, OSError, TimeoutError, KeyError) as error:
-            # A transaction that was not committed is never seen: the next owner's fencing ends it.
+            # A transaction that was not committed is never visible: the next owner's fencing aborts it.
             kind = errors.OutcomeUnknown if committing else errors.Unavailable
             raise kind(f"appending to {topic.name}: {type(error).__name__}: {error}") from error
         finally:

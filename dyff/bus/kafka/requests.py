@@ -1,8 +1,8 @@
-"""Requests that aiokafka's own are too old for.
+"""Requests for which aiokafka's own versions are too old.
 
-A topic that was deleted and made anew has another ID, so it is the identity of the log (`dyff.bus.port.Topic.epoch`).
-An offset that a transaction has just committed is told only if it is asked for in so many words; else it is the one before.
-Only the newer way to change a topic's configuration leaves alone what it doesn't name.
+A topic that was deleted and created again has a new ID, which is therefore the identity of the log (`dyff.bus.port.Topic.epoch`).
+An offset that a transaction has just committed is returned only if stable offsets are requested; otherwise it is the previous one.
+Only the newer request to change a topic's configuration leaves entries alone that it doesn't name.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class TopicsRequestStruct(RequestStruct):
 
 
 class TopicsRequest(Request[TopicsRequestStruct]):
-    """Asks for topics by name; none is made by asking."""
+    """Requests topics by name; does not create them automatically."""
 
     API_KEY = 3
 
@@ -104,7 +104,7 @@ class TopicsRequest(Request[TopicsRequestStruct]):
 
 
 UNSTABLE_OFFSET_COMMIT = 88
-"""A transaction that has ended is still being written to the offsets: ask again."""
+"""The offsets of an ended transaction are still being written: retry."""
 
 
 class OffsetsResponse(Response):
@@ -156,7 +156,7 @@ class OffsetsRequestStruct(RequestStruct):
 
 
 class OffsetsRequest(Request[OffsetsRequestStruct]):
-    """Asks for a group's offsets of one topic, with what transactions that have ended committed."""
+    """Requests a group's offsets of one topic, including those committed by ended transactions."""
 
     API_KEY = 9
 
@@ -210,7 +210,7 @@ class SetConfigsRequestStruct(RequestStruct):
 
 
 class SetConfigsRequest(Request[SetConfigsRequestStruct]):
-    """Sets these of a topic's configuration, and leaves the others."""
+    """Sets these entries of a topic's configuration, and leaves the others."""
 
     API_KEY = 44
 

@@ -1,4 +1,4 @@
-"""Datasets: Arrow data in Parquet files that its owner uploads."""
+"""Datasets: Arrow data in Parquet files, uploaded by their owner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dyff.entities import codecs, data, identity, kind, statuses, stored
 
 
 class DatasetCreateRequest(identity.CreateRequest, frozen=True):
-    """Declares a dataset: each file with its digest, before it is uploaded."""
+    """Declares a dataset: all files with their digests, before they are uploaded."""
 
     name: identity.Short
     artifacts: Annotated[tuple[data.Artifact, ...], msgspec.Meta(min_length=1, max_length=10_000)]
@@ -23,7 +23,7 @@ class DatasetCreateRequest(identity.CreateRequest, frozen=True):
 
 
 class Dataset(identity.Entity, kw_only=True, frozen=True):
-    """Rows to be evaluated on. `schema`: with `arrowSchema`, the base64 of the serialized Arrow schema."""
+    """Rows to evaluate on. `schema`: with `arrowSchema`, the base64 of the serialized Arrow schema."""
 
     name: str
     artifacts: list[stored.Artifact]

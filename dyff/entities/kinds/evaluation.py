@@ -12,14 +12,14 @@ from dyff.entities.kinds import inference_session
 
 
 class EvaluationClientConfiguration(knobs.ClientKnobs[data.SchemaAdapter], Part, frozen=True):
-    """How the evaluation client behaves, with the published defaults."""
+    """Configuration of the evaluation client, with the published defaults."""
 
-    # Narrower than in the custom resource, whose definition cannot bound the names in a map.
+    # Narrower than in the custom resource, whose definition cannot bound the keys of a map.
     extra_options: Annotated[dict[Short, Text], msgspec.Meta(max_length=100)] = msgspec.field(default_factory=dict)
 
 
 class EvaluationCreateRequest(identity.CreateRequest, frozen=True):
-    """Asks for an evaluation: of a service that is started for it, or of a session that runs."""
+    """Requests an evaluation of a service that is started for it, or of a running session."""
 
     dataset: Short
     replications: identity.Count = 1
@@ -29,13 +29,13 @@ class EvaluationCreateRequest(identity.CreateRequest, frozen=True):
     inferenceSessionReference: Short | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a request with no session, or two."""
+        """Refuse a request with no session, or with two."""
         if (self.inferenceSession is None) == (self.inferenceSessionReference is None):
             raise ValueError("must have exactly one of inferenceSession and inferenceSessionReference")
 
 
 class Evaluation(identity.Entity, kw_only=True, frozen=True):
-    """A service run on a dataset, whose ID is `dataset`."""
+    """A run of a service on a dataset, whose ID is `dataset`."""
 
     dataset: str
     inferenceSession: inference_session.SessionAsUsed
@@ -68,7 +68,7 @@ def _own(request: EvaluationCreateRequest, embedded: identity.Embedded) -> codec
 
 
 def _dependencies(entity: codecs.Json) -> list[str]:
-    """A running session is not one: it never reaches a success status."""
+    """A running session is not a dependency: it never reaches a success status."""
     return [entity["dataset"], entity["inferenceSession"]["inferenceService"]["id"], *kind.preconditions(entity)]
 
 

@@ -11,14 +11,14 @@ from dyff.entities.identity import Few, Part, Short, Text
 
 
 class InferenceServiceBuilder(Part, frozen=True):
-    """How the service is built; published, and unused."""
+    """How the service is built; published, but unused."""
 
     kind: Short
     args: Few[Text] | None = None
 
 
 class InferenceServiceRunner(Part, frozen=True):
-    """The container that serves. Exactly one of `image` and `imageRef`."""
+    """The serving container. Exactly one of `image` and `imageRef` is required."""
 
     kind: Literal["bentoml_service_openllm", "container", "huggingface", "mock", "standalone", "vllm"]
     resources: compute.ModelResources
@@ -33,13 +33,13 @@ class InferenceServiceRunner(Part, frozen=True):
     nodes: identity.Count = 1
 
     def __post_init__(self) -> None:
-        """Refuse a runner with no image, or two."""
+        """Refuse a runner with no image, or with two."""
         if (self.image is None) == (self.imageRef is None):
             raise ValueError("must have exactly one of image and imageRef")
 
 
 class InferenceInterface(Part, frozen=True):
-    """How data gets in and out. `endpoint`: the path below the service that inference calls."""
+    """How data gets in and out. `endpoint`: the path below the service to which inference requests go."""
 
     endpoint: Text
     outputSchema: data.DataSchema
@@ -58,13 +58,13 @@ class InferenceServiceCreateRequest(identity.CreateRequest, frozen=True):
     model: Short | None = None
 
     def __post_init__(self) -> None:
-        """As published: optional in the schema, but a new service must have one."""
+        """As published: the field is optional in the schema, but a new service must have one."""
         if self.runner is None:
             raise ValueError("runner must be given: a new service needs one")
 
 
 class StoredInterface(stored.Part, frozen=True):
-    """How an item becomes a request and an answer rows."""
+    """How an item becomes a request, and a response becomes rows."""
 
     endpoint: str
     outputSchema: dict[str, Any]
@@ -84,7 +84,7 @@ class InferenceService(identity.Entity, kw_only=True, frozen=True):
 
 
 class ForeignInferenceService(stored.Part, frozen=True):
-    """A service as a session or an evaluation carries it: the fields that `KIND.embedded` names."""
+    """A service as embedded in a session or an evaluation: the fields that `KIND.embedded` names."""
 
     id: str
     account: str
@@ -97,7 +97,7 @@ class ForeignInferenceService(stored.Part, frozen=True):
 
 
 def references(request: InferenceServiceCreateRequest) -> list[identity.Reference]:
-    """The model, the image and what is mounted."""
+    """The model, the image and the mounted entities."""
     found = [identity.Reference("Model", request.model, ("body", "model"))] if request.model is not None else []
     runner = request.runner
     if runner is not None and runner.imageRef is not None:
@@ -117,7 +117,7 @@ def _own(request: InferenceServiceCreateRequest, embedded: identity.Embedded) ->
 
 
 def data_sources(service: codecs.Json) -> list[str]:
-    """IDs of what a service, whole or embedded, runs on: its model, what is mounted, its preconditions."""
+    """IDs of the entities that a service, whole or embedded, runs on: its model, its mounts, its preconditions."""
     mounts = ((service.get("runner") or {}).get("volumeMounts")) or []
     sources = [mount["data"]["source"]["id"] for mount in mounts if mount.get("data")]
     model = [service["model"]["id"]] if service.get("model") else []

@@ -1,4 +1,4 @@
-"""Inference sessions: a service that runs."""
+"""Inference sessions: running services."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dyff.entities.kinds import inference_service
 
 
 class SessionSpec(Part, frozen=True):
-    """How a service is run. `expires`: without a zone it is UTC."""
+    """How to run a service. `expires`: UTC if it has no time zone."""
 
     inferenceService: Short
     expires: datetime | None = None
@@ -21,7 +21,7 @@ class SessionSpec(Part, frozen=True):
 
 
 class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
-    """Asks for a running service. `expires`: None: the server's default."""
+    """Requests a running service. `expires`: None for the server's default."""
 
     inferenceService: Short
     expires: datetime | None = None
@@ -31,13 +31,13 @@ class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
 
 
 class InferenceSessionTokenCreateRequest(identity.Request, frozen=True):
-    """Asks for a token for one session. `expires`: None: as long as the session."""
+    """Requests a token for one session. `expires`: None for the lifetime of the session."""
 
     expires: datetime | None = None
 
 
 class SessionAsUsed(stored.Part, frozen=True):
-    """A session as an evaluation carries it: the fields that `KIND.embedded` names."""
+    """A session as embedded in an evaluation: the fields that `KIND.embedded` names."""
 
     inferenceService: inference_service.ForeignInferenceService
     replicas: int = 1
@@ -73,12 +73,12 @@ def _own(request: InferenceSessionCreateRequest, embedded: identity.Embedded) ->
 
 
 def data_sources(session: codecs.Json) -> list[str]:
-    """IDs of what a session, whole or embedded, runs on."""
+    """IDs of the entities that a session, whole or embedded, runs on."""
     return inference_service.data_sources(session["inferenceService"])
 
 
 def template(session: codecs.Json) -> codecs.Json:
-    """The spec of a session, whole or embedded: `dyff.entities.specs.Template`. What is absent there is left out."""
+    """The spec of a session, whole or embedded: `dyff.entities.specs.Template`. Absent fields are omitted."""
     service = session["inferenceService"]
     model = service.get("model") or {}
     runner = service.get("runner") or {"kind": "mock"}
@@ -105,7 +105,7 @@ def template(session: codecs.Json) -> codecs.Json:
 
 
 def _image(value: codecs.Json | None) -> str | None:
-    """A published image reference: always by digest."""
+    """A published image reference, always by digest."""
     return None if value is None else f"{value['host']}/{value['name']}@{value['digest']}"
 
 
@@ -142,7 +142,7 @@ QUERY: dict[str, kind.Path] = {
     "model": ("inferenceService", "model", "id"),
     "modelName": ("inferenceService", "model", "name"),
 }
-"""What may be asked about a session, whole or embedded."""
+"""Query parameters of a session, whole or embedded."""
 
 KIND = kind.Kind(
     name="InferenceSession",

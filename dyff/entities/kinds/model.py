@@ -1,4 +1,4 @@
-"""Models: fetched from where they are published, uploaded by their owner, or pretended."""
+"""Models: fetched from where they are published, uploaded by their owner, or mocked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RepoID = Annotated[
 
 
 class ModelSourceGitLFS(Part, frozen=True):
-    """A Git repository with large files, which anyone may read."""
+    """A public Git repository with large files."""
 
     url: Annotated[
         str,
@@ -31,7 +31,7 @@ class ModelSourceGitLFS(Part, frozen=True):
     ]
 
     def __post_init__(self) -> None:
-        """Refuse what is not fetched, and passwords, which everyone who may read the model would see."""
+        """Refuse URLs that cannot be fetched, and passwords, which everyone with read access to the model would see."""
         scheme, _, rest = self.url.partition("://")
         if scheme.lower() not in ("http", "https"):
             raise ValueError("url must begin with https:// or http://")
@@ -42,7 +42,7 @@ class ModelSourceGitLFS(Part, frozen=True):
 
 
 class ModelSourceHuggingFaceHub(Part, frozen=True):
-    """A model of the Hugging Face hub at a revision. The patterns choose files, as in a shell."""
+    """A model of the Hugging Face hub at a revision. The patterns select files, with shell syntax."""
 
     repoID: RepoID
     revision: identity.Short
@@ -59,7 +59,7 @@ class ModelSourceOpenLLM(Part, frozen=True):
 
 
 class ModelSource(Part, frozen=True):
-    """Where a model comes from: the field of its kind, and no other."""
+    """Where a model comes from: exactly the field that belongs to its kind."""
 
     kind: Literal["GitLFS", "HuggingFaceHub", "Mock", "OpenLLM", "Upload"]
     gitLFS: ModelSourceGitLFS | None = None
@@ -74,14 +74,14 @@ class ModelSource(Part, frozen=True):
 
 
 class ModelArtifactHuggingFaceCache(Part, frozen=True):
-    """The files as in a Hugging Face cache directory."""
+    """The files, laid out as in a Hugging Face cache directory."""
 
     repoID: RepoID
     revision: identity.Short
 
 
 class ModelArtifact(Part, frozen=True):
-    """How a model's data is represented: the field of its kind, and no other."""
+    """How a model's data is represented: exactly the field that belongs to its kind."""
 
     kind: Literal["HuggingFaceCache", "Mock", "Volume"]
     huggingFaceCache: ModelArtifactHuggingFaceCache | None = None
@@ -93,7 +93,7 @@ class ModelArtifact(Part, frozen=True):
 
 
 class ModelStorage(Part, frozen=True):
-    """Where the data is kept; deprecated as published."""
+    """Where the data is kept; published, and deprecated there."""
 
     medium: Literal["Mock", "ObjectStorage", "PersistentVolume", "FUSEVolume"]
 
@@ -109,14 +109,14 @@ class ModelCreateRequest(identity.CreateRequest, frozen=True):
     accelerators: identity.Few[compute.Accelerator] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could never become ready."""
+        """Refuse a model that could never become ready."""
         if self.source.kind == "Upload":
             self._check_upload()
         elif self.source.kind != "Mock":
             self._check_fetch()
 
     def _check_fetch(self) -> None:
-        """Refuse a layout that cannot be made of what is fetched."""
+        """Refuse a layout that cannot be produced from the fetched files."""
         if self.artifact.kind == "Mock":
             raise ValueError(f"artifact.kind must be HuggingFaceCache or Volume for a model with the source {self.source.kind}")
         hub, cache = self.source.huggingFaceHub, self.artifact.huggingFaceCache

@@ -1,4 +1,4 @@
-"""The query store on MongoDB: a collection for each of ours, and how far the view is in a document of its own."""
+"""The query store on MongoDB: one MongoDB collection per collection of ours, and one document for the positions of the view."""
 
 from dyff.query.mongo.store import MongoQuery, prepare
 

@@ -1,4 +1,4 @@
-"""Predicates as filters of MongoDB. Pure.
+"""Translates predicates into MongoDB filters. Pure.
 
 Nothing that a caller chooses becomes an operator: values are never objects, and keys are escaped.
 """
@@ -15,21 +15,21 @@ from dyff.query import columns, filters
 from dyff.query.mongo import stored
 
 _TYPES = ("number", "string", "object", "binData", "bool")
-"""In MongoDB's order; null, and what is not there, come before them."""
+"""In MongoDB's sort order; null and absent values come before them."""
 
 
 class Search(msgspec.Struct, frozen=True):
-    """Filters whose results, one after another and up to the limit, are the answer, each in this order."""
+    """The results of the filters, concatenated up to the limit, are the answer, each sorted in this order."""
 
     filters: tuple[mongo.Json, ...]
     order: tuple[tuple[str, Literal[1, -1]], ...]
 
 
 def search(find: filters.Find) -> Search:
-    """How `find` is answered.
+    """The search that answers `find`.
 
-    A comparison of MongoDB sees values of the same type only. So where a page does not begin with the first value, its type's
-    values come first, then those of the types beyond.
+    MongoDB's comparisons only match values of the same type. So if a page does not start with the first value, the values of
+    its type come first, then those of the types after it.
     """
     where = compiled(find.where)
     path = stored.field(find.order_by or columns.CREATED)
@@ -56,7 +56,7 @@ def compiled(predicate: filters.Predicate) -> mongo.Json:
 
 
 def _all(terms: Sequence[mongo.Json]) -> mongo.Json:
-    """All of them, in one level as far as no key is there twice: what fits an index is seen at once."""
+    """Combine the terms, on one level unless a key occurs twice, so that MongoDB can match them with an index."""
     together: dict[str, Any] = {}
     apart: list[mongo.Json] = []
     for term in terms:
@@ -74,7 +74,7 @@ def _one_of(path: filters.Path, values: Sequence[filters.Scalar]) -> mongo.Json:
 
 
 def _any_element(path: filters.Path, key: str, values: Sequence[filters.Scalar]) -> mongo.Json:
-    """An element that is an array has no fields, but looks as if all of them were null."""
+    """Excludes elements that are arrays: they have no fields, and would look as if all their fields were null."""
     wanted = _values(values)
     element: dict[str, Any] = {stored.step(key): {"$in": wanted}}
     if None in wanted:
@@ -83,7 +83,7 @@ def _any_element(path: filters.Path, key: str, values: Sequence[filters.Scalar])
 
 
 def _values(values: Sequence[filters.Scalar]) -> list[Any]:
-    """Those that can be there: a number that is too large equals nothing, also not null."""
+    """The values that can be stored: a number that is too large equals nothing, not even null."""
     found = [(each, stored.value(each)) for each in values]
     return [there for given, there in found if given is None or there is not None]
 

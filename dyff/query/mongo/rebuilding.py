@@ -1,15 +1,15 @@
-"""A rebuild on MongoDB: the new view is built on the other side, then the present view changes sides (cutover).
+"""A rebuild on MongoDB: the new view is built on the other side, then the active view changes sides (cutover).
 
-No reader may see an older view than before, in any process, though there is no moment at which all of them can be notified. So
-the cutover has steps, each one change of the document with the positions, which raises the turn:
+No reader may see an older view than before, in any process, although all of them cannot be notified at the same moment. So
+the cutover has steps, each of which is one change of the document with the positions and raises the turn:
 
-    present A                    the new view is built on B
-    present A, sinks write to B and A: their positions move only if they have done so. A sink that was writing to A alone gets
-                 time to do so again; B gets all up to where A is then
-    present B, sinks write to B and A: readers find out within `sides.VALID_S`; until then both sides are the same
-    present B                    A is dropped
+    active A                     the new view is built on B
+    active A, sinks write to B and A: their positions only move if they have done so. A sink that was writing to A alone gets
+                 time to do so again; B receives everything up to A's position at that time
+    active B, sinks write to B and A: readers notice within `sides.VALID_S`; until then both sides are the same
+    active B                     A is dropped
 
-A process that dies leaves a rebuild without a heartbeat; the next rebuild takes its place and begins again.
+A process that dies leaves a rebuild without a heartbeat; the next rebuild takes over and starts from the beginning.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from dyff.query.mongo import sides, stored
 
 _HEARTBEAT_S = 1.0
 _DEAD_S = 8.0
-"""A rebuild without a heartbeat for that long is dead: longer than any reader keeps to a side."""
+"""A rebuild without a heartbeat for this long is dead. Longer than any reader keeps to a side."""
 
 _NOTICE_S = 1.0
-"""How long sinks are given to find out that they write to both."""
+"""Time for the sinks to notice that they must write to both sides."""
 
 _RETIRE_S = 2 * sides.VALID_S
 """How long both sides are kept after the change."""
@@ -86,16 +86,16 @@ class MongoRebuild:
         await drop(self._database, self._present)
 
     async def heartbeat(self) -> None:
-        """Show that it lives.
+        """Report that the rebuild is alive.
 
         Raises:
-            Fenced: it is not the one any more.
+            Fenced: this is no longer the current rebuild.
         """
         if not await sides.repeatable(self._view.update(self._mine, {"$inc": {"rebuild.beat": 1}})):
             raise self._fenced()
 
     async def forget(self) -> None:
-        """Leave the present view as it is."""
+        """Abandon the rebuild, and leave the active view as it is."""
         after = await sides.repeatable(self._view.changed(self._mine, {"$unset": {"also": "", "rebuild": ""}, "$inc": {"turn": 1}}))
         if after is not None:
             await drop(self._database, self._next)
@@ -115,7 +115,7 @@ class MongoRebuild:
 
 @asynccontextmanager
 async def begun(database: mongo.Database) -> AsyncIterator[MongoRebuild]:
-    """A rebuild on the side where the view is not."""
+    """Start a rebuild on the inactive side."""
     owner = uuid.uuid4().hex
     view = await _claimed(database.collection("view"), owner)
     rebuild = MongoRebuild(database, view, owner)
@@ -130,19 +130,19 @@ async def begun(database: mongo.Database) -> AsyncIterator[MongoRebuild]:
         with anyio.CancelScope(shield=True):
             await asyncio.wait([heartbeats])
             if not rebuild.changing:
-                with suppress(errors.RetryLater):  # else the next one does it
+                with suppress(errors.RetryLater):  # otherwise the next rebuild does it
                     await rebuild.forget()
 
 
 async def drop(database: mongo.Database, side: int) -> None:
-    """Remove what is on a side."""
+    """Drop the collections of a side."""
     for name in await database.names():
         if stored.is_collection(name, side):
             await sides.repeatable(database.collection(name).drop())
 
 
 async def _claimed(views: mongo.Collection, owner: str) -> dict[str, Any]:
-    """The document with the positions, now with our rebuild in it. One that is there already is watched first."""
+    """The document with the positions, after claiming it for our rebuild. An existing rebuild is observed first."""
     known: dict[str, Any] | None = None
     since = anyio.current_time()
     while True:
@@ -166,7 +166,7 @@ async def _claimed(views: mongo.Collection, owner: str) -> dict[str, Any]:
 
 
 async def _heartbeats(rebuild: MongoRebuild) -> None:
-    """Until cancelled, or fenced, which the rebuild then finds itself."""
+    """Send heartbeats until cancelled or fenced; the rebuild notices the fencing on its own."""
     while True:
         await asyncio.sleep(_HEARTBEAT_S)
         try:

@@ -1,6 +1,6 @@
-"""The two sides that a view can be on, a set of collections each, and the document with the positions, which says on which it is.
+"""The two sides of a view, one set of collections each, and the document with the positions, which names the active side.
 
-What the store and a rebuild share; see `rebuilding` for the change of sides.
+Shared by the store and a rebuild; see `rebuilding` for the change of sides.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from dyff.query.mongo import stored
 NAME = "the query store"
 
 VALID_S = 2.0
-"""A reader that looked for the present side longer ago, when it has read, looks again: the other side may be gone."""
+"""If a reader checked the active side longer ago than this when its read ends, it checks again: the other side may be gone."""
 
 REACHED = {"_id": "reached"}
-"""The document with the positions. Besides them it has `generation`, which a reset raises; `side`: of the view, where it is not 0; `also`:
-the side that will be it, or `old`: that was it, while sinks write there too; `turn`: raised whenever one of these changes; `rebuild`: whose
-it is, and whether that lives.
+"""The document with the positions. Its other fields are `generation`, which a reset raises; `side`: the active side, if it is not 0;
+`also`: the next active side, or `old`: the previous one, while sinks write there too; `turn`: raised whenever one of these changes;
+`rebuild`: the owner of the current rebuild, and its heartbeat.
 """
 
 
 def present(view: Mapping[str, Any] | None) -> int:
-    """The side that a view is on."""
+    """The active side of a view."""
     return int(view.get("side", 0)) if view else 0
 
 
 def position_fields(reached: port.Reached) -> dict[str, int]:
-    """Positions by their paths in the document that has them."""
+    """Positions by their paths in the document with the positions."""
     logs = {"state": reached.state, "events": reached.events}
     return {f"{log}.{partition}": after for log, positions in logs.items() for partition, after in positions.items()}
 
 
 def by_collection(documents: Sequence[port.Document]) -> dict[str, list[port.Document]]:
-    """The documents of each collection, in order."""
+    """The documents by collection, in order."""
     batches: dict[str, list[port.Document]] = {}
     for each in documents:
         batches.setdefault(each.collection, []).append(each)
@@ -45,7 +45,7 @@ def by_collection(documents: Sequence[port.Document]) -> dict[str, list[port.Doc
 
 
 async def write(documents: mongo.Collection, batch: Sequence[port.Document], generation: int) -> int:
-    """Write the newest version of each entity, where it is newer than what is stored; returns how many versions were."""
+    """Write the newest version of each entity if it is newer than the stored one; returns how many versions were newer."""
     newest: dict[str, port.Document] = {}
     rising: dict[str, list[int]] = {}
     for each in batch:
@@ -61,7 +61,7 @@ async def write(documents: mongo.Collection, batch: Sequence[port.Document], gen
 
 
 async def _versions(documents: mongo.Collection, ids: Sequence[str], generation: int) -> dict[str, int]:
-    """What is stored of these, by ID."""
+    """The stored versions of these entities, by ID."""
     if not ids:
         return {}
     found = await documents.find({"_id": {"$in": list(ids)}}, {"at": 1})
@@ -69,13 +69,15 @@ async def _versions(documents: mongo.Collection, ids: Sequence[str], generation:
 
 
 async def ensure(database: mongo.Database, side: int) -> None:
-    """Make the indexes of a side that are not there."""
+    """Create the missing indexes of a side."""
     for row in registry.ROWS:
         await repeatable(database.collection(stored.collection(row.plural, side)).ensure(stored.indexes(row)))
 
 
 async def repeatable(call: Any) -> Any:
-    """What is right to do again says so: every write here is guarded by a version, a generation or a maximum."""
+    """Turn an unknown outcome into `Unavailable`: every write here is guarded by a version, a generation or a maximum, so it can
+    be retried.
+    """
     try:
         return await call
     except errors.OutcomeUnknown as error:

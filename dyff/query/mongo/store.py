@@ -1,10 +1,10 @@
-"""The query store on MongoDB. Only single documents are written, so an apply is seen document by document, its positions last.
+"""The query store on MongoDB. It writes single documents, so an apply becomes visible document by document, the positions last.
 
-A view that is reset begins a new generation, in one step. What an older generation has or still writes never stands in the way of
+A reset of a view begins a new generation, in one step. Data that an older generation has, or still writes, never conflicts with
 a newer one, and a sink that did not notice the reset cannot move the positions.
 
-A view is on one of two sides, a set of collections each; the document with the positions says on which. While it changes sides sinks
-write to both, and a reader who looked at that document lately is right on either. See `rebuilding`.
+A view is on one of two sides, one set of collections each; the document with the positions names the active side. While the view
+changes sides, sinks write to both, and a reader that checked that document recently is correct on either. See `rebuilding`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from dyff.query.mongo import queries, rebuilding, sides, stored
 
 _NONE = {"$exists": False}
 _LOOK_S = 0.025
-"""How often the positions are read while somebody waits for them."""
+"""Interval at which the positions are read while a caller waits for them."""
 _SCANNED = 200
-"""Documents read at once."""
+"""Documents per read."""
 FRESH_S = 1.0
-"""A reader that looked for the present side longer ago looks before it reads."""
+"""If a reader checked the active side longer ago than this, it checks again before it reads."""
 
 T = TypeVar("T")
 
 
 class MongoQuery:
-    """The `QueryStore` on MongoDB; use `open`. Several processes may have it open."""
+    """The `QueryStore` on MongoDB; use `open`. Several processes can have it open."""
 
     def __init__(self, database: mongo.Database) -> None:
         self._database, self._view = database, database.collection("view")
@@ -45,7 +45,7 @@ class MongoQuery:
     @classmethod
     @asynccontextmanager
     async def open(cls, connection: mongo.Connection, *, prepared: bool = False) -> AsyncIterator[MongoQuery]:
-        """The store in a database, whose indexes are made where they are missing, unless `prepared`: then they are there.
+        """Open the store in a database and create missing indexes, unless `prepared`, which means that they exist.
 
         Raises:
             Unavailable: the database does not answer.
@@ -82,7 +82,7 @@ class MongoQuery:
         return found
 
     async def _on_present_side(self, read: Callable[[int], Awaitable[T]]) -> T:
-        """What `read` finds on the side that the view is on, or was on less than `VALID_S` ago."""
+        """The result of `read` on the side that is active, or was active less than `VALID_S` ago."""
         while True:
             if _now() - self._looked > FRESH_S:
                 await self.reached()
@@ -97,7 +97,7 @@ class MongoQuery:
         return _reached(await self._look_at_view())
 
     async def _look_at_view(self) -> dict[str, Any] | None:
-        """The document with the positions. A reader that has seen it reads on the side that it names."""
+        """Read the document with the positions. Later reads use the side that it names."""
         started = _now()
         view = await self._view.get(sides.REACHED)
         if started > self._looked:
@@ -161,7 +161,7 @@ class MongoQuery:
         return self._database.collection(stored.collection(collection, side))
 
     async def _begin(self, epoch: str | None) -> dict[str, Any]:
-        """The document with the positions of a view that is of this epoch, and can be written."""
+        """The document with the positions, once the view belongs to this epoch and can be written."""
         while True:
             view = await self._view.get(sides.REACHED)
             if view is None:
@@ -180,7 +180,7 @@ class MongoQuery:
         return await sides.write(self._documents(collection, side), batch, generation)
 
     async def _advance(self, reached: port.Reached, view: Mapping[str, Any]) -> bool:
-        """Move the positions; False: the view began to change sides meanwhile, so what was written must be written once more."""
+        """Move the positions. False if the view began to change sides meanwhile, so that the documents must be written once more."""
         moved = sides.position_fields(reached)
         if not moved:
             return True
@@ -195,13 +195,13 @@ class MongoQuery:
         raise errors.Unavailable(f"{sides.NAME} was reset meanwhile by another sink; go on from its own positions")
 
     async def _clear(self, generation: int) -> None:
-        """Remove what older generations left."""
+        """Remove the documents of older generations."""
         for name in filter(stored.is_collection, await self._database.names()):
             await sides.repeatable(self._database.collection(name).delete(stored.outdated(generation)))
         await sides.repeatable(self._view.update({**sides.REACHED, "generation": generation}, {"$unset": {"clearing": ""}}))
 
     async def _next_look(self, timeout_s: float) -> port.Reached:
-        """How far the view is at the next look, or when this process has moved it. All that wait share the looks."""
+        """The position of the view at the next read, or once this process has moved it. All waiting callers share the reads."""
         moved = self._moved
         self._waiting += 1
         try:
@@ -214,7 +214,7 @@ class MongoQuery:
         return self._seen
 
     async def _look(self) -> None:
-        """A task of its own, so that those who wait can give up at any time: a call that is cancelled costs its connection."""
+        """A separate task, so that callers can stop waiting at any time: cancelling a call costs its connection."""
         while True:
             await asyncio.sleep(_LOOK_S)
             if not self._waiting:
@@ -234,12 +234,12 @@ class MongoQuery:
 
 
 async def prepare(database: mongo.Database) -> None:
-    """Make the indexes that are missing."""
+    """Create the missing indexes."""
     await sides.ensure(database, sides.present(await database.collection("view").get(sides.REACHED)))
 
 
 def _written(view: Mapping[str, Any]) -> list[int]:
-    """The sides that a sink writes to, in this order: readers go from one to an earlier one, and must find there what they saw."""
+    """The sides that a sink writes to, in this order: readers move from one to an earlier one, and must find there what they saw."""
     around = ([view[name]] if name in view else [] for name in ("also", "old"))
     before, after = around
     return [*before, sides.present(view), *after]

@@ -1,8 +1,8 @@
-"""Documents as they lie in MongoDB. Pure.
+"""The format of documents in MongoDB. Pure.
 
-The body is stored as the bytes that it is. Beside it lies the same in MongoDB's own types, for queries, but so that a query of
-MongoDB means what it means on JSON: keys are escaped, since a dot or a dollar has a meaning there, and an array is an object with
-one key that no document can have, since MongoDB looks into arrays unasked.
+The body is stored byte for byte. Next to it are the same fields in MongoDB's own types, for queries, transformed so that a MongoDB
+query has the same meaning as on the JSON: keys are escaped, since dots and dollars are special there, and an array is an object
+with one key that no document can have, since MongoDB otherwise matches the elements of arrays implicitly.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from dyff.query import columns, filters, port
 
 ID = "_id"
 ARRAY = "%a"
-"""The key under which the elements of an array lie. An escaped key has no small letter after its percent sign."""
+"""The key that holds the elements of an array. An escaped key has no lower-case letter after its percent sign."""
 
 LIVE: dict[str, Any] = {"live": True}
-"""What is not forgotten. All indexes are of these alone."""
+"""Filter for documents that are not forgotten. All indexes cover only these."""
 
 LARGE_BYTES = 4 * 2**20
-"""A larger body is compressed and has beside it only what the kinds are asked for: 16 MiB are the most that MongoDB takes."""
+"""A larger body is compressed, and only the fields that queries use are stored next to it, since MongoDB's limit is 16 MiB."""
 
 _PREFIXES = ("entities_", "entities2_")
-"""Of the collections of a view. There are two sides, so that a new view can be built beside the present one."""
+"""Prefixes of the collections of a view. There are two sides, so that a new view can be built next to the active one."""
 
 _LONG = 1000
-"""Characters. Of longer text there is a digest beside the body: it can be found and is not stored twice."""
+"""In characters. Longer text is replaced by a digest in the fields: it can be found and is not stored twice."""
 _MAX_DEPTH = 50
-"""MongoDB takes no more than 100; nobody asks for what is deeper."""
+"""MongoDB allows no more than 100; no query uses deeper fields."""
 _INT64 = 2**63
 _TOO_LARGE = 2**1023
 _SPECIAL = re.compile(r"[%.$\x00]")
@@ -41,32 +41,32 @@ _ASKED = (*columns.PATHS, ("reason",), ("lastTransitionTime",), ("labels",))
 
 
 def collection(name: str, side: int = 0) -> str:
-    """What our collection is called there, in a view on that side."""
+    """The name of our collection in MongoDB, in a view on that side."""
     return _PREFIXES[side] + quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
 
 
 def collection_of(name: str) -> str:
-    """Ours that is called `name` there."""
+    """Our collection that has the name `name` in MongoDB."""
     return unquote(name.partition("_")[2])
 
 
 def is_collection(name: str, side: int | None = None) -> bool:
-    """Whether it is one of ours. `side`: of the view; None: any."""
+    """Whether it is one of our collections. `side`: of the view; None for either."""
     return name.startswith(_PREFIXES if side is None else _PREFIXES[side])
 
 
 def step(key: str) -> str:
-    """A key of a JSON object as a key there."""
+    """Escape a key of a JSON object."""
     return _SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", key) or "%"
 
 
 def field(path: filters.Path) -> str:
-    """Where the value at `path` is."""
+    """The MongoDB field that holds the value at `path`."""
     return ID if path == columns.ID else ".".join(["fields", *map(step, path)])
 
 
 def value(scalar: filters.Scalar) -> str | int | float | bool | bytes | None:
-    """`scalar` in MongoDB's types; None: null, or a number that is too large for any of them."""
+    """`scalar` in MongoDB's types; None for null, and for a number that is too large for any of them."""
     if isinstance(scalar, str):
         return scalar if len(scalar) <= _LONG else hashlib.sha256(scalar.encode()).digest()
     if isinstance(scalar, bool) or not isinstance(scalar, int) or -_INT64 <= scalar < _INT64:
@@ -75,7 +75,7 @@ def value(scalar: filters.Scalar) -> str | int | float | bool | bytes | None:
 
 
 def place(version: int, generation: int) -> str:
-    """The version of a document in a view of that generation, as text of which the greater is the newer."""
+    """The version of a document in a view of that generation, as text; newer versions compare greater."""
     return f"{generation:010}-{version:020}"
 
 
@@ -85,7 +85,7 @@ def version(at: str) -> int:
 
 
 def document(given: port.Document, generation: int) -> dict[str, Any]:
-    """What is stored for it, but its ID. What is forgotten has neither a body nor fields.
+    """The stored form of a document, without its ID. A forgotten one has neither a body nor fields.
 
     Raises:
         ValueError: the body is not a JSON object.
@@ -100,13 +100,13 @@ def document(given: port.Document, generation: int) -> dict[str, Any]:
 
 
 def body(found: dict[str, Any]) -> bytes:
-    """The bytes that were applied."""
+    """The body, as it was applied."""
     data = bytes(found["body"])
     return zlib.decompress(data) if found.get("packed") else data
 
 
 def scanned(name: str, found: dict[str, Any]) -> port.Scanned:
-    """What lies in the collection `name` there. Where that says no version, it is -1."""
+    """Decode a document of the MongoDB collection `name`. If it has no valid version, the version is -1."""
     generation, _, digits = found["at"].partition("-")
     given = int(digits) if digits.isdecimal() else -1
     data = found.get("body")
@@ -119,21 +119,21 @@ def scanned(name: str, found: dict[str, Any]) -> port.Scanned:
 
 
 BODY = {"_id": 0, "body": 1, "packed": 1}
-"""The fields that `body` needs."""
+"""The projection that `body` needs."""
 
 
 def older(entity_id: str, version: int, generation: int) -> dict[str, Any]:
-    """A filter: the entity, if what is stored is older. It has one condition, so that every planner goes by the ID."""
+    """A filter for the entity if its stored version is older. It has one condition, so that every query planner uses the ID."""
     return {ID: entity_id, "at": {"$lt": place(version, generation)}}
 
 
 def outdated(generation: int) -> dict[str, Any]:
-    """A filter: what older generations left."""
+    """A filter for the documents of older generations."""
     return {"at": {"$lt": place(0, generation)}}
 
 
 def indexes(row: kind.Kind) -> list[mongo.Index]:
-    """Those of a kind's collection: every one is in the order of creation within equal values, and is read both ways."""
+    """The indexes of a kind's collection. Each is ordered by creation time within equal values, and is read in both directions."""
     paths = dict.fromkeys([*columns.SHARED, *row.query.values()])
     return [_index(path) for path in paths]
 
@@ -152,7 +152,7 @@ def _fields(given: Any, depth: int) -> Any:
 
 
 def _asked(given: codecs.Json) -> codecs.Json:
-    """What queries ask for, of a document that is too large to be stored twice."""
+    """The fields that queries use, of a document that is too large to be stored twice."""
     kept: codecs.Json = {}
     for path in _ASKED:
         source, target = given, kept
