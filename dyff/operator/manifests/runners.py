@@ -1,4 +1,4 @@
-"""What each kind of runner adds to what the user gave: image, arguments, environment, volumes."""
+"""What each kind of runner adds to the user's settings: image, arguments, environment, volumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CACHED = ("huggingface", "vllm")
 
 
 class Runner(msgspec.Struct, frozen=True):
-    """A runner's container. `env` goes below the user's own."""
+    """A runner's container. The user's own variables override `env`."""
 
     image: str
     args: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Runner(msgspec.Struct, frozen=True):
 
 
 def problem(spec: specs.Template) -> str | None:
-    """Why the service cannot be run, with what to do about it; None: it can."""
+    """Why the service cannot be run and how to fix it; None if it can."""
     if spec.nodes > 1:
         return f"the runner asks for {spec.nodes} nodes, which is not supported yet; create the service with runner.nodes = 1"
     if spec.image is None and spec.runner != "mock":
@@ -32,7 +32,7 @@ def problem(spec: specs.Template) -> str | None:
 
 
 def runner(spec: specs.Session) -> Runner:
-    """The container of a service without a `problem`."""
+    """The container of a service for which `problem` returns None."""
     image, args, volumes = spec.image or MOCK_IMAGE, tuple(spec.args), tuple(spec.volumes)
     if spec.runner not in _CACHED or spec.model is None or spec.hugging_face is None:
         return Runner(image, args, {}, volumes)
@@ -56,6 +56,6 @@ _CACHE_ENV = {
     "HF_DATASETS_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_MODULES_CACHE": "/tmp/hf_modules",
-    # Our user has no home folder, and these libraries insist on one.
+    # Our user has no home directory, but these libraries need one.
     "HOME": "/tmp",
 }
