@@ -1,1 +1,1 @@
-"""Who may run now: dependencies and quotas. Pure."""
+"""Decides which entities can run now, from their dependencies and quotas. Pure."""

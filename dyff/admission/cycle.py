@@ -1,12 +1,12 @@
 """One admission cycle over a snapshot.
 
-    1. Snapshot    what waits, what it waits for, what is in use (the caller takes it)
-    2. Nominate    those whose dependencies have succeeded; the others are told what they wait for
-    3. Order       in turn, by age
-    4. Admit       each that fits what is left of its account's quota; it is assumed to use it from here on
-    5. Rest        who does not fit waits, and holds back those behind it that need the same resource
+    1. Snapshot    waiting entities, their dependencies and the quota in use (taken by the caller)
+    2. Nominate    the entities whose dependencies have succeeded; the others get a message that names what they are waiting for
+    3. Order       the nominated entities by age
+    4. Admit       each entity that fits into the rest of its account's quota; its cost counts as used from then on
+    5. Hold back   an entity that does not fit waits, and so do the entities behind it that need the same resource
 
-Holding back (5) is what makes it fair: something large is never starved by small things that arrive later.
+Step 5 makes admission fair: a large entity is never starved by small ones that arrive later.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from dyff.admission.snapshot import Amounts, Dependency, Snapshot, Waiting
 from dyff.entities import costs, statuses
 
 _NAMED = 5
-"""So many dependencies are named in a sentence."""
+"""Maximum number of dependencies that a message names."""
 
 
 def decide(snapshot: Snapshot) -> list[Decision]:
-    """One decision for each waiting entity, those that need more than dependencies in the order of their turn."""
+    """One decision for each waiting entity. Nominated entities come last, in admission order."""
     decided, nominated = [], []
     for entity in snapshot.waiting:
         answer = _answer_without_quota(entity, snapshot)
@@ -41,7 +41,7 @@ def decide(snapshot: Snapshot) -> list[Decision]:
 
 
 def _answer_without_quota(entity: Waiting, snapshot: Snapshot) -> Decision | None:
-    """What its dependencies, its size or its account's state say; None: it is nominated."""
+    """The decision that follows from its dependencies, its size or its account's state; None if it is nominated."""
     found = [(each, snapshot.dependencies.get(each)) for each in entity.dependencies]
     failed = [f"{_named(each, known)} ({known.status or 'does not exist'})" for each, known in found if known and _has_failed(known.status)]
     if failed:
@@ -58,7 +58,7 @@ def _answer_without_quota(entity: Waiting, snapshot: Snapshot) -> Decision | Non
 
 
 class _Account:
-    """What is left of one account's quota, while its entities have their turns."""
+    """The rest of one account's quota while its entities are processed in order."""
 
     def __init__(self, reserved: Amounts, limits: Amounts) -> None:
         self._used, self._limits = dict(reserved), limits
@@ -78,19 +78,19 @@ class _Account:
         return decision(entity, Verdict.QUOTA_LIMIT, self._exceeded(reported, f"{_text(reported, entity.cost[reported])} more needed"))
 
     def _exceeded(self, resource: str, more: str) -> str:
-        """As published: `Account quota exceeded: N/L`, with more words where the numbers alone would not explain it."""
+        """The published message `Account quota exceeded: N/L`, with an explanation where the numbers alone are not enough."""
         used, limit = self._used.get(resource, Decimal(0)), self._limits[resource]
         sentence = f"Account quota exceeded: {_text(resource, used)}/{_text(resource, limit)}"
         return sentence if resource == costs.SLOT else f"{sentence} {resource} in use, {more}"
 
 
 def _has_failed(status: str | None) -> bool:
-    """What ended in any way but success will never succeed, and neither will what does not exist."""
+    """Whether a dependency can never succeed: it ended without success, or it does not exist."""
     return status is None or (statuses.is_terminal(status) and status not in statuses.SUCCESS)
 
 
 def _excess(cost: Mapping[str, Decimal], limits: Amounts) -> str | None:
-    """Why it can never fit. A limit of zero is a pause, made to be lifted, so it only makes wait."""
+    """Why the cost can never fit; None if it can. A limit of zero is a temporary pause, so entities only wait for it."""
     for resource, needed in cost.items():
         limit = limits.get(resource)
         if limit and needed > limit:
@@ -109,7 +109,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _text(resource: str, amount: Decimal) -> str:
-    """Memory in the largest binary unit that gives a whole number, everything else as it is."""
+    """Memory in the largest binary unit that gives a whole number; other amounts unchanged."""
     if resource == "memory" and amount:
         for power, unit in ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")):
             if amount % 2**power == 0:

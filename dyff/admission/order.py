@@ -1,4 +1,4 @@
-"""Who comes first."""
+"""The order in which waiting entities are admitted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dyff.admission.snapshot import Waiting
 
 
 def in_turn(waiting: Iterable[Waiting]) -> list[Waiting]:
-    """The oldest first; of those created at the same moment the smaller ID.
+    """The oldest first; entities that were created at the same moment are ordered by ID.
 
-    What has been admitted comes before all of them: it is in `Snapshot.reserved`, and nothing takes it away.
+    Admitted entities come before all of them: their cost is in `Snapshot.reserved` and is never taken away.
     """
     return sorted(waiting, key=lambda entity: (entity.created, entity.id))

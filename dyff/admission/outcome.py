@@ -1,4 +1,4 @@
-"""What admission says to a waiting entity. "No" is a value, with a reason for programs and a sentence for people."""
+"""The outcome of admission for a waiting entity. A refusal is a value, with a reason for programs and a message for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dyff.entities import statuses
 
 
 class Verdict(enum.IntEnum):
-    """From the worst to the best; of several that apply to an entity the worst holds."""
+    """Ordered from worst to best. If several apply to an entity, the worst one counts."""
 
     FAILED_DEPENDENCY = 1
     NEVER_FITS = 2
@@ -32,7 +32,7 @@ _REASONS = {
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What one entity shall be: its new status, reason and message (None: cleared)."""
+    """The new status, reason and message of an entity. A reason or message of None clears the field."""
 
     id: str
     verdict: Verdict
@@ -42,7 +42,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def decision(entity: Waiting, verdict: Verdict, message: str | None = None) -> Decision:
-    """The decision that `verdict` means for `entity`."""
+    """The decision for `entity` that corresponds to `verdict`."""
     if verdict is Verdict.ADMIT:
         status = statuses.SCHEDULABLE if entity.runs else entity.success
     else:
@@ -51,15 +51,15 @@ def decision(entity: Waiting, verdict: Verdict, message: str | None = None) -> D
 
 
 def suspension(account: str) -> str:
-    """What is told to the entities of a suspended account."""
+    """The message for entities of a suspended account."""
     return f"The account {account} is suspended: nothing new of it starts until an administrator reactivates it"
 
 
 def is_news(entity: Waiting, said: Decision) -> bool:
-    """Whether `said` differs from what the entity says already.
+    """Whether `said` differs from the entity's present status, reason and message.
 
-    The numbers in a quota's sentence are those of the first decision: they change with everything that starts or ends,
-    and telling each change to all that wait would flood the log.
+    A quota message keeps the numbers of the first decision. They change whenever something starts or ends, and recording
+    each change for all waiting entities would flood the log.
     """
     if said.status != statuses.CREATED or said.reason != entity.reason:
         return True

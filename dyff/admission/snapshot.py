@@ -1,4 +1,4 @@
-"""What an admission cycle decides on: everything it needs, taken at one moment, never changed."""
+"""The input of an admission cycle: everything that it needs, taken at one moment and immutable."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dyff.entities import codecs, costs, registry
 from dyff.kernel import quantities, settings
 
 Amounts = Mapping[str, Decimal]
-"""Quota resource to amount: pieces of `costs.SLOT`, cores of `cpu`, bytes of `memory`, devices of a GPU type."""
+"""Quota resource to amount. Units: `costs.SLOT` in slots, `cpu` in cores, `memory` in bytes, a GPU type in devices."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """An entity in `Created` that is not waiting for an upload.
 
-    `created`: as stored, so that text order is time order. `cost`: what it would use while admitted. `runs`: whether it
-    needs a custom resource; if not, it costs nothing. `dependencies`: IDs that must be in a success status first.
-    `success`, `failure`: the statuses of its kind. `reason`, `message`: what it says at present.
+    `created`: as stored; its text order is the time order. `cost`: what it would use while admitted. `runs`: whether it
+    needs a custom resource; if not, it costs nothing. `dependencies`: IDs of entities that must be in a success status first.
+    `success`, `failure`: the statuses of its kind. `reason`, `message`: the present values of the entity.
     """
 
     id: str
@@ -36,17 +36,17 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dependency(msgspec.Struct, frozen=True):
-    """What is known of an entity that another one needs. Both None: there is no such entity."""
+    """State of an entity that another entity needs. Both fields are None if the entity does not exist."""
 
     kind: str | None
     status: str | None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """`waiting`: in any order. `dependencies`: by ID; one that is missing here is not known yet, which may pass.
+    """`waiting`: in any order. `dependencies`: by ID; a missing one is not known yet, but can become known later.
 
-    `reserved`: what is in use or promised, by account. `limits`: of each account; a resource without one is unlimited.
-    `suspended`: accounts of which nothing new may run.
+    `reserved`: amounts in use or promised, by account. `limits`: of each account; a resource without a limit is unlimited.
+    `suspended`: accounts for which nothing new can run.
     """
 
     waiting: tuple[Waiting, ...]
@@ -57,10 +57,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def waiting(entity: codecs.Json) -> Waiting:
-    """An entity as admission sees it.
+    """The part of an entity that admission needs.
 
     Raises:
-        KeyError, TypeError, AttributeError, ValueError: the entity is not as its kind must be.
+        KeyError, TypeError, AttributeError, ValueError: the entity does not have the form of its kind.
     """
     row = registry.BY_KIND[entity["kind"]]
     runs = row.runs(entity)
@@ -79,23 +79,23 @@ def waiting(entity: codecs.Json) -> Waiting:
 
 
 def amounts(cost: Mapping[str, str]) -> dict[str, Decimal]:
-    """Quantities as numbers.
+    """Parse quantities into numbers.
 
     Raises:
-        ValueError: one is no quantity.
+        ValueError: an amount is not a quantity.
     """
     return {resource: _parse(text) for resource, text in cost.items()}
 
 
 _parse = functools.lru_cache(maxsize=1024)(quantities.parse)
-"""Thousands of entities ask for the same few quantities."""
+"""Cached because thousands of entities request the same few quantities."""
 
 
 def limits(quotas: settings.Quotas) -> dict[str, Decimal]:
-    """The limits of every account.
+    """The limits that apply to each account.
 
     Raises:
-        ValueError: a setting is no quantity.
+        ValueError: a setting is not a quantity.
     """
     devices = {hardware: str(count) for hardware, count in quotas.accelerators.items()}
     given = {**devices, costs.SLOT: str(quotas.admitted), "cpu": quotas.cpu, "memory": quotas.memory}

@@ -1,8 +1,8 @@
 """The informer: publishes to the log how runs have ended in the cluster.
 
-It publishes only the difference between the cluster and the folded state, as commands that hold only for the status
-they were decided on and whose IDs follow from the decision. So it may be restarted, run twice or see old things again,
-and nothing is said twice or too late.
+It publishes only the difference between the cluster and the folded state. Its commands are valid only for the status on
+which they were decided, and their IDs are derived from the decision. So it can be restarted, run twice or see old objects
+again, and nothing is recorded twice or too late.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def run(
     signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; ready when it has seen everything."""
+    """Serve until cancelled; ready when all entities and custom resources have been read once."""
     trigger, progress = reconciling.Trigger(), reconciling.Progress()
     mirror = StateMirror(bus, trigger.set)
     resources = custom_resources.CustomResources(cluster, trigger.set)
@@ -66,7 +66,7 @@ async def run(
 
 
 def differences(resources: custom_resources.CustomResources, mirror: StateMirror) -> Iterator[outcomes.Change]:
-    """What the cluster says and the log does not, of entities that have not ended."""
+    """Changes for entities that have ended in the cluster, but not in the log."""
     for kind, entity_id, resource in resources.of_entities():
         mirrored = mirror.get(entity_id)
         if mirrored is None or mirrored.ended:
@@ -82,7 +82,8 @@ def differences(resources: custom_resources.CustomResources, mirror: StateMirror
 class Ended(msgspec.Struct, frozen=True):
     """How a run ended: the entity's status, and the condition's reason and message.
 
-    None: it says none; a reason that only repeats the condition's type (Kubernetes demands one) is none, too.
+    They are None if the condition has none. A reason that only repeats the condition's type (Kubernetes requires a reason) counts as
+    None, too.
     """
 
     status: str
@@ -91,9 +92,9 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def how_ended(statuses: Mapping[str, str], resource: cluster_port.Object) -> Ended | None:
-    """How the run of `resource` ended; None: it has not. `statuses`: of a kind, see `dyff.entities.kind.Run.ended`.
+    """How the run of `resource` ended; None if it has not. `statuses`: of a kind, see `dyff.entities.kind.Run.ended`.
 
-    The first that applies counts, so what failed is never complete.
+    The first condition that applies counts, so a failed run is never complete.
     """
     for name, status in statuses.items():
         found = conditions.true_condition(resource, name)

@@ -1,8 +1,8 @@
-"""The relay: brings the changes of accounts, which are made outside the log, into it, so that audits see them.
+"""The relay: copies changes of accounts, which are made outside the log, into the log, so that audits include them.
 
-The accounts database puts each change into its outbox in the transaction that makes it; here it goes to a topic of its
-own, and leaves the outbox only when it is durable there. A crash between the two repeats it under the same ID
-(`dyff-id`), and the first occurrences are in the order of the changes, however many relays there are.
+The accounts database writes each change to its outbox in the same transaction. The relay publishes it to a topic of its
+own, and removes it from the outbox only when it is durable there. A crash in between repeats it with the same ID
+(`dyff-id`), and the first occurrences are in the order of the changes, even with several relays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ async def run(
     signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Relay until cancelled; ready when the outbox was read once.
+    """Relay until cancelled; ready when the outbox has been read once.
 
     Raises:
         Unavailable, NotFound: at the start, if accounts or bus do not answer, or the topic is missing.
@@ -58,10 +58,10 @@ async def run(
 
 
 async def relay(bus: port.Bus, accounts: accounts_port.Accounts) -> int:
-    """Bring the oldest changes into the log; returns how many.
+    """Publish the oldest changes to the log; returns their number.
 
     Raises:
-        Unavailable, OutcomeUnknown: some may be there; all stay in the outbox and keep their IDs.
+        Unavailable, OutcomeUnknown: some may have been published; all stay in the outbox and keep their IDs.
     """
     changes = await accounts.outbox(BATCH)
     if changes:
@@ -72,6 +72,6 @@ async def relay(bus: port.Bus, accounts: accounts_port.Accounts) -> int:
 
 
 def message(change: accounts_port.Change) -> port.Message:
-    """A change as it is in the log."""
+    """The record of a change in the log."""
     headers = (("dyff-id", change.id.encode()), ("dyff-sequence", str(change.sequence).encode()))
     return port.Message(change.account.encode(), change.body, headers)

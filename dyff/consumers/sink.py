@@ -1,7 +1,6 @@
-"""The sink: writes the folded states into the query store, which is nothing but a view of them.
+"""The sink: writes the folded states into the query store, which is only a view of them.
 
-Where it continues is decided by the view alone, since only the view knows what it holds; the group only assigns the
-partitions.
+The view alone decides where to continue, since only it knows its content; the group only assigns the partitions.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ async def run(
     """Write until cancelled.
 
     Raises:
-        LogDiverged: the view has seen more than the log holds.
+        LogDiverged: the view has read further than the end of the log.
         NewerSchema: a newer release wrote a state.
         Unavailable: the bus or the database does not answer.
     """
@@ -57,12 +56,12 @@ async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: group_cons
 def view_of(
     records: Sequence[port.Record], epoch: str, partition: int, position: int
 ) -> tuple[list[query_port.Document], query_port.Reached]:
-    """What records of the state topic come to in a view, and how far it is with them.
+    """The documents of a view for records of the state topic, and its position after them.
 
-    `epoch`: of the state topic. `position`: the offset to go on at.
+    `epoch`: of the state topic. `position`: the offset to continue at.
 
     Raises:
-        NewerSchema: a newer release wrote one.
+        NewerSchema: a newer release wrote a record.
     """
     documents: list[query_port.Document] = []
     events = 0
@@ -70,7 +69,7 @@ def view_of(
         try:
             heading = envelope.heading(record)
         except ValueError as error:
-            # The aggregator, which owns the topic, writes the right state over it.
+            # The aggregator, which owns the topic, overwrites it with the right state.
             log.error("state-undecodable", partition=partition, offset=record.offset, **errors.details(error))
             continue
         version = heading.source.offset
@@ -87,7 +86,7 @@ def view_of(
 
 
 async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -> int:
-    """Where the view continues: at its own position. One below what the log holds begins again at the first record."""
+    """Where the view continues: at its own position, or at the first record if the log no longer has that position."""
     held = (await bus.ranges(topics.STATE))[partition]
     reached = (await query.reached()).state.get(partition, held.first)
     if reached > held.end:

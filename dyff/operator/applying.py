@@ -1,4 +1,4 @@
-"""Carries a plan out. No decisions: what exists already, or is gone already, is as it was wanted."""
+"""Applies a plan. Makes no decisions: creating what exists and deleting what is gone count as success."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dyff.operator.kinds import table
 
 
 async def apply(cluster: port.Cluster, observed: plan.Observed, decided: plan.Plan) -> str | None:
-    """Write the status, then act. Returns why the API server refuses a part for good; None: it refuses none.
+    """Write the status, then run the actions. Returns why the API server permanently rejects a part, or None if it rejects none.
 
     Raises:
-        StaleVersion: something changed since it was observed: look again.
-        NotFound: the resource or a part is gone: look again.
+        StaleVersion: something changed since it was observed; reconcile again.
+        NotFound: the resource or a part is gone; reconcile again.
         Unavailable: the cluster does not answer.
     """
     if decided.status_patch is not None:
@@ -28,7 +28,7 @@ async def apply(cluster: port.Cluster, observed: plan.Observed, decided: plan.Pl
 
 
 async def _write_status(cluster: port.Cluster, observed: plan.Observed, status: port.Object) -> None:
-    """Only over the version that the plan was made from."""
+    """Write the status only if the resource still has the version that the plan was made from."""
     version = {"resourceVersion": observed.present["metadata"]["resourceVersion"]}
     kind = table.BY_KIND[observed.request.kind].kind
     await cluster.patch(kind, observed.request.name, {"metadata": version, "status": status}, status=True)

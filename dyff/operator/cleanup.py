@@ -1,4 +1,4 @@
-"""What has to go: the parts of a resource that ends, is deleted or is gone. Pure."""
+"""Plans the removal of parts of a resource that ends, is being deleted or is gone. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dyff.operator import jobs, plan, pods
 
 
 def own(observed: plan.Observed) -> Iterator[tuple[plan.Ref, port.Object]]:
-    """The children that exist and belong to the resource; if it is gone, those whose controller had its kind and name."""
+    """The existing children that belong to the resource. If it is gone: those whose controller had its kind and name."""
     for ref in observed.wanted.children:
         found = observed.objects.get(ref)
         if found is not None and _belongs(observed, found):
@@ -17,7 +17,7 @@ def own(observed: plan.Observed) -> Iterator[tuple[plan.Ref, port.Object]]:
 
 
 def stranger(observed: plan.Observed) -> plan.Ref | None:
-    """A name that we need and that belongs to something else; None: there is none."""
+    """A child whose name is taken by an object that does not belong to the resource; None if there is none."""
     for ref in observed.wanted.children:
         found = observed.objects.get(ref)
         if found is not None and not _belongs(observed, found):
@@ -26,27 +26,27 @@ def stranger(observed: plan.Observed) -> plan.Ref | None:
 
 
 def everything(observed: plan.Observed) -> tuple[plan.Action, ...]:
-    """Delete all children, the pods of Jobs before the Jobs go: for a resource that is being deleted or is gone."""
+    """Delete all children of a resource that is being deleted or is gone. The pods of a Job are deleted before the Job disappears."""
     return (*_deleted_jobs(observed), *(_delete(ref, found) for ref, found in own(observed) if not pods.deleting(found)))
 
 
 def leftovers(observed: plan.Observed) -> tuple[plan.Action, ...]:
-    """What a finished resource has to give up: all but its finished Jobs and their manifests, which stay for their logs."""
+    """Delete what a finished resource no longer needs: everything except its finished Jobs, kept for their logs, and its ConfigMaps."""
     return (*_deleted_jobs(observed), *_released_jobs(observed), *_unneeded(observed))
 
 
 def recorded(observed: plan.Observed, *names: str) -> tuple[plan.Action, ...]:
-    """Of a resource that goes on: let go of those Jobs that have ended and whose outcome its status records."""
+    """Release the ended Jobs of a resource that is still running, if their names are in `names`: their outcome is in its status."""
     return tuple(each for each in _released_jobs(observed) if each.name in names)
 
 
 def removed(observed: plan.Observed, kind: port.Kind) -> tuple[plan.Action, ...]:
-    """Of a resource that goes on: delete its children of a kind."""
+    """Delete the children of one kind of a resource that is still running."""
     return tuple(_delete(ref, found) for ref, found in own(observed) if ref.kind == kind and not pods.deleting(found))
 
 
 def interrupted(observed: plan.Observed) -> tuple[plan.Action, ...]:
-    """Of a resource that goes on: see Jobs off that someone deletes, so that they can be created again."""
+    """Finish the deletion of Jobs that someone else deletes from a resource that is still running, so they can be created again."""
     return tuple(_deleted_jobs(observed))
 
 
@@ -64,7 +64,7 @@ def _released_jobs(observed: plan.Observed) -> Iterator[plan.Patch]:
 
 
 def _deleted_jobs(observed: plan.Observed) -> Iterator[plan.Action]:
-    """A Job that is being deleted keeps our finalizer until nothing of it can run any more, whoever owned it."""
+    """A Job that is being deleted keeps our finalizer until none of its pods can run any more, even if an earlier resource owned it."""
     for ref, found in observed.objects.items():
         if ref.kind != port.JOB or not pods.deleting(found) or not _made_for(observed, found):
             continue
@@ -81,7 +81,7 @@ def _delete(ref: plan.Ref, found: port.Object) -> plan.Delete:
 
 
 def _made_for(observed: plan.Observed, found: port.Object) -> bool:
-    """For the resource, or for an earlier one of its name."""
+    """Whether an object was created for the resource or for an earlier one with its name."""
     owner = owners.controller(found)
     return owner is not None and (owner["kind"], owner["name"]) == (observed.request.kind, observed.request.name)
 

@@ -1,4 +1,4 @@
-"""Looks at every custom resource when it or a part of it changes, when a deadline comes, and now and then anyway."""
+"""Reconciles a custom resource when it or one of its parts changes, when a deadline passes, and periodically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dyff.operator import applying, observing, plan, viewing
 from dyff.operator.kinds import table
 
 PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.POD)
-"""Kinds of parts whose changes matter at once. A ConfigMap that someone removes is noticed at the next look."""
+"""Kinds of parts that are watched. A ConfigMap that someone removes is noticed at the next periodic reconciliation."""
 
 MAX_WORKERS = 16
 
@@ -23,10 +23,10 @@ log = structlog.get_logger()
 
 
 class Controller:
-    """Brings each custom resource to its end: observe, plan, apply, one resource at a time per worker."""
+    """Drives each custom resource to completion: observe, plan, apply. A worker handles one resource at a time."""
 
     def __init__(self, cluster: port.Cluster, wall: clock.Clock, setup: plan.Setup, *, timing: watching.Timing | None = None) -> None:
-        """`timing`: of the watches; None: as usual."""
+        """`timing`: of the watches; None for the defaults."""
         self._cluster, self._clock, self._setup = cluster, wall, setup
         self._workers = keyed.Workers(self.reconcile, failed=_report, limit=MAX_WORKERS, jitter=random.Random())
         kinds = (*(row.kind for row in table.TABLE), *PARTS)
@@ -38,7 +38,7 @@ class Controller:
         self._referring: defaultdict[plan.Ref, set[plan.Request]] = defaultdict(set)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Work until cancelled; ready when everything has been listed once."""
+        """Reconcile until cancelled; ready when all watched kinds have been listed once."""
         async with anyio.create_task_group() as group:
             await group.start(self._workers.run)
             for cache in self._caches.values():
@@ -46,7 +46,7 @@ class Controller:
             task_status.started()
 
     async def reconcile(self, request: plan.Request) -> float | None:
-        """One look at one resource. Returns the seconds until the next; None: only if something changes."""
+        """Reconcile one resource. Returns the seconds until the next time; None if it needs no requeue before something changes."""
         seen = await observing.observe(self._view, request)
         at_rest = table.decide(seen, self._clock.now(), self._setup)
         if at_rest.empty:
@@ -67,11 +67,11 @@ class Controller:
         return decided.requeue_after_s
 
     def statistics(self) -> keyed.Statistics:
-        """How much there is to do."""
+        """Statistics of the work queue."""
         return self._workers.statistics()
 
     async def signs(self) -> list[liveness.Sign]:
-        """Whether it gets on with what there is to look at, and hears of the cluster, for the watchdog."""
+        """Liveness signs for the watchdog: whether reconciliation makes progress and the watches receive events."""
         now = self._workers.statistics()
         waiting = now.waiting + now.active
         todo = liveness.Sign("reconciliations", f"{waiting} to look at" if waiting else None, self._workers.ended)
@@ -83,7 +83,7 @@ class Controller:
         self._follow_references(obj)
 
     def _follow_references(self, obj: port.Object) -> None:
-        """A resource may look at one that is not its own, as an evaluation at a session; it is looked at when that one changes."""
+        """A resource can refer to one that it does not own, as an evaluation to a session; a change of that one queues it, too."""
         row = table.BY_KIND.get(obj["kind"])
         if row is None:
             return
@@ -101,7 +101,7 @@ class Controller:
 
 
 def _report(request: plan.Request, error: Exception, delay_s: float) -> None:
-    """A conflict means only that something changed in between; a lost server is not our fault; anything else is."""
+    """Log a failure by severity: a conflict is normal, a server that does not answer is a warning, anything else is our own defect."""
     fields = {"kind": request.kind, "name": request.name, "retry_after_s": round(delay_s, 1), **errors.details(error)}
     if isinstance(error, errors.Conflict | errors.NotFound):
         log.debug("look-again", **fields)
@@ -112,7 +112,7 @@ def _report(request: plan.Request, error: Exception, delay_s: float) -> None:
 
 
 def _log_plan(request: plan.Request, decided: plan.Plan) -> None:
-    """What was done, and apart from it a mere change of the status."""
+    """Log the actions of a plan; a plan that only changes the status is logged at the debug level."""
     if decided.actions:
         actions = [f"{type(action).__name__} {action.kind.kind}" for action in decided.actions]
         log.info("reconciled", kind=request.kind, name=request.name, actions=actions)

@@ -1,4 +1,4 @@
-"""Steps as Jobs: what has to be there, how a Job ended, and what it waits for. Pure."""
+"""Steps as Jobs: the objects that a step needs, how a Job ended, and what it is waiting for. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dyff.operator import plan, pods, reasons, steps
 from dyff.operator.manifests import configmap, job, metadata
 
 _SLACK_S = 30.0
-"""How much later than Kubernetes we notice ourselves that a Job is overdue, for instance because its node is lost."""
+"""Grace period after a Job's own deadline before we declare it overdue ourselves, for instance because its node is lost."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def name(observed: plan.Observed, step: steps.Step) -> str:
-    """Of a step's Job and ConfigMap."""
+    """The name of a step's Job and ConfigMap."""
     return f"{observed.request.name}-{step.component}"
 
 
@@ -46,7 +46,7 @@ def ensure(
     env: Mapping[str, str] | None = None,
     secrets: tuple[str, ...] = (),
 ) -> Iterator[plan.Action]:
-    """What is missing until the step runs with `manifest`. A Job that is being deleted has to go first.
+    """Actions that are missing for the step to run with `manifest`. A Job that is being deleted has to disappear first.
 
     `env`, `secrets`: as in `containers.step`.
     """
@@ -64,12 +64,12 @@ def ensure(
 
 
 def ended(found: port.Object) -> str | None:
-    """`Complete` or `Failed`; None: the Job has not ended for certain."""
+    """`Complete` or `Failed`; None unless it is certain that the Job has ended."""
     return next((each for each in (conditions.COMPLETE, conditions.FAILED) if conditions.is_true(found, each)), None)
 
 
 def ending(found: port.Object) -> bool:
-    """Whether a Job has ended, or will when its pods have: its controller has decided so."""
+    """Whether a Job has ended, or its controller has decided that it ends as soon as its pods have."""
     return ended(found) is not None or _is_late(found)
 
 
@@ -79,7 +79,7 @@ def _is_late(found: port.Object) -> bool:
 
 
 def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome | None:
-    """How the step ended: as recorded in the resource's status, else as its Job says. None: it has not ended."""
+    """How the step ended, from the resource's status if it is recorded there, otherwise from its Job. None if it has not ended."""
     recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(step.component)
     if recorded == "Succeeded":
         return Outcome(True)
@@ -102,13 +102,13 @@ def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome
 
 
 def overdue(found: port.Object) -> datetime:
-    """When a Job that has not ended must have been ended by its own deadline."""
+    """The time by which a Job's own deadline must have ended it."""
     created = clock.parse_iso(found["metadata"]["creationTimestamp"])
     return created + timedelta(seconds=found["spec"]["activeDeadlineSeconds"] + _SLACK_S)
 
 
 def progress(observed: plan.Observed, step: steps.Step) -> str:
-    """What an unfinished step is about, for a person."""
+    """What an unfinished step is doing, as a message for people."""
     found = observed.get(port.JOB, name(observed, step))
     if found is None:
         return f"{step.title} is about to start"
@@ -118,7 +118,7 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
     living = [pod for pod in own_pods if pods.live(pod)]
     reported = _reported_of(observed, step)
     if reported and living and all(map(pods.deleting, living)):
-        return reported  # a pod that is told to end forgets what it waited for
+        return reported  # a pod that is being terminated no longer shows what it was waiting for
     waits = pods.waiting([pod for pod in living if not _runs(pod)])
     if waits or not living:
         return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))
@@ -131,7 +131,7 @@ def _waiting(own_pods: list[port.Object]) -> str:
 
 
 def _reported_of(observed: plan.Observed, step: steps.Step) -> str:
-    """What the status says of this step, without what it may say of a session besides."""
+    """What the status says about this step, without anything that it says about a session."""
     reported = (conditions.get(observed.present, conditions.COMPLETE) or {}).get("message") or ""
     return str(reported).partition("; the inference session")[0] if reported.startswith(step.title) else ""
 
@@ -141,7 +141,7 @@ def _runs(pod: port.Object) -> bool:
 
 
 def _attempts(found: port.Object, own_pods: list[port.Object], logs: Mapping[str, str]) -> str:
-    """How many attempts failed and how the last did; a pod that someone deletes is gone, and still was one."""
+    """How many attempts failed, and how the last one failed. A pod that someone deleted still counts as an attempt."""
     ended = [pod for pod in own_pods if not pods.live(pod)]
     tries = max(len(ended), int((found.get("status") or {}).get("failed") or 0))
     if not tries:
@@ -178,14 +178,14 @@ def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_p
 
 
 def _failure_message(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:
-    """The step's own last line, with those before it below; what its exit code means if it said nothing."""
+    """The step's own last line, followed by the lines before it. If it wrote nothing: the meaning of its exit code."""
     before, _, last = failure.words.rpartition("\n")
     own = last if last else f"{ending.meaning} (exit code {failure.exit_code})"
     return f"{step.title}: {own}" + (f"\nThe lines before:\n{before}" if before else "")
 
 
 def _before(observed: plan.Observed) -> str:
-    """What the status told until now: the pods that could say why it is late are removed with the Job's deadline."""
+    """The present message of the status: at the Job's deadline the pods that show why it is late are removed."""
     reported = conditions.get(observed.present, conditions.COMPLETE)
     return f"Before: {reported['message']}" if reported is not None and reported.get("message") else ""
 

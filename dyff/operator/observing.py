@@ -1,4 +1,4 @@
-"""Reads from the cluster what a plan needs. No decisions."""
+"""Reads the state that a plan needs from the cluster. Makes no decisions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dyff.operator import plan, pods
 from dyff.operator.kinds import table
 
 LOG_LINES = 40
-"""How many of the last lines of a failed container are read."""
+"""Number of lines that are read from the end of a failed container's log."""
 
 log = structlog.get_logger()
 
 
 class Cluster(Protocol):
-    """What is asked of a cluster; see `port.Cluster`."""
+    """The part of `port.Cluster` that observing needs."""
 
     async def get(self, kind: port.Kind, name: str) -> port.Object | None: ...
 
@@ -34,7 +34,7 @@ class Cluster(Protocol):
 
 
 async def observe(cluster: Cluster, request: plan.Request) -> plan.Observed:
-    """The custom resource first, then its parts: so a part that is missing was missing after the status was read."""
+    """Read the custom resource first, then its parts: so a missing part was missing after the status was read."""
     row = table.BY_KIND[request.kind]
     resource = await cluster.get(row.kind, request.name)
     wanted = row.wanted(request.name, resource)
@@ -52,7 +52,7 @@ async def observe(cluster: Cluster, request: plan.Request) -> plan.Observed:
 
 
 async def _pods(cluster: Cluster, observed: plan.Observed) -> tuple[port.Object, ...]:
-    """Those of the resource's own components; a resource that is gone is known by its parts' labels."""
+    """The pods of the resource's own components. The entity ID of a resource that is gone is taken from its parts' labels."""
     known = [(observed.resource or {}).get("spec", {}).get("id"), *(_id(found) for found in observed.objects.values())]
     entity_id = next((each for each in known if each), None)
     if entity_id is None:
@@ -71,7 +71,7 @@ async def _logs(cluster: Cluster, found_pods: Iterable[port.Object]) -> dict[str
 
 
 async def _log(cluster: Cluster, pod: port.Object, container: str) -> str:
-    """A log that cannot be read, for instance because its node is lost, must not keep a run from failing."""
+    """The last lines of a log. If it cannot be read, for instance because its node is lost, the run must still be able to fail."""
     name = pod["metadata"]["name"]
     try:
         lines = await cluster.logs(name, container=container, limit=LOG_LINES)

@@ -1,4 +1,4 @@
-"""What the operator sees and what it decides, as data. Nothing here acts, reads a clock or waits."""
+"""The operator's observations and decisions, as data. Nothing here acts, reads a clock or waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dyff.kernel import settings
 
 
 class Request(msgspec.Struct, frozen=True):
-    """An identity: look at the custom resource of this kind and name."""
+    """A queue entry: reconcile the custom resource with this kind and name."""
 
     kind: str
     name: str
@@ -27,10 +27,10 @@ class Ref(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a kind needs to know before it can plan.
+    """The objects that a kind has to read before it can plan.
 
-    `children`: objects that are its own. `others`: objects that it only looks at. `services`: names of Services whose
-    address it needs. `components`: of the pods that are its own.
+    `children`: objects that it owns. `others`: objects that it only reads. `services`: names of Services whose
+    address it needs. `components`: of its own pods.
     """
 
     children: tuple[Ref, ...]
@@ -40,11 +40,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """What was there a moment ago.
+    """The observed state of a custom resource and its parts.
 
-    `resource`: the custom resource; None: it is gone. `objects`: those of `Wanted` that exist. `pods`: those of
-    `Wanted`, where they matter for a decision. `urls`: by Service name, how pods reach it. `logs`: by pod name, the
-    last lines of the container that failed, where its status does not hold them.
+    `resource`: the custom resource; None if it is gone. `objects`: those of `Wanted` that exist. `pods`: those of
+    `Wanted`, if the decision depends on them. `urls`: by Service name, the URL that pods use. `logs`: by pod name, the
+    last lines of the failed container, if its status does not contain them.
     """
 
     request: Request
@@ -56,26 +56,26 @@ class Observed(msgspec.Struct, frozen=True):
     logs: Mapping[str, str] = {}
 
     def get(self, kind: port.Kind, name: str) -> port.Object | None:
-        """The object; None: it does not exist."""
+        """The object; None if it does not exist."""
         return self.objects.get(Ref(kind, name))
 
     @property
     def present(self) -> port.Object:
-        """The custom resource, where it is known to be there."""
+        """The custom resource, where it is known to exist."""
         if self.resource is None:
             raise ValueError(f"{self.request.kind} {self.request.name} is gone")
         return self.resource
 
 
 class Create(msgspec.Struct, frozen=True):
-    """Create `obj`; that it exists already is a success."""
+    """Create `obj`; it is a success if it exists already."""
 
     kind: port.Kind
     obj: port.Object
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """Delete that very object; that it is gone already is a success."""
+    """Delete the object with this UID; it is a success if it is gone already."""
 
     kind: port.Kind
     name: str
@@ -83,7 +83,7 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class Patch(msgspec.Struct, frozen=True):
-    """Merge `patch` into metadata and spec. It names the version it was decided on; a conflict means: look again."""
+    """Merge `patch` into metadata and spec. It contains the version that it was decided on; on a conflict, reconcile again."""
 
     kind: port.Kind
     name: str
@@ -94,10 +94,10 @@ Action = Create | Delete | Patch
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to do. The status is written first, so an action may rely on what the status records.
+    """A decision. The status is written first, so actions can rely on the recorded status.
 
-    `status_patch`: merged into the custom resource's `.status`; None: it is as it should be. `requeue_after_s`: look again
-    after so many seconds even if nothing happens; None: there is nothing to wait for.
+    `status_patch`: merged into the custom resource's `.status`; None if nothing has to change. `requeue_after_s`: reconcile
+    again after so many seconds even if nothing happens; None if there is nothing to wait for.
     """
 
     actions: tuple[Action, ...] = ()
@@ -106,21 +106,21 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def empty(self) -> bool:
-        """Whether everything is as it should be."""
+        """Whether nothing has to be done."""
         return not self.actions and self.status_patch is None
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What plans depend on besides the cluster. `storage_env`: given to our own steps, never to a user's container."""
+    """What plans depend on apart from the cluster. `storage_env`: set for our own steps, never for a user's container."""
 
     operator: settings.Operator
     storage_env: Mapping[str, str] = {}
 
     @property
     def step_secrets(self) -> tuple[str, ...]:
-        """Secrets whose keys are variables of every step of ours."""
+        """Secrets whose keys become variables of all our steps."""
         return (self.operator.storage_secret,) if self.operator.storage_secret else ()
 
     def look_again_s(self, now: datetime, *moments: datetime) -> float:
-        """Seconds until the next of `moments`, and no longer than until everything is looked at again anyway."""
+        """Seconds until the earliest of `moments`, at most the period after which everything is reconciled again anyway."""
         return min([self.operator.resync_s, *(max((moment - now).total_seconds(), 0.0) for moment in moments)])

@@ -1,4 +1,4 @@
-"""What pods say about themselves. Pure."""
+"""Reads the state of pods: what they are waiting for, and how they failed. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from dyff.cluster import conditions, port
 
 MAX_WORDS_BYTES = 2048
-"""How much of a container's last output goes into a message."""
+"""Maximum size of a container's last output in a message."""
 
 _NEVER_RUNNABLE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 _NOT_PULLED = frozenset({"ErrImagePull", "ImagePullBackOff"})
@@ -20,10 +20,10 @@ _PULLED_NEVER = re.compile(
     r"no match for platform",
     re.IGNORECASE,
 )
-"""What registries and container runtimes say of an image that another try will not get. Anything else may be the network."""
+"""Errors of registries and container runtimes for which a retry is useless. Any other error can be a network problem."""
 
 _OF_THE_POD = frozenset({"Evicted", "Preempting", "NodeShutdown", "Terminated"})
-"""Why a node ended a whole pod: that says more than how its containers took it."""
+"""Reasons for which a node ends a whole pod. They explain more than the exit codes of its containers."""
 
 _ADVICE = {
     "Unschedulable": "request less, or add a node that has it",
@@ -33,15 +33,15 @@ _ADVICE = {
     "OOMKilled": "it needs more memory: raise the memory that is requested",
     "Evicted": "it took more than it may: raise what is requested, or the capacity of the volume",
 }
-"""What to do, by Kubernetes' reason."""
+"""Advice, by Kubernetes' reason."""
 
 
 class Failure(msgspec.Struct, frozen=True):
     """How a container failed.
 
-    `exit_code`: None: it is not known, for instance because the pod was evicted. `reason`: Kubernetes' word, such as
-    `OOMKilled`. `initial`: it was an init container. `words`: its last lines.
-    `restarts`: how often containers of the pod were started again.
+    `exit_code`: None if it is not known, for instance because the pod was evicted. `reason`: Kubernetes' reason, such as
+    `OOMKilled`. `initial`: whether it is an init container. `words`: its last lines.
+    `restarts`: the most restarts of any container of the pod.
     """
 
     pod: str
@@ -53,11 +53,11 @@ class Failure(msgspec.Struct, frozen=True):
     restarts: int
 
     def text(self) -> str:
-        """A sentence about it, with the last lines below."""
+        """A sentence that describes the failure, followed by the last lines."""
         return f"{self._ended()}.{quoted(self.words)}"
 
     def line(self) -> str:
-        """The same in one line, with the last line only."""
+        """The same on one line, with the last line only."""
         *_, last = self.words.splitlines() or [""]
         return self._ended() + (f": {last}" if last else "")
 
@@ -74,17 +74,17 @@ def quoted(words: str) -> str:
 
 
 def live(pod: port.Object) -> bool:
-    """Whether something of it may still run."""
+    """Whether some container of it can still run."""
     return (pod.get("status") or {}).get("phase", "Pending") in ("Pending", "Running", "Unknown")
 
 
 def of_component(pods: Iterable[port.Object], component: str) -> list[port.Object]:
-    """The pods of a part that are not being deleted."""
+    """The pods of a component that are not being deleted."""
     return [pod for pod in pods if pod["metadata"]["labels"].get("dyff.io/component") == component and not deleting(pod)]
 
 
 def of_owner(pods: Iterable[port.Object], uid: str) -> list[port.Object]:
-    """The pods that a Job made, also those that are being deleted."""
+    """The pods that the owner with this UID created, including those that are being deleted."""
     return [pod for pod in pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ())]
 
 
@@ -94,7 +94,7 @@ def deleting(obj: port.Object) -> bool:
 
 
 def not_runnable(pods: Iterable[port.Object]) -> str | None:
-    """Why an image can never be run; None: no pod complains about an image, or another try may get it."""
+    """Why an image can never be run; None if no pod reports an image problem, or a retry can help."""
     for pod in pods:
         for _, status in _containers(pod):
             waiting = (status.get("state") or {}).get("waiting") or {}
@@ -107,7 +107,7 @@ def not_runnable(pods: Iterable[port.Object]) -> str | None:
 
 
 def waiting(pods: Sequence[port.Object]) -> str:
-    """What the first pod that is not ready waits for, with what to do; empty: nothing is known of it."""
+    """What the first pod that is not ready is waiting for, with advice; empty if nothing is known."""
     for pod in pods:
         found = _waits(pod)
         if found:
@@ -137,7 +137,7 @@ def _last_end(pod: port.Object, status: Mapping[str, Any]) -> str:
 
 
 def _unready(pod: port.Object) -> str:
-    """Its containers run, and yet it is not ready: they do not say so, or the node does not say anything any more."""
+    """Why a pod is not ready although it runs: a container does not answer its probe, or the node does not respond any more."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     if statuses and all(each.get("ready") for each in statuses):
         return (
@@ -158,7 +158,7 @@ def _unready(pod: port.Object) -> str:
 
 
 def lost(pods: Iterable[port.Object]) -> str:
-    """Of pods that should be running, what the first says whose node does not answer; empty: all nodes do."""
+    """A message about the first of these running pods whose node does not answer; empty if all nodes do."""
     for pod in pods:
         statuses = (pod.get("status") or {}).get("containerStatuses") or ()
         reported = _waits(pod) if statuses and all(each.get("ready") for each in statuses) else ""
@@ -168,7 +168,7 @@ def lost(pods: Iterable[port.Object]) -> str:
 
 
 def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
-    """How a container of the pod failed; None: none has. `logs`: by pod name, for containers whose status has no words."""
+    """How a container of the pod failed; None if none has. `logs`: by pod name, for containers whose status has no last lines."""
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     restarts = max((each.get("restartCount", 0) for _, each in _containers(pod)), default=0)
     if status.get("phase") == "Failed" and status.get("reason") in _OF_THE_POD:
@@ -194,7 +194,7 @@ def _of_pod(pod: port.Object, restarts: int) -> Failure:
 
 
 def ended_badly(pods: Iterable[port.Object]) -> int:
-    """How many pods failed as a whole by their own doing, and not because their node was needed for something else."""
+    """The number of pods that failed as a whole, not counting disruptions (for instance a pod that had to leave its node)."""
     return sum(1 for pod in pods if (pod.get("status") or {}).get("phase") == "Failed" and not _disrupted(pod))
 
 
@@ -203,13 +203,13 @@ def _disrupted(pod: port.Object) -> bool:
 
 
 def last_failure(pods: Iterable[port.Object], logs: Mapping[str, str]) -> Failure | None:
-    """The failure of the newest pod that failed; None: none has."""
+    """The failure of the newest failed pod; None if none has failed."""
     newest_first = sorted(pods, key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)
     return next((found for pod in newest_first if (found := failure(pod, logs)) is not None), None)
 
 
 def lacks_words(pod: port.Object) -> str | None:
-    """The container that failed and whose status does not hold its last lines; None: there is none."""
+    """The failed container whose status does not contain its last lines; None if there is none."""
     for _, status in _containers(pod):
         ended = _failed(status)
         if ended is not None:
@@ -218,7 +218,7 @@ def lacks_words(pod: port.Object) -> str | None:
 
 
 def last_lines(text: str) -> str:
-    """The end of `text`, whole lines where possible, at most `MAX_WORDS_BYTES`."""
+    """The end of `text`, at most `MAX_WORDS_BYTES` long, in whole lines if possible."""
     data = text.strip().encode()
     if len(data) <= MAX_WORDS_BYTES:
         return data.decode()
@@ -228,7 +228,7 @@ def last_lines(text: str) -> str:
 
 
 def _containers(pod: port.Object) -> Iterator[tuple[bool, dict[str, Any]]]:
-    """Whether it is an init container, and its status; in the order in which they start."""
+    """For each container, whether it is an init container, and its status. In the order in which they start."""
     status = pod.get("status") or {}
     for each in status.get("initContainerStatuses") or ():
         yield True, each
@@ -237,7 +237,7 @@ def _containers(pod: port.Object) -> Iterator[tuple[bool, dict[str, Any]]]:
 
 
 def _failed(status: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How a container ended that ended badly, now or the last time."""
+    """The `terminated` state of a container whose present or previous run ended with an error; None if it did not."""
     for key in ("state", "lastState"):
         ended: dict[str, Any] | None = (status.get(key) or {}).get("terminated")
         if ended is not None:

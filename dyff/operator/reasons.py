@@ -1,4 +1,4 @@
-"""Reasons of conditions: CamelCase words, the published ones among them."""
+"""Reasons of conditions: CamelCase words, some of which are published."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ async def run(
 ) -> None:
     """Reconcile until cancelled; ready when all custom resources and their parts have been listed once.
 
-    `storage_env`: given to our own steps and to nothing else, so that they reach the object store. It must hold no
-    credential: it is visible in the pods' specs.
+    `storage_env`: variables that give our own steps, and nothing else, access to the object store. It must not contain
+    credentials, since it is visible in the pod specs.
     """
     subject = controller.Controller(cluster, clock, plan.Setup(settings, storage_env))
     (signs or liveness.Signs()).add(subject.signs)

@@ -1,7 +1,7 @@
-"""Our own programs: what they are called, what their exit codes mean and how often they are tried. Pure.
+"""Our own programs: their names, the meaning of their exit codes and their retries. Pure.
 
-The codes are those that `dyff.workflows.endings` documents. A step's last line says what failed and what to do; what is
-here decides the reason, and whether another try could help.
+The exit codes are documented in `dyff.workflows.endings`. A step's last line says what failed and what to do; this table
+decides the reason, and whether a retry can help.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dyff.operator import reasons
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """What an exit code means. `reason`: None: the step's usual one. `final`: trying again would only repeat it."""
+    """Meaning of an exit code. `reason`: None for the step's usual one. `final`: a retry would only fail in the same way."""
 
     meaning: str
     reason: str | None = None
@@ -24,9 +24,9 @@ class Ending(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """A step of a workflow.
 
-    `component`: names its Job and labels its pods. `program`: of the steps image. `title`: for messages. `reason`: of its
-    failures, unless the exit code has a better one. `endings`: by exit code. `when_late`: what to do if it takes too
-    long. `retries`: after failures that are not final.
+    `component`: part of its Job's name, and a label of its pods. `program`: in the steps image. `title`: for messages.
+    `reason`: of its failures, unless the exit code has a more specific one. `endings`: by exit code. `when_late`: what to
+    do if it takes too long. `retries`: after failures that are not final.
     """
 
     component: str
@@ -51,17 +51,17 @@ COMMON = {
     78: Ending("its manifest or environment is wrong", reasons.SCHEMA_ERROR),
     143: Ending("it was stopped", final=False),
 }
-"""What exit codes mean that all our programs share."""
+"""Meaning of the exit codes that all our programs share."""
 
 FETCH_DATA_FINAL = frozenset(code for code, ending in COMMON.items() if ending.final)
-"""Exit codes of the program that fills a session's volumes which are not worth a retry."""
+"""Exit codes that are not worth a retry, of the program that fills a session's volumes."""
 
 _CLIENT = {
     10: Ending("its outputs could not be stored, or the service's answers do not fit the interface"),
-    # Final although another try would resume: the time and the retries that the user allowed are used up.
+    # Final although a retry would resume: the time and the retries that the user allowed are used up.
     20: Ending("some items have no output, allow more with client.totalTimeoutSeconds or client.missingOutputPolicy", reasons.INCOMPLETE),
-    69: Ending("the service never became ready or failed too often, mend it or raise client.transientErrorRetryLimit"),
-    76: Ending("the service refused an item, mend the interface or set client.badRequestPolicy to Skip"),
+    69: Ending("the service never became ready or failed too often, fix it or raise client.transientErrorRetryLimit"),
+    76: Ending("the service refused an item, fix the interface or set client.badRequestPolicy to Skip"),
 }
 
 
@@ -69,7 +69,7 @@ def _verification(code: int) -> Ending:
     """The verifier's exit code is a sum: 1 wrong output, 2 missing, 4 duplicates."""
     found = [text for bit, text in ((1, "outputs are wrong"), (2, "outputs are missing"), (4, "outputs are there twice")) if code & bit]
     reason = reasons.INCOMPLETE if code & 3 == 2 else None
-    # 1 is also how Python ends when it cannot even start a program, which may be an accident.
+    # Python also exits with 1 if it cannot start a program at all, which can be transient.
     return Ending(f"{' and '.join(found)}, create the evaluation again", reason, final=code != 1)
 
 

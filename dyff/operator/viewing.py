@@ -1,7 +1,7 @@
-"""The cluster as the operator's watches have it in memory: enough to see that there is nothing to do, which costs no request.
+"""The cluster as cached by the operator's watches: enough to find out without a request that there is nothing to do.
 
-It may lag behind, so nothing is ever done by it: what it shows to be wanting is decided again on what is read afresh. What it lacks
-because it lags comes by its watches soon, and then the resource is looked at again.
+The caches can lag behind, so nothing is done on the basis of them alone: if they show that something has to be done, it is decided
+again from a fresh read. A change that they do not have yet arrives by the watches soon, and the resource is reconciled again.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from dyff.cluster import port, watching
 
 ID = "dyff.io/id"
-"""The label that pods are found by."""
+"""The label by which pods are found."""
 
 
 class View:
-    """What `observing.observe` asks of a cluster. Kinds that nobody watches it has none of."""
+    """Implements `observing.Cluster` from the caches. A kind that is not watched looks empty."""
 
     def __init__(self, caches: Mapping[str, watching.Cache], cluster: port.Cluster) -> None:
-        """`caches`: by kind, that of pods grouped by `ID`. `cluster`: for logs and addresses."""
+        """`caches`: by kind; the one for pods is grouped by `ID`. `cluster`: for logs and addresses."""
         self._caches, self._cluster = caches, cluster
 
     async def get(self, kind: port.Kind, name: str) -> port.Object | None:
-        """The object; None: the caches have none."""
+        """The object; None if it is not in the caches."""
         cache = self._caches.get(kind.kind)
         return None if cache is None else cache.get(name)
 
@@ -35,9 +35,9 @@ class View:
     async def logs(
         self, pod: str, *, container: str | None = None, since: str | None = None, limit: int | None = None
     ) -> tuple[port.LogLine, ...]:
-        """As the cluster has them."""
+        """Forwarded to the cluster."""
         return await self._cluster.logs(pod, container=container, since=since, limit=limit)
 
     async def pod_service_url(self, name: str) -> str | None:
-        """As the cluster has it."""
+        """Forwarded to the cluster."""
         return await self._cluster.pod_service_url(name)

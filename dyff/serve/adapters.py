@@ -1,4 +1,4 @@
-"""What the roles of this process are given."""
+"""The adapters and shared objects that the roles of this process use."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 
 class Adapters(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports and what goes with them. A port is None where no role of this process needs it.
+    """The opened ports and related objects. A port is None if no role of this process needs it.
 
-    `signer`: checks URLs of the embedded object store, which the api serves itself; None: another store has URLs of its own.
-    `storage_env`: how trusted steps reach the object store. `listener`: the socket that the api serves on, bound once, so
-    that port 0 has a number before URLs are signed and a restart of the role finds its port free; None: there is no api.
-    `public_url`: how clients reach it. `probes`: the socket of the probes; None: only the api has them.
+    `signer`: signs and checks URLs of the embedded object store, which the api serves itself; None if the store has its own URLs.
+    `storage_env`: variables that give trusted steps access to the object store. `listener`: the socket that the api serves on; None
+    if this process has no api. It is bound once, so that port 0 is resolved before URLs are signed, and the port is still free when
+    the role restarts. `public_url`: the base URL for clients. `probes`: the socket of the probes; None if only the api serves them.
     """
 
     clock: clock.Clock
@@ -45,17 +45,17 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def local_bus(self) -> embedded_bus.EmbeddedBus | None:
-        """The log, where it is the embedded one."""
+        """The log if it is the embedded one, otherwise None."""
         return self.bus if isinstance(self.bus, embedded_bus.EmbeddedBus) else None
 
     @property
     def local_cluster(self) -> embedded_cluster.EmbeddedCluster | None:
-        """The cluster, where it is the embedded one."""
+        """The cluster if it is the embedded one, otherwise None."""
         return self.cluster if isinstance(self.cluster, embedded_cluster.EmbeddedCluster) else None
 
 
 def given(port: T | None) -> T:
-    """A port that the role's row names."""
+    """A port that the role's row names, which is therefore never None."""
     if port is None:
         raise AssertionError("a role uses a port that its row in the table of roles does not name")
     return port

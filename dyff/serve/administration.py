@@ -1,4 +1,4 @@
-"""What an administrator does at the machine: accounts and tokens, on the accounts database alone, beside running servers."""
+"""Local administration of accounts and tokens. Uses only the accounts database, and works while servers are running."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
     place = directory.DataDirectory(loaded.data_dir)
     if "accounts" in opening.embedded(loaded):
         place.create()
-    # A server of the release before may be running here, so only what it can bear is done.
+    # A server of the previous release can be running here, so only the compatible `pre` steps are done.
     await migrating.prepare(loaded, place, clock.SystemClock(), {"accounts"}, None, phases=("pre",), report=lambda _: None)
     async with opening.open_accounts(loaded, place) as accounts:
         yield accounts
@@ -39,11 +39,11 @@ def _with_accounts(loaded: settings.Settings, act: Callable[[port.Accounts], Awa
 
 
 def create_account(loaded: settings.Settings, name: str) -> str:
-    """Make an account; returns its ID.
+    """Create an account; returns its ID.
 
     Raises:
         AlreadyExists: the name is taken.
-        Misconfigured: it is empty.
+        Misconfigured: the name is empty.
     """
     if not name.strip():
         raise errors.Misconfigured("--name is empty; give the account a name that people know it by")
@@ -53,16 +53,16 @@ def create_account(loaded: settings.Settings, name: str) -> str:
 
 
 def list_accounts(loaded: settings.Settings) -> list[port.Account]:
-    """All accounts in order of creation."""
+    """All accounts, in order of creation."""
     return _with_accounts(loaded, lambda accounts: accounts.find())
 
 
 def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool) -> None:
-    """Suspend or reactivate.
+    """Suspend or reactivate an account.
 
     Raises:
-        NotFound: there is no such account.
-        WrongStatus: it was deleted.
+        NotFound: the account does not exist.
+        WrongStatus: the account was deleted.
     """
     status, reason = (port.SUSPENDED, "SuspendCommand") if suspended else (port.ACTIVE, "ReactivateCommand")
 
@@ -76,7 +76,7 @@ def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool
 
 
 def grants_for(account_id: str, role: str | None, file: str | None) -> tuple[grants.Grant, ...]:
-    """The grants that the flags ask for.
+    """The grants that the command-line flags specify.
 
     Raises:
         Misconfigured: the file is not a list of grants.
@@ -96,10 +96,10 @@ def grants_for(account_id: str, role: str | None, file: str | None) -> tuple[gra
 
 
 def create_token(loaded: settings.Settings, account_id: str, wanted: Sequence[grants.Grant], lifetime: timedelta) -> str:
-    """A new token. Who can open the file may grant anything, so the account's permissions are widened where they must be.
+    """Issue a token. Anyone who can open the database can grant anything, so missing permissions are added to the account.
 
     Raises:
-        NotFound: there is no such account.
+        NotFound: the account does not exist.
     """
     time, names = clock.SystemClock(), ids.RandomIds()
 
@@ -116,7 +116,7 @@ def create_token(loaded: settings.Settings, account_id: str, wanted: Sequence[gr
 
 
 def revoke_token(loaded: settings.Settings, account_id: str, token_id: str) -> None:
-    """Refuse a token from now on.
+    """Revoke a token: it is refused from now on.
 
     Raises:
         NotFound: the account has no such token.

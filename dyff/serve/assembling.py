@@ -1,8 +1,7 @@
-"""What runs in this process: the chosen roles, and the background of what it has embedded.
+"""Assembles what runs in this process: the chosen roles, and the background tasks of the embedded adapters.
 
-Besides the roles that a person can choose there are the parts that an embedded adapter runs in the background (maintenance of the
-log, the local cluster's controllers and its kubelet); they come with every choice that has the adapter. The probes come where they
-have an address.
+In addition to the roles that a person can choose, an embedded adapter has background tasks: maintenance of the log, or the local
+cluster's controllers and its kubelet. They run in every process that opens the adapter. The probes run if an address is set for them.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from dyff.serve.supervisor import Role
 
 
 def build(rows: Sequence[Row], loaded: settings.Settings, adapters: Adapters, report: Report) -> list[Role]:
-    """The chosen roles and the background of the embedded adapters, with what they need."""
+    """The chosen roles and the background tasks of the embedded adapters, bound to their dependencies."""
     process = Process(loaded, adapters, report)
     return [*_background(process), *(role for row in rows for role in _roles(row, process))]
 
 
 def _roles(row: Row, process: Process) -> Iterator[Role]:
-    """A role, and what comes with it."""
+    """A role, and the tasks that come with it."""
     for name, run in {row.name: row.run, **row.comes_with}.items():
         role = Role(name, row.stage, functools.partial(run, process))
         yield _elected(role, process.adapters) if row.one_at_a_time else role
 
 
 def _elected(role: Role, adapters: Adapters) -> Role:
-    """One of all processes that share the cluster does the work; the local cluster belongs to one process anyway."""
+    """Let only one of the processes that share the cluster do the work. The local cluster belongs to one process anyway."""
     if adapters.cluster is None or adapters.local_cluster is not None:
         return role
     return election.elected(role, adapters.cluster, adapters.clock, adapters.ids)
@@ -73,7 +72,7 @@ def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: Emb
         try:
             await kubelet.run(task_status=task_status)
         except anyio.get_cancelled_exc_class():
-            # Only an orderly stop of the server stops pods; a kubelet that failed finds them again when it is restarted.
+            # Pods are stopped only in an orderly stop of the server; a kubelet that failed finds them again after its restart.
             with anyio.CancelScope(shield=True):
                 await kubelet.stop_all(loaded.supervision.shutdown_grace_s / 2)
             raise

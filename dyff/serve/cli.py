@@ -1,4 +1,4 @@
-"""The command `dyff`: thin; one function per subcommand, one place that turns errors into exit codes."""
+"""The command `dyff`, a thin layer: one function for each subcommand, and one place that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ EXIT_CODES: dict[type[errors.DyffError], int] = {
     errors.NewerSchema: 2,
     errors.OlderSchema: 2,
 }
-"""By class of error; any other error of ours exits with 1."""
+"""Exit codes by error class; our other errors exit with 1."""
 
 
 class _Command(click.Group):
-    """Errors of ours become one line on standard error and an exit code."""
+    """Turns our errors into one line on standard error and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -82,16 +82,16 @@ def config(config: str | None) -> None:
 @_data_dir
 @_config
 def verify(as_json: bool, data_dir: str | None, config: str | None) -> None:
-    """Fold all events again and compare with what is there, byte for byte.
+    """Fold all events again and compare the result with the stored data, byte for byte.
 
-    Prints one root hash each of the events, the state topic and the query store, then what differs. Works while the server runs. Ends
-    with 0 if nothing differs, with 1 if something does, with another code if it could not look.
+    Prints root hashes of the events, the state topic and the query store, then all differences. Works while the server runs. Exits
+    with 0 if nothing differs, with 1 if something does, and with another code if the comparison was not possible.
     """
     from dyff.serve import proving
 
     try:
         report = proving.verify(settings.load(config, flags={"data_dir": data_dir}))
-    except errors.DyffError as error:  # 1 would say that something differs
+    except errors.DyffError as error:  # 1 would mean that something differs
         click.echo(f"dyff: {error.message}", err=True)
         sys.exit(_code(error, 4))
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(proving.lines(report)))
@@ -102,9 +102,9 @@ def verify(as_json: bool, data_dir: str | None, config: str | None) -> None:
 @_data_dir
 @_config
 def replay(data_dir: str | None, config: str | None) -> None:
-    """Build the query store once more from the log, and switch over when it has caught up.
+    """Rebuild the query store from the log, and switch over when it has caught up.
 
-    Works while the server runs: it is read as it was until then. If it is interrupted, nothing has happened; run it again.
+    Works while the server runs: the old query store is read until then. If it is interrupted, nothing has changed; run it again.
     """
     from dyff.serve import proving
 
@@ -115,7 +115,7 @@ def replay(data_dir: str | None, config: str | None) -> None:
 
 @main.group()
 def migrate() -> None:
-    """Bring what is stored to what this release needs (docs/migrations.md). In a data directory `dyff serve` does it by itself."""
+    """Migrate stored data to this release (docs/migrations.md). `dyff serve` migrates a data directory automatically."""
 
 
 def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | None, dry_run: bool) -> None:
@@ -145,7 +145,7 @@ def _print_line(line: migrating.Line) -> None:
 @_data_dir
 @_config
 def migrate_pre(dry_run: bool, data_dir: str | None, config: str | None) -> None:
-    """Before the first process of this release starts: add what it needs. The release before works on."""
+    """Run before the first process of this release starts: add what it needs. The previous release keeps working."""
     _migrate("pre", data_dir, config, dry_run)
 
 
@@ -154,7 +154,7 @@ def migrate_pre(dry_run: bool, data_dir: str | None, config: str | None) -> None
 @_data_dir
 @_config
 def migrate_post(dry_run: bool, data_dir: str | None, config: str | None) -> None:
-    """After the last process of the release before has ended: remove what only that one needed."""
+    """Run after the last process of the previous release has ended: remove what only that release needed."""
     _migrate("post", data_dir, config, dry_run)
 
 
@@ -162,7 +162,7 @@ def migrate_post(dry_run: bool, data_dir: str | None, config: str | None) -> Non
 @_data_dir
 @_config
 def migrate_status(data_dir: str | None, config: str | None) -> None:
-    """Print what was done and what is due, a line each. Changes nothing."""
+    """Print which steps were done and which are due, one per line. Changes nothing."""
     from dyff.serve import migrating
 
     migrating.status(settings.load(config, flags={"data_dir": data_dir}), _print_line)
@@ -170,7 +170,7 @@ def migrate_status(data_dir: str | None, config: str | None) -> None:
 
 @main.group()
 def account() -> None:
-    """Accounts: who owns things and how much they may run. Works while the server runs."""
+    """Manage accounts, which own entities and have quotas. Works while the server runs."""
 
 
 @account.command("create")
@@ -178,7 +178,7 @@ def account() -> None:
 @_data_dir
 @_config
 def account_create(name: str, data_dir: str | None, config: str | None) -> None:
-    """Make an account and print its ID."""
+    """Create an account and print its ID."""
     from dyff.serve import administration
 
     click.echo(administration.create_account(settings.load(config, flags={"data_dir": data_dir}), name))
@@ -188,7 +188,7 @@ def account_create(name: str, data_dir: str | None, config: str | None) -> None:
 @_data_dir
 @_config
 def account_list(data_dir: str | None, config: str | None) -> None:
-    """Print all accounts, a line of JSON each."""
+    """Print all accounts, one JSON object per line."""
     from dyff.serve import administration
 
     for each in administration.list_accounts(settings.load(config, flags={"data_dir": data_dir})):
@@ -219,7 +219,7 @@ def account_reactivate(account_id: str, data_dir: str | None, config: str | None
 
 @main.group()
 def token() -> None:
-    """Tokens: what a client shows to act for an account. Works while the server runs."""
+    """Manage tokens, with which clients act for an account. Works while the server runs."""
 
 
 @token.command("create")
@@ -232,7 +232,7 @@ def token() -> None:
 def token_create(account_id: str, role: str | None, grants: str | None, days: int, data_dir: str | None, config: str | None) -> None:
     """Print a new token and nothing else.
 
-    Without --role and --grants it may do everything with what the account owns, and read and use what `public` owns.
+    Without --role and --grants it allows everything on entities of the account, and reading and using those of `public`.
     """
     from dyff.serve import administration
 
@@ -249,7 +249,7 @@ def token_create(account_id: str, role: str | None, grants: str | None, days: in
 @_data_dir
 @_config
 def token_revoke(account_id: str, token_id: str, data_dir: str | None, config: str | None) -> None:
-    """Refuse a token from now on. TOKEN_ID is its `jti` claim."""
+    """Revoke a token: it is refused from now on. TOKEN_ID is its `jti` claim."""
     from dyff.serve import administration
 
     administration.revoke_token(settings.load(config, flags={"data_dir": data_dir}), account_id, token_id)
@@ -257,7 +257,7 @@ def token_revoke(account_id: str, token_id: str, data_dir: str | None, config: s
 
 @main.group()
 def manifests() -> None:
-    """What a Kubernetes cluster needs for Dyff, as YAML for `kubectl apply -f -` (docs/kubernetes.md)."""
+    """Print the manifests for Dyff on Kubernetes, as YAML for `kubectl apply -f -` (docs/kubernetes.md)."""
 
 
 _namespace = click.option("--namespace", "-n", default="dyff", show_default=True, metavar="NAME", help="Where Dyff and its workflows live.")
@@ -276,7 +276,7 @@ def manifests_crds() -> None:
 @_namespace
 @_roles
 def manifests_rbac(namespace: str, role: str) -> None:
-    """Print service accounts and what each may do, a set for every role."""
+    """Print a service account and its permissions for every role."""
     from dyff.serve import permissions, roles
 
     _print_yaml(list(permissions.manifests(namespace, {row.name: row.granted for row in roles.parse(role)})))
@@ -288,9 +288,9 @@ def manifests_rbac(namespace: str, role: str) -> None:
 @click.option("--image", default="dyff.local/dyff:latest", show_default=True, help="Dyff's own image (make image).")
 @click.option("--config", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Settings, for all roles.")
 def manifests_deploy(namespace: str, role: str, image: str, config: str) -> None:
-    """Print the roles as Deployments, a pod for each.
+    """Print a Deployment for each role.
 
-    Passwords and credentials belong into the Secret dyff-secrets: its keys are variables of every role, and files in
+    Passwords and credentials belong in the Secret dyff-secrets: its keys are variables of every role, and files in
     /etc/dyff/secrets.
     """
     from dyff.serve import deployments, roles
@@ -304,7 +304,7 @@ def _print_yaml(documents: list[dict[str, Any]]) -> None:
 
 
 class _Whole(yaml.SafeDumper):
-    """Writes every value where it belongs: kubectl reads no anchors across what it prints back."""
+    """Writes repeated values in full, without YAML anchors, since kubectl does not resolve them in what it prints back."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

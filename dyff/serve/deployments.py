@@ -1,4 +1,4 @@
-"""The roles as Deployments of a Kubernetes cluster, one pod a role, with settings from a ConfigMap and secrets from a Secret. Pure."""
+"""Kubernetes Deployments for the roles, one for each, with settings from a ConfigMap and secrets from a Secret. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dyff.operator.manifests import containers
 from dyff.serve import opening, permissions, roles
 
 SETTINGS, SECRETS = "dyff-settings", "dyff-secrets"
-"""The ConfigMap that is made here, and the Secret that is not: its keys are variables of every role, and files in `SECRETS_DIR`."""
+"""The ConfigMap, which is built here, and the Secret, which is not: its keys are variables of every role, and files in `SECRETS_DIR`."""
 SETTINGS_DIR, SECRETS_DIR = "/etc/dyff/settings", "/etc/dyff/secrets"
 API_PORT, PROBES_PORT = 8000, 8081
 _FILE = "settings.yaml"
 _SCRATCH_DIR = "/tmp"
 GRACE_S = 30
-"""From SIGTERM to SIGKILL: more than `supervision.shutdown_grace_s` and what comes after it."""
+"""Time from SIGTERM to SIGKILL: more than `supervision.shutdown_grace_s` plus the time for what comes after it."""
 REPLICAS = 2
-"""Of every role: two share the load, or one works while the other stands by."""
+"""Replicas of every role: two share the load, or one works while the other stands by."""
 _REQUESTS = {"cpu": "100m", "memory": "192Mi"}
 _LIMITS = {"memory": "1Gi"}
 _WHY = {
@@ -33,10 +33,10 @@ _WHY = {
 def manifests(namespace: str, rows: Sequence[roles.Row], image: str, loaded: settings.Settings, text: str) -> Iterator[port.Object]:
     """The ConfigMap, the Deployments, and a Service for each role that serves HTTP.
 
-    `loaded`: what `text`, a settings file, says.
+    `loaded`: the settings parsed from `text`, a settings file.
 
     Raises:
-        Misconfigured: the settings leave a port to an embedded adapter, which pods cannot share.
+        Misconfigured: the settings use an embedded adapter for a port, which pods cannot share.
     """
     _check(rows, loaded)
     yield {
@@ -53,7 +53,7 @@ def manifests(namespace: str, rows: Sequence[roles.Row], image: str, loaded: set
 
 
 def _check(rows: Sequence[roles.Row], loaded: settings.Settings) -> None:
-    # Where the cluster is follows from where the pods run; where its steps find the objects does not.
+    # The cluster is the one in which the pods run. Where its steps find the object store has to be set.
     needed = roles.ports(rows) - {"cluster"} | ({"objects"} if any(row.starts_steps for row in rows) else set())
     missing = sorted(_WHY[each] for each in needed & opening.embedded(loaded) if each in _WHY)
     if missing:

@@ -1,4 +1,4 @@
-"""The data directory: what is where, and that one server at a time uses it."""
+"""The data directory: its layout, and the lock that lets only one server at a time use it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dyff.kernel import errors
 
 
 class DataDirectory:
-    """Paths of everything embedded, below one directory.
+    """Paths of the embedded stores, below one directory.
 
-    `bus.sqlite`, `accounts.sqlite` and `objects/` are the truth and belong in a backup. `query.sqlite` is a view: it may
-    be deleted and is rebuilt. `cluster.sqlite` and `pods/` are what runs here now.
+    `bus.sqlite`, `accounts.sqlite` and `objects/` are the source of truth and belong in a backup. `query.sqlite` is a view: it can
+    be deleted and is rebuilt. `cluster.sqlite` and `pods/` are the state of what is running.
     """
 
     def __init__(self, root: str | Path) -> None:
-        """`root`: made by `create` where it is missing."""
+        """`root`: created by `create` if it does not exist."""
         self.root = Path(root).absolute()
 
     def create(self) -> None:
-        """Make the directory, for its owner only.
+        """Create the directory, accessible to its owner only.
 
         Raises:
-            Misconfigured: it cannot be made.
+            Misconfigured: the directory cannot be created.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,10 +65,10 @@ class DataDirectory:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the directory for this process; the kernel gives it back however the process ends.
+        """Lock the directory for this process. The kernel releases the lock however the process ends.
 
         Raises:
-            InUse: another server has it; the message says which.
+            InUse: another server has locked it; the message contains its process ID.
         """
         self.create()
         with open(self.root / "server.lock", "a+") as file:

@@ -1,4 +1,4 @@
-"""A role of which one runs, as a role of every server: the others stand by."""
+"""Leader election for roles of which one instance does the work: every server has the role, and all but one stand by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dyff.serve.supervisor import STANDBY, Role
 
 
 def elected(role: Role, cluster: port.Cluster, time: clock.Clock, names: ids.Ids, *, timing: leases.Timing | None = None) -> Role:
-    """`role`, run only while this process holds the Lease `dyff-<role>`. While another does it is ready, in the phase `standby`."""
+    """`role`, run only while this process holds the Lease `dyff-<role>`. While another process holds it, the phase is `standby`."""
 
     async def run(task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
         async def term() -> None:

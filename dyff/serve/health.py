@@ -1,4 +1,4 @@
-"""What each role of this process is doing, for `/health`, `/ready` and the log."""
+"""The health of each role of this process, for `/health`, `/ready` and the log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import msgspec
 from dyff.kernel import clock as clocks
 
 UNSTOPPABLE_S = 30.0
-"""A role that is stuck and has not ended this long after it was asked to can only be ended with the process."""
+"""If a stuck role has not ended this long after it was asked to, only ending the process can end it."""
 
 
 class Phase(enum.StrEnum):
-    """Where a role is in its life. `STANDBY`: it would serve, and another process's does. `STUCK`: it made no progress, and was asked
+    """Phase of a role's life cycle. `STANDBY`: it could serve, but another process does. `STUCK`: it made no progress, and was asked
     to end.
     """
 
@@ -32,8 +32,8 @@ SERVING = frozenset({Phase.READY, Phase.STANDBY})
 
 
 class RoleHealth(msgspec.Struct):
-    """One role. `since`: when it entered its phase, `entered_s` by the monotonic clock. `problem`: what is wrong with it, or why
-    it failed last; None after it was ready again.
+    """Health of one role. `since`: when it entered its phase; `entered_s`: the same by the monotonic clock. `problem`: what is wrong
+    with it, or why it last failed; None once it is ready again.
     """
 
     name: str
@@ -45,7 +45,7 @@ class RoleHealth(msgspec.Struct):
 
 
 class Health:
-    """The roles of this process."""
+    """Health of the roles of this process."""
 
     def __init__(self, clock: clocks.Clock) -> None:
         """No roles yet."""
@@ -54,7 +54,7 @@ class Health:
         self._changed = anyio.Event()
 
     def enter(self, role: str, phase: Phase, problem: str | None = None) -> None:
-        """A role is in a new phase; `problem` counts as a failure."""
+        """Record that a role enters a phase; a `problem` counts as a failure."""
         known = self._roles.setdefault(role, RoleHealth(role, phase, ""))
         known.phase, known.since, known.entered_s = phase, clocks.iso(self._clock.now()), self._clock.monotonic()
         if problem is not None:
@@ -64,13 +64,13 @@ class Health:
         self._changed = anyio.Event()
 
     def report_problem(self, role: str, problem: str | None, *, stuck: bool = False) -> None:
-        """What is wrong with a role that runs, without counting it as a failure; None: nothing any more. `stuck`: it is asked to end."""
+        """Record a problem of a running role without counting a failure; None clears it. `stuck`: the role is asked to end."""
         if stuck:
             self.enter(role, Phase.STUCK)
         self._roles[role].problem = problem
 
     def phase(self, role: str) -> Phase:
-        """Where the role is in its life."""
+        """The present phase of the role."""
         return self._roles[role].phase
 
     @property
@@ -80,12 +80,12 @@ class Health:
 
     @property
     def is_alive(self) -> bool:
-        """Whether this process can recover by itself; if not, only a new one helps."""
+        """Whether this process can recover; if not, it has to be restarted."""
         now = self._clock.monotonic()
         return not any(role.phase is Phase.STUCK and now - role.entered_s > UNSTOPPABLE_S for role in self._roles.values())
 
     async def wait_ready(self, names: Iterable[str] | None = None) -> None:
-        """Wait until these roles serve or stand by; None: all."""
+        """Wait until these roles serve or stand by; None for all roles."""
         while not all(self._roles[name].phase in SERVING for name in (self._roles if names is None else names)):
             await self._changed.wait()
 

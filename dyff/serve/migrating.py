@@ -1,7 +1,7 @@
-"""What is stored is brought to what this release needs (`dyff migrate`), or it is refused to work on it.
+"""Migrates stored data to this release (`dyff migrate`), and refuses to work on data of another one.
 
-The embedded stores belong to one process, which migrates them when it starts: an installation needs no step for it. Engines are shared with
-processes of the release before, so there a person (or a job of the deployment) says when.
+The embedded stores belong to one process, which migrates them when it starts, so no manual step is needed. Engines are shared with
+processes of the previous release, so there a person (or a deployment job) decides when to migrate.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from dyff.serve import directory, numbered, opening
 log = structlog.get_logger()
 
 PORTS = frozenset({"bus", "query", "accounts", "cluster"})
-"""Those whose stores have a schema. The object store has none; the cluster's kinds are installed by `dyff manifests`."""
+"""The ports whose stores have a schema. The object store has none; the cluster's kinds are installed by `dyff manifests`."""
 
 
 class Line(msgspec.Struct, frozen=True):
-    """For people. `what`: `done`, `due`, `unknown`, `wrong` (it is not set right yet), `set right` or `skipped`."""
+    """A line of a report for people. `what`: `done`, `due`, `unknown`, `wrong` (not corrected yet), `set right` or `skipped`."""
 
     store: str
     what: str
@@ -36,16 +36,16 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def release() -> str:
-    """Of this program."""
+    """The release of this program."""
     return metadata.version("dyff-platform")
 
 
 Report = Callable[[Line], None]
-"""Called for each thing, when it is done."""
+"""Called with each line of a report, when it applies."""
 
 
 def in_the_log(line: Line) -> None:
-    """As a server reports it."""
+    """Write the line to the log, as a server does."""
     write = log.info if line.what == "done" else log.warning
     write("migration", store=line.store, what=line.what, about=line.about)
 
@@ -60,13 +60,13 @@ async def prepare(
     phases: Sequence[schema.Phase] = schema.PHASES,
     report: Report = in_the_log,
 ) -> None:
-    """Before these ports are used: migrate what is in the data directory, refuse an engine that was not migrated.
+    """Before these ports are used: migrate the stores in the data directory, and refuse an engine that was not migrated.
 
-    `log_there`: the bus, opened; None: it is not among the ports. `phases`: of what is in the data directory.
+    `log_there`: the opened bus; None if it is not among the ports. `phases`: to run for stores in the data directory.
 
     Raises:
-        OlderSchema: a step is due that was not done.
-        NewerSchema: a newer release was there.
+        OlderSchema: a required step has not been done.
+        NewerSchema: a newer release has migrated a store.
         Misconfigured: the topics do not fit the settings.
     """
     everywhere = loaded.migrations.at_start == "everywhere"
@@ -82,10 +82,10 @@ async def prepare(
 
 
 async def require_query(loaded: settings.Settings, place: directory.DataDirectory) -> None:
-    """Refuse a query store on an engine that this release must not work on. What an embedded one is, its file says.
+    """Refuse a query store on an engine if this release must not work on it. The file of an embedded one records its own schema.
 
     Raises:
-        OlderSchema, NewerSchema: it is one.
+        OlderSchema, NewerSchema: the store is refused.
     """
     async with _stores(loaded, place, {"query"}, None) as stores:
         for store in stores:
@@ -93,10 +93,10 @@ async def require_query(loaded: settings.Settings, place: directory.DataDirector
 
 
 async def require(store: schema.Store, report: Report) -> None:
-    """Refuse a store that this release must not work on.
+    """Refuse a store if this release must not work on it.
 
     Raises:
-        OlderSchema, NewerSchema: it is one.
+        OlderSchema, NewerSchema: the store is refused.
     """
     found = await _look(store)
     refused = schema.refusal(store.name, found)
@@ -107,14 +107,16 @@ async def require(store: schema.Store, report: Report) -> None:
 
 
 def migrate(loaded: settings.Settings, phase: schema.Phase, report: Report, *, dry_run: bool) -> None:
-    """Do what is due of a phase, in all stores of the settings. `report`: of each thing that is done; with `dry_run` only of what would be.
+    """Run the due steps of a phase in all stores of the settings.
+
+    `report`: called for each step that is done; with `dry_run`, nothing is done and it is called for each step that would be.
 
     Raises:
-        InUse: a server has the data directory, and nothing is elsewhere.
-        NewerSchema: a newer release was there.
-        OlderSchema: `post` before `pre`.
-        Misconfigured: it cannot be done.
-        Unavailable, OutcomeUnknown: a store does not answer; what was done so far is recorded.
+        InUse: a server is using the data directory, and no store is elsewhere.
+        NewerSchema: a newer release has migrated a store.
+        OlderSchema: `post` was requested before `pre` was done.
+        Misconfigured: the migration is not possible with these settings.
+        Unavailable, OutcomeUnknown: a store does not answer; the steps done so far are recorded.
     """
 
     async def run(stores: Sequence[schema.Store]) -> None:
@@ -133,10 +135,10 @@ def migrate(loaded: settings.Settings, phase: schema.Phase, report: Report, *, d
 
 
 def status(loaded: settings.Settings, report: Report) -> None:
-    """Report, of all stores of the settings, what was done and what is due. Changes nothing.
+    """Report the done and the due steps of all stores of the settings. Changes nothing.
 
     Raises:
-        InUse: a server has the data directory, and nothing is elsewhere.
+        InUse: a server is using the data directory, and no store is elsewhere.
         Misconfigured: the topics do not fit the settings.
         Unavailable: a store does not answer.
     """
@@ -156,7 +158,7 @@ async def _look(store: schema.Store) -> schema.Situation:
 
 
 async def _found(store: schema.Store, phases: Sequence[schema.Phase]) -> list[Line]:
-    """What is to be done, and what this release does not know. What somebody set otherwise is looked for where all is there."""
+    """The due steps, and the steps that this release does not know. If no `pre` step is due: also what was changed by hand."""
     found = await _look(store)
     lines = [Line(store.name, "due", _described(step)) for phase in phases for step in found.due[phase]]
     lines += [Line(store.name, "unknown", f"{name}  a newer release knows it") for phase in schema.PHASES for name in found.unknown[phase]]
@@ -166,7 +168,7 @@ async def _found(store: schema.Store, phases: Sequence[schema.Phase]) -> list[Li
 
 
 async def apply_due(store: schema.Store, phases: Sequence[schema.Phase], time: clock.Clock, report: Report) -> None:
-    """Do what is due of these phases; with `pre`, also set right what somebody set otherwise."""
+    """Run the due steps of these phases; with `pre`, also correct what was changed by hand."""
     found = await _look(store)
     if isinstance(refused := schema.refusal(store.name, found), errors.NewerSchema):
         raise refused
@@ -190,7 +192,7 @@ def _with_stores(
     *,
     dry_run: bool,
 ) -> None:
-    """Act on all stores of the settings. Those in a data directory that a server has are left to it, if others remain."""
+    """Act on all stores of the settings. If a server is using the data directory, only the other stores are handled, if there are any."""
     place = directory.DataDirectory(loaded.data_dir)
     local = opening.embedded(loaded) & PORTS
     ports = PORTS
@@ -219,9 +221,9 @@ def _with_stores(
 async def _stores(
     loaded: settings.Settings, place: directory.DataDirectory, ports: Collection[str], there: bus.Bus | None
 ) -> AsyncIterator[list[schema.Store]]:
-    """The stores of these ports. `there`: the bus; None: there is none, or it has no file yet.
+    """The stores of these ports. `there`: the opened bus; None if it is not among the ports or has no file yet.
 
-    The embedded query store is none of them: a file of another schema is made anew, and filled from the log.
+    The embedded query store is not included: a file with another schema is recreated, and filled from the log.
     """
     local = opening.embedded(loaded)
     async with AsyncExitStack() as stack:

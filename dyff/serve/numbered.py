@@ -1,7 +1,7 @@
-"""The folder `migrations/`: a file for each migration, in order of their numbers.
+"""Loads the folder `migrations/`: one numbered file for each migration.
 
-A file `NNNN_words.py` has a docstring whose first sentence says what it is about, and `PRE` and `POST`, each a
-`dyff.kernel.schema.Steps`. In a wheel the folder is next to this file, in a checkout at the top.
+A file `NNNN_words.py` has a docstring whose first sentence describes the migration, and `PRE` and `POST`, each a
+`dyff.kernel.schema.Steps`. In a wheel the folder is next to this file, in a checkout at the top level.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _NAME = re.compile(r"\d{4}_[a-z0-9_]+")
 
 
 def folder() -> Path:
-    """Where they are."""
+    """The folder with the migrations."""
     packaged = Path(__file__).parent / "migrations"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
 @functools.cache
 def load(where: Path | None = None) -> tuple[schema.Migration, ...]:
-    """All of a folder; None: of ours.
+    """All migrations of a folder; None for our own folder.
 
     Raises:
-        ValueError: one has no number, or the numbers are not 1, 2, 3 and so on.
+        ValueError: the folder is empty, a file has no number, or the numbers are not 1, 2, 3 and so on.
     """
     where = where or folder()
     files = sorted(where.glob("*.py"))

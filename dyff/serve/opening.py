@@ -1,6 +1,6 @@
-"""Each port as the settings choose it: the only place that knows which adapters there are.
+"""Opens each port with the adapter that the settings choose: the only module that knows all adapters.
 
-An engine's client is imported only here, and only if it is chosen: who has everything embedded need not wait for it.
+An engine's client is imported only here, and only if it is chosen, so that embedded installations do not wait for the import.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def embedded(loaded: settings.Settings) -> frozenset[str]:
-    """The ports whose adapter is the embedded one: they live in the data directory."""
+    """The ports with an embedded adapter. Their data is in the data directory."""
     engine = {
         "bus": loaded.bus.kafka.bootstrap_servers is not None,
         "query": loaded.query.mongodb.uri is not None,
@@ -46,7 +46,7 @@ def embedded(loaded: settings.Settings) -> frozenset[str]:
 
 
 def on_kubernetes(loaded: settings.Settings) -> bool:
-    """Whether the cluster is one that others share, not that of this machine."""
+    """Whether the cluster is a Kubernetes cluster, not the embedded one of this machine."""
     chosen = loaded.cluster.kubernetes
     return chosen.in_cluster or chosen.kubeconfig is not None
 
@@ -54,7 +54,7 @@ def on_kubernetes(loaded: settings.Settings) -> bool:
 def open_bus(
     loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
 ) -> AbstractAsyncContextManager[bus.Bus]:
-    """The log.
+    """Open the log.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
@@ -86,10 +86,10 @@ def open_bus(
 def open_history(
     loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
 ) -> AbstractAsyncContextManager[bus.History]:
-    """The log for reading only, beside running servers.
+    """Open the log for reading only. Works while servers are running.
 
     Raises:
-        Misconfigured: there is none, or a file that the settings name cannot be read.
+        Misconfigured: the log does not exist, or a file that the settings name cannot be read.
         LogDiverged: the log is damaged.
     """
     if loaded.bus.kafka.bootstrap_servers is None:
@@ -98,7 +98,7 @@ def open_history(
 
 
 def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[query.QueryStore]:
-    """The query store.
+    """Open the query store.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
@@ -108,7 +108,7 @@ def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> Abs
 
 @asynccontextmanager
 async def open_query_for_maintenance(loaded: settings.Settings, place: directory.DataDirectory) -> AsyncIterator[query.QueryMaintenance]:
-    """The query store for one who proves or rebuilds it, beside running servers.
+    """Open the query store to verify or rebuild it. Works while servers are running.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
@@ -122,7 +122,7 @@ async def open_query_for_maintenance(loaded: settings.Settings, place: directory
 
 
 def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[accounts.Accounts]:
-    """The accounts.
+    """Open the accounts database.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
@@ -136,7 +136,7 @@ def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> 
 
 
 def open_database(loaded: settings.Settings, name: str) -> AbstractAsyncContextManager[mongo.Database]:
-    """The database of a port that is on MongoDB, below the port: for migrations. `name`: `query` or `accounts`.
+    """Open the database of a port on MongoDB directly, for migrations. `name`: `query` or `accounts`.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
@@ -150,11 +150,11 @@ def open_database(loaded: settings.Settings, name: str) -> AbstractAsyncContextM
 async def open_objects(
     loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, signer: signing.Signer | None
 ) -> objects.Objects:
-    """The object store. There is nothing to close. `signer`: of the local store's URLs; None: it signs none.
+    """Open the object store. It need not be closed. `signer`: for URLs of the local store; None if it signs none.
 
     Raises:
-        Misconfigured: there can be no such store, it does not let us in, or it has no put-if-absent.
-        Unavailable, OutcomeUnknown: it does not answer.
+        Misconfigured: the URL is invalid, the store refuses access, or it does not support put-if-absent.
+        Unavailable, OutcomeUnknown: the store does not answer.
     """
     if loaded.objects.url is None:
         return local.LocalObjects.open(place.objects, signer)
@@ -165,10 +165,10 @@ async def open_objects(
 
 
 def storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> str:
-    """How steps reach the object store, without credentials.
+    """The URL by which steps reach the object store, without credentials.
 
     Raises:
-        Misconfigured: there can be no such store.
+        Misconfigured: the URL is invalid, or it is not set although the cluster is a Kubernetes cluster.
     """
     chosen = loaded.objects
     if chosen.url is None:
@@ -186,7 +186,7 @@ def storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> st
 async def open_cluster(
     loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
 ) -> AsyncIterator[cluster.Cluster]:
-    """The cluster.
+    """Open the cluster.
 
     Raises:
         Misconfigured: the credentials cannot be read, or are refused.
@@ -210,7 +210,7 @@ async def open_cluster(
 
 
 def _mongo_query(loaded: settings.Settings) -> AbstractAsyncContextManager[MongoQuery] | None:
-    """The query store on MongoDB, which `dyff migrate` has prepared; None: it is the embedded one."""
+    """The query store on MongoDB, prepared by `dyff migrate`; None if the embedded one is chosen."""
     chosen = loaded.query.mongodb
     if chosen.uri is None:
         return None
@@ -235,7 +235,7 @@ def _mongodb(name: str, chosen: engines.QueryDatabase | engines.AccountsDatabase
 
 
 def _secret(name: str, file: str | None) -> str | None:
-    """What a file holds that the setting `name` names."""
+    """The content of the file that the setting `name` names; None if it is not set."""
     if file is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a role may do to the cluster, as Kubernetes has it (RBAC). Pure. What each may do is in its row in `roles`."""
+"""The roles' permissions in the cluster, as Kubernetes RBAC objects. Pure. Each role's permissions are in its row in `roles`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READ = ("get", "list", "watch")
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """`verbs` on `resources`, which may have a subresource: `pods/log`."""
+    """`verbs` on `resources`, which can include a subresource, as in `pods/log`."""
 
     group: str
     resources: tuple[str, ...]
@@ -29,15 +29,15 @@ def on_custom(verbs: Sequence[str], kinds: Sequence[custom_resource.CustomResour
 
 
 def of_kind(kind: port.Kind, *verbs: str) -> Permission:
-    """`verbs` on a kind of Kubernetes's own."""
+    """`verbs` on a built-in Kubernetes kind."""
     group, _, _ = kind.api_version.rpartition("/")
     return Permission(group, (kind.plural,), verbs)
 
 
 LOGS = Permission("", ("pods/log",), ("get",))
-"""Reading what pods write."""
+"""Reading the logs of pods."""
 LEADS = of_kind(port.LEASE, "get", "create", "update")
-"""Keeping the Lease of a role of which one runs."""
+"""Holding the Lease of a role of which one instance does the work."""
 
 
 def account(role: str) -> str:
@@ -46,12 +46,12 @@ def account(role: str) -> str:
 
 
 def labels(role: str) -> dict[str, str]:
-    """Of all that is installed for a role."""
+    """The labels of all objects that are installed for a role."""
     return {NAME: "dyff", COMPONENT: role}
 
 
 def manifests(namespace: str, granted: Mapping[str, Sequence[Permission]]) -> Iterator[port.Object]:
-    """For each role, by name, a service account, and what it may do in the namespace; where nothing is granted only the account."""
+    """For each role, by name, a service account with its permissions in the namespace; only the account if nothing is granted."""
     for role, permissions in granted.items():
         metadata = {"name": account(role), "namespace": namespace, "labels": labels(role)}
         yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": False}

@@ -1,4 +1,4 @@
-"""`/health` and `/ready` for a process without the api: what Kubernetes asks a pod."""
+"""Serves `/health` and `/ready` on a port of their own, for the probes of Kubernetes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Report = Callable[[], dict[str, Any]]
 
 
 async def run(report: Report, listener: socket.socket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    """Answer until cancelled, as the api's own probes do. `report`: what the roles do, see `health.Health.report`."""
+    """Serve until cancelled, with the same answers as the api's own probes. `report`: see `health.Health.report`."""
     config = uvicorn.Config(_application(report), loop="none", lifespan="off", ws="none", log_config=None, access_log=False)
     with listener.dup() as bound:
         await webserver.serve(config, bound, task_status=task_status)
 
 
 def answer(path: str, reported: dict[str, Any]) -> tuple[int, bytes]:
-    """Status and body."""
+    """Status code and body of the response."""
     known = {"/health": probing.health, "/ready": probing.ready}.get(path)
     if known is not None:
         return known(reported), codecs.encode(reported)

@@ -1,4 +1,4 @@
-"""One server process: claim the directory, open the adapters, run the roles, end with an exit code."""
+"""One server process: lock the data directory, open the adapters, run the roles, return an exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
     """Serve until asked to stop; returns the exit code.
 
     Raises:
-        InUse: another server has the data directory.
+        InUse: another server is using the data directory.
         Misconfigured: the settings cannot work.
         RoleGaveUp: a role failed too often.
     """
@@ -61,7 +61,7 @@ async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows
 
 
 def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
-    """Stops in order, and makes sure that the process ends even if something hangs in its shielded clean-up."""
+    """Requests an orderly stop, and makes sure that the process ends even if something hangs in a shielded clean-up."""
 
     def stop() -> None:
         watchdog = threading.Timer(loaded.supervision.shutdown_grace_s + HARD_STOP_EXTRA_S, os._exit, [EXIT_STUCK])

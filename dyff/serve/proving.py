@@ -1,4 +1,4 @@
-"""What an administrator does to the whole: prove it, build the view once more. Beside running servers, or without any."""
+"""Verification of the stored data and rebuilding of the query store, with or without running servers."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ T = TypeVar("T")
 
 
 def verify(loaded: settings.Settings) -> proofs.Report:
-    """Fold all events again and compare.
+    """Fold all events again and compare the result with the stored data.
 
     Raises:
-        Misconfigured: there is nothing there, or an engine refuses us.
+        Misconfigured: there is no log, or an engine refuses access.
         LogDiverged: the log is damaged.
         OlderSchema: the query store was not migrated to this release.
-        NewerSchema: a newer release wrote some of it.
+        NewerSchema: a newer release wrote some of the data.
         Unavailable: an engine does not answer.
     """
     return _with_both(loaded, verifying.verify)
 
 
 def replay(loaded: settings.Settings) -> int:
-    """Rebuild the view and switch over; returns how many documents were written.
+    """Rebuild the view and switch over; returns the number of documents written.
 
     Raises:
         InUse: another replay is running.
         Fenced: a server reset the view meanwhile.
-        As `verify`.
+        Also what `verify` raises.
     """
     return _with_both(loaded, replaying.replay)
 
@@ -57,7 +57,7 @@ def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.Quer
 
 
 def lines(report: proofs.Report) -> list[str]:
-    """The report for people. The last line says how many differences there are."""
+    """The report as lines for people. The last line contains the number of differences."""
     ends = ", ".join(f"{partition}={end}" for partition, end in sorted(report.ends.items()))
     width = max(map(len, report.roots))
     text = [f"{report.entities} entities of {report.events} events of log {report.epoch}, up to {ends}"]

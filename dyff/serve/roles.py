@@ -1,7 +1,7 @@
-"""The one table of roles: all that is particular to a role is in its row, and to add a role is to add a row.
+"""The table of roles: everything specific to a role is in its row, and adding a role means adding a row.
 
-Everything else follows from the rows: what `--role` accepts, which ports are opened (`wiring`), what runs (`assembling`), of which
-one runs where several processes share the cluster (`election`), and what a Kubernetes cluster needs (`permissions`, `deployments`).
+The rest follows from the rows: what `--role` accepts, which ports are opened (`wiring`), what runs (`assembling`), which roles need
+leader election where several processes share the cluster (`election`), and the Kubernetes manifests (`permissions`, `deployments`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Report = Callable[[], dict[str, Any]]
 
 
 class Process(msgspec.Struct, frozen=True):
-    """What a role's coroutine sees of its process. `report`: what the roles do, see `health.Health.report`."""
+    """The part of the process that a role's coroutine can use. `report`: health of all roles, see `health.Health.report`."""
 
     settings: settings.Settings
     adapters: Adapters
@@ -31,18 +31,18 @@ class Process(msgspec.Struct, frozen=True):
 
 
 Run = Callable[[Process, anyio.abc.TaskStatus[None], liveness.Signs], Awaitable[None]]
-"""Serves until cancelled, as `supervisor.Role.run` says."""
+"""Serves until cancelled; see `supervisor.Role.run`."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A role that a person can choose.
 
-    `ports`: what it can reach; no other port is opened for it, and only the stores behind these are migrated or checked at the start.
-    `stage`: see `supervisor.Role`. `run`: the role itself. `comes_with`: further tasks by name, each a role of its own to the
-    supervisor, so that a failure of one does not restart the other. `one_at_a_time`: of all processes that share a cluster one does
-    the work; two would do no harm, but the same work twice. `permissions`: what it does to the cluster, and no more. `serves_http`: it
-    is given a socket and a public URL, and on Kubernetes it has a Service. `starts_steps`: its pods run our steps, so it is given the
-    steps' image and how they reach the object store.
+    `ports`: what it can access; no other port is opened for it, and only the stores behind these are migrated or checked at the start.
+    `stage`: see `supervisor.Role`. `run`: the role itself. `comes_with`: further tasks by name; the supervisor runs each as a role of
+    its own, so that a failure of one does not restart the other. `one_at_a_time`: only one of the processes that share a cluster does
+    the work; two would do no harm, but duplicate it. `permissions`: exactly those that it needs in the cluster. `serves_http`: it gets
+    a socket and a public URL, and a Service on Kubernetes. `starts_steps`: its pods run our steps, so it needs the image of the steps
+    and their access to the object store.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def granted(self) -> tuple[Permission, ...]:
-        """All that it may do to the cluster; empty: it does not speak with it."""
+        """All its permissions in the cluster; empty if it does not use the cluster."""
         return (*self.permissions, LEADS) if self.one_at_a_time else self.permissions
 
 
@@ -115,7 +115,7 @@ async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None
 
 
 def _suspended(database: accounts.Accounts) -> Callable[[str], Awaitable[bool]]:
-    """Whether an account is suspended (or deleted). An entity may belong to an account that is only a name: that one never is."""
+    """Returns a function: whether an account is suspended or deleted. An account that does not exist, only as a name, never is."""
 
     async def suspended(account_id: str) -> bool:
         account = await database.get(account_id)
@@ -194,7 +194,7 @@ TABLE: tuple[Row, ...] = (
         permissions=(
             on_custom(READ, registry.RESOURCES),
             on_custom(("patch",), registry.RESOURCES, "/status"),
-            # A child that names its owner as blocking its deletion needs it where the cluster checks that.
+            # Required to create a child with `blockOwnerDeletion`, if the cluster checks that permission.
             on_custom(("update",), registry.RESOURCES, "/finalizers"),
             on_custom(("create", "delete"), registry.PARTS),
             of_kind(cluster.JOB, *READ, "create", "patch", "delete"),
@@ -207,16 +207,16 @@ TABLE: tuple[Row, ...] = (
         starts_steps=True,
     ),
 )
-"""In the order in which they are listed for people."""
+"""All roles, in the order in which they are listed for people."""
 
 
 def names(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Of these roles."""
+    """The names of these roles."""
     return tuple(row.name for row in rows)
 
 
 def ports(rows: Iterable[Row]) -> frozenset[str]:
-    """What these roles can reach together."""
+    """All ports that any of these roles can access."""
     return frozenset().union(*(row.ports for row in rows))
 
 
@@ -224,7 +224,7 @@ def parse(wanted: str) -> tuple[Row, ...]:
     """The roles that `--role` names: `all`, or a comma-separated list.
 
     Raises:
-        Misconfigured: one is not known, or none is named.
+        Misconfigured: a role is not known, or none is named.
     """
     if wanted.strip() == "all":
         return TABLE

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first asks for an orderly end, the second ends at once."""
+"""SIGTERM and Ctrl-C: the first requests an orderly stop, the second ends the process immediately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXIT_FORCED = 130
 
 
 async def stop_on_signal(stop: Callable[[], None], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-    """Call `stop` at the first SIGTERM or SIGINT; leave the process at the second."""
+    """Call `stop` at the first SIGTERM or SIGINT; exit the process at the second."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
         task_status.started()
         asked = False

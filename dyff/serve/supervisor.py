@@ -1,8 +1,8 @@
-"""Keeps roles running: starts them in stages, restarts what fails, stops in reverse under one deadline.
+"""Keeps roles running: starts them in stages, restarts failed ones, stops them in reverse order under one deadline.
 
-Three traps of anyio shape this (each has a test): tasks of one group are cancelled in the order they were started, so
-a reverse stop needs a group per stage; a task that returns leaves its group running, so an early return is turned
-into a failure here; `sys.exit` in a task tears through the loop, so a role must raise one of our errors instead.
+Three pitfalls of anyio shape this module (each has a test). Tasks of one group are cancelled in the order in which they
+were started, so a reverse stop needs one group per stage. A task that returns leaves its group running, so an early return
+is turned into a failure here. `sys.exit` in a task aborts the event loop, so a role must raise one of our errors instead.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from dyff.serve import health, watchdog
 log = structlog.get_logger()
 
 CHECK_S = 5.0
-"""The watchdog looks at least that often, and waits that long for the signs."""
+"""Maximum interval of the watchdog's checks, and its timeout for reading the signs."""
 START_WAIT_S = 15.0
-"""A stage that is not ready after that long no longer holds up the next: then `/ready` can say what is wrong."""
+"""After this time a stage that is not ready no longer holds up the next one, so that `/ready` can report the problem."""
 STANDBY: Any = "standby"
-"""What a role gives to `started` if it is ready to serve as soon as another process's does not any more. It may do so again and again."""
+"""Passed to `started` by a role that is ready to take over when another process stops serving. It can be passed repeatedly."""
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A part of the process. `run(task_status, signs)` serves until it is cancelled; it calls `task_status.started()` when it
-    truly serves, makes its clients anew at each call, and never returns by itself. What it puts into `signs` says from
-    then on whether it makes progress. Lower stages start first, stop last.
+    """A part of the process. `run(task_status, signs)` serves until it is cancelled. It calls `task_status.started()` when it
+    really serves, creates its clients again at each call, and never returns on its own. The signs that it adds to `signs` show
+    from then on whether it makes progress. Lower stages start first and stop last.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Supervisor:
     """Runs roles until it is asked to stop or one of them gives up."""
 
     def __init__(self, roles: Sequence[Role], limits: settings.Supervision, time: clock.Clock) -> None:
-        """`roles`: at least one; `limits`: how often a role may fail."""
+        """`roles`: at least one. `limits`: how often a role can fail, and how long it can be stuck."""
         stages = sorted({role.stage for role in roles})
         self._stages = [[role for role in roles if role.stage == stage] for stage in stages]
         self._limits = limits
@@ -59,11 +59,11 @@ class Supervisor:
         self._stop = anyio.Event()
 
     def stop(self) -> None:
-        """Ask for an orderly end; `run` returns when all roles have ended."""
+        """Request an orderly stop; `run` returns when all roles have ended."""
         self._stop.set()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Start all stages in order, serve, then stop them in reverse.
+        """Start all stages in order, serve, then stop them in reverse order.
 
         Raises:
             RoleGaveUp: a role failed too often, or failed in a way that a restart cannot fix.
@@ -89,7 +89,7 @@ class Supervisor:
             group.cancel_scope.cancel()
 
     async def _stage_is_ready(self, stage: Sequence[Role]) -> bool:
-        """Wait for a stage, but not for ever; True: it is ready, or we are to stop."""
+        """Wait for a stage, at most `START_WAIT_S`. True if it is ready, or if a stop was requested."""
         with anyio.move_on_after(START_WAIT_S):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._cancel_on_stop, group.cancel_scope)
@@ -111,7 +111,7 @@ class Supervisor:
                 problem = await self._run_once(role)
                 if isinstance(problem, errors.Stuck):
                     stuck_s += self._limits.stuck_s or 0.0
-                # The time that it takes to see that a role is stuck is not counted, else such failures would never be too many.
+                # The time until a stuck role is detected is not counted; otherwise such failures would never be frequent enough to give up.
                 failed_at.append(self._clock.monotonic() - stuck_s)
                 self.health.enter(role.name, health.Phase.RESTARTING, _sentence(problem))
                 log.error("role-failed", role=role.name, **errors.details(problem), exc_info=problem)
@@ -123,11 +123,11 @@ class Supervisor:
             self.health.enter(role.name, health.Phase.STOPPED)
 
     async def _run_once(self, role: Role) -> BaseException:
-        """The reason why the role is not running any more."""
+        """Run the role once; returns why it is not running any more."""
         try:
             with structlog.contextvars.bound_contextvars(role=role.name):
                 await self._run_watched(role)
-                # A role that answers its cancellation by a clean return was asked to.
+                # A role that returns cleanly when it is cancelled did what it was asked to do.
                 await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
             _, rest = group.split(anyio.get_cancelled_exc_class())
@@ -139,11 +139,11 @@ class Supervisor:
         return errors.DyffError("the role returned without being asked to")
 
     async def _run_watched(self, role: Role) -> None:
-        """Returns when the role does.
+        """Run the role under the watchdog. Returns when the role does.
 
         Raises:
             Stuck: it made no progress (in an exception group).
-            Whatever the role does, or that in an exception group.
+            Any exception of the role, possibly in an exception group.
         """
         signs = liveness.Signs()
         async with anyio.create_task_group() as group:
@@ -153,7 +153,7 @@ class Supervisor:
             group.cancel_scope.cancel()
 
     async def _watch(self, role: str, signs: liveness.Signs, limit_s: float) -> None:
-        """Look at the signs of a role that is ready, now and then; end it when they stand still for too long."""
+        """Check the signs of a ready role periodically, and end it if they show no progress for too long."""
         check_s = min(CHECK_S, limit_s / 8)
         judged: dict[str, watchdog.Stalled] = {}
         while True:
@@ -189,7 +189,7 @@ class _Readiness(anyio.abc.TaskStatus[None]):
 
 
 def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to act on among those that happened together: a fatal one, one of ours, or the first."""
+    """The error to act on in a group: the first fatal one, otherwise the first of ours, otherwise the first."""
     flat = list(_flatten(group))
     for wanted in (errors.Fatal, errors.DyffError):
         for error in flat:

@@ -1,4 +1,4 @@
-"""Opens what the roles of this process need, and no more."""
+"""Opens exactly the adapters that the roles of this process need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dyff.serve.adapters import Adapters, given
 
 
 def public_url(chosen: settings.Api, port: int) -> str:
-    """The `public_url` setting, or what follows from the host and the bound port."""
+    """The `public_url` setting, or a URL from the host and the bound port if it is not set."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)
     return (chosen.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
 
@@ -23,12 +23,12 @@ def public_url(chosen: settings.Api, port: int) -> str:
 async def open_adapters(
     loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, rows: Sequence[roles.Row]
 ) -> AsyncIterator[Adapters]:
-    """Open what the settings choose and these roles need; closed in reverse when the context ends.
+    """Open the adapters that the settings choose and these roles need. They are closed in reverse order when the context ends.
 
     Raises:
-        Misconfigured: the topics that are there do not fit the settings, the address is taken, or an engine refuses us.
+        Misconfigured: the existing topics do not fit the settings, the address is taken, or an engine refuses access.
         LogDiverged: the log is damaged.
-        OlderSchema, NewerSchema: what is stored is not of this release.
+        OlderSchema, NewerSchema: the stored data has the schema of another release.
         Unavailable: an engine does not answer.
     """
     wanted, new_ids = roles.ports(rows), ids.RandomIds()
@@ -54,7 +54,7 @@ async def open_adapters(
 
 
 def _listening(loaded: settings.Settings, found: Adapters, rows: Sequence[roles.Row], stack: AsyncExitStack) -> Adapters:
-    """With what this process listens on."""
+    """`found` with the sockets that this process listens on."""
     if any(row.serves_http for row in rows):
         listener = listening.bound(loaded.api.host, loaded.api.port, who="the API", advice="choose another with --host and --port")
         url = public_url(loaded.api, stack.enter_context(listener).getsockname()[1])
@@ -66,7 +66,7 @@ def _listening(loaded: settings.Settings, found: Adapters, rows: Sequence[roles.
 
 
 async def _signer(loaded: settings.Settings, found: Adapters) -> signing.Signer | None:
-    """What signs and checks URLs that lead to the api; None: the object store has URLs of its own."""
+    """Signs and checks URLs that lead to the api; None if the object store has its own URLs."""
     if loaded.objects.url is not None:
         return None
     return signing.Signer(await given(found.accounts).signing_secret(), found.public_url, found.clock)

@@ -1,9 +1,11 @@
-"""Checkpoints of what an owner knows of its partition of the states: restoring reads the latest and what came after it.
+"""Checkpoints of an owner's knowledge of its state partition: restoring reads the latest one and the states written after it.
 
-A checkpoint is a base, which is the whole index in some parts, and the changes since, each a record on a topic of its own. Only the owner
-writes them, fenced as its states are. Where the base begins is the committed offset of a group without members.
-A checkpoint is a cache: one that is not whole, of other logs, or not what the state topic has there, is left aside, and the
-states are restored from their beginning.
+A checkpoint consists of a base (the whole index, split into parts) and the changes since, all as records on a topic of their own.
+Only the owner writes them, fenced in the same way as its states. The committed offset of a group without members is the start of
+the base.
+
+A checkpoint is a cache. If it is incomplete, belongs to other logs or does not match the state topic, it is ignored, and the states
+are restored from the beginning.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ log = structlog.get_logger()
 GROUP = "dyff.aggregator.checkpoints"
 
 EVERY = 10_000
-"""Records of the state topic, after which an owner writes a checkpoint: about what a restart reads, half a second's worth."""
+"""Number of state records after which an owner writes a checkpoint. A restart reads about that many, which takes half a second."""
 
 PART_BYTES = 500_000
-"""A broker's default limit is 1 MB."""
+"""Maximum size of a part. A broker's default limit is 1 MB."""
 
 BASE_SHARE = 4
-"""A new base is written when the changes since the last one come to this part of it, so that writing costs little and reading, too."""
+"""A new base is written when the changes exceed 1/`BASE_SHARE` of the index, so that both writing and reading stay cheap."""
 
 SMALLEST_BASE = 50_000
-"""Entities. The base is taken to be of at least so many."""
+"""Number of entities that a base is assumed to have at least, when the changes are compared with it."""
 
 _AT_ONCE = 8
 _BATCH = 16
@@ -41,7 +43,7 @@ _FORM = 1
 
 
 class Anchor(msgspec.Struct, frozen=True, gc=False):
-    """A record of the state topic that must still be there, or one that lies among others that are."""
+    """A record of the state topic that identifies the log of a checkpoint. Compaction can remove some anchors, but never replaces them."""
 
     offset: int
     source: int
@@ -49,10 +51,10 @@ class Anchor(msgspec.Struct, frozen=True, gc=False):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known but for the index.
+    """The content of a checkpoint apart from the index.
 
     `events`, `states`: epochs of the topics. `upto`: the next offset of the state topic. `source`, `event_id`: of the highest
-    event; None: none. `anchors`: some of the last records below `upto`.
+    event; `source` is None if there is none. `anchors`: some of the last records below `upto`.
     """
 
     events: str
@@ -64,9 +66,10 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One record. `step`: grows with each base or changes of a partition; `follows`: the step that changes are of, None: a base.
+    """One record of a checkpoint.
 
-    `number` of `parts`: from 0. `checksum`: of `entries`, CRC-32.
+    `step`: increases with each base or set of changes of a partition. `follows`: the step that the changes apply to; None for a base.
+    `number`: from 0, out of `parts`. `checksum`: CRC-32 of `entries`.
     """
 
     form: int
@@ -80,7 +83,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct):
-    """A checkpoint as read. `start`: offset of its base. `changes`: entries after the base, `steps`: in so many steps."""
+    """A checkpoint as read. `start`: offset of its base. `changes`: number of entries after the base, in `steps` steps."""
 
     start: int
     step: int
@@ -95,7 +98,7 @@ _DECODER = msgspec.msgpack.Decoder(Part)
 
 
 async def read(bus: port.Bus, partition: int) -> Checkpoint | None:
-    """The latest checkpoint of a partition that is whole; None: there is none."""
+    """The latest complete checkpoint of a partition; None if there is none."""
     start = (await bus.committed(GROUP, topics.CHECKPOINTS)).get(partition)
     held = (await bus.ranges(topics.CHECKPOINTS))[partition]
     if start is None or not held.first <= start < held.end:
@@ -110,7 +113,7 @@ async def read(bus: port.Bus, partition: int) -> Checkpoint | None:
 
 
 class Assembly:
-    """Puts a checkpoint together from records in order. What does not fit is left out, and with it all that follows on it."""
+    """Assembles a checkpoint from records in order. A step that does not fit is skipped, and so are the steps that follow it."""
 
     def __init__(self) -> None:
         self.checkpoint: Checkpoint | None = None
@@ -118,7 +121,7 @@ class Assembly:
         self._start = 0
 
     def add(self, record: port.Record) -> None:
-        """The next record."""
+        """Add the next record."""
         part = _decoded(record)
         if part is None:
             self._parts = []
@@ -148,10 +151,10 @@ class Assembly:
 
 
 class Writer:
-    """Writes the checkpoints of one partition, for as long as it is owned."""
+    """Writes the checkpoints of one partition while it is owned."""
 
     def __init__(self, owner: port.Owner, partition: int, latest: Checkpoint | None) -> None:
-        """`latest`: from which the states were restored; None: from their beginning."""
+        """`latest`: the checkpoint from which the states were restored; None if they were restored from the beginning."""
         self._owner, self._partition = owner, partition
         self._step: int | None = None
         self._start = self._changes = self._steps = 0
@@ -159,7 +162,7 @@ class Writer:
             self._step, self._start, self._changes, self._steps = latest.step, latest.start, latest.changes, latest.steps
 
     async def write(self, index: Index, known: Known) -> None:
-        """Write the changes since the last time, or all where they have become many. The index must not change meanwhile.
+        """Write the changes since the last checkpoint, or a new base if there are many. The index must not change meanwhile.
 
         Raises:
             Fenced, OutcomeUnknown, Unavailable: see `Owner.append`.
@@ -190,7 +193,7 @@ class Writer:
         return port.Commit(GROUP, topics.CHECKPOINTS, self._partition, start)
 
     def _messages(self, kind: str, pieces: Sequence[bytes], known: Known, follows: int | None) -> Iterator[port.Message]:
-        """Keys are those of the base before and its changes, so that compaction removes them."""
+        """Messages with the same keys as the previous base and its changes, so that compaction removes those."""
         for number, piece in enumerate(pieces):
             part = Part(_FORM, known.upto, follows, number, len(pieces), zlib.crc32(piece), known, piece)
             yield port.Message(f"{kind}-{number}".encode(), _ENCODER.encode(part), partition=self._partition)
@@ -203,7 +206,7 @@ def _decoded(record: port.Record) -> Part | None:
         log.warning("checkpoint-undecodable", partition=record.partition, offset=record.offset, error=str(error))
         return None
     if part.form != _FORM:
-        return None  # another release's, which is not wrong
+        return None  # written by another release, which is not an error
     if part.checksum != zlib.crc32(part.entries):
         log.warning("checkpoint-damaged", partition=record.partition, offset=record.offset, error="its checksum is wrong")
         return None

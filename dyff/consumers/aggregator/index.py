@@ -1,7 +1,7 @@
-"""Where the newest state of each entity of a partition is, in 32 bytes for each.
+"""Index of the newest state of each entity of a partition, with 32 bytes per entity.
 
-Entities lie in buckets of bytes, by a digest of their key, without an object of Python for any of them. Two keys with one digest
-of 128 bits are not to be feared; who reads the state sees its key.
+Entries are stored in byte buckets by a digest of their key, without a Python object for each. A collision of the 128-bit digests
+is negligible, and readers of a state check its key.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ ENTRY_BYTES = _DIGEST + _PLACE.size
 
 
 class Newest(msgspec.Struct, frozen=True, gc=False):
-    """Where an entity's newest state is. `source`: offset of its last event. `offset`: of the record on the state topic."""
+    """Location of an entity's newest state. `source`: offset of its last event. `offset`: of the record on the state topic."""
 
     source: int
     offset: int
 
 
 class Index:
-    """By key the newest state."""
+    """Maps keys to the location of their newest state."""
 
     def __init__(self) -> None:
         self._buckets = [bytearray() for _ in range(BUCKETS)]
@@ -39,12 +39,12 @@ class Index:
         return self._bytes // ENTRY_BYTES
 
     def get(self, key: bytes) -> Newest | None:
-        """None: there is no such entity."""
+        """The newest state of an entity; None if the entity does not exist."""
         bucket, at = self._found(hashlib.blake2b(key, digest_size=_DIGEST).digest())
         return None if at < 0 else Newest(*_PLACE.unpack_from(bucket, at + _DIGEST))
 
     def put(self, key: bytes, source: int, offset: int) -> bool:
-        """The newest state of an entity is there; False: a newer one is known, and stays."""
+        """Record the newest state of an entity. Returns False, without a change, if a newer one is known."""
         digest = hashlib.blake2b(key, digest_size=_DIGEST).digest()
         bucket, at = self._found(digest)
         if at < 0:
@@ -60,11 +60,11 @@ class Index:
 
     @property
     def changes(self) -> int:
-        """How many entities have changed since `take_changes`."""
+        """Number of entities that have changed since the last `take_changes` or `dumped`."""
         return len(self._changed)
 
     def take_changes(self) -> bytes:
-        """The entries that were put since the last call, as `apply` takes them."""
+        """The entries that were put since the last call, in the form that `apply` accepts."""
         found = bytearray()
         for digest in self._changed:
             bucket, at = self._found(digest)
@@ -73,10 +73,10 @@ class Index:
         return bytes(found)
 
     def apply(self, entries: bytes) -> None:
-        """Put what `take_changes` gave.
+        """Apply the result of `take_changes`.
 
         Raises:
-            ValueError: it is no such thing.
+            ValueError: the bytes do not have that form.
         """
         if len(entries) % ENTRY_BYTES:
             raise ValueError("not a whole number of entries")
@@ -84,7 +84,7 @@ class Index:
             self._put(entries[at : at + _DIGEST], entries[at + _DIGEST : at + ENTRY_BYTES])
 
     def dumped(self, size: int) -> Iterator[bytes]:
-        """All entries, in pieces of about `size` bytes, as `load` takes them."""
+        """All entries, in pieces of about `size` bytes, in the form that `loaded` accepts."""
         self._changed.clear()
         piece = bytearray()
         for bucket in self._buckets:
@@ -97,10 +97,10 @@ class Index:
 
     @classmethod
     def loaded(cls, pieces: Iterable[bytes]) -> Index:
-        """What `dumped` gave.
+        """An index from the result of `dumped`.
 
         Raises:
-            ValueError: it is no such thing.
+            ValueError: the pieces do not have that form.
         """
         index, number = cls(), 0
         for piece in pieces:
@@ -129,9 +129,9 @@ class Index:
             bucket[at + _DIGEST : at + ENTRY_BYTES] = place
 
     def _found(self, digest: bytes) -> tuple[bytearray, int]:
-        """The bucket of an entry, and where it is; below 0: it is not there."""
+        """The bucket of an entry, and its position in it; -1 if there is no such entry."""
         bucket = self._buckets[(digest[0] << 6) | (digest[1] >> 2)]
         at = bucket.find(digest)
-        while at % ENTRY_BYTES and at > 0:  # the digest's bytes may be there by chance, across entries
+        while at % ENTRY_BYTES and at > 0:  # the digest's bytes can occur by chance across entries
             at = bucket.find(digest, at + 1)
         return bucket, at

@@ -1,8 +1,8 @@
-"""One partition of the aggregator, for as long as this process owns it: events are folded batch by batch, and the states written.
+"""One partition of the aggregator while this process owns it: folds the events batch by batch and writes the states.
 
-A transaction costs the broker some round trips, whatever is in it. So while one is being written the next one is folded, on top of
-it: under load transactions become larger, and folding is not held up; without load each batch is written at once. Transactions are
-written in order, one at a time, and after an error nothing that was folded on top is written.
+A transaction costs the broker some round trips, whatever its size. So while one is being written, the next one is folded on top of
+it: under load, transactions become larger and folding is not held up; without load, each batch is written immediately. Transactions
+are written in order, one at a time, and after an error nothing that was folded on top is written.
 """
 
 from __future__ import annotations
@@ -27,45 +27,45 @@ log = structlog.get_logger()
 
 GROUP = "dyff.aggregator"
 LOOK_S = 1.0
-"""An owner that has nothing to write checks this often whether another process wrote."""
+"""Interval at which an owner without writes checks whether another process wrote."""
 
 MAX_MESSAGES = 2000
 MAX_BYTES = 4 * 2**20
-"""A transaction with that many messages, or bytes, takes no more batches: folding waits until it is being written."""
+"""A transaction with so many messages or bytes accepts no more batches: folding waits until it is being written."""
 
 _YIELD_EVERY = 64
-"""Events, about a millisecond, after which folding lets the writing run."""
+"""Number of events (about a millisecond) after which folding yields to the writing task."""
 
 POISON = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
-"""What folding data of an unforeseen form may raise."""
+"""Exceptions that folding can raise for data of an unexpected form."""
 
 
 def fold_one(
     record: port.Record, state: folding.State | None, epoch: str
 ) -> tuple[folding.State | None, folding.Outcome, port.Message | None]:
-    """The state after the event in `record`, the outcome, and the message to write; None: nothing is to be written.
+    """The state after the event in `record`, the outcome, and the message to write, which is None if nothing has to be written.
 
     `epoch`: of the events.
 
     Raises:
         NewerSchema: a newer release wrote the event.
-        One of `POISON`: the event cannot be folded; it belongs into quarantine.
+        One of `POISON`: the event cannot be folded; it belongs in quarantine.
     """
     event = envelope.event(record, epoch)
     after, outcome = folding.fold(state, event)
     if after is None or outcome is folding.Outcome.REDELIVERED:
         return after, outcome, None
     message = envelope.state_message(after, event.command.entity_id)
-    # Its bytes are kept, since the next state names their hash.
+    # The bytes are kept because the next state contains their hash.
     return msgspec.structs.replace(after, encoded=None if after.entity is None else message.value), outcome, message
 
 
 class Transaction(msgspec.Struct):
-    """What events come to that were folded one after the other.
+    """The result of folding consecutive events.
 
-    `messages`: the states, and their `headings`; `size`: bytes of their values; `newest`: the last state of each entity.
-    `position`: of the events, after them. `seen`: the last record; `recorded`: the last event that left a state. `newer`: the
-    last batch was left off before its end, at a record of a newer release.
+    `messages`: the states, with their `headings`. `size`: of their values, in bytes. `newest`: the last state of each entity.
+    `position`: the next offset of the events. `seen`: the last record. `recorded`: the last event that left a state. `newer`: set
+    if the last batch was cut off at a record of a newer release.
     """
 
     position: int
@@ -81,7 +81,7 @@ class Transaction(msgspec.Struct):
     newer: errors.NewerSchema | None = None
 
     def extend(self, later: Transaction) -> None:
-        """Add what was folded right after this, on top of it."""
+        """Append the transaction that was folded right after this one, on top of it."""
         self.position = later.position
         self.messages += later.messages
         self.headings += later.headings
@@ -96,12 +96,12 @@ class Transaction(msgspec.Struct):
 
     @property
     def is_full(self) -> bool:
-        """Whether it takes no more."""
+        """Whether it accepts no more batches."""
         return len(self.messages) + len(self.quarantined) >= MAX_MESSAGES or self.size >= MAX_BYTES
 
 
 class PendingWrites:
-    """From the one task that folds to the one task that writes: the transaction being written, and the next one."""
+    """Connects the folding task to the writing task: holds the transaction being written, and the next one."""
 
     def __init__(self) -> None:
         self._writing: Transaction | None = None
@@ -109,14 +109,14 @@ class PendingWrites:
         self._put, self._taken = anyio.Event(), anyio.Event()
 
     def newest(self, key: bytes) -> port.Message | None:
-        """The newest state of an entity among what is not written yet; None: there is none."""
+        """The newest state of an entity that is not written yet; None if there is none."""
         for each in (self._next, self._writing):
             if each is not None and (found := each.newest.get(key)) is not None:
                 return found
         return None
 
     async def put(self, done: Transaction) -> None:
-        """Add what was folded on top of all before; waits while the next transaction is full."""
+        """Add a transaction that was folded on top of all previous ones; waits while the next transaction is full."""
         if self._next is None:
             self._next = done
         else:
@@ -127,7 +127,7 @@ class PendingWrites:
             await self._taken.wait()
 
     async def take(self) -> AsyncIterator[Transaction]:
-        """One transaction after the other, without end; one is written when the next one is asked for."""
+        """Yield transactions without end. Requesting the next one means that the previous one is written."""
         while True:
             self._writing = None
             while self._next is None:
@@ -139,10 +139,10 @@ class PendingWrites:
 
 
 class OwnedPartition:
-    """Folds and writes. After any error it must not be used any more: the partition is to be taken over again."""
+    """Folds and writes one partition. After any error it must not be used any more: the partition has to be taken over again."""
 
     def __init__(self, bus: port.Bus, owner: port.Owner, states: restoring.States, end: int) -> None:
-        """`end`: of the states, up to which they are restored."""
+        """`end`: offset up to which the states are restored."""
         self._bus, self._owner, self._states = bus, owner, states
         self._epoch, self._partition = states.epoch, states.partition
         self._appending = anyio.Lock()
@@ -151,13 +151,13 @@ class OwnedPartition:
         self._checkpoints = checkpoints.Writer(owner, states.partition, states.checkpoint)
 
     async def republish(self, keys: Sequence[bytes]) -> None:
-        """Write the newest state of these entities again, over an older one that comes after it."""
+        """Write the newest state of these entities again, because an older one follows it on the topic."""
         if keys:
             messages = list((await self._states.newest(keys)).values())
             await self._append(messages, [self._heading(each) for each in messages], None)
 
     async def checkpoint(self) -> None:
-        """Write what the next owner need not read again, if that has become much."""
+        """Write a checkpoint for the next owner if enough records have been added since the last one."""
         if self._states.since < checkpoints.EVERY:
             return
         states_epoch = (await self._bus.topic(topics.STATE)).epoch
@@ -165,14 +165,14 @@ class OwnedPartition:
         self._states.since = 0
 
     async def fold(self, batch: group_consumer.Batch) -> None:
-        """Fold a batch for the next transaction; waits while much is to be written."""
+        """Fold a batch for the next transaction; waits while that transaction is full."""
         done = await self._folded(batch)
         await self._pending.put(done)
         if done.newer is not None:
-            await anyio.sleep_forever()  # until `write` raises it, after what was folded before it
+            await anyio.sleep_forever()  # until `write` raises it, after it has written what was folded before
 
     async def write(self, share: group_consumer.Share) -> None:
-        """Write what was folded: states, the last position and the commit of a transaction together."""
+        """Write folded transactions, each with its states, its last position and its commit together."""
         async for done in self._pending.take():
             await self._write(done)
             share.done = done.position
@@ -185,7 +185,7 @@ class OwnedPartition:
         for number, record in enumerate(batch.records, 1):
             key = record.key
             message = done.newest.get(key) or known.get(key)
-            # Where the state is corrupt it is not the event's fault, so this is outside.
+            # Outside the `try`, since a corrupt state is not the event's fault.
             state = None if message is None else self._states.decoded(message)
             if number % _YIELD_EVERY == 0:
                 await anyio.lowlevel.checkpoint()
@@ -208,7 +208,7 @@ class OwnedPartition:
             done.messages.append(message)
             done.size += len(message.value or b"")
             done.headings.append(envelope.Heading(after.source, after.event_id, after.kind))
-            # Not the state itself: objects that stay for a while cost more, in caches and collections, than to decode the few that
+            # Not the state itself: keeping the objects costs more, in CPU caches and garbage collection, than decoding the few that
             # are needed again.
             done.newest[record.key], done.recorded = message, after.source
         if outcome is folding.Outcome.APPLIED:
@@ -229,7 +229,7 @@ class OwnedPartition:
             raise done.newer
 
     def _record_progress(self, done: Transaction, position: int) -> None:
-        """If the last event left no state, or a hole was passed, add a progress record that says how far we are."""
+        """Add a progress record with the present position if the last event left no state, or if a gap in the offsets was passed."""
         last = Position(self._epoch, self._partition, position - 1)
         known = self._states.highest
         if done.recorded == last or (known is not None and known.source.offset >= last.offset):
@@ -243,19 +243,19 @@ class OwnedPartition:
         return envelope.heading(port.Record(topics.STATE, self._partition, -1, 0, message.key, message.value, message.headers))
 
     async def watch(self) -> None:
-        """Look at what comes to our states while we write nothing: all of it must be ours.
+        """Check the state topic while we write nothing: it must contain only our own records.
 
         Raises:
-            Fenced: another process wrote there. Taking the partition over again repairs that.
+            Fenced: another process wrote there. Taking the partition over again repairs it.
         """
         while True:
             await anyio.sleep(LOOK_S)
-            with suppress(errors.Unavailable):  # then look again: `write` fails by itself where the broker stays away
+            with suppress(errors.Unavailable):  # try again: `write` fails on its own if the broker stays unavailable
                 async with self._appending:
                     await self._require_none_before((await self._bus.ranges(topics.STATE))[self._partition].end)
 
     async def _require_none_before(self, end: int) -> None:
-        """Make sure that no other process wrote between what is known and `end`; what the log itself takes up is not read."""
+        """Make sure that no other process wrote between the known end and `end`. Offsets that the log itself uses are not read."""
         if end - self._known > self._spacing:
             await self._require_none(self._known, end)
             self._known, self._spacing = end, 0

@@ -1,7 +1,7 @@
-"""The folded states of one partition: restored from the state topic, which also keeps what does not fit into memory.
+"""The folded states of one partition, restored from the state topic, which also stores the states that do not fit into memory.
 
-In memory is only, for each entity, where its newest state is; and the states that were needed lately. Restoring begins at the
-latest checkpoint, so that it costs what came after that.
+Only the location of each entity's newest state and the recently used states are in memory. Restoring begins at the latest
+checkpoint, so that it only costs reading the records after it.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from dyff.kernel.positions import Position
 log = structlog.get_logger()
 
 RECENT_BYTES = 32 * 2**20
-"""So much of the states that were needed lately is kept in memory."""
+"""Maximum memory for recently used states."""
 
 ANCHORS = 16
 
 _OVERHEAD_BYTES = 800
-"""Of a state in memory, in addition to its value."""
+"""Memory that a state takes in addition to its value."""
 
 _BATCH = 1000
 _WAIT_S = 1.0
 
 
 class States:
-    """What the owner of a partition knows of its entities."""
+    """The owner's knowledge of the entities of its partition."""
 
     def __init__(self, bus: port.Bus, partition: int, epoch: str, checkpoint: checkpoints.Checkpoint | None = None) -> None:
-        """`epoch`: of the events topic: whatever was folded from another log is refused. `checkpoint`: where to go on."""
+        """`epoch`: of the events topic; states folded from another log are refused. `checkpoint`: to start from; None for the beginning."""
         self.partition, self.epoch = partition, epoch
         self.checkpoint = checkpoint
         self.index = Index() if checkpoint is None else checkpoint.index
         self.highest: envelope.Heading | None = None
         self.since = 0
-        """Records since the last checkpoint."""
+        """Number of records since the last checkpoint."""
         self._stale: dict[bytes, None] = {}
         self._last: deque[tuple[int, int, bytes]] = deque(maxlen=ANCHORS)
         self._bus = bus
@@ -56,15 +56,15 @@ class States:
 
     @property
     def stale(self) -> list[bytes]:
-        """Entities whose last record on the topic is not their newest state."""
+        """Keys of entities whose last record on the topic is not their newest state."""
         return list(self._stale)
 
     def restore(self, record: port.Record) -> None:
-        """Take a record of the state topic into account, in the topic's order.
+        """Process a record of the state topic, in the topic's order.
 
         Raises:
-            LogDiverged: it was folded from another log.
-            NewerSchema: a newer release wrote it.
+            LogDiverged: the record was folded from another log.
+            NewerSchema: a newer release wrote the record.
         """
         try:
             heading = envelope.heading(record)
@@ -77,14 +77,14 @@ class States:
         self._take(record.key, heading, record.offset)
 
     def note(self, messages: Sequence[port.Message], headings: Sequence[envelope.Heading], offsets: Sequence[int]) -> None:
-        """We wrote `messages`, which say `headings`, at `offsets` of the state topic."""
+        """Record that we wrote `messages`, with these `headings`, at `offsets` of the state topic."""
         for message, heading, offset in zip(messages, headings, offsets, strict=True):
             self._take(message.key, heading, offset)
             if heading.kind is not None:
                 self._keep(message)
 
     def known(self, states_epoch: str, upto: int) -> checkpoints.Known:
-        """What a checkpoint at `upto` of the state topic says in addition to the index."""
+        """The content of a checkpoint at `upto` of the state topic, apart from the index."""
         source, event_id = (None, "") if self.highest is None else (self.highest.source.offset, self.highest.event_id)
         anchors = tuple(checkpoints.Anchor(*each) for each in self._last)
         return checkpoints.Known(self.epoch, states_epoch, upto, source, event_id, anchors)
@@ -103,7 +103,7 @@ class States:
             self._stale[key] = None
 
     def _keep(self, message: port.Message) -> None:
-        """It is the newest of its key; those that were not needed for longest are let go."""
+        """Cache a message that is the newest of its key; the least recently used ones are evicted."""
         recent = self._recent
         known = recent.pop(message.key, None)
         if known is not None:
@@ -114,11 +114,11 @@ class States:
             self._recent_bytes -= _size(recent.popitem(last=False)[1])
 
     async def newest(self, keys: Collection[bytes]) -> dict[bytes, port.Message]:
-        """The newest state of each of these entities as it was written; who is absent does not exist.
+        """The newest state of each of these entities, as it was written. Entities that do not exist are not in the result.
 
         Raises:
-            LogDiverged: a state is not where it should be.
-            Unavailable: the bus does not give it.
+            LogDiverged: a state is not at its recorded offset.
+            Unavailable: the bus does not answer.
         """
         found: dict[bytes, port.Message] = {}
         absent: list[bytes] = []
@@ -133,21 +133,21 @@ class States:
         return found
 
     def decoded(self, message: port.Message) -> folding.State:
-        """The state in what `newest` gave.
+        """Decode a state that `newest` returned.
 
         Raises:
-            LogDiverged: it is corrupt.
+            LogDiverged: the state is corrupt.
         """
         try:
             state = envelope.state(port.Record(topics.STATE, self.partition, -1, 0, message.key, message.value, message.headers))
         except ValueError as error:
             key = message.key.decode("utf-8", "replace")
             raise errors.LogDiverged(f"the newest state of {key} in {topics.STATE}/{self.partition} is corrupt: {error}") from error
-        assert state is not None  # a progress record has no place in the index
+        assert state is not None  # a progress record has no entry in the index
         return state
 
     async def _records(self, keys: Sequence[bytes]) -> dict[bytes, port.Record]:
-        """Those that exist, from the topic. What is there must be what the index says."""
+        """Read the records of these entities, as far as they exist, from the topic. They must match the index."""
         places = {key: place for key in keys if (place := self.index.get(key)) is not None}
         if not places:
             return {}
@@ -170,9 +170,9 @@ class States:
 
 
 async def restore(bus: port.Bus, partition: int, end: int, epoch: str) -> States:
-    """The states of a partition as of the offset `end` of the state topic: of each entity the one with the highest source.
+    """The states of a partition as of the offset `end` of the state topic: for each entity the one with the highest source.
 
-    From a checkpoint, if there is one that can be trusted, and what came after it; else from all that the topic has.
+    They are restored from a usable checkpoint and the records after it; without one, from all records of the topic.
 
     Raises:
         LogDiverged, NewerSchema: see `States.restore`.
@@ -189,7 +189,7 @@ async def restore(bus: port.Bus, partition: int, end: int, epoch: str) -> States
 
 
 async def _usable(bus: port.Bus, partition: int, held: port.Range, epoch: str) -> checkpoints.Checkpoint | None:
-    """The latest checkpoint, if it is of these logs, and the state topic has what it is of; None: there is none."""
+    """The latest checkpoint if it belongs to these logs and matches the state topic; otherwise None."""
     found = await checkpoints.read(bus, partition)
     if found is None:
         return None
@@ -202,7 +202,7 @@ async def _usable(bus: port.Bus, partition: int, held: port.Range, epoch: str) -
 
 
 async def _is_anchored(bus: port.Bus, partition: int, anchors: Sequence[checkpoints.Anchor]) -> bool:
-    """Whether some of the records are there, and none has another one in its place."""
+    """Whether some of the anchors still exist, and none was replaced by another record."""
     there = await bus.lookup(topics.STATE, partition, [each.offset for each in anchors])
     return bool(there) and all(_is(there[each.offset], each.key, each.source) for each in anchors if each.offset in there)
 
@@ -219,10 +219,10 @@ def _size(message: port.Message) -> int:
 
 
 async def require_same_log(bus: port.Bus, partition: int, held: port.Range, states: States) -> None:
-    """Make sure that the event behind the highest recorded position is still the one that was folded.
+    """Make sure that the event at the highest recorded position is still the one that was folded.
 
     Raises:
-        LogDiverged: it is another one, or gone: new commands would get offsets that count as folded, and be swallowed.
+        LogDiverged: it is another event, or gone. New commands would get offsets that count as folded already, and would be lost.
     """
     if states.highest is None or states.highest.source.offset < held.first:
         return

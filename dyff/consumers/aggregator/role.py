@@ -1,8 +1,8 @@
 """The aggregator: folds the commands on the events topic into whole entities on the state topic.
 
-Each partition has one owner at a time. It takes the partition over in an order that leaves no gap: fence the former owner, read the
-committed offset and the end of the states, restore up to that end, repair what a former owner left behind, make sure that the events
-are the ones that were folded, fold.
+Each partition has one owner at a time. It takes the partition over in an order that leaves no gap: fence the previous owner, read the
+committed offset and the end of the states, restore up to that end, make sure that the events are the ones that were folded, repair
+what a previous owner left behind, fold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dyff.kernel.clock import Clock
 log = structlog.get_logger()
 
 QUIET_S = 60.0
-"""After this long without losing a partition, the next loss is answered at once again."""
+"""After this long without losing a partition, the back-off starts from its shortest delay again."""
 
 
 async def run(
@@ -32,11 +32,11 @@ async def run(
     signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Fold until cancelled; ready when the first partitions are taken over.
+    """Fold until cancelled; ready when the first assigned partitions have been taken over.
 
     Raises:
         Misconfigured: events and state have different partition counts.
-        LogDiverged: the events are not those that the states were folded from.
+        LogDiverged: the events are not those from which the states were folded.
         NewerSchema: a newer release wrote an event or a state; all before it is folded.
         Unavailable: the bus does not answer.
     """
@@ -51,7 +51,7 @@ async def run(
             )
         except* (errors.Fenced, errors.OutcomeUnknown) as group:
             lost = list(group.exceptions)
-        # Who took the partition over, or what became of a write, is found out by taking everything over again.
+        # Taking everything over again settles who owns the partition, and whether a write succeeded.
         if clock.monotonic() - joined > QUIET_S:
             delays = backoff.delays(jitter=random.Random())
         joined = clock.monotonic()
@@ -60,7 +60,7 @@ async def run(
 
 
 class _Once(anyio.abc.TaskStatus[None]):
-    """Readiness is reported once, however often the partitions are joined again."""
+    """Reports readiness once, however often the group is joined again."""
 
     def __init__(self, task_status: anyio.abc.TaskStatus[None]) -> None:
         self._task_status: anyio.abc.TaskStatus[None] | None = task_status
@@ -82,7 +82,7 @@ async def _require_same_partitions(bus: port.Bus) -> None:
 
 
 def owner_name(partition: int) -> str:
-    """The name of the one writer of a state partition."""
+    """The name of the only writer of a state partition."""
     return f"dyff.aggregator-{partition}"
 
 
@@ -90,8 +90,8 @@ async def serve(bus: port.Bus, share: group_consumer.Share) -> None:
     """Take a partition over and fold it until cancelled.
 
     Raises:
-        Fenced: it was taken over by another, or another writes to its states.
-        OutcomeUnknown: it must be taken over again.
+        Fenced: another process took it over, or writes to its states.
+        OutcomeUnknown: the outcome of a write is unknown; it must be taken over again.
         LogDiverged, NewerSchema: see `run`.
     """
     partition = share.partition
@@ -113,7 +113,7 @@ async def serve(bus: port.Bus, share: group_consumer.Share) -> None:
 
 
 async def _start(bus: port.Bus, partition: int, committed: int | None, states: restoring.States) -> int:
-    """Where to begin: at the committed offset, but never behind what is not folded yet; none committed: at the first."""
+    """The offset to start at: the committed one, or an earlier one that is not folded yet; the first if none is committed."""
     held = (await bus.ranges(topics.EVENTS))[partition]
     await restoring.require_same_log(bus, partition, held, states)
     needed = held.first if states.highest is None else states.highest.source.offset + 1

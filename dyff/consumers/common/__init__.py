@@ -1,1 +1,1 @@
-"""What several roles share: their loops, what they know of entities and custom resources, how they publish outcomes."""
+"""Code that several roles share: loops, views of entities and custom resources, and the publishing of outcomes."""

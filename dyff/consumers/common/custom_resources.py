@@ -1,4 +1,4 @@
-"""The custom resources of entities, as the cluster has them: what the orchestrator makes and the informer reads."""
+"""The custom resources of entities in the cluster, which the orchestrator creates and the informer reads."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from dyff.entities import custom_resource, registry
 from dyff.kernel import liveness
 
 KINDS = {each.kind: port.custom(each) for each in registry.MADE}
-"""By the kind of the custom resource; entities of several kinds may share one."""
+"""Cluster kinds, by the kind of the custom resource; several kinds of entities can share one."""
 
 
 class CustomResources:
-    """A cache of each kind. Parts of a workflow (an evaluation's own session) are in it, but are no entity's resource."""
+    """A cache for each kind. It also contains parts of workflows, such as an evaluation's own session, which belong to no entity."""
 
     def __init__(self, cluster: port.Cluster, on_change: Callable[[], None]) -> None:
         """`on_change`: called after anything has changed."""
         self._caches = {name: watching.Cache(cluster, kind, lambda _: on_change()) for name, kind in KINDS.items()}
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Keep them as the cluster is, until cancelled; ready when all were listed."""
+        """Keep the caches current until cancelled; ready when all kinds have been listed."""
         async with anyio.create_task_group() as group:
             for cache in self._caches.values():
                 await group.start(cache.run)
             task_status.started()
 
     async def signs(self) -> list[liveness.Sign]:
-        """Whether the watches hear of the cluster, for the watchdog."""
+        """Liveness signs of the watches, for the watchdog."""
         return [cache.sign() for cache in self._caches.values()]
 
     def of_entities(self) -> Iterator[tuple[str, str, port.Object]]:
-        """The kind of a resource, the ID of its entity, and the resource, for all of them."""
+        """Kind, entity ID and object of every custom resource that belongs to an entity."""
         for kind, cache in self._caches.items():
             for name, resource in cache.objects.items():
                 entity_id = (resource["metadata"].get("labels") or {}).get("dyff.io/id")

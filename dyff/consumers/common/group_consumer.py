@@ -1,7 +1,7 @@
-"""How a role works on the partitions that its group gives it: one task for each, for as long as it has it.
+"""Consumes the partitions that a group assigns to a role, with one task for each while it is assigned.
 
-The loop polls, whatever the tasks do, so that a long restore does not cost the membership. A task gets batches in
-order, one at a time, and ends when its partition is taken away.
+The loop keeps polling whatever the tasks do, so that a long restore does not cost the membership in the group. A task
+gets batches in order, one at a time, and is cancelled when its partition is revoked.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ BATCH = 500
 WAIT_S = 1.0
 _OPENING_WAIT_S = 0.02
 _SPARE_S = 5.0
-"""A member that got no partition for this long is a spare, and as such ready."""
+"""A member without any partition after this long is a spare, which counts as ready."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Records in order, none where only a hole was passed, and the offset to go on at."""
+    """Records in order, and the offset to continue at. There are no records if only a gap in the offsets was passed."""
 
     records: tuple[port.Record, ...]
     position: int
 
 
 class Share:
-    """A partition, for as long as this member has it; what the task of a partition sees of the loop."""
+    """A partition while it is assigned to this member: the interface between its task and the loop."""
 
     def __init__(self, assignment: port.Assignment) -> None:
         self.assignment = assignment
@@ -39,19 +39,20 @@ class Share:
         self.opening: list[int | None] = []
         self.reached: int | None = None
         self.done: int | None = None
-        """The next offset after what is done, for the liveness check."""
+        """The next offset after the completed records, for the liveness check."""
         self._batch: Batch | None = None
         self._filled, self._taken = anyio.Event(), anyio.Event()
 
     @property
     def partition(self) -> int:
-        """Its number."""
+        """The number of the partition."""
         return self.assignment.partition
 
     async def batches(self, offset: int | None, *, ahead: bool = False) -> AsyncIterator[Batch]:
-        """All batches from `offset` on (None: the committed one); asked for once, when the task is ready for them.
+        """All batches from `offset` on (None for the committed offset). Call it once, when the task is ready for them.
 
-        A batch is done when the next one is asked for. `ahead`: that may be earlier; the task itself says what is `done`.
+        A batch counts as done when the next one is requested. With `ahead`, batches can be requested earlier, and the task itself
+        sets `done`.
         """
         self.opening.append(offset)
         while True:
@@ -65,7 +66,7 @@ class Share:
             self._taken.set()
 
     async def put(self, batch: Batch) -> None:
-        """Hand a batch over; waits until the one before is done."""
+        """Hand over a batch; waits until the task requests the batch after the previous one."""
         while self._batch is not None:
             self._taken = anyio.Event()
             await self._taken.wait()
@@ -85,12 +86,12 @@ async def consume(
     signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Be a member of `group` on `topic` until cancelled; `serve` runs for each partition that is given.
+    """Be a member of `group` on `topic` until cancelled; `serve` runs for each assigned partition.
 
-    Ready when every partition of the first giving asks for its batches. `signs`: of how far behind each is.
+    Ready when the tasks of all partitions of the first assignment have requested their batches. `signs`: gets the lag of each.
 
     Raises:
-        Whatever `serve` does, in an exception group: then all is given back.
+        Any exception of `serve`, in an exception group; all partitions are given up then.
     """
     async with bus.subscribe(group, topic) as subscription, anyio.create_task_group() as tasks:
         member = _Member(subscription, serve, tasks)
@@ -120,11 +121,11 @@ class _Member:
 
     @property
     def settled(self) -> bool:
-        """Whether every task has asked for its batches."""
+        """Whether every task has requested its batches."""
         return len(self._opened) == len(self.shares)
 
     def signs(self, topic: str, held: Mapping[int, port.Range]) -> list[liveness.Sign]:
-        """How far behind each partition is whose task asks for its batches."""
+        """The lag of each partition whose task has requested its batches."""
         return [
             liveness.Sign(f"{topic}/{each.partition}", _behind(held[each.partition].end - each.done), each.done)
             for each in self._opened
@@ -132,7 +133,7 @@ class _Member:
         ]
 
     async def turn(self) -> None:
-        """One poll, and all that follows from it."""
+        """Poll once, and process the result."""
         polled = await self._subscription.poll(BATCH, WAIT_S if self.settled else _OPENING_WAIT_S)
         for assignment in polled.revoked:
             await self._end(assignment)
@@ -150,7 +151,7 @@ class _Member:
             share.ended.set()
 
     async def _end(self, assignment: port.Assignment) -> None:
-        """Its task must be gone before another one of the same partition begins."""
+        """End the task of a partition. It must be gone before another task of the same partition begins."""
         share = self.shares.pop(assignment.partition)
         self._opened.discard(share)
         share.scope.cancel()
@@ -164,7 +165,7 @@ class _Member:
                 self._opened.add(share)
 
     async def _hand_over(self, records: Sequence[port.Record]) -> None:
-        """Each partition's records to its task; and where nothing came but a hole was passed, the position alone."""
+        """Hand each partition's records to its task, or only the position if there are none but a gap in the offsets was passed."""
         by_partition: dict[int, list[port.Record]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)

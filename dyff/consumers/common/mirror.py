@@ -1,7 +1,7 @@
-"""The folded state of every entity, in the memory of one role: what the orchestrator plans from and the informer compares.
+"""The folded state of every entity in the memory of one role. The orchestrator plans from it, and the informer compares with it.
 
 It tails all partitions of the state topic without a group, from the beginning at each start. Entities that have not
-ended are kept whole; of those that have, only what others may ask about them.
+ended are kept whole; of ended ones, only the fields that others can need.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SLIM = ("id", "kind", "account", "status", "reason", "lastTransitionTime")
 
 
 class Mirrored(msgspec.Struct, frozen=True):
-    """An entity as folded.
+    """A folded entity.
 
-    `entity`: the whole object; of one with a terminal status only `id`, `kind`, `account`, `status`, `reason` and
-    `lastTransitionTime`, those that it has. `status_source`: what a command that was decided on this status names in
-    `decided_on` (its `text()`). `source`: the last folded event. `cost`: quota that it uses while its pods may run,
-    kept for ended ones too, since quota is given back when the pods are gone; empty for an unknown kind.
+    `entity`: the whole object; with a terminal status only `id`, `kind`, `account`, `status`, `reason` and
+    `lastTransitionTime`, as far as they exist. `status_source`: its `text()` is the `decided_on` of commands that were
+    decided on this status. `source`: the last folded event. `cost`: quota that it uses while its pods can run; it is
+    kept for ended entities too, since quota is released when the pods are gone. Empty for an unknown kind.
     """
 
     entity: codecs.Json
@@ -47,10 +47,10 @@ class Mirrored(msgspec.Struct, frozen=True):
 
 
 class StateMirror:
-    """Run it in a task of the role; a new one for each start of the role, since `run` can be called once."""
+    """A mirror of the state topic. Run it in a task of the role. Each start of the role needs a new one, since `run` works only once."""
 
     def __init__(self, bus: port.Bus, on_change: Callable[[], None] = lambda: None) -> None:
-        """`bus`: must have the state and the events topic. `on_change`: called after an entity has changed; it must not wait."""
+        """`bus`: must have the state and the events topic. `on_change`: called after an entity has changed; it must not block."""
         self._bus, self._on_change = bus, on_change
         self._live: dict[str, Mirrored] = {}
         self._ended: dict[str, Mirrored] = {}
@@ -61,7 +61,7 @@ class StateMirror:
         self._progress = anyio.Event()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Read until cancelled; ready when everything is mirrored that was in the state topic at the start.
+        """Read until cancelled; ready when everything that was in the state topic at the start is mirrored.
 
         Raises:
             NewerSchema: a newer release wrote a state.
@@ -89,7 +89,7 @@ class StateMirror:
         return dict(self._events)
 
     async def signs(self) -> list[liveness.Sign]:
-        """How far behind it is, for the watchdog."""
+        """Liveness signs for the watchdog: the lag of each partition."""
         held = await self._bus.ranges(topics.STATE)
         found = [(partition, self._read.get(partition, each.first), each.end) for partition, each in held.items()]
         return [
@@ -98,19 +98,19 @@ class StateMirror:
         ]
 
     def get(self, entity_id: str) -> Mirrored | None:
-        """The entity; None: it was never folded, or is forgotten."""
+        """The entity; None if it was never folded, or is forgotten."""
         return self._live.get(entity_id) or self._ended.get(entity_id)
 
     def live(self) -> Iterable[Mirrored]:
-        """All entities whose status is not terminal, whole, as they are at the call."""
+        """All entities whose status is not terminal, with all fields, at the time of the call."""
         return list(self._live.values())
 
     def ended(self) -> Iterable[Mirrored]:
-        """All entities whose status is terminal, slim, as they are at the call."""
+        """All entities whose status is terminal, slim, at the time of the call."""
         return list(self._ended.values())
 
     def deleted(self) -> Iterable[Mirrored]:
-        """The ended ones that are deleted and not forgotten yet, slim, as they are at the call."""
+        """All entities that are deleted but not forgotten yet, slim, at the time of the call."""
         return list(self._deleted.values())
 
     async def _follow(self, partition: int, offset: int) -> None:
@@ -127,7 +127,7 @@ class StateMirror:
         try:
             source, state = envelope.source(record), envelope.state(record)
         except ValueError as error:
-            # The aggregator, which owns the topic, quarantines it and writes the right state over it.
+            # The aggregator, which owns the topic, overwrites it with the right state.
             log.error("state-undecodable", topic=record.topic, partition=record.partition, offset=record.offset, **errors.details(error))
             return
         self._events[source.partition] = max(self._events.get(source.partition, 0), source.offset + 1)
@@ -136,7 +136,7 @@ class StateMirror:
             self._on_change()
 
     def _is_news(self, entity_id: str, source: Position) -> bool:
-        """An owner that was paused may have written an old state behind a newer one."""
+        """Whether a state is newer than the known one. An owner that was paused can have written an old state after a newer one."""
         known = self.get(entity_id)
         last = known.source if known else self._forgotten.get(entity_id)
         return last is None or last.epoch != source.epoch or source.offset > last.offset
@@ -161,7 +161,7 @@ class StateMirror:
 
 
 def _slim(entity: codecs.Json) -> codecs.Json:
-    """Values that many entities share are kept once: there may be a million ended ones."""
+    """Only the fields of `_SLIM`. Values that many entities share are stored once, since there can be a million ended entities."""
     return {key: _shared(entity[key]) for key in _SLIM if key in entity}
 
 

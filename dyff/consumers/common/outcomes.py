@@ -1,4 +1,4 @@
-"""Statuses that controllers decide on, and how they get into the log so that repeating one is harmless."""
+"""Status changes that controllers decide on, and their idempotent publication to the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dyff.kernel.positions import Position
 log = structlog.get_logger()
 
 VALID = timedelta(minutes=10)
-"""A command that is folded later than this after it was given is dropped; then it is decided again."""
+"""A command that is folded later than this after its creation is dropped, and the change is decided again."""
 _BATCH = 500
 _IGNORED_S = 60.0
 
@@ -25,9 +25,9 @@ Append = Callable[[Sequence[port.Message]], Awaitable[list[Position]]]
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The status that an entity shall have, if it still is in the one that this was decided on.
+    """A new status for an entity, valid only if the entity still has the status on which this was decided.
 
-    `decided_on`: the status position (`Position.text`). `reason`, `message`: None clears.
+    `decided_on`: the status position (`Position.text`). `reason`, `message`: None clears the field.
     """
 
     kind: str
@@ -39,18 +39,18 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def command_id(self) -> str:
-        """The same decision has the same ID, no matter who takes it and how often."""
+        """The ID of its command. The same decision always has the same ID, whichever process makes it."""
         return commands.outcome_id(self.id, self.decided_on, self.status, self.reason)
 
 
 def change(mirrored: Mirrored, status: str, reason: str | None = None, message: str | None = None) -> Change:
-    """The change of an entity, decided on what is known of it now."""
+    """A change of an entity, decided on its present status."""
     entity = mirrored.entity
     return Change(entity["kind"], entity["id"], mirrored.status_source.text(), status, reason, message)
 
 
 def command(decided: Change, now: datetime, principal: str) -> commands.Command:
-    """The command that says so."""
+    """The command for a change."""
     return commands.edit(
         decided.command_id,
         commands.UPDATE_STATUS,
@@ -65,18 +65,18 @@ def command(decided: Change, now: datetime, principal: str) -> commands.Command:
 
 
 class Publisher:
-    """Publishes changes and waits until they are folded, so that the next look at the mirror shows them."""
+    """Publishes changes and waits until they are folded, so that the mirror contains them afterwards."""
 
     def __init__(self, append: Append, mirror: StateMirror, clock: Clock, principal: str) -> None:
-        """`append`: puts messages on the events topic. `principal`: who is named in the commands."""
+        """`append`: appends messages to the events topic. `principal`: named in the commands."""
         self._append, self._mirror, self._clock, self._principal = append, mirror, clock, principal
         self._ignored: dict[str, float] = {}
 
     async def publish(self, changes: Sequence[Change]) -> None:
-        """Return when all are folded; then each has taken effect, or the entity had moved on.
+        """Return when all are folded; then each has taken effect, or the entity had another status by then.
 
         Raises:
-            Whatever `append` does.
+            Any exception of `append`.
         """
         self._ignored = {each: until for each, until in self._ignored.items() if until > self._clock.monotonic()}
         fresh = [each for each in changes if each.command_id not in self._ignored]
@@ -94,7 +94,7 @@ class Publisher:
             self._check(each)
 
     def _check(self, published: Change) -> None:
-        """A command that has no effect (clocks that disagree make it expire) must not be repeated without end."""
+        """A command without effect, for instance one that expires because clocks disagree, must not be repeated endlessly."""
         mirrored = self._mirror.get(published.id)
         if mirrored is not None and mirrored.status_source.text() == published.decided_on:
             log.error("command-without-effect", entity_id=published.id, status=published.status, reason=published.reason)
@@ -102,7 +102,7 @@ class Publisher:
 
 
 def ends(positions: Sequence[Position]) -> dict[int, int]:
-    """By partition, the offset below which all of `positions` are."""
+    """By partition, the offset after the last of `positions`."""
     found: dict[int, int] = {}
     for each in positions:
         found[each.partition] = max(found.get(each.partition, 0), each.offset + 1)

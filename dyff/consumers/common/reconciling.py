@@ -1,7 +1,7 @@
-"""The loop of a level-triggered role: look at what is there, do what is due, wait until something may have changed.
+"""The loop of a level-triggered role: observe, act, wait until something may have changed.
 
-Each look starts from scratch. So a trigger need not say what has changed, several may count as one, and one that is lost costs
-no more than the resync interval.
+Each pass starts from scratch. So a trigger need not say what has changed, several triggers can count as one, and a lost one
+costs at most the resync interval.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from dyff.kernel import backoff, errors, liveness
 log = structlog.get_logger()
 
 PAUSE_S = 0.02
-"""The shortest rest between two looks: what changes meanwhile is seen together, and others share the processor."""
+"""Minimum pause between two passes, to batch changes and to leave processor time to others."""
 
 Reconcile = Callable[[], Awaitable[float | None]]
-"""One look, and all that follows from it. Returns the seconds to rest before the next one; None: not all of it went well."""
+"""Runs one pass. Returns the minimum pause before the next one, in seconds; None if some of the work failed."""
 
 
 class Trigger:
-    """Says to the one task that waits that it should look again."""
+    """Wakes the one task that waits for changes."""
 
     def __init__(self) -> None:
         """Nothing has changed yet."""
         self._event = anyio.Event()
 
     def set(self) -> None:
-        """Something may have changed."""
+        """Report that something may have changed."""
         self._event.set()
 
     async def wait(self, timeout_s: float) -> bool:
-        """Return when `set` was called since the last return, at the latest after `timeout_s` seconds; False: it was not called."""
+        """Wait until `set` has been called since the last return, at most `timeout_s` seconds. Returns whether it was called."""
         with anyio.move_on_after(timeout_s):
             await self._event.wait()
         fired, self._event = self._event.is_set(), anyio.Event()
@@ -44,27 +44,27 @@ class Trigger:
 
 
 class Progress:
-    """How far a loop is, for the liveness check: a look that has begun must end, or at least get something done."""
+    """Progress of a loop, for the liveness check: a pass that has begun must end, or at least get something done."""
 
     def __init__(self) -> None:
-        """No look has begun."""
+        """No pass has begun."""
         self._done = 0
         self._is_open = False
 
     def step(self) -> None:
-        """Something was done."""
+        """Report that something was done."""
         self._done += 1
 
     @contextmanager
     def look(self) -> Iterator[None]:
-        """A look. One that fails leaves things as if it had not ended, until one goes well."""
+        """Context of one pass. A failed pass counts as not ended until another one succeeds."""
         self._is_open = True
         yield
         self._is_open = False
         self.step()
 
     async def signs(self) -> list[liveness.Sign]:
-        """Whether the looks come to an end."""
+        """Whether the passes end."""
         return [liveness.Sign("rounds", "one is under way or has failed" if self._is_open else None, self._done)]
 
 
@@ -77,13 +77,13 @@ async def reconcile_forever(
     event: str,
     progress: Progress | None = None,
 ) -> NoReturn:
-    """Reconcile, rest, wait, and again, until cancelled; after failures wait longer and longer instead.
+    """Reconcile, pause and wait in a loop until cancelled; after failures, back off instead.
 
-    `wait(timeout_s)`: returns when there may be something new, at the latest after `resync_s`. `retried`: the errors of `reconcile`
-    and `wait` after which it is tried again; `event`: under this name they are logged. `progress`: None: no liveness check asks.
+    `wait(timeout_s)`: returns when something may have changed, at the latest after `resync_s`. `retried`: the errors of `reconcile`
+    and `wait` that are retried; they are logged as `event`. `progress`: None if there is no liveness check.
 
     Raises:
-        Whatever else `reconcile` or `wait` does.
+        Any other exception of `reconcile` or `wait`.
     """
     progress = progress or Progress()
     delays = backoff.delays()

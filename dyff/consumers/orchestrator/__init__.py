@@ -1,1 +1,1 @@
-"""The role that decides what runs, makes its custom resources, and cleans up after it."""
+"""The role that decides what runs, creates the custom resources, and cleans up after them."""

@@ -1,4 +1,4 @@
-"""The mirror's entities as admission sees them."""
+"""Converts the mirror's entities to the input of admission."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dyff.consumers.orchestrator import runs
 from dyff.entities import registry, statuses
 
 Waiting = dict[str, tuple[Mirrored, snapshot.Waiting]]
-"""What waits, by ID: as folded, and as admission sees it."""
+"""Waiting entities by ID: as folded, and as the input of admission."""
 
 
 class Candidates:
-    """Remembers how it read an entity as long as that does not change, since most of thousands that wait never do."""
+    """Caches the conversion of an entity until it changes: of thousands of waiting entities, most stay the same between two passes."""
 
     def __init__(self) -> None:
         self._read: dict[str, tuple[Mirrored, snapshot.Waiting | outcomes.Change | None]] = {}
 
     def read(self, live: Iterable[Mirrored]) -> tuple[Waiting, list[outcomes.Change]]:
-        """What waits for admission, and the end of what cannot be read."""
+        """The entities that wait for admission, and changes that fail the unreadable ones."""
         before, self._read = self._read, {}
         waiting: Waiting = {}
         unreadable: list[outcomes.Change] = []
@@ -40,7 +40,7 @@ class Candidates:
 
 
 def dependencies(waiting: Iterable[snapshot.Waiting], mirror: StateMirror) -> tuple[dict[str, snapshot.Dependency], set[str]]:
-    """What is known of all that they depend on, and the IDs of which nothing is known."""
+    """The state of all entities on which they depend, and the IDs of those that are not in the mirror."""
     known: dict[str, snapshot.Dependency] = {}
     unknown: set[str] = set()
     for each in {dependency for entity in waiting for dependency in entity.dependencies}:
@@ -53,7 +53,7 @@ def dependencies(waiting: Iterable[snapshot.Waiting], mirror: StateMirror) -> tu
 
 
 def reserved(using: Iterable[Mirrored]) -> dict[str, snapshot.Amounts]:
-    """What entities use, by account."""
+    """The quota that these entities use, by account."""
     sums: dict[str, dict[str, Decimal]] = {}
     for mirrored in using:
         account = sums.setdefault(mirrored.entity["account"], {})
@@ -63,7 +63,7 @@ def reserved(using: Iterable[Mirrored]) -> dict[str, snapshot.Amounts]:
 
 
 def _read(mirrored: Mirrored) -> snapshot.Waiting | outcomes.Change | None:
-    """None: not for admission to decide, as what waits for an upload, or a kind that a newer release brought."""
+    """None if admission does not decide on it: it waits for an upload, or its kind belongs to a newer release."""
     row = registry.BY_KIND.get(mirrored.entity.get("kind", ""))
     try:
         if row is None or row.first(mirrored.entity) != statuses.CREATED:

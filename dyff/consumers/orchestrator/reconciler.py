@@ -24,16 +24,16 @@ log = structlog.get_logger()
 ID_LABEL = "dyff.io/id"
 _ACTIONS_AT_ONCE = 16
 _IN_THREAD = 500
-"""From so many waiting entities on, deciding would hold up the event loop."""
+"""With more waiting entities, the decision runs in a thread, since it would block the event loop for too long."""
 _REPORTED_AT_ONCE = 500
-"""How many learn in one pass that they have to wait: those that may run must not wait for that. The next pass has more."""
+"""Maximum number of "has to wait" changes per pass, so they do not delay entities that can run. The next pass publishes more."""
 _MESSAGE_CHARS = 1000
 
 Suspended = Callable[[str], Awaitable[bool]]
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What the settings say. `retention`: how long the resource of an ended run stays. `suspended` None: no account is."""
+    """Rules from the settings. `retention`: how long the resource of an ended run stays. `suspended`: None if no account ever is."""
 
     limits: snapshot.Amounts
     retention: timedelta
@@ -41,10 +41,10 @@ class Rules(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, given: settings.Settings, suspended: Suspended | None) -> Rules:
-        """The rules in force.
+        """The rules for these settings.
 
         Raises:
-            Misconfigured: a quota is no quantity.
+            Misconfigured: a quota is not a quantity.
         """
         try:
             limits = snapshot.limits(given.quotas)
@@ -54,7 +54,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Reconciler:
-    """Does one pass after the other."""
+    """Runs the passes of the orchestrator."""
 
     def __init__(
         self,
@@ -67,16 +67,16 @@ class Reconciler:
         rules: Rules,
         step: Callable[[], None] = lambda: None,
     ) -> None:
-        """`pods`: grouped by `ID_LABEL`. All of these are current. `step`: called whenever something was done."""
+        """`pods`: grouped by `ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done."""
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, rules, step
         self._candidates = candidates.Candidates()
 
     async def once(self) -> tuple[int, bool]:
-        """Do what can be done now; returns the number of entities that were looked at, and whether all of it went well.
+        """Run one pass. Returns the number of live entities, and whether all actions succeeded.
 
         Raises:
-            RetryLater: the log or the cluster does not answer; what was done is done.
+            RetryLater: the log or the cluster does not answer; actions that are done stay done.
             Fenced, OutcomeUnknown: see `dyff.bus.port.Owner.append`.
         """
         waiting = await self._admit()
@@ -87,19 +87,19 @@ class Reconciler:
         return len(list(self._mirror.live())), went_well
 
     def busy(self) -> set[str]:
-        """IDs of which a custom resource is there, or a pod may be running."""
+        """IDs of entities with a custom resource or a pod that can be running."""
         made = {entity_id for _, entity_id, _ in self._known.of_entities()}
         return made | {each for each in self._pods.groups() if self._is_active(each)}
 
     async def _admit(self) -> list[outcomes.Change]:
-        """Publish what admission lets happen, or end; returns what else is news: who has to wait, and for what."""
+        """Publish the changes that admit or end entities. Returns the other changes: those that say why an entity has to wait."""
         live = list(self._mirror.live())
         changes = await self._admission(live, await self._observe(live))
         await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
         return [each for each in changes if each.status == statuses.CREATED]
 
     async def _carry_out(self) -> bool:
-        """Do the next thing for each run; False: not all of it went well."""
+        """Do the next action of each run. Returns whether all actions succeeded."""
         observed = await self._with_suspensions(await self._observe(self._mirror.live()))
         planned = [action for run in observed if (action := runs.plan(run, self._clock.now(), self._rules.retention))]
         await self._publisher.publish([each for each in planned if isinstance(each, outcomes.Change)])
@@ -109,10 +109,10 @@ class Reconciler:
         return len(results) == len(actions)
 
     async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
-        """All runs: of each entity that is reserved, and of each custom resource."""
+        """All runs: one for each entity with a reservation, and one for each custom resource."""
         observed = {entity_id: self._run(kind, entity_id, resource) for kind, entity_id, resource in self._known.of_entities()}
         for run in [each for each in observed.values() if runs.still_runs(each)]:
-            # The informer may have heard of the end before us, and what has ended is kept for a while.
+            # Read again: the informer can have seen the end before us, and a run that has ended is kept for the retention time.
             observed[run.id] = msgspec.structs.replace(run, resource=await self._sought(run.kind, run.id))
         for mirrored in live:
             entity_id, status = mirrored.entity.get("id", ""), mirrored.entity.get("status")
@@ -128,14 +128,14 @@ class Reconciler:
         return runs.Run(kind, entity_id, mirrored if is_same_kind else None, resource, self._is_active(entity_id))
 
     async def _sought(self, kind: str, entity_id: str) -> port.Object | None:
-        """The resource of which nothing has been heard: the watch may be late, and "gone" must be true."""
+        """Read a resource from the cluster itself: the watch can lag behind, and it must really be gone if it is treated so."""
         return await self._cluster.get(custom_resources.KINDS[kind], custom_resource.name(registry.RESOURCE_BY_KIND[kind], entity_id))
 
     def _is_active(self, entity_id: str) -> bool:
         return any(map(_may_run, self._pods.group(entity_id)))
 
     async def _admission(self, live: Iterable[Mirrored], observed: Sequence[runs.Run]) -> list[outcomes.Change]:
-        """What admission says that is news."""
+        """The changes that result from admission."""
         waiting, unreadable = self._candidates.read(live)
         entities = tuple(entity for _, entity in waiting.values())
         taken = snapshot.Snapshot(
@@ -150,7 +150,7 @@ class Reconciler:
         return [*unreadable, *(outcomes.change(mirrored, said.status, said.reason, said.message) for mirrored, said in news)]
 
     async def _dependencies(self, waiting: Sequence[snapshot.Waiting]) -> dict[str, snapshot.Dependency]:
-        """What of the dependencies is unknown even after the mirror has everything that was in the log does not exist."""
+        """The state of all dependencies. One that is unknown even after the mirror has caught up with the log does not exist."""
         known, unknown = candidates.dependencies(waiting, self._mirror)
         if unknown:
             await self._mirror.wait_current()
@@ -158,7 +158,7 @@ class Reconciler:
         return {**known, **{each: snapshot.Dependency(None, None) for each in unknown}}
 
     def _using(self, live: Iterable[Mirrored], observed: Iterable[runs.Run]) -> list[Mirrored]:
-        """All entities that use quota: those that are reserved, and the ended ones whose pods are not gone."""
+        """All entities that use quota: those with a reservation, and ended ones whose pods can still run or start."""
         lingering = {run.id for run in observed if runs.holds_quota(run)} | {each for each in self._pods.groups() if self._is_active(each)}
         ended = [each for each in map(self._mirror.get, lingering) if each is not None and each.ended]
         return [*(each for each in live if each.entity.get("status") in runs.RESERVED), *ended]
@@ -170,12 +170,12 @@ class Reconciler:
         return frozenset([account for account in sorted(accounts) if await self._rules.suspended(account)])
 
     async def _with_suspensions(self, observed: Sequence[runs.Run]) -> list[runs.Run]:
-        """What was let in may have been suspended since, above all while no orchestrator ran."""
+        """The runs with `suspended` set: accounts can have been suspended after admission, especially while no orchestrator ran."""
         suspended = await self._suspended({_account(run) for run in observed if run.is_to_start})
         return [msgspec.structs.replace(run, suspended=_account(run) in suspended) if run.is_to_start else run for run in observed]
 
     async def _act(self, actions: Sequence[runs.Create | runs.Delete | runs.Release]) -> list[outcomes.Change | None]:
-        """One result for each action that went well: what is to be said about it, or nothing."""
+        """One result for each action that succeeded: a change to publish, or None."""
         results: list[outcomes.Change | None] = []
         limiter = anyio.CapacityLimiter(_ACTIONS_AT_ONCE)
 
@@ -218,7 +218,7 @@ class Reconciler:
         return action.done
 
     async def _release(self, kind: port.Kind, action: runs.Release) -> None:
-        """Asks the cluster itself for pods: once the resource is gone nothing looks any more."""
+        """Remove our finalizer unless pods can run. The cluster itself is asked, since nothing checks again once the resource is gone."""
         pods = await self._cluster.list(port.POD, {ID_LABEL: action.id})
         if any(map(_may_run, pods.items)):
             return
@@ -226,7 +226,7 @@ class Reconciler:
         try:
             await self._cluster.patch(kind, action.name, patch)
         except (errors.StaleVersion, errors.NotFound):
-            return  # it has changed, or is gone: the next pass looks again
+            return  # it has changed, or is gone: the next pass decides again
 
 
 def _account(run: runs.Run) -> str:
@@ -234,5 +234,5 @@ def _account(run: runs.Run) -> str:
 
 
 def _may_run(pod: port.Object) -> bool:
-    """Also where the phase is not known, as on a node that was lost."""
+    """Whether a pod can be running. True also if its phase is not known, as on a lost node."""
     return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")

@@ -1,12 +1,12 @@
-"""The orchestrator: decides what may run, makes its custom resource, and cleans up behind it.
+"""The orchestrator: decides what can run, creates the custom resources, and cleans up after them.
 
-One leader at a time, fenced in the log: it takes the ownership, waits until all that was in the log before is folded
-and mirrored, and only then plans. From there on it goes in passes, each from scratch: observe (mirror and cluster),
-plan (`dyff.admission.cycle`, `dyff.consumers.orchestrator.runs`), apply, and wait until what was published is folded. So the next pass
-sees it, nothing is assumed over the border of a pass, and a restart needs no special case.
+There is one leader at a time, fenced in the log. It acquires ownership, waits until all earlier events in the log are folded
+and mirrored, and only then starts to plan. From then on it works in passes, each from scratch: observe (mirror and cluster),
+plan (`dyff.admission.cycle`, `dyff.consumers.orchestrator.runs`), apply, and wait until everything published is folded. So the next
+pass sees it, no assumptions are carried from one pass to the next, and a restart needs no special case.
 
-At the same time the sweep (`dyff.consumers.orchestrator.sweep`) removes what is stored of entities that were deleted long ago. What is
-not here: the operator ends sessions that expire.
+In parallel, the sweep (`dyff.consumers.orchestrator.sweep`) removes the stored data of entities that were deleted long ago. Ending
+expired sessions is not done here, but by the operator.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dyff.objects import port as objects_port
 
 OWNER = "dyff.orchestrator"
 _REST_PER_ENTITY_S = 50e-6
-"""Between passes: thousands of entities take a while to look at, and others share the processor."""
+"""Additional pause between passes per entity: a pass over thousands of entities takes a while, and others share the processor."""
 
 
 async def run(
@@ -44,15 +44,15 @@ async def run(
     signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; ready when it leads and has seen everything.
+    """Serve until cancelled; ready when it leads and has read everything once.
 
-    `suspended(account)`: whether nothing new of an account may run; None: never. `objects`: where the data of deleted
-    entities are removed; None: nothing is removed, and nothing forgotten.
+    `suspended(account)`: whether an account is suspended, so that nothing new of it can run; None if no account ever is.
+    `objects`: the store from which the data of deleted entities is removed; None if nothing is removed or forgotten.
 
     Raises:
         Fenced: another orchestrator leads now.
-        OutcomeUnknown: something may have been published; begin again.
-        Misconfigured: a quota is no quantity.
+        OutcomeUnknown: something may have been published; start again.
+        Misconfigured: a quota is not a quantity.
     """
     rules = reconciler.Rules.of(settings, suspended)
     trigger, progress = reconciling.Trigger(), reconciling.Progress()

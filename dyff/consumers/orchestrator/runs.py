@@ -1,18 +1,18 @@
-"""What becomes of an entity's custom resource: the plan for one run, pure data in, data out.
+"""Plans the next action for an entity's custom resource. Pure.
 
-    folded as        resource           what is done
-    Schedulable      none               it is created; if that cannot be, `Failed`/`SchemaError` or `Error`/`AdmissionFailed`
-    Schedulable      there              `Admitted`: from now on the log says that the resource was there
+    folded as        resource           action
+    Schedulable      missing            create it; if that is impossible, `Failed`/`SchemaError` or `Error`/`AdmissionFailed`
+    Schedulable      exists             `Admitted`: from now on the log records that the resource existed
     Schedulable      being deleted      `Interrupted`
-    Admitted         there              nothing: operator and informer go on
+    Admitted         exists             none: operator and informer do the work
     Admitted         being deleted      `Interrupted`
-    Admitted         none               `Interrupted`: it is never created again
-    ended            there              it is deleted: at once if terminated or deleted, or if it still runs; else after the retention time
-    ended            being deleted      our finalizer goes when no pod of the run is active
+    Admitted         missing            `Interrupted`: it is never created again
+    ended            exists             delete it: immediately if terminated or deleted, or if it still runs; else after the retention time
+    ended            being deleted      remove our finalizer when no pod of the run is active
 
-`Schedulable` is the reservation: it counts against the quota and is in the log before anything is done. `Admitted` says
-that the resource has been created. Between the two a crash loses nothing, since creating under the same name again is
-refused; and a resource that vanished is distinguished from one that never was.
+`Schedulable` is the reservation: it counts against the quota and is in the log before anything is done. `Admitted` records
+that the resource has been created. A crash between the two loses nothing, since a second creation under the same name is
+refused. The two statuses also distinguish a resource that vanished from one that never existed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _AT_ONCE = frozenset({statuses.TERMINATED, statuses.DELETED})
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What is known of one run.
+    """The observed state of one run.
 
-    `kind`: of its custom resource. `mirrored` None: there is no such entity. `active`: whether a pod of it may be running.
-    `suspended`: whether its account is.
+    `kind`: of its custom resource. `mirrored`: None if there is no such entity. `resource`: None if it does not exist. `active`:
+    whether one of its pods can be running. `suspended`: whether its account is suspended.
     """
 
     kind: str
@@ -49,12 +49,12 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def is_to_start(self) -> bool:
-        """Whether it has been let in, and has no custom resource yet."""
+        """Whether it has been admitted, and has no custom resource yet."""
         return self.mirrored is not None and self.resource is None and self.mirrored.entity.get("status") == statuses.SCHEDULABLE
 
 
 class Create(msgspec.Struct, frozen=True):
-    """Create the custom resource; then `done`, if the cluster refuses it `refused`, with the message still to come."""
+    """Create the custom resource, then publish `done`. If the cluster refuses it: publish `refused`, with the message added."""
 
     kind: str
     resource: port.Object
@@ -63,7 +63,7 @@ class Create(msgspec.Struct, frozen=True):
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """Delete the custom resource, if it still is this one."""
+    """Delete the custom resource if it still has this UID."""
 
     kind: str
     name: str
@@ -71,7 +71,7 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Remove our finalizer, if really no pod of the run is active."""
+    """Remove our finalizer, after a check in the cluster that no pod of the run is active."""
 
     kind: str
     name: str
@@ -84,7 +84,7 @@ Action = outcomes.Change | Create | Delete | Release
 
 
 def plan(run: Run, now: datetime, retention: timedelta) -> Action | None:
-    """The next thing to do; None: nothing now. After it was done, plan again."""
+    """The next action; None if there is nothing to do now. Plan again after it is done."""
     if run.mirrored is None:
         return _release(run)
     status = run.mirrored.entity.get("status")
@@ -102,19 +102,19 @@ def plan(run: Run, now: datetime, retention: timedelta) -> Action | None:
 
 
 def still_runs(run: Run) -> bool:
-    """Whether the resource of an entity that has ended still runs, as far as is known. A leader that was paused may have made it late."""
+    """Whether the resource of an ended entity still seems to run. A leader that was paused can have created it too late."""
     return run.mirrored is not None and run.mirrored.ended and run.resource is not None and not conditions.finished(run.resource)
 
 
 def holds_quota(run: Run) -> bool:
-    """Whether a run whose entity has ended still uses its quota: pods may be running, or the operator may yet start some."""
+    """Whether a run whose entity has ended still uses quota: pods can be running, or the operator can still start some."""
     if run.active:
         return True
     return run.resource is not None and not conditions.finished(run.resource)
 
 
 def is_deleting(resource: port.Object) -> bool:
-    """Whether its deletion was asked for, so that only finalizers keep it."""
+    """Whether its deletion was requested, so that only finalizers keep it."""
     return bool(resource["metadata"].get("deletionTimestamp"))
 
 
@@ -131,7 +131,7 @@ def _plan_ended(run: Run, mirrored: Mirrored, now: datetime, retention: timedelt
 
 
 def _release(run: Run) -> Action | None:
-    """Also where the entity is not known (any more): nothing else would ever let such a resource go once it is deleted."""
+    """Plan the removal of our finalizer. Also for an unknown entity: nothing else would release such a resource once it is deleted."""
     if run.resource is None or not is_deleting(run.resource) or run.active:
         return None
     metadata = run.resource["metadata"]
@@ -143,7 +143,7 @@ def _release(run: Run) -> Action | None:
 
 
 def _held_back(mirrored: Mirrored) -> Action | None:
-    """It was let in, and before anything was started its account was suspended. It keeps its quota, which is its account's."""
+    """The account was suspended after admission, but before anything was started. The run keeps its quota, which is its account's."""
     if mirrored.entity.get("reason") == statuses.ACCOUNT_SUSPENDED:
         return None
     message = outcome.suspension(mirrored.entity["account"])
@@ -164,7 +164,7 @@ def _create(mirrored: Mirrored) -> Action:
 
 
 def unreadable(mirrored: Mirrored, error: Exception) -> outcomes.Change:
-    """The end of an entity that is not as its kind must be; `error` names the field."""
+    """The change that fails an entity without the form of its kind; `error` names the field."""
     message = f"The entity cannot be run as it is: {type(error).__name__}: {error}"
     return outcomes.change(mirrored, statuses.FAILED, statuses.SCHEMA_ERROR, message)
 

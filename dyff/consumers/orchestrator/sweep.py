@@ -1,8 +1,8 @@
-"""The sweep: removes what is stored of entities that were deleted long ago, then has them forgotten.
+"""The sweep: removes the stored data of entities that were deleted long ago, then makes the log forget them.
 
-Level-triggered: each look starts from what is there. The data go first and the command follows, so a crash in between is
-healed by the next look, which finds nothing to remove and gives the same command. What a workflow that has not ended uses
-stays until it has; nothing new can begin to use it, since what is deleted is refused as a reference and as a dependency.
+It is level-triggered: each pass starts from the present state. The data is removed before the command is published, so after a
+crash in between, the next pass finds nothing to remove and publishes the same command. Entities in use by a workflow that has not
+ended stay until it has. Nothing new can begin to use them, since deleted entities are refused as references and dependencies.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ log = structlog.get_logger()
 
 PRINCIPAL = "dyff.orchestrator"
 AT_ONCE = 100
-"""So many are removed before they are forgotten together."""
+"""Number of entities whose data is removed before they are forgotten together."""
 _TREES_AT_ONCE = 4
 
 
 def due(deleted: Iterable[Mirrored], live: Iterable[Mirrored], busy: Collection[str], now: datetime, kept: timedelta) -> list[Mirrored]:
-    """Those that were deleted at least `kept` ago and that nothing uses, the oldest first.
+    """The entities that were deleted at least `kept` ago and are not in use, the oldest first.
 
-    `live`: all entities whose status is not terminal, whole. `busy`: IDs of which a custom resource or a running pod is
-    still there, which may yet write. An entity whose kind or time of deletion is not known stays.
+    `live`: all entities whose status is not terminal, with all fields. `busy`: IDs of entities with a custom resource or a
+    running pod, which could still write. An entity whose kind or time of deletion is not known stays.
     """
     old = [
         (since, each) for each in deleted if (since := _since(each)) is not None and now - since >= kept and each.entity["id"] not in busy
@@ -44,7 +44,7 @@ def due(deleted: Iterable[Mirrored], live: Iterable[Mirrored], busy: Collection[
 
 
 def forget(mirrored: Mirrored, now: datetime) -> commands.Command:
-    """The command that forgets an entity if its deletion is still the one that this was decided on; always with the same ID."""
+    """The command that forgets an entity, valid only for the deletion on which it was decided. Its ID is always the same."""
     entity, decided_on = mirrored.entity, mirrored.status_source.text()
     return commands.edit(
         ids.derived("forget", entity["id"], decided_on),
@@ -60,7 +60,7 @@ def forget(mirrored: Mirrored, now: datetime) -> commands.Command:
 
 
 class Sweep:
-    """Looks, and acts, for as long as `run` runs."""
+    """Runs the sweep periodically."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Sweep:
         time: clock.Clock,
         rules: settings.Retention,
     ) -> None:
-        """`append`: puts messages on the events topic. `busy`: see `due`."""
+        """`append`: appends messages to the events topic. `busy`: see `due`."""
         self._mirror, self._objects, self._append, self._busy, self._clock = mirror, objects, append, busy, time
         self._rules = rules
 
@@ -79,7 +79,7 @@ class Sweep:
         """Sweep until cancelled.
 
         Raises:
-            Whatever `append` does, if it is not `RetryLater`.
+            Any exception of `append` except `RetryLater`.
         """
         while True:
             try:
@@ -89,10 +89,10 @@ class Sweep:
             await anyio.sleep(self._rules.sweep_s)
 
     async def once(self) -> int:
-        """One look, and all that follows from it; returns how many were forgotten.
+        """Run one pass; returns the number of forgotten entities.
 
         Raises:
-            Whatever `append` does; what was forgotten is.
+            Any exception of `append`; entities forgotten before stay forgotten.
         """
         if self._rules.deleted_days is None:
             return 0
@@ -101,7 +101,7 @@ class Sweep:
         return sum([await self._forget(found[start : start + AT_ONCE]) for start in range(0, len(found), AT_ONCE)])
 
     async def _forget(self, found: Sequence[Mirrored]) -> int:
-        """Returns when it is folded."""
+        """Remove the data of these entities and forget them. Returns their number when the commands are folded."""
         cleared = await self._clear(found)
         if not cleared:
             return 0
@@ -114,7 +114,7 @@ class Sweep:
         return len(cleared) - len(left)
 
     async def _clear(self, found: Sequence[Mirrored]) -> list[Mirrored]:
-        """Remove the data of each; returns those of which all is gone. One that fails waits for the next look."""
+        """Remove the data of each; returns those whose data is completely gone. A failed one waits for the next pass."""
         cleared: list[Mirrored] = []
         limiter = anyio.CapacityLimiter(_TREES_AT_ONCE)
 
@@ -122,7 +122,7 @@ class Sweep:
             kind, entity_id = mirrored.entity["kind"], mirrored.entity["id"]
             async with limiter:
                 if self._mirror.get(entity_id) is not mirrored:
-                    return  # it has changed meanwhile: look again
+                    return  # it has changed meanwhile: the next pass decides again
                 try:
                     for prefix in layout.trees(registry.BY_KIND[kind].collections, entity_id):
                         await self._objects.delete_tree(prefix)
@@ -139,7 +139,7 @@ class Sweep:
 
 
 def _since(mirrored: Mirrored) -> datetime | None:
-    """When it was deleted; None: that is not known, or it is nothing that can be removed."""
+    """When it was deleted; None if that is not known, or if it cannot be removed."""
     entity = mirrored.entity
     if entity.get("status") != statuses.DELETED or entity.get("kind") not in registry.BY_KIND or not ids.is_id(entity.get("id")):
         return None

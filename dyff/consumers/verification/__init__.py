@@ -1,1 +1,1 @@
-"""Proving that state topic and view are what the events make, and building the view again."""
+"""Verifies that state topic and view match the events, and rebuilds the view."""

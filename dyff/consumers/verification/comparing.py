@@ -1,4 +1,4 @@
-"""One partition's state topic and view, compared with what its events make. Pure: it is given what is there, then every event."""
+"""Compares one partition's state topic and view with its folded events. Pure: it gets the stored states, then every event."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ NOTHING = "nothing"
 
 
 class Seen(msgspec.Struct):
-    """What is there of an entity. `whole`: `whole` of its record; empty: it is a document. `sound`: see `query.port.Scanned`.
+    """A stored entity. `whole`: digest of its record; empty for a document. `sound`: see `query.port.Scanned`.
 
-    `verdict`: what is wrong with it, empty: nothing; None: no event has made that version (yet). `expected`: what that version is.
+    `verdict`: what is wrong with it, empty if nothing is; None if no event so far results in that version. `expected`: that version
+    according to the events.
     """
 
     leaf: Leaf
@@ -29,8 +30,8 @@ class Seen(msgspec.Struct):
 
 
 class Place(msgspec.Struct):
-    """State topic or view. `seen`: by ID. `end`: the events below it are in there. `due`: by ID, the version at that end; None: the
-    fold is not there yet.
+    """State topic or view. `seen`: by ID. `end`: it contains the events below this offset. `due`: by ID, the version at `end`; None if
+    the fold has not reached it yet.
     """
 
     name: str
@@ -40,12 +41,14 @@ class Place(msgspec.Struct):
 
 
 class Comparison:
-    """`leaves`: by place, ID and leaf of all entities at the end of the state topic. `unproved`: so many entities have no events
-    left that made them.
+    """Compares the places of one partition with the fold.
+
+    `leaves`: by place, ID and leaf of all entities at the end of the state topic. `unproved`: number of entities whose events are no
+    longer in the log.
     """
 
     def __init__(self, findings: proofs.Findings, states: Place, views: Place, progress: tuple[int, str] | None = None) -> None:
-        """`progress`: offset and ID of the event that the state topic's last progress record names; None: there is none."""
+        """`progress`: offset and ID of the event that the state topic's last progress record names; None if there is none."""
         self.leaves: dict[str, list[tuple[str, Leaf]]] = {EVENTS: [], STATE: [], VIEW: []}
         self.unproved = 0
         self._findings, self._states, self._views, self._progress = findings, states, views, progress
@@ -53,12 +56,12 @@ class Comparison:
 
     @property
     def stop(self) -> int:
-        """The events must be folded up to there: the end, or the newest version that was seen already."""
+        """The offset up to which events must be folded: the end, or the newest version that was seen if that is later."""
         versions = [seen.leaf.version + 1 for place in (self._states, self._views) for seen in place.seen.values()]
         return max([self._states.end, *versions])
 
     def before(self, offset: int, newest: Mapping[bytes, refolding.Made]) -> None:
-        """All events below `offset` are folded: to `newest`."""
+        """Process the states `newest` after all events below `offset` are folded."""
         if self._views.due is None and offset >= self._views.end:
             self._views.due = {key.decode(): made.version for key, made in newest.items()}
         if self._states.due is None and offset >= self._states.end:
@@ -66,7 +69,7 @@ class Comparison:
             self._states.due = {name: leaf.version for name, leaf in self._made.items()}
 
     def take(self, record: port.Record, made: refolding.Made | None) -> None:
-        """The event in `record` was folded: to `made`."""
+        """Process the state `made` after the event in `record` is folded; None if it left none."""
         if self._progress is not None and self._progress[0] == record.offset and self._progress[1] not in ("", envelope.event_id(record)):
             expected = f"the ID {envelope.event_id(record)}"
             self._findings.differ(STATE, "position", f"event {record.offset}", f"the ID {self._progress[1]}", expected)
@@ -80,7 +83,7 @@ class Comparison:
                 seen.verdict = _verdict(seen, seen.expected, made.message)
 
     def finish(self, newest: Mapping[bytes, refolding.Made], *, partial: bool) -> None:
-        """All events up to `stop` are folded. `partial`: the log's beginning is gone, so that entities may have none."""
+        """Finish after all events up to `stop` are folded. `partial`: the log's beginning is gone, so some entities can lack events."""
         self.before(self.stop, newest)
         self.leaves[EVENTS] = [(name, leaf) for name, leaf in self._made.items() if leaf.kind in registry.BY_KIND]
         folded = {key.decode() for key in newest} if partial else set()
@@ -98,7 +101,7 @@ class Comparison:
                 self._add_leaf(place, name, seen)
 
     def _report(self, place: Place, name: str, seen: Seen, due: int | None) -> None:
-        """What is wrong with what is there."""
+        """Report what is wrong with a stored entity."""
         what, expected = seen.verdict, seen.expected.text() if seen.expected else NOTHING
         if what is None and due is None:
             what = "extra"
@@ -110,7 +113,7 @@ class Comparison:
             self._findings.differ(place.name, what, f"{seen.leaf.kind}/{name}", seen.leaf.text(), expected)
 
     def _compare_apart(self, place: Place, name: str, seen: Seen) -> None:
-        """With the other place, since there are no events."""
+        """Compare with the other place, since there are no events."""
         if place is self._states:
             self.unproved += 1
             return
@@ -123,7 +126,7 @@ class Comparison:
             self._findings.differ(place.name, "bytes", f"{seen.leaf.kind}/{name}", seen.leaf.text(), other.leaf.text())
 
     def _add_leaf(self, place: Place, name: str, seen: Seen) -> None:
-        """What is newer than the end, and right, was as the events say at the end."""
+        """Add the leaf of an entity. If it is newer than the end, and right, the leaf at the end is taken from the events."""
         leaf: Leaf | None = seen.leaf
         if seen.verdict == "" and seen.leaf.version >= self._states.end:
             leaf = self._made.get(name)
@@ -132,7 +135,7 @@ class Comparison:
 
 
 def whole(value: bytes | None, headers: Sequence[port.Header]) -> bytes:
-    """A digest of all that a state's record says."""
+    """A digest of a state record's value and headers."""
     return hashlib.sha256(msgspec.msgpack.encode((value, headers))).digest()
 
 

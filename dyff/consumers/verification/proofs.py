@@ -1,9 +1,9 @@
-"""What a verification finds, and the root hash that stands for all entities. Pure.
+"""The findings of a verification, and the root hash over all entities. Pure.
 
-A root is the SHA-256 of a text. Its first line is `dyff-root 1 EPOCH 0=END,1=END,...`: the form's version, the events' log, and the
-offset of each partition below which events count. Then comes a line for each entity, sorted by kind and ID:
-`KIND/ID VERSION SHA256`, with the offset of the last event that is folded into it and the digest of its JSON, in hexadecimal, or
-`-` where it is forgotten.
+A root is the SHA-256 of a text. Its first line is `dyff-root 1 EPOCH 0=END,1=END,...`: the version of the format, the epoch of the
+events, and for each partition the offset below which events count. Then follows a line for each entity, sorted by kind and ID:
+`KIND/ID VERSION SHA256`, with the offset of the last event that is folded into it, and the hexadecimal digest of its JSON, or `-`
+if it is forgotten.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 SHOWN = 100
-"""So many differences are reported; the others are counted."""
+"""Maximum number of differences that are reported; the others are only counted."""
 
 EVENTS = "events"
 STATE = "state topic"
@@ -23,24 +23,24 @@ QUARANTINE = "quarantine"
 
 
 class Leaf(msgspec.Struct, frozen=True, gc=False):
-    """An entity at one version. `version`: the last event's offset. `digest`: SHA-256 of its JSON; empty: forgotten."""
+    """An entity at one version. `version`: the last event's offset. `digest`: SHA-256 of its JSON; empty if it is forgotten."""
 
     kind: str
     version: int
     digest: bytes
 
     def text(self) -> str:
-        """For people."""
+        """A description for people."""
         return f"version {self.version}, {f'sha256 {self.digest.hex()}' if self.digest else 'forgotten'}"
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Something that is not as the events say.
+    """A difference between stored data and the events.
 
-    `place`: `state topic`, `query store` or `quarantine`. `what`: `missing`; `extra`: no event made it; `stale`: older than
-    what was folded; `bytes`: another body; `headers`: another source, ID or the like; `version`: no event made that version;
-    `index`: the body is right, but what queries go by is not; `malformed`: it cannot be read; `position`: how far it claims to be.
-    `entity`: kind and ID. `there` and `expected`: for people.
+    `place`: `state topic`, `query store` or `quarantine`. `what`: `missing`; `extra`: no event results in it; `stale`: older than
+    the folded version; `bytes`: another body; `headers`: another source, ID or similar; `version`: no event results in that version;
+    `index`: the body is right, but the fields used by queries are not; `malformed`: it cannot be read; `position`: the position that
+    it claims is wrong. `entity`: kind and ID. `there`, `expected`: the stored and the expected data, for people.
     """
 
     place: str
@@ -50,12 +50,13 @@ class Difference(msgspec.Struct, frozen=True):
     expected: str
 
     def text(self) -> str:
-        """One line."""
+        """A description in one line."""
         return f"{self.place}: {self.what}: {self.entity}: there is {self.there}; there should be {self.expected}"
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The outcome. `ends`: by partition, the offset below which events count. `events`: so many were folded. `entities`: came of them.
+    """The outcome. `ends`: by partition, the offset below which events count. `events`: number of folded events. `entities`: number
+    of resulting entities.
 
     `roots`: of `events`, `state topic` and `query store`. `differences`: the first `SHOWN` of `count`. `notes`: what could not be
     verified, or was behind.
@@ -72,7 +73,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Findings:
-    """Collects differences and notes, the former bounded."""
+    """Collects differences and notes. The number of stored differences is bounded."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -80,19 +81,19 @@ class Findings:
         self.notes: list[str] = []
 
     def differ(self, place: str, what: str, entity: str, there: str, expected: str) -> None:
-        """One more."""
+        """Add a difference."""
         self.count += 1
         if len(self.differences) < SHOWN:
             self.differences.append(Difference(place, what, entity, there, expected))
 
 
 def digest(body: bytes | None) -> bytes:
-    """Of a body; empty: it is forgotten."""
+    """The digest of a body; empty for None, a forgotten entity."""
     return b"" if body is None else hashlib.sha256(body).digest()
 
 
 def root(epoch: str, ends: Mapping[int, int], leaves: Iterable[tuple[str, Leaf]]) -> str:
-    """The root of entities, given as ID and leaf in any order, in hexadecimal."""
+    """The hexadecimal root of entities, which are passed as ID and leaf, in any order."""
     places = ",".join(f"{partition}={end}" for partition, end in sorted(ends.items()))
     whole = hashlib.sha256(f"dyff-root 1 {epoch} {places}\n".encode())
     for kind, entity_id, leaf in sorted(((leaf.kind, name, leaf) for name, leaf in leaves), key=lambda each: each[:2]):

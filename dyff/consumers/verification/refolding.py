@@ -1,4 +1,4 @@
-"""All events of a partition folded again, for a verification. Of each entity it holds the newest state as it is written."""
+"""Folds all events of a partition again, for a verification. Holds the newest state of each entity in its written form."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dyff.entities import folding
 BATCH = 1000
 WAIT_S = 1.0
 _RECENT = 4096
-"""So many states are kept decoded."""
+"""Number of states that are kept decoded."""
 
 
 class Made(msgspec.Struct, frozen=True, gc=False):
-    """What the events made of an entity. `version`: the last one's offset."""
+    """The state of an entity according to its events. `version`: offset of the last event."""
 
     kind: str
     version: int
@@ -36,10 +36,10 @@ class Refolding:
         self._recent: OrderedDict[bytes, folding.State] = OrderedDict()
 
     def fold(self, record: port.Record) -> Made | None:
-        """Fold the next event, and return the state that it left; None: it left none.
+        """Fold the next event, and return the state that it left; None if it left none.
 
         Raises:
-            NewerSchema: a newer release wrote it.
+            NewerSchema: a newer release wrote the event.
         """
         try:
             after, _, message = partitions.fold_one(record, self._state(record.key), self._epoch)
@@ -64,7 +64,7 @@ class Refolding:
 
 
 async def records(history: port.History, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[port.Record]:
-    """Those with `start <= offset < stop`, in order.
+    """The records with `start <= offset < stop`, in order.
 
     Raises:
         Unavailable: the bus does not answer.

@@ -1,4 +1,4 @@
-"""The replay: the view is built once more from the state topic, next to the present one, and takes its place when it has caught up."""
+"""The replay: rebuilds the view from the state topic, next to the present one, and switches over when it has caught up."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from dyff.query import port as query_port
 log = structlog.get_logger()
 
 PATIENCE_S = 3.0
-"""A present view that makes no progress for that long is not waited for: its sink does not run."""
+"""If the present view makes no progress for that long, its sink is not running, and the replay does not wait for it."""
 
 _BATCH = 1000
 _WAIT_S = 1.0
 _AHEAD = 2
-"""So many batches are read while one is written."""
+"""Number of batches that are read ahead while one is written."""
 _LOOK_S = 0.05
 _TRIES_S = 30.0
-"""A database that does not answer for that long ends the replay."""
+"""The replay fails if the database does not answer for that long."""
 
 
 async def replay(history: port.History, query: query_port.QueryRebuilder, *, patience_s: float = PATIENCE_S) -> int:
-    """Rebuild the view and switch over; returns how many documents it wrote.
+    """Rebuild the view and switch over; returns the number of documents written.
 
     Raises:
         InUse: another replay is running.
-        Fenced: the view was reset meanwhile; begin again.
-        NotFound: there is no such log.
+        Fenced: the view was reset meanwhile; start again.
+        NotFound: the log does not exist.
         NewerSchema: a newer release wrote a state.
         Unavailable: an engine does not answer.
     """
@@ -56,7 +56,7 @@ class _Replay:
         self._history, self._rebuild, self._epoch = history, rebuild, epoch
 
     async def follow(self, ends: Mapping[int, int]) -> None:
-        """Bring the new view up to these offsets of the state topic."""
+        """Advance the new view to these offsets of the state topic."""
         send, receive = anyio.create_memory_object_stream[tuple[int, int, tuple[port.Record, ...]]](_AHEAD)
         async with anyio.create_task_group() as group:
             group.start_soon(self._read, ends, send)
@@ -95,7 +95,7 @@ class _Replay:
 
 
 async def _caught_up(query: query_port.QueryRebuilder, epoch: str, ends: Mapping[int, int], patience_s: float) -> None:
-    """Wait until the present view is where the new one is, so that no one who still reads it is behind those who read the new one."""
+    """Wait until the present view has caught up with the new one, so that readers of both see the same progress."""
     last, moved_at = query_port.Reached(), anyio.current_time()
     while True:
         reached = await query.reached()

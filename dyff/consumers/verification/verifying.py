@@ -1,10 +1,10 @@
-"""The proof: all events are folded again, and what comes of them is compared, byte for byte, with state topic and query store.
+"""The verification: folds all events again and compares the result, byte for byte, with state topic and query store.
 
-It needs no pause of the servers. First the ends of the events are chosen, then state topic and view are read once both have seen
-those; whatever they had at that moment, also what was newer already, must be what the fold makes at that very version. So one pass
-over the events decides everything, and the roots are those of the moment of the ends.
+The servers need not be paused. First the ends of the events are chosen; state topic and view are read once they have reached these
+ends. Everything that they contain then, also newer versions, must equal the result of the fold at the same version. So one pass over
+the events is enough, and the roots are those at the chosen ends.
 
-In memory are a digest for each entity and, partition by partition, the newest states; never the log.
+Memory holds a digest for each entity and, for one partition at a time, the newest states, but never the log.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from dyff.query import port as query_port
 log = structlog.get_logger()
 
 PATIENCE_S = 3.0
-"""A view that makes no progress for that long is behind."""
+"""A view that makes no progress for that long counts as behind."""
 
 _LOOK_S = 0.05
 
 
 async def verify(history: port.History, query: query_port.QueryScanner, *, patience_s: float = PATIENCE_S) -> proofs.Report:
-    """Prove state topic and view. `patience_s`: how long they may stand still before they count as behind.
+    """Verify state topic and view. `patience_s`: how long the view can make no progress before it counts as behind.
 
     Raises:
-        NotFound: there is no such log.
-        NewerSchema: a newer release wrote some of it.
+        NotFound: the log does not exist.
+        NewerSchema: a newer release wrote some of the data.
         Unavailable: an engine does not answer.
     """
     return await _Verification(history, query, patience_s).run()
 
 
 class _States(msgspec.Struct):
-    """The state topic of a partition. `seen`: by ID, the last record, which is what compaction leaves. `reached`: the events below
-    are in there. `progress`: see `Comparison`.
+    """The state topic of a partition. `seen`: by ID, the last record, which is the one that compaction keeps. `reached`: the events
+    below this offset are contained. `progress`: see `Comparison`.
     """
 
     seen: dict[str, comparing.Seen] = {}
@@ -112,7 +112,7 @@ class _Verification:
             )
 
     async def _settled(self, ends: Mapping[int, int]) -> query_port.Reached:
-        """How far the view is, once it has seen all events below `ends`, or makes no progress."""
+        """The position of the view, once it has seen all events below `ends`, or makes no progress."""
         epoch = (await self._history.topic(topics.STATE)).epoch
         last, moved_at = query_port.Reached(), anyio.current_time()
         while True:
@@ -160,11 +160,11 @@ class _Verification:
             found.progress = source.offset, heading.event_id
 
     async def _views(self, partitions: int) -> dict[int, dict[str, comparing.Seen]]:
-        """By partition and ID."""
+        """The entities of the view, by partition and ID."""
         while True:
             try:
                 found, doubles = await self._scanned(partitions)
-            except errors.Fenced as error:  # by a replay, which ends
+            except errors.Fenced as error:  # by a replay, which ends some time
                 log.info("scan-begins-again", reason=error.message)
             else:
                 for leaf, name, kind in doubles:
@@ -172,8 +172,8 @@ class _Verification:
                 return found
 
     async def _scanned(self, partitions: int) -> tuple[dict[int, dict[str, comparing.Seen]], list[tuple[Leaf, str, str]]]:
-        """What is in the view: of an entity that was changed during the scan the newer version. Then, what is there as another kind, too:
-        what it is, its ID, and that kind.
+        """The entities of the view; the newer version of an entity that was changed during the scan. Also duplicates, which exist as two
+        kinds: the leaf, the ID, and the other kind.
         """
         doubles: list[tuple[Leaf, str, str]] = []
         found: dict[int, dict[str, comparing.Seen]] = {partition: {} for partition in range(partitions)}
@@ -191,7 +191,7 @@ class _Verification:
         return found, doubles
 
     async def _quarantined(self) -> dict[str, bytes]:
-        """By origin, what was put into quarantine."""
+        """The values of quarantined events, by origin."""
         found: dict[str, bytes] = {}
         for partition, held in (await self._history.ranges(topics.QUARANTINE)).items():
             if held.first > 0:
@@ -202,7 +202,7 @@ class _Verification:
         return found
 
     def _compare_quarantine(self, partition: int, proved: range, folded: Mapping[int, bytes], there: Mapping[str, bytes]) -> None:
-        """What cannot be folded is in quarantine, and nothing else is. `proved`: the offsets that were folded again."""
+        """Check that exactly the events that cannot be folded are in quarantine. `proved`: the offsets that were folded again."""
         for offset, value in folded.items():
             origin = f"{topics.EVENTS}:{partition}:{offset}"
             if offset not in proved or there.get(origin) == value:

@@ -1,1 +1,1 @@
-"""What each kind of custom resource needs: `wanted` and `plan`, pure functions."""
+"""One module for each kind of custom resource, with the pure functions `wanted` and `decide`."""

@@ -1,4 +1,4 @@
-"""An Analysis: its form is fixed so that it can be installed, but nothing runs it yet; it says so instead of waiting for ever."""
+"""An Analysis. Its schema is fixed and can be installed, but nothing runs it yet: it fails with a message instead of waiting forever."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MESSAGE = "this release of the operator does not run analyses; install one that
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
-    """Nothing: it has no parts."""
+    """Empty: it has no parts."""
     return plan.Wanted((), ())
 
 
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
-    """It ends at once."""
+    """It ends immediately."""
     specs.read(observed.present, specs.Analysis)
     return plan.Plan((), conditions.status_patch(observed.present, conditions.failed(reasons.NOT_SUPPORTED, _MESSAGE), now))

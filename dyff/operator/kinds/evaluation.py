@@ -1,4 +1,4 @@
-"""An Evaluation: an inference session, the client that sends it the dataset, then the verification of what came out."""
+"""An Evaluation: an inference session, the client that sends it the dataset, then the verification of the outputs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ KIND = port.custom(evaluation.RESOURCE)
 SESSION = port.custom(inference_session.RESOURCE)
 SESSION_COMPONENT = "infer"
 _CLIENT_SLACK_S = 300
-"""How long the client may take besides waiting for the session and sending items: to start, to look what is there, to end."""
+"""Time for the client apart from waiting for the session and sending items: to start, to find existing outputs, to end."""
 _LONGEST_S = 30 * 86400
-"""Of a client whose `totalTimeoutSeconds` is 0, which means no limit; nothing runs for ever."""
+"""Time limit for any client, also if its `totalTimeoutSeconds` is 0, which means no limit: nothing runs forever."""
 
 _SUCCEEDED = "Succeeded"
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
-    """Its steps, its session or the one that it refers to, and that session's address."""
+    """Its steps, its own session or the one that it refers to, and the address of that session."""
     own_session = plan.Ref(SESSION, f"{name}-{SESSION_COMPONENT}")
     of_steps = jobs.refs(name, steps.CLIENT, steps.VERIFY)
     components = (steps.CLIENT.component, steps.VERIFY.component)
@@ -70,7 +70,7 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
 
 
 def _own_session(observed: plan.Observed) -> port.Object:
-    """An InferenceSession that runs the evaluation's template and goes with the evaluation."""
+    """An InferenceSession that runs the evaluation's template and is deleted with the evaluation."""
     resource = observed.present
     spec = resource["spec"]
     return {
@@ -82,7 +82,7 @@ def _own_session(observed: plan.Observed) -> port.Object:
 
 
 def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
-    """The client's outcome is recorded; its session is not needed any more."""
+    """Run the verification. The client's outcome is recorded and its session is deleted, since it is no longer needed."""
     resource = observed.present
     verify = jobs.outcome(observed, steps.VERIFY, now)
     done = {steps.CLIENT.component: _SUCCEEDED}
@@ -111,7 +111,7 @@ def _failed(observed: plan.Observed, outcome: jobs.Outcome, now: datetime, done:
 
 
 def _session_lost(observed: plan.Observed, spec: specs.Evaluation, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
-    """Why the session will serve no more; None: it does or still may."""
+    """Why the session can no longer serve; None if it serves or still can."""
     found, name = _session(observed), _session_name(observed)
     failure = conditions.true_condition(found or {}, conditions.FAILED)
     if failure is not None:
@@ -133,7 +133,7 @@ def _session_lost(observed: plan.Observed, spec: specs.Evaluation, now: datetime
 
 
 def _replicas(spec: specs.Evaluation, found: port.Object | None) -> dict[str, int]:
-    """Of a session that is not the evaluation's own: the client has as many workers as there are replicas to serve them."""
+    """The replicas of a session that the evaluation does not own: the client's number of workers depends on them."""
     if spec.inference_session is not None or found is None:
         return {}
     return {"replicas": specs.session(found).replicas}
@@ -158,7 +158,7 @@ def _session(observed: plan.Observed) -> port.Object | None:
 
 
 def _session_text(found: port.Object | None) -> str:
-    """What the session says about itself."""
+    """The state of the session, as a message."""
     if found is None:
         return "the inference session does not exist yet"
     ready = conditions.get(found, conditions.READY)

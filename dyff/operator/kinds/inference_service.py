@@ -1,4 +1,4 @@
-"""An InferenceService: a description. It is read, so that a mistake is told, and that is all."""
+"""An InferenceService: only a description. It is validated, so that mistakes are reported, and nothing is run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ KIND = port.custom(inference_service.RESOURCE)
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
-    """Nothing: it has no parts."""
+    """Empty: it has no parts."""
     return plan.Wanted((), ())
 
 
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
-    """It ends at once: well, unless no session could ever run it."""
+    """It ends immediately: successfully, unless no session could ever run it."""
     problem = runners.problem(specs.read(observed.present, specs.Service))
     if problem is not None:
         ended = conditions.failed(reasons.NOT_SUPPORTED, problem)

@@ -15,10 +15,10 @@ from dyff.operator.manifests import deployment, runners, service
 KIND = port.custom(inference_session.RESOURCE)
 COMPONENT = "infer"
 MAX_CRASHES = 3
-"""How often a runner that has never been ready may end before it is clear that it always will."""
+"""After so many ends of a runner that has never been ready, it is considered broken."""
 
 _INVALID = "InvalidSpec"
-"""The local kubelet's word for a pod that it can never run."""
+"""The local kubelet's reason for a pod that it can never run."""
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
@@ -41,7 +41,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
 
 
 def _missing(observed: plan.Observed, setup: plan.Setup) -> Iterator[plan.Action]:
-    """The Service first, so that clients have an address to wait at."""
+    """Create missing parts. The Service comes first, so that clients have an address to poll."""
     name = observed.request.name
     if observed.get(port.SERVICE, name) is None:
         yield plan.Create(port.SERVICE, service.build(observed.present, COMPONENT, setup))
@@ -50,7 +50,7 @@ def _missing(observed: plan.Observed, setup: plan.Setup) -> Iterator[plan.Action
 
 
 def _status(observed: plan.Observed, spec: specs.Session, now: datetime) -> port.Object | None:
-    """Ready follows the pods; `readySince` remembers the first time."""
+    """The condition Ready follows the pods; `readySince` records the first time."""
     ready = _ready_replicas(observed)
     message = f"{ready} of {spec.replicas} replicas ready"
     waits = _trouble(observed) if ready < spec.replicas else ""
@@ -63,13 +63,13 @@ def _status(observed: plan.Observed, spec: specs.Session, now: datetime) -> port
 
 
 def _ended(observed: plan.Observed, ending: dict[str, conditions.Condition], reason: str, now: datetime) -> plan.Plan:
-    """A session that has ended serves no more: its Deployment and Service go."""
+    """A session that has ended no longer serves: its Deployment and Service are deleted."""
     not_ready = {conditions.READY: conditions.Condition(False, reason, "the session has ended")}
     return plan.Plan(cleanup.leftovers(observed), conditions.status_patch(observed.present, {**ending, **not_ready}, now))
 
 
 def _failure(observed: plan.Observed, spec: specs.Session, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
-    """Why it will never serve; None: it does or still may."""
+    """Why the session can never serve; None if it serves or still can."""
     problem = runners.problem(spec)
     if problem is not None:
         return jobs.Outcome(False, reasons.NOT_SUPPORTED, problem)
@@ -84,13 +84,13 @@ def _failure(observed: plan.Observed, spec: specs.Session, now: datetime, setup:
     limit_s = setup.operator.session_start_deadline_s
     crash = pods.last_failure(_pods(observed), observed.logs)
     detail = crash.text() if crash else _trouble(observed) or "its pods do not say why"
-    advice = "mend what is told below, or allow more time with the setting operator.session_start_deadline_s"
+    advice = "fix the problem below, or allow more time with the setting operator.session_start_deadline_s"
     reason = reasons.RUNNER_FAILED if crash else reasons.DEADLINE_EXCEEDED
     return jobs.Outcome(False, reason, f"no replica was ready for {limit_s:g} s; {advice}. {detail}")
 
 
 def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
-    """What more time will not mend, of a session that has never been ready."""
+    """A failure that more time cannot fix, for a session that has never been ready; None if there is none."""
     blocked = pods.not_runnable(_pods(observed))
     if blocked is not None:
         return jobs.Outcome(False, reasons.IMAGE_NOT_RUNNABLE, blocked)
@@ -98,7 +98,7 @@ def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
     invalid = [each for each in failures if each.reason == _INVALID]
     if invalid:
         return jobs.Outcome(False, reasons.NOT_SUPPORTED, f"this cluster cannot run the service: {invalid[0].words}")
-    # What is evicted is not started again but replaced: each time another pod has failed.
+    # An evicted pod is not restarted but replaced, so each time another pod has failed.
     often = pods.ended_badly(_pods(observed)) >= MAX_CRASHES
     final = steps.FETCH_DATA_FINAL
     crashed = [each for each in failures if often or each.restarts >= MAX_CRASHES or (each.initial and each.exit_code in final)]
@@ -112,7 +112,7 @@ def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
 
 
 def _trouble(observed: plan.Observed) -> str:
-    """What keeps its pods from being ready; empty: nothing is known of it."""
+    """What keeps its pods from being ready; empty if nothing is known."""
     own = _pods(observed)
     waits = pods.waiting([pod for pod in own if pods.live(pod)])
     failed = pods.last_failure([pod for pod in own if not pods.live(pod)], observed.logs)
@@ -121,7 +121,7 @@ def _trouble(observed: plan.Observed) -> str:
 
 
 def _not_made(observed: plan.Observed) -> str:
-    """Why the cluster refuses to make its pods; empty: it does not."""
+    """Why the cluster refuses to create its pods; empty if it does not."""
     found = observed.get(port.DEPLOYMENT, observed.request.name) or {}
     failure = conditions.true_condition(found, "ReplicaFailure")
     if failure is None:
@@ -130,7 +130,7 @@ def _not_made(observed: plan.Observed) -> str:
 
 
 def _start_deadline(observed: plan.Observed, now: datetime, setup: plan.Setup) -> datetime:
-    """How long it may be without a ready replica, from the beginning or since the last one was lost."""
+    """Until when it can be without a ready replica, counted from the start or from the loss of the last one."""
     unready = None if conditions.is_true(observed.present, conditions.READY) else conditions.since(observed.present, conditions.READY, now)
     return (unready or now) + timedelta(seconds=setup.operator.session_start_deadline_s)
 

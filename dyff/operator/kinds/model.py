@@ -1,4 +1,4 @@
-"""A Model that is fetched from where its source says."""
+"""A Model that is fetched from its source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REQUESTS = ("cpu", "memory")
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
-    """Its one step."""
+    """Its only step."""
     return plan.Wanted(jobs.refs(name, steps.FETCH), (steps.FETCH.component,))
 
 

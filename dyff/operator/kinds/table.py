@@ -1,4 +1,4 @@
-"""The kinds that the operator runs, and what all of them have in common. Pure."""
+"""The kinds of custom resources that the operator runs, and the planning that they share. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dyff.operator.manifests import metadata
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A kind: what it needs to know and what it decides."""
+    """A kind of custom resource, with its functions `wanted` (the objects that it needs) and `decide` (its plan)."""
 
     kind: port.Kind
     wanted: Callable[[str, port.Object | None], plan.Wanted]
@@ -25,10 +25,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def _row(resource: custom_resource.CustomResource) -> Row:
-    """What the file named after a custom resource says.
+    """Build the row of a custom resource from the module named after it.
 
     Raises:
-        Incomplete: there is no such file, or something is not in it.
+        Incomplete: the module does not exist or lacks a function.
     """
     name = f"dyff.operator.kinds.{kind.module(resource.kind)}"
     place = f"{name.replace('.', '/')}.py"
@@ -45,10 +45,10 @@ def _row(resource: custom_resource.CustomResource) -> Row:
 
 
 def _rows() -> tuple[Row, ...]:
-    """One for each custom resource.
+    """One row for each custom resource.
 
     Raises:
-        Incomplete: something is missing, or does not belong to any custom resource.
+        Incomplete: a module is missing or incomplete, or belongs to no custom resource.
     """
     files = {each.name for each in pkgutil.iter_modules(kinds.__path__)} - {"table"}
     for name in sorted(files - {kind.module(each.kind) for each in registry.RESOURCES}):
@@ -62,7 +62,7 @@ BY_KIND = {row.kind.kind: row for row in TABLE}
 
 
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
-    """What to do about a custom resource, whatever state it is in."""
+    """Plan for a custom resource in any state."""
     resource = observed.resource
     if resource is None or pods.deleting(resource):
         actions = cleanup.everything(observed)
@@ -79,7 +79,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
 
 
 def refused(observed: plan.Observed, why: str, now: datetime) -> plan.Plan:
-    """The plan for a resource that cannot be run as it is, whoever says so: its spec, or the API server about its parts."""
+    """The plan for a resource that cannot be run as it is, because of its spec or because the API server rejects one of its parts."""
     message = f"it cannot be run as it is described: {why}"
     status = conditions.status_patch(observed.present, conditions.failed(reasons.SCHEMA_ERROR, message), now)
     return plan.Plan(cleanup.leftovers(observed), status)
@@ -92,7 +92,7 @@ def _finished(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan
 
 
 def _name_taken(observed: plan.Observed, taken: plan.Ref, now: datetime, setup: plan.Setup) -> plan.Plan:
-    """Something else has the name of one of our parts. What is on its way out we wait for; with anything else we do not mix."""
+    """Another object has the name of one of our parts. If it is being deleted, wait for that; otherwise fail without touching it."""
     what = f"{taken.kind.kind} {taken.name}"
     created = clock.parse_iso(observed.present["metadata"]["creationTimestamp"])
     patience = timedelta(seconds=setup.operator.job_deadline_s)
@@ -106,7 +106,7 @@ def _name_taken(observed: plan.Observed, taken: plan.Ref, now: datetime, setup: 
 
 
 def needs_pods(observed: plan.Observed) -> bool:
-    """Whether the pods matter for what to decide, so that they are worth listing."""
+    """Whether the decision depends on pods, so that they have to be listed."""
     unfinished = observed.resource is not None and not conditions.finished(observed.resource)
     for ref, found in observed.objects.items():
         if ref.kind == port.JOB and (pods.deleting(found) or (unfinished and jobs.ended(found) != "Complete")):
@@ -117,7 +117,7 @@ def needs_pods(observed: plan.Observed) -> bool:
 
 
 def concerned(obj: port.Object) -> tuple[plan.Request, ...]:
-    """The custom resources to look at when `obj` changes: itself, and the one whose part it is."""
+    """The custom resources to reconcile when `obj` changes: itself, and the one that it is a part of."""
     meta = obj["metadata"]
     found = [plan.Request(obj["kind"], meta["name"])] if obj["kind"] in BY_KIND else []
     owner = owners.controller(obj)

@@ -1,1 +1,1 @@
-"""Kubernetes objects as the operator creates them: pure builders."""
+"""Builders of the Kubernetes objects that the operator creates. Pure."""

@@ -1,4 +1,4 @@
-"""What all pods of ours have in common: nothing that they do not need, under Kubernetes' "restricted" standard."""
+"""What all our pods have in common: only the rights that they need, within Kubernetes' "restricted" pod security standard."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dyff.cluster import port
 
 USER_ID = 65532
-"""Nobody in particular. A fixed number, since images whose user is root or a name are refused by `runAsNonRoot` alone."""
+"""An arbitrary unprivileged user. The number is fixed because `runAsNonRoot` alone rejects images whose user is root or a name."""
 
 STEP = "step"
-"""The name of the container of one of our steps."""
+"""The container name of our steps."""
 
 STEPS_COMMAND = ["python3", "-P", "-m", "dyff.workflows"]
-"""What runs a step in our image, whose entry point is the command `dyff`."""
+"""The command that runs a step in our image, whose entry point is `dyff`."""
 
 MANIFEST_DIR = "/dyff/manifest"
 MANIFEST_FILE = "manifest.json"
@@ -21,13 +21,13 @@ TEMPORARY_DIR = "/dyff/tmp"
 _MANIFEST_VOLUME = "dyff-manifest"
 TEMPORARY_VOLUME = "dyff-tmp"
 GRACE_S = 5
-"""From SIGTERM to SIGKILL. A step stores what it has within a second or is done again; a runner has nothing to save. Kubernetes's
-own 30 s would only let a stubborn pod hold up what waits for its end."""
+"""Time from SIGTERM to SIGKILL. A step saves its results within a second or is repeated; a runner has nothing to save. With
+Kubernetes' default of 30 s, a pod that ignores SIGTERM would only delay everything that is waiting for its end."""
 _STEP_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 
 
 def pod(spec: port.Object) -> port.Object:
-    """A pod's spec with what every pod of ours has."""
+    """A pod spec with the fields that all our pods share."""
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -44,7 +44,7 @@ def pod(spec: port.Object) -> port.Object:
 
 
 def container(name: str, image: str, spec: port.Object, *, read_only_root: bool = False) -> port.Object:
-    """A container without rights, whose last log lines stay in the pod's status if it fails."""
+    """A container without privileges, whose last log lines are kept in the pod's status if it fails."""
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     return {
         "name": name,
@@ -67,9 +67,10 @@ def step(
     env: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
 ) -> port.Object:
-    """One of our own programs: it alone reaches the storage, and it writes nowhere but to its mounts.
+    """A container for one of our own programs. Only these get access to the storage, and they write only to their mounts.
 
-    `requests`: of resources; None: little. `env`: more variables. `secrets`: names of Secrets whose keys are more of them.
+    `requests`: resource requests; None for the small defaults. `env`: additional variables. `secrets`: names of Secrets whose
+    keys become variables, too.
     """
     own = [
         {"name": "DYFF_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -89,15 +90,15 @@ def step(
 
 
 def temporary_volume() -> port.Object:
-    """Where steps write what they need for a while."""
+    """The volume for temporary files of steps."""
     return {"name": TEMPORARY_VOLUME, "emptyDir": {}}
 
 
 def manifest_volume(config_map: str) -> port.Object:
-    """A step's manifest."""
+    """The volume with a step's manifest."""
     return {"name": _MANIFEST_VOLUME, "configMap": {"name": config_map}}
 
 
 def manifest_mount() -> port.Object:
-    """Where a step finds its manifest."""
+    """The mount where a step finds its manifest."""
     return {"name": _MANIFEST_VOLUME, "mountPath": MANIFEST_DIR, "readOnly": True}

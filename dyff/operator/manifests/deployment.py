@@ -10,7 +10,7 @@ from dyff.operator import plan
 from dyff.operator.manifests import containers, metadata, runners
 
 RUNNER = "runner"
-"""The name of the container that serves."""
+"""The name of the serving container."""
 
 _READINESS = {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3}
 _MAX_NAME = 63
@@ -72,7 +72,7 @@ def _container(
 
 
 def _resources(spec: specs.Session) -> port.Object:
-    """What was asked for; memory is also the limit, so that a runner that takes more hurts itself and not its neighbours."""
+    """The requested resources. Memory is also the limit, so a runner that uses more is killed instead of harming its neighbours."""
     requests = spec.resources.requests
     limits = {"memory": requests["memory"]} if "memory" in requests else {}
     if spec.accelerator is not None and spec.accelerator.gpu is not None:
@@ -81,7 +81,7 @@ def _resources(spec: specs.Session) -> port.Object:
 
 
 def _fetch(name: str, volume: specs.DataVolume, setup: plan.Setup) -> port.Object:
-    """An init container that brings an entity's files into the volume."""
+    """An init container that fetches an entity's files into the volume."""
     args = [
         "fetch-data",
         "--source",
@@ -100,7 +100,7 @@ def _volume(name: str, volume: specs.DataVolume | specs.ScratchVolume) -> port.O
 
 
 def volume_names(names: list[str]) -> list[str]:
-    """For each of a service's mounts, whose names are free text, a name that Kubernetes allows: itself where it can be."""
+    """Valid, unique Kubernetes names for a service's mounts, whose names are free text. A name that is valid already is kept."""
     chosen: list[str] = []
     for name in names:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:50].strip("-") or "volume"

@@ -15,9 +15,9 @@ from dyff.operator.manifests import containers, metadata
 class Run(msgspec.Struct, frozen=True):
     """How a step runs.
 
-    `name`: of the Job and of its ConfigMap. `program`: of the steps image. `retries`: after failures that may be
-    accidents. `final_codes`: exit codes that a repetition would only repeat. `deadline_s`: for all attempts together.
-    `env`, `secrets`: as in `containers.step`, besides what all steps have.
+    `name`: of the Job and of its ConfigMap. `program`: in the steps image. `retries`: after failures that can be
+    transient. `final_codes`: exit codes for which a retry is useless. `deadline_s`: for all attempts together.
+    `env`, `secrets`: as in `containers.step`, in addition to those that all steps have.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
-    """The Job of a step of `owner`, with a finalizer so that its outcome cannot be lost."""
+    """The Job of a step of `owner`. A finalizer protects its outcome from being lost."""
     return {
         "apiVersion": port.JOB.api_version,
         "kind": port.JOB.kind,
@@ -40,7 +40,7 @@ def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
         "spec": {
             "backoffLimit": run.retries,
             "activeDeadlineSeconds": run.deadline_s,
-            # An attempt begins only when the one before it has ended for certain, not when it was merely told to.
+            # An attempt begins only when the previous pod has really ended, not when its termination was merely requested.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules(run.final_codes)},
             "template": {"metadata": metadata.of_pods(owner, run.component), "spec": _pod(run, setup)},
@@ -49,7 +49,7 @@ def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
 
 
 def _failure_rules(final_codes: tuple[int, ...]) -> list[dict[str, Any]]:
-    # The first rule that matches counts: what ends while its node does may fail in any way, and must not be taken at its word.
+    # The first matching rule counts: a pod that ends because its node does can fail in any way, so its exit code must not count.
     disruption = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     if not final_codes:
         return [disruption]

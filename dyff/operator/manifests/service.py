@@ -10,7 +10,7 @@ PORT = 80
 
 
 def build(session: port.Object, component: str, setup: plan.Setup) -> port.Object:
-    """The Service of a session: port 80 of its name leads to the runners that are ready."""
+    """The Service of a session: port 80 of its name routes to the ready runners."""
     return {
         "apiVersion": port.SERVICE.api_version,
         "kind": port.SERVICE.kind,
