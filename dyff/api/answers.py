@@ -1,4 +1,4 @@
-"""Replies as ASGI messages. Litestar's own response classes cost more than many an answer, and may leave a stream unclosed."""
+"""Replies as ASGI messages. Litestar's own response classes often cost more than the answer itself, and can leave a stream unclosed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ log = structlog.get_logger()
 
 
 class Answer(Response[bytes]):
-    """A reply in the form that Litestar's handlers return."""
+    """A reply in the form that Litestar's handlers must return."""
 
     def __init__(self, reply: Reply) -> None:
-        """Nothing of the parent's is used, so nothing of it is made."""
+        """Does not call the parent's constructor, because nothing of the parent is used."""
         self._reply = reply
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
-        """What sends it."""
+        """Return the ASGI application that sends the reply."""
         return functools.partial(send_reply, self._reply)
 
 
 async def send_reply(reply: Reply, scope: Any, receive: Receive, send: Send) -> None:
-    """Send a reply; a stream ends with its client, or is broken off where its source is."""
+    """Send a reply. A stream stops when its client disconnects, and is cut off where its source fails."""
     del scope
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     headers.append((b"content-type", reply.media_type.encode("latin-1")))
@@ -58,7 +58,7 @@ async def _stream(body: AsyncIterator[bytes], send: Send) -> None:
         async for piece in body:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     except errors.DyffError as error:
-        # Too late for another status: an answer without its end, which the web server cuts, tells the client.
+        # It is too late for another status. The web server cuts an answer that has no end, which shows the client that it failed.
         log.warning("answer-broken-off", **errors.details(error))
         return
     await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""Serialised Arrow schemas in requests. PyArrow is imported at the first use: it takes a third of a second, which start-up has not."""
+"""Serialised Arrow schemas in requests. PyArrow is imported on first use, to keep a third of a second out of start-up."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _SCHEMAS_CACHED = 256
 
 
 def warm() -> None:
-    """Import what the checks need, so that no request waits for it. Blocks."""
+    """Import what the checks need, so that no request has to wait for it. Blocks."""
     import pyarrow.ipc  # noqa: F401
 
 
 @lru_cache(_SCHEMAS_CACHED)
 def schema_problem(text: str, *, indexed: bool) -> str | None:
-    """What is wrong with a serialised Arrow schema in base64, as a sentence's end; None: nothing.
+    """Return what is wrong with a base64-encoded, serialised Arrow schema, as the end of a sentence; None if nothing is.
 
-    `indexed`: it is of rows, which are told apart by the column `_index_`.
+    `indexed`: the schema describes rows, which are identified by the column `_index_`.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Files of an entity: what was declared, whether it has arrived, and the links by which users fetch it."""
+"""Files of an entity: which were declared, whether they have arrived, and the links from which users fetch them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dyff.objects.manifests import Artifact
 
 URL_LIFE_S = 3600.0
 MAX_UPLOAD_BYTES = 5 * 2**30
-"""Of a file whose size was not declared. It is what S3 takes in one request."""
+"""For a file whose size was not declared. It is the most that S3 accepts in one request."""
 
 _HEADS_AT_ONCE = 32
 
@@ -26,17 +26,17 @@ def require_uploading(entity: codecs.Json) -> None:
     """Check that uploads are open.
 
     Raises:
-        WrongStatus: they are not. The published client looks for the word `WaitingForUpload` in the message.
+        WrongStatus: they are closed. The published client looks for the word `WaitingForUpload` in the message.
     """
     if entity["status"] != statuses.WAITING_FOR_UPLOAD:
         raise errors.WrongStatus(f"files can be uploaded only while the status is WaitingForUpload; it is {entity['status']}")
 
 
 def the_declared(entity: codecs.Json, known: Sequence[kind.DeclaredFile], path: str) -> kind.DeclaredFile:
-    """The declared file at `path`.
+    """Return the declared file at `path`.
 
     Raises:
-        FixRequest: none was declared there.
+        FixRequest: no file was declared there.
     """
     for each in known:
         if each.path == path:
@@ -47,11 +47,11 @@ def the_declared(entity: codecs.Json, known: Sequence[kind.DeclaredFile], path: 
 
 
 async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredFile]) -> manifests.Manifest:
-    """The manifest of the declared files below `root`, each of which has arrived as it was declared.
+    """Return the manifest of the declared files below `root`, after checking that each has arrived as it was declared.
 
     Raises:
-        FixRequest: some have not arrived; they are named.
-        DigestMismatch: one has other bytes than were declared.
+        FixRequest: some have not arrived; the message names them.
+        DigestMismatch: the bytes of one are not those that were declared.
     """
     found: dict[str, Artifact] = {}
     missing: list[str] = []
@@ -92,7 +92,7 @@ async def _stored(services: Services, root: str, wanted: kind.DeclaredFile) -> A
 
 
 async def _hash(services: Services, key: str) -> str:
-    """The digest of an object, for a store that does not know it."""
+    """Compute the MD5 digest of an object, for a store that does not keep it."""
     digest = hashlib.md5(usedforsecurity=False)
     async for piece in services.objects.stream(key):
         digest.update(piece)
@@ -100,7 +100,7 @@ async def _hash(services: Services, key: str) -> str:
 
 
 async def links(services: Services, manifest: manifests.Manifest) -> list[codecs.Json]:
-    """The files as published: `[{"artifact": {...}, "signedURL": {...}}]`."""
+    """Return the files in the published form: `[{"artifact": {...}, "signedURL": {...}}]`."""
     listed = []
     for each in manifest.artifacts:
         url = await services.objects.sign("GET", each.key, expires_s=URL_LIFE_S)

@@ -1,4 +1,4 @@
-"""Who calls, and whether they may."""
+"""Authentication and authorization of requests."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dyff.kernel import errors
 
 
 async def authenticate(known: authority.Authority, header: str | None) -> Principal:
-    """Who the `Authorization` header speaks for.
+    """Return the principal whose token is in the `Authorization` header.
 
     Raises:
-        Unauthenticated: nobody, or somebody who is not believed.
+        Unauthenticated: there is no valid token.
         Unavailable: the accounts database does not answer.
     """
     if header is None:
@@ -23,18 +23,18 @@ async def authenticate(known: authority.Authority, header: str | None) -> Princi
 
 
 def require(principal: Principal, resource: str, function: str, *, account: str | None = None, entity: str | None = None) -> None:
-    """Check one function on one thing.
+    """Check that the token grants a function on a resource that belongs to `account` and is `entity`.
 
     Raises:
-        Forbidden: the token does not grant it; the message says what would. It does not say whose `entity` is: the caller may
-            not see that.
+        Forbidden: the token does not grant it; the message says what would. It does not say who owns `entity`, because the caller
+            may not be allowed to see that.
     """
     if not grants.allows(principal.grants, resource, function, account=account, entity=entity):
         raise errors.Forbidden(f"the token does not grant {function!r} on {resource}{_of(account, entity)}; use a token that does")
 
 
 def require_any(principal: Principal, resource: str, function: str) -> None:
-    """Check, before anything is looked up, that the function is granted on anything at all of the resource.
+    """Check, before anything is looked up, that the function is granted on at least something of the resource.
 
     Raises:
         Forbidden: it is not.
@@ -44,10 +44,10 @@ def require_any(principal: Principal, resource: str, function: str) -> None:
 
 
 def require_entity(principal: Principal, resource: str, function: str, entity: str) -> None:
-    """Check a grant that names the entity itself; one for the whole account is not enough, as published.
+    """Check for a grant that names the entity itself. A grant for the whole account is not enough, as in the published API.
 
     Raises:
-        Forbidden: there is none.
+        Forbidden: the token has no such grant.
     """
     if not grants.allows_entity(principal.grants, resource, function, entity):
         raise errors.Forbidden(f"{function!r} on {resource} needs a token for {entity} itself, which POST .../{entity}/token gives")

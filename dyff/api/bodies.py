@@ -1,4 +1,4 @@
-"""Decoding a request's body: strictly, with errors that name the field and the fix."""
+"""Strict decoding of request bodies, with errors that name the field and the fix."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _WRONG_TYPE = re.compile(r"^Expected `(?P<want>[^`]*)`, got `(?P<got>[^`]*)`$")
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """What `body` holds.
+    """Decode `body`.
 
     Raises:
-        InvalidFields: it is not JSON, or not what the decoder wants; one problem, which names the field.
+        InvalidFields: it is not JSON, or not what the decoder expects. It has one problem, which names the field.
     """
     try:
         return decoder.decode(body)
@@ -60,7 +60,7 @@ def _field_problem(name: str, loc: tuple[str | int, ...], type_: Any, *, missing
 
 
 def _sentence(what: str, type_: Any) -> str:
-    """The library's sentence; ours where the type says what it takes."""
+    """The library's sentence, or our own where the type describes what it accepts."""
     if what.startswith("Expected `") and "matching regex" in what:
         return f"must be {_described(type_, what)}"
     return re.sub(r"^Expected `([^`]*)`", lambda match: f"must be {_words(match[1])}", what)
@@ -87,7 +87,7 @@ def _words(types: str) -> str:
 
 
 def _follow(path: str, model: Any, body: bytes) -> tuple[tuple[str | int, ...], Any]:
-    """Where in the body `path` leads, and the type that is declared there (None: unknown)."""
+    """Resolve `path` to a location in the body and to the type that is declared there (None if unknown)."""
     loc: list[str | int] = ["body"]
     for step in _STEP.finditer(path):
         if step[1] is not None:
@@ -103,7 +103,7 @@ def _follow(path: str, model: Any, body: bytes) -> tuple[tuple[str | int, ...], 
 
 
 def _at(body: bytes, loc: Iterable[str | int]) -> Any:
-    """What is in the body at `loc`; None: unknown, since something after the first problem is wrong, too."""
+    """Return the value in the body at `loc`; None if it cannot be found, because something after the first problem is wrong, too."""
     try:
         value = msgspec.json.decode(body)
         for step in list(loc)[1:]:
@@ -114,13 +114,13 @@ def _at(body: bytes, loc: Iterable[str | int]) -> Any:
 
 
 def _wrong_value(values: Any, type_: Any) -> list[str | int]:
-    """The key of the first of `values` that is not of `type_`, which the library does not name."""
+    """The key of the first value that is not of `type_`; the library does not name it. Empty if all are."""
     pairs = values.items() if isinstance(values, dict) else ()
     return [key for key, value in pairs if not _is_a(value, type_)][:1]
 
 
 def _refused(values: Any, type_: Any) -> list[str]:
-    """The first key of `values` that is not of `type_`."""
+    """The first key of `values` that is not of `type_`. Empty if all are."""
     return [key for key in values if not _is_a(key, type_)][:1] if isinstance(values, dict) else []
 
 
@@ -133,7 +133,7 @@ def _is_a(value: Any, type_: Any) -> bool:
 
 
 def _branches(type_: Any) -> list[Any]:
-    """The members of a union, or the type itself; annotations stay."""
+    """The members of an optional type without None, or else the type itself. Annotations are kept."""
     if type_ is None:
         return []
     if get_origin(type_) is not None and not hasattr(type_, "__metadata__") and type(None) in get_args(type_):

@@ -1,4 +1,4 @@
-"""A request and its answer, whoever carries them: Litestar's router (`dyff.api.app`) or the express lane (`dyff.api.express`)."""
+"""A request and its answer, independent of the transport: Litestar's router (`dyff.api.app`) or the express lane (`dyff.api.express`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ JSON = "application/json"
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
-"""ASGI's, as plain as they come."""
+"""The plain ASGI types."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer. `body`: bytes, or pieces of bytes to be streamed."""
+    """An answer. `body`: the bytes, or an iterator of chunks to stream."""
 
     status: int
     body: bytes | AsyncIterator[bytes] = b""
@@ -34,14 +34,14 @@ def json(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = 
 
 
 class Call:
-    """A request. `path`: the values of the path's parameters. `principal`: who calls; unset on open routes."""
+    """A request. `path`: the values of the path parameters. `principal`: the caller; unset on open routes."""
 
     __slots__ = ("_named", "_receive", "_scope", "max_body_bytes", "path", "principal")
 
     principal: Principal
 
     def __init__(self, scope: Scope, receive: Receive, max_body_bytes: int, path: Mapping[str, str]) -> None:
-        """`max_body_bytes`: what `body` reads at most; `stream` has no limit."""
+        """`max_body_bytes`: the most that `body` reads; `stream` has no limit."""
         self._scope = scope
         self._receive = receive
         self._named: dict[bytes, bytes] | None = None
@@ -50,16 +50,16 @@ class Call:
 
     @property
     def method(self) -> str:
-        """In capitals."""
+        """The HTTP method, in upper case."""
         return str(self._scope["method"])
 
     @property
     def query_string(self) -> str:
-        """What came after the `?`."""
+        """The part of the URL after the `?`."""
         return bytes(self._scope["query_string"]).decode("latin-1")
 
     def query(self) -> list[tuple[str, str]]:
-        """The query's parameters in their order.
+        """Return the query parameters in their order.
 
         Raises:
             InvalidFields: they are not UTF-8.
@@ -70,23 +70,23 @@ class Call:
             raise errors.InvalidFields(errors.Problem(("query",), "the query string is not UTF-8")) from error
 
     def header(self, name: bytes) -> str | None:
-        """The first header called `name` (in lower case); None: there is none."""
+        """Return the first header called `name` (in lower case), or None if there is none."""
         if self._named is None:
             self._named = dict(reversed(self.headers()))
         value = self._named.get(name)
         return None if value is None else value.decode("latin-1")
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """All headers; names are in lower case."""
+        """Return all headers, with names in lower case."""
         headers: list[tuple[bytes, bytes]] = self._scope["headers"]
         return headers
 
     async def body(self) -> bytes:
-        """The whole body.
+        """Read the whole body.
 
         Raises:
             TooLarge: it is longer than `max_body_bytes`.
-            FixRequest: the client went away before its end.
+            FixRequest: the client disconnected before the end of the body.
         """
         self._refuse_announced()
         message = await self._receive()
@@ -107,10 +107,10 @@ class Call:
             message = await self._receive()
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body in the pieces in which it comes.
+        """Yield the body in chunks as it arrives.
 
         Raises:
-            FixRequest: the client went away before its end.
+            FixRequest: the client disconnected before the end of the body.
         """
         while True:
             message = await self._receive()
@@ -122,15 +122,15 @@ class Call:
                 return
 
     async def gone(self) -> None:
-        """Wait until the client has gone. For when the body was read, or is of no interest."""
+        """Wait until the client has disconnected. Use it only when the body has been read or is not needed: the rest is discarded."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     def content_length(self) -> int | None:
-        """The announced length of the body; None: none is announced.
+        """Return the announced length of the body in bytes, or None if none is announced.
 
         Raises:
-            FixRequest: it is no number.
+            FixRequest: the header is not a number.
         """
         text = self.header(b"content-length")
         if text is None:

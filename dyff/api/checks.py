@@ -1,6 +1,6 @@
-"""What a new entity must be beyond its struct: paths that can be stored, schemas that can be read, pipelines that run.
+"""Checks of a new entity beyond its struct: paths that can be stored, schemas that can be read, pipelines that run.
 
-Which of these rules a kind has, and for which of its fields, is in its row (`dyff.entities.kind.Check`).
+The row of a kind lists which of these rules apply, and to which fields (`dyff.entities.kind.Check`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from dyff.objects import layout
 
 Loc = tuple[str | int, ...]
 Found = Sequence[tuple[Loc, Any]]
-"""Values of a request, each with its place."""
+"""Values of a request, each with its location."""
 
 EACH = "*"
 MAX_DEPTH = 64
-"""Of free JSON in a request. What is stored must be readable by every reader, whatever its stack already holds."""
+"""The limit for free-form JSON in a request. Every reader must be able to decode what is stored, however deep its own stack is."""
 
 
 def check(request: Any, rules: Iterable[kind.Check], now: datetime) -> None:
     """Check a create request.
 
     Raises:
-        InvalidFields: with all that is wrong.
+        InvalidFields: lists everything that is wrong.
     """
     problems = [problem for rule in rules for problem in _RULES[rule.rule](list(_values(request, rule.at)), now)]
     if problems:
@@ -36,7 +36,7 @@ def check(request: Any, rules: Iterable[kind.Check], now: datetime) -> None:
 
 
 def _values(request: Any, at: Sequence[str], loc: Loc = ("body",)) -> Iterable[tuple[Loc, Any]]:
-    """The values at a path of a check, but those that are absent or null."""
+    """The values at the path of a check, except those that are absent or null."""
     if request is None:
         return
     if not at:
@@ -50,7 +50,7 @@ def _values(request: Any, at: Sequence[str], loc: Loc = ("body",)) -> Iterable[t
 
 
 def expiry(moment: datetime | None, now: datetime, loc: Loc) -> Iterable[errors.Problem]:
-    """What is wrong with a time at which something is to end."""
+    """Yield what is wrong with the time at which something is to end."""
     if moment is not None and identity.utc(moment) <= now:
         yield errors.Problem(loc, "must be in the future (a time without a zone is taken to be in UTC)")
 
@@ -61,7 +61,7 @@ def _future(found: Found, now: datetime) -> Iterable[errors.Problem]:
 
 
 def _paths(found: Found, _: datetime) -> Iterable[errors.Problem]:
-    """The paths of files of one tree, as single files and together."""
+    """Check the paths of the files of one tree, each by itself and all together."""
     wrong = [errors.Problem(loc, problem) for loc, path in found if (problem := layout.artifact_problem(path))]
     yield from wrong
     if found and not wrong and (problem := layout.tree_problem([path for _, path in found])):

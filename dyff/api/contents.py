@@ -1,7 +1,7 @@
-"""What uploaded files of a dataset hold: Parquet, as its schema declares, with rows.
+"""Checks the contents of a dataset's uploaded files: they must be Parquet, match the declared schema, and have rows.
 
-Only footers are looked at, so it takes a moment whatever the size of the files. The reader is a program in a process of
-its own (`dyff.api.footers`), because it is not known who made the files and for what.
+Only footers are read, so a check is quick whatever the size of the files. The reader is a program in a process of
+its own (`dyff.api.footers`), because the files are not trusted.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ log = structlog.get_logger()
 
 MAX_FOOTER_BYTES = 16 * 2**20
 ANSWER_S = 20.0
-"""Within so many seconds the program must have started, and must have answered about a file."""
+"""The time that the program has to start, and the time that it has to answer for each file."""
 
 READERS_AT_ONCE = 2
 _TAIL_BYTES = 64 * 2**10
-"""Fetched at once from the end of a file: nearly every footer is in it."""
+"""The size of the first read from the end of a file. It contains nearly every footer."""
 
 _TAILS_AT_ONCE = 16
 _END_BYTES = 8
@@ -40,33 +40,33 @@ _FIX = "fix the file, or declare the schema that it has, and create a new datase
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the program says about a file. `problems`: ends of sentences."""
+    """The program's result for a file. `problems`: ends of sentences."""
 
     rows: int
     problems: tuple[str, ...]
 
 
 class _Lost(Exception):
-    """The program ended, or talks nonsense."""
+    """The program has ended, or its output makes no sense."""
 
 
 _FOUND = msgspec.json.Decoder(Found)
 
 
 class Contents:
-    """Looks into files, with a bounded number of programs at once."""
+    """Checks the contents of files, with a bounded number of concurrent programs."""
 
     def __init__(self, objects: port.Objects) -> None:
-        """`objects`: where the files are."""
+        """`objects`: the store that has the files."""
         self._objects = objects
         self._limiter = anyio.CapacityLimiter(READERS_AT_ONCE)
 
     async def check(self, entity: codecs.Json, manifest: manifests.Manifest) -> None:
-        """Check that the files of the dataset `entity` can be read as it declares.
+        """Check that the files of the dataset `entity` can be read with its declared schema.
 
         Raises:
             FixRequest: they cannot; the message names the file, the difference and the fix.
-            Unavailable: it cannot be found out now.
+            Unavailable: the check cannot run now.
         """
         rows = 0
         schema = base64.b64decode(entity["schema"]["arrowSchema"])
@@ -114,7 +114,7 @@ class Contents:
 
 
 class _Program:
-    """The program, running."""
+    """The running program."""
 
     def __init__(self, process: anyio.abc.Process) -> None:
         assert process.stdin is not None
@@ -122,7 +122,7 @@ class _Program:
         self._input, self._output = process.stdin, BufferedByteReceiveStream(process.stdout)
 
     async def begin(self, schema: bytes, by_path: bytes) -> None:
-        """Hand it the declared schema, and the list of the columns that paths give.
+        """Send it the declared schema, and the JSON list of the columns that come from paths.
 
         Raises:
             _Lost: it could not be started.
@@ -133,10 +133,10 @@ class _Program:
             raise _Lost
 
     async def ask(self, path: str, length: int, footer: AsyncIterator[bytes]) -> Found:
-        """What it says about a file.
+        """Return its result for a file.
 
         Raises:
-            _Lost: it ended.
+            _Lost: it has ended, or its output makes no sense.
         """
         name = path.encode()
         await self._send(len(name), _whole(name))
@@ -163,7 +163,7 @@ class _Program:
 
 @asynccontextmanager
 async def _program(schema: bytes, by_path: bytes) -> AsyncIterator[_Program]:
-    """The program, which has nothing of ours: no environment, no file, no directory; it ends with the block."""
+    """Run the program until the end of the block. It inherits nothing from us: no environment, no open file, no working directory."""
     unavailable = errors.Unavailable("the uploaded files cannot be looked at now; try again")
     try:
         process = await anyio.open_process(_PROGRAM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}, start_new_session=True)
@@ -190,7 +190,7 @@ def _by_path(manifest: manifests.Manifest) -> bytes:
 
 
 def _end_problem(tail: bytes, length: int, size: int) -> str | None:
-    """What is wrong with the end of a file of `size` bytes, whose footer has `length` bytes with the end itself."""
+    """What is wrong with the end of a file of `size` bytes; None if nothing is. `length`: bytes of the footer, its last eight included."""
     if tail[-4:] == b"PARE":
         return "is an encrypted Parquet file, which cannot be read here"
     if len(tail) < _END_BYTES or tail[-4:] != b"PAR1":

@@ -1,4 +1,4 @@
-"""What the routes share: made once for a server, from the services."""
+"""Objects that the routes share, built once for each server from the services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dyff.api.services import Services
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The services and what is built on them."""
+    """The services and the objects that are built on them."""
 
     services: Services
     positions: Positions
@@ -24,7 +24,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 def build(services: Services) -> Context:
-    """The context of one server."""
+    """Build the context of one server."""
     positions = Positions(services)
     documents = Documents(services, positions)
     return Context(services, positions, documents, References(documents), Publishing(services, documents, positions), Proxy())

@@ -1,4 +1,4 @@
-"""Entities as the view has them, and the truth about those that it does not have."""
+"""Reads entities from the view, and makes sure that an entity that the view does not have really does not exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dyff.kernel import errors, ids
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What is needed of a document to decide about it."""
+    """The fields of a document that authorization decisions need."""
 
     account: str
     status: str
@@ -23,7 +23,7 @@ _SUMMARY = msgspec.json.Decoder(Summary)
 
 
 def summary(document: bytes) -> Summary:
-    """The owner and the status of a document."""
+    """Decode the owner and the status of a document."""
     return _SUMMARY.decode(document)
 
 
@@ -31,15 +31,15 @@ class Documents:
     """Reads single entities."""
 
     def __init__(self, services: Services, positions: Positions) -> None:
-        """`positions`: to find out whether the view has seen all."""
+        """`positions`: used to find out whether the view has caught up."""
         self._query = services.query
         self._positions = positions
 
     async def find(self, row: kind.Kind, entity_id: str) -> bytes | None:
-        """The document; None: there is truly none, since the view has seen all that the log has about it.
+        """Return the document, or None if the entity does not exist: the view has then seen everything that the log has about it.
 
         Raises:
-            NotReady: the view does not have it and is behind the log, so nobody can tell yet.
+            NotReady: the view does not have it and is behind the log, so it is not known yet whether it exists.
         """
         if not ids.is_id(entity_id):
             return None
@@ -47,16 +47,16 @@ class Documents:
         if document is not None:
             return document
         if not await self._positions.reaches_end(entity_id):
-            raise errors.NotReady(f"whether there is a {row.name} {entity_id} cannot be told yet: the view is behind the log; try again")
+            raise errors.NotReady(f"whether there is a {row.name} {entity_id} is not known yet: the view is behind the log; try again")
         return await self._query.get(row.plural, entity_id)
 
     async def seen(self, principal: Principal, row: kind.Kind, entity_id: str, function: str) -> bytes:
-        """The document of an entity that `principal` may do `function` with.
+        """Return the document of an entity, after checking that `principal` may use `function` on it.
 
         Raises:
-            NotFound: there is no such entity; the message names the ID.
+            NotFound: the entity does not exist; the message names the ID.
             Forbidden: the token does not grant it.
-            NotReady: nobody can tell yet.
+            NotReady: it is not known yet whether it exists.
         """
         auth.require_any(principal, row.plural, function)
         document = await self.find(row, entity_id)
@@ -66,5 +66,5 @@ class Documents:
         return document
 
     async def entity(self, principal: Principal, row: kind.Kind, entity_id: str, function: str) -> codecs.Json:
-        """Like `seen`, decoded."""
+        """Like `seen`, but decoded."""
         return codecs.decode_object(await self.seen(principal, row, entity_id, function))

@@ -1,8 +1,8 @@
-"""The express lane: routes that are worth it are answered straight from the parser, without ASGI in between.
+"""The express lane: the busiest routes are answered straight from the parser, without ASGI in between.
 
-Measured (benchmarks/api.py), ASGI's scope, events and messages cost more than all that a create does besides. The web
-server's protocol asks for nothing of a request in progress but what `_Exchange` has, so its pipelining, its keep-alive,
-its flow control and its graceful end stay in force; whatever is not express goes its way.
+According to benchmarks/api.py, ASGI's scope, events and messages cost more than everything else that a create does. The
+web server's protocol needs nothing of a request in progress except what `_Exchange` has, so its pipelining, keep-alive,
+flow control and graceful shutdown still apply. Requests for other routes take the usual path.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from dyff.api.route import Route
 
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[Route, Headers, Receive], Awaitable[Reply]]
-"""Answers a call of a route. Never raises but for what ends the process."""
+"""Answers a call of a route. Raises nothing except what ends the process."""
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
 def protocol(routes: Iterable[Route], reply: Answer) -> type[HttpToolsProtocol]:
-    """The class of the web server's connections. `routes`: what is express; their paths have no parameters."""
+    """Return the class of the web server's connections. `routes`: the express routes; their paths have no parameters."""
     by_target = {(route.method.encode(), route.path.encode()): route for route in routes}
     return type("Protocol", (_Protocol,), {"express": by_target, "answer": staticmethod(reply)})
 
 
 class _Protocol(HttpToolsProtocol):
     express: dict[tuple[bytes, bytes], Route]
-    """By method and whole target, without a query."""
+    """Routes by method and full request target. A target with a query string never matches."""
 
     answer: Answer
 
     def on_message_begin(self) -> None:
-        """The parent's, without the scope that only ASGI needs."""
+        """Like the parent's, but without the scope, which only ASGI needs."""
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -65,12 +65,12 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Exchange:
-    """A request and its response, as the parent's methods know one."""
+    """A request and its response, with the interface that the parent's methods expect."""
 
     __slots__ = ("_connection", "_headers", "_route", "_waiter", "body", "disconnected", "keep_alive", "more_body", "response_complete")
 
     def __init__(self, connection: _Protocol, route: Route) -> None:
-        """Its body is still to come."""
+        """Called when the headers are complete; the body is still to come."""
         self._connection, self._route, self._headers = connection, route, connection.headers
         self._waiter: asyncio.Future[None] | None = None
         self.keep_alive = connection.parser.should_keep_alive()
@@ -81,7 +81,7 @@ class _Exchange:
 
     @property
     def message_event(self) -> _Exchange:
-        """What the parent sets when some of the body, its end, or the connection's end has come."""
+        """The event that the parent sets when a part of the body, its end, or the end of the connection has arrived."""
         return self
 
     def set(self) -> None:
@@ -90,7 +90,7 @@ class _Exchange:
             self._waiter.set_result(None)
 
     async def run_asgi(self, _: Any) -> None:
-        """Answer, in a task of its own. What may still come of the body is discarded by the parent."""
+        """Answer the request, in a task of its own. The parent discards any rest of the body that still arrives."""
         connection = self._connection
         reply = await connection.answer(self._route, self._headers, self._receive)
         if connection.flow.write_paused and not self.disconnected:
@@ -104,7 +104,7 @@ class _Exchange:
         connection.on_response_complete()
 
     async def _receive(self) -> Any:
-        """ASGI's: what of the body has come since the last time."""
+        """ASGI's receive: return the part of the body that has arrived since the last call."""
         while self.more_body and not self.body and not self.disconnected:
             self._connection.flow.resume_reading()
             self._waiter = asyncio.get_running_loop().create_future()

@@ -1,10 +1,11 @@
-"""A program, not a module: `python -I -m dyff.api.footers` looks into footers of Parquet files that strangers made.
+"""A program, not a library: `python -I -m dyff.api.footers` checks the footers of untrusted Parquet files.
 
-It runs in a process of its own, since such bytes may crash the reader or make it take memory and time without end; both
-are bounded here, before the first of them is read. Standard input has frames (four bytes of length, big-endian, then
-the bytes): the declared Arrow schema, the JSON list of the columns that any path gives, then for each file its path and
-its footer with the eight bytes that end the file.
-Standard output has a line for each: `ready`, then `{"rows": N, "problems": [sentences' ends]}`. See `dyff.api.contents`.
+It runs in a process of its own, because untrusted bytes can crash the reader or make it use unbounded memory and time.
+It limits both for itself before it reads the first byte. Standard input consists of frames (four bytes of length,
+big-endian, then the bytes): the declared Arrow schema, the JSON list of the columns that come from any path, then for
+each file its path and its footer, including the last eight bytes of the file.
+Standard output has the line `ready`, then a line for each file: `{"rows": N, "problems": [ends of sentences]}`.
+See `dyff.api.contents`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 if __name__ == "__main__":
-    sys.modules["numpy"] = None  # type: ignore[assignment]  # Arrow can do without, and importing it takes half of the start
+    sys.modules["numpy"] = None  # type: ignore[assignment]  # Arrow works without it, and importing it takes half of the start-up time
 
 import pyarrow as pa
 import pyarrow.parquet
 
 MAGIC = b"PAR1"
 ADDRESS_SPACE_BYTES = 2**30
-"""Of which a third is taken by the program itself."""
+"""The program itself takes a third of it."""
 
 CPU_S = 30
 _SHOWN = 5
@@ -33,10 +34,10 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def look(path: str, footer: bytes, declared: pa.Schema, by_path: Collection[str]) -> tuple[int, list[str]]:
-    """The number of rows of a file, and how it differs from the `declared` schema.
+    """Return the number of rows of a file, and its differences from the `declared` schema.
 
-    `footer`: to the end of the file. `by_path`: columns that the path of some file of the dataset gives; where another
-    has none, it is null.
+    `footer`: up to the end of the file. `by_path`: columns that come from the path of at least one file of the dataset. They
+    are null for a file whose path does not give them.
     """
     try:
         metadata = pa.parquet.read_metadata(pa.BufferReader(MAGIC + footer))
@@ -47,12 +48,12 @@ def look(path: str, footer: bytes, declared: pa.Schema, by_path: Collection[str]
 
 
 def partitions(path: str) -> dict[str, str]:
-    """The columns that a file has by its path, as in `split=test/0.parquet`."""
+    """Return the columns that come from the path of a file, as in `split=test/0.parquet`."""
     return dict(step.split("=", 1) for step in path.split("/")[:-1] if "=" in step)
 
 
 def differences(found: pa.Schema, declared: pa.Schema, given: dict[str, str], by_path: Collection[str]) -> list[str]:
-    """How the schema of a file differs from the declared one. `given`: the columns in its path; `by_path`: in any path."""
+    """List the differences of a file's schema from the declared one. `given`: the columns in its path; `by_path`: in any path."""
     listed = [f"the field {_name(name)} is there {n} times" for name, n in Counter(found.names).items() if n > 1]
     types = dict(zip(found.names, found.types, strict=True))
     for field in declared:
@@ -70,7 +71,7 @@ def differences(found: pa.Schema, declared: pa.Schema, given: dict[str, str], by
 
 
 def plain(type_: Any) -> Any:
-    """A type without what does not change its values: how they are laid out in memory, the unit of a time, names of zones."""
+    """Reduce a type to what determines its values: without the memory layout, the unit of times and the names of time zones."""
     kinds: Any = pa.types  # the stubs do not narrow
     if isinstance(type_, pa.BaseExtensionType):
         return plain(type_.storage_type)
@@ -139,7 +140,7 @@ def _answer(text: str) -> None:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Check files until the input ends."""
     _limit()
     frames = _frames()
     declared, by_path = pa.ipc.read_schema(pa.py_buffer(next(frames))), json.loads(next(frames))

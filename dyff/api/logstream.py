@@ -1,4 +1,4 @@
-"""What the pods of a workflow write, as one stream: first what there is, in order of time, then each line as it comes."""
+"""The logs of all pods of a workflow as one stream: first the existing lines in order of time, then each new line as it comes."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ Entry = codecs.Json
 
 Send = Callable[[Entry], Awaitable[None]]
 HISTORY_LINES = 10_000
-"""Of what a container wrote before, at most so many are told."""
+"""The most lines that are sent for each container from before the stream began."""
 
 _LOOK_S = 1.0
-"""Between two looks at whether the workflow goes on."""
+"""The interval at which the workflow's status is checked."""
 
 _AGAIN_S = 1.0
-"""Before a container that may start again is followed again."""
+"""The delay before a container that may restart is followed again."""
 
 _LEFT_S = 60.0
-"""How long pods of a workflow that has ended are waited for."""
+"""The longest wait for the logs of a workflow that has ended."""
 
 
 def labels(pod: port.Object) -> dict[str, str]:
-    """What an entry tells of the pod that wrote it."""
+    """Return the labels of an entry, which identify the pod that wrote it."""
     metadata = pod["metadata"]
     own = {key: value for key, value in (metadata.get("labels") or {}).items() if key.startswith("dyff.io/")}
     return {**own, "pod": metadata["name"]}
 
 
 def entry(pod: port.Object, line: port.LogLine) -> Entry:
-    """A line as it is published."""
+    """Return a line in the published form."""
     return {"timestamp": line.timestamp, "message": line.message, "labels": labels(pod)}
 
 
 class LogStream:
-    """The stream of one workflow."""
+    """The log stream of one workflow."""
 
     def __init__(self, cluster: port.Cluster, entity_id: str, continues: Callable[[], Awaitable[bool]], send: Send) -> None:
-        """`continues`: whether the workflow may still write; what it raises ends the stream. `send`: waits while the reader is slow."""
+        """`continues`: whether the workflow may still write; an error that it raises ends the stream. `send`: waits for a slow reader."""
         self._cluster, self._selector, self._continues, self._send = cluster, {"dyff.io/id": entity_id}, continues, send
         self._changed = anyio.Event()
         self._pods = watching.Cache(cluster, port.POD, lambda _: self._changed.set(), labels=self._selector)
@@ -53,7 +53,7 @@ class LogStream:
         self._running = 0
 
     async def run(self) -> None:
-        """Send everything; returns when the workflow has ended and its log is read out."""
+        """Send everything; returns when the workflow has ended and its log has been read to the end."""
         async with anyio.create_task_group() as group:
             await group.start(self._pods.run)
             await self._begin(group)
@@ -62,7 +62,7 @@ class LogStream:
                 self._follow_all(group, self._pods.objects.values())
                 with anyio.move_on_after(_LOOK_S):
                     await self._changed.wait()
-            # What the watch has not told yet is listed; now no new pod can come.
+            # The workflow has ended, so no new pod can come. List the pods, in case the watch has not reported all of them yet.
             self._follow_all(group, (await self._cluster.list(port.POD, self._selector)).items)
             with anyio.move_on_after(_LEFT_S):
                 while self._running:
@@ -71,7 +71,7 @@ class LogStream:
             group.cancel_scope.cancel()
 
     async def _begin(self, group: anyio.abc.TaskGroup) -> None:
-        """What was written until now, then follow those who wrote it from there."""
+        """Send what the pods have written up to now, then follow their logs from there."""
         found: list[tuple[str, port.Object, port.LogLine]] = []
         last: dict[tuple[str, str], str] = {}
         pods = list(self._pods.objects.values())
@@ -115,7 +115,7 @@ class LogStream:
             self._changed.set()
 
     def _is_over(self, name: str) -> bool:
-        """Whether a pod whose log has ended will write no more."""
+        """Whether a pod whose log stream has ended will not write any more."""
         pod = self._pods.get(name)
         return pod is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 

@@ -1,4 +1,4 @@
-"""How far the view is behind the log, and the `Dyff-Position` header with which a reader sees its own writes."""
+"""Waiting for the view to catch up with the log, and the `Dyff-Position` header, with which clients read their own writes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ HEADER = "dyff-position"
 
 
 class Positions:
-    """Positions of the events log, and waiting for the view to reach them."""
+    """Positions in the events log, and waiting for the view to reach them."""
 
     def __init__(self, services: Services) -> None:
-        """Asks the bus for the log's identity at the first use."""
+        """The bus is asked for the identity of the log on first use."""
         self._services = services
         self._topic: bus.Topic | None = None
 
     async def topic(self) -> bus.Topic:
-        """The events topic; its epoch and its partitions do not change while a server runs."""
+        """Return the events topic. Its epoch and its partitions do not change while a server runs."""
         if self._topic is None:
             self._topic = await self._services.bus.topic(topics.EVENTS)
         return self._topic
 
     async def follow(self, text: str) -> None:
-        """Wait until the view shows all that the header's value `text` asks for.
+        """Wait until the view has reached the positions in the header's value `text`.
 
-        A position in another log than ours (one that was restored or re-created since) asks for nothing.
+        A position in another log (because ours was restored or re-created since) is ignored.
 
         Raises:
-            InvalidFields: it is no such value.
+            InvalidFields: it is not a valid value.
             NotReady: the view has not reached it within the setting `api.read_wait_s`.
         """
         topic = await self.topic()
@@ -49,11 +49,11 @@ class Positions:
             raise errors.NotReady("the view has not reached the position that was asked for; try again")
 
     async def reaches(self, position: positions.Position) -> bool:
-        """Wait until the view shows the event at `position`; False: not within the setting `api.read_wait_s`."""
+        """Wait until the view includes the event at `position`; False if that takes longer than the setting `api.read_wait_s`."""
         return await self._wait({position.partition: position.offset + 1})
 
     async def reaches_end(self, entity_id: str) -> bool:
-        """Wait until the view shows all that the log now has about an entity; False: not in time."""
+        """Wait until the view includes all that the log now has about an entity; False if that takes longer than `api.read_wait_s`."""
         topic = await self.topic()
         partition = topics.partition_of(entity_id.encode(), topic.partitions)
         end = (await self._services.bus.ranges(topics.EVENTS))[partition].end
@@ -64,5 +64,5 @@ class Positions:
 
 
 def header(position: positions.Position) -> tuple[str, str]:
-    """The response header of a write at `position`."""
+    """Return the response header for a write at `position`."""
     return (HEADER, positions.header(position.epoch, {position.partition: position.offset + 1}))

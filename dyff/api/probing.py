@@ -1,4 +1,4 @@
-"""What Kubernetes is told of a process, by the report of its roles (`{"status", "alive", "roles"}`). Pure."""
+"""HTTP statuses of the Kubernetes probes, from the report of a process's roles (`{"status", "alive", "roles"}`). Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def health(report: Mapping[str, Any]) -> int:
-    """200 as long as the process can mend itself; 503: only a new one helps."""
+    """The status of the liveness probe: 200 as long as the process can recover, 503 when only a restart helps."""
     return 200 if report.get("alive", True) else 503
 
 
 def ready(report: Mapping[str, Any]) -> int:
-    """503 until every role serves, and while one does not get on."""
+    """The status of the readiness probe: 503 until every role serves, and while one makes no progress."""
     return 200 if report["status"] == "ok" else 503

@@ -1,4 +1,4 @@
-"""Errors as answers: the one table from a class of error to an HTTP status, and the published form of the body."""
+"""Errors as answers: the one table from error classes to HTTP statuses, and the published form of the body."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ STATUS: dict[type[BaseException], int] = {
     errors.TooLarge: 413,
     errors.Conflict: 409,
 }
-"""By class; an error has the status of its nearest base class here. Anything else is a 500 that says nothing."""
+"""HTTP statuses by class. An error gets the status of its nearest base class here; any other is a 500 without details."""
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status that tells of `error`."""
+    """Return the HTTP status for `error`."""
     return next((STATUS[base] for base in type(error).__mro__ if base in STATUS), 500)
 
 
 def reply(error: Exception, names: ids.Ids) -> Reply:
-    """The answer that tells of `error`: `{"detail": sentence}`, and for wrong fields `{"detail": [{loc, msg, type}]}`.
+    """Return the answer for `error`: `{"detail": sentence}`, or for wrong fields `{"detail": [{loc, msg, type}]}`.
 
-    What nobody foresaw is logged under a number that the caller is told instead of the reason.
+    An unexpected error is logged under a number, and the caller gets that number instead of the reason.
     """
     status = status_of(error)
     if isinstance(error, errors.InvalidFields):

@@ -1,4 +1,4 @@
-"""Passing a call on to the server of a session, streamed both ways."""
+"""Forwards a call to the server of a session, streaming in both directions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dyff.cluster import port as cluster
 from dyff.kernel import errors, http11
 
 SHORT_BYTES = 64 * 1024
-"""An answer up to here is passed on in one piece."""
+"""Answers up to this size are passed on in one piece."""
 
 _HOP_BY_HOP = {
     b"connection",
@@ -28,10 +28,10 @@ _HOP_BY_HOP = {
     b"upgrade",
 }
 _NOT_SENT = _HOP_BY_HOP | {b"host", b"authorization", b"cookie", b"dyff-position", b"idempotency-key", b"expect"}
-"""Above all the token: what runs behind a session is not ours and must never see it."""
+"""The token is the most important: what runs behind a session is not ours and must never see it."""
 
 _IDENTITIES = (b"impersonate-", b"x-remote-")
-"""What a Kubernetes API server on the way to the session would take for an order of ours."""
+"""Headers that a Kubernetes API server on the way to the session would accept from us and act on."""
 
 _NOT_RETURNED = _HOP_BY_HOP | {b"content-type", b"set-cookie", b"server", b"date"}
 _IN_PATHS = "/!$&'()*+,;=:@~"
@@ -39,15 +39,15 @@ _IN_QUERIES = string.punctuation
 
 
 class Proxy:
-    """Reaches the servers of sessions while it is open. It keeps no connections: a Service balances connections, not requests."""
+    """Reaches the servers of sessions while it is open. It does not pool connections: a Service balances connections, not requests."""
 
     def __init__(self) -> None:
-        """Closed."""
+        """The proxy is closed until `open` is entered."""
         self._is_open = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Open it."""
+        """Keep the proxy open for the duration of the block."""
         self._is_open = True
         try:
             yield
@@ -55,16 +55,16 @@ class Proxy:
             self._is_open = False
 
     async def forward(self, call: Call, service: cluster.Upstream, path: str) -> Reply:
-        """The answer of the service at `path` to the call, whose body is passed on as it comes; one that is refused early is cut.
+        """Forward the call to the service at `path` and return the answer. The body is streamed; it is cut if the service refuses it early.
 
         Raises:
-            NotReady: no server listens there (any more, or yet), or the API is about to end.
-            BadGateway: it broke off before it answered.
-            FixRequest: the client went away before there was an answer, or sent what cannot be passed on.
+            NotReady: no server listens there (yet, or any more), or the API is starting or shutting down.
+            BadGateway: the server closed the connection before it answered.
+            FixRequest: the client disconnected before there was an answer, or sent something that cannot be forwarded.
         """
         if not self._is_open:
             raise errors.NotReady("the server is starting or ending")
-        if any(segment in (".", "..") for segment in path.split("/")):  # before it are others' things, with our credentials
+        if any(segment in (".", "..") for segment in path.split("/")):  # it would lead out of the session, with our credentials
             raise errors.FixRequest("the path has a segment that is . or ..: leave it out")
         place = urlsplit(service.url)
         target = (
@@ -93,7 +93,7 @@ class Proxy:
 
 
 async def _leave(call: Call, exchange: upstream.Exchange) -> None:
-    """Give up when the client does."""
+    """End the exchange when the client disconnects."""
     await call.gone()
     exchange.leave()
 
@@ -106,5 +106,5 @@ def _reply(exchange: upstream.Exchange, body: bytes | AsyncIterator[bytes]) -> R
 
 
 def _connection_headers(headers: http11.Headers) -> set[bytes]:
-    """The headers that are only for the next hop, as the header Connection lists them."""
+    """The headers that are only meant for the next hop, as listed in the header Connection."""
     return {each.strip().lower() for name, value in headers if name == b"connection" for each in value.split(b",")}

@@ -1,4 +1,4 @@
-"""Commands from the API: published under a deadline, with an unknown outcome told as such."""
+"""Publishes commands from the API with a deadline, and reports an unknown outcome as such."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
 
 COMMAND_LIFE = timedelta(minutes=10)
-"""A command that reaches the log later than that is dropped by the fold, and so long repetitions are recognised."""
+"""The fold drops a command that reaches the log later than this, and recognises repetitions for this long."""
 
 
 class Publishing:
-    """Gives commands."""
+    """Publishes commands."""
 
     def __init__(self, services: Services, documents: Documents, positions: Positions) -> None:
-        """`documents`, `positions`: to show an edit's result."""
+        """`documents`, `positions`: used to return the result of an edit."""
         self._services = services
         self._documents = documents
         self._positions = positions
         self._deadlines = deadlines.Deadlines(services.settings.publish_timeout_s)
 
     async def create(self, principal: Principal, entity: codecs.Json, encoded: bytes, command_id: str) -> Position:
-        """Make `entity` exist; returns when that is durable. `encoded`: the entity as JSON.
+        """Create `entity`; returns when the command is durable. `encoded`: the entity as JSON.
 
         Raises:
-            OutcomeUnknown: it may exist; the message has its ID.
-            Unavailable: it does not.
+            OutcomeUnknown: it may have been created; the message has its ID.
+            Unavailable: it was not created.
         """
         now = self._services.clock.now()
         command = commands.create(
@@ -41,10 +41,10 @@ class Publishing:
         return await self._publish(command, entity["kind"])
 
     async def set_status(self, principal: Principal, entity: codecs.Json, status: str, reason: str | None) -> tuple[codecs.Json, Position]:
-        """Move an entity to `status`; returns it as it then is, and where the command is.
+        """Set the status of an entity; returns the entity after that, and the position of the command.
 
         Raises:
-            OutcomeUnknown: it may have moved.
+            OutcomeUnknown: the status may have changed.
             Unavailable: it has not.
         """
         change = {"status": status, "reason": reason, "message": None}
@@ -53,20 +53,20 @@ class Publishing:
     async def edit_labels(
         self, principal: Principal, entity: codecs.Json, labels: codecs.Json, key: str | None
     ) -> tuple[codecs.Json, Position]:
-        """Change labels (null removes one); otherwise like `edit_documentation`."""
+        """Change labels (null removes a label); otherwise like `edit_documentation`."""
         change = {"labels": labels}
         return await self._edit(principal, entity, commands.EDIT_LABELS, change, change, self._command_id(principal, entity, change, key))
 
     async def edit_documentation(
         self, principal: Principal, entity: codecs.Json, texts: codecs.Json, key: str | None
     ) -> tuple[codecs.Json, Position]:
-        """Change documentation (null removes a text); returns the entity as it then is, and where the command is.
+        """Change the documentation (null removes a text); returns the entity after that, and the position of the command.
 
-        `key`: the caller's idempotency key: the same change with the same key happens once. None: no key was given.
+        `key`: the caller's idempotency key: the same change with the same key happens once. None if the caller gave none.
 
         Raises:
             Conflict: the entity was deleted.
-            OutcomeUnknown: it may have changed.
+            OutcomeUnknown: the documentation may have changed.
             Unavailable: it has not.
         """
         change = {"documentation": texts}
@@ -76,7 +76,7 @@ class Publishing:
     async def edit(
         self, principal: Principal, entity: codecs.Json, command: str, attributes: codecs.Json, key: str | None
     ) -> tuple[codecs.Json, Position]:
-        """Give a command of the entity's kind (`dyff.entities.kind.Edit`); otherwise like `edit_documentation`."""
+        """Publish an edit that is specific to the entity's kind (`dyff.entities.kind.Edit`); otherwise like `edit_documentation`."""
         command_id = self._command_id(principal, entity, attributes, key)
         return await self._edit(principal, entity, command, attributes, attributes, command_id)
 
@@ -90,7 +90,7 @@ class Publishing:
     async def _edit(
         self, principal: Principal, entity: codecs.Json, name: str, attributes: codecs.Json, effect: codecs.Json, command_id: str
     ) -> tuple[codecs.Json, Position]:
-        """`effect`: what the command does to the entity, as a merge patch."""
+        """`effect`: the change of the entity by the command, as a merge patch."""
         now, kind = self._services.clock.now(), entity["kind"]
         command = commands.edit(
             command_id, name, kind, entity["id"], attributes, time=now, expires=now + COMMAND_LIFE, principal=principal.claims.subject
@@ -100,7 +100,7 @@ class Publishing:
             document = await self._documents.find(registry.BY_KIND[kind], entity["id"])
             if document is not None:
                 return codecs.decode_object(document), position
-        # The view is late or has forgotten it; the command is durable, so its effect is the best that can be told.
+        # The view is late or no longer has the entity. The command is durable, so its expected effect is the best answer.
         return patches.merged(entity, effect), position
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:

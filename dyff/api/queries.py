@@ -1,4 +1,4 @@
-"""Queries from URLs: parameters become a `filters.Find`. Pure."""
+"""Translates the query parameters of a URL into a `filters.Find`. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARAMETERS = {
     "limit": "return at most so many",
     "after": "JSON: [value of orderBy, id] of the last result seen; needs orderBy",
 }  # fmt: skip
-"""What every query takes in addition to the keys of its kind."""
+"""The parameters of every query, in addition to the keys of its kind."""
 
 MAX_TERMS = 1000
 _ORDERABLE: dict[str, filters.Path] = {"creationTime": ("creationTime",), "lastTransitionTime": ("lastTransitionTime",)}
@@ -29,11 +29,11 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def find(row: kind.Kind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) -> filters.Find:
-    """What to look for. `pairs`: the URL's parameters. `scope`: what the caller may see.
+    """Build the query. `pairs`: the parameters of the URL. `scope`: what the caller may see.
 
     Raises:
-        FixRequest: JSON in a parameter is wrong.
-        InvalidFields: a parameter is unknown, there twice, or has a value that cannot be.
+        FixRequest: the JSON in a parameter is wrong, or the query has too many terms.
+        InvalidFields: a parameter is unknown, is given twice, or has an invalid value.
     """
     given = _once(pairs, [*row.queries, *PARAMETERS])
     order_by = _order_by(row, given.get("orderBy"))
@@ -94,7 +94,7 @@ def _labels(value: Any) -> list[filters.Predicate]:
 
 
 def _wrong_label(value: Any) -> str | None:
-    """The end of a sentence that says which label is wrong; None: none is."""
+    """The end of a sentence that says which label is wrong; None if none is."""
     if not isinstance(value, dict):
         return ""
     for key, each in value.items():
@@ -134,7 +134,7 @@ def _term(row: kind.Kind, key: str, wanted: Any) -> filters.Predicate:
 
 
 def _is_scalar(value: Any) -> bool:
-    """A number must fit where databases keep them."""
+    """Whether it is null or a value that databases can compare. An integer must fit in 64 bits."""
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
     return value is None or isinstance(value, str | float)

@@ -1,4 +1,4 @@
-"""References of a request: do the entities exist, may they be used, are they usable, and what is embedded of them."""
+"""Resolves the references of a request: checks that the entities exist, are usable and may be used, and embeds them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNUSABLE = statuses.FAILURE | {statuses.TERMINATED, statuses.DELETED}
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A referenced entity. `document`: what the rest was made of. `embedded`: JSON bytes; None: its kind is not embedded."""
+    """A referenced entity. `document`: the source of the other fields. `embedded`: JSON; None if its kind is not embedded."""
 
     document: bytes
     account: str
@@ -27,23 +27,23 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class References:
-    """Resolves references. What is embedded is made once for each version of a document."""
+    """Resolves references. The embedded form of an entity is computed once for each version of its document, as long as it is cached."""
 
     def __init__(self, documents: Documents) -> None:
-        """Starts with nothing cached."""
+        """The cache starts empty."""
         self._documents = documents
         self._cache: OrderedDict[str, Known] = OrderedDict()
         self._cached_bytes = 0
 
     async def resolve(self, principal: Principal, references: Iterable[identity.Reference]) -> identity.Embedded:
-        """What is embedded of each, by ID.
+        """Return the embedded form of each referenced entity, by ID. Kinds that are not embedded are left out.
 
         Raises:
             NotFound: one does not exist; the message has its ID and its field.
             Forbidden: the token does not grant `consume` on one.
             Conflict: one has failed, was terminated or was deleted.
             InvalidFields: one is of a kind that cannot be referred to.
-            NotReady: the view is behind the log, so nobody can tell yet.
+            NotReady: the view is behind the log, so it is not known yet whether one exists.
         """
         embedded: identity.Embedded = {}
         for reference in references:

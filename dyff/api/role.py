@@ -1,4 +1,4 @@
-"""The role `api`: the application on a web server."""
+"""The role `api`: runs the application on a web server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dyff.api.services import Services
 from dyff.kernel import listening
 
 WS_MAX_BYTES = 4096
-"""Of a message from a client, which has nothing to say on any of our WebSockets."""
+"""The limit for a message from a client. Clients have nothing to send on our WebSockets."""
 
 GRACE_S = 8
-"""How long a request may take to end once the role is to stop; then it is cancelled."""
+"""How long requests in progress may take to finish once the role is stopping; after that they are cancelled."""
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket for the API, see `listening.bound`.
+    """Return a bound socket for the API; see `listening.bound`.
 
     Raises:
         Misconfigured: it cannot be bound.
@@ -32,11 +32,11 @@ def listener(host: str, port: int) -> socket.socket:
 
 
 async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-    """Serve until cancelled, then let requests end.
+    """Serve until cancelled, then let requests in progress finish.
 
     Raises:
-        Misconfigured: the address is taken.
-        DyffError: the web server ended by itself.
+        Misconfigured: the address cannot be bound.
+        DyffError: the web server could not start, or ended without being asked to.
     """
     chosen = services.settings
     with services.listener.dup() if services.listener is not None else listener(chosen.host, chosen.port) as bound:
@@ -52,9 +52,9 @@ def _config(services: Services) -> uvicorn.Config:
         http=express.protocol(application.express, application.lane.answer_express),
         loop="none",
         lifespan="on",
-        ws=_websocket,  # type: ignore[arg-type]  # whatever makes a protocol will do
+        ws=_websocket,  # type: ignore[arg-type]  # any factory of a protocol works
         ws_max_size=WS_MAX_BYTES,
-        ws_ping_timeout=None,  # a reader may be slow, and then it does not answer in time
+        ws_ping_timeout=None,  # a slow reader would not answer pings in time
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
@@ -65,7 +65,7 @@ def _config(services: Services) -> uvicorn.Config:
 
 
 def _websocket(**options: Any) -> asyncio.Protocol:
-    """A connection that was upgraded. What it needs is imported by the first: most servers have none for hours."""
+    """Make the protocol of an upgraded connection. It is imported on first use, because most servers have none for hours."""
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
     return WebSocketsSansIOProtocol(**options)

@@ -1,4 +1,4 @@
-"""What the API needs from outside: the ports and the settings. Built in one place, handed to `app.build`."""
+"""The dependencies of the API: ports and settings. Built in one place and passed to `app.build`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dyff.query import port as query
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports behind the API.
+    """The ports and settings that the API uses.
 
-    `signer`: checks signed URLs that lead to us; None: the object store has URLs of its own and `/objects` is absent.
-    `health`: what the roles of this process do, `{"status": "ok" or another word, "roles": {...}}`, for `/health` and `/ready`.
-    `listener`: a bound socket to serve on; None: it is bound as the settings say.
+    `signer`: verifies signed URLs that point to this API. None if the object store has URLs of its own; there is then no `/objects`.
+    `health`: the state of the roles of this process, `{"status": "ok" or another word, "roles": {...}}`, for `/health` and `/ready`.
+    `listener`: a bound socket to serve on; None to bind one according to the settings.
     """
 
     bus: bus.Bus

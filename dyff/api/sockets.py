@@ -1,4 +1,4 @@
-"""WebSockets in ASGI's terms: refused with an HTTP answer, or served until their texts end, the peer goes, or the server stops."""
+"""WebSockets over ASGI: refused with an HTTP answer, or served until the messages end, the peer leaves, or the server stops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 ENDED = 1000
 POLICY = 1008
-"""The token was revoked, or may not do this any more."""
+"""The token was revoked, or no longer grants this."""
 
 FAILED = 1011
 _REASON_BYTES = 120
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 async def refuse(send: Send, reply: Reply) -> None:
-    """Answer the upgrade as any other request would be."""
+    """Answer the upgrade request with an ordinary HTTP response."""
     assert isinstance(reply.body, bytes)
     headers = [("content-type", reply.media_type), *reply.headers]
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
@@ -34,11 +34,11 @@ async def refuse(send: Send, reply: Reply) -> None:
 
 
 async def serve(run: Callable[[route.Send], Awaitable[None]], receive: Receive, send: Send, names: ids.Ids) -> None:
-    """Accept, let `run` send its texts, and close with a code that tells how it ended.
+    """Accept, let `run` send its messages, and close with a code that says how it ended.
 
-    What the peer says is read and forgotten. Once it is gone `run` is cancelled; the web server tells the same when it stops.
+    Messages from the peer are discarded. `run` is cancelled when the peer disconnects; the web server reports the same when it stops.
     """
-    await receive()  # that it wants to connect
+    await receive()  # the event that asks to connect
     await send({"type": "websocket.accept"})
     gone = False
 
@@ -67,15 +67,15 @@ async def serve(run: Callable[[route.Send], Awaitable[None]], receive: Receive, 
 async def _close(send: Send, code: int, reason: str) -> None:
     try:
         await send({"type": "websocket.close", "code": code, "reason": reason})
-    except Exception as error:  # the peer was faster
+    except Exception as error:  # the peer closed first
         log.debug("websocket-lost", error=type(error).__name__)
 
 
 def _code_and_reason(error: BaseException, names: ids.Ids, *, gone: bool) -> tuple[int, str]:
-    """The code and the reason that tell the peer of `error`."""
+    """The close code and reason for `error`."""
     if isinstance(error, errors.FixRequest):
         return POLICY, error.message.encode()[:_REASON_BYTES].decode(errors="ignore")
-    if isinstance(error, OSError) or gone:  # sending to a peer that has gone
+    if isinstance(error, OSError) or gone:  # sending to a peer that has disconnected
         return FAILED, ""
     number = names.new()[:12]
     log.error("websocket-failed", number=number, **errors.details(error), exc_info=error)

@@ -1,6 +1,6 @@
-"""One HTTP exchange with a server of a session, on a connection of its own, streamed both ways.
+"""One HTTP exchange with the server of a session, on a connection of its own, streamed in both directions.
 
-It lasts as long as the server likes; anyone who leaves it early aborts it. The rules for answers are in `dyff.kernel.http11`.
+It has no time limit. A caller that stops early must abort it. The rules for answers are in `dyff.kernel.http11`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ CONNECT_TIMEOUT_S = 5.0
 
 
 class Exchange:
-    """A request and its answer. `status`, `headers` (names in lower case) and `length` are there once `head` has returned."""
+    """A request and its answer. `status`, `headers` (names in lower case) and `length` are set once `head` has returned."""
 
     def __init__(self, connection: http11.Connection) -> None:
-        """Use `connect`."""
+        """Use `connect` to make one."""
         self._connection = connection
 
     @property
     def status(self) -> int:
-        """Of the answer."""
+        """The status code of the answer."""
         return self._connection.status
 
     @property
     def headers(self) -> http11.Headers:
-        """Of the answer."""
+        """The headers of the answer."""
         return self._connection.headers
 
     @property
     def length(self) -> int | None:
-        """The size of the answer's body in bytes; None: the server does not say."""
+        """The size of the answer's body in bytes; None if the server does not announce it."""
         return self._connection.length
 
     async def send(self, start: bytes, pieces: AsyncIterator[bytes], *, chunked: bool) -> None:
-        """Send a request; ends early when it is refused before its end."""
+        """Send a request; stops early if the server answers before its end."""
         connection = self._connection
         connection.start(start)
         async for piece in pieces:
@@ -52,8 +52,8 @@ class Exchange:
         """Wait for the head of the answer.
 
         Raises:
-            BadGateway: none comes.
-            FixRequest: the client has left.
+            BadGateway: no valid answer arrives.
+            FixRequest: the client has disconnected.
         """
         try:
             await self._connection.head()
@@ -61,11 +61,11 @@ class Exchange:
             raise _broken("before it answered", lost) from lost
 
     async def whole(self, limit_bytes: int) -> bytes:
-        """Wait for the whole body, which has at most `limit_bytes`.
+        """Wait for the whole body.
 
         Raises:
-            BadGateway: it breaks off.
-            FixRequest: the client has left.
+            BadGateway: no complete body arrives, or it has more than `limit_bytes`.
+            FixRequest: the client has disconnected.
         """
         try:
             return await self._connection.whole(limit_bytes)
@@ -73,10 +73,10 @@ class Exchange:
             raise _broken("in the middle of its answer", lost) from lost
 
     async def piece(self) -> bytes:
-        """The next of the body; empty: there is no more.
+        """Return the next chunk of the body; empty at its end.
 
         Raises:
-            BadGateway: it breaks off.
+            BadGateway: the rest of the body does not arrive.
         """
         try:
             return await self._connection.piece()
@@ -84,19 +84,19 @@ class Exchange:
             raise _broken("in the middle of its answer", lost) from lost
 
     def leave(self) -> None:
-        """The client has left: the wait for the answer ends."""
+        """End the wait for the answer, because the client has disconnected."""
         self._connection.end(errors.FixRequest("the client went away before there was an answer"))
 
     def abort(self) -> None:
-        """End it now, if it has not ended."""
+        """End the exchange now, if it has not ended."""
         self._connection.abort()
 
 
 class Body:
-    """The body of an answer as it comes. Close it, even unread."""
+    """The body of an answer as it arrives. Close it even if it was not read."""
 
     def __init__(self, exchange: Exchange) -> None:
-        """After its head."""
+        """`exchange`: one whose head has arrived."""
         self._exchange = exchange
 
     def __aiter__(self) -> Body:
@@ -114,10 +114,10 @@ class Body:
 
 
 async def connect(host: str, port: int | None, tls: ssl.SSLContext | bool | None) -> Exchange:
-    """Open a connection for one exchange. `port` None: the scheme's. `tls`: None for none, True for the usual trust.
+    """Open a connection for one exchange. `port`: None for the default of the scheme. `tls`: None for no TLS, True for the default trust.
 
     Raises:
-        NotReady: no server accepts it.
+        NotReady: no server accepts the connection.
     """
     make = partial(http11.Connection, closes=True)
     try:
@@ -129,10 +129,10 @@ async def connect(host: str, port: int | None, tls: ssl.SSLContext | bool | None
 
 
 def start(method: str, target: str, host: str, headers: Iterable[tuple[bytes, bytes]], *, chunked: bool) -> bytes:
-    """The head of a request.
+    """Encode the head of a request.
 
     Raises:
-        FixRequest: a header cannot be passed on.
+        FixRequest: a header cannot be forwarded.
     """
     lines = [f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n".encode("ascii")]
     for name, value in headers:

@@ -1,4 +1,4 @@
-"""A web server inside our own event loop, without its habits of owning the process."""
+"""Runs the web server inside our own event loop, without letting it take over the process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dyff.kernel import errors
 
 
 async def serve(config: uvicorn.Config, listener: socket.socket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    """Serve on a socket until cancelled, then let requests end. The server closes the socket: give it one of its own.
+    """Serve on a socket until cancelled, then let requests in progress finish. The server closes the socket: pass it one of its own.
 
     Raises:
-        DyffError: the web server could not start, or ended by itself.
+        DyffError: the web server could not start, or ended without being asked to.
     """
     server = _Server(config, task_status)
     async with anyio.create_task_group() as group:
@@ -29,7 +29,7 @@ async def serve(config: uvicorn.Config, listener: socket.socket, *, task_status:
 
 
 async def _stop_when_cancelled(server: _Server) -> None:
-    """The web server is never cancelled: it is asked to stop, and what it has begun is ended in good order."""
+    """Ask the web server to stop. It is never cancelled, so requests in progress finish in an orderly way."""
     try:
         await anyio.sleep_forever()
     finally:
@@ -38,7 +38,7 @@ async def _stop_when_cancelled(server: _Server) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Installs no signal handlers, says when it serves, and raises instead of ending the process."""
+    """A uvicorn server that installs no signal handlers, reports when it serves, and raises instead of ending the process."""
 
     def __init__(self, config: uvicorn.Config, task_status: anyio.abc.TaskStatus[None]) -> None:
         super().__init__(config)
@@ -57,4 +57,4 @@ class _Server(uvicorn.Server):
             self._task_status.started()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Signals are the supervisor's."""
+        """Do nothing: the supervisor handles signals."""

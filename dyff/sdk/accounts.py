@@ -1,4 +1,4 @@
-"""The group of accounts: their permissions and tokens."""
+"""The client's group for accounts: their permissions and tokens."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class Accounts(calls.Bound[S]):
     """Tokens and permissions of accounts."""
 
     def __init__(self, http: transport.Transport, *, is_blocking: bool) -> None:
-        """Made by the client."""
+        """Created by the client."""
         self._http, self._is_blocking = http, is_blocking
 
     @operation
     async def get_permissions(self, id: str) -> list[models.AccessGrant]:  # noqa: A002
-        """The most that the account's tokens may be granted.
+        """Return the account's permissions: the most that its tokens can be granted.
 
         Example:
             `client.accounts.get_permissions(account)`
@@ -24,7 +24,7 @@ class Accounts(calls.Bound[S]):
 
     @operation
     async def set_permissions(self, id: str, request: groups.Request) -> None:  # noqa: A002
-        """Replace them: `{"permissions": [grants]}`. Needs a grant on `accounts`.
+        """Replace the account's permissions: `{"permissions": [grants]}`. Needs a grant on `accounts`.
 
         Example:
             `client.accounts.set_permissions(account, {"permissions": client.accounts.get_permissions(other)})`
@@ -33,7 +33,7 @@ class Accounts(calls.Bound[S]):
 
     @operation
     async def create_token(self, id: str, request: groups.Request) -> str:  # noqa: A002
-        """A new token with `grants` that ends at `expires` (a datetime); it is shown only now.
+        """Create a token with `grants` that expires at `expires` (a datetime). The token is shown only once.
 
         Example:
             `client.accounts.create_token(account, {"grants": client.accounts.get_permissions(account), "expires": expires})`
@@ -43,7 +43,7 @@ class Accounts(calls.Bound[S]):
 
     @operation
     async def get_token(self, account_id: str, token_id: str) -> models.APIKey:
-        """One of the account's tokens, without its secret.
+        """Return one of the account's tokens, without its secret.
 
         Example:
             `client.accounts.get_token(account, token_id).expires`
@@ -52,7 +52,7 @@ class Accounts(calls.Bound[S]):
 
     @operation
     async def list_tokens(self, account_id: str) -> list[models.APIKey]:
-        """The account's tokens, without their secrets.
+        """Return the account's tokens, without their secrets.
 
         Example:
             `[token.id for token in client.accounts.list_tokens(account)]`
@@ -61,7 +61,7 @@ class Accounts(calls.Bound[S]):
 
     @operation
     async def revoke_token(self, account_id: str, token_id: str) -> None:
-        """Refuse a token from now on.
+        """Revoke a token, effective immediately.
 
         Example:
             `client.accounts.revoke_token(account, token_id)`
@@ -70,7 +70,7 @@ class Accounts(calls.Bound[S]):
 
     @operation
     async def revoke_all_tokens(self, account_id: str) -> None:
-        """Refuse all its tokens from now on, the one that this client uses too.
+        """Revoke all tokens of the account, effective immediately, including the one that this client uses.
 
         Example:
             `client.accounts.revoke_all_tokens(account)`

@@ -1,9 +1,9 @@
-"""One implementation for two clients: operations are coroutines, and a blocking client runs them to their end.
+"""One implementation for two clients: operations are coroutines, which a blocking client runs to completion.
 
 `@operation` marks a coroutine method, `@iteration` an asynchronous generator method, of a class derived from `Bound[S]`.
-Where `S` is `Blocking`, callers see ordinary methods that return results (or iterators); where it is `Awaited`, they
-await. A blocking client's I/O never suspends (`dyff.sdk.io`), so there is no event loop and no thread behind it:
-tracebacks and debuggers go straight through, it works inside a running event loop, and Ctrl-C arrives where it blocks.
+If `S` is `Blocking`, callers see ordinary methods that return results (or iterators). If it is `Awaited`, they await them.
+The I/O of a blocking client never suspends (`dyff.sdk.io`), so it needs no event loop and no extra thread: tracebacks and
+debuggers work as usual, it can be used inside a running event loop, and Ctrl-C interrupts the blocking call.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ S = TypeVar("S")
 
 
 class Blocking:
-    """In types only: calls return results."""
+    """Only for types: calls return results."""
 
 
 class Awaited:
-    """In types only: calls return awaitables."""
+    """Only for types: calls return awaitables."""
 
 
 class Bound(Generic[S]):
-    """What has operations. `S`: `Blocking` or `Awaited`, as its callers see it."""
+    """The base of classes with operations. `S`: `Blocking` or `Awaited`, depending on how callers use it."""
 
     _is_blocking: bool
 
     def _inside(self) -> Self:
-        """Itself as its own operations see it: everything is awaited there."""
+        """Return this object for use inside operations, which always await."""
         if not self._is_blocking:
             return self
         seen = copy.copy(self)
@@ -43,10 +43,10 @@ class Bound(Generic[S]):
 
 
 class operation(Generic[P, R]):
-    """A coroutine method that a blocking client's callers simply call."""
+    """Decorates a coroutine method. On a blocking client, it is an ordinary method."""
 
     def __init__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
-        """As a decorator."""
+        """Use it as a decorator."""
         self._function = function
         self.__doc__ = function.__doc__
 
@@ -64,10 +64,10 @@ class operation(Generic[P, R]):
 
 
 class iteration(Generic[P, R]):
-    """An asynchronous generator method that a blocking client's callers iterate over as usual."""
+    """Decorates an asynchronous generator method. On a blocking client, it returns an ordinary iterator."""
 
     def __init__(self, function: Callable[Concatenate[Any, P], AsyncIterator[R]]) -> None:
-        """As a decorator."""
+        """Use it as a decorator."""
         self._function = function
         self.__doc__ = function.__doc__
 
@@ -85,7 +85,7 @@ class iteration(Generic[P, R]):
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never suspends."""
+    """Run a coroutine that never suspends, and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -107,5 +107,5 @@ def _iterate(source: Any) -> Iterator[Any]:
 
 
 def _like(method: MethodType, call: Callable[..., Any]) -> Callable[..., Any]:
-    """`call` with the name, the documentation and the signature of `method`."""
+    """Return `call` with the name, the documentation and the signature of `method`."""
     return functools.update_wrapper(call, method)

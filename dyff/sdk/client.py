@@ -1,4 +1,4 @@
-"""The clients: where the server is, who is asking, and a group for each kind of resource."""
+"""The clients. Each holds the server's address, a token, and a group for each kind of resource."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dyff.sdk import models as sdk_models
 from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, operation
 
-if TYPE_CHECKING:  # their own loader names one that is missing
+if TYPE_CHECKING:  # at run time, `found` loads them and names any that is missing
     from dyff.sdk.kinds import dataset, evaluation, inference_service, inference_session, model
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/v0"
@@ -22,7 +22,7 @@ MAX_CONNECTIONS = 64
 
 
 class _Server(calls.Bound[S], Generic[S]):
-    """What both clients are: the groups, over one way to do I/O."""
+    """The common base of both clients: the groups, on top of one kind of I/O."""
 
     _io: type[io.Blocking] | type[io.Awaited]
 
@@ -42,18 +42,18 @@ class _Server(calls.Bound[S], Generic[S]):
         retries: int = transport.RETRIES,
         http: Any = None,
     ) -> None:
-        """Connect lazily.
+        """Create a client; it connects on first use.
 
         Args:
-            api_token: None: `DYFF_API_TOKEN`. Make one with `dyff token create`.
-            endpoint: The API's address with `/v0`; None: `DYFF_API_ENDPOINT`, or this machine's port 8000.
-            insecure: Accept any TLS certificate, for tests only; so does `DYFF_API_INSECURE=1`.
-            timeout: For a single answer, in seconds.
-            retries: Of what is safe to repeat.
-            http: Another way to send requests (an httpx transport), for tests; None: the network.
+            api_token: A token, which `dyff token create` makes. None for the one in `DYFF_API_TOKEN`.
+            endpoint: The API's address with `/v0`. None for `DYFF_API_ENDPOINT`, or port 8000 of this machine if that is not set.
+            insecure: Accept any TLS certificate; use it only for tests. `DYFF_API_INSECURE=1` does the same.
+            timeout: The time limit for a single answer, in seconds.
+            retries: The most retries of a request that is safe to repeat.
+            http: An httpx transport to use in place of the network, for tests. None for the network.
 
         Raises:
-            ValueError: there is no token.
+            ValueError: no token was given.
         """
         token = api_token or os.environ.get("DYFF_API_TOKEN")
         if not token:
@@ -74,10 +74,10 @@ class _Server(calls.Bound[S], Generic[S]):
         self.volumes = folders.Volumes()
 
     def apigroup(self, kind: str) -> Any:
-        """The group of a kind, by its name.
+        """Return the group of a kind, by the kind's name.
 
         Raises:
-            ValueError: there is no such kind.
+            ValueError: the kind does not exist.
 
         Example:
             `client.apigroup("Dataset").get(id)`
@@ -89,7 +89,7 @@ class _Server(calls.Bound[S], Generic[S]):
 
     @operation
     async def get(self, entity: sdk_models.Identified) -> Any:
-        """The entity of an identifier (anything with `kind` and `id`), as it is now.
+        """Fetch the current state of an entity. `entity`: anything with `kind` and `id`.
 
         Example:
             `evaluation = client.get(evaluation)`
@@ -98,10 +98,10 @@ class _Server(calls.Bound[S], Generic[S]):
 
 
 class Client(_Server[Blocking]):
-    """A Dyff server, from Python.
+    """A client of a Dyff server.
 
-    Its reads see everything that it has written; it repeats what is safe to repeat. Thread-safe, and at home inside a
-    running event loop (Jupyter). Close it, or use it as a context manager, where many are made.
+    Its reads see everything that it has written, and it retries requests that are safe to repeat. It is thread-safe, and can be
+    used inside a running event loop (Jupyter). Programs that create many clients should close them, or use them as context managers.
 
     Example:
         `client = Client(); print(client.evaluations.query(account="me"))`
@@ -126,9 +126,9 @@ class Client(_Server[Blocking]):
 
 
 class AsyncClient(_Server[Awaited]):
-    """A Dyff server, from asynchronous Python: `Client`, whose operations are awaited and iterated with `async for`.
+    """An asynchronous client of a Dyff server: like `Client`, but operations are awaited, or iterated with `async for`.
 
-    Belongs to the event loop that it was first used on.
+    A client belongs to the event loop on which it was first used.
 
     Example:
         `async with AsyncClient() as client: print(await client.evaluations.query(account="me"))`

@@ -1,4 +1,4 @@
-"""Progress where a person looks: a bar on a terminal, plain lines elsewhere, nothing when asked."""
+"""Shows the progress of a workflow: as a bar on a terminal, as plain lines elsewhere, or not at all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ LINE_EVERY_S = 5.0
 
 
 class Display(Protocol):
-    """Shows how far a workflow is; used as a context manager."""
+    """Shows the progress of a workflow; used as a context manager."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
-        """The workflow as it is now."""
+        """Show the current state of the workflow."""
         ...
 
     def say(self, line: str) -> None:
-        """A sentence for the person who looks."""
+        """Show a message to the user."""
         ...
 
 
@@ -38,17 +38,17 @@ class Silent:
         return None
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def say(self, line: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Lines(Silent):
-    """A line when the status or stage changes, and every few seconds while items are done."""
+    """Prints a line when the status or stage changes, and every few seconds otherwise."""
 
     def __init__(self, write: Any = None) -> None:
-        """`write`: takes a line; None: standard output."""
+        """`write`: called with each line; None to print to standard output."""
         self._write = write or (lambda line: print(line, flush=True))  # noqa: T201
         self._last = ""
         self._at = 0.0
@@ -66,10 +66,10 @@ class Lines(Silent):
 
 
 class Bar(Silent):
-    """A bar with stage, items, rate and time left."""
+    """A progress bar with stage, items, rate and remaining time."""
 
     def __init__(self) -> None:
-        """Drawn by Rich."""
+        """Uses Rich."""
         from rich import progress as rich
 
         columns = (
@@ -107,21 +107,21 @@ class Bar(Silent):
 
 
 def choose(wanted: bool) -> Display:
-    """A display that suits where standard output goes; none if it is not wanted."""
+    """Return a display that suits standard output, or a silent one if `wanted` is False."""
     if not wanted:
         return Silent()
     return Bar() if sys.stdout.isatty() else Lines()
 
 
 def seconds_left(progress: models.Progress | None) -> float | None:
-    """Seconds until the stage is done at the present rate; None: not known."""
+    """Return the seconds until the stage is done at the present rate; None if not known."""
     if progress is None or not progress.rate or progress.total is None or progress.done is None:
         return None
     return (progress.total - progress.done) / progress.rate
 
 
 def _headline(entity: models.Entity, progress: models.Progress | None) -> str:
-    """The status, and the stage or what it waits for."""
+    """The status, followed by the stage or by the reason of the status."""
     more = (progress.stage if progress else "") or entity.reason or ""
     return entity.status if more in ("", entity.status) else f"{entity.status}, {more}"
 

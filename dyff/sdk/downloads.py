@@ -1,4 +1,4 @@
-"""Files from signed URLs: in parallel, streamed, checked against their digests, resumed where they broke off."""
+"""Downloads from signed URLs: in parallel, streamed, checked against digests, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ Links = Callable[[], Awaitable[Sequence[models.Downlink]]]
 
 
 async def download(io: IO, links: Links, destination: Path, entity_id: str, *, progress: bool) -> None:
-    """GET all artifacts into a new directory, which appears under its name only when everything is there and right.
+    """Download all artifacts to a new directory, which gets its name only when everything has arrived and was checked.
 
-    Until then they are beside it, in `<name>.<entity>.partial`; the next call with the same destination goes on from there.
-    `links`: asked again when a URL has expired.
+    Until then the files are in a directory next to it, `<name>.<entity>.partial`, from which the next call with the same
+    destination continues.
+    `links`: called again when a URL has expired.
 
     Raises:
-        FileExistsError: the destination is there already.
+        FileExistsError: the destination already exists.
         TransferFailed: an artifact's bytes do not have its digest, or its path leaves the destination.
         ServerUnreachable: the connection broke too often.
     """
     if await io.in_thread(destination.exists):
-        raise FileExistsError(f"{destination} is there already; choose a new directory")
+        raise FileExistsError(f"{destination} already exists; choose a new directory")
     several = await links()
     for link in several:
         _require_inside(link.artifact.path)
@@ -50,10 +51,10 @@ async def download(io: IO, links: Links, destination: Path, entity_id: str, *, p
 
 
 class _File:
-    """One artifact on its way."""
+    """The download of one artifact."""
 
     def __init__(self, io: IO, link: models.Downlink, folder: Path, count: tally.Tally) -> None:
-        """`folder`: where it goes, at its own path."""
+        """`folder`: the directory in which the artifact gets its own path."""
         self._io, self._link, self._count = io, link, count
         self._path = folder / link.artifact.path
         self._digest = hashlib.md5(usedforsecurity=False)
@@ -61,12 +62,12 @@ class _File:
         self._etag: str | None = None
 
     async def fetch(self, again: Callable[[str], Awaitable[models.Downlink]]) -> None:
-        """All of it, and right. `again`: a new URL for its path, since they expire."""
+        """Download the whole file and verify it. `again`: returns a new URL for its path, for when the present one has expired."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         resumed = await self._io.in_thread(self._take_up)
         if not (resumed and self._is_right()):
             await self._get_persistently(again)
-            if resumed and not self._is_right():  # what was there may have been of another file
+            if resumed and not self._is_right():  # the existing bytes may be those of another file
                 await self._io.in_thread(self._forget)
                 await self._get_persistently(again)
         if not self._is_right():
@@ -78,7 +79,7 @@ class _File:
         self._count.finish_file()
 
     async def _get_persistently(self, again: Callable[[str], Awaitable[models.Downlink]]) -> None:
-        """What is missing of it, in as many tries as it needs; a try that gets on is not counted."""
+        """Download the missing part, with retries. Tries that make progress do not count towards the limit."""
         waits, left, renewed_at = transport.delays(), RETRIES, -1
         while True:
             before = self._size
@@ -97,18 +98,18 @@ class _File:
                 await self._io.sleep(next(waits))
 
     async def _get(self) -> None:
-        """What is missing of it."""
+        """Download the missing part, in one try."""
         target = self._link.signedURL
         headers = {"Accept-Encoding": "identity", **target.headers}
         if self._size and self._etag is None and self._link.artifact.digest.md5 is None:
-            await self._io.in_thread(self._forget)  # nothing could tell whether the rest belongs to it
+            await self._io.in_thread(self._forget)  # it could not be verified that the rest belongs to it
         if self._size:
             headers["Range"] = f"bytes={self._size}-"
             if self._etag:
                 headers["If-Range"] = self._etag
         answer = await self._io.send(self._io.request(target.method, target.url, headers=headers, timeout=TIMEOUT), stream=True)
         try:
-            if answer.status_code == 416:  # nothing is missing, or it is another file: the digest tells
+            if answer.status_code == 416:  # nothing is missing, or it is another file: the digest decides
                 return
             if not answer.is_success:
                 await self._io.read(answer)
@@ -123,7 +124,7 @@ class _File:
             await self._io.end(answer)
 
     async def _write_all(self, file: BinaryIO, pieces: AsyncGenerator[bytes, None]) -> None:
-        """Write what comes, a MiB at a time; however it ends, what has come is kept."""
+        """Write the data in chunks of a MiB. Everything that has arrived is kept, even after an error."""
         held = bytearray()
         try:
             async with aclosing(pieces):
@@ -137,7 +138,7 @@ class _File:
             self._write(file, held)
 
     def _take_up(self) -> bool:
-        """Whether there is a beginning of it to go on from: it is hashed. Without a digest nothing could tell what it is."""
+        """Hash the existing beginning of the file, to resume from it. Returns False, and discards it, if it cannot be verified."""
         if self._link.artifact.digest.md5 is None or not self._path.exists():
             self._forget()
             return False

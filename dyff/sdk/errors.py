@@ -1,17 +1,17 @@
-"""What goes wrong between a program and a Dyff server, by what the program should do.
+"""Errors of the client, classified by what the program should do.
 
 SdkError
-├── ServerUnreachable      nothing answers at that address, or the connection broke
-├── ApiError               the server said no: `status`, `detail`, `url`
-│   ├── BadRequest         400, 422   mend the named fields
-│   ├── NotAuthenticated   401        another token
-│   ├── NotAllowed         403        a token with that grant
-│   ├── Missing            404        no such thing
-│   ├── Refused            409        its status forbids it
-│   └── ServerBusy         429, 503   again later
-├── TransferFailed         bytes arrived that are not the promised ones
-├── WorkflowFailed         what was waited for ended otherwise: `entity`
-└── WaitTimeout            it has not ended yet: `entity`
+├── ServerUnreachable      no answer from that address, or the connection was lost
+├── ApiError               the server refused: `status`, `detail`, `url`
+│   ├── BadRequest         400, 413, 422   fix the named fields
+│   ├── NotAuthenticated   401        use another token
+│   ├── NotAllowed         403        use a token with that grant
+│   ├── Missing            404        it does not exist
+│   ├── Refused            409        its status does not allow this
+│   └── ServerBusy         429, 503   try again later
+├── TransferFailed         the transferred bytes are not the promised ones
+├── WorkflowFailed         the workflow failed: `entity`
+└── WaitTimeout            the workflow has not ended in time: `entity`
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 
 
 class SdkError(Exception):
-    """Something went wrong between this program and the server."""
+    """The base of all errors of the client."""
 
 
 class ServerUnreachable(SdkError):
-    """Nothing answers at that address, or the connection broke and repeating did not help."""
+    """There is no answer from that address, or the connection was lost and retries did not help."""
 
 
 class ApiError(SdkError):
-    """The server refused. `detail`: its words, as sent: a sentence, or a list of `{"loc", "msg", "type"}`."""
+    """The server refused. `detail`: the server's explanation as sent: a sentence, or a list of `{"loc", "msg", "type"}`."""
 
     advice = ""
-    """What to do, where the status alone says it."""
+    """What to do, if that follows from the status alone."""
 
     def __init__(self, status: int, detail: Any, url: str) -> None:
         """`status`: the HTTP status."""
@@ -40,7 +40,7 @@ class ApiError(SdkError):
 
 
 class BadRequest(ApiError):
-    """Some fields are wrong; each is named with what to do."""
+    """Some fields are wrong; each is named with the fix."""
 
 
 class NotAuthenticated(ApiError):
@@ -56,28 +56,28 @@ class NotAllowed(ApiError):
 
 
 class Missing(ApiError):
-    """There is no such thing."""
+    """The requested thing does not exist."""
 
 
 class Refused(ApiError):
-    """The thing's status forbids it."""
+    """The status of the entity does not allow the request."""
 
 
 class ServerBusy(ApiError):
-    """Not now: nothing was done."""
+    """The server cannot do this now, and has done nothing."""
 
     advice = "try again later"
 
 
 class TransferFailed(SdkError):
-    """The bytes are not the promised ones."""
+    """The transferred bytes are not the promised ones."""
 
 
 class WorkflowFailed(SdkError):
-    """The workflow ended, but not as hoped. `entity`: how it ended."""
+    """The workflow ended without success. `entity`: its final state."""
 
     def __init__(self, entity: Any) -> None:
-        """The message carries status, reason and the server's explanation."""
+        """The message has the status, the reason and the server's explanation."""
         why = f" ({entity.reason})" if entity.reason else ""
         message = f": {entity.message}" if entity.message else ""
         super().__init__(f"{entity.kind} {entity.id} ended as {entity.status}{why}{message}")
@@ -85,10 +85,10 @@ class WorkflowFailed(SdkError):
 
 
 class WaitTimeout(SdkError):
-    """The time is over and the workflow goes on. `entity`: as it is."""
+    """The workflow has not ended within the time limit, and continues. `entity`: its last known state."""
 
     def __init__(self, entity: Any, timeout_s: float) -> None:
-        """The message says what the workflow waits for, where the server knows."""
+        """The message says what the workflow is waiting for, if the server knows."""
         waits = f", {entity.reason}: {entity.message}" if entity.reason else ""
         super().__init__(
             f"{entity.kind} {entity.id} is still {entity.status} after {timeout_s:g} s{waits}; it goes on, and can be waited for again"
@@ -103,7 +103,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def from_answer(status: int, detail: Any, url: str) -> ApiError:
-    """The error of an answer."""
+    """Return the error for an answer."""
     return _BY_STATUS.get(status, ApiError)(status, detail, url)
 
 

@@ -1,4 +1,4 @@
-"""Groups that need no server: what a folder's upload has in it, and what a token says."""
+"""Groups that need no server: the files in the upload of a folder, and the content of a token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Volumes:
-    """Local directories that become models."""
+    """Local directories, to be uploaded as models."""
 
     def list(
         self,
@@ -20,10 +20,10 @@ class Volumes:
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
     ) -> list[Path]:
-        """The files below a directory that an upload would have, relative to it, sorted.
+        """List the files below a directory that an upload would contain, as sorted relative paths.
 
-        `include_symlinks`: files behind symbolic links are uploaded in their place; otherwise links are skipped. `include`
-        (None: all) and then `exclude`: patterns as in `.gitignore`.
+        `include_symlinks`: upload the targets of symbolic links in their place; otherwise links are skipped. `include` (None for
+        all files) and then `exclude`: patterns as in `.gitignore`.
 
         Example:
             `client.volumes.list("weights", exclude=["*.md"])`
@@ -32,10 +32,10 @@ class Volumes:
 
 
 class Tokens:
-    """What tokens say of themselves."""
+    """The content of tokens."""
 
     def inspect(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The header and the claims of a token, not verified; no secret is in them.
+        """Decode the header and the claims of a token, without verification. They contain no secret.
 
         Raises:
             ValueError: it is not a token.

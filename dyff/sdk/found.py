@@ -1,4 +1,4 @@
-"""Finds the group of each kind."""
+"""Finds the client's group for each kind."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dyff.sdk import groups, kinds
 
 
 def group(row: Kind) -> type[groups.Group[Any, Any]]:
-    """The class of a kind's group, in `sdk/kinds/`.
+    """Return the class of a kind's group, from `sdk/kinds/`.
 
     Raises:
-        Incomplete: there is none, or it lacks something that the kind can do.
+        Incomplete: it does not exist, or lacks an operation of the kind.
     """
     name = f"dyff.sdk.kinds.{row.module}"
     place = f"{name.replace('.', '/')}.py"
@@ -44,7 +44,7 @@ def group(row: Kind) -> type[groups.Group[Any, Any]]:
 
 
 def groups_of(client: type) -> dict[str, tuple[Kind, type[groups.Group[Any, Any]]]]:
-    """All kinds with their groups, by the names under which `client` declares them.
+    """Return all kinds with their groups, by the names under which `client` declares them.
 
     Raises:
         Incomplete: something is missing, or does not belong to any kind.

@@ -1,4 +1,4 @@
-"""What all groups of resources share: create, get, query, labels, documentation, deletion, waiting, logs, files."""
+"""Operations that groups of resources share: create, get, query, labels, documentation, deletion, waiting, logs, files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Dumped(Protocol):
     """A Pydantic model, such as the published request types."""
 
     def model_dump_json(self, *, by_alias: bool, exclude_none: bool, exclude_unset: bool) -> str:
-        """As JSON."""
+        """Return the model as JSON."""
         ...
 
 
 Request = Mapping[str, Any] | msgspec.Struct | Dumped
-"""A request: a mapping in the API's own spelling, or a struct or Pydantic model of that form."""
+"""A request: a mapping with the field names of the API, or a struct or Pydantic model of that form."""
 
 FIRST_POLL_S = 0.05
 MAX_POLL_S = 1.0
@@ -35,18 +35,18 @@ PAGE = 500
 LOG_POLL_S = 1.0
 LOG_LINES = 10_000
 LOG_OVERLAP_S = 60.0
-"""Lines of a pod may be seen late by so much; they are asked for again, and told once."""
+"""Lines of a pod can arrive this late. Lines from this period are fetched again, and each is reported once."""
 
 
 class Group(calls.Bound[S], Generic[S, E]):
-    """The operations on one kind of resource. Made by the client; do not make one yourself."""
+    """The operations on one kind of resource. Created by the client; do not create one yourself."""
 
     def __init__(self, http: transport.Transport, plural: str, form: type[E], *, is_blocking: bool) -> None:
-        """`plural`: the name in routes. `form`: what an answer is read as."""
+        """`plural`: the name of the kind in routes. `form`: the type to which answers are decoded."""
         self._http, self._plural, self._form, self._is_blocking = http, plural, form, is_blocking
 
     def _path(self, entity_id: str | None = None, rest: str = "") -> str:
-        """Of all entities, or of one, and what is below it. An empty ID would mean all of them."""
+        """The path of all entities, or of one, followed by `rest`. An empty ID is refused, because it would mean all entities."""
         if entity_id == "":
             raise ValueError("the ID is empty; it must be the ID of one entity")
         one = [] if entity_id is None else [entity_id]
@@ -54,10 +54,10 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def get(self, id: str) -> E:  # noqa: A002  published name
-        """The entity as it is now; sees everything that this client has done.
+        """Return the current state of the entity, including everything that this client has done.
 
         Raises:
-            Missing: there is no such entity.
+            Missing: the entity does not exist.
 
         Example:
             `client.datasets.get(dataset.id).status`
@@ -77,10 +77,10 @@ class Group(calls.Bound[S], Generic[S, E]):
         after: tuple[Any, str] | None = None,
         **keys: str | None,
     ) -> list[E]:
-        """All entities that match; `keys`: `id`, `account`, `status`, `reason`, `name` and those of the kind.
+        """Return all entities that match. `keys`: `id`, `account`, `status`, `reason`, `name` and the keys of the kind.
 
-        `query`: equalities by path, lists mean "one of". `order`: `ascending` or `descending`, with `order_by`.
-        `after`: (value of the order field, ID): only what comes after it.
+        `query`: keys and the values that they must have; a list means "one of". `order`: `ascending` or `descending`, with
+        `order_by`. `after`: (value of the order field, ID): only entities after that one.
 
         Raises:
             BadRequest: a key is unknown; the nearest known one is named.
@@ -101,7 +101,7 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @iteration
     async def pages(self: Group[Awaited, E], /, *, page: int = PAGE, **keys: Any) -> AsyncIterator[E]:
-        """All entities that match, oldest first, fetched `page` at a time. `keys`: as `query` takes them.
+        """Iterate over all entities that match, oldest first, fetched `page` at a time. `keys`: the arguments of `query`.
 
         Example:
             `for evaluation in client.evaluations.pages(account="me"): ...`
@@ -117,7 +117,7 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def label(self, id: str, labels: Mapping[str, str | None]) -> None:  # noqa: A002
-        """Set labels; None removes one.
+        """Set labels; a value of None removes the label.
 
         Example:
             `client.datasets.label(dataset.id, {"purpose": "red-team"})`
@@ -126,7 +126,7 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def publish(self: Group[Awaited, E], id: str, access: Literal["public", "preview", "private"]) -> None:  # noqa: A002
-        """Let others see it: `public`, `preview` (those who may already), or `private`.
+        """Set who can see it: `public`, `preview` (those who already have access), or `private`.
 
         Example:
             `client.evaluations.publish(evaluation.id, "preview")`
@@ -138,7 +138,7 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def documentation(self, id: str) -> models.Documentation:  # noqa: A002
-        """Its texts for people.
+        """Return its documentation.
 
         Example:
             `client.datasets.documentation(dataset.id).title`
@@ -147,7 +147,7 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def edit_documentation(self, id: str, edit_request: Request) -> models.Documentation:  # noqa: A002
-        """Set `title`, `summary` or `fullPage`; None removes one, what is not given stays.
+        """Set `title`, `summary` or `fullPage`. None removes a text; texts that are not given stay as they are.
 
         Example:
             `client.datasets.edit_documentation(dataset.id, {"title": "Prompts"})`
@@ -158,7 +158,7 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def delete(self, id: str) -> models.Status:  # noqa: A002
-        """Delete it, for good; returns its status.
+        """Delete it for good; returns its status.
 
         Example:
             `client.datasets.delete(dataset.id)`
@@ -167,7 +167,7 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def progress(self, id: str) -> models.Progress | None:  # noqa: A002
-        """How far its run is; None: nothing is known (yet).
+        """Return the progress of its run; None if it is not known (yet).
 
         Example:
             `client.evaluations.progress(evaluation.id)`
@@ -180,13 +180,13 @@ class Group(calls.Bound[S], Generic[S, E]):
 
     @operation
     async def wait(self: Group[Awaited, E], id: str, *, timeout_s: float = 600.0, progress: bool = True) -> E:  # noqa: A002
-        """Wait until it has ended well, showing how far it is (`progress=False`: silently); returns it.
+        """Wait until it has succeeded; returns the entity. Shows the progress unless `progress` is False.
 
-        Ctrl-C ends the waiting, not what is waited for.
+        Ctrl-C stops the waiting, not the workflow.
 
         Raises:
-            WorkflowFailed: it ended otherwise; the error says why.
-            WaitTimeout: it has not ended within `timeout_s` seconds; it goes on.
+            WorkflowFailed: it ended without success; the error says why.
+            WaitTimeout: it has not ended within `timeout_s` seconds; it continues.
 
         Example:
             `client.evaluations.wait(evaluation.id, timeout_s=1800)`
@@ -225,11 +225,11 @@ class Group(calls.Bound[S], Generic[S, E]):
 
 
 class Creatable(Group[S, E]):
-    """A group whose create answers with the entity."""
+    """A group whose `create` returns the entity."""
 
     @operation
     async def create(self, request: Request) -> E:
-        """Make one; returns the whole entity at once. Repeating a call that broke off is safe and done by itself.
+        """Create an entity; returns it as created. A call without an answer is retried automatically, which is safe.
 
         Raises:
             BadRequest: some fields are wrong; each is named with the fix.
@@ -241,11 +241,11 @@ class Creatable(Group[S, E]):
 
 
 class Logged(Group[S, E]):
-    """A group whose entities run pods."""
+    """A group of entities that run pods."""
 
     @operation
     async def workflow_logs(self, id: str, *, since: str | None = None, limit: int = 1000) -> models.WorkflowLogs:  # noqa: A002
-        """The last lines that the workflow's pods wrote, oldest first; `since`: such as `30m`, `1h` or `2d`.
+        """Return the last lines that the workflow's pods wrote, oldest first. `since`: a period such as `30m`, `1h` or `2d`, or a time.
 
         Example:
             `for line in client.evaluations.workflow_logs(evaluation.id).logs: print(line.message)`
@@ -255,7 +255,7 @@ class Logged(Group[S, E]):
 
     @iteration
     async def stream_workflow_logs(self: Logged[Awaited, E], /, id: str) -> AsyncIterator[models.LogEntry]:  # noqa: A002
-        """The lines that the workflow's pods write, as they come, until it has ended.
+        """Iterate over the lines that the workflow's pods write, as they come, until the workflow has ended.
 
         Example:
             `for line in client.evaluations.stream_workflow_logs(evaluation.id): print(line.message)`
@@ -278,11 +278,11 @@ class Logged(Group[S, E]):
 
 
 class Downloadable(Group[S, E]):
-    """A group whose entities have files to fetch."""
+    """A group of entities with files to download."""
 
     @operation
     async def downlinks(self, id: str) -> list[models.Downlink]:  # noqa: A002
-        """Its artifacts, each with a URL that works for an hour without a token.
+        """Return its artifacts, each with a URL that works for an hour without a token.
 
         Example:
             `client.evaluations.downlinks(evaluation.id)`
@@ -291,13 +291,13 @@ class Downloadable(Group[S, E]):
 
     @operation
     async def download(self: Downloadable[Awaited, E], id: str, destination: Path | str, *, progress: bool = True) -> None:  # noqa: A002
-        """Fetch all artifacts into a new directory, in parallel, each checked against its digest, showing how far it is.
+        """Download all artifacts to a new directory, in parallel, each checked against its digest. Shows progress by default.
 
-        The directory appears when everything is there. After a download that broke off, the same call goes on from there.
+        The directory appears when everything has arrived. After an interruption, the same call continues the download.
 
         Raises:
-            FileExistsError: the destination is there already.
-            TransferFailed: bytes are not the promised ones.
+            FileExistsError: the destination already exists.
+            TransferFailed: the bytes are not the promised ones.
 
         Example:
             `client.evaluations.download(evaluation.id, "outputs")`
@@ -306,11 +306,11 @@ class Downloadable(Group[S, E]):
 
 
 class Uploadable(Creatable[S, E]):
-    """A group whose entities wait for their files."""
+    """A group of entities that accept uploads."""
 
     @operation
     async def uplink(self, id: str, path: str) -> models.SignedURL:  # noqa: A002
-        """Where to PUT one of the declared files.
+        """Return the URL for uploading one of the declared files with PUT.
 
         Example:
             `client.models.uplink(model.id, "weights/model.bin")`
@@ -319,10 +319,10 @@ class Uploadable(Creatable[S, E]):
 
     @operation
     async def finalize(self, id: str, *, timeout: float | None = None) -> models.Status:  # noqa: A002
-        """Say that all files are there; the server checks their digests. `timeout`: in seconds, None: the client's.
+        """Declare the upload complete; the server checks the files' digests. `timeout`: in seconds; None for the client's.
 
         Raises:
-            BadRequest: files are missing; they are named.
+            BadRequest: files are missing; the error names them.
             Refused: a file is not the promised one.
 
         Example:
@@ -340,7 +340,7 @@ class Uploadable(Creatable[S, E]):
 
 
 def plain(request: Request, *, nulls: bool = False) -> Any:
-    """A request as JSON values, without fields that are None: they mean "not given" (`nulls`: they mean None)."""
+    """Return a request as JSON values. Fields that are None are left out, unless `nulls` is True: None is then sent as null."""
     if hasattr(request, "model_dump_json"):
         return json.loads(request.model_dump_json(by_alias=True, exclude_none=not nulls, exclude_unset=nulls))
     value = msgspec.to_builtins(dict(request) if isinstance(request, Mapping) else request)

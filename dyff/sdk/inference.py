@@ -1,4 +1,4 @@
-"""Calling a running session."""
+"""Calls to a running session."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dyff.sdk.calls import S, operation
 
 TIMEOUT = httpx.Timeout(5.0, read=60.0, write=60.0)
 FILE_UPLOAD = "$fileUpload"
-"""The only field of what the published adapter `FileUpload` makes."""
+"""The only field of the items that the published adapter `FileUpload` returns."""
 
 Adapter = Callable[[Iterable[Any]], Iterable[Any]]
-"""Maps a stream of items; the published package's adapters are such functions, too."""
+"""Maps a stream of items. The adapters of the published package are functions of this kind, too."""
 
 
 class Interface(Protocol):
-    """How an item becomes a request and an answer rows: our `InferenceInterface`, or one of that form."""
+    """How items become requests and answers become rows: our `InferenceInterface`, or an object with the same attributes."""
 
     @property
     def endpoint(self) -> str: ...
@@ -32,7 +32,7 @@ class Interface(Protocol):
 
 
 class InferenceSessionClient(calls.Bound[S]):
-    """Made by `client.inferencesessions.client`."""
+    """A client of one session. `client.inferencesessions.client` creates it."""
 
     def __init__(
         self,
@@ -45,18 +45,18 @@ class InferenceSessionClient(calls.Bound[S]):
         *,
         is_blocking: bool,
     ) -> None:
-        """`before` and `after`: applied to the items and to the answers."""
+        """`before`, `after`: applied to items and to answers."""
         self._http, self._route, self._token, self._timeout = http, route, token, timeout
         self._before, self._after, self._is_blocking = before, after, is_blocking
 
     @operation
     async def infer(self, body: Any) -> list[Any]:
-        """The answers to one item, after the adapters; it is sent as JSON, or as a form where the input pipeline ends in FileUpload.
+        """Send one item; returns the answers after the adapters. It is sent as JSON, or as a form if the input pipeline ends in FileUpload.
 
-        Tried again only where the service surely did nothing.
+        It is retried only if the service has certainly done nothing.
 
         Raises:
-            ValueError: the input pipeline does not make exactly one request of it.
+            ValueError: the input pipeline does not turn the item into exactly one request.
 
         Example:
             `session_client.infer({"text": "Hello"})`
@@ -71,21 +71,21 @@ class InferenceSessionClient(calls.Bound[S]):
 
 
 def pipeline(adapters: Sequence[Any] | None, *, upload: bool = False) -> Adapter:
-    """The adapters as one; none: items pass as they are. `upload`: the last may make a file upload.
+    """Combine adapters into one. Without adapters, items pass unchanged. `upload`: the last one may make a file upload.
 
     Raises:
         InvalidFields: adapters are wrong; each is named with the fix.
     """
     if not adapters:
         return lambda items: items
-    from dyff.adapters import pipelines  # JSONPath takes long to import
+    from dyff.adapters import pipelines  # importing JSONPath takes long
 
     made = [dict(each) if isinstance(each, Mapping) else each.model_dump(mode="json") for each in adapters]
     return pipelines.build(made, upload=upload)
 
 
 def given(adapter: Adapter) -> Adapter:
-    """A caller's own adapter. The published ones mark a file upload by `FILE_UPLOAD`; it becomes our `Upload`."""
+    """Wrap a caller's own adapter. The published ones mark a file upload with `FILE_UPLOAD`; it is turned into our `Upload`."""
     from dyff.adapters import uploads
 
     def apply(items: Iterable[Any]) -> Iterable[Any]:
@@ -102,7 +102,7 @@ def given(adapter: Adapter) -> Adapter:
 
 
 def _form(request: Any) -> dict[str, Any] | None:
-    """The `files` and `data` of a file upload, for httpx; None: it is none."""
+    """The `files` and `data` of a file upload, for httpx; None if the request is not a file upload."""
     from dyff.adapters import uploads
 
     if not isinstance(request, uploads.Upload):

@@ -1,7 +1,7 @@
-"""How the client does I/O: blocking, or awaited on the caller's event loop.
+"""The client's I/O: blocking, or awaited on the caller's event loop.
 
-All operations are written once, as coroutines over this protocol. `Blocking` has the same methods and none of them ever
-suspends, so a coroutine over it runs to its end in one step, in the caller's thread (`dyff.sdk.calls`).
+All operations are written once, as coroutines that use this protocol. The methods of `Blocking` never suspend, so a coroutine
+that uses it runs to completion in one step, in the caller's thread (`dyff.sdk.calls`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class IO(Protocol):
     """Requests, time, threads and parallel work."""
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Request:
-        """A request; `options` as httpx takes them."""
+        """Build a request. `options`: those of httpx."""
         ...
 
     async def send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
-        """The answer; `stream`: its body is read by `pieces`, and it must be closed."""
+        """Send a request and return the answer. `stream`: the body is read with `pieces`, and the answer must be closed with `end`."""
         ...
 
     def pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        """The body as it comes: nothing that has arrived is held back, so nothing of it is lost where it breaks off."""
+        """Yield the body as it arrives. Nothing is held back, so no bytes that have arrived are lost if the connection breaks."""
         ...
 
     async def read(self, response: httpx.Response) -> bytes:
-        """The rest of a streamed body."""
+        """Read the rest of a streamed body."""
         ...
 
     async def end(self, response: httpx.Response) -> None:
@@ -45,19 +45,19 @@ class IO(Protocol):
         ...
 
     def content(self, path: Path, sent: Callable[[int], None]) -> Iterable[bytes] | AsyncIterable[bytes]:
-        """A file as the body of a request; `sent` is told the size of each piece."""
+        """Yield a file as the body of a request. `sent` is called with the size of each chunk, in bytes."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Do nothing for a while."""
+        """Wait for `seconds`."""
         ...
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """The result of a function that blocks."""
+        """Call a function that blocks, and return its result."""
         ...
 
     async def all(self, tasks: Sequence[Task], at_once: int, stop: Callable[[], None]) -> None:
-        """Run all; the first failure ends the others (`stop` asks those that have begun) and is raised when they have ended."""
+        """Run all tasks. The first failure ends the others (`stop` asks running ones to end) and is raised once they have ended."""
         ...
 
     async def close(self) -> None:
@@ -66,10 +66,10 @@ class IO(Protocol):
 
 
 class Blocking:
-    """In the caller's thread. No method ever suspends. Thread-safe."""
+    """I/O in the caller's thread. Its methods never suspend. Thread-safe."""
 
     def __init__(self, **options: Any) -> None:
-        """`options`: of `httpx.Client`."""
+        """`options`: those of `httpx.Client`."""
         self._client = httpx.Client(**options)
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Request:
@@ -101,7 +101,7 @@ class Blocking:
         from concurrent import futures
 
         with futures.ThreadPoolExecutor(at_once, thread_name_prefix="dyff-transfer") as pool:
-            try:  # Ctrl-C may come at any moment, and those that have begun must hear of it
+            try:  # Ctrl-C can come at any time, and running tasks must then stop
                 running = [pool.submit(lambda task=task: calls.run(task())) for task in tasks]  # type: ignore[misc]
                 done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
                 for each in done:
@@ -116,10 +116,10 @@ class Blocking:
 
 
 class Awaited:
-    """On the event loop that runs (asyncio, or Trio)."""
+    """I/O on the running event loop (asyncio or Trio)."""
 
     def __init__(self, **options: Any) -> None:
-        """`options`: of `httpx.AsyncClient`."""
+        """`options`: those of `httpx.AsyncClient`."""
         self._client = httpx.AsyncClient(**options)
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Request:

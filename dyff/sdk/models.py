@@ -1,4 +1,4 @@
-"""What the server answers, as typed values. Fields that are not listed are ignored: a later server may send more."""
+"""The server's answers as typed values. Unknown fields are ignored, because a later server may send more."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 
 
 class Identified(Protocol):
-    """What names an entity."""
+    """Anything that identifies an entity."""
 
     @property
     def kind(self) -> str:
-        """Such as `Dataset`."""
+        """The name of its kind, such as `Dataset`."""
         ...
 
     @property
@@ -43,5 +43,5 @@ T = TypeVar("T")
 
 
 def read(value: Any, form: type[T]) -> T:
-    """`value`, decoded JSON, as `form`."""
+    """Convert `value`, which is decoded JSON, to `form`."""
     return msgspec.convert(value, form)

@@ -1,4 +1,4 @@
-"""Arrow schemas as the API carries them. pyarrow is imported only when it is used: it takes a quarter of a second."""
+"""Arrow schemas in the form of the API. pyarrow is imported only when it is used, because that takes a quarter of a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def encode(schema: pa.Schema) -> dict[str, str]:
-    """The `DataSchema` of an Arrow schema: `{"arrowSchema": base64 of its serialized form}`.
+    """Return the `DataSchema` of an Arrow schema: `{"arrowSchema": base64 of its serialized form}`.
 
     Example:
         `schemas.encode(pa.schema([("_index_", pa.int64()), ("text", pa.string())]))`
@@ -19,7 +19,7 @@ def encode(schema: pa.Schema) -> dict[str, str]:
 
 
 def output_schema(response: pa.Schema) -> dict[str, str]:
-    """The `DataSchema` of an evaluation's outputs whose single responses have the fields of `response`.
+    """Return the `DataSchema` of the outputs of an evaluation whose individual responses have the fields of `response`.
 
     A row has `_replication_`, `_index_` and `responses`: a list of structs of `_response_index_` and those fields.
 

@@ -1,4 +1,4 @@
-"""How far a transfer is, in bytes and files: counted from any thread, shown on a terminal as a bar, elsewhere as lines."""
+"""Progress of a transfer, in bytes and files. It is counted from any thread, and shown as a bar on a terminal and as lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LINE_EVERY_S = 5.0
 
 
 class Stopped(Exception):
-    """Raised in a transfer whose sibling has failed. Never seen by callers."""
+    """Raised in a transfer after another one has failed. Callers never see it."""
 
 
 class Tally:
-    """Counts, and shows nothing. Used as a context manager."""
+    """Counts without showing anything. Used as a context manager."""
 
     def __init__(self, what: str, files: int, total_bytes: int | None = None) -> None:
-        """`what`: for instance "upload". `total_bytes`: None: not known until `expect` was told."""
+        """`what`: for instance "upload". `total_bytes`: None if not known; `expect` then adds to it."""
         self.what, self.files, self.total = what, files, total_bytes or 0
         self.done = self.files_done = 0
         self._stopped = False
@@ -28,10 +28,10 @@ class Tally:
         self._began = time.monotonic()
 
     def add(self, count: int) -> None:
-        """So many bytes more (or fewer: what was in vain).
+        """Count this many more bytes. A negative number takes back the bytes of a failed try.
 
         Raises:
-            Stopped: the transfer is over.
+            Stopped: the transfers were stopped.
         """
         if self._stopped:
             raise Stopped
@@ -40,22 +40,22 @@ class Tally:
             self._show()
 
     def expect(self, count: int) -> None:
-        """So many bytes are to come."""
+        """Add this many bytes to the expected total."""
         with self._lock:
             self.total += count
 
     def finish_file(self) -> None:
-        """A file is there."""
+        """Count one more complete file."""
         with self._lock:
             self.files_done += 1
             self._show()
 
     def stop(self) -> None:
-        """End the transfers that count here at their next piece."""
+        """Make the transfers that use this tally stop at their next chunk."""
         self._stopped = True
 
     def line(self) -> str:
-        """Words for it."""
+        """Describe the progress in one line."""
         rate = self.done / max(time.monotonic() - self._began, 0.001)
         total = f" of {size(self.total)}" if self.total else ""
         return f"{self.what}: {self.files_done} of {self.files} files, {size(self.done)}{total}, {size(rate)}/s"
@@ -67,14 +67,14 @@ class Tally:
         return None
 
     def _show(self) -> None:
-        """Called with the lock."""
+        """Called with the lock held."""
 
 
 class Lines(Tally):
-    """A line every few seconds, and none for what takes less."""
+    """Prints a line every few seconds, and none for shorter transfers."""
 
     def __init__(self, what: str, files: int, total_bytes: int | None = None, write: Callable[[str], None] | None = None) -> None:
-        """`write`: takes a line; None: standard output."""
+        """`write`: called with each line; None to print to standard output."""
         super().__init__(what, files, total_bytes)
         self._write = write or (lambda line: print(line, flush=True))  # noqa: T201
         self._at = self._began
@@ -87,10 +87,10 @@ class Lines(Tally):
 
 
 class Bar(Tally):
-    """A bar that goes away when all is there."""
+    """A progress bar that disappears at the end."""
 
     def __init__(self, what: str, files: int, total_bytes: int | None = None) -> None:
-        """Drawn by Rich."""
+        """Uses Rich."""
         from rich import progress as rich
 
         super().__init__(what, files, total_bytes)
@@ -114,14 +114,14 @@ class Bar(Tally):
 
 
 def choose(wanted: bool, what: str, files: int, total_bytes: int | None = None) -> Tally:
-    """A tally that suits where standard output goes; a silent one if showing is not wanted."""
+    """Return a tally that suits standard output, or a silent one if `wanted` is False."""
     if not wanted:
         return Tally(what, files, total_bytes)
     return (Bar if sys.stdout.isatty() else Lines)(what, files, total_bytes)
 
 
 def size(count: float) -> str:
-    """Bytes for people: 12.3 MB."""
+    """Format a number of bytes for people, such as 12.3 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""HTTP to a Dyff server: retries that are safe, positions that make reads see this program's own writes, clear errors."""
+"""HTTP requests to a Dyff server, with safe retries, positions with which reads see the program's own writes, and clear errors."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 def path(*segments: str) -> str:
-    """The path below the endpoint that has these segments, whatever characters are in them."""
+    """Join segments to a path below the endpoint. They may contain any characters."""
     return "".join("/" + _quoted(each) for each in segments)
 
 
 def _quoted(segment: str) -> str:
-    """One that is only dots means a directory to whoever it passes on its way, unless the dots are quoted, too."""
+    """Quote a segment. The dots of `.` and `..` are quoted, too, because proxies on the way would treat them as directories."""
     quoted = quote(segment, safe="=@:,+")
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
 class Positions:
-    """What this program has written, as positions in the log; thread-safe."""
+    """The positions in the log of this program's own writes. Thread-safe."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Starts without positions."""
         self._epoch = ""
         self._ends: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def learn(self, text: str) -> None:
-        """Merge a `Dyff-Position` header, by maximum; a new epoch forgets the old one's."""
+        """Merge a `Dyff-Position` header, with the maximum for each partition. A new epoch replaces the positions of the old one."""
         epoch, ends = positions.parse_header(text)
         with self._lock:
             if epoch != self._epoch:
@@ -54,16 +54,16 @@ class Positions:
                 self._ends[partition] = max(end, self._ends.get(partition, 0))
 
     def header(self) -> dict[str, str]:
-        """The header that asks a read to wait for all of it."""
+        """Return the header that makes a read wait until it can see all of these writes."""
         with self._lock:
             return {"Dyff-Position": positions.header(self._epoch, self._ends)} if self._ends else {}
 
 
 class Transport:
-    """Requests to one server with one token. As safe for threads or tasks as its I/O."""
+    """Sends requests to one server with one token. As safe for threads or tasks as its I/O."""
 
     def __init__(self, io: IO, endpoint: str, token: str, *, retries: int = RETRIES) -> None:
-        """`endpoint`: ends in `/v0`. `retries`: of what is safe to repeat."""
+        """`endpoint`: ends in `/v0`. `retries`: the most retries of a request that is safe to repeat."""
         self.io = io
         self.endpoint = endpoint.rstrip("/")
         self.retries = retries
@@ -71,10 +71,10 @@ class Transport:
         self._positions = Positions()
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
-        """The decoded answer; see `answer`.
+        """Send a request and return the decoded answer; see `answer`.
 
         Raises:
-            SdkError: it is no JSON.
+            SdkError: the answer is not JSON.
         """
         answer = await self.answer(method, path, **options)
         try:
@@ -97,10 +97,10 @@ class Transport:
         timeout: float | httpx.Timeout | None = None,
         repeatable: bool = True,
     ) -> httpx.Response:
-        """The answer, if it is a success. A POST carries an `Idempotency-Key`, so that the server tells repetitions.
+        """Send a request and return the answer, if it is a success. A POST has an `Idempotency-Key`, so the server recognises retries.
 
-        `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: in place of the client's. `timeout`: in
-        seconds, in place of the client's. `repeatable`: False: tried again only if the server has surely done nothing.
+        `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: replaces the client's. `timeout`: in seconds,
+        replaces the client's. `repeatable`: if False, it is retried only if the server has certainly done nothing.
 
         Raises:
             ApiError: the server refused.
@@ -141,12 +141,12 @@ class Transport:
 
 
 def delays() -> Any:
-    """Seconds before each next try, drawn so that many clients do not return together."""
+    """Yield the seconds before each retry, with jitter, so that many clients do not retry at the same time."""
     return backoff.delays(FIRST_DELAY_S, ceiling_s=MAX_DELAY_S, jitter=random.Random())
 
 
 def detail_of(answer: httpx.Response) -> Any:
-    """The server's words."""
+    """Return the server's explanation."""
     try:
         body = answer.json()
     except ValueError:
@@ -155,7 +155,7 @@ def detail_of(answer: httpx.Response) -> Any:
 
 
 def retry_after(answer: httpx.Response) -> float | None:
-    """The seconds that the server asks to wait, half a minute at most; None: it doesn't say."""
+    """Return the seconds that the server asks to wait, at most 30; None if it does not say."""
     try:
         return min(max(float(answer.headers["Retry-After"]), 0.0), 30.0)
     except (KeyError, ValueError):
@@ -163,7 +163,7 @@ def retry_after(answer: httpx.Response) -> float | None:
 
 
 def unanswered(request: httpx.Request, error: httpx.TransportError) -> str:
-    """What happened and what to look at."""
+    """Return a message that says what happened and what to check."""
     place = f"{request.url.scheme}://{request.url.netloc.decode()}"
     return (
         f"{place} does not answer: {str(error) or type(error).__name__}. Is 'dyff serve' running there? "
@@ -172,5 +172,5 @@ def unanswered(request: httpx.Request, error: httpx.TransportError) -> str:
 
 
 def unsigned(url: str) -> str:
-    """A signed URL without what makes it a credential."""
+    """Return a signed URL without its signature, which makes it a credential."""
     return url.partition("?")[0]

@@ -1,4 +1,4 @@
-"""Files to signed URLs: in parallel, streamed, each bound to its digest; what the server has already is not sent again."""
+"""Uploads to signed URLs: in parallel, streamed, each bound to its digest. Files that the server already has are not sent again."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dyff.sdk.io import CHUNK_BYTES, IO
 PARALLEL = 4
 RETRIES = 4
 TIMEOUT = httpx.Timeout(60.0, read=600.0, write=600.0)
-"""The answer to a large file comes when the store has it durably."""
+"""The answer for a large file comes only when the store has it durably."""
 
 
 class Uplink(msgspec.Struct, frozen=True):
-    """Where to PUT a file. `is_there`: the store has it already, with the declared digest."""
+    """The URL for uploading a file. `is_there`: the store already has it, with the declared digest."""
 
     url: models.SignedURL
     is_there: bool
 
 
 def md5_of(path: Path) -> str:
-    """The base64 MD5 of a file, as the API carries digests."""
+    """Return the MD5 digest of a file in base64, the API's form."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -36,11 +36,11 @@ def md5_of(path: Path) -> str:
 
 
 async def upload(io: IO, folder: Path, paths: Sequence[str], uplink: Callable[[str], Awaitable[Uplink]], *, progress: bool) -> None:
-    """Send the files `paths` below `folder`.
+    """Upload the files `paths` below `folder`.
 
     Raises:
-        FileNotFoundError: a file is not there; nothing was sent.
-        ApiError: the store refused the bytes, for instance as another file than was declared.
+        FileNotFoundError: a file does not exist; nothing was sent.
+        ApiError: the store refused the bytes, for instance because they are not those of the declared file.
         ServerUnreachable: the connection broke too often.
     """
     total = sum([(await io.in_thread((folder / path).stat)).st_size for path in paths])

@@ -1,1 +1,1 @@
-"""The programs that pods run: they get a manifest file and exit 0 or not."""
+"""The programs that pods run. Each reads a manifest file; its exit code says how it ended."""

@@ -1,4 +1,4 @@
-"""Work beside a step's main work, with a last act that nothing can prevent."""
+"""Background work during a step's main work, with a final action that always runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import anyio
 
 @asynccontextmanager
 async def running(follow: Callable[[], Coroutine[Any, Any, None]], at_end: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """Runs `follow` as long as the block runs, then `at_end`, however the block ends: also where it is cancelled.
+    """Run `follow` while the block runs, then `at_end`, however the block ends, even if it is cancelled.
 
     Raises:
-        What `follow` does, in an exception group: then the block is cancelled. What `at_end` does.
+        What `follow` raises, in an exception group, after cancelling the block. What `at_end` raises.
     """
     try:
         async with anyio.create_task_group() as tasks:

@@ -1,7 +1,7 @@
-"""Brings the bytes of a file from the web into the object store, so that an attempt that is cut off loses little.
+"""Downloads a file from the web into the object store, so that an interrupted attempt loses little.
 
-What has arrived is stored in parts as it comes (`dyff.objects.layout.parts`); the next attempt asks for the rest with `Range`.
-When all is there it becomes one object, under its digest, and only if that digest is right. Nothing is kept on a local disk.
+Bytes are stored in parts as they arrive (`dyff.objects.layout.parts`); the next attempt requests the rest with `Range`. The
+complete file becomes one object, under its digest, and only if the digest is right. Nothing is kept on a local disk.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dyff.workflows.model_trees import File
 
 PART_BYTES = 16 * 2**20
 _PART_S = 10.0
-"""A part is stored when it is full, or so long after the one before it."""
+"""A part is stored when it is full, or this long after the previous one."""
 _TRIES = 6
-"""So often it is tried again in a row without a single byte."""
+"""The number of consecutive retries without a single byte before giving up."""
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DIGITS = 20
 
 
 class Location(msgspec.Struct, frozen=True):
-    """Where a file can be had at present. `headers`: to be sent to that host, and to no other."""
+    """Where a file can be downloaded at present. `headers`: to be sent only to that host, to no other."""
 
     url: str
     headers: dict[str, str] = {}
@@ -40,7 +40,7 @@ Locate = Callable[[], Awaitable[Location]]
 
 
 def client() -> httpx.AsyncClient:
-    """For all downloads of a step."""
+    """Make the HTTP client for all downloads of a step."""
     return httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, limits=httpx.Limits(max_connections=16))
 
 
@@ -48,12 +48,12 @@ class Downloads:
     """Stores files under their digests below `root`."""
 
     def __init__(self, store: port.Objects, http: httpx.AsyncClient, root: str, arrived: Callable[[int], None]) -> None:
-        """`arrived`: told the number of bytes that are there newly, those of earlier attempts included."""
+        """`arrived`: called with the number of bytes that became available, including those of earlier attempts."""
         self._store, self._http, self._root, self._arrived = store, http, root, arrived
         self._clock = clock.SystemClock()
 
     async def known(self, file: File) -> dict[str, str] | None:
-        """The digests of a file that an earlier attempt stored; None: it has to be fetched."""
+        """Return the digests of a file that an earlier attempt stored, or None if it has to be fetched."""
         key = layout.blob(self._root, file.blob)
         info = await self._store.head(key)
         if info is None or info.size_bytes != file.size_bytes:
@@ -67,10 +67,10 @@ class Downloads:
         return digests.checked()
 
     async def store(self, file: File, pieces: AsyncIterable[bytes]) -> dict[str, str]:
-        """Store bytes that are at hand; their digests.
+        """Store bytes that are available locally; returns their digests.
 
         Raises:
-            Ending: they are not those of the file.
+            Ending: they are not the bytes of the file.
         """
         digests = Digests(file)
         await self._store.put(layout.blob(self._root, file.blob), _checked(pieces, digests), limit_bytes=file.size_bytes)
@@ -78,10 +78,10 @@ class Downloads:
         return digests.checked()
 
     async def fetch(self, file: File, locate: Locate) -> dict[str, str]:
-        """Fetch a file, or what is missing of it; its digests.
+        """Fetch a file, or the missing rest of it; returns its digests.
 
         Raises:
-            Ending: it cannot be had, or its bytes are not the promised ones.
+            Ending: it cannot be fetched, or its bytes are not the promised ones.
         """
         parts = await _Parts.of(self._store, layout.parts(self._root, file.blob), file.size_bytes)
         if parts.size_bytes:
@@ -105,7 +105,7 @@ class Downloads:
         return await self._compose(file, parts)
 
     async def _continue(self, file: File, parts: _Parts, location: Location) -> None:
-        """Append what the server sends to `parts`, whatever ends it."""
+        """Append what the server sends to `parts`, including the bytes that arrived before an error or a cancellation."""
         start = parts.size_bytes
         headers = {**location.headers, "Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
         async with self._http.stream("GET", location.url, headers=headers) as response:
@@ -143,27 +143,27 @@ class Downloads:
 
 
 class Digests:
-    """The digests of a file, taken while its bytes pass."""
+    """Computes the digests of a file while its bytes pass through."""
 
     def __init__(self, file: File) -> None:
-        """`file`: what they must be."""
+        """`file`: has the expected digests."""
         self._file = file
         self._size_bytes = 0
         self._md5, self._sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
         self._git = hashlib.sha1(b"blob %d\0" % file.size_bytes, usedforsecurity=False) if file.git_sha1 else None
 
     def update(self, piece: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
         self._size_bytes += len(piece)
         for each in (self._md5, self._sha256, self._git):
             if each is not None:
                 each.update(piece)
 
     def checked(self) -> dict[str, str]:
-        """`md5` (base64, as everywhere) and `sha256` (hex).
+        """Return `md5` (base64, as everywhere) and `sha256` (hex).
 
         Raises:
-            Ending: they are not the promised ones.
+            Ending: the size or a digest is not the promised one.
         """
         file, sha256 = self._file, self._sha256.hexdigest()
         if (
@@ -178,19 +178,19 @@ class Digests:
 
 
 class Again(Exception):
-    """The server asks to come back later."""
+    """The download failed in a way that may succeed on a retry."""
 
 
 class _Parts:
-    """What is there of a file: objects that each begin where the one before ended. An empty file has none."""
+    """The stored parts of a file: objects that each begin where the previous one ended. An empty file has none."""
 
     def __init__(self, store: port.Objects, prefix: str, keys: list[str], size_bytes: int) -> None:
-        """Use `of`."""
+        """Use `of` to make one."""
         self._store, self._prefix, self._keys, self.size_bytes = store, prefix, keys, size_bytes
 
     @classmethod
     async def of(cls, store: port.Objects, prefix: str, limit_bytes: int) -> _Parts:
-        """Those that earlier attempts stored, as far as they follow each other."""
+        """Return the parts that earlier attempts stored, up to the first gap."""
         keys, size_bytes = list[str](), 0
         async for info in store.list(prefix):
             if info.key == f"{prefix}{size_bytes:0{_DIGITS}}" and size_bytes + info.size_bytes <= limit_bytes:
@@ -214,7 +214,7 @@ class _Parts:
 
 
 async def _checked(pieces: AsyncIterable[bytes], digests: Digests) -> AsyncIterator[bytes]:
-    """The same bytes; an error instead of their end if they are wrong, so that nobody stores them."""
+    """Yield the same bytes, but raise at their end if they are wrong, so that they are not stored."""
     async for piece in pieces:
         digests.update(piece)
         yield piece
@@ -222,11 +222,11 @@ async def _checked(pieces: AsyncIterable[bytes], digests: Digests) -> AsyncItera
 
 
 def _begin(file: File, response: httpx.Response, start: int) -> int:
-    """At which byte of the file the answer begins.
+    """Return the offset in the file at which the answer begins.
 
     Raises:
-        Ending: the file is refused for good.
-        Again: it may work later.
+        Ending: the file is refused permanently.
+        Again: a retry may succeed.
     """
     code = response.status_code
     if code == 200:

@@ -1,21 +1,21 @@
 """How a step ends: its exit code, its last line, and what SIGTERM does.
 
-The last line that a step prints says what failed and what to do; the operator makes it the status message.
+The last line that a step prints says what failed and what to do. The operator uses it as the status message.
 
     0     done
-    1, 2, 4, added up     verification: wrong output, missing output, duplicate output
-    10    evaluation client: the service's answers don't fit, or outputs cannot be stored as they are
-    20    evaluation client: incomplete, the time was up
+    1, 2, 4 or a sum      verification: wrong output, missing output, duplicate output
+    10    evaluation client: the service's answers do not fit, or outputs cannot be stored as they are
+    20    evaluation client: incomplete, the time limit was reached
     64    the command line is wrong
     65    the dataset or the source of a model is wrong, or an item does not fit the input pipeline
     69    the service never became ready, or failed more often than allowed
-    70    a defect of ours; the traceback is above the last line
+    70    a defect in Dyff; the traceback is above the last line
     75    something else failed that may work next time (the object store or the source of a model does not answer)
     76    the service refused a request, and the policy is to abort
     78    the manifest, the environment or a pipeline is wrong
     143   stopped by SIGTERM; the next attempt resumes at the missing items
 
-Repeating a step can help after 20, 69, 70, 75 and 143.
+A retry of the step can help after 20, 69, 70, 75 and 143.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STOPPED = 143
 
 
 class Ending(Exception):
-    """The step is over, before its end, for a reason that it foresaw."""
+    """The step ends early, for an expected reason."""
 
     def __init__(self, code: int, message: str) -> None:
         """`code`: one of those above. `message`: what failed and what to do."""
@@ -54,20 +54,20 @@ class Ending(Exception):
 
 
 class Arguments(argparse.ArgumentParser):
-    """A step's command line. Its own exit code for mistakes, 2, would mean that outputs are missing."""
+    """A step's command line. It replaces argparse's exit code for mistakes, 2, which would mean that outputs are missing."""
 
     def error(self, message: str) -> NoReturn:
         raise Ending(USAGE, f"{message}; {self.format_usage().strip()}")
 
 
 def say(line: str) -> None:
-    """One event, in one line, at once."""
+    """Print one event as one line, and flush it."""
     sys.stdout.write(line.replace("\n", " ") + "\n")
     sys.stdout.flush()
 
 
 def run(step: Callable[[], Awaitable[None]]) -> int:
-    """Run the step; the exit code. Its last line is printed here unless it succeeded."""
+    """Run the step and return its exit code. If it did not succeed, print its last line."""
     try:
         anyio.run(_watched, step, backend_options={"use_uvloop": True})
     except BaseException as error:
@@ -94,7 +94,7 @@ async def _stop_at_signal() -> None:
 
 
 def _code_and_message(error: BaseException) -> tuple[int, str]:
-    """Exit code and last line for what ended a step; of several errors the first that was foreseen counts."""
+    """The exit code and last line for the error that ended a step. Among several errors, the first expected one counts."""
     leaves = list(_leaves(error))
     for leaf in leaves:
         if isinstance(leaf, Ending):

@@ -1,7 +1,7 @@
 """The evaluation client: sends every item of a dataset to a service, once for each replication, and stores the answers.
 
-`python -m dyff.workflows evaluation-client --manifest FILE`, see `manifests` for its input and `endings` for its exit
-codes. It may be killed and started again at any time: it does what is missing in the outputs of all attempts.
+Run it as `python -m dyff.workflows evaluation-client --manifest FILE`. See `manifests` for its input and `endings` for its
+exit codes. It can be killed and restarted at any time: it does only the items that are missing in the outputs of all attempts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dyff.workflows.progress import Progress
 
 
 def main(arguments: list[str]) -> int:
-    """Run the step; its exit code."""
+    """Run the step and return its exit code."""
     return endings.run(lambda: _step(arguments))
 
 
@@ -30,7 +30,7 @@ async def _step(arguments: list[str]) -> None:
     async with trees.reader(store) as reader:
         dataset = await inputs.dataset(store, reader, spec.dataset)
         done = await _done(store, reader, spec)
-        indices = await anyio.to_thread.run_sync(items.read_indices, dataset)  # before hours of inference, not after them
+        indices = await anyio.to_thread.run_sync(items.read_indices, dataset)  # find bad indices before hours of inference, not after them
         total = len(indices) * spec.replications
         already = sum(len(each) - each.duplicates for each in done.values())
         _check_duplicates(spec, done)
@@ -40,20 +40,20 @@ async def _step(arguments: list[str]) -> None:
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
         in_time = True
         async with progress.shown():
-            if already < total:  # else the service may be gone, and is not needed
+            if already < total:  # otherwise the service is not needed, and may no longer exist
                 with items.WorkList(dataset, done, run.inputs, skip=spec.client.bad_request_policy == "Skip") as todo:
                     in_time = await run.work(todo, progress)
     _conclude(spec, progress, in_time=in_time, given_up=run.given_up)
 
 
 class _Run:
-    """One run: what is the same for all of its calls."""
+    """One run: the state that all of its calls share."""
 
     def __init__(self, store: port.Objects, spec: specs.Evaluation, session: manifests.Session) -> None:
-        """Everything that can be wrong with the manifest is found here.
+        """Checks the manifest's pipelines and schema.
 
         Raises:
-            Misconfigured, InvalidFields: it is.
+            Misconfigured, InvalidFields: one of them is wrong.
         """
         self._spec, self._session = spec, session
         adapters = [*manifests.adapters(spec.client.input_pipeline), *manifests.adapters(spec.interface.input_pipeline)]
@@ -69,7 +69,7 @@ class _Run:
         self._replicas = max(1, session.replicas or template)
 
     async def work(self, todo: items.WorkList, progress: Progress) -> bool:
-        """Make all calls; False: the time was up first."""
+        """Make all calls; False if the time limit was reached first."""
         with anyio.move_on_after(self._spec.client.total_timeout_seconds or None) as limit:
             async with self._service() as service, self._outputs.stored():
                 calls = inference.Inference(service, self._spec.interface.endpoint, self._spec.client, self._responses)
@@ -103,7 +103,7 @@ class _Run:
 
 
 async def _done(store: port.Objects, reader: trees.Reader, spec: specs.Evaluation) -> dict[str, items.Indices]:
-    """What earlier attempts have stored, by replication."""
+    """The indices that earlier attempts have stored, by replication."""
     raw = [(info.key, info.size_bytes) for info in await trees.objects(store, layout.evaluation_raw(spec.id))]
     try:
         return await anyio.to_thread.run_sync(lambda: items.read_done(reader.open(raw), manifests.replication_ids(spec)))

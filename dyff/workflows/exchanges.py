@@ -1,10 +1,10 @@
-"""HTTP/1.1 requests to one service, lean: what one call costs is what bounds an evaluation's rate.
+"""HTTP/1.1 requests to one service, with little overhead, because the cost of a call limits the rate of an evaluation.
 
-Measured with 64 in flight on a server that takes 20 ms: httpx 160 calls/s, this some 2,400, bare sockets some 2,600. The rules
-for answers are in `dyff.kernel.http11`.
+Measured with 64 calls in flight to a server that takes 20 ms: httpx makes 160 calls/s, this about 2,400, bare sockets about
+2,600. The rules for answers are in `dyff.kernel.http11`.
 
-A connection carries one request at a time. Kept open it is used again, which is best for one replica; several replicas
-behind one address are reached evenly only when each call opens its own.
+A connection carries one request at a time. With one replica it is best to keep connections open and reuse them. Several replicas
+behind one address get an even load only if each call opens a connection of its own.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ User-Agent: dyff-evaluation-client\r
 
 
 class Broken(Exception):
-    """The exchange did not end with a whole answer; whether the service saw the request is not known."""
+    """The exchange did not end with a complete answer. It is not known whether the service saw the request."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a service said. `retry_after`: that header as it is; None: absent."""
+    """The answer of a service. `retry_after`: the header's value, or None if it is absent."""
 
     status: int
     body: bytes
@@ -48,13 +48,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Service:
-    """Requests to the service at a base URL; an async context manager that closes what is open."""
+    """Sends requests to the service at a base URL. An async context manager that closes open connections."""
 
     def __init__(self, url: str, *, keep_open: bool) -> None:
         """`url`: such as `http://host:port/base`. `keep_open` False: every request opens a connection of its own.
 
         Raises:
-            ValueError: it is no such URL.
+            ValueError: it is not a valid URL.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -76,10 +76,10 @@ class Service:
         self._idle.clear()
 
     def head(self, method: str, path: str, media_type: str = JSON) -> bytes:
-        """The part of a request that is the same for all bodies, for `exchange`. `media_type`: of a POST's body.
+        """Return the part of a request that is the same for all bodies, for `exchange`. `media_type`: that of a POST's body.
 
         Raises:
-            ValueError: the path cannot be sent as it is.
+            ValueError: the path has spaces or characters outside ASCII.
         """
         path = f"{self._prefix}/{path.lstrip('/')}"
         if not path.isascii() or any(char <= " " for char in path):
@@ -88,14 +88,14 @@ class Service:
         return _HEAD.format(method=method, path=path, netloc=self._netloc, more=more).encode()
 
     async def exchange(self, head: bytes, body: bytes, timeout_s: float | None) -> Answer:
-        """Send one request and wait for its whole answer.
+        """Send one request and wait for the complete answer.
 
-        Where a kept connection is found closed before a byte of the answer came, the request goes out once more on a
-        new one, because services close idle connections as they please.
+        If a reused connection turns out to be closed before any byte of the answer has arrived, the request is sent once more
+        on a new one, because services close idle connections at any time.
 
         Raises:
-            Broken: no connection, or it was lost before the answer was whole.
-            TimeoutError: `timeout_s` passed (None: no limit).
+            Broken: the connection could not be opened, or was lost before the answer was complete.
+            TimeoutError: `timeout_s` has passed (None for no limit).
         """
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
@@ -140,6 +140,6 @@ class Service:
             transport, connection = await asyncio.get_running_loop().create_connection(_NEW, self._host, self._port, ssl=self._tls)
         except OSError as error:
             raise Broken(f"no connection to {self._host}:{self._port}: {error.strerror or error}") from error
-        if not self._keep_open:  # closing leaves no port that waits for stragglers: many calls would use all ports up
+        if not self._keep_open:  # leave no port in TIME_WAIT: many calls would use up all ports
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         return connection

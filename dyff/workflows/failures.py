@@ -1,4 +1,4 @@
-"""Items without responses, and why. They are data: users find them beside the outputs, in `.dyff/errors.parquet`."""
+"""Items without responses, and the reasons. They are data: users find them next to the outputs, in `.dyff/errors.parquet`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ BAD_REQUEST = "BadRequest"
 INPUT_PIPELINE = "InputPipeline"
 """The item does not fit the input pipeline, so it was never sent."""
 TRANSIENT_ERRORS = "TransientErrors"
-"""The service answered others, and failed for this one every time; it has no output row."""
+"""The service answered for other items but failed every time for this one. It has no output row."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why an item has no responses. `error`: one of the above. `status`: of the service's answer; None: there was none."""
+    """Why an item has no responses. `error`: one of the above. `status`: that of the service's answer, or None if there was none."""
 
     error: str
     message: str
     status: int | None = None
 
     def row(self, index: int, replication: str) -> dict[str, Any]:
-        """As it is recorded."""
+        """Return the row to record in `errors.parquet`."""
         return {"_index_": index, "_replication_": replication, **msgspec.structs.asdict(self)}

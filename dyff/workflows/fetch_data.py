@@ -1,7 +1,7 @@
-"""Copies a finished tree of the object store to a local directory, and checks every byte: how volumes are filled.
+"""Copies a complete tree from the object store to a local directory and verifies every byte. Volumes are filled this way.
 
-`python -m dyff.workflows fetch-data --source models/<id>/ --destination DIR`. Environment: `DYFF_STORAGE_URL`.
-Files that are there already, and whole, are kept, so it may be repeated.
+Run it as `python -m dyff.workflows fetch-data --source models/<id>/ --destination DIR`. Environment: `DYFF_STORAGE_URL`.
+It can be repeated: files that already exist and are complete are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PART = ".dyff-part"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the step; its exit code."""
+    """Run the step and return its exit code."""
     return endings.run(lambda: _step(arguments))
 
 
@@ -53,7 +53,7 @@ async def _step(arguments: list[str]) -> None:
 
 
 class _Copier:
-    """Copies several files at a time."""
+    """Copies several files concurrently."""
 
     def __init__(self, store: port.Objects, destination: Path) -> None:
         """`destination`: an existing directory."""
@@ -61,10 +61,10 @@ class _Copier:
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
 
     async def copy(self, artifact: Artifact) -> None:
-        """Copy one file, unless it is there already.
+        """Copy one file, unless it already exists and is complete.
 
         Raises:
-            Ending: its bytes are not the promised ones, or it cannot be written.
+            Ending: its bytes are missing or not the promised ones, or it cannot be written.
         """
         async with self._limiter:
             target = self._destination / artifact.path
@@ -79,7 +79,7 @@ class _Copier:
             endings.say(f"fetched {artifact.path}, {artifact.size} bytes")
 
     async def _download(self, artifact: Artifact, target: Path) -> None:
-        """Into a file next to it first, so that a file with the right name is always whole."""
+        """Download to a file next to the target first, so that a file with the right name is always complete."""
         await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
         part, digest = target.with_name(target.name + _PART), hashlib.md5(usedforsecurity=False)
         try:
@@ -99,7 +99,7 @@ class _Copier:
 
 
 def _make_links(destination: Path, links: Iterable[Link]) -> None:
-    """Make those that are not there. A manifest's links lead nowhere but to what is below `destination`."""
+    """Create the links that do not exist yet. The links of a manifest never lead out of `destination`."""
     for each in links:
         link = destination / each.link
         if link.is_symlink() and os.readlink(link) == each.target:

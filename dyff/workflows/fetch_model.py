@@ -1,8 +1,8 @@
-"""Fetches a model from where it is published into the object store: the step of a Model's custom resource.
+"""Fetches a model from its source into the object store. This is the step of a Model's custom resource.
 
-`python -m dyff.workflows fetch-model --manifest FILE`. The tree is written below `models/<id>/`; its manifest
-(`.dyff/artifacts.json`), which comes last, says what was fetched: paths, digests, links, and the commit. A repetition goes on
-where the attempt before it was cut off, in the middle of a file, too.
+Run it as `python -m dyff.workflows fetch-model --manifest FILE`. The tree is written below `models/<id>/`. Its manifest
+(`.dyff/artifacts.json`), which is written last, lists what was fetched: paths, digests, links, and the commit. A retry
+continues where the previous attempt was interrupted, even in the middle of a file.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ _AT_ONCE = 4
 
 
 class Source(Protocol):
-    """Where models come from."""
+    """A source of models."""
 
     @property
     def revision(self) -> str | None:
-        """As it was asked for; None: such sources have none."""
+        """The requested revision; None if the source has no revisions."""
         ...
 
     async def listing(self) -> Listing:
-        """What there is.
+        """Return what the source has.
 
         Raises:
-            Ending: it cannot be had; the message says what to do.
+            Ending: it cannot be listed; the message says what to do.
         """
         ...
 
     async def bring(self, file: File, to: downloads.Downloads) -> dict[str, str]:
-        """Store one file of the listing; its digests.
+        """Store one file of the listing; returns its digests.
 
         Raises:
-            Ending: it cannot be had; the message says what to do.
+            Ending: it cannot be fetched; the message says what to do.
         """
         ...
 
 
 def main(arguments: list[str]) -> int:
-    """Run the step; its exit code."""
+    """Run the step and return its exit code."""
     return endings.run(lambda: _step(arguments))
 
 
@@ -74,7 +74,7 @@ async def _step(arguments: list[str]) -> None:
 
 
 async def _fetch(source: Source, listing: Listing, store: port.Objects, root: str, model_id: str) -> dict[str, dict[str, str]]:
-    """Bring each content that is not there yet, several at a time; digests by blob."""
+    """Fetch all blobs that are not stored yet, several concurrently; returns digests by blob."""
     blobs = listing.blobs
     shown = progress.Progress(store, layout.progress("models", model_id), "fetching (bytes)", sum(f.size_bytes for f in blobs.values()))
     digests: dict[str, dict[str, str]] = {}
@@ -97,14 +97,14 @@ async def _fetch(source: Source, listing: Listing, store: port.Objects, root: st
 
 
 async def _publish(store: port.Objects, root: str, made: Tree, digests: dict[str, dict[str, str]], source: dict[str, str]) -> None:
-    """Write what belongs to the layout, the links, and last the manifest, which only the first attempt does."""
+    """Write the layout's own files, the links, and last the manifest, unless another attempt has already written one."""
     texts = {path: await _text(store, root, path, data) for path, data in made.texts.items()}
     whole = model_trees.manifest(made, digests, texts, root, source)
     if whole.links:
         await store.put(root + layout.SYMLINKS, codecs.encode({"symlinks": msgspec.to_builtins(whole.links)}))
     if not await tree_manifests.write(store, root, whole):
         endings.say("another attempt was first; what it has fetched counts")
-    # Of files that the source had no more at this attempt.
+    # Parts of files that the source no longer had at this attempt.
     await store.delete_tree(layout.parts(root))
 
 
@@ -123,7 +123,7 @@ def _check_size(listing: Listing, limit_bytes: int | None) -> None:
 
 
 def too_large(size_bytes: int, limit_bytes: int) -> str:
-    """What is said about a model that needs more room than was declared."""
+    """Return the message about a model that needs more space than was declared."""
     return (
         f"The model has {size_bytes} bytes, more than the {limit_bytes} of resources.storage. "
         f"Create it again with more, or choose fewer files."
@@ -132,7 +132,7 @@ def too_large(size_bytes: int, limit_bytes: int) -> str:
 
 @contextlib.asynccontextmanager
 async def _source(source: specs.ModelSource, limit_bytes: int | None) -> AsyncIterator[Source]:
-    """Imports only what this source needs: the hub's library alone takes most of a second."""
+    """Open the source. Imports only what it needs: the hub's library alone takes most of a second."""
     if source.kind == "HuggingFaceHub" and source.hugging_face_hub is not None:
         from dyff.workflows import hugging_face
 

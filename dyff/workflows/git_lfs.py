@@ -1,9 +1,9 @@
-"""Models in Git repositories with large files: `git` brings the history's tip, the large files come over Git LFS's own protocol.
+"""Models in Git repositories with large files: `git` fetches the tip of the history, and large files come over the Git LFS protocol.
 
-Nothing is checked out, so that no name, link, hook, filter or submodule of the repository can do anything here: trees and
-blobs are read as data. Neither `.lfsconfig` nor any configuration of this machine is read.
+Nothing is checked out, so no name, link, hook, filter or submodule of the repository can do any harm: trees and blobs are
+only read as data. Neither `.lfsconfig` nor any configuration of this machine is read.
 
-Environment, optional: `DYFF_GIT_HOSTS`, the hosts that a repository may be on, with commas between; not set: any.
+Environment, optional: `DYFF_GIT_HOSTS`, a comma-separated list of the hosts that repositories may be on; any host if not set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MEDIA = "application/vnd.git-lfs+json"
 _LINK, _MODULE = b"120000", b"160000"
 _MAX_LINK_BYTES = 1024
 _FINAL = ("not found", "could not read Username", "Authentication failed", "error: 403", "not allowed", "not a git")
-"""What git says of a repository that another try will not find either, next to its URL."""
+"""Parts of git's messages for errors that a retry will not fix. They are matched against the message without its URLs."""
 
 _URL = re.compile(r"'?\w+://[^\s']*'?")
 _PASSED = ("PATH", "LANG", "TMPDIR", "http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "GIT_SSL_CAINFO")
@@ -74,14 +74,14 @@ class Repository:
     revision: str | None = None
 
     def __init__(self, url: str, directory: Path, limit_bytes: int | None) -> None:
-        """`limit_bytes`: of the clone; None: no limit."""
+        """`limit_bytes`: the largest size of the clone, or None for no limit."""
         self._url, self._directory, self._limit_bytes = url, directory, limit_bytes
 
     async def listing(self) -> Listing:
-        """What the tip of the default branch has.
+        """Clone the repository; returns the files and links at the tip of the default branch.
 
         Raises:
-            Ending: it cannot be cloned, or it has nothing.
+            Ending: it cannot be cloned or read, or it has no files.
         """
         await self._clone()
         commit = (await self._git("rev-parse", "--verify", "HEAD^{commit}")).decode().strip()
@@ -105,7 +105,7 @@ class Repository:
         return Listing(commit, tuple(files), tuple(links))
 
     async def bring(self, file: File, to: downloads.Downloads) -> dict[str, str]:
-        """Store a file: from the clone, or from the LFS server if it is a large one."""
+        """Store a file: from the clone, or from the LFS server if it is a large file."""
         if file.sha256 is None:
             return await to.store(file, self._pieces(file.blob))
         return await to.fetch(file, lambda: self._locate(file))
@@ -117,7 +117,7 @@ class Repository:
         return File(path, name, size_bytes, git_sha1=name if len(name) == 40 else None)
 
     async def _clone(self) -> None:
-        """Bounded in time and size, since the server on the other side may be anyone's."""
+        """Clone with a limit of time and size, because the server is not trusted."""
         command = _command("clone", "--quiet", "--bare", "--depth", "1", "--single-branch", "--no-tags", "--template=")
         log = self._directory / "log"
         with log.open("wb") as out:
@@ -167,10 +167,10 @@ class Repository:
         return endings.Ending(endings.TRY_AGAIN, f"{self._shown} cannot be cloned: {words}. Create the model again later.")
 
     def _is_final(self, said: str) -> bool:
-        """Whether git's message says that another try is useless. The URL in it may have any words and digits."""
+        """Whether git's message says that a retry is useless. URLs are removed first, because they can contain any words and digits."""
         for url in (self._url, without_user(self._url)):
             said = said.replace(url, "")
-        said = _URL.sub("", said)  # others that it was led to
+        said = _URL.sub("", said)  # other URLs, after redirects
         return any(each in said for each in _FINAL)
 
     async def _git(self, *arguments: str) -> bytes:
@@ -185,7 +185,7 @@ class Repository:
         return await self._git("cat-file", "blob", sha.decode())
 
     async def _pieces(self, sha: str) -> AsyncIterator[bytes]:
-        """A file of the clone, which may be large."""
+        """Stream a file of the clone, which may be large."""
         command = _command("--git-dir", str(self._directory / "clone"), "cat-file", "blob", sha)
         async with await anyio.open_process(command, env=_environment(self._directory), stderr=subprocess.DEVNULL) as process:
             if process.stdout is not None:
@@ -193,7 +193,7 @@ class Repository:
                     yield piece
 
     async def _locate(self, file: File) -> downloads.Location:
-        """Ask the LFS server for one object; its URLs expire, so they are asked for when they are needed."""
+        """Request the location of one object from the LFS server. Its URLs expire, so each is requested only when it is needed."""
         question = {
             "operation": "download",
             "transfers": ["basic"],
@@ -228,10 +228,10 @@ class Repository:
 
 @contextlib.asynccontextmanager
 async def cloned(source: specs.GitLFS, limit_bytes: int | None) -> AsyncIterator[Repository]:
-    """A repository to read from, until the end of the block.
+    """Yield a repository to read from, until the end of the block.
 
     Raises:
-        Ending: such a URL is not fetched, or there is no `git`.
+        Ending: the URL is not allowed, or `git` is not installed.
     """
     if urlsplit(source.url).scheme not in ("http", "https"):
         raise endings.Ending(endings.WRONG_DATA, f"{shown(source.url)} cannot be fetched: source.gitLFS.url must be https or http.")
@@ -247,37 +247,37 @@ async def cloned(source: specs.GitLFS, limit_bytes: int | None) -> AsyncIterator
 
 
 def allowed_hosts() -> list[str] | None:
-    """The hosts that a repository may be on; None: any."""
+    """Return the hosts that repositories may be on; None for any."""
     value = os.environ.get("DYFF_GIT_HOSTS")
     return None if value is None else [each.strip().lower() for each in value.split(",") if each.strip()]
 
 
 def shown(url: str) -> str:
-    """A URL as it may be shown: without what could be a secret."""
+    """Return a URL in a form that is safe to show: without the parts that could hold a secret."""
     return urlunsplit(urlsplit(without_user(url))._replace(query="", fragment=""))
 
 
 def without_user(url: str) -> str:
-    """A URL without the user and password in it, as git shows it."""
+    """Return a URL without its user and password, as git shows it."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _lfs_url(url: str) -> str:
-    """As Git LFS finds its server: below the repository, whose name ends in `.git`."""
+    """The URL of the LFS server, which Git LFS derives from that of the repository, with a name that ends in `.git`."""
     bare = url.rstrip("/")
     return f"{bare if bare.endswith('.git') else bare + '.git'}/info/lfs/objects/batch"
 
 
 def _command(*arguments: str) -> list[str]:
-    # Where hosts are limited, one of them must not lead to another.
+    # If hosts are restricted, an allowed one must not redirect to another.
     redirects = "initial" if allowed_hosts() is None else "false"
     settings = ("core.hooksPath=/dev/null", "credential.helper=", f"http.followRedirects={redirects}")
     return ["git", *(word for each in settings for word in ("-c", each)), *arguments]
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    """Nothing of ours but where programs and proxies are."""
+    """The environment of git. It inherits only the paths, the locale, and the settings for proxies and TLS."""
     return {
         **{name: os.environ[name] for name in _PASSED if name in os.environ},
         "HOME": str(directory),

@@ -1,7 +1,7 @@
-"""Models of the Hugging Face hub, through its own library: what a repository has, and where each file is.
+"""Models on the Hugging Face hub. The hub's own library is used to list a repository and to locate its files.
 
-The bytes take our own way (`dyff.workflows.downloads`), which survives the pod. Environment, all optional: `HF_ENDPOINT` (another
-hub), `HF_TOKEN_PATH` (a file with a token) or `HF_TOKEN`.
+The bytes are fetched with `dyff.workflows.downloads`, which can resume in another pod. Environment, all optional: `HF_ENDPOINT`
+(another hub), `HF_TOKEN_PATH` (a file with a token) or `HF_TOKEN`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 
-# Read by the library when it is imported: nothing is reported to anyone, and nothing is kept in a home folder, which a pod does not have.
+# The library reads these when it is imported: no telemetry is sent, and nothing is kept in a home folder, which a pod does not have.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HOME", tempfile.gettempdir())
 
@@ -34,7 +34,7 @@ _AT_ONCE = 8
 _GIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-# What the HTTP library below raises if there is no answer; which library that is, is not ours to know.
+# The base class of what the underlying HTTP library raises if there is no answer. Which library that is, is the hub library's business.
 _NO_ANSWER: type[BaseException] = hub_errors.HfHubHTTPError.__mro__[1]
 
 T = TypeVar("T")
@@ -44,21 +44,21 @@ class Hub:
     """One repository at one revision."""
 
     def __init__(self, source: specs.HuggingFaceHub) -> None:
-        """`source`: of the model."""
+        """`source`: that of the model."""
         self._source = source
         self._commit = source.revision
         self._endpoint = os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT
 
     @property
     def revision(self) -> str:
-        """As it was asked for."""
+        """The requested revision."""
         return self._source.revision
 
     async def listing(self) -> Listing:
-        """The files that the patterns choose, at the commit that the revision is at present.
+        """Return the files that the patterns select, at the commit that the revision refers to at present.
 
         Raises:
-            Ending: there is no such repository or revision, it may not be read, or the hub does not answer.
+            Ending: the repository or revision does not exist or may not be read, no file is selected, or the hub does not answer.
         """
         repo_id, revision = self._source.repo_id, self._source.revision
         api = huggingface_hub.HfApi(endpoint=self._endpoint)
@@ -87,7 +87,7 @@ class Hub:
         return Listing(self._commit, tuple(found[name] for name in sorted(found)))
 
     async def bring(self, file: File, to: downloads.Downloads) -> dict[str, str]:
-        """Store a file; its digests."""
+        """Store a file; returns its digests."""
         headers = build_hf_headers()
         headers = {name: value for name, value in headers.items() if name.lower() in ("authorization", "user-agent")}
 
@@ -100,14 +100,14 @@ class Hub:
         return huggingface_hub.hf_hub_url(self._source.repo_id, path, revision=self._commit, endpoint=self._endpoint)
 
     async def _look(self, path: str) -> File:
-        """Ask for a file itself, where the list says too little, as with hubs that are not the original."""
+        """Request the metadata of a single file, if the list says too little. Hubs other than the original one do that."""
         meta = await self._ask(lambda: huggingface_hub.get_hf_file_metadata(self._url(path), timeout=_TIMEOUT_S))
         if meta.size is None or not meta.etag:
             raise endings.Ending(endings.WRONG_DATA, f"The hub does not say how large {path} is, or what its digest is.")
         return _named(path, meta.etag, meta.size)
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        """Call the library, which blocks; abandoned when the step has to stop."""
+        """Call the library, which blocks, in a thread. The call is abandoned if the step is cancelled."""
         try:
             return await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
         except hub_errors.HFValidationError as error:
@@ -149,7 +149,7 @@ class Hub:
 
 
 def _file(sibling: hf_api.RepoSibling) -> File | None:
-    """None: the list does not say enough."""
+    """The file from the list; None if the list does not say enough."""
     if sibling.lfs is not None:
         return File(sibling.rfilename, sibling.lfs.sha256, sibling.lfs.size, sha256=sibling.lfs.sha256)
     if sibling.size is None or not sibling.blob_id:
@@ -158,7 +158,7 @@ def _file(sibling: hf_api.RepoSibling) -> File | None:
 
 
 def _named(path: str, etag: str, size_bytes: int) -> File:
-    """The hub's ETag of a small file is its Git SHA-1, of a large one its SHA-256; what is neither names it, but proves nothing."""
+    """A small file's ETag is its Git SHA-1, a large one's its SHA-256. Any other identifies the file, but cannot verify its bytes."""
     if _SHA256.fullmatch(etag):
         return File(path, etag, size_bytes, sha256=etag)
     if _GIT.fullmatch(etag):

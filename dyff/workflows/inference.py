@@ -1,4 +1,4 @@
-"""Calls to the service under test: what is tried again, for how long, and what ends the run."""
+"""Calls to the service under test: what is retried, for how long, and what ends the run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dyff.workflows import endings, exchanges, failures, pacing
 from dyff.workflows.items import Call
 
 _BAD_REQUEST = frozenset({400, 406, 409, 410, 411, 413, 414, 415, 416, 417, 418, 422, 424, 431, 451})
-"""The service understood that it was called, and refuses this item."""
+"""The service accepts calls in general, but refuses this item."""
 _TOO_MANY_REQUESTS = 429
 _TRANSIENT = frozenset({408, 421, 423, 425, _TOO_MANY_REQUESTS})
 _NO_SUCH_ROUTE = frozenset({404, 405})
 _FIRST_DELAY_S = 0.5
 _ITEM_TRIES = 100
-"""As published: then it is the item that the service cannot take."""
+"""As in the published client: after this many tries the item is at fault."""
 _LONGEST_PAUSE_S = 86400.0
 _READY_TIMEOUT_S = 5.0
 _NOTICE_INTERVAL_S = 5.0
@@ -30,7 +30,7 @@ _SHOWN = 300
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of a call. `responses` None: there are none, and `failure` says why. `size_bytes`: of the answer."""
+    """The result of a call. `responses`: None if there are none; `failure` then says why. `size_bytes`: the size of the answer."""
 
     responses: list[Any] | None
     size_bytes: int = 0
@@ -40,17 +40,18 @@ class Result(msgspec.Struct, frozen=True):
 class Inference:
     """Makes calls until each has its responses, or the run must end.
 
-    Transient are: no connection, a lost one, a timeout, 408, 421, 423, 425, 429 and every 5xx. A call is tried again
+    Transient errors are: no connection, a lost connection, a timeout, 408, 421, 423, 425, 429 and every 5xx. A call is retried
     after a delay that doubles from half a second up to `transientErrorRetryDelaySeconds` (with jitter, and at least
-    `Retry-After`). It is the service's failure, and ends the run, if that happens more than `transientErrorRetryLimit`
-    times while no other call succeeds; it is the item's, if it does a hundred times (or more, by the limit) while others
-    do: then the item is given up. A service that asks for a pause, by 429 or `Retry-After`, is not called for that long.
+    `Retry-After`). If a call fails more than `transientErrorRetryLimit` times in a row while no other call succeeds, the
+    service is at fault and the run ends. If it fails more than a hundred times (or than the limit, if that is higher) while
+    others succeed, the item is at fault and is given up. A service that requests a pause, by 429 or `Retry-After`, is not
+    called for that long.
     """
 
     def __init__(
         self, service: exchanges.Service, endpoint: str, policy: specs.Client, outputs: pipelines.Pipeline, time: clock.Clock | None = None
     ) -> None:
-        """`outputs`: from an answer to its responses.
+        """`outputs`: the pipeline from an answer to its responses.
 
         Raises:
             Misconfigured: the endpoint cannot be called.
@@ -68,10 +69,10 @@ class Inference:
         self._noticed = float("-inf")
 
     async def ready(self, path: str) -> None:
-        """Wait until the service says that it is ready; a service without that route is ready when it answers.
+        """Wait until the service reports that it is ready. A service without that route is ready when it answers.
 
         Raises:
-            Ending: it did not become ready within the retry limit times the retry delay.
+            Ending: it was not ready within the time limit, which is the retry limit times the retry delay.
         """
         limit_s = max(1, self._policy.transient_error_retry_limit) * self._policy.transient_error_retry_delay_seconds
         head, delays, reason = self._service.head("GET", path), backoff.delays(0.05, ceiling_s=1.0), "it was not asked"
@@ -91,10 +92,11 @@ class Inference:
         raise endings.Ending(endings.UNAVAILABLE, message)
 
     async def infer(self, call: Call) -> Result:
-        """The responses to one call, or why the run goes on without them.
+        """Make one call; returns its responses, or why the run continues without them.
 
         Raises:
-            Ending: the service refused the item and the policy is to abort, it failed too often, or its answer does not fit.
+            Ending: the service refused the item and the policy is to abort, the endpoint is wrong, the service failed too often, or
+                its answer does not fit.
         """
         head = self._head if call.media_type == exchanges.JSON else self._service.head("POST", self._endpoint, call.media_type)
         trouble: _Trouble | None = None
@@ -143,12 +145,12 @@ class Inference:
         if self._policy.bad_request_policy != "Skip":
             hint = "Fix the item or the inputPipeline, or set client.badRequestPolicy to Skip."
             raise endings.Ending(endings.REFUSED, f"The service refused a request: {said}. {hint}")
-        self._successes += 1  # it serves
+        self._successes += 1  # the service works
         self._notice(f"skipping an item: {said}")
         return failures.Failure(failures.BAD_REQUEST, shown, answer.status)
 
     def _count(self, call: Call, trouble: _Trouble, answer: exchanges.Answer | None, reason: str) -> failures.Failure | None:
-        """One more transient error; not None: the item is given up."""
+        """Count a transient error; returns a failure if the item is given up, else None."""
         limit = self._policy.transient_error_retry_limit
         self._failures += 1
         trouble.count(self._successes, for_the_item=answer is None or answer.status != _TOO_MANY_REQUESTS)
@@ -164,7 +166,7 @@ class Inference:
         return None
 
     def _delays_s(self, trouble: _Trouble, answer: exchanges.Answer | None) -> tuple[float, float]:
-        """How long this call waits, and how long everybody does, because the service asks for that."""
+        """How long this call has to wait, and how long all calls have to, because the service requests it (0 if it does not)."""
         own_s = next(trouble.delays)
         asked_s = 0.0 if answer is None else self._retry_after_s(answer)
         if answer is not None and answer.status == _TOO_MANY_REQUESTS:
@@ -172,14 +174,14 @@ class Inference:
         return max(own_s, asked_s), asked_s
 
     def _notice(self, line: str) -> None:
-        """Say it, unless something was said in the last seconds."""
+        """Print a line, unless a notice was printed in the last few seconds."""
         now = self._clock.monotonic()
         if now - self._noticed >= _NOTICE_INTERVAL_S:
             self._noticed = now
             endings.say(line)
 
     def _retry_after_s(self, answer: exchanges.Answer) -> float:
-        """Seconds, from a number or a date, at most a day; 0 where there is none that can be understood."""
+        """The seconds from the header Retry-After, which has a number or a date; at most a day. 0 if it is absent or invalid."""
         text = (answer.retry_after or "").strip()
         try:
             asked_s = float(text) if text.isdecimal() else (email.utils.parsedate_to_datetime(text) - self._clock.now()).total_seconds()
@@ -189,16 +191,16 @@ class Inference:
 
 
 class _Trouble:
-    """The transient errors of one call so far. `tries`: those that may be the item's fault. `in_a_row`: since any call succeeded."""
+    """The transient errors of one call so far. `tries`: those that may be the item's fault. `in_a_row`: those since any call succeeded."""
 
     def __init__(self, successes: int, longest_delay_s: float, jitter: random.Random) -> None:
-        """`successes`: of the run, so far."""
+        """`successes`: the number of successful calls of the run so far."""
         self.tries = self.in_a_row = 0
         self.successes_before = self._successes = successes
         self.delays = backoff.delays(_FIRST_DELAY_S, ceiling_s=longest_delay_s, jitter=jitter)
 
     def count(self, successes: int, *, for_the_item: bool) -> None:
-        """One more, `successes` of the run later."""
+        """Count one more error. `successes`: the number of successful calls of the run by now."""
         if successes != self._successes:
             self._successes, self.in_a_row = successes, 0
         self.in_a_row += 1
@@ -206,6 +208,6 @@ class _Trouble:
 
 
 def _shown(body: bytes) -> str:
-    """What a service said, for a person: one line, cut short."""
+    """The body of a service's answer for people: one line, truncated."""
     text = " ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -11,7 +11,11 @@ from dyff.workflows import endings, trees
 
 
 async def dataset(store: port.Objects, reader: trees.Reader, dataset_id: str) -> pa.dataset.Dataset:
-    """The dataset as its manifest has it; one without a manifest, as it is listed."""
+    """Open the dataset with the files in its manifest, or with all listed files if it has no manifest.
+
+    Raises:
+        Ending: it has no files, or cannot be read.
+    """
     root = layout.root("datasets", dataset_id)
     listed = await manifests.read(store, root)
     if listed is None:

@@ -1,4 +1,4 @@
-"""What an evaluation has to do: every row of the dataset, once for each replication, without what is already done."""
+"""The work of an evaluation: every row of the dataset, once for each replication, except what is already done."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dyff.workflows import endings, exchanges, failures, trees
 
 INDEX, REPLICATION = "_index_", "_replication_"
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2 * 2**20
-"""Small, because rows can be images: about four times as many are in memory."""
+"""The limits of a batch. They are small because rows can be images, and about four batches are in memory."""
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One request to make: the row's index, the replication's ID and the body, which is JSON or a form with a file.
+    """A request to make: the row's index, the replication's ID and the body, which is JSON or a form with a file.
 
-    `failure`: why there is nothing to send; None: there is.
+    `failure`: why there is nothing to send, or None if there is.
     """
 
     index: int
@@ -41,7 +41,7 @@ class Indices:
     """A set of row indices, sorted, in 8 bytes each."""
 
     def __init__(self, parts: list[pa.Array[Any]]) -> None:
-        """`parts`: int64 arrays; what is in them twice counts as duplicates."""
+        """`parts`: integer arrays. Repeated indices are counted in `duplicates`."""
         joined = pa.concat_arrays([part.cast(pa.int64()) for part in parts]) if parts else pa.array([], pa.int64())
         self.array = joined.take(pc.sort_indices(joined))
         buffer = self.array.buffers()[1]
@@ -57,10 +57,10 @@ class Indices:
 
 
 def read_indices(dataset: pa.dataset.Dataset) -> Indices:
-    """The indices of a dataset's rows, each once. Blocking; reads one column.
+    """Read the indices of a dataset's rows, which must be unique. Blocking; reads one column.
 
     Raises:
-        Ending: there is no usable index column.
+        Ending: the dataset has no usable index column.
     """
     try:
         parts = [batch.column(0) for batch in trees.batches(dataset, 2**16, [INDEX])]
@@ -77,7 +77,7 @@ def read_indices(dataset: pa.dataset.Dataset) -> Indices:
 
 
 def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str, Indices]:
-    """By replication the indices that have outputs. Blocking."""
+    """Read the indices that have outputs, by replication. Blocking."""
     parts: dict[str, list[pa.Array[Any]]] = {replication: [] for replication in replications}
     for batch in trees.batches(dataset, 2**16, [INDEX, REPLICATION]) if dataset.schema.names else ():
         for replication, found in parts.items():
@@ -86,12 +86,12 @@ def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str,
 
 
 class WorkList:
-    """The calls that are missing, made from the dataset as they are needed; any number of workers may take from it. A context manager."""
+    """The missing calls, made from the dataset as they are needed. Any number of workers can take from it. A context manager."""
 
     def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], inputs: pipelines.Pipeline, *, skip: bool = False) -> None:
-        """`done`: for each replication what is not to be done again. `inputs`: must give one object for each row.
+        """`done`: the indices to leave out, by replication. `inputs`: the pipeline; it must produce one object for each row.
 
-        `skip`: a row that does not fit `inputs` is a call with a failure, not the end.
+        `skip`: a row that does not fit `inputs` becomes a call with a failure, instead of ending the run.
         """
         self._rows = trees.batches(dataset, _ROWS_AT_ONCE, size_bytes=_BYTES_AT_ONCE)
         self._done, self._inputs, self._skip = done, inputs, skip
@@ -107,7 +107,7 @@ class WorkList:
         self._receive.close()
 
     async def produce(self) -> None:
-        """Fill the list to the end; run it beside the workers.
+        """Produce all calls; run it in parallel with the workers.
 
         Raises:
             Ending: a row does not fit the input pipeline, or the dataset cannot be read.
@@ -118,11 +118,11 @@ class WorkList:
                     await self._send.send(calls)
 
     async def take(self) -> Call | None:
-        """The next call, given to this caller only; None: there are no more."""
+        """Return the next call, which no other caller gets; None if there are no more."""
         while (call := next(self._ready, None)) is None:
             async with self._lock:
                 if (call := next(self._ready, None)) is not None:
-                    return call  # another worker has refilled it meanwhile
+                    return call  # another worker has refilled it in the meantime
                 try:
                     self._ready = iter(await self._receive.receive())
                 except anyio.EndOfStream:
@@ -130,7 +130,7 @@ class WorkList:
         return call
 
     def _next(self) -> list[Call] | None:
-        """The missing calls of the next rows; None: there are no more rows."""
+        """The missing calls of the next rows; None if there are no more rows."""
         try:
             batch = next(self._rows, None)
         except trees.READ_ERRORS as error:
@@ -148,7 +148,7 @@ class WorkList:
                 yield Call(index, replication, body, media_type, failure)
 
     def _request(self, index: int, row: dict[str, Any]) -> tuple[str, bytes, failures.Failure | None]:
-        """What the service is sent: the row as JSON has it (bytes in base64, times in RFC 3339), through the pipeline."""
+        """The request for a row: the row in JSON types (bytes in base64, times in RFC 3339), passed through the pipeline."""
         try:
             adapted = list(self._inputs([msgspec.to_builtins(row)]))
             problem = "" if len(adapted) == 1 else f"it must give one object for each item, and gives {len(adapted)}"
@@ -160,13 +160,13 @@ class WorkList:
             return media_type, body, None
         if self._skip:
             return exchanges.JSON, b"", failures.Failure(failures.INPUT_PIPELINE, problem)
-        hint = "Mend the item or the inputPipeline, or set client.badRequestPolicy to Skip."
+        hint = "Fix the item or the inputPipeline, or set client.badRequestPolicy to Skip."
         raise endings.Ending(endings.WRONG_DATA, f"Item {index} does not fit the input pipeline: {problem}. {hint}")
 
 
 def _form(upload: uploads.Upload) -> tuple[str, bytes]:
-    """Media type and body of the upload as `multipart/form-data`, made by the library that the SDKs use."""
-    import httpx  # a fifth of a second and some megabytes that other evaluations do without
+    """The media type and body of the upload as `multipart/form-data`, encoded by the library that the SDKs use."""
+    import httpx  # costs a fifth of a second and some megabytes, which other evaluations do not need
 
     files = {upload.name: (upload.filename, upload.content, upload.content_type)}
     request = httpx.Request("POST", "http://service", data=upload.form_fields, files=files)

@@ -1,12 +1,12 @@
-"""What a step reads when it starts: its manifest file and its environment.
+"""The input of a step: its manifest file and its environment.
 
 The manifest of an evaluation's steps is JSON: `{"spec": <the custom resource's spec>, "session": {"url", "replicas"?,
-"readinessPath"?}}`. The manifest of a model's fetch is `{"spec": <the custom resource's spec>}`. The spec is read by the
-structs of `dyff.entities.specs`, as the operator reads it. Manifests are stored data, so unknown keys are ignored.
+"readinessPath"?}}`. The manifest of a model's fetch is `{"spec": <the custom resource's spec>}`. Specs are decoded with the
+structs of `dyff.entities.specs`, like in the operator. Manifests are stored data, so unknown keys are ignored.
 
-Environment: `DYFF_STORAGE_URL` (the object store: `file:///absolute/directory`, or the URL of a cloud's store as in
-`dyff.objects.stores`, whose credentials are in the variables that the cloud names), `DYFF_ATTEMPT` (the attempt's name, under
-which it writes: the pod's name).
+Environment: `DYFF_STORAGE_URL` (the object store: `file:///absolute/directory`, or the URL of a cloud store as in
+`dyff.objects.stores`, with credentials in the cloud's usual variables), `DYFF_ATTEMPT` (the name of the attempt, which is
+part of the keys that it writes: the pod's name).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ M = TypeVar("M")
 
 
 class Session(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the service is. `replicas` None: as in the template, or one. `readiness_path`: answers 200 when ready."""
+    """How to reach the service. `replicas`: None for the template's number, or one. `readiness_path`: answers 200 when ready."""
 
     url: str
     replicas: int | None = None
@@ -35,7 +35,7 @@ class Session(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """The manifest of an evaluation's step. `session` None: the step does not need one."""
+    """The manifest of an evaluation's step. `session`: None if the step does not need one."""
 
     spec: specs.Evaluation
     session: Session | None = None
@@ -48,17 +48,17 @@ class Model(msgspec.Struct, frozen=True):
 
 
 def evaluation(arguments: list[str], step: str) -> Evaluation:
-    """The manifest of an evaluation's step; see `read`."""
+    """Read the manifest of an evaluation's step; see `read`."""
     return read(arguments, step, Evaluation)
 
 
 def model(arguments: list[str], step: str) -> Model:
-    """The manifest of a model's fetch; see `read`."""
+    """Read the manifest of a model's fetch; see `read`."""
     return read(arguments, step, Model)
 
 
 def read(arguments: list[str], step: str, kind: type[M]) -> M:
-    """The manifest that `--manifest FILE` names. `step`: the program, for messages.
+    """Read the manifest that `--manifest FILE` names. `step`: the name of the program, for messages.
 
     Raises:
         Misconfigured: it cannot be read or is wrong; the message names the field.
@@ -75,12 +75,12 @@ def read(arguments: list[str], step: str, kind: type[M]) -> M:
 
 
 def replication_ids(spec: specs.Evaluation) -> list[str]:
-    """The IDs of an evaluation's replications, in order."""
+    """Return the IDs of an evaluation's replications, in order."""
     return [specs.replication_id(spec.id, index) for index in range(spec.replications)]
 
 
 def adapters(pipeline: Iterable[specs.Adapter] | None) -> list[codecs.Json]:
-    """A custom resource's pipeline with its configurations as objects; None: no adapters.
+    """Return a custom resource's pipeline with its configurations decoded. None means no adapters.
 
     Raises:
         Misconfigured: a configuration is not JSON.
@@ -96,7 +96,7 @@ def _configuration(text: str) -> Any:
 
 
 def store() -> port.Objects:
-    """The object store of this step.
+    """Open the object store of this step.
 
     Raises:
         Misconfigured: `DYFF_STORAGE_URL` is missing or wrong.
@@ -105,7 +105,7 @@ def store() -> port.Objects:
 
 
 def attempt() -> str:
-    """The name of this attempt.
+    """Return the name of this attempt.
 
     Raises:
         Misconfigured: `DYFF_ATTEMPT` is missing or cannot be part of a key.

@@ -1,12 +1,12 @@
-"""A stand-in for an inference service, with the endpoints of the published mock and answers that follow from the prompt.
+"""A mock inference service, with the endpoints of the published mock. Its answers are determined by the prompt.
 
     GET  /ready                                     200
     POST /generate                                  {"prompt", "n"?} -> {"text": [...]}
     POST /v1/completions, /openai/v1/completions    OpenAI's completions: prompt or list of prompts, n, max_tokens
-    POST .../completions/transient-errors           the same, but of one prompt in two the first one or two calls get a 503
+    POST .../completions/transient-errors           the same, but for half of the requests the first one or two tries get a 503
     POST /errors/400                                always 400
 
-Environment: `PORT` (default 8000); `HOST` (default 0.0.0.0). SIGTERM ends it at once.
+Environment: `PORT` (default 8000); `HOST` (default 0.0.0.0). SIGTERM ends it immediately.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ Reply = tuple[int, Any]
 
 
 class _WrongRequest(ValueError):
-    """The request is not one that the endpoint takes."""
+    """The endpoint does not accept the request."""
 
 
 class MockService:
-    """The ASGI application. Its only state: how often each prompt was tried at `transient-errors`."""
+    """The ASGI application. Its only state is how often each request was tried at `transient-errors`."""
 
     def __init__(self) -> None:
         self._tries: Counter[str] = Counter()
@@ -91,7 +91,7 @@ class MockService:
         return 200, _completions(request)
 
     def _fails(self, body: bytes) -> bool:
-        """Whether this try is one that fails: by the request, the first 0, 0, 1 or 2 tries do."""
+        """Whether this try fails. Depending on the request, the first 0, 0, 1 or 2 tries do."""
         digest = hashlib.sha256(body).digest()
         if digest[0] % 4 < 2:
             return False
@@ -100,7 +100,7 @@ class MockService:
 
 
 def completion(prompt: str, place: int, tokens: int) -> str:
-    """The answer number `place` to `prompt`: always the same, `tokens` words long."""
+    """Return answer number `place` to `prompt`: always the same, `tokens` words long."""
     words: list[str] = []
     for block in range(-(-tokens // 32)):
         digest = hashlib.sha256(f"{block}:{place}:{prompt}".encode("utf-8", "surrogatepass")).digest()
@@ -109,7 +109,7 @@ def completion(prompt: str, place: int, tokens: int) -> str:
 
 
 def _completions(request: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI's form: the choices of the first prompt first; `created` is constant so that all of it follows from the request."""
+    """OpenAI's format, with the choices of the first prompt first. `created` is constant, so that all is determined by the request."""
     given = request.get("prompt")
     prompts = [_text(each) for each in given] if isinstance(given, list) else [_text(given)]
     count, tokens = _count(request), _tokens(request)
@@ -159,7 +159,7 @@ async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn would finish open connections at SIGTERM; nothing here is worth that wait."""
+    """Exits at SIGTERM without waiting. By default uvicorn would finish open connections first, which is not worth it here."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -168,7 +168,7 @@ class _Server(uvicorn.Server):
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM. It takes no arguments of its own; a runner's are ignored."""
+    """Serve until SIGTERM. It has no arguments of its own and ignores those of a runner."""
     del arguments
     host, port = os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8000"))
     config = uvicorn.Config(

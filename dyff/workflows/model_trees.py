@@ -1,11 +1,11 @@
-"""What a source of models offers, and the tree that a Model makes of it. Pure.
+"""The listing of a source of models, and the tree that a Model stores of it. Pure.
 
     artifact kind       the tree
     HuggingFaceCache    models--org--name/{blobs,refs,snapshots}, as the Hugging Face libraries lay out their cache
     Volume              the files under their own names
 
-Every file is kept under its digest (`dyff.objects.layout.blob`); names and links are in the manifest only. So a second attempt
-finds what the first one has stored, however the tree has changed in between.
+Every file is stored under its digest (`dyff.objects.layout.blob`); names and links are only in the manifest. So a second
+attempt finds what the first one has stored, even if the tree has changed in between.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from dyff.workflows import endings
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file that a source has.
+    """A file at a source.
 
-    `blob`: names its bytes: a digest. `sha256`, `git_sha1`: hex, of its bytes or of its bytes as Git counts them; None: not known.
+    `blob`: identifies its bytes; a digest. `sha256`, `git_sha1`: hex; the SHA-256 of its bytes, and the SHA-1 of its Git blob. None
+    if not known.
     """
 
     path: str
@@ -34,7 +35,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What a source has at one moment. `commit`: names that moment. `links`: the source's own."""
+    """The content of a source at one commit. `commit`: its ID. `links`: the source's own symbolic links."""
 
     commit: str
     files: tuple[File, ...]
@@ -42,12 +43,12 @@ class Listing(msgspec.Struct, frozen=True):
 
     @property
     def blobs(self) -> dict[str, File]:
-        """One file for each different content."""
+        """One file for each distinct content, by blob."""
         return {file.blob: file for file in self.files}
 
 
 class Tree(msgspec.Struct, frozen=True):
-    """`paths`: of each file, where users see it. `texts`: small files that belong to the layout. `links`: symbolic links."""
+    """`paths`: each file with the path that users see. `texts`: small files that belong to the layout. `links`: symbolic links."""
 
     paths: tuple[tuple[str, File], ...]
     texts: dict[str, bytes]
@@ -55,10 +56,10 @@ class Tree(msgspec.Struct, frozen=True):
 
 
 def tree(artifact: specs.Artifact, revision: str | None, listing: Listing) -> Tree:
-    """The tree of a model. `revision`: as it was asked for; None: the source has none.
+    """Return the tree of a model. `revision`: the requested one; None if the source has no revisions.
 
     Raises:
-        Ending: a name or a link is not allowed, or the artifact that was declared cannot be made of this.
+        Ending: a name or a link is not allowed, or the declared artifact cannot be made from this listing.
     """
     _check((file.path for file in listing.files), listing.links)
     if artifact.kind == "Volume":
@@ -71,7 +72,7 @@ def tree(artifact: specs.Artifact, revision: str | None, listing: Listing) -> Tr
 
 
 def _cache(wanted: specs.HuggingFace, revision: str | None, listing: Listing) -> Tree:
-    """Files are blobs, and a snapshot is a folder of links to them. Revisions that are not commits are found by `refs`."""
+    """Files are blobs, and a snapshot is a folder of links to them. Revisions that are not commits are resolved by `refs`."""
     if wanted.revision not in (revision, listing.commit) and revision is not None:
         raise endings.Ending(
             endings.WRONG_DATA,
@@ -84,7 +85,7 @@ def _cache(wanted: specs.HuggingFace, revision: str | None, listing: Listing) ->
     own = [msgspec.structs.replace(each, link=f"{snapshot}/{each.link}") for each in listing.links]
     names = sorted({name for name in (wanted.revision, revision) if name and name != listing.commit})
     texts = {f"{folder}/refs/{name}": listing.commit.encode() for name in names}
-    # The published runners look for the revision as it was declared, which may be a branch.
+    # The published runners look for the declared revision, which can be a branch.
     aliases = [_link(f"{folder}/snapshots/{name}", snapshot, is_directory=True) for name in names]
     paths = tuple((f"{folder}/blobs/{blob}", file) for blob, file in listing.blobs.items())
     return Tree(paths, texts, (*links, *own, *aliases))
@@ -95,7 +96,7 @@ def _link(link: str, target: str, *, is_directory: bool = False) -> Link:
 
 
 def _check(paths: Iterable[str], links: Iterable[Link]) -> None:
-    """Raises Ending for the first path or link that could lead out of the tree or cannot be on a common file system."""
+    """Raise Ending for too many entries, or for the first path or link that leads out of the tree or does not fit common file systems."""
     names = [*paths, *(each.link for each in links)]
     if len(names) > manifests.MAX_ENTRIES:
         message = f"The source has {len(names)} files and links, more than {manifests.MAX_ENTRIES}. Create the model again with fewer."
@@ -117,7 +118,7 @@ def _refused(problem: str) -> endings.Ending:
 def manifest(
     made: Tree, digests: dict[str, dict[str, str]], texts: dict[str, Artifact], root: str, source: dict[str, str]
 ) -> manifests.Manifest:
-    """The manifest of the stored tree. `digests`: by blob. `texts`: by path, as stored. `source`: where it came from."""
+    """Return the manifest of the stored tree. `digests`: by blob. `texts`: by path, as stored. `source`: where it came from."""
     files = [
         Artifact(path=path, key=layout.blob(root, file.blob), size=file.size_bytes, digest=digests[file.blob], kind="file")
         for path, file in made.paths

@@ -23,21 +23,21 @@ RESPONSES, RESPONSE_INDEX = "responses", "_response_index_"
 FLUSH_INTERVAL_S = 3.0
 _PUT_ATTEMPTS = 6
 _FILE_BYTES = 8 * 2**20
-"""Of rows as JSON; as Python objects they are several times that."""
+"""The size of the rows as JSON. As Python objects they need several times as much."""
 
 Row = dict[str, Any]
 _UNFIT = (pa.ArrowException, ArithmeticError, TypeError, ValueError)
-"""What Arrow raises for a value that a column cannot hold."""
+"""What Arrow raises for a value that does not fit a column."""
 
 
 def schema(encoded: str) -> pa.Schema:
-    """The schema of the outputs, from an interface's `arrowSchema`.
+    """Return the schema of the outputs, from an interface's `arrowSchema`.
 
-    One that has the columns of an output is taken as it is; one of responses alone is completed as published:
-    `_replication_`, `_index_`, `responses` (a list of structs that begin with `_response_index_`).
+    A schema with the columns of an output is used as it is. A schema of responses alone is completed to the published
+    form: `_replication_`, `_index_`, `responses` (a list of structs that begin with `_response_index_`).
 
     Raises:
-        Misconfigured: it is no Arrow schema.
+        Misconfigured: it is not an Arrow schema.
     """
     try:
         given = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded, validate=True)))
@@ -52,19 +52,19 @@ def schema(encoded: str) -> pa.Schema:
 
 
 def row(call: Call, responses: list[Any] | None, fields: frozenset[str]) -> Row:
-    """The output row for what the service answered; `responses` None: it refused, and the policy is to go on.
+    """Return the output row for a call. `responses`: None if the service refused the item and the policy is to continue.
 
-    `fields`: those of a response in the schema, `_response_index_` aside.
+    `fields`: the names of a response's fields in the schema, without `_response_index_`.
 
     Raises:
-        Ending: a response is not an object, or has nothing that the schema knows.
+        Ending: a response is not an object, or has none of the schema's fields.
     """
     numbered = None if responses is None else [_numbered(call, place, response, fields) for place, response in enumerate(responses)]
     return {INDEX: call.index, REPLICATION: call.replication, RESPONSES: numbered}
 
 
 def response_fields(output: pa.Schema) -> frozenset[str]:
-    """The names of a response's fields in the schema of the outputs, `_response_index_` aside.
+    """Return the names of a response's fields in the schema of the outputs, without `_response_index_`.
 
     Raises:
         Misconfigured: `responses` is not a list of structs.
@@ -79,21 +79,21 @@ def _numbered(call: Call, place: int, response: Any, fields: frozenset[str]) -> 
     if not isinstance(response, dict) or (fields and fields.isdisjoint(response)):
         known = ", ".join(sorted(fields))
         what = f"has the fields {', '.join(map(repr, response))}" if isinstance(response, dict) else f"is {str(response)[:100]!r}"
-        message = f"A response to {call} {what}, and none of the output schema's ({known}). Mend the outputPipeline or the outputSchema."
+        message = f"A response to {call} {what}, and none of the output schema's ({known}). Fix the outputPipeline or the outputSchema."
         raise endings.Ending(endings.OUTPUT_ERROR, message)
-    return {**response, RESPONSE_INDEX: place}  # the client numbers them, whatever the service says
+    return {**response, RESPONSE_INDEX: place}  # always numbered by the client, even if the service sends numbers
 
 
 class Outputs:
-    """Collects rows and stores them in Parquet files: each has at most `batch_size` rows and is durable when written.
+    """Collects rows and stores them in Parquet files. A file has at most `batch_size` rows and is durable once it is written.
 
     Files are written when they are full, by rows or by bytes, and every few seconds, so that little is lost if the run is
-    killed. Their names are new ones each time, so that a restarted run overwrites nothing. Why items have no responses is
-    stored beside, before the rows are.
+    killed. Every run uses new file names, so a restarted run overwrites nothing. The reasons why items have no responses are
+    stored in separate files, before the rows.
     """
 
     def __init__(self, store: port.Objects, prefix: str, errors_prefix: str, output: pa.Schema, batch_size: int) -> None:
-        """`prefix`, `errors_prefix`: of the files' keys, with the slash."""
+        """`prefix`, `errors_prefix`: the prefixes of the files' keys, with the final slash."""
         self._store, self._prefix, self._errors_prefix = store, prefix, errors_prefix
         self._schema, self._batch_size = output, batch_size
         self._run, self._numbers = ids.RandomIds().new()[:12], itertools.count()
@@ -103,9 +103,9 @@ class Outputs:
         self._due, self._taken = anyio.Event(), anyio.Event()
 
     async def add(self, output: Row | None, error: Row | None = None, size_bytes: int = 0) -> None:
-        """Take a row and why it has no responses; waits where they come faster than they can be stored.
+        """Add a row, or the reason why an item has no responses, or both. Waits if rows arrive faster than they can be stored.
 
-        `output` None: there is no row. `size_bytes`: about how large the row is as JSON.
+        `output`: None for no row. `error`: None for no reason. `size_bytes`: the approximate size of the row as JSON.
         """
         if output is not None:
             self._rows.append(output)
@@ -122,11 +122,11 @@ class Outputs:
         return len(self._rows) >= size or len(self._errors) >= size or self._sizes.total >= files * _FILE_BYTES
 
     def stored(self) -> AbstractAsyncContextManager[None]:
-        """Store what is added in the block; at its end, however that comes, everything is stored.
+        """Store what is added during the block. At its end, even after an error or a cancellation, everything left is stored.
 
         Raises:
             Ending: a row does not fit the schema; all others are stored.
-            Unavailable: the store does not answer.
+            RetryLater, OutcomeUnknown: the store does not answer.
         """
         return background.running(self._follow, self._flush_all)
 
@@ -134,7 +134,7 @@ class Outputs:
         while True:
             with anyio.move_on_after(FLUSH_INTERVAL_S):
                 await self._due.wait()
-            with anyio.CancelScope(shield=True):  # what was taken must be stored
+            with anyio.CancelScope(shield=True):  # rows that were taken must be stored
                 await self._flush()
 
     async def _flush_all(self) -> None:
@@ -169,7 +169,7 @@ class Outputs:
 
 
 class _Sizes:
-    """The sizes of the rows that wait, and their sum."""
+    """The sizes of the pending rows, and their sum."""
 
     def __init__(self) -> None:
         self._each: deque[int] = deque()
@@ -180,7 +180,7 @@ class _Sizes:
         self.total += size_bytes
 
     def take(self, most_rows: int, most_bytes: int) -> int:
-        """How many rows from the front make a file; they are taken."""
+        """Remove the rows of the next file from the front; returns their number."""
         count = size_bytes = 0
         while self._each and count < most_rows and size_bytes < most_bytes:
             size_bytes += self._each.popleft()
@@ -190,10 +190,10 @@ class _Sizes:
 
 
 async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = None) -> port.ObjectInfo:
-    """Store an object of a name that is ours alone, trying again where the store does not answer.
+    """Store an object under a key that only we write, with retries if the store does not answer.
 
     Raises:
-        RetryLater, OutcomeUnknown: it did not, again and again.
+        RetryLater, OutcomeUnknown: the store did not answer in any of the tries.
     """
     delays = backoff.delays(0.2, ceiling_s=10)
     for _ in range(_PUT_ATTEMPTS - 1):
@@ -207,14 +207,14 @@ async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = 
 
 
 def encode(table: pa.Table, *, dictionaries: bool = True) -> bytes:
-    """The table as a Parquet file. Without `dictionaries` its metadata say how large the rows are in memory."""
+    """Encode a table as a Parquet file. Without `dictionaries`, the file's metadata gives the size of the rows in memory."""
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(table, sink, compression="zstd", use_dictionary=dictionaries)
     return sink.getvalue().to_pybytes()
 
 
 def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, str | None]:
-    """The rows that fit as a Parquet file (empty: none did), and what is wrong with the first that doesn't."""
+    """The rows that fit as a Parquet file (empty if none do), and what is wrong with the first that does not (None if all fit)."""
     try:
         return encode(pa.Table.from_pylist(rows, schema=output), dictionaries=False), None
     except _UNFIT:
@@ -228,6 +228,6 @@ def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, str | None]:
         except _UNFIT as error:
             where = f"item {each[INDEX]}, replication {each[REPLICATION]}"
             problem = (
-                problem or f"The responses to {where} do not fit the output schema: {error}. Mend the outputPipeline or the outputSchema."
+                problem or f"The responses to {where} do not fit the output schema: {error}. Fix the outputPipeline or the outputSchema."
             )
     return encode(pa.concat_tables(tables), dictionaries=False) if tables else b"", problem

@@ -1,4 +1,4 @@
-"""The progress object of a run: how far it is, for the API to serve."""
+"""The progress object of a run, which the API serves."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WINDOW_S = 10.0
 
 
 class Progress:
-    """Counts, and writes `{"stage", "done", "total", "rate"}` at most once a second, and at the start and the end.
+    """Counts items, and writes `{"stage", "done", "total", "rate"}` at most once a second, and at the start and the end.
 
     `stage` and `done` may be set at any time. `rate`: items per second over the last ten seconds.
     """
 
     def __init__(self, store: port.Objects, key: str, stage: str, total: int, done: int = 0, time: clock.Clock | None = None) -> None:
-        """`total`: items in all; `done`: of those, finished by earlier attempts."""
+        """`total`: the number of all items. `done`: how many of them earlier attempts have finished."""
         self.stage, self.total, self.done = stage, total, done
         self._store, self._key = store, key
         self._clock = time or clock.SystemClock()
@@ -34,7 +34,7 @@ class Progress:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Write it as long as the block runs, and once more at its end, however that comes."""
+        """Write the progress while the block runs, and once more at its end, even after an error or a cancellation."""
         await self._write()
         async with background.running(self._follow, self._write):
             yield
@@ -54,7 +54,7 @@ class Progress:
         return codecs.encode({"stage": self.stage, "done": self.done, "total": self.total, "rate": round(rate, 3)})
 
     async def _write(self) -> None:
-        """A store that doesn't answer costs the view of the progress, not the run; that is said once."""
+        """Write the progress if it has changed. A store that does not answer is reported once, and does not end the run."""
         value = self._value()
         if value == self._written:
             return

@@ -1,7 +1,7 @@
-"""Trees of Parquet files in the object store, read a piece at a time with Arrow, whatever the store is.
+"""Trees of Parquet files in the object store, read in small batches with Arrow. Works with every kind of store.
 
-Arrow's threads reach the store through the event loop (a portal), so nothing here may be called in the event loop's
-own thread: `anyio.to_thread` is the place.
+Arrow's threads reach the store through the event loop (with a portal), so do not call the blocking functions in the event
+loop's own thread: use `anyio.to_thread`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from anyio import from_thread
 from dyff.objects import port
 
 SMALL_BYTES = 2**20
-"""Objects up to this size are fetched whole: their footer and columns would be several calls."""
+"""Objects up to this size are fetched whole: reading their footer and columns separately would take several calls."""
 
 READ_ERRORS = (pa.ArrowException, OSError)
 """What Arrow raises for files that are damaged or missing."""
 
 
 async def objects(store: port.Objects, root: str) -> list[port.ObjectInfo]:
-    """The objects below `root`, in order of their keys; files and directories that begin with a dot are not data."""
+    """List the data objects below `root`, in order of their keys. Files and directories that begin with a dot are not data."""
     found = [info async for info in store.list(root)]
     return [info for info in found if not any(part.startswith(".") for part in info.key.removeprefix(root).split("/"))]
 
@@ -36,13 +36,13 @@ class Reader:
     """Opens Parquet files of the store as Arrow datasets."""
 
     def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal) -> None:
-        """Use `reader`."""
+        """Use `reader` to make one."""
         self._store, self._portal = store, portal
 
     def open(self, files: list[tuple[str, int]], schema: pa.Schema | None = None) -> pa.dataset.Dataset:
-        """The dataset of the objects with these keys and sizes in bytes, with hive partitions as columns.
+        """Open the objects with these keys and sizes in bytes as a dataset, with hive partitions as columns.
 
-        `schema` None: that of the first file. Blocking.
+        `schema`: None for that of the first file. Blocking.
 
         Raises:
             READ_ERRORS: a file is not Parquet.
@@ -56,7 +56,7 @@ class Reader:
 
 @asynccontextmanager
 async def reader(store: port.Objects) -> AsyncIterator[Reader]:
-    """A reader; what it opened may be used until the end of the block."""
+    """Yield a reader. The datasets that it opens can be used until the end of the block."""
     async with from_thread.BlockingPortal() as portal:
         yield Reader(store, portal)
 
@@ -64,24 +64,24 @@ async def reader(store: port.Objects) -> AsyncIterator[Reader]:
 def batches(
     dataset: pa.dataset.Dataset, rows: int, columns: list[str] | None = None, *, size_bytes: int | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a dataset that `Reader.open` gave, in order, at most `rows` at a time. Blocking.
+    """Yield the rows of a dataset that `Reader.open` returned, in order, at most `rows` at a time. Blocking.
 
-    `size_bytes`: fewer at a time where they would be larger together by what a file says of itself; None: it doesn't matter.
-    A page of a column is read whole all the same, and Arrow by default writes pages of 1,024 rows, however large.
+    `size_bytes`: limits the size of a batch, as estimated from the file's metadata; None for no limit. A page of a column is always
+    read whole, and Arrow by default writes pages of 1,024 rows, however large they are.
 
-    Little more than one batch is in memory, whatever the size of the files and their row groups: Arrow's own scanner
-    of datasets decodes whole row groups (measured: 250 MB for a file of 100 MB, this 30 MB).
+    Little more than one batch is in memory, whatever the size of the files and their row groups. Arrow's own scanner of
+    datasets decodes whole row groups: for a file of 100 MB it took 250 MB, this function 30 MB.
 
-    `columns` None: all, those of the partitions included.
+    `columns`: None for all, including those of the partitions.
 
     Raises:
-        KeyError: there is no such column.
+        KeyError: a column does not exist.
         READ_ERRORS: a file is damaged.
     """
     schema = dataset.schema if columns is None else pa.schema([dataset.schema.field(name) for name in columns])
     for fragment in dataset.get_fragments():
         if not isinstance(fragment, pa.dataset.ParquetFileFragment):
-            continue  # what stands for no files at all
+            continue  # the empty table of a dataset without files
         partition = pa.dataset.get_partition_keys(fragment.partition_expression)
         with fragment.filesystem.open_input_file(fragment.path) as source, _file(source) as file:
             stored = [name for name in schema.names if name in file.schema_arrow.names and name not in partition]
@@ -91,19 +91,19 @@ def batches(
 
 
 def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
-    """How many rows of the file have that size together; at least one."""
+    """How many rows of the file fit in `size_bytes`; at least one."""
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1.0)
     return max(1, int(size_bytes / max(1.0, largest)))
 
 
 def _file(source: pa.NativeFile) -> pa.parquet.ParquetFile:
-    """Read through a small buffer: by default Arrow fetches whole columns first."""
+    """Open a file with a small read buffer: by default Arrow fetches whole columns first."""
     return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False)
 
 
 def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any]) -> pa.RecordBatch:
-    """The columns of `schema`: of the partition, of the file, or null where the file has no such column."""
+    """The columns of `schema`: from the partition, from the file, or null if neither has the column."""
     columns = []
     for field in schema:
         if field.name in partition:
@@ -116,7 +116,7 @@ def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, An
 
 
 class _Handler(pa.fs.FileSystemHandler):
-    """Arrow's view of the store: only what reading known files needs."""
+    """Arrow's interface to the store: only what is needed to read known files."""
 
     def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal, sizes: dict[str, int]) -> None:
         self._store, self._portal, self._sizes = store, portal, sizes
@@ -184,7 +184,7 @@ def _read_only() -> io.UnsupportedOperation:
 
 
 class _Object(io.RawIOBase):
-    """An object as a file to read in."""
+    """An object as a readable file."""
 
     def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal, key: str, size_bytes: int) -> None:
         self._store, self._portal, self._key, self._size_bytes = store, portal, key, size_bytes

@@ -1,4 +1,4 @@
-"""Verification: are the outputs exactly what was asked for? Reads what all attempts wrote, a range of items at a time."""
+"""Checks that the outputs are exactly the requested ones. Reads the outputs of all attempts, one range of items at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dyff.workflows.items import INDEX, REPLICATION
 
 FILE_BYTES = 64 * 2**20
 RANGES_PER_FILE = 4
-"""What is looked at in one go takes three to four times its size: Arrow joins what it sorts, and copies it."""
+"""Checking a range takes three to four times its size in memory, because Arrow concatenates and copies what it sorts."""
 _MAX_ROWS = 2**18
 _ORDER = "__replication"
 
 
 class Findings(msgspec.Struct):
-    """What was wrong so far. `strange`: rows that nobody asked for; the examples are sentences."""
+    """The problems found so far. `strange`: rows that were not requested. `examples`: parts of sentences, by the field's name."""
 
     missing: int = 0
     duplicates: int = 0
@@ -29,18 +29,18 @@ class Findings(msgspec.Struct):
     examples: dict[str, str] = {}
 
     def add(self, kind: str, count: int, example: str) -> None:
-        """Count `kind` (a field's name); the first example is kept."""
+        """Add `count` to the field `kind`. The first example of each kind is kept."""
         setattr(self, kind, getattr(self, kind) + count)
         self.examples = {kind: example, **self.examples}
 
     def code(self, missing_policy: str, duplicate_policy: str) -> int:
-        """The exit code by the published policies; 0: the outputs are fine."""
+        """Return the exit code according to the published policies; 0 if the outputs are fine."""
         wrong = endings.WRONG_OUTPUT if self.strange else 0
         missing = endings.MISSING if self.missing and missing_policy != "Ignore" else 0
         return wrong | missing | (endings.DUPLICATES if self.duplicates and duplicate_policy == "Error" else 0)
 
     def sentence(self) -> str:
-        """All of it for a person."""
+        """Describe all findings for people."""
         words = {"missing": "are missing", "duplicates": "are there twice or more", "strange": "were never asked for"}
         counts = {"missing": self.missing, "duplicates": self.duplicates, "strange": self.strange}
         found = [f"{count} outputs {words[kind]} ({self.examples[kind]})" for kind, count in counts.items() if count]
@@ -48,17 +48,21 @@ class Findings(msgspec.Struct):
 
 
 class Range(msgspec.Struct, frozen=True):
-    """Some of the expected indices, sorted, and the filter for every row that belongs to them or has no better place."""
+    """A range of the expected indices, sorted.
+
+    `rows`: the filter for its rows, from its first index up to that of the next range. The first and the last range are open-ended.
+    """
 
     expected: pa.Array[Any]
     rows: Any
 
 
 def check_schema(dataset: pa.dataset.Dataset, output: pa.Schema) -> None:
-    """Every file must have the schema of the outputs. Blocking.
+    """Check that every file has the schema of the outputs. Blocking.
 
     Raises:
-        Ending: a file has another one, or is damaged.
+        Ending: a file has another schema.
+        READ_ERRORS (of `trees`): a file is damaged.
     """
     for fragment in dataset.get_fragments():
         found = fragment.physical_schema
@@ -68,7 +72,7 @@ def check_schema(dataset: pa.dataset.Dataset, output: pa.Schema) -> None:
 
 
 def rows_per_file(dataset: pa.dataset.Dataset) -> int:
-    """A power of two, so that a file holds about `FILE_BYTES` before compression. Blocking."""
+    """Return a power of two, chosen so that a file holds about `FILE_BYTES` before compression. Blocking."""
     rows = size_bytes = 0
     for fragment in dataset.get_fragments():
         for group in fragment.row_groups:
@@ -78,7 +82,7 @@ def rows_per_file(dataset: pa.dataset.Dataset) -> int:
 
 
 def ranges(expected: items.Indices, indices_at_once: int) -> Iterator[Range]:
-    """The expected indices in ranges that together cover every index there can be."""
+    """Split the expected indices into ranges that together cover every possible index."""
     for start in range(0, max(1, len(expected)), indices_at_once):
         end = start + indices_at_once
         rows = pc.scalar(True)
@@ -92,9 +96,9 @@ def ranges(expected: items.Indices, indices_at_once: int) -> Iterator[Range]:
 def examine(
     dataset: pa.dataset.Dataset, part: Range, replications: list[str], findings: Findings, columns: list[str] | None = None
 ) -> pa.Table:
-    """The rows of one range, sorted by index and replication, in the order of their files where they are the same. Blocking.
+    """Return the rows of one range, sorted by index and replication; equal ones stay in the order of their files. Blocking.
 
-    What is wrong with them is added to `findings`. `columns` None: all.
+    Problems are added to `findings`. `columns`: None for all.
     """
     table = dataset.to_table(filter=part.rows, columns=columns, use_threads=False, batch_readahead=1, fragment_readahead=1)
     order = pc.index_in(table[REPLICATION], value_set=pa.array(replications, table[REPLICATION].type))
@@ -109,13 +113,13 @@ def examine(
 
 
 def deduplicated(table: pa.Table) -> pa.Table:
-    """The first of the rows that are the same output; `table` is sorted as `examine` does."""
+    """Return only the first row of each output. `table`: sorted as by `examine`."""
     firsts = _first_of_each(table)
     return table if firsts.true_count == table.num_rows else table.filter(firsts)  # a copy costs as much memory again
 
 
 def unanswered(errors: pa.Table, table: pa.Table) -> pa.Table:
-    """Those of the recorded errors, each once, whose outputs in `table` have no responses or are missing."""
+    """Return the recorded errors, each once, of the outputs that are missing in `table` or have no responses there."""
     index, replication, responses = (table.schema.get_field_index(name) for name in (INDEX, REPLICATION, outputs.RESPONSES))
     answered = table.filter(pc.is_valid(table[responses]))
     keys = pa.table({INDEX: answered[index].cast(pa.int64()), REPLICATION: answered[replication].cast(pa.string())})
@@ -124,12 +128,12 @@ def unanswered(errors: pa.Table, table: pa.Table) -> pa.Table:
 
 
 def _first_of_each(table: pa.Table) -> pa.BooleanArray:
-    """True for each row whose index or replication is not the one before's."""
+    """True for each row whose index or replication differs from that of the previous row."""
     if table.num_rows < 2:
         return pa.array([True] * table.num_rows, pa.bool_())
     index, replication = table[INDEX].combine_chunks(), table[REPLICATION].combine_chunks()
     same = pc.and_(pc.equal(index[1:], index[:-1]), pc.equal(replication[1:], replication[:-1]))
-    known = cast(pa.BooleanArray, pc.coalesce(same, pa.scalar(False)))  # null where a strange row has no replication
+    known = cast(pa.BooleanArray, pc.coalesce(same, pa.scalar(False)))  # null if a strange row has no replication
     return pa.concat_arrays([pa.array([True]), pc.invert(known)])
 
 

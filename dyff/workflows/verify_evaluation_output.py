@@ -1,8 +1,8 @@
-"""The verification of an evaluation's outputs; what it passes is what users see.
+"""Verifies the outputs of an evaluation and publishes them. Users see only verified outputs.
 
-`python -m dyff.workflows verify-evaluation-output --manifest FILE`. It reads the raw outputs of all attempts, and, where
-they are exactly what was asked for, writes them in order to `outputs/<id>/verified/<attempt>/` and then puts the manifest
-`outputs/<id>/.dyff/artifacts.json`, if there is none. Where there is one, it checks that what it lists is whole.
+Run it as `python -m dyff.workflows verify-evaluation-output --manifest FILE`. It reads the raw outputs of all attempts. If
+they are exactly what was requested, it writes them in order to `outputs/<id>/verified/<attempt>/` and then creates the manifest
+`outputs/<id>/.dyff/artifacts.json`. If the manifest already exists, it checks that the listed files are complete instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dyff.workflows.progress import Progress
 
 
 def main(arguments: list[str]) -> int:
-    """Run the step; its exit code, a sum of 1, 2 and 4 where the outputs are wrong."""
+    """Run the step and return its exit code, which is a sum of 1, 2 and 4 if the outputs are wrong."""
     return endings.run(lambda: _step(arguments))
 
 
@@ -59,17 +59,17 @@ class _Verifier:
         self._prefix = f"{layout.evaluation_verified(spec.id)}{manifests.attempt()}/"
 
     async def verify(self) -> None:
-        """Look at what was verified before, or verify and publish.
+        """Check the outputs that were published before, or verify and publish them.
 
         Raises:
-            Ending: the outputs are wrong; nothing of this attempt is left.
+            Ending: the outputs are wrong; the files of this attempt were deleted.
         """
         published = await tree_manifests.read(self._store, self._root)
         if published is not None:
             await self._confirm(published.artifacts)
             endings.say(f"verified before: {len(published.artifacts)} files are whole")
             return
-        await self._store.delete_tree(self._prefix)  # of a container that was killed
+        await self._store.delete_tree(self._prefix)  # files of a container that was killed
         try:
             artifacts = await self._write_verified()
         except endings.Ending:
@@ -84,7 +84,7 @@ class _Verifier:
         endings.say(f"verified: {self._progress.done} outputs in {len(artifacts)} files")
 
     async def _write_verified(self) -> list[Artifact]:
-        """Check all that was written, and write it again in order."""
+        """Check all raw outputs, and write them again in order."""
         raw = await trees.objects(self._store, layout.evaluation_raw(self._spec.id))
         dataset = await self._open([(info.key, info.size_bytes) for info in raw])
         rows_per_file = await anyio.to_thread.run_sync(verification.rows_per_file, dataset)
@@ -101,7 +101,7 @@ class _Verifier:
                 table = table.slice(room)
                 if writer.rows == rows_per_file:
                     artifacts.append(await self._write(len(artifacts), writer))
-            del table  # before there is the next one
+            del table  # free it before the next one is read
         self._judge(findings)
         if writer.rows or not artifacts:
             artifacts.append(await self._write(len(artifacts), writer))
@@ -109,7 +109,7 @@ class _Verifier:
         return artifacts if listed is None else [*artifacts, await self._put(layout.ERRORS, "errors.parquet", listed)]
 
     async def _confirm(self, published: Sequence[Artifact]) -> None:
-        """What the manifest lists must be there, unchanged, and be what was asked for."""
+        """Check that the listed files exist, are unchanged, and contain exactly the requested outputs."""
         for artifact in published:
             info = await self._store.head(artifact.key)
             if info is None or info.size_bytes != artifact.size or info.md5 not in (None, artifact.digest.get("md5")):
@@ -133,7 +133,7 @@ class _Verifier:
         return dataset
 
     async def _open_errors(self) -> pa.dataset.Dataset | None:
-        """What all attempts recorded of items without responses; None: nothing."""
+        """The errors that all attempts recorded for items without responses; None if there are none."""
         found = [(info.key, info.size_bytes) for info in await trees.objects(self._store, layout.evaluation_errors(self._spec.id))]
         return await anyio.to_thread.run_sync(self._reader.open, found, failures.SCHEMA) if found else None
 
@@ -169,10 +169,10 @@ class _Verifier:
 
 
 class _Tables:
-    """Parquet files, one after the other, each of several tables. Blocking."""
+    """Writes Parquet files, one after the other, each from several tables. Blocking."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        """`schema`: of all tables."""
+        """`schema`: that of all tables."""
         self.rows, self._schema = 0, schema
         self._open()
 
@@ -186,7 +186,7 @@ class _Tables:
         self.rows += table.num_rows
 
     def file(self) -> bytes:
-        """What was added since the last file; the next begins."""
+        """Return the file with the rows that were added since the last one, and begin the next."""
         self._writer.close()
         data = self._sink.getvalue().to_pybytes()
         self._open()
@@ -195,17 +195,17 @@ class _Tables:
 
 
 class _Errors:
-    """The file of items without responses, as it grows."""
+    """Collects the file of items without responses."""
 
     def __init__(self, recorded: pa.dataset.Dataset | None) -> None:
-        """`recorded`: by all attempts; None: nothing was."""
+        """`recorded`: the errors that all attempts recorded; None if there are none."""
         self._recorded, self._tables = recorded, _Tables(failures.SCHEMA)
 
     def add(self, part: verification.Range, table: pa.Table) -> None:
-        """What concerns a range of items, whose outputs are `table`. Blocking."""
+        """Add the errors for a range of items, whose outputs are `table`. Blocking."""
         if self._recorded is not None:
             self._tables.add(verification.unanswered(self._recorded.to_table(filter=part.rows, use_threads=False), table))
 
     def file(self) -> bytes | None:
-        """As Parquet; None: there are none. Blocking."""
+        """Return the file as Parquet, or None if all items have responses. Blocking."""
         return self._tables.file() if self._tables.rows else None

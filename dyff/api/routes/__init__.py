@@ -1,1 +1,1 @@
-"""The routes, by group: each module has `routes(context)`, a list of `dyff.api.route.Route`."""
+"""The routes, by group. Each module has `routes(context)`, which returns a list of `dyff.api.route.Route`."""

@@ -1,4 +1,4 @@
-"""The accounts themselves: create, get, query, delete. What they may do, and their tokens, are in `tokens`."""
+"""The routes of accounts: create, get, query, delete. Their permissions and tokens are in `tokens`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PARAMETERS = {
 
 
 def routes(context: Context) -> list[Route]:
-    """The list."""
+    """Return the routes."""
     group = Accounts(context)
     common: dict[str, Any] = {"group": tokens.RESOURCE}
     return [
@@ -52,14 +52,14 @@ def routes(context: Context) -> list[Route]:
 
 
 class Accounts:
-    """The records of accounts, without secrets. An account sees itself; all else needs a grant on `accounts`."""
+    """The records of accounts, without secrets. An account can see itself; everything else needs a grant on `accounts`."""
 
     def __init__(self, context: Context) -> None:
-        """Strongly consistent: the view is not asked."""
+        """Reads are strongly consistent: they do not use the view."""
         self._services = context.services
 
     async def create(self, call: Call) -> Reply:
-        """Needs `create` on all accounts, since a new one is nobody's yet."""
+        """Create an account. Needs `create` on all accounts, because a new one has no owner yet."""
         auth.require(call.principal, tokens.RESOURCE, "create")
         request = bodies.decode(_CREATE, await call.body())
         if not request.name.strip():
@@ -70,12 +70,12 @@ class Accounts:
         return json(_published(account, []), status=201)
 
     async def get(self, call: Call) -> Reply:
-        """With its permissions, and its tokens without their secrets."""
+        """Return the account with its permissions, and with its tokens but not their secrets."""
         account = await tokens.find(self._services, call, "get", own=True)
         return json(_published(account, await self._services.accounts.keys(account.id)))
 
     async def query(self, call: Call) -> Reply:
-        """Those that the caller may see: itself, and what its grants on `accounts` name."""
+        """Return the matching accounts that the caller may see: itself, and those that its grants on `accounts` name."""
         if call.principal.account is None:
             auth.require_any(call.principal, tokens.RESOURCE, "query")
         words, wanted, limit = _parameters(call.query())
@@ -92,7 +92,7 @@ class Accounts:
         return json(found)
 
     async def delete(self, call: Call) -> Reply:
-        """For good; deleting again tells the status that there is. Not even its own tokens may."""
+        """Delete the account for good. Deleting it again returns its status. The account's own tokens do not allow this."""
         account = await tokens.find(self._services, call, "delete", own=False)
         if account.status != port.DELETED:
             await self._services.accounts.set_status(account.id, port.DELETED, statuses.DELETE_COMMAND)

@@ -1,4 +1,4 @@
-"""The routes to data: upload and finalize (datasets, models), downlinks (those and evaluations)."""
+"""The routes for files: upload and finalize for the kinds that accept files, downlinks for those that provide files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dyff.objects import layout, manifests
 
 
 def routes(context: Context) -> list[Route]:
-    """For the kinds that accept or provide files."""
+    """Return the routes of the kinds that accept or provide files."""
     found = []
     for row in registry.ROWS:
         if row.upload is not None:
@@ -26,15 +26,15 @@ def routes(context: Context) -> list[Route]:
 
 
 class Uploads:
-    """The files that entities of one kind accept."""
+    """Uploads to entities of one kind."""
 
     def __init__(self, context: Context, row: kind.Kind, upload: kind.Upload) -> None:
-        """`upload`: of `row`."""
+        """`upload`: that of `row`."""
         self._context, self._row, self._accepted = context, row, upload
         self._contents = contents.Contents(context.services.objects)
 
     def routes(self) -> list[Route]:
-        """Upload and finalize."""
+        """Return the routes to upload and to finalize."""
         one = f"/v0/{self._row.plural}/{{id:str}}"
         return [
             Route(
@@ -50,7 +50,7 @@ class Uploads:
         ]  # fmt: skip
 
     async def upload(self, call: Call) -> Reply:
-        """A signed URL that takes exactly the declared bytes. `Dyff-Uploaded: true`: they have arrived already."""
+        """Return a signed URL that accepts exactly the declared bytes. `Dyff-Uploaded: true` says that the store has them already."""
         entity = await self._entity(call, "create")
         artifacts.require_uploading(entity)
         wanted = artifacts.the_declared(entity, self._accepted.files(entity), call.path["path"].lstrip("/"))
@@ -62,7 +62,7 @@ class Uploads:
         return json(msgspec.to_builtins(url), headers=[("dyff-uploaded", "true")] if is_there else [])
 
     async def finalize(self, call: Call) -> Reply:
-        """Repeating it tells the status that there is."""
+        """Check the uploaded files and mark the entity as complete. Repeating it returns the current status."""
         entity = await self._entity(call, "create")
         if entity["status"] == self._row.success and self._accepted.files(entity):
             return json(status(entity))
@@ -83,14 +83,14 @@ class Uploads:
 
 
 class Downloads:
-    """The files that entities of one kind provide."""
+    """Downloads from entities of one kind."""
 
     def __init__(self, context: Context, row: kind.Kind) -> None:
-        """`row`: the kind."""
+        """`row`: that of the kind."""
         self._context, self._row = context, row
 
     def route(self) -> Route:
-        """Downlinks."""
+        """Return the route for download links."""
         return Route(
             method="GET", path=f"/v0/{self._row.plural}/{{id:str}}/downlinks", answer=self.downlinks, group=self._row.plural,
             operation="downlinks", summary="URLs from which its files can be fetched", answers=list[answers.Downlink],
@@ -98,7 +98,7 @@ class Downloads:
         )  # fmt: skip
 
     async def downlinks(self, call: Call) -> Reply:
-        """Only what a manifest names: what was uploaded and checked, or verified."""
+        """Return links only to files that a manifest names: those that were uploaded and checked, or verified."""
         await follow(self._context, call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         services, root = self._context.services, layout.root(self._row.collection, entity["id"])

@@ -1,4 +1,4 @@
-"""Creating entities: POST on every kind."""
+"""The routes that create entities: POST on the plural of a kind."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from dyff.kernel import errors, ids
 from dyff.kernel.positions import Position
 
 DIGEST = "dyff.io/request-digest"
-"""The annotation by which a repetition with the same Idempotency-Key is told from another request."""
+"""The annotation that distinguishes a repetition with the same Idempotency-Key from a different request."""
 
 MAX_KEY_CHARS = 255
 
 
 def routes(context: Context) -> list[Route]:
-    """For every kind that requests create."""
+    """Return the routes of all kinds that users can create."""
     return [Creating(context, row, row.creation).route() for row in registry.ROWS if row.creation is not None]
 
 
 class Creating:
-    """How entities of one kind are created."""
+    """Creates entities of one kind."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Creating:
         creation: kind.Creation,
         complete: Callable[[Any, datetime], Any] = lambda request, _: request,
     ) -> None:
-        """`creation`: of `row`. `complete(request, now)`: the request with what the server decides where it says nothing."""
+        """`creation`: that of `row`. `complete(request, now)`: fills in what the server decides where the request leaves it open."""
         self._context = context
         self._row, self._creation = row, creation
         self._complete = complete
@@ -46,7 +46,7 @@ class Creating:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(creation.request)
 
     def route(self) -> Route:
-        """POST on the plural."""
+        """Return the route: POST on the plural."""
         return Route(
             method="POST", path=f"/v0/{self._resource}", answer=self.answer, group=self._resource, operation="create",
             summary=f"Create: {self._creation.request.__doc__}", body=self._creation.request, answers=self._row.entity,
@@ -54,12 +54,12 @@ class Creating:
         )  # fmt: skip
 
     async def answer(self, call: Call) -> Reply:
-        """The whole new entity, once the command for it is durable."""
+        """Return the whole new entity, once the command that creates it is durable."""
         body, headers = await self.create(call)
         return Reply(201, body, headers)
 
     async def create(self, call: Call) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-        """The new entity as JSON, and the headers that belong to it."""
+        """Create the entity; returns it as JSON, and the headers of the answer."""
         auth.require_any(call.principal, self._resource, "create")
         body = await call.body()
         request = bodies.decode(self._decoder, body)
@@ -87,7 +87,7 @@ class Creating:
     async def _create_once(
         self, call: Call, request: Any, key: str, digest: str, now: datetime
     ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-        """The IDs follow from the key, so that the log holds at most one creation, whoever repeats it and wherever.
+        """Create with IDs that are derived from the key: the log then has at most one creation, however often the request is repeated.
 
         Raises:
             InvalidFields: the key was used with another body.
@@ -100,7 +100,7 @@ class Creating:
         if known is not None:
             return known, ()
         entity, position = await self._publish(call, request, entity_id, ids.derived("create", *parts), now, digest)
-        # Another request with this key may have come first meanwhile; the fold keeps that one, so it is the answer.
+        # Another request with this key may have come first in the meantime. The fold keeps that one, so it is the answer.
         folded = await self._known(entity_id, digest) if await self._context.positions.reaches(position) else None
         return folded or entity, (positions.header(position),)
 

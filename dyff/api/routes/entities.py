@@ -1,4 +1,4 @@
-"""The routes that all kinds share: get, query, labels, documentation, delete, progress."""
+"""The routes that all kinds share: get, query, labels, documentation, delete, progress, and the edits in the kind's row."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _DOCUMENTATION = msgspec.json.Decoder(labels.DocumentationEditRequest)
 
 
 def routes(context: Context) -> list[Route]:
-    """For every kind of the table."""
+    """Return the routes of all kinds."""
     return [route for row in registry.ROWS for route in Entities(context, row).routes()]
 
 
 class Entities:
-    """One kind's common routes."""
+    """The common routes of one kind."""
 
     def __init__(self, context: Context, row: kind.Kind) -> None:
-        """`row`: the kind."""
+        """`row`: that of the kind."""
         self._context = context
         self._row = row
 
     def routes(self) -> list[Route]:
-        """The list."""
+        """Return the routes."""
         one, row = f"/v0/{self._row.plural}/{{id:str}}", self._row
         parameters = {key: f"equals {'.'.join(path)}" for key, path in row.queries.items()} | queries.PARAMETERS
         common: dict[str, Any] = {"group": row.plural}
@@ -72,7 +72,7 @@ class Entities:
         ]  # fmt: skip
 
     def _edit_route(self, edit: kind.Edit) -> Route:
-        """PATCH on a part of the entity."""
+        """Return the route of an edit: PATCH on a part of the entity."""
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(edit.request)
 
         async def answer(call: Call) -> Reply:
@@ -85,12 +85,12 @@ class Entities:
         )  # fmt: skip
 
     async def get(self, call: Call) -> Reply:
-        """The entity."""
+        """Return the entity."""
         await self._follow(call)
         return Reply(200, await self._context.documents.seen(call.principal, self._row, call.path["id"], "get"))
 
     async def query(self, call: Call) -> Reply:
-        """All that match and may be seen, as a plain array."""
+        """Return all entities that match and that the caller may see, as a plain array."""
         auth.require_any(call.principal, self._row.plural, "query")
         find = queries.find(self._row, call.query(), grants.scope(call.principal.grants, self._row.plural))
         await self._follow(call)
@@ -98,7 +98,7 @@ class Entities:
         return Reply(200, b"[" + b",".join(found) + b"]")
 
     async def edit_labels(self, call: Call) -> Reply:
-        """Returns all labels that there then are."""
+        """Change labels; returns all labels after the change."""
         request = bodies.decode(_LABELS, await call.body())
         entity = await self._entity(call, "edit")
         if problem := labels.problem(entity.get("labels") or {}, request.labels):
@@ -108,12 +108,12 @@ class Entities:
         return json({"labels": after.get("labels") or {}}, headers=[positions.header(position)])
 
     async def documentation(self, call: Call) -> Reply:
-        """Empty where nothing was written."""
+        """Return the documentation. Its texts are absent if none were written."""
         await self._follow(call)
         return json(_documentation(await self._entity(call, "get")))
 
     async def edit_documentation(self, call: Call) -> Reply:
-        """Returns the documentation that there then is."""
+        """Change the documentation; returns it, or the entity if the kind stores it there, after the change."""
         request = bodies.decode(_DOCUMENTATION, await call.body())
         entity = await self._entity(call, "edit")
         texts, key = msgspec.to_builtins(request.documentation), call.header(b"idempotency-key")
@@ -122,7 +122,7 @@ class Entities:
         return json(body, headers=[positions.header(position)])
 
     async def _edit(self, edit: kind.Edit, decoder: msgspec.json.Decoder[Any], call: Call) -> Reply:
-        """Returns the entity as it then is."""
+        """Edit a part of the entity; returns the entity after the edit."""
         request = bodies.decode(decoder, await call.body())
         entity = await self._entity(call, "edit")
         try:
@@ -134,7 +134,7 @@ class Entities:
         return json(after, headers=[positions.header(position)])
 
     async def delete(self, call: Call) -> Reply:
-        """Deleting again tells the status that there is."""
+        """Delete the entity. Deleting it again returns its status."""
         entity = await self._entity(call, "delete")
         if entity["status"] == statuses.DELETED:
             return json(status(entity))
@@ -143,7 +143,7 @@ class Entities:
         return json(status(after), headers=[positions.header(position)])
 
     async def progress(self, call: Call) -> Reply:
-        """What the running step last wrote; before that only the status as the stage."""
+        """Return what the running step last wrote. Before it has written anything, the stage is the status and all else is null."""
         await self._follow(call)
         entity = await self._entity(call, "get")
         try:
@@ -159,14 +159,14 @@ class Entities:
 
 
 async def follow(context: Context, call: Call) -> None:
-    """Wait for the position that the call asks for, if it asks."""
+    """Wait until the view has reached the position in the header Dyff-Position, if there is one."""
     wanted = call.header(b"dyff-position")
     if wanted is not None:
         await context.positions.follow(wanted)
 
 
 def status(entity: codecs.Json) -> codecs.Json:
-    """The published Status of an entity."""
+    """Return the published Status of an entity."""
     return {key: entity[key] for key in ("status", "reason", "message") if entity.get(key) is not None}
 
 

@@ -1,4 +1,4 @@
-"""The routes to what the pods of a workflow wrote: the last lines, and a stream of all."""
+"""The routes for the logs of a workflow's pods: the last lines, a stream of all lines, and for some kinds a file."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _PARAMETERS = {
 
 
 def routes(context: Context) -> list[Route]:
-    """For the kinds that run pods."""
+    """Return the routes of the kinds that run pods."""
     return [route for row in registry.ROWS if row.logs is not None for route in Logs(context, row).routes(stored=row.logs.stored)]
 
 
 def streams(context: Context) -> list[Socket]:
-    """For the same kinds."""
+    """Return the WebSocket routes of the same kinds."""
     return [Logs(context, row).stream() for row in registry.ROWS if row.logs is not None]
 
 
 class Logs:
-    """One kind's logs."""
+    """The logs of one kind."""
 
     def __init__(self, context: Context, row: kind.Kind) -> None:
-        """`row`: the kind."""
+        """`row`: that of the kind."""
         self._context = context
         self._row = row
         self._path = f"/v0/{row.plural}/{{id:str}}/logs/workflow"
 
     def routes(self, *, stored: bool) -> list[Route]:
-        """The list. `stored`: with the log as a file."""
+        """Return the routes. `stored`: include the one for the log as a file."""
         common: dict[str, Any] = {"method": "GET", "group": self._row.plural}
         file = Route(
             path=f"/v0/{self._row.plural}/{{id:str}}/logs", answer=self.stored, operation="logs",
@@ -70,11 +70,11 @@ class Logs:
         ]  # fmt: skip
 
     def stream(self) -> Socket:
-        """What its second route leads to for those who ask for a WebSocket."""
+        """Return the WebSocket at the path of the route `stream_workflow_logs`."""
         return Socket(path=f"{self._path}/stream", begin=self.begin)
 
     async def begin(self, call: Call) -> Callable[[Send], Awaitable[None]]:
-        """The lines that there are and those that come, until the workflow has ended; as long as the token is good."""
+        """Stream all existing and new lines until the workflow has ended, as long as the token is valid."""
         services = self._context.services
         await self._context.documents.seen(call.principal, self._row, call.path["id"], "data")
 
@@ -95,13 +95,13 @@ class Logs:
         return run
 
     async def upgrade(self, call: Call) -> Reply:
-        """For those who may see it: how to ask."""
+        """Answer an authorized request that is not for a WebSocket with 426 and how to connect."""
         await self._context.documents.seen(call.principal, self._row, call.path["id"], "data")
         fix = "this is a stream of messages: ask for it with a WebSocket (ws:// or wss://)"
         return json({"detail": fix}, status=426, headers=[("connection", "upgrade"), ("upgrade", "websocket")])
 
     async def stored(self, call: Call) -> Reply:
-        """As it is now, as long as there are pods; then as it was when it was last asked for."""
+        """Return a link to the log as a file: the current log while its pods exist, afterwards as of the last request while they did."""
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         objects, key = self._context.services.objects, layout.logs(self._row.plural, entity["id"])
         lines = await self._lines(entity["id"], None, MAX_LIMIT)
@@ -113,7 +113,7 @@ class Logs:
         return json({"artifact": {"kind": "text", "path": "logs.txt", "digest": {}}, "signedURL": msgspec.to_builtins(url)})
 
     async def answer(self, call: Call) -> Reply:
-        """The lines of all pods that carry the entity's ID, in order of time."""
+        """Return the last lines of all pods that are labelled with the entity's ID, in order of time."""
         since, limit = self._parameters(call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         lines = await self._lines(entity["id"], since, limit)

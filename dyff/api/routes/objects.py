@@ -1,4 +1,4 @@
-"""Signed URLs of a store that has none of its own: bytes to and from it, streamed."""
+"""The routes behind signed URLs of an object store that has none of its own. Bytes are streamed to and from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BYTES = "application/octet-stream"
 
 
 def routes(context: Context) -> list[Route]:
-    """None where the store signs URLs to itself."""
+    """Return the routes; an empty list if the store signs URLs to itself."""
     signer = context.services.signer
     if signer is None:
         return []
@@ -47,15 +47,15 @@ def routes(context: Context) -> list[Route]:
 
 
 class ObjectRoutes:
-    """What a signed URL allows; the URL is the credential."""
+    """Requests by signed URL; the URL is the credential."""
 
     def __init__(self, context: Context, signer: signing.Signer) -> None:
-        """`signer`: the one that the store signs with."""
+        """`signer`: the one that signs the store's URLs."""
         self._objects = context.services.objects
         self._signer = signer
 
     async def get(self, call: Call) -> Reply:
-        """The whole file or a range of it, with its length, its entity tag and no content encoding."""
+        """Return the whole file or a range of it, with its length, its entity tag and no content encoding."""
         info = await self._info(call)
         size, common = info.size_bytes, _common(info)
         span = _span(call.header(b"range"), size) if _is_same(call.header(b"if-range"), info) else None
@@ -68,12 +68,12 @@ class ObjectRoutes:
         return Reply(206, self._objects.stream(info.key, start=start, end=end), headers, _BYTES)
 
     async def head(self, call: Call) -> Reply:
-        """Like `get`, without the bytes."""
+        """Like `get` for the whole file, without the bytes."""
         info = await self._info(call)
         return Reply(200, _nothing(), (("content-length", str(info.size_bytes)), *_common(info)), _BYTES)
 
     async def put(self, call: Call) -> Reply:
-        """Exactly the bytes that the URL was signed for, or nothing is stored."""
+        """Store exactly the bytes that the URL was signed for, or nothing."""
         grant = self._signer.verify("PUT", call.path["key"].lstrip("/"), call.query_string)
         announced = call.content_length()
         if announced is not None and grant.limit_bytes is not None and announced > grant.limit_bytes:
@@ -93,7 +93,7 @@ class ObjectRoutes:
 
 
 def _tag(info: port.ObjectInfo) -> tuple[tuple[str, str], ...]:
-    """The entity tag: the digest, where the store knows it."""
+    """The entity tag, which is the digest; none if the store does not know it."""
     return (("etag", f'"{info.md5}"'),) if info.md5 else ()
 
 
@@ -102,12 +102,12 @@ def _common(info: port.ObjectInfo) -> tuple[tuple[str, str], ...]:
 
 
 def _is_same(if_range: str | None, info: port.ObjectInfo) -> bool:
-    """Whether a range may be served: the condition is absent, or names this very file. A date never does: it has only seconds."""
+    """Whether a range may be served: If-Range is absent, or has the tag of exactly this file. Dates never match: they are too coarse."""
     return if_range is None or (info.md5 is not None and if_range.strip() == f'"{info.md5}"')
 
 
 def _span(header: str | None, size: int) -> tuple[int, int] | None:
-    """The bytes `start <= position < end` that a Range header asks for; None: all (also where it is not understood)."""
+    """The bytes `start <= position < end` that a Range header requests; None for all of them, also if it is not understood."""
     match = _RANGE.fullmatch(header.strip()) if header is not None else None
     if match is None or match[0] == "bytes=-":
         return None

@@ -1,4 +1,4 @@
-"""Finds the routes that kinds have of their own."""
+"""Collects the routes that are specific to a kind."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dyff.kernel import errors
 
 
 def routes(context: Context) -> list[Route]:
-    """Those of all kinds.
+    """Return those of all kinds.
 
     Raises:
-        Incomplete: a row says that there are some and its file is missing, or the other way round.
+        Incomplete: a row has `own_routes` but its file is missing, or the other way round.
     """
     files = {each.name for each in pkgutil.iter_modules(kinds.__path__)}
     for name in sorted(files - {row.module for row in registry.ROWS}):
@@ -37,6 +37,6 @@ def routes(context: Context) -> list[Route]:
 
 
 def combined(derived: Iterable[Route], own: Iterable[Route]) -> list[Route]:
-    """All routes; one of `own` stands in for the derived one with the same method and path."""
+    """Return all routes. One of `own` replaces the derived one with the same method and path."""
     known = {(route.method, route.path): route for route in (*derived, *own)}
     return list(known.values())

@@ -1,4 +1,4 @@
-"""Health, and what documents the API: open to all."""
+"""Health checks and the documentation of the API. They need no token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dyff.entities import codecs
 
 
 def routes(context: Context, documented: list[Route]) -> list[Route]:
-    """`documented`: the other routes."""
+    """Return the routes. `documented`: the other routes, to be described."""
     group = Probes(context)
     common: dict[str, Any] = {"method": "GET", "group": "server", "open": True}
     found = [
@@ -42,34 +42,34 @@ def routes(context: Context, documented: list[Route]) -> list[Route]:
 
 
 class Probes:
-    """Answers that need no token."""
+    """Health checks and documentation."""
 
     def __init__(self, context: Context) -> None:
-        """Without a description yet."""
+        """The description of the API is empty until `describe`."""
         self._report = context.services.health
         self._openapi = b"{}"
         self._docs = resources.files("dyff.api").joinpath("docs.html").read_bytes()
 
     def describe(self, routes: list[Route]) -> None:
-        """Make the description, once."""
+        """Build the description of the API, once."""
         self._openapi = codecs.encode(openapi.document(routes))
 
     async def health(self, _: Call) -> Reply:
-        """200 as long as this process can mend itself (503: only a new one helps); what its roles do is in the body."""
+        """Return 200 as long as this process can recover, 503 when only a restart helps. The body has the state of its roles."""
         report = self._report()
         return json(report, status=probing.health(report))
 
     async def ready(self, _: Call) -> Reply:
-        """503 until every role serves, and while one does not get on; the body says which, and why."""
+        """Return 503 until every role serves, and while one makes no progress. The body says which, and why."""
         report = self._report()
         return json(report, status=probing.ready(report))
 
     async def openapi(self, _: Call) -> Reply:
-        """OpenAPI 3.1."""
+        """Return the description in OpenAPI 3.1."""
         return Reply(200, self._openapi)
 
     async def docs(self, _: Call) -> Reply:
-        """A page that renders it, with nothing from elsewhere."""
+        """Return a page that renders the description, without resources from other sites."""
         return Reply(
             200,
             self._docs,

@@ -1,4 +1,4 @@
-"""The routes of permissions and tokens of accounts. Strongly consistent: outside the log."""
+"""The routes of accounts' permissions and tokens. They are strongly consistent, because they do not go through the log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOKEN = msgspec.json.Decoder(requests.AccountTokenCreateRequest)
 
 
 def routes(context: Context) -> list[Route]:
-    """The list."""
+    """Return the routes."""
     group = Tokens(context)
     one = "/v0/accounts/{id:str}"
     common: dict[str, Any] = {"group": RESOURCE}
@@ -67,22 +67,22 @@ def routes(context: Context) -> list[Route]:
 class Tokens:
     """Permissions and tokens.
 
-    An account may look at itself, make tokens that grant no more than the token it shows, and revoke such tokens. All else
-    needs a grant on the resource `accounts`.
+    An account may read its own record, make tokens that grant no more than the token of the request, and revoke such tokens.
+    Everything else needs a grant on the resource `accounts`.
     """
 
     def __init__(self, context: Context) -> None:
-        """Whose an entity is tells the view; all else the accounts database."""
+        """The owner of an entity comes from the view, everything else from the accounts database."""
         self._services = context.services
         self._documents = context.documents
 
     async def permissions(self, call: Call) -> Reply:
-        """A list of grants."""
+        """Return the account's permissions as a list of grants."""
         account = await self._account(call, "get", own=True)
         return json([published(grant) for grant in account.permissions])
 
     async def set_permissions(self, call: Call) -> Reply:
-        """Nobody can hand out what they do not have."""
+        """Replace the account's permissions. Callers cannot grant more than they have."""
         request = bodies.decode(_PERMISSIONS, await call.body())
         account = await self._account(call, "edit", own=False)
         wanted = tuple(_granted(each) for each in request.permissions)
@@ -91,7 +91,7 @@ class Tokens:
         return json([published(grant) for grant in wanted])
 
     async def create_token(self, call: Call) -> Reply:
-        """Within the account's permissions and, without a grant on `accounts`, within the caller's own."""
+        """Make a token within the account's permissions and, if the caller has no grant on `accounts`, within the caller's own."""
         request = bodies.decode(_TOKEN, await call.body())
         account = await self._account(call, "create", own=True)
         expires = identity.utc(request.expires)
@@ -106,12 +106,12 @@ class Tokens:
         return json(await self._services.authority.issue(account.id, wanted, expires, owners), status=201)
 
     async def tokens(self, call: Call) -> Reply:
-        """All that were not revoked."""
+        """Return all tokens that were not revoked."""
         account = await self._account(call, "get", own=True)
         return json([published_key(key) for key in await self._services.accounts.keys(account.id)])
 
     async def token(self, call: Call) -> Reply:
-        """One of them."""
+        """Return one token."""
         account = await self._account(call, "get", own=True)
         key = await self._services.accounts.get_key(call.path["token"])
         if key is None or key.account != account.id:
@@ -119,7 +119,7 @@ class Tokens:
         return json(published_key(key))
 
     async def revoke(self, call: Call) -> Reply:
-        """At once."""
+        """Revoke a token, effective immediately."""
         account = await self._account(call, "delete", own=True)
         key = await self._services.accounts.get_key(call.path["token"])
         if key is None or key.account != account.id:
@@ -130,7 +130,7 @@ class Tokens:
         return json(None)
 
     async def revoke_all(self, call: Call) -> Reply:
-        """At once, the one that is used here too."""
+        """Revoke all tokens of the account, effective immediately, including the one that the caller uses."""
         account = await self._account(call, "delete", own=True)
         keys = await self._services.accounts.keys(account.id)
         self._require_as_strong(call.principal, account, keys)
@@ -139,7 +139,7 @@ class Tokens:
         return json(None)
 
     def _require_as_strong(self, principal: Principal, account: port.Account, keys: Iterable[port.Key]) -> None:
-        """Without a grant on `accounts` nobody ends what may do more than they may: a leaked reader must not lock out its owner."""
+        """Without a grant on `accounts`, a token cannot revoke stronger ones: a leaked read-only token must not lock out its owner."""
         if _is_granted(principal, "delete", account.id):
             return
         for key in keys:
@@ -150,11 +150,11 @@ class Tokens:
                 )
 
     async def _owners(self, wanted: Iterable[grants.Grant], field: str) -> dict[str, str]:
-        """Whose the entities are that `wanted` names, where there are such entities.
+        """Return the owners of the entities that `wanted` names, by entity ID. Entities that do not exist are left out.
 
         Raises:
-            InvalidFields: there are too many to look up.
-            NotReady: nobody can tell yet.
+            InvalidFields: it names too many entities to look up.
+            NotReady: the view is behind the log, so it is not known yet whether one exists.
         """
         asked = {
             (plural, entity)
@@ -177,11 +177,11 @@ class Tokens:
 
 
 async def find(services: Services, call: Call, function: str, *, own: bool) -> port.Account:
-    """The account that the path names, for one who may; `own`: it may do that with itself.
+    """Return the account that the path names, if the caller may use `function` on it. `own`: an account may do so on itself.
 
     Raises:
         Forbidden: the token does not grant it.
-        NotFound: there is no such account.
+        NotFound: the account does not exist.
     """
     account_id = call.path["id"]
     if not (own and _is_own(call.principal, account_id)):
@@ -212,7 +212,7 @@ def _granted(grant: requests.AccessGrant) -> grants.Grant:
 
 
 def published(grant: grants.Grant) -> codecs.Json:
-    """The published AccessGrant."""
+    """Return the published AccessGrant."""
     return {
         "resources": list(grant.resources),
         "functions": list(grant.functions),
@@ -222,7 +222,7 @@ def published(grant: grants.Grant) -> codecs.Json:
 
 
 def published_key(key: port.Key) -> codecs.Json:
-    """The published APIKey, without the secret."""
+    """Return the published APIKey, without the secret."""
     return {
         "id": key.id,
         "subject": f"Account/{key.account}",

@@ -1,1 +1,1 @@
-"""The groups of the client, one file for each kind of entity: its operations, and `GROUP`, the class that has them."""
+"""The client's groups, one file for each kind of entity. Each file defines the group's class and exports it as `GROUP`."""

@@ -1,4 +1,4 @@
-"""The group of datasets."""
+"""The client's group for datasets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
 
     @operation
     async def create_arrow_dataset(self: Datasets[Awaited], dataset_directory: Path | str, *, account: str, name: str) -> models.Dataset:
-        """Declare a dataset of the Parquet files in a directory; `upload_arrow_dataset` then sends them.
+        """Create a dataset from the Parquet files in a directory. `upload_arrow_dataset` then uploads them.
 
         Raises:
             ValueError: the rows have no `_index_`, or the directory has no data.
@@ -30,7 +30,7 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
     async def upload_arrow_dataset(
         self: Datasets[Awaited], dataset: models.Dataset, dataset_directory: Path | str, *, progress: bool = True
     ) -> None:
-        """Send a declared dataset's files, in parallel, and finalize it: it becomes `Ready`. Repeated, it sends what is missing.
+        """Upload a dataset's files, in parallel, and finalize it: it becomes `Ready`. A repetition uploads only what is missing.
 
         Example:
             `client.datasets.upload_arrow_dataset(dataset, "prompts")`
@@ -42,7 +42,7 @@ GROUP = Datasets
 
 
 def _arrow_dataset(folder: Path) -> Mapping[str, Any]:
-    """The artifacts and the schema of a directory."""
+    """The artifacts and the schema of the files in a directory."""
     import pyarrow.dataset
 
     found = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive", ignore_prefixes=[".", "_"])

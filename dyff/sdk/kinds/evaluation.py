@@ -1,4 +1,4 @@
-"""The group of evaluations."""
+"""The client's group for evaluations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Evaluations(groups.Creatable[S, models.Evaluation], groups.Downloadable[S,
 
     @iteration
     async def live(self: Evaluations[Awaited], /, account: str) -> AsyncIterator[models.Evaluation]:
-        """The account's evaluations that have not ended.
+        """Iterate over the account's evaluations that have not ended.
 
         Example:
             `for evaluation in client.evaluations.live("me"): print(evaluation.status, evaluation.reason)`

@@ -1,4 +1,4 @@
-"""The group of inference services."""
+"""The client's group for inference services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The group of inference sessions."""
+"""The client's group for inference sessions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
 
     @operation
     async def create(self, request: groups.Request) -> models.InferenceSessionAndToken:
-        """Start a service; returns the session and the token that inference needs.
+        """Start a session of a service; returns the session and the token for inference.
 
-        It ends at `expires`, or where the request does not say, after the server's default; the answer has the time.
+        It ends at `expires`, or after the server's default lifetime if the request has none. The returned session has the time.
 
         Example:
             `made = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`
@@ -27,7 +27,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
 
     @operation
     async def ready(self, session_id: str) -> bool:
-        """Whether it answers inference now.
+        """Return whether the session accepts inference now.
 
         Example:
             `client.inferencesessions.ready(session.id)`
@@ -43,11 +43,11 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
         timeout_s: float = 600.0,
         progress: bool = True,
     ) -> models.InferenceSession:
-        """Wait until it answers inference (it never ends well by itself), showing what it waits for; returns it.
+        """Wait until the session accepts inference; returns it. Shows what it is waiting for unless `progress` is False.
 
         Raises:
             WorkflowFailed: it has ended; the error says why.
-            WaitTimeout: it is not ready within `timeout_s` seconds; it goes on starting.
+            WaitTimeout: it is not ready within `timeout_s` seconds; it continues to start.
 
         Example:
             `client.inferencesessions.wait(session.id)`
@@ -60,7 +60,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
 
     @operation
     async def token(self, session_id: str, *, expires: datetime | None = None) -> str:
-        """Another token for inference on it; `expires` None: when the session does.
+        """Create another token for inference on the session. `expires`: None for the end of the session.
 
         Example:
             `token = client.inferencesessions.token(session.id)`
@@ -71,7 +71,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
 
     @operation
     async def terminate(self, session_id: str) -> models.Status:
-        """End it.
+        """Terminate the session.
 
         Example:
             `client.inferencesessions.terminate(session.id)`
@@ -89,10 +89,10 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
         output_adapter: inference.Adapter | None = None,
         timeout: float | httpx.Timeout = inference.TIMEOUT,
     ) -> inference.InferenceSessionClient[S]:
-        """Something that calls the session.
+        """Return a client that calls the session.
 
-        `interface`: gives the endpoint and both adapters. `endpoint`, `input_adapter`, `output_adapter`: in place of the
-        interface's. One of `interface` and `endpoint` is needed. `timeout`: of one inference, in seconds.
+        `interface`: provides the endpoint and both adapters. `endpoint`, `input_adapter`, `output_adapter`: replace those of the
+        interface. One of `interface` and `endpoint` is required. `timeout`: the time limit of one inference, in seconds.
 
         Example:
             `client.inferencesessions.client(s.id, token, interface=s.inferenceService.interface).infer({"text": "Hello"})`

@@ -1,4 +1,4 @@
-"""The group of models."""
+"""The client's group for models."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Models(groups.Uploadable[S, models.Model], groups.Downloadable[S, models.M
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
     ) -> models.Model:
-        """Declare a model of the files below a directory; `upload_volume` then sends them.
+        """Create a model from the files below a directory. `upload_volume` then uploads them.
 
-        `include_symlinks`, `include` and `exclude` choose the files: see `client.volumes.list`.
+        `include_symlinks`, `include` and `exclude` select the files: see `client.volumes.list`.
 
         Raises:
-            ValueError: there are no files.
+            ValueError: no files are selected.
 
         Example:
             `model = client.models.create_from_volume("weights", account="me", name="mine", resources={"storage": "1Gi"})`
@@ -53,7 +53,7 @@ class Models(groups.Uploadable[S, models.Model], groups.Downloadable[S, models.M
 
     @operation
     async def upload_volume(self: Models[Awaited], model: models.Model, root_directory: Path | str, *, progress: bool = True) -> None:
-        """Send a declared model's files, in parallel, and finalize it: it becomes `Ready`. Repeated, it sends what is missing.
+        """Upload a model's files, in parallel, and finalize it: it becomes `Ready`. A repetition uploads only what is missing.
 
         Example:
             `client.models.upload_volume(model, "weights")`

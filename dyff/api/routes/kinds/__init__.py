@@ -1,1 +1,1 @@
-"""Routes that a kind has besides those that follow from its row, or in place of them: one file each, named after the kind."""
+"""Routes of a kind that its row does not imply, or that replace those: one file for each kind, named after it."""

@@ -22,14 +22,14 @@ from dyff.kernel import clock, errors
 
 ROW = inference_session.KIND
 TOKEN_LIFE = timedelta(hours=1)
-"""Of a session's token where neither the request nor the session says when it ends (those of older releases need not)."""
+"""The lifetime of a session's token if neither the request nor the session has an end. Sessions of older releases may have none."""
 
 _KIND = cluster.custom(inference_session.RESOURCE)
 _TOKEN = msgspec.json.Decoder(inference_session.InferenceSessionTokenCreateRequest)
 
 
 def routes(context: Context) -> list[Route]:
-    """The list; its POST stands in for the one that all kinds have."""
+    """Return the routes. The POST replaces the one that all kinds have."""
     group = Sessions(context)
     one = f"/v0/{ROW.plural}/{{id:str}}"
     common: dict[str, Any] = {"group": ROW.plural}
@@ -60,16 +60,16 @@ def routes(context: Context) -> list[Route]:
 
 
 class Sessions:
-    """Running services."""
+    """The routes of running services."""
 
     def __init__(self, context: Context) -> None:
-        """Creating is that of all kinds, with a time at which the session ends."""
+        """Sessions are created like other kinds, but always get a time at which they end."""
         self._context = context
         assert ROW.creation is not None
         self._creating = creating.Creating(context, ROW, ROW.creation, self._ended)
 
     def create_route(self) -> Route:
-        """Like every other kind's, with another answer."""
+        """Return the route to create a session. It differs from those of other kinds in its answer."""
         return msgspec.structs.replace(
             self._creating.route(),
             answer=self.create,
@@ -78,14 +78,14 @@ class Sessions:
         )
 
     async def create(self, call: Call) -> Reply:
-        """The session and its token."""
+        """Create a session; returns it and a token for it."""
         body, headers = await self._creating.create(call)
         session = codecs.decode_object(body)
         token = await self._sign(session, self._end(session))
         return Reply(201, codecs.encode({"inferencesession": msgspec.Raw(body), "token": token}), headers)
 
     async def ready(self, call: Call) -> Reply:
-        """200 when the session's custom resource says so, else 202 with the reason."""
+        """Return 200 if the session's custom resource is ready, else 202 with the reason."""
         await follow(self._context, call)
         session = await self._session(call, "get")
         if statuses.is_terminal(session["status"]):
@@ -98,7 +98,7 @@ class Sessions:
         return json({"ready": False, **why}, status=202)
 
     async def token(self, call: Call) -> Reply:
-        """A token whose end the caller may choose, within the session's."""
+        """Return a token. The caller may choose when it expires, but not after the end of the session."""
         body = await call.body()
         wanted = bodies.decode(_TOKEN, body).expires if body.strip() not in (b"", b"null") else None
         session = await self._for_token(call)
@@ -113,12 +113,12 @@ class Sessions:
         return json(await self._sign(session, identity.utc(wanted)))
 
     async def default_token(self, call: Call) -> Reply:
-        """The older way to ask."""
+        """Return a token that expires with the session. Kept for older clients."""
         session = await self._for_token(call)
         return json(await self._sign(session, self._end(session)))
 
     async def terminate(self, call: Call) -> Reply:
-        """Terminating what has ended tells the status that there is."""
+        """Terminate the session. If it has already ended, return its status."""
         session = await self._session(call, "terminate")
         if statuses.is_terminal(session["status"]):
             return json(status(session))
@@ -127,7 +127,7 @@ class Sessions:
         return json(status(after), headers=[positions.header(position)])
 
     async def infer(self, call: Call) -> Reply:
-        """Passed on to the session's Service as it comes."""
+        """Forward the request to the session's Service, streamed."""
         session_id = call.path["id"]
         auth.require_entity(call.principal, ROW.plural, "consume", session_id)
         session = await self._session(call, "consume")
@@ -166,7 +166,7 @@ class Sessions:
         return clock.parse_iso(expires) if expires else self._context.services.clock.now() + TOKEN_LIFE
 
     async def _sign(self, session: codecs.Json, expires: datetime) -> str:
-        """A token that is not recorded anywhere: it can do nothing but use and end this session."""
+        """Sign a token that is not recorded anywhere. It can only use, read and terminate this session."""
         grant = grants.Grant((ROW.plural,), ("consume", "get", "terminate"), entities=(session["id"],))
         services = self._context.services
         claims = tokens.Claims(
