@@ -15,7 +15,7 @@ import apsw
 import structlog
 
 from dyff.bus import port, topics
-from dyff.bus.embedded import compaction, groups, high_watermark, jobs, logfile, reading, transactions
+from dyff.bus.embedded import compaction, groups, high_watermark, logfile, reading, records, transactions
 from dyff.kernel import clock, errors, ids, locks, sqlite_writer
 from dyff.kernel.positions import Position
 
@@ -77,7 +77,7 @@ class EmbeddedBus:
         self._upkeep, for_reading = logfile.connect(path), logfile.connect(path)
         for_reading.execute("PRAGMA query_only = 1")
         self._reading = for_reading
-        self._records = reading.Records(path, for_reading)
+        self._records = records.Records(path, for_reading)
         self._groups: dict[tuple[str, str], groups.Group] = {}
         self._upkeep_lock = anyio.Lock()
         stored = logfile.stored_partitions(self._connection)
@@ -96,7 +96,7 @@ class EmbeddedBus:
         self._watermark.close()
 
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
-        await self._writer.submit(jobs.CreateTopics(specs, self._ids).apply)
+        await self._writer.submit(transactions.CreateTopics(specs, self._ids).apply)
 
     async def amend_topics(self, specs: Sequence[port.TopicSpec], *, dry_run: bool = False) -> list[str]:
         changes = []
@@ -143,7 +143,7 @@ class EmbeddedBus:
 
     @asynccontextmanager
     async def own(self, name: str) -> AsyncIterator[EmbeddedOwner]:
-        yield EmbeddedOwner(self, name, await self._writer.submit(jobs.Own(name).apply))
+        yield EmbeddedOwner(self, name, await self._writer.submit(transactions.Own(name).apply))
 
     async def maintain(
         self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -189,11 +189,11 @@ class EmbeddedBus:
         while start < whole.limit:
             step: compaction.Step = await self._on_upkeep(compaction.step, partition, whole, start)
             if step.rewritten:
-                rewrite = jobs.Rewrite(partition, step.rewritten)
+                rewrite = transactions.Rewrite(partition, step.rewritten)
                 await self._writer.submit(rewrite.apply, rewrite.size)
             removed, start = removed + step.removed, step.next
         kept = partition.kept + whole.limit - partition.clean - removed
-        await self._writer.submit(jobs.Compacted(partition, whole.limit, kept).apply)
+        await self._writer.submit(transactions.Compacted(partition, whole.limit, kept).apply)
         return removed
 
     async def _on_upkeep(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -211,7 +211,7 @@ class EmbeddedBus:
         self._records.require(found, below)
         first = self._records.held[found.id].first
         for step in [*range(first + _TRUNCATED_AT_ONCE, below, _TRUNCATED_AT_ONCE), below]:
-            await self._writer.submit(jobs.Truncate(found, step).apply)
+            await self._writer.submit(transactions.Truncate(found, step).apply)
 
     async def _append(
         self, topic: str, messages: Sequence[port.Message], owner: tuple[str, int] | None = None, commit: port.Commit | None = None
@@ -229,7 +229,7 @@ class EmbeddedBus:
                 at = self._records.partition(topic, message.partition)
             placed.append((at, message))
             size += self._size(message)
-        offsets = await self._writer.submit(jobs.Append(placed, owner, commit).apply, size)
+        offsets = await self._writer.submit(transactions.Append(placed, owner, commit).apply, size)
         return [Position(known.epoch, at.partition, offset) for (at, _), offset in zip(placed, offsets, strict=True)]
 
     def _size(self, message: port.Message) -> int:

@@ -2,140 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import apsw
 
 from dyff.bus import port
-from dyff.bus.embedded import groups, jobs, logfile, tails, transactions
-from dyff.kernel import clock, errors, sqlite_writer
-
-
-class Records:
-    """Everything that is committed, as seen from the event loop."""
-
-    def __init__(self, path: Path, connection: apsw.Connection) -> None:
-        """`connection`: read-only; used by one worker thread at a time."""
-        self.topics: dict[str, port.Topic] = {}
-        self._partitions: dict[str, list[logfile.Partition]] = {}
-        self.held: dict[int, port.Range] = {}
-        self.bell = tails.Bell()
-        self._tails: dict[int, tails.Tail] = {}
-        self._path, self._connection = path, connection
-        self._one_at_a_time = anyio.CapacityLimiter(1)
-
-    def add(self, topic: port.Topic, partitions: Sequence[logfile.Partition]) -> None:
-        """Add a new topic."""
-        self.topics[topic.name] = topic
-        self._partitions[topic.name] = sorted(partitions, key=lambda each: each.partition)
-        for each in partitions:
-            self.held[each.id] = each.held
-            self._tails[each.id] = tails.Tail()
-
-    def adopt(self, transaction: transactions.Transaction) -> None:
-        """Make a committed transaction visible to all readers."""
-        for topic, partitions in transaction.created:
-            self.add(topic, partitions)
-        for partition_id, records in transaction.appended.items():
-            self._tails[partition_id].extend(records)
-            self.held[partition_id] = port.Range(self.held[partition_id].first, records[-1].offset + 1)
-        for partition_id in transaction.thinned:
-            self._tails[partition_id] = tails.Tail()
-        for partition_id, first in transaction.firsts.items():
-            self.held[partition_id] = port.Range(first, self.held[partition_id].end)
-        self.bell.ring(transaction.appended)
-
-    def topic(self, name: str) -> port.Topic:
-        """A topic by its name.
-
-        Raises:
-            NotFound: the topic does not exist.
-        """
-        found = self.topics.get(name)
-        if found is None:
-            raise errors.NotFound(f"there is no topic {name}")
-        return found
-
-    def partitions(self, topic: str) -> list[logfile.Partition]:
-        """All partitions of a topic, by number.
-
-        Raises:
-            NotFound: the topic does not exist.
-        """
-        self.topic(topic)
-        return self._partitions[topic]
-
-    def partition(self, topic: str, partition: int) -> logfile.Partition:
-        """A partition of a topic.
-
-        Raises:
-            NotFound: the topic does not exist, or it has no such partition.
-        """
-        there = self.partitions(topic)
-        if not 0 <= partition < len(there):
-            raise errors.NotFound(f"topic {topic} has the partitions 0 to {len(there) - 1}, not {partition}")
-        return there[partition]
-
-    def require(self, partition: logfile.Partition, offset: int) -> None:
-        """Verify that the log can be read from `offset` on.
-
-        Raises:
-            OffsetOutOfRange: it cannot.
-        """
-        held = self.held[partition.id]
-        if not held.first <= offset <= held.end:
-            raise errors.OffsetOutOfRange(partition.topic, partition.partition, offset, held.first, held.end)
-
-    async def fetch(self, partition: logfile.Partition, offset: int, limit: int) -> tuple[list[port.Record], int]:
-        """Records from `offset` on, at most `limit`, and the offset to continue from.
-
-        Raises:
-            OffsetOutOfRange: the log cannot be read from there.
-            LogDiverged: the file is damaged.
-        """
-        self.require(partition, offset)
-        end = self.held[partition.id].end
-        if offset == end:
-            return [], end
-        found = self._tails[partition.id].get(offset, limit)
-        if found is None:
-            found = await self.run(logfile.fetch, partition, offset, end, limit)
-        return found, found[-1].offset + 1 if found else end
-
-    async def lookup(self, partition: logfile.Partition, offsets: Collection[int]) -> dict[int, port.Record]:
-        """The records at these offsets; missing ones are omitted.
-
-        Raises:
-            LogDiverged: the file is damaged.
-        """
-        held, tail = self.held[partition.id], self._tails[partition.id]
-        wanted = sorted(offset for offset in set(offsets) if held.first <= offset < held.end)
-        here = {offset: tail.get(offset, 1) for offset in wanted}
-        absent = [offset for offset in wanted if here[offset] is None]
-        found = [each for records in here.values() for each in records or ()]
-        if absent:
-            found += await self.run(logfile.lookup, partition, absent)
-        return {each.offset: each for each in found}
-
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call `function(connection, *args)` in a thread, since records that are not in memory have to be read from disk."""
-        with logfile.translated_errors(self._path):
-            return await anyio.to_thread.run_sync(function, self._connection, *args, limiter=self._one_at_a_time)
-
-    async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """A group's next offsets, by partition."""
-        rows = await self.run(_committed, group, topic)
-        return dict(rows)
-
-
-def _committed(connection: apsw.Connection, group: str, topic: str) -> list[tuple[int, int]]:
-    statement = "SELECT partition, offset FROM committed WHERE consumers = ? AND topic = ?"
-    return list(connection.execute(statement, (group, topic)))
+from dyff.bus.embedded import groups, logfile, transactions
+from dyff.bus.embedded.records import Records
+from dyff.kernel import clock, sqlite_writer
 
 
 class EmbeddedReader:
@@ -224,7 +100,7 @@ class EmbeddedSubscription:
             if self._member.holds(assignment)
         ]
         if ours:
-            await self._writer.submit(jobs.CommitOffsets(ours).apply)
+            await self._writer.submit(transactions.CommitOffsets(ours).apply)
 
     async def _take(self, limit: int) -> port.Polled:
         self._notify(self._group.polled(self._member, self._clock.monotonic()))

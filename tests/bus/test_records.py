@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dyff.bus import port
-from dyff.bus.embedded import tails
+from dyff.bus.embedded import records
 from tests.bus.logs import message, opened, texts
 
 
 def test_a_tail_is_bounded_and_without_holes(monkeypatch):
     """The newest records are kept up to a size; what is older is told to be elsewhere."""
     monkeypatch.setattr(tails, "MAX_BYTES", 1000)
-    tail = tails.Tail()
+    tail = records.Tail()
     assert tail.get(0, 10) is None
     for offset in range(100):
         tail.extend([port.Record("t", 0, offset, 0, b"k" * 10, b"v" * 90)])
