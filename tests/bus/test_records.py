@@ -9,7 +9,7 @@ from tests.bus.logs import message, opened, texts
 
 def test_a_tail_is_bounded_and_without_holes(monkeypatch):
     """The newest records are kept up to a size; what is older is told to be elsewhere."""
-    monkeypatch.setattr(tails, "MAX_BYTES", 1000)
+    monkeypatch.setattr(records, "MAX_BYTES", 1000)
     tail = records.Tail()
     assert tail.get(0, 10) is None
     for offset in range(100):
@@ -23,7 +23,7 @@ def test_a_tail_is_bounded_and_without_holes(monkeypatch):
 
 async def test_old_and_new_records_join_without_a_gap(tmp_path, monkeypatch):
     """A reader that begins on the disk and ends in memory sees every record once."""
-    monkeypatch.setattr(tails, "MAX_BYTES", 2000)
+    monkeypatch.setattr(records, "MAX_BYTES", 2000)
     async with opened(tmp_path / "log.db") as bus:
         for number in range(200):
             await bus.publish("t", [message(str(number))])
