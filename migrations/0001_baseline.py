@@ -1,4 +1,4 @@
-"""Topics, indexes and tables as release 0.1.0 has them. What is there already stays, so an installation of 0.1.0 is adopted."""
+"""Topics, indexes and tables as in release 0.1.0. Existing ones are kept, so an installation of 0.1.0 is adopted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The topic of the aggregator's checkpoints, from which a restart goes on instead of reading all states."""
+"""The topic of the aggregator's checkpoints, from which it resumes after a restart instead of reading all states."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who a request comes from: issues tokens, checks them, revokes them.
+"""Authenticates requests: issues, verifies and revokes tokens.
 
-A check is cheap where it can be refused early and where it is repeated. The signature comes first, so that a forged
-token costs no look-up. What bcrypt took a tenth of a second for is remembered until the account's revision moves, so
-that a change takes effect at the next request.
+A verification is cheap if the token can be rejected early, and if it is repeated. The signature is checked first, so that a
+forged token costs no look-up. The result of bcrypt, which takes a tenth of a second, is cached until the account's revision
+changes, so that a change takes effect with the next request.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from dyff.kernel import clock, errors, ids
 _REMEMBERED = 10_000
 _SECRET_AGE_S = 1.0
 _COST = 10
-"""Of bcrypt: 60 ms. More would protect guessable secrets; these have 256 random bits."""
+"""bcrypt's cost: 60 ms. A higher cost would protect guessable secrets; these have 256 random bits."""
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks, and what they may do.
+    """The sender of a request, and its permissions.
 
-    `claims`: what the token says, without its secret. `account`: as it was at the check; None: the token is for
+    `claims`: the token's claims, without its secret. `account`: as it was at the check; None if the token's subject is
     something else, such as a session. `grants`: the token's, as far as the account's permissions (still) cover them.
     """
 
@@ -41,7 +41,7 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class _Checked(msgspec.Struct, frozen=True):
-    """A principal and what it rests on, besides the account's revision: the signing secret, the record that the token's secret fits."""
+    """A principal and what it depends on apart from the account's revision: the signing secret, and the record of the token's secret."""
 
     principal: Principal
     signing_secret: bytes
@@ -49,12 +49,12 @@ class _Checked(msgspec.Struct, frozen=True):
 
 
 class Authority:
-    """Tokens over an accounts database. Safe for concurrent use by the tasks of one event loop."""
+    """Tokens on top of an accounts database. Safe for concurrent use by the tasks of one event loop."""
 
     def __init__(
         self, accounts: port.Accounts, clock: clock.Clock, ids: ids.Ids, *, cost: int = _COST, remembered: int = _REMEMBERED
     ) -> None:
-        """`cost`: bcrypt's, for new secrets. `remembered`: how many checked tokens are kept; the least recently used go."""
+        """`cost`: of bcrypt, for new secrets. `remembered`: how many verified tokens are cached; the least recently used are evicted."""
         self._accounts, self._clock, self._ids = accounts, clock, ids
         self._cost, self._capacity = cost, remembered
         self._checked: OrderedDict[bytes, _Checked] = OrderedDict()
@@ -64,13 +64,13 @@ class Authority:
     async def issue(
         self, account_id: str, grants: Sequence[granting.Grant], expires: datetime, owners: granting.Owners = granting.NO_OWNERS
     ) -> str:
-        """A new token of an account, which can be revoked by its `jti`. It is shown here once and kept nowhere.
+        """Issue a new token of an account, which can be revoked by its `jti`. It is returned only here and never stored.
 
-        `owners`: of entities that the grants name, as far as they are known.
+        `owners`: owners of entities that the grants name, as far as they are known.
 
         Raises:
-            NotFound: there is no such account.
-            Forbidden: the account is suspended, or its permissions do not cover a grant; the message names it.
+            NotFound: the account does not exist.
+            Forbidden: the account is suspended or deleted, or its permissions do not cover a grant; the message names it.
             InvalidFields: `expires` has passed.
         """
         account = await self._accounts.get(account_id)
@@ -99,10 +99,10 @@ class Authority:
         return tokens.sign(claims, await self._secret(0.0))
 
     async def verify(self, token: str) -> Principal:
-        """Who shows `token`.
+        """The principal that presents `token`.
 
         Raises:
-            Unauthenticated: it is forged, malformed, expired or revoked, or its account is suspended.
+            Unauthenticated: it is forged, malformed, expired or revoked, or its account is suspended or deleted.
             Unavailable: the accounts database does not answer.
         """
         name = hashlib.sha256(token.encode("utf-8", "replace")).digest()
@@ -118,19 +118,19 @@ class Authority:
                 self._checking.pop(name, None)
 
     async def require_active(self, account_id: str) -> None:
-        """For what a token without an account of its own (a session's) does: its owner may be neither suspended nor deleted.
+        """Check the owner for a token without an account of its own (a session's): it must be neither suspended nor deleted.
 
-        An owner that is a mere label and no account (as the published API allows) cannot be.
+        An owner that is only a label and not an account (as the published API allows) passes.
 
         Raises:
-            Unauthenticated: it is.
+            Unauthenticated: the owner is suspended or deleted.
         """
         account = await self._accounts.get(account_id)
         if account is not None and account.status != port.ACTIVE:
             raise errors.Unauthenticated(f"the account of the owner is {account.status.lower()}; an administrator knows more")
 
     async def revoke(self, account_id: str, key_id: str) -> None:
-        """Refuse a token from now on.
+        """Reject a token from now on.
 
         Raises:
             NotFound: the account has no such token.
@@ -139,11 +139,11 @@ class Authority:
             raise errors.NotFound(f"account {account_id} has no token {key_id}")
 
     async def revoke_all(self, account_id: str) -> int:
-        """Refuse all tokens of an account that are there now; returns how many."""
+        """Reject all existing tokens of an account; returns how many there were."""
         return sum([await self._accounts.revoke_key(account_id, key.id) for key in await self._accounts.keys(account_id)])
 
     async def _still_true(self, name: bytes) -> Principal | None:
-        """What was found out about the token before, if nothing that it rests on has moved (a new signing secret moves every account)."""
+        """The cached result, if nothing that it depends on has changed (a new signing secret changes the revision of every account)."""
         checked = self._checked.get(name)
         if checked is None or checked.principal.claims.expires <= self._clock.now():
             return None
@@ -157,7 +157,7 @@ class Authority:
         return checked.principal if same else None
 
     async def _check(self, name: bytes, token: str) -> Principal:
-        """The order matters: what is read later is at least as new as the revision that the result is remembered under."""
+        """The order matters: what is read later is at least as new as the revision under which the result is cached."""
         claims, signing_secret = await self._signed(token)
         before = self._checked.pop(name, None)
         account, key = None, None
@@ -175,9 +175,9 @@ class Authority:
         return principal
 
     async def _signed(self, token: str) -> tuple[tokens.Claims, bytes]:
-        """What the token says, and the signing secret that it is signed with, from memory.
+        """The claims of the token, and the signing secret that it was signed with, from memory.
 
-        A wrong signature may mean that there is a new secret. That is looked up once a second at most, so that forged
+        A wrong signature can mean that the secret was rotated. That is looked up at most once per second, so that forged
         tokens do not reach the database.
         """
         secret = await self._secret(float("inf"))
@@ -198,7 +198,7 @@ class Authority:
         return account
 
     async def _confirm(self, claims: tokens.Claims, fitted: port.Key | None) -> port.Key | None:
-        """The record that the token's secret fits; None: it has no secret. `fitted`: one that is known to fit."""
+        """The record that matches the token's secret; None if it has no secret. `fitted`: a record that is known to match."""
         if claims.secret is None:
             return None
         key = await self._accounts.get_key(claims.id)
@@ -211,7 +211,7 @@ class Authority:
         return key
 
     async def _secret(self, age_s: float) -> bytes:
-        """The signing secret, not older than `age_s`."""
+        """The signing secret, at most `age_s` old."""
         now = self._clock.monotonic()
         if not self._signing_secret or now - self._secret_read >= age_s:
             self._signing_secret = await self._accounts.signing_secret()
@@ -219,7 +219,11 @@ class Authority:
         return self._signing_secret
 
     def _future(self, expires: datetime) -> datetime:
-        """The time now, which is before `expires`."""
+        """The current time, if `expires` is later.
+
+        Raises:
+            InvalidFields: it is not.
+        """
         now = self._clock.now()
         if expires <= now:
             raise errors.InvalidFields(errors.Problem(("body", "expires"), "must be in the future"))

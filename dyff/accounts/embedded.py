@@ -1,9 +1,9 @@
-"""The authorization database in a SQLite file, which the server and the command line have open at the same time.
+"""The authorization database in a SQLite file, which the server and the command line can have open at the same time.
 
-Every read opens a snapshot of what is committed now, by whichever process, so nothing here is cached (but a revision
-for one turn of the event loop: a request that is handled in a turn was sent before it began). Writes go
-through one connection in a thread, since they may wait for another process's lock. The file holds the signing secret
-and is readable by its owner only.
+Every read uses a snapshot of what is committed now, by any process, so nothing is cached here (except a revision for one
+turn of the event loop: a request that is handled in a turn was sent before it began). Writes go through one connection in
+a thread, since they may wait for another process's lock. The file holds the signing secret and is readable by its owner
+only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAME = "the accounts database"
 _VERSION = 1
 _BODY_VERSION = "0.1"
 _LOOK_S = 1.0
-"""The outbox is looked at that often for what other processes wrote: a read of microseconds."""
+"""Interval at which the outbox is checked for changes by other processes; the read takes microseconds."""
 _SECRET_LENGTH = 64
 _ALPHABET = string.ascii_letters + string.digits
 _SCHEMA = """
@@ -62,11 +62,11 @@ class EmbeddedAccounts:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: Path | str) -> AsyncIterator[EmbeddedAccounts]:
-        """The database in the file `path`, which is made where it is missing.
+        """Open the database in the file `path`, which is created if it is missing.
 
         Raises:
             Unavailable: the file cannot be opened.
-            NewerSchema: a newer release made it.
+            NewerSchema: a newer release created it.
         """
         with sqlite.translated(_NAME):
             writer, reader = await anyio.to_thread.run_sync(_open, Path(path))
@@ -168,7 +168,7 @@ class EmbeddedAccounts:
         await self._write(lambda connection: connection.execute("DELETE FROM outbox WHERE sequence <= ?", (sequence,)))
 
     def _read(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Microseconds: in WAL mode a reader waits for nobody, so it needs no thread."""
+        """Takes microseconds: in WAL mode a reader never waits, so it needs no thread."""
         try:
             return self._reader.execute(text, parameters).fetchall()
         except apsw.Error as error:
@@ -183,7 +183,7 @@ class EmbeddedAccounts:
         try:
             with sqlite.translated(_NAME):
                 return await anyio.to_thread.run_sync(run, limiter=self._writing)
-        finally:  # also where it is cancelled: the thread may have committed
+        finally:  # even if it was cancelled: the thread may have committed
             self._revisions.clear()
             wrote, self._wrote = self._wrote, anyio.Event()
             wrote.set()
@@ -197,7 +197,7 @@ class EmbeddedAccounts:
 
 
 def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
-    """A writing and a reading connection, on a file that has the schema and that only its owner may read."""
+    """A writing and a reading connection, on a file that has the schema and is readable by its owner only."""
     _protect(path)
     writer = sqlite.connect(path, durable=True)
     try:
@@ -210,10 +210,10 @@ def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
 
 
 def prepare(connection: apsw.Connection) -> None:
-    """Make the tables where there are none. In a transaction of the caller's.
+    """Create the tables if there are none. Call it in a transaction.
 
     Raises:
-        NewerSchema: a newer release made them.
+        NewerSchema: a newer release created them.
     """
     version = connection.pragma("user_version")
     if version == 0:
@@ -224,7 +224,7 @@ def prepare(connection: apsw.Connection) -> None:
 
 
 def _protect(path: Path) -> None:
-    """SQLite gives the files beside it the same mode."""
+    """Create the file with mode 0600, or restrict it to that. SQLite gives its auxiliary files the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         if path.stat().st_mode & 0o077:
@@ -241,7 +241,7 @@ def _known(connection: apsw.Connection, account_id: str) -> port.Account:
 
 
 def _update(connection: apsw.Connection, account: port.Account, **fields: Any) -> port.Account:
-    """The account with other `fields` and the next revision, written."""
+    """Write the account with changed `fields` and the next revision, and return it."""
     after = msgspec.structs.replace(account, revision=account.revision + 1, **fields)
     row = (after.revision, codecs.encode(after), after.id)
     connection.execute("UPDATE accounts SET revision = ?, body = ? WHERE id = ?", row)
@@ -269,14 +269,14 @@ def _new_secret() -> bytes:
 
 
 def _first_secret(connection: apsw.Connection) -> bytes:
-    """Another process may have been first."""
+    """Store the first signing secret, unless another process already has; returns the stored one."""
     connection.execute("INSERT OR IGNORE INTO signing VALUES (1, ?)", (_new_secret(),))
     row: Any = connection.execute("SELECT secret FROM signing").fetchone()
     return bytes(row[0])
 
 
 def _rotate(connection: apsw.Connection) -> None:
-    """What was checked under the old secret must be checked again: every account's revision moves."""
+    """Raise the revision of every account, too, so that everything verified under the old secret is verified again."""
     connection.execute("INSERT OR REPLACE INTO signing VALUES (1, ?)", (_new_secret(),))
     for (account_id,) in connection.execute("SELECT id FROM accounts").fetchall():
         _update(connection, _known(connection, str(account_id)))

@@ -3,8 +3,8 @@
 Grants are additive: a call is allowed if one grant covers resource, function and (account or entity). `*` covers
 everything. A grant with neither accounts nor entities grants nothing.
 
-The owner of an entity is not known here. Where it matters, `owners` says it: entity to account, for those that are known. An
-entity never changes its owner.
+The owner of an entity is not known here. Where it matters, it is passed as `owners`, which maps known entities to their accounts.
+An entity never changes its owner.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ADMIN = (Grant((ANY,), (ANY,), (ANY,), (ANY,)),)
 
 
 def allows(grants: Iterable[Grant], resource: str, function: str, *, account: str | None = None, entity: str | None = None) -> bool:
-    """Whether `function` on a `resource` that belongs to `account` and is `entity` is granted."""
+    """Whether `function` is granted on the `resource` that belongs to `account` and has the ID `entity`."""
     for grant in grants:
         owned = _covers(grant.accounts, account) or _covers(grant.entities, entity)
         if owned and _covers(grant.resources, resource) and _covers(grant.functions, function):
@@ -43,12 +43,12 @@ def allows(grants: Iterable[Grant], resource: str, function: str, *, account: st
 
 
 def allows_entity(grants: Iterable[Grant], resource: str, function: str, entity: str) -> bool:
-    """Like `allows`, by a grant that names the entity itself: what running inference needs, as published."""
+    """Like `allows`, but only by a grant that names the entity itself: running inference requires that, as published."""
     return any(_covers(g.resources, resource) and _covers(g.functions, function) and entity in g.entities for g in grants)
 
 
 def allows_some(grants: Iterable[Grant], resource: str, function: str) -> bool:
-    """Whether `function` is granted on anything of a resource at all."""
+    """Whether `function` is granted on any object of a resource."""
     for grant in grants:
         if (grant.accounts or grant.entities) and _covers(grant.resources, resource) and _covers(grant.functions, function):
             return True
@@ -56,7 +56,7 @@ def allows_some(grants: Iterable[Grant], resource: str, function: str) -> bool:
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What may be seen in a query: everything, or what is owned by `accounts` or is one of `entities`."""
+    """The visible results of a query: everything, or what is owned by `accounts` or is one of `entities`."""
 
     everything: bool
     accounts: tuple[str, ...] = ()
@@ -72,9 +72,9 @@ def scope(grants: Iterable[Grant], resource: str, function: str = "query") -> Sc
 
 
 def is_covered(wanted: Grant, permissions: Iterable[Grant], owners: Owners = NO_OWNERS) -> bool:
-    """Whether one of `permissions` contains all of `wanted` (a token may not grant more than its account has).
+    """Whether one of `permissions` contains all of `wanted` (a token must not grant more than its account has).
 
-    An entity is contained, too, if its owner is among the permission's accounts.
+    An entity is also contained if its owner is among the permission's accounts.
     """
     return any(
         _contains(have.resources, wanted.resources)
@@ -86,9 +86,9 @@ def is_covered(wanted: Grant, permissions: Iterable[Grant], owners: Owners = NO_
 
 
 def narrowed(grants: Iterable[Grant], permissions: Sequence[Grant], owners: Owners = NO_OWNERS) -> tuple[Grant, ...]:
-    """What is left of `grants` under `permissions`: never more than both allow.
+    """The part of `grants` that `permissions` allow: never more than either.
 
-    A grant that one permission covers stays whole; of any other, what it has in common with each permission.
+    A grant that one permission covers stays whole; any other is reduced to what it has in common with each permission.
     """
     found: dict[Grant, None] = {}
     for grant in grants:
@@ -108,7 +108,7 @@ def _common(grant: Grant, have: Grant, owners: Owners) -> Grant:
 
 
 def _has(have: Grant, entity: str, owners: Owners) -> bool:
-    """Whether a permission names an entity, or its owner."""
+    """Whether a permission names an entity or its owner."""
     return entity in have.entities or (entity in owners and _covers(have.accounts, owners[entity]))
 
 

@@ -1,8 +1,8 @@
 """The authorization database: strongly consistent, outside the log.
 
-A change is visible to every reader when the call returns. Every change of an account raises its `revision`, so that
-what was checked once may be cached until the revision moves. Changes are also put into an outbox in the same
-transaction, without secrets, so that they reach the log.
+A change is visible to every reader when the call returns. Changes that can invalidate a verification raise the account's
+`revision`, so that a verification can be cached until the revision changes. Every change is also written to an outbox in the same
+transaction, without secrets, so that it reaches the log.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dyff.kernel import ids
 ACTIVE = "Active"
 SUSPENDED = "Suspended"
 DELETED = "Deleted"
-"""For good. Like a suspended one it has no tokens, and nothing of it starts."""
+"""Permanent. Like a suspended account it has no valid tokens, and none of its workflows start."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account. By itself it grants nothing. `permissions`: the most that its tokens may be granted.
+    """An account, which grants nothing itself. `permissions`: the most that its tokens can be granted.
 
-    `identity`: what external providers call its owner: provider to name.
+    `identity`: user names of its owner by external provider.
     """
 
     id: str
@@ -40,10 +40,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A token's record.
+    """The record of a token.
 
-    `id`: the token's `jti`. `secret_hash`: bcrypt; the secret itself is only in the token. `owners`: whose the entities are
-    that the grants name, of those that are covered by that: entity to account.
+    `id`: the token's `jti`. `secret_hash`: bcrypt; the secret itself is only in the token. `owners`: the owners of those entities
+    in the grants that are covered because of their owner: entity to account.
     """
 
     id: str
@@ -56,10 +56,10 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An entry of the outbox: its sequence number, and what happened.
+    """An entry of the outbox: its sequence number, and the change.
 
-    `account`: empty where it concerns all. `body`: JSON bytes without secrets and hashes, the object `{"schemaVersion",
-    "change", "time", "account", "data"}`.
+    `account`: empty if the change concerns all accounts. `body`: JSON bytes without secrets and hashes, the object
+    `{"schemaVersion", "change", "time", "account", "data"}`.
     """
 
     sequence: int
@@ -68,23 +68,23 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Follows from the entry alone, so that whoever meets it twice knows it; also where a restored backup counts again."""
+        """Derived from the entry alone, so that duplicates are recognised, even if a restored backup reuses sequence numbers."""
         return ids.derived("account-change", str(self.sequence), self.body.decode())
 
 
 class Accounts(Protocol):
-    """The database. Every method may raise `Unavailable`.
+    """The database. Every method can raise `Unavailable`.
 
-    What takes something away or gives something back moves the account's revision: permissions, status, a revoked key.
-    A new signing secret moves all of them. A new key moves none: what was checked stays true.
+    Changes of permissions or status, and the revocation of a key, raise the account's revision, as they can invalidate a cached
+    verification. A new signing secret raises all revisions. A new key raises none: cached verifications stay valid.
     """
 
     async def signing_secret(self) -> bytes:
-        """The key that tokens are signed with; made at the first call, the same for every later one."""
+        """The key that tokens are signed with; created on the first call, then always the same."""
         ...
 
     async def rotate_signing_secret(self) -> None:
-        """Make a new one: every token that was ever issued becomes invalid (after a backup was restored)."""
+        """Create a new one: every token ever issued becomes invalid (after a backup was restored)."""
         ...
 
     async def create(self, account: Account) -> None:
@@ -96,30 +96,30 @@ class Accounts(Protocol):
         ...
 
     async def get(self, account_id: str) -> Account | None:
-        """The account; None: there is none."""
+        """The account; None if it does not exist."""
         ...
 
     async def find(self, *, name: str | None = None, limit: int | None = None) -> list[Account]:
-        """Accounts in order of creation; `name`: only that one."""
+        """Accounts in order of creation. `name`: only the account with this name. `limit`: None for no limit."""
         ...
 
     async def revision(self, account_id: str) -> int | None:
-        """The account's revision, cheaply; None: there is no such account."""
+        """The account's revision, cheaply; None if the account does not exist."""
         ...
 
     async def set_permissions(self, account_id: str, permissions: Sequence[Grant], version: str) -> None:
-        """Replace the permissions as a whole.
+        """Replace all permissions.
 
         Raises:
-            NotFound: there is no such account.
+            NotFound: the account does not exist.
         """
         ...
 
     async def set_status(self, account_id: str, status: str, reason: str | None) -> None:
-        """Suspend, reactivate or delete.
+        """Suspend, reactivate or delete an account.
 
         Raises:
-            NotFound: there is no such account.
+            NotFound: the account does not exist.
         """
         ...
 
@@ -127,13 +127,13 @@ class Accounts(Protocol):
         """Add a token's record.
 
         Raises:
-            NotFound: there is no such account.
+            NotFound: the account does not exist.
             AlreadyExists: the key's ID is taken.
         """
         ...
 
     async def get_key(self, key_id: str) -> Key | None:
-        """The record; None: there is none or it was revoked."""
+        """The record; None if it does not exist or was revoked."""
         ...
 
     async def keys(self, account_id: str) -> list[Key]:
@@ -141,7 +141,7 @@ class Accounts(Protocol):
         ...
 
     async def revoke_key(self, account_id: str, key_id: str) -> bool:
-        """Forget a token's record, so that the token is refused at once; False: the account has no such key."""
+        """Delete a token's record, so that the token is rejected immediately. False if the account has no such key."""
         ...
 
     async def outbox(self, limit: int) -> list[Change]:
@@ -149,12 +149,12 @@ class Accounts(Protocol):
         ...
 
     async def wait_outbox(self, timeout_s: float) -> bool:
-        """Wait until there is a change that was not acknowledged, whichever process made it; False: not within `timeout_s` seconds.
+        """Wait for a change that was not acknowledged, made by any process. False if none comes within `timeout_s` seconds.
 
-        Cheap enough to be called for ever. What another process wrote may be noticed a second late.
+        Cheap enough to be called in an endless loop. Changes by another process may be noticed a second late.
         """
         ...
 
     async def acknowledge(self, sequence: int) -> None:
-        """Changes up to and with `sequence` are in the log, durably: forget them."""
+        """Remove the changes up to and including `sequence`, because they are durable in the log."""
         ...

@@ -1,4 +1,4 @@
-"""Tokens: JWTs, HS256, with the published claims. Pure but for the signature."""
+"""Tokens: JWTs, HS256, with the published claims. Pure except for the signature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REQUIRED = ["jti", "sub", "iat", "nbf", "exp"]
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a token says. `subject`: `<Kind>/<id>`. `secret`: only in account keys; a token without one cannot be revoked."""
+    """The claims of a token. `subject`: `<Kind>/<id>`. `secret`: only in account keys; a token without it cannot be revoked."""
 
     id: str
     subject: str
@@ -28,13 +28,13 @@ class Claims(msgspec.Struct, frozen=True):
 
     @property
     def account(self) -> str | None:
-        """The account's ID; None: the subject is something else (a session)."""
+        """The account's ID; None if the subject is something else (a session)."""
         kind, _, subject_id = self.subject.partition("/")
         return subject_id if kind == "Account" else None
 
 
 def sign(claims: Claims, signing_secret: bytes) -> str:
-    """The token that says `claims`."""
+    """Encode and sign `claims` as a token."""
     issued = calendar.timegm(claims.issued.utctimetuple())
     payload: dict[str, Any] = {
         "jti": claims.id,
@@ -50,10 +50,10 @@ def sign(claims: Claims, signing_secret: bytes) -> str:
 
 
 def verify(token: str, signing_secret: bytes, now: datetime) -> Claims:
-    """What a token says, if its signature and times are right; nothing is looked up.
+    """The claims of a token, if its signature and times are valid; nothing is looked up.
 
     Raises:
-        Unauthenticated: they are not, or a claim is missing or malformed. The token is not in the message.
+        Unauthenticated: they are not valid, or a claim is missing or malformed. The message does not contain the token.
     """
     options: Any = {"require": _REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
     try:

@@ -1,8 +1,8 @@
-"""What the local store remembers about its objects: each one's MD5, in a tree of its own beside them. Blocking.
+"""The local store's cache of its objects' MD5s, in a tree of its own next to them. Blocking.
 
-It is a cache that heals itself. A record names the very file that it is about (inode, size, time of last change), so
-one that was lost in a crash, or belongs to a file that was replaced or edited since, is seen to be so, and the digest is
-computed again from the bytes. That is why records need no fsync and no lock between processes.
+The cache repairs itself. A record identifies the exact file that it describes (inode, size, time of the last modification), so
+one that was lost in a crash, or belongs to a file that was since replaced or edited, is detected, and the digest is
+computed again from the bytes. Records therefore need neither fsync nor a lock between processes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Digests:
         self.tree = tree.Tree(root)
 
     def of(self, key: str, descriptor: int, incoming: Path) -> str:
-        """The MD5, in base64, of the open file of `key`; computed and remembered if it is not known.
+        """The MD5, in base64, of the open file of `key`; computed and recorded if it is unknown.
 
         `incoming`: a name for a temporary file, on the same file system.
         """
@@ -49,7 +49,7 @@ class Digests:
         return md5
 
     def remember(self, key: str, file: os.stat_result, md5: str, incoming: Path) -> None:
-        """Record the MD5 of the file that `file` describes. What prevents it costs time later, nothing else."""
+        """Record the MD5 of the file that `file` describes. A failure is ignored: it only costs time later."""
         record = _Record(md5, file.st_ino, file.st_size, file.st_mtime_ns)
         try:
             incoming.write_bytes(msgspec.json.encode(record))
@@ -71,7 +71,7 @@ class Digests:
 
 
 def encoded(digest: bytes) -> str:
-    """An MD5 as the port has it: base64."""
+    """Encode an MD5 as in the port: base64."""
     return base64.b64encode(digest).decode()
 
 

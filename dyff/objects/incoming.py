@@ -1,4 +1,4 @@
-"""Files that are not complete yet. Blocking."""
+"""Incomplete files. Blocking."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from dyff.kernel import errors
 from dyff.objects import digests
 
 _ABANDONED_S = 3600
-"""A temporary file is removed after this, if no process holds it. It covers the moment between creating and locking it."""
+"""A temporary file older than this is removed if no process holds it. The delay covers the moment between creating and locking it."""
 
 
 class Incoming:
-    """A directory of files and directories that nobody may see: on their way in, or on their way out."""
+    """A directory of invisible files and directories: not yet complete, or about to be deleted."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
 
     def name(self) -> Path:
-        """A path that nothing else uses."""
+        """A unique path."""
         return self._root / uuid.uuid4().hex
 
     def clear_away(self) -> None:
-        """Remove what processes left that were killed. What others are writing now is locked, and stays."""
+        """Remove what killed processes left behind. Files that others are writing are locked, and stay."""
         for entry in list(os.scandir(self._root)):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
                 continue
-            with contextlib.suppress(FileNotFoundError):  # its writer has ended meanwhile
+            with contextlib.suppress(FileNotFoundError):  # its writer has ended in the meantime
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S:
                     _remove_unless_locked(entry.path)
 
 
 class Writing:
-    """One object on its way in: held against what was promised of it while its bytes arrive."""
+    """One object that is being written: its bytes are checked against the expected digest and size while they arrive."""
 
     def __init__(self, path: Path, md5: str | None, limit_bytes: int | None) -> None:
-        """`md5` (base64) and `limit_bytes`: what was promised, None: nothing."""
+        """`md5` (base64) and `limit_bytes`: the expectations; None if there are none."""
         self.path = path
         self._promised, self._limit_bytes = md5, limit_bytes
         self._digest = hashlib.md5(usedforsecurity=False)
@@ -55,7 +55,7 @@ class Writing:
         """Append `block`.
 
         Raises:
-            TooLarge: it is more than was promised.
+            TooLarge: the size limit is exceeded.
         """
         self._size_bytes += len(block)
         if self._limit_bytes is not None and self._size_bytes > self._limit_bytes:
@@ -66,10 +66,10 @@ class Writing:
             rest = rest[os.write(self._file(), rest) :]
 
     def complete(self) -> tuple[os.stat_result, str]:
-        """Make it durable; returns what the file system says of it, and its MD5 in base64.
+        """Make it durable; returns its file status, and its MD5 in base64.
 
         Raises:
-            DigestMismatch: it is not what was promised.
+            DigestMismatch: it does not match the expected digest.
         """
         md5 = digests.encoded(self._digest.digest())
         if self._promised not in (None, md5):
@@ -78,7 +78,7 @@ class Writing:
         return os.fstat(self._file()), md5
 
     def discard(self) -> None:
-        """Let go of the file, and remove it where it has not been given another name."""
+        """Close the file, and remove its temporary name if it still has it."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()

@@ -1,4 +1,4 @@
-"""Where each kind's data lives in the object store, and which keys are allowed. Pure."""
+"""Where each kind's data is in the object store, and which keys are allowed. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dyff.kernel import errors
 
 ARTIFACTS = ".dyff/artifacts.json"
-"""The manifest of a tree: put only if absent, after verification; readers follow nothing else."""
+"""The manifest of a tree: put only if absent, after verification; readers rely on nothing else."""
 
 SYMLINKS = ".dyff/symlinks.json"
 """As published: the symbolic links of a tree, which an object store cannot hold: `{"symlinks": [{"link", "target",
-"target_is_directory"}]}`, the target relative to the link. Ours read the same list in the manifest, under the same name."""
+"target_is_directory"}]}`, the target relative to the link. Our readers use the same list in the manifest, under the same name."""
 
 ERRORS = ".dyff/errors.parquet"
-"""Next to verified outputs: which items have no responses, and why; only where there are some."""
+"""Next to verified outputs: the items without responses, and the reasons; exists only if there are such items."""
 
 _FORBIDDEN = set('\\#?%<>:"|*')
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"COM{n}" for n in range(1, 10)), *(f"LPT{n}" for n in range(1, 10))}
@@ -31,32 +31,32 @@ def root(collection: str, entity_id: str) -> str:
 
 
 def trees(collections: Iterable[str], entity_id: str) -> tuple[str, ...]:
-    """Every prefix below which something of an entity is stored. `collections`: those of its kind."""
+    """All prefixes that can contain data of an entity. `collections`: those of its kind."""
     return tuple(root(each, entity_id) for each in collections)
 
 
 def evaluation_raw(evaluation_id: str) -> str:
-    """Below it each attempt of the evaluation client writes under its own prefix."""
+    """Prefix of the raw outputs: each attempt of the evaluation client writes under its own prefix below it."""
     return root("outputs", evaluation_id) + "data/"
 
 
 def evaluation_verified(evaluation_id: str) -> str:
-    """Below it each attempt of the verification writes under its own prefix; the manifest names the one that counts."""
+    """Prefix of the verified outputs: each attempt of the verification writes below it; the manifest names the valid one."""
     return root("outputs", evaluation_id) + "verified/"
 
 
 def blob(root_key: str, name: str) -> str:
-    """Where the bytes of a fetched file are kept that `name` says: a digest, so that every attempt writes the same there."""
+    """Key for the bytes of a fetched file. `name`: a digest, so that every attempt writes the same bytes there."""
     return f"{root_key}.dyff/blobs/{name}"
 
 
 def parts(root_key: str, name: str = "") -> str:
-    """Below it, by position in bytes, what is there of a file that is being fetched; without a name: of all such files."""
+    """Prefix for the fetched parts of an incomplete file, by position in bytes; without a name, for those of all files."""
     return f"{root_key}.dyff/parts/{name}/" if name else f"{root_key}.dyff/parts/"
 
 
 def evaluation_errors(evaluation_id: str) -> str:
-    """Below it each attempt of the evaluation client says, under its own prefix, why items have no responses."""
+    """Prefix of the errors: each attempt of the evaluation client records below it why items have no responses."""
     return root("outputs", evaluation_id) + ".dyff/errors/"
 
 
@@ -71,14 +71,14 @@ def logs(collection: str, entity_id: str) -> str:
 
 
 def path_problem(path: str, max_bytes: int = MAX_PATH_BYTES) -> str | None:
-    """Why a path is refused, as a sentence's end; None: it is fine. The published rules, and no `.` or `..`.
+    """Why a path is refused, as the end of a sentence; None if it is valid. The published rules, and no `.` or `..`.
 
-    What is fine is safe as a path of any common file system and as a path of a URL.
+    A valid path is safe as a path of any common file system and as the path of a URL.
     """
     if not path or path.startswith("/") or path.endswith("/"):
         return "must be a relative path of a file"
     bad = _FORBIDDEN.intersection(path)
-    if not (path.isascii() and path.isprintable()):  # most are, and there can be many
+    if not (path.isascii() and path.isprintable()):  # skips the slow check for most paths, of which there can be many
         bad |= {char for char in path if unicodedata.category(char) in ("Cc", "Cs")}
     if bad:
         return f"must not contain {' '.join(map(repr, sorted(bad)))}"
@@ -100,7 +100,7 @@ def _segment_problem(segment: str) -> str | None:
 
 
 def artifact_problem(path: str) -> str | None:
-    """Like `path_problem`, for paths that users choose: `.dyff/` is ours, in every spelling that a file system may take for it."""
+    """Like `path_problem`, for paths that users choose: `.dyff/` is reserved, in every spelling that a file system may equate with it."""
     first = "".join(char for char in path.split("/")[0] if unicodedata.category(char) != "Cf")
     if unicodedata.normalize("NFKC", first).casefold() == ".dyff":
         return "must not begin with .dyff/, which Dyff uses itself"
@@ -108,7 +108,7 @@ def artifact_problem(path: str) -> str | None:
 
 
 def tree_problem(paths: Iterable[str]) -> str | None:
-    """Why some paths cannot be files of one tree, as a sentence; None: they can. Each path is one that `path_problem` lets pass."""
+    """Why some paths cannot be files of one tree, as a sentence; None if they can. Each path must be valid for `path_problem`."""
     known: set[str] = set()
     for path in paths:
         if path in known:
@@ -122,9 +122,9 @@ def tree_problem(paths: Iterable[str]) -> str | None:
 
 
 def link_problem(link: str, target: str) -> str | None:
-    """Why a symbolic link of a tree is refused, as a sentence's end; None: it is fine. `link` is a path that is fine.
+    """Why a symbolic link of a tree is refused, as the end of a sentence; None if it is valid. `link` must be a valid path.
 
-    It may only lead to what is in the tree. `..` after a name is refused, because the name may itself be a link.
+    It must stay in the tree. `..` after a name is refused, because the name may itself be a link.
     """
     steps = target.split("/")
     rest = [step for step in steps if step != ".."]
@@ -135,17 +135,17 @@ def link_problem(link: str, target: str) -> str | None:
 
 
 def relative_link(link: str, target: str) -> str:
-    """The text of a symbolic link at the path `link` to the path `target`, both of one tree."""
+    """The text of a symbolic link at the path `link` to the path `target`, both in the same tree."""
     return posixpath.relpath(target, posixpath.dirname(link))
 
 
 def _heads(path: str) -> list[str]:
-    """The directories that a path leads through, outermost first."""
+    """The directories above a path, outermost first."""
     return [path[:at] for at, char in enumerate(path) if char == "/"]
 
 
 def check_key(key: str) -> str:
-    """`key`, if it is an allowed key: a path that is fine, with room for an entity's prefix before a path of full length.
+    """Return `key` if it is allowed: a valid path, with room for an entity's prefix before a path of full length.
 
     Raises:
         InvalidFields: it is not; the message says why.

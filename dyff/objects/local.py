@@ -1,14 +1,14 @@
-"""The object store in a local directory, for one machine: many processes may use it at once.
+"""The object store in a local directory, for one machine. Several processes can use it at the same time.
 
     <root>/objects/<key>     the objects, as plain files
     <root>/digests/<key>     their MD5s (`dyff.objects.digests`)
-    <root>/incoming/         what is not complete yet, or not gone yet
+    <root>/incoming/         files that are not complete yet, or being deleted
 
-An object is written to `incoming`, made durable there, then given its name in one step, so a reader finds the whole
-of it or nothing, and a crash leaves at most something in `incoming`, which the next start clears away. As in any file
-system, and unlike in S3, no object can be below another: where `a` is one, `a/b` is refused.
+An object is written to `incoming`, made durable there, and then renamed in one step. So a reader finds either the whole object
+or nothing, and a crash leaves at most a file in `incoming`, which a later start removes. As in any file system, and unlike
+in S3, no object can be below another: if `a` is one, `a/b` is refused.
 
-File I/O runs in threads. Every failure of the disk is `Unavailable`, nothing having been changed.
+File I/O runs in threads. Every disk error is `Unavailable`, and nothing has been changed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LocalObjects:
     """The port on a directory."""
 
     def __init__(self, root: Path, signer: signing.Signer | None) -> None:
-        """Use `open`, which says what is wrong with a directory and clears up after a crash."""
+        """Use `open`, which reports what is wrong with a directory and cleans up after a crash."""
         self._tree = tree.Tree(root / "objects")
         self._digests = digests.Digests(root / "digests")
         self._incoming = incoming.Incoming(root / "incoming")
@@ -47,9 +47,9 @@ class LocalObjects:
 
     @classmethod
     def open(cls, root: Path | str, signer: signing.Signer | None = None) -> LocalObjects:
-        """The store in `root`, which is made if it is not there. There is nothing to close.
+        """Open the store in `root`, which is created if it does not exist. There is nothing to close.
 
-        `signer` None: it cannot sign URLs, which steps never need.
+        `signer`: None if it need not sign URLs, as in steps.
 
         Raises:
             Misconfigured: `root` cannot be used.
@@ -106,7 +106,7 @@ class LocalObjects:
 
     async def list(self, prefix: str) -> AsyncIterator[port.ObjectInfo]:
         if "/" in prefix and layout.path_problem(prefix[: prefix.rindex("/")], layout.MAX_KEY_BYTES):
-            return  # no key begins like that
+            return  # no key can begin like that
         infos = self._infos(self._tree.walk(prefix))
         while batch := await self._run(lambda: list(itertools.islice(infos, _LISTED_AT_ONCE))):
             for info in batch:
@@ -167,7 +167,7 @@ class LocalObjects:
             os.close(descriptor)
 
     def _infos(self, keys: Iterator[str]) -> Iterator[port.ObjectInfo]:
-        """Of those that are still there. A name that is no allowed key was put there by someone else, and is not ours."""
+        """The objects that still exist. A name that is not an allowed key was created by someone else, and is not ours."""
         for key in keys:
             if not layout.path_problem(key, layout.MAX_KEY_BYTES) and (info := self._info(key)):
                 yield info
@@ -177,14 +177,14 @@ class LocalObjects:
         self._tree.remove(key, durable=True)
 
     def _delete_tree(self, directory: str) -> None:
-        """The objects go all at once; what is left of them is cleared away here, or at the next start."""
+        """All objects disappear at the same time; what is left of them is removed here or after a later start."""
         for each, durable in ((self._digests.tree, False), (self._tree, True)):
             target = self._incoming.name()
             if each.detach(directory, target, durable=durable):
                 shutil.rmtree(target, ignore_errors=True)
 
     async def _run(self, function: Callable[[*Args], T], *args: *Args) -> T:
-        """Call it in a thread. Cancelling waits for it, so that it never goes on unseen."""
+        """Call it in a thread. Cancelling waits for it, so that it never continues unseen."""
         try:
             return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter)
         except OSError as error:

@@ -1,9 +1,9 @@
-"""The manifest of a tree (`.dyff/artifacts.json`): which files count, where their bytes are, and what these must be.
+"""The manifest of a tree (`.dyff/artifacts.json`): the valid files, the location of their bytes, and their digests.
 
-It is written once, when every file is stored and checked: by the API for what was uploaded, by the steps for fetched models
-and verified outputs. Readers follow nothing else. This is its one definition, with its one reader and its one writer.
+It is written once, when every file is stored and checked: by the API for uploads, by the steps for fetched models and verified
+outputs. Readers rely on nothing else. This module has its only definition, its only reader and its only writer.
 
-It is stored data: what a later release adds is ignored.
+It is stored data: fields that a later release adds are ignored.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dyff.kernel import errors
 from dyff.objects import layout, port
 
 MAX_BYTES = 128 * 2**20
-"""Of a manifest. It is also what a cloud takes of an object that is put only if absent."""
+"""Limit of a manifest. It is also the limit of a cloud store for an object that is put only if absent."""
 
 MAX_ENTRIES = 200_000
 """Files and links of a tree. A repository of the Hugging Face hub should have at most half as many files; each gets a link."""
 
 _IN_A_THREAD_BYTES = 256 * 2**10
-"""A manifest with more bytes is checked in a thread: it takes milliseconds, for which an event loop must not stand still."""
+"""A larger manifest is checked in a thread: that takes milliseconds, during which the event loop must not be blocked."""
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file of a tree.
 
-    `path`: where users see it. `key`: the object with its bytes. `size`: in bytes. `digest`: by algorithm; `md5` in base64,
-    `sha256`, which fetched models have, in hex. `kind`: as it was declared, or what made it says; None: nothing is said.
+    `path`: the path for users. `key`: the object with its bytes. `size`: in bytes. `digest`: by algorithm; `md5` in base64;
+    `sha256`, which fetched models have, in hex. `kind`: as declared, or as set by its producer; None if unspecified.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A symbolic link of a tree, as the published packages record it. `target`: relative to `link`."""
+    """A symbolic link of a tree, in the format of the published packages. `target`: relative to `link`."""
 
     link: str
     target: str
@@ -52,8 +52,8 @@ class Link(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The manifest.
 
-    `artifacts`: the files. `symlinks`: links that a copy of the tree needs; None: such trees never have any. `source`: where a
-    fetched model came from, `kind` and `commit`; None: it was not fetched.
+    `artifacts`: the files. `symlinks`: links that a copy of the tree needs; None if such trees never have any. `source`: the origin
+    of a fetched model, `kind` and `commit`; None if it was not fetched.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -62,7 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def links(self) -> tuple[Link, ...]:
-        """The links, of which there may be none."""
+        """The links, if any."""
         return self.symlinks or ()
 
 
@@ -70,10 +70,10 @@ _DECODER = msgspec.json.Decoder(Manifest)
 
 
 async def read(store: port.Objects, root: str) -> Manifest | None:
-    """The manifest of the tree below `root`; None: there is none. No path and no link in it leads out of the tree.
+    """The manifest of the tree below `root`; None if it has none. No path and no link in it leads out of the tree.
 
     Raises:
-        Misconfigured: it is not a manifest, or larger than the bounds above.
+        Misconfigured: it is not a manifest, or exceeds the limits above.
     """
     key, data = root + layout.ARTIFACTS, bytearray()
     try:
@@ -88,12 +88,12 @@ async def read(store: port.Objects, root: str) -> Manifest | None:
 
 
 async def write(store: port.Objects, root: str, manifest: Manifest) -> bool:
-    """Store the manifest of the tree below `root`, whose files are all there; False: there is one already, and it stays.
+    """Store the manifest of the tree below `root`, whose files must all be stored. False if one exists already; it is kept.
 
     Raises:
         FixRequest: `read` would refuse it; nothing was stored.
     """
-    # By way of plain objects, whose keys are sorted: the bytes do not depend on the order of fields in the structs.
+    # Encoded as plain objects, whose keys are sorted: the bytes do not depend on the order of fields in the structs.
     key, data = root + layout.ARTIFACTS, codecs.encode(msgspec.to_builtins(manifest))
     try:
         await _checked(root, data)
@@ -113,7 +113,7 @@ async def _checked(root: str, data: bytes) -> Manifest:
 
 
 def _decoded(root: str, data: bytes) -> Manifest:
-    """Raises ValueError for what is no manifest; the message says why."""
+    """Decode and check a manifest. Raises ValueError if it is invalid; the message says why."""
     if len(data) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
     try:
@@ -124,13 +124,13 @@ def _decoded(root: str, data: bytes) -> Manifest:
         raise ValueError(problem)
     if all(each.key for each in found.artifacts):
         return found
-    # A manifest may leave the key out where the bytes are at the path itself.
+    # A manifest may omit the key if the bytes are at the path itself.
     keyed = (each if each.key else msgspec.structs.replace(each, key=root + each.path) for each in found.artifacts)
     return msgspec.structs.replace(found, artifacts=tuple(keyed))
 
 
 def _problem(found: Manifest) -> str | None:
-    """Why a manifest is refused, as a sentence; None: it is fine."""
+    """Why a manifest is refused, as a sentence; None if it is valid."""
     paths = [*(each.path for each in found.artifacts), *(each.link for each in found.links)]
     if len(paths) > MAX_ENTRIES:
         return f"it has {len(paths)} files and links, more than {MAX_ENTRIES}"

@@ -1,4 +1,4 @@
-"""The object store: bytes under keys, and URLs that allow one thing to one key.
+"""The object store: bytes under keys, and URLs that allow one operation on one key.
 
 Keys are relative POSIX paths of allowed characters (`dyff.objects.layout.check_key`). A key is readable only when
 its bytes are complete and durable.
@@ -13,7 +13,7 @@ import msgspec
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
-    """What is known of an object. `md5`: base64, None where the store does not know it."""
+    """Metadata of an object. `md5`: base64; None if the store does not know it."""
 
     key: str
     size_bytes: int
@@ -29,7 +29,7 @@ class SignedURL(msgspec.Struct, frozen=True):
 
 
 class Objects(Protocol):
-    """The store."""
+    """An object store."""
 
     async def put(
         self,
@@ -40,7 +40,7 @@ class Objects(Protocol):
         md5: str | None = None,
         limit_bytes: int | None = None,
     ) -> ObjectInfo:
-        """Store an object, durable when it returns; readers see the old one or the new one, never a part.
+        """Store an object, durably; readers see the old one or the new one, never a part.
 
         `md5`: base64, checked while the bytes arrive.
 
@@ -55,22 +55,22 @@ class Objects(Protocol):
         ...
 
     async def head(self, key: str) -> ObjectInfo | None:
-        """What is known of it; None: there is no such object."""
+        """The metadata of an object; None if it does not exist."""
         ...
 
     async def get(self, key: str) -> bytes:
         """A small object, whole.
 
         Raises:
-            NotFound: there is no such object.
+            NotFound: the object does not exist.
         """
         ...
 
     def stream(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes `start <= position < end` in pieces; `end` None: to the end.
+        """The bytes `start <= position < end` in pieces; `end` None for the end of the object.
 
         Raises:
-            NotFound: there is no such object (at the first piece).
+            NotFound: the object does not exist (at the first piece).
         """
         ...
 
@@ -79,19 +79,19 @@ class Objects(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove it; an absent one is fine."""
+        """Delete an object; it need not exist."""
         ...
 
     async def delete_tree(self, prefix: str) -> None:
-        """Remove everything below `prefix` (a key prefix that ends in `/`)."""
+        """Delete everything below `prefix` (a key prefix that ends in `/`)."""
         ...
 
     async def sign(
         self, method: Literal["GET", "PUT"], key: str, *, expires_s: float = 3600, md5: str | None = None, limit_bytes: int | None = None
     ) -> SignedURL:
-        """A URL for someone without credentials. For PUT: bound to `md5` (base64) and `limit_bytes` where given.
+        """A URL for a client without credentials. For PUT it is bound to `md5` (base64) and `limit_bytes`, if given.
 
-        A cloud may be unable to bind one of them (`dyff.objects.cloud` says which); then whoever makes the upload count
-        must look at it first, as finalize does.
+        A cloud may be unable to bind one of them (`dyff.objects.cloud` says which); then the code that accepts the upload
+        must check it first, as finalize does.
         """
         ...

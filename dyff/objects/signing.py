@@ -1,9 +1,9 @@
-"""URLs that allow one thing to one object until a moment: how the local store signs and how our API checks. Pure.
+"""URLs that allow one operation on one object for a limited time: how the local store signs and how our API verifies. Pure.
 
     <base>/objects/<key>?method=PUT&expires=<seconds since 1970>&md5=<base64>&limit=<bytes>&signature=<HMAC-SHA256>
 
 The signature covers everything else: method, key, expiry, digest and size limit. The base is a setting, never a Host
-header, so that nobody can make us sign a URL that leads elsewhere; it is not covered, so a server may have two names.
+header, so that we cannot be made to sign a URL that leads elsewhere; it is not covered, so a server can have two names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dyff.kernel.clock import Clock
 from dyff.objects import layout, port
 
 PATH = "/objects/"
-"""What comes between the base URL and the key."""
+"""The part between the base URL and the key."""
 
 _PURPOSE = "dyff signed object URL, version 1"
 _MOST_FIELDS = 5
@@ -32,9 +32,9 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What a signed URL allows, once: nothing but `method` on `key` until `expires`.
+    """The permission in a signed URL: only `method` on `key`, until `expires`.
 
-    `md5` (base64) and `limit_bytes`: to be held against what is put; None: no such bound.
+    `md5` (base64) and `limit_bytes`: checks for uploaded bytes; None for no such check.
     """
 
     method: Literal["GET", "PUT"]
@@ -45,13 +45,13 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 def sign(secret: bytes, grant: Grant) -> str:
-    """The query of the URL that carries `grant`, which may live up to a second longer than it says (whole seconds)."""
+    """The query of the URL that carries `grant`, which can be valid for up to a second longer than it says (whole seconds)."""
     fields = _fields(grant)
     return urlencode({**fields, "signature": _signature(secret, grant.key, fields)})
 
 
 def verify(secret: bytes, method: str, key: str, query: str, now: datetime) -> Grant:
-    """What the URL of a request allows. `key`: from the path, unquoted. `query`: as it came. HEAD is allowed where GET is.
+    """The permission in the URL of a request. `key`: from the path, unquoted. `query`: unparsed. HEAD is allowed wherever GET is.
 
     Raises:
         Forbidden: it does not allow this request; the message says why.
@@ -72,12 +72,12 @@ def verify(secret: bytes, method: str, key: str, query: str, now: datetime) -> G
 
 
 class Signer:
-    """Signs and checks with one secret. Changing the secret ends the life of every URL signed before."""
+    """Signs and verifies with one secret. Changing the secret invalidates every URL signed before."""
 
     def __init__(self, secret: bytes, base_url: str, clock: Clock) -> None:
-        """`secret`: may serve other purposes too, since what is signed here has a prefix of its own.
+        """`secret`: may be used for other purposes too, since the signed data has its own prefix.
 
-        `base_url`: how clients reach the API, e.g. `https://dyff.example.org`.
+        `base_url`: the URL under which clients reach the API, e.g. `https://dyff.example.org`.
         """
         self._secret = secret
         self._base = base_url.rstrip("/") + PATH
@@ -86,7 +86,7 @@ class Signer:
     def url(
         self, method: Literal["GET", "PUT"], key: str, *, expires_s: float = 3600, md5: str | None = None, limit_bytes: int | None = None
     ) -> port.SignedURL:
-        """An absolute URL; with `md5` its headers have `Content-MD5`.
+        """An absolute URL; with `md5` its headers include `Content-MD5`.
 
         Raises:
             InvalidFields: the key is not allowed.
@@ -111,7 +111,7 @@ def _fields(grant: Grant) -> dict[str, str]:
 
 
 def _grant(key: str, fields: Mapping[str, str]) -> Grant:
-    """What `_fields` was given. The signature has been checked, so the fields are ours."""
+    """The inverse of `_fields`. The signature has been verified, so the fields are ours."""
     limit = fields.get("limit")
     return msgspec.convert(
         {
@@ -126,7 +126,7 @@ def _grant(key: str, fields: Mapping[str, str]) -> Grant:
 
 
 def _signature(secret: bytes, key: str, fields: Mapping[str, str]) -> str:
-    """URL-safe base64. The parts are JSON (in ASCII, whatever a stranger sends), so that no two requests have the same bytes."""
+    """URL-safe base64. The signed parts are JSON (in ASCII, whatever the input), so that two requests never have the same bytes."""
     signed = json.dumps([_PURPOSE, key, sorted(fields.items())])
     digest = hmac.digest(secret, signed.encode(), "sha256")
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""Object stores by URL: how a step reaches the store that the server uses."""
+"""Opens object stores by URL, so that a step can reach the store that the server uses."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _CLOUDS = ("s3", "gs", "az")
 
 
 def open_store(url: str, environment: Mapping[str, str]) -> port.Objects:
-    """The store at `url`: `file:///var/lib/dyff/objects`, or `s3://bucket/prefix?endpoint=https://host`, `gs://`, `az://`.
+    """Open the store at `url`: `file:///var/lib/dyff/objects`, or `s3://bucket/prefix?endpoint=https://host`, `gs://`, `az://`.
 
     A local one cannot sign URLs. A cloud's credentials come from `environment`, that of this process (the vendor's library
-    looks there, too); opening it blocks for two requests.
+    reads it, too); opening it blocks for two requests.
 
     Raises:
-        Misconfigured: there can be no store at such a URL, or it is not fit for us.
+        Misconfigured: the URL is not that of a store, or the store lacks a feature that we need.
         Unavailable, OutcomeUnknown: it does not answer.
     """
     parts = urlsplit(url)
     if parts.scheme in _CLOUDS:
-        from dyff.objects import cloud  # only now: whoever has a local store shall not load the vendor's library
+        from dyff.objects import cloud  # only now, so that the vendor's library is not loaded for a local store
 
         return cloud.CloudObjects.open(cloud.Connection.from_url(url, environment))
     if parts.scheme != "file":

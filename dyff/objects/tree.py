@@ -1,7 +1,7 @@
-"""A directory of files under keys, reached so that nothing in it can lead out of it. Blocking: call it in a thread.
+"""A directory of files under keys, accessed so that nothing in it can lead out of it. Blocking: call it in a thread.
 
-Every step down opens one directory relative to the one above and follows no symbolic link, so neither a hostile key nor
-a link that someone put there escapes, even while directories are moved about. Several processes may do all of this at once.
+Every step down opens one directory relative to the one above and follows no symbolic link. So neither a hostile key nor a
+planted link escapes, even while directories are moved. Several processes can do all of this at the same time.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dyff.kernel import errors
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK = (errno.ELOOP, errno.EMLINK)
-"""Opening a symbolic link without following it: the first on Linux, the second on some others. A socket gives ENXIO."""
+"""Opening a symbolic link without following it: the first on Linux, the second on some other systems. A socket gives ENXIO."""
 _ATTEMPTS = 100
-"""How often a write is tried when others remove, at the same moment, the directories that it needs and made."""
+"""How often a write is tried if others keep removing the directories that it needs."""
 
 
 class Tree:
-    """Files below `root`, which is made if it is not there. Keys have been checked (`dyff.objects.layout.check_key`)."""
+    """Files below `root`, which is created if it does not exist. Keys must be checked (`dyff.objects.layout.check_key`)."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         make_directory(root)
 
     def open(self, key: str) -> int | None:
-        """A descriptor of the file, to be closed by the caller; None: there is no such file."""
+        """A descriptor of the file, to be closed by the caller; None if there is no such file."""
         head, _, name = key.rpartition("/")
         try:
             with self._directory(head) as directory:
@@ -48,10 +48,10 @@ class Tree:
         return None
 
     def place(self, temporary: Path, key: str, *, if_absent: bool, durable: bool) -> None:
-        """Give the complete file `temporary` the name `key`, in one step; afterwards `temporary` is gone or may be removed.
+        """Rename the complete file `temporary` to `key`, in one step; afterwards `temporary` is gone or can be removed.
 
         Raises:
-            FileExistsError: `if_absent`, and there is a file.
+            FileExistsError: `if_absent`, and the file exists.
             InvalidFields: a file is where a directory must be, or a directory with files where the file must be.
             OutcomeUnknown: it has the name, but may lose it in a crash.
         """
@@ -64,7 +64,7 @@ class Tree:
                         _make_durable(directory, key)
                     return
             except FileNotFoundError:
-                temporary.lstat()  # if it is this one that is missing, no repetition helps
+                temporary.lstat()  # if this one is missing, a retry does not help
             except IsADirectoryError as error:
                 raise _obstructed(f"there are objects below {key!r}, so it cannot be one itself") from error
             except NotADirectoryError as error:
@@ -72,7 +72,7 @@ class Tree:
         raise errors.Unavailable(f"the directories of {key} are removed as fast as they are made")
 
     def remove(self, key: str, *, durable: bool) -> None:
-        """Remove the file if there is one, and the directories that became empty."""
+        """Remove the file if it exists, and the directories that became empty."""
         head, _, name = key.rpartition("/")
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError), self._directory(head) as directory:
             os.unlink(name, dir_fd=directory)
@@ -81,7 +81,7 @@ class Tree:
         self._prune(head)
 
     def detach(self, directory_key: str, target: Path, *, durable: bool) -> bool:
-        """Move a whole directory to `target`, outside the tree, in one step; False: there is no such directory."""
+        """Move a whole directory to `target`, outside the tree, in one step. False if there is no such directory."""
         head, _, name = directory_key.rpartition("/")
         try:
             with self._directory(directory_key), self._directory(head) as above:
@@ -94,16 +94,16 @@ class Tree:
         return True
 
     def walk(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with `prefix`, in their order. What comes and goes meanwhile may or may not be among them."""
+        """The keys that begin with `prefix`, in order. Files that are created or removed meanwhile may or may not be included."""
         head, _, start = prefix.rpartition("/")
         return self._walk(head, start)
 
     def _walk(self, head: str, start: str) -> Iterator[str]:
-        """Names are read one directory at a time, so that no descriptor is held between two keys."""
+        """Names are read one directory at a time, so that no descriptor stays open between two keys."""
         try:
             with self._directory(head) as directory, os.scandir(directory) as entries:
                 found = [entry for entry in entries if entry.name.startswith(start)]
-                # A directory sorts as its keys do: by its name with the slash that follows.
+                # A directory sorts as its keys do: by its name with the following slash.
                 names = sorted(entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in found)
                 plain = {entry.name for entry in found if entry.is_file(follow_symlinks=False)}
         except (FileNotFoundError, NotADirectoryError):
@@ -117,7 +117,7 @@ class Tree:
 
     @contextlib.contextmanager
     def _directory(self, key: str, *, make: bool = False, durable: bool = True) -> Iterator[int]:
-        """A descriptor of the directory `key`, empty for the root; with `make` the missing ones are made."""
+        """A descriptor of the directory `key`, empty for the root; with `make` missing directories are created."""
         descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for name in key.split("/") if key else ():
@@ -129,7 +129,7 @@ class Tree:
             os.close(descriptor)
 
     def _prune(self, head: str) -> None:
-        """Remove `head` and what is above it as far as they are empty; a crash in between leaves empty ones, which are harmless."""
+        """Remove `head` and its parents as long as they are empty; a crash in between leaves empty ones, which are harmless."""
         while head:
             head, _, name = head.rpartition("/")
             try:
@@ -140,7 +140,7 @@ class Tree:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and what is missing above it, so that it outlives a power loss."""
+    """Create a directory and its missing parents, so that it survives a power loss."""
     if path.is_dir():
         return
     make_directory(path.parent)
@@ -161,7 +161,7 @@ def _down(descriptor: int, name: str, *, make: bool, durable: bool) -> int:
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, dir_fd=descriptor)
     if durable:
-        os.fsync(descriptor)  # also where another made it: our file must not be lost with its directory
+        os.fsync(descriptor)  # even if another process created it: our file must not be lost together with its directory
     return _open_directory(descriptor, name)
 
 
@@ -175,7 +175,7 @@ def _open_directory(descriptor: int, name: str) -> int:
 
 
 def _give_name(temporary: Path, directory: int, name: str, *, if_absent: bool) -> None:
-    """Raises IsADirectoryError where a directory with something in it has the name; an empty one, left by a crash, gives way."""
+    """Raises IsADirectoryError if a non-empty directory has the name; an empty one, left by a crash, is replaced."""
     for last in (False, True):
         try:
             if if_absent:

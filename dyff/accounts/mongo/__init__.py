@@ -1,4 +1,4 @@
-"""The authorization database on MongoDB: an account is one document, with its tokens and with what the log is to be told."""
+"""The authorization database on MongoDB: an account is one document, including its tokens and its changes for the log."""
 
 from dyff.accounts.mongo.store import MongoAccounts, prepare
 

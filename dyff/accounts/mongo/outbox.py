@@ -1,9 +1,9 @@
-"""What happened to accounts, on its way to the log.
+"""The outbox: changes of accounts on their way to the log.
 
-A change is told where it is made: in the account's own document, as `pending`, in the same write. From there it is brought into
-the one document of the outbox, which gives it its number. That document changes from one edition to the next, so that of several
-that bring changes one succeeds and none brings one twice: what was brought is read before what is pending, and a pending change
-is forgotten only when it was brought. So numbers rise, and what has a lower one was there first.
+A change is recorded where it is made: in the account's own document, as `pending`, in the same write. From there it is moved to
+the single document of the outbox, which assigns its sequence number. That document has an edition, which every update raises, so
+that of several processes that move changes one succeeds, and no change is moved twice: the outbox is read before the pending
+changes, and a pending change is removed only after it was moved. So sequence numbers rise in the order in which changes are moved.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ INDEX = mongo.Index(name="pending", paths=(f"{PENDING}.number",), only={f"{PENDI
 _SHELF = {"_id": "outbox"}
 _ANY = {f"{PENDING}.number": {"$gt": 0}}
 _AT_ONCE = 500
-"""Accounts that are looked at for pending changes in one step."""
+"""Accounts that are checked for pending changes in one step."""
 _MAX_BYTES = 4 * 2**20
-"""Of changes that wait in the outbox; a single larger one waits there alone."""
+"""Limit of the changes in the outbox; a single larger one is in it alone."""
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A change in its account's document. `number`: rises by account. `time`: ISO. `body`: as in `port.Change`, as text."""
+    """A change in its account's document. `number`: rises per account. `time`: ISO 8601. `body`: as in `port.Change`, as text."""
 
     account: str
     number: int
@@ -37,7 +37,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class Outbox:
-    """The changes of a database's accounts. Several processes may have it."""
+    """The changes of a database's accounts. Several processes can use it."""
 
     def __init__(self, database: mongo.Database, accounts: mongo.Collection) -> None:
         """`accounts`: the collection with the pending changes."""
@@ -53,12 +53,12 @@ class Outbox:
                 return [port.Change(each["sequence"], each["account"], each["body"].encode()) for each in entries[: max(limit, 0)]]
 
     async def is_empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether no change is waiting, neither in the outbox nor pending."""
         waiting = await self._outbox.get({**_SHELF, "entries.sequence": {"$gt": 0}}, {"_id": 1})
         return waiting is None and await self._accounts.get(_ANY, {"_id": 1}) is None
 
     async def forget(self, sequence: int) -> None:
-        """Those up to and with `sequence`. They leave their accounts first, or they would be brought again."""
+        """Remove all changes up to and including `sequence`. From the accounts first; otherwise they would be moved again."""
         done = [each for each in (await self._shelf())["entries"] if each["sequence"] <= sequence]
         if done:
             await self._take_out({each["account"]: each["number"] for each in done})
@@ -66,7 +66,7 @@ class Outbox:
             await self._outbox.update(_SHELF, {"$pull": {"entries": gone}, "$inc": {"edition": 1}})
 
     async def _shelf(self) -> dict[str, Any]:
-        """The one document."""
+        """The document of the outbox."""
         found = await self._outbox.get(_SHELF)
         while found is None:
             await self._outbox.insert({**_SHELF, "edition": 0, "last": 0, "entries": []})
@@ -74,7 +74,7 @@ class Outbox:
         return found
 
     async def _bring(self, shelf: dict[str, Any], room: int) -> bool:
-        """Bring pending changes into the outbox, if it is still what `shelf` says; False: there are none."""
+        """Move pending changes to the outbox, if it still is what `shelf` says. False if there are none."""
         pending = _in_order(await self._accounts.find(_ANY, {PENDING: 1}, limit=_AT_ONCE))
         known = {(each["account"], each["number"]) for each in shelf["entries"]}
         brought = [each for each in pending if (each.account, each.number) in known]
@@ -91,14 +91,14 @@ class Outbox:
         return bool(news)
 
     async def _take_out(self, last: dict[str, int]) -> None:
-        """Forget in each account what is in the outbox: up to and with that number."""
+        """Remove the changes that are in the outbox from each account, up to and including that number."""
         for account, number in last.items():
             brought = {"number": {"$lte": number}}
             await self._accounts.update({"_id": account, PENDING: {"$elemMatch": brought}}, {"$pull": {PENDING: brought}})
 
 
 def _in_order(accounts: Sequence[dict[str, Any]]) -> list[Pending]:
-    """By time; those of one account as they were made, whatever the clocks said."""
+    """Sorted by time; those of one account in the order in which they were made, whatever the clocks said."""
     found: list[tuple[str, Pending]] = []
     for account in accounts:
         latest = ""
@@ -109,7 +109,7 @@ def _in_order(accounts: Sequence[dict[str, Any]]) -> list[Pending]:
 
 
 def _within(pending: Sequence[Pending], room: int) -> list[Pending]:
-    """As many as have `room`, in bytes, but one at least."""
+    """As many changes as fit into `room` bytes, but at least one."""
     found: list[Pending] = []
     for each in pending:
         room -= len(each.body)

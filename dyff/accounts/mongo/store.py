@@ -1,8 +1,9 @@
-"""The accounts on MongoDB. Every change is one write of one document, so that there is nothing between before and after.
+"""The accounts on MongoDB. Every change is one write of one document, so there is no intermediate state.
 
-An account's document has its tokens and its pending changes (`outbox.py`). One document more, whose ID is empty, is about all of
-them: the signing secret, and how often it was changed. That number is part of every account's revision, so that a new secret moves
-them all at once. A write names the edition that it was decided on; another one meanwhile means: look again.
+An account's document includes its tokens and its pending changes (`outbox.py`). One more document, whose ID is empty, concerns all
+accounts: the signing secret, and how often it was rotated. That number is part of every account's revision, so that a new secret
+raises all of them at the same time. A write names the edition that its decision was based on; if the edition has changed, it is
+decided again.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ _NAME = "the accounts database"
 _COLLECTION = "accounts"
 _BODY_VERSION = "0.1"
 _LOOK_S = 1.0
-"""The outbox is looked at that often for what other processes wrote."""
+"""Interval at which the outbox is checked for changes by other processes."""
 _SECRET_LENGTH = 64
 _ALPHABET = string.ascii_letters + string.digits
 _ALL = ""
-"""The ID of the document that is about all accounts."""
+"""The ID of the document that concerns all accounts."""
 _ACCOUNT = {"kind": "account"}
 _HEAD = {"keys": 0, outbox.PENDING: 0}
-"""What a document has besides these is small."""
+"""Projection without the keys and the pending changes; the rest of a document is small."""
 _INDEXES = (
     mongo.Index(name="name", paths=("name",), unique=True, only=_ACCOUNT),
     mongo.Index(name="created", paths=("created", "_id"), only=_ACCOUNT),
@@ -47,16 +48,16 @@ _key = msgspec.json.Decoder(port.Key)
 
 Document = dict[str, Any]
 Change = tuple[str, Any, Document]
-"""What the log is told (its name and data), and the update that makes it so."""
+"""The name and data of a change for the log, and the update that makes it."""
 
 
 async def prepare(database: mongo.Database) -> None:
-    """Make the indexes that are missing."""
+    """Create the missing indexes."""
     await database.collection(_COLLECTION).ensure(_INDEXES)
 
 
 class MongoAccounts:
-    """The `Accounts` on MongoDB; use `open`. Several processes may have it open."""
+    """The `Accounts` on MongoDB; use `open`. Several processes can have it open."""
 
     def __init__(self, database: mongo.Database) -> None:
         self._accounts = database.collection(_COLLECTION)
@@ -67,7 +68,7 @@ class MongoAccounts:
     @classmethod
     @asynccontextmanager
     async def open(cls, connection: mongo.Connection, *, prepared: bool = False) -> AsyncIterator[MongoAccounts]:
-        """The accounts of a database, whose indexes are made where they are missing, unless `prepared`: then they are there.
+        """Open the accounts of a database and create missing indexes, unless `prepared`, which means that they exist.
 
         Raises:
             Unavailable, OutcomeUnknown: the database does not answer.
@@ -172,7 +173,7 @@ class MongoAccounts:
         await self._outbox.forget(sequence)
 
     async def _all(self) -> Document:
-        """The document that is about all accounts; made at the first call, by whichever process."""
+        """The document that concerns all accounts; the first call, in any process, creates it."""
         found = await self._accounts.get({"_id": _ALL}, _HEAD)
         while found is None:
             await self._accounts.insert(
@@ -191,7 +192,7 @@ class MongoAccounts:
             raise errors.NotFound(f"there is no account {account_id}")
 
     async def _change(self, account_id: str, where: Document, decide: Callable[[Document], Awaitable[Change]]) -> bool:
-        """Make a change that is decided on the document as it is, and tell it; False: there is no such document, or not with `where`."""
+        """Decide and make a change of the current document, and record it. False if there is no such document that matches `where`."""
         async with self._changing:
             while True:
                 head = await self._accounts.get({"_id": account_id, **where}, _HEAD)
@@ -220,7 +221,7 @@ def _always(change: Change) -> Callable[[Document], Awaitable[Change]]:
 
 
 def _described(account: port.Account) -> Document:
-    """The account as JSON text, and what is searched and sorted by."""
+    """The account as JSON text, and the fields for searching and sorting."""
     return {"name": account.name, "created": clock.iso(account.created), "body": codecs.encode(account).decode()}
 
 

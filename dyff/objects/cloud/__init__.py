@@ -1,6 +1,6 @@
-"""The object store of a cloud: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage. All through obstore.
+"""Cloud object stores: S3 and compatible stores, Google Cloud Storage, Azure Blob Storage. All through obstore.
 
-Only this package knows the vendor's library, and nothing imports this package unless the settings ask for it.
+Only this package knows the vendor's library, and it is imported only if the settings require it.
 """
 
 from dyff.objects.cloud.connecting import Connection

@@ -1,7 +1,7 @@
-"""The vendor's errors as ours; they stop here.
+"""Translates the vendor's errors into ours; they do not leave this package.
 
-A call that only reads, or that may be repeated, has simply failed. One that changes something may have been done although
-the answer was lost, unless no connection was made, or the store answered that it refuses or is too busy.
+A call that only reads, or that can be retried, has simply failed. One that changes something may have taken effect even though
+the response was lost, unless no connection was made, or the store responded that it refuses or is too busy.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _NOTHING_DONE = re.compile("kind: Connect|non-2xx status code: (4[0-9][0-9]|503)
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """For a call that changes nothing. `what`: was tried, for people.
+    """For a call that changes nothing. `what`: the operation, for messages.
 
     Raises:
-        NotFound: there is no such object.
-        Misconfigured: the store does not let us.
-        Unavailable: anything else.
+        NotFound: the object does not exist.
+        Misconfigured: the store denies access.
+        Unavailable: any other error.
     """
     try:
         yield
@@ -44,7 +44,7 @@ def writing(what: str) -> Iterator[None]:
 
     Raises:
         AlreadyExists: the store says that the key is taken.
-        Misconfigured: the store does not let us, or has no such bucket.
+        Misconfigured: the store denies access, or the bucket does not exist.
         Unavailable: nothing was done.
         OutcomeUnknown: it may have been done.
     """

@@ -1,4 +1,4 @@
-"""Where a store is, and the vendor's objects that reach it."""
+"""The address of a store, and the vendor's client objects for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REGION = "us-east-1"
 CONNECT_S, TIMEOUT_S = 5.0, 20.0
 _RETRIES = 3
 _LONGEST = timedelta(days=1)
-"""Of one request. What bounds it is how long nothing happens in it."""
+"""Time limit of a whole request. The effective limit is how long it may be idle."""
 _PARAMETERS = ("endpoint", "public_endpoint", "region", "account", "timeout_s", "ambient")
 _CREDENTIALS: dict[Service, tuple[str, ...]] = {
     "s3": (
@@ -37,18 +37,18 @@ _CREDENTIALS: dict[Service, tuple[str, ...]] = {
     "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
     "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_CLIENT_ID"),
 }
-"""The variables of which one must be set; the first is what most set. Others that belong to them, the vendor finds."""
+"""The variables of which one must be set, the usual one first. The vendor's library finds others that belong to them."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a store is and who we are to it.
+    """How to connect to a store, and as whom.
 
     `bucket`: Azure's container. `prefix`: of all keys, without slashes at its ends; several installations can share a
-    bucket. `endpoint`: the URL by which we reach it; None: the service's own. `public_endpoint`: the URL by which clients
-    reach it, which is what signed URLs begin with; None: the same. `region`: of S3. `account`: of Azure. `credentials`:
-    of S3; None: what the vendor's library finds in the environment, which is not enough to sign URLs of S3. `timeout_s`:
-    a request in which nothing moves for so long has failed. `ambient`: where the environment has no credentials, ask the
-    machine for those of its own role; never unasked, since whoever forgot a variable does not mean that.
+    bucket. `endpoint`: the URL under which we reach it; None for the service's own. `public_endpoint`: the URL under which clients
+    reach it, with which signed URLs begin; None for the same. `region`: of S3. `account`: of Azure. `credentials`:
+    of S3; None to use what the vendor's library finds in the environment, which is not enough to sign URLs of S3. `timeout_s`:
+    a request that is idle for this long has failed. `ambient`: if the environment has no credentials, request those of the
+    machine's role; only on demand, since that is not what is meant when a variable was forgotten.
     """
 
     service: Service = "s3"
@@ -64,17 +64,17 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_url(cls, url: str, environment: Mapping[str, str], *, anonymous: bool = False) -> Connection:
-        """What `s3://bucket/prefix?endpoint=https://host` names, `gs://` and `az://` alike; credentials are in the environment only.
+        """Parse a URL such as `s3://bucket/prefix?endpoint=https://host`, also `gs://` and `az://`; credentials only from the environment.
 
-        Parameters: `endpoint`, `public_endpoint`, `region`, `account`, `timeout_s`, `ambient` (`true`). `anonymous`: only to tell
-        others where it is, for which no credentials are needed.
+        Parameters: `endpoint`, `public_endpoint`, `region`, `account`, `timeout_s`, `ambient` (`true`). `anonymous`: do not require
+        credentials, because the connection is only used to pass its address on.
 
         Raises:
-            Misconfigured: there can be no store at such a URL, or `environment` has no credentials for it.
+            Misconfigured: the URL is not that of a store, or `environment` has no credentials for it.
         """
         parts = urlsplit(url)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if "@" in parts.netloc:  # never repeat it: it has a secret
+        if "@" in parts.netloc:  # never repeat the URL: it contains a secret
             raise errors.Misconfigured("the object store's URL must have no credentials: set them in the environment, as AWS_ACCESS_KEY_ID")
         unknown = sorted(given.keys() - set(_PARAMETERS))
         if parts.scheme not in get_args(Service) or not parts.netloc or parts.fragment or unknown:
@@ -97,9 +97,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         return made
 
     def url(self, *, endpoint: str | None = None) -> str:
-        """The URL of this connection, without credentials and without how clients reach it, which steps never need.
+        """The URL of this connection, without credentials and without `public_endpoint`, which steps never need.
 
-        `endpoint`: as they reach it; None: as we do.
+        `endpoint`: the endpoint under which the receivers reach the store; None for ours.
         """
         defaults = {"region": REGION, "timeout_s": TIMEOUT_S, "ambient": False}
         values = {name: getattr(self, name) for name in _PARAMETERS if name != "public_endpoint"}
@@ -110,10 +110,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.service}://{quote(self.bucket)}{path}" + (f"?{query}" if query else "")
 
     def check(self) -> None:
-        """See that it can be a store.
+        """Validate the connection.
 
         Raises:
-            Misconfigured: it cannot.
+            Misconfigured: it cannot be that of a store.
         """
         problem = layout.path_problem(self.prefix) if self.prefix else None
         if problem:
@@ -128,14 +128,14 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def public_base(self) -> str:
-        """What signed URLs of S3 begin with, bucket included."""
+        """The beginning of signed URLs of S3, including the bucket."""
         return f"{(self.public_endpoint or self.endpoint or f'https://s3.{self.region}.amazonaws.com').rstrip('/')}/{self.bucket}"
 
     def connect(self, *, retries: bool = True, public: bool = False) -> Store:
-        """The vendor's view of it. `retries`: of calls that may be repeated. `public`: as clients reach it. Nothing is sent yet.
+        """The vendor's store object. `retries`: whether it retries calls. `public`: with the public endpoint. Sends nothing yet.
 
         Raises:
-            Misconfigured: the vendor refuses it.
+            Misconfigured: the vendor's library refuses the settings.
         """
         endpoint = self.public_endpoint if public and self.public_endpoint else self.endpoint
         client: ClientConfig = {
@@ -165,7 +165,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def first_line(error: BaseException) -> str:
-    """What the vendor says, for people; the rest of it is pages."""
+    """The first line of the vendor's message, for people; the full text can be pages long."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 

@@ -1,7 +1,7 @@
 """Signed URLs of S3 (AWS Signature Version 4 in the query), with headers that the signature covers. Pure.
 
-The vendor's library signs URLs too, but no headers: whoever has such a URL can put any bytes. Here `Content-MD5` is signed,
-so a request without it, or with another one, is refused, and so are bytes that do not have it.
+The vendor's library can sign URLs too, but no headers: with such a URL any bytes could be uploaded. Here `Content-MD5` is signed,
+so S3 refuses a request without it or with another value, and bytes that do not match it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """Who signs. `session_token`: of credentials that expire; URLs end with them."""
+    """The credentials to sign with. `session_token`: set for temporary credentials; URLs expire with them."""
 
     access_key_id: str
     secret_access_key: str

@@ -1,8 +1,8 @@
-"""The port on a cloud's object store. The vendor is called in threads, as the local store calls the disk.
+"""The port on a cloud's object store. The vendor's library is called in threads, as the local store calls the disk.
 
-The vendor's library has calls to await too, but those hand their results over in threads of its own, which may still be
-doing so when the interpreter ends: a short program then aborts. And a call that is awaited and cancelled goes on unseen.
-A call in a thread of ours has neither: when it returns, nothing of it is left, and cancelling waits for it.
+The library has awaitable calls too, but those deliver their results in threads of their own, which may still be doing so
+when the interpreter exits: a short program then aborts. And an awaited call that is cancelled continues in the background.
+A call in one of our threads has neither problem: when it returns, nothing of it is left, and cancelling waits for it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from dyff.objects.cloud import answers, sigv4, uploads
 from dyff.objects.cloud.connecting import Connection
 
 PIECE_BYTES = 2**20
-"""Of a stream that is read."""
+"""Size of the pieces in which a stream is read."""
 PART_BYTES = 16 * 2**20
-"""What is larger is sent in parts of this size; S3 takes 10,000 of them."""
+"""Larger objects are sent in parts of this size; S3 allows 10,000 of them."""
 CONDITIONAL_BYTES = 128 * 2**20
-"""The largest object that can be put only if it is absent: it is sent in one request, from memory."""
+"""The largest object that can be put only if absent: it is sent in one request, from memory."""
 
 _THREADS = 32
 _UPLOADS = 8
-"""Uploads in parts at once. They have threads of their own, since one may wait for what it reads from this very store."""
+"""Concurrent multipart uploads. They have their own threads, since one may be waiting for data that it reads from this very store."""
 
 _PARTS_AT_ONCE = 4
 _LISTED_AT_ONCE = 1000
 _DELETE_ATTEMPTS = 10
 _ETAG = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _MARKER, _MARKED = "dyff:marker", b"Dyff keeps its objects here.\n"
-"""No key of ours, since it has a colon; what is found out of a store is found out with it."""
+"""The key used to probe a store. It cannot be one of our keys, since it contains a colon."""
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -52,7 +52,7 @@ class CloudObjects:
     """The port on S3, Google Cloud Storage or Azure Blob Storage."""
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
-        """Use `open`, which finds out whether the store can do what we need."""
+        """Use `open`, which checks whether the store has the features that we need."""
         connection.check()
         self._connection, self._clock = connection, clock
         self._prefix = f"{connection.prefix}/" if connection.prefix else ""
@@ -64,12 +64,12 @@ class CloudObjects:
 
     @classmethod
     def open(cls, connection: Connection, clock: Clock | None = None) -> CloudObjects:
-        """The store that `connection` leads to. Blocks for two requests. There is nothing to close.
+        """Open the store that `connection` names. Blocks for two requests. There is nothing to close.
 
-        `clock`: signs; None: the machine's.
+        `clock`: the time for signatures; None for the system clock.
 
         Raises:
-            Misconfigured: it does not let us in, or has no put-if-absent.
+            Misconfigured: it denies access, or does not support put-if-absent.
             Unavailable, OutcomeUnknown: it does not answer.
         """
         store = cls(connection, clock or SystemClock())
@@ -115,7 +115,7 @@ class CloudObjects:
     async def list(self, prefix: str) -> AsyncIterator[port.ObjectInfo]:
         head = prefix.rpartition("/")[0]
         if "/" in prefix and layout.path_problem(head, layout.MAX_KEY_BYTES):
-            return  # no key begins like that
+            return  # no key can begin like that
         with answers.reading(f"listing {prefix}"):
             infos = await self._run(self._listed, head, prefix)
         for info in infos:
@@ -141,7 +141,7 @@ class CloudObjects:
     async def sign(
         self, method: Literal["GET", "PUT"], key: str, *, expires_s: float = 3600, md5: str | None = None, limit_bytes: int | None = None
     ) -> port.SignedURL:
-        """Only S3 binds `md5`; none of them binds `limit_bytes`. The size of bytes whose MD5 is bound is bound with it."""
+        """Only S3 binds `md5`; none of them binds `limit_bytes`. If the MD5 is bound, the size of the bytes is bound with it."""
         layout.check_key(key)
         headers = {"Content-MD5": md5} if md5 is not None and method == "PUT" else {}
         if self._connection.service == "s3":
@@ -154,7 +154,7 @@ class CloudObjects:
         return port.SignedURL(url, method, headers)
 
     def _find_out(self) -> None:
-        """See whether it obeys "only if absent", and whether its ETags are MD5s, which encryption by the store ends."""
+        """Check that put-if-absent works, and whether ETags are MD5s, which encryption by the store prevents."""
         key, where = self._prefix + _MARKER, f"opening the object store {self._connection.url()}"
         with answers.writing(where):
             etag = obstore.put(self._store, key, _MARKED, use_multipart=False)["e_tag"]
@@ -164,7 +164,7 @@ class CloudObjects:
                 raise errors.Misconfigured(f"{where}: it overwrites what should be put only if absent; it must obey If-None-Match")
 
     async def _put_whole(self, key: str, data: bytes, if_absent: bool, promise: uploads.Promise | None = None) -> None:
-        """In one request, or, where it is large, in parts. `promise`: is still to be checked."""
+        """Put in one request or, if the data is large, in parts. `promise`: if given, it is checked here."""
         if if_absent and len(data) > CONDITIONAL_BYTES:
             raise errors.TooLarge(f"{key} has {len(data)} bytes; only {CONDITIONAL_BYTES} can be put if absent")
 
@@ -172,7 +172,7 @@ class CloudObjects:
             if promise is not None:
                 promise.take(data)
                 promise.keep()
-            if if_absent:  # never repeated by the vendor: the second attempt would find the first and call it another's
+            if if_absent:  # no retries by the vendor's library: a second attempt would find the object of the first and report a conflict
                 obstore.put(self._once, self._prefix + key, data, mode="create")
             else:
                 self._put(key, data)
@@ -183,7 +183,7 @@ class CloudObjects:
             return
         except errors.AlreadyExists as error:
             taken = error
-        if await self.head(key) is None:  # S3 also answers so while another puts or deletes it
+        if await self.head(key) is None:  # S3 also reports this while another client puts or deletes the object
             raise errors.Unavailable(f"another is changing {key!r} at this moment") from taken
         raise taken
 
@@ -198,7 +198,7 @@ class CloudObjects:
             await self._put_parts(key, first, second, blocks)
 
     async def _put_parts(self, key: str, first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> None:
-        """Without the end, which is sent only after all the rest, the vendor gives up what it has sent."""
+        """Upload in parts. If the final None, which is sent last, is missing, the vendor's library discards the parts."""
         send, receive = anyio.create_memory_object_stream[bytes | None](0)
 
         async def store() -> None:
@@ -222,7 +222,7 @@ class CloudObjects:
         obstore.put(self._store, self._prefix + key, data, chunk_size=PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
 
     async def _open(self, key: str, start: int, end: int | None) -> Iterator[Any] | None:
-        """The bytes of one version, as they come; None: there are none in that range."""
+        """The bytes of one version, as they arrive; None if there are none in that range."""
         if end is not None and start >= end:
             if await self.head(key) is None:
                 raise errors.NotFound(f"there is no object {key!r}")
@@ -245,7 +245,7 @@ class CloudObjects:
             return await self._run(lambda: bytes(next(pieces, b"")))
 
     def _listed(self, head: str, prefix: str) -> Sequence[port.ObjectInfo]:
-        """In the order of their keys, which not every server keeps. What is no allowed key is not ours."""
+        """Sorted by key, which not every server does. Anything that is not an allowed key is not ours."""
         under = (self._prefix + head).rstrip("/")
         found = []
         for chunk in obstore.list(self._store, under or None, chunk_size=_LISTED_AT_ONCE):
@@ -272,12 +272,12 @@ class CloudObjects:
         )  # fmt: skip
 
     async def _run(self, function: Callable[[*Args], T], *args: *Args) -> T:
-        """Call it in a thread. Cancelling waits for it, so that it never goes on unseen; `timeout_s` bounds it."""
+        """Call it in a thread. Cancelling waits for it, so that it never continues unseen; `timeout_s` limits it."""
         return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter)
 
 
 def _md5(etag: str | None) -> str | None:
-    """The MD5 that an ETag is, in base64; None: it is something else, as that of an object that was sent in parts."""
+    """The MD5 in an ETag, as base64; None if the ETag is something else, like that of an object sent in parts."""
     match = _ETAG.fullmatch(etag or "")
     return _encoded(bytes.fromhex(match[1])) if match else None
 
@@ -287,6 +287,6 @@ def _encoded(digest: bytes) -> str:
 
 
 def _one(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The reason, where two tasks ended of one."""
+    """The underlying error, if two tasks ended because of the same one."""
     first = group.exceptions[0]
     return _one(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,4 +1,4 @@
-"""Bytes on their way in: held against what was promised of them, in one request or in parts."""
+"""Incoming data, checked against its expected digest and size, in one request or in parts."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from dyff.kernel import errors
 
 
 class Promise:
-    """What was promised of an object, and what has come of it so far."""
+    """The expected digest and size of an object, and those of the data received so far."""
 
     def __init__(self, md5: str | None, limit_bytes: int | None) -> None:
-        """`md5` (base64) and `limit_bytes`: None: nothing was promised."""
+        """`md5` (base64) and `limit_bytes`: None if there is no expectation."""
         self._promised, self._limit_bytes = md5, limit_bytes
         self._digest = hashlib.md5(usedforsecurity=False)
         self.size_bytes = 0
 
     @property
     def md5(self) -> str:
-        """Of what has come, in base64."""
+        """The MD5 of the data received so far, in base64."""
         return base64.b64encode(self._digest.digest()).decode()
 
     def take(self, piece: bytes) -> None:
-        """Count `piece` in.
+        """Add `piece` to the received data.
 
         Raises:
-            TooLarge: it is more than was promised.
+            TooLarge: the size limit is exceeded.
         """
         self.size_bytes += len(piece)
         if self._limit_bytes is not None and self.size_bytes > self._limit_bytes:
@@ -38,19 +38,19 @@ class Promise:
         self._digest.update(piece)
 
     def keep(self) -> None:
-        """Say that this was all.
+        """Finish: all data was received.
 
         Raises:
-            DigestMismatch: it is not what was promised.
+            DigestMismatch: the data does not match the expected digest.
         """
         if self._promised not in (None, self.md5):
             raise errors.DigestMismatch(f"the MD5 of the {self.size_bytes} bytes is {self.md5}, not {self._promised}")
 
     async def blocks(self, pieces: AsyncIterable[bytes], block_bytes: int) -> AsyncIterator[bytes]:
-        """The same bytes in blocks of about `block_bytes`, at least one, which may be empty; the last comes when the promise is kept.
+        """The same bytes in blocks of about `block_bytes`, at least one, which may be empty; the last follows only after all checks.
 
         Raises:
-            TooLarge, DigestMismatch: it is not.
+            TooLarge, DigestMismatch: a check failed.
         """
         block = bytearray()
         async for piece in pieces:
@@ -64,10 +64,10 @@ class Promise:
 
 
 def pulled(blocks: MemoryObjectReceiveStream[bytes | None]) -> Iterator[bytes]:
-    """Blocks for the vendor, in a thread, as they come. None is the end.
+    """Blocks for the vendor's library, in a thread, as they arrive. None marks the end.
 
     Raises:
-        EndOfStream: they ended before the end, so what was stored of them must be given up.
+        EndOfStream: the stream was closed before the end, so the stored part must be discarded.
     """
     while (block := anyio.from_thread.run(blocks.receive)) is not None:
         yield block
