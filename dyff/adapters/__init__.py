@@ -1,1 +1,1 @@
-"""Pipeline adapters: how items become requests and responses become rows. Pure."""
+"""Pipeline adapters, which turn items into requests and responses into rows. Pure."""

@@ -1,4 +1,4 @@
-"""The adapter that turns lists inside an item into items of their own. Pure."""
+"""The adapter that turns the elements of lists in an item into separate items. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dyff.adapters import configurations, fields, paths
 def explode(configuration: fields.Json, location: configurations.Location) -> fields.Step:
     """`{"collections": [...], "index": {name: query or null}}`: one item for each place in the named lists.
 
-    The lists must be of one length; all other fields are repeated. Each `index` field holds the position (null) or
-    what the JSONPath query finds at that position: it sees the item as it was and must match as often as the lists
-    are long.
+    The lists must have the same length; all other fields are repeated. Each `index` field contains the position (null) or the
+    match of the JSONPath query at that position. A query is applied to the original item and must have as many matches as the
+    lists have elements.
     """
     configurations.an_object(configuration, location, ("collections", "index"))
     names = configurations.names(configuration, "collections", location)

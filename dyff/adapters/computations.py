@@ -1,7 +1,7 @@
-"""The `$compute` part of TransformJSON: a value that is found or given, then passed from function to function. Pure.
+"""The `$compute` part of TransformJSON: a value from the item or the configuration, passed through functions. Pure.
 
-Compiling never runs a user's regular expression, not even on an empty text: some take for ever on that, too. Where
-items are processed there must be a time limit.
+Compiling never runs a user's regular expression, not even on an empty string, because some never finish even then. Callers
+that process items must have a time limit.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 from dyff.adapters import configurations, paths
 
 Value = Callable[[Any], Any]
-"""From an item, or the value of the step before, to a value."""
+"""A function from an item, or from the result of the previous step, to a value."""
 
 MAX_PATTERN = 1_000
-"""Characters of a regular expression."""
+"""The most characters of a regular expression."""
 _FLAGS = re.ASCII | re.IGNORECASE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE
 
 _SOURCES = ("$literal", "$scalar", "$list")
 
 
 def compute(steps: Any, location: configurations.Location) -> Value:
-    """A computation: one step or a list of steps, each given the value of the one before; the first is given the item.
+    """Compile a computation: one step or a list of steps. The first gets the item, each other one the result of the previous step.
 
-    A step is a source (`{"$literal": any}`, `{"$scalar": query}`, `{"$list": query or list of sources}`) or a
-    function (`{"$func": name, ...}` with the parameters of Python's function of that name).
+    A step is a source (`{"$literal": any}`, `{"$scalar": query}`, `{"$list": query or list of sources}`) or a function
+    (`{"$func": name, ...}` with the parameters of Python's function of that name).
 
     Raises:
         InvalidFields: a step is wrong; the location names it.
@@ -99,18 +99,18 @@ def _pattern(parameters: dict[str, Any]) -> re.Pattern[str]:
     if flags < 0 or flags & ~_FLAGS:
         raise ValueError(f"the flags may be a sum of {', '.join(f'{flag.value} ({flag.name})' for flag in sorted(_FLAGS))}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of patterns that a later Python may read in another way
+        warnings.simplefilter("ignore", FutureWarning)  # for patterns that later Python versions may interpret differently
         return re.compile(pattern, flags)
 
 
 def _stand_in(pattern: re.Pattern[str]) -> re.Pattern[str]:
-    """A pattern with the same groups that matches nothing but the empty text, at once."""
+    """A pattern with the same groups that matches only the empty string, in constant time. It checks replacements safely."""
     named = {number: f"?P<{name}>" for name, number in pattern.groupindex.items()}
     return re.compile("".join(f"({named.get(number, '')})" for number in range(1, pattern.groups + 1)))
 
 
 def _check_number(number: int) -> int:
-    """`number`, if the functions of `re` can take it."""
+    """Return `number` if the functions of `re` accept it, else raise ValueError."""
     if abs(number) >= 2**31:
         raise ValueError(f"{number} is too large a number")
     return number
@@ -161,7 +161,7 @@ _FUNCTIONS: dict[str, tuple[Callable[[dict[str, Any]], Value], tuple[str, ...], 
     "split": (_split, ("pattern",), ("maxsplit", "flags")),
     "sub": (_sub, ("pattern", "repl"), ("count", "flags")),
 }
-"""Name: how it is made, the parameters that it needs, and those that it may have."""
+"""Functions by name: how to compile one, its required parameters, and its optional ones."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "pattern": (str,), "repl": (str,), "separator": (str,), "flags": (int,), "count": (int,), "maxsplit": (int,), "group": (int, str),

@@ -1,4 +1,4 @@
-"""Reading an adapter's configuration: what is wrong is said with the place and the fix. Pure."""
+"""Reads the configuration of adapters. Errors name the location and the fix. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from dyff.kernel import errors
 
 Location = tuple[str | int, ...]
-"""The path to something in a request, as in `errors.Problem.loc`."""
+"""The path to a value in a request, as in `errors.Problem.loc`."""
 
 
 def invalid(location: Location, message: str, kind: str = "value_error") -> errors.InvalidFields:
-    """The error that says what is wrong at `location`."""
+    """Make an error for a problem at `location`."""
     return errors.InvalidFields(errors.Problem(location, message, kind))
 
 
 def an_object(value: Any, location: Location, keys: Collection[str]) -> dict[str, Any]:
-    """`value`, if it is an object with no other keys than `keys`.
+    """Return `value` if it is an object with no keys other than `keys`.
 
     Raises:
         InvalidFields: it is not.
@@ -31,10 +31,10 @@ def an_object(value: Any, location: Location, keys: Collection[str]) -> dict[str
 
 
 def names(configuration: dict[str, Any], key: str, location: Location) -> list[str]:
-    """The list of field names under `key`.
+    """Return the list of field names under `key`.
 
     Raises:
-        InvalidFields: it is missing or no list of strings.
+        InvalidFields: it is missing or not a list of strings.
     """
     value = configuration.get(key)
     if value is None:

@@ -1,4 +1,4 @@
-"""Adapters that choose, drop, rename and flatten the fields of an object. Pure."""
+"""Adapters that select, drop, rename and flatten the fields of an object. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dyff.adapters import configurations, paths
 
 Json = dict[str, Any]
 Step = Callable[[Any], Any]
-"""What an adapter becomes: from one item to what takes its place, or to the list of items that do."""
+"""A compiled adapter: maps an item to its replacement, or to the list of items that replace it."""
 
 
 def an_object(item: Any) -> Json:
-    """`item`, if it is an object.
+    """Return `item` if it is an object.
 
     Raises:
         ValueError: it is not.
@@ -24,10 +24,10 @@ def an_object(item: Any) -> Json:
 
 
 def field(item: Json, name: str) -> Any:
-    """The field called `name`.
+    """Return the field called `name`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the item has no such field.
     """
     try:
         return item[name]
@@ -40,7 +40,7 @@ def _no_field(item: Json, name: object) -> ValueError:
 
 
 def drop(configuration: Json, location: configurations.Location) -> Step:
-    """`{"fields": [...]}`: without these fields; absent ones are fine."""
+    """`{"fields": [...]}`: removes these fields. Absent ones are ignored."""
     configurations.an_object(configuration, location, ("fields",))
     unwanted = tuple(configurations.names(configuration, "fields", location))
 
@@ -54,7 +54,7 @@ def drop(configuration: Json, location: configurations.Location) -> Step:
 
 
 def select(configuration: Json, location: configurations.Location) -> Step:
-    """`{"fields": [...]}`: these fields only, all of which must be there."""
+    """`{"fields": [...]}`: keeps only these fields, all of which must exist."""
     configurations.an_object(configuration, location, ("fields",))
     wanted = tuple(configurations.names(configuration, "fields", location))
 
@@ -69,10 +69,9 @@ def select(configuration: Json, location: configurations.Location) -> Step:
 
 
 def rename(configuration: Json, location: configurations.Location) -> Step:
-    """`{old: new, ...}`: every old name must be there; a field that already has a new name gives way.
+    """`{old: new, ...}`: renames fields. Every old name must exist; an existing field with a new name is replaced.
 
-    Names that are both old and new are refused: what they mean would depend on the order of the keys, which JSON
-    does not keep.
+    Names that are both old and new are refused: the result would depend on the order of the keys, which JSON does not preserve.
     """
     for old, new in configuration.items():
         if not isinstance(new, str):
@@ -97,11 +96,11 @@ def rename(configuration: Json, location: configurations.Location) -> Step:
 
 
 def flatten_hierarchy(configuration: Json, location: configurations.Location) -> Step:
-    """`{"fields": [...], "depth": n, "addPrefix": bool}`: nested objects become fields of the item, lists stay.
+    """`{"fields": [...], "depth": n, "addPrefix": bool}`: turns nested objects into fields of the item. Lists are kept.
 
-    `fields`: only these are flattened; absent or empty: the whole item. `depth`: levels that are opened; absent or
-    null: all. `addPrefix`: names are paths such as `a.b`, else only the last part. As published, it is true without
-    any configuration and false where a configuration does not say it.
+    `fields`: the fields to flatten; if absent or empty, the whole item. `depth`: the number of levels to flatten; if absent or
+    null, all. `addPrefix`: use paths such as `a.b` as names, otherwise only the last part. As published, it defaults to true if
+    the configuration is empty and to false otherwise.
     """
     configurations.an_object(configuration, location, ("fields", "depth", "addPrefix"))
     chosen = configurations.names(configuration, "fields", location) if configuration.get("fields") is not None else []
@@ -126,7 +125,7 @@ def flatten_hierarchy(configuration: Json, location: configurations.Location) ->
 
 
 def _leaves(value: Json, depth: int | None, prefix: bool, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Name and value of each leaf; `depth`: levels still to be opened below this one."""
+    """Yield the name and value of each leaf. `depth`: the remaining levels below this one; None for all."""
     for key, child in value.items():
         name = f"{path}{key}" if prefix else key
         if isinstance(child, dict) and depth != 0:

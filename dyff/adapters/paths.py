@@ -1,8 +1,8 @@
-"""JSONPath queries, compiled once. Pure.
+"""Compiles JSONPath queries. Pure.
 
-Field names, whole numbers and `*` are followed directly, which is what nearly every query consists of and about ten
-times as fast; everything else is left to jsonpath-ng. Queries are of its basic grammar, which has no filters, no
-regular expressions and nothing that could run code.
+Nearly all queries consist only of field names, whole numbers and `*`. These are evaluated directly, which is about ten times
+as fast; all others are left to jsonpath-ng. Queries use its basic grammar, which has no filters, no regular expressions and
+nothing that could run code.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _EVERY = object()
 _SHOWN = 200
 MAX_LENGTH = 1_000
 MAX_DESCENTS = 3
-"""How often a query may contain `..`: each multiplies its cost by the depth of the item, at worst."""
+"""How often a query may contain `..`: in the worst case each one multiplies the cost by the depth of the item."""
 
 
 def every_match(expression: str) -> Callable[[Any], list[Any]]:
-    """A function from a JSON value to all that `expression` finds in it, in order.
+    """Return a function from a JSON value to all matches of `expression` in it, in order.
 
     Raises:
-        ValueError: `expression` is no JSONPath.
+        ValueError: `expression` is not a JSONPath, or exceeds a limit.
     """
     path = _parse(expression)
     steps = _steps(path)
@@ -38,10 +38,10 @@ def every_match(expression: str) -> Callable[[Any], list[Any]]:
 
 
 def only_match(expression: str) -> Callable[[Any], Any]:
-    """A function from a JSON value to the one thing that `expression` finds in it; it raises ValueError where there is none or several.
+    """Return a function from a JSON value to the only match of `expression` in it. It raises ValueError for no match or several.
 
     Raises:
-        ValueError: `expression` is no JSONPath.
+        ValueError: `expression` is not a JSONPath, or exceeds a limit.
     """
     path = _parse(expression)
     steps = _steps(path)
@@ -52,7 +52,7 @@ def only_match(expression: str) -> Callable[[Any], Any]:
 
 
 def shown(value: Any) -> str:
-    """`value` for a person, cut short."""
+    """Format `value` for people, truncated."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -63,7 +63,7 @@ def _parse(expression: str) -> syntax.JSONPath:
         raise ValueError(f"the JSONPath {shown(expression)} is longer than {MAX_LENGTH} characters")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of operators that the published implementation has
+            warnings.simplefilter("ignore", DeprecationWarning)  # for operators that the published implementation has
             path = jsonpath_ng.parser.parse(expression)
     except (jsonpath_ng.exceptions.JSONPathError, ValueError, RecursionError) as error:
         raise ValueError(f"{expression!r} is not a JSONPath such as $.text or $.choices[0].text: {error}") from error
@@ -78,7 +78,7 @@ def _parse(expression: str) -> syntax.JSONPath:
 
 
 def _parts(path: syntax.JSONPath) -> Iterator[syntax.JSONPath]:
-    """`path` and all parts that it is made of."""
+    """Yield `path` and all its parts."""
     yield path
     for side in ("left", "right"):
         if isinstance(inner := getattr(path, side, None), syntax.JSONPath):
@@ -86,7 +86,7 @@ def _parts(path: syntax.JSONPath) -> Iterator[syntax.JSONPath]:
 
 
 def _steps(path: syntax.JSONPath) -> list[Any] | None:
-    """The fields, indices and `_EVERY` to follow one after the other; None: it is more than that."""
+    """The fields, indices and `_EVERY` to follow in turn; None if the query has anything else."""
     match path:
         case syntax.Root() | syntax.This():
             return []
@@ -103,7 +103,7 @@ def _steps(path: syntax.JSONPath) -> list[Any] | None:
 
 
 def _step(value: Any, step: Any) -> Any:
-    """What one step leads to; `_MISSING` where there is nothing."""
+    """Follow one step; returns `_MISSING` if nothing matches."""
     if type(step) is str:
         return value.get(step, _MISSING) if isinstance(value, dict) else _MISSING
     return value[step] if isinstance(value, list | tuple) and -len(value) <= step < len(value) else _MISSING

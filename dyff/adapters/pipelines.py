@@ -1,7 +1,7 @@
-"""Pipelines of adapters: what a service is sent and what is kept of its answers. Pure.
+"""Pipelines of adapters, which make the requests to a service and the rows from its answers. Pure.
 
-A pipeline is a list of `{"kind", "configuration"}`. It is compiled once (`build`), which is also how it is checked,
-and then applied to any number of items. An adapter maps one item to any number of items and keeps nothing.
+A pipeline is a list of `{"kind", "configuration"}`. It is compiled once (`build`), which also checks it, and then applied
+to any number of items. An adapter maps one item to any number of items and has no state.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ Pipeline = Callable[[Iterable[Any]], Iterator[Any]]
 _Made = tuple[str, fields.Step]
 
 _WRONG_ITEM = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What adapters raise for an item that they cannot take; anything else is a defect of ours and passes."""
+"""What adapters raise for an item that does not fit. Anything else is a defect in Dyff and is not caught."""
 
 
 MAX_VALUES, MAX_CHARACTERS, MAX_PATTERNS, MAX_SETS = 1_000, 32_768, 2_000, 50
-"""Of one pipeline: the values in it, the characters of its strings, those of its patterns, and the sets `[...]` in these.
+"""Limits of one pipeline: its values, the characters of its strings and of its patterns, and the sets `[...]` in patterns.
 
-They bound what compiling costs, which is done where others wait: at worst it takes somewhat less than a second.
+They limit the cost of compiling, because other work waits for it. In the worst case it takes just under a second.
 """
 
 
 def build(pipeline: Iterable[fields.Json], location: configurations.Location = ("pipeline",), *, upload: bool = False) -> Pipeline:
-    """The function that applies `pipeline` to a stream of items.
+    """Compile `pipeline` to a function that applies it to a stream of items.
 
-    It raises `FixRequest` for an item that does not fit, with the adapter and the reason. Items are not changed in
-    place, but parts of them are shared with the results.
+    The function raises `FixRequest`, with the adapter and the reason, for an item that does not fit. Items are not changed in
+    place, but the results share parts with them.
 
     Args:
-        pipeline: adapters, applied in this order; `configuration` may be absent or null where all is optional.
-        location: where the pipeline is in the request; the errors' locations begin with it.
-        upload: the last adapter may be FileUpload, whose result is an `uploads.Upload` and no JSON. True for what
-            makes the requests to a service, and for nothing else.
+        pipeline: the adapters, in order. `configuration` may be absent or null if all of it is optional.
+        location: the location of the pipeline in the request. The locations of errors begin with it.
+        upload: whether the last adapter may be FileUpload, whose result is an `uploads.Upload` instead of JSON. True only for
+            pipelines that make the requests to a service.
 
     Raises:
         InvalidFields: adapters are wrong; one problem for each.
@@ -87,7 +87,7 @@ _MISPLACED = (
 
 
 def _check_size(pipeline: Any, location: configurations.Location) -> None:
-    """Refuse what would take long to compile; the time that is left is bounded."""
+    """Refuse pipelines that would take long to compile, so that the time is bounded."""
     level: list[Any] = [pipeline]
     values = characters = patterns = sets = 0
     while level:
@@ -112,7 +112,7 @@ def _inside(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any
 
 
 def _misplaced_uploads(pipeline: Iterable[Any], location: configurations.Location, allowed: bool) -> Iterator[errors.Problem]:
-    """A problem for each FileUpload of a compiled pipeline that is not at the end of what makes requests."""
+    """Yield a problem for each FileUpload in a valid pipeline, except at the end of one that makes requests."""
     adapters = list(pipeline)
     for place, adapter in enumerate(adapters):
         last = place == len(adapters) - 1
@@ -131,7 +131,7 @@ def _misplaced_upload(adapter: fields.Json, location: configurations.Location, a
 
 
 def _stream(made: list[_Made]) -> Pipeline:
-    """All adapters, one after the other, on a stream of items."""
+    """Apply all adapters in turn to a stream of items."""
     run, steps = _chain(made), tuple(step for _, step in made)
 
     def apply(items: Iterable[Any]) -> Iterator[Any]:
@@ -139,21 +139,21 @@ def _stream(made: list[_Made]) -> Pipeline:
             yield from run(item)
 
     def apply_one_to_one(items: Iterable[Any]) -> Iterator[Any]:
-        """The same, two to four times as fast."""
+        """The same, but two to four times as fast."""
         for item in items:
             result = item
             try:
                 for step in steps:
                     result = step(result)
             except (errors.FixRequest, *_WRONG_ITEM):
-                [result] = run(item)  # raises the same again and says which adapter it was
+                [result] = run(item)  # raises the same error, with the adapter
             yield result
 
     return apply if any(kind in _EXPANDING for kind, _ in made) else apply_one_to_one
 
 
 def _chain(made: list[_Made]) -> Callable[[Any], list[Any]]:
-    """All adapters, one after the other, on one item."""
+    """Apply all adapters in turn to one item."""
 
     def run(item: Any) -> list[Any]:
         items = [item]
@@ -171,7 +171,7 @@ def _chain(made: list[_Made]) -> Callable[[Any], list[Any]]:
 
 
 def _map(configuration: fields.Json, location: configurations.Location) -> fields.Step:
-    """`{"collections": [...], "adapter": {...}}`: the adapter is applied to the elements of each of these lists."""
+    """`{"collections": [...], "adapter": {...}}`: applies the adapter to the elements of each of these lists."""
     configurations.an_object(configuration, location, ("collections", "adapter"))
     names = configurations.names(configuration, "collections", location)
     if configuration.get("adapter") is None:
@@ -209,7 +209,7 @@ ADAPTERS: dict[str, Callable[[fields.Json, configurations.Location], fields.Step
     "Select": fields.select,
     "TransformJSON": transformations.transform_json,
 }
-"""The one table of adapters: kind to how a configuration is compiled."""
+"""The one table of adapters: from kind to the function that compiles a configuration."""
 
 _EXPANDING = frozenset({"ExplodeCollections", "Pipeline"})
-"""Those that give a list of items for one."""
+"""The adapters that return a list of items for each item."""

@@ -1,4 +1,4 @@
-"""The adapter that makes a new JSON value from a template. Pure."""
+"""The adapter that builds a new JSON value from a template. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dyff.adapters import computations, configurations, fields, paths
 
 
 def transform_json(configuration: fields.Json, location: configurations.Location) -> fields.Step:
-    """A template of the result: strings that begin with `$` are JSONPath queries that must match exactly one value.
+    """The configuration is a template of the result. Strings that begin with `$` are JSONPath queries that must match exactly one value.
 
-    `$$` at the beginning of a string or a key stands for one `$`; `{"$compute": steps}` for a computation
-    (`computations.compute`); all else for itself.
+    `$$` at the beginning of a string or a key stands for one `$`, and `{"$compute": steps}` for the result of a computation
+    (`computations.compute`). Everything else stands for itself.
     """
     return template(configuration, location)
 
 
 def template(value: Any, location: configurations.Location) -> computations.Value:
-    """What `value` stands for, as a function of the item; see `transform_json`.
+    """Compile the template `value` to a function from an item to the result; see `transform_json`.
 
     Raises:
-        InvalidFields: it cannot be understood.
+        InvalidFields: the template is wrong.
     """
     if isinstance(value, dict):
         return _compile_object(value, location)
@@ -35,7 +35,7 @@ def template(value: Any, location: configurations.Location) -> computations.Valu
 def _compile_object(value: fields.Json, location: configurations.Location) -> computations.Value:
     if "$compute" in value:
         if len(value) != 1:
-            raise configurations.invalid(location, "must have no other key beside $compute")
+            raise configurations.invalid(location, "must have no other key than $compute")
         return computations.compute(value["$compute"], (*location, "$compute"))
     members = tuple((_key(key, location), template(each, (*location, key))) for key, each in value.items())
     return lambda item: {key: each(item) for key, each in members}

@@ -1,4 +1,4 @@
-"""The adapter that turns an item into a file upload, which senders make a `multipart/form-data` request. Pure."""
+"""The adapter that turns an item into a file upload, which is sent as `multipart/form-data`. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _OPTIONS = ("field", "encoding", "name", "filename", "contentType", "formFields"
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A request to send as `multipart/form-data`: one file, and beside it parts that are plain text.
+    """A request to send as `multipart/form-data`: one file, and any number of plain-text parts.
 
-    `name`: of the file's part. `filename`, `content_type`: what is said about the file; the latter has no control characters.
+    `name`: the name of the file's part. `filename`, `content_type`: describe the file; the latter has no control characters.
+    `form_fields`: the text parts, by name.
     """
 
     name: str
@@ -32,9 +33,9 @@ class Upload(msgspec.Struct, frozen=True):
 def file_upload(configuration: fields.Json, location: configurations.Location) -> fields.Step:
     """`{"field": query, "encoding", "name", "filename", "contentType", "formFields": {...}}`: the item becomes an `Upload`.
 
-    `field`: where the file's content is; alone needed. `encoding`: how it is written there, `base64` (or bytes; if
-    absent), `binary` (bytes), `utf-8` (text) or `json` (any value). `filename`, `contentType` and the values of
-    `formFields` are templates as in TransformJSON; numbers and booleans become text, objects and lists cannot.
+    `field`: the location of the file's content; the only required key. `encoding`: its encoding there: `base64` (also accepts
+    bytes; the default), `binary` (bytes), `utf-8` (text) or `json` (any value). `filename`, `contentType` and the values of
+    `formFields` are templates as in TransformJSON. In `formFields`, numbers and booleans become text; objects and lists are refused.
     """
     configurations.an_object(configuration, location, _OPTIONS)
     find = _field(configuration, location)
@@ -64,7 +65,7 @@ def _field(configuration: fields.Json, location: configurations.Location) -> Cal
 
 
 def _template(configuration: fields.Json, key: str, default: str, location: configurations.Location) -> Callable[[Any], str]:
-    """The template under `key`, whose values must be text."""
+    """Compile the template under `key`, whose results must be text."""
     template = configuration.get(key, default)
     place = (*location, key)
     if not isinstance(template, str) and not _is_computed(template):
@@ -109,7 +110,7 @@ def _form_value(key: str, value: Any) -> str:
 
 
 def _is_constant(template: Any) -> bool:
-    """Whether the template is the same for all items as far as its type can be wrong."""
+    """Whether the template has the same value for all items, so that its type can be checked early."""
     return not _is_computed(template) and not (isinstance(template, str) and template.startswith("$"))
 
 
@@ -125,7 +126,7 @@ def _checked(value: Callable[[], str], location: configurations.Location) -> Non
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
-    """Whether it is a string that can be sent; one with half a surrogate pair cannot."""
+    """Whether it is a string that can be encoded. One with half a surrogate pair cannot."""
     try:
         return isinstance(value, str) and value.encode() is not None
     except UnicodeEncodeError:
