@@ -1,4 +1,4 @@
-"""Status conditions as the Kubernetes API conventions want them: how they are read, and how they are set. Pure.
+"""Reading and setting of status conditions, following the Kubernetes API conventions. Pure.
 
 A condition is a dict with at least `type` and `status`, in `status.conditions` of an object.
 """
@@ -20,7 +20,7 @@ READY = "Ready"
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """What a condition should say. `reason`: a CamelCase word. `message`: for a person."""
+    """The wanted content of a condition. `reason`: a CamelCase word. `message`: for people."""
 
     status: bool
     reason: str
@@ -28,32 +28,32 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 def running(reason: str, message: str) -> dict[str, Condition]:
-    """It has not ended: `message` says what it waits for."""
+    """Conditions of a resource that has not ended; `message` says what it is waiting for."""
     return {COMPLETE: Condition(False, reason, message), FAILED: Condition(False, reason)}
 
 
 def complete(reason: str, message: str = "") -> dict[str, Condition]:
-    """Ended as wanted."""
+    """Conditions of a resource that has ended successfully."""
     return {COMPLETE: Condition(True, reason, message), FAILED: Condition(False, reason)}
 
 
 def failed(reason: str, message: str) -> dict[str, Condition]:
-    """Ended badly: `message` says why and what to do."""
+    """Conditions of a resource that has failed; `message` says why and what to do."""
     return {COMPLETE: Condition(False, reason), FAILED: Condition(True, reason, message)}
 
 
 def by_type(resource: port.Object) -> dict[str, dict[str, Any]]:
-    """All conditions, by type; empty: none was ever set."""
+    """All conditions, by type; empty if none has ever been set."""
     return {each["type"]: each for each in _present(resource)}
 
 
 def get(resource: port.Object, kind: str) -> dict[str, Any] | None:
-    """The condition of type `kind`; None: it has never been set."""
+    """The condition of type `kind`; None if it has never been set."""
     return next((each for each in _present(resource) if each.get("type") == kind), None)
 
 
 def true_condition(resource: port.Object, kind: str) -> dict[str, Any] | None:
-    """The condition of type `kind` if it is True; None: it is False or Unknown, or has never been set."""
+    """The condition of type `kind` if it is True; None if it is False or Unknown, or has never been set."""
     return next((each for each in _present(resource) if each.get("type") == kind and each.get("status") == "True"), None)
 
 
@@ -68,7 +68,7 @@ def finished(resource: port.Object) -> bool:
 
 
 def since(resource: port.Object, kind: str, now: datetime) -> datetime:
-    """When the condition took its present status; `now` if it has none yet."""
+    """When the condition got its present status; `now` if it has none yet."""
     condition = get(resource, kind)
     return clock.parse_iso(condition["lastTransitionTime"]) if condition else now
 
@@ -76,9 +76,9 @@ def since(resource: port.Object, kind: str, now: datetime) -> datetime:
 def status_patch(
     resource: port.Object, wanted: Mapping[str, Condition], now: datetime, fields: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """The merge patch that makes the status say `wanted` and hold `fields`; None: it does already.
+    """The merge patch that sets the conditions `wanted` and the `fields` in the status; None if nothing changes.
 
-    Conditions of other types stay. `lastTransitionTime` changes only where a condition's status does.
+    Conditions of other types are kept. `lastTransitionTime` changes only if a condition's status changes.
     """
     status = resource.get("status") or {}
     generation = resource["metadata"].get("generation", 1)

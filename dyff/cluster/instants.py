@@ -1,4 +1,4 @@
-"""Times of log lines, which are finer than a clock's."""
+"""Times of log lines, which have a finer resolution than the clock's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _FRACTION = re.compile(r"\.(\d+)")
 
 
 def instant(text: str) -> str:
-    """RFC 3339 in whatever precision and zone as UTC with nanoseconds, whose text order is time order.
+    """Convert an RFC 3339 time of any precision and zone to UTC with nanoseconds, whose text order is the time order.
 
     Raises:
-        ValueError: it is no such time.
+        ValueError: the text is not an RFC 3339 time.
     """
     seconds = clock.parse_iso(text).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = _FRACTION.search(text)

@@ -1,11 +1,11 @@
-"""Leadership by a Lease: of those that may do the same work, one does it, and another takes over when it ends or is not heard of.
+"""Leader election with a Lease: one of several candidates does the work, and another takes over when it ends or stops renewing.
 
-It saves double work and protects nothing: a leader that was paused goes on for a moment when it wakes, beside its successor. So
-every write of the work must be safe without leadership (preconditions, deterministic names, fenced owners).
+It avoids duplicate work, but gives no protection: a leader that was paused continues for a moment when it wakes up, in parallel with
+its successor. So every write must be safe without leadership (preconditions, deterministic names, fenced owners).
 
-As Kubernetes' own components do it: the Lease names its holder, who renews it all the time. The times in it are for people. Whether
-it has expired everyone decides by a clock of their own: when it has not changed for its duration since they first saw it so. The
-holder gives itself up earlier, when it could not renew for a while.
+It works as in Kubernetes' own components. The Lease names its holder, which renews it regularly. The times in it are informational.
+Each candidate decides by its own clock whether the Lease has expired: when it has not changed for its duration since the candidate
+first saw it in that state. The holder gives up earlier, when it could not renew the Lease for a while.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from dyff.kernel import clock, errors
 log = structlog.get_logger()
 
 _RELEASE_S = 3.0
-"""How long an orderly end may be held up by giving the Lease back; without that the others only wait a little longer."""
+"""Maximum time for releasing the Lease in an orderly stop. If it is not released, the others only wait a little longer."""
 _NOT_NOW = (errors.RetryLater, errors.OutcomeUnknown, errors.Conflict, errors.NotFound)
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """`duration_s`: a Lease that has not changed for so long has expired; whole seconds. `renew_s`: a leader that could not renew it
-    for so long gives itself up. `retry_s`: between two looks, or renewals.
+    """`duration_s`: a Lease that has not changed for this time has expired; whole seconds. `renew_s`: a leader that could not renew
+    it for this time gives up. `retry_s`: interval between attempts to acquire or renew it.
     """
 
     duration_s: int = 15
@@ -39,14 +39,14 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """A Lease, and when it was first seen as it is, by our clock."""
+    """A Lease, and when it was first seen in this version, by our clock."""
 
     lease: port.Object
     since: float
 
 
 class Elector:
-    """Runs work while it leads. Use `run` once."""
+    """Runs work while it is the leader. Use `run` once."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Elector:
         timing: Timing | None = None,
         jitter: random.Random | None = None,
     ) -> None:
-        """`name`: of the Lease. `identity`: ours alone, also among the starts of one machine's server."""
+        """`name`: of the Lease. `identity`: unique, also among several starts of a server on one machine."""
         self._cluster, self._name, self._identity, self._clock = cluster, name, identity, time
         self._timing, self._jitter = timing or Timing(), jitter or random.Random()
         self._seen: _Seen | None = None
@@ -66,13 +66,13 @@ class Elector:
     async def run(self, work: Callable[[], Awaitable[None]], standby: Callable[[], None] = lambda: None) -> None:
         """Wait for leadership, do `work`, and after a loss wait again, until cancelled.
 
-        A lost leader's work is cancelled, and waited for before anything else. `standby`: called when it is certain that another
-        leads, and when the leadership was lost.
+        When the leadership is lost, the work is cancelled, and its end is awaited before anything else. `standby`: called when it is
+        certain that another process leads, and when the leadership was lost.
 
         Raises:
-            DyffError: the work returned without being asked to; the Lease was given back.
-            Misconfigured, FixRequest: the cluster does not let us.
-            Whatever `work` does, then the Lease was given back, too.
+            DyffError: the work returned without being asked to; the Lease was released.
+            Misconfigured, FixRequest: the cluster refuses access.
+            Any exception of `work`; the Lease was released then, too.
         """
         reported = False
         while True:
@@ -98,7 +98,7 @@ class Elector:
             await anyio.sleep(self._timing.retry_s * self._jitter.uniform(0.8, 1.2))
 
     async def _try(self) -> bool:
-        """Take the Lease if it is free; False: another has it."""
+        """Take the Lease if it is free. Returns False if another process holds it."""
         found = await self._cluster.get(port.LEASE, self._name)
         if found is None:
             self._see(await self._cluster.create(port.LEASE, self._taken(None)))
@@ -116,11 +116,11 @@ class Elector:
         return self._clock.monotonic() - self._seen.since >= (spec.get("leaseDurationSeconds") or self._timing.duration_s)
 
     async def _lead(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Returns when the leadership was lost and the work has ended."""
+        """Do the work while renewing the Lease. Returns when the leadership was lost and the work has ended."""
         working, renewing, lost = anyio.CancelScope(), anyio.CancelScope(shield=True), False
 
         async def renew() -> None:
-            # It goes on until the work has ended, however long that takes after it was cancelled: until then we lead.
+            # Renewing continues until the work has ended, however long that takes after its cancellation: until then we lead.
             nonlocal lost
             with renewing:
                 await self._renew()
@@ -142,7 +142,7 @@ class Elector:
                 await self._release()
 
     async def _renew(self) -> None:
-        """Renew until that fails for too long, or another has the Lease."""
+        """Renew until that fails for too long, or another process holds the Lease."""
         renewed = self._clock.monotonic()
         while True:
             await anyio.sleep(self._timing.retry_s)
@@ -159,10 +159,10 @@ class Elector:
                 log.warning("lease-not-renewed", lease=self._name, left_s=round(left_s, 1), **errors.details(error))
 
     async def _renewed(self) -> bool:
-        """Whether we still lead; then for another while.
+        """Renew the Lease once. Returns whether we still lead.
 
         Raises:
-            StaleVersion: it has changed since it was read.
+            StaleVersion: the Lease has changed since it was read.
         """
         found = await self._cluster.get(port.LEASE, self._name)
         if found is None:
@@ -175,7 +175,7 @@ class Elector:
         return True
 
     async def _release(self) -> None:
-        """Give it back, so that another need not wait until it expires. Only what is ours still."""
+        """Release the Lease if we still hold it, so that others need not wait until it expires."""
         with anyio.move_on_after(_RELEASE_S, shield=True):
             try:
                 found = await self._cluster.get(port.LEASE, self._name)
@@ -188,7 +188,7 @@ class Elector:
                 log.warning("lease-not-released", lease=self._name, **errors.details(error))
 
     def _taken(self, found: port.Object | None) -> port.Object:
-        """The Lease, ours from now on."""
+        """The Lease with us as its holder."""
         old = (found or {}).get("spec") or {}
         changed = found is not None and old.get("holderIdentity") != self._identity
         spec = {
@@ -212,7 +212,7 @@ class Elector:
 
 
 def _with(lease: port.Object, **spec: Any) -> port.Object:
-    """`lease` with these fields; its version stays, so that it is replaced only if it is the one that was read."""
+    """`lease` with these fields. Its version is kept, so that only the version that was read is replaced."""
     return {**lease, "spec": {**(lease.get("spec") or {}), **spec}}
 
 

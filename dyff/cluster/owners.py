@@ -1,4 +1,4 @@
-"""Who owns an object: owner references as Kubernetes has them. Pure."""
+"""Owner references of Kubernetes objects. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dyff.cluster import port
 
 
 def reference(owner: port.Object) -> port.Object:
-    """`owner` as the controller of another object, which goes when it goes."""
+    """A reference to `owner` as the controller of another object, which is garbage-collected with it."""
     return {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
@@ -18,7 +18,7 @@ def reference(owner: port.Object) -> port.Object:
 
 
 def controller(obj: port.Object) -> port.Object | None:
-    """The reference to the object that controls `obj`; None: nothing does."""
+    """The reference to the object that controls `obj`; None if there is none."""
     for each in obj["metadata"].get("ownerReferences") or ():
         if each.get("controller"):
             found: port.Object = each

@@ -1,8 +1,8 @@
-"""Kubernetes as a port: objects are plain JSON as the Kubernetes API has them, in one namespace.
+"""Kubernetes as a port: objects are plain JSON in the form of the Kubernetes API, in one namespace.
 
-Semantics are Kubernetes's: `metadata.resourceVersion` changes with every write, `metadata.generation` with every
-change of spec, `status` is a subresource of its own, `metadata.ownerReferences` make dependents go with their owner,
-`metadata.finalizers` keep an object (with `deletionTimestamp`) until the last is removed, labels select.
+The semantics are those of Kubernetes: `metadata.resourceVersion` changes with every write, `metadata.generation` with every
+change of the spec, `status` is a subresource, `metadata.ownerReferences` let dependents be garbage-collected with their owner,
+`metadata.finalizers` keep an object (with `deletionTimestamp`) until the last one is removed, and labels select objects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What identifies a resource type, e.g. `Kind("batch/v1", "Job", "jobs")`."""
+    """Identifies a resource type, e.g. `Kind("batch/v1", "Job", "jobs")`."""
 
     api_version: str
     kind: str
@@ -41,23 +41,23 @@ LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A consistent list and the version to watch from."""
+    """A consistent list, and the version from which to watch."""
 
     items: tuple[Object, ...]
     resource_version: str
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A change. A BOOKMARK has only `metadata.resourceVersion`."""
+    """A change. The object of a BOOKMARK has only `metadata.resourceVersion`."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Object
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """How this process reaches a Service: at `url`, which has a host and may have a path, with `headers` of its own.
+    """How this process reaches a Service: at `url`, which has a host and can have a path, with additional `headers`.
 
-    `tls`: of a URL with https; None: the machine's.
+    `tls`: for an https URL; None for the machine's default.
     """
 
     url: str
@@ -66,7 +66,7 @@ class Upstream(msgspec.Struct, frozen=True):
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """A line that a container wrote. `timestamp`: RFC 3339."""
+    """A line of a container's log. `timestamp`: RFC 3339."""
 
     timestamp: str
     message: str
@@ -75,12 +75,12 @@ class LogLine(msgspec.Struct, frozen=True):
 class Cluster(Protocol):
     """One namespace of a cluster.
 
-    Raises `Unavailable` where the API server does not answer; a write may have taken effect all the same, so who writes looks
-    before it writes again. Raises `Misconfigured` where it does not let us.
+    All methods raise `Unavailable` if the API server does not answer. A write can have taken effect all the same, so callers must
+    read before they write again. They raise `Misconfigured` if the server refuses access.
     """
 
     async def create(self, kind: Kind, obj: Object) -> Object:
-        """Create it; returns it with uid, resourceVersion, creationTimestamp.
+        """Create an object; returns it with uid, resourceVersion and creationTimestamp.
 
         Raises:
             AlreadyExists: the name is taken.
@@ -89,7 +89,7 @@ class Cluster(Protocol):
         ...
 
     async def get(self, kind: Kind, name: str) -> Object | None:
-        """The object; None: there is none."""
+        """The object; None if it does not exist."""
         ...
 
     async def list(self, kind: Kind, labels: Mapping[str, str] | None = None) -> Listing:
@@ -99,10 +99,10 @@ class Cluster(Protocol):
     def watch(
         self, kind: Kind, resource_version: str, *, timeout_s: float, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[Event]:
-        """Changes after `resource_version`, in order, each once; ends by itself after about `timeout_s` seconds.
+        """Changes after `resource_version`, in order, each once. Ends on its own after about `timeout_s` seconds.
 
         Raises:
-            WatchExpired: that version is too old: list again.
+            WatchExpired: that version is too old; list again.
         """
         ...
 
@@ -110,8 +110,8 @@ class Cluster(Protocol):
         """Replace metadata and spec (not status); `metadata.resourceVersion` must be the current one.
 
         Raises:
-            StaleVersion: it is not.
-            NotFound: there is no such object.
+            StaleVersion: it is not the current one.
+            NotFound: the object does not exist.
         """
         ...
 
@@ -122,12 +122,12 @@ class Cluster(Protocol):
 
         Raises:
             StaleVersion: a precondition does not hold.
-            NotFound: there is no such object.
+            NotFound: the object does not exist.
         """
         ...
 
     async def delete(self, kind: Kind, name: str, *, uid: str | None = None) -> None:
-        """Delete it and, in the background, its dependents; an absent one is fine. `uid`: only if it is that very one.
+        """Delete an object and, in the background, its dependents. It need not exist. `uid`: delete it only if it has this UID.
 
         Raises:
             StaleVersion: another object has that name now.
@@ -139,23 +139,23 @@ class Cluster(Protocol):
     ) -> tuple[LogLine, ...]:
         """The last `limit` lines that a pod's container wrote after `since` (RFC 3339); empty if there are none (any more).
 
-        `container` None: all of them, init containers first.
+        `container`: None for all containers, init containers first.
         """
         ...
 
     def follow(self, pod: str, container: str, *, since: str | None = None) -> AsyncIterator[LogLine]:
-        """The lines that a pod's container wrote after `since` (RFC 3339; None: from its first), then those that it writes.
+        """The lines that a pod's container wrote after `since` (RFC 3339; None for all lines), then new lines as it writes them.
 
-        Ends when the container has ended, or the pod is gone, and all that it wrote was told; at once where there is no such pod
-        or container. One that has not started yet is waited for. One that starts again is followed by another call, from the last
-        line that was seen. Close it where you leave it early.
+        Ends when the container has ended or the pod is gone, and all its lines have been yielded; ends immediately if the pod or
+        the container does not exist. Waits for a container that has not started yet. To follow a container that starts again, call
+        this again, from the last line that was seen. Close the iterator if you leave it early.
         """
         ...
 
     async def service_url(self, name: str) -> Upstream | None:
-        """How this process reaches a Service; None: there is no such Service."""
+        """How this process reaches a Service; None if it does not exist."""
         ...
 
     async def pod_service_url(self, name: str) -> str | None:
-        """The base URL at which pods reach a Service; it stays the same as long as the Service exists. None: no such Service."""
+        """The base URL at which pods reach a Service, unchanged as long as the Service exists. None if it does not exist."""
         ...

@@ -1,11 +1,11 @@
-"""A kind of object as the cluster has it, kept in memory: list, then watch, and list again where a watch cannot go on.
+"""A cache of the objects of one kind: list, then watch, and list again if a watch cannot continue.
 
-A watch can end, go silent, skip a deletion or be refused, and nothing of that may go unnoticed. So every watch has an
-end (the server's and, a little later, ours), a watch that cannot continue leads to a new list, which is compared with
-what was known (what has vanished meanwhile counts as a deletion), and everything is listed again now and then anyway.
+A watch can end, go silent, skip a deletion or be refused, and all of that must be noticed. So every watch has a time limit
+(the server's and, a little later, ours). A watch that cannot continue leads to a new list, which is compared with the
+cache: objects that have vanished meanwhile count as deleted. Besides, everything is listed again periodically.
 
     cache = watching.Cache(cluster, port.JOB, lambda job: workers.add(job["metadata"]["labels"]["dyff.io/id"]))
-    await group.start(cache.run)          # returns when the first list is there
+    await group.start(cache.run)          # returns after the first list
     cache.get("eval-...-client")
 """
 
@@ -28,9 +28,9 @@ log = structlog.get_logger()
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """`watch_s`: how long one watch lasts. `grace_s`: how much later than that we end it ourselves. `relist_s`: after this
-    a new list is made even though the watch goes well. `short_s`: a watch that ends sooner without any event is a failure.
-    `first_delay_s`, `ceiling_s`: between tries after failures.
+    """`watch_s`: duration of one watch. `grace_s`: additional time after which we end it ourselves. `relist_s`: interval of
+    new lists while the watch works. `short_s`: a watch that ends earlier without any event counts as a failure.
+    `first_delay_s`, `ceiling_s`: limits of the back-off after failures.
     """
 
     watch_s: float = 240.0
@@ -57,10 +57,10 @@ class Cache:
     ) -> None:
         """Nothing is read before `run`.
 
-        `on_change`: called, after the cache has changed, with each object that is new or has another resourceVersion,
-        and with the last known form of each that is gone. It says "look at this", not what happened: several changes may
-        come as one, and after a new start everything there is comes once. It must not wait and not raise.
-        `labels`: only objects that have all of them. `group_by`: the name of a label to find objects by, see `group`.
+        `on_change`: called after the cache has changed, with each object that is new or has another resourceVersion,
+        and with the last known state of each object that is gone. It only says that an object changed, not how: several
+        changes can be reported as one, and after a start every object is reported once. It must not block or raise.
+        `labels`: only objects that have all of them. `group_by`: the name of a label by which to find objects, see `group`.
         """
         self._cluster, self._kind, self._on_change = cluster, kind, on_change
         self._labels, self._group_by = labels, group_by
@@ -73,11 +73,11 @@ class Cache:
 
     @property
     def objects(self) -> Mapping[str, port.Object]:
-        """All objects by name: a live, read-only view. Do not change what is in it."""
+        """All objects by name: a live, read-only view. Do not modify the objects."""
         return MappingProxyType(self._objects)
 
     def get(self, name: str) -> port.Object | None:
-        """The object; None: there is none."""
+        """The object; None if it is not in the cache."""
         return self._objects.get(name)
 
     def group(self, value: str) -> tuple[port.Object, ...]:
@@ -89,18 +89,18 @@ class Cache:
         return tuple(self._groups)
 
     def age_s(self) -> float:
-        """Seconds since the cluster was last heard of. More than `watch_s + grace_s` and a few tries: it is out of reach."""
+        """Seconds since the last sign of the cluster. More than `watch_s + grace_s` and a few retries means that it is unreachable."""
         return anyio.current_time() - self._heard
 
     def sign(self) -> liveness.Sign:
-        """Whether it has heard of the cluster within the time that a watch lasts, for the watchdog."""
+        """Liveness sign for the watchdog: whether the cluster has answered within the duration of a watch."""
         is_silent = self.age_s() > self._timing.watch_s + self._timing.grace_s
         return liveness.Sign(f"watch of {self._kind.kind}", f"silent for {self.age_s():.0f} s" if is_silent else None, self._heard)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Keep the cache as the cluster is, until cancelled; ready when the first list is there.
+        """Keep the cache current until cancelled; ready after the first list.
 
-        Where the cluster does not answer it tries again for ever, ever more slowly; what is known stays as it was.
+        If the cluster does not answer, it retries forever with back-off, and the cache stays as it was.
         """
         delays = self._delays()
         while True:
@@ -122,7 +122,7 @@ class Cache:
                 await anyio.sleep(next(delays))
 
     async def _list(self) -> str:
-        """Take over a fresh list; returns the version to watch from."""
+        """Update the cache from a fresh list; returns the version from which to watch."""
         listing = await self._cluster.list(self._kind, self._labels)
         self._listed = self._heard = anyio.current_time()
         present = {each["metadata"]["name"]: each for each in listing.items}
@@ -133,7 +133,7 @@ class Cache:
         return listing.resource_version
 
     async def _watch(self, version: str) -> bool:
-        """Follow the changes for a while; False: it ended too soon and brought nothing, as from a server that is going down."""
+        """Run one watch. Returns False if it ended too early and without events, as from a server that is shutting down."""
         begun, events = anyio.current_time(), 0
         duration_s = self._timing.watch_s * self._jitter.uniform(0.8, 1.0)
         stream = self._cluster.watch(self._kind, version, timeout_s=duration_s, labels=self._labels)
@@ -196,5 +196,5 @@ class Cache:
 
 
 def closing(stream: object) -> contextlib.AbstractAsyncContextManager[object]:
-    """End a watch at once where it is left, also one that is not a generator and has nothing to close."""
+    """Closes a watch immediately when it is left. Also accepts a stream that is not a generator and cannot be closed."""
     return contextlib.aclosing(stream) if hasattr(stream, "aclose") else contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""The cluster as cached by the operator's watches: enough to find out without a request that there is nothing to do.
+"""The cluster as cached by the operator's watches: enough to find out without a request that nothing has to be done.
 
 The caches can lag behind, so nothing is done on the basis of them alone: if they show that something has to be done, it is decided
 again from a fresh read. A change that they do not have yet arrives by the watches soon, and the resource is reconciled again.

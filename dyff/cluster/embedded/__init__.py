@@ -1,4 +1,4 @@
-"""The cluster on one machine: Kubernetes's resource semantics in SQLite, and the controllers that Dyff needs of it."""
+"""The cluster on one machine: Kubernetes' resource semantics on SQLite, and the controllers that Dyff needs."""
 
 from dyff.cluster.embedded.cluster import EmbeddedCluster
 from dyff.cluster.embedded.controllers import LocalControllers

@@ -1,8 +1,8 @@
 """The `Cluster` port on one SQLite file.
 
-A write runs in the writer's thread: read, decide, store, commit, together with everything else that waits. When it is
-durable the event loop applies it to its memory, wakes the watches and only then answers the caller, so a caller reads its own
-writes. Reads and watches never leave the memory.
+A write runs in the writer's thread: read, decide, store, commit, together with all other waiting writes. When it is durable,
+the event loop applies it to the memory, wakes the watches and only then returns to the caller, so callers read their own
+writes. Reads and watches use only the memory.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ T = TypeVar("T")
 WRITER_LIMITS = sqlite_writer.Limits(group_count=256, waiting_count=10_000)
 
 _BOOKMARK_S = 10.0
-"""How long a watch that sees nothing may leave its client with an old version."""
+"""Interval of bookmarks, which update the version of a client whose watch gets no events."""
 
 _FOLLOW_S = 0.25
-"""Between two looks at a log that did not grow."""
+"""Polling interval of a followed log that did not grow."""
 
 
 class EmbeddedCluster:
-    """Kubernetes's semantics for the types of `kinds.ALL`, in one file that one server holds."""
+    """Kubernetes' semantics for the types in `kinds.ALL`, in one file that is locked by one server."""
 
     def __init__(self, database: store.Store, snapshot: store.Snapshot, clock: clocks.Clock, new_ids: ids.Ids, pods_dir: Path) -> None:
         """Use `open`."""
@@ -57,14 +57,14 @@ class EmbeddedCluster:
         pods_dir: Path | str | None = None,
         limits: store.Limits | None = None,
     ) -> AsyncIterator[EmbeddedCluster]:
-        """The cluster in the file `path`, made if it is not there.
+        """Open the cluster in the file `path`, which is created if it does not exist.
 
-        `pods_dir`: where the kubelet keeps the Pods, one directory a uid; None: `pods` next to the file. `limits`: of the
-        history that watches can continue from.
+        `pods_dir`: where the kubelet keeps the Pods, one directory per uid; None for `pods` next to the file. `limits`: of the
+        history from which watches can continue.
 
         Raises:
-            InUse: another server holds the file.
-            Misconfigured: it cannot be used.
+            InUse: another server has locked the file.
+            Misconfigured: the file cannot be used.
             NewerSchema: a newer release wrote it.
         """
         first_version = clocks.epoch_ms(clock.now())
@@ -106,7 +106,7 @@ class EmbeddedCluster:
                 if event is not None:
                     reported = position
                     yield event
-            # While an event was being handled more may have happened; nothing can between here and the wait.
+            # More can have happened while an event was handled, but nothing can happen between here and the wait.
             if self._memory.after(key, position):
                 continue
             position = self._memory.version
@@ -181,7 +181,7 @@ class EmbeddedCluster:
 
 
 def _event(change: memory.Seen, labels: Mapping[str, str]) -> port.Event | None:
-    """What a watch with these labels makes of a change: one that begins to match is ADDED, one that ceases to is DELETED."""
+    """The event of a change for a watch with these labels: an object that starts to match is ADDED, one that stops is DELETED."""
     matches = memory.matches(change.entry, labels)
     if change.event != "MODIFIED" or change.previous is None:
         return port.Event(change.event, codec.decode(change.entry.body)) if matches else None
@@ -206,7 +206,7 @@ def _containers(pod: port.Object) -> list[str]:
 
 
 def _has_ended(pod: port.Object | None, uid: str, container: str) -> bool:
-    """Whether a container of that very Pod writes no more, for now at least."""
+    """Whether a container of the Pod with this uid has stopped writing, at least for now."""
     if pod is None or pod["metadata"]["uid"] != uid:
         return True
     status = pod.get("status") or {}

@@ -10,16 +10,16 @@ from dyff.cluster import port
 from dyff.kernel import errors
 
 LIMIT_BYTES = 1_572_864
-"""Of one object, as etcd has it."""
+"""Maximum size of an object, as in etcd."""
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
 def encode(obj: Any) -> bytes:
-    """The bytes to be stored.
+    """Encode an object for storage.
 
     Raises:
-        InvalidFields: it is not JSON, or larger than an object may be.
+        InvalidFields: the object is not JSON, or too large.
     """
     try:
         body = _ENCODER.encode(obj)
@@ -31,10 +31,10 @@ def encode(obj: Any) -> bytes:
 
 
 def decode(body: bytes) -> port.Object:
-    """The object, a copy of its own.
+    """Decode an object. Each call returns a new copy.
 
     Raises:
-        InvalidFields: it is not an object.
+        InvalidFields: the bytes are not a JSON object.
     """
     try:
         return _DECODER.decode(body)
@@ -43,5 +43,5 @@ def decode(body: bytes) -> port.Object:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same JSON; unlike `==`, which takes 1 for true."""
+    """Whether two values are the same JSON, unlike `==`, for which 1 equals true."""
     return bool(_ENCODER.encode(one) == _ENCODER.encode(other))

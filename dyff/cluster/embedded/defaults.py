@@ -1,4 +1,4 @@
-"""What the API server fills in where a client was silent, as far as our controllers and the operator rely on it. Pure."""
+"""The defaults of the API server for omitted fields, as far as our controllers and the operator rely on them. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from dyff.cluster import port
 
 LOCAL_PORT = "dyff.io/local-port"
-"""Annotation: the loopback port at which a Service, or a Pod, is reached."""
+"""Annotation: the loopback port of a Service or a Pod."""
 JOB_NAME = "batch.kubernetes.io/job-name"
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 
 
 def fill(kind: port.Kind, obj: port.Object) -> None:
-    """Complete `obj` (at its creation and at each change); what is of the wrong type is left to validation."""
+    """Set defaults in `obj` (at its creation and at each change). Fields of the wrong type are left to validation."""
     spec = obj.get("spec")
     if not isinstance(spec, dict):
         return
@@ -31,7 +31,7 @@ def fill(kind: port.Kind, obj: port.Object) -> None:
 
 
 def mark(kind: port.Kind, obj: port.Object) -> None:
-    """Give a new Job the selector and the labels by which its Pods are told from those of an earlier one of its name."""
+    """Set the selector and labels of a new Job that distinguish its Pods from those of an earlier Job with its name."""
     spec = obj.get("spec")
     if kind != port.JOB or not isinstance(spec, dict) or not isinstance(spec.get("template"), dict):
         return
@@ -45,7 +45,7 @@ def mark(kind: port.Kind, obj: port.Object) -> None:
 
 
 def keep(kind: port.Kind, old: port.Object, new: port.Object) -> None:
-    """Carry over what the server gave an object and a client's replacement may lack."""
+    """Carry over values that the server assigned and that a client's replacement can lack."""
     given = old["metadata"].get("annotations", {}).get(LOCAL_PORT)
     if kind == port.SERVICE and given is not None:
         annotations = new["metadata"].get("annotations")

@@ -13,10 +13,10 @@ LABEL_LENGTH = 63
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """What is particular to a type.
+    """The properties of a type.
 
-    `status`: it has a status subresource. `generation`: `metadata.generation` counts the changes of its spec.
-    `name_length`: of its longest name; the names of Jobs and Services become labels and host names.
+    `status`: whether it has a status subresource. `generation`: whether `metadata.generation` counts the changes of its spec.
+    `name_length`: maximum length of names; the names of Jobs and Services become labels and host names.
     """
 
     kind: port.Kind
@@ -26,7 +26,7 @@ class Resource(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """What the database calls the type, e.g. `batch/v1/jobs`."""
+        """The name of the type in the database, e.g. `batch/v1/jobs`."""
         return f"{self.kind.api_version}/{self.kind.plural}"
 
 
@@ -44,10 +44,10 @@ _BY_NAME = {(each.kind.api_version, each.kind.kind): each.kind for each in ALL}
 
 
 def resource(kind: port.Kind) -> Resource:
-    """What the cluster knows of a type.
+    """The properties of a type.
 
     Raises:
-        InvalidFields: it does not serve it.
+        InvalidFields: the cluster does not serve the type.
     """
     try:
         return _BY_KIND[kind]
@@ -60,5 +60,5 @@ def resource(kind: port.Kind) -> Resource:
 
 
 def named(api_version: str, kind: str) -> port.Kind | None:
-    """The type that an owner reference names; None: it is not served here."""
+    """The type that an owner reference names; None if it is not served here."""
     return _BY_NAME.get((api_version, kind))

@@ -18,9 +18,9 @@ _BLOCK_BYTES = 64 * 2**10
 
 
 def read(directory: Path, containers: Sequence[str], after: str | None, limit: int | None) -> tuple[port.LogLine, ...]:
-    """The last `limit` lines of the containers, in their order; a file that is not there has none. Blocks on the disk.
+    """The last `limit` lines of the containers, in their order. A missing file counts as empty. Blocks on the disk.
 
-    `after`: only lines later than this `instant`; None: all.
+    `after`: only lines later than this `instant`; None for all lines.
     """
     found: list[port.LogLine] = []
     for container in reversed(containers):
@@ -40,9 +40,9 @@ def _from_the_end(path: Path) -> Iterator[port.LogLine]:
 
 
 def _lines_from_the_end(file: IO[bytes]) -> Iterator[bytes]:
-    """Whole lines, the last one first, read in blocks: a log is long and its end is what is asked for.
+    """Whole lines, the last one first. Reads blocks from the end, since logs are long and usually only the end is requested.
 
-    What follows the last line feed is still being written and is left out.
+    Text after the last line feed is still being written and is left out.
     """
     position = file.seek(0, os.SEEK_END)
     begun, ended = b"", False
@@ -61,7 +61,7 @@ def _lines_from_the_end(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def is_time(text: str) -> bool:
-    """A crash of the machine can leave half a line."""
+    """Whether a line's first word is a time. A crash of the machine can leave half a line."""
     try:
         clock.parse_iso(text)
     except ValueError:

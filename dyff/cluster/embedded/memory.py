@@ -1,4 +1,4 @@
-"""What is committed, in memory: the event loop reads and watches here and never touches the disk."""
+"""The committed state in memory: the event loop reads and watches it and never accesses the disk."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _HEAD = msgspec.json.Decoder(_Head)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An object at rest, with what selects it."""
+    """An encoded object, with the labels by which it is selected."""
 
     body: bytes
     labels: dict[str, str]
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A change, with what selects it; `previous` None: the labels are the same as before."""
+    """A change. `previous`: the object before it; None if the labels are the same as before."""
 
     version: int
     event: store.EventType
@@ -43,7 +43,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class _Type:
-    """The objects of one type and its recent changes, by rising version."""
+    """The objects of one type, and its recent changes in order of their versions."""
 
     def __init__(self, horizon: int) -> None:
         self.horizon = horizon
@@ -57,7 +57,7 @@ class Memory:
     """The committed state at `version`, and the history after each type's horizon."""
 
     def __init__(self, snapshot: store.Snapshot) -> None:
-        """Start with what the file holds."""
+        """Start with the content of the file."""
         self.version = snapshot.version
         self._first_horizon = snapshot.horizon
         self._types: dict[str, _Type] = {}
@@ -67,7 +67,7 @@ class Memory:
             self._append(change)
 
     def apply(self, changes: Iterable[store.Change], horizon: int) -> None:
-        """Take over a commit; `horizon`: the history up to it is gone from the file, so it goes from here too."""
+        """Apply a commit. `horizon`: the history up to it was removed from the file, and is removed here too."""
         touched = {change.kind for change in changes}
         for change in changes:
             kept = self._type(change.kind)
@@ -82,7 +82,7 @@ class Memory:
             self.wake(kind)
 
     def get(self, kind: str, name: str) -> port.Object | None:
-        """A copy of the object; None: there is none."""
+        """A copy of the object; None if it does not exist."""
         entry = self._type(kind).objects.get(name)
         return None if entry is None else codec.decode(entry.body)
 
@@ -96,7 +96,7 @@ class Memory:
         """The changes of a type after `version`.
 
         Raises:
-            WatchExpired: some of them are forgotten, or that version is not ours.
+            WatchExpired: some of them have been removed, or that version does not belong to this cluster.
         """
         kept = self._type(kind)
         if version < kept.horizon or version > self.version:
@@ -104,11 +104,11 @@ class Memory:
         return kept.changes[bisect_right(kept.versions, version) :]
 
     def changed(self, kind: str) -> anyio.Event:
-        """Set at the next change of the type."""
+        """An event that is set at the next change of the type."""
         return self._type(kind).changed
 
     def wake(self, kind: str | None = None) -> None:
-        """Wake those that wait for a change of the type; None: of any."""
+        """Wake the tasks that wait for a change of the type; None for all types."""
         for kept in self._types.values() if kind is None else [self._type(kind)]:
             kept.changed.set()
             kept.changed = anyio.Event()

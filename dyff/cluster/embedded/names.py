@@ -1,4 +1,4 @@
-"""Names, labels and the rest of an object's metadata, as Kubernetes demands them (RFC 1123). Pure."""
+"""Checks of names, labels and the rest of an object's metadata by Kubernetes' rules (RFC 1123). Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_config_key(text: Any) -> bool:
 
 
 def metadata(value: dict[str, Any], name_length: int) -> Found:
-    """What is wrong with an object's metadata; `name_length`: of its longest name."""
+    """The problems of an object's metadata. `name_length`: maximum length of its name."""
     path: Path = ("body", "metadata")
     name = value.get("name")
     if not name:
@@ -41,7 +41,7 @@ def metadata(value: dict[str, Any], name_length: int) -> Found:
 
 
 def labels(value: Any, path: Path) -> Found:
-    """What is wrong with labels, or with the selector of a Service."""
+    """The problems of labels, or of the selector of a Service."""
     if not isinstance(value, dict):
         yield problem(path, "must be an object of texts")
         return
@@ -55,7 +55,7 @@ def labels(value: Any, path: Path) -> Found:
 
 
 def _name_form(name_length: int) -> re.Pattern[str]:
-    """Short names become labels of host names, so they have no dots."""
+    """The pattern for names of this maximum length. Short names become labels of host names, so they have no dots."""
     return _LABEL if name_length == LABEL_LENGTH else _SUBDOMAIN
 
 

@@ -1,4 +1,4 @@
-"""What must hold of a Pod's spec, alone or in the template of a Job or Deployment. Pure."""
+"""Checks of a Pod's spec, alone or in the template of a Job or Deployment. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dyff.kernel import errors
 
 
 def template(value: Any, path: Path, policies: tuple[str, ...]) -> Found:
-    """What is wrong with a pod template; `policies`: the restart policies that its owner allows."""
+    """The problems of a pod template. `policies`: the restart policies that its owner allows."""
     yield from spec(mapping(value).get("spec"), (*path, "spec"), policies)
     yield from names.labels(mapping(mapping(value).get("metadata")).get("labels") or {}, (*path, "metadata", "labels"))
 
 
 def spec(value: Any, path: Path, policies: tuple[str, ...]) -> Found:
-    """What is wrong with a Pod's spec."""
+    """The problems of a Pod's spec. `policies`: the allowed restart policies."""
     if not isinstance(value, dict) or not isinstance(value.get("containers"), list) or not value["containers"]:
         yield problem((*path, "containers"), "must be a list of at least one container")
         return
@@ -37,7 +37,7 @@ def spec(value: Any, path: Path, policies: tuple[str, ...]) -> Found:
 
 
 def fixed(value: dict[str, Any]) -> dict[str, Any]:
-    """The part of a Pod's spec that may not change."""
+    """The part of a Pod's spec that must not change."""
     result = {key: each for key, each in value.items() if key != "activeDeadlineSeconds"}
     for field in ("initContainers", "containers"):
         if field in result:
@@ -46,7 +46,7 @@ def fixed(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _volumes(value: Any, path: Path) -> Generator[errors.Problem, None, set[str]]:
-    """The problems are yielded, the names returned."""
+    """Yields the problems of volumes, and returns their names."""
     seen: set[str] = set()
     for each, at in items(value, path):
         name = each.get("name")

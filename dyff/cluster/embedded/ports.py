@@ -1,4 +1,4 @@
-"""The loopback port of a Service: given at its creation, as an API server gives a cluster IP, and kept for its life."""
+"""The loopback port of a Service: assigned at its creation, as an API server assigns a cluster IP, and kept for its lifetime."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dyff.kernel import errors
 
 HOST = "127.0.0.1"
 RANGE = range(20_000, 32_000)
-"""Below the ports that operating systems give to outgoing connections, so that these rarely take one of a stopped server."""
+"""Below the ephemeral ports of operating systems, so that outgoing connections rarely take a port of a stopped server."""
 
 IsFree = Callable[[int], bool]
 
 
 def of(obj: port.Object) -> int | None:
-    """The loopback port of a Service or Pod; None: it has none (yet)."""
+    """The loopback port of a Service or Pod; None if it has none (yet)."""
     text = obj["metadata"].get("annotations", {}).get(defaults.LOCAL_PORT, "")
     return int(text) if text.isdecimal() else None
 
 
 def is_free(number: int) -> bool:
-    """Whether nobody listens there now."""
+    """Whether no process listens on that port now."""
     with socket.socket() as probe:
         try:
             probe.bind((HOST, number))
@@ -33,10 +33,10 @@ def is_free(number: int) -> bool:
 
 
 def assign(service: port.Object, others: Iterable[port.Object], free: IsFree = is_free) -> port.Object:
-    """The new Service with a port that no other Service has and that is free.
+    """Assign a free port that no other Service has to a new Service.
 
     Raises:
-        Unavailable: there is none left.
+        Unavailable: no port is left.
     """
     taken = {of(each) for each in others}
     start = int(service["metadata"]["uid"].replace("-", ""), 16) % len(RANGE)

@@ -1,4 +1,4 @@
-"""The vocabulary of the checks: problems at paths, found one after the other."""
+"""Helpers for the checks, which yield problems at paths."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Found: TypeAlias = Iterator[errors.Problem]
 
 
 def problem(path: Path, message: str) -> errors.Problem:
-    """One thing that is wrong at `path`."""
+    """A problem at `path`."""
     return errors.Problem(path, message)
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """`value` where it is an object, an empty one otherwise."""
+    """`value` if it is an object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def items(value: Any, path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
-    """The objects of a list, each with its path; anything else in it, or no list, yields empty ones, which lack everything."""
+    """The objects of a list, each with its path. Items of other types become empty objects; a value that is not a list yields nothing."""
     for index, each in enumerate(value if isinstance(value, list) else ()):
         yield mapping(each), (*path, index)

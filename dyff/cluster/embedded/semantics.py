@@ -1,6 +1,6 @@
-"""What the API server makes of a write, as pure functions: objects in, the object to be stored out.
+"""The API server's processing of writes, as pure functions: objects in, the object to be stored out.
 
-`metadata.resourceVersion` is not set here: the transaction that stores an object stamps it.
+`metadata.resourceVersion` is not set here, but by the transaction that stores an object.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSe
 
 
 def created(resource: kinds.Resource, obj: port.Object, uid: str, now: datetime) -> port.Object:
-    """The new object that a client's `obj` asks for.
+    """The new object for a client's `obj`.
 
     Raises:
-        InvalidFields: it cannot be accepted; every problem is named.
+        InvalidFields: the object is rejected; every problem is named.
     """
     validation.check_envelope(resource, obj)
     metadata = _given(obj) | {"uid": uid, "creationTimestamp": clock.iso(now)}
@@ -39,10 +39,10 @@ def created(resource: kinds.Resource, obj: port.Object, uid: str, now: datetime)
 
 
 def updated(resource: kinds.Resource, old: port.Object, obj: port.Object) -> port.Object:
-    """What `old` becomes when a client asks for `obj`, which is whole (a patch is already merged); status stays.
+    """The object that results from replacing `old` by a client's complete `obj` (patches are already merged). The status is kept.
 
     Raises:
-        InvalidFields: it cannot be accepted.
+        InvalidFields: the object is rejected.
     """
     validation.check_envelope(resource, obj)
     metadata = _given(obj) | {key: old["metadata"][key] for key in _KEPT if key in old["metadata"]}
@@ -61,7 +61,7 @@ def updated(resource: kinds.Resource, old: port.Object, obj: port.Object) -> por
 
 
 def with_status(old: port.Object, patch: port.Object) -> port.Object:
-    """`old` with the status part of a merge patch.
+    """`old` with the status part of a merge patch applied.
 
     Raises:
         InvalidFields: the status is not an object.
@@ -75,9 +75,9 @@ def with_status(old: port.Object, patch: port.Object) -> port.Object:
 
 
 def marked(resource: kinds.Resource, old: port.Object, now: datetime) -> port.Object:
-    """`old` on its way out: it stays until its last finalizer is gone.
+    """`old` marked for deletion: it stays until its last finalizer is removed.
 
-    A Pod's `deletionTimestamp` is when its grace has run out, as in Kubernetes. A second mark changes nothing.
+    A Pod's `deletionTimestamp` is the end of its grace period, as in Kubernetes. A second mark changes nothing.
     """
     metadata = dict(old["metadata"])
     if "deletionTimestamp" in metadata:
@@ -93,15 +93,15 @@ def marked(resource: kinds.Resource, old: port.Object, now: datetime) -> port.Ob
 
 
 def is_over(obj: port.Object) -> bool:
-    """Whether nothing keeps a deleted object any more."""
+    """Whether a deleted object has no finalizers left."""
     return "deletionTimestamp" in obj["metadata"] and not obj["metadata"].get("finalizers")
 
 
 def check_preconditions(old: port.Object, asked: port.Object) -> None:
-    """A uid or resourceVersion in a write's metadata must be the object's.
+    """Check that a uid or resourceVersion in a write's metadata matches the object.
 
     Raises:
-        StaleVersion: it is not.
+        StaleVersion: it does not match.
     """
     metadata = asked.get("metadata")
     for field in ("uid", "resourceVersion"):
@@ -112,12 +112,12 @@ def check_preconditions(old: port.Object, asked: port.Object) -> None:
 
 
 def _given(obj: port.Object) -> dict[str, Any]:
-    """The metadata that is the client's to set; empty is absent, as the API server has it."""
+    """The metadata that clients can set. Empty values count as absent, as for the API server."""
     return {key: obj["metadata"][key] for key in _GIVEN if obj["metadata"].get(key)}
 
 
 def _prune(obj: port.Object, part: str) -> None:
-    """A custom resource keeps only what its definition knows."""
+    """Remove the fields of a custom resource that its definition does not know."""
     schema = definitions.schemas().get(obj["kind"])
     if schema is not None and part in obj:
         obj[part] = structural.pruned(schema["properties"][part], obj[part])

@@ -1,7 +1,7 @@
-"""The database: objects and the recent changes of them, in one SQLite file that one server holds.
+"""The database: objects and their recent changes, in one SQLite file that is locked by one server.
 
-Everything here runs in the writer's thread (`dyff.kernel.sqlite_writer`), except `open`. Versions only grow, over restarts
-too: the newest is stored. A new file starts at the time in milliseconds, so it never repeats one of an earlier file.
+Everything here runs in the writer's thread (`dyff.kernel.sqlite_writer`), except `open`. Versions only increase, also over
+restarts, since the newest is stored. A new file starts at the time in milliseconds, so it never repeats versions of an earlier file.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ CREATE TABLE changes (
 ) STRICT;
 """
 _SLACK = 1.25
-"""How far the history outgrows its limits before it is cut, so that not every write pays for a cut."""
+"""The history is cut when it exceeds its limits by this factor, so that not every write pays for a cut."""
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A committed change. `kind`: `Resource.key`. `previous`: the object before, where its labels were others."""
+    """A committed change. `kind`: `Resource.key`. `previous`: the object before the change; None unless its labels changed."""
 
     version: int
     event: EventType
@@ -44,7 +44,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What the file holds: `objects` as (kind, name, body); `changes` in order, all those after version `horizon`."""
+    """The content of the file. `objects`: as (kind, name, body). `changes`: all changes after version `horizon`, in order."""
 
     objects: list[tuple[str, str, bytes]]
     changes: list[Change]
@@ -53,23 +53,23 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much history is kept: as many changes and as many bytes of them, at least."""
+    """Limits of the history: it is cut to so many changes and so many bytes."""
 
     changes: int = 4_000
     bytes: int = 32 * 2**20
 
 
 class Transaction:
-    """Reads and writes of one group commit. A verb raises before it writes, or not at all."""
+    """Reads and writes of one group commit. A verb raises either before it writes or not at all."""
 
     def __init__(self, connection: apsw.Connection, version: int, horizon: int) -> None:
-        """`version`: the newest one so far. `horizon`: of the history, changed when the transaction is complete."""
+        """`version`: the newest one so far. `horizon`: of the history; updated when the transaction is completed."""
         self._connection = connection
         self.version, self.horizon = version, horizon
         self.changes: list[Change] = []
 
     def get(self, kind: str, name: str) -> port.Object | None:
-        """The object as it is within this transaction."""
+        """The object as seen by this transaction; None if it does not exist."""
         row = self._connection.execute("SELECT body FROM objects WHERE kind = ? AND name = ?", (kind, name)).fetchone()
         return None if row is None else codec.decode(cast(bytes, row[0]))
 
@@ -79,7 +79,7 @@ class Transaction:
             yield codec.decode(cast(bytes, body))
 
     def put(self, kind: str, old: port.Object | None, new: port.Object) -> port.Object:
-        """Store `new` under the next version, in the place of `old`; one that is no different is no change."""
+        """Store `new` with the next version, replacing `old`. An identical object is not a change."""
         if old is not None and codec.same(old, new):
             return old
         body, stamped = self._stamp(new)
@@ -88,7 +88,7 @@ class Transaction:
         return stamped
 
     def remove(self, kind: str, old: port.Object) -> port.Object:
-        """Delete it; its last state, under the version of the deletion."""
+        """Delete the object; returns its last state, with the version of the deletion."""
         body, stamped = self._stamp(old)
         self._connection.execute("DELETE FROM objects WHERE kind = ? AND name = ?", (kind, old["metadata"]["name"]))
         self._record("DELETED", kind, body, None, stamped)
@@ -123,13 +123,13 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, first_version: int, limits: Limits) -> tuple[Store, Snapshot]:
-        """The file at `path`, made if it is not there, held until `close`, and all that is in it.
+        """Open the file at `path`, locked until `close`, and load its content. It is created if it does not exist.
 
         `first_version`: of a new file.
 
         Raises:
-            InUse: another process holds it.
-            Misconfigured: it cannot be opened, is damaged, or is no such database.
+            InUse: another process has locked it.
+            Misconfigured: it cannot be opened, is damaged, or is not such a database.
             NewerSchema: a newer release wrote it.
         """
         try:
@@ -168,20 +168,20 @@ class Store:
         self._remember(transaction.changes)
 
     def failed(self, error: Exception, *, in_commit: bool) -> sqlite_writer.Failure:
-        """Before the commit nothing was done; a commit that fails may be on the disk nevertheless."""
+        """Before the commit nothing was written; a failed commit can be on the disk nevertheless."""
         if in_commit:
             return sqlite_writer.Failure(errors.OutcomeUnknown(f"the cluster database failed in a commit: {error}"))
         return sqlite_writer.Failure(errors.Unavailable(f"the cluster database cannot be written: {error}"))
 
     def rest(self) -> None:
-        """SQLite checkpoints by itself."""
+        """Nothing to do: SQLite checkpoints automatically."""
 
     def close(self) -> None:
-        """Give the file back; SQLite folds its write-ahead log into it."""
+        """Close and unlock the file. SQLite merges its write-ahead log into it."""
         self.connection.close()
 
     def _cut(self, transaction: Transaction) -> int:
-        """Drop the oldest changes where there are too many; the horizon after it."""
+        """Remove the oldest changes if there are too many; returns the new horizon."""
         count = len(self._history) + len(transaction.changes)
         size = self._history_bytes + sum(len(change.body) for change in transaction.changes)
         if count <= self._limits.changes * _SLACK and size <= self._limits.bytes * _SLACK:
@@ -203,7 +203,7 @@ class Store:
 
 
 def _prepare(connection: apsw.Connection, path: Path, first_version: int) -> None:
-    # The exclusive mode keeps a second server out for as long as this one lives, however it ends.
+    # The exclusive mode keeps a second server out while this one lives, and is released however it ends.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

@@ -1,4 +1,4 @@
-"""A container's log as it grows, also when its older half goes: then another file has its name (see `logs`)."""
+"""Follows a container's log while it grows, also when its older half is removed and another file gets its name (see `logs`)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dyff.cluster.embedded import logs
 from dyff.cluster.instants import instant
 
 LINES = 500
-"""At most in one look: what is told must not wait for the end of a long log."""
+"""Maximum number of lines per read, so that lines are yielded before the end of a long log is reached."""
 
 
 class Tail:
-    """Reads on from where it was. What was written stays readable to it when the Pod's directory is removed."""
+    """Reads a log incrementally. The open file stays readable when the Pod's directory is removed."""
 
     def __init__(self, directory: Path, container: str, after: str | None) -> None:
-        """`after`: only lines later than this `instant`; None: all that there are."""
+        """`after`: only lines later than this `instant`; None for all lines."""
         self._path = directory / f"{container}.log"
         self._after = after
         self._file: IO[bytes] | None = None
@@ -26,7 +26,7 @@ class Tail:
         self._turned = False
 
     def read(self) -> list[port.LogLine]:
-        """The next lines, at most `LINES`; none: nothing new was written. Blocks on the disk."""
+        """The next lines, at most `LINES`; empty if nothing new was written. Blocks on the disk."""
         found: list[port.LogLine] = []
         while len(found) < LINES:
             raw = self._line()
@@ -41,12 +41,12 @@ class Tail:
         return found
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
     def _line(self) -> bytes | None:
-        """The next whole line; None: there is none yet."""
+        """The next whole line; None if there is none yet."""
         if self._file is None:
             return None
         self._begun += self._file.readline()
@@ -56,9 +56,9 @@ class Tail:
         return line
 
     def _turn(self) -> bool:
-        """Go on to the file that is there instead of the one that is read out; False: there is none.
+        """Switch to the file that has replaced the present one. Returns False if there is none.
 
-        Between the look that found its end and the turn more may have been written, so a file is left only at the second look.
+        More can have been written between reaching the end and switching, so a file is left only on the second call.
         """
         there = _inode(self._path)
         if there is None or (self._file is not None and os.fstat(self._file.fileno()).st_ino == there):

@@ -1,8 +1,7 @@
-"""What the API server would refuse, found before anything is stored. Pure.
+"""Validation of objects, as the API server does it, before anything is stored. Pure.
 
-Of a type's spec as much is checked as our controllers and the kubelet rely on. What Kubernetes has and the local
-cluster has not (several completions, suspension, several ports of a Service) is refused in so many words rather
-than ignored.
+Specs are checked as far as our controllers and the kubelet rely on them. Features of Kubernetes that the local cluster
+lacks (several completions, suspension, several ports of a Service) are refused explicitly rather than ignored.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _PORTS = range(1, 65536)
 
 
 def check_envelope(resource: kinds.Resource, obj: Any) -> None:
-    """The object must be of the type it was sent as, with metadata.
+    """Check that the object has the type as which it was sent, and metadata.
 
     Raises:
-        InvalidFields: it is not.
+        InvalidFields: it does not.
     """
     expected = {"apiVersion": resource.kind.api_version, "kind": resource.kind.kind}
     found = [problem(("body", key), f"must be {value}") for key, value in expected.items() if obj.get(key, value) != value]
@@ -36,10 +35,10 @@ def check_envelope(resource: kinds.Resource, obj: Any) -> None:
 
 
 def check(resource: kinds.Resource, obj: port.Object) -> None:
-    """Everything that must hold of an object by itself.
+    """Check an object on its own, without its previous state.
 
     Raises:
-        InvalidFields: every problem is named.
+        InvalidFields: the object is invalid; every problem is named.
     """
     found = [*names.metadata(obj["metadata"], resource.name_length)]
     if resource.kind != port.CONFIG_MAP and not isinstance(obj.get("spec", {}), dict):
@@ -50,10 +49,10 @@ def check(resource: kinds.Resource, obj: port.Object) -> None:
 
 
 def check_change(resource: kinds.Resource, old: port.Object, new: port.Object) -> None:
-    """What may not change in the life of an object.
+    """Check that immutable fields of an object have not changed.
 
     Raises:
-        InvalidFields: something of that kind did.
+        InvalidFields: an immutable field has changed.
     """
     found = []
     if new["metadata"].get("name") != old["metadata"]["name"]:
@@ -171,7 +170,7 @@ def _lease(obj: port.Object) -> Found:
 
 
 def _custom(obj: port.Object) -> Found:
-    """By the struct that the definitions for a real cluster are made from; the first thing that is wrong."""
+    """Check against the struct from which the definitions for a real cluster are generated. Only the first problem is found."""
     try:
         msgspec.convert(obj.get("spec", {}), registry.RESOURCE_BY_KIND[obj["kind"]].spec)
     except msgspec.ValidationError as error:

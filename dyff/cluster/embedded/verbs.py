@@ -1,4 +1,4 @@
-"""The writing verbs, each within a transaction: look, decide by `semantics`, store."""
+"""The writing verbs, each within a transaction: read, decide with `semantics`, store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dyff.kernel import errors, patches
 
 
 def create(tx: store.Transaction, resource: kinds.Resource, body: bytes, uid: str, now: datetime) -> port.Object:
-    """See `Cluster.create`; `body`: the object as bytes, which are the writer's alone."""
+    """See `Cluster.create`. `body`: the encoded object, which only the writer uses."""
     obj = semantics.created(resource, codec.decode(body), uid, now)
     name = obj["metadata"]["name"]
     if tx.get(resource.key, name) is not None:

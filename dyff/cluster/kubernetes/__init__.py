@@ -1,6 +1,6 @@
-"""The cluster that a real Kubernetes API server has, by kubernetes-asyncio, which knows where it is and who we are to it.
+"""The `Cluster` port on a real Kubernetes API server. kubernetes-asyncio is used for its address and the authentication.
 
-What is sent and understood is plain JSON: the vendor's models, watches and patches are not used (docs/adr/0011-kubernetes.md).
+Requests and responses are plain JSON: the vendor's models, watches and patches are not used (docs/adr/0011-kubernetes.md).
 """
 
 from dyff.cluster.kubernetes.cluster import KubernetesCluster

@@ -1,4 +1,4 @@
-"""What the API server's answers mean. Pure.
+"""Translates error responses of the API server. Pure.
 
 An error's body is a `Status`: `{"message", "reason", "details": {"name", "kind", "causes": [{"field", "message"}], "retryAfterSeconds"}}`.
 """
@@ -14,11 +14,11 @@ from dyff.kernel import errors
 
 MAX_WAIT_S = 30.0
 _PASSING = ("exceeded quota", "being terminated", "not yet ready to handle request")
-"""What is forbidden now and may be allowed in a while."""
+"""Parts of messages that mean that a request is forbidden only for now."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An answer that is no success. `what`: was asked for, for people. `body`: the `Status`; empty: it was none."""
+    """An error response. `what`: the request, for people. `body`: the `Status`; empty if the response had none."""
 
     what: str
     code: int
@@ -26,33 +26,33 @@ class Refusal(msgspec.Struct, frozen=True):
 
     @property
     def reason(self) -> str:
-        """A word for programs, such as `AlreadyExists`."""
+        """The reason for programs, such as `AlreadyExists`."""
         return str(self.body.get("reason") or "")
 
     @property
     def message(self) -> str:
-        """A sentence for people."""
+        """The message for people."""
         return str(self.body.get("message") or f"status {self.code}")
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """What programs may want to know besides."""
+        """Further details for programs."""
         found = self.body.get("details")
         return found if isinstance(found, Mapping) else {}
 
     @property
     def causes(self) -> list[Mapping[str, Any]]:
-        """What is wrong, field by field."""
+        """The problems, by field."""
         return [each for each in self.details.get("causes") or () if isinstance(each, Mapping)]
 
     @property
     def is_of_an_object(self) -> bool:
-        """Of a 404: whether the object is missing, and not its type or its namespace."""
+        """For a 404: whether the object is missing, rather than its type or its namespace."""
         return bool(self.details.get("name")) and self.details.get("kind") != "namespaces"
 
 
 def status(body: bytes) -> Mapping[str, Any]:
-    """The `Status` in an answer; empty: it is none, as from a proxy before the server."""
+    """The `Status` in a response; empty if it contains none, as from a proxy in front of the server."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -61,7 +61,7 @@ def status(body: bytes) -> Mapping[str, Any]:
 
 
 def retry_after_s(refusal: Refusal, header: str | None) -> float | None:
-    """After how long the same may be asked again, since nothing was done; None: not without a change."""
+    """After how many seconds the same request can be retried, since nothing was done; None if a retry is useless."""
     if refusal.code != 429 and not (refusal.code in (500, 503) and header):
         return None
     reported = header if header and header.isdecimal() else refusal.details.get("retryAfterSeconds")
@@ -69,7 +69,7 @@ def retry_after_s(refusal: Refusal, header: str | None) -> float | None:
 
 
 def error(refusal: Refusal) -> errors.DyffError:
-    """The error of ours."""
+    """The error of ours for a refusal."""
     what, message = refusal.what, refusal.message
     if refusal.code == 422 and any(each.get("field") == "metadata.uid" for each in refusal.causes):
         return errors.StaleVersion(f"{what}: another object has that name now")

@@ -1,4 +1,4 @@
-"""The port on a real API server."""
+"""The `Cluster` port on a real API server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dyff.kernel import errors
 PAGE = 500
 _LIST_TRIES = 5
 GRACE_S = 5.0
-"""A watch that the server does not end in time is ended by us."""
+"""Additional time after which we end a watch that the server does not end."""
 
 _JSON = msgspec.json.Decoder(dict[str, Any])
 
@@ -34,14 +34,14 @@ class KubernetesCluster:
     def __init__(self, connection: Connection, access: Access) -> None:
         self._connection, self._access = connection, access
         self.namespace = connection.namespace
-        """All that is reached is in it."""
+        """The namespace of all objects."""
         self._requests = Requests(access, connection.timeout_s)
         self._logs = Logs(self._requests, connection.namespace)
 
     @classmethod
     @asynccontextmanager
     async def open(cls, connection: Connection) -> AsyncIterator[KubernetesCluster]:
-        """The namespace, once the API server has let us in. One client for the process: to make one blocks the loop for a while.
+        """Open the namespace, after a first request has succeeded. Open only one per process: it blocks the event loop for a while.
 
         Raises:
             Misconfigured: the credentials cannot be read or are refused.
@@ -70,12 +70,12 @@ class KubernetesCluster:
 
     async def list(self, kind: port.Kind, labels: Mapping[str, str] | None = None) -> port.Listing:
         for _ in range(_LIST_TRIES):
-            with suppress(errors.WatchExpired):  # it took so long that the version of its first page was forgotten
+            with suppress(errors.WatchExpired):  # the version of its first page expired before the last page was read
                 return await self._listed(kind, paths.selector(dict(labels or {})))
         raise errors.Unavailable(f"listing {kind.plural}: the API server forgets a version before all its pages were read")
 
     async def _listed(self, kind: port.Kind, query: dict[str, str]) -> port.Listing:
-        """All pages, which are of one version."""
+        """All pages, which belong to one version."""
         items: list[port.Object] = []
         more = ""
         while True:
@@ -156,7 +156,7 @@ class KubernetesCluster:
 
 
 async def _next(stream: aiohttp.StreamReader, end: float, what: str) -> bytes | None:
-    """The next line; None: the watch is over."""
+    """The next line; None if the watch has ended."""
     try:
         async with asyncio.timeout_at(end + GRACE_S):
             return await stream.readline() or None
@@ -167,10 +167,10 @@ async def _next(stream: aiohttp.StreamReader, end: float, what: str) -> bytes | 
 
 
 def _event(kind: port.Kind, raw: bytes, what: str) -> port.Event:
-    """An event of a watch.
+    """Decode an event of a watch.
 
     Raises:
-        WatchExpired, Unavailable: it is an error that the server tells in place of an event.
+        WatchExpired, Unavailable: the server sent an error instead of an event.
     """
     try:
         event = _JSON.decode(raw)

@@ -1,4 +1,4 @@
-"""Where the API server is and who we are to it: a kubeconfig, or the service account of the pod that we run in."""
+"""Address and credentials of the API server: from a kubeconfig, or from the service account of our own pod."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dyff.kernel import errors
 
 _BEARER = "BearerToken"
 _READ_BYTES = 2**21
-"""A line of a watch is a whole object, of which etcd takes 1.5 MiB."""
+"""A line of a watch contains a whole object, and etcd stores objects of up to 1.5 MiB."""
 _UNUSABLE = (vendor.ConfigException, OSError, ValueError, KeyError, TypeError, yaml.YAMLError)
-"""What files that are no kubeconfig, or lack something, make the vendor raise."""
+"""Exceptions that the vendor raises for an invalid or incomplete kubeconfig."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which cluster, and which namespace of it.
+    """A cluster, and a namespace of it.
 
-    `kubeconfig`: a file; `context`: of it, None: its current one. `in_cluster`: as the service account of our own pod.
-    `timeout_s`: of a call; a watch lasts as long as it is asked to.
+    `kubeconfig`: a file; `context`: in that file, None for its current one. `in_cluster`: use the service account of our own pod.
+    `timeout_s`: of a request; a watch lasts as long as its caller wants.
     """
 
     kubeconfig: str | None = None
@@ -35,23 +35,23 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Access:
-    """The way to the API server: its address, its TLS, and a token that may change."""
+    """Access to the API server: its address, its TLS settings, and a token that can change."""
 
     def __init__(self, connection: Connection, configuration: Any) -> None:
         """Use `open`."""
         self._connection, self._configuration = connection, configuration
         self._tls = _tls(configuration)
-        # No limit: watches and followed logs keep a connection each, for as long as they last.
+        # No limit: each watch and each followed log occupies a connection while it lasts.
         connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
         self.session = aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_READ_BYTES)
-        """What requests are sent by."""
+        """The session that sends requests."""
 
     @classmethod
     async def open(cls, connection: Connection) -> Access:
-        """Read what is needed. Nothing is sent, but a kubeconfig may run a program of its own for a token.
+        """Read the configuration. Nothing is sent, but a kubeconfig can run a program to get a token.
 
         Raises:
-            Misconfigured: it cannot be read, or lacks something.
+            Misconfigured: the configuration cannot be read, or is incomplete.
         """
         configuration = Configuration()
         try:
@@ -63,30 +63,30 @@ class Access:
 
     @property
     def url(self) -> str:
-        """Of the API server, without a slash at its end."""
+        """The URL of the API server, without a trailing slash."""
         return str(self._configuration.host).rstrip("/")
 
     @property
     def tls(self) -> ssl.SSLContext | None:
-        """The TLS that the API server is spoken to with; None: none."""
+        """The TLS context for the API server; None if its URL is not https."""
         return self._tls if self.url.startswith("https") else None
 
     def options(self) -> dict[str, Any]:
-        """What each request needs besides its own."""
+        """Options that are passed to every request."""
         known = self._configuration
         given = {"proxy": known.proxy, "proxy_headers": known.proxy_headers, "server_hostname": known.tls_server_name}
         return {name: value for name, value in given.items() if value}
 
     async def headers(self) -> dict[str, str]:
-        """Who we are. A service account's token is read again from its file now and then: it changes."""
+        """The authorization header. A service account's token is read again from its file periodically, since it changes."""
         token = await self._configuration.get_api_key_with_prefix(_BEARER)
         return {"Authorization": token} if token else {}
 
     async def renew(self) -> None:
-        """Look again who we are, since we were not believed.
+        """Read the credentials again, after the server has rejected them.
 
         Raises:
-            Misconfigured: that cannot be read any more.
+            Misconfigured: they cannot be read any more.
         """
         try:
             await _load(self._connection, self._configuration)
@@ -94,7 +94,7 @@ class Access:
             raise errors.Misconfigured(f"cluster.kubernetes: the credentials cannot be read again: {error}") from error
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         await self.session.close()
 
 

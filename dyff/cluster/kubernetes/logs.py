@@ -1,4 +1,4 @@
-"""Logs of containers, which the API server asks the node's kubelet for: lines of a time, a space and a message."""
+"""Container logs, which the API server gets from the node's kubelet. A line consists of a time, a space and a message."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from dyff.cluster.kubernetes.requests import Requests
 from dyff.kernel import errors
 
 _LOOK_S = 0.5
-"""A container that has not started is looked at that often."""
+"""Interval of the checks whether a container has started."""
 _LINE_BYTES = 2**20
-"""A line that is followed is told in pieces of about this size."""
+"""A longer line of a followed log is yielded in pieces of about this size."""
 SILENCE_S = 60.0
-"""After so long without a line the server is asked again: nothing else tells that a connection has died."""
+"""After this time without a line, the request is repeated: a dead connection is not noticed otherwise."""
 
 
 class Logs:
-    """Of the pods of a namespace."""
+    """The logs of the pods in a namespace."""
 
     def __init__(self, requests: Requests, namespace: str) -> None:
         self._requests, self._namespace = requests, namespace
 
     async def read(self, pod: str, container: str, since: str | None, limit: int | None) -> list[port.LogLine]:
-        """The last `limit` lines after `since`; none where the container has not started or is gone."""
+        """The last `limit` lines after `since`; none if the container has not started or is gone."""
         query = _query(container, since) | ({"tailLines": str(limit)} if limit is not None else {})
         try:
             text = await self._requests.text(self._path(pod), what=f"reading the log of {pod}", query=query)
         except (errors.InvalidFields, errors.NotFound):
-            return []  # it is waiting to start, has no node, or its log went with it
+            return []  # it is waiting to start, has no node, or its log is gone with it
         after = None if since is None else instant(since)
         return [line for raw in text.split(b"\n") if (line := _line(raw)) is not None and _is_later(line, after)]
 
     async def follow(self, pod: str, container: str, since: str | None) -> AsyncIterator[port.LogLine]:
-        """The lines after `since`, and those that come, until the container ends."""
+        """The lines after `since`, then new lines, until the container ends."""
         after, run = (None if since is None else instant(since)), None
         while True:
             obj = await self._pod(pod)
@@ -47,7 +47,7 @@ class Logs:
                 return
             run, before = (obj["metadata"]["uid"], _started(obj, container)), run
             if before is not None and run != before:
-                return  # another one has its name, or it was started again
+                return  # another pod has its name, or the container was restarted
             if run[1] is None:
                 if _is_over(obj):
                     return
@@ -62,10 +62,10 @@ class Logs:
             if ended:
                 return
             if after == seen:
-                await anyio.sleep(_LOOK_S)  # it has just ended, and its status does not say so yet
+                await anyio.sleep(_LOOK_S)  # it has just ended, but its status does not show it yet
 
     async def _lines(self, pod: str, container: str, after: str | None, ended: bool) -> AsyncIterator[port.LogLine]:
-        """What one connection brings; it may break at any time. `ended`: the container has; so its last line may have no line feed."""
+        """The lines of one connection, which can break any time. `ended`: the container has ended; its last line can lack a line feed."""
         query = _query(container, after) | {"follow": "true"}
         try:
             async with self._requests.stream(
@@ -97,7 +97,7 @@ def containers(pod: port.Object) -> list[str]:
 
 
 async def _split(stream: aiohttp.StreamReader, ended: bool) -> AsyncIterator[bytes]:
-    """Whole lines, however long; what has no end is no line, unless nothing can follow: `ended`."""
+    """Whole lines of any length. Text without a line feed at the end is a line only if nothing can follow (`ended`)."""
     begun = b""
     try:
         async for piece in stream.iter_any():
@@ -114,7 +114,7 @@ async def _split(stream: aiohttp.StreamReader, ended: bool) -> AsyncIterator[byt
 
 
 def _query(container: str, since: str | None) -> dict[str, str]:
-    # The server's seconds are whole: what is too early is left out here.
+    # The server takes only whole seconds; lines that are too early are filtered out later.
     given = {"container": container, "timestamps": "true"}
     return given | ({"sinceTime": instant(since)[:19] + "Z"} if since is not None else {})
 
@@ -124,7 +124,7 @@ def _line(raw: bytes) -> port.LogLine | None:
     try:
         return port.LogLine(instant(timestamp), message)
     except ValueError:
-        return None  # a piece of a line that was too long for the runtime
+        return None  # part of a line that was too long for the container runtime
 
 
 def _is_later(line: port.LogLine, after: str | None) -> bool:
@@ -138,7 +138,7 @@ def _statuses(pod: port.Object, container: str) -> list[dict[str, Any]]:
 
 
 def _started(pod: port.Object, container: str) -> str | None:
-    """What tells this run of the container from another; None: it has not started."""
+    """Identifies this run of the container; None if it has not started."""
     for each in _statuses(pod, container):
         state = each.get("state") or {}
         if "running" in state or "terminated" in state:

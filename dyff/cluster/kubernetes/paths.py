@@ -1,4 +1,4 @@
-"""Where things are below the API server's address. Pure."""
+"""Paths and queries of the Kubernetes API. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dyff.cluster import port
 
 
 def of(kind: port.Kind, namespace: str, name: str | None = None, *subresource: str) -> str:
-    """The path of a type in a namespace, or of one object, or of a part of that."""
+    """The path of a type in a namespace, of one object, or of an object's subresource."""
     root = f"/apis/{kind.api_version}" if "/" in kind.api_version else f"/api/{kind.api_version}"
     parts = [root, "namespaces", quote(namespace, safe=""), kind.plural]
     if name is not None:

@@ -1,4 +1,4 @@
-"""Requests of the API server: JSON in and out, with a time limit each, and errors as ours. The vendor's exceptions stop here."""
+"""Requests to the API server: JSON in and out, with timeouts. The vendor's exceptions are translated to our errors here."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from dyff.kernel import errors
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
-"""Said with every patch: what the vendor takes for granted, a custom resource does not understand."""
+"""The content type of every patch. Custom resources do not support the vendor's default."""
 
 PATIENCE_S = 20.0
-"""How long a server is waited for that says `later`: while it makes storage for a new type, or has too much to do."""
+"""How long to retry if the server asks for it, because it prepares the storage of a new type or is overloaded."""
 
 _SETTLING_S = 3.0
-"""A type that was installed a moment ago is not served yet."""
+"""How long to retry a 404 for a type: one that was just installed is not served immediately."""
 
 Query = Mapping[str, str]
 
 
 class Requests:
-    """Sends requests. Used in one event loop."""
+    """Sends requests. Use it in one event loop only."""
 
     def __init__(self, access: Access, timeout_s: float) -> None:
-        """`timeout_s`: of each, but of streams: of their beginning."""
+        """`timeout_s`: of each request; for a stream, the time until the head of its response."""
         self._access, self._timeout_s = access, timeout_s
 
     async def send(
         self, method: str, path: str, *, what: str, query: Query | None = None, body: Any = None, content_type: str = JSON
     ) -> dict[str, Any]:
-        """The object that is answered. `path` begins with `/api`. `what`: for people, such as `creating Job a`.
+        """Send a request and return the object in the response. `path` begins with `/api`. `what`: for people, as in `creating Job a`.
 
         Raises:
-            Unavailable: the server does not answer; of a write it is then not known whether it took effect.
+            Unavailable: the server does not answer; it is then unknown whether a write took effect.
             Other errors: see `answers.error`.
         """
         answer = await self._answered(method, path, what, query, None if body is None else json.dumps(body).encode(), content_type)
@@ -54,15 +54,15 @@ class Requests:
         return found
 
     async def text(self, path: str, *, what: str, query: Query) -> bytes:
-        """What is answered, as it is."""
+        """The body of the response, unchanged."""
         return await self._answered("GET", path, what, query, None, JSON)
 
     @asynccontextmanager
     async def stream(self, path: str, *, what: str, query: Query, silence_s: float) -> AsyncIterator[aiohttp.StreamReader]:
-        """An answer that is read as it comes. It breaks off if nothing comes for `silence_s` seconds."""
+        """A response that is read as it arrives. It breaks off if nothing arrives for `silence_s` seconds."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=silence_s)
         with translated(what):
-            # The answer's head comes at once, or something is wrong.
+            # The head of the response arrives quickly, or something is wrong.
             async with asyncio.timeout(self._timeout_s):
                 response = await self._request("GET", path, query, None, JSON, limits)
             async with response:
@@ -71,7 +71,7 @@ class Requests:
                 yield response.content
 
     async def _answered(self, method: str, path: str, what: str, query: Query | None, body: bytes | None, content_type: str) -> bytes:
-        """The body of a success. What the server has not done, it is asked again for a while."""
+        """The body of a successful response. Requests that had no effect are retried for a while."""
         limits, end = aiohttp.ClientTimeout(total=self._timeout_s), anyio.current_time() + PATIENCE_S
         settled, is_repeated = anyio.current_time() + _SETTLING_S, False
         while True:
@@ -80,7 +80,7 @@ class Requests:
                     async with await self._request(method, path, query, body, content_type, limits) as response:
                         answer, header = await response.read(), response.headers.get("Retry-After")
             except _Broken:
-                if method == "GET" and not is_repeated:  # an idle connection that the server had given up
+                if method == "GET" and not is_repeated:  # an idle connection that the server had closed
                     is_repeated = True
                     continue
                 raise
@@ -97,7 +97,7 @@ class Requests:
     async def _request(
         self, method: str, path: str, query: Query | None, body: bytes | None, content_type: str, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        """The head of an answer. Where we are not believed, it is looked again who we are, once."""
+        """The head of a response. If the credentials are rejected, they are read again once."""
         url, options = self._access.url + path, self._access.options()
         common = {"Accept": JSON, "Content-Type": content_type}
         for is_renewed in (False, True):
@@ -111,16 +111,16 @@ class Requests:
 
 
 class _Broken(errors.Unavailable):
-    """The connection ended before there was an answer."""
+    """The connection ended before the response."""
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turns the vendor's errors into ours; those that are ours already pass.
+    """Turns the vendor's errors into ours; our own errors pass unchanged.
 
     Raises:
-        Misconfigured: the server is not the one that the settings trust.
-        Unavailable: there is no answer.
+        Misconfigured: the settings do not trust the server's certificate.
+        Unavailable: there is no response.
     """
     try:
         yield
@@ -133,6 +133,6 @@ def translated(what: str) -> Iterator[None]:
 
 
 def slim(kind: port.Kind, obj: dict[str, Any]) -> port.Object:
-    """An object without what only the server needs, and with its kind, which lists leave out."""
+    """An object without `managedFields`, which only the server needs, and with its kind, which lists omit."""
     obj.get("metadata", {}).pop("managedFields", None)
     return {"apiVersion": kind.api_version, "kind": kind.kind, **obj}

@@ -1,4 +1,4 @@
-"""What Kubernetes's controllers do, as far as Dyff needs it, on the `Cluster` port: Jobs, Deployments, Services, garbage."""
+"""The Kubernetes controllers that Dyff needs, on the `Cluster` port: Jobs, Deployments, Services, garbage collection."""
 
 from dyff.cluster.embedded.controllers.running import LocalControllers
 

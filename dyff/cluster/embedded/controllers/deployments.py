@@ -1,8 +1,8 @@
-"""Deployments: as many Pods of the current template as wanted, made directly (without ReplicaSets). Pure.
+"""Deployments: the wanted number of Pods of the current template, created directly (without ReplicaSets). Pure.
 
-A new template is rolled out with one Pod more than wanted and none fewer ready (Kubernetes's 25 % of a few replicas), or with
-the strategy `Recreate` after the old Pods have gone. A Pod that failed for good (the kubelet restarts containers by itself) is
-replaced, ever more slowly while that goes on; the last one that failed is kept for its logs.
+A new template is rolled out with a surge of one Pod and none unavailable (which is Kubernetes' 25 % for a few replicas), or with
+the strategy `Recreate` after the old Pods are gone. A Pod that failed permanently (containers are restarted by the kubelet) is
+replaced, with back-off while failures continue; the last failed one is kept for its logs.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from dyff.kernel import clock
 
 HASH = "pod-template-hash"
 STREAK = "dyff.io/failures-before"
-"""Annotation of a Pod: how many failed in a row before it."""
+"""Pod annotation: the number of consecutive failures before it."""
 _COMPLETE, _UNDERWAY = "NewReplicaSetAvailable", "ReplicaSetUpdated"
 _SURGE = 1
 _FIRST_DELAY_S, _MAX_DELAY_S = 1.0, 60.0
 _FORGIVEN_AFTER = timedelta(minutes=10)
-"""A Pod that lived longer is not part of a row of failures."""
+"""A Pod that lived longer ends a series of consecutive failures."""
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 class _Pods(msgspec.Struct, frozen=True):
-    """`new`: alive, of the current template; `old`: alive, of another; `old_leaving`: of another and being deleted; `failed`: ended,
-    the last one last.
+    """The Pods of a Deployment. `new`: alive, of the current template. `old`: alive, of another template. `old_leaving`: of another
+    template and being deleted. `failed`: ended, by time.
     """
 
     new: tuple[port.Object, ...]
@@ -40,19 +40,19 @@ class _Pods(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> tuple[port.Object, ...]:
-        """Those that count."""
+        """The Pods that count as replicas."""
         return self.new + self.old
 
 
 class _Delay(msgspec.Struct, frozen=True):
-    """`wait_s`: until the next Pod may be made, 0 or less: it may now. `streak`: failures in a row before it."""
+    """`wait_s`: seconds until the next Pod can be created; 0 or less means now. `streak`: consecutive failures before it."""
 
     wait_s: float
     streak: int
 
 
 def make(observed: plan.Observed, now: datetime) -> plan.Plan:
-    """What to do about a Deployment. The Pods of one that is gone go with the garbage."""
+    """Plan for a Deployment. The Pods of one that is gone are garbage-collected."""
     deployment = observed.owner
     if deployment is None:
         return plan.Plan()
@@ -76,7 +76,7 @@ def make(observed: plan.Observed, now: datetime) -> plan.Plan:
 
 
 def template_hash(deployment: port.Object) -> str:
-    """Tells Pods of the current template from others, and from those of an earlier Deployment of this name."""
+    """Identifies Pods of the current template, as opposed to other templates and to an earlier Deployment with this name."""
     template = _ENCODER.encode([deployment["metadata"]["uid"], deployment["spec"]["template"]])
     return hashlib.sha256(template).hexdigest()[:10]
 
@@ -93,12 +93,12 @@ def _sorted_out(pods: list[port.Object], mark: str) -> _Pods:
 
 
 def _hash(pod: port.Object) -> str | None:
-    """Of the template that it was made from; None: someone took the label off."""
+    """The hash of the template from which it was created; None if someone removed the label."""
     return (pod["metadata"].get("labels") or {}).get(HASH)
 
 
 def _rolled(deployment: port.Object, pods: _Pods) -> tuple[int, tuple[port.Object, ...]]:
-    """How many Pods are missing, and which are too many."""
+    """The number of missing Pods, and the surplus Pods."""
     wanted = deployment["spec"]["replicas"]
     recreating = deployment["spec"]["strategy"]["type"] == "Recreate"
     too_many = tuple(_expendable(pods.new)[: max(len(pods.new) - wanted, 0)])
@@ -115,7 +115,7 @@ def _rolled(deployment: port.Object, pods: _Pods) -> tuple[int, tuple[port.Objec
 
 
 def _expendable(pods: tuple[port.Object, ...]) -> list[port.Object]:
-    """The least useful first: not ready, then the youngest."""
+    """The least useful Pods first: unready ones, then the youngest."""
     return sorted(pods, key=lambda pod: (podstates.is_ready(pod), -podstates.created_at(pod).timestamp()))
 
 
@@ -132,7 +132,7 @@ def _delay(failed: tuple[port.Object, ...], mark: str, now: datetime) -> _Delay:
 
 
 def _made(deployment: port.Object, count: int, pods: tuple[port.Object, ...], mark: str, streak: int) -> tuple[port.Object, ...]:
-    """New Pods with the lowest numbers that are free."""
+    """New Pods with the lowest free numbers."""
     name, taken = deployment["metadata"]["name"], {each["metadata"]["name"] for each in pods}
     prefix = f"{name[: podstates.MAX_NAME - 20].rstrip('-.')}-{mark}"
     names = [each for each in (f"{prefix}-{number}" for number in range(count + len(taken))) if each not in taken]
@@ -156,7 +156,7 @@ def _status(deployment: port.Object, pods: _Pods, now: datetime) -> dict[str, An
     moved = any(old.get(key) != status[key] for key in status)
     complete = updated_ready == wanted and not pods.old
     kept = {each["type"]: each for each in old.get("conditions") or ()}
-    # A rollout that has succeeded stays so: Pods that fail later are no matter of progress.
+    # A rollout that has succeeded stays successful: Pods that fail later do not affect its progress.
     if old.get("observedGeneration") == status["observedGeneration"]:
         complete = complete or kept.get("Progressing", {}).get("reason") == _COMPLETE
     status["conditions"] = [
@@ -175,7 +175,7 @@ def _available(holds: bool) -> dict[str, str]:
 
 
 def _progressing(deployment: port.Object, old: dict[str, Any] | None, complete: bool, moved: bool, now: datetime) -> dict[str, str]:
-    """`lastUpdateTime` is when something last moved; from it the deadline counts."""
+    """The condition Progressing. `lastUpdateTime` is the time of the last progress; the deadline counts from it."""
     update = clock.iso(now) if moved or old is None else str(old["lastUpdateTime"])
     status, reason, message = "True", _UNDERWAY, "Deployment is progressing."
     if complete:
@@ -191,7 +191,7 @@ def _condition(old: dict[str, Any] | None, new: dict[str, str], now: datetime) -
 
 
 def _until_late_s(deployment: port.Object, status: dict[str, Any], now: datetime) -> float | None:
-    """Seconds until the progress deadline; None: nothing is to be waited for."""
+    """Seconds until the progress deadline; None if no rollout is in progress."""
     progressing = status["conditions"][1]
     if progressing["reason"] != _UNDERWAY:
         return None

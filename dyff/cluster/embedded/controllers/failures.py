@@ -1,4 +1,4 @@
-"""What a failed Pod means to its Job: `spec.podFailurePolicy`. Pure."""
+"""What a failed Pod means for its Job: `spec.podFailurePolicy`. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dyff.cluster.embedded.controllers import podstates
 
 
 class Action(msgspec.Struct, frozen=True):
-    """`Count`: one of the failures that `backoffLimit` allows. `Ignore`: try again, it counts not. `FailJob`: give up, for `message`."""
+    """`Count`: it counts towards `backoffLimit`. `Ignore`: retry without counting it. `FailJob`: give up, with `message` as the reason."""
 
     kind: Literal["Count", "Ignore", "FailJob"]
     message: str = ""
@@ -21,7 +21,7 @@ COUNT = Action("Count")
 
 
 def action(job: port.Object, pod: port.Object) -> Action:
-    """That of the first rule that matches the Pod."""
+    """The action of the first rule that matches the Pod."""
     for index, rule in enumerate((job["spec"].get("podFailurePolicy") or {}).get("rules") or ()):
         match = _exit_code(rule["onExitCodes"], pod) if "onExitCodes" in rule else _pod_condition(rule.get("onPodConditions") or (), pod)
         if match is not None:

@@ -1,4 +1,4 @@
-"""Garbage: what is left over when all owners of an object are gone, told by their uids."""
+"""Garbage collection of objects whose owners, identified by uid, are all gone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Key: TypeAlias = tuple[port.Kind, str]
 
 
 class Garbage:
-    """Deletes what has lost all of its owners, and takes lost ones out of the references of what has others."""
+    """Deletes objects without any remaining owner, and removes references to lost owners from objects that still have others."""
 
     def __init__(self, cluster: port.Cluster, known: informers.Informers) -> None:
-        """`known` has to watch all types."""
+        """`known` must watch all types."""
         self._cluster, self._known = cluster, known
         self._dependents: dict[str, set[Key]] = {}
         self._workers: keyed.Workers[Key] = keyed.Workers(self._reconcile, failed=_failed)
@@ -29,7 +29,7 @@ class Garbage:
             known.listen(each.kind, self._listener(each.kind))
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         await self._workers.run(task_status=task_status)
 
     def _listener(self, kind: port.Kind) -> informers.Listener:
@@ -69,12 +69,12 @@ class Garbage:
                 version = {"uid": obj["metadata"]["uid"], "resourceVersion": obj["metadata"]["resourceVersion"]}
                 await self._cluster.patch(kind, name, {"metadata": {**version, "ownerReferences": left}})
         except (errors.StaleVersion, errors.NotFound):
-            # It has changed since it was read: look again.
+            # It has changed since it was read: reconcile again.
             return 0.0
         return None
 
     async def _is_there(self, owner: port.Object) -> bool:
-        """Of an owner of a type that is not served here nothing is known, so it is left in peace."""
+        """Whether an owner exists. True for an owner of a type that is not served here, since nothing is known about it."""
         kind = kinds.named(owner["apiVersion"], owner["kind"])
         if kind is None:
             return True

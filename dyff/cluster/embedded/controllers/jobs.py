@@ -1,13 +1,13 @@
-"""Jobs: one Pod at a time until one succeeds or too many failed. Pure.
+"""Jobs: one Pod at a time until one succeeds or too many have failed. Pure.
 
-As in Kubernetes, a Pod carries a finalizer until its outcome is counted, and the counting is exact over crashes: first
-the Pod is named in `status.uncountedTerminatedPods`, then its finalizer goes, and only when that is seen is it added to
-`status.failed` or `succeeded`. `FailureTarget` says that the Job is going to fail; `Failed` that none of its Pods is
-left running. `Failed` and `Complete` come in the write that makes the counts whole, so who sees one can trust the other.
-A new attempt waits until the one before it has ended for certain (`podReplacementPolicy: Failed`).
+As in Kubernetes, a Pod has a finalizer until its outcome is counted, and the counts stay exact in spite of crashes: first
+the Pod is named in `status.uncountedTerminatedPods`, then its finalizer is removed, and only when that is observed it is added
+to `status.failed` or `succeeded`. `FailureTarget` means that the Job is going to fail, `Failed` that none of its Pods is
+running any more. `Failed` and `Complete` are set in the write that completes the counts, so the counts are then final.
+A new attempt waits until the previous one has really ended (`podReplacementPolicy: Failed`).
 
-Unlike Kubernetes, whose Pods have random names, attempts are numbered, so that a repeated create is refused;
-`status.attempts` is how many numbers are used up.
+Unlike in Kubernetes, where Pods have random names, attempts are numbered, so that a repeated create is refused;
+`status.attempts` is the number of used numbers.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
 class Delays(msgspec.Struct, frozen=True):
-    """Seconds before the next attempt: `first_s` after one failure, doubled for each further one, at most `ceiling_s`."""
+    """Back-off before the next attempt, in seconds: `first_s` after one failure, doubled for each further one, at most `ceiling_s`."""
 
     first_s: float = 2.0
     ceiling_s: float = 120.0
 
     def after(self, failed: int) -> timedelta:
-        """How long to wait after so many failures."""
+        """How long to wait after this number of failures."""
         return timedelta(seconds=min(self.first_s * 2.0 ** min(failed - 1, 32), self.ceiling_s) if failed else 0)
 
 
 class _Counts(msgspec.Struct, frozen=True):
-    """`succeeded` and `failed`: all that is known; `status`: how the status says so."""
+    """`succeeded`, `failed`: including uncounted Pods. `status`: the corresponding fields of the status."""
 
     succeeded: int
     failed: int
@@ -45,7 +45,7 @@ class _Counts(msgspec.Struct, frozen=True):
 
 
 def make(observed: plan.Observed, now: datetime, delays: Delays) -> plan.Plan:
-    """What to do about a Job, or about the Pods of one that is gone."""
+    """Plan for a Job, or for the Pods of a Job that is gone."""
     uid = None if observed.owner is None else observed.owner["metadata"]["uid"]
     own = tuple(each for each in observed.pods if (owners.controller(each) or {}).get("uid") == uid)
     orphans = tuple(each for each in observed.pods if each not in own)
@@ -85,7 +85,7 @@ def _living(job: port.Object, pods: tuple[port.Object, ...], now: datetime, dela
 
 
 def _counted(job: port.Object, pods: tuple[port.Object, ...]) -> _Counts:
-    """Move what is released from the uncounted to the counts, and what has ended since to the uncounted."""
+    """Move released Pods from the uncounted ones to the counts, and add Pods that have ended to the uncounted ones."""
     old = job.get("status") or {}
     tracked = {each["metadata"]["uid"] for each in _tracked(pods)}
     totals: dict[str, int] = {}
@@ -103,7 +103,7 @@ def _counted(job: port.Object, pods: tuple[port.Object, ...]) -> _Counts:
 
 
 def _counts_as(job: port.Object, pod: port.Object) -> str | None:
-    """None: it has not ended, or its failure is nobody's."""
+    """`succeeded` or `failed`; None if it has not ended, or if its failure is ignored."""
     if not podstates.has_failed(pod):
         return "succeeded" if podstates.has_ended(pod) else None
     return None if failures.action(job, pod).kind == "Ignore" else "failed"
@@ -128,7 +128,7 @@ def _conclude(job: port.Object, pods: tuple[port.Object, ...], counts: _Counts, 
 
 
 def _failure(job: port.Object, pods: tuple[port.Object, ...], failed: int, fields: dict[str, Any], now: datetime) -> tuple[str, str] | None:
-    """Reason and message of why the Job has to fail; None: it has not."""
+    """Reason and message if the Job has to fail; otherwise None."""
     for each in pods:
         decided = failures.action(job, each) if podstates.has_failed(each) else failures.COUNT
         if decided.kind == "FailJob":
@@ -142,20 +142,20 @@ def _failure(job: port.Object, pods: tuple[port.Object, ...], failed: int, field
 
 
 def _left_s(job: port.Object, fields: dict[str, Any], now: datetime) -> float | None:
-    """Seconds until the Job's deadline; None: it has none."""
+    """Seconds until the Job's deadline; None if it has none."""
     limit_s = job["spec"].get("activeDeadlineSeconds")
     return None if limit_s is None else limit_s - (now - clock.parse_iso(fields["startTime"])).total_seconds()
 
 
 def _wait_s(job: port.Object, pods: tuple[port.Object, ...], now: datetime, delay: timedelta) -> float | None:
-    """Seconds until the next attempt may begin; None: it may now."""
+    """Seconds until the next attempt can begin; None if it can begin now."""
     ends = [podstates.ended_at(each) for each in pods if _counts_as(job, each) == "failed"]
     wait_s = (max(ends) + delay - now).total_seconds() if ends else 0.0
     return wait_s if wait_s > 0 else None
 
 
 def _attempt(job: port.Object, number: int) -> port.Object:
-    # Pods of an earlier Job of this name may still be there, or may have written under their names.
+    # Pods of an earlier Job with this name can still exist, or have written data under their names.
     mark = hashlib.sha256(job["metadata"]["uid"].encode()).hexdigest()[:5]
     return podstates.of_template(job, f"{job['metadata']['name']}-{mark}-{number}", {"finalizers": [FINALIZER]})
 

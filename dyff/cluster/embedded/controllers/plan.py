@@ -1,4 +1,4 @@
-"""What a controller decides to do about one object, as data. Pure."""
+"""A controller's decision about one object, as data. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dyff.cluster import port
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """A Job or Deployment as it is now. `owner` None: it is gone. `pods`: those that name it as their controller,
-    or named one of that name that is gone.
+    """The present state of a Job or Deployment. `owner`: None if it is gone. `pods`: those whose controller reference has its
+    kind and name, including Pods of an earlier object with that name.
     """
 
     name: str
@@ -20,8 +20,8 @@ class Observed(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Done in this order: `status` (a merge patch of the owner's), `deletes` and `releases` (pods; a release takes the
-    controller's finalizer off), `creates`. `again_s`: seconds after which to look again though nothing changed.
+    """Applied in this order: `status` (a merge patch for the owner's status), `deletes` and `releases` (Pods; a release removes
+    the controller's finalizer), `creates`. `again_s`: seconds after which to reconcile again even if nothing changes; None for never.
     """
 
     status: port.Object | None = None
@@ -32,7 +32,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def changes(old: port.Object, new: port.Object) -> port.Object | None:
-    """The merge patch from one status to another; None: they are equal."""
+    """The merge patch from one status to another; None if they are equal."""
     patch: dict[str, Any] = {key: None for key in old if key not in new}
     patch.update({key: value for key, value in new.items() if old.get(key) != value})
     return patch or None

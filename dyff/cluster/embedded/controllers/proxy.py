@@ -1,8 +1,8 @@
 """A TCP proxy on a loopback port that outlives its targets.
 
-Plain asyncio protocols: bytes are handed from one transport to the other as they come, with nothing in between. The
-port is held by a socket that is bound but does not listen, so while there is no target a connection is refused, as
-it is by a Service without ready Pods, and nobody else can take the port.
+It uses plain asyncio protocols: bytes are passed from one transport to the other as they arrive, without a layer in between.
+The port is held by a socket that is bound but does not listen. So while there is no target, connections are refused, as with
+a Service without ready Pods, and no other process can take the port.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BACKLOG = 1024
 
 
 class Target:
-    """Where connections can lead: a loopback port, and how many lead there now."""
+    """A target for connections: a loopback port, and the number of its present connections."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -28,10 +28,10 @@ class Target:
 
 
 class Proxy:
-    """One port, any number of targets; each new connection goes to the target that has the fewest."""
+    """One port, any number of targets. Each new connection goes to the target with the fewest connections."""
 
     def __init__(self, port: int) -> None:
-        """`hold` it before anything else."""
+        """Call `hold` before anything else."""
         self.port = port
         self._targets: list[Target] = []
         self._holder: socket.socket | None = None
@@ -48,7 +48,7 @@ class Proxy:
             self._holder = self._bound()
 
     async def lead_to(self, target_ports: Sequence[int]) -> None:
-        """Lead new connections to these ports; connections that are there stay."""
+        """Route new connections to these ports; existing connections stay."""
         known = {each.port: each for each in self._targets}
         self._targets = [known.get(port) or Target(port) for port in target_ports]
         if self._targets and self._server is None:
@@ -63,7 +63,7 @@ class Proxy:
         return any(each.port == port for each in self._targets)
 
     def close(self) -> None:
-        """Give the port back and end all connections."""
+        """Release the port and close all connections."""
         for front in list(self._fronts):
             front.abort()
         if self._server is not None:
@@ -73,28 +73,28 @@ class Proxy:
         self._server = self._holder = None
 
     def preference(self) -> list[Target]:
-        """The targets, the least busy first; of equals the one that was longest not chosen."""
+        """The targets, the least busy first; among equals, the least recently chosen one."""
         return sorted(self._targets, key=lambda target: target.connections)
 
     def chosen(self, target: Target) -> None:
-        """A connection leads there now."""
+        """Record that a connection goes to this target."""
         target.connections += 1
         if target in self._targets:
             self._targets.remove(target)
             self._targets.append(target)
 
     def began(self, front: _Front) -> None:
-        """A client is connected."""
+        """Record that a client has connected."""
         self._fronts.add(front)
 
     def ended(self, front: _Front) -> None:
-        """A client is gone."""
+        """Record that a client is gone."""
         self._fronts.discard(front)
 
     def _bound(self) -> socket.socket:
         bound = socket.socket()
         try:
-            # Both options, since the holder and the listener share the port, and closed connections linger on it.
+            # Both options are needed: the holder and the listener share the port, and closed connections linger on it.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             bound.setblocking(False)
@@ -109,13 +109,13 @@ class _End(asyncio.Protocol):
     """One end of a proxied connection: what arrives here is written to the other end."""
 
     def __init__(self, other: _End | None) -> None:
-        """`other` None: it is not connected yet."""
+        """`other`: None if it is not connected yet."""
         self.transport: asyncio.Transport | None = None
         self.other = other
         self.finished = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of asyncio's.
+        # uvloop's transports are not a subclass of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -124,7 +124,7 @@ class _End(asyncio.Protocol):
             there.write(data)
 
     def eof_received(self) -> bool:
-        """One direction is finished; the connection is when both are."""
+        """One direction has finished; the connection has when both have."""
         self.finished = True
         there = self._there()
         if there.can_write_eof() and not there.is_closing():
@@ -163,7 +163,7 @@ class _End(asyncio.Protocol):
 
 
 class _Front(_End):
-    """The client's end. What it sends before a target is connected waits here."""
+    """The client's end. Data that arrives before a target is connected is buffered here."""
 
     def __init__(self, proxy: Proxy) -> None:
         super().__init__(None)
@@ -173,7 +173,7 @@ class _Front(_End):
         self._early: list[bytes] = []
 
     def abort(self) -> None:
-        """End it without ado."""
+        """Abort the connection at both ends."""
         for end in (self, self.other):
             if end is not None and end.transport is not None:
                 end.transport.abort()
@@ -187,7 +187,7 @@ class _Front(_End):
         if self.other is not None:
             super().data_received(data)
             return
-        # Only here, since in `connection_made` uvloop does not read yet and would begin in spite of a pause.
+        # Only here: in `connection_made` uvloop does not read yet, and would start to read in spite of a pause.
         self._early.append(data)
         self._here().pause_reading()
 
@@ -206,7 +206,7 @@ class _Front(_End):
         super().connection_lost(exc)
 
     async def _connect(self) -> None:
-        """To the first target that accepts; a client of none is cut off."""
+        """Connect to the first target that accepts. If none does, the client's connection is aborted."""
         for target in self._proxy.preference():
             self._proxy.chosen(target)
             self._target = target

@@ -1,7 +1,7 @@
-"""Observe, plan, apply, for what makes Pods: Jobs and Deployments.
+"""Observe, plan, apply for the types that create Pods: Jobs and Deployments.
 
-A change of the owner or of one of its Pods only says where to look. What is looked at is read afresh from the cluster, which on
-one machine costs nothing, so a plan is never made on something old.
+A change of the owner or of one of its Pods only triggers a reconciliation. The objects are then read from the cluster, which is
+cheap on one machine, so plans are never based on outdated objects.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ log = structlog.get_logger()
 
 
 class Makes(msgspec.Struct, frozen=True):
-    """A type that makes Pods.
+    """A type that creates Pods.
 
-    `finalizer`: that it puts on them, None: none. `labels(name, owner)`: which Pods may be its; None: none can be.
+    `labels(name, owner)`: selects the Pods that can belong to an owner; None if none can. `finalizer`: set on its Pods; None for none.
     """
 
     kind: port.Kind
@@ -37,28 +37,28 @@ class Makes(msgspec.Struct, frozen=True):
 
 
 def job_maker(delays: jobs.Delays) -> Makes:
-    """How Jobs make Pods."""
+    """How Jobs create Pods."""
     make = functools.partial(jobs.make, delays=delays)
     return Makes(port.JOB, make, lambda name, _: {defaults.JOB_NAME: name}, jobs.FINALIZER)
 
 
 def deployment_maker() -> Makes:
-    """How Deployments make Pods."""
+    """How Deployments create Pods."""
     return Makes(port.DEPLOYMENT, deployments.make, lambda _, owner: owner and dict(owner["spec"]["selector"]["matchLabels"]), None)
 
 
 class Controller:
-    """Keeps all objects of a type as they ask to be."""
+    """Reconciles all objects of a type."""
 
     def __init__(self, cluster: port.Cluster, known: informers.Informers, clock: clocks.Clock, makes: Makes) -> None:
-        """`known` has to watch the type and Pods."""
+        """`known` must watch the type and Pods."""
         self._cluster, self._clock, self._makes = cluster, clock, makes
         self._workers = keyed.Workers(self._reconcile, failed=self._failed)
         known.listen(makes.kind, lambda obj: self._workers.add(obj["metadata"]["name"]))
         known.listen(port.POD, self._look_at_owner)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         await self._workers.run(task_status=task_status)
 
     def _look_at_owner(self, pod: port.Object) -> None:
@@ -72,7 +72,7 @@ class Controller:
         try:
             await self._apply(observed, made)
         except (errors.StaleVersion, errors.NotFound) as error:
-            # Someone else was faster: that is no failure, only a reason to look again.
+            # Another writer was faster. That is not a failure, only a reason to reconcile again.
             log.debug("reconcile-again", kind=self._makes.kind.kind, name=name, **errors.details(error))
             return 0.0
         return made.again_s
@@ -102,12 +102,12 @@ class Controller:
         try:
             await self._cluster.create(port.POD, pod)
         except errors.AlreadyExists:
-            # An earlier try got through after all.
+            # An earlier attempt succeeded after all.
             return
         log.info("pod-created", pod=pod["metadata"]["name"], controller=self._makes.kind.kind)
 
     async def _release(self, pod: port.Object) -> None:
-        # The kubelet changes the finalizers too, so they are read again, and nobody else's is touched.
+        # The kubelet changes the finalizers too, so they are read again, and only our own is removed.
         name = pod["metadata"]["name"]
         current = await self._cluster.get(port.POD, name)
         if current is None or current["metadata"]["uid"] != pod["metadata"]["uid"]:

@@ -1,4 +1,4 @@
-"""The controllers of the local cluster, run together."""
+"""Runs the controllers of the local cluster."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dyff.kernel import clock as clocks
 
 
 class LocalControllers:
-    """Jobs and Deployments make Pods, Services lead to them, garbage is collected."""
+    """All controllers: Jobs and Deployments create Pods, Services route to them, garbage is collected."""
 
     def __init__(
         self, cluster: port.Cluster, *, clock: clocks.Clock, delays: jobs.Delays | None = None, timing: watching.Timing | None = None
     ) -> None:
-        """`delays`: between the attempts of a Job. `timing`: of the watches. Runs once; make a new one to run again."""
+        """`delays`: between the attempts of a Job. `timing`: of the watches. It can run only once; create a new one to run again."""
         self._informers = informers.Informers(cluster, [each.kind for each in kinds.ALL], timing)
         self._controllers = (
             garbage.Garbage(cluster, self._informers),
@@ -27,7 +27,7 @@ class LocalControllers:
         )
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled; ready when everything has been listed once."""
+        """Run until cancelled; ready when everything has been listed once."""
         async with anyio.create_task_group() as group:
             for controller in self._controllers:
                 await group.start(controller.run)

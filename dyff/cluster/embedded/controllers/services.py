@@ -1,4 +1,4 @@
-"""Services: each has its loopback port for life, and new connections to it go to the Pods that are ready now."""
+"""Services: each keeps its loopback port for its lifetime, and new connections to it go to the ready Pods."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = structlog.get_logger()
 
 
 class Services:
-    """Runs one proxy a Service."""
+    """Runs one proxy per Service."""
 
     def __init__(self, known: informers.Informers) -> None:
-        """`known` has to watch Services and Pods."""
+        """`known` must watch Services and Pods."""
         self._known = known
         self._proxies: dict[str, proxy.Proxy] = {}
         self._workers = keyed.Workers(self._reconcile, failed=_failed, ceiling_s=5.0)
@@ -26,7 +26,7 @@ class Services:
         known.listen(port.POD, self._pod_changed)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled; then all ports are given back."""
+        """Run until cancelled; then all ports are released."""
         try:
             await self._workers.run(task_status=task_status)
         finally:
@@ -35,7 +35,7 @@ class Services:
             self._proxies.clear()
 
     def _pod_changed(self, pod: port.Object) -> None:
-        # Looking once too often is cheap; a Pod that lost its labels has to be noticed too, so those that lead to it are added.
+        # An extra reconciliation is cheap. A Pod that lost its labels must be noticed too, so Services that route to it are added.
         at = ports.of(pod)
         for service in self._known.all(port.SERVICE):
             name = service["metadata"]["name"]
@@ -59,7 +59,7 @@ class Services:
 
 
 def selects(service: port.Object, pod: port.Object) -> bool:
-    """Whether the Service is for this Pod; one without a selector is for none."""
+    """Whether the Service selects this Pod. One without a selector selects none."""
     selector = service["spec"].get("selector")
     return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
 
