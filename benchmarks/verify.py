@@ -85,7 +85,7 @@ async def _folded(bus: port.Bus, view: EmbeddedQuery, partition: int, epoch: str
         while reader.position < held.end:
             messages = []
             for record in await reader.poll(AT_ONCE, 1):
-                after, _, message = partitions.fold_one(record, states.get(record.key), source)
+                after, _, message = partitions.fold_one(record, states.get(record.key), source, 1)
                 assert after is not None
                 assert message is not None
                 states[record.key] = after

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dyff.accounts.authority import Principal
+from dyff.api import sizes
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
 from dyff.api.services import Services
@@ -34,6 +35,7 @@ class Publishing:
             OutcomeUnknown: it may have been created; the message has its ID.
             Unavailable: it was not created.
         """
+        sizes.require_new(entity, encoded)
         now = self._services.clock.now()
         command = commands.create(
             command_id, entity, time=now, expires=now + COMMAND_LIFE, principal=principal.claims.subject, encoded=encoded
@@ -48,14 +50,15 @@ class Publishing:
             Unavailable: it has not.
         """
         change = {"status": status, "reason": reason, "message": None}
-        return await self._edit(principal, entity, commands.UPDATE_STATUS, change, change, self._services.ids.new())
+        return await self._edit(principal, entity, commands.UPDATE_STATUS, change, change, None)
 
     async def edit_labels(
         self, principal: Principal, entity: codecs.Json, labels: codecs.Json, key: str | None
     ) -> tuple[codecs.Json, Position]:
         """Change labels (null removes a label); otherwise like `edit_documentation`."""
         change = {"labels": labels}
-        return await self._edit(principal, entity, commands.EDIT_LABELS, change, change, self._command_id(principal, entity, change, key))
+        _require_present(entity)
+        return await self._edit(principal, entity, commands.EDIT_LABELS, change, change, key)
 
     async def edit_documentation(
         self, principal: Principal, entity: codecs.Json, texts: codecs.Json, key: str | None
@@ -66,34 +69,43 @@ class Publishing:
 
         Raises:
             Conflict: the entity was deleted.
+            TooLarge: the entity would be larger than its limit.
             OutcomeUnknown: the documentation may have changed.
             Unavailable: it has not.
         """
+        _require_present(entity)
         change = {"documentation": texts}
-        command_id = self._command_id(principal, entity, change, key)
-        return await self._edit(principal, entity, commands.EDIT_DOCUMENTATION, change, {"metadata": change}, command_id)
+        return await self._edit(principal, entity, commands.EDIT_DOCUMENTATION, change, {"metadata": change}, key)
 
     async def edit(
         self, principal: Principal, entity: codecs.Json, command: str, attributes: codecs.Json, key: str | None
     ) -> tuple[codecs.Json, Position]:
         """Publish an edit that is specific to the entity's kind (`dyff.entities.kind.Edit`); otherwise like `edit_documentation`."""
-        command_id = self._command_id(principal, entity, attributes, key)
-        return await self._edit(principal, entity, command, attributes, attributes, command_id)
+        _require_present(entity)
+        return await self._edit(principal, entity, command, attributes, attributes, key)
 
-    def _command_id(self, principal: Principal, entity: codecs.Json, change: codecs.Json, key: str | None) -> str:
-        if entity["status"] == statuses.DELETED:
-            raise errors.Conflict(f"the {entity['kind']} {entity['id']} was deleted and cannot be changed any more")
+    def _command_id(self, principal: Principal, entity: codecs.Json, attributes: codecs.Json, key: str | None) -> str:
         if key is None:
             return self._services.ids.new()
-        return ids.derived("edit", principal.claims.subject, entity["id"], key, codecs.encode(change).decode())
+        return ids.derived("edit", principal.claims.subject, entity["id"], key, codecs.encode(attributes).decode())
 
     async def _edit(
-        self, principal: Principal, entity: codecs.Json, name: str, attributes: codecs.Json, effect: codecs.Json, command_id: str
+        self, principal: Principal, entity: codecs.Json, name: str, attributes: codecs.Json, effect: codecs.Json, key: str | None
     ) -> tuple[codecs.Json, Position]:
-        """`effect`: the change of the entity by the command, as a merge patch."""
+        """`effect`: the change of the entity by the command, as a merge patch. `key`: see `edit_documentation`."""
+        if name != commands.UPDATE_STATUS:
+            sizes.require_edit(entity, effect)
         now, kind = self._services.clock.now(), entity["kind"]
         command = commands.edit(
-            command_id, name, kind, entity["id"], attributes, time=now, expires=now + COMMAND_LIFE, principal=principal.claims.subject
+            self._command_id(principal, entity, attributes, key),
+            name,
+            kind,
+            entity["id"],
+            attributes,
+            time=now,
+            expires=now + COMMAND_LIFE,
+            principal=principal.claims.subject,
+            once=key is not None,
         )
         position = await self._publish(command, kind)
         if await self._positions.reaches(position):
@@ -111,6 +123,11 @@ class Publishing:
         except errors.OutcomeUnknown as error:
             raise errors.OutcomeUnknown(_unknown(command, kind)) from error
         raise errors.OutcomeUnknown(_unknown(command, kind))
+
+
+def _require_present(entity: codecs.Json) -> None:
+    if entity["status"] == statuses.DELETED:
+        raise errors.Conflict(f"the {entity['kind']} {entity['id']} was deleted and cannot be changed any more")
 
 
 def _unknown(command: commands.Command, kind: str) -> str:

@@ -46,6 +46,43 @@ def event_id(record: port.Record) -> str:
     return "sha256:" + hashlib.sha256(record.value or b"").hexdigest()
 
 
+MARKER_KEY = b"dyff.fold-version"
+"""Beginning of the keys of markers on EVENTS. No entity has such an ID."""
+
+_MARKER_SCHEMA = "0.1+fold"
+"""A release that knows no versions of the fold refuses it as too new, and stops, instead of folding on."""
+
+
+def marker_message(version: int, partition: int) -> port.Message:
+    """The marker on EVENTS after which the events of a partition are folded by `version`."""
+    value = {"schemaVersion": _MARKER_SCHEMA, "foldVersion": version}
+    headers = (("dyff-id", f"fold-version-{version}".encode()),)
+    return port.Message(MARKER_KEY + b"/%d" % partition, codecs.encode(value), headers, partition)
+
+
+def marker(record: port.Record) -> int | None:
+    """The version of the fold that applies to the events after `record`; None if the record is not a marker.
+
+    Raises:
+        NewerSchema: only a newer release knows that version.
+    """
+    if not record.key.startswith(MARKER_KEY):
+        return None
+    version = codecs.decode_object(record.value or b"").get("foldVersion")
+    if not isinstance(version, int) or version not in folding.FOLDS:
+        raise errors.NewerSchema(
+            f"{record.topic}/{record.partition}@{record.offset}: from here on fold version {version!r} applies, known are up to"
+            f" {folding.VERSION}: start the newer release"
+        )
+    return version
+
+
+def fits(message: port.Message) -> bool:
+    """Whether the log takes a message."""
+    headers = sum(len(name) + len(value) for name, value in message.headers)
+    return len(message.key) + len(message.value or b"") + headers <= port.MAX_MESSAGE_BYTES
+
+
 def state_message(state: folding.State, entity_id: str) -> port.Message:
     """A folded state, for `topics.STATE`, in the partition of its source event. The value for a forgotten entity is `FORGOTTEN`."""
     source = state.source.text().encode()
@@ -62,12 +99,15 @@ def state_message(state: folding.State, entity_id: str) -> port.Message:
     return port.Message(entity_id.encode(), value, headers, state.source.partition)
 
 
-def progress_message(source: Position, source_event_id: str = "") -> port.Message:
+def progress_message(source: Position, source_event_id: str = "", version: int = 1) -> port.Message:
     """States that all events of a partition up to `source` were folded, for events that left no state.
 
-    `source_event_id`: the `event_id` of the event at `source`; empty if the offset is a hole.
+    `source_event_id`: the `event_id` of the event at `source`; empty if the offset is a hole. `version`: of the fold, for the events
+    after `source`.
     """
-    headers = (("dyff-source", source.text().encode()), ("dyff-event-id", source_event_id.encode()))
+    headers: tuple[port.Header, ...] = (("dyff-source", source.text().encode()), ("dyff-event-id", source_event_id.encode()))
+    if version > 1:  # the records of the first version had none
+        headers = (*headers, ("dyff-fold-version", b"%d" % version))
     return port.Message(topics.PROGRESS_KEY, b"{}", headers, source.partition)
 
 
@@ -75,12 +115,13 @@ class Heading(msgspec.Struct, frozen=True, gc=False):
     """The headers of a record of `topics.STATE`, which can be read without decoding its value.
 
     `source`: the last event that it includes. `event_id`: the ID of that event; empty if the offset is a hole. `kind`: of the
-    entity, even if forgotten; None for a progress record.
+    entity, even if forgotten; None for a progress record. `fold_version`: that applies to the events after `source`.
     """
 
     source: Position
     event_id: str
     kind: str | None
+    fold_version: int = 1
 
 
 def heading(record: port.Record) -> Heading:
@@ -94,9 +135,9 @@ def heading(record: port.Record) -> Heading:
     try:
         source, event = Position.parse(known["dyff-source"].decode()), known["dyff-event-id"].decode()
         if record.key == topics.PROGRESS_KEY:
-            return Heading(source, event, None)
-        _known_version(record, known)
-        return Heading(source, event, known["dyff-kind"].decode())
+            return Heading(source, event, None, _known_version(record, {"dyff-fold-version": b"1", **known}))
+        version = _known_version(record, known)
+        return Heading(source, event, known["dyff-kind"].decode(), version)
     except KeyError as error:
         raise _missing(record, error) from error
 

@@ -19,6 +19,10 @@ from dyff.kernel.positions import Position
 Header = tuple[str, bytes]
 
 
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""Limit of key, value and headers of a message together, in every adapter. What is larger is in no log."""
+
+
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A record to append.
 

@@ -32,7 +32,8 @@ class Command(msgspec.Struct, frozen=True):
     only clock of the fold. `expires`: the command is dropped if the log accepts it after this time. `name`, `entity_id`,
     `data`: the published message. `decided_on`: for a controller's command, the status position (`Position.text`) that the
     decision was based on; the command is dropped if that position has moved. None if unconditional. `principal`: the issuer.
-    `encoded`: `data` as JSON, if the issuer has it already.
+    `encoded`: `data` as JSON, if the issuer has it already. `once`: its client may send it again with the same ID, so the fold
+    remembers the ID until the command expires.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Command(msgspec.Struct, frozen=True):
     decided_on: str | None = None
     principal: str = ""
     encoded: bytes | None = None
+    once: bool = False
 
     def value(self) -> bytes:
         """The published message."""
@@ -61,6 +63,8 @@ class Command(msgspec.Struct, frozen=True):
             found.append(("dyff-decided-on", self.decided_on.encode()))
         if self.principal:
             found.append(("dyff-principal", self.principal.encode()))
+        if self.once:
+            found.append(("dyff-once", b"1"))
         return tuple(found)
 
 
@@ -82,10 +86,11 @@ def edit(
     expires: datetime,
     decided_on: str | None = None,
     principal: str = "",
+    once: bool = False,
 ) -> Command:
     """A command that changes some attributes of an entity; a null in `attributes` deletes one."""
     data: dict[str, Any] = {"kind": kind, "id": entity_id, "attributes": attributes}
-    return Command(command_id, time, expires, name, entity_id, data, decided_on, principal)
+    return Command(command_id, time, expires, name, entity_id, data, decided_on, principal, once=once)
 
 
 def outcome_id(entity_id: str, decided_on: str, status: str, reason: str | None) -> str:
@@ -123,6 +128,7 @@ def decode(key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> 
             data,
             None if decided_on is None else decided_on.decode(),
             known.get("dyff-principal", b"").decode(),
+            once=known.get("dyff-once") == b"1",
         )
     except KeyError as error:
         raise ValueError(f"header {error} is missing") from error

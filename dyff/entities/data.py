@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from dyff.entities import codecs
 from dyff.entities.identity import Few, Many, Part, Short, Text
 
 _MD5_BYTES = 16
@@ -60,6 +61,10 @@ class SchemaAdapter(Part, frozen=True):
     kind: Short
     configuration: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """Free JSON has a bound like everything else."""
+        require_small(self.configuration, "configuration")
+
 
 class DyffDataSchema(Part, frozen=True):
     """A schema composed of known components, by name."""
@@ -75,6 +80,10 @@ class DataSchema(Part, frozen=True):
     dyffSchema: DyffDataSchema | None = None
     jsonSchema: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """Free JSON has a bound like everything else."""
+        require_small(self.jsonSchema, "jsonSchema")
+
 
 class DataView(Part, frozen=True):
     """A view of data through a pipeline."""
@@ -83,6 +92,20 @@ class DataView(Part, frozen=True):
     viewOf: Short
     schema: DataSchema
     adapterPipeline: Few[SchemaAdapter] | None = None
+
+
+MAX_FREE_JSON_BYTES = 2**20
+"""Limit of a field that holds free JSON. A custom resource takes as much in a string."""
+
+
+def require_small(value: dict[str, Any] | None, field: str) -> None:
+    """Refuse free JSON that is too large.
+
+    Raises:
+        ValueError: it has more bytes than the limit; the message names `field`.
+    """
+    if value is not None and (size := len(codecs.encode(value))) > MAX_FREE_JSON_BYTES:
+        raise ValueError(f"{field} must have at most {MAX_FREE_JSON_BYTES} bytes as JSON; it has {size}")
 
 
 def require_digests(paths: Iterable[tuple[str, Digest]], field: str) -> None:

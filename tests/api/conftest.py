@@ -108,7 +108,7 @@ class View:
     def _folded(self, record, epoch):
         event = envelope.event(record, epoch)
         entity_id = event.command.entity_id
-        state, _ = folding.fold(self._states.get(entity_id), event)
+        state, _ = folding.fold(self._states.get(entity_id), event, folding.VERSION)
         if state is None:
             return None
         self._states[entity_id] = state

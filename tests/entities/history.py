@@ -9,6 +9,9 @@ from dyff.kernel.positions import Position
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIFE = timedelta(minutes=10)
+VERSION = 1
+"""Of the fold, for `folded`. The tests of what all versions have in common set each (see conftest)."""
+
 ID = "a" * 32
 
 
@@ -45,7 +48,7 @@ def folded(*many, first_offset=10):
     """The state after these commands, each at the next offset, and the last outcome."""
     state, outcome = None, None
     for number, command in enumerate(many):
-        state, outcome = folding.fold(state, event(command, first_offset + number))
+        state, outcome = folding.fold(state, event(command, first_offset + number), VERSION)
     return state, outcome
 
 

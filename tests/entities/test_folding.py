@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from dyff.entities import commands, folding, statuses
+from dyff.entities import commands, statuses
 from dyff.entities.folding import Outcome
 from tests.entities.history import APPLIED, FINAL_WHEN_DELETED, INVALID, an_entity, at, create, edit, folded, forget, restore, status
 
+pytestmark = pytest.mark.usefixtures("every_version")
 
-def test_a_created_entity_is_the_commands_data():
+
+def test_a_created_entity_is_the_commands_data(every_version):
     """The whole object is kept, also what the fold does not know, and says where it came from."""
     state, outcome = folded(create())
     assert outcome is Outcome.APPLIED
     assert state.entity == an_entity()
     assert (state.kind, state.source, state.status_source) == ("Evaluation", at(10), at(10))
-    assert (state.event_id, state.previous, state.fold_version) == ("create", "", folding.VERSION)
-    assert list(state.recent) == ["create"]
+    assert (state.event_id, state.previous, state.fold_version) == ("create", "", every_version)
+    assert list(state.recent) == (["create"] if every_version == 1 else [])
 
 
 @pytest.mark.parametrize(("command", "want"), APPLIED.values(), ids=APPLIED)

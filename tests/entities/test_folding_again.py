@@ -30,12 +30,12 @@ def test_a_repeated_command_is_done_once():
 
 def test_a_late_command_is_dropped():
     """A command that the log took after its expiry has no effect, neither on a new nor on a known entity."""
-    assert folding.fold(None, event(create(), 1, LIFE + timedelta(seconds=1))) == (None, Outcome.EXPIRED)
+    assert folding.fold(None, event(create(), 1, LIFE + timedelta(seconds=1)), 1) == (None, Outcome.EXPIRED)
     state, _ = folded(create())
-    after, outcome = folding.fold(state, event(status("Ready"), 11, LIFE + timedelta(seconds=1)))
+    after, outcome = folding.fold(state, event(status("Ready"), 11, LIFE + timedelta(seconds=1)), 1)
     assert (outcome, after.entity, after.source) == (Outcome.EXPIRED, an_entity(), at(11))
     assert "status" not in after.recent
-    assert folding.fold(state, event(status("Ready"), 11, LIFE))[1] is Outcome.APPLIED
+    assert folding.fold(state, event(status("Ready"), 11, LIFE), 1)[1] is Outcome.APPLIED
 
 
 def test_recent_ids_are_forgotten_in_time():
@@ -43,7 +43,7 @@ def test_recent_ids_are_forgotten_in_time():
     state, _ = folded(create())
     for hours, want in ((1, True), (2, False)):
         later = edit(commands.EDIT_LABELS, {"labels": {}}, f"later-{hours}", time=NOW + timedelta(hours=hours))
-        state, _ = folding.fold(state, event(later, 10 + hours))
+        state, _ = folding.fold(state, event(later, 10 + hours), 1)
         assert ("create" in state.recent) is want
         assert later.id in state.recent
 
@@ -61,8 +61,8 @@ def test_a_redelivered_event_is_ignored():
     """At or below the recorded position nothing happens, and the very same state is returned."""
     state, _ = folded(create(), status("Admitted"))
     for offset in (0, 10, 11):
-        assert folding.fold(state, event(status("Failed", "other"), offset)) == (state, Outcome.REDELIVERED)
-    assert folding.fold(state, event(status("Failed", "other"), 12))[1] is Outcome.APPLIED
+        assert folding.fold(state, event(status("Failed", "other"), offset), 1) == (state, Outcome.REDELIVERED)
+    assert folding.fold(state, event(status("Failed", "other"), 12), 1)[1] is Outcome.APPLIED
 
 
 @pytest.mark.parametrize("position", [at(99, epoch="other"), at(99, partition=1), at(0, epoch="other")])
@@ -70,18 +70,18 @@ def test_positions_of_different_logs_are_never_compared(position):
     """An event of another log or partition is an error, not older or newer."""
     state, _ = folded(create())
     with pytest.raises(errors.LogDiverged, match=ID):
-        folding.fold(state, folding.Event(status("Ready"), position, NOW))
+        folding.fold(state, folding.Event(status("Ready"), position, NOW), 1)
 
 
 def test_a_decision_on_an_old_status_is_dropped():
     """A controller's command has effect only while the status that it was decided on is the present one."""
     state, _ = folded(create())
     decided = state.status_source.text()
-    state, outcome = folding.fold(state, event(status("Admitted", "1", decided_on=decided), 11))
+    state, outcome = folding.fold(state, event(status("Admitted", "1", decided_on=decided), 11), 1)
     assert outcome is Outcome.APPLIED
-    state, outcome = folding.fold(state, event(status("Failed", "2", decided_on=decided), 12))
+    state, outcome = folding.fold(state, event(status("Failed", "2", decided_on=decided), 12), 1)
     assert (outcome, state.entity["status"]) == (Outcome.MOVED, "Admitted")
-    state, outcome = folding.fold(state, event(status("Failed", "3", decided_on=at(11).text()), 13))
+    state, outcome = folding.fold(state, event(status("Failed", "3", decided_on=at(11).text()), 13), 1)
     assert (outcome, state.entity["status"]) == (Outcome.APPLIED, "Failed")
 
 
@@ -107,6 +107,6 @@ def test_a_late_admitted_cannot_follow_a_failed():
     """The run that the design warns of: decided while it waited, folded after it failed."""
     state, _ = folded(create())
     decided = state.status_source.text()
-    state, _ = folding.fold(state, event(status("Failed", "fails"), 11))
-    state, outcome = folding.fold(state, event(status("Admitted", "late", decided_on=decided), 12))
+    state, _ = folding.fold(state, event(status("Failed", "fails"), 11), 1)
+    state, outcome = folding.fold(state, event(status("Admitted", "late", decided_on=decided), 12), 1)
     assert (outcome, state.entity["status"]) == (Outcome.MOVED, "Failed")

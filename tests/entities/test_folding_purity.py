@@ -34,7 +34,7 @@ def test_the_given_state_is_not_changed():
     state, _ = folded(create(metadata={"documentation": {"title": "T"}}))
     before = copy.deepcopy(msgspec.structs.asdict(state))
     for command in (status("Ready"), *FINAL_WHEN_DELETED.values(), restore(an_entity(status="Ready"))):
-        folding.fold(state, event(command, 20))
+        folding.fold(state, event(command, 20), 1)
     assert msgspec.structs.asdict(state) == before
 
 
@@ -43,9 +43,9 @@ def test_states_form_a_chain():
     import hashlib
 
     state, _ = folded(create())
-    after, _ = folding.fold(state, event(status("Admitted"), 11))
+    after, _ = folding.fold(state, event(status("Admitted"), 11), 1)
     assert after.previous == hashlib.sha256(state.value()).hexdigest()
-    unchanged, _ = folding.fold(after, event(status("Ready", kind="Model"), 12))
+    unchanged, _ = folding.fold(after, event(status("Ready", kind="Model"), 12), 1)
     assert unchanged.previous == hashlib.sha256(after.value()).hexdigest()
 
 
@@ -71,7 +71,7 @@ _COMMANDS = [
 def _run(history, state=None):
     states = []
     for folding_event in history:
-        state, _ = folding.fold(state, folding_event)
+        state, _ = folding.fold(state, folding_event, 1)
         states.append(None if state is None else (state.value(), codecs.encode(msgspec.to_builtins(state))))
     return state, states
 
@@ -97,7 +97,7 @@ def test_a_terminal_status_is_left_only_by_deletion_or_restoration(drawn):
     state = None
     for offset, command in enumerate(drawn):
         before = state.entity["status"] if state and state.entity else None
-        state, _ = folding.fold(state, folding.Event(command, at(offset), NOW))
+        state, _ = folding.fold(state, folding.Event(command, at(offset), NOW), 1)
         after = state.entity["status"] if state and state.entity else None
         if before in statuses.TERMINAL and command.name not in (commands.RESTORE, commands.FORGET):
             assert after in (before, statuses.DELETED)

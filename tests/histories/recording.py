@@ -122,7 +122,7 @@ def folded(records):
     known, found = {}, []
     for each in records:
         event = envelope.event(each, EPOCH)
-        known[each.key], outcome = folding.fold(known.get(each.key), event)
+        known[each.key], outcome = folding.fold(known.get(each.key), event, 1)
         state = known[each.key]
         found.append((each.offset, outcome, None if state is None else envelope.state_message(state, each.key.decode())))
     return found

@@ -44,7 +44,7 @@ def test_a_recorded_history_folds_to_its_recorded_states(path):
     for record, want in zip(records, states, strict=True):
         event = envelope.event(record, epoch)
         assert event.position == Position(epoch, record.partition, want["offset"])
-        known[record.key], outcome = folding.fold(known.get(record.key), event)
+        known[record.key], outcome = folding.fold(known.get(record.key), event, 1)
         assert outcome.value == want["outcome"]
         message = None if known[record.key] is None else envelope.state_message(known[record.key], record.key.decode())
         if message is None:
@@ -66,7 +66,7 @@ def test_a_recorded_state_goes_on_like_the_one_that_was_folded(path):
                 headers = tuple((name, text.encode()) for name, text in want["headers"])
                 known[record.key] = envelope.state(port.Record(topics.STATE, 0, 0, 0, record.key, value, headers))
         for record, want in zip(records[stop:], states[stop:], strict=True):
-            known[record.key], _ = folding.fold(known.get(record.key), envelope.event(record, epoch))
+            known[record.key], _ = folding.fold(known.get(record.key), envelope.event(record, epoch), 1)
             if known[record.key] is not None:
                 message = envelope.state_message(known[record.key], record.key.decode())
                 assert [[name, text.decode()] for name, text in message.headers] == want["headers"]

@@ -11,6 +11,7 @@ import msgspec
 
 from dyff.bus import envelope, port, topics
 from dyff.bus.embedded import EmbeddedBus
+from dyff.consumers.aggregator import partitions
 from dyff.entities import commands, folding
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
@@ -108,15 +109,21 @@ async def latest(bus):
 async def replayed(bus):
     """What the state topic must hold, byte for byte: the messages of folding all events anew, by partition."""
     epoch = (await bus.topic(topics.EVENTS)).epoch
-    known, messages = {}, []
+    known, messages, versions = {}, [], {}
     for record in await records(bus, topics.EVENTS):
+        version = envelope.marker(record)
+        if version is not None:
+            versions[record.partition] = version
+            continue
         try:
-            event = envelope.event(record, epoch)
+            _, outcome, message = partitions.fold_one(record, known.get(record.key), epoch, versions.get(record.partition, 1))
         except ValueError:
             continue
-        known[record.key], outcome = folding.fold(known.get(record.key), event)
-        if known[record.key] is not None and outcome is not folding.Outcome.REDELIVERED:
-            messages.append(envelope.state_message(known[record.key], record.key.decode()))
+        if message is not None and outcome is not folding.Outcome.REDELIVERED:
+            known[record.key] = envelope.state(
+                port.Record(topics.STATE, record.partition, 0, 0, message.key, message.value, message.headers)
+            )
+            messages.append(message)
     return messages
 
 

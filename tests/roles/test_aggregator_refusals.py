@@ -54,10 +54,10 @@ async def test_what_the_fold_cannot_take_is_put_aside(bus, monkeypatch):
     """An event that makes the fold itself fail is poison too, not the end of its partition."""
     fold = folding.fold
 
-    def picky(state, event):
+    def picky(state, event, version):
         if event.command.data.get("attributes", {}).get("status") == "Cursed":
             raise TypeError("cursed")
-        return fold(state, event)
+        return fold(state, event, version)
 
     monkeypatch.setattr(folding, "fold", picky)
     entity = log.an_evaluation()

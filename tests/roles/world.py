@@ -187,7 +187,7 @@ async def _fold(bus, partition):
         while True:
             for record in await reader.poll(500, 5.0):
                 event = envelope.event(record, epoch)
-                states[record.key], _ = folding.fold(states.get(record.key), event)
+                states[record.key], _ = folding.fold(states.get(record.key), event, 1)
                 state = states[record.key]
                 if state is None:
                     message = envelope.progress_message(positions.Position(epoch, partition, record.offset))

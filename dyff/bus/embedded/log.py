@@ -22,7 +22,6 @@ from dyff.kernel.positions import Position
 log = structlog.get_logger()
 
 LIMITS = sqlite_writer.Limits()
-MAX_MESSAGE_BYTES = 16 * 2**20
 COMPACTION_LAG = timedelta(days=1)
 """Longer than any pause of an owner that we tolerate."""
 
@@ -39,7 +38,7 @@ class EmbeddedBus:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: Path | str, *, clock: clock.Clock, ids: ids.Ids, max_message_bytes: int = MAX_MESSAGE_BYTES
+        cls, path: Path | str, *, clock: clock.Clock, ids: ids.Ids, max_message_bytes: int = port.MAX_MESSAGE_BYTES
     ) -> AsyncIterator[EmbeddedBus]:
         """Open the log in the file `path`, which is created if it does not exist. Published records are durable when it is closed.
 

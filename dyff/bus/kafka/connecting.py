@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from aiokafka import errors as kafka
 
+from dyff.bus import port
 from dyff.kernel import errors
 
 STOP_S = 10.0
@@ -54,7 +55,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     session_timeout_s: float = 10.0
     replication: int | None = None
     compression: str | None = "zstd"
-    max_message_bytes: int = 16 * 2**20
+    max_message_bytes: int = port.MAX_MESSAGE_BYTES
     prefix: str = ""
 
     def named(self, name: str) -> str:

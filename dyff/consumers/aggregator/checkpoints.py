@@ -55,6 +55,7 @@ class Known(msgspec.Struct, frozen=True):
 
     `events`, `states`: epochs of the topics. `upto`: the next offset of the state topic. `source`, `event_id`: of the highest
     event; `source` is None if there is none. `anchors`: some of the last records below `upto`.
+    `fold_version`: in force after the highest event.
     """
 
     events: str
@@ -63,6 +64,7 @@ class Known(msgspec.Struct, frozen=True):
     source: int | None
     event_id: str
     anchors: tuple[Anchor, ...]
+    fold_version: int = 1
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -41,21 +41,27 @@ POISON = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 
 
 def fold_one(
-    record: port.Record, state: folding.State | None, epoch: str
+    record: port.Record, state: folding.State | None, epoch: str, version: int
 ) -> tuple[folding.State | None, folding.Outcome, port.Message | None]:
     """The state after the event in `record`, the outcome, and the message to write, which is None if nothing has to be written.
 
-    `epoch`: of the events.
+    `epoch`: of the events. `version`: of the fold, at this event.
 
     Raises:
         NewerSchema: a newer release wrote the event.
         One of `POISON`: the event cannot be folded; it belongs in quarantine.
     """
     event = envelope.event(record, epoch)
-    after, outcome = folding.fold(state, event)
+    after, outcome = folding.fold(state, event, version)
     if after is None or outcome is folding.Outcome.REDELIVERED:
         return after, outcome, None
     message = envelope.state_message(after, event.command.entity_id)
+    if not envelope.fits(message):
+        # No log has ever taken such a state, so this holds for every version. It must not stop the partition.
+        after, outcome = folding.refused(state, event, version)
+        if after is None:
+            return None, outcome, None
+        message = envelope.state_message(after, event.command.entity_id)
     # The bytes are kept because the next state contains their hash.
     return msgspec.structs.replace(after, encoded=None if after.entity is None else message.value), outcome, message
 
@@ -64,8 +70,8 @@ class Transaction(msgspec.Struct):
     """The result of folding consecutive events.
 
     `messages`: the states, with their `headings`. `size`: of their values, in bytes. `newest`: the last state of each entity.
-    `position`: the next offset of the events. `seen`: the last record. `recorded`: the last event that left a state. `newer`: set
-    if the last batch was cut off at a record of a newer release.
+    `position`: the next offset of the events. `version`: of the fold, from there on. `seen`: the last record. `recorded`: the last
+    event that left a state. `newer`: set if the last batch was cut off at a record of a newer release.
     """
 
     position: int
@@ -79,10 +85,11 @@ class Transaction(msgspec.Struct):
     seen: port.Record | None = None
     recorded: Position | None = None
     newer: errors.NewerSchema | None = None
+    version: int = 1
 
     def extend(self, later: Transaction) -> None:
         """Append the transaction that was folded right after this one, on top of it."""
-        self.position = later.position
+        self.position, self.version = later.position, later.version
         self.messages += later.messages
         self.headings += later.headings
         self.size += later.size
@@ -147,6 +154,7 @@ class OwnedPartition:
         self._epoch, self._partition = states.epoch, states.partition
         self._appending = anyio.Lock()
         self._known, self._spacing = end, 0
+        self._version = states.fold_version
         self._pending = PendingWrites()
         self._checkpoints = checkpoints.Writer(owner, states.partition, states.checkpoint)
 
@@ -178,7 +186,7 @@ class OwnedPartition:
             share.done = done.position
 
     async def _folded(self, batch: group_consumer.Batch) -> Transaction:
-        done = Transaction(batch.position)
+        done = Transaction(batch.position, version=self._version)
         keys = {each.key for each in batch.records}
         known = {key: message for key in keys if (message := self._pending.newest(key)) is not None}
         known |= await self._states.newest(keys - known.keys())
@@ -190,7 +198,8 @@ class OwnedPartition:
             if number % _YIELD_EVERY == 0:
                 await anyio.lowlevel.checkpoint()
             try:
-                self._fold_one(record, state, done)
+                if not self._is_marker(record, done):
+                    self._fold_one(record, state, done)
             except errors.NewerSchema as newer:
                 done.newer = newer
                 break
@@ -202,12 +211,22 @@ class OwnedPartition:
             done.seen = record
         return done
 
+    def _is_marker(self, record: port.Record, done: Transaction) -> bool:
+        """Whether a record is a marker of the fold's version, which then applies to the events after it."""
+        version = envelope.marker(record)
+        if version is None:
+            return False
+        if version > self._version:
+            log.info("fold-version", partition=record.partition, offset=record.offset, version=version)
+            self._version = done.version = version
+        return True
+
     def _fold_one(self, record: port.Record, state: folding.State | None, done: Transaction) -> None:
-        after, outcome, message = fold_one(record, state, self._epoch)
+        after, outcome, message = fold_one(record, state, self._epoch, self._version)
         if after is not None and message is not None:
             done.messages.append(message)
             done.size += len(message.value or b"")
-            done.headings.append(envelope.Heading(after.source, after.event_id, after.kind))
+            done.headings.append(envelope.Heading(after.source, after.event_id, after.kind, after.fold_version))
             # Not the state itself: keeping the objects costs more, in CPU caches and garbage collection, than decoding the few that
             # are needed again.
             done.newest[record.key], done.recorded = message, after.source
@@ -236,8 +255,8 @@ class OwnedPartition:
             return
         at_last = done.seen is not None and done.seen.offset == last.offset
         event_id = envelope.event_id(done.seen) if done.seen and at_last else ""
-        done.messages.append(envelope.progress_message(last, event_id))
-        done.headings.append(envelope.Heading(last, event_id, None))
+        done.messages.append(envelope.progress_message(last, event_id, done.version))
+        done.headings.append(envelope.Heading(last, event_id, None, done.version))
 
     def _heading(self, message: port.Message) -> envelope.Heading:
         return envelope.heading(port.Record(topics.STATE, self._partition, -1, 0, message.key, message.value, message.headers))

@@ -52,7 +52,12 @@ class States:
             known = checkpoint.known
             self._last.extend((each.offset, each.source, each.key) for each in known.anchors)
             if known.source is not None:
-                self.highest = envelope.Heading(Position(epoch, partition, known.source), known.event_id, None)
+                self.highest = envelope.Heading(Position(epoch, partition, known.source), known.event_id, None, known.fold_version)
+
+    @property
+    def fold_version(self) -> int:
+        """The version of the fold that applies to the next event: the one that was in force at the last."""
+        return 1 if self.highest is None else self.highest.fold_version
 
     @property
     def stale(self) -> list[bytes]:
@@ -87,7 +92,7 @@ class States:
         """The content of a checkpoint at `upto` of the state topic, apart from the index."""
         source, event_id = (None, "") if self.highest is None else (self.highest.source.offset, self.highest.event_id)
         anchors = tuple(checkpoints.Anchor(*each) for each in self._last)
-        return checkpoints.Known(self.epoch, states_epoch, upto, source, event_id, anchors)
+        return checkpoints.Known(self.epoch, states_epoch, upto, source, event_id, anchors, self.fold_version)
 
     def _take(self, key: bytes, heading: envelope.Heading, offset: int) -> None:
         source = heading.source.offset

@@ -28,11 +28,11 @@ class Made(msgspec.Struct, frozen=True, gc=False):
 class Refolding:
     """One partition. `newest`: by key. `quarantined`: by offset, the values of the events that cannot be folded."""
 
-    def __init__(self, partition: int, epoch: str) -> None:
-        """`epoch`: of the events."""
+    def __init__(self, partition: int, epoch: str, version: int = 1) -> None:
+        """`epoch`: of the events. `version`: of the fold, at the first of them."""
         self.newest: dict[bytes, Made] = {}
         self.quarantined: dict[int, bytes] = {}
-        self._partition, self._epoch = partition, epoch
+        self._partition, self._epoch, self._version = partition, epoch, version
         self._recent: OrderedDict[bytes, folding.State] = OrderedDict()
 
     def fold(self, record: port.Record) -> Made | None:
@@ -42,7 +42,11 @@ class Refolding:
             NewerSchema: a newer release wrote the event.
         """
         try:
-            after, _, message = partitions.fold_one(record, self._state(record.key), self._epoch)
+            version = envelope.marker(record)
+            if version is not None:
+                self._version = max(self._version, version)
+                return None
+            after, _, message = partitions.fold_one(record, self._state(record.key), self._epoch, self._version)
         except partitions.POISON:
             self.quarantined[record.offset] = record.value or b""
             return None

@@ -43,12 +43,14 @@ async def verify(history: port.History, query: query_port.QueryScanner, *, patie
 
 class _States(msgspec.Struct):
     """The state topic of a partition. `seen`: by ID, the last record, which is the one that compaction keeps. `reached`: the events
-    below this offset are contained. `progress`: see `Comparison`.
+    below this offset are contained. `progress`: see `Comparison`. `first`: the lowest event that is still in the log and that a state
+    contains as its last, with the version of the fold there.
     """
 
     seen: dict[str, comparing.Seen] = {}
     reached: int = 0
     progress: tuple[int, str] | None = None
+    first: tuple[int, int] | None = None
 
 
 class _Verification:
@@ -64,7 +66,7 @@ class _Verification:
         self._epoch = (await self._history.topic(topics.EVENTS)).epoch
         held = await self._history.ranges(topics.EVENTS)
         reached = await self._settled({partition: each.end for partition, each in held.items()})
-        states = {partition: await self._states(partition) for partition in sorted(held)}
+        states = {partition: await self._states(partition, held[partition].first) for partition in sorted(held)}
         views = await self._views(len(held))
         quarantined = await self._quarantined()
         for partition in sorted(held):
@@ -96,7 +98,9 @@ class _Verification:
         if view_reached > states.reached:
             there, expected = f"nothing beyond event {states.reached - 1}", f"what the query store has seen of event {view_reached - 1}"
             self._findings.differ(STATE, "position", f"partition {partition}", there, f"{expected}: it lost its end")
-        again = refolding.Refolding(partition, self._epoch)
+        # A log without its beginning may also lack the marker; what was folded first after that shows the version.
+        version = states.first[1] if held.first > 0 and states.first is not None else 1
+        again = refolding.Refolding(partition, self._epoch, version)
         async for record in refolding.records(self._history, topics.EVENTS, partition, held.first, min(comparison.stop, now.end)):
             comparison.before(record.offset, again.newest)
             comparison.take(record, again.fold(record))
@@ -133,14 +137,15 @@ class _Verification:
             self._findings.notes.append(f"the {place} is behind: it has seen {reached} of {end} events of partition {partition}")
         return min(end, reached)
 
-    async def _states(self, partition: int) -> _States:
+    async def _states(self, partition: int, held_from: int) -> _States:
+        """`held_from`: the first event that the log still has."""
         found = _States()
         held = (await self._history.ranges(topics.STATE))[partition]
         async for record in refolding.records(self._history, topics.STATE, partition, held.first, held.end):
-            self._take_state(found, record)
+            self._take_state(found, record, held_from)
         return found
 
-    def _take_state(self, found: _States, record: port.Record) -> None:
+    def _take_state(self, found: _States, record: port.Record, held_from: int) -> None:
         name = record.key.decode("utf-8", "replace")
         try:
             heading = envelope.heading(record)
@@ -153,6 +158,8 @@ class _Verification:
             self._findings.differ(STATE, "position", name, there, f"something folded from {self._epoch}:{record.partition}")
             return
         found.reached = max(found.reached, source.offset + 1)
+        if source.offset >= held_from and (found.first is None or source.offset < found.first[0]):
+            found.first = source.offset, heading.fold_version
         if heading.kind is not None:
             leaf = Leaf(heading.kind, source.offset, proofs.digest(envelope.body(record)))
             found.seen[name] = comparing.Seen(leaf, comparing.whole(record.value, record.headers))
