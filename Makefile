@@ -1,12 +1,12 @@
-# Everything a person or CI does here is one of these targets. `make` alone lists them.
+# These targets cover everything that developers and CI do here. Plain `make` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# Most tests wait for most of their time.
+# Most tests spend most of their time waiting.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
-# Where it is set each of the many processes that the tests start compiles everything anew.
+# If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo demo-small test test-fast services image test-engines check lint types fmt bench lock clean
@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
-setup: .venv/.ready ## make .venv with the dyff command in it
+setup: .venv/.ready ## create .venv with the dyff command
 
 .venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Dyff needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -30,7 +30,7 @@ setup: .venv/.ready ## make .venv with the dyff command in it
 	@touch $@
 
 PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-lock: setup ## pin requirements again from pyproject.toml
+lock: setup ## update the pinned requirements from pyproject.toml
 	@$(PIN) pyproject.toml -o requirements/runtime.txt
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group demo -o requirements/demo.txt
@@ -38,7 +38,7 @@ lock: setup ## pin requirements again from pyproject.toml
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
 	@for each in tests/engines/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
-clean: ## remove what make setup and the tests made
+clean: ## remove what make setup and the tests created
 	rm -rf .venv .venv-client-previous .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
@@ -55,7 +55,7 @@ demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on Re
 demo-small: setup ## the same audit with a mock model, in seconds
 	@examples/toxicity/run.sh $(BIN)/python --small
 
-test: setup .venv-client-previous/.ready ## set up and run all tests but those on real servers
+test: setup .venv-client-previous/.ready ## run all tests except those on real servers
 	@$(PYTEST) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)
@@ -67,21 +67,21 @@ services: setup ## build or install the real servers for the tests, once (docs/e
 image: setup ## build Dyff's own container image into build/image/dyff.tar
 	@$(BIN)/python -m image.build --out build/image/dyff.tar
 
-test-engines: setup ## run the tests that need real servers, on servers of their own
+test-engines: setup ## start real servers and run the tests that need them
 	@$(BIN)/python -m tests.engines run -- $(PYTEST) -m engines
 
-lint: setup ## ruff, and the import contracts
+lint: setup ## run ruff, and check the import contracts
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports --no-logo
 
-types: setup ## mypy, strict
+types: setup ## run mypy in strict mode
 	@$(BIN)/mypy
 
-fmt: setup ## format and mend what can be mended
+fmt: setup ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 check: lint types test test-engines ## what CI runs
 
-bench: setup ## ratios against bare baselines, each measured in the same run
+bench: setup ## compare with bare baselines, each in the same run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done

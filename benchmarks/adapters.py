@@ -1,6 +1,6 @@
-"""Our pipeline adapters and the published ones on the same items, in one run: items a second and the ratio.
+"""Our pipeline adapters and the published ones on the same items, in one run: items per second and the ratio.
 
-The two take turns, so that a busy machine is busy for both. `python adapters.py 2` for twice as many rounds.
+The two alternate, so that load on the machine affects both. Run `python adapters.py 2` for twice as many rounds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dyff.schema import adapters as published
 from dyff.adapters import pipelines
 
 GOAL, GOAL_EACH = 1.5, 0.5
-"""How many times as fast as the published implementation: the geometric mean, and each (some do next to nothing, and ours check)."""
+"""The required speed relative to the published adapters: geometric mean, and each (some do almost nothing, while ours check)."""
 ITEMS, ROUNDS = 1_000, 15
 Pipeline = list[dict[str, Any]]
 
@@ -29,7 +29,7 @@ ROW = {"_index_": 7, "text": "alpha beta gamma 12-34", "label": "x", "image": {"
 
 
 def adapter(kind: str, configuration: dict[str, Any] | None) -> dict[str, Any]:
-    """An adapter as it is in a request."""
+    """Return an adapter in the form of a request."""
     return {"kind": kind, "configuration": configuration}
 
 
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[Pipeline, dict[str, Any]]] = {
 
 
 def seconds(run: Callable[[Iterable[Any]], Iterable[Any]], item: dict[str, Any]) -> float:
-    """How long `ITEMS` items take."""
+    """Return the seconds that `ITEMS` items take."""
     started = time.perf_counter()
     for _ in run([item] * ITEMS):
         pass
@@ -63,7 +63,7 @@ def seconds(run: Callable[[Iterable[Any]], Iterable[Any]], item: dict[str, Any])
 
 
 def compiling() -> tuple[float, float]:
-    """Microseconds to compile a pipeline of which the last was the same, as in one create after the other: ours, published."""
+    """Return the microseconds to compile the same pipeline again, as in repeated creates: ours, published."""
     pipeline = CASES["choices to rows"][0]
     times: list[tuple[float, float]] = []
     for _ in range(200):
@@ -76,7 +76,7 @@ def compiling() -> tuple[float, float]:
 
 
 def main(rounds: int) -> int:
-    """Measure; 1 if the goal is missed."""
+    """Measure; return 1 if the goal is missed."""
     warnings.simplefilter("ignore")
     ratios: dict[str, float] = {}
     print(f"{'items/s':<20}{'ours':>12}{'published':>12}{'ratio':>8}")

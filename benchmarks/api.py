@@ -1,4 +1,4 @@
-"""How fast `POST /v0/evaluations` is, from socket to socket, beside two measures of what the same body costs elsewhere.
+"""The speed of `POST /v0/evaluations`, from socket to socket, compared with two other servers that handle the same body.
 
     .venv/bin/python benchmarks/api.py [--requests 5000] [--connections 32] [--rounds 5]
 
@@ -6,9 +6,9 @@
 `fastapi`: FastAPI with the published request and response models on uvicorn; no token, no references, no storage.
 `litestar`: a bare Litestar handler that answers with ready bytes; nothing else.
 
-Each server is a process of its own, uvicorn with uvloop and httptools, and the client another that speaks raw HTTP, so that it
-is not what is measured. The servers take turns, round after round, so that a busy machine is busy for all of them; the
-ratios are of medians of one run. CPU time is the server's, user and system, all threads.
+Each server is a process of its own: uvicorn with uvloop and httptools. The client is another process, which speaks raw HTTP so
+that it is not the bottleneck. The servers alternate, round after round, so that load on the machine affects all of them. The
+ratios are between medians of one run. CPU time is that of the server: user and system, all threads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {"loop": "none", "http": "httptools", "access_log": Fal
 
 
 def serve(name: str) -> None:
-    """Run one server; prints the URL's port, the token and the request body as a line of JSON when it serves."""
+    """Run one server. When it serves, print the port, the token and the request body as a line of JSON."""
     import uvloop
 
     uvloop.run({"dyff": _dyff, "fastapi": _fastapi, "litestar": _litestar}[name]())
@@ -61,14 +61,14 @@ async def _dyff() -> None:
             now = world.services.clock.now()
             token = await world.services.authority.issue(world.account, grants.ADMIN, now + timedelta(hours=1))
             body = await world.evaluation_body()
-            world.view.pause()  # the api's work is measured, not that of the roles behind the log
+            world.view.pause()  # measure the work of the api, not that of the roles behind the log
             lane = express.protocol(world.app.express, world.app.lane.answer_express)
             garbage_collector.tune()  # as `dyff serve` does
             await _run(world.app, token, body, http=lane)
 
 
 def _example() -> tuple[dict[str, Any], dict[str, Any]]:
-    """A request, and the entity that it becomes."""
+    """Return a request, and the entity that it creates."""
     from datetime import UTC, datetime
 
     import msgspec
@@ -122,7 +122,7 @@ async def _litestar() -> None:
 
 
 class Connection(asyncio.Protocol):
-    """Sends one request after the other until the load is done."""
+    """Sends one request after the other until all have been sent."""
 
     def __init__(self, load: Load) -> None:
         """`load`: shared by all connections."""
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """A number of requests over a number of connections."""
+    """A fixed number of requests over a number of connections."""
 
     def __init__(self, known: dict[str, Any], requests: int, connections: int) -> None:
         """`known`: what the server printed."""
@@ -172,13 +172,13 @@ class Load:
         self.done = asyncio.Event()
 
     def ended(self) -> None:
-        """A connection has ended."""
+        """Count a connection as ended."""
         self.open -= 1
         if not self.open:
             self.done.set()
 
     async def run(self) -> float:
-        """Requests a second."""
+        """Send all requests; returns requests per second."""
         loop, total = asyncio.get_running_loop(), self.left
         started = time.perf_counter()
         for _ in range(self.open):
@@ -188,7 +188,7 @@ class Load:
 
 
 def load(known: dict[str, Any], requests: int, connections: int) -> None:
-    """Put load on one server; prints what came of it as a line of JSON."""
+    """Put load on one server, and print the results as a line of JSON."""
     import uvloop
 
     subject: list[Load] = []
@@ -208,7 +208,7 @@ def _cpu_s(process: subprocess.Popen[str]) -> float:
 
 
 def measure(requests: int, connections: int, rounds: int) -> None:
-    """Start the servers, take turns, print the table."""
+    """Start the servers, measure them in turn, and print the table."""
     running = {name: subprocess.Popen([sys.executable, __file__, "--serve", name], stdout=subprocess.PIPE, text=True) for name in SERVERS}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in SERVERS}
     try:
@@ -227,7 +227,7 @@ def measure(requests: int, connections: int, rounds: int) -> None:
                     str(connections),
                 ]
                 found = json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
-                if turn:  # the first one warms up
+                if turn:  # the first round warms up
                     results[name].append({**found, "cpu_us": (_cpu_s(process) - before) / requests * 1e6})
     finally:
         for process in running.values():
@@ -246,7 +246,7 @@ def _report(results: dict[str, list[dict[str, float]]], connections: int) -> Non
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=5000)
     parser.add_argument("--connections", type=int, default=32)

@@ -1,7 +1,7 @@
 """The embedded bus against bare SQLite (apsw) with the same batches and the same durability, in one run.
 
-Prints both figures and their ratio. What the bus does beyond the bare rows: a thread of its own, partitions, checksums,
-stored next offsets, the evidence beside the file, waking whoever waits. Bare SQLite blocks its caller and knows no waiters.
+Prints both figures and their ratio. In addition to writing rows, the bus has a thread of its own, partitions, checksums, stored
+next offsets and evidence next to the file, and it wakes waiting readers. Bare SQLite blocks its caller and has no waiters.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ HEADER_DECODER = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...])
 
 
 class Bare:
-    """One table, as SQLite is used when there is nothing else to care for."""
+    """One table, as in a program that needs nothing else of SQLite."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the table in `folder`."""
+        """Create the table in `folder`."""
         self.connection = apsw.Connection(str(folder / "bare.db"))
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = FULL")
@@ -50,19 +50,19 @@ class Bare:
         self.end = 0
 
     def append(self, count: int) -> None:
-        """One transaction of `count` records."""
+        """Insert `count` records in one transaction."""
         start, self.end = self.end, self.end + count
         rows = ((offset, 1, b"k" * 32, STORED_HEADERS, VALUE) for offset in range(start, self.end))
         with self.connection:
             self.connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows)
 
     def select(self, start: int, limit: int) -> int:
-        """Records from `start` on as Python values, headers decoded; returns how many."""
+        """Read records from `start` on as Python values, with headers decoded; returns how many."""
         rows = self.connection.execute("SELECT * FROM records WHERE offset >= ? ORDER BY offset LIMIT ?", (start, limit)).fetchall()
         return len([(*row[:3], HEADER_DECODER.decode(row[3]), row[4]) for row in rows])
 
     def read(self, limit: int) -> int:
-        """All records, `limit` at a time; returns how many."""
+        """Read all records, `limit` at a time; returns how many."""
         found = 0
         while count := self.select(found, limit):
             found += count
@@ -70,7 +70,7 @@ class Bare:
 
 
 def messages(count: int) -> list[port.Message]:
-    """`count` commands of an ordinary size, for one partition, as the bare table has one order."""
+    """Return `count` commands of a typical size, for one partition, because the bare table has a single order."""
     return [port.Message(b"k" * 32, VALUE, HEADERS, 0) for _ in range(count)]
 
 
@@ -78,7 +78,7 @@ Work = Callable[[], Awaitable[None]]
 
 
 async def compared(ours: Work, bare: Work, records: int) -> tuple[float, float]:
-    """Records per second of both, in turns, so that a disk that changes its mind changes it for both."""
+    """Return the records per second of both. They alternate, so that changes in the disk's speed affect both."""
     seconds = [0.0, 0.0]
     for _ in range(SLICES):
         for place, work in enumerate((ours, bare)):
@@ -89,7 +89,7 @@ async def compared(ours: Work, bare: Work, records: int) -> tuple[float, float]:
 
 
 async def batches(bus: EmbeddedBus, bare: Bare, size: int, calls: int) -> tuple[float, float]:
-    """One publisher, `size` messages a call, against as many rows a transaction."""
+    """One publisher with `size` messages per call, against the same number of rows per transaction."""
     batch = messages(size)
 
     async def publish() -> None:
@@ -104,7 +104,7 @@ async def batches(bus: EmbeddedBus, bare: Bare, size: int, calls: int) -> tuple[
 
 
 async def publishers(bus: EmbeddedBus, bare: Bare, count: int, calls: int) -> tuple[float, float]:
-    """`count` publishers at once, one message a call, against `count` rows a transaction."""
+    """`count` concurrent publishers with one message per call, against `count` rows per transaction."""
 
     async def one() -> None:
         message = messages(1)
@@ -124,7 +124,7 @@ async def publishers(bus: EmbeddedBus, bare: Bare, count: int, calls: int) -> tu
 
 
 async def history(bus: EmbeddedBus, bare: Bare, limit: int) -> tuple[float, float]:
-    """Everything from the beginning, from the file."""
+    """Read everything from the beginning, from the file."""
     end = (await bus.ranges("t"))[0].end
 
     async def read() -> None:
@@ -139,7 +139,7 @@ async def history(bus: EmbeddedBus, bare: Bare, limit: int) -> tuple[float, floa
 
 
 async def following(bus: EmbeddedBus, bare: Bare, calls: int) -> tuple[float, float]:
-    """A group member that keeps up with a publisher of batches, against rows that are written, then read back."""
+    """A group member that follows a publisher of batches, against rows that are written and then read back."""
     batch = messages(100)
 
     async def publish_and_follow() -> None:
@@ -169,7 +169,7 @@ async def following(bus: EmbeddedBus, bare: Bare, calls: int) -> tuple[float, fl
 
 
 async def latency(bus: EmbeddedBus, bare: Bare, count: int) -> None:
-    """How long one publish takes when nobody else does, and how long a bare commit."""
+    """Print the latency of one publish without concurrent ones, and of a bare commit."""
     ours, bares = [], []
     message = messages(1)
     for _ in range(count):
@@ -185,7 +185,7 @@ async def latency(bus: EmbeddedBus, bare: Bare, count: int) -> None:
 
 
 async def main() -> None:
-    """Run everything; each line is the median of its rounds."""
+    """Run everything. Each line has the medians of its rounds."""
     print(f"SQLite {apsw.sqlite_lib_version()}, synchronous=FULL, {len(VALUE)} bytes a value; the goal is {GOAL:.0%} of bare SQLite")
     results: dict[str, list[tuple[float, float]]] = {}
     for _ in range(ROUNDS):

@@ -2,13 +2,13 @@
 
     .venv/bin/python benchmarks/client.py [--items 12000] [--in-flight 64] [--rounds 3] [--profile]
 
-`dyff`: the installed step as a cluster starts it: reads the dataset, runs both pipelines, stores Parquet, shows progress.
-`aiohttp`: as many workers that post the same JSON and decode the answers, on uvloop; nothing is read or stored.
+`dyff`: the installed step, started like in a cluster. It reads the dataset, runs both pipelines, stores Parquet and writes progress.
+`aiohttp`: the same number of workers, which post the same JSON and decode the answers, on uvloop. It reads and stores nothing.
 
-Each on kept connections (one replica) and on a new connection for each call (several). The server is a process of its own,
-raw asyncio, and measures: a rate is of the requests from the first to the last that it saw, so starting up costs nobody. CPU
-is the client's, all threads, user and system, of a run less that of a run with one item. They take turns, round after round;
-the ratios are of medians. `--profile` prints where the client's event loop spends its time instead.
+Both run with persistent connections (one replica) and with a new connection for each call (several replicas). The server is a
+process of its own, in raw asyncio, and does the measuring: a rate covers the time from its first to its last request, so start-up
+does not count. CPU time is that of the client (user and system, all threads), minus that of a run with one item. The clients
+alternate, round after round; the ratios are between medians. `--profile` prints where the client's event loop spends its time instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DELAY_S = 0.02
 
 
 async def bare(url: str, items: int, in_flight: int, keep_open: bool) -> None:
-    """The loop that one would write by hand."""
+    """A plain loop, as it would be written by hand."""
     import aiohttp
 
     left = iter(range(items))
@@ -47,7 +47,7 @@ async def bare(url: str, items: int, in_flight: int, keep_open: bool) -> None:
 
 
 def measured(command: list[str], environment: dict[str, str], port: int) -> tuple[float, float]:
-    """Run a client; calls per second as the server saw them, and its CPU seconds."""
+    """Run a client; returns the calls per second that the server saw, and the client's CPU seconds."""
     process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
     output = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)
@@ -61,7 +61,7 @@ def measured(command: list[str], environment: dict[str, str], port: int) -> tupl
 
 
 def with_server(run: Callable[[int], tuple[float, float]]) -> tuple[float, float]:
-    """`run(port)` on a fresh server."""
+    """Return `run(port)` with a fresh server."""
     from tests.workflows import runs
 
     with runs.a_fast_service(DELAY_S) as url:
@@ -97,7 +97,7 @@ def aiohttp_loop(items: int, in_flight: int, keep_open: bool) -> tuple[float, fl
 
 
 def profile(items: int, in_flight: int) -> None:
-    """Where the time of the event loop's thread goes."""
+    """Print where the event loop's thread spends its time."""
     import cProfile
     import pstats
 
@@ -120,7 +120,7 @@ def profile(items: int, in_flight: int) -> None:
 
 
 def main() -> None:
-    """All of it."""
+    """Run everything."""
     import uvloop
 
     if sys.argv[1:2] == ["--bare"]:

@@ -30,7 +30,7 @@ EVALUATION = port.Kind(custom_resource.GROUP_VERSION, "Evaluation", "evaluations
 
 
 def evaluation(name: str) -> port.Object:
-    """A custom resource of the usual size, 2 KB."""
+    """Return a custom resource of a typical size, 2 KB."""
     spec = {
         "id": "0" * 32,
         "account": "1" * 32,
@@ -42,7 +42,7 @@ def evaluation(name: str) -> port.Object:
 
 
 def bare(folder: Path) -> float:
-    """Rows a second, of the same size, each durable before the next."""
+    """Return the rows per second, of the same size, each durable before the next."""
     connection = apsw.Connection(str(folder / "bare.sqlite"))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -54,7 +54,7 @@ def bare(folder: Path) -> float:
 
 
 async def rate(work: Callable[[int], Awaitable[object]], count: int, in_flight: int) -> float:
-    """Calls a second, so many at a time."""
+    """Return the calls per second, with `in_flight` calls at a time."""
     numbers = iter(range(count))
 
     async def caller() -> None:
@@ -69,7 +69,7 @@ async def rate(work: Callable[[int], Awaitable[object]], count: int, in_flight: 
 
 
 async def watching(cluster: EmbeddedCluster) -> list[float]:
-    """Seconds from before a patch to its event in a watch."""
+    """Return the seconds from each patch to its event in a watch."""
     await cluster.create(port.CONFIG_MAP, {"metadata": {"name": "watched"}, "data": {}})
     version = (await cluster.list(port.CONFIG_MAP)).resource_version
     stream = cluster.watch(port.CONFIG_MAP, version, timeout_s=60)
@@ -112,19 +112,19 @@ async def writes(folder: Path) -> None:
 
 
 class Echo(asyncio.Protocol):
-    """Answers what it gets."""
+    """Sends back what it receives."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to answer."""
+        """Keep the transport for answers."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer."""
+        """Send the data back."""
         self.transport.write(data)
 
 
 def round_trips(number: int, payload: bytes) -> list[float]:
-    """Seconds of each of many requests on one connection."""
+    """Return the seconds of each of many requests on one connection."""
     latencies = []
     with socket.create_connection((ports.HOST, number)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -139,7 +139,7 @@ def round_trips(number: int, payload: bytes) -> list[float]:
 
 
 def connects(number: int) -> float:
-    """Seconds, median, of a connection with one request."""
+    """Return the median seconds of a connection with one request."""
     latencies = []
     for _ in range(500):
         began = time.perf_counter()
@@ -151,7 +151,7 @@ def connects(number: int) -> float:
 
 
 def bulk(number: int) -> float:
-    """MiB a second, there and back."""
+    """Return the MiB per second, in both directions."""
     chunk, done = b"x" * 2**20, 0
     began = time.perf_counter()
     with socket.create_connection((ports.HOST, number)) as client:
@@ -165,7 +165,7 @@ def bulk(number: int) -> float:
 
 
 async def services() -> None:
-    """Print what a Service costs."""
+    """Print the overhead of a Service."""
     server = await asyncio.get_running_loop().create_server(Echo, ports.HOST, 0)
     direct = server.sockets[0].getsockname()[1]
     front = proxy.Proxy(next(number for number in ports.RANGE if ports.is_free(number)))

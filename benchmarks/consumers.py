@@ -1,11 +1,11 @@
-"""The aggregator and the sink beside bare loops of the same kind on the same broker, in one run.
+"""The aggregator and the sink, compared with bare loops of the same kind on the same broker, in one run.
 
-Aggregator: consume 500, fold, produce 500 states of 2.2 KB and commit the offset in one transaction, on the role's whole way; the bare
-loop consumes the same records and produces as many of the same size in the same transactions, with aiokafka's explicit batches (which
-measure faster than a future for each record), and folds nothing. Sink: the role's whole way into a store that takes all and keeps
-nothing, and into the two real ones; beside it a bare consume loop, and bare bulk upserts of the same documents.
+Aggregator: the complete role consumes 500 events, folds them, produces 500 states of 2.2 KB and commits the offset in one
+transaction. The bare loop consumes the same records and produces as many of the same size in the same transactions, with aiokafka's
+explicit batches (which are faster than a future for each record), and folds nothing. Sink: the complete role writes to a store that
+discards everything, and to the two real ones. The baselines are a bare consume loop, and bare bulk upserts of the same documents.
 
-Prints records a second and CPU time of the client by record, and the ratio. Runs take turns, so that a busy machine is busy for both.
+Prints records per second, the client's CPU time per record, and the ratio. Runs alternate, so that load on the machine affects both.
 Needs servers: `python -m tests.engines run --only kafka --only secantusdb -- python benchmarks/consumers.py`.
 """
 
@@ -40,15 +40,15 @@ from dyff.query.mongo import MongoQuery, stored
 GOAL = 0.7
 EVENTS = int(os.environ.get("DYFF_BENCH_EVENTS", "40000"))
 DOCUMENTS = 4000
-"""For the test server of MongoDB's protocol, which takes some hundreds a second."""
+"""The number of documents for the test server of MongoDB's protocol, which accepts only a few hundred per second."""
 ROUNDS = int(os.environ.get("DYFF_BENCH_ROUNDS", "5"))
 
 
 class Counted:
-    """A bus whose owner tells when it has committed an offset."""
+    """A bus whose owner reports when it has committed an offset."""
 
     def __init__(self, bus: KafkaBus, until: int) -> None:
-        """`until`: of the events topic."""
+        """`until`: the offset in the events topic to report."""
         self._bus, self._until = bus, until
         self.done = anyio.Event()
 
@@ -57,13 +57,13 @@ class Counted:
 
     @asynccontextmanager
     async def own(self, name: str) -> AsyncIterator[Any]:
-        """The real owner, watched."""
+        """Yield the real owner, wrapped."""
         async with self._bus.own(name) as owner:
             yield _Watched(owner, self._until, self.done)
 
 
 class _Watched:
-    """An owner that tells."""
+    """An owner that reports its commits."""
 
     def __init__(self, owner: port.Owner, until: int, done: anyio.Event) -> None:
         self._owner, self._until, self._done = owner, until, done
@@ -72,7 +72,7 @@ class _Watched:
         return getattr(self._owner, name)
 
     async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
-        """As the owner does."""
+        """Append like the real owner."""
         positions = await self._owner.append(topic, messages, commit)
         if commit is not None and commit.offset >= self._until:
             self._done.set()
@@ -80,22 +80,22 @@ class _Watched:
 
 
 class Nowhere:
-    """A query store that takes everything and keeps nothing."""
+    """A query store that discards everything."""
 
     async def apply(self, documents: Sequence[query_port.Document], reached: query_port.Reached) -> int:
-        """Take them."""
+        """Accept and discard the documents."""
         return len(documents)
 
     async def reset(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     async def reached(self) -> query_port.Reached:
-        """Nothing yet."""
+        """Return no positions."""
         return query_port.Reached()
 
 
 class Until:
-    """A query store that tells when it is so far along the state topic."""
+    """A query store that reports when it has reached a position in the state topic."""
 
     def __init__(self, store: Any, until: int) -> None:
         self._store, self._until = store, until
@@ -105,7 +105,7 @@ class Until:
         return getattr(self._store, name)
 
     async def apply(self, documents: Sequence[query_port.Document], reached: query_port.Reached) -> int:
-        """Into the store."""
+        """Pass the documents to the store."""
         news: int = await self._store.apply(documents, reached)
         if max(reached.state.values()) >= self._until:
             self.done.set()
@@ -114,7 +114,7 @@ class Until:
 
 @asynccontextmanager
 async def opened(server: str) -> AsyncIterator[KafkaBus]:
-    """A bus of its own, with the topics of an installation. No compression, which would hide what the rest costs."""
+    """Yield a separate bus with the topics of an installation. Without compression, which would hide other costs."""
     connection = Connection(bootstrap_servers=server, prefix=f"bench-{uuid.uuid4().hex}.", compression=None, replication=1)
     async with KafkaBus.open(connection) as bus:
         await bus.create_topics(topics.specs(1))
@@ -122,14 +122,14 @@ async def opened(server: str) -> AsyncIterator[KafkaBus]:
 
 
 async def filled(bus: KafkaBus, topic: str, messages: Callable[[int], port.Message], count: int) -> int:
-    """Put `count` messages on a topic; returns the end of its partition."""
+    """Publish `count` messages to a topic; returns the end of its partition."""
     for start in range(0, count, 2000):
         await bus.publish(topic, [messages(number) for number in range(start, min(start + 2000, count))])
     return (await bus.ranges(topic))[0].end
 
 
 async def role(run: Callable[..., Awaitable[None]], done: anyio.Event, count: int) -> Measured:
-    """A role from its readiness until `done`."""
+    """Measure a role from its readiness until `done`."""
     async with anyio.create_task_group() as group:
         await group.start(run)
         measured = await timed(done.wait, count)
@@ -138,7 +138,7 @@ async def role(run: Callable[..., Awaitable[None]], done: anyio.Event, count: in
 
 
 async def aggregated(bus: KafkaBus, end: int) -> Measured:
-    """The role, from its readiness until the last event is committed."""
+    """Measure the aggregator, from its readiness until the last event is committed."""
     counted = Counted(bus, end)
 
     async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -148,7 +148,7 @@ async def aggregated(bus: KafkaBus, end: int) -> Measured:
 
 
 async def sunk(bus: KafkaBus, store: Any, end: int) -> Measured:
-    """The role, from its readiness until the store has it all."""
+    """Measure the sink, from its readiness until the store has everything."""
     until = Until(store, end)
 
     async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -158,7 +158,7 @@ async def sunk(bus: KafkaBus, store: Any, end: int) -> Measured:
 
 
 def reported(name: str, ours: Sequence[Measured], *bares: Sequence[Measured]) -> float:
-    """Print the medians and the ratio to the slowest of the baselines: the median of the rounds' own, since they took turns."""
+    """Print the medians, and the ratio to the slowest baseline: the median of the ratios of the rounds, because they alternated."""
     ratios = [each[0] / min(bare[number][0] for bare in bares) for number, each in enumerate(ours)]
     ratio = statistics.median(ratios)
     rates = [statistics.median(each[0] for each in them) for them in (ours, *bares)]
@@ -173,7 +173,7 @@ def reported(name: str, ours: Sequence[Measured], *bares: Sequence[Measured]) ->
 
 
 async def in_turns(*works: Callable[[], Awaitable[Measured]]) -> list[list[Measured]]:
-    """The results of each; who begins changes with each round."""
+    """Return the results of each. The order changes with each round."""
     found: list[list[Measured]] = [[] for _ in works]
     for number in range(ROUNDS):
         order = list(range(len(works)))
@@ -183,7 +183,7 @@ async def in_turns(*works: Callable[[], Awaitable[Measured]]) -> list[list[Measu
 
 
 async def compare_aggregator(server: str, mixed: bool) -> float:
-    """Creations only, or creations and two changes of each."""
+    """Compare on creations only, or on creations with two changes of each (`mixed`)."""
 
     async def ours() -> Measured:
         async with opened(server) as bus:
@@ -197,7 +197,7 @@ async def compare_aggregator(server: str, mixed: bool) -> float:
 
 
 async def compare_sink(server: str) -> float:
-    """Into nowhere, and into a file, beside a bare consumer and bare upserts."""
+    """Compare the sink, into nowhere and into a file, with a bare consumer and bare upserts."""
     with tempfile.TemporaryDirectory() as name:
         async with opened(server) as bus:
             epoch = (await bus.topic(topics.EVENTS)).epoch
@@ -217,7 +217,7 @@ async def compare_sink(server: str) -> float:
 
 
 async def compare_mongo(server: str, uri: str) -> float:
-    """Into MongoDB's protocol, beside a bare consumer and bare upserts."""
+    """Compare the sink, into a server of MongoDB's protocol, with a bare consumer and bare upserts."""
     connection = mongo.Connection(uri=uri, database=f"dyff-bench-{uuid.uuid4().hex}", driver="pymongo", timeout_s=120.0)
     async with opened(server) as bus, mongo.Database.open(connection, "the benchmark") as database:
         epoch = (await bus.topic(topics.EVENTS)).epoch
@@ -248,7 +248,7 @@ def _documents(states: Sequence[port.Message]) -> list[query_port.Document]:
 
 
 async def main(chosen: Sequence[str]) -> int:
-    """All, or those that are named: aggregator, mixed, sink, mongo."""
+    """Run all comparisons, or the named ones: aggregator, mixed, sink, mongo."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     server, uri = os.environ.get("DYFF_TEST_KAFKA"), os.environ.get("DYFF_TEST_MONGODB")
     if not server:
@@ -260,7 +260,7 @@ async def main(chosen: Sequence[str]) -> int:
         "sink": lambda: compare_sink(server),
         **({"mongo": lambda: compare_mongo(server, uri)} if uri else {}),
     }
-    garbage_collector.tune()  # as the server does
+    garbage_collector.tune()  # like the server
     print(f"batches of {BATCH}; the goal is {GOAL:.0%} of the slowest bare loop")
     ratios = [await available[name]() for name in chosen or available]
     return 0 if min(ratios) >= GOAL else 1

@@ -1,8 +1,8 @@
-"""The query store on MongoDB beside bare bulk upserts of the same documents on the same server, in one run, with both drivers.
+"""The query store on MongoDB, compared with bare bulk upserts of the same documents on the same server, in one run, with both drivers.
 
-Prints documents a second of `apply` (which encodes, writes guarded by version, and then the positions), of bare bulk upserts into a
-collection with the same indexes (body and document as MongoDB's own, made ready beforehand, guarded and not in order), and their ratio.
-Rounds take turns, so that a busy machine is busy for both. Needs a server: `DYFF_TEST_MONGODB=mongodb://127.0.0.1:27017/`.
+Prints the documents per second of `apply` (which encodes, writes with a version guard, and then writes positions), those of bare bulk
+upserts into a collection with the same indexes (body and MongoDB document prepared in advance, guarded and unordered), and their ratio.
+Rounds alternate, so that load on the machine affects both. Needs a server: `DYFF_TEST_MONGODB=mongodb://127.0.0.1:27017/`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dyff.query.mongo import MongoQuery, stored
 
 GOAL = 0.7
 BATCH = 500
-"""As the sink's batches."""
+"""The size of the sink's batches."""
 BATCHES = 4
-"""Batches a round: new documents, then as many again with a newer version."""
+"""Batches per round: new documents, then the same number with newer versions."""
 ROUNDS = 4
 
 
 def document(number: int, version: int) -> port.Document:
-    """An evaluation of an ordinary size, 1.6 KB."""
+    """Return an evaluation of a typical size, 1.6 KB."""
     entity_id = f"{random.Random(number).getrandbits(128):032x}"
     service = {"id": f"s{number % 100}", "name": "service", "model": {"id": f"m{number % 50}", "name": "model"}, "args": ["x" * 30] * 20}
     body = {
@@ -44,7 +44,7 @@ def document(number: int, version: int) -> port.Document:
 
 
 def batches(round_number: int) -> list[list[port.Document]]:
-    """New ones, then newer versions of the same."""
+    """Return batches of new documents, then of newer versions of the same documents."""
     half = BATCHES // 2
     start = round_number * half * BATCH
     return [
@@ -55,7 +55,7 @@ def batches(round_number: int) -> list[list[port.Document]]:
 
 
 async def applied(store: MongoQuery, given: list[list[port.Document]]) -> float:
-    """Documents a second through the adapter."""
+    """Return the documents per second through the adapter."""
     started = time.perf_counter()
     for count, batch in enumerate(given):
         await store.apply(batch, port.Reached("e", {0: count + 1}, {0: count + 1}))
@@ -63,7 +63,7 @@ async def applied(store: MongoQuery, given: list[list[port.Document]]) -> float:
 
 
 async def bare(collection: Any, given: list[list[port.Document]]) -> float:
-    """Documents a second of bare bulk upserts."""
+    """Return the documents per second of bare bulk upserts."""
     ready = [
         [
             pymongo.ReplaceOne(
@@ -82,7 +82,7 @@ async def bare(collection: Any, given: list[list[port.Document]]) -> float:
 
 
 async def measure(connection: mongo.Connection) -> float:
-    """The ratio of the medians."""
+    """Return the ratio of the medians."""
     rates: dict[str, list[float]] = {"adapter": [], "bare": []}
     row = registry.BY_PLURAL["evaluations"]
     async with MongoQuery.open(connection) as store, mongo.Database.open(connection, "the benchmark") as database:
@@ -101,7 +101,7 @@ async def measure(connection: mongo.Connection) -> float:
 
 
 async def main() -> int:
-    """Both drivers; 1 if one misses the goal."""
+    """Measure both drivers; return 1 if one misses the goal."""
     uri = os.environ.get("DYFF_TEST_MONGODB")
     if not uri:
         print("left out: DYFF_TEST_MONGODB names no server")

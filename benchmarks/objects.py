@@ -1,6 +1,6 @@
-"""The object store on S3 against bare calls of the vendor's library (awaited), on the same server in the same run.
+"""The object store on S3 against bare (awaited) calls of the vendor's library, on the same server in the same run.
 
-Each line is the median of rounds in which both take turns. Needs `DYFF_TEST_S3=http://ACCESS:SECRET@HOST:PORT/BUCKET`.
+Each line has the medians of rounds in which both alternate. Needs `DYFF_TEST_S3=http://ACCESS:SECRET@HOST:PORT/BUCKET`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Work = Callable[[int], Awaitable[object]]
 
 
 def connection(url: str) -> Connection:
-    """A prefix of our own."""
+    """Return a connection with a prefix of our own."""
     parts = urlsplit(url)
     credentials = sigv4.Credentials(parts.username or "", parts.password or "")
     endpoint = f"http://{parts.hostname}:{parts.port}"
@@ -32,7 +32,7 @@ def connection(url: str) -> Connection:
 
 
 async def rate(work: Work, count: int, in_flight: int) -> float:
-    """Calls a second, so many at a time."""
+    """Return the calls per second, with `in_flight` calls at a time."""
     numbers = iter(range(count))
 
     async def caller() -> None:

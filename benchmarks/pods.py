@@ -1,4 +1,4 @@
-"""Starting local pods against starting bare Python, and what pods cost while nothing happens, in one run."""
+"""Starting local pods against starting bare Python, and the cost of idle pods, in one run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def a_pod(name: str, script: str, limits: port.Object) -> port.Object:
-    """A pod that runs a shell script."""
+    """Return a pod that runs a shell script."""
     container = {"name": "main", "image": "sh", "args": [script], "resources": {"limits": limits}}
     return {"metadata": {"name": name}, "spec": {"restartPolicy": "Never", "containers": [container]}}
 
@@ -43,7 +43,7 @@ async def until(cluster: port.Cluster, name: str, holds: Callable[[str], bool]) 
 
 
 def bare_ms() -> float:
-    """Starting and ending an interpreter without anything, median."""
+    """Return the median milliseconds to start and end an empty interpreter."""
     times = []
     for _ in range(STARTS):
         begun = time.perf_counter()
@@ -53,7 +53,7 @@ def bare_ms() -> float:
 
 
 async def starts(cluster: port.Cluster) -> None:
-    """From the creation of a Pod until its program runs."""
+    """Measure the time from the creation of a Pod until its program runs."""
     times = []
     for index in range(STARTS):
         begun = time.time()
@@ -66,24 +66,24 @@ async def starts(cluster: port.Cluster) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds of a process so far."""
+    """Return the CPU seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def resident_mib(pid: int) -> float:
-    """Memory of a process."""
+    """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def live_shims(root: Path) -> list[int]:
-    """The shims that run."""
+    """Return the process IDs of the running shims."""
     records = [json.loads(path.read_text()) for path in root.glob("*/record.json")]
     return [record["shim"]["pid"] for record in records if not record["finished"]]
 
 
 async def idle(cluster: port.Cluster, root: Path) -> None:
-    """What running pods cost while nothing happens; half of them have a memory limit, which is watched."""
+    """Measure the cost of idle pods. Half of them have a memory limit, which is monitored."""
     for index in range(IDLE):
         await cluster.create(port.POD, a_pod(f"idle-{index}", "exec sleep 600", {"memory": "100Mi"} if index % 2 else {}))
     for index in range(IDLE):
@@ -98,7 +98,7 @@ async def idle(cluster: port.Cluster, root: Path) -> None:
 
 
 async def main() -> None:
-    """Everything in one directory, with the real cluster and kubelet."""
+    """Run everything in one directory, with the real cluster and kubelet."""
     logs.configure("warning")
     with tempfile.TemporaryDirectory() as folder:
         root, now = Path(folder) / "pods", clock.SystemClock()

@@ -1,12 +1,12 @@
-"""What inference through the API adds to the service itself, from socket to socket.
+"""The latency that the API adds to inference, compared with calling the service directly, from socket to socket.
 
     .venv/bin/python benchmarks/proxy.py [--requests 2000] [--connections 8]
 
-`service`: an HTTP server that answers each request with 200 bytes of JSON at once, or with 20 server-sent events. `api`: our API
-with a session whose Service that is; token, grants, the session's state and the owner's suspension are checked for each request.
+`service`: an HTTP server that immediately answers each request with 200 bytes of JSON, or with 20 server-sent events. `api`: our
+API with a session of that service. It checks the token, grants, the session's state and the owner's suspension for each request.
 
-Each server is a process of its own, the client another that speaks raw HTTP over connections that are kept open. The two ways take
-turns, request by request, so that a busy machine is busy for both; `added` is the difference of the medians of one run.
+Each server is a process of its own. The client is another process, which speaks raw HTTP over persistent connections. The two ways
+alternate, request by request, so that load on the machine affects both; `added` is the difference between the medians of one run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BODY = json.dumps({"prompt": "y" * 500}).encode()
 
 
 class Service(asyncio.Protocol):
-    """Answers what is asked at once."""
+    """Answers each request immediately."""
 
     def connection_made(self, transport: Any) -> None:
         self._transport, self._held = transport, b""
@@ -109,7 +109,7 @@ class Way:
         return self
 
     async def ask(self) -> None:
-        """One request, timed until the last byte of its answer."""
+        """Send one request, timed until the last byte of its answer."""
         started = time.perf_counter()
         self._writer.write(self._request)
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
@@ -127,7 +127,7 @@ class Way:
 async def _turns(known: dict[str, dict[str, Any]], path: str, requests: int) -> dict[str, list[float]]:
     ways = {name: await Way(each, path).open() for name, each in known.items()}
     for n in range(requests + 50):
-        if n == 50:  # warm
+        if n == 50:  # warmed up
             for way in ways.values():
                 way.latencies_ms.clear()
         for way in ways.values():
@@ -141,7 +141,7 @@ async def _measured(known: dict[str, dict[str, Any]], path: str, requests: int, 
 
 
 def measure(requests: int, connections: int) -> None:
-    """Start both servers, take turns, print the table."""
+    """Start both servers, measure them in turn, and print the table."""
     import uvloop
 
     processes, known = [], {}
@@ -171,7 +171,7 @@ def _p99(values: list[float]) -> float:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     import uvloop
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

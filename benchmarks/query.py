@@ -1,8 +1,8 @@
-"""The embedded query store with a collection and with one ten times as large, and bare SQLite (apsw), in one run.
+"""The embedded query store with one collection and with one ten times as large, and bare SQLite (apsw), in one run.
 
-Prints the median of each kind of read in both, their ratio (1: the size does not matter), and what bare SQLite takes for the
-same rows of the large one through an index made for just that question. They take turns, so that a busy machine is busy for
-all of them. `python query.py 1000000` for more.
+Prints the median of each kind of read in both, their ratio (1 means that the size does not matter), and the time of bare SQLite for
+the same rows of the large collection with an index for exactly that query. They alternate, so that load on the machine affects
+all of them. Run `python query.py 1000000` for more documents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dyff.query import filters, port
 from dyff.query.embedded import EmbeddedQuery
 
 GROWTH = 2.0
-"""How much slower a page may be in a collection ten times as large."""
+"""The most by which a page may be slower in a collection ten times as large."""
 ROUNDS = 200
 PAGE: dict[str, Any] = {"collection": "evaluations", "order_by": ("creationTime",), "order": "descending", "limit": 100}
 SCOPE = filters.AnyOf((filters.OneOf(("account",), ("a1", "public")), filters.OneOf(("id",), ("f" * 32,))))
@@ -43,12 +43,12 @@ Read = Callable[[], Awaitable[object]]
 
 
 def created(number: int) -> str:
-    """When document `number` was made: text order is the order of the numbers."""
+    """Return the creation time of document `number`. Times sort as text in the order of the numbers."""
     return f"2026-01-01T00:00:{number:013.6f}Z"
 
 
 def document(number: int, order: random.Random) -> port.Document:
-    """An evaluation of an ordinary size, 1.6 KB, with one in a thousand of a rare account."""
+    """Return an evaluation of a typical size, 1.6 KB. One in a thousand belongs to a rare account."""
     entity_id = f"{order.getrandbits(128):032x}"
     service = {"id": f"s{number % 100}", "name": "service", "model": {"id": f"m{number % 50}", "name": "model"}, "args": ["x" * 30] * 20}
     body = {
@@ -60,7 +60,7 @@ def document(number: int, order: random.Random) -> port.Document:
 
 
 async def load(store: EmbeddedQuery, size: int) -> float:
-    """Write `size` documents; returns documents a second."""
+    """Write `size` documents; returns documents per second."""
     order, spent = random.Random(1), 0.0
     for start in range(0, size, 1000):
         batch = [document(number, order) for number in range(start, min(start + 1000, size))]
@@ -71,7 +71,7 @@ async def load(store: EmbeddedQuery, size: int) -> float:
 
 
 def load_bare(bare: apsw.Connection, size: int) -> None:
-    """The same documents, with the one index that the question needs."""
+    """Load the same documents, with the one index that the query needs."""
     bare.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
     bare.execute("CREATE TABLE documents (id TEXT PRIMARY KEY, created TEXT, body BLOB); CREATE INDEX c ON documents (created, id)")
     order = random.Random(1)
@@ -81,7 +81,7 @@ def load_bare(bare: apsw.Connection, size: int) -> None:
 
 
 async def reads(store: EmbeddedQuery, size: int) -> dict[str, Read]:
-    """By name; pages start in the middle of the collection, and no document is got twice (the second time is from memory)."""
+    """Return reads by name. Pages start in the middle of the collection, and no document is read twice (it would come from memory)."""
     middle = filters.After(created(size // 2), "")
     finds = {name: filters.Find(where=where, after=middle, **PAGE) for name, where in READS.items()}
     unread = iter([codecs.decode(body)["id"] for body in await store.find(msgspec.structs.replace(finds["page"], limit=ROUNDS))])
@@ -92,7 +92,7 @@ async def reads(store: EmbeddedQuery, size: int) -> dict[str, Read]:
 
 
 def bare_reads(bare: apsw.Connection, size: int) -> dict[str, Read]:
-    """The same rows as `reads`."""
+    """Return reads of the same rows as `reads`."""
     page = "SELECT body FROM documents WHERE created < ? ORDER BY created DESC LIMIT ?"
     unread = iter(bare.execute(page.replace("body", "id"), (created(size // 2), ROUNDS)).fetchall())
 
@@ -106,7 +106,7 @@ def bare_reads(bare: apsw.Connection, size: int) -> dict[str, Read]:
 
 
 async def medians_us(given: list[Read]) -> list[float]:
-    """The middle time of each, in microseconds; they take turns."""
+    """Return the median time of each, in microseconds. They alternate."""
     times: list[list[float]] = [[] for _ in given]
     for _ in range(ROUNDS):
         for read, spent in zip(given, times, strict=True):
@@ -117,7 +117,7 @@ async def medians_us(given: list[Read]) -> list[float]:
 
 
 async def main(size: int) -> int:
-    """Load and measure; 1 if a read takes longer in the larger collection."""
+    """Load and measure; return 1 if a read is too much slower in the larger collection."""
     with tempfile.TemporaryDirectory() as folder:
         bare = apsw.Connection(f"{folder}/bare.sqlite")
         load_bare(bare, size)

@@ -1,8 +1,8 @@
-"""How long an aggregator takes until it folds again: by the number of entities, their history, and what came after the checkpoint.
+"""The time until a restarted aggregator folds again, by the number of entities, their history, and the records after the checkpoint.
 
-For each size: restoring from the whole state topic, as without a checkpoint; writing one; then from the checkpoint and a tail, whose
-length is the same for all. What is read besides the tail is 32 bytes for each entity. Prints seconds, and the memory that the index
-takes for each entity. Embedded, and on Kafka where `DYFF_TEST_KAFKA` names a broker. `python restart.py 1000000` for more.
+For each size, it restores from the whole state topic, as without a checkpoint; writes a checkpoint; and restores from that and a
+tail, whose length is the same for all sizes. In addition to the tail, 32 bytes for each entity are read. Prints seconds, and the
+index's memory per entity. Runs embedded, and on Kafka if `DYFF_TEST_KAFKA` names a broker. Run `python restart.py 1000000` for more.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from dyff.kernel.positions import Position
 
 TAIL = 10_000
 GOAL = 0.1
-"""Of the time that a restore of all takes with the most entities, so much may a restart take."""
+"""The largest part of the time of a full restore that a restart may take, with the most entities."""
 AT_ONCE = 2000
 BODY = {"kind": "Evaluation", "account": "a", "status": "Created", "text": "x" * 900}
-"""About 1 KB: filling the topics takes most of the time."""
+"""About 1 KB, because filling the topics takes most of the time."""
 
 
 def key(number: int) -> str:
-    """The ID of an entity."""
+    """Return the ID of an entity."""
     return f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
 
 
 def a_state(number: int, entity: int, epoch: str) -> port.Message:
-    """The state of an entity after event `number`."""
+    """Return the state of an entity after event `number`."""
     at = Position(epoch, 0, number)
     return envelope.state_message(folding.State("Evaluation", {**BODY, "id": key(entity)}, at, "0" * 32, at, {}), key(entity))
 
 
 @contextlib.asynccontextmanager
 async def embedded() -> AsyncIterator[port.Bus]:
-    """A log in a file."""
+    """Yield a log in a file."""
     with tempfile.TemporaryDirectory() as name:
         async with EmbeddedBus.open(Path(name) / "log.db", clock=SystemClock(), ids=RandomIds()) as bus:
             yield bus
@@ -58,7 +58,7 @@ async def embedded() -> AsyncIterator[port.Bus]:
 
 @contextlib.asynccontextmanager
 async def kafka() -> AsyncIterator[port.Bus]:
-    """Topics of its own on the broker."""
+    """Yield a log with its own topics on the broker."""
     from dyff.bus.kafka import Connection, KafkaBus
 
     connection = Connection(bootstrap_servers=os.environ["DYFF_TEST_KAFKA"], prefix=f"bench-{uuid.uuid4().hex}.", replication=1)
@@ -67,7 +67,7 @@ async def kafka() -> AsyncIterator[port.Bus]:
 
 
 async def filled(bus: port.Bus, start: int, count: int, entities: int) -> None:
-    """`count` more events, and a state after each, of the entities in turn."""
+    """Append `count` more events, and a state after each, for the entities in turn."""
     epoch = (await bus.topic(topics.EVENTS)).epoch
     event = port.Message(b"e", b"{}", (("dyff-id", b"0" * 32),), 0)
     for first in range(start, start + count, AT_ONCE):
@@ -77,7 +77,7 @@ async def filled(bus: port.Bus, start: int, count: int, entities: int) -> None:
 
 
 async def restored(bus: port.Bus) -> tuple[float, restoring.States]:
-    """Seconds of a restore, with the checks that belong to a takeover."""
+    """Return the seconds of a restore, including the checks of a takeover."""
     started = time.perf_counter()
     end = (await bus.ranges(topics.STATE))[0].end
     states = await restoring.restore(bus, 0, end, (await bus.topic(topics.EVENTS)).epoch)
@@ -86,7 +86,7 @@ async def restored(bus: port.Bus) -> tuple[float, restoring.States]:
 
 
 async def checkpointed(bus: port.Bus, states: restoring.States) -> float:
-    """Seconds to write a whole checkpoint."""
+    """Return the seconds to write a complete checkpoint."""
     started = time.perf_counter()
     async with bus.own(aggregator.owner_name(0)) as owner:
         end = (await bus.ranges(topics.STATE))[0].end
@@ -96,7 +96,7 @@ async def checkpointed(bus: port.Bus, states: restoring.States) -> float:
 
 
 async def measure(name: str, opened: contextlib.AbstractAsyncContextManager[port.Bus], entities: int, history: int) -> float:
-    """One line; returns what a restart from a checkpoint takes of the time without."""
+    """Print one line; returns the time of a restart from a checkpoint as a part of the time without one."""
     async with opened as bus:
         await bus.create_topics(topics.specs(1))
         await filled(bus, 0, entities * history, entities)
@@ -116,7 +116,7 @@ async def measure(name: str, opened: contextlib.AbstractAsyncContextManager[port
 
 
 def memory(entities: int) -> float:
-    """Bytes of memory for each entity of an index."""
+    """Return the bytes of memory per entity of an index."""
     from dyff.consumers.aggregator.index import Index
 
     tracemalloc.start()
@@ -132,7 +132,7 @@ def memory(entities: int) -> float:
 
 
 async def main(size: int) -> int:
-    """All; 1 if a restart with the most entities takes too large a part of the time that it took without a checkpoint."""
+    """Run everything; return 1 if a restart from a checkpoint takes too long with the most entities."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     print(f"memory of the index: {memory(size):.0f} bytes for each of {size:,} entities; a state is {len(codecs.encode(BODY)) + 40} bytes")
     print(f"{'seconds':<10}{'entities':>10}{'history':>9}{'from all':>12}{'checkpoint':>12}{f'from it + {TAIL}':>16}")

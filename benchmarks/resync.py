@@ -1,4 +1,4 @@
-"""How fast the operator takes up 10,000 custom resources that want nothing, beside kopf with an empty handler, on one API server.
+"""The operator's start with 10,000 custom resources that need nothing, compared with kopf with an empty handler, on one API server.
 
 Needs `DYFF_TEST_KUBECONFIG`: python -m tests.engines run --only kubernetes -- env PYTHONPATH=. .venv/bin/python benchmarks/resync.py
 """
@@ -35,7 +35,7 @@ DONE = {
 
 
 def model(number: int) -> port.Object:
-    """A model that was fetched."""
+    """Return a model that was fetched."""
     spec = {
         "id": f"{number:032x}",
         "account": "bench",
@@ -46,7 +46,7 @@ def model(number: int) -> port.Object:
 
 
 async def fill(cluster: port.Cluster) -> None:
-    """Make them all, each at its end."""
+    """Create all resources, each in its final state."""
     numbers = iter(range(RESOURCES))
 
     async def worker() -> None:
@@ -60,20 +60,20 @@ async def fill(cluster: port.Cluster) -> None:
 
 
 async def ours(kubeconfig: str, namespace: str) -> None:
-    """Seconds from the start until every resource was looked at, and peak memory in MB: a line of JSON."""
+    """Print the seconds from the start until every resource was reconciled, and the peak memory in MB, as a line of JSON."""
     began = time.perf_counter()
     async with KubernetesCluster.open(Connection(kubeconfig=kubeconfig, namespace=namespace)) as cluster:
         subject = controller.Controller(cluster, clock.SystemClock(), plan.Setup(settings.Operator()))
         async with anyio.create_task_group() as group:
             await group.start(subject.run)
-            while subject.statistics().waiting or subject.statistics().active:  # noqa: ASYNC110 (what is measured tells nobody)
+            while subject.statistics().waiting or subject.statistics().active:  # noqa: ASYNC110 (the operator signals no event for this)
                 await anyio.sleep(0.01)
             report(began)
             group.cancel_scope.cancel()
 
 
 def theirs(kubeconfig: str, namespace: str) -> None:
-    """The same of kopf, whose handler counts."""
+    """Print the same for kopf, whose handler counts."""
     import kopf
 
     began, seen = time.perf_counter(), 0
@@ -99,13 +99,13 @@ def theirs(kubeconfig: str, namespace: str) -> None:
 
 
 def report(began: float) -> None:
-    """One line for the parent."""
+    """Print one line for the parent process."""
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": time.perf_counter() - began, "peak_mb": peak_mb}), flush=True)
 
 
 def measured(whose: str, kubeconfig: str, namespace: str) -> dict[str, float]:
-    """One run in a process of its own."""
+    """Run one measurement in a process of its own."""
     done = subprocess.run(
         [sys.executable, __file__, whose, kubeconfig, namespace], capture_output=True, text=True, check=False, timeout=600
     )
@@ -117,7 +117,7 @@ def measured(whose: str, kubeconfig: str, namespace: str) -> dict[str, float]:
 
 
 async def main() -> None:
-    """Fill a namespace, then run both in turn."""
+    """Fill a namespace, then measure both in turn."""
     kubeconfig = os.environ.get("DYFF_TEST_KUBECONFIG") or sys.exit("DYFF_TEST_KUBECONFIG is not set; see the docstring")
     async with namespaces.fresh(kubeconfig) as cluster:
         await fill(cluster)

@@ -1,4 +1,4 @@
-"""The server as a person meets it: start-up, idle memory, and the time from create to readable.
+"""The server as users experience it: start-up, idle memory, and the time from create to readable.
 
 Start-up is compared with a bare `python -c "import litestar, uvicorn"` in the same run, the latency with a bare
 `GET /health` of the same server. Run: `python benchmarks/serve.py`.

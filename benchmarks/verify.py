@@ -1,8 +1,8 @@
 """`dyff verify` and `dyff replay` on embedded engines, against bare loops over the same data, in one run.
 
-`verify` against reading all that it reads: events, states and view. `replay` against the slower of a bare read loop over the states and
-bare upserts, in the same batches, into tables with the same indexes. Each in a process of its own, and in turns. Prints what a second
-does, the ratios, and the memory that a proof takes for each entity. `python verify.py 1000000` for more.
+`verify` against only reading the same data: events, states and view. `replay` against the slower of a bare read loop over the states
+and bare upserts, in the same batches, into tables with the same indexes. Each runs in a process of its own, in turn. Prints the rates
+per second, the ratios, and the memory of a verification per entity. Run `python verify.py 1000000` for more entities.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def key(number: int) -> str:
-    """The ID of an entity."""
+    """Return the ID of an entity."""
     return f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
 
 
 def created(number: int) -> commands.Command:
-    """An evaluation of 2 KB is made."""
+    """Return the creation of an evaluation of 2 KB."""
     body = {
         "id": key(number), "kind": "Evaluation", "account": f"a{number % 50}", "status": "Created", "dataset": f"d{number % 500}",
         "creationTime": f"2026-01-01T00:00:{number:013.6f}Z", "inferenceSessionReference": "s", "text": "x" * 1800,
@@ -55,13 +55,13 @@ def created(number: int) -> commands.Command:
 
 
 def changed(number: int) -> commands.Command:
-    """Every second one is complete."""
+    """Return the change that completes an evaluation; every second one gets it."""
     given = {"time": NOW, "expires": NOW + timedelta(days=999), "decided_on": None}
     return commands.edit(f"{number:031x}c", commands.UPDATE_STATUS, "Evaluation", key(number), {"status": "Complete"}, **given)
 
 
 async def fill(folder: Path, entities: int) -> None:
-    """As api, aggregator and sink would."""
+    """Write events, states and view, like api, aggregator and sink."""
     async with (
         EmbeddedBus.open(folder / "log.db", clock=SystemClock(), ids=RandomIds()) as bus,
         EmbeddedQuery.open(folder / "view.sqlite") as view,
@@ -101,7 +101,7 @@ async def _folded(bus: port.Bus, view: EmbeddedQuery, partition: int, epoch: str
 
 
 async def proved(folder: Path) -> int:
-    """Everything is proved; returns how many events were folded."""
+    """Verify everything; returns how many events were folded."""
     async with EmbeddedHistory.open(folder / "log.db") as history:
         report = await verifying.verify(history, EmbeddedMaintenance(folder / "view.sqlite"))
     assert (report.count, report.notes) == (0, [])
@@ -119,7 +119,7 @@ async def _read(folder: Path, *names: str) -> int:
 
 
 async def read_all(folder: Path) -> int:
-    """Events, states and documents, and nothing is done with them; returns how many events there are."""
+    """Only read events, states and documents; returns the number of events."""
     await _read(folder, topics.STATE)
     view = apsw.Connection(str(folder / "view.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
     for _ in view.execute("SELECT id, version, body FROM documents"):
@@ -129,19 +129,19 @@ async def read_all(folder: Path) -> int:
 
 
 async def read_states(folder: Path) -> int:
-    """Returns how many."""
+    """Only read the states; returns how many."""
     return await _read(folder, topics.STATE)
 
 
 async def replayed(folder: Path) -> int:
-    """Returns how many states were read."""
+    """Replay; returns how many states were read."""
     async with EmbeddedHistory.open(folder / "log.db") as history:
         await replaying.replay(history, EmbeddedMaintenance(folder / "view.sqlite"))
         return sum(held.end - held.first for held in (await history.ranges(topics.STATE)).values())
 
 
 async def upserted(folder: Path) -> int:
-    """States as rows, once they are read, in SQLite alone; returns how many, see `Clock`."""
+    """Upsert states, after reading them, as rows in plain SQLite; returns how many. `Clock` times only the upserts."""
     documents: list[query_port.Document] = []
     async with EmbeddedHistory.open(folder / "log.db") as history:
         for partition, held in (await history.ranges(topics.STATE)).items():
@@ -169,7 +169,7 @@ async def upserted(folder: Path) -> int:
 
 
 class Clock:
-    """What is measured of a loop, where that is not all of it."""
+    """Times a part of a loop, if not all of it is to be measured."""
 
     begun, spent = 0.0, 0.0
 
@@ -194,13 +194,13 @@ def _run(loop: Loop, folder: Path, results: multiprocessing.SimpleQueue[tuple[fl
 
 
 def most_memory() -> int:
-    """Bytes that this process has had at most; what `getrusage` says is also of the one that started it."""
+    """Return the peak memory of this process in bytes. `getrusage` would include the process that started it."""
     line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
 
 def apart(loop: Loop, folder: Path) -> tuple[float, int]:
-    """In a process of its own: how many a second, and how many bytes of memory it came to."""
+    """Run a loop in a process of its own; returns its rate per second and its peak memory in bytes."""
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.SimpleQueue[tuple[float, int]] = context.SimpleQueue()
     process = context.Process(target=_run, args=(loop, folder, results))
@@ -211,7 +211,7 @@ def apart(loop: Loop, folder: Path) -> tuple[float, int]:
 
 
 def main(entities: int) -> int:
-    """All; 1 if the replay is too slow."""
+    """Run everything; return 1 if the replay is too slow."""
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as empty:
         folder = Path(name)
         anyio.run(fill, folder, entities)

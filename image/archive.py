@@ -1,4 +1,4 @@
-"""Image archives of one layer, as `docker save` writes them, without a container builder. The same files give the same bytes."""
+"""Writes image archives of one layer, like `docker save`, without a container builder. The same files give the same bytes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _CHUNK = 1 << 20
 def write(out: Path, name: str, config: Mapping[str, Any], *, root: Path | None = None, files: Mapping[str, Path] | None = None) -> None:
     """Write the archive `out` of an image called `name` (with its tag).
 
-    `config`: the image's own, such as `{"Entrypoint": [...]}`. `root`: a folder with the file system. `files`: programs to add to
-    it, by their path in the image.
+    `config`: the configuration of the image, such as `{"Entrypoint": [...]}`. `root`: a folder with the file system. `files`:
+    programs to add, by their path in the image.
     """
     with tempfile.NamedTemporaryFile(dir=out.parent) as layer:
         with tarfile.open(fileobj=layer, mode="w", format=tarfile.GNU_FORMAT) as tar:
@@ -34,10 +34,10 @@ def write(out: Path, name: str, config: Mapping[str, Any], *, root: Path | None 
 
 
 def variant(source: Path, out: Path, name: str, config: Mapping[str, Any]) -> None:
-    """Write another image of the same files as those in the archive `source`, such as one with another entry point.
+    """Write another image with the files of the archive `source`, for example with another entry point.
 
     Raises:
-        ValueError: `source` was not written here.
+        ValueError: `source` was not written by this module.
     """
     with tempfile.NamedTemporaryFile(dir=out.parent) as layer:
         with tarfile.open(source) as tar:

@@ -1,9 +1,9 @@
-"""Build Dyff's image, one for all roles and steps, and write it to a file that `docker load` and `ctr images import` understand.
+"""Build Dyff's image, which serves all roles and steps, and write it to a file for `docker load` or `ctr images import`.
 
     python -m image.build --out build/image/dyff.tar
 
-From the Dockerfile beside this file where a container builder is found. Elsewhere (or with --without-builder; as root on a Debian) the
-project's wheel and its pinned dependencies are put on a small Debian with Python, which is kept for the next time.
+It uses the Dockerfile next to this file if a container builder is found. Otherwise, or with --without-builder, it installs the
+project's wheel and its pinned dependencies on a small Debian with Python, which is cached. This needs root on a Debian.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[1]
 NAME = "dyff.local/dyff:latest"
 BUILDERS = ("docker", "podman")
 PYTHON = "3.11"
-"""Of the Debian release; a wheel for it is one for every dependency."""
+"""The Debian release's version. Every dependency has a wheel for it."""
 
 INCLUDED = ("python3", "ca-certificates", "git")
-"""Git: for models that are fetched with it."""
+"""Git is for fetching models."""
 
 CONFIG = {
     "User": "65532:65532",
@@ -38,7 +38,7 @@ _COMMAND = "#!/usr/bin/python3 -P\nfrom dyff.serve.cli import main\n\nmain()\n"
 
 
 def main() -> None:
-    """Build and say where it is."""
+    """Build the image and print where it is."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--out", type=Path, required=True, help="the file to write")
     flags.add_argument("--name", default=NAME, help="of the image, with its tag")
@@ -57,12 +57,12 @@ def main() -> None:
 
 
 def _works(builder: str) -> bool:
-    """A builder whose engine answers: often only the client is there."""
+    """Whether the builder's engine answers: often only the client is installed."""
     return shutil.which(builder) is not None and subprocess.run([builder, "info"], check=False, capture_output=True).returncode == 0
 
 
 def build(out: Path, name: str) -> None:
-    """Without a builder."""
+    """Build without a container builder."""
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         root = Path(folder) / "root"
         packages.run("cp", "--archive", "--reflink=auto", str(_python()), str(root))
@@ -71,7 +71,7 @@ def build(out: Path, name: str) -> None:
 
 
 def _install(root: Path, work: Path) -> None:
-    """Wheel, dependencies, the command, and byte code, since nobody may write any later."""
+    """Install the wheel, its dependencies, the command, and byte code, which cannot be written later."""
     uv, modules = str(Path(sys.executable).parent / "uv"), root / f"usr/local/lib/python{PYTHON}/dist-packages"
     wheels = work / "wheels"
     built = ("build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(wheels), str(ROOT))
@@ -79,9 +79,9 @@ def _install(root: Path, work: Path) -> None:
     into = ("pip", "install", "--quiet", "--target", str(modules), "--python-version", PYTHON, "--python-platform", "linux", "--no-deps")
     copied = ("--link-mode=copy", "--only-binary", ":all:")
     packages.run(uv, *into, *copied, "--require-hashes", "-r", str(ROOT / "requirements/runtime.txt"))
-    packages.run(uv, *into, *copied, "--no-index", "--find-links", str(wheels), "dyff-platform")  # by its name: else it would note the path
+    packages.run(uv, *into, *copied, "--no-index", "--find-links", str(wheels), "dyff-platform")  # by name: a path would be recorded
     _forget_times(modules)
-    shutil.rmtree(modules / "bin", ignore_errors=True)  # commands of the interpreter that installed them
+    shutil.rmtree(modules / "bin", ignore_errors=True)  # commands for the interpreter that installed them
     command = root / "usr/local/bin/dyff"
     command.write_text(_COMMAND)
     command.chmod(0o755)
@@ -90,7 +90,7 @@ def _install(root: Path, work: Path) -> None:
 
 
 def _forget_times(modules: Path) -> None:
-    """When a wheel was built is noted beside what was installed from it: without that the same sources give the same bytes."""
+    """Remove the files that record when a wheel was built, so that the same sources give the same bytes."""
     for note in modules.glob("*.dist-info/uv_cache.json"):
         record = note.with_name("RECORD")
         lines = record.read_text().splitlines(keepends=True)
@@ -99,7 +99,7 @@ def _forget_times(modules: Path) -> None:
 
 
 def _python() -> Path:
-    """The file system with Python, made once."""
+    """Return the file system with Python, which is created once."""
     recipe = hashlib.sha256(f"{packages.RELEASE} {INCLUDED} {Path(packages.__file__).read_text()}".encode()).hexdigest()[:16]
     cache = Path(os.environ.get("DYFF_ENGINES_DIR") or Path.home() / ".cache/dyff-engines").absolute()
     kept = cache / f"image-python-{recipe}"

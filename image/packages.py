@@ -1,4 +1,4 @@
-"""Debian packages, downloaded from the machine's own sources and unpacked into a folder; nothing is installed."""
+"""Downloads Debian packages from the machine's own sources and unpacks them into a folder. Nothing is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sourc
 
 
 def unpack(names: Sequence[str], target: Path) -> None:
-    """Unpack these, without what they depend on.
+    """Unpack the named packages, without their dependencies.
 
     Raises:
         CalledProcessError: one cannot be downloaded.
@@ -25,17 +25,17 @@ def unpack(names: Sequence[str], target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         download = ("apt-get", "-o", "APT::Sandbox::User=root", "--quiet", "--quiet", "download", *names)
         if subprocess.run(download, cwd=folder, check=False, capture_output=True).returncode:
-            run("apt-get", "--quiet", "--quiet", "update")  # its lists may be old, or not there at all
+            run("apt-get", "--quiet", "--quiet", "update")  # the lists may be old or missing
             run(*download, cwd=Path(folder))
         for each in sorted(Path(folder).glob("*.deb")):
             run("dpkg-deb", "-x", str(each), str(target))
 
 
 def file_system(target: Path, include: Sequence[str], work: Path) -> None:
-    """A small Debian in the folder `target`, with these packages. Needs root; the machine stays as it is. `work`: for the tool.
+    """Create a small Debian with these packages in the folder `target`. Needs root; does not change the machine. `work`: for the tool.
 
     Raises:
-        CalledProcessError, RuntimeError: it cannot be made.
+        CalledProcessError, RuntimeError: it cannot be created.
     """
     unpack(["debootstrap"], work)
     tool = str(work / "usr/sbin/debootstrap")
@@ -47,10 +47,10 @@ def file_system(target: Path, include: Sequence[str], work: Path) -> None:
 
 
 def run(*command: str, cwd: Path | None = None, environment: dict[str, str] | None = None) -> None:
-    """Run a tool to its end.
+    """Run a tool and wait for it.
 
     Raises:
-        CalledProcessError: it failed; what it printed is with the error.
+        CalledProcessError: it failed; the error has its output.
     """
     done = subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -60,7 +60,7 @@ def run(*command: str, cwd: Path | None = None, environment: dict[str, str] | No
 
 
 def _mirror() -> str:
-    """Where this machine gets its packages from."""
+    """The mirror from which this machine gets its packages."""
     for file in _SOURCES:
         for line in file.read_text().splitlines() if file.exists() else ():
             words = line.split()

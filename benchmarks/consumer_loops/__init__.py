@@ -1,1 +1,1 @@
-"""What benchmarks/consumers.py sets the roles beside."""
+"""The baselines with which benchmarks/consumers.py compares the roles."""

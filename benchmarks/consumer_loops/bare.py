@@ -1,4 +1,4 @@
-"""Bare loops, as a good engineer writes them for one purpose alone: on the same broker and databases, with the same guarantees."""
+"""Bare loops, well written for a single purpose: on the same broker and databases, with the same guarantees."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from dyff.query import columns
 from dyff.query import port as query_port
 
 BATCH_BYTES = 2**20
-"""A broker's default limit of a batch; larger ones make fewer round trips."""
+"""A broker's default limit for a batch; larger batches need fewer round trips."""
 
 
 @asynccontextmanager
 async def connected(bus: KafkaBus, topic: str, group: str) -> AsyncIterator[tuple[AIOKafkaConsumer, TopicPartition]]:
-    """A bare consumer that has its partition."""
+    """Yield a bare consumer with its partition assigned."""
     connection = bus._connection
     place = TopicPartition(connection.named(topic), 0)
     client = AIOKafkaConsumer(
@@ -46,7 +46,7 @@ async def connected(bus: KafkaBus, topic: str, group: str) -> AsyncIterator[tupl
 
 
 async def aggregator(bus: KafkaBus, end: int) -> Measured:
-    """Consume, produce, commit, in transactions; the newest value of each key is what is produced."""
+    """Consume, produce and commit, in transactions. Only the newest value of each key is produced."""
     connection = bus._connection
     group = connection.named(partitions.GROUP)
     size = len(codecs.encode(an_entity(0)))
@@ -86,7 +86,7 @@ async def aggregator(bus: KafkaBus, end: int) -> Measured:
 
 
 async def consumer(bus: KafkaBus, topic: str, end: int) -> Measured:
-    """Consume, and nothing else."""
+    """Only consume."""
     async with connected(bus, topic, uuid.uuid4().hex) as (client, place):
 
         async def loop() -> None:
@@ -97,7 +97,7 @@ async def consumer(bus: KafkaBus, topic: str, end: int) -> Measured:
 
 
 async def sqlite(folder: Path, documents: Sequence[query_port.Document]) -> Measured:
-    """Guarded upserts into a table with the same columns and indexes, whose values are taken out beforehand."""
+    """Guarded upserts into a table with the same columns and indexes. The values of the columns are extracted in advance."""
     connection = apsw.Connection(str(folder / f"{uuid.uuid4().hex}.db"))
     connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536")
     connection.execute(columns.schema())
@@ -122,7 +122,7 @@ async def sqlite(folder: Path, documents: Sequence[query_port.Document]) -> Meas
 
 
 async def mongo(collection: Any, documents: Sequence[query_port.Document]) -> Measured:
-    """Guarded bulk upserts, made ready beforehand."""
+    """Guarded bulk upserts, prepared in advance."""
     requests = [
         pymongo.ReplaceOne(
             {"_id": each.id, "version": {"$lt": each.version}},

@@ -1,4 +1,4 @@
-"""Commands and states of an ordinary size."""
+"""Commands and states of a typical size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 23, 23, 42, 0, 123456, tzinfo=UTC)
 
 
 def an_entity(number: int) -> codecs.Json:
-    """An evaluation of an ordinary size, 2.2 KB."""
+    """Return an evaluation of a typical size, 2.2 KB."""
     names = {"id": f"s{number % 100}", "name": "service", "model": {"id": f"m{number % 50}", "name": "model"}}
     return {
         "id": f"{random.Random(number).getrandbits(128):032x}", "kind": "Evaluation", "account": f"a{number % 5}", "status": "Created",
@@ -25,7 +25,7 @@ def an_entity(number: int) -> codecs.Json:
 
 
 def a_command(number: int, mixed: bool) -> port.Message:
-    """A creation; where `mixed`, each is followed by two changes of its status, somewhat later."""
+    """Return a creation. If `mixed`, each creation is followed by two changes of its status, somewhat later."""
     entity = an_entity(number // 3 if mixed else number)
     keywords: dict[str, Any] = {"time": NOW, "expires": datetime(2100, 1, 1, tzinfo=UTC)}
     command_id = f"{number:032x}"
@@ -36,6 +36,6 @@ def a_command(number: int, mixed: bool) -> port.Message:
 
 
 def a_state(number: int, epoch: str) -> port.Message:
-    """The state after a creation."""
+    """Return the state after a creation."""
     entity, at = an_entity(number), Position(epoch, 0, number)
     return envelope.state_message(folding.State("Evaluation", entity, at, f"{number:032x}", at, {f"{number:032x}": "2026"}), entity["id"])

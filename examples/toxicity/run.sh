@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Start a server on embedded defaults, run the audit as a new user would, stop the server. `--small` needs no downloads.
-#   usage: run.sh PYTHON [--small]      PYTHON: an interpreter that has the packages which the audit imports
+# Start a server with embedded defaults, run the audit like a new user, and stop the server. `--small` needs no downloads.
+#   usage: run.sh PYTHON [--small]      PYTHON: an interpreter with the packages that the audit imports
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -22,7 +22,7 @@ for _ in $(seq 150); do
 done
 cat "$build/server.out"
 
-# What the banner says: an account, and a token for it.
+# Follow the banner: create an account, and a token for it.
 account=$("$dyff" account list | "$root/.venv/bin/python" -c 'import json, sys
 print(next((each["id"] for each in map(json.loads, sys.stdin) if each["name"] == "auditor"), ""))')
 [ -n "$account" ] || account=$("$dyff" account create --name auditor)

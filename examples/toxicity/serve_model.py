@@ -1,8 +1,8 @@
-"""Serve a GGUF model over OpenAI-style HTTP: what runs inside the inference service's container.
+"""Serve a GGUF model over OpenAI-style HTTP. This runs inside the inference service's container.
 
     python serve_model.py --model DIRECTORY --port 8000
 
-`GET /health` answers 503 while the model loads, then 200; `POST /v1/completions` is OpenAI's.
+`GET /health` answers 503 while the model loads, then 200. `POST /v1/completions` is compatible with OpenAI's.
 """
 
 import argparse
@@ -24,10 +24,10 @@ def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path = str(next(given.model.glob("**/*.gguf")))
     params.port = given.port
-    params.n_parallel = 4  # completions computed at once
+    params.n_parallel = 4  # concurrent completions
     params.n_ctx = 4 * 512  # tokens, shared by those four
     params.cpuparams.n_threads = os.cpu_count() or 2
-    params.cpuparams.poll = 0  # wait without spinning: the processor has other work, too
+    params.cpuparams.poll = 0  # wait without spinning, because the processor has other work, too
     params.warmup = False
 
     stopped = threading.Event()
@@ -35,7 +35,7 @@ def main() -> None:
     _server = xllamacpp.Server(params)  # serves from a thread of its own
     print(f"serving {params.model.path} on port {given.port}", flush=True)
     stopped.wait()
-    os._exit(0)  # an ordinary exit may hang in the library's thread
+    os._exit(0)  # a normal exit can hang in the library's thread
 
 
 if __name__ == "__main__":

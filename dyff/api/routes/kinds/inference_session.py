@@ -141,7 +141,7 @@ class Sessions:
     def _ended(
         self, request: inference_session.InferenceSessionCreateRequest, now: datetime
     ) -> inference_session.InferenceSessionCreateRequest:
-        """Nothing runs for ever: a session that does not say when it ends, ends after the time that the settings say."""
+        """Set the end of a session whose request has none, from the settings, so that no session runs forever."""
         if request.expires is not None:
             return request
         return msgspec.structs.replace(request, expires=now + timedelta(seconds=self._context.services.settings.session_life_s))
