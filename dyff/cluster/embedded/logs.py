@@ -1,4 +1,4 @@
-"""Container logs as the shim writes them: `<container>.log`, lines of a time (RFC 3339 with nanoseconds, rising), a space and
+"""Container logs as the shim writes them: `<container>.log`, lines of a time (RFC 3339 with nanoseconds, increasing), a space and
 the message.
 """
 

@@ -1,1 +1,1 @@
-"""The local cluster's kubelet: Pod objects into supervised subprocesses that outlive the server and lose no outcome."""
+"""The local cluster's kubelet: runs Pods as supervised subprocesses that outlive the server, without losing an outcome."""

@@ -1,9 +1,9 @@
-"""A pod's directory: what is promised (intent), what happened (record), what is asked (stop), and who holds the lock.
+"""A pod's directory: the promised run (intent), what happened (record), the request to stop it, and the lock.
 
 <pods>/server.lock         held by the server
 <pods>/<uid>/lock          held by the shim while it lives
              intent.json   committed before anything is started; one per run, the last one counts
-             record.json   written by the shim: who runs, who ended how
+             record.json   written by the shim: which containers run, and how the others ended
              stop.json     the server's request to end a run
              <container>.log, shim.log
              work/ tmp/ volumes/<name>/
@@ -28,12 +28,12 @@ DELETED = "Deleted"
 SERVER_GONE = "ServerGone"
 DEADLINE = "DeadlineExceeded"
 INTERRUPTIONS = frozenset({REBOOTED, SHUTDOWN, SERVER_GONE})
-"""Causes that are nobody's failure: what was interrupted may run again without being counted."""
+"""Causes that are not the pod's fault: an interrupted run can be repeated without being counted."""
 LOST_CODE = 137
 
 
 class Outcome(msgspec.Struct, frozen=True, rename="camel"):
-    """What is known of a container. `finished_at` empty: it runs. `ticks`: start time of `pid`, which together identify it."""
+    """State of a container. `finished_at`: empty while it runs. `ticks`: start time of `pid`; both together identify the process."""
 
     pid: int = 0
     ticks: int | None = None
@@ -53,7 +53,7 @@ class Shim(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What the shim noted about a run. `cause`: why it was ended against its will. `boot`: of the machine."""
+    """The shim's record of a run. `cause`: why it was terminated; None if it was not. `boot`: the boot ID of the machine."""
 
     run: int
     boot: str
@@ -64,12 +64,12 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What a run is to do.
+    """The description of a run.
 
-    `restarts`: as told in the status; runs that were interrupted do not count. `failures`: runs in a row that ended too soon,
-    for the back-off. `done`: init containers that have completed in earlier runs. `last`: how the main container's previous
-    run ended. `since`: when the pod was first started (RFC 3339). `server_lock`, `orphan_grace_s`: the shim ends the
-    pod when nobody has held that lock for so long. `probe` None: ready as soon as it runs.
+    `restarts`: as in the status; interrupted runs do not count. `failures`: consecutive runs that ended too soon, for the
+    back-off. `done`: init containers that have completed in earlier runs. `last`: how the main container's previous run
+    ended. `since`: when the pod was first started (RFC 3339). `server_lock`, `orphan_grace_s`: the shim ends the pod when
+    no server has held that lock for this time. `probe`: None if the pod is ready as soon as it runs.
     """
 
     run: int
@@ -90,7 +90,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """One consistent look at a directory. `record`: of the intent's run; None: nothing of it was started. `held`: the shim lives."""
+    """A consistent view of a directory. `record`: of the intent's run; None if it was not started. `held`: whether the shim lives."""
 
     intent: Intent | None = None
     record: Record | None = None
@@ -98,7 +98,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Directory:
-    """The directory of the pod `uid`. Every method blocks on the disk; call them in a thread."""
+    """The directory of the pod `uid`. All methods block on the disk; call them in a thread."""
 
     def __init__(self, root: Path, uid: str) -> None:
         self.uid = uid
@@ -107,14 +107,14 @@ class Directory:
         self.lock = str(self.path / "lock")
 
     def facts(self) -> Facts:
-        """Look. The lock first: a shim writes its record before it lets go of the lock."""
+        """Read the directory. The lock is checked first, since a shim writes its record before it releases the lock."""
         if not self.path.exists():
             return Facts()
         held = not files.is_free(self.lock)
         return self._facts(held)
 
     def facts_under_lock(self) -> Facts:
-        """Look, for a caller that holds the lock itself."""
+        """Read the directory, for a caller that holds the lock itself."""
         return self._facts(held=False)
 
     def _facts(self, held: bool) -> Facts:
@@ -123,21 +123,21 @@ class Directory:
         return Facts(intent, record if intent and record and record.run == intent.run else None, held)
 
     def prepare(self) -> None:
-        """Make the directories that a pod has from its start."""
+        """Create the directories that a pod has from its start."""
         for path in (self.place.work, self.place.tmp, self.place.volumes):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.sync_directory(str(self.path.parent))
 
     def commit(self, intent: Intent) -> None:
-        """Promise a run. Once this returns, exactly that run is started once, by whichever server."""
+        """Promise a run. After this returns, exactly this run is started exactly once, by this server or a later one."""
         self._write("intent.json", intent)
 
     def request_stop(self, run: int, cause: str, grace_s: float) -> None:
-        """Leave word for the shim why and how gently it should end run `run`; it reads that when it gets SIGTERM."""
+        """Write the cause and the grace period for ending run `run`, which the shim reads when it gets SIGTERM."""
         files.write(str(self.path / "stop.json"), {"run": run, "cause": cause, "grace_s": grace_s}, durable=False)
 
     def conclude(self, intent: Intent, record: Record | None, boot: str) -> None:
-        """Durably note the end of a run whose shim is gone without having done so. The caller holds the lock."""
+        """Durably record the end of a run whose shim is gone without having done so. The caller must hold the lock."""
         rebooted = record is not None and record.boot != boot
         reason = REBOOTED if rebooted else LOST
         message = "the machine was restarted" if rebooted else "its supervisor was killed, so how it ended is not known"
@@ -150,12 +150,12 @@ class Directory:
         self._write("record.json", Record(intent.run, boot, shim, containers, finished=True, cause=(record and record.cause) or reason))
 
     def tidy(self) -> None:
-        """Give back the space of a pod that has ended; its logs stay."""
+        """Free the disk space of a pod that has ended; its logs are kept."""
         for path in (self.place.work, self.place.tmp, self.place.volumes):
             shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> bool:
-        """Remove it all; false: a shim holds it. Under the lock, so that a shim that starts late finds no intent to follow."""
+        """Remove the directory; False if a shim holds the lock. Removed under the lock, so that a late shim finds no intent."""
         if not self.path.exists():
             return True
         with files.taken(self.lock) as free:
@@ -173,5 +173,5 @@ class Directory:
 
 
 def uids(root: Path) -> list[str]:
-    """The pods that have a directory."""
+    """The UIDs of the pods that have a directory."""
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir()) if root.exists() else []

@@ -1,9 +1,9 @@
-"""A container spec into the process that stands for it: program, arguments, environment, working directory. Pure.
+"""Translates a container spec into a local process: program, arguments, environment, working directory. Pure.
 
-The image mapping's command stands for the image's entry point and for the spec's `command` alike, because a command names
-paths inside an image that does not exist here; the spec's `args` follow it. For the same reason `workingDir` counts only
-below a mounted volume. In arguments and environment values `$(VAR)` is expanded as Kubernetes does, then what begins with
-a mount path (also after `--option=`) is translated to the volume's local directory.
+The image mapping's command replaces both the image's entry point and the spec's `command`, because a command contains paths
+inside an image that does not exist here; the spec's `args` follow it. For the same reason `workingDir` is used only below a
+mounted volume. In arguments and environment values, `$(VAR)` is expanded as in Kubernetes, then paths that begin with a mount
+path (also after `--option=`) are translated to the volume's local directory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 class Process(msgspec.Struct, frozen=True):
-    """What the shim executes. `memory_bytes` None: no limit. `hint`: said when the program cannot be started."""
+    """A process that the shim executes. `memory_bytes`: None for no limit. `hint`: advice if the program cannot be started."""
 
     name: str
     argv: list[str]
@@ -37,7 +37,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a pod lives: directories for its work, temporary files and volumes."""
+    """The directories of a pod: for its work, temporary files and volumes."""
 
     work: Path
     tmp: Path
@@ -47,10 +47,10 @@ class Place(msgspec.Struct, frozen=True):
 def process(
     pod: specs.Pod, container: specs.Container, image: settings.Image, place: Place, local_port: int | None, secrets: Secrets | None = None
 ) -> Process:
-    """The process of one container. `local_port` None: it does not listen. `secrets`: what `secrets.read` found.
+    """The process of one container. `local_port`: None if it does not listen. `secrets`: the result of `secrets.read`.
 
     Raises:
-        Refused: the spec or the mapping asks for something that is not there; the message names it.
+        Refused: the spec or the mapping refers to something that does not exist; the message names it.
     """
     mounts = _mounts(pod, container, place)
     fill = _filler(mounts, local_port, container)
@@ -69,19 +69,19 @@ def process(
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
-    """Replace `$(VAR)` as Kubernetes does: unknown variables stay as they are, `$$` is a dollar sign."""
+    """Expand `$(VAR)` as Kubernetes does: unknown variables stay unchanged, `$$` is a dollar sign."""
     return _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else env.get(match[1], match[0]), text)
 
 
 def _base(pod: specs.Pod, place: Place) -> dict[str, str]:
-    """All that a pod gets unasked. Nothing of the server's own environment is among it."""
+    """The default variables of every pod. Nothing is inherited from the server's environment."""
     return {"PATH": PATH, "HOME": str(place.work), "TMPDIR": str(place.tmp), "LANG": "C.UTF-8", "HOSTNAME": pod.metadata.name}
 
 
 def _env(
     pod: specs.Pod, container: specs.Container, translate: Callable[[str], str], local_port: int | None, secrets: Secrets
 ) -> dict[str, str]:
-    # PORT is ours from the start, so that $(PORT) means the port which is really there.
+    # PORT is set first, so that $(PORT) expands to the real port.
     listening = {} if local_port is None else {"PORT": str(local_port)}
     env = _from_secrets(container, secrets) | listening
     for each in container.env:
@@ -119,7 +119,7 @@ def _field(pod: specs.Pod, container: specs.Container, env: specs.Env) -> str:
 
 
 def _mounts(pod: specs.Pod, container: specs.Container, place: Place) -> dict[str, tuple[str, str]]:
-    """By volume name: the path that the spec knows and the local directory."""
+    """By volume name: the mount path in the spec, and the local directory."""
     known = {volume.name for volume in pod.spec.volumes}
     mounts: dict[str, tuple[str, str]] = {}
     for mount in container.volume_mounts:
@@ -132,7 +132,7 @@ def _mounts(pod: specs.Pod, container: specs.Container, place: Place) -> dict[st
 
 
 def _translator(container: specs.Container, mounts: Mapping[str, tuple[str, str]]) -> Callable[[str], str]:
-    # The longest mount path first: one volume may be mounted below another.
+    # The longest mount path comes first, since one volume can be mounted below another.
     pairs = sorted(mounts.values(), key=lambda pair: -len(pair[0]))
 
     def translate(word: str) -> str:

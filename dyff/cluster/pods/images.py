@@ -1,4 +1,4 @@
-"""Which local program stands for a container image."""
+"""Maps container images to local programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOCK_SERVICE = "dyff/workflows/inferenceservice-mock"
 
 def builtin(python: str) -> dict[str, settings.Image]:
     """Our own images. `python`: the interpreter that this package is installed for."""
-    # -P: the pod's working directory, which anyone may fill, is no place to import from.
+    # -P: nothing must be imported from the pod's working directory, which user code can fill.
     command = (python, "-P", "-m", "dyff.workflows")
     return {
         STEPS: settings.Image(command=command, readiness_path=None),
@@ -29,12 +29,12 @@ def bare(reference: str) -> str:
 
 
 def find(images: Mapping[str, settings.Image], python: str, reference: str) -> settings.Image:
-    """How an image is run: by its full name in the settings, its name without the host there, then our own images.
+    """How an image is run: found by its full name in the settings, then by its name without the host there, then in our own images.
 
-    The steps get storage that user code does not get, so only that exact name means them; the mock may come from any host.
+    The steps get access to the storage, unlike user code, so only their exact name is accepted; the mock can have any host.
 
     Raises:
-        Refused: there is no such setting; the message says what to add.
+        Refused: the image has no setting; the message says what to add.
     """
     full = bare(reference)
     anywhere = full.partition("/")[2]

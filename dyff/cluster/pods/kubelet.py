@@ -1,4 +1,4 @@
-"""Keeps what runs here equal to what the cluster's Pods ask for, across restarts and crashes of the server."""
+"""Keeps the running processes in line with the cluster's Pods, across restarts and crashes of the server."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from dyff.kernel import clock, errors, settings
 LOCK_WAIT_S = 1.0
 STOP_LOOK_S = 0.02
 STOP_MARGIN_S = 1.0
-"""Of the server's grace, what is kept for killing those that do not end and for writing down how all ended."""
+"""Part of the server's grace period that is reserved for killing remaining pods and recording how all ended."""
 _UID = re.compile(r"[0-9a-zA-Z][-0-9a-zA-Z]{0,63}")
 
 
 class Kubelet:
     """Runs the Pods of a cluster as supervised subprocesses below one directory.
 
-    A pod runs on if the server is killed or `run` is cancelled, and the next `run` finds it again. Only `stop_all` stops
-    pods because the server ends. One kubelet at a time uses a directory.
+    A pod keeps running if the server is killed or `run` is cancelled, and the next `run` finds it again. When the server ends,
+    only `stop_all` stops pods. Only one kubelet at a time can use a directory.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Kubelet:
         self._workers: dict[str, worker.Worker] = {}
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; ready when every pod that runs already has been found again.
+        """Serve until cancelled; ready when all pods that are already running have been found again.
 
         Raises:
-            InUse: another server runs pods in this directory.
+            InUse: another server is running pods in this directory.
         """
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._claimed(), probes.client() as http, anyio.create_task_group() as group:
@@ -63,11 +63,11 @@ class Kubelet:
                 self._node = None
 
     async def stop_all(self, grace_s: float) -> None:
-        """Stop every pod because the server ends; nothing new starts. Returns when all have ended, at the latest after `grace_s`.
+        """Stop all pods because the server ends; nothing new starts. Returns when all have ended, at the latest after `grace_s`.
 
-        Each gets its own grace, but less than `grace_s`, then it is killed. Pods that restart are started again by the next
-        `run`; others end as `Failed` with reason `Shutdown` and the condition `DisruptionTarget`. Works without `run` as
-        well; the next one then writes down how they ended.
+        Each pod gets its own grace period, but less than `grace_s`, and is then killed. Pods whose restart policy allows it are started
+        again by the next `run`; others end as `Failed` with the reason `Shutdown` and the condition `DisruptionTarget`. It works
+        without `run` as well; the next one then records how they ended.
         """
         limit_s = max(grace_s - STOP_MARGIN_S, grace_s / 2)
         with anyio.move_on_after(grace_s):
@@ -85,12 +85,12 @@ class Kubelet:
 
     async def _stop_directories(self, limit_s: float) -> None:
         asked: set[str] = set()
-        # These may be shims of an earlier server, of whose end we get no event.
+        # These can be shims of an earlier server; we get no event when they end.
         while await anyio.to_thread.run_sync(self._ask_all, limit_s, asked):  # noqa: ASYNC110
             await anyio.sleep(STOP_LOOK_S)
 
     def _ask_all(self, limit_s: float, asked: set[str]) -> bool:
-        """Ask every pod that was not asked before to stop; whether one still runs."""
+        """Ask every pod that was not asked before to stop. Returns whether any is still running."""
         running = False
         for uid in self._uids():
             place = directory.Directory(self._root, uid)
@@ -103,7 +103,7 @@ class Kubelet:
 
     @asynccontextmanager
     async def _claimed(self) -> AsyncIterator[None]:
-        """Hold the lock by which shims know that a server lives. They take it for an instant now and then, so try for a while."""
+        """Hold the lock that shows shims that a server lives. They take it briefly from time to time, so this retries for a while."""
         lock = files.take(self._config.server_lock)
         deadline = anyio.current_time() + LOCK_WAIT_S
         while lock is None and anyio.current_time() < deadline:
@@ -135,16 +135,16 @@ class Kubelet:
         cache = watching.Cache(self._cluster, port.POD, changed)
         await group.start(cache.run)
         for uid in found:
-            self._worker(group, shared, uid)  # where no pod was seen: it is gone, and its worker cleans up
+            self._worker(group, shared, uid)  # if its pod was not seen, it is gone, and its worker cleans up
         task_status.started()
         await anyio.sleep_forever()
 
     def _enter_queue(self, shared: node.Node, obj: port.Object, *, started: bool) -> None:
-        """Job pods queue from the moment when they are first seen, so that the oldest comes first; those that run hold a slot."""
+        """Put Job pods into the queue when they are first seen, so that the oldest comes first. Running ones hold a slot."""
         try:
             pod = specs.parse(obj)
         except refusals.Refused:
-            return  # its worker says so in its status
+            return  # its worker reports that in its status
         if not pod.of_job or pod.ended or pod.metadata.deletion_timestamp or pod.metadata.uid in self._workers:
             return
         if started:

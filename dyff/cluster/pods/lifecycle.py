@@ -13,18 +13,18 @@ from dyff.kernel import clock
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CEILING_S = 30.0
 HEALTHY_S = 60.0
-"""A container that ran this long starts its next back-off from the beginning."""
+"""After a container has run this long, its next back-off starts from the beginning."""
 
 Kind = Literal["new", "unstarted", "running", "lost", "restarting", "succeeded", "failed"]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """Where a pod is in its lifecycle.
+    """The stage of a pod in its lifecycle.
 
-    `new`: nothing was promised. `unstarted`: a run was promised and not begun. `running`: its shim lives. `lost`: its shim is
-    gone without having recorded the end; settle that first. `restarting`: another run follows after `wait_s`. `succeeded`,
-    `failed`: final.
-    `reason`, `message`: of a failed pod, as in `status`. `disrupted`: it failed by an interruption, not by a fault of its own.
+    `new`: no run was promised. `unstarted`: a run was promised, but not started. `running`: its shim lives. `lost`: its shim is
+    gone without having recorded the end, which must be settled first. `restarting`: another run follows after `wait_s`.
+    `succeeded`, `failed`: final.
+    `reason`, `message`: of a failed pod, as in `status`. `disrupted`: whether it failed by an interruption, not by its own fault.
     """
 
     kind: Kind
@@ -35,7 +35,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 def stage(pod: specs.Pod, facts: directory.Facts, now: datetime) -> Stage:
-    """Where the pod is at the time `now`."""
+    """The stage of the pod at the time `now`."""
     if facts.held:
         return Stage("running")
     if facts.intent is None:
@@ -48,7 +48,7 @@ def stage(pod: specs.Pod, facts: directory.Facts, now: datetime) -> Stage:
 
 
 def _without_directory(pod: specs.Pod) -> Stage:
-    """A pod that was started once but has no directory any more can't be known to have ended; it must not run twice."""
+    """The stage of a pod without a directory. If it was started before, it is unknown whether it has ended, and it must not run twice."""
     if pod.status.get("startTime") and pod.spec.restart_policy == "Never":
         return Stage("failed", reason=directory.LOST, message="its directory is gone, so how it ended is not known")
     return Stage("new")
@@ -68,7 +68,7 @@ def _after_run(pod: specs.Pod, intent: directory.Intent, record: directory.Recor
 
 
 def final_stage(pod: specs.Pod, facts: directory.Facts) -> Stage:
-    """How a pod ended that is being deleted: nothing of it is started again."""
+    """The final stage of a stopped pod that is being deleted: nothing of it is started again."""
     main = facts.record.containers.get(pod.main.name) if facts.record else None
     if main is not None and main.exit_code == 0:
         return Stage("succeeded")
@@ -91,19 +91,19 @@ _INTERRUPTED = {
 
 
 def remaining_s(pod: specs.Pod, since: str, now: datetime) -> float | None:
-    """Seconds until the pod's deadline, counted from its first start; None: it has none."""
+    """Seconds until the pod's deadline, counted from its first start; None if it has none."""
     if pod.spec.active_deadline_seconds is None:
         return None
     return pod.spec.active_deadline_seconds - (now - clock.parse_iso(since)).total_seconds()
 
 
 def interrupted(record: directory.Record) -> bool:
-    """Whether a run ended by something that is not the program's fault."""
+    """Whether a run ended for a reason that is not the program's fault."""
     return record.cause in directory.INTERRUPTIONS
 
 
 def failures(pod: specs.Pod, intent: directory.Intent, record: directory.Record) -> int:
-    """Runs in a row that ended too soon, this one included."""
+    """Number of consecutive runs that ended too soon, including this one."""
     if interrupted(record):
         return 0
     main = record.containers.get(pod.main.name)
@@ -113,7 +113,7 @@ def failures(pod: specs.Pod, intent: directory.Intent, record: directory.Record)
 
 
 def _backoff_s(pod: specs.Pod, intent: directory.Intent, record: directory.Record, now: datetime) -> float:
-    """What is left of the wait before the next run; never more than the whole wait, however the clock was set."""
+    """Remaining back-off before the next run. Never more than the whole back-off, even if the clock was changed."""
     count = failures(pod, intent, record)
     if count == 0:
         return 0.0
@@ -125,5 +125,5 @@ def _backoff_s(pod: specs.Pod, intent: directory.Intent, record: directory.Recor
 
 
 def _moment(text: str) -> datetime:
-    """A record's time; records have nanoseconds, which `datetime` has not."""
+    """Parse a record's time, which has nanoseconds, unlike `datetime`."""
     return clock.parse_iso(text[:26] + "Z")

@@ -1,4 +1,4 @@
-"""Watches one run of a pod: when its shim ends, ours or one that an earlier server started, and whether it is ready."""
+"""Watches one run of a pod: when its shim (of this or an earlier server) ends, and whether the pod is ready."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POLL_S = 0.2
 
 
 class RunMonitor:
-    """Background tasks for one run at a time. `ready`: what the readiness probe says, true where there is none."""
+    """Background tasks for one run at a time. `ready`: the result of the readiness probe, true if there is no probe."""
 
     def __init__(self, place: directory.Directory, http: httpx.AsyncClient, changed: Callable[[], None]) -> None:
         """`changed`: called when the shim has ended or the readiness has changed."""
@@ -27,7 +27,7 @@ class RunMonitor:
         self.ready = False
 
     def start(self, group: anyio.abc.TaskGroup, run: int, record: directory.Record, probe: probes.Probe | None, up: bool) -> None:
-        """Watch that run's shim and, once its main container is `up`, its readiness. Repeating it changes nothing."""
+        """Watch the run's shim and, once its main container is `up`, its readiness. This is idempotent."""
         if self._subject == (run, up):
             return
         self.stop()
@@ -36,7 +36,7 @@ class RunMonitor:
         group.start_soon(self._watch, self._scope, record, probe if up else None)
 
     def stop(self) -> None:
-        """Watch nothing."""
+        """Stop watching."""
         if self._scope is not None:
             self._scope.cancel()
         self._scope, self._subject, self.ready = None, None, False
@@ -56,16 +56,16 @@ class RunMonitor:
 
 
 async def _until_ended(place: directory.Directory, record: directory.Record) -> None:
-    """Return when the shim of `record` has ended. Costs nothing meanwhile where the system has process descriptors."""
+    """Return when the shim of `record` has ended. Waits without polling on systems with process descriptors."""
     descriptor = _pin(record.shim.pid)
     try:
-        # Only while the lock is held the number surely still belongs to the shim that it was pinned for.
+        # Only while the lock is held does the pid certainly still belong to the shim.
         if descriptor is not None and not files.is_free(place.lock):
             await anyio.wait_readable(descriptor)
     finally:
         if descriptor is not None:
             os.close(descriptor)
-    # Left to do only where there are no process descriptors, or while the process that started the shim goes away.
+    # Needed only without process descriptors, or while the process that started the shim is still ending.
     while not files.is_free(place.lock):  # noqa: ASYNC110
         await anyio.sleep(_POLL_S)
     _reap(record.shim.pid)
@@ -81,6 +81,6 @@ def _pin(pid: int) -> int | None:
 
 
 def _reap(pid: int) -> None:
-    """Where the server is process 1 (in a container), orphans become its children: that one has ended."""
+    """Reap the shim. If the server is process 1 (in a container), orphans become its children."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)

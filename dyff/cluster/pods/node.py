@@ -1,4 +1,4 @@
-"""What the workers of one kubelet share."""
+"""The state that the workers of one kubelet share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dyff.kernel import clock
 
 
 class Node:
-    """The machine as its workers see it.
+    """The machine, as shared by the workers.
 
-    `ports`: by uid, the loopback port of every pod that has one. `shutdown_grace_s`: the server is ending and gives pods so
-    many seconds; None: it is not. `wake`: makes the worker of a pod look again.
+    `ports`: by uid, the loopback port of every pod that has one. `shutdown_grace_s`: the grace period for pods if the server
+    is ending; otherwise None. `wake`: triggers the worker of a pod.
     """
 
     def __init__(
@@ -30,6 +30,6 @@ class Node:
         self.spawning = anyio.CapacityLimiter(4)
 
     def release(self, uid: str) -> None:
-        """That pod needs its slot no more: wake those who wait for one."""
+        """Release a pod's slot, and wake the pods that wait for one."""
         for waiting in self.slots.leave(uid):
             self.wake(waiting)

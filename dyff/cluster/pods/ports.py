@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from dyff.cluster.pods import directory, refusals, specs
 
 _FIRST, _END = 12000, 20000
-"""Below the range of Services, and below the one from which systems take the near end of outgoing connections."""
+"""Below the range of Services, and below the ephemeral ports for outgoing connections."""
 _TRIES = 200
 
 
 def choose(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
-    """The port for the next run: the previous one if it is not taken, else another; None: the pod does not listen.
+    """The port for the next run: the previous one if it is not taken, otherwise another one. None if the pod does not listen.
 
-    `taken`: ports of all pods by uid. Blocks for an instant.
+    `taken`: ports of all pods, by uid. Blocks briefly.
 
     Raises:
         Refused: no port is free.
@@ -35,14 +35,14 @@ def choose(pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> 
 
 
 def _candidates(uid: str, run: int) -> Iterator[int]:
-    """Ports for a run of a pod, different ones for different pods, in an order that does not change."""
+    """Candidate ports for a run, different for different pods and in a fixed order."""
     for attempt in range(_TRIES):
         digest = hashlib.sha256(f"{uid}/{run}/{attempt}".encode()).digest()
         yield _FIRST + int.from_bytes(digest[:4], "big") % (_END - _FIRST)
 
 
 def _is_free(number: int) -> bool:
-    """Whether a program could listen on that port now, on the loopback address or on all."""
+    """Whether a program could listen on that port now, on the loopback address or on all addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

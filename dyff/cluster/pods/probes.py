@@ -17,7 +17,7 @@ _HOST = "127.0.0.1"
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """How to ask a pod whether it is ready. `path` None: it is if it accepts a connection."""
+    """How to probe a pod's readiness. `path`: None if accepting a connection is enough."""
 
     port: int
     path: str | None
@@ -28,10 +28,10 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 def of(container: specs.Container, image: settings.Image, local_port: int | None) -> Probe | None:
-    """A container's readiness probe; None: it has none, so it is ready as soon as it runs, as in Kubernetes.
+    """A container's readiness probe. None if it has none; then it is ready as soon as it runs, as in Kubernetes.
 
-    The image mapping's `readiness_path` stands for the path that the spec names, because another program runs here;
-    where the mapping has none, connecting is enough.
+    The image mapping's `readiness_path` replaces the path in the spec, because another program runs here. If the mapping
+    has none, connecting is enough.
     """
     declared = container.readiness_probe
     if declared is None or local_port is None:
@@ -47,12 +47,12 @@ def of(container: specs.Container, image: settings.Image, local_port: int | None
 
 
 def client() -> httpx.AsyncClient:
-    """The client for `watch`: no proxies, no certificates, nothing of the server's environment."""
+    """The client for `watch`, without proxies, certificate checks or anything from the server's environment."""
     return httpx.AsyncClient(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 async def watch(probe: Probe, http: httpx.AsyncClient, changed: Callable[[bool], None]) -> None:
-    """Probe for ever and tell `changed` each time the answer turns; it begins as not ready."""
+    """Probe until cancelled, and call `changed` whenever the readiness changes. It starts as not ready."""
     ready, streak = False, 0
     await anyio.sleep(probe.initial_delay_s)
     while True:
@@ -64,7 +64,7 @@ async def watch(probe: Probe, http: httpx.AsyncClient, changed: Callable[[bool],
 
 
 async def check(probe: Probe, http: httpx.AsyncClient) -> bool:
-    """Ask once."""
+    """Probe once."""
     if probe.path is None:
         return await _accepts(probe)
     try:

@@ -1,25 +1,25 @@
-"""Why a pod cannot be started now, in Kubernetes's words."""
+"""Reasons why a pod cannot be started now, in Kubernetes' terms."""
 
 from __future__ import annotations
 
 INVALID = "InvalidSpec"
 """It can never be started: the pod fails."""
 NO_IMAGE = "ErrImageNeverPull"
-"""No setting says how the image is run."""
+"""The image has no setting that says how it is run."""
 CONFIG = "CreateContainerConfigError"
-"""Something that it refers to is missing."""
+"""An object that it refers to is missing."""
 CREATE = "CreateContainerError"
-"""The machine refused, for instance because the disk is full."""
+"""The machine cannot start it, for instance because the disk is full."""
 UNSCHEDULABLE = "Unschedulable"
 """It waits for a slot."""
 STOPPING = "NodeShutdown"
-"""The server is ending; the next start goes on."""
+"""The server is ending; its next start continues."""
 
 
 class Refused(Exception):
-    """A pod cannot be started now. Never leaves this package: it becomes the pod's status."""
+    """A pod cannot be started now. It never leaves this package, but becomes the pod's status."""
 
     def __init__(self, reason: str, message: str) -> None:
-        """`reason`: one of the words above. `message`: what is wrong and how to mend it."""
+        """`reason`: one of the constants above. `message`: what is wrong and how to fix it."""
         super().__init__(message)
         self.reason, self.message = reason, message

@@ -1,4 +1,4 @@
-"""The local cluster's Secrets: `NAME/KEY` files of a directory, as a mounted Secret has them."""
+"""The local cluster's Secrets: files `NAME/KEY` in a directory, as in a mounted Secret."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from dyff.cluster.pods import refusals, specs
 
 Secrets = Mapping[str, Mapping[str, str]]
-"""By name of a Secret: its values by key."""
+"""Values of Secrets, by name and key."""
 
 
 def read(directory: str | None, pod: specs.Pod) -> Secrets:
-    """All Secrets that the pod's containers take variables from. `directory` None: there are none. Blocks on the disk.
+    """All Secrets from which the pod's containers take variables. `directory`: None if there are no Secrets. Blocks on the disk.
 
-    A line break at the end of a file, which an editor leaves, is no part of the value.
+    A line break at the end of a file, which editors add, is not part of the value.
 
     Raises:
-        Refused: one is not there, or cannot be read.
+        Refused: a Secret does not exist, or cannot be read.
     """
     every = (*pod.spec.init_containers, *pod.spec.containers)
     wanted = {source.secret_ref for each in every for source in each.env_from if source.secret_ref is not None}

@@ -1,4 +1,4 @@
-"""Which Job pods may run at once: the oldest first, a fixed number. Serving pods never come here."""
+"""Limits how many Job pods run at the same time; the oldest come first. Serving pods are not limited."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ Order = tuple[str, str]
 
 
 class Slots:
-    """Who runs and who waits. Nothing of it is stored: it follows from the pods and their directories."""
+    """The running and the waiting Job pods. Nothing is stored, since this follows from the pods and their directories."""
 
     def __init__(self, limit: int | None) -> None:
-        """`limit` None: twice the cores."""
+        """`limit`: None for twice the number of cores."""
         self.limit = 2 * (os.cpu_count() or 1) if limit is None else limit
         self._holders: set[str] = set()
         self._queue: dict[str, Order] = {}
 
     def enter(self, uid: str, order: Order) -> None:
-        """It wants to run; known before anyone claims, so that the oldest is the oldest of all."""
+        """Add a pod to the queue. All pods must be entered before any claims a slot, so that the oldest of all comes first."""
         if uid not in self._holders:
             self._queue[uid] = order
 
     def hold(self, uid: str) -> None:
-        """It runs already (an earlier server started it), even if that is one too many."""
+        """Record that a pod is running already (an earlier server started it), even if that exceeds the limit."""
         self._queue.pop(uid, None)
         self._holders.add(uid)
 
     def claim(self, uid: str, order: Order) -> None:
-        """It could start now.
+        """Claim a slot for a pod that could start now.
 
         Raises:
-            Refused: older ones come first, or all slots are taken; it will be in what a `leave` returns.
+            Refused: older pods come first, or all slots are taken. The pod will be in the result of a later `leave`.
         """
         if uid in self._holders:
             return
@@ -43,7 +43,7 @@ class Slots:
         self.hold(uid)
 
     def leave(self, uid: str) -> list[str]:
-        """It ended, is gone or cannot start for another reason; returns who may claim now."""
+        """Remove a pod that ended, is gone or cannot start for another reason. Returns the pods that can claim a slot now."""
         changed = uid in self._holders or uid in self._queue
         self._holders.discard(uid)
         self._queue.pop(uid, None)

@@ -1,4 +1,4 @@
-"""The parts of a Kubernetes Pod that the local cluster understands; everything else is ignored or refused where it would matter.
+"""The parts of a Kubernetes Pod that the local cluster supports. Everything else is ignored, or refused if it would matter.
 
 Ignored: liveness and startup probes, cpu, accelerators, security contexts, scheduling. Refused with a reason: see `refusals`.
 """
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class _Part(msgspec.Struct, frozen=True, rename="camel"):
-    """Tolerant: unknown fields are skipped."""
+    """Base of the structs here. Unknown fields are ignored."""
 
 
 class Owner(_Part, frozen=True):
@@ -33,7 +33,7 @@ class Owner(_Part, frozen=True):
 
 
 class Metadata(_Part, frozen=True):
-    """`deletion_timestamp`: it is being deleted. `creation_timestamp`: orders pods that wait."""
+    """Metadata of a Pod. `deletion_timestamp`: None unless it is being deleted. `creation_timestamp`: orders waiting pods."""
 
     name: str
     uid: str
@@ -54,7 +54,7 @@ class FieldRef(_Part, frozen=True):
 
 
 class EnvSource(_Part, frozen=True):
-    """Where a variable's value comes from; None: from something that is not understood here."""
+    """The source of a variable's value; `field_ref` is None for a source that is not supported here."""
 
     field_ref: FieldRef | None = None
 
@@ -75,14 +75,14 @@ class SecretSource(_Part, frozen=True):
 
 
 class EnvFrom(_Part, frozen=True):
-    """Where variables come from; `secret_ref` None: from something that is not understood here."""
+    """A source of variables; `secret_ref` is None for a source that is not supported here."""
 
     secret_ref: SecretSource | None = None
     prefix: str = ""
 
 
 class Mount(_Part, frozen=True):
-    """A volume in a container. `sub_path`: only that path below the volume."""
+    """A volume mount of a container. `sub_path`: mount only this path below the volume."""
 
     name: str
     mount_path: str
@@ -96,7 +96,7 @@ class HttpGet(_Part, frozen=True):
 
 
 class Probe(_Part, frozen=True):
-    """A readiness probe. `http_get` None: a TCP connect is enough. Seconds; counts of results in a row."""
+    """A readiness probe. `http_get`: None if a TCP connection is enough. The thresholds count consecutive results."""
 
     http_get: HttpGet | None = None
     initial_delay_seconds: float = 0.0
@@ -106,7 +106,7 @@ class Probe(_Part, frozen=True):
 
 
 class ContainerPort(_Part, frozen=True):
-    """A port that the program listens on inside a container; here it only says that it does listen."""
+    """A port on which the program listens inside a container. Here it only means that the program listens at all."""
 
     container_port: int
 
@@ -118,7 +118,7 @@ class Resources(_Part, frozen=True):
 
 
 class Container(_Part, frozen=True):
-    """A container; its `command` is not here because the image mapping's stands for it."""
+    """A container. Its `command` is omitted because the image mapping's command replaces it."""
 
     name: str
     image: str = ""
@@ -133,14 +133,14 @@ class Container(_Part, frozen=True):
 
 
 class Item(_Part, frozen=True):
-    """A key of a ConfigMap and the path below the volume where it appears."""
+    """A key of a ConfigMap, and its path below the volume."""
 
     key: str
     path: str
 
 
 class ConfigMapSource(_Part, frozen=True):
-    """`items` empty: all keys under their own names."""
+    """A ConfigMap as a volume. `items`: empty for all keys, under their own names."""
 
     name: str
     items: tuple[Item, ...] = ()
@@ -156,7 +156,7 @@ class Volume(_Part, frozen=True):
 
 
 class Spec(_Part, frozen=True):
-    """`restart_policy`: Always, OnFailure or Never. `active_deadline_seconds`: from the pod's start."""
+    """The spec of a Pod. `restart_policy`: Always, OnFailure or Never. `active_deadline_seconds`: from the pod's start."""
 
     containers: tuple[Container, ...]
     init_containers: tuple[Container, ...] = ()
@@ -167,7 +167,7 @@ class Spec(_Part, frozen=True):
 
 
 class Pod(_Part, frozen=True):
-    """A Pod. `status`: as it is in the cluster, free JSON."""
+    """A Pod. `status`: as in the cluster, arbitrary JSON."""
 
     metadata: Metadata
     spec: Spec
@@ -175,25 +175,25 @@ class Pod(_Part, frozen=True):
 
     @property
     def main(self) -> Container:
-        """The one container that is not an init container."""
+        """The only container that is not an init container."""
         return self.spec.containers[0]
 
     @property
     def of_job(self) -> bool:
-        """Whether a Job made it: those are bounded, serving pods never are."""
+        """Whether a Job created it. The number of running Job pods is limited, that of serving pods is not."""
         return any(owner.kind == "Job" for owner in self.metadata.owner_references)
 
     @property
     def ended(self) -> bool:
-        """Whether its outcome is in the cluster already."""
+        """Whether its outcome is already in the cluster."""
         return self.status.get("phase") in ("Succeeded", "Failed")
 
 
 def parse(obj: port.Object) -> Pod:
-    """The pod in a Kubernetes object.
+    """Parse a Kubernetes object.
 
     Raises:
-        Refused: with reason `InvalidSpec`; the message names the field.
+        Refused: the object is invalid (reason `InvalidSpec`); the message names the field.
     """
     try:
         pod = msgspec.convert({**obj, "status": obj.get("status") or {}}, Pod)
@@ -218,5 +218,5 @@ def _check(pod: Pod) -> None:
 
 
 def order(pod: Pod) -> tuple[str, str]:
-    """What sorts pods by age."""
+    """The key that sorts pods by age."""
     return pod.metadata.creation_timestamp, pod.metadata.name

@@ -1,4 +1,4 @@
-"""From a pod to a running shim: promise first, then start."""
+"""Starts a pod's shim: first promises the run, then starts it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BOOT = (
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
-    """What all pods of a machine share. `python`: the interpreter of the shim and of our own images."""
+    """Configuration shared by all pods of a machine. `python`: the interpreter of the shim and of our own images."""
 
     server_lock: str
     python: str
@@ -47,10 +47,10 @@ def intent(
     now: datetime,
     secrets: Secrets | None = None,
 ) -> directory.Intent:
-    """What the next run is to do. Pure. `secrets`: those that the pod takes variables from.
+    """The description of the next run. Pure. `secrets`: those from which the pod takes variables.
 
     Raises:
-        Refused: the spec asks for something that is not there.
+        Refused: the spec refers to something that does not exist.
     """
     known = mappings(config, pod)
     done = _done(pod, facts)
@@ -83,7 +83,7 @@ def intent(
 
 
 def _done(pod: specs.Pod, facts: directory.Facts) -> dict[str, directory.Outcome]:
-    """Init containers that have completed: they are not run again, their volumes are still there."""
+    """Init containers that have completed. They are not run again, since their volumes still exist."""
     if facts.record is None:
         return {}
     names = {each.name for each in pod.spec.init_containers}
@@ -91,10 +91,10 @@ def _done(pod: specs.Pod, facts: directory.Facts) -> dict[str, directory.Outcome
 
 
 def promise(place: directory.Directory, promised: directory.Intent, contents: volumes.Contents) -> None:
-    """Make the pod's directories and commit the intent. Blocks on the disk.
+    """Create the pod's directories and commit the intent. Blocks on the disk.
 
     Raises:
-        Refused: the disk says no.
+        Refused: the directories cannot be written.
     """
     try:
         place.prepare()
@@ -105,9 +105,9 @@ def promise(place: directory.Directory, promised: directory.Intent, contents: vo
 
 
 def spawn(config: NodeConfig, place: directory.Directory, run: int) -> None:
-    """Start the shim for a promised run; returns when the first program runs or has failed to. Blocks that long.
+    """Start the shim for a promised run. Blocks until the first program runs or has failed to start.
 
-    If another shim of the pod lives or that run was begun before, nothing happens.
+    Nothing happens if another shim of the pod lives, or if that run was started before.
 
     Raises:
         Refused: no shim could be started.
@@ -121,7 +121,7 @@ def spawn(config: NodeConfig, place: directory.Directory, run: int) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                # By this a pod's processes are known, its shim too, even if the directory is lost.
+                # This identifies a pod's processes, including its shim, even if the directory is lost.
                 env={"HOME": str(place.place.work)},
                 cwd="/",
                 start_new_session=True,

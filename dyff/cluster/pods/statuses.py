@@ -1,4 +1,4 @@
-"""A pod's facts as its Kubernetes status. Pure."""
+"""Builds a pod's Kubernetes status from its facts. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWNED = ("phase", "reason", "message", "startTime", "hostIP", "podIP", "podIPs"
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """What the status is made from. `refusal`: why it is not started. `ready`: the readiness probe's word. `now`: RFC 3339."""
+    """The input of the status. `refusal`: why it is not started. `ready`: the readiness probe's result. `now`: RFC 3339."""
 
     facts: directory.Facts
     stage: lifecycle.Stage
@@ -25,14 +25,14 @@ class Observed(msgspec.Struct, frozen=True):
 
 
 def invalid(status: port.Object, message: str, now: str) -> port.Object | None:
-    """The patch for a pod that can never run, whatever it contains."""
+    """The patch for a pod that can never run; None if it has failed already."""
     if status.get("phase") == "Failed":
         return None
     return {"phase": "Failed", "reason": refusals.INVALID, "message": message, "startTime": status.get("startTime") or now}
 
 
 def patch(pod: specs.Pod, observed: Observed) -> port.Object | None:
-    """A merge patch that makes the pod's status what it should be; None: it is already."""
+    """The merge patch that updates the pod's status; None if it is up to date."""
     wanted = status(pod, observed)
     conditions = _conditions(pod, observed, wanted)
     changes = {key: wanted.get(key) for key in _OWNED if wanted.get(key) != pod.status.get(key)}
@@ -42,7 +42,7 @@ def patch(pod: specs.Pod, observed: Observed) -> port.Object | None:
 
 
 def status(pod: specs.Pod, observed: Observed) -> port.Object:
-    """Everything but the conditions."""
+    """The status without its conditions."""
     intent = observed.facts.intent
     wanted = {
         "phase": _phase(pod, observed),

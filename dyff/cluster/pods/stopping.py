@@ -1,6 +1,6 @@
-"""Ending a pod's processes: gently through the shim, and directly where the shim is gone. Everything here blocks: use a thread.
+"""Ends a pod's processes: gracefully through the shim, or directly if the shim is gone. Everything here blocks: use a thread.
 
-Orphans, which outlived a shim that was killed, are found by what only they have, so that a recycled pid is never killed.
+Orphans that outlived a killed shim are identified by properties that only they have, so that a recycled pid is never killed.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _LOOK_AGAIN_S = 0.02
 
 
 def ask(place: directory.Directory, record: directory.Record, cause: str, grace_s: float) -> None:
-    """Ask a shim to end its containers within `grace_s` seconds; `cause` goes into the record."""
+    """Ask a shim to end its containers within `grace_s` seconds. `cause` is written to the record."""
     place.request_stop(record.run, cause, grace_s)
-    if not files.is_free(place.lock):  # otherwise it has ended, and its number may be another's
+    if not files.is_free(place.lock):  # otherwise it has ended, and its pid can belong to another process
         processes.signal_exactly(record.shim.pid, record.shim.ticks, signal.SIGTERM)
 
 
 def settle(place: directory.Directory) -> int:
-    """Bring a run whose shim is gone to its end: kill what is left of it, then record that. Returns how many were killed.
+    """End a run whose shim is gone: kill its remaining processes, then record the end. Returns the number of killed processes.
 
     Does nothing if a shim lives after all or has recorded the end itself.
 
     Raises:
-        TimeoutError: some processes would not die.
+        TimeoutError: some processes could not be killed.
     """
     with files.taken(place.lock) as free:
         facts = place.facts_under_lock()
@@ -42,10 +42,10 @@ def settle(place: directory.Directory) -> int:
 
 
 def kill_orphans(place: directory.Directory, record: directory.Record | None) -> int:
-    """Kill the processes that outlived a pod's shim and wait until they are gone; returns how many. The caller holds the pod's lock.
+    """Kill the processes that outlived a pod's shim, and wait until they are gone. Returns their number. The caller holds the lock.
 
     Raises:
-        TimeoutError: some would not die.
+        TimeoutError: some processes could not be killed.
     """
     killed: set[int] = set()
     deadline = time.monotonic() + _DEADLINE_S
@@ -60,10 +60,10 @@ def kill_orphans(place: directory.Directory, record: directory.Record | None) ->
 
 
 def _orphans(place: directory.Directory, record: directory.Record | None) -> dict[int, int]:
-    """By pid the start time of every process of the pod.
+    """The start times of the pod's processes, by pid.
 
-    A child dies with the shim and its own children are left to themselves. They have the pod's directories in their
-    environment, or, if they cleared that, the session that a container began and a working directory in the pod.
+    A child of the shim dies with it, but its own children do not. They have the pod's directories in their environment or, if
+    they cleared it, belong to the session of a container; if that container is gone, they have a working directory in the pod.
     """
     same_boot = record is not None and record.boot == processes.boot()
     begun: dict[int, int] = (
@@ -82,7 +82,7 @@ def _marked(pid: int, marks: tuple[bytes, ...]) -> bool:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
-        return False  # gone, or of another user: none of ours
+        return False  # gone, or of another user: not one of ours
     return any(mark in environment for mark in marks)
 
 

@@ -1,4 +1,4 @@
-"""A pod's volumes as directories: empty ones, and ones that hold a ConfigMap's values."""
+"""A pod's volumes as directories: empty ones, and ones that contain a ConfigMap's values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dyff.cluster import port
 from dyff.cluster.pods import refusals, specs
 
 Contents = dict[str, dict[str, bytes]]
-"""By volume: by path below it, a file's bytes."""
+"""Contents of files, by volume and by path below the volume."""
 
 
 async def gather(cluster: port.Cluster, pod: specs.Pod) -> Contents:
-    """Everything that the pod's volumes hold from the start.
+    """The initial contents of the pod's volumes.
 
     Raises:
-        Refused: a ConfigMap is not there (yet), or a volume is of a kind that the local cluster does not have.
+        Refused: a ConfigMap does not exist (yet), or a volume has a type that the local cluster does not support.
     """
     contents: Contents = {}
     for volume in pod.spec.volumes:
@@ -31,7 +31,7 @@ async def gather(cluster: port.Cluster, pod: specs.Pod) -> Contents:
 
 
 def write(root: Path, contents: Contents) -> None:
-    """Make the volumes below `root`. What containers wrote into them in an earlier run stays."""
+    """Create the volumes below `root`. Files that containers wrote into them in an earlier run are kept."""
     for volume, files in contents.items():
         (root / volume).mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, value in files.items():

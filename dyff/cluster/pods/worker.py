@@ -1,4 +1,4 @@
-"""Reconciles one pod from its creation to its removal: observe, find its stage, act, write its status; again at every change."""
+"""Reconciles one pod from its creation to its removal. At every change: observe, find its stage, act, write its status."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from dyff.kernel import backoff, clock, errors
 log = structlog.get_logger()
 
 SHIM_SPEAKS_S = 0.05
-"""A shim that holds the lock writes its record within milliseconds."""
+"""Polling interval while a shim holds the lock without a record, which it writes within milliseconds."""
 INIT_LOOK_S = 0.2
-"""While init containers run, the record is looked at that often: a shim does not announce that it goes on to the next."""
+"""Polling interval of the record while init containers run: a shim does not announce that it continues with the next one."""
 MISSING_LOOK_S = 0.5
-"""A ConfigMap that is missing is looked for that often."""
+"""Polling interval for a missing ConfigMap."""
 REFUSED_LOOK_S = 5.0
-"""A machine that refused (disk full, no port) is asked again that often."""
+"""Retry interval after the machine could not start a pod (disk full, no port)."""
 _LOOK_AGAIN_S = {refusals.CONFIG: MISSING_LOOK_S, refusals.CREATE: REFUSED_LOOK_S}
 
 
 class Worker:
-    """Drives one pod. `see` says what the cluster has; `poke` makes it look. `stopped`: set when the server ends and it has."""
+    """Drives one pod. `see` passes the pod's object; `poke` triggers a pass. `stopped`: set when the pod has ended in a shutdown."""
 
     def __init__(self, shared: node.Node, place: directory.Directory) -> None:
         self._node, self._place = shared, place
@@ -52,16 +52,16 @@ class Worker:
         self.stopped = anyio.Event()
 
     def see(self, obj: port.Object | None) -> None:
-        """What the cluster has now; None: the pod is gone."""
+        """Set the present object of the cluster; None if the pod is gone."""
         self._object = obj
         self.poke()
 
     def poke(self) -> None:
-        """Something may have changed: look again."""
+        """Trigger a pass, since something may have changed."""
         self._poked.set()
 
     async def run(self) -> None:
-        """Drive the pod until nothing of it is left. What fails for one pod is logged and tried again and disturbs no other."""
+        """Drive the pod until nothing of it is left. Failures are logged and retried, and do not affect other pods."""
         delays = backoff.delays(0.1)
         async with anyio.create_task_group() as group:
             while not self._over:
@@ -83,7 +83,7 @@ class Worker:
         self.stopped.set()
 
     async def _step(self, group: anyio.abc.TaskGroup) -> float | None:
-        """Look once and act; returns seconds until the next look, None: when poked."""
+        """Run one pass; returns the seconds until the next one, or None to wait for `poke`."""
         shutting_down = self._node.shutdown_grace_s is not None
         if self._stale:
             await self._refresh()
@@ -110,9 +110,9 @@ class Worker:
         return await self._drive(group, pod, facts)
 
     async def _drive(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts) -> float | None:
-        """A pod that should run, or that has just ended."""
+        """Handle a pod that should run, or that has just ended."""
         if facts.intent is None and pod.status.get("startTime"):
-            # Its directory was taken away, but perhaps not its processes.
+            # Its directory was removed, but its processes possibly still run.
             await anyio.to_thread.run_sync(stopping.kill_orphans, self._place, None)
         stage = lifecycle.stage(pod, facts, self._node.time.now())
         if stage.kind == "running":
@@ -129,7 +129,7 @@ class Worker:
         return await self._start(pod, facts, stage)
 
     async def _start(self, pod: specs.Pod, facts: directory.Facts, stage: lifecycle.Stage) -> float | None:
-        """Promise the next run, unless that was done before, and start it."""
+        """Promise the next run, unless it is promised already, and start it."""
         try:
             run = facts.intent.run if facts.intent and stage.kind == "unstarted" else await self._promise(pod, facts)
             self._refuse_while_ending()
@@ -144,7 +144,7 @@ class Worker:
         return 0.0
 
     async def _promise(self, pod: specs.Pod, facts: directory.Facts) -> int:
-        """Commit the next run, if nothing stands against it; its number."""
+        """Commit the next run, if nothing prevents it; returns its number."""
         self._refuse_while_ending()
         config = self._node.config
         starting.mappings(config, pod)
@@ -166,7 +166,7 @@ class Worker:
             raise refusals.Refused(refusals.STOPPING, "the server is shutting down; its next start goes on")
 
     async def _follow(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts, stage: lifecycle.Stage) -> float | None:
-        """A pod whose shim lives."""
+        """Handle a pod whose shim lives."""
         if facts.intent is None or facts.record is None:
             return SHIM_SPEAKS_S
         main = facts.record.containers.get(pod.main.name)
@@ -195,11 +195,11 @@ class Worker:
         return 0.0
 
     async def _end(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts) -> float | None:
-        """A pod that is being deleted: stop it, show how it ended, let it go."""
+        """Handle a pod that is being deleted: stop it, record how it ended, remove our finalizer."""
         if not await self._ensure_stopped(group, facts, pod.spec.termination_grace_period_seconds):
             return SHIM_SPEAKS_S if facts.record is None else None
         if not pod.ended:
-            # Also one that never ran: others may keep it and wait for its end.
+            # Also for a pod that never ran: other finalizers can keep it until its end is recorded.
             fresh = await anyio.to_thread.run_sync(self._place.facts)
             await self._show(pod, fresh, lifecycle.final_stage(pod, fresh))
         self._node.release(pod.metadata.uid)
@@ -209,7 +209,7 @@ class Worker:
         return None
 
     async def _clear(self, group: anyio.abc.TaskGroup, facts: directory.Facts) -> float | None:
-        """A pod that is gone: nothing of it may stay."""
+        """Handle a pod that is gone: remove everything of it."""
         if not await self._ensure_stopped(group, facts, specs.DEFAULT_GRACE_S):
             return SHIM_SPEAKS_S if facts.record is None else None
         self._node.release(self._place.uid)
@@ -218,7 +218,7 @@ class Worker:
         return 0.0
 
     async def _ensure_stopped(self, group: anyio.abc.TaskGroup, facts: directory.Facts, grace_s: float) -> bool:
-        """Whether nothing of the pod runs and nothing can start any more; if not, that is begun."""
+        """Returns whether nothing of the pod runs or can still start; if not, starts to stop it."""
         if facts.held:
             if facts.intent is not None and facts.record is not None:
                 self._watch(group, facts.intent, facts.record, None)
@@ -229,7 +229,7 @@ class Worker:
         return True
 
     async def _rest(self, group: anyio.abc.TaskGroup, facts: directory.Facts) -> float | None:
-        """A pod whose outcome is known to all: its logs stay until it is deleted."""
+        """Handle a pod whose outcome is in the cluster: only its logs are kept, until it is deleted."""
         if not await self._ensure_stopped(group, facts, 0.0):
             return SHIM_SPEAKS_S if facts.record is None else None
         self._node.release(self._place.uid)
@@ -248,14 +248,14 @@ class Worker:
         ready: bool = False,
         refusal: refusals.Refused | None = None,
     ) -> None:
-        """Make the pod's status in the cluster say what is so; nothing is written if it does already."""
+        """Update the pod's status in the cluster; nothing is written if it is up to date."""
         observed = statuses.Observed(facts, stage, clock.iso(self._node.time.now()), ready, refusal)
         patch = statuses.patch(pod, observed)
         if patch is not None:
             await self._patch_status(pod.metadata.name, pod.metadata.uid, patch)
 
     async def _fail_unread(self, obj: port.Object, refused: refusals.Refused) -> None:
-        """A pod that cannot be understood can never run."""
+        """Fail a pod whose object cannot be parsed, since it can never run."""
         self._node.release(self._place.uid)
         patch = statuses.invalid(self._shown or obj.get("status") or {}, refused.message, clock.iso(self._node.time.now()))
         if patch is not None:
@@ -265,7 +265,7 @@ class Worker:
         await self._patch(name, {"metadata": {"uid": uid}, "status": patch}, status=True)
 
     async def _protect(self, pod: specs.Pod, local_port: int | None) -> None:
-        """Before anything is started: the pod stays until we let it go, and says where it listens."""
+        """Before anything is started: set our finalizer, and annotate the port on which the pod listens."""
         changes: port.Object = {}
         if specs.FINALIZER not in pod.metadata.finalizers:
             changes["finalizers"] = [*pod.metadata.finalizers, specs.FINALIZER]
@@ -279,7 +279,7 @@ class Worker:
         await self._patch(pod.metadata.name, {"metadata": {**known, **changes}})
 
     async def _patch(self, name: str, body: port.Object, *, status: bool = False) -> None:
-        """What the write returns is newer than what was known before it, but perhaps not than what the watch delivers meanwhile."""
+        """Patch the pod. The result is newer than the object known before, but not necessarily newer than one from the watch meanwhile."""
         before = self._object
         written = await self._node.cluster.patch(port.POD, name, body, status=status)
         self._shown = written.get("status")

@@ -1,1 +1,1 @@
-"""The small process that stands between the server and a pod's containers. Standard library only, so that it starts quickly."""
+"""The small process between the server and a pod's containers. It uses only the standard library, so that it starts quickly."""

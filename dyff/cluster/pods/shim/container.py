@@ -1,4 +1,4 @@
-"""One container: a child process that runs nothing until its identity is on the disk, and that cannot outlive the shim."""
+"""One container: a child process that executes nothing until its identity is on disk, and that cannot outlive the shim."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 START_ERROR_CODE = 128
-"""Exit code of a container whose program could not be executed, as Kubernetes has it."""
+"""Exit code of a container whose program could not be executed, as in Kubernetes."""
 _GO = b"1"
 _OOM_PREFERENCE = "500"
 
@@ -31,9 +31,9 @@ class Container:
         self.oom_killed = False
 
     def start(self, recorded: Callable[[], None]) -> bool:
-        """Fork, call `recorded` while the child waits, let it go; false: its program could not be executed.
+        """Fork, call `recorded` while the child waits, then let it continue. Returns False if its program could not be executed.
 
-        `facts` has `pid`, `ticks` and `startedAt` when `recorded` is called; it must make them durable.
+        When `recorded` is called, `facts` has `pid`, `ticks` and `startedAt`, which it must make durable.
         """
         self.output, out = os.pipe()
         gate, go = os.pipe()
@@ -61,7 +61,7 @@ class Container:
         processes.kill_group(self.pid, number)
 
     def ended(self, status: int, tail: str) -> None:
-        """Note how it ended. `status`: of waitpid. `tail`: its last output, kept where it failed."""
+        """Record how it ended. `status`: from waitpid. `tail`: its last output, kept if it failed."""
         code = os.waitstatus_to_exitcode(status)
         number = -code if code < 0 else None
         code = 128 - code if code < 0 else code
@@ -81,7 +81,7 @@ class Container:
 
 
 def _become(spec: files.Json, out: int, gate: int, report: int, shim: int) -> NoReturn:
-    """Turn the forked child into the container's program, or report why that cannot be."""
+    """Turn the forked child into the container's program, or report why that is impossible."""
     try:
         os.setsid()
         processes.die_with(shim)
@@ -102,7 +102,7 @@ def _become(spec: files.Json, out: int, gate: int, report: int, shim: int) -> No
 
 
 def _default_signals() -> None:
-    """Undo what Python and the shim did with signals: exec keeps what is ignored and what is blocked."""
+    """Reset the signal handling of Python and the shim: ignored and blocked signals would survive exec."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -110,9 +110,9 @@ def _default_signals() -> None:
 
 
 def _prefer_as_victim() -> None:
-    """When the whole machine runs out of memory, a pod should go before the server."""
+    """If the whole machine runs out of memory, a pod should be killed before the server."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(_OOM_PREFERENCE)
     except OSError:
-        return  # not Linux, or not allowed: only a preference
+        return  # not Linux, or not allowed: it is only a preference

@@ -1,4 +1,4 @@
-"""Durable JSON files and the lock that says whether a pod's shim is alive. Server and shim both use it."""
+"""Durable JSON files, and the lock that shows whether a pod's shim is alive. Used by both the server and the shim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TYPE_CHECKING = False  # importing `typing` would cost a tenth of a shim's start; type checkers know this name
+TYPE_CHECKING = False  # importing `typing` would take a tenth of a shim's start; type checkers know this name
 if TYPE_CHECKING:
     from typing import Any
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def _private(path: str, flags: int) -> int:
-    """What a process is to be started with may have secrets in it."""
+    """Open a file for its owner only, since the arguments and environment of a process can contain secrets."""
     return os.open(path, flags, 0o600)
 
 
 def write(path: str, value: Json, *, durable: bool = True) -> None:
-    """Replace the file at `path` in one step, for its owner only. `durable`: it survives a power cut once this returns.
+    """Replace the file at `path` atomically, for its owner only. `durable`: it survives a power failure once this returns.
 
     Raises:
-        OSError: the disk is full or the directory is gone; the old file is still whole.
+        OSError: the disk is full or the directory is gone; the old file is still intact.
     """
     temporary = f"{path}.tmp"
     with open(temporary, "wb", opener=_private) as file:
@@ -38,7 +38,7 @@ def write(path: str, value: Json, *, durable: bool = True) -> None:
 
 
 def sync_directory(path: str) -> None:
-    """Make the names in a directory survive a power cut."""
+    """Make the names in a directory survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -47,7 +47,7 @@ def sync_directory(path: str) -> None:
 
 
 def read(path: str) -> Json | None:
-    """What `write` wrote; None: there is no such file."""
+    """Read what `write` wrote; None if the file does not exist."""
     try:
         with open(path, "rb") as file:
             value: Json = json.loads(file.read())
@@ -57,10 +57,10 @@ def read(path: str) -> Json | None:
 
 
 def take(path: str) -> int | None:
-    """Take the lock at `path` without waiting: a descriptor that holds it until it is closed. None: another has it.
+    """Take the lock at `path` without waiting. Returns a descriptor that holds it until closed; None if another process holds it.
 
     Raises:
-        OSError: there is no such directory.
+        OSError: the directory does not exist.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -73,7 +73,7 @@ def take(path: str) -> int | None:
 
 @contextmanager
 def taken(path: str) -> Iterator[bool]:
-    """Hold the lock at `path` inside the block, if it is free; gives whether it was."""
+    """Hold the lock at `path` inside the block, if it is free. Yields whether it was free."""
     descriptor = take(path)
     try:
         yield descriptor is not None
@@ -83,13 +83,13 @@ def taken(path: str) -> Iterator[bool]:
 
 
 def is_free(path: str) -> bool:
-    """Whether nobody holds the lock at `path` (true as well where there is no such file)."""
+    """Whether no process holds the lock at `path` (also true if the file does not exist)."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return True
     try:
-        # A shared lock, so that several shims that look at the same moment do not see each other.
+        # A shared lock, so that shims that check at the same moment do not see each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

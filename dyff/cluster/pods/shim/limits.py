@@ -1,4 +1,4 @@
-"""When a container must be ended against its will: memory, deadline, a server that is gone for good."""
+"""Conditions under which a container must be terminated: its memory limit, or a server that does not return."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SERVER_EVERY_S = 5.0
 
 
 class Memory:
-    """A container's memory limit. `due`: when to call `exceeded` next (monotonic seconds, infinite without a limit)."""
+    """A container's memory limit. `due`: when to call `exceeded` next (in monotonic seconds; infinite without a limit)."""
 
     def __init__(self, root: int, limit_bytes: int | None) -> None:
         self._root, self._limit = root, limit_bytes
@@ -22,21 +22,21 @@ class Memory:
         self.due = math.inf if limit_bytes is None else 0.0
 
     def exceeded(self, now: float) -> bool:
-        """Whether the container and all its descendants together hold more than the limit."""
+        """Whether the container and all its descendants together use more than the limit."""
         if self._limit is None:
             return False
         self.due = now + MEMORY_EVERY_S
         if now >= self._tree_due:
-            # Looking at every process of the machine is the expensive part, so new children are found a little later.
+            # Listing all processes of the machine is expensive, so new children are found with a delay.
             self._tree = [self._root, *processes.descendants(self._root)]
             self._tree_due = now + TREE_EVERY_S
-        # What forked processes share is counted for each of them, so a breach is confirmed with the exact, slow count.
+        # Memory that forked processes share is counted for each of them, so a breach is confirmed by the exact, slow count.
         held = processes.memory(self._tree)
         return held > self._limit and (processes.exact_memory(self._tree) or held) > self._limit
 
 
 class Server:
-    """Whether the server, which holds `lock` while it runs, has been away for too long. `due`: when to look next."""
+    """Watches whether the server, which holds `lock` while it runs, has been gone for too long. `due`: time of the next check."""
 
     def __init__(self, lock: str, grace_s: float) -> None:
         self._lock, self._grace_s = lock, grace_s
@@ -44,7 +44,7 @@ class Server:
         self.due = self._seen + self._every_s()
 
     def gone(self, now: float) -> bool:
-        """Whether nobody has held the lock for the whole grace."""
+        """Whether the lock has not been held for the whole grace period."""
         self.due = now + self._every_s()
         if not files.is_free(self._lock):
             self._seen = now

@@ -1,8 +1,8 @@
-"""The shim: runs a pod's containers one after the other, watches limits, and records how they ended before it lets go of the lock.
+"""The shim: runs a pod's containers one after the other, enforces limits, and records how they ended before it releases the lock.
 
-Two processes: the first takes the lock and checks the intent, forks the real shim, and ends with one of the exit codes below
-as soon as the first program runs (or has failed to), so that the server that started it knows. The second keeps the lock until
-the outcome is durable; it is no child of the server and survives it.
+It has two processes. The first takes the lock, checks the intent, forks the real shim, and ends with one of the exit codes below
+as soon as the first program runs (or has failed to start), which informs its parent. The second holds the lock until the outcome
+is durable; it is detached and survives the server.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 from dyff.cluster.pods.shim import files, processes, watch
 
 STARTED, BUSY, ALREADY_RUN, OTHER_INTENT, FAILED = 0, 3, 4, 5, 6
-"""Exit codes of the first process: it runs; another shim holds the lock; that run was started before; the intent is for another run."""
+"""Exit codes of the first process: started; the lock is held; that run was started before; the intent is for another run; failed."""
 
 
 def main(directory: str, run: int) -> int:

@@ -14,16 +14,16 @@ _COPY_BYTES = 1 << 20
 
 
 def stamp(nanoseconds: int) -> str:
-    """Nanoseconds since 1970 as RFC 3339, always equally long, so that text order is time order."""
+    """Nanoseconds since 1970 as RFC 3339, always of the same length, so that the text order is the time order."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
 
 
 class Log:
-    """Appends what a container writes, a line at a time.
+    """Appends a container's output, line by line.
 
-    Time stamps rise by a microsecond at least, so that "after this line" is exact for readers that know no finer time. When
-    the allowed size is reached the older half goes. A disk that is full costs lines, never the container.
+    Time stamps increase by at least a microsecond, so that "after this line" is exact for readers with that resolution. When
+    the maximum size is reached, the older half is removed. If the disk is full, lines are lost, but the container continues.
     """
 
     def __init__(self, path: str, max_bytes: int) -> None:
@@ -38,7 +38,7 @@ class Log:
         self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
 
     def feed(self, chunk: bytes) -> None:
-        """Take bytes as they come; a line is written when it is whole or over-long."""
+        """Take bytes as they arrive; a line is written when it is complete or too long."""
         lines = (self._pending + chunk).split(b"\n")
         self._pending = lines.pop()
         while len(self._pending) > MAX_LINE_BYTES:
@@ -48,21 +48,21 @@ class Log:
             self._append(lines)
 
     def close(self) -> None:
-        """Write what is left and end."""
+        """Write the remaining output and close the file."""
         if self._pending:
             self._append([self._pending])
             self._pending = b""
         os.close(self._file)
 
     def tail(self) -> str:
-        """The last lines, at most 2 KiB: why a container failed is usually there."""
+        """The last lines, at most 2 KiB, which usually show why a container failed."""
         return b"\n".join(self._tail).decode(errors="replace")[-_TAIL_BYTES:]
 
     def _append(self, lines: list[bytes]) -> None:
         self._tail.extend(lines[-_TAIL_LINES:])
         note = [b"dyff: %d lines could not be written here" % self._lost] if self._lost else []
         self._last = max(time.time_ns(), self._last)
-        # The write that failed may have left half a line.
+        # The failed write can have left half a line.
         start = b"\n" if self._lost else b""
         try:
             self._write(start + b"".join(self._stamped(line) for line in note + lines))
@@ -88,7 +88,7 @@ class Log:
             left = left[written:]
 
     def _halve(self) -> None:
-        """Put a file that holds only the last lines in the place of the one that has grown too long."""
+        """Replace a file that has grown too long by one that contains only the last lines."""
         shorter = f"{self._path}.tmp"
         try:
             with open(self._path, "rb") as old, open(shorter, "wb") as new:
@@ -99,6 +99,6 @@ class Log:
             os.replace(shorter, self._path)
             fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         except OSError:
-            return  # no room for the copy: go on with the long file
+            return  # no space for the copy: continue with the long file
         os.close(self._file)
         self._file, self._size = fresh, os.fstat(fresh).st_size

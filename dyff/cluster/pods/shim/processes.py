@@ -1,6 +1,6 @@
-"""What the operating system knows about processes: identities that are never recycled, trees, memory, parent-death signals.
+"""Process information from the operating system: identities that are never recycled, trees, memory, parent-death signals.
 
-Where there is no `/proc` (not Linux) trees are empty and memory is unknown: limits are then not watched.
+Without `/proc` (not Linux), trees are empty and memory use is unknown, so limits are not enforced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def boot() -> str:
-    """What changes with every start of the machine: process ids and start times mean nothing across it."""
+    """The boot ID, which changes with every start of the machine. Process IDs and start times are valid only within one boot."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -25,7 +25,7 @@ def boot() -> str:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The fields of `/proc/<pid>/stat` after the command's name, which may hold anything; empty: no such process."""
+    """The fields of `/proc/<pid>/stat` after the command name, which can contain any character; empty if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()
@@ -34,19 +34,19 @@ def _stat(pid: int) -> list[bytes]:
 
 
 def started(pid: int) -> int | None:
-    """When the process started, in ticks since boot: with the pid, an identity. None: no such process (or a zombie)."""
+    """Start time of the process in ticks since boot, which with the pid identifies it. None if it does not exist or is a zombie."""
     fields = _stat(pid)
     return int(fields[19]) if fields and fields[0] not in b"ZX" else None
 
 
 def session(pid: int) -> int | None:
-    """The process's session. None: no such process."""
+    """The process's session; None if it does not exist."""
     fields = _stat(pid)
     return int(fields[3]) if fields else None
 
 
 def all_pids() -> list[int]:
-    """Every process that is visible here."""
+    """All processes that are visible here."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except FileNotFoundError:
@@ -69,15 +69,15 @@ def descendants(root: int) -> list[int]:
 
 
 def memory(pids: list[int]) -> int:
-    """Bytes that these processes hold for themselves: anonymous and shared memory, as a memory cgroup counts what it cannot reclaim.
+    """Bytes of anonymous and shared memory of these processes, which is what a memory cgroup cannot reclaim.
 
-    Mapped files (a model's weights) are not counted: the kernel drops those by itself.
+    Mapped files (a model's weights) are not counted, since the kernel can drop their pages.
     """
     return sum(_kib(f"/proc/{pid}/status", (b"RssAnon:", b"RssShmem:")) for pid in pids) * 1024
 
 
 def exact_memory(pids: list[int]) -> int:
-    """Like `memory`, with what processes share counted once; expensive for big ones."""
+    """Like `memory`, but with memory that processes share counted once. Expensive for large processes."""
     return sum(_kib(f"/proc/{pid}/smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:")) for pid in pids) * 1024
 
 
@@ -90,14 +90,14 @@ def _kib(path: str, keys: tuple[bytes, ...]) -> int:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends."""
+    """Become the parent of descendants whose own parent ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with(parent: int) -> None:
-    """Be killed when `parent` ends, however it ends."""
+    """Let this process be killed when `parent` ends, however it ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the line above
+    if os.getppid() != parent:  # it ended before the call above
         os._exit(1)
 
 
@@ -109,13 +109,13 @@ def _prctl(option: int, value: int) -> None:
 
 
 def signal_exactly(pid: int, ticks: int | None, number: int) -> None:
-    """Send a signal to the process that has this number and this start, and to no other that got the number later."""
+    """Send a signal to the process with this pid and start time, and never to another process that got the pid later."""
     with suppress(ProcessLookupError):
         if not hasattr(os, "pidfd_open"):
             if started(pid) == ticks:
                 os.kill(pid, number)
             return
-        pinned = os.pidfd_open(pid)  # from here on the number means this process or nothing
+        pinned = os.pidfd_open(pid)  # from here on the descriptor refers to this process or to none
         try:
             if started(pid) == ticks:
                 signal.pidfd_send_signal(pinned, number)
@@ -124,13 +124,13 @@ def signal_exactly(pid: int, ticks: int | None, number: int) -> None:
 
 
 def kill_group(leader: int, number: int) -> None:
-    """Send a signal to a process group that this process made and has not reaped the leader of."""
+    """Send a signal to a process group that this process created and whose leader it has not reaped."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
 
 
 def end_children(leader: int) -> None:
-    """Kill everything that a container left behind and reap it: its group, then whatever became our child, until none is left."""
+    """Kill and reap everything that a container left behind: its group, then all processes that became our children."""
     kill_group(leader, signal.SIGKILL)
     while True:
         for pid in descendants(os.getpid()):

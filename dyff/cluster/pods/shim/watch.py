@@ -1,4 +1,4 @@
-"""The shim's loop: one container after the other, their output and limits, requests to stop, and the record of it all."""
+"""The shim's loop: runs containers one after the other, handles their output, limits and requests to stop, and keeps the record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHUNK = 64 * 1024
 
 
 class Pod:
-    """One run of a pod. `started`: a pipe that is told when the first program runs."""
+    """One run of a pod. `started`: a pipe that gets a byte when the first program runs."""
 
     def __init__(self, directory: str, intent: files.Json, started: int) -> None:
         self._directory, self._intent, self._started = directory, intent, started
@@ -29,7 +29,7 @@ class Pod:
         self._wake = _wake_on_signals()
 
     def run(self) -> None:
-        """Run the containers as far as they succeed and nobody stops them; return when the outcome is durable."""
+        """Run the containers until one fails or the run is stopped; return when the outcome is durable."""
         self._stop_request()
         for spec in self._intent["containers"]:
             if self._record["cause"] or not self._run(container.Container(spec)):
@@ -51,9 +51,9 @@ class Pod:
         return subject.succeeded
 
     def _save(self) -> None:
-        """Make the record durable, however long that takes: whoever finds the lock free believes it.
+        """Make the record durable, however long that takes, since it counts as final once the lock is free.
 
-        Until the first program runs a failure ends the shim instead: nothing was done, and the server says why.
+        Before the first program runs, a failure ends the shim instead: nothing was done yet, and the server reports why.
         """
         while True:
             try:
@@ -68,13 +68,13 @@ class Pod:
 
     def _tell_started(self) -> None:
         if self._started >= 0:
-            with suppress(BrokenPipeError):  # who started us was killed meanwhile
+            with suppress(BrokenPipeError):  # the parent was killed meanwhile
                 os.write(self._started, b"1")
             os.close(self._started)
             self._started = -1
 
     def _follow(self, subject: container.Container) -> None:
-        """Serve a running container until nothing of it is left."""
+        """Serve a running container until all its processes are gone."""
         log = output.Log(os.path.join(self._directory, f"{subject.name}.log"), self._intent["log_max_bytes"])
         os.set_blocking(subject.output, False)
         poll = select.poll()
@@ -99,20 +99,20 @@ class Pod:
         subject.ended(status, log.tail())
 
     def _wakened(self, subject: container.Container) -> int | None:
-        """A signal came; the wait status if the container's process has ended."""
+        """Handle a signal. Returns the wait status if the container's process has ended, otherwise None."""
         if signal.SIGTERM in os.read(self._wake, 512):
             grace_s = self._stop_request()
             self._stop(subject, "Shutdown", self._intent["grace_s"] if grace_s is None else grace_s)
         return _reap(subject.pid)
 
     def _stop_request(self) -> float | None:
-        """Note the server's request to stop this run; the grace that it gives, None: there is no request.
+        """Record the server's request to stop this run. Returns its grace period in seconds; None if there is no request.
 
-        A signal without a request comes from the machine that shuts down.
+        A signal without a request comes from a shutdown of the machine.
         """
         try:
             request = files.read(os.path.join(self._directory, "stop.json"))
-        except ValueError:  # it is not synced: a power cut may have left an empty one, of an earlier run
+        except ValueError:  # it is not synced: a power failure can have left an empty one, of an earlier run
             return None
         if request is None or request["run"] != self._intent["run"]:
             return None
@@ -120,7 +120,7 @@ class Pod:
         return float(request["grace_s"])
 
     def _stop(self, subject: container.Container, cause: str, grace_s: float) -> None:
-        """Ask the container to end; `_check_limits` kills it after the grace. A second request can only shorten that."""
+        """Ask the container to end; `_check_limits` kills it after the grace period. A second request can only shorten that."""
         self._record["cause"] = self._record["cause"] or cause
         if self._kill_at == math.inf:
             subject.signal(signal.SIGTERM)
@@ -154,7 +154,7 @@ def _fresh_record(intent: files.Json) -> files.Json:
 
 
 def _wake_on_signals() -> int:
-    """A descriptor that gets a byte, the number of the signal, whenever SIGTERM or SIGCHLD comes."""
+    """A descriptor that gets a byte, the number of the signal, whenever SIGTERM or SIGCHLD arrives."""
     awake, wake = os.pipe()
     for descriptor in (awake, wake):
         os.set_blocking(descriptor, False)
@@ -165,7 +165,7 @@ def _wake_on_signals() -> int:
 
 
 def _pump(descriptor: int, log: output.Log) -> int:
-    """Take what a container has written; how many bytes, 0 at the end, -1 if there is nothing now."""
+    """Read a container's output. Returns the number of bytes; 0 at the end, -1 if there is nothing to read now."""
     try:
         chunk = os.read(descriptor, _CHUNK)
     except BlockingIOError:
@@ -176,7 +176,7 @@ def _pump(descriptor: int, log: output.Log) -> int:
 
 
 def _reap(leader: int) -> int | None:
-    """Reap every child that has ended; the wait status of `leader` if it is among them."""
+    """Reap all children that have ended. Returns the wait status of `leader` if it is among them, otherwise None."""
     found: int | None = None
     while True:
         try:
