@@ -32,15 +32,15 @@ class Answer(Response[bytes]):
 
 
 async def send_reply(reply: Reply, scope: Any, receive: Receive, send: Send) -> None:
-    """Send a reply. A stream stops when its client disconnects, and is cut off where its source fails."""
-    del scope
+    """Send a reply, to a HEAD without its body; a stream ends with its client, or is broken off where its source is."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-    headers.append((b"content-type", reply.media_type.encode("latin-1")))
+    if reply.status not in _BODILESS:
+        headers.append((b"content-type", reply.media_type.encode("latin-1")))
     if isinstance(reply.body, bytes):
         if reply.status not in _BODILESS:
             headers.append((b"content-length", b"%d" % len(reply.body)))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+        await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else reply.body})
         return
     try:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

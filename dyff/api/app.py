@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -79,7 +79,7 @@ def build(services: Services) -> Application:
             yield
 
     app = Application(
-        route_handlers=[*(_handler(lane, route) for route in routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
+        route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
         lifespan=[lifespan],
         exception_handlers={HTTPException: _framework_error},
         openapi_config=None,
@@ -90,11 +90,26 @@ def build(services: Services) -> Application:
     return app
 
 
-def _handler(lane: Lane, route: Route) -> HTTPRouteHandler:
-    async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
-        return answers.Answer(await lane.answer(route, request.scope, request.receive, request.path_params))
+def _handlers(lane: Lane, routes: Iterable[Route]) -> list[HTTPRouteHandler]:
+    """One for each path, so that it knows all methods of the path."""
+    by_path: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        by_path.setdefault(route.path, {})[route.method] = route
+    return [_handler(lane, path, by_method) for path, by_method in by_path.items()]
 
-    return HTTPRouteHandler(route.path, http_method=[HttpMethod(route.method)], status_code=max(200, route.status))(handle)
+
+def _handler(lane: Lane, path: str, routes: dict[str, Route]) -> HTTPRouteHandler:
+    """Where there is a GET there is a HEAD: the same, and the body is not sent (`dyff.api.answers`)."""
+    routes = {"HEAD": routes["GET"], **routes} if "GET" in routes else routes
+    methods = [HttpMethod(each) for each in sorted([*routes, "OPTIONS"])]
+    options = Reply(204, headers=(("allow", ", ".join(methods)),))
+
+    async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
+        if request.method == "OPTIONS":
+            return answers.Answer(options)
+        return answers.Answer(await lane.answer(routes[request.method], request.scope, request.receive, request.path_params))
+
+    return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
 
 
 def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
@@ -104,7 +119,13 @@ def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
     return WebsocketRouteHandler(stream.path)(handle)
 
 
-def _framework_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What the router itself refuses, in our form."""
-    detail = "there is no such route; /v0/docs lists all" if error.status_code == 404 else error.detail
-    return answers.Answer(json({"detail": detail}, status=error.status_code))
+    if error.status_code == 404:
+        return answers.Answer(json({"detail": "there is no such route; /v0/docs lists all"}, status=404))
+    allowed = [each for each in (error.headers or {}).get("allow", "").split(", ") if each.isupper()]  # not "websocket"
+    if error.status_code == 405 and allowed:
+        allow = ", ".join(sorted(allowed))
+        detail = f"this path does not have the method {request.method}; it has {allow}"
+        return answers.Answer(json({"detail": detail}, status=405, headers=[("allow", allow)]))
+    return answers.Answer(json({"detail": error.detail}, status=error.status_code))

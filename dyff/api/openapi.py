@@ -1,85 +1,213 @@
-"""The OpenAPI document, made from the table of routes and the request structs. Pure."""
+"""The OpenAPI document, made from the routes, the structs in them and the registry of kinds. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
+from dyff.adapters import pipelines
+from dyff.api import positions, publishing
+from dyff.api.calls import JSON
+from dyff.api.components import Components
+from dyff.api.route import ANYTHING, BYTES, Other, Route
+from dyff.entities import answers, codecs, registry
+from dyff.kernel import ids
+from dyff.objects import layout
 
-from dyff.api.route import Route
-
-_REFERENCE = "#/components/schemas/{name}"
-_PROBLEM = {
-    "type": "object",
-    "properties": {
-        "detail": {
-            "description": "a sentence; for 422 a list of what is wrong with which field",
-            "anyOf": [
-                {"type": "string"},
-                {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "loc": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}},
-                            "msg": {"type": "string"},
-                            "type": {"type": "string"},
-                        },
-                    },
-                },
-            ],
-        }
-    },
-}
-_DESCRIPTION = """Errors have the body `{"detail": ...}`. 401: no valid token. 403: not granted. 404: no such thing. 409: its status
-forbids it. 422: wrong fields, each named. 503 with `Retry-After`: nothing was done, try again.
+_DESCRIPTION = """Errors have the body `{"detail": ...}`: a sentence; for 422 a list of what is wrong with which field.
 
 A write answers with the header `Dyff-Position`. A read that sends it sees that write. A create with the header
-`Idempotency-Key` may be repeated: it happens once."""
+`Idempotency-Key` may be repeated: it happens once.
+
+HEAD is possible wherever GET is. OPTIONS answers with the header `Allow`, which lists the methods of a path; so does 405, the
+answer to any other method."""
+
+_HEADERS: codecs.Json = {
+    "Dyff-Position": {
+        "description": "where in the log this write is; a read that sends it sees the write",
+        "schema": {"type": "string", "pattern": positions.PATTERN},
+    },
+    "Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"schema": {"type": "string"}},
+}
+_PARAMETERS: codecs.Json = {
+    "Dyff-Position": {
+        "in": "header",
+        "name": "Dyff-Position",
+        "description": "what a write answered: wait until that write can be seen",
+        "schema": {"type": "string", "pattern": positions.PATTERN},
+    },
+    "Idempotency-Key": {
+        "in": "header",
+        "name": "Idempotency-Key",
+        "description": "a text that is new for each new request: a repetition with the same key happens once",
+        "schema": {"type": "string", "minLength": 1, "maxLength": publishing.MAX_KEY_CHARS},
+    },
+}
+_ID = {"type": "string", "pattern": ids.PATTERN}
+_IN_PATHS: dict[str, codecs.Json] = {
+    "id": {"description": "its ID; there is nothing with another form of ID, which is a 404", "schema": _ID},
+    "key": {"description": "as in the URL that was given; it has slashes", "schema": {"type": "string", "maxLength": layout.MAX_KEY_BYTES}},
+    "path": {"description": "a path, which may have slashes", "schema": {"type": "string"}},
+    "token": {"description": "the ID of a token", "schema": _ID},
+}
+_ERRORS: dict[int, tuple[str, str, Any, tuple[str, ...]]] = {
+    400: ("BadRequest", "JSON in a parameter is wrong", answers.Problem, ()),
+    401: ("Unauthenticated", "no token, or not a valid one", answers.Problem, ("WWW-Authenticate",)),
+    403: ("Forbidden", "the token does not grant it", answers.Problem, ("WWW-Authenticate",)),
+    404: ("NotFound", "there is no such thing", answers.Problem, ()),
+    413: ("TooLarge", "the body is too large", answers.Problem, ()),
+    422: ("Invalid", "fields are wrong", answers.FieldProblems, ()),
+    500: ("Failed", "a fault of the server, or it is not known whether it was done: look before you repeat it", answers.Problem, ()),
+    503: ("Unavailable", "nothing was done; try again", answers.Problem, ("Retry-After",)),
+}
+"""Errors that many operations have: name, meaning, body and headers, by status."""
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """OpenAPI 3.1 of all routes that are not hidden."""
+def document(routes: Iterable[Route]) -> codecs.Json:
+    """OpenAPI 3.1 of all routes that are not hidden.
+
+    Raises:
+        Incomplete: two structs would have the same name.
+    """
     shown = [route for route in routes if not route.hidden]
-    bodies = [route.body for route in shown if route.body is not None]
-    schemas, components = msgspec.json.schema_components(bodies, ref_template=_REFERENCE)
-    by_body = dict(zip(bodies, schemas, strict=True))
-    paths: dict[str, Any] = {}
+    components = Components([each for route in shown for each in _types(route) if each is not None])
+    _close(components.schemas)
+    paths: codecs.Json = {}
     for route in shown:
-        paths.setdefault(route.template, {})[route.method.lower()] = _operation(route, by_body)
+        paths.setdefault(route.template, {})[route.method.lower()] = _operation(route, components)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Dyff", "version": "0.1", "description": _DESCRIPTION},
+        "info": {"title": "Dyff", "version": "0.1", "description": _DESCRIPTION, "license": {"name": "Apache-2.0"}},
+        "servers": [{"url": "/"}],
+        "tags": [_tag(group) for group in dict.fromkeys(route.group for route in shown)],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Problem": _PROBLEM},
+            "schemas": components.schemas,
+            "headers": _HEADERS,
+            "parameters": _PARAMETERS,
+            "responses": {
+                name: _response(components, Other(words, body), headers=_referred(headers))
+                for name, words, body, headers in _ERRORS.values()
+            },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
-def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
-    operation: dict[str, Any] = {
+def _types(route: Route) -> list[Any]:
+    return [route.body, route.answers, *(each.answers for each in route.others.values()), answers.Problem, answers.FieldProblems]
+
+
+def _close(schemas: codecs.Json) -> None:
+    """Say what only the registry and the adapters know: each kind's name, the kinds that can be referred to, the adapters."""
+    for row in registry.ROWS:
+        schemas[row.entity.__name__]["properties"]["kind"] = {"type": "string", "const": row.name}
+    if "EntityIdentifier" in schemas:
+        schemas["EntityIdentifier"]["properties"]["kind"]["enum"] = sorted(registry.BY_KIND)
+    if "SchemaAdapter" in schemas:
+        words = (f"{name}: {' '.join((adapter.__doc__ or '').split())}" for name, adapter in sorted(pipelines.ADAPTERS.items()))
+        kind = {"type": "string", "enum": sorted(pipelines.ADAPTERS), "description": "\n\n".join(words)}
+        schemas["SchemaAdapter"]["properties"]["kind"] = kind
+
+
+def _tag(group: str) -> codecs.Json:
+    row = registry.BY_PLURAL.get(group)
+    words = (row.entity.__doc__ or "").split("\n")[0] if row is not None else ""
+    return {"name": group, **({"description": words} if words else {})}
+
+
+def _operation(route: Route, components: Components) -> codecs.Json:
+    operation: codecs.Json = {
+        "operationId": f"{route.group}_{route.operation}",
         "summary": route.summary,
         "tags": [route.group],
-        "operationId": f"{route.group}_{route.operation}",
-        "parameters": [*(_parameter("path", name, "", required=True) for name in route.parameters), *_query(route)],
-        "responses": {
-            str(route.status): {"description": route.returns},
-            "default": {"description": "An error", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
-        },
+        "parameters": list(_parameters(route)),
+        "responses": {status: _found(status, each, components) for status, each in sorted(_answers(route))},
     }
-    if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas[route.body]}}}
-    if not route.open:
-        operation["security"] = [{"token": []}]
+    body = _body(route, components)
+    if body is not None:
+        operation["requestBody"] = body
+    if route.deprecated:
+        operation["deprecated"] = True
+    operation["security"] = [] if route.open else [{"token": []}]
+    success = operation["responses"][str(route.status)]
+    headers = {name: {"description": words, "schema": {"type": "string"}} for name, words in route.headers.items()}
+    headers |= _referred(("Dyff-Position",)) if route.gives_position else {}
+    if headers:
+        success["headers"] = headers
     return operation
 
 
-def _query(route: Route) -> list[dict[str, Any]]:
-    return [_parameter("query", name, meaning, required=False) for name, meaning in route.query.items()]
+def _answers(route: Route) -> Iterator[tuple[str, Other | str]]:
+    """By status what a route answers; a text is the name of a common response."""
+    yield str(route.status), Other(route.returns, route.answers, route.media_type)
+    found: dict[int, Other | str] = {status: _ERRORS[status][0] for status in _errors(route)}
+    if route.conflict is not None:
+        found[409] = Other(route.conflict, answers.Problem)
+    yield from ((str(status), each) for status, each in (found | route.others).items())
+    if route.media_type == ANYTHING:
+        yield "default", Other(route.returns, media_type=ANYTHING)
 
 
-def _parameter(place: str, name: str, description: str, *, required: bool) -> dict[str, Any]:
-    return {"in": place, "name": name, "required": required, "description": description, "schema": {"type": "string"}}
+def _errors(route: Route) -> Iterator[int]:
+    """The statuses of the common errors that a route may answer with."""
+    if not route.open:
+        yield from (401, 403, 500, 503)
+        if route.parameters:
+            yield 404
+    if route.body is not None:
+        yield 413
+    if any(each.is_json for each in route.query.values()):
+        yield 400
+    if route.body is not None or route.query or route.takes_position or route.takes_key:
+        yield 422
+
+
+def _found(status: str, answer: Other | str, components: Components) -> codecs.Json:
+    if isinstance(answer, str):
+        return {"$ref": f"#/components/responses/{answer}"}
+    return _response(components, answer)
+
+
+def _response(components: Components, answer: Other, headers: codecs.Json | None = None) -> codecs.Json:
+    found: codecs.Json = {"description": answer.returns}
+    if headers:
+        found["headers"] = headers
+    if answer.answers is not None:
+        found["content"] = {JSON: {"schema": components.of(answer.answers)}}
+    elif answer.media_type is not None:
+        found["content"] = {answer.media_type: _content(answer.media_type)}
+    return found
+
+
+def _content(media_type: str) -> codecs.Json:
+    if media_type == ANYTHING:
+        return {"schema": {}}
+    return {"schema": {"type": "string", **({"format": "binary"} if media_type == BYTES else {})}}
+
+
+def _body(route: Route, components: Components) -> codecs.Json | None:
+    if route.body is None:
+        if route.body_type is None:
+            return None
+        media_type = JSON if route.body_type == ANYTHING else route.body_type  # generators take no wildcards
+        return {"content": {media_type: _content(route.body_type)}}
+    schema = components.of(route.body)
+    example = getattr(route.body, "example", {})
+    content = {"schema": {"anyOf": [schema, {"type": "null"}]} if route.body_optional else schema}
+    return {"required": not route.body_optional, "content": {JSON: {**content, **({"example": example} if example else {})}}}
+
+
+def _parameters(route: Route) -> Iterator[codecs.Json]:
+    for name in route.parameters:
+        yield {"in": "path", "name": name, "required": True, **_IN_PATHS.get(name, {"schema": {"type": "string"}})}
+    for name, parameter in route.query.items():
+        schema = {"content": {JSON: {"schema": parameter.schema}}} if parameter.is_json else {"schema": parameter.schema}
+        yield {"in": "query", "name": name, "required": False, "description": parameter.meaning, **schema}
+    for name in (["Dyff-Position"] if route.takes_position else []) + (["Idempotency-Key"] if route.takes_key else []):
+        yield {"$ref": f"#/components/parameters/{name}"}
+
+
+def _referred(headers: Iterable[str]) -> codecs.Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}

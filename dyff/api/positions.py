@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from dyff.api.services import Services
 from dyff.bus import port as bus
 from dyff.bus import topics
 from dyff.kernel import errors, positions
 
 HEADER = "dyff-position"
+PATTERN = "^[!-:<-~]*;[0-9]{1,18}=[0-9]{1,18}(,[0-9]{1,18}=[0-9]{1,18})*$"
+"""What the header's value looks like; clients need not know."""
+
+_FORM = re.compile(PATTERN)
 
 
 class Positions:
@@ -34,18 +40,16 @@ class Positions:
             NotReady: the view has not reached it within the setting `api.read_wait_s`.
         """
         topic = await self.topic()
-        try:
-            epoch, ends = positions.parse_header(text)
-            if not ends:
-                raise ValueError("it has no position")
-        except ValueError as error:
+        if not _FORM.fullmatch(text):
             fix = "must be the value that a response had, such as 'epoch;0=12,3=4'"
-            raise errors.InvalidFields(errors.Problem(("header", "Dyff-Position"), fix)) from error
-        if any(partition not in range(topic.partitions) or end < 0 for partition, end in ends.items()):
-            raise errors.InvalidFields(
-                errors.Problem(("header", "Dyff-Position"), f"has no partition of the log 0..{topic.partitions - 1}")
-            )
-        if epoch == topic.epoch and not await self._wait(ends):
+            raise errors.InvalidFields(errors.Problem(("header", "Dyff-Position"), fix))
+        epoch, ends = positions.parse_header(text)
+        if epoch != topic.epoch:
+            return
+        if any(partition not in range(topic.partitions) for partition in ends):
+            fix = f"has a partition that the log does not have: it has 0 to {topic.partitions - 1}"
+            raise errors.InvalidFields(errors.Problem(("header", "Dyff-Position"), fix))
+        if not await self._wait(ends):
             raise errors.NotReady("the view has not reached the position that was asked for; try again")
 
     async def reaches(self, position: positions.Position) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from dyff.accounts.authority import Principal
 from dyff.api import sizes
+from dyff.api.calls import Call
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
 from dyff.api.services import Services
@@ -15,7 +16,21 @@ from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
 
 COMMAND_LIFE = timedelta(minutes=10)
-"""The fold drops a command that reaches the log later than this, and recognises repetitions for this long."""
+"""A command that reaches the log later than that is dropped by the fold, and for that long repetitions are recognised."""
+
+MAX_KEY_CHARS = 255
+
+
+def idempotency_key(call: Call) -> str | None:
+    """The key by which a repetition of the call is recognised; None: it has none.
+
+    Raises:
+        InvalidFields: it is empty or too long.
+    """
+    key = call.header(b"idempotency-key")
+    if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
+        raise errors.InvalidFields(errors.Problem(("header", "Idempotency-Key"), f"must have 1 to {MAX_KEY_CHARS} characters"))
+    return key
 
 
 class Publishing:

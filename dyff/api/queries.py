@@ -9,23 +9,46 @@ from typing import Any, Literal
 import msgspec
 
 from dyff.accounts import grants
-from dyff.entities import codecs, kind, labels
+from dyff.api.route import Parameter
+from dyff.entities import codecs, described, kind, labels
 from dyff.kernel import errors, suggestions
 from dyff.query import filters
 
-PARAMETERS = {
-    "query": "JSON: an object of keys and values (or lists of values: one of them) that must all match, or a list of such objects",
-    "labels": "JSON: an object of labels that must all match",
-    "orderBy": "sort by this key",
-    "order": "ascending (the default) or descending; ignored without orderBy",
-    "limit": "return at most so many",
-    "after": "JSON: [value of orderBy, id] of the last result seen; needs orderBy",
-}  # fmt: skip
-"""The parameters of every query, in addition to the keys of its kind."""
-
 MAX_TERMS = 1000
+MAX_LIMIT = 999_999_999
+_SCALAR = {"type": ["string", "number", "boolean", "null"], "minimum": -(2**63), "maximum": 2**63 - 1}
+_LABELS = {
+    "type": "object",
+    "propertyNames": {"pattern": described.pattern(labels.KEY_PATTERN), "maxLength": labels.MAX_KEY_CHARS},
+    "additionalProperties": {"type": "string"},
+}
+PARAMETERS = ("query", "labels", "orderBy", "order", "limit", "after")
+"""What every query takes in addition to the keys of its kind."""
+
 _ORDERABLE: dict[str, filters.Path] = {"creationTime": ("creationTime",), "lastTransitionTime": ("lastTransitionTime",)}
 _NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def parameters(row: kind.Kind) -> dict[str, Parameter]:
+    """The URL's parameters by name."""
+    terms = {key: {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "maxItems": MAX_TERMS}]} for key in row.queries}
+    query = {"type": "object", "properties": {**terms, "labels": _or_null(_LABELS)}, "additionalProperties": False}
+    words = "keys and values, or lists of values (one of them), that must all match; or a list of such objects"
+    ordered = sorted({**row.queries, **_ORDERABLE})
+    last = {"type": "array", "prefixItems": [_SCALAR, {"type": "string"}], "minItems": 2, "maxItems": 2}
+    return {
+        **{key: Parameter(f"equals {'.'.join(path)}") for key, path in row.queries.items()},
+        "query": Parameter(words, _or_null({"anyOf": [query, {"type": "array", "items": query}]}), is_json=True),
+        "labels": Parameter("labels that must all match", _or_null(_LABELS), is_json=True),
+        "orderBy": Parameter("sort by this key", {"type": "string", "enum": ordered}),
+        "order": Parameter("ignored without orderBy", {"type": "string", "enum": ["ascending", "descending"], "default": "ascending"}),
+        "limit": Parameter("return at most this many", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
+        "after": Parameter("value of orderBy, and id, of the last result seen; needs orderBy", _or_null(last), is_json=True),
+    }
+
+
+def _or_null(schema: codecs.Json) -> codecs.Json:
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def find(row: kind.Kind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) -> filters.Find:
@@ -161,7 +184,7 @@ def _limit(value: str | None) -> int | None:
     if value is None:
         return None
     if not _NUMBER.fullmatch(value) or int(value) < 1:
-        raise errors.InvalidFields(errors.Problem(("query", "limit"), "must be a whole number from 1 to 999999999"))
+        raise errors.InvalidFields(errors.Problem(("query", "limit"), f"must be a whole number from 1 to {MAX_LIMIT}"))
     return int(value)
 
 

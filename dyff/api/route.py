@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from dyff.api.calls import Call, Reply
+from dyff.entities import codecs
 
 Answer = Callable[[Call], Awaitable[Reply]]
 Send = Callable[[bytes], Awaitable[None]]
@@ -20,15 +21,40 @@ Begin = Callable[[Call], Awaitable[Callable[[Send], Awaitable[None]]]]
 _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 
 
+ANYTHING = "*/*"
+BYTES = "application/octet-stream"
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of a query. `meaning`: for people. `schema`: of its value. `is_json`: the value is written as JSON."""
+
+    meaning: str
+    schema: codecs.Json = msgspec.field(default_factory=lambda: {"type": "string"})
+    is_json: bool = False
+
+
+class Other(msgspec.Struct, frozen=True):
+    """Another answer than a route's usual ones. `returns`, `answers`, `media_type`: as a route's."""
+
+    returns: str
+    answers: Any = None
+    media_type: str | None = None
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method on one path.
 
-    `path`: in Litestar's syntax, e.g. `/v0/datasets/{id:str}`. `group`: the resource, or the heading in the documentation.
-    `operation`: what the route does; the published operation ID is `<group>_<operation>`. `summary`: one line of documentation.
-    `body`: the struct of the request's JSON; None if it has no body, or one that is not JSON. `query`: the meaning of each query
-    parameter, by name. `answers`: the type of the JSON of a success; None if it is not JSON, or is the answer of a service.
-    `returns`: the content of a success, in words. `open`: needs no token. `express`: answered without the router
-    (`dyff.api.express`); its path has no parameters. `hidden`: not in the documentation.
+    `path`: in Litestar's spelling, e.g. `/v0/datasets/{id:str}`. `group`: the resource, or the heading in the documentation;
+    `operation`: what is done with it, so that `<group>_<operation>` names the route, as published. `summary`: a line for people.
+    `body`: the struct of the request's JSON; None: it has none. `body_optional`: it may be absent or null. `body_type`: the media
+    type of a body that is not JSON; None: there is none. `query`: query parameters by name.
+    `answers`: the type of a success's JSON; None: it is not JSON. `media_type`: of a success that is not JSON; None: it is JSON,
+    or has no body. `returns`: what a success holds, in words. `headers`: of a success, by name, in words. `others`: answers that
+    do not follow from the rest, by status. `conflict`: when it is a 409; None: never.
+    `gives_position`: a success tells the position of a write. `takes_position`: it waits for the position that it is sent.
+    `takes_key`: a repetition with the same idempotency key happens once.
+    `open`: needs no token. `express`: worth being answered without the router (`dyff.api.express`); its path has no parameters.
+    `deprecated`: there is a better way. `hidden`: not in the documentation.
     """
 
     method: str
@@ -38,12 +64,22 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     summary: str
     body: Any = None
-    query: dict[str, str] = {}
+    body_optional: bool = False
+    body_type: str | None = None
+    query: dict[str, Parameter] = {}
     answers: Any = None
+    media_type: str | None = None
     returns: str = "JSON"
     status: int = 200
+    headers: dict[str, str] = {}
+    others: dict[int, Other] = {}
+    conflict: str | None = None
+    gives_position: bool = False
+    takes_position: bool = False
+    takes_key: bool = False
     open: bool = False
     express: bool = False
+    deprecated: bool = False
     hidden: bool = False
 
     @property

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
-from dyff.entities import identity, registry
+from dyff.entities import codecs, described, identity, registry
 from dyff.entities.identity import Few, Part, Short
 
 _PUBLISHED = (
@@ -36,6 +35,9 @@ class AccessGrant(Part, frozen=True):
     entities: Annotated[tuple[Short, ...], msgspec.Meta(max_length=1000)] = ()
 
 
+_EXAMPLE: codecs.Json = {"resources": ["datasets", "evaluations"], "functions": ["get", "query"], "accounts": ["example"]}
+
+
 class Identity(Part, frozen=True):
     """The owner's user names at external identity providers."""
 
@@ -48,12 +50,16 @@ class Identity(Part, frozen=True):
 class AccountCreateRequest(identity.Request, frozen=True):
     """Requests an account with a unique name. It has no permissions until some are set."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    example: ClassVar[codecs.Json] = {"name": "auditor"}
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255), described.says(pattern=r"\S", description="not blank")]
     identity: Identity = Identity()
 
 
 class AccountPermissionsSetRequest(identity.Request, frozen=True):
     """Replaces all permissions of an account."""
+
+    example: ClassVar[codecs.Json] = {"permissions": [_EXAMPLE]}
 
     permissions: Few[AccessGrant]
 
@@ -61,5 +67,7 @@ class AccountPermissionsSetRequest(identity.Request, frozen=True):
 class AccountTokenCreateRequest(identity.Request, frozen=True):
     """Requests a token with some of the account's permissions."""
 
+    example: ClassVar[codecs.Json] = {"grants": [_EXAMPLE], "expires": "2099-01-01T00:00:00Z"}
+
     grants: Few[AccessGrant]
-    expires: datetime
+    expires: identity.Expiry

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from dyff.entities import stored
+from dyff.entities import described, stored
 
 
 class SignedURL(msgspec.Struct, kw_only=True, frozen=True):
@@ -27,7 +27,7 @@ class Downlink(msgspec.Struct, kw_only=True, frozen=True):
 class Status(msgspec.Struct, kw_only=True, frozen=True):
     """The current status of an entity."""
 
-    status: str
+    status: stored.EntityStatus
     reason: str | None = None
     message: str | None = None
 
@@ -44,7 +44,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
 class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
     """A line written by a pod of a workflow. `labels`: identify the pod."""
 
-    timestamp: str
+    timestamp: stored.Time
     message: str
     labels: dict[str, str] = {}
 
@@ -52,10 +52,17 @@ class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
         return hash((self.timestamp, self.message))
 
 
-class WorkflowLogs(msgspec.Struct, kw_only=True, frozen=True):
-    """The last log lines of a workflow. `totalLines`: how many lines there are in total."""
+class Workflow(msgspec.Struct, kw_only=True, frozen=True):
+    """The entity that a workflow belongs to."""
 
-    workflow: dict[str, Any]
+    kind: str
+    id: str
+
+
+class WorkflowLogs(msgspec.Struct, kw_only=True, frozen=True):
+    """The last lines of a workflow. `totalLines`: how many there are."""
+
+    workflow: Annotated[dict[str, Any], described.like(Workflow)]
     logs: list[LogEntry]
     totalLines: int = 0
 
@@ -75,8 +82,8 @@ class APIKey(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     subject: str
     grants: list[AccessGrant]
-    created: str
-    expires: str
+    created: stored.Time
+    expires: stored.Time
 
 
 class Documentation(msgspec.Struct, kw_only=True, frozen=True):
@@ -85,6 +92,33 @@ class Documentation(msgspec.Struct, kw_only=True, frozen=True):
     title: str | None = None
     summary: str | None = None
     fullPage: str | None = None
+
+
+class EntityDocumentation(Documentation, kw_only=True, frozen=True):
+    """Texts for people. `entity`: the ID of the entity that they are about."""
+
+    entity: str
+    schemaVersion: str = "0.1"
+
+
+class Precondition(msgspec.Struct, kw_only=True, frozen=True):
+    """An entity that must have succeeded before another one runs."""
+
+    id: str
+
+
+class Metadata(msgspec.Struct, kw_only=True, frozen=True):
+    """What is known of an entity besides what it is."""
+
+    documentation: Documentation = Documentation()
+    preconditions: list[Precondition] = []
+
+
+class Annotation(msgspec.Struct, kw_only=True, frozen=True):
+    """A note that a program made on an entity."""
+
+    key: str
+    value: str
 
 
 class Labels(msgspec.Struct, kw_only=True, frozen=True):
@@ -97,9 +131,12 @@ class Readiness(msgspec.Struct, kw_only=True, frozen=True):
     """Whether a session is ready for inference; if not, `reason` and `message` say why."""
 
     ready: bool
-    status: str | None = None
+    status: stored.EntityStatus | None = None
     reason: str | None = None
     message: str | None = None
+
+
+AccountStatus = Annotated[str, described.says(enum=["Active", "Suspended", "Deleted"])]
 
 
 class AccountAuth(msgspec.Struct, kw_only=True, frozen=True):
@@ -114,8 +151,8 @@ class Account(msgspec.Struct, kw_only=True, frozen=True):
 
     id: str
     name: str
-    status: str
-    creationTime: str
+    status: AccountStatus
+    creationTime: stored.Time
     reason: str | None = None
     identity: dict[str, str] = {}
     apiKeys: list[APIKey] = []
@@ -127,6 +164,43 @@ class AccountSummary(msgspec.Struct, kw_only=True, frozen=True):
 
     id: str
     name: str
-    status: str
-    creationTime: str
+    status: AccountStatus
+    creationTime: stored.Time
     apiKeyCount: int = 0
+
+
+class RoleHealth(msgspec.Struct, kw_only=True, frozen=True):
+    """What a role of a server process does. `since`: when that began, ISO 8601. `problem`: None: there is none."""
+
+    phase: Annotated[str, described.says(enum=["starting", "ready", "standby", "stuck", "restarting", "stopped"])]
+    since: stored.Time
+    failures: int = 0
+    problem: str | None = None
+
+
+class Health(msgspec.Struct, kw_only=True, frozen=True):
+    """What a server process does. `alive`: whether it can recover by itself."""
+
+    status: Annotated[str, described.says(enum=["ok", "starting", "failing"])]
+    roles: dict[str, RoleHealth]
+    alive: bool = True
+
+
+class Problem(msgspec.Struct, kw_only=True, frozen=True):
+    """Why a request was refused, and what to do about it."""
+
+    detail: str
+
+
+class FieldProblem(msgspec.Struct, kw_only=True, frozen=True):
+    """What is wrong with a field. `loc`: the path to it, beginning with body, query, path or header. `type`: a word for programs."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class FieldProblems(msgspec.Struct, kw_only=True, frozen=True):
+    """Why a request was refused: what is wrong with which field."""
+
+    detail: list[FieldProblem]

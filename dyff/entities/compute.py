@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from dyff.entities import codecs, described
 from dyff.entities.identity import Count, EntityIdentifier, Part, Short, Text
 
 Quantity = Annotated[
@@ -16,6 +17,9 @@ Quantity = Annotated[
         description="a Kubernetes quantity such as 500m, 2 or 4Gi",
     ),
 ]
+
+_STEP = r"([^/.][^/]*|\.([^/.][^/]*|\.[^/]+))"
+"""A name in a path that is neither `.` nor `..`."""
 
 _SEGMENT = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 
@@ -95,6 +99,8 @@ class EnvVar(Part, frozen=True):
 class VolumeMountData(Part, frozen=True):
     """Mounts the files of a Model or Dataset."""
 
+    rules: ClassVar[codecs.Json] = {"properties": {"source": {"properties": {"kind": {"enum": ["Model", "Dataset"]}}}}}
+
     source: EntityIdentifier
 
     def __post_init__(self) -> None:
@@ -112,9 +118,14 @@ class VolumeMountScratch(Part, frozen=True):
 class VolumeMount(Part, frozen=True):
     """A volume in a container. Kind `Data` needs `data`, kind `Scratch` needs `scratch`."""
 
+    rules: ClassVar[codecs.Json] = {"allOf": described.field_of_kind({"Data": "data", "Scratch": "scratch"})}
+
     kind: Literal["Data", "Scratch"]
     name: Short
-    mountPath: Text
+    mountPath: Annotated[
+        Text,
+        described.says(pattern=f"^(/+{_STEP})+/*$", description="an absolute path below /, without '.' and '..'"),
+    ]
     data: VolumeMountData | None = None
     scratch: VolumeMountScratch | None = None
 

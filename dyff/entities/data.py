@@ -9,16 +9,35 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dyff.entities import codecs
+from dyff.entities import codecs, described
 from dyff.entities.identity import Few, Many, Part, Short, Text
 
 _MD5_BYTES = 16
+_IN_PATHS = r"""[^\\#?%<>:"|*/\x00-\x1f\x7f-\x9f]"""
+_ENDS_PATHS = r"""[^\\#?%<>:"|*/\x00-\x1f\x7f-\x9f .]"""
+_SEGMENT = f"{_IN_PATHS}*{_ENDS_PATHS}"
+
+EXAMPLE_SCHEMA = (
+    "/////7AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAIAAABEAAAABAAAANT///8AAAEFEAAAABwAAAAEAAAAAAAAAAQAAAB0ZXh0AAAA"
+    "AAQABAAEAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAECEAAAACAAAAAEAAAAAAAAAAcAAABfaW5kZXhfAAgADAAIAAcACAAAAAAAAAFAAAAAAAAAAA=="
+)
+"""The Arrow schema of rows with the columns `_index_` (int64) and `text` (string), for examples."""
+
+FilePath = Annotated[
+    Text,
+    described.says(
+        pattern=f"^{_SEGMENT}(/{_SEGMENT})*$",
+        maxLength=900,
+        description="a relative path of a file, not below .dyff/, without names that Windows reserves; a segment has at most 255 bytes",
+    ),
+]
+"""The rules for it are in `dyff.objects.layout`."""
 
 
 class Digest(Part, frozen=True):
     """Digests of a file's bytes. `md5`: in base64, not in hex."""
 
-    md5: Short | None = None
+    md5: Annotated[Short, described.says(pattern="^[A-Za-z0-9+/]{22}==$")] | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything that is not a digest, hex in particular, before any upload starts."""
@@ -35,15 +54,22 @@ class Digest(Part, frozen=True):
 class Artifact(Part, frozen=True):
     """A file of a dataset or module."""
 
-    path: Text
+    path: FilePath
     kind: Short | None = None
     digest: Digest = Digest()
+
+
+WITH_DIGEST: codecs.Json = {
+    "required": ["path", "digest"],
+    "properties": {"digest": {"required": ["md5"], "properties": {"md5": {"type": "string"}}}},
+}
+"""The rule that `require_digests` checks, of a file."""
 
 
 class File(Part, frozen=True):
     """A file of a volume. `size`: in bytes."""
 
-    path: Text
+    path: FilePath
     size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     mediaType: Short | None = None
     digest: Digest = Digest()
@@ -76,7 +102,7 @@ class DyffDataSchema(Part, frozen=True):
 class DataSchema(Part, frozen=True):
     """A schema. `arrowSchema`: base64 of the serialised Arrow schema; the API checks its contents."""
 
-    arrowSchema: Annotated[str, msgspec.Meta(max_length=2**20)]
+    arrowSchema: Annotated[str, msgspec.Meta(max_length=2**20), described.says(format="arrow-schema", examples=[EXAMPLE_SCHEMA])]
     dyffSchema: DyffDataSchema | None = None
     jsonSchema: dict[str, Any] | None = None
 

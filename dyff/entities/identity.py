@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from dyff.entities import codecs, commands
+from dyff.entities import answers, codecs, commands, described, stored
 from dyff.kernel import clock
 
 MAX_COUNT = 2**31 - 1
@@ -45,6 +45,8 @@ Many = Annotated[tuple[T, ...], msgspec.Meta(max_length=10_000)]
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT, description="a whole number of at least 1")]
 
+Expiry = Annotated[datetime, described.says(description="a time in the future; without a zone it is UTC")]
+
 REFERABLE = Literal[
     "Account", "Analysis", "Audit", "AuditProcedure", "Challenge", "Curve", "DataSource", "Dataset", "Evaluation", "Family", "Hazard",
     "History", "InferenceService", "InferenceSession", "Measurement", "Method", "Model", "Module", "OCIArtifact", "Pipeline",
@@ -54,11 +56,15 @@ REFERABLE = Literal[
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of a request: unknown fields are errors."""
+    """A part of a request: unknown fields are errors. `rules`: what its JSON schema says besides (`dyff.entities.described`)."""
+
+    rules: ClassVar[codecs.Json] = {}
 
 
 class Request(Part, frozen=True, kw_only=True):
-    """The body of a request."""
+    """A request's body. `example`: one that the API accepts, given that what it refers to exists; empty: there is none."""
+
+    example: ClassVar[codecs.Json] = {}
 
     schemaVersion: Literal["0.1"] = "0.1"
 
@@ -79,14 +85,14 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     account: str
     kind: str
-    status: str
+    status: stored.EntityStatus
     reason: str | None = None
     message: str | None = None
-    creationTime: str | None = None
-    lastTransitionTime: str | None = None
+    creationTime: stored.Time | None = None
+    lastTransitionTime: stored.Time | None = None
     labels: dict[str, str | None] = {}
-    annotations: list[dict[str, str]] = []
-    metadata: dict[str, Any] = {}
+    annotations: list[Annotated[dict[str, str], described.like(answers.Annotation)]] = []
+    metadata: Annotated[dict[str, Any], described.like(answers.Metadata)] = {}
     schemaVersion: str = "0.1"
 
 

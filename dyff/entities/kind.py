@@ -42,7 +42,8 @@ def _own_fields(request: Any, _: identity.Embedded) -> codecs.Json:
     return identity.spec_of(request)
 
 
-def _no_references(_: Any) -> list[identity.Reference]:
+def no_references(_: Any) -> list[identity.Reference]:
+    """Of a kind whose requests refer to nothing."""
     return []
 
 
@@ -55,7 +56,7 @@ class Creation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: type[Any]
-    references: Callable[[Any], list[identity.Reference]] = _no_references
+    references: Callable[[Any], list[identity.Reference]] = no_references
     spec: Callable[[Any, identity.Embedded], codecs.Json] = _own_fields
     checks: tuple[Check, ...] = ()
 

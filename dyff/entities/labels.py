@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from dyff.entities import identity
+from dyff.entities import codecs, identity
 from dyff.entities.identity import Part
 
+MAX_KEY_CHARS = 317
+KEY_PATTERN = (
+    r"^([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)*/)?"
+    r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$(?!\n)"
+)
 Key = Annotated[
     str,
     msgspec.Meta(
-        max_length=317,
-        pattern=r"^([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)*/)?"
-        r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$(?!\n)",
+        max_length=MAX_KEY_CHARS,
+        pattern=KEY_PATTERN,
         description="a name of at most 63 letters, digits and '-', with an optional DNS name and '/' before it",
     ),
 ]
@@ -42,7 +46,27 @@ _CONCERN = re.compile(r"[a-z]+\.dyff\.io/[0-9a-f]{32}")
 
 
 class LabelsEditRequest(identity.Request, frozen=True):
-    """Sets labels. Null removes a label; labels that are not named stay. All labels can be replaced in one request."""
+    """Sets labels; null removes one, those not named stay. All of the old may give way to as many new ones.
+
+    Keys of dyff.io are reserved, but for `dyff.io/access` (public, internal, or null for private) and those of concerns.
+    """
+
+    rules: ClassVar[codecs.Json] = {
+        "properties": {
+            "labels": {
+                "propertyNames": {
+                    "anyOf": [
+                        {"not": {"pattern": f"^{_RESERVED.pattern}$"}},
+                        {"const": ACCESS},
+                        {"pattern": f"^{_CONCERN.pattern}$"},
+                    ]
+                },
+                "if": {"required": [ACCESS]},
+                "then": {"properties": {ACCESS: {"enum": [*ACCESS_VALUES, None]}}},
+            }
+        }
+    }
+    example: ClassVar[codecs.Json] = {"labels": {"purpose": "test", "example.org/team": None}}
 
     labels: Annotated[dict[Key, Value | None], msgspec.Meta(max_length=2 * MAX_LABELS)] = msgspec.field(default_factory=dict)
 
@@ -75,5 +99,7 @@ class DocumentationPatch(Part, frozen=True, omit_defaults=True):
 
 class DocumentationEditRequest(identity.Request, frozen=True):
     """Changes an entity's documentation."""
+
+    example: ClassVar[codecs.Json] = {"documentation": {"title": "Toxic prompts", "summary": None}}
 
     documentation: DocumentationPatch

@@ -5,7 +5,15 @@ Tolerant: unknown fields are ignored, since a later release may add some.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from dyff.entities import described, statuses
+
+EntityStatus = Annotated[str, described.says(enum=list(statuses.ALL))]
+Time = Annotated[str, described.says(format="date-time")]
+"""As text: ISO 8601 in UTC."""
 
 
 class Part(msgspec.Struct, kw_only=True, frozen=True):

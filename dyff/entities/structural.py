@@ -11,12 +11,10 @@ from typing import Any
 
 import msgspec
 
-from dyff.entities import codecs
+from dyff.entities import codecs, described
 
 _VALUES = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "enum", "format")
 _PLAIN = ("string", "integer", "number", "boolean")
-_NO_NEWLINE = r"(?!\n)"
-"""Python's `$` also matches before a final newline. The cluster's `$` does not, and its expressions have no look-ahead."""
 
 
 def of(structs: Sequence[type[msgspec.Struct]]) -> list[codecs.Json]:
@@ -47,7 +45,7 @@ def _schema(given: codecs.Json, components: codecs.Json, path: tuple[str, ...]) 
         raise TypeError(f"{'.'.join(path)} has no structural schema: {given}")
     found.update({key: given[key] for key in _VALUES if key in given})
     if "pattern" in given:
-        found["pattern"] = given["pattern"].replace(_NO_NEWLINE, "")
+        found["pattern"] = described.pattern(given["pattern"])
     if found["type"] == "integer":
         found["format"] = "int64"
     words = _words(given)

@@ -8,7 +8,8 @@ import re
 import uuid
 from typing import Protocol
 
-_ID = re.compile(r"[0-9a-f]{32}")
+PATTERN = "^[0-9a-f]{32}$"
+_ID = re.compile(PATTERN)
 
 
 class Ids(Protocol):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from dyff.accounts.grants import Grant
+from dyff.bus import topics
 from tests.api.conftest import opened
 from tests.entities import bodies
 
@@ -260,17 +261,19 @@ async def test_a_long_name_is_not_echoed(shared_api, method, url, body):
     assert len(response.content) < 2000, response.text[:300]
 
 
-@pytest.mark.parametrize("position", ["x", "a;b", "a;0", "a;0=x", "a;7=1", "a;0=-1"])
-async def test_a_wrong_position_is_reported(shared_api, position):
+@pytest.mark.parametrize("position", ["x", "a;b", "a;0", "a;0=x", "a;0=-1", "a;0=1,", "a;0=1_0", "a;0= 1", "a;0=\u0661", "{own};7=1"])
+async def test_a_wrong_position_is_reported(shared_world, shared_api, position):
     """A header that no response had is refused, not ignored."""
-    response = await shared_api.get("/v0/datasets", headers={"Dyff-Position": position.encode()})
+    own = (await shared_world.services.bus.topic(topics.EVENTS)).epoch
+    response = await shared_api.get("/v0/datasets", headers={"Dyff-Position": position.replace("{own}", own).encode()})
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["header", "Dyff-Position"]
 
 
 async def test_the_position_of_another_log_asks_for_nothing(shared_api):
     """After a restore a client's old position belongs to a log that is gone; its reads go on."""
-    assert (await shared_api.get("/v0/datasets", headers={"Dyff-Position": "another;0=1000"})).status_code == 200
+    for old in ("another;0=1000", "another;7=1000"):
+        assert (await shared_api.get("/v0/datasets", headers={"Dyff-Position": old})).status_code == 200
 
 
 FORBIDDEN = [

@@ -10,7 +10,7 @@ from dyff.accounts import grants, port
 from dyff.api import auth, bodies
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Route
+from dyff.api.route import Parameter, Route
 from dyff.api.routes import tokens
 from dyff.entities import account as requests
 from dyff.entities import answers, codecs, statuses
@@ -21,9 +21,9 @@ MAX_LIMIT = 200
 
 _CREATE = msgspec.json.Decoder(requests.AccountCreateRequest)
 _PARAMETERS = {
-    "query": "a part of the name or of an identity, in whatever case",
-    "hasAPIKey": "true or false: only accounts that have, or do not have, a token that is still good",
-    "limit": f"at most so many, up to {MAX_LIMIT} (default {DEFAULT_LIMIT})",
+    "query": Parameter("a part of the name or of an identity, in upper or lower case"),
+    "hasAPIKey": Parameter("only accounts that have, or do not have, a token that is still good", {"type": "boolean"}),
+    "limit": Parameter("at most this many", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 }
 
 
@@ -34,7 +34,8 @@ def routes(context: Context) -> list[Route]:
     return [
         Route(
             method="POST", path="/v0/accounts", answer=group.create, operation="create", body=requests.AccountCreateRequest, status=201,
-            answers=answers.Account, returns="the new account", summary="Create an account, which may do nothing yet", **common,
+            answers=answers.Account, returns="the new account",
+            conflict="the name is taken", summary="Create an account, which may do nothing yet", **common,
         ),
         Route(
             method="GET", path="/v0/accounts", answer=group.query, operation="query", query=_PARAMETERS,

@@ -7,11 +7,13 @@ import msgspec
 from dyff.api import artifacts, contents, positions
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Route
+from dyff.api.route import Other, Route
 from dyff.api.routes.entities import follow, status
 from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import errors
 from dyff.objects import layout, manifests
+
+_NOT_WAITING = "it does not wait for uploads"
 
 
 def routes(context: Context) -> list[Route]:
@@ -40,12 +42,17 @@ class Uploads:
             Route(
                 method="GET", path=f"{one}/upload/{{path:path}}", answer=self.upload, group=self._row.plural, operation="upload",
                 summary="A URL to which one declared file can be put", answers=answers.SignedURL,
-                returns="url, method, headers (all must be sent)",
+                returns="url, method, headers (all must be sent)", headers={"Dyff-Uploaded": "true: the file has arrived already"},
+                others={400: Other("no such file was declared", answers.Problem)}, conflict=_NOT_WAITING,
             ),
             Route(
                 method="POST", path=f"{one}/finalize", answer=self.finalize, group=self._row.plural, operation="finalize",
                 summary="Say that all declared files are uploaded; checks their digests, and a dataset's schema and rows",
-                answers=answers.Status, returns="its status",
+                answers=answers.Status, returns="its status", gives_position=True, conflict=f"{_NOT_WAITING}, or a file is another one",
+                others={
+                    400: Other("some files were not uploaded", answers.Problem),
+                    422: Other("what was uploaded does not fit the schema", answers.FieldProblems),
+                },
             ),
         ]  # fmt: skip
 
@@ -94,7 +101,7 @@ class Downloads:
         return Route(
             method="GET", path=f"/v0/{self._row.plural}/{{id:str}}/downlinks", answer=self.downlinks, group=self._row.plural,
             operation="downlinks", summary="URLs from which its files can be fetched", answers=list[answers.Downlink],
-            returns="a list of artifact and signedURL",
+            returns="a list of artifact and signedURL", takes_position=True, conflict="it has no data (yet, or any more)",
         )  # fmt: skip
 
     async def downlinks(self, call: Call) -> Reply:

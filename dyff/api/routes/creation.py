@@ -9,18 +9,16 @@ from typing import Any
 
 import msgspec
 
-from dyff.api import auth, bodies, checks, positions
+from dyff.api import auth, bodies, checks, positions, publishing
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
-from dyff.api.route import Route
-from dyff.entities import codecs, kind, registry
+from dyff.api.route import Other, Route
+from dyff.entities import answers, codecs, kind, registry
 from dyff.kernel import errors, ids
 from dyff.kernel.positions import Position
 
 DIGEST = "dyff.io/request-digest"
 """The annotation that distinguishes a repetition with the same Idempotency-Key from a different request."""
-
-MAX_KEY_CHARS = 255
 
 
 def routes(context: Context) -> list[Route]:
@@ -46,11 +44,14 @@ class Creating:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(creation.request)
 
     def route(self) -> Route:
-        """Return the route: POST on the plural."""
+        """POST on the plural."""
+        refers = self._creation.references is not kind.no_references
         return Route(
             method="POST", path=f"/v0/{self._resource}", answer=self.answer, group=self._resource, operation="create",
             summary=f"Create: {self._creation.request.__doc__}", body=self._creation.request, answers=self._row.entity,
-            returns=f"the new {self._row.name}", status=201, express=True,
+            returns=f"the new {self._row.name}", status=201, express=True, gives_position=True, takes_key=True,
+            conflict="something that it refers to has failed, or was terminated or deleted" if refers else None,
+            others={404: Other("something that it refers to does not exist", answers.Problem)} if refers else {},
         )  # fmt: skip
 
     async def answer(self, call: Call) -> Reply:
@@ -67,7 +68,7 @@ class Creating:
         now = self._context.services.clock.now()
         checks.check(request, self._creation.checks, now)
         request = self._complete(request, now)
-        key = call.header(b"idempotency-key")
+        key = publishing.idempotency_key(call)
         if key is None:
             names = self._context.services.ids
             entity, position = await self._publish(call, request, names.new(), names.new(), now, None)
@@ -92,8 +93,6 @@ class Creating:
         Raises:
             InvalidFields: the key was used with another body.
         """
-        if not 0 < len(key) <= MAX_KEY_CHARS:
-            raise errors.InvalidFields(errors.Problem(("header", "Idempotency-Key"), f"must have 1 to {MAX_KEY_CHARS} characters"))
         parts = (call.principal.claims.subject, self._resource, key)
         entity_id = ids.derived("entity", *parts)
         known = await self._known(entity_id, digest)

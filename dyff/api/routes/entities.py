@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from dyff.accounts import grants
-from dyff.api import auth, bodies, positions, queries
+from dyff.api import auth, bodies, positions, publishing, queries
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
@@ -35,38 +35,41 @@ class Entities:
     def routes(self) -> list[Route]:
         """Return the routes."""
         one, row = f"/v0/{self._row.plural}/{{id:str}}", self._row
-        parameters = {key: f"equals {'.'.join(path)}" for key, path in row.queries.items()} | queries.PARAMETERS
         common: dict[str, Any] = {"group": row.plural}
-        documentation = answers.Documentation if row.documentation == "separate" else row.entity
+        edited: dict[str, Any] = {"gives_position": True, "takes_key": True, "conflict": "it was deleted", **common}
+        documentation = answers.EntityDocumentation if row.documentation == "separate" else row.entity
         return [
             Route(
                 method="GET", path=one, answer=self.get, operation="get", summary=f"Get one {row.name}", answers=row.entity,
-                returns=f"the {row.name}", **common,
+                returns=f"the {row.name}", takes_position=True, **common,
             ),
             Route(
                 method="GET", path=f"/v0/{row.plural}", answer=self.query, operation="query", summary=f"All {row.plural} that match",
-                query=parameters, answers=list[row.entity], returns=f"a list of {row.name}", **common,  # type: ignore[name-defined]
+                query=queries.parameters(row), answers=list[row.entity], returns=f"a list of {row.name}",  # type: ignore[name-defined]
+                takes_position=True, **common,
             ),
             Route(
                 method="PATCH", path=f"{one}/labels", answer=self.edit_labels, operation="label", summary="Set labels; null removes one",
-                body=labels.LabelsEditRequest, answers=answers.Labels, returns="all labels", **common,
+                body=labels.LabelsEditRequest, answers=answers.Labels, returns="all labels", **edited,
             ),
             Route(
                 method="GET", path=f"{one}/documentation", answer=self.documentation, operation="documentation",
-                summary="Its documentation", answers=answers.Documentation, returns="the documentation", **common,
+                summary="Its documentation", answers=answers.EntityDocumentation, returns="the documentation", takes_position=True,
+                **common,
             ),
             Route(
                 method="PATCH", path=f"{one}/documentation", answer=self.edit_documentation, operation="edit_documentation",
                 summary="Set texts; null removes one", body=labels.DocumentationEditRequest, answers=documentation,
-                returns="the documentation" if row.documentation == "separate" else f"the {row.name}", **common,
+                returns="the documentation" if row.documentation == "separate" else f"the {row.name}", **edited,
             ),
             Route(
                 method="PUT", path=f"{one}/delete", answer=self.delete, operation="delete", summary=f"Delete the {row.name}",
-                answers=answers.Status, returns="its status", **common,
+                answers=answers.Status, returns="its status", gives_position=True, **common,
             ),
             Route(
                 method="GET", path=f"{one}/progress", answer=self.progress, operation="progress", summary="How far its run is",
-                answers=answers.Progress, returns="stage, done, total, rate (items a second)", **common,
+                answers=answers.Progress, returns="stage, done, total, rate (items a second)", takes_position=True,
+                **common,
             ),
             *(self._edit_route(edit) for edit in row.edits),
         ]  # fmt: skip
@@ -81,7 +84,7 @@ class Entities:
         return Route(
             method="PATCH", path=f"/v0/{self._row.plural}/{{id:str}}/{edit.path.replace('}', ':str}')}", answer=answer,
             group=self._row.plural, operation=edit.operation, summary=edit.summary, body=edit.request,
-            answers=self._row.entity, returns=f"the {self._row.name}",
+            answers=self._row.entity, returns=f"the {self._row.name}", gives_position=True, takes_key=True, conflict="it was deleted",
         )  # fmt: skip
 
     async def get(self, call: Call) -> Reply:
@@ -103,7 +106,7 @@ class Entities:
         entity = await self._entity(call, "edit")
         if problem := labels.problem(entity.get("labels") or {}, request.labels):
             raise errors.InvalidFields(errors.Problem(("body", "labels"), problem))
-        key = call.header(b"idempotency-key")
+        key = publishing.idempotency_key(call)
         after, position = await self._context.publishing.edit_labels(call.principal, entity, dict(request.labels), key)
         return json({"labels": after.get("labels") or {}}, headers=[positions.header(position)])
 
@@ -116,7 +119,7 @@ class Entities:
         """Change the documentation; returns it, or the entity if the kind stores it there, after the change."""
         request = bodies.decode(_DOCUMENTATION, await call.body())
         entity = await self._entity(call, "edit")
-        texts, key = msgspec.to_builtins(request.documentation), call.header(b"idempotency-key")
+        texts, key = msgspec.to_builtins(request.documentation), publishing.idempotency_key(call)
         after, position = await self._context.publishing.edit_documentation(call.principal, entity, texts, key)
         body = _documentation(after) if self._row.documentation == "separate" else after
         return json(body, headers=[positions.header(position)])
@@ -129,7 +132,7 @@ class Entities:
             attributes = edit.attributes(request, entity, call.path, self._context.services.clock.now())
         except ValueError as error:
             raise errors.InvalidFields(errors.Problem(("body",), str(error))) from error
-        key = call.header(b"idempotency-key")
+        key = publishing.idempotency_key(call)
         after, position = await self._context.publishing.edit(call.principal, entity, edit.command, attributes, key)
         return json(after, headers=[positions.header(position)])
 

@@ -12,7 +12,7 @@ import msgspec
 from dyff.api import artifacts, auth, documents, logstream
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Route, Send, Socket
+from dyff.api.route import Parameter, Route, Send, Socket
 from dyff.cluster import port as cluster
 from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import clock, errors
@@ -25,8 +25,11 @@ _SINCE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_AGE = timedelta(weeks=5_000)
 _PARAMETERS = {
-    "since": "only what is not older than this (30s, 15m, 1h, 2d), or than this time (RFC 3339)",
-    "limit": f"the last lines, at most {MAX_LIMIT} (default {DEFAULT_LIMIT})",
+    "since": Parameter(
+        "only what is not older than this (30s, 15m, 1h, 2d), or than this time (RFC 3339)",
+        {"anyOf": [{"type": "string", "pattern": f"^{_SINCE.pattern}$"}, {"type": "string", "format": "date-time"}]},
+    ),
+    "limit": Parameter("the last lines, at most", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 }
 
 
@@ -59,13 +62,15 @@ class Logs:
         return [
             *([file] if stored else []),
             Route(
-                path=self._path, answer=self.answer, operation="workflow_logs", summary="The last lines that its pods wrote",
+                path=self._path, answer=self.answer, operation="workflow_logs",
+                summary="The last lines that its pods wrote. A WebSocket to the same path and /stream has all, as they come",
                 query=_PARAMETERS, answers=answers.WorkflowLogs, returns="workflow, logs, totalLines", **common,
             ),
             Route(
                 path=f"{self._path}/stream", answer=self.upgrade, operation="stream_workflow_logs",
                 summary="All lines as they come, over a WebSocket", status=101,
-                returns="one message a line: timestamp, message, labels", **common,
+                returns="one message a line: timestamp, message, labels",
+                hidden=True, **common,
             ),
         ]  # fmt: skip
 

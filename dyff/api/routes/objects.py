@@ -8,12 +8,13 @@ from typing import Any
 
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
-from dyff.api.route import Route
+from dyff.api.route import BYTES, Other, Route
+from dyff.entities import answers
 from dyff.kernel import errors
 from dyff.objects import port, signing
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
-_BYTES = "application/octet-stream"
+_HEADERS = {"Accept-Ranges": "bytes", "ETag": "the MD5 digest, in base64, where it is known"}
 
 
 def routes(context: Context) -> list[Route]:
@@ -23,27 +24,27 @@ def routes(context: Context) -> list[Route]:
         return []
     group = ObjectRoutes(context, signer)
     common: dict[str, Any] = {"path": signing.PATH + "{key:path}", "group": "objects"}
+    refused = {403: Other("this is not a signed URL for it, or it has expired", answers.Problem)}
     return [
         Route(
-            method="GET",
-            answer=group.get,
-            operation="fetch",
-            summary="Fetch a file by a signed URL",
-            returns="the file",
-            open=True,
+            method="GET", answer=group.get, operation="fetch", summary="Fetch a file by a signed URL", returns="the file",
+            media_type=BYTES, headers=_HEADERS, open=True,
+            others={
+                206: Other("a range of the file, as the header Range asks for", media_type=BYTES),
+                404: Other("there is no such file", answers.Problem),
+                416: Other("the file ends before the range begins"),
+                **refused,
+            },
             **common,
         ),
         Route(method="HEAD", answer=group.head, operation="head", summary="Its size", hidden=True, open=True, **common),
         Route(
-            method="PUT",
-            answer=group.put,
-            operation="store",
-            summary="Store a file by a signed URL",
-            returns="nothing",
-            open=True,
+            method="PUT", answer=group.put, operation="store", summary="Store a file by a signed URL", returns="nothing",
+            body_type=BYTES, headers={"ETag": _HEADERS["ETag"]}, open=True, conflict="these are not the bytes that were declared",
+            others={413: Other("it is larger than the URL allows", answers.Problem), **refused},
             **common,
         ),
-    ]
+    ]  # fmt: skip
 
 
 class ObjectRoutes:
@@ -60,17 +61,17 @@ class ObjectRoutes:
         size, common = info.size_bytes, _common(info)
         span = _span(call.header(b"range"), size) if _is_same(call.header(b"if-range"), info) else None
         if span is None:
-            return Reply(200, self._objects.stream(info.key), (("content-length", str(size)), *common), _BYTES)
+            return Reply(200, self._objects.stream(info.key), (("content-length", str(size)), *common), BYTES)
         start, end = span
         if start >= end:
-            return Reply(416, b"", (("content-range", f"bytes */{size}"),), _BYTES)
+            return Reply(416, b"", (("content-range", f"bytes */{size}"),), BYTES)
         headers = (("content-length", str(end - start)), ("content-range", f"bytes {start}-{end - 1}/{size}"), *common)
-        return Reply(206, self._objects.stream(info.key, start=start, end=end), headers, _BYTES)
+        return Reply(206, self._objects.stream(info.key, start=start, end=end), headers, BYTES)
 
     async def head(self, call: Call) -> Reply:
         """Like `get` for the whole file, without the bytes."""
         info = await self._info(call)
-        return Reply(200, _nothing(), (("content-length", str(info.size_bytes)), *_common(info)), _BYTES)
+        return Reply(200, _nothing(), (("content-length", str(info.size_bytes)), *_common(info)), BYTES)
 
     async def put(self, call: Call) -> Reply:
         """Store exactly the bytes that the URL was signed for, or nothing."""

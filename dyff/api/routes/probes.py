@@ -5,38 +5,40 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
+import anyio.to_thread
+
 from dyff.api import openapi, probing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Route
-from dyff.entities import codecs
+from dyff.api.route import Other, Route
+from dyff.entities import answers, codecs
+
+HTML = "text/html"
 
 
 def routes(context: Context, documented: list[Route]) -> list[Route]:
     """Return the routes. `documented`: the other routes, to be described."""
     group = Probes(context)
     common: dict[str, Any] = {"method": "GET", "group": "server", "open": True}
+    report: dict[str, Any] = {"answers": answers.Health, "returns": "yes; what each role does"}
     found = [
         Route(
-            path="/health", answer=group.health, operation="health", summary="Whether this process works (503: start a new one)", **common
+            path="/health", answer=group.health, operation="health", summary="Whether this process works",
+            others={503: Other("no: start a new one", answers.Health)}, **report, **common,
         ),
         Route(
-            path="/ready",
-            answer=group.ready,
-            operation="ready",
-            summary="Whether all its roles serve (503: not now, with the reasons)",
-            **common,
+            path="/ready", answer=group.ready, operation="ready", summary="Whether all its roles serve",
+            others={503: Other("not now; the roles say why", answers.Health)}, **report, **common,
         ),
         Route(
-            path="/v0/openapi.json",
-            answer=group.openapi,
-            operation="openapi",
-            summary="This description, for programs",
-            hidden=True,
-            **common,
+            path="/v0/openapi.json", answer=group.openapi, operation="openapi", summary="This description, for programs",
+            answers=dict[str, Any], returns="an OpenAPI document", **common,
         ),
-        Route(path="/v0/docs", answer=group.docs, operation="docs", summary="This description, for people", hidden=True, **common),
-    ]
+        Route(
+            path="/v0/docs", answer=group.docs, operation="docs", summary="This description, for people", media_type=HTML,
+            returns="a page", **common,
+        ),
+    ]  # fmt: skip
     group.describe([*documented, *found])
     return found
 
@@ -47,26 +49,32 @@ class Probes:
     def __init__(self, context: Context) -> None:
         """The description of the API is empty until `describe`."""
         self._report = context.services.health
-        self._openapi = b"{}"
+        self._routes: list[Route] = []
+        self._openapi: bytes | None = None
         self._docs = resources.files("dyff.api").joinpath("docs.html").read_bytes()
 
     def describe(self, routes: list[Route]) -> None:
-        """Build the description of the API, once."""
-        self._openapi = codecs.encode(openapi.document(routes))
+        """What the description is made from. It is made when it is first asked for: it takes longer than a start-up has."""
+        self._routes = routes
 
     async def health(self, _: Call) -> Reply:
-        """Return 200 as long as this process can recover, 503 when only a restart helps. The body has the state of its roles."""
+        """200 while this process can recover by itself (503: only a new one helps); what its roles do is in the body."""
         report = self._report()
         return json(report, status=probing.health(report))
 
     async def ready(self, _: Call) -> Reply:
-        """Return 503 until every role serves, and while one makes no progress. The body says which, and why."""
+        """503 until every role serves, and while one makes no progress; the body says which, and why."""
         report = self._report()
         return json(report, status=probing.ready(report))
 
     async def openapi(self, _: Call) -> Reply:
-        """Return the description in OpenAPI 3.1."""
+        """OpenAPI 3.1."""
+        if self._openapi is None:
+            self._openapi = await anyio.to_thread.run_sync(self._made)
         return Reply(200, self._openapi)
+
+    def _made(self) -> bytes:
+        return codecs.encode(openapi.document(self._routes))
 
     async def docs(self, _: Call) -> Reply:
         """Return a page that renders the description, without resources from other sites."""
@@ -74,5 +82,5 @@ class Probes:
             200,
             self._docs,
             (("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"),),
-            "text/html; charset=utf-8",
+            f"{HTML}; charset=utf-8",
         )

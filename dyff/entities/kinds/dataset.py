@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from dyff.entities import codecs, data, identity, kind, statuses, stored
+from dyff.entities import codecs, data, described, identity, kind, statuses, stored
 
 
 class DatasetCreateRequest(identity.CreateRequest, frozen=True):
     """Declares a dataset: all files with their digests, before they are uploaded."""
+
+    rules: ClassVar[codecs.Json] = {"properties": {"artifacts": {"items": data.WITH_DIGEST, "uniqueItems": True}}}
+    example: ClassVar[codecs.Json] = {
+        "account": "example",
+        "name": "prompts",
+        "artifacts": [{"kind": "parquet", "path": "part-0.parquet", "digest": {"md5": "1B2M2Y8AsgTpgAmY7PhCfg=="}}],
+        "schema": {"arrowSchema": data.EXAMPLE_SCHEMA},
+    }
 
     name: identity.Short
     artifacts: Annotated[tuple[data.Artifact, ...], msgspec.Meta(min_length=1, max_length=10_000)]
@@ -27,8 +35,8 @@ class Dataset(identity.Entity, kw_only=True, frozen=True):
 
     name: str
     artifacts: list[stored.Artifact]
-    schema: dict[str, Any]
-    views: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    schema: Annotated[dict[str, Any], described.like(data.DataSchema)]
+    views: list[Annotated[dict[str, Any], described.like(data.DataView)]] = msgspec.field(default_factory=list)
 
 
 def _files(entity: codecs.Json) -> list[kind.DeclaredFile]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from dyff.entities import codecs, costs, custom_resource, data, identity, kind, knobs, specs, statuses
+from dyff.entities import codecs, costs, custom_resource, data, described, identity, kind, knobs, specs, statuses
 from dyff.entities.identity import Part, Short, Text
 from dyff.entities.kinds import inference_session
 
@@ -20,6 +20,14 @@ class EvaluationClientConfiguration(knobs.ClientKnobs[data.SchemaAdapter], Part,
 
 class EvaluationCreateRequest(identity.CreateRequest, frozen=True):
     """Requests an evaluation of a service that is started for it, or of a running session."""
+
+    rules: ClassVar[codecs.Json] = described.exactly_one("inferenceSession", "inferenceSessionReference")
+    example: ClassVar[codecs.Json] = {
+        "account": "example",
+        "dataset": "00000000000040008000000000000001",
+        "inferenceSession": {"inferenceService": "00000000000040008000000000000002"},
+        "replications": 2,
+    }
 
     dataset: Short
     replications: identity.Count = 1
@@ -42,7 +50,7 @@ class Evaluation(identity.Entity, kw_only=True, frozen=True):
     inferenceSessionReference: str | None = None
     replications: int = 1
     workersPerReplica: int | None = None
-    client: dict[str, Any] = msgspec.field(default_factory=dict)
+    client: Annotated[dict[str, Any], described.like(EvaluationClientConfiguration)] = msgspec.field(default_factory=dict)
 
 
 def _references(request: EvaluationCreateRequest) -> list[identity.Reference]:

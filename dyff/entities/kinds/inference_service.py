@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from dyff.entities import codecs, compute, custom_resource, data, identity, kind, specs, stored
+from dyff.entities import codecs, compute, custom_resource, data, described, identity, kind, specs, stored
 from dyff.entities.identity import Few, Part, Short, Text
+from dyff.entities.kinds import model as models
 
 
 class InferenceServiceBuilder(Part, frozen=True):
@@ -19,6 +20,8 @@ class InferenceServiceBuilder(Part, frozen=True):
 
 class InferenceServiceRunner(Part, frozen=True):
     """The serving container. Exactly one of `image` and `imageRef` is required."""
+
+    rules: ClassVar[codecs.Json] = described.exactly_one("image", "imageRef")
 
     kind: Literal["bentoml_service_openllm", "container", "huggingface", "mock", "standalone", "vllm"]
     resources: compute.ModelResources
@@ -50,6 +53,29 @@ class InferenceInterface(Part, frozen=True):
 class InferenceServiceCreateRequest(identity.CreateRequest, frozen=True):
     """Describes a service. `model`: the ID of the Model behind it."""
 
+    rules: ClassVar[codecs.Json] = {
+        "required": ["account", "name", "interface", "runner"],
+        "properties": {"runner": {"anyOf": None, "default": None, "$ref": described.reference(InferenceServiceRunner)}},
+    }
+    example: ClassVar[codecs.Json] = {
+        "account": "example",
+        "name": "mock",
+        "runner": {
+            "kind": "mock",
+            "image": {
+                "host": "registry.gitlab.com",
+                "name": "dyff/workflows/inferenceservice-mock",
+                "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            },
+            "resources": {"memory": "1Gi"},
+        },
+        "interface": {
+            "endpoint": "openai/v1/completions",
+            "outputSchema": {"arrowSchema": data.EXAMPLE_SCHEMA},
+            "inputPipeline": [{"kind": "TransformJSON", "configuration": {"prompt": "$.text", "model": "mock"}}],
+        },
+    }
+
     name: Short
     interface: InferenceInterface
     runner: InferenceServiceRunner | None = None
@@ -63,13 +89,20 @@ class InferenceServiceCreateRequest(identity.CreateRequest, frozen=True):
             raise ValueError("runner must be given: a new service needs one")
 
 
+Adapter = Annotated[dict[str, Any], described.like(data.SchemaAdapter)]
+Builder = Annotated[dict[str, Any], described.like(InferenceServiceBuilder)]
+ModelAsUsed = Annotated[dict[str, Any], described.like(models.ForeignModel)]
+Runner = Annotated[dict[str, Any], described.like(InferenceServiceRunner)]
+View = Annotated[dict[str, Any], described.like(data.DataView)]
+
+
 class StoredInterface(stored.Part, frozen=True):
     """How an item becomes a request, and a response becomes rows."""
 
     endpoint: str
-    outputSchema: dict[str, Any]
-    inputPipeline: list[dict[str, Any]] | None = None
-    outputPipeline: list[dict[str, Any]] | None = None
+    outputSchema: Annotated[dict[str, Any], described.like(data.DataSchema)]
+    inputPipeline: list[Adapter] | None = None
+    outputPipeline: list[Adapter] | None = None
 
 
 class InferenceService(identity.Entity, kw_only=True, frozen=True):
@@ -77,10 +110,10 @@ class InferenceService(identity.Entity, kw_only=True, frozen=True):
 
     name: str
     interface: StoredInterface
-    runner: dict[str, Any] | None = None
-    model: dict[str, Any] | None = None
-    builder: dict[str, Any] | None = None
-    outputViews: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    runner: Runner | None = None
+    model: ModelAsUsed | None = None
+    builder: Builder | None = None
+    outputViews: list[View] = msgspec.field(default_factory=list)
 
 
 class ForeignInferenceService(stored.Part, frozen=True):
@@ -90,10 +123,10 @@ class ForeignInferenceService(stored.Part, frozen=True):
     account: str
     name: str
     interface: StoredInterface
-    runner: dict[str, Any] | None = None
-    model: dict[str, Any] | None = None
-    builder: dict[str, Any] | None = None
-    outputViews: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    runner: Runner | None = None
+    model: ModelAsUsed | None = None
+    builder: Builder | None = None
+    outputViews: list[View] = msgspec.field(default_factory=list)
 
 
 def references(request: InferenceServiceCreateRequest) -> list[identity.Reference]:

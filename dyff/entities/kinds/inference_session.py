@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from dyff.entities import codecs, compute, costs, custom_resource, identity, kind, specs, statuses, stored
+from dyff.entities import codecs, compute, costs, custom_resource, described, identity, kind, specs, statuses, stored
 from dyff.entities.identity import Part, Short
 from dyff.entities.kinds import inference_service
 
@@ -14,7 +13,7 @@ class SessionSpec(Part, frozen=True):
     """How to run a service. `expires`: UTC if it has no time zone."""
 
     inferenceService: Short
-    expires: datetime | None = None
+    expires: identity.Expiry | None = None
     replicas: identity.Count = 1
     accelerator: compute.Accelerator | None = None
     useSpotPods: bool = True
@@ -23,8 +22,14 @@ class SessionSpec(Part, frozen=True):
 class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
     """Requests a running service. `expires`: None for the server's default."""
 
+    example: ClassVar[codecs.Json] = {
+        "account": "example",
+        "inferenceService": "00000000000040008000000000000002",
+        "expires": "2099-01-01T00:00:00Z",
+    }
+
     inferenceService: Short
-    expires: datetime | None = None
+    expires: identity.Expiry | None = None
     replicas: identity.Count = 1
     accelerator: compute.Accelerator | None = None
     useSpotPods: bool = True
@@ -33,7 +38,12 @@ class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
 class InferenceSessionTokenCreateRequest(identity.Request, frozen=True):
     """Requests a token for one session. `expires`: None for the lifetime of the session."""
 
-    expires: datetime | None = None
+    example: ClassVar[codecs.Json] = {"expires": "2099-01-01T00:00:00Z"}
+
+    expires: identity.Expiry | None = None
+
+
+Accelerator = Annotated[dict[str, Any], described.like(compute.Accelerator)]
 
 
 class SessionAsUsed(stored.Part, frozen=True):
@@ -41,8 +51,8 @@ class SessionAsUsed(stored.Part, frozen=True):
 
     inferenceService: inference_service.ForeignInferenceService
     replicas: int = 1
-    expires: str | None = None
-    accelerator: dict[str, Any] | None = None
+    expires: stored.Time | None = None
+    accelerator: Accelerator | None = None
     useSpotPods: bool = True
 
 
@@ -51,8 +61,8 @@ class InferenceSession(identity.Entity, kw_only=True, frozen=True):
 
     inferenceService: inference_service.ForeignInferenceService
     replicas: int = 1
-    expires: str | None = None
-    accelerator: dict[str, Any] | None = None
+    expires: stored.Time | None = None
+    accelerator: Accelerator | None = None
     useSpotPods: bool = True
 
 

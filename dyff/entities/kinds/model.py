@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from dyff.entities import codecs, compute, costs, custom_resource, data, identity, kind, specs, statuses, stored
+from dyff.entities import codecs, compute, costs, custom_resource, data, described, identity, kind, specs, statuses, stored
 from dyff.entities.identity import Part
 
 RepoID = Annotated[
@@ -22,6 +22,15 @@ RepoID = Annotated[
 
 class ModelSourceGitLFS(Part, frozen=True):
     """A public Git repository with large files."""
+
+    rules: ClassVar[codecs.Json] = {
+        "properties": {
+            "url": {
+                "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+(/[^\s?#]*)?$",
+                "description": "a URL with http:// or https:// and a host, without user, password, '?' and '#'",
+            }
+        }
+    }
 
     url: Annotated[
         str,
@@ -61,6 +70,11 @@ class ModelSourceOpenLLM(Part, frozen=True):
 class ModelSource(Part, frozen=True):
     """Where a model comes from: exactly the field that belongs to its kind."""
 
+    rules: ClassVar[codecs.Json] = {
+        "properties": {"kind": {"enum": ["GitLFS", "HuggingFaceHub", "Mock", "Upload"]}, "openLLM": {"anyOf": None, "type": "null"}},
+        "allOf": described.field_of_kind({"GitLFS": "gitLFS", "HuggingFaceHub": "huggingFaceHub"}),
+    }
+
     kind: Literal["GitLFS", "HuggingFaceHub", "Mock", "OpenLLM", "Upload"]
     gitLFS: ModelSourceGitLFS | None = None
     huggingFaceHub: ModelSourceHuggingFaceHub | None = None
@@ -83,6 +97,10 @@ class ModelArtifactHuggingFaceCache(Part, frozen=True):
 class ModelArtifact(Part, frozen=True):
     """How a model's data is represented: exactly the field that belongs to its kind."""
 
+    rules: ClassVar[codecs.Json] = {
+        "allOf": described.field_of_kind({"HuggingFaceCache": "huggingFaceCache", "Volume": "volume"}),
+    }
+
     kind: Literal["HuggingFaceCache", "Mock", "Volume"]
     huggingFaceCache: ModelArtifactHuggingFaceCache | None = None
     volume: data.Volume | None = None
@@ -98,8 +116,35 @@ class ModelStorage(Part, frozen=True):
     medium: Literal["Mock", "ObjectStorage", "PersistentVolume", "FUSEVolume"]
 
 
+def _from(*kinds: str) -> codecs.Json:
+    return {"properties": {"source": {"properties": {"kind": {"enum": list(kinds)}}}}}
+
+
+_NOT_MOCK: codecs.Json = {"not": {"const": "Mock"}}
+_UPLOADED: codecs.Json = {
+    "properties": {
+        "kind": {"const": "Volume"},
+        "volume": {"properties": {"files": {"minItems": 1, "uniqueItems": True, "items": data.WITH_DIGEST}}},
+    }
+}
+
+
 class ModelCreateRequest(identity.CreateRequest, frozen=True):
-    """Declares a model."""
+    """Declares a model. One that is fetched from the hub has the same `repoID` in its source and in its artifact."""
+
+    rules: ClassVar[codecs.Json] = {
+        "allOf": [
+            {"if": _from("Upload"), "then": {"properties": {"artifact": _UPLOADED}}},
+            {"if": _from("GitLFS", "HuggingFaceHub"), "then": {"properties": {"artifact": {"properties": {"kind": _NOT_MOCK}}}}},
+        ]
+    }
+    example: ClassVar[codecs.Json] = {
+        "account": "example",
+        "name": "gemma",
+        "artifact": {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": "google/gemma-3-270m", "revision": "main"}},
+        "source": {"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "google/gemma-3-270m", "revision": "main"}},
+        "resources": {"storage": "2Gi", "memory": "1Gi"},
+    }
 
     name: identity.Short
     artifact: ModelArtifact
@@ -129,12 +174,15 @@ class ModelCreateRequest(identity.CreateRequest, frozen=True):
         data.require_digests(((each.path, each.digest) for each in self.artifact.volume.files), "artifact.volume.files")
 
 
+Storage = Annotated[dict[str, Any], described.like(ModelStorage)]
+
+
 class StoredModelArtifact(stored.Part, frozen=True):
     """What a model consists of. `kind`: Volume, HuggingFaceCache or Mock."""
 
     kind: str
     volume: stored.Volume | None = None
-    huggingFaceCache: dict[str, Any] | None = None
+    huggingFaceCache: Annotated[dict[str, Any], described.like(ModelArtifactHuggingFaceCache)] | None = None
 
 
 class Model(identity.Entity, kw_only=True, frozen=True):
@@ -142,10 +190,20 @@ class Model(identity.Entity, kw_only=True, frozen=True):
 
     name: str
     artifact: StoredModelArtifact
-    source: dict[str, Any]
-    resources: dict[str, Any] = msgspec.field(default_factory=dict)
-    storage: dict[str, Any] | None = None
-    accelerators: list[dict[str, Any]] | None = None
+    source: Annotated[dict[str, Any], described.like(ModelSource)]
+    resources: Annotated[dict[str, Any], described.like(compute.ModelResources)] = msgspec.field(default_factory=dict)
+    storage: Storage | None = None
+    accelerators: list[Annotated[dict[str, Any], described.like(compute.Accelerator)]] | None = None
+
+
+class ForeignModel(stored.Part, frozen=True):
+    """A model as a service carries it: the fields that `KIND.embedded` names."""
+
+    id: str
+    account: str
+    name: str
+    artifact: StoredModelArtifact
+    storage: Storage | None = None
 
 
 def _only(fields: dict[str, str], kind: str, part: msgspec.Struct) -> None:

@@ -11,7 +11,7 @@ from dyff.accounts import grants, tokens
 from dyff.api import auth, bodies, checks, positions
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Route
+from dyff.api.route import ANYTHING, Other, Route
 from dyff.api.routes import creation as creating
 from dyff.api.routes.entities import follow, status
 from dyff.cluster import conditions
@@ -24,6 +24,7 @@ ROW = inference_session.KIND
 TOKEN_LIFE = timedelta(hours=1)
 """The lifetime of a session's token if neither the request nor the session has an end. Sessions of older releases may have none."""
 
+_ENDED = "the session has ended"
 _KIND = cluster.custom(inference_session.RESOURCE)
 _TOKEN = msgspec.json.Decoder(inference_session.InferenceSessionTokenCreateRequest)
 
@@ -34,27 +35,37 @@ def routes(context: Context) -> list[Route]:
     one = f"/v0/{ROW.plural}/{{id:str}}"
     common: dict[str, Any] = {"group": ROW.plural}
     ready: dict[str, Any] = {
-        "path": f"{one}/ready", "answer": group.ready, "answers": answers.Readiness, "returns": "ready; if not, status 202 and why",
-        "summary": "Whether it answers inference", **common,
+        "path": f"{one}/ready", "answer": group.ready, "answers": answers.Readiness, "returns": "it does",
+        "summary": "Whether it answers inference", "others": {202: Other("it does not (yet), and why", answers.Readiness)},
+        "takes_position": True, **common,
     }  # fmt: skip
     token: dict[str, Any] = {
-        "path": f"{one}/token", "answers": str, "returns": "the token, a JSON string", "summary": "A token for this session only", **common,
+        "path": f"{one}/token", "answers": str, "returns": "the token, a JSON string", "summary": "A token for this session only",
+        "conflict": _ENDED, **common,
     }  # fmt: skip
     return [
         group.create_route(),
         Route(method="GET", operation="ready", **ready),
         Route(method="POST", operation="check_ready", **ready),
         Route(
-            method="POST", operation="token", answer=group.token, body=inference_session.InferenceSessionTokenCreateRequest, **token
+            method="POST", operation="token", answer=group.token, body=inference_session.InferenceSessionTokenCreateRequest,
+            body_optional=True, **token,
         ),
-        Route(method="GET", operation="default_token", answer=group.default_token, hidden=True, **token),
+        Route(method="GET", operation="default_token", answer=group.default_token, deprecated=True, **token),
         Route(
             method="PUT", path=f"{one}/terminate", answer=group.terminate, operation="terminate", summary="End it",
-            answers=answers.Status, returns="its status", **common,
+            answers=answers.Status, returns="its status", gives_position=True, **common,
         ),
         Route(
             method="POST", path=f"{one}/infer/{{path:path}}", answer=group.infer, operation="infer",
-            summary="Call the service; needs the session's own token", returns="what the service answers", **common,
+            summary="Call the service; needs the session's own token. The body is passed on as it comes",
+            returns="what the service answers",
+            body_type=ANYTHING, media_type=ANYTHING, conflict=_ENDED,
+            others={
+                400: Other("the path cannot be passed on", answers.Problem),
+                502: Other("the service broke off before it answered", answers.Problem),
+            },
+            **common,
         ),
     ]  # fmt: skip
 
