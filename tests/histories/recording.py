@@ -117,12 +117,27 @@ def interleaved():
     ]
 
 
+def bounded():
+    """What version 2 is for: a creation that comes late, an edit that its client sends twice, and a message that is too long."""
+    target = entity_id("bounded")
+    entity = common("Model", "bounded", source={"kind": "Mock"})
+    label = edit(1, commands.EDIT_LABELS, "Model", target, {"labels": {"team": "blue"}}, once=True)
+    return [
+        record(0, create(0, entity), late_s=1200),
+        record(1, label),
+        record(2, edit(2, commands.EDIT_LABELS, "Model", target, {"labels": {"team": "red"}})),
+        record(3, label, late_s=30),
+        record(4, edit(3, commands.UPDATE_STATUS, "Model", target, {"status": "Error", "reason": "R", "message": "m" * 40_000})),
+        record(5, edit(4, commands.UPDATE_STATUS, "Model", target, {"status": "Ready", "reason": None, "message": None})),
+    ]
+
+
 def folded(records):
     """The state messages that folding the records gives, each with the offset of its event and the outcome."""
     known, found = {}, []
     for each in records:
         event = envelope.event(each, EPOCH)
-        known[each.key], outcome = folding.fold(known.get(each.key), event, 1)
+        known[each.key], outcome = folding.fold(known.get(each.key), event, folding.VERSION)
         state = known[each.key]
         found.append((each.offset, outcome, None if state is None else envelope.state_message(state, each.key.decode())))
     return found
@@ -149,10 +164,10 @@ def as_json(records):
         }
         for offset, outcome, message in folded(records)
     ]
-    return {"epoch": EPOCH, "partition": 0, "events": events, "states": states}
+    return {"epoch": EPOCH, "partition": 0, "foldVersion": folding.VERSION, "events": events, "states": states}
 
 
-HISTORIES = {"evaluation": evaluation, "upload": upload, "interleaved": interleaved}
+HISTORIES = {"evaluation": evaluation, "upload": upload, "interleaved": interleaved, "bounded": bounded}
 
 if __name__ == "__main__":
     folder = FOLDER / sys.argv[1]
