@@ -123,6 +123,7 @@ def test_a_fresh_installation_is_migrated_once(installation):
     pre = installation.output("migrate", "pre")
     assert sorted({line.split()[0] for line in pre.splitlines() if line.split()[1] == "done"}) == installation.stores
     assert installation.done() == installation.stores
+    assert "0003_fold_2.post" in installation.output("migrate", "post")
     for arguments in (["pre"], ["pre", "--dry-run"], ["post"], ["post", "--dry-run"]):
         assert installation.output("migrate", *arguments).strip() == "nothing to do"
     assert " due " not in installation.output("migrate", "status")
@@ -241,7 +242,7 @@ def _old(folder: Path) -> None:
 
 @pytest.mark.parametrize("migrated", [False, True], ids=["by serve", "by migrate"])
 def test_a_data_directory_of_0_1_0_is_adopted(fresh, migrated):
-    """What release 0.1.0 stored is served: accounts and entities are there, and the record is made."""
+    """What release 0.1.0 stored is served and can be changed, the record is made, and events of before and after fold to what is stored."""
     _old(fresh.directory)
     listed = fresh.command("account", "list")
     assert json.loads(listed)["id"] == OLD_ACCOUNT
@@ -251,7 +252,11 @@ def test_a_data_directory_of_0_1_0_is_adopted(fresh, migrated):
     token = fresh.command("token", "create", "--account", OLD_ACCOUNT)
     answer = httpx.get(f"{fresh.endpoint}/datasets/{OLD_DATASET}", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["name"]) == (200, "old")
+    admin = fresh.command("token", "create", "--account", OLD_ACCOUNT, "--role", "Admin")
+    labels = {"json": {"labels": {"seen": "again"}}, "headers": {"Authorization": f"Bearer {admin}"}}
+    assert httpx.patch(f"{fresh.endpoint}/datasets/{OLD_DATASET}/labels", **labels).status_code == 200
     assert fresh.stop() == 0
+    fresh.command("verify")  # old events by the old fold, the new one by the new
     output = fresh.command("migrate", "status")
     assert [line.split()[0] for line in output.splitlines() if "0001_baseline.pre" in line] == ["bus", "accounts:sqlite"]
     assert " due " not in output
