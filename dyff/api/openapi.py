@@ -36,7 +36,7 @@ _DESCRIPTION = """Errors have the body `{"detail": ...}`. 401: no valid token. 4
 forbids it. 422: wrong fields, each named. 503 with `Retry-After`: nothing was done, try again.
 
 A write answers with the header `Dyff-Position`. A read that sends it sees that write. A create with the header
-`Idempotency-Key` may be repeated: it happens once."""
+`Idempotency-Key` may be repeated: it happens once. 410: what was created with the key was deleted."""
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
