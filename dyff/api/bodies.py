@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+from dyff.api import dates
 from dyff.kernel import errors, suggestions
 
 T = TypeVar("T")
@@ -22,10 +23,10 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Decode `body`.
 
     Raises:
-        InvalidFields: it is not JSON, or not what the decoder expects. It has one problem, which names the field.
+        InvalidFields: it is not JSON, or not what the decoder expects, or it has a time that cannot be used. Names the field.
     """
     try:
-        return decoder.decode(body)
+        request = decoder.decode(body)
     except msgspec.ValidationError as error:
         raise errors.InvalidFields(_problem(str(error), decoder.type, body)) from error
     except RecursionError as error:
@@ -33,6 +34,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         text = "the body is empty; JSON is expected" if not body.strip() else f"the body is not valid JSON in UTF-8: {error}"
         raise errors.InvalidFields(errors.Problem(("body",), text, "json_invalid")) from error
+    dates.check(request, decoder.type)
+    return request
 
 
 def _problem(text: str, model: Any, body: bytes) -> errors.Problem:

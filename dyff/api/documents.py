@@ -50,6 +50,10 @@ class Documents:
             raise errors.NotReady(f"whether there is a {row.name} {entity_id} is not known yet: the view is behind the log; try again")
         return await self._query.get(row.plural, entity_id)
 
+    async def is_forgotten(self, row: kind.Kind, entity_id: str) -> bool:
+        """Whether an entity existed and was forgotten, for an ID that `find` did not find."""
+        return await self._query.is_forgotten(row.plural, entity_id)
+
     async def seen(self, principal: Principal, row: kind.Kind, entity_id: str, function: str) -> bytes:
         """Return the document of an entity, after checking that `principal` may use `function` on it.
 

@@ -17,7 +17,7 @@ from dyff.objects import layout
 _DESCRIPTION = """Errors have the body `{"detail": ...}`: a sentence; for 422 a list of what is wrong with which field.
 
 A write answers with the header `Dyff-Position`. A read that sends it sees that write. A create with the header
-`Idempotency-Key` may be repeated: it happens once.
+`Idempotency-Key` may be repeated: it happens once. 410: what was created with the key was deleted.
 
 HEAD is possible wherever GET is. OPTIONS answers with the header `Allow`, which lists the methods of a path; so does 405, the
 answer to any other method."""

@@ -20,6 +20,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.Gone: 410,
     errors.TooLarge: 413,
     errors.Conflict: 409,
 }

@@ -33,7 +33,17 @@ _NOT_SENT = _HOP_BY_HOP | {b"host", b"authorization", b"cookie", b"dyff-position
 _IDENTITIES = (b"impersonate-", b"x-remote-")
 """Headers that a Kubernetes API server on the way to the session would accept from us and act on."""
 
-_NOT_RETURNED = _HOP_BY_HOP | {b"content-type", b"set-cookie", b"server", b"date"}
+_RETURNED = frozenset(
+    b"accept-ranges age allow cache-control content-disposition content-encoding content-language content-length content-location "
+    b"content-range etag expires last-modified link location retry-after vary x-request-id".split()
+)
+"""Headers of a service's answer that are passed on, next to its content type. What a service says is not trusted: any other header
+could be taken for one of Dyff's own (`Dyff-Position`), or be obeyed by a server between us and the client (`X-Accel-Redirect`).
+"""
+
+_RETURNED_PREFIXES = (b"openai-", b"x-ratelimit-")
+"""Beginnings of the names of further ones, which clients of inference APIs read."""
+
 _IN_PATHS = "/!$&'()*+,;=:@~"
 _IN_QUERIES = string.punctuation
 
@@ -99,8 +109,12 @@ async def _leave(call: Call, exchange: upstream.Exchange) -> None:
 
 
 def _reply(exchange: upstream.Exchange, body: bytes | AsyncIterator[bytes]) -> Reply:
-    dropped = _NOT_RETURNED | _connection_headers(exchange.headers) | ({b"content-length"} if isinstance(body, bytes) else set())
-    kept = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in exchange.headers if name not in dropped)
+    dropped = _connection_headers(exchange.headers) | ({b"content-length"} if isinstance(body, bytes) else set())
+    kept = tuple(
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in exchange.headers
+        if name not in dropped and (name in _RETURNED or name.startswith(_RETURNED_PREFIXES))
+    )
     media_type = next((value.decode("latin-1") for name, value in exchange.headers if name == b"content-type"), "application/octet-stream")
     return Reply(exchange.status, body, kept, media_type)
 

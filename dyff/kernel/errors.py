@@ -11,6 +11,7 @@
     │   ├── Unauthenticated     no token, or not a valid one         401
     │   ├── Forbidden           a valid token without the grant      403
     │   ├── NotFound            no such thing                        404
+    │   ├── Gone                it existed and was deleted           410
     │   └── TooLarge            over a stated limit                  413
     ├── Conflict                the thing's state forbids it         409
     │   ├── AlreadyExists       create of a name that is taken       409
@@ -118,6 +119,10 @@ class Forbidden(FixRequest):
 
 class NotFound(FixRequest):
     """There is no such thing."""
+
+
+class Gone(FixRequest):
+    """It existed, and was deleted for good."""
 
 
 class TooLarge(FixRequest):

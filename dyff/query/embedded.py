@@ -28,6 +28,10 @@ _BUDGET_UNIT = 1000
 
 _TABLES = tables.Tables()
 _GET = "SELECT CAST(body AS BLOB) FROM documents WHERE collection = ? AND id = ?"
+_FORGOTTEN = (
+    "SELECT 1 FROM tombstones WHERE collection = ?1 AND id = ?2 AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = ?1 AND id = ?2)"
+)
+"""A tombstone stays where a newer version of the entity came after it."""
 
 
 class EmbeddedQuery:
@@ -79,6 +83,10 @@ class EmbeddedQuery:
         if not self._cutovers_seen % 2:
             self._documents.keep(place, row[0])
         return bytes(row[0])
+
+    async def is_forgotten(self, collection: str, entity_id: str) -> bool:
+        with sqlite.translated(tables.NAME):
+            return self._reader.execute(_FORGOTTEN, (collection, entity_id)).fetchone() is not None
 
     async def find(self, query: filters.Find) -> list[bytes]:
         statements = plans.statements(query)

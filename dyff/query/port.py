@@ -55,6 +55,14 @@ class QueryReader(Protocol):
         """
         ...
 
+    async def is_forgotten(self, collection: str, entity_id: str) -> bool:
+        """Whether the view has a tombstone of the entity: it existed and was forgotten. False if the view never had it (yet).
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        ...
+
     async def find(self, query: filters.Find) -> list[bytes]:
         """All matching documents, as JSON bytes.
 

@@ -6,7 +6,7 @@ SdkError
 │   ├── BadRequest         400, 413, 422   fix the named fields
 │   ├── NotAuthenticated   401        use another token
 │   ├── NotAllowed         403        use a token with that grant
-│   ├── Missing            404        it does not exist
+│   ├── Missing            404, 410   it does not exist, or no longer
 │   ├── Refused            409        its status does not allow this
 │   └── ServerBusy         429, 503   try again later
 ├── TransferFailed         the transferred bytes are not the promised ones
@@ -56,7 +56,7 @@ class NotAllowed(ApiError):
 
 
 class Missing(ApiError):
-    """The requested thing does not exist."""
+    """The requested thing does not exist, or no longer."""
 
 
 class Refused(ApiError):
@@ -97,7 +97,7 @@ class WaitTimeout(SdkError):
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
-    400: BadRequest, 401: NotAuthenticated, 403: NotAllowed, 404: Missing, 409: Refused, 413: BadRequest, 422: BadRequest,
+    400: BadRequest, 401: NotAuthenticated, 403: NotAllowed, 404: Missing, 409: Refused, 410: Missing, 413: BadRequest, 422: BadRequest,
     429: ServerBusy, 503: ServerBusy,
 }  # fmt: skip
 

@@ -64,7 +64,7 @@ class InferenceSessionClient(calls.Bound[S]):
         requests = list(self._before([body]))
         if len(requests) != 1:
             raise ValueError(f"the input pipeline must make exactly one request of an item, not {len(requests)}")
-        options: dict[str, Any] = {"token": self._token, "timeout": self._timeout, "repeatable": False}
+        options: dict[str, Any] = {"token": self._token, "timeout": self._timeout, "repeatable": False, "foreign": True}
         form = _form(requests[0])
         options |= {"body": requests[0]} if form is None else {"form": form}
         return list(self._after([await self._http.call("POST", self._route, **options)]))

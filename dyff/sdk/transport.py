@@ -96,11 +96,13 @@ class Transport:
         token: str | None = None,
         timeout: float | httpx.Timeout | None = None,
         repeatable: bool = True,
+        foreign: bool = False,
     ) -> httpx.Response:
         """Send a request and return the answer, if it is a success. A POST has an `Idempotency-Key`, so the server recognises retries.
 
         `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: replaces the client's. `timeout`: in seconds,
-        replaces the client's. `repeatable`: if False, it is retried only if the server has certainly done nothing.
+        replaces the client's. `repeatable`: if False, it is retried only if the server has certainly done nothing. `foreign`: the
+        answer is that of a service behind Dyff, which is not trusted to name positions.
 
         Raises:
             ApiError: the server refused.
@@ -118,7 +120,8 @@ class Transport:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         request = self.io.request(method, self.endpoint + path, params=given, headers=headers, **options)
         answer = await self._send(request, repeatable)
-        if position := answer.headers.get("Dyff-Position"):
+        position = answer.headers.get("Dyff-Position")
+        if position and method != "GET" and not foreign:  # only writes have positions; waiting for any other could be endless
             self._positions.learn(position)
         return answer
 

@@ -1,4 +1,4 @@
-"""The published client's previous minor release passes the same suite, in an environment of its own."""
+"""Older releases of the published client pass the same suite, each in an environment of its own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from tests.acceptance.conftest import DYFF
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = ".venv-client-previous"
+RELEASES = {"previous": ("0.26.3", "0.46.17"), "installed": ("0.26.1", "0.46.4")}
+"""The releases of the client and of the schema in each environment. `installed`: what `pip install dyff` installs."""
 
 
-def test_the_previous_minor_release_passes_the_suite_too():
+@pytest.mark.parametrize("environment", RELEASES)
+def test_an_older_release_passes_the_suite_too(environment):
     """With the websockets release that suits it; made on demand from pinned requirements, and run against a server of its own."""
-    made = subprocess.run(["make", "--silent", f"{ENVIRONMENT}/.ready"], cwd=ROOT, capture_output=True, text=True, check=False)
+    client, schema = RELEASES[environment]
+    folder = f".venv-client-{environment}"
+    made = subprocess.run(["make", "--silent", f"{folder}/.ready"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    python = [str(ROOT / ENVIRONMENT / "bin" / "python"), "-m"]
+    python = [str(ROOT / folder / "bin" / "python"), "-m"]
     installed = subprocess.run([*python, "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True).stdout
-    assert re.search(r"^dyff-client==0\.26\.", installed, re.MULTILINE)
+    assert {f"dyff-client=={client}", f"dyff-schema=={schema}"} <= set(installed.splitlines())
     assert re.search(r"^websockets==1[0-3]\.", installed, re.MULTILINE)
     suite = str(Path(__file__).parent / "test_published_client.py")
     run = subprocess.run(

@@ -1,11 +1,13 @@
 """The published client, unmodified, drives the whole path of an evaluation: on embedded adapters and on real engines.
 
-Two releases of it run this, the older one on embedded adapters: see test_previous_client.
+Three releases of it run this, the older ones on embedded adapters: see test_previous_client.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -197,8 +199,23 @@ def test_a_stream_that_may_not_be_is_refused(client, server):
             asyncio.run(streamed(each.evaluations, entity))
 
 
+def listed_tokens(client, account_id):
+    """The records of an account's tokens; 0.26.1 has no operation of its own for them."""
+    operation = getattr(client.accounts, "list_tokens", None)
+    return client.accounts.get(account_id).apiKeys if operation is None else operation(account_id)
+
+
+def inspected(client, token):
+    """The header and the claims of a token; where the client can read them (after 0.26.1), it reads the same."""
+    header, claims, _ = (part + "=" * (-len(part) % 4) for part in token.split("."))
+    read = tuple(json.loads(base64.urlsafe_b64decode(part)) for part in (header, claims))
+    if hasattr(client, "tokens"):
+        assert client.tokens.inspect(token) == read
+    return read
+
+
 def test_an_account_and_its_tokens(client, server):
-    """Create, permit, make tokens, list and revoke them, delete."""
+    """Create, permit, make tokens, list and revoke them, delete. The claims of a token have all four lists of its grants."""
     made = client.accounts.create(requests.AccountCreateRequest(name=f"made-{uuid.uuid4().hex[:8]}"))
     assert client.accounts.get(made.id).name == made.name
     grant = platform.AccessGrant(resources=["datasets"], functions=["get", "query"], accounts=["lab"])
@@ -207,8 +224,9 @@ def test_an_account_and_its_tokens(client, server):
     expires = datetime.now(UTC) + timedelta(hours=1)
     order = requests.AccountTokenCreateRequest(grants=[grant], expires=expires)
     token, other = (client.accounts.create_token(made.id, order) for _ in range(2))
-    listed = client.accounts.list_tokens(made.id)
-    header, claims = client.tokens.inspect(token)
+    listed = listed_tokens(client, made.id)
+    header, claims = inspected(client, token)
+    assert claims["grants"] == [grant.model_dump(mode="json")]
     assert (header["alg"], claims["jti"] in [each.id for each in listed], len(listed)) == ("HS256", True, 2)
     assert client.accounts.get_token(made.id, claims["jti"]).subject == f"Account/{made.id}"
     reader = Client(api_token=token, endpoint=server.endpoint)
@@ -218,7 +236,7 @@ def test_an_account_and_its_tokens(client, server):
         reader.datasets.query()
     assert refused.value.status_code == 401
     client.accounts.revoke_all_tokens(made.id)
-    assert client.accounts.list_tokens(made.id) == []
+    assert listed_tokens(client, made.id) == []
     with pytest.raises(HTTPError):
         Client(api_token=other, endpoint=server.endpoint).datasets.query()
     assert client.accounts.delete(made.id).status == "Deleted"
@@ -261,7 +279,7 @@ def test_every_kind_is_found_by_its_own_keys(client, account, service):
     found = client.inferencesessions.query(inferenceService=service.id, query={"id": [session.id, "0" * 32]})
     assert [each.id for each in found] == [session.id]
     expires = datetime.now(UTC) + timedelta(minutes=5)
-    _, claims = client.tokens.inspect(client.inferencesessions.token(session.id, expires=expires))
+    _, claims = inspected(client, client.inferencesessions.token(session.id, expires=expires))
     assert claims["exp"] == int(expires.timestamp())
     assert client.inferencesessions.delete(session.id).status == "Deleted"
 

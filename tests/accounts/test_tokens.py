@@ -32,14 +32,14 @@ def test_what_is_signed_is_what_is_read(secret):
 
 
 def test_the_claims_are_the_published_ones():
-    """jti, sub, iat, nbf, exp in whole seconds, the grants as objects, and the secret."""
+    """jti, sub, iat, nbf, exp in whole seconds, the grants as objects with all four lists, and the secret."""
     payload = jwt.decode(tokens.sign(CLAIMS, SECRET), SECRET, algorithms=["HS256"], options={"verify_exp": False, "verify_nbf": False})
     start = int(NOW.timestamp())
     assert payload == {
         "jti": "k1", "sub": "Account/a1", "iat": start, "nbf": start, "exp": start + 3600, "secret": "hush",
         "grants": [
-            {"resources": ["datasets"], "functions": ["get"], "accounts": ["a"]},
-            {"resources": ["*"], "functions": ["*"], "entities": ["e"]},
+            {"resources": ["datasets"], "functions": ["get"], "accounts": ["a"], "entities": []},
+            {"resources": ["*"], "functions": ["*"], "accounts": [], "entities": ["e"]},
         ],
     }  # fmt: skip
 

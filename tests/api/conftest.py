@@ -19,7 +19,7 @@ from dyff.api import app, services
 from dyff.bus import embedded as bus
 from dyff.bus import envelope, topics
 from dyff.cluster import port as cluster
-from dyff.entities import codecs, folding, registry
+from dyff.entities import codecs, commands, folding, registry
 from dyff.kernel import clock, ids, settings
 from dyff.objects import local, signing
 from dyff.query import embedded as query
@@ -112,8 +112,7 @@ class View:
         if state is None:
             return None
         self._states[entity_id] = state
-        kind = (state.entity or {"kind": "Dataset"})["kind"]
-        return views.Document(registry.BY_KIND[kind].plural, entity_id, state.source.offset, state.value())
+        return views.Document(registry.BY_KIND[state.kind].plural, entity_id, state.source.offset, state.value())
 
 
 class World:
@@ -147,14 +146,16 @@ class World:
 
     async def set_status(self, entity_id: str, status: str, reason: str | None = None) -> None:
         """As a controller would."""
-        from dyff.entities import commands
+        await self._edit(entity_id, commands.UPDATE_STATUS, {"status": status, "reason": reason})
 
+    async def forget(self, entity_id: str) -> None:
+        """As the sweep would, of a deleted entity."""
+        await self._edit(entity_id, commands.FORGET, {})
+
+    async def _edit(self, entity_id: str, name: str, attributes: dict) -> None:
         now = self.services.clock.now()
         kind = next(each["data"]["kind"] for each in await self.events() if each["data"]["id"] == entity_id)
-        attributes = {"status": status, "reason": reason}
-        command = commands.edit(
-            self.services.ids.new(), commands.UPDATE_STATUS, kind, entity_id, attributes, time=now, expires=now + timedelta(hours=1)
-        )
+        command = commands.edit(self.services.ids.new(), name, kind, entity_id, attributes, time=now, expires=now + timedelta(hours=1))
         (position,) = await self.services.bus.publish(topics.EVENTS, [envelope.command_message(command)])
         assert await self.services.query.wait({position.partition: position.offset + 1}, 10)
 

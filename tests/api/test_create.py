@@ -101,6 +101,33 @@ async def test_a_key_with_another_body_is_refused(world, api):
     assert len(await world.events()) == 1
 
 
+@pytest.mark.parametrize("body", [bodies.DATASET, {**bodies.DATASET, "name": "other"}])
+async def test_a_key_whose_entity_was_deleted_is_refused(world, api, body):
+    """410 that names the entity, while it is only deleted and after it was forgotten; nothing is created, and a new key works."""
+    headers = {"Idempotency-Key": "once"}
+    entity_id = (await api.post("/v0/datasets", json=bodies.DATASET, headers=headers)).json()["id"]
+    assert (await api.put(f"/v0/datasets/{entity_id}/delete")).status_code == 200
+    for found in (200, 404):
+        assert (await api.get(f"/v0/datasets/{entity_id}")).status_code == found
+        before = len(await world.events())
+        again = await api.post("/v0/datasets", json=body, headers=headers)
+        assert (again.status_code, entity_id in again.json()["detail"]) == (410, True)
+        assert len(await world.events()) == before
+        if found == 200:
+            await world.forget(entity_id)
+    assert (await api.post("/v0/datasets", json=body, headers={"Idempotency-Key": "twice"})).status_code == 201
+
+
+async def test_the_key_of_a_deleted_session_makes_no_token(world, api):
+    """A session's creation answers the same: no token for what is gone."""
+    body = {"account": "test", "inferenceService": await world.ready_service()}
+    headers = {"Idempotency-Key": "once"}
+    session = (await api.post("/v0/inferencesessions", json=body, headers=headers)).json()["inferencesession"]["id"]
+    await api.put(f"/v0/inferencesessions/{session}/delete")
+    again = await api.post("/v0/inferencesessions", json=body, headers=headers)
+    assert (again.status_code, session in again.json()["detail"]) == (410, True)
+
+
 async def test_requests_with_one_key_at_the_same_time_agree(world, api):
     """Whichever is first in the log is the answer to all."""
     import anyio

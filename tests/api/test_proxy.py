@@ -178,8 +178,10 @@ async def test_a_refusal_that_comes_early_is_the_answer(world):
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", (502, None)),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", (502, None)),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", (502, None)),
+        (b"HTTP/1.1 600 Oh\r\nContent-Length: 0\r\n\r\n", (502, None)),
+        (b"HTTP/1.1 999 Oh\r\nContent-Length: 0\r\n\r\n", (502, None)),
     ],
-    ids=["interim", "two answers", "trailer", "until the end", "no content", "too short", "another protocol", "long head"],
+    ids=["interim", "two answers", "trailer", "until the end", "no content", "too short", "another protocol", "long head", "600", "999"],
 )
 async def test_answers_in_all_their_forms(world, answer, want):
     """What belongs to the answer is passed on, and only that."""
@@ -204,14 +206,43 @@ async def test_headers_for_one_hop_stay_there(world):
     async def handle(reader, writer):
         asked.append(await head(reader))
         writer.write(
-            b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nX-Mine: 2\r\nContent-Length: 0\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nETag: 2\r\nContent-Length: 0\r\n\r\n"
         )
 
     sent = {"Connection": "keep-alive, X-Hop", "X-Hop": "1", "TE": "trailers", "Idempotency-Key": "k", "X-Mine": "2", "Expect": "none"}
     async with session(world, handle) as (client, url, _):
         response = await client.post(url, json={}, headers=sent)
-    assert (response.headers["x-mine"], "x-hop" in response.headers, "keep-alive" in response.headers) == ("2", False, False)
+    assert (response.headers["etag"], "x-hop" in response.headers, "keep-alive" in response.headers) == ("2", False, False)
     (request,) = asked
     assert b"x-mine: 2" in request
     for name in (b"x-hop", b"te:", b"idempotency-key", b"authorization", b"expect", b"keep-alive"):
         assert name not in request, name
+
+
+PASSED = {
+    "Content-Type": "text/csv", "Content-Disposition": "attachment", "Content-Language": "en", "Cache-Control": "no-store", "ETag": '"1"',
+    "Retry-After": "3", "Vary": "Accept", "X-Request-Id": "r", "OpenAI-Processing-Ms": "7", "X-RateLimit-Remaining": "9",
+}  # fmt: skip
+NOT_PASSED = {
+    "Dyff-Position": "epoch;0=999999999", "Dyff-Uploaded": "true", "Idempotency-Key": "k", "Set-Cookie": "a=b", "Server": "evil",
+    "Date": "now", "WWW-Authenticate": "Basic", "X-Accel-Redirect": "/private", "X-Sendfile": "/etc/passwd", "Refresh": "0",
+    "Access-Control-Allow-Origin": "*", "Content-Security-Policy": "none", "Strict-Transport-Security": "max-age=1", "Clear-Site-Data": "*",
+    "Alt-Svc": "h3", "Proxy-Authenticate": "Basic", "X-Anything": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_only_listed_headers_of_an_answer_are_passed_on(world, streamed):
+    """Those that describe the answer. None that Dyff, a browser or a server on the way would act on, the position in the log above all."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**PASSED, **NOT_PASSED}.items()).encode()
+    body = b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b"ok") + b"0\r\n\r\n" if streamed else b"Content-Length: 2\r\n\r\nok"
+
+    async def handle(reader, writer):
+        await head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n" + lines + body)
+
+    async with session(world, handle) as (client, url, _):
+        response = await client.post(url, json={})
+    assert (response.status_code, response.content) == (200, b"ok")
+    assert PASSED.items() <= {name: response.headers.get(name) for name in PASSED}.items()
+    assert not {name for name, value in NOT_PASSED.items() if value in response.headers.get_list(name)}

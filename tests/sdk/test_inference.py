@@ -145,3 +145,19 @@ async def test_inference_is_repeated_only_where_nothing_was_done(connect, answer
     with pytest.raises(errors.ApiError):
         await got(connect(handler, retries=2).inferencesessions.client("s", "t", endpoint="x").infer({}))
     assert len(tries) == want
+
+
+async def test_a_service_cannot_make_the_client_wait(connect):
+    """A position in the answer of a service, or of a read, is not the position of a write: no later read asks for it."""
+    seen: list[str | None] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("dyff-position"))
+        answer = [] if request.method == "GET" else ANSWER
+        return httpx.Response(200, json=answer, headers={"dyff-position": "evil;0=9999999999"})
+
+    client = connect(handler)
+    await got(client.inferencesessions.client("s" * 32, "t", endpoint="generate").infer({"text": "hello"}))
+    await got(client.datasets.query())
+    await got(client.datasets.query())
+    assert seen == [None, None, None]

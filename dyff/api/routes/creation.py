@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from dyff.api import auth, bodies, checks, positions, publishing
+from dyff.api import auth, bodies, checks, documents, positions, publishing
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.route import Other, Route
-from dyff.entities import answers, codecs, kind, registry
+from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import errors, ids
 from dyff.kernel.positions import Position
 
@@ -51,7 +51,10 @@ class Creating:
             summary=f"Create: {self._creation.request.__doc__}", body=self._creation.request, answers=self._row.entity,
             returns=f"the new {self._row.name}", status=201, express=True, gives_position=True, takes_key=True,
             conflict="something that it refers to has failed, or was terminated or deleted" if refers else None,
-            others={404: Other("something that it refers to does not exist", answers.Problem)} if refers else {},
+            others={
+                **({404: Other("something that it refers to does not exist", answers.Problem)} if refers else {}),
+                410: Other("what was created with the idempotency key was deleted", answers.Problem),
+            },
         )  # fmt: skip
 
     async def answer(self, call: Call) -> Reply:
@@ -92,12 +95,15 @@ class Creating:
 
         Raises:
             InvalidFields: the key was used with another body.
+            Gone: the entity that was created with the key was deleted.
         """
         parts = (call.principal.claims.subject, self._resource, key)
         entity_id = ids.derived("entity", *parts)
         known = await self._known(entity_id, digest)
         if known is not None:
             return known, ()
+        if await self._context.documents.is_forgotten(self._row, entity_id):
+            raise self._gone(entity_id)
         entity, position = await self._publish(call, request, entity_id, ids.derived("create", *parts), now, digest)
         # Another request with this key may have come first in the meantime. The fold keeps that one, so it is the answer.
         folded = await self._known(entity_id, digest) if await self._context.positions.reaches(position) else None
@@ -107,8 +113,14 @@ class Creating:
         document = await self._context.documents.find(self._row, entity_id)
         if document is None:
             return None
+        if documents.summary(document).status == statuses.DELETED:
+            raise self._gone(entity_id)
         annotations = codecs.decode_object(document).get("annotations") or []
         if {"key": DIGEST, "value": digest} not in annotations:
             fix = f"the key was used for another request, which created {entity_id}; use a new key for a new request"
             raise errors.InvalidFields(errors.Problem(("header", "Idempotency-Key"), fix))
         return document
+
+    def _gone(self, entity_id: str) -> errors.Gone:
+        made = f"the {self._row.name} {entity_id}, which was created with this Idempotency-Key, was deleted"
+        return errors.Gone(f"{made}; use a new key to create another one")

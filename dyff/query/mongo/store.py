@@ -66,6 +66,10 @@ class MongoQuery:
         found = await self._on_present_side(lambda side: self._documents(collection, side).get(where, stored.BODY))
         return None if found is None else stored.body(found)
 
+    async def is_forgotten(self, collection: str, entity_id: str) -> bool:
+        where = {"_id": entity_id, "live": _NONE}
+        return await self._on_present_side(lambda side: self._documents(collection, side).get(where, {"_id": 1})) is not None
+
     async def find(self, query: filters.Find) -> list[bytes]:
         return await self._on_present_side(lambda side: self._find(query, side))
 

@@ -64,6 +64,17 @@ async def test_a_tombstone_hides_and_keeps_its_version(query):
     assert await found(query) == ["a"]
 
 
+async def test_what_is_forgotten_is_known_to_have_existed(query):
+    """By collection and ID: neither what never was, nor what lives, nor what lives again."""
+    await put(query, document("a", 5), document("b", 5), port.Document("evaluations", "b", 6, None))
+    assert [await query.is_forgotten("evaluations", each) for each in ("a", "b", "c")] == [False, True, False]
+    assert not await query.is_forgotten("datasets", "b")
+    await put(query, document("b", 7))
+    assert not await query.is_forgotten("evaluations", "b")
+    await query.reset()
+    assert not await query.is_forgotten("evaluations", "b")
+
+
 async def test_an_older_tombstone_does_not_hide(query):
     """The version guard holds for tombstones too, and a tombstone may come first."""
     await put(query, document("a", 5), port.Document("evaluations", "b", 5, None))
