@@ -14,14 +14,13 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers.common import custom_resources, outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import candidates, runs
-from dyff.entities import custom_resource, registry, statuses
+from dyff.consumers.orchestrator import candidates, holding, runs
+from dyff.entities import registry, statuses
 from dyff.kernel import errors, settings
 from dyff.kernel.clock import Clock
 
 log = structlog.get_logger()
 
-ID_LABEL = "dyff.io/id"
 _ACTIONS_AT_ONCE = 16
 _IN_THREAD = 500
 """With more waiting entities, the decision runs in a thread, since it would block the event loop for too long."""
@@ -67,10 +66,11 @@ class Reconciler:
         rules: Rules,
         step: Callable[[], None] = lambda: None,
     ) -> None:
-        """`pods`: grouped by `ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done."""
+        """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done."""
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, rules, step
         self._candidates = candidates.Candidates()
+        self._held = holding.Held(cluster)
 
     async def once(self) -> tuple[int, bool]:
         """Run one pass. Returns the number of live entities, and whether all actions succeeded.
@@ -87,14 +87,15 @@ class Reconciler:
         return len(list(self._mirror.live())), went_well
 
     def busy(self) -> set[str]:
-        """IDs of entities with a custom resource or a pod that can be running."""
+        """IDs of entities with a custom resource or a pod that can be running, and of those of which that is not known."""
         made = {entity_id for _, entity_id, _ in self._known.of_entities()}
-        return made | {each for each in self._pods.groups() if self._is_active(each)}
+        return made | set(self._held) | {each for each in self._pods.groups() if self._is_active(each)}
 
     async def _admit(self) -> list[outcomes.Change]:
         """Publish the changes that admit or end entities. Returns the other changes: those that say why an entity has to wait."""
         live = list(self._mirror.live())
-        changes = await self._admission(live, await self._observe(live))
+        await self._observe(live)  # afterwards it is known what is held
+        changes = await self._admission(live)
         await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
         return [each for each in changes if each.status == statuses.CREATED]
 
@@ -109,39 +110,52 @@ class Reconciler:
         return len(results) == len(actions)
 
     async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
-        """All runs: one for each entity with a reservation, and one for each custom resource."""
+        """All runs: one for each entity with a reservation, one for each custom resource, and those that hold quota without one."""
         observed = {entity_id: self._run(kind, entity_id, resource) for kind, entity_id, resource in self._known.of_entities()}
         for run in [each for each in observed.values() if runs.still_runs(each)]:
             # Read again: the informer can have seen the end before us, and a run that has ended is kept for the retention time.
-            observed[run.id] = msgspec.structs.replace(run, resource=await self._sought(run.kind, run.id))
+            self._held.add(run.kind, run.id)
+            observed[run.id] = msgspec.structs.replace(run, resource=await holding.sought(self._cluster, run.kind, run.id))
         for mirrored in live:
             entity_id, status = mirrored.entity.get("id", ""), mirrored.entity.get("status")
             kind = registry.resource_kind(mirrored.entity.get("kind", ""))
             if status in runs.RESERVED and kind is not None and entity_id not in observed:
-                resource = await self._sought(kind, entity_id) if status == statuses.ADMITTED else None
+                resource = await holding.sought(self._cluster, kind, entity_id) if status == statuses.ADMITTED else None
                 observed[entity_id] = self._run(kind, entity_id, resource)
-        return list(observed.values())
+        return list((await self._with_held(observed)).values())
 
-    def _run(self, kind: str, entity_id: str, resource: port.Object | None) -> runs.Run:
+    async def _with_held(self, observed: dict[str, runs.Run]) -> dict[str, runs.Run]:
+        """The runs, with what the cluster itself has of those that ended and that only a late watch can make look as if they were over."""
+        counted = {run.id: run.kind for run in observed.values() if _is_live(run) or runs.holds_quota(run)}
+        for each in map(self._mirror.get, filter(self._is_active, self._pods.groups())):
+            if each is not None and (kind := registry.resource_kind(each.entity.get("kind", ""))) is not None:
+                counted[each.entity["id"]] = kind
+        for run in observed.values():
+            if run.resource is not None:
+                self._held.appeared(run.id)
+        for entity_id, kind in counted.items():
+            self._held.add(kind, entity_id)
+        found = await self._held.look_up(counted)
+        looked_up = {each: self._run(kind, each, answer.resource, active=answer.active) for each, (kind, answer) in found.items()}
+        return {**observed, **looked_up}
+
+    def _run(self, kind: str, entity_id: str, resource: port.Object | None, *, active: bool = False) -> runs.Run:
+        """`active`: whether the cluster itself has an active pod; the cache is consulted in any case."""
         mirrored = self._mirror.get(entity_id)
         is_same_kind = mirrored is not None and registry.resource_kind(mirrored.entity.get("kind", "")) == kind
-        return runs.Run(kind, entity_id, mirrored if is_same_kind else None, resource, self._is_active(entity_id))
-
-    async def _sought(self, kind: str, entity_id: str) -> port.Object | None:
-        """Read a resource from the cluster itself: the watch can lag behind, and it must really be gone if it is treated so."""
-        return await self._cluster.get(custom_resources.KINDS[kind], custom_resource.name(registry.RESOURCE_BY_KIND[kind], entity_id))
+        return runs.Run(kind, entity_id, mirrored if is_same_kind else None, resource, active or self._is_active(entity_id))
 
     def _is_active(self, entity_id: str) -> bool:
-        return any(map(_may_run, self._pods.group(entity_id)))
+        return any(map(holding.may_run, self._pods.group(entity_id)))
 
-    async def _admission(self, live: Iterable[Mirrored], observed: Sequence[runs.Run]) -> list[outcomes.Change]:
+    async def _admission(self, live: Iterable[Mirrored]) -> list[outcomes.Change]:
         """The changes that result from admission."""
         waiting, unreadable = self._candidates.read(live)
         entities = tuple(entity for _, entity in waiting.values())
         taken = snapshot.Snapshot(
             waiting=entities,
             dependencies=await self._dependencies(entities),
-            reserved=candidates.reserved(self._using(live, observed)),
+            reserved=candidates.reserved(self._using(live)),
             limits=self._rules.limits,
             suspended=await self._suspended({each.account for each in entities if each.runs}),
         )
@@ -157,11 +171,13 @@ class Reconciler:
             known, unknown = candidates.dependencies(waiting, self._mirror)
         return {**known, **{each: snapshot.Dependency(None, None) for each in unknown}}
 
-    def _using(self, live: Iterable[Mirrored], observed: Iterable[runs.Run]) -> list[Mirrored]:
+    def _using(self, live: Iterable[Mirrored]) -> list[Mirrored]:
         """All entities that use quota: those with a reservation, and ended ones whose pods can still run or start."""
-        lingering = {run.id for run in observed if runs.holds_quota(run)} | {each for each in self._pods.groups() if self._is_active(each)}
-        ended = [each for each in map(self._mirror.get, lingering) if each is not None and each.ended]
-        return [*(each for each in live if each.entity.get("status") in runs.RESERVED), *ended]
+        using = {each.entity["id"]: each for each in live if each.entity.get("status") in runs.RESERVED}
+        for each in map(self._mirror.get, set(self._held) - using.keys()):
+            if each is not None and each.ended:
+                using[each.entity["id"]] = each
+        return list(using.values())
 
     async def _suspended(self, accounts: Iterable[str]) -> frozenset[str]:
         """Those of `accounts` that are suspended."""
@@ -185,6 +201,8 @@ class Reconciler:
                     results.append(await self._do(action))
                 except (errors.RetryLater, errors.FixRequest, errors.OutcomeUnknown) as error:
                     log.warning("action-failed", action=type(action).__name__, kind=action.kind, **errors.details(error))
+                    if isinstance(action, runs.Create):
+                        self._held.unanswered(action.kind, action.done.id)
                 self._step()
 
         async with anyio.create_task_group() as group:
@@ -219,8 +237,7 @@ class Reconciler:
 
     async def _release(self, kind: port.Kind, action: runs.Release) -> None:
         """Remove our finalizer unless pods can run. The cluster itself is asked, since nothing checks again once the resource is gone."""
-        pods = await self._cluster.list(port.POD, {ID_LABEL: action.id})
-        if any(map(_may_run, pods.items)):
+        if await holding.active(self._cluster, action.id):
             return
         patch = {"metadata": {"resourceVersion": action.resource_version, "finalizers": list(action.finalizers)}}
         try:
@@ -233,6 +250,6 @@ def _account(run: runs.Run) -> str:
     return str(run.mirrored.entity.get("account", "")) if run.mirrored else ""
 
 
-def _may_run(pod: port.Object) -> bool:
-    """Whether a pod can be running. True also if its phase is not known, as on a lost node."""
-    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+def _is_live(run: runs.Run) -> bool:
+    """Whether its entity has not ended, so that it has a reservation or waits for one."""
+    return run.mirrored is not None and not run.mirrored.ended

@@ -22,7 +22,7 @@ from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import StateMirror
-from dyff.consumers.orchestrator import reconciler, sweep
+from dyff.consumers.orchestrator import holding, reconciler, sweep
 from dyff.kernel import errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -58,7 +58,7 @@ async def run(
     trigger, progress = reconciling.Trigger(), reconciling.Progress()
     mirror = StateMirror(bus, trigger.set)
     resources = custom_resources.CustomResources(cluster, trigger.set)
-    pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=reconciler.ID_LABEL)
+    pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=holding.ID_LABEL)
 
     async def watches() -> list[liveness.Sign]:
         return [*(await resources.signs()), pods.sign()]

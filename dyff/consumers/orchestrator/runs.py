@@ -25,6 +25,7 @@ from dyff.admission import outcome
 from dyff.cluster import conditions, port
 from dyff.consumers.common import outcomes
 from dyff.consumers.common.mirror import Mirrored
+from dyff.consumers.orchestrator import holding
 from dyff.entities import custom_resource, registry, statuses
 from dyff.kernel import clock
 
@@ -108,9 +109,7 @@ def still_runs(run: Run) -> bool:
 
 def holds_quota(run: Run) -> bool:
     """Whether a run whose entity has ended still uses quota: pods can be running, or the operator can still start some."""
-    if run.active:
-        return True
-    return run.resource is not None and not conditions.finished(run.resource)
+    return holding.holds_quota(run.resource, run.active)
 
 
 def is_deleting(resource: port.Object) -> bool:
