@@ -21,7 +21,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The ports and settings that the API uses.
 
     `signer`: verifies signed URLs that point to this API. None if the object store has URLs of its own; there is then no `/objects`.
-    `health`: the state of the roles of this process, `{"status": "ok" or another word, "roles": {...}}`, for `/health` and `/ready`.
+    `health`: the state of the roles of this process, `{"status": "ok", "degraded" or another word, "roles": {...}}`, for `/health`
+    and `/ready`.
     `listener`: a bound socket to serve on; None to bind one according to the settings.
     """
 

@@ -28,6 +28,7 @@
         ├── NewerSchema         this program must be upgraded        -
         ├── OlderSchema         stored data must be migrated         -
         ├── InUse               the data directory has a server      -
+        ├── DiskFailed          what was written may not be there    -
         └── Incomplete          a part of this program is missing    -
 
 A vendor's exception is translated in its adapter (`raise ... from`) and never leaves it. HTTP statuses are
@@ -192,6 +193,10 @@ class OlderSchema(Fatal):
 
 class InUse(Fatal):
     """The data directory is in use by another server."""
+
+
+class DiskFailed(Fatal):
+    """The disk failed in a write: what it holds now is not known before it is read again."""
 
 
 class Incomplete(Fatal):

@@ -162,8 +162,9 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How roles are kept running.
 
     `shutdown_grace_s`: time for all stages of the shutdown together; whatever still runs then is cancelled. A role that fails
-    `max_failures` times within `window_s` ends the process. `stuck_s`: a role that has work to do and makes no progress for this
-    long is restarted, which counts as a failure; after half of that time `/ready` reports it. None for never.
+    `max_failures` times within `window_s` through its own fault, not because a backend does not answer, ends the process. `stuck_s`:
+    a role that has work to do and makes no progress for this long is restarted, which counts as a failure; after half of that time
+    `/ready` reports it. None for never.
     """
 
     shutdown_grace_s: float = 10.0

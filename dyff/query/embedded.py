@@ -17,9 +17,10 @@ import anyio
 import anyio.to_thread
 import apsw
 
-from dyff.kernel import sqlite
+from dyff.kernel import degradation, sqlite, sqlite_checkpoints
 from dyff.query import columns, cutover, document_cache, filters, plans, port, tables
 
+_CHECKPOINT_PAGES = 1000
 _THREADS = 2
 _INLINE_LIMIT = 200
 _INLINE_BUDGET = 6
@@ -37,8 +38,9 @@ _FORGOTTEN = (
 class EmbeddedQuery:
     """The `QueryStore` on SQLite; use `open`."""
 
-    def __init__(self, path: Path, writer: apsw.Connection) -> None:
+    def __init__(self, path: Path, writer: apsw.Connection, troubles: degradation.Troubles) -> None:
         self._path, self._writer = path, writer
+        self._checkpoints = sqlite_checkpoints.Checkpoints(writer, tables.NAME, troubles, pages=_CHECKPOINT_PAGES)
         self._writing = anyio.CapacityLimiter(1)
         self._reader = sqlite.connect_to_read(path)
         self._inline = sqlite.connect_to_read(path)
@@ -55,15 +57,17 @@ class EmbeddedQuery:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path | str) -> AsyncIterator[EmbeddedQuery]:
+    async def open(cls, path: Path | str, *, troubles: degradation.Troubles | None = None) -> AsyncIterator[EmbeddedQuery]:
         """Open the store in the file `path`. A missing, damaged or outdated file is replaced by an empty one.
+
+        `troubles`: where faults that are worked around are reported; None if they are only logged.
 
         Raises:
             Unavailable: the file cannot be opened.
         """
         with sqlite.translated(tables.NAME):
             writer = await anyio.to_thread.run_sync(_open, Path(path))
-            store = cls(Path(path), writer)
+            store = cls(Path(path), writer, troubles or degradation.Troubles())
         try:
             yield store
         finally:
@@ -158,6 +162,7 @@ class EmbeddedQuery:
         with sqlite.transaction(self._writer):  # a rebuild may write to the file at the same time
             news = sum(_TABLES.put(self._writer, document) for document in documents)
             _TABLES.move(self._writer, reached)
+        self._checkpoints.do_if_due()
         return news
 
     def _erase(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from datetime import timedelta
@@ -15,6 +16,7 @@ import msgspec
 import yaml
 
 from dyff.kernel import errors, settings
+from dyff.serve import protection
 
 if TYPE_CHECKING:
     from dyff.serve import migrating
@@ -53,6 +55,7 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only print what would b
 @click.version_option(metadata.version("dyff-platform"), prog_name="dyff")
 def main() -> None:
     """Audits of AI systems whose results can be trusted."""
+    os.umask(protection.UMASK)
 
 
 @main.command()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dyff.kernel import errors
+from dyff.serve import protection
 
 
 class DataDirectory:
@@ -23,15 +24,16 @@ class DataDirectory:
         self.root = Path(root).absolute()
 
     def create(self) -> None:
-        """Create the directory, accessible to its owner only.
+        """Create the directory, accessible to its owner only. One that exists is restricted to that.
 
         Raises:
-            Misconfigured: the directory cannot be created.
+            Misconfigured: the directory cannot be created, or others can read it and it is not ours to change.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise errors.Misconfigured(f"the data directory {self.root} cannot be made: {error.strerror}") from error
+        protection.protect(self.root)
 
     @property
     def bus(self) -> Path:
@@ -69,6 +71,7 @@ class DataDirectory:
 
         Raises:
             InUse: another server has locked it; the message contains its process ID.
+            Misconfigured: see `create`.
         """
         self.create()
         with open(self.root / "server.lock", "a+") as file:

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from dyff.kernel import clock as clocks
+from dyff.kernel import degradation
 
 UNSTOPPABLE_S = 30.0
 """If a stuck role has not ended this long after it was asked to, only ending the process can end it."""
@@ -33,7 +34,7 @@ SERVING = frozenset({Phase.READY, Phase.STANDBY})
 
 class RoleHealth(msgspec.Struct):
     """Health of one role. `since`: when it entered its phase; `entered_s`: the same by the monotonic clock. `problem`: what is wrong
-    with it, or why it last failed; None once it is ready again.
+    with it, or why it last failed; None once it is ready again. `served`: it has been ready at least once.
     """
 
     name: str
@@ -42,14 +43,15 @@ class RoleHealth(msgspec.Struct):
     entered_s: float = 0.0
     failures: int = 0
     problem: str | None = None
+    served: bool = False
 
 
 class Health:
     """Health of the roles of this process."""
 
-    def __init__(self, clock: clocks.Clock) -> None:
-        """No roles yet."""
-        self._clock = clock
+    def __init__(self, clock: clocks.Clock, troubles: degradation.Troubles) -> None:
+        """No roles yet. `troubles`: what does not work although every role serves."""
+        self._clock, self._troubles = clock, troubles
         self._roles: dict[str, RoleHealth] = {}
         self._changed = anyio.Event()
 
@@ -60,6 +62,7 @@ class Health:
         if problem is not None:
             known.failures += 1
         known.problem = problem if phase not in SERVING else None
+        known.served = known.served or phase in SERVING
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -68,6 +71,15 @@ class Health:
         if stuck:
             self.enter(role, Phase.STUCK)
         self._roles[role].problem = problem
+
+    def has_served(self, role: str) -> bool:
+        """Whether the role has been ready at least once."""
+        return self._roles[role].served
+
+    def served_s(self, role: str) -> float:
+        """For how many seconds the role has been serving; 0 if it is not."""
+        known = self._roles[role]
+        return self._clock.monotonic() - known.entered_s if known.phase in SERVING else 0.0
 
     def phase(self, role: str) -> Phase:
         """The present phase of the role."""
@@ -90,9 +102,14 @@ class Health:
             await self._changed.wait()
 
     def report(self) -> dict[str, Any]:
-        """`{"status": "ok"|"starting"|"failing", "alive", "roles": {name: {"phase", "since", "failures", "problem"}}}`."""
+        """`{"status": "ok"|"degraded"|"starting"|"failing", "alive", "degraded": [...], "roles": {name: {"phase", "since", "failures",
+        "problem"}}}`. `degraded`: see `Troubles.reported`; the status is `degraded` if there are troubles and every role serves.
+        """
         roles = {
             name: {"phase": r.phase, "since": r.since, "failures": r.failures, "problem": r.problem} for name, r in self._roles.items()
         }
-        trouble = any(role.problem is not None for role in self._roles.values())
-        return {"status": "ok" if self.is_ready else "failing" if trouble else "starting", "alive": self.is_alive, "roles": roles}
+        failing = any(role.problem is not None for role in self._roles.values())
+        troubles = self._troubles.reported()
+        ready = "degraded" if troubles else "ok"
+        status = ready if self.is_ready else "failing" if failing else "starting"
+        return {"status": status, "alive": self.is_alive, "degraded": troubles, "roles": roles}

@@ -20,7 +20,7 @@ from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
-from dyff.kernel import clock, engines, errors, ids, settings
+from dyff.kernel import clock, degradation, engines, errors, ids, settings
 from dyff.objects import local, signing
 from dyff.objects import port as objects
 from dyff.query import embedded as embedded_query
@@ -52,9 +52,13 @@ def on_kubernetes(loaded: settings.Settings) -> bool:
 
 
 def open_bus(
-    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
+    loaded: settings.Settings,
+    place: directory.DataDirectory,
+    time: clock.Clock,
+    names: ids.Ids,
+    troubles: degradation.Troubles | None = None,
 ) -> AbstractAsyncContextManager[bus.Bus]:
-    """Open the log.
+    """Open the log. `troubles`: here and below, where the adapter reports faults that it works around; None if they are only logged.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
@@ -62,7 +66,7 @@ def open_bus(
     """
     chosen = loaded.bus.kafka
     if chosen.bootstrap_servers is None:
-        return embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names)
+        return embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names, troubles=troubles)
     from dyff.bus import kafka
 
     try:
@@ -97,13 +101,15 @@ def open_history(
     return open_bus(loaded, place, time, names)
 
 
-def open_query(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[query.QueryStore]:
+def open_query(
+    loaded: settings.Settings, place: directory.DataDirectory, troubles: degradation.Troubles | None = None
+) -> AbstractAsyncContextManager[query.QueryStore]:
     """Open the query store.
 
     Raises:
         Misconfigured: a file that the settings name cannot be read.
     """
-    return _mongo_query(loaded) or embedded_query.EmbeddedQuery.open(place.query)
+    return _mongo_query(loaded) or embedded_query.EmbeddedQuery.open(place.query, troubles=troubles)
 
 
 @asynccontextmanager
@@ -184,7 +190,11 @@ def storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> st
 
 @asynccontextmanager
 async def open_cluster(
-    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, names: ids.Ids
+    loaded: settings.Settings,
+    place: directory.DataDirectory,
+    time: clock.Clock,
+    names: ids.Ids,
+    troubles: degradation.Troubles | None = None,
 ) -> AsyncIterator[cluster.Cluster]:
     """Open the cluster.
 
@@ -192,7 +202,9 @@ async def open_cluster(
         Misconfigured: the credentials cannot be read, or are refused.
     """
     if not on_kubernetes(loaded):
-        async with embedded_cluster.EmbeddedCluster.open(place.cluster, clock=time, ids=names, pods_dir=place.pods) as resources:
+        async with embedded_cluster.EmbeddedCluster.open(
+            place.cluster, clock=time, ids=names, pods_dir=place.pods, troubles=troubles
+        ) as resources:
             yield resources
         return
     from dyff.cluster import kubernetes

@@ -12,7 +12,7 @@ import anyio
 import click
 import structlog
 
-from dyff.kernel import clock, errors, garbage_collector, logs, settings
+from dyff.kernel import clock, degradation, errors, garbage_collector, logs, settings
 from dyff.serve import adapters as given
 from dyff.serve import assembling, directory, opening, roles, signals, supervisor, wiring
 
@@ -46,13 +46,14 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
 
 async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row]) -> None:
     time = clock.SystemClock()
-    async with wiring.open_adapters(loaded, place, time, rows) as adapters:
+    troubles = degradation.Troubles(time)
+    async with wiring.open_adapters(loaded, place, time, rows, troubles) as adapters:
         subject: supervisor.Supervisor | None = None
 
         def report() -> dict[str, Any]:
             return subject.health.report() if subject else {"status": "starting", "roles": {}}
 
-        subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time)
+        subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
         async with anyio.create_task_group() as group:
             await group.start(signals.stop_on_signal, _stopper(subject, loaded))
             group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded))

@@ -88,7 +88,7 @@ async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None],
     from dyff.consumers.aggregator import role as aggregator
 
     adapters = process.adapters
-    await aggregator.run(given(adapters.bus), clock=adapters.clock, signs=signs, task_status=task_status)
+    await aggregator.run(given(adapters.bus), clock=adapters.clock, signs=signs, troubles=adapters.troubles, task_status=task_status)
 
 
 async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
@@ -110,6 +110,7 @@ async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None
         suspended=_suspended(given(adapters.accounts)),
         objects=given(adapters.objects),
         signs=signs,
+        troubles=adapters.troubles,
         task_status=task_status,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -18,7 +18,7 @@ import anyio.lowlevel
 import msgspec
 import structlog
 
-from dyff.kernel import backoff, clock, errors, liveness, settings
+from dyff.kernel import backoff, clock, degradation, errors, liveness, settings
 from dyff.serve import health, watchdog
 
 log = structlog.get_logger()
@@ -27,6 +27,8 @@ CHECK_S = 5.0
 """Maximum interval of the watchdog's checks, and its timeout for reading the signs."""
 START_WAIT_S = 15.0
 """After this time a stage that is not ready no longer holds up the next one, so that `/ready` can report the problem."""
+STEADY_S = 60.0
+"""After serving for this long, a role that fails again starts with the shortest delay again."""
 STANDBY: Any = "standby"
 """Passed to `started` by a role that is ready to take over when another process stops serving. It can be passed repeatedly."""
 
@@ -49,13 +51,16 @@ class RoleGaveUp(errors.Fatal):
 class Supervisor:
     """Runs roles until it is asked to stop or one of them gives up."""
 
-    def __init__(self, roles: Sequence[Role], limits: settings.Supervision, time: clock.Clock) -> None:
-        """`roles`: at least one. `limits`: how often a role can fail, and how long it can be stuck."""
+    def __init__(
+        self, roles: Sequence[Role], limits: settings.Supervision, time: clock.Clock, troubles: degradation.Troubles | None = None
+    ) -> None:
+        """`roles`: at least one. `limits`: how often a role can fail, and how long it can be stuck. `troubles`: of this process."""
         stages = sorted({role.stage for role in roles})
         self._stages = [[role for role in roles if role.stage == stage] for stage in stages]
         self._limits = limits
         self._clock = time
-        self.health = health.Health(time)
+        self._troubles = troubles or degradation.Troubles(time)
+        self.health = health.Health(time, self._troubles)
         self._stop = anyio.Event()
 
     def stop(self) -> None:
@@ -66,7 +71,8 @@ class Supervisor:
         """Start all stages in order, serve, then stop them in reverse order.
 
         Raises:
-            RoleGaveUp: a role failed too often, or failed in a way that a restart cannot fix.
+            RoleGaveUp: a role failed too often through its own fault, failed at its first start in a way that a person must fix, or
+                found that serving would be wrong (`dyff.kernel.degradation.ends_server`).
         """
         for role in (role for stage in self._stages for role in stage):
             self.health.enter(role.name, health.Phase.STARTING)
@@ -105,22 +111,31 @@ class Supervisor:
     async def _supervise(self, role: Role) -> None:
         failed_at: deque[float] = deque(maxlen=self._limits.max_failures)
         stuck_s = 0.0
-        waits = backoff.delays(0.2, ceiling_s=10.0, jitter=random.Random())
+        waits = _restart_delays()
         try:
             while True:
                 problem = await self._run_once(role)
+                served_s = self.health.served_s(role.name)
                 if isinstance(problem, errors.Stuck):
                     stuck_s += self._limits.stuck_s or 0.0
-                # The time until a stuck role is detected is not counted; otherwise such failures would never be frequent enough to give up.
-                failed_at.append(self._clock.monotonic() - stuck_s)
+                if not self._is_outage(problem):
+                    # The time until a stuck role is detected is not counted; otherwise such failures would never be frequent enough to
+                    # give up.
+                    failed_at.append(self._clock.monotonic() - stuck_s)
                 self.health.enter(role.name, health.Phase.RESTARTING, _sentence(problem))
                 log.error("role-failed", role=role.name, **errors.details(problem), exc_info=problem)
                 too_often = len(failed_at) == failed_at.maxlen and failed_at[-1] - failed_at[0] <= self._limits.window_s
-                if too_often or isinstance(problem, errors.Fatal):
+                if too_often or degradation.ends_server(problem, was_ready=self.health.has_served(role.name)):
                     raise RoleGaveUp(f"role {role.name} gave up: {_sentence(problem)}") from problem
+                if served_s > STEADY_S:
+                    waits = _restart_delays()
                 await anyio.sleep(next(waits))
         finally:
             self.health.enter(role.name, health.Phase.STOPPED)
+
+    def _is_outage(self, problem: BaseException) -> bool:
+        """Whether a failure is not the role's own fault. A role that is stuck while something else does not work waits for that."""
+        return degradation.is_outage(problem) or (isinstance(problem, errors.Stuck) and bool(self._troubles.current()))
 
     async def _run_once(self, role: Role) -> BaseException:
         """Run the role once; returns why it is not running any more."""
@@ -196,6 +211,10 @@ def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
             if isinstance(error, wanted):
                 return error
     return flat[0]
+
+
+def _restart_delays() -> Iterator[float]:
+    return backoff.delays(0.2, ceiling_s=10.0, jitter=random.Random())
 
 
 def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from dyff.kernel import clock, ids, listening, settings
+from dyff.kernel import clock, degradation, ids, listening, settings
 from dyff.objects import signing
 from dyff.serve import directory, migrating, opening, roles
 from dyff.serve.adapters import Adapters, given
@@ -21,9 +21,15 @@ def public_url(chosen: settings.Api, port: int) -> str:
 
 @asynccontextmanager
 async def open_adapters(
-    loaded: settings.Settings, place: directory.DataDirectory, time: clock.Clock, rows: Sequence[roles.Row]
+    loaded: settings.Settings,
+    place: directory.DataDirectory,
+    time: clock.Clock,
+    rows: Sequence[roles.Row],
+    troubles: degradation.Troubles | None = None,
 ) -> AsyncIterator[Adapters]:
     """Open the adapters that the settings choose and these roles need. They are closed in reverse order when the context ends.
+
+    `troubles`: of this process; None for new ones.
 
     Raises:
         Misconfigured: the existing topics do not fit the settings, the address is taken, or an engine refuses access.
@@ -31,21 +37,22 @@ async def open_adapters(
         OlderSchema, NewerSchema: the stored data has the schema of another release.
         Unavailable: an engine does not answer.
     """
-    wanted, new_ids = roles.ports(rows), ids.RandomIds()
+    wanted, new_ids, troubles = roles.ports(rows), ids.RandomIds(), troubles or degradation.Troubles(time)
     async with AsyncExitStack() as stack:
-        found = _listening(loaded, Adapters(clock=time, ids=new_ids), rows, stack)
+        found = _listening(loaded, Adapters(clock=time, ids=new_ids, troubles=troubles), rows, stack)
         if any(row.starts_steps for row in rows):
             found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded, place)})
         if "bus" in wanted:
-            log = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids))
+            log = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids, troubles))
             found = msgspec.structs.replace(found, bus=log)
         await migrating.prepare(loaded, place, time, wanted, found.bus)
         if "query" in wanted:
-            found = msgspec.structs.replace(found, query=await stack.enter_async_context(opening.open_query(loaded, place)))
+            view = await stack.enter_async_context(opening.open_query(loaded, place, troubles))
+            found = msgspec.structs.replace(found, query=view)
         if "accounts" in wanted:
             found = msgspec.structs.replace(found, accounts=await stack.enter_async_context(opening.open_accounts(loaded, place)))
         if "cluster" in wanted:
-            resources = await stack.enter_async_context(opening.open_cluster(loaded, place, time, new_ids))
+            resources = await stack.enter_async_context(opening.open_cluster(loaded, place, time, new_ids, troubles))
             found = msgspec.structs.replace(found, cluster=resources)
         if "objects" in wanted:
             signer = await _signer(loaded, found) if found.listener is not None else None

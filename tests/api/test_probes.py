@@ -10,9 +10,9 @@ import pytest
 from dyff.api import app
 
 
-@pytest.mark.parametrize(("state", "want"), [("ok", 200), ("starting", 503)])
+@pytest.mark.parametrize(("state", "want"), [("ok", 200), ("degraded", 200), ("starting", 503), ("failing", 503)])
 async def test_health_answers_and_readiness_reports_the_roles(world, state, want):
-    """`/health` is 200 with or without a token as long as we answer; `/ready` is 200 when every role serves."""
+    """`/health` is 200 with or without a token as long as we answer; `/ready` is 200 when every role serves, even if degraded."""
     report = {"status": state, "roles": {"sink": {"phase": state, "problem": "why"}}}
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
     for token in ("", "nonsense"):

@@ -13,8 +13,8 @@ TOPIC = port.TopicSpec("t", 2, compacted=False)
 
 
 @asynccontextmanager
-async def opened(path, clock=None):
-    async with EmbeddedBus.open(path, clock=clock or SystemClock(), ids=RandomIds()) as bus:
+async def opened(path, clock=None, troubles=None):
+    async with EmbeddedBus.open(path, clock=clock or SystemClock(), ids=RandomIds(), troubles=troubles) as bus:
         await bus.create_topics([TOPIC, port.TopicSpec("c", 1, compacted=True)])
         yield bus
 

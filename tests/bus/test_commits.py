@@ -74,7 +74,7 @@ async def test_a_failing_disk_ends_the_log(tmp_path):
         bus._connection.set_commit_hook(None)
         with pytest.raises(errors.Unavailable):
             await bus.publish("t", [message("b")])
-        with pytest.raises(errors.Fatal, match="disk"):
+        with pytest.RaisesGroup(pytest.RaisesExc(errors.DiskFailed, match="disk")):
             await bus.maintain()
 
 

@@ -9,8 +9,8 @@ from dyff.consumers.aggregator import role as aggregator
 from tests.roles import log
 
 
-def running(bus):
-    return log.running(aggregator.run, bus, clock=log.CLOCK)
+def running(bus, troubles=None):
+    return log.running(aggregator.run, bus, clock=log.CLOCK, troubles=troubles)
 
 
 async def folded(bus):

@@ -9,7 +9,7 @@ from dyff.bus.embedded import EmbeddedBus
 from dyff.consumers.aggregator import partitions
 from dyff.consumers.aggregator import role as aggregator
 from dyff.entities import folding
-from dyff.kernel import errors
+from dyff.kernel import degradation, errors
 from dyff.kernel.positions import Position
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, poison, running
@@ -51,7 +51,7 @@ async def test_poison_is_put_aside(bus, make):
 
 
 async def test_what_the_fold_cannot_take_is_put_aside(bus, monkeypatch):
-    """An event that makes the fold itself fail is poison too, not the end of its partition."""
+    """An event that makes the fold itself fail is poison too, not the end of its partition. `/ready` reports it."""
     fold = folding.fold
 
     def picky(state, event, version):
@@ -60,13 +60,16 @@ async def test_what_the_fold_cannot_take_is_put_aside(bus, monkeypatch):
         return fold(state, event, version)
 
     monkeypatch.setattr(folding, "fold", picky)
-    entity = log.an_evaluation()
-    async with running(bus):
+    entity, troubles = log.an_evaluation(), degradation.Troubles()
+    async with running(bus, troubles=troubles):
         await log.publish(bus, log.create(entity), log.status(entity, "Cursed"), log.status(entity, "Admitted"))
         await log.until(lambda: log.is_current(bus))
     assert (await log.latest(bus))[entity["id"]].entity["status"] == "Admitted"
     (aside,) = await log.records(bus, topics.QUARANTINE)
     assert dict(aside.headers)["dyff-quarantine-reason"] == b"TypeError: cursed"
+    (trouble,) = troubles.current()
+    assert trouble.name == "quarantine"
+    assert dict(aside.headers)["dyff-quarantine-origin"].decode() in trouble.reason
 
 
 async def test_a_newer_schema_stops_loudly(bus):

@@ -11,7 +11,7 @@ from dyff.consumers.common.mirror import Mirrored
 from dyff.consumers.orchestrator import role as orchestrator
 from dyff.consumers.orchestrator import sweep
 from dyff.entities import registry
-from dyff.kernel import errors, settings
+from dyff.kernel import degradation, errors, settings
 from dyff.kernel.positions import Position
 from dyff.objects.local import LocalObjects
 from tests.roles import log, world
@@ -105,9 +105,9 @@ def objects(tmp_path):
     return LocalObjects.open(tmp_path / "objects")
 
 
-def leading(here, objects, given=AT_ONCE, bus=None):
+def leading(here, objects, given=AT_ONCE, bus=None, troubles=None):
     """The orchestrator, while the context lasts."""
-    return world.running(orchestrator, bus or here.bus, here.cluster, clock=here.clock, settings=given, objects=objects)
+    return world.running(orchestrator, bus or here.bus, here.cluster, clock=here.clock, settings=given, objects=objects, troubles=troubles)
 
 
 async def stored(objects):
@@ -170,17 +170,21 @@ async def test_within_the_retention_time_nothing_goes(here, objects):
     assert len(await stored(objects)) == 1
 
 
+class KilledError(BaseException):
+    """The process died here. No exception of a program: maintenance would try again after one."""
+
+
 async def test_a_crash_between_removal_and_command_is_healed(here, objects):
     """The data are gone, the command was not given: the next one finds nothing to remove and gives the same command, once."""
     attempts = []
 
     async def crash(append, topic, messages, commit):
         attempts.append(dict(messages[0].headers)["dyff-id"])
-        raise log.CrashError
+        raise KilledError
 
     await objects.put(f"datasets/{world.DATASET}/a", b"x")
     await here.set_status("Dataset", world.DATASET, "Deleted")
-    with pytest.RaisesGroup(log.CrashError, flatten_subgroups=True), anyio.fail_after(world.DEADLINE_S):
+    with pytest.RaisesGroup(KilledError, flatten_subgroups=True), anyio.fail_after(world.DEADLINE_S):
         async with leading(here, objects, bus=log.Around(here.bus, crash)):
             await anyio.sleep_forever()
     assert await stored(objects) == []
@@ -196,27 +200,34 @@ async def test_a_crash_between_removal_and_command_is_healed(here, objects):
     assert len(set(attempts)) == 1
 
 
-async def test_a_store_that_does_not_answer_is_asked_again(here, objects):
-    """What could not be removed is not forgotten; it holds up no other, and goes later."""
+@pytest.mark.parametrize("problem", [errors.Unavailable("away"), errors.Misconfigured("deletes are refused"), PermissionError("no")])
+async def test_a_store_that_refuses_is_asked_again(here, objects, problem):
+    """What could not be removed is reported and not forgotten; it holds up no other and ends no role, and goes later."""
+    troubles = degradation.Troubles()
 
     class Store:
         away = True
 
         async def delete_tree(self, prefix):
             if self.away and E[1] in prefix:
-                raise errors.Unavailable
+                raise type(problem)(*problem.args)
             await objects.delete_tree(prefix)
 
     store = Store()
     await objects.put(f"datasets/{E[1]}/a", b"x")
     await here.create(world.a_dataset(E[1]), world.a_dataset(E[2]))
-    async with leading(here, store):
+    async with leading(here, store, troubles=troubles):
         await here.set_status("Dataset", E[1], "Deleted")
         await here.set_status("Dataset", E[2], "Deleted")
         await world.until(lambda: is_forgotten(here, E[2]))
         assert not is_forgotten(here, E[1])
+        await world.until(lambda: [each.times > 2 for each in troubles.current()] == [True])
+        (trouble,) = troubles.current()
+        assert trouble.name == "sweep"
+        assert E[1] in trouble.reason
         store.away = False
         await world.until(lambda: is_forgotten(here, E[1]))
+        await world.until(lambda: not troubles.current())
     assert await stored(objects) == []
 
 

@@ -5,7 +5,8 @@ import contextlib
 import anyio
 import pytest
 
-from dyff.kernel import clock, errors, settings
+from dyff.api import probing
+from dyff.kernel import clock, degradation, errors, settings
 from dyff.serve import supervisor
 from dyff.serve.health import Phase
 
@@ -127,3 +128,60 @@ async def test_a_role_may_answer_its_cancellation_by_a_return():
     subject = a_supervisor(supervisor.Role("gentle", 0, gentle), max_failures=1)
     await run_until_ready_then_stop(subject)
     assert subject.health.report()["roles"]["gentle"]["failures"] == 0
+
+
+def failing(problem: Exception, starts: list[str], *, before: int, ready: bool = True) -> supervisor.Role:
+    """A role whose first `before` starts end with `problem`, after it was ready if `ready`."""
+
+    async def run(task_status, signs):
+        starts.append("start")
+        if ready or len(starts) > before:
+            task_status.started()
+        if len(starts) <= before:
+            raise type(problem)(*problem.args)
+        await anyio.sleep_forever()
+
+    return supervisor.Role("worker", 0, run)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("problem", [errors.Unavailable("the disk is full"), errors.Misconfigured("refused"), OSError("no space")])
+async def test_an_outage_never_ends_a_running_server(problem):
+    """However often a role fails because of something outside, it is started again, ever more rarely."""
+    starts: list[str] = []
+    subject = a_supervisor(failing(problem, starts, before=30), max_failures=5)
+    async with anyio.create_task_group() as group:
+        await group.start(subject.run)
+        await anyio.sleep(600)
+        assert len(starts) == 31
+        assert subject.health.is_ready
+        subject.stop()
+
+
+async def test_wrong_settings_end_a_server_that_is_just_starting():
+    """Before a role was ever ready, a person waits for the answer."""
+    with pytest.raises(supervisor.RoleGaveUp, match="worker gave up: refused"):
+        await a_supervisor(failing(errors.Misconfigured("refused"), [], before=9, ready=False)).run()
+
+
+async def test_what_makes_serving_wrong_ends_a_running_server():
+    """A log that lost its end is not served on."""
+    with pytest.raises(supervisor.RoleGaveUp, match="lost its end"):
+        await a_supervisor(failing(errors.LogDiverged("it lost its end"), [], before=9)).run()
+
+
+async def test_a_degraded_process_says_why_and_is_ready():
+    """Troubles are in the report with their reasons, and do not make a serving process unready."""
+    troubles = degradation.Troubles()
+    subject = supervisor.Supervisor([a_role("steady", 0, [])], settings.Supervision(), clock.SystemClock(), troubles)
+    async with anyio.create_task_group() as group:
+        await group.start(subject.run)
+        assert subject.health.report()["status"] == "ok"
+        troubles.report("sweep", "the store refuses deletes")
+        report = subject.health.report()
+        assert report["status"] == "degraded"
+        assert [(each["name"], each["reason"]) for each in report["degraded"]] == [("sweep", "the store refuses deletes")]
+        assert probing.ready(report) == 200
+        troubles.clear("sweep")
+        assert subject.health.report()["status"] == "ok"
+        subject.stop()

@@ -63,7 +63,7 @@ class Probes:
         return json(report, status=probing.health(report))
 
     async def ready(self, _: Call) -> Reply:
-        """503 until every role serves, and while one makes no progress; the body says which, and why."""
+        """Return 503 until every role serves, and while one makes no progress. The body says which and why, and what else does not work."""
         report = self._report()
         return json(report, status=probing.ready(report))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
@@ -16,7 +17,7 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import compaction, groups, high_watermark, logfile, reading, records, transactions
-from dyff.kernel import clock, errors, ids, locks, sqlite_writer
+from dyff.kernel import clock, degradation, errors, ids, locks, sqlite_writer
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
@@ -38,7 +39,13 @@ class EmbeddedBus:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: Path | str, *, clock: clock.Clock, ids: ids.Ids, max_message_bytes: int = port.MAX_MESSAGE_BYTES
+        cls,
+        path: Path | str,
+        *,
+        clock: clock.Clock,
+        ids: ids.Ids,
+        max_message_bytes: int = port.MAX_MESSAGE_BYTES,
+        troubles: degradation.Troubles | None = None,
     ) -> AsyncIterator[EmbeddedBus]:
         """Open the log in the file `path`, which is created if it does not exist. Published records are durable when it is closed.
 
@@ -47,6 +54,7 @@ class EmbeddedBus:
             clock: provides the timestamps of records.
             ids: provides the IDs of new logs.
             max_message_bytes: limit of key, value and headers together.
+            troubles: where failed maintenance is reported; None if only the log file has it.
 
         Raises:
             InUse: another bus has it open.
@@ -55,7 +63,7 @@ class EmbeddedBus:
         """
         path = Path(path)
         with _locked(path.with_name(path.name + ".lock")):
-            bus = await anyio.to_thread.run_sync(cls, path, clock, ids, max_message_bytes)
+            bus = await anyio.to_thread.run_sync(cls, path, clock, ids, max_message_bytes, troubles)
             bus._writer.start(bus._records.adopt)
             try:
                 yield bus
@@ -64,8 +72,11 @@ class EmbeddedBus:
                     await bus._writer.stop()
                     await anyio.to_thread.run_sync(bus._close)
 
-    def __init__(self, path: Path, time: clock.Clock, new_ids: ids.Ids, max_message_bytes: int) -> None:
+    def __init__(
+        self, path: Path, time: clock.Clock, new_ids: ids.Ids, max_message_bytes: int, troubles: degradation.Troubles | None = None
+    ) -> None:
         """Use `open`. Blocks."""
+        self._troubles = troubles or degradation.Troubles(time)
         self._path, self._clock, self._ids, self._max_message_bytes = path, time, new_ids, max_message_bytes
         self._watermark = high_watermark.HighWatermark(path.with_name(path.name + ".mark"))
         try:
@@ -82,7 +93,8 @@ class EmbeddedBus:
         stored = logfile.stored_partitions(self._connection)
         for topic in logfile.stored_topics(self._connection):
             self._records.add(topic, [each for each in stored if each.topic == topic.name])
-        self._transactions = transactions.Transactions(self._connection, {each.id: each.held.end for each in stored}, self._watermark, time)
+        ends = {each.id: each.held.end for each in stored}
+        self._transactions = transactions.Transactions(self._connection, ends, self._watermark, time, self._troubles)
         self._writer = sqlite_writer.Writer(self._transactions, LIMITS)
 
     def _close(self) -> None:
@@ -149,23 +161,34 @@ class EmbeddedBus:
     ) -> None:
         """Keep the file small until cancelled: checkpoint the WAL outside of commits, and compact the partitions that are due.
 
-        Ready immediately.
+        Ready immediately. What fails is reported and tried again.
 
         Raises:
-            Fatal: the disk failed; nothing can be written any more.
+            DiskFailed: nothing can be written any more.
+            LogDiverged: the file is damaged.
         """
         task_status.started()
-        while self._writer.broken is None:
-            await self.checkpoint()
-            for topic in [each for each in self._records.topics.values() if each.compacted]:
-                await self.compact(topic.name)
-            await anyio.sleep(every_s)
-        raise self._writer.broken
+        async with anyio.create_task_group() as group:
+            for name, act in _UPKEEP.items():
+                keep = functools.partial(degradation.keep_doing, name=name, every_s=every_s, troubles=self._troubles)
+                group.start_soon(keep, functools.partial(act, self))
 
     async def checkpoint(self) -> None:
-        """Copy the WAL file into the database while the writer continues."""
+        """Copy the WAL file into the database while the writer continues. The writer may be doing the same at this moment.
+
+        Raises:
+            Unavailable: the file cannot be used.
+        """
         async with self._upkeep_lock:
-            await self._on_upkeep(apsw.Connection.wal_checkpoint)
+            await self._on_upkeep(_checkpointed)
+
+    async def _require_writable(self) -> None:
+        if self._writer.broken is not None:
+            raise self._writer.broken
+
+    async def _compact_all(self) -> None:
+        for topic in [each for each in self._records.topics.values() if each.compacted]:
+            await self.compact(topic.name)
 
     async def compact(self, topic: str, *, lag: timedelta | None = None, tombstone_lag: timedelta = TOMBSTONE_LAG) -> int:
         """Delete records of a compacted topic that a later record of the same key supersedes; returns how many were deleted.
@@ -240,6 +263,14 @@ class EmbeddedBus:
         return size
 
 
+_UPKEEP = {
+    "disk of the log": EmbeddedBus._require_writable,
+    "upkeep of the log": EmbeddedBus.checkpoint,
+    "compaction of the log": EmbeddedBus._compact_all,
+}
+"""What `maintain` does, by the name of the trouble if it fails. Each is tried again by itself."""
+
+
 class EmbeddedOwner:
     """A fenced writer. See `dyff.bus.port.Owner`."""
 
@@ -253,6 +284,13 @@ class EmbeddedOwner:
 
     async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
         return await self._bus._append(topic, messages, (self._name, self._epoch), commit)
+
+
+def _checkpointed(connection: apsw.Connection) -> None:
+    try:
+        connection.wal_checkpoint()
+    except apsw.BusyError:
+        log.debug("checkpoint-busy", database=transactions.Transactions.name)  # the writer is doing the same
 
 
 def _locked(path: Path) -> AbstractContextManager[None]:

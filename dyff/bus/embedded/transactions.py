@@ -15,10 +15,11 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import high_watermark, logfile
-from dyff.kernel import clock, errors, ids, sqlite_writer
+from dyff.kernel import clock, degradation, errors, ids, sqlite_checkpoints, sqlite_writer
 
 log = structlog.get_logger()
 
+_MARK = "mark of the log"
 CHECKPOINT_PAGES = 8192
 """A WAL file with this many pages (32 MiB) is checkpointed between two transactions, if maintenance has not done so earlier."""
 
@@ -60,15 +61,21 @@ class Transactions:
     name = "the log"
 
     def __init__(
-        self, connection: apsw.Connection, ends: dict[int, int], watermark: high_watermark.HighWatermark, wall: clock.Clock
+        self,
+        connection: apsw.Connection,
+        ends: dict[int, int],
+        watermark: high_watermark.HighWatermark,
+        wall: clock.Clock,
+        troubles: degradation.Troubles | None = None,
     ) -> None:
-        """`ends`: the next offset by partition ID; updated by the writer's thread, so nothing else may use it."""
+        """`ends`: the next offset by partition ID; updated by the writer's thread, so nothing else may use it. `troubles`: of this
+        process.
+        """
         self.connection = connection
         self._ends, self._watermark, self._clock = ends, watermark, wall
         self._appended = sum(ends.values())
-        self._wal_pages = 0
-        self._checkpoint_at = CHECKPOINT_PAGES
-        connection.set_wal_hook(self._after_commit)
+        self._troubles = troubles or degradation.Troubles(wall)
+        self._checkpoints = sqlite_checkpoints.Checkpoints(connection, self.name, self._troubles, pages=CHECKPOINT_PAGES)
 
     def begin(self) -> Transaction:
         return Transaction(self.connection, self._ends, clock.epoch_ms(self._clock.now()))
@@ -91,18 +98,12 @@ class Transactions:
         if not isinstance(error, apsw.IOError | apsw.CorruptError):
             return sqlite_writer.Failure(errors.Unavailable(f"the log cannot be written: {error}"))
         # Neither what is on the disk now, nor whether it accepts further writes, can be determined from here.
-        fatal = errors.Fatal(f"the log's disk failed ({error}): repair it, then start again")
+        fatal = errors.DiskFailed(f"the log's disk failed ({error}): repair it, then start again")
         return sqlite_writer.Failure(errors.OutcomeUnknown(f"the log's disk failed: {error}"), fatal)
 
     def rest(self) -> None:
-        """Copy a grown WAL file into the database; SQLite restarts the WAL at the next commit that no reader interferes with."""
-        if self._wal_pages < self._checkpoint_at:
-            return
-        try:
-            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error as error:
-            log.warning("log-checkpoint-failed", **errors.details(error))
-        self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
+        """Copy a grown WAL file into the database."""
+        self._checkpoints.do_if_due()
 
     def _write_watermark(self) -> None:
         """Failures are only logged: commits are durable without the watermark, and one that is behind merely proves less."""
@@ -110,12 +111,9 @@ class Transactions:
             self._watermark.write(self._appended)
         except OSError as error:
             log.error("log-mark-failed", **errors.details(error))
-
-    def _after_commit(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
-        if pages < self._wal_pages:
-            self._checkpoint_at = CHECKPOINT_PAGES
-        self._wal_pages = pages
-        return 0
+            self._troubles.report(_MARK, f"{self._watermark.path} cannot be written: {error.strerror}")
+        else:
+            self._troubles.clear(_MARK)
 
 
 class Append(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from dyff.cluster import port
 from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, tails, verbs
 from dyff.cluster.instants import instant
 from dyff.kernel import clock as clocks
-from dyff.kernel import errors, ids, sqlite_writer
+from dyff.kernel import degradation, errors, ids, sqlite_writer
 
 T = TypeVar("T")
 
@@ -56,11 +56,12 @@ class EmbeddedCluster:
         ids: ids.Ids,
         pods_dir: Path | str | None = None,
         limits: store.Limits | None = None,
+        troubles: degradation.Troubles | None = None,
     ) -> AsyncIterator[EmbeddedCluster]:
         """Open the cluster in the file `path`, which is created if it does not exist.
 
-        `pods_dir`: where the kubelet keeps the Pods, one directory per uid; None for `pods` next to the file. `limits`: of the
-        history from which watches can continue.
+        `pods_dir`: where the kubelet keeps the Pods, one directory a uid; None: `pods` next to the file. `limits`: of the
+        history that watches can continue from. `troubles`: where failed maintenance is reported; None if it is only logged.
 
         Raises:
             InUse: another server has locked the file.
@@ -68,7 +69,7 @@ class EmbeddedCluster:
             NewerSchema: a newer release wrote it.
         """
         first_version = clocks.epoch_ms(clock.now())
-        database, snapshot = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits())
+        database, snapshot = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits(), troubles)
         self = cls(database, snapshot, clock, ids, Path(pods_dir or Path(path).parent / "pods"))
         self._writer.start(self._apply)
         try:

@@ -16,7 +16,7 @@ import msgspec
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec
-from dyff.kernel import errors, sqlite_writer
+from dyff.kernel import degradation, errors, sqlite_checkpoints, sqlite_writer
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -28,6 +28,8 @@ CREATE TABLE changes (
 """
 _SLACK = 1.25
 """The history is cut when it exceeds its limits by this factor, so that not every write pays for a cut."""
+
+_CHECKPOINT_PAGES = 1000
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -113,19 +115,20 @@ class Store:
 
     name = "the cluster database"
 
-    def __init__(self, connection: apsw.Connection, limits: Limits) -> None:
+    def __init__(self, connection: apsw.Connection, limits: Limits, troubles: degradation.Troubles) -> None:
         """Use `open`."""
         self.connection = connection
+        self._checkpoints = sqlite_checkpoints.Checkpoints(connection, self.name, troubles, pages=_CHECKPOINT_PAGES)
         self._limits = limits
         self._history: deque[tuple[int, int]] = deque()
         self._history_bytes = 0
         self._horizon, self._version = cast(tuple[int, int], connection.execute("SELECT horizon, version FROM meta").fetchone())
 
     @classmethod
-    def open(cls, path: Path, first_version: int, limits: Limits) -> tuple[Store, Snapshot]:
-        """Open the file at `path`, locked until `close`, and load its content. It is created if it does not exist.
+    def open(cls, path: Path, first_version: int, limits: Limits, troubles: degradation.Troubles | None = None) -> tuple[Store, Snapshot]:
+        """The file at `path`, created if it is missing, held until `close`, and all that is in it.
 
-        `first_version`: of a new file.
+        `first_version`: of a new file. `troubles`: where failed maintenance is reported; None if it is only logged.
 
         Raises:
             InUse: another process has locked it.
@@ -138,7 +141,7 @@ class Store:
             raise errors.Misconfigured(f"the cluster database {path} cannot be opened: {error}") from error
         try:
             _prepare(connection, path, first_version)
-            opened = cls(connection, limits)
+            opened = cls(connection, limits, troubles or degradation.Troubles())
             return opened, opened._load()
         except BaseException as error:
             connection.close()
@@ -174,7 +177,8 @@ class Store:
         return sqlite_writer.Failure(errors.Unavailable(f"the cluster database cannot be written: {error}"))
 
     def rest(self) -> None:
-        """Nothing to do: SQLite checkpoints automatically."""
+        """Copy a grown WAL file into the database."""
+        self._checkpoints.do_if_due()
 
     def close(self) -> None:
         """Close and unlock the file. SQLite merges its write-ahead log into it."""

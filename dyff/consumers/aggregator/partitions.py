@@ -20,12 +20,15 @@ from dyff.bus import envelope, port, topics
 from dyff.consumers.aggregator import checkpoints, restoring
 from dyff.consumers.common import group_consumer
 from dyff.entities import folding
-from dyff.kernel import errors
+from dyff.kernel import degradation, errors
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
 
 GROUP = "dyff.aggregator"
+QUARANTINE_TROUBLE = "quarantine"
+"""Stays until the process ends: a person must look at the event, and nothing here can notice that."""
+
 LOOK_S = 1.0
 """Interval at which an owner without writes checks whether another process wrote."""
 
@@ -148,8 +151,11 @@ class PendingWrites:
 class OwnedPartition:
     """Folds and writes one partition. After any error it must not be used any more: the partition has to be taken over again."""
 
-    def __init__(self, bus: port.Bus, owner: port.Owner, states: restoring.States, end: int) -> None:
-        """`end`: offset up to which the states are restored."""
+    def __init__(
+        self, bus: port.Bus, owner: port.Owner, states: restoring.States, end: int, troubles: degradation.Troubles | None = None
+    ) -> None:
+        """`end`: offset up to which the states are restored. `troubles`: where quarantined events are reported."""
+        self._troubles = troubles or degradation.Troubles()
         self._bus, self._owner, self._states = bus, owner, states
         self._epoch, self._partition = states.epoch, states.partition
         self._appending = anyio.Lock()
@@ -238,6 +244,10 @@ class OwnedPartition:
     async def _write(self, done: Transaction) -> None:
         if done.quarantined:
             await self._owner.append(topics.QUARANTINE, done.quarantined)
+            origin = dict(done.quarantined[-1].headers)["dyff-quarantine-origin"].decode("utf-8", "replace")
+            self._troubles.report(
+                QUARANTINE_TROUBLE, f"the event {origin} cannot be folded; the topic {topics.QUARANTINE} has it, with the reason"
+            )
         position = done.position if done.newer is None else done.seen.offset + 1 if done.seen else None
         if position is not None:
             self._record_progress(done, position)

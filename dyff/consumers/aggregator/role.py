@@ -16,7 +16,7 @@ import structlog
 from dyff.bus import port, topics
 from dyff.consumers.aggregator import partitions, restoring
 from dyff.consumers.common import group_consumer
-from dyff.kernel import backoff, errors, liveness
+from dyff.kernel import backoff, degradation, errors, liveness
 from dyff.kernel.clock import Clock
 
 log = structlog.get_logger()
@@ -30,9 +30,12 @@ async def run(
     *,
     clock: Clock,
     signs: liveness.Signs | None = None,
+    troubles: degradation.Troubles | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Fold until cancelled; ready when the first assigned partitions have been taken over.
+
+    `troubles`: where events that cannot be folded are reported; None if they are only logged.
 
     Raises:
         Misconfigured: events and state have different partition counts.
@@ -47,7 +50,7 @@ async def run(
         lost: list[BaseException] = []
         try:
             await group_consumer.consume(
-                bus, partitions.GROUP, topics.EVENTS, lambda share: serve(bus, share), signs=signs, task_status=ready
+                bus, partitions.GROUP, topics.EVENTS, lambda share: serve(bus, share, troubles), signs=signs, task_status=ready
             )
         except* (errors.Fenced, errors.OutcomeUnknown) as group:
             lost = list(group.exceptions)
@@ -86,8 +89,8 @@ def owner_name(partition: int) -> str:
     return f"dyff.aggregator-{partition}"
 
 
-async def serve(bus: port.Bus, share: group_consumer.Share) -> None:
-    """Take a partition over and fold it until cancelled.
+async def serve(bus: port.Bus, share: group_consumer.Share, troubles: degradation.Troubles | None = None) -> None:
+    """Take a partition over and fold it until cancelled. `troubles`: see `run`.
 
     Raises:
         Fenced: another process took it over, or writes to its states.
@@ -101,7 +104,7 @@ async def serve(bus: port.Bus, share: group_consumer.Share) -> None:
         epoch = (await bus.topic(topics.EVENTS)).epoch
         states = await restoring.restore(bus, partition, end, epoch)
         start = await _start(bus, partition, committed, states)
-        owned, stale, read = partitions.OwnedPartition(bus, owner, states, end), states.stale, states.since
+        owned, stale, read = partitions.OwnedPartition(bus, owner, states, end, troubles), states.stale, states.since
         await owned.republish(stale)
         await owned.checkpoint()
         log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, read=read, republished=len(stale))

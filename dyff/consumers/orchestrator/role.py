@@ -23,7 +23,7 @@ from dyff.cluster import watching
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import StateMirror
 from dyff.consumers.orchestrator import holding, reconciler, sweep
-from dyff.kernel import errors, liveness, settings
+from dyff.kernel import degradation, errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
 from dyff.objects import port as objects_port
@@ -42,12 +42,14 @@ async def run(
     suspended: reconciler.Suspended | None = None,
     objects: objects_port.Objects | None = None,
     signs: liveness.Signs | None = None,
+    troubles: degradation.Troubles | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it leads and has read everything once.
 
     `suspended(account)`: whether an account is suspended, so that nothing new of it can run; None if no account ever is.
-    `objects`: the store from which the data of deleted entities is removed; None if nothing is removed or forgotten.
+    `objects`: the store from which the data of deleted entities is removed; None if nothing is removed or forgotten. `troubles`: where
+    a failed sweep is reported; None if it is only logged.
 
     Raises:
         Fenced: another orchestrator leads now.
@@ -79,7 +81,7 @@ async def run(
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
         work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
-            group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, settings.retention).run)
+            group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, settings.retention, troubles).run)
 
         async def reconcile() -> float | None:
             entities, well = await work.once()

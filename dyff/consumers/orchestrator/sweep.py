@@ -17,7 +17,7 @@ from dyff.bus import envelope
 from dyff.consumers.common import outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, registry, statuses
-from dyff.kernel import clock, errors, ids, settings
+from dyff.kernel import clock, degradation, errors, ids, settings
 from dyff.objects import layout, port
 
 log = structlog.get_logger()
@@ -70,35 +70,43 @@ class Sweep:
         busy: Callable[[], Collection[str]],
         time: clock.Clock,
         rules: settings.Retention,
+        troubles: degradation.Troubles | None = None,
     ) -> None:
-        """`append`: appends messages to the events topic. `busy`: see `due`."""
+        """`append`: appends messages to the events topic. `busy`: see `due`. `troubles`: where a failed pass is reported."""
         self._mirror, self._objects, self._append, self._busy, self._clock = mirror, objects, append, busy, time
-        self._rules = rules
+        self._rules, self._troubles = rules, troubles or degradation.Troubles(time)
+        self._refused: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Sweep until cancelled.
+        """Sweep until cancelled. A store that refuses deletes is reported and asked again, and harms nothing else.
 
         Raises:
-            Any exception of `append` except `RetryLater`.
+            Fenced, OutcomeUnknown: of `append`; the role has to be started again.
+            LogDiverged, NewerSchema: see `degradation.keep_doing`.
         """
-        while True:
-            try:
-                await self.once()
-            except errors.RetryLater as error:
-                log.warning("sweep-failed", **errors.details(error))
-            await anyio.sleep(self._rules.sweep_s)
+        await degradation.keep_doing(
+            self.once, name="sweep", every_s=self._rules.sweep_s, troubles=self._troubles, raised=(errors.Fenced, errors.OutcomeUnknown)
+        )
 
     async def once(self) -> int:
         """Run one pass; returns the number of forgotten entities.
 
         Raises:
+            Unavailable: the data of some entities cannot be removed; all others are forgotten.
             Any exception of `append`; entities forgotten before stay forgotten.
         """
         if self._rules.deleted_days is None:
             return 0
         kept = timedelta(days=self._rules.deleted_days)
         found = due(self._mirror.deleted(), self._mirror.live(), self._busy(), self._clock.now(), kept)
-        return sum([await self._forget(found[start : start + AT_ONCE]) for start in range(0, len(found), AT_ONCE)])
+        self._refused.clear()
+        forgotten = sum([await self._forget(found[start : start + AT_ONCE]) for start in range(0, len(found), AT_ONCE)])
+        if self._refused:
+            entity_id, reason = next(iter(self._refused.items()))
+            raise errors.Unavailable(
+                f"the data of {len(self._refused)} deleted entities cannot be removed, such as of {entity_id}: {reason}"
+            )
+        return forgotten
 
     async def _forget(self, found: Sequence[Mirrored]) -> int:
         """Remove the data of these entities and forget them. Returns their number when the commands are folded."""
@@ -126,8 +134,9 @@ class Sweep:
                 try:
                     for prefix in layout.trees(registry.BY_KIND[kind].collections, entity_id):
                         await self._objects.delete_tree(prefix)
-                except errors.RetryLater as error:
+                except (errors.DyffError, OSError) as error:
                     log.warning("data-not-removed", kind=kind, entity_id=entity_id, **errors.details(error))
+                    self._refused[entity_id] = errors.details(error)["reason"]
                     return
             log.info("data-removed", kind=kind, entity_id=entity_id, deleted=mirrored.entity["lastTransitionTime"])
             cleared.append(mirrored)

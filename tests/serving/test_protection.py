@@ -1,0 +1,69 @@
+"""Who can read a data directory: its owner only, by whatever means it was created."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dyff.kernel import errors
+from dyff.serve import directory
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A data directory as `mkdir` and a careless copy leave it: everyone can read everything."""
+    root = tmp_path / "data"
+    (root / "objects/objects/datasets").mkdir(parents=True)
+    (root / "pods").mkdir()
+    for name in ("bus.sqlite", "bus.sqlite-wal", "bus.sqlite.mark", "query.sqlite", "accounts.sqlite", "cluster.sqlite", "server.lock"):
+        (root / name).write_bytes(b"")
+        (root / name).chmod(0o644)
+    for path in (root, root / "objects", root / "pods"):
+        path.chmod(0o755)
+    return directory.DataDirectory(root)
+
+
+def modes(root):
+    return {entry.name: entry.stat().st_mode & 0o777 for entry in os.scandir(root)}
+
+
+def test_a_directory_of_someone_else_is_restricted(place):
+    """Its top folders are 0700 and its files 0600, before anything in it is used."""
+    with place.claimed():
+        assert place.root.stat().st_mode & 0o777 == 0o700
+        found = modes(place.root)
+        assert {name for name, mode in found.items() if mode == 0o700} == {"objects", "pods"}
+        assert set(found.values()) == {0o700, 0o600}
+
+
+def test_a_link_is_left_alone(place, tmp_path):
+    """What a person put elsewhere by a link can be for others, too."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    (place.root / "archive").symlink_to(elsewhere)
+    place.create()
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_is_not_ours_is_refused_with_the_command(place, monkeypatch):
+    """A server that cannot restrict its data does not start."""
+
+    def refuse(self, mode):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pathlib.Path.chmod", refuse)
+    with pytest.raises(errors.Misconfigured, match=rf"mode 755.*sudo chown -R \d+ {place.root} && chmod -R go= {place.root}"):
+        place.create()
+
+
+def test_what_a_command_creates_is_private(tmp_path):
+    """Under whatever umask it is started: every database that the command makes, and the folders on the way to it."""
+    root = tmp_path / "on/the/way"
+    arguments = ["account", "create", "--name", "me", "--data-dir", str(root)]
+    command = [sys.executable, "-c", "from dyff.serve.cli import main; main()", *arguments]
+    subprocess.run(command, check=True, umask=0o000, capture_output=True)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "on", tmp_path / "on/the", root)} == {0o700}
+    assert set(modes(root).values()) == {0o600}
