@@ -1,6 +1,6 @@
 """The manifest of a tree (`.dyff/artifacts.json`): the valid files, the location of their bytes, and their digests.
 
-It is written once, when every file is stored and checked: by the API for uploads, by the steps for fetched models and verified
+It is written once, when every file is stored and checked: by sealing for uploads, by the steps for fetched models and verified
 outputs. Readers rely on nothing else. This module has its only definition, its only reader and its only writer.
 
 It is stored data: fields that a later release adds are ignored.
@@ -31,7 +31,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file of a tree.
 
     `path`: the path for users. `key`: the object with its bytes. `size`: in bytes. `digest`: by algorithm; `md5` in base64;
-    `sha256`, which fetched models have, in hex. `kind`: as declared, or as set by its producer; None if unspecified.
+    `sha256` in hex, which is missing only in manifests of uploads and outputs of older releases. `kind`: as declared, or as set by
+    its producer; None if unspecified.
     """
 
     path: str
