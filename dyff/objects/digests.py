@@ -34,6 +34,10 @@ class _Record(msgspec.Struct, frozen=True):
     modified_ns: int
     sha256: str | None = None
 
+    def describes(self, file: os.stat_result) -> bool:
+        """Whether it is the record of exactly this file."""
+        return (self.inode, self.size_bytes, self.modified_ns) == (file.st_ino, file.st_size, file.st_mtime_ns)
+
 
 class Digests:
     """The records, by key."""
@@ -48,9 +52,8 @@ class Digests:
         """
         file = os.fstat(descriptor)
         record = self._read(key)
-        if record is not None and (record.inode, record.size_bytes, record.modified_ns) == (file.st_ino, file.st_size, file.st_mtime_ns):
-            if record.sha256 is not None or not whole:
-                return Known(record.md5, record.sha256)
+        if record is not None and record.describes(file) and not (whole and record.sha256 is None):
+            return Known(record.md5, record.sha256)
         known = _computed(descriptor)
         self.remember(key, file, known, incoming)
         return known

@@ -15,7 +15,7 @@ import msgspec
 
 from dyff.entities import codecs
 from dyff.kernel import errors
-from dyff.objects import layout, port
+from dyff.objects import hashing, layout, port
 
 MAX_BYTES = 128 * 2**20
 """Limit of a manifest. It is also the limit of a cloud store for an object that is put only if absent."""
@@ -40,6 +40,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: Annotated[int, msgspec.Meta(ge=0)]
     digest: dict[str, str] = {}
     kind: str | None = None
+
+    def matches(self, found: hashing.Hash) -> bool:
+        """Whether bytes with these digests are those of the file: the size, and each digest that is recorded."""
+        return self.size == found.size_bytes and all(value == found.digest.get(name, value) for name, value in self.digest.items())
 
 
 class Link(msgspec.Struct, frozen=True):
