@@ -45,6 +45,11 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether bytes with these digests are those of the file: the size, and each digest that is recorded."""
         return self.size == found.size_bytes and all(value == found.digest.get(name, value) for name, value in self.digest.items())
 
+    def can_be(self, info: port.ObjectInfo) -> bool:
+        """Whether what the store knows about an object agrees with the file, without reading it."""
+        known = {"md5": info.md5, "sha256": info.sha256}
+        return self.size == info.size_bytes and all(known.get(name) in (None, value) for name, value in self.digest.items())
+
 
 class Link(msgspec.Struct, frozen=True):
     """A symbolic link of a tree, in the format of the published packages. `target`: relative to `link`."""

@@ -110,7 +110,7 @@ class _Verifier:
         """Check that the listed files exist, are unchanged, and contain exactly the requested outputs."""
         for artifact in published:
             info = await self._store.head(artifact.key)
-            if info is None or info.size_bytes != artifact.size or info.md5 not in (None, artifact.digest.get("md5")):
+            if info is None or not artifact.can_be(info):
                 what = "is missing" if info is None else "was changed"
                 raise endings.Ending(
                     endings.WRONG_OUTPUT, f"The outputs were verified before, but {artifact.key} {what}. Create the evaluation again."

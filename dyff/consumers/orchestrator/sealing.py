@@ -16,9 +16,12 @@ from dyff.kernel import errors
 from dyff.objects import hashing, layout, manifests, port
 
 _FILES_AT_ONCE = 2
-"""A copy in a cloud holds up to 80 MiB, so this, times the number of uploads that are sealed at once, bounds the memory."""
+"""Files of one upload that are sealed at the same time."""
 
-_SMALL_BYTES = 8 * 2**20
+LARGE_AT_ONCE = 2
+"""Copies of files that are not small, of all uploads together: in a cloud, each holds up to 80 MiB in memory."""
+
+_SMALL_BYTES = 4 * 2**20
 """A file up to this size is read once, into memory."""
 
 
@@ -34,8 +37,12 @@ Wanted = Callable[[], bool]
 """Whether the files must still be sealed. Called often."""
 
 
-async def seal(store: port.Objects, row: kind.Kind, entity: codecs.Json, wanted: Wanted) -> None:
+async def seal(
+    store: port.Objects, row: kind.Kind, entity: codecs.Json, wanted: Wanted, large: anyio.CapacityLimiter | None = None
+) -> None:
     """Seal the files of `entity`; they are sealed when its manifest exists. The staged files stay.
+
+    `large`: limits the copies of files that are not small, over several calls; None for a limit of this call's own.
 
     Raises:
         NotAsDeclared: a file is missing or is not the one that was declared.
@@ -45,7 +52,7 @@ async def seal(store: port.Objects, row: kind.Kind, entity: codecs.Json, wanted:
     root = layout.root(row.collection, entity["id"])
     if await manifests.read(store, root) is not None:
         return  # it was sealed before; only the status is missing
-    sealing = _Sealing(store, row, entity["id"], wanted)
+    sealing = _Sealing(store, row, entity["id"], wanted, large or anyio.CapacityLimiter(LARGE_AT_ONCE))
     sealed = await sealing.files(declared(row, entity))
     try:
         is_ours = await manifests.write(store, root, manifests.Manifest(artifacts=tuple(sealed)))
@@ -63,8 +70,8 @@ def declared(row: kind.Kind, entity: codecs.Json) -> list[kind.DeclaredFile]:
 class _Sealing:
     """The sealing of one entity's files."""
 
-    def __init__(self, store: port.Objects, row: kind.Kind, entity_id: str, wanted: Wanted) -> None:
-        self._store, self._row, self._id, self._wanted = store, row, entity_id, wanted
+    def __init__(self, store: port.Objects, row: kind.Kind, entity_id: str, wanted: Wanted, large: anyio.CapacityLimiter) -> None:
+        self._store, self._row, self._id, self._wanted, self._large = store, row, entity_id, wanted, large
         self._root = layout.root(row.collection, entity_id)
         self.older: list[str] = []
         """Keys of files that were found where releases before ADR 18 took them."""
@@ -123,7 +130,9 @@ class _Sealing:
             await self._store.put(key, data)
             return
         try:
-            await self._store.copy(source, key, sha256=sha256)
+            async with self._large:
+                self._check_wanted()
+                await self._store.copy(source, key, sha256=sha256)
         except (errors.DigestMismatch, errors.NotFound) as error:
             raise errors.Unavailable(f"{source} was changed while it was sealed") from error
 

@@ -21,7 +21,7 @@ from dyff.objects import layout, port
 
 log = structlog.get_logger()
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Number of uploads that are sealed at the same time."""
 
 RESYNC_S = 30.0
@@ -38,6 +38,7 @@ class Uploads:
         self._trigger = reconciling.Trigger()
         self._busy: set[str] = set()
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        self._large = anyio.CapacityLimiter(sealing.LARGE_AT_ONCE)
 
     def changed(self) -> None:
         """Report that an entity may have been finalized."""
@@ -105,7 +106,7 @@ class Uploads:
         entity = mirrored.entity
         row = registry.BY_KIND[entity["kind"]]
         try:
-            await sealing.seal(self._objects, row, entity, lambda: self._pending(entity["id"]) is not None)
+            await sealing.seal(self._objects, row, entity, lambda: self._pending(entity["id"]) is not None, self._large)
         except sealing.NotWanted:
             return None
         except sealing.NotAsDeclared as error:
