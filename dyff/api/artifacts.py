@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import anyio
@@ -26,10 +24,19 @@ def require_uploading(entity: codecs.Json) -> None:
     """Check that uploads are open.
 
     Raises:
-        WrongStatus: they are closed. The published client looks for the word `WaitingForUpload` in the message.
+        WrongStatus: they are closed. The published client looks for the word `WaitingForUpload` in the message, and then tries again.
     """
-    if entity["status"] != statuses.WAITING_FOR_UPLOAD:
-        raise errors.WrongStatus(f"files can be uploaded only while the status is WaitingForUpload; it is {entity['status']}")
+    require_open(entity["status"], entity.get("reason"))
+
+
+def require_open(status: str, reason: str | None) -> None:
+    """Like `require_uploading`, for an entity of which only this is known."""
+    if status != statuses.WAITING_FOR_UPLOAD:
+        raise errors.WrongStatus(f"files can be uploaded only while the status is WaitingForUpload; it is {status}")
+    if reason == statuses.FINALIZING:
+        raise errors.WrongStatus(
+            "the upload was finalized, so its files can no longer be changed; to upload other files, create a new entity"
+        )
 
 
 def the_declared(entity: codecs.Json, known: Sequence[kind.DeclaredFile], path: str) -> kind.DeclaredFile:
@@ -46,8 +53,10 @@ def the_declared(entity: codecs.Json, known: Sequence[kind.DeclaredFile], path: 
     raise errors.FixRequest(f"{path[:200]!r} is none of the files that {entity['id']} was created with{fix}")
 
 
-async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredFile]) -> manifests.Manifest:
-    """Return the manifest of the declared files below `root`, after checking that each has arrived as it was declared.
+async def collect(services: Services, prefixes: Sequence[str], wanted: Iterable[kind.DeclaredFile]) -> manifests.Manifest:
+    """Return where the declared files are, after checking that each has arrived as it was declared, as far as the store knows.
+
+    `prefixes`: where they can be; the first one that has a file counts.
 
     Raises:
         FixRequest: some have not arrived; the message names them.
@@ -60,7 +69,7 @@ async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredF
 
     async def look(each: kind.DeclaredFile) -> None:
         async with limit:
-            stored = await _stored(services, root, each)
+            stored = await _stored(services, prefixes, each)
         if stored is None:
             missing.append(each.path)
         else:
@@ -78,32 +87,29 @@ async def collect(services: Services, root: str, wanted: Iterable[kind.DeclaredF
     return manifests.Manifest(artifacts=tuple(found[each.path] for each in several))
 
 
-async def _stored(services: Services, root: str, wanted: kind.DeclaredFile) -> Artifact | None:
-    key = root + wanted.path
-    info = await services.objects.head(key)
-    if info is None:
+async def _stored(services: Services, prefixes: Sequence[str], wanted: kind.DeclaredFile) -> Artifact | None:
+    for prefix in prefixes:
+        info = await services.objects.head(prefix + wanted.path)
+        if info is not None:
+            break
+    else:
         return None
-    md5 = info.md5 if info.md5 is not None else await _hash(services, key)
-    if md5 != wanted.md5:
-        raise errors.DigestMismatch(f"{wanted.path!r} has the MD5 digest {md5}, but {wanted.md5} was declared: upload it again")
+    if info.md5 not in (None, wanted.md5):
+        raise errors.DigestMismatch(f"{wanted.path!r} has the MD5 digest {info.md5}, but {wanted.md5} was declared: upload it again")
     if wanted.size is not None and info.size_bytes != wanted.size:
-        raise errors.DigestMismatch(f"{wanted.path!r} has {info.size_bytes} bytes, but {wanted.size} were declared")
-    return Artifact(path=wanted.path, key=key, size=info.size_bytes, digest={"md5": md5}, kind=wanted.kind)
-
-
-async def _hash(services: Services, key: str) -> str:
-    """Compute the MD5 digest of an object, for a store that does not keep it."""
-    digest = hashlib.md5(usedforsecurity=False)
-    async for piece in services.objects.stream(key):
-        digest.update(piece)
-    return base64.b64encode(digest.digest()).decode()
+        raise errors.DigestMismatch(f"{wanted.path!r} has {info.size_bytes} bytes, but {wanted.size} were declared: upload it again")
+    return Artifact(path=wanted.path, key=info.key, size=info.size_bytes, digest={"md5": wanted.md5}, kind=wanted.kind)
 
 
 async def links(services: Services, manifest: manifests.Manifest) -> list[codecs.Json]:
-    """Return the files in the published form: `[{"artifact": {...}, "signedURL": {...}}]`."""
+    """Return the files in the published form: `[{"artifact": {...}, "signedURL": {...}}]`.
+
+    Of the digests it has only the MD5, because the published client refuses answers with others.
+    """
     listed = []
     for each in manifest.artifacts:
         url = await services.objects.sign("GET", each.key, expires_s=URL_LIFE_S)
-        artifact = {"path": each.path, "digest": each.digest, **({"kind": each.kind} if each.kind is not None else {})}
+        digest = {name: value for name, value in each.digest.items() if name == "md5"}
+        artifact = {"path": each.path, "digest": digest, **({"kind": each.kind} if each.kind is not None else {})}
         listed.append({"artifact": artifact, "signedURL": msgspec.to_builtins(url)})
     return listed

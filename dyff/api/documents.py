@@ -17,6 +17,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     account: str
     status: str
+    reason: str | None = None
 
 
 _SUMMARY = msgspec.json.Decoder(Summary)

@@ -96,7 +96,9 @@ class DeclaredFile(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """Files that an entity accepts. It waits for them in the status `WaitingForUpload` and becomes `success` when finalized.
+    """Files that an entity accepts. It waits for them in the status `WaitingForUpload`.
+
+    When it is finalized, the orchestrator seals the files, and it becomes `success` or, if they are not as declared, `failure`.
 
     `files(entity)`: the declared files; empty if this entity takes no upload. `contents`: what the files must contain; `arrow`:
     rows of the entity's `schema`, each with a unique `_index_`; None for anything.

@@ -32,7 +32,8 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `host`, `port`: the address to listen on. `public_url`: the URL under which clients reach it, used in signed URLs; None to
     derive it from host and port. `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: time within which a command must
     become durable. `read_wait_s`: the longest time that a read waits for the position that it requests. `session_life_s`:
-    lifetime of an inference session that was created without `expires`.
+    lifetime of an inference session that was created without `expires`. `finalize_wait_s`: the longest time that finalize waits until
+    the uploaded files are sealed; after it, the answer has the reason `Finalizing`.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +43,7 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     publish_timeout_s: float = 10.0
     read_wait_s: float = 10.0
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
+    finalize_wait_s: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
 
 
 class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

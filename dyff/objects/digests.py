@@ -1,25 +1,30 @@
-"""The local store's cache of its objects' MD5s, in a tree of its own next to them. Blocking.
+"""The local store's cache of its objects' digests, in a tree of its own next to them. Blocking.
 
 The cache repairs itself. A record identifies the exact file that it describes (inode, size, time of the last modification), so
-one that was lost in a crash, or belongs to a file that was since replaced or edited, is detected, and the digest is
+one that was lost in a crash, or belongs to a file that was since replaced or edited, is detected, and the digests are
 computed again from the bytes. Records therefore need neither fsync nor a lock between processes.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import os
 from pathlib import Path
 
 import msgspec
 
 from dyff.kernel import errors
-from dyff.objects import tree
+from dyff.objects import hashing, tree
 
 _CHUNK_BYTES = 2**20
 _RECORD_BYTES = 4096
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The digests of a file. `md5`: base64. `sha256`: hex; None if an older release recorded them."""
+
+    md5: str
+    sha256: str | None = None
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -27,6 +32,11 @@ class _Record(msgspec.Struct, frozen=True):
     inode: int
     size_bytes: int
     modified_ns: int
+    sha256: str | None = None
+
+    def describes(self, file: os.stat_result) -> bool:
+        """Whether it is the record of exactly this file."""
+        return (self.inode, self.size_bytes, self.modified_ns) == (file.st_ino, file.st_size, file.st_mtime_ns)
 
 
 class Digests:
@@ -35,22 +45,22 @@ class Digests:
     def __init__(self, root: Path) -> None:
         self.tree = tree.Tree(root)
 
-    def of(self, key: str, descriptor: int, incoming: Path) -> str:
-        """The MD5, in base64, of the open file of `key`; computed and recorded if it is unknown.
+    def of(self, key: str, descriptor: int, incoming: Path, *, whole: bool = False) -> Known:
+        """The digests of the open file of `key`; computed and recorded if they are unknown.
 
-        `incoming`: a name for a temporary file, on the same file system.
+        `incoming`: a name for a temporary file, on the same file system. `whole`: whether the SHA-256 must be known, too.
         """
         file = os.fstat(descriptor)
         record = self._read(key)
-        if record is not None and (record.inode, record.size_bytes, record.modified_ns) == (file.st_ino, file.st_size, file.st_mtime_ns):
-            return record.md5
-        md5 = _computed(descriptor)
-        self.remember(key, file, md5, incoming)
-        return md5
+        if record is not None and record.describes(file) and not (whole and record.sha256 is None):
+            return Known(record.md5, record.sha256)
+        known = _computed(descriptor)
+        self.remember(key, file, known, incoming)
+        return known
 
-    def remember(self, key: str, file: os.stat_result, md5: str, incoming: Path) -> None:
-        """Record the MD5 of the file that `file` describes. A failure is ignored: it only costs time later."""
-        record = _Record(md5, file.st_ino, file.st_size, file.st_mtime_ns)
+    def remember(self, key: str, file: os.stat_result, known: Known, incoming: Path) -> None:
+        """Record the digests of the file that `file` describes. A failure is ignored: it only costs time later."""
+        record = _Record(known.md5, file.st_ino, file.st_size, file.st_mtime_ns, known.sha256)
         try:
             incoming.write_bytes(msgspec.json.encode(record))
             self.tree.place(incoming, key, if_absent=False, durable=False)
@@ -70,14 +80,9 @@ class Digests:
             os.close(descriptor)
 
 
-def encoded(digest: bytes) -> str:
-    """Encode an MD5 as in the port: base64."""
-    return base64.b64encode(digest).decode()
-
-
-def _computed(descriptor: int) -> str:
-    digest, position = hashlib.md5(usedforsecurity=False), 0
-    while piece := os.pread(descriptor, _CHUNK_BYTES, position):
-        digest.update(piece)
-        position += len(piece)
-    return encoded(digest.digest())
+def _computed(descriptor: int) -> Known:
+    """The digests of an open file, from its bytes."""
+    found = hashing.Hash()
+    while piece := os.pread(descriptor, _CHUNK_BYTES, found.size_bytes):
+        found.update(piece)
+    return Known(found.md5, found.sha256)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import time
@@ -12,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from dyff.kernel import errors
-from dyff.objects import digests
+from dyff.objects import hashing
 
 _ABANDONED_S = 3600
 """A temporary file older than this is removed if no process holds it. The delay covers the moment between creating and locking it."""
@@ -47,8 +46,7 @@ class Writing:
         """`md5` (base64) and `limit_bytes`: the expectations; None if there are none."""
         self.path = path
         self._promised, self._limit_bytes = md5, limit_bytes
-        self._digest = hashlib.md5(usedforsecurity=False)
-        self._size_bytes = 0
+        self._hash = hashing.Hash()
         self._descriptor: int | None = None
 
     def write(self, block: bytes) -> None:
@@ -57,25 +55,24 @@ class Writing:
         Raises:
             TooLarge: the size limit is exceeded.
         """
-        self._size_bytes += len(block)
-        if self._limit_bytes is not None and self._size_bytes > self._limit_bytes:
+        if self._limit_bytes is not None and self._hash.size_bytes + len(block) > self._limit_bytes:
             raise errors.TooLarge(f"more than the {self._limit_bytes} bytes that are allowed here")
-        self._digest.update(block)
+        self._hash.update(block)
         rest = memoryview(block)
         while rest:
             rest = rest[os.write(self._file(), rest) :]
 
-    def complete(self) -> tuple[os.stat_result, str]:
-        """Make it durable; returns its file status, and its MD5 in base64.
+    def complete(self) -> tuple[os.stat_result, hashing.Hash]:
+        """Make it durable; returns its file status, and its digests.
 
         Raises:
             DigestMismatch: it does not match the expected digest.
         """
-        md5 = digests.encoded(self._digest.digest())
-        if self._promised not in (None, md5):
-            raise errors.DigestMismatch(f"the MD5 of the {self._size_bytes} bytes is {md5}, not {self._promised}")
+        found = self._hash
+        if self._promised not in (None, found.md5):
+            raise errors.DigestMismatch(f"the MD5 of the {found.size_bytes} bytes is {found.md5}, not {self._promised}")
         os.fsync(self._file())
-        return os.fstat(self._file()), md5
+        return os.fstat(self._file()), found
 
     def discard(self) -> None:
         """Close the file, and remove its temporary name if it still has it."""

@@ -15,6 +15,9 @@ SYMLINKS = ".dyff/symlinks.json"
 """As published: the symbolic links of a tree, which an object store cannot hold: `{"symlinks": [{"link", "target",
 "target_is_directory"}]}`, the target relative to the link. Our readers use the same list in the manifest, under the same name."""
 
+UPLOADS = "uploads/"
+"""Below it, by plural and ID, are uploaded files until they are sealed (ADR 18)."""
+
 ERRORS = ".dyff/errors.parquet"
 """Next to verified outputs: the items without responses, and the reasons; exists only if there are such items."""
 
@@ -28,6 +31,17 @@ MAX_SEGMENT_BYTES = 255
 def root(collection: str, entity_id: str) -> str:
     """The prefix of an entity's data in one collection (`dyff.entities.kind.Kind.collection`)."""
     return f"{collection}/{entity_id}/"
+
+
+def staging(plural: str, entity_id: str) -> str:
+    """The prefix to which the owner of an entity uploads. URLs to write are signed only for keys below it, and readers never read there."""
+    return f"{UPLOADS}{plural}/{entity_id}/"
+
+
+def staged(key: str) -> tuple[str, str, str] | None:
+    """The plural, the entity's ID and the path in the key of a staged file; None if the key is not of that form."""
+    parts = key.removeprefix(UPLOADS).split("/", 2)
+    return (parts[0], parts[1], parts[2]) if key.startswith(UPLOADS) and len(parts) == 3 else None
 
 
 def trees(collections: Iterable[str], entity_id: str) -> tuple[str, ...]:
@@ -46,7 +60,7 @@ def evaluation_verified(evaluation_id: str) -> str:
 
 
 def blob(root_key: str, name: str) -> str:
-    """Key for the bytes of a fetched file. `name`: a digest, so that every attempt writes the same bytes there."""
+    """Key for the bytes of a file that was fetched or uploaded. `name`: a digest, so that every attempt writes the same bytes there."""
     return f"{root_key}.dyff/blobs/{name}"
 
 

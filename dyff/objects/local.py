@@ -1,7 +1,7 @@
 """The object store in a local directory, for one machine. Several processes can use it at the same time.
 
     <root>/objects/<key>     the objects, as plain files
-    <root>/digests/<key>     their MD5s (`dyff.objects.digests`)
+    <root>/digests/<key>     their digests (`dyff.objects.digests`)
     <root>/incoming/         files that are not complete yet, or being deleted
 
 An object is written to `incoming`, made durable there, and then renamed in one step. So a reader finds either the whole object
@@ -13,6 +13,7 @@ File I/O runs in threads. Every disk error is `Unavailable`, and nothing has bee
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -82,6 +83,12 @@ class LocalObjects:
             with anyio.CancelScope(shield=True):
                 await self._run(writing.discard)
 
+    async def copy(self, source: str, target: str, *, sha256: str) -> None:
+        """The copy is another link to the same file. That is enough, since no file of the store is ever changed, only replaced."""
+        layout.check_key(source)
+        layout.check_key(target)
+        await self._run(self._copy, source, target, sha256)
+
     async def head(self, key: str) -> port.ObjectInfo | None:
         layout.check_key(key)
         return await self._run(self._info, key)
@@ -137,13 +144,30 @@ class LocalObjects:
             writing.discard()
 
     def _finish(self, key: str, writing: incoming.Writing, if_absent: bool) -> port.ObjectInfo:
-        file, md5 = writing.complete()
+        file, found = writing.complete()
         try:
             self._tree.place(writing.path, key, if_absent=if_absent, durable=True)
         except FileExistsError as error:
             raise errors.AlreadyExists(f"there is already an object {key!r}") from error
-        self._digests.remember(key, file, md5, self._incoming.name())
-        return _info(key, file, md5)
+        known = digests.Known(found.md5, found.sha256)
+        self._digests.remember(key, file, known, self._incoming.name())
+        return _info(key, file, known)
+
+    def _copy(self, source: str, target: str, sha256: str) -> None:
+        temporary = self._incoming.name()
+        descriptor = self._tree.link(source, temporary)
+        if descriptor is None:
+            raise errors.NotFound(f"there is no object {source!r}")
+        try:
+            known = self._digests.of(source, descriptor, self._incoming.name(), whole=True)
+            if known.sha256 != sha256:
+                raise errors.DigestMismatch(f"the SHA-256 of {source!r} is {known.sha256}, not {sha256}")
+            self._tree.place(temporary, target, if_absent=False, durable=True)
+            self._digests.remember(target, os.fstat(descriptor), known, self._incoming.name())
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # renaming a link to another link of the same file does nothing
+                temporary.unlink()
+            os.close(descriptor)
 
     def _open(self, key: str) -> tuple[int, int]:
         """A descriptor and the size in bytes."""
@@ -191,8 +215,8 @@ class LocalObjects:
             raise errors.Unavailable(f"the object store's disk: {error.strerror or error}") from error
 
 
-def _info(key: str, file: os.stat_result, md5: str) -> port.ObjectInfo:
-    return port.ObjectInfo(key, file.st_size, md5)
+def _info(key: str, file: os.stat_result, known: digests.Known) -> port.ObjectInfo:
+    return port.ObjectInfo(key, file.st_size, known.md5, known.sha256)
 
 
 async def _blocks(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """The manifest of a tree (`.dyff/artifacts.json`): the valid files, the location of their bytes, and their digests.
 
-It is written once, when every file is stored and checked: by the API for uploads, by the steps for fetched models and verified
+It is written once, when every file is stored and checked: by sealing for uploads, by the steps for fetched models and verified
 outputs. Readers rely on nothing else. This module has its only definition, its only reader and its only writer.
 
 It is stored data: fields that a later release adds are ignored.
@@ -15,7 +15,7 @@ import msgspec
 
 from dyff.entities import codecs
 from dyff.kernel import errors
-from dyff.objects import layout, port
+from dyff.objects import hashing, layout, port
 
 MAX_BYTES = 128 * 2**20
 """Limit of a manifest. It is also the limit of a cloud store for an object that is put only if absent."""
@@ -31,7 +31,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file of a tree.
 
     `path`: the path for users. `key`: the object with its bytes. `size`: in bytes. `digest`: by algorithm; `md5` in base64;
-    `sha256`, which fetched models have, in hex. `kind`: as declared, or as set by its producer; None if unspecified.
+    `sha256` in hex, which is missing only in manifests of uploads and outputs of older releases. `kind`: as declared, or as set by
+    its producer; None if unspecified.
     """
 
     path: str
@@ -39,6 +40,15 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: Annotated[int, msgspec.Meta(ge=0)]
     digest: dict[str, str] = {}
     kind: str | None = None
+
+    def matches(self, found: hashing.Hash) -> bool:
+        """Whether bytes with these digests are those of the file: the size, and each digest that is recorded."""
+        return self.size == found.size_bytes and all(value == found.digest.get(name, value) for name, value in self.digest.items())
+
+    def can_be(self, info: port.ObjectInfo) -> bool:
+        """Whether what the store knows about an object agrees with the file, without reading it."""
+        known = {"md5": info.md5, "sha256": info.sha256}
+        return self.size == info.size_bytes and all(known.get(name) in (None, value) for name, value in self.digest.items())
 
 
 class Link(msgspec.Struct, frozen=True):

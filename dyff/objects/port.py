@@ -13,11 +13,12 @@ import msgspec
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
-    """Metadata of an object. `md5`: base64; None if the store does not know it."""
+    """Metadata of an object. `md5`: base64; `sha256`: hex. None if the store does not know it; a cloud never knows `sha256`."""
 
     key: str
     size_bytes: int
     md5: str | None
+    sha256: str | None = None
 
 
 class SignedURL(msgspec.Struct, frozen=True):
@@ -51,6 +52,16 @@ class Objects(Protocol):
             InvalidFields: the key is not allowed.
             Unavailable: the store does not answer; nothing was changed.
             OutcomeUnknown: it may or may not have been stored.
+        """
+        ...
+
+    async def copy(self, source: str, target: str, *, sha256: str) -> None:
+        """Copy an object if its bytes have that SHA-256 (hex), durably. Later changes of `source` do not reach `target`.
+
+        Raises:
+            NotFound: `source` does not exist.
+            DigestMismatch: its bytes do not have that `sha256`; nothing was changed.
+            Unavailable, OutcomeUnknown: see `put`.
         """
         ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -70,6 +71,28 @@ class Tree:
             except NotADirectoryError as error:
                 raise _obstructed(f"{key!r} leads through an object, and nothing can be below one") from error
         raise errors.Unavailable(f"the directories of {key} are removed as fast as they are made")
+
+    def link(self, key: str, target: Path) -> int | None:
+        """Give the file a second name, `target`, outside the tree; returns a descriptor of it. None if there is no such file.
+
+        The caller closes the descriptor. While it is open, `target` is locked against `dyff.objects.incoming.Incoming.clear_away`.
+        """
+        descriptor = self.open(key)
+        if descriptor is None:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            head, _, name = key.rpartition("/")
+            with self._directory(head) as directory:
+                os.link(name, target, src_dir_fd=directory, follow_symlinks=False)
+            if os.path.samestat(target.lstat(), os.fstat(descriptor)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        target.unlink()
+        raise errors.Unavailable(f"another is changing {key!r} at this moment")
 
     def remove(self, key: str, *, durable: bool) -> None:
         """Remove the file if it exists, and the directories that became empty."""

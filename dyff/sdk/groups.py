@@ -32,6 +32,8 @@ Request = Mapping[str, Any] | msgspec.Struct | Dumped
 FIRST_POLL_S = 0.05
 MAX_POLL_S = 1.0
 PAGE = 500
+FINALIZE_S = 24 * 3600.0
+"""How long an upload waits until the server has sealed its files, which takes time in proportion to their size."""
 LOG_POLL_S = 1.0
 LOG_LINES = 10_000
 LOG_OVERLAP_S = 60.0
@@ -191,11 +193,7 @@ class Group(calls.Bound[S], Generic[S, E]):
         Example:
             `client.evaluations.wait(evaluation.id, timeout_s=1800)`
         """
-
-        async def has_succeeded(entity: E) -> bool:
-            return entity.status in statuses.SUCCESS
-
-        return await self._wait(id, has_succeeded, timeout_s, progress)
+        return await self._wait(id, _has_succeeded, timeout_s, progress)
 
     async def _wait(
         self: Group[Awaited, E],
@@ -319,7 +317,9 @@ class Uploadable(Creatable[S, E]):
 
     @operation
     async def finalize(self, id: str, *, timeout: float | None = None) -> models.Status:  # noqa: A002
-        """Declare the upload complete; the server checks the files' digests. `timeout`: in seconds; None for the client's.
+        """Declare the upload complete; the server checks the files. `timeout`: in seconds; None for the client's.
+
+        The answer can still be `WaitingForUpload` with the reason `Finalizing`: `wait` returns when the server has stored all files.
 
         Raises:
             BadRequest: files are missing; the error names them.
@@ -331,12 +331,23 @@ class Uploadable(Creatable[S, E]):
         return models.read(await self._http.call("POST", self._path(id, "finalize"), timeout=timeout), models.Status)
 
     async def _upload(self: Uploadable[Awaited, E], id: str, folder: Path, paths: Sequence[str], progress: bool) -> None:  # noqa: A002
+        """Upload the files, finalize, and wait until the entity has succeeded.
+
+        Raises:
+            WorkflowFailed: the server found a file that is not as declared after it had accepted all of them.
+        """
+
         async def uplink(path: str) -> uploads.Uplink:
             answer = await self._http.answer("GET", self._path(id, f"upload/{path}"))
             return uploads.Uplink(models.read(answer.json(), models.SignedURL), answer.headers.get("Dyff-Uploaded") == "true")
 
         await uploads.upload(self._http.io, folder, paths, uplink, progress=progress)
-        await self.finalize(id)
+        if (await self.finalize(id)).status not in statuses.SUCCESS:
+            await self._wait(id, _has_succeeded, FINALIZE_S, progress)
+
+
+async def _has_succeeded(entity: models.Entity) -> bool:
+    return entity.status in statuses.SUCCESS
 
 
 def plain(request: Request, *, nulls: bool = False) -> Any:

@@ -82,18 +82,20 @@ def config(config: str | None) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--objects", is_flag=True, help="Also read every stored file and compare it with its manifest. Takes as long as reading.")
 @_data_dir
 @_config
-def verify(as_json: bool, data_dir: str | None, config: str | None) -> None:
+def verify(as_json: bool, objects: bool, data_dir: str | None, config: str | None) -> None:
     """Fold all events again and compare the result with the stored data, byte for byte.
 
-    Prints root hashes of the events, the state topic and the query store, then all differences. Works while the server runs. Exits
+    Prints root hashes of the events, the state topic and the query store, then all differences. With --objects, it also compares every
+    stored file with its manifest, and every manifest with what its entity declares. Works while the server runs. Exits
     with 0 if nothing differs, with 1 if something does, and with another code if the comparison was not possible.
     """
     from dyff.serve import proving
 
     try:
-        report = proving.verify(settings.load(config, flags={"data_dir": data_dir}))
+        report = proving.verify(settings.load(config, flags={"data_dir": data_dir}), objects=objects)
     except errors.DyffError as error:  # 1 would mean that something differs
         click.echo(f"dyff: {error.message}", err=True)
         sys.exit(_code(error, 4))

@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 
 from dyff.bus import port as bus
-from dyff.consumers.verification import proofs, replaying, verifying
+from dyff.consumers.verification import proofs, replaying, stored, verifying
 from dyff.kernel import clock, ids, settings
 from dyff.query import port as query
 from dyff.serve import directory, migrating, opening, supervisor
@@ -16,8 +16,8 @@ from dyff.serve import directory, migrating, opening, supervisor
 T = TypeVar("T")
 
 
-def verify(loaded: settings.Settings) -> proofs.Report:
-    """Fold all events again and compare the result with the stored data.
+def verify(loaded: settings.Settings, *, objects: bool = False) -> proofs.Report:
+    """Fold all events again and compare the result with the stored data. `objects`: also read and compare all stored files.
 
     Raises:
         Misconfigured: there is no log, or an engine refuses access.
@@ -26,7 +26,15 @@ def verify(loaded: settings.Settings) -> proofs.Report:
         NewerSchema: a newer release wrote some of the data.
         Unavailable: an engine does not answer.
     """
-    return _with_both(loaded, verifying.verify)
+
+    async def act(history: bus.History, view: query.QueryMaintenance) -> proofs.Report:
+        report = await verifying.verify(history, view)
+        if not objects:
+            return report
+        store = await opening.open_objects(loaded, directory.DataDirectory(loaded.data_dir), clock.SystemClock(), None)
+        return await stored.verify(view, store, report)
+
+    return _with_both(loaded, act)
 
 
 def replay(loaded: settings.Settings) -> int:
@@ -62,6 +70,9 @@ def lines(report: proofs.Report) -> list[str]:
     width = max(map(len, report.roots))
     text = [f"{report.entities} entities of {report.events} events of log {report.epoch}, up to {ends}"]
     text += [f"{name:<{width}}  {root}" for name, root in report.roots.items()]
+    if report.objects is not None:
+        found = report.objects
+        text.append(f"object store: {found.files} files of {found.manifests} manifests, {found.size_bytes} bytes")
     text += [f"note: {each}" for each in report.notes]
     text += [each.text() for each in report.differences]
     if report.count > len(report.differences):

@@ -104,7 +104,7 @@ class _Run:
 
 async def _done(store: port.Objects, reader: trees.Reader, spec: specs.Evaluation) -> dict[str, items.Indices]:
     """The indices that earlier attempts have stored, by replication."""
-    raw = [(info.key, info.size_bytes) for info in await trees.objects(store, layout.evaluation_raw(spec.id))]
+    raw = trees.stored(await trees.objects(store, layout.evaluation_raw(spec.id)))
     try:
         return await anyio.to_thread.run_sync(lambda: items.read_done(reader.open(raw), manifests.replication_ids(spec)))
     except trees.READ_ERRORS as error:

@@ -6,8 +6,6 @@ It can be repeated: files that already exist and are complete are kept.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +14,13 @@ import anyio
 import anyio.to_thread
 
 from dyff.kernel import errors
-from dyff.objects import layout, port
+from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact, Link
 from dyff.workflows import endings, manifests
 
 _AT_ONCE = 4
+_CHUNK_BYTES = 2**20
 _PART = ".dyff-part"
 
 
@@ -81,20 +80,21 @@ class _Copier:
     async def _download(self, artifact: Artifact, target: Path) -> None:
         """Download to a file next to the target first, so that a file with the right name is always complete."""
         await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
-        part, digest = target.with_name(target.name + _PART), hashlib.md5(usedforsecurity=False)
+        part, found = target.with_name(target.name + _PART), hashing.Hash()
         try:
             async with await anyio.open_file(part, "wb") as file:
                 async for piece in self._store.stream(artifact.key):
-                    digest.update(piece)
+                    await anyio.to_thread.run_sync(found.update, piece)
                     await file.write(piece)
         except errors.NotFound as error:
             raise endings.Ending(
                 endings.WRONG_DATA, f"{artifact.key} is listed but missing in the object store. Upload it again."
             ) from error
-        wanted, size_bytes = artifact.digest.get("md5"), (await anyio.Path(part).stat()).st_size
-        if size_bytes != artifact.size or (wanted and wanted != base64.b64encode(digest.digest()).decode()):
+        if not artifact.matches(found):
             part.unlink()
-            raise endings.Ending(endings.WRONG_DATA, f"{artifact.key} has not the promised bytes: size or MD5 differ. Upload it again.")
+            raise endings.Ending(
+                endings.WRONG_DATA, f"{artifact.key} does not have the listed bytes: size or digest differ. Upload it again."
+            )
         os.replace(part, target)
 
 
@@ -113,8 +113,10 @@ def _make_links(destination: Path, links: Iterable[Link]) -> None:
 
 
 def _is_whole(target: Path, artifact: Artifact) -> bool:
-    wanted = artifact.digest.get("md5")
-    if wanted is None or not target.is_file() or target.stat().st_size != artifact.size:
+    if not artifact.digest or not target.is_file() or target.stat().st_size != artifact.size:
         return False
+    found = hashing.Hash()
     with target.open("rb") as file:
-        return base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode() == wanted
+        while piece := file.read(_CHUNK_BYTES):
+            found.update(piece)
+    return artifact.matches(found)

@@ -17,11 +17,8 @@ async def dataset(store: port.Objects, reader: trees.Reader, dataset_id: str) ->
         Ending: it has no files, or cannot be read.
     """
     root = layout.root("datasets", dataset_id)
-    listed = await manifests.read(store, root)
-    if listed is None:
-        found = [(info.key, info.size_bytes) for info in await trees.objects(store, root)]
-    else:
-        found = [(each.key, each.size) for each in listed.artifacts]
+    manifest = await manifests.read(store, root)
+    found = trees.stored(await trees.objects(store, root)) if manifest is None else trees.listed(manifest.artifacts)
     if not found:
         raise endings.Ending(endings.WRONG_DATA, f"The dataset {dataset_id} has no files. Upload it again.")
     try:

@@ -7,23 +7,42 @@ loop's own thread: use `anyio.to_thread`.
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet
 from anyio import from_thread
 
-from dyff.objects import port
+from dyff.objects import manifests, port
 
 SMALL_BYTES = 2**20
 """Objects up to this size are fetched whole: reading their footer and columns separately would take several calls."""
 
 READ_ERRORS = (pa.ArrowException, OSError)
 """What Arrow raises for files that are damaged or missing."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of a dataset. `path`: unique; its partitions are read from it. `key`: the object with its bytes."""
+
+    path: str
+    key: str
+    size_bytes: int
+
+
+def stored(found: Iterable[port.ObjectInfo]) -> list[File]:
+    """Objects as files with their keys as paths."""
+    return [File(each.key, each.key, each.size_bytes) for each in found]
+
+
+def listed(artifacts: Iterable[manifests.Artifact]) -> list[File]:
+    """The files that a manifest lists."""
+    return [File(each.path, each.key, each.size) for each in artifacts]
 
 
 async def objects(store: port.Objects, root: str) -> list[port.ObjectInfo]:
@@ -39,8 +58,8 @@ class Reader:
         """Use `reader` to make one."""
         self._store, self._portal = store, portal
 
-    def open(self, files: list[tuple[str, int]], schema: pa.Schema | None = None) -> pa.dataset.Dataset:
-        """Open the objects with these keys and sizes in bytes as a dataset, with hive partitions as columns.
+    def open(self, files: Sequence[File], schema: pa.Schema | None = None) -> pa.dataset.Dataset:
+        """Open these files as a dataset, with the hive partitions in their paths as columns.
 
         `schema`: None for that of the first file. Blocking.
 
@@ -49,9 +68,9 @@ class Reader:
         """
         if not files:
             return pa.dataset.dataset(pa.table([] if schema is None else schema.empty_table(), schema=schema or pa.schema([])))
-        filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, dict(files)))
-        keys = [key for key, _ in files]
-        return pa.dataset.dataset(keys, schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
+        by_path = {each.path: each for each in files}
+        filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, by_path))
+        return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
 
 
 @asynccontextmanager
@@ -118,8 +137,9 @@ def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, An
 class _Handler(pa.fs.FileSystemHandler):
     """Arrow's interface to the store: only what is needed to read known files."""
 
-    def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal, sizes: dict[str, int]) -> None:
-        self._store, self._portal, self._sizes = store, portal, sizes
+    def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal, files: dict[str, File]) -> None:
+        """`files`: by path."""
+        self._store, self._portal, self._files = store, portal, files
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -137,13 +157,13 @@ class _Handler(pa.fs.FileSystemHandler):
 
     def get_file_info(self, paths: str | list[str]) -> list[pa.fs.FileInfo]:
         asked = [paths] if isinstance(paths, str) else paths
-        return [pa.fs.FileInfo(path, pa.fs.FileType.File, size=self._sizes[path]) for path in asked]
+        return [pa.fs.FileInfo(path, pa.fs.FileType.File, size=self._files[path].size_bytes) for path in asked]
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        size_bytes = self._sizes[path]
-        if size_bytes <= SMALL_BYTES:
-            return pa.BufferReader(self._portal.call(self._store.get, path))
-        return pa.PythonFile(_Object(self._store, self._portal, path, size_bytes), mode="r")
+        file = self._files[path]
+        if file.size_bytes <= SMALL_BYTES:
+            return pa.BufferReader(self._portal.call(self._store.get, file.key))
+        return pa.PythonFile(_Object(self._store, self._portal, file.key, file.size_bytes), mode="r")
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         return self.open_input_file(path)

@@ -7,8 +7,6 @@ they are exactly what was requested, it writes them in order to `outputs/<id>/ve
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -18,7 +16,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from dyff.entities import specs
-from dyff.objects import layout, port
+from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
 from dyff.workflows import endings, failures, inputs, items, manifests, outputs, trees, verification
@@ -86,7 +84,7 @@ class _Verifier:
     async def _write_verified(self) -> list[Artifact]:
         """Check all raw outputs, and write them again in order."""
         raw = await trees.objects(self._store, layout.evaluation_raw(self._spec.id))
-        dataset = await self._open([(info.key, info.size_bytes) for info in raw])
+        dataset = await self._open(trees.stored(raw))
         rows_per_file = await anyio.to_thread.run_sync(verification.rows_per_file, dataset)
         errors_found, writer = _Errors(await self._open_errors()), _Tables(self._schema)
         findings, artifacts = verification.Findings(), list[Artifact]()
@@ -112,19 +110,19 @@ class _Verifier:
         """Check that the listed files exist, are unchanged, and contain exactly the requested outputs."""
         for artifact in published:
             info = await self._store.head(artifact.key)
-            if info is None or info.size_bytes != artifact.size or info.md5 not in (None, artifact.digest.get("md5")):
+            if info is None or not artifact.can_be(info):
                 what = "is missing" if info is None else "was changed"
                 raise endings.Ending(
                     endings.WRONG_OUTPUT, f"The outputs were verified before, but {artifact.key} {what}. Create the evaluation again."
                 )
-        dataset = await self._open([(each.key, each.size) for each in published if each.path != layout.ERRORS])
+        dataset = await self._open(trees.listed(each for each in published if each.path != layout.ERRORS))
         findings = verification.Findings()
         for part in verification.ranges(self._expected, 2**16):
             table = await self._examine(dataset, part, findings, [items.INDEX, items.REPLICATION])
             self._progress.done += table.num_rows
         self._judge(findings)
 
-    async def _open(self, files: list[tuple[str, int]]) -> pa.dataset.Dataset:
+    async def _open(self, files: Sequence[trees.File]) -> pa.dataset.Dataset:
         try:
             dataset = await anyio.to_thread.run_sync(self._reader.open, files, self._schema)
             await anyio.to_thread.run_sync(verification.check_schema, dataset, self._schema)
@@ -134,7 +132,7 @@ class _Verifier:
 
     async def _open_errors(self) -> pa.dataset.Dataset | None:
         """The errors that all attempts recorded for items without responses; None if there are none."""
-        found = [(info.key, info.size_bytes) for info in await trees.objects(self._store, layout.evaluation_errors(self._spec.id))]
+        found = trees.stored(await trees.objects(self._store, layout.evaluation_errors(self._spec.id)))
         return await anyio.to_thread.run_sync(self._reader.open, found, failures.SCHEMA) if found else None
 
     async def _examine(
@@ -154,9 +152,9 @@ class _Verifier:
         return await self._put(name, name, await anyio.to_thread.run_sync(writer.file))
 
     async def _put(self, path: str, name: str, data: bytes) -> Artifact:
-        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        info = await outputs.persist(self._store, self._prefix + name, data, md5)
-        return Artifact(path=path, key=info.key, size=info.size_bytes, digest={"md5": md5}, kind="parquet")
+        found = await anyio.to_thread.run_sync(hashing.of, data)
+        info = await outputs.persist(self._store, self._prefix + name, data, found.md5)
+        return Artifact(path=path, key=info.key, size=info.size_bytes, digest=found.digest, kind="parquet")
 
     def _code(self, findings: verification.Findings) -> int:
         return findings.code(self._spec.client.missing_output_policy, self._spec.client.duplicate_output_policy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import anyio
@@ -14,6 +15,7 @@ from dyff.bus import port, topics
 from dyff.bus.embedded import high_watermark
 from dyff.kernel import mongo
 from dyff.query.mongo import stored
+from dyff.sdk import Client
 from tests.acceptance.conftest import DYFF, plain_environment, run
 from tests.acceptance.deployment import Deployment, engines
 from tests.roles import log
@@ -72,6 +74,32 @@ async def _replace_state(path, entity_id: str) -> None:
         value = record.value.replace(b'"name":"mock-1"', b'"name":"mock-2"')
         assert value != record.value
         await bus.publish(topics.STATE, [port.Message(record.key, value, record.headers, record.partition)])
+
+
+def test_stored_files_are_compared_with_their_manifests(fresh, tmp_path):
+    """Clean after an upload, while the server runs and after kill -9; a file that was cut by seven bytes is found, and what to do."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "w.bin").write_bytes(bytes(3_000_000))
+    fresh.start()
+    account = fresh.command("account", "create", "--name", "auditor")
+    token = fresh.command("token", "create", "--account", account)
+    with Client(endpoint=fresh.endpoint, api_token=token) as client:
+        resources = {"storage": "1Gi", "memory": "1Gi"}
+        model = client.models.create_from_volume(folder, account=account, name="mine", resources=resources)
+        client.models.upload_volume(model, folder, progress=False)
+        assert client.models.get(model.id).status == "Ready"
+    wanted = ["object store: 1 files of 1 manifests, 3000000 bytes", "0 differences"]
+    assert [line for line in fresh.command("verify", "--objects").splitlines() if line in wanted] == wanted
+    fresh.kill()
+    assert fresh.command("verify", "--objects").splitlines()[-1] == "0 differences"
+    (file,) = (fresh.directory / "objects/objects/models" / model.id / ".dyff/blobs").iterdir()
+    os.truncate(file, 3_000_000 - 7)
+    result = run("verify", "--objects", "--data-dir", str(fresh.directory))
+    lines = result.stdout.splitlines()
+    assert (result.returncode, lines[-1]) == (1, "1 difference"), result.stderr
+    assert lines[-2].startswith(f"object store: size: Model/{model.id}: w.bin: there is models/{model.id}/.dyff/blobs/")
+    assert lines[-2].endswith("or delete the Model and create it and upload its files again")
 
 
 def test_where_there_is_nothing_nothing_is_made(tmp_path):

@@ -1,4 +1,4 @@
-"""A world for the API: the real embedded adapters, a fold from the log to the view, and a cluster that only remembers."""
+"""A world for the API: the real embedded adapters, a fold from the log to the view, sealing, and a cluster that only remembers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from dyff.api import app, services
 from dyff.bus import embedded as bus
 from dyff.bus import envelope, topics
 from dyff.cluster import port as cluster
+from dyff.consumers.orchestrator import sealing
 from dyff.entities import codecs, commands, folding, registry
 from dyff.kernel import clock, ids, settings
-from dyff.objects import local, signing
+from dyff.objects import layout, local, signing
 from dyff.query import embedded as query
 from dyff.query import port as views
 from tests.entities import bodies
@@ -79,8 +80,8 @@ class RememberedCluster:
 class View:
     """Folds the log into the view, as the aggregator and the sink do together; can be paused, to be behind."""
 
-    def __init__(self, log, store):
-        self._log, self._store = log, store
+    def __init__(self, log, store, sealer):
+        self._log, self._store, self._sealer = log, store, sealer
         self._states: dict[str, folding.State] = {}
         self.running = anyio.Event()
         self.running.set()
@@ -98,12 +99,15 @@ class View:
                 group.start_soon(self._follow, topic, partition)
 
     async def _follow(self, topic, partition):
-        async with self._log.read(topics.EVENTS, partition, 0) as reader:
+        async with self._log.read(topics.EVENTS, partition, 0) as reader, anyio.create_task_group() as group:
             while True:
                 records = await reader.poll(100, 1.0)
                 await self.running.wait()
                 documents = [document for record in records if (document := self._folded(record, topic.epoch))]
                 await self._store.apply(documents, views.Reached("state", {}, {partition: reader.position}))
+                for each in documents:
+                    if each.body is not None:
+                        group.start_soon(self._sealer.seal, codecs.decode_object(each.body))
 
     def _folded(self, record, epoch):
         event = envelope.event(record, epoch)
@@ -115,11 +119,44 @@ class View:
         return views.Document(registry.BY_KIND[state.kind].plural, entity_id, state.source.offset, state.value())
 
 
+class Sealer:
+    """Seals finalized uploads as the orchestrator does; can be paused."""
+
+    def __init__(self, known: services.Services):
+        self._services = known
+        self.running = anyio.Event()
+        self.running.set()
+
+    def pause(self):
+        self.running = anyio.Event()
+
+    def proceed(self):
+        self.running.set()
+
+    async def seal(self, entity):
+        """Seal what is finalized, and record how it ended."""
+        if entity.get("reason") != "Finalizing":
+            return
+        await self.running.wait()
+        row, status, reason = registry.BY_KIND[entity["kind"]], "Ready", None
+        try:
+            await sealing.seal(self._services.objects, row, entity, lambda: True)
+            await self._services.objects.delete_tree(layout.staging(row.plural, entity["id"]))
+        except sealing.NotAsDeclared:
+            status, reason = "Error", "UploadFailed"
+        now = self._services.clock.now()
+        command = commands.edit(
+            self._services.ids.new(), commands.UPDATE_STATUS, entity["kind"], entity["id"], {"status": status, "reason": reason},
+            time=now, expires=now + timedelta(hours=1),
+        )  # fmt: skip
+        await self._services.bus.publish(topics.EVENTS, [envelope.command_message(command)])
+
+
 class World:
     """The API and what it stands on. `client(token)` speaks to it in this process."""
 
-    def __init__(self, known: services.Services, application, view: View):
-        self.services, self.app, self.view = known, application, view
+    def __init__(self, known: services.Services, application, view: View, sealer: Sealer):
+        self.services, self.app, self.view, self.sealer = known, application, view, sealer
         self.cluster: RememberedCluster = known.cluster
         self.account = ""
         self.admin = ""
@@ -195,7 +232,8 @@ async def opened(path, **changes) -> AsyncIterator[World]:
         )  # fmt: skip
         known = msgspec.structs.replace(known, **changes)
         application = app.build(known)
-        world = World(known, application, View(log, view_store))
+        sealer = Sealer(known)
+        world = World(known, application, View(log, view_store, sealer), sealer)
         world.account = names.new()
         admin = accounts.Account(id=world.account, name="auditor", created=time.now(), permissions=grants.ADMIN)
         await database.create(admin)

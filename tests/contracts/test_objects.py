@@ -10,6 +10,7 @@ import pytest
 
 from dyff.kernel import errors
 from dyff.objects import local, signing
+from tests import collisions
 from tests.objects import clouds
 
 START = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
@@ -338,3 +339,30 @@ async def test_a_signed_url_says_what_to_send(objects):
     assert (get.method, get.headers) == ("GET", {})
     assert put.url.startswith("https://")
     assert put.url != get.url
+
+
+@pytest.mark.parametrize("size", [0, 7, 16 * MIB + 5])
+async def test_a_copy_is_of_exactly_the_bytes_that_were_meant(objects, size):
+    """It has the given SHA-256, and what is put to the source later does not reach it; repeated, it is the same."""
+    data = hashlib.shake_128(b"copied").digest(size)
+    await objects.put("from/x", data)
+    for _ in range(2):
+        await objects.copy("from/x", "to/y", sha256=hashlib.sha256(data).hexdigest())
+    await objects.put("from/x", b"other")
+    assert await whole(objects.stream("to/y")) == data
+    await objects.delete("from/x")
+    assert await whole(objects.stream("to/y")) == data
+    assert (await objects.head("to/y")).size_bytes == size
+
+
+async def test_a_copy_of_other_bytes_is_refused(objects):
+    """Also if their MD5 is the same: nothing is stored, and what was there before stays. A missing source is said to be missing."""
+    await objects.put("from/x", collisions.SECOND)
+    await objects.put("to/old", b"old")
+    for target in ("to/new", "to/old"):
+        with pytest.raises(errors.DigestMismatch):
+            await objects.copy("from/x", target, sha256=hashlib.sha256(collisions.FIRST).hexdigest())
+        with pytest.raises(errors.NotFound):
+            await objects.copy("from/missing", target, sha256="0" * 64)
+    assert await objects.head("to/new") is None
+    assert await objects.get("to/old") == b"old"

@@ -11,10 +11,13 @@ import sys
 import time
 
 import anyio
+import msgspec
 import pytest
 
+from dyff.consumers.orchestrator import sealing
+from dyff.entities import registry
 from dyff.kernel import errors
-from dyff.objects import stores
+from dyff.objects import layout, manifests, stores
 from dyff.objects.cloud import CloudObjects, Connection, sigv4
 from tests.objects import faulty
 
@@ -306,3 +309,32 @@ def test_who_has_a_local_store_does_not_load_the_vendors_library():
     code = "import sys, dyff.serve.cli, dyff.serve.wiring, dyff.workflows.evaluation_client; print('obstore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+async def test_a_copy_in_parts_of_other_bytes_leaves_no_part(server, objects):
+    """The SHA-256 is checked before the upload in parts is completed; what was sent of it is discarded."""
+    data = bytes(40 * 2**20)
+    server.objects["from"] = data
+    with pytest.raises(errors.DigestMismatch):
+        await objects.copy("from", "to", sha256=hashlib.sha256(data[:-1]).hexdigest())
+    assert ("to" in server.objects, server.parts) == (False, {})
+    await objects.copy("from", "to", sha256=hashlib.sha256(data).hexdigest())
+    assert server.objects["to"] == data
+
+
+@pytest.mark.parametrize("md5_etags", [True, False])
+async def test_uploads_are_sealed_in_a_cloud(server, objects, md5_etags):
+    """Files that were sent in one request and in parts, with and without MD5s of the store: both digests, and the same bytes."""
+    server.md5_etags = md5_etags
+    files = {"small": b"x" * 10, "large": hashlib.shake_128(b"large").digest(2**20) * 20}
+    listed = [{"path": path, "size": len(data), "digest": {"md5": md5(data)}} for path, data in files.items()]
+    model = {"id": "a" * 32, "kind": "Model", "artifact": {"volume": {"files": listed}}}
+    for path, data in files.items():
+        server.objects[layout.staging("models", model["id"]) + path] = data
+    await sealing.seal(objects, registry.BY_KIND["Model"], model, lambda: True)
+    manifest = msgspec.json.decode(server.objects[layout.root("models", model["id"]) + layout.ARTIFACTS], type=manifests.Manifest)
+    for each in manifest.artifacts:
+        data = files[each.path]
+        assert each.digest == {"md5": md5(data), "sha256": hashlib.sha256(data).hexdigest()}
+        assert server.objects[each.key] == data
+    assert server.parts == {}

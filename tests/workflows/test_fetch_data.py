@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import msgspec
 import pytest
 
+from tests import collisions
 from tests.workflows import runs
 
 MODEL = "0d" * 16
@@ -55,12 +57,25 @@ def test_whole_files_are_kept_and_others_replaced(model, steps, tmp_path):
     assert (tmp_path / "volume" / "weights" / "part-2.bin").read_bytes() == b"two"
 
 
+def test_other_bytes_with_the_same_md5_are_refused(model, steps, tmp_path):
+    """The SHA-256 of the manifest decides, for what is fetched and for what is there already."""
+    data = collisions.FIRST
+    write_manifest(model, [{**entry("w", data), "digest": {"md5": runs.md5(data), "sha256": hashlib.sha256(data).hexdigest()}}])
+    (model / "w").write_bytes(collisions.SECOND)
+    failed = fetch(steps, tmp_path / "volume")
+    assert (failed.code, "w does not have the listed bytes" in failed.last) == (65, True)
+    (model / "w").write_bytes(data)
+    (tmp_path / "volume" / "w").write_bytes(collisions.SECOND)
+    assert fetch(steps, tmp_path / "volume").code == 0
+    assert (tmp_path / "volume" / "w").read_bytes() == data
+
+
 def test_changed_bytes_are_refused(model, steps, tmp_path):
     """Bytes that are not the promised ones never get their name in the volume."""
     (model / "config.json").write_bytes(b"[]")
     failed = fetch(steps, tmp_path / "volume")
     assert failed.code == 65
-    assert "config.json has not the promised bytes" in failed.last
+    assert "config.json does not have the listed bytes" in failed.last
     assert not list((tmp_path / "volume").glob("config.json*"))
 
 

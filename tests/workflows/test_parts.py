@@ -6,13 +6,14 @@ import random
 import time
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pyarrow as pa
 import pytest
 
 from dyff.kernel import clock, errors
-from dyff.objects import local
-from dyff.workflows import endings, items, outputs, pacing, progress
+from dyff.objects import layout, local, manifests
+from dyff.workflows import endings, inputs, items, outputs, pacing, progress, trees
 from tests.workflows import runs
 
 
@@ -40,6 +41,19 @@ class Flaky:
 @pytest.fixture
 def objects(tmp_path):
     return local.LocalObjects.open(tmp_path)
+
+
+async def test_partitions_come_from_paths_not_from_keys(objects):
+    """Sealed files have keys without a path. The manifest has it, and so the same columns are there; identical files are two."""
+    root, data = layout.root("datasets", "d" * 32), outputs.encode(pa.table({"_index_": [1]}))
+    await objects.put(layout.blob(root, "x"), data)
+    paths = ("language=en/a.parquet", "language=de/a.parquet")
+    listed = tuple(manifests.Artifact(path=path, key=layout.blob(root, "x"), size=len(data)) for path in paths)
+    await manifests.write(objects, root, manifests.Manifest(artifacts=listed))
+    async with trees.reader(objects) as reader:
+        found = await inputs.dataset(objects, reader, "d" * 32)
+        rows = await anyio.to_thread.run_sync(lambda: [row for batch in trees.batches(found, 10) for row in batch.to_pylist()])
+    assert rows == [{"_index_": 1, "language": "en"}, {"_index_": 1, "language": "de"}]
 
 
 async def test_storing_is_tried_again(objects):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pyarrow as pa
 import pytest
 
@@ -137,6 +139,20 @@ def test_a_second_verification_sees_what_was_lost(store, steps):
     gone = steps.verify(attempt="verify-3")
     assert gone.code == 1
     assert "is missing" in gone.last
+
+
+def test_every_published_file_has_its_size_and_digests(store, steps):
+    """Also the file of items without responses: size, MD5 and SHA-256 of exactly the bytes that are there."""
+    store.dataset(runs.rows(3))
+    store.raw(runs.outputs([0, 1]))
+    replication = specs.replication_id(runs.EVALUATION, 0)
+    store.raw_error([{items.INDEX: 2, items.REPLICATION: replication, "error": "BadRequest", "message": "no"}])
+    assert steps.verify(client={"missingOutputPolicy": "Ignore"}).code == 0
+    assert [each["path"] for each in store.manifest()] == ["part-00000.parquet", ".dyff/errors.parquet"]
+    for each in store.manifest():
+        data = (store.objects / each["key"]).read_bytes()
+        assert each["size"] == len(data)
+        assert each["digest"] == {"md5": runs.md5(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def test_a_late_writer_changes_nothing(store, steps):

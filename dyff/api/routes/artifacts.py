@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import msgspec
 
 from dyff.api import artifacts, contents, positions
@@ -10,10 +11,12 @@ from dyff.api.context import Context
 from dyff.api.route import Other, Route
 from dyff.api.routes.entities import follow, status
 from dyff.entities import answers, codecs, kind, registry, statuses
-from dyff.kernel import errors
+from dyff.kernel import backoff, errors
 from dyff.objects import layout, manifests
 
 _NOT_WAITING = "it does not wait for uploads"
+_FIRST_LOOK_S, _LOOK_S = 0.02, 0.5
+"""The pauses between looks at an entity whose files are being sealed, the first and the longest."""
 
 
 def routes(context: Context) -> list[Route]:
@@ -47,7 +50,7 @@ class Uploads:
             ),
             Route(
                 method="POST", path=f"{one}/finalize", answer=self.finalize, group=self._row.plural, operation="finalize",
-                summary="Say that all declared files are uploaded; checks their digests, and a dataset's schema and rows",
+                summary="Say that all declared files are uploaded; checks them, and a dataset's schema and rows, and closes the upload",
                 answers=answers.Status, returns="its status", gives_position=True, conflict=f"{_NOT_WAITING}, or a file is another one",
                 others={
                     400: Other("some files were not uploaded", answers.Problem),
@@ -62,31 +65,56 @@ class Uploads:
         artifacts.require_uploading(entity)
         wanted = artifacts.the_declared(entity, self._accepted.files(entity), call.path["path"].lstrip("/"))
         limit = artifacts.MAX_UPLOAD_BYTES if wanted.size is None else wanted.size
-        objects, key = self._context.services.objects, self._root(entity) + wanted.path
+        objects, key = self._context.services.objects, self._staging(entity) + wanted.path
         url = await objects.sign("PUT", key, expires_s=artifacts.URL_LIFE_S, md5=wanted.md5, limit_bytes=limit)
         info = await objects.head(key)
         is_there = info is not None and info.md5 == wanted.md5
         return json(msgspec.to_builtins(url), headers=[("dyff-uploaded", "true")] if is_there else [])
 
     async def finalize(self, call: Call) -> Reply:
-        """Check the uploaded files and mark the entity as complete. Repeating it returns the current status."""
+        """Check the uploaded files and close the upload. Repeating it returns the current status.
+
+        The rest is sealing, which the orchestrator does (ADR 18). The answer waits for its end, but not longer than the setting
+        `api.finalize_wait_s`.
+        """
         entity = await self._entity(call, "create")
-        if entity["status"] == self._row.success and self._accepted.files(entity):
+        files = self._accepted.files(entity)
+        if files and entity["status"] == self._row.success:
             return json(status(entity))
-        artifacts.require_uploading(entity)
-        services, root = self._context.services, self._root(entity)
-        manifest = await artifacts.collect(services, root, self._accepted.files(entity))
-        if self._accepted.contents == "arrow":
-            await self._contents.check(entity, manifest)
-        await manifests.write(services.objects, root, manifest)
-        after, position = await self._context.publishing.set_status(call.principal, entity, self._row.success, None)
-        return json(status(after), headers=[positions.header(position)])
+        headers = []
+        if not (files and _is_finalizing(entity)):
+            artifacts.require_uploading(entity)
+            # Releases before ADR 18 took files to where readers read. An upload can have begun under one of them.
+            prefixes = (self._staging(entity), layout.root(self._row.collection, entity["id"]))
+            found = await artifacts.collect(self._context.services, prefixes, files)
+            if self._accepted.contents == "arrow":
+                await self._contents.check(entity, found)
+            publishing = self._context.publishing
+            entity, position = await publishing.set_status(call.principal, entity, statuses.WAITING_FOR_UPLOAD, statuses.FINALIZING)
+            headers.append(positions.header(position))
+        return json(status(await self._sealed(entity)), headers=headers)
+
+    async def _sealed(self, entity: codecs.Json) -> codecs.Json:
+        """Return the entity when its files are sealed, or as it is after the setting `api.finalize_wait_s`."""
+        pauses = backoff.delays(_FIRST_LOOK_S, factor=1.5, ceiling_s=_LOOK_S)
+        with anyio.move_on_after(self._context.services.settings.finalize_wait_s):
+            while _is_finalizing(entity):
+                await anyio.sleep(next(pauses))
+                document = await self._context.services.query.get(self._row.plural, entity["id"])
+                if document is None:
+                    break
+                entity = codecs.decode_object(document)
+        return entity
 
     async def _entity(self, call: Call, function: str) -> codecs.Json:
         return await self._context.documents.entity(call.principal, self._row, call.path["id"], function)
 
-    def _root(self, entity: codecs.Json) -> str:
-        return layout.root(self._row.collection, entity["id"])
+    def _staging(self, entity: codecs.Json) -> str:
+        return layout.staging(self._row.plural, entity["id"])
+
+
+def _is_finalizing(entity: codecs.Json) -> bool:
+    return entity["status"] == statuses.WAITING_FOR_UPLOAD and entity.get("reason") == statuses.FINALIZING
 
 
 class Downloads:

@@ -6,12 +6,15 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+from dyff.accounts import port as accounts
+from dyff.api import artifacts
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
+from dyff.api.documents import summary
 from dyff.api.route import BYTES, Other, Route
-from dyff.entities import answers
+from dyff.entities import answers, registry
 from dyff.kernel import errors
-from dyff.objects import port, signing
+from dyff.objects import layout, port, signing
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _HEADERS = {"Accept-Ranges": "bytes", "ETag": "the MD5 digest, in base64, where it is known"}
@@ -53,6 +56,8 @@ class ObjectRoutes:
     def __init__(self, context: Context, signer: signing.Signer) -> None:
         """`signer`: the one that signs the store's URLs."""
         self._objects = context.services.objects
+        self._documents = context.documents
+        self._accounts = context.services.accounts
         self._signer = signer
 
     async def get(self, call: Call) -> Reply:
@@ -74,7 +79,7 @@ class ObjectRoutes:
         return Reply(200, _nothing(), (("content-length", str(info.size_bytes)), *_common(info)), BYTES)
 
     async def put(self, call: Call) -> Reply:
-        """Store exactly the bytes that the URL was signed for, or nothing."""
+        """Store exactly the bytes that the URL was signed for, or nothing. Whether uploads are open is checked before and after."""
         grant = self._signer.verify("PUT", call.path["key"].lstrip("/"), call.query_string)
         announced = call.content_length()
         if announced is not None and grant.limit_bytes is not None and announced > grant.limit_bytes:
@@ -82,8 +87,39 @@ class ObjectRoutes:
         digest = call.header(b"content-md5")
         if digest is not None and grant.md5 is not None and digest.strip() != grant.md5:
             raise errors.DigestMismatch(f"the header Content-MD5 is {digest[:64]!r}, but the URL was signed for {grant.md5}")
-        info = await self._objects.put(grant.key, call.stream(), md5=grant.md5, limit_bytes=grant.limit_bytes)
+        await self._require_open(grant.key)
+        info = await self._objects.put(grant.key, self._while_open(grant.key, call.stream()), md5=grant.md5, limit_bytes=grant.limit_bytes)
         return Reply(200, b"", _tag(info))
+
+    async def _while_open(self, key: str, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same bytes, but an error at their end if uploads were closed meanwhile, so that they are not stored.
+
+        No lock is needed: what comes later than this is not read any more (ADR 18).
+        """
+        async for piece in body:
+            yield piece
+        await self._require_open(key)
+
+    async def _require_open(self, key: str) -> None:
+        """Check that the entity to which `key` belongs still takes this upload.
+
+        Raises:
+            WrongStatus: it was finalized or deleted, or has ended.
+            Forbidden: its account is suspended or deleted, or the key is not one that is uploaded to.
+            NotReady: the view is behind the log, so it is not known yet.
+        """
+        plural, entity_id, _ = layout.staged(key) or ("", "", "")
+        row = registry.BY_PLURAL.get(plural)
+        if row is None:
+            raise errors.Forbidden("nothing can be stored under this URL, which an older release signed: ask for a new one")
+        document = await self._documents.find(row, entity_id)
+        if document is None:
+            raise errors.WrongStatus(f"the {row.name} {entity_id[:64]} does not exist any more, so nothing can be uploaded to it")
+        found = summary(document)
+        artifacts.require_open(found.status, found.reason)
+        account = await self._accounts.get(found.account)
+        if account is not None and account.status != accounts.ACTIVE:
+            raise errors.Forbidden(f"the account of the {row.name} is {account.status.lower()}, so nothing can be uploaded to it")
 
     async def _info(self, call: Call) -> port.ObjectInfo:
         grant = self._signer.verify(call.method, call.path["key"].lstrip("/"), call.query_string)

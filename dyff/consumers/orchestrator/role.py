@@ -5,13 +5,13 @@ and mirrored, and only then starts to plan. From then on it works in passes, eac
 plan (`dyff.admission.cycle`, `dyff.consumers.orchestrator.runs`), apply, and wait until everything published is folded. So the next
 pass sees it, no assumptions are carried from one pass to the next, and a restart needs no special case.
 
-In parallel, the sweep (`dyff.consumers.orchestrator.sweep`) removes the stored data of entities that were deleted long ago. Ending
-expired sessions is not done here, but by the operator.
+In parallel, the sweep (`dyff.consumers.orchestrator.sweep`) removes the stored data of entities that were deleted long ago, and
+`dyff.consumers.orchestrator.uploads` seals finalized uploads. Ending expired sessions is not done here, but by the operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import anyio.abc
@@ -22,7 +22,7 @@ from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import StateMirror
-from dyff.consumers.orchestrator import holding, reconciler, sweep
+from dyff.consumers.orchestrator import holding, reconciler, sweep, uploads
 from dyff.kernel import degradation, errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -48,8 +48,8 @@ async def run(
     """Serve until cancelled; ready when it leads and has read everything once.
 
     `suspended(account)`: whether an account is suspended, so that nothing new of it can run; None if no account ever is.
-    `objects`: the store from which the data of deleted entities is removed; None if nothing is removed or forgotten. `troubles`: where
-    a failed sweep is reported; None if it is only logged.
+    `objects`: the store in which uploads are sealed, and from which the data of deleted entities is removed; None if nothing of this is
+    done. `troubles`: where a failed sweep is reported; None if it is only logged.
 
     Raises:
         Fenced: another orchestrator leads now.
@@ -57,8 +57,13 @@ async def run(
         Misconfigured: a quota is not a quantity.
     """
     rules = reconciler.Rules.of(settings, suspended)
-    trigger, progress = reconciling.Trigger(), reconciling.Progress()
-    mirror = StateMirror(bus, trigger.set)
+    trigger, progress, heard = reconciling.Trigger(), reconciling.Progress(), list[Callable[[], None]]()
+
+    def changed() -> None:
+        for each in (trigger.set, *heard):
+            each()
+
+    mirror = StateMirror(bus, changed)
     resources = custom_resources.CustomResources(cluster, trigger.set)
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=holding.ID_LABEL)
 
@@ -81,6 +86,9 @@ async def run(
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
         work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
+            sealed = uploads.Uploads(mirror, objects, publisher, sweep_s=settings.retention.sweep_s)
+            heard.append(sealed.changed)
+            group.start_soon(sealed.run)
             group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, settings.retention, troubles).run)
 
         async def reconcile() -> float | None:

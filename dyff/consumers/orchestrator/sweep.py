@@ -132,7 +132,8 @@ class Sweep:
                 if self._mirror.get(entity_id) is not mirrored:
                     return  # it has changed meanwhile: the next pass decides again
                 try:
-                    for prefix in layout.trees(registry.BY_KIND[kind].collections, entity_id):
+                    row = registry.BY_KIND[kind]
+                    for prefix in (*layout.trees(row.collections, entity_id), layout.staging(row.plural, entity_id)):
                         await self._objects.delete_tree(prefix)
                 except (errors.DyffError, OSError) as error:
                     log.warning("data-not-removed", kind=kind, entity_id=entity_id, **errors.details(error))

@@ -20,6 +20,7 @@ EVENTS = "events"
 STATE = "state topic"
 VIEW = "query store"
 QUARANTINE = "quarantine"
+OBJECTS = "object store"
 
 
 class Leaf(msgspec.Struct, frozen=True, gc=False):
@@ -35,12 +36,14 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A difference between stored data and the events.
+    """A difference between stored data and the events, or between a stored file, its manifest and its entity.
 
-    `place`: `state topic`, `query store` or `quarantine`. `what`: `missing`; `extra`: no event results in it; `stale`: older than
-    the folded version; `bytes`: another body; `headers`: another source, ID or similar; `version`: no event results in that version;
+    `place`: `state topic`, `query store`, `quarantine` or `object store`. `what`: `missing`; `extra`: no event results in it; `stale`:
+    older than the folded version; `bytes`: another body; `headers`: another source, ID or similar; `version`: no event results in it;
     `index`: the body is right, but the fields used by queries are not; `malformed`: it cannot be read; `position`: the position that
-    it claims is wrong. `entity`: kind and ID. `there`, `expected`: the stored and the expected data, for people.
+    it claims is wrong; `size`: a file of another size; `manifest`: the manifest is not as the entity declares. `entity`: kind and ID,
+    and for files the path. `there`, `expected`: the stored and the expected data, for people. `fix`: what to do; empty if docs/verify.md
+    says it for all differences of that place.
     """
 
     place: str
@@ -48,10 +51,24 @@ class Difference(msgspec.Struct, frozen=True):
     entity: str
     there: str
     expected: str
+    fix: str = ""
 
     def text(self) -> str:
         """A description in one line."""
-        return f"{self.place}: {self.what}: {self.entity}: there is {self.there}; there should be {self.expected}"
+        fix = f"; {self.fix}" if self.fix else ""
+        return f"{self.place}: {self.what}: {self.entity}: there is {self.there}; there should be {self.expected}{fix}"
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What was compared of the object store: manifests, the files that they list, and their bytes."""
+
+    manifests: int = 0
+    files: int = 0
+    size_bytes: int = 0
+
+    def plus(self, *, manifests: int = 0, files: int = 0, size_bytes: int = 0) -> Stored:
+        """The sums."""
+        return Stored(self.manifests + manifests, self.files + files, self.size_bytes + size_bytes)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -59,7 +76,7 @@ class Report(msgspec.Struct, frozen=True):
     of resulting entities.
 
     `roots`: of `events`, `state topic` and `query store`. `differences`: the first `SHOWN` of `count`. `notes`: what could not be
-    verified, or was behind.
+    verified, or was behind. `objects`: None if the object store was not verified.
     """
 
     epoch: str
@@ -70,21 +87,23 @@ class Report(msgspec.Struct, frozen=True):
     count: int
     differences: list[Difference]
     notes: list[str]
+    objects: Stored | None = None
 
 
 class Findings:
     """Collects differences and notes. The number of stored differences is bounded."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.differences: list[Difference] = []
-        self.notes: list[str] = []
+    def __init__(self, before: Report | None = None) -> None:
+        """`before`: a report to which findings are added; None to begin without any."""
+        self.count = before.count if before else 0
+        self.differences: list[Difference] = list(before.differences) if before else []
+        self.notes: list[str] = list(before.notes) if before else []
 
-    def differ(self, place: str, what: str, entity: str, there: str, expected: str) -> None:
+    def differ(self, place: str, what: str, entity: str, there: str, expected: str, fix: str = "") -> None:
         """Add a difference."""
         self.count += 1
         if len(self.differences) < SHOWN:
-            self.differences.append(Difference(place, what, entity, there, expected))
+            self.differences.append(Difference(place, what, entity, there, expected, fix))
 
 
 def digest(body: bytes | None) -> bytes:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 import anyio.from_thread
+import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from dyff.kernel import errors
@@ -61,6 +62,20 @@ class Promise:
             block += piece
         self.keep()
         yield bytes(block)
+
+
+async def checked(pieces: AsyncIterable[bytes], sha256: str) -> AsyncIterator[bytes]:
+    """The same bytes, but an error at their end if they do not have that SHA-256 (hex), so that they are not stored.
+
+    Raises:
+        DigestMismatch: they do not.
+    """
+    digest = hashlib.sha256()
+    async for piece in pieces:
+        await anyio.to_thread.run_sync(digest.update, piece)
+        yield piece
+    if digest.hexdigest() != sha256:
+        raise errors.DigestMismatch(f"the SHA-256 of the bytes is {digest.hexdigest()}, not {sha256}")
 
 
 def pulled(blocks: MemoryObjectReceiveStream[bytes | None]) -> Iterator[bytes]:
