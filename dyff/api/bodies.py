@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -66,7 +66,14 @@ def _sentence(what: str, type_: Any) -> str:
     """The library's sentence, or our own where the type describes what it accepts."""
     if what.startswith("Expected `") and "matching regex" in what:
         return f"must be {_described(type_, what)}"
+    if what.startswith("Invalid enum value") and (known := _choices(type_)):
+        return f"{what[0].lower()}{what[1:]}; it must be one of {', '.join(known)}"
     return re.sub(r"^Expected `([^`]*)`", lambda match: f"must be {_words(match[1])}", what)
+
+
+def _choices(type_: Any) -> list[str]:
+    """The values of an enumeration; empty if the type is another one."""
+    return [str(value) for each in _bare(type_) if get_origin(each) is Literal for value in get_args(each)]
 
 
 def _described(type_: Any, otherwise: str) -> str:

@@ -65,10 +65,12 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     """A change, other than to labels and documentation, that a kind allows: PATCH on a path below the entity.
 
     `path`: below the entity, such as `members` or `tasks/{task}/rules`; names in braces are parameters. `summary`: a line for
-    people. `request`: the struct of the body. `command`: the published name of the command. `fields`: the top-level
+    people. `request`: the struct of the body. `command`: the name of the command, as in
+    the published schema's commands if it has one. `fields`: the top-level
     fields of the entity that it can change. `attributes(request, entity, parameters, now)`: the payload of the command, a JSON merge
-    patch of those fields; null removes a key, so a field for which null means "the default again" is set to its default here.
-    If the change does not fit the entity, it raises ValueError with a sentence that names the field.
+    patch of those fields. Objects merge, so a member that is replaced as a whole says null for what it no longer has; null removes a
+    key, so a field for which null means "the default again" is set to its default here. If the change does not fit the entity, it
+    raises ValueError with a sentence that names the field, or `errors.InvalidFields`, which also says where it is.
 
     `command` and `fields` are part of the fold: they never change once they have been released.
     """
@@ -135,6 +137,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     needed: Callable[[codecs.Json], bool] = lambda _: True
 
 
+def created(_: codecs.Json) -> str:
+    """The first status of most kinds."""
+    return statuses.CREATED
+
+
 def preconditions(entity: codecs.Json) -> list[str]:
     """IDs of the entities that must have succeeded before the entity can run, whatever its kind."""
     listed = (entity.get("metadata") or {}).get("preconditions") or []
@@ -161,7 +168,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     entity: type[identity.Entity]
     creation: Creation | None = None
     embedded: tuple[str, ...] = ()
-    first: Callable[[codecs.Json], str] = lambda _: statuses.CREATED
+    first: Callable[[codecs.Json], str] = created
     success: str = statuses.READY
     failure: str = statuses.ERROR
     dependencies: Callable[[codecs.Json], list[str]] = preconditions

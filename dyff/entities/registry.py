@@ -9,8 +9,11 @@ import importlib
 import pkgutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from dyff.entities import analysis, codecs, custom_resource, kinds
+import msgspec
+
+from dyff.entities import analysis, codecs, custom_resource, kind, kinds
 from dyff.entities.custom_resource import CustomResource
 from dyff.entities.kind import Kind
 from dyff.kernel import errors, ids
@@ -49,12 +52,53 @@ def check(rows: Iterable[Kind]) -> None:
         _unique(f"the {what} of the custom resource", (getattr(each, what) for each in resources))
     for row in several:
         place = f"dyff/entities/kinds/{row.module}.py"
-        if row.logs is not None and row.run is None:
-            raise errors.Incomplete(f"{place}: a {row.name} has logs, but no `run` whose pods could write any")
-        if row.upload is not None and row.creation is None:
-            raise errors.Incomplete(f"{place}: a {row.name} has an `upload`, but no `creation` that could declare its files")
-        if row.upload is not None and row.collection != row.plural:
-            raise errors.Incomplete(f"{place}: what is uploaded to a {row.name} lies in {row.plural}, so `download` must say that folder")
+        for problem in _contradictions(row):
+            raise errors.Incomplete(f"{place}: {problem}")
+
+
+def _contradictions(row: Kind) -> Iterator[str]:
+    """What cannot be right in one row, as sentences."""
+    if row.logs is not None and row.run is None:
+        yield f"a {row.name} has logs, but no `run` whose pods could write any"
+    if row.upload is not None:
+        yield from _upload_problems(row)
+    for name, path in row.query.items():
+        if name in kind.COMMON_QUERY:
+            yield f"the query parameter {name!r} is one that all kinds have; choose another name"
+        if path[0] not in _fields(row.entity):
+            yield f"the query parameter {name!r} asks for {'.'.join(path)}, but {row.entity.__name__} has no field {path[0]!r}"
+    for missing in sorted(set(row.embedded) - _fields(row.entity)):
+        yield f"`embedded` names {missing!r}, but {row.entity.__name__} has no such field"
+    for each in row.creation.checks if row.creation is not None else ():
+        assert row.creation is not None
+        if not _leads(msgspec.inspect.type_info(row.creation.request), each.at):
+            yield f"the check {each.rule!r} is at {'.'.join(each.at)}, which leads nowhere in {row.creation.request.__name__}"
+
+
+def _upload_problems(row: Kind) -> Iterator[str]:
+    if row.creation is None:
+        yield f"a {row.name} has an `upload`, but no `creation` that could declare its files"
+    if row.download is None or row.collection != row.plural:
+        yield f"what is uploaded to a {row.name} lies in {row.plural}, so `download` must say that folder"
+    if row.first is kind.created:
+        yield f"a {row.name} has an `upload`, so `first` must say when it begins in the status WaitingForUpload"
+    if row.upload is not None and row.upload.contents == "arrow" and "schema" not in _fields(row.entity):
+        yield f"the files of a {row.name} are Arrow data, so {row.entity.__name__} needs a field `schema`"
+
+
+def _fields(struct: type[Any]) -> set[str]:
+    return set(struct.__struct_encode_fields__)
+
+
+def _leads(info: msgspec.inspect.Type, at: kind.Path) -> bool:
+    """Whether a path leads somewhere, from a struct or from what is inside a list or an optional."""
+    if not at:
+        return True
+    if isinstance(info, msgspec.inspect.UnionType):
+        return any(_leads(each, at) for each in info.types)
+    if isinstance(info, msgspec.inspect.StructType):
+        return any(field.encode_name == at[0] and _leads(field.type, at[1:]) for field in info.fields)
+    return at[0] == "*" and isinstance(info, msgspec.inspect.VarTupleType | msgspec.inspect.ListType) and _leads(info.item_type, at[1:])
 
 
 def _unique(what: str, names: Iterable[str]) -> None:

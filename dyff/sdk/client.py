@@ -68,7 +68,7 @@ class _Server(calls.Bound[S], Generic[S]):
         self.accounts: Accounts[S] = Accounts(self._http, **mode)
         self._groups: dict[str, groups.Group[S, Any]] = {}
         for plural, (row, group) in found.groups_of(type(self)).items():
-            self._groups[row.name] = group(self._http, plural, row.entity, **mode)
+            self._groups[row.name] = group(self._http, row, **mode)
             setattr(self, plural, self._groups[row.name])
         self.tokens = folders.Tokens()
         self.volumes = folders.Volumes()

@@ -7,11 +7,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import msgspec
 
 from dyff.entities import statuses
+from dyff.entities.kind import Kind
 from dyff.sdk import calls, display, downloads, errors, models, transport, uploads
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
@@ -43,9 +44,10 @@ LOG_OVERLAP_S = 60.0
 class Group(calls.Bound[S], Generic[S, E]):
     """The operations on one kind of resource. Created by the client; do not create one yourself."""
 
-    def __init__(self, http: transport.Transport, plural: str, form: type[E], *, is_blocking: bool) -> None:
-        """`plural`: the name of the kind in routes. `form`: the type to which answers are decoded."""
-        self._http, self._plural, self._form, self._is_blocking = http, plural, form, is_blocking
+    def __init__(self, http: transport.Transport, row: Kind, *, is_blocking: bool) -> None:
+        """`row`: the kind, whose `entity` is the type to which answers are decoded."""
+        self._http, self._row, self._is_blocking = http, row, is_blocking
+        self._plural, self._form = row.plural, cast("type[E]", row.entity)
 
     def _path(self, entity_id: str | None = None, rest: str = "") -> str:
         """The path of all entities, or of one, followed by `rest`. An empty ID is refused, because it would mean all entities."""
@@ -156,7 +158,9 @@ class Group(calls.Bound[S], Generic[S, E]):
         """
         edit = plain(edit_request, nulls=True)
         body = edit if "documentation" in edit else {"documentation": edit}
-        return models.read(await self._http.call("PATCH", self._path(id, "documentation"), body=body), models.Documentation)
+        answer = await self._http.call("PATCH", self._path(id, "documentation"), body=body)
+        texts = answer if self._row.documentation == "separate" else answer["metadata"]["documentation"]
+        return models.read(texts, models.Documentation)
 
     @operation
     async def delete(self, id: str) -> models.Status:  # noqa: A002

@@ -16,10 +16,10 @@ OPEN = {"/health", "/ready", "/metrics", "/objects/{key}", "/v0/docs", "/v0/open
 
 async def entity_of(world, kind, account):
     """A new entity of the account."""
-    made = {"Dataset": bodies.DATASET, "Model": bodies.MODEL_UPLOAD, "InferenceService": bodies.SERVICE}
-    plural = registry.BY_KIND[kind].plural
-    if kind in made:
-        body = made[kind]
+    plural, refers = registry.BY_KIND[kind].plural, kind in ("InferenceSession", "Evaluation")
+    if not refers:
+        body = bodies.CREATE[kind][-1]
+        body = bodies.SERVICE if kind == "InferenceService" else body
     else:
         service, dataset = await world.ready_service(account=account), await world.dataset(account=account)
         body = {"inferenceService": service} if kind == "InferenceSession" else {

@@ -119,7 +119,7 @@ def test_what_makes_no_sense_changes_nothing(command):
 
 def test_an_unknown_command_changes_nothing():
     """What a later release adds is passed over by this one."""
-    state, outcome = folded(create(), edit("EditFamilyMembers", {"members": {}}))
+    state, outcome = folded(create(), edit("EditWhatNoReleaseHas", {"members": {}}))
     assert (outcome, state.entity, state.source) == (Outcome.UNKNOWN_COMMAND, an_entity(), at(11))
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 import pytest
 
 from dyff.cluster import port
 from dyff.entities import registry
+from dyff.entities.kinds import inference_service
 from dyff.kernel import clock
 from dyff.operator import plan
+from dyff.operator.manifests import runners
 from tests import kinds
 from tests.planning import world
 from tests.planning.world import ID, World
@@ -287,3 +290,10 @@ def test_an_ended_session_never_comes_back():
     there = begun(nodes=2)
     there.get(kinds.INFERENCE_SESSION, NAME)["spec"]["nodes"] = 1
     assert there.settle().names() == {SESSION}
+
+
+def test_every_kind_of_runner_is_known():
+    """Each that a request may name has a row in the table of runners, or is listed as one that runs as it is given."""
+    (kinds_of,) = (field.type for field in msgspec.structs.fields(inference_service.InferenceServiceRunner) if field.name == "kind")
+    fix = "add a row to TABLE in dyff/operator/manifests/runners.py, or its name to AS_GIVEN there"
+    assert set(get_args(kinds_of)) == {*runners.TABLE, *runners.AS_GIVEN}, fix

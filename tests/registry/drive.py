@@ -49,6 +49,7 @@ def edits(client: Client, http: httpx.Client, first: str, blue: str) -> None:
     whole = http.patch(f"widgets/{first}/documentation", json={"documentation": {"title": "A widget"}}).json()
     assert (whole["id"], whole["metadata"]["documentation"]) == (first, {"title": "A widget"}), whole
     assert client.widgets.documentation(first).title == "A widget"
+    assert client.widgets.edit_documentation(first, {"summary": "Red"}).summary == "Red"
     assert client.widgets.edit_parts(first, {"lid": "brass", "foot": "oak"}).parts == {"lid": "brass", "foot": "oak"}
     assert client.widgets.edit_parts(first, {"lid": None}).parts == {"foot": "oak"}
     assert client.widgets.get(first).parts == {"foot": "oak"}

@@ -11,7 +11,7 @@ In parallel, the sweep (`dyff.consumers.orchestrator.sweep`) removes the stored 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 import anyio.abc
@@ -57,11 +57,11 @@ async def run(
         Misconfigured: a quota is not a quantity.
     """
     rules = reconciler.Rules.of(settings, suspended)
-    trigger, progress, heard = reconciling.Trigger(), reconciling.Progress(), list[Callable[[], None]]()
+    trigger, finalized, progress = reconciling.Trigger(), reconciling.Trigger(), reconciling.Progress()
 
     def changed() -> None:
-        for each in (trigger.set, *heard):
-            each()
+        trigger.set()
+        finalized.set()
 
     mirror = StateMirror(bus, changed)
     resources = custom_resources.CustomResources(cluster, trigger.set)
@@ -86,20 +86,17 @@ async def run(
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
         work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
-            sealed = uploads.Uploads(mirror, objects, publisher, sweep_s=settings.retention.sweep_s)
-            heard.append(sealed.changed)
-            group.start_soon(sealed.run)
-            group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, settings.retention, troubles).run)
+            retention, reported = settings.retention, troubles or degradation.Troubles(clock)
+            group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
+            group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, retention, reported).run)
+        await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)
 
-        async def reconcile() -> float | None:
-            entities, well = await work.once()
-            return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S if well else None
 
-        await reconciling.reconcile_forever(
-            reconcile,
-            trigger.wait,
-            resync_s=settings.orchestrator.resync_s,
-            retried=(errors.RetryLater,),
-            event="pass-failed",
-            progress=progress,
-        )
+async def _reconcile(work: reconciler.Reconciler, trigger: reconciling.Trigger, progress: reconciling.Progress, resync_s: float) -> None:
+    async def once() -> float | None:
+        entities, well = await work.once()
+        return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S if well else None
+
+    await reconciling.reconcile_forever(
+        once, trigger.wait, resync_s=resync_s, retried=(errors.RetryLater,), event="pass-failed", progress=progress
+    )

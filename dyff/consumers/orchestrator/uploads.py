@@ -16,7 +16,7 @@ from dyff.consumers.common import outcomes, reconciling
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.consumers.orchestrator import sealing
 from dyff.entities import registry, statuses
-from dyff.kernel import backoff, errors
+from dyff.kernel import backoff, degradation, errors
 from dyff.objects import layout, port
 
 log = structlog.get_logger()
@@ -32,17 +32,24 @@ _FAULTS = (errors.RetryLater, errors.OutcomeUnknown, errors.FixRequest, errors.C
 class Uploads:
     """Seals uploads while it runs."""
 
-    def __init__(self, mirror: StateMirror, objects: port.Objects, publisher: outcomes.Publisher, *, sweep_s: float) -> None:
-        """`sweep_s`: interval at which staged files are looked through. Call `changed` whenever the mirror has changed."""
-        self._mirror, self._objects, self._publisher, self._sweep_s = mirror, objects, publisher, sweep_s
-        self._trigger = reconciling.Trigger()
+    def __init__(
+        self,
+        mirror: StateMirror,
+        objects: port.Objects,
+        publisher: outcomes.Publisher,
+        trigger: reconciling.Trigger,
+        troubles: degradation.Troubles,
+        *,
+        sweep_s: float,
+    ) -> None:
+        """`trigger`: set whenever the mirror has changed. `troubles`: where a failed sweep is reported. `sweep_s`: interval at which
+        staged files are looked through.
+        """
+        self._mirror, self._objects, self._publisher = mirror, objects, publisher
+        self._trigger, self._troubles, self._sweep_s = trigger, troubles, sweep_s
         self._busy: set[str] = set()
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._large = anyio.CapacityLimiter(sealing.LARGE_AT_ONCE)
-
-    def changed(self) -> None:
-        """Report that an entity may have been finalized."""
-        self._trigger.set()
 
     async def run(self) -> None:
         """Seal and sweep until cancelled.
@@ -132,12 +139,9 @@ class Uploads:
             log.warning("staged-files-not-removed", entity_id=entity_id, **errors.details(error))
 
     async def _sweep_forever(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except _FAULTS as error:
-                log.warning("staged-files-not-removed", **errors.details(error))
-            await anyio.sleep(self._sweep_s)
+        await degradation.keep_doing(
+            self.sweep, name="sweep of staged files", every_s=self._sweep_s, troubles=self._troubles, raised=(errors.Fenced,)
+        )
 
 
 def _is_finalized(mirrored: Mirrored) -> bool:

@@ -57,9 +57,10 @@ class SessionAsUsed(stored.Part, frozen=True):
 
 
 class InferenceSession(identity.Entity, kw_only=True, frozen=True):
-    """A running service. `expires`: ISO 8601."""
+    """A running service. `expires`: ISO 8601. `name`: published clients may ask for it; sessions of this release have none."""
 
     inferenceService: inference_service.ForeignInferenceService
+    name: str | None = None
     replicas: int = 1
     expires: stored.Time | None = None
     accelerator: Accelerator | None = None

@@ -58,6 +58,9 @@ TABLE: Mapping[str, Row] = {
 }
 """By the name in `runner.kind`."""
 
+AS_GIVEN = frozenset({"bentoml_service_openllm", "container", "standalone"})
+"""The kinds that are not in the table on purpose."""
+
 _AS_GIVEN = Row()
 
 
