@@ -44,6 +44,18 @@ async def test_finalize_may_be_repeated(world, api):
     assert [(each["status"], each["reason"]) for each in changes] == [("WaitingForUpload", "Finalizing"), ("Ready", None)]
 
 
+async def test_finalize_overwrites_no_manifest(world, api):
+    """What a manifest says was checked once, and readers may have it: a later finalize does not change a byte of it."""
+    dataset = await world.dataset()
+    await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
+    key = layout.root("datasets", dataset) + layout.ARTIFACTS
+    entry = {"path": "part-0.parquet", "size": len(ROWS), "digest": {"md5": bodies.md5(ROWS)}, "kind": "parquet"}
+    earlier = msgspec.json.encode({"artifacts": [entry], "source": {"written": "by an earlier finalize that was cut off"}})
+    await world.services.objects.put(key, earlier)
+    assert (await api.post(f"/v0/datasets/{dataset}/finalize")).json() == {"status": "Ready"}
+    assert await world.services.objects.get(key) == earlier
+
+
 async def test_a_volume_model_is_uploaded_like_a_dataset(world, api):
     """Its files are declared with their sizes, which are checked too."""
     model = (await api.post("/v0/models", json=bodies.MODEL_UPLOAD)).json()

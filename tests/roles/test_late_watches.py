@@ -7,7 +7,7 @@ import pytest
 
 from dyff.cluster import conditions, port
 from dyff.consumers.common import custom_resources
-from dyff.entities import registry
+from dyff.entities import custom_resource, registry
 from dyff.kernel import errors
 from tests.roles import world
 from tests.roles.instead import Instead
@@ -154,3 +154,26 @@ async def test_a_creation_without_an_answer_counts_although_the_cluster_does_not
         await here.cluster.create(EVALUATION, registry.resource_for(world.an_evaluation(E[1])))
         await here.until_status(E[2], "Admitted")
         assert await here.resource("Evaluation", E[1]) is None
+
+
+@pytest.mark.parametrize("status", ["Terminated", "Deleted"])
+async def test_the_finalizer_stays_while_a_pod_runs_that_the_watch_has_not_reported(here, status):
+    """The resource goes after its pods, as the cluster has them and not as the cache does."""
+    async with leading(here, cluster=late(here.cluster, port.POD)):
+        await here.create(world.an_evaluation(E[1]))
+        await here.until_status(E[1], "Admitted")
+        await here.start_pod(E[1])
+        await here.set_status("Evaluation", E[1], status)
+        await world.until(lambda: _deleting(here), what="the deletion")
+        await anyio.sleep(LATE_S / 2)
+        assert (await here.resource("Evaluation", E[1]))["metadata"]["finalizers"] == [custom_resource.FINALIZER]
+        await here.end_pod()
+        await world.until(lambda: _gone(here), what="the end of the resource")
+
+
+async def _deleting(here):
+    return "deletionTimestamp" in (await here.resource("Evaluation", E[1]))["metadata"]
+
+
+async def _gone(here):
+    return await here.resource("Evaluation", E[1]) is None

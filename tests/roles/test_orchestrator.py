@@ -192,6 +192,26 @@ async def test_a_cluster_that_does_not_answer_is_asked_again(here):
     assert await here.reported(E[1]) == [("Schedulable", None), ("Admitted", None)]
 
 
+async def test_a_reservation_counts_while_its_resource_cannot_be_created(here):
+    """`Schedulable` holds quota from the log on: while the cluster does not answer, no other run gets the place."""
+    answers = anyio.Event()
+
+    async def create(kind, obj):
+        if not answers.is_set():
+            raise errors.Unavailable()
+        return await here.cluster.create(kind, obj)
+
+    async with leading(here, with_quota(admitted=1), cluster=Instead(here.cluster, create=create)):
+        await here.create(world.an_evaluation(E[1], born=1), world.an_evaluation(E[2], born=2))
+        await here.until_status(E[1], "Schedulable")
+        await here.until_status(E[2], "Created", "QuotaLimit")
+        await anyio.sleep(0.5)
+        assert (here.said(E[1])[0], here.said(E[2])[:2]) == ("Schedulable", ("Created", "QuotaLimit"))
+        answers.set()
+        await here.until_status(E[1], "Admitted")
+    assert await here.reported(E[2]) == [("Created", "QuotaLimit")]
+
+
 async def test_a_late_watch_is_not_a_lost_resource(here):
     """A resource that was made but of which the watch has not told yet does not count as vanished."""
 

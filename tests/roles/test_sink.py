@@ -198,6 +198,27 @@ async def test_a_database_that_does_not_answer_loses_nothing(bus, view):
     await agrees(bus, view)
 
 
+async def test_documents_that_cannot_be_written_move_no_position(bus, view):
+    """A view says that it has seen a state only when it has the document: a sink that dies in between writes it again."""
+    apply, failures = view.apply, []
+
+    async def fail_once(documents, reached):
+        if documents and not failures:
+            failures.append(dict(view.now.state))
+            raise errors.Unavailable("the database does not answer")
+        return await apply(documents, reached)
+
+    view.apply = fail_once
+    await fold(bus, *(log.create(log.an_evaluation()) for _ in range(20)))
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await sink.run(bus, view)
+    assert caught.group_contains(errors.Unavailable)
+    async with running(bus, view):
+        await caught_up(bus, view)
+    assert failures
+    await agrees(bus, view)
+
+
 async def test_an_old_state_behind_a_newer_does_no_harm(bus, view):
     """Versions guard the view: a stale record never replaces a newer document."""
     entity = log.an_evaluation()

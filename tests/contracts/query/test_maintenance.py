@@ -125,6 +125,22 @@ async def test_writers_go_on_in_the_new_view(stores):
     assert await maintenance.reached() == port.Reached("e", {0: 4, 1: 7}, {0: 5})
 
 
+async def test_a_position_is_never_ahead_of_its_documents(stores):
+    """A call that fails after some of its documents moves no position, in the present view and in a new one."""
+    query, maintenance = stores
+    await query.apply([document("a", 1)], port.Reached("e", {0: 1}, {0: 1}))
+    broken = [document("b", 2), port.Document("evaluations", "c", 3, b"no JSON")]
+    with pytest.raises(ValueError):
+        await query.apply(broken, port.Reached("e", {0: 4}, {0: 4}))
+    assert await maintenance.reached() == await query.reached() == port.Reached("e", {0: 1}, {0: 1})
+    async with maintenance.rebuild() as rebuild:
+        await rebuild.apply([document("a", 1)], port.Reached("e", {0: 1}, {0: 1}))
+        with pytest.raises(ValueError):
+            await rebuild.apply(broken, port.Reached("e", {0: 4}, {0: 4}))
+        await query.apply([document("b", 2), document("c", 3)], port.Reached("e", {0: 4}, {0: 4}))
+        assert await rebuild.promote() == {0: 4}
+
+
 async def test_a_rebuild_can_follow_another(stores):
     """As often as one likes, and each is whole."""
     query, maintenance = stores
