@@ -54,7 +54,7 @@ def partitions(path: str) -> dict[str, str]:
 
 def differences(found: pa.Schema, declared: pa.Schema, given: dict[str, str], by_path: Collection[str]) -> list[str]:
     """List the differences of a file's schema from the declared one. `given`: the columns in its path; `by_path`: in any path."""
-    listed = [f"the field {_name(name)} is there {n} times" for name, n in Counter(found.names).items() if n > 1]
+    listed = [f"the field {_name(name)} occurs {n} times" for name, n in Counter(found.names).items() if n > 1]
     types = dict(zip(found.names, found.types, strict=True))
     for field in declared:
         if field.name in given:

@@ -60,7 +60,7 @@ WRONG = {
     "a missing field": ({"a": rows(_index_=1)}, bodies.ROW, "the field 'text' should be string, but is missing"),
     "one too many": ({"a": rows(_index_=1, text="a", more=1.5)}, bodies.ROW, "the field 'more', which is double, is not declared"),
     "twice the same": (
-        {"a": bodies.parquet(pa.table([[1], ["a"], ["b"]], names=["_index_", "text", "text"]))}, bodies.ROW, "'text' is there 2 times"
+        {"a": bodies.parquet(pa.table([[1], ["a"], ["b"]], names=["_index_", "text", "text"]))}, bodies.ROW, "'text' occurs 2 times"
     ),
     "a type inside": (
         {"a": rows(_index_=1, x=pa.array([[{"a": 1}]]))}, A_LIST, "'x' should be list<item: struct<a: string>>, but is list<"

@@ -31,7 +31,7 @@ REQUESTS = [
 
 
 EXTENDED: set[str] = set()
-"""Values of enumerations that we accept and the published schema does not have, such as a kind of runner of our own."""
+"""Values of enumerations that we accept and the published schema does not have, such as a kind of runner of our own: `{"acme"}`."""
 
 
 def outline(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
