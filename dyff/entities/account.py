@@ -50,7 +50,7 @@ class Identity(Part, frozen=True):
 class AccountCreateRequest(identity.Request, frozen=True):
     """Asks for an account, whose name is not taken. It may do nothing until it gets permissions."""
 
-    example: ClassVar[codecs.Json] = {"name": "auditor"}
+    example: ClassVar[codecs.Json] = {"name": "example"}
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=255), described.says(pattern=r"\S", description="not blank")]
     identity: Identity = Identity()
@@ -67,7 +67,7 @@ class AccountPermissionsSetRequest(identity.Request, frozen=True):
 class AccountTokenCreateRequest(identity.Request, frozen=True):
     """Asks for a token with some of the account's permissions."""
 
-    example: ClassVar[codecs.Json] = {"grants": [_EXAMPLE], "expires": "2099-01-01T00:00:00Z"}
+    example: ClassVar[codecs.Json] = {"grants": [_EXAMPLE], "expires": identity.EXAMPLE_TIME}
 
     grants: Few[AccessGrant]
     expires: identity.Expiry

@@ -61,6 +61,7 @@ class LabelsEditRequest(identity.Request, frozen=True):
                         {"pattern": f"^{_CONCERN.pattern}$"},
                     ]
                 },
+                "patternProperties": {f"^{_CONCERN.pattern}$": {"enum": ["1", None]}},
                 "if": {"required": [ACCESS]},
                 "then": {"properties": {ACCESS: {"enum": [*ACCESS_VALUES, None]}}},
             }

@@ -24,6 +24,7 @@ from dyff.kernel import clock, ids, settings
 from dyff.objects import local, signing
 from dyff.query import embedded as query
 from dyff.query import port as views
+from tests.api import conforming
 from tests.entities import bodies
 
 
@@ -127,7 +128,7 @@ class World:
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         token = self.admin if token is None else token
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        transport = conforming.Transport(self.app, raise_app_exceptions=True)
         return httpx.AsyncClient(
             transport=transport, base_url="http://dyff.test", headers={"Authorization": f"Bearer {token}"} if token else {}
         )

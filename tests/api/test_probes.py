@@ -9,11 +9,13 @@ import pytest
 
 from dyff.api import app
 
+SINCE = "2026-01-31T12:00:00.000000Z"
+
 
 @pytest.mark.parametrize(("state", "want"), [("ok", 200), ("starting", 503)])
 async def test_health_answers_and_readiness_tells_of_the_roles(world, state, want):
     """`/health` is 200 with or without a token as long as we answer; `/ready` is 200 when every role serves."""
-    report = {"status": state, "roles": {"sink": {"phase": state, "problem": "why"}}}
+    report = {"status": state, "roles": {"sink": {"phase": "ready" if state == "ok" else state, "since": SINCE, "problem": "why"}}}
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
     for token in ("", "nonsense"):
         async with world.client(token) as client:
@@ -24,7 +26,7 @@ async def test_health_answers_and_readiness_tells_of_the_roles(world, state, wan
 
 async def test_a_process_that_cannot_mend_itself_is_not_healthy(world):
     """Then both are 503, so that whoever looks starts a new one."""
-    report = {"status": "failing", "alive": False, "roles": {"sink": {"phase": "stuck", "problem": "why"}}}
+    report = {"status": "failing", "alive": False, "roles": {"sink": {"phase": "stuck", "since": SINCE, "problem": "why"}}}
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
     async with world.client("") as client:
         for path in ("/health", "/ready"):

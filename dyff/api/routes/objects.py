@@ -24,13 +24,14 @@ def routes(context: Context) -> list[Route]:
         return []
     group = ObjectRoutes(context, signer)
     common: dict[str, Any] = {"path": signing.PATH + "{key:path}", "group": "objects"}
-    refused = {403: Other("this is not a signed URL for it, or it has expired", answers.Problem)}
+    words, names = "this is not a signed URL for it, or it has expired", {"WWW-Authenticate": "Bearer"}
+    refused = {403: Other(words, answers.Problem, headers=names)}
     return [
         Route(
             method="GET", answer=group.get, operation="fetch", summary="Fetch a file by a signed URL", returns="the file",
             media_type=BYTES, headers=_HEADERS, open=True,
             others={
-                206: Other("a range of the file, as the header Range asks for", media_type=BYTES),
+                206: Other("a range of the file, as the header Range asks for", media_type=BYTES, headers=_HEADERS),
                 404: Other("there is no such file", answers.Problem),
                 416: Other("the file ends before the range begins"),
                 **refused,

@@ -25,7 +25,7 @@ class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
     example: ClassVar[codecs.Json] = {
         "account": "example",
         "inferenceService": "00000000000040008000000000000002",
-        "expires": "2099-01-01T00:00:00Z",
+        "expires": identity.EXAMPLE_TIME,
     }
 
     inferenceService: Short
@@ -38,7 +38,7 @@ class InferenceSessionCreateRequest(identity.CreateRequest, frozen=True):
 class InferenceSessionTokenCreateRequest(identity.Request, frozen=True):
     """Asks for a token for one session. `expires`: None: as long as the session."""
 
-    example: ClassVar[codecs.Json] = {"expires": "2099-01-01T00:00:00Z"}
+    example: ClassVar[codecs.Json] = {"expires": identity.EXAMPLE_TIME}
 
     expires: identity.Expiry | None = None
 

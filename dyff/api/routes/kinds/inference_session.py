@@ -60,12 +60,7 @@ def routes(context: Context) -> list[Route]:
             method="POST", path=f"{one}/infer/{{path:path}}", answer=group.infer, operation="infer",
             summary="Call the service; needs the session's own token. The body is passed on as it comes",
             returns="what the service answers",
-            body_type=ANYTHING, media_type=ANYTHING, conflict=_ENDED,
-            others={
-                400: Other("the path cannot be passed on", answers.Problem),
-                502: Other("the service broke off before it answered", answers.Problem),
-            },
-            **common,
+            body_type=ANYTHING, media_type=ANYTHING, **common,
         ),
     ]  # fmt: skip
 
