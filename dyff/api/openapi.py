@@ -16,8 +16,9 @@ from dyff.objects import layout
 
 _DESCRIPTION = """Errors have the body `{"detail": ...}`: a sentence; for 422 a list of what is wrong with which field.
 
-A write answers with the header `Dyff-Position`. A read that sends it sees that write. A create with the header
-`Idempotency-Key` may be repeated: it happens once. 410: what was created with the key was deleted.
+A write answers with the header `Dyff-Position`. A read that sends it sees that write: let your client send the last one that it
+got with every request. A create with the header `Idempotency-Key` may be repeated: it happens once. 410: what was created with the
+key was deleted.
 
 HEAD is possible wherever GET is. OPTIONS answers with the header `Allow`, which lists the methods of a path; so does 405, the
 answer to any other method."""
@@ -31,13 +32,6 @@ _HEADERS: codecs.Json = {
     "WWW-Authenticate": {"schema": {"type": "string"}},
 }
 _PARAMETERS: codecs.Json = {
-    "Dyff-Position": {
-        "in": "header",
-        "name": "Dyff-Position",
-        "description": "what a write answered: wait until that write can be seen",
-        "example": "0123456789abcdef0123456789abcdef;0=12",
-        "schema": {"type": "string", "pattern": positions.PATTERN},
-    },
     "Idempotency-Key": {
         "in": "header",
         "name": "Idempotency-Key",
@@ -124,6 +118,8 @@ def _operation(route: Route, components: Components) -> codecs.Json:
         "parameters": list(_parameters(route)),
         "responses": {status: _found(status, each, route, components) for status, each in sorted(_answers(route))},
     }
+    if route.takes_position:
+        operation["description"] = "It waits for the write whose `Dyff-Position` it is sent."
     body = _body(route, components)
     if body is not None:
         operation["requestBody"] = body
@@ -204,5 +200,5 @@ def _parameters(route: Route) -> Iterator[codecs.Json]:
     for name, parameter in route.query.items():
         schema = {"content": {JSON: {"schema": parameter.schema}}} if parameter.is_json else {"schema": parameter.schema}
         yield {"in": "query", "name": name, "required": False, "description": parameter.meaning, **schema}
-    for name in (["Dyff-Position"] if route.takes_position else []) + (["Idempotency-Key"] if route.takes_key else []):
-        yield {"$ref": f"#/components/parameters/{name}"}
+    if route.takes_key:
+        yield {"$ref": "#/components/parameters/Idempotency-Key"}

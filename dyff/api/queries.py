@@ -16,7 +16,7 @@ from dyff.query import filters
 
 MAX_TERMS = 1000
 MAX_LIMIT = 999_999_999
-_SCALAR = {"type": ["string", "number", "boolean", "null"], "minimum": -(2**63), "maximum": 2**63 - 1}
+_SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _LABELS = {
     "type": "object",
     "propertyNames": {"pattern": described.pattern(labels.KEY_PATTERN), "maxLength": labels.MAX_KEY_CHARS},

@@ -12,7 +12,7 @@ from dyff.entities import codecs, data, described, identity, kind, statuses, sto
 class DatasetCreateRequest(identity.CreateRequest, frozen=True):
     """Declares a dataset: all files with their digests, before they are uploaded."""
 
-    rules: ClassVar[codecs.Json] = {"properties": {"artifacts": {"items": data.WITH_DIGEST, "uniqueItems": True}}}
+    rules: ClassVar[codecs.Json] = {"properties": {"artifacts": {"items": data.WITH_DIGEST}}}
     example: ClassVar[codecs.Json] = {
         "account": "example",
         "name": "prompts",

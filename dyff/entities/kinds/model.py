@@ -124,7 +124,7 @@ _NOT_MOCK: codecs.Json = {"not": {"const": "Mock"}}
 _UPLOADED: codecs.Json = {
     "properties": {
         "kind": {"const": "Volume"},
-        "volume": {"properties": {"files": {"minItems": 1, "uniqueItems": True, "items": data.WITH_DIGEST}}},
+        "volume": {"properties": {"files": {"minItems": 1, "items": data.WITH_DIGEST}}},
     }
 }
 
