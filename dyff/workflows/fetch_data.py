@@ -39,7 +39,8 @@ async def _step(arguments: list[str]) -> None:
     layout.check_key(root + layout.ARTIFACTS)
     found = await tree_manifests.read(store, root)
     if found is None:
-        raise endings.Ending(endings.WRONG_DATA, f"{root} has no {layout.ARTIFACTS}: its upload was never finalized, or it was deleted. Finalize it, then create the workflow again.")
+        why = f"{root} has no {layout.ARTIFACTS}: its upload was never finalized, or it was deleted"
+        raise endings.Ending(endings.WRONG_DATA, f"{why}. Finalize it, then create the workflow again.")
     listed = found.artifacts
     destination.mkdir(parents=True, exist_ok=True)
     copier = _Copier(store, destination)
