@@ -201,6 +201,7 @@ async def test_a_store_that_does_not_answer_is_asked_again(here, objects):
 
     class Store:
         away = True
+        list = objects.list
 
         async def delete_tree(self, prefix):
             if self.away and E[1] in prefix:

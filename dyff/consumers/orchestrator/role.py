@@ -11,7 +11,7 @@ In parallel, the sweep (`dyff.consumers.orchestrator.sweep`) removes the stored 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 import anyio.abc
@@ -47,8 +47,7 @@ async def run(
     """Serve until cancelled; ready when it leads and has read everything once.
 
     `suspended(account)`: whether an account is suspended, so that nothing new of it can run; None if no account ever is.
-    `objects`: the store in which uploads are sealed, and from which the data of deleted entities is removed; None if nothing of this is
-    done.
+    `objects`: the store in which uploads are sealed and from which deleted data is removed; None if nothing of this is done.
 
     Raises:
         Fenced: another orchestrator leads now.
@@ -56,13 +55,8 @@ async def run(
         Misconfigured: a quota is not a quantity.
     """
     rules = reconciler.Rules.of(settings, suspended)
-    trigger, progress, heard = reconciling.Trigger(), reconciling.Progress(), list[Callable[[], None]]()
-
-    def changed() -> None:
-        for each in (trigger.set, *heard):
-            each()
-
-    mirror = StateMirror(bus, changed)
+    trigger, progress, finalized = reconciling.Trigger(), reconciling.Progress(), reconciling.Trigger()
+    mirror = StateMirror(bus, lambda: _set(trigger, finalized))
     resources = custom_resources.CustomResources(cluster, trigger.set)
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=reconciler.ID_LABEL)
 
@@ -71,12 +65,7 @@ async def run(
 
     (signs or liveness.Signs()).add(progress.signs, mirror.signs, watches)
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
-        appending = anyio.Lock()
-
-        async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
-            async with appending:
-                return await owner.append(topics.EVENTS, messages)
-
+        append = _one_at_a_time(owner)
         await group.start(mirror.run)
         await mirror.wait_current()
         await group.start(resources.run)
@@ -85,9 +74,7 @@ async def run(
         publisher = outcomes.Publisher(append, mirror, clock, OWNER)
         work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
-            sealed = uploads.Uploads(mirror, objects, publisher, sweep_s=settings.retention.sweep_s)
-            heard.append(sealed.changed)
-            group.start_soon(sealed.run)
+            group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, sweep_s=settings.retention.sweep_s).run)
             group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, settings.retention).run)
 
         async def reconcile() -> float | None:
@@ -102,3 +89,19 @@ async def run(
             event="pass-failed",
             progress=progress,
         )
+
+
+def _one_at_a_time(owner: bus_port.Owner) -> outcomes.Append:
+    """Appends to the events topic, one call after the other."""
+    lock = anyio.Lock()
+
+    async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
+        async with lock:
+            return await owner.append(topics.EVENTS, messages)
+
+    return append
+
+
+def _set(*triggers: reconciling.Trigger) -> None:
+    for each in triggers:
+        each.set()

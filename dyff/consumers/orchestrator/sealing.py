@@ -122,7 +122,7 @@ class _Sealing:
         return manifests.Artifact(path=wanted.path, key=key, size=size_bytes, digest=digest, kind=wanted.kind)
 
     async def _place(self, source: str, key: str, sha256: str, size_bytes: int, data: bytes | None) -> None:
-        """Copy the bytes to their key, unless they are there already. `data`: the bytes, if they are in memory."""
+        """Copy the bytes to their key, unless an earlier attempt did. `data`: the bytes, if they are in memory."""
         there = await self._store.head(key)
         if there is not None and there.size_bytes == size_bytes:
             return

@@ -32,17 +32,15 @@ _FAULTS = (errors.RetryLater, errors.OutcomeUnknown, errors.FixRequest, errors.C
 class Uploads:
     """Seals uploads while it runs."""
 
-    def __init__(self, mirror: StateMirror, objects: port.Objects, publisher: outcomes.Publisher, *, sweep_s: float) -> None:
-        """`sweep_s`: interval at which staged files are looked through. Call `changed` whenever the mirror has changed."""
+    def __init__(
+        self, mirror: StateMirror, objects: port.Objects, publisher: outcomes.Publisher, trigger: reconciling.Trigger, *, sweep_s: float
+    ) -> None:
+        """`trigger`: set whenever the mirror has changed. `sweep_s`: interval at which staged files are looked through."""
         self._mirror, self._objects, self._publisher, self._sweep_s = mirror, objects, publisher, sweep_s
-        self._trigger = reconciling.Trigger()
+        self._trigger = trigger
         self._busy: set[str] = set()
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._large = anyio.CapacityLimiter(sealing.LARGE_AT_ONCE)
-
-    def changed(self) -> None:
-        """Report that an entity may have been finalized."""
-        self._trigger.set()
 
     async def run(self) -> None:
         """Seal and sweep until cancelled.
