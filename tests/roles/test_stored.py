@@ -36,7 +36,7 @@ def a_fetched_model(revision=COMMIT):
 
 
 class Scanned:
-    """A query store with these entities; before the scan is complete it is fenced as often as it is told to be."""
+    """A query store with these entities; before the scan is complete it is fenced `fenced` times."""
 
     def __init__(self, entities, fenced=0):
         self._entities, self._fenced = entities, fenced

@@ -207,6 +207,7 @@ async def test_a_store_that_refuses_is_asked_again(here, objects, problem):
 
     class Store:
         away = True
+        list = objects.list
 
         async def delete_tree(self, prefix):
             if self.away and E[1] in prefix:

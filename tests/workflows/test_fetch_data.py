@@ -58,7 +58,7 @@ def test_whole_files_are_kept_and_others_replaced(model, steps, tmp_path):
 
 
 def test_other_bytes_with_the_same_md5_are_refused(model, steps, tmp_path):
-    """The SHA-256 of the manifest decides, for what is fetched and for what is there already."""
+    """The SHA-256 of the manifest decides, for what is fetched and for what an earlier attempt left."""
     data = collisions.FIRST
     write_manifest(model, [{**entry("w", data), "digest": {"md5": runs.md5(data), "sha256": hashlib.sha256(data).hexdigest()}}])
     (model / "w").write_bytes(collisions.SECOND)
