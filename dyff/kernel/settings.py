@@ -130,8 +130,9 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: interval at which everything is reconciled.
     `fetch_env`: variables for the step that fetches models and for no other, such as `HF_ENDPOINT`. They are part of the manifests
     of Jobs, so secrets are refused here: name a file (`HF_TOKEN_PATH`), or name a Kubernetes Secret with `fetch_secret`, whose
-    keys become variables, too. `storage_secret`: a Secret with the credentials of the object store, whose keys become variables of
-    all our own steps and of no user's container.
+    keys become variables, too. `fetch_allowed_hosts`: names and addresses of an internal network that models may be fetched from; all
+    other internal hosts are refused, at every redirect. `storage_secret`: a Secret with the credentials of the object store, whose
+    keys become variables of all our own steps and of no user's container.
     """
 
     steps_image: str = "dyff/workflows/steps"
@@ -141,6 +142,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resync_s: float = 30.0
     fetch_env: dict[str, str] = {}
     fetch_secret: str | None = None
+    fetch_allowed_hosts: tuple[str, ...] = ()
     storage_secret: str | None = None
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from dyff.kernel import backoff, clock
 from dyff.objects import layout, port
-from dyff.workflows import endings
+from dyff.workflows import endings, guarded_http
 from dyff.workflows.model_trees import File
 
 PART_BYTES = 16 * 2**20
@@ -40,8 +40,8 @@ Locate = Callable[[], Awaitable[Location]]
 
 
 def client() -> httpx.AsyncClient:
-    """Make the HTTP client for all downloads of a step."""
-    return httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, limits=httpx.Limits(max_connections=16))
+    """Make the HTTP client for all downloads of a step. It connects only to hosts that `dyff.workflows.addresses` admits."""
+    return httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, transport=guarded_http.Transport())
 
 
 class Downloads:

@@ -2,8 +2,6 @@
 
 Nothing is checked out, so no name, link, hook, filter or submodule of the repository can do any harm: trees and blobs are
 only read as data. Neither `.lfsconfig` nor any configuration of this machine is read.
-
-Environment, optional: `DYFF_GIT_HOSTS`, a comma-separated list of the hosts that repositories may be on; any host if not set.
 """
 
 from __future__ import annotations
@@ -17,14 +15,14 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
 
 from dyff.entities import specs
 from dyff.objects.manifests import Link
-from dyff.workflows import downloads, endings
+from dyff.workflows import downloads, endings, git_command
 from dyff.workflows.model_trees import File, Listing
 
 _POINTER_BYTES = 1024
@@ -39,7 +37,6 @@ _FINAL = ("not found", "could not read Username", "Authentication failed", "erro
 """Parts of git's messages for errors that a retry will not fix. They are matched against the message without its URLs."""
 
 _URL = re.compile(r"'?\w+://[^\s']*'?")
-_PASSED = ("PATH", "LANG", "TMPDIR", "http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "GIT_SSL_CAINFO")
 _CLONE_S = 1800.0
 _LOOK_S = 0.5
 
@@ -118,12 +115,14 @@ class Repository:
 
     async def _clone(self) -> None:
         """Clone with a limit of time and size, because the server is not trusted."""
-        command = _command("clone", "--quiet", "--bare", "--depth", "1", "--single-branch", "--no-tags", "--template=")
+        url = await git_command.led_to(self._url)
+        options = ("clone", "--quiet", "--bare", "--depth", "1", "--single-branch", "--no-tags", "--template=")
+        command = git_command.command(*options, settings=await git_command.pinned(url))
         log = self._directory / "log"
         with log.open("wb") as out:
             process = await anyio.open_process(
-                [*command, "--", self._url, str(self._directory / "clone")],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_environment(self._directory), start_new_session=True,
+                [*command, "--", url, str(self._directory / "clone")],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=git_command.environment(self._directory), start_new_session=True,
             )  # fmt: skip
         try:
             with anyio.fail_after(_CLONE_S):
@@ -168,14 +167,14 @@ class Repository:
 
     def _is_final(self, said: str) -> bool:
         """Whether git's message says that a retry is useless. URLs are removed first, because they can contain any words and digits."""
-        for url in (self._url, without_user(self._url)):
+        for url in (self._url, git_command.without_user(self._url)):
             said = said.replace(url, "")
         said = _URL.sub("", said)  # other URLs, after redirects
         return any(each in said for each in _FINAL)
 
     async def _git(self, *arguments: str) -> bytes:
-        command = _command("--git-dir", str(self._directory / "clone"), *arguments)
-        done = await anyio.run_process(command, env=_environment(self._directory), check=False)
+        command = git_command.command("--git-dir", str(self._directory / "clone"), *arguments)
+        done = await anyio.run_process(command, env=git_command.environment(self._directory), check=False)
         if done.returncode != 0:
             words = done.stderr.decode(errors="replace").strip()[:300]
             raise endings.Ending(endings.WRONG_DATA, f"The repository {self._shown} cannot be read: {words}")
@@ -186,8 +185,8 @@ class Repository:
 
     async def _pieces(self, sha: str) -> AsyncIterator[bytes]:
         """Stream a file of the clone, which may be large."""
-        command = _command("--git-dir", str(self._directory / "clone"), "cat-file", "blob", sha)
-        async with await anyio.open_process(command, env=_environment(self._directory), stderr=subprocess.DEVNULL) as process:
+        command = git_command.command("--git-dir", str(self._directory / "clone"), "cat-file", "blob", sha)
+        async with await anyio.open_process(command, env=git_command.environment(self._directory), stderr=subprocess.DEVNULL) as process:
             if process.stdout is not None:
                 async for piece in process.stdout:
                     yield piece
@@ -223,7 +222,7 @@ class Repository:
 
     @property
     def _shown(self) -> str:
-        return shown(self._url)
+        return git_command.shown(self._url)
 
 
 @contextlib.asynccontextmanager
@@ -234,57 +233,22 @@ async def cloned(source: specs.GitLFS, limit_bytes: int | None) -> AsyncIterator
         Ending: the URL is not allowed, or `git` is not installed.
     """
     if urlsplit(source.url).scheme not in ("http", "https"):
-        raise endings.Ending(endings.WRONG_DATA, f"{shown(source.url)} cannot be fetched: source.gitLFS.url must be https or http.")
-    hosts = allowed_hosts()
+        raise endings.Ending(
+            endings.WRONG_DATA, f"{git_command.shown(source.url)} cannot be fetched: source.gitLFS.url must be https or http."
+        )
+    hosts = git_command.allowed_hosts()
     if hosts is not None and (urlsplit(source.url).hostname or "") not in hosts:
         raise endings.Ending(
-            endings.WRONG_DATA, f"{shown(source.url)} is not fetched: source.gitLFS.url must be on one of {', '.join(hosts)}."
+            endings.WRONG_DATA, f"{git_command.shown(source.url)} is not fetched: source.gitLFS.url must be on one of {', '.join(hosts)}."
         )
     if shutil.which("git") is None:
         raise endings.Ending(endings.MISCONFIGURED, "Models from Git need the program git in the steps image. Ask for it to be installed.")
+    await git_command.check()
     with tempfile.TemporaryDirectory(prefix="fetch-model-", ignore_cleanup_errors=True) as directory:
         yield Repository(source.url, Path(directory), limit_bytes)
-
-
-def allowed_hosts() -> list[str] | None:
-    """Return the hosts that repositories may be on; None for any."""
-    value = os.environ.get("DYFF_GIT_HOSTS")
-    return None if value is None else [each.strip().lower() for each in value.split(",") if each.strip()]
-
-
-def shown(url: str) -> str:
-    """Return a URL in a form that is safe to show: without the parts that could hold a secret."""
-    return urlunsplit(urlsplit(without_user(url))._replace(query="", fragment=""))
-
-
-def without_user(url: str) -> str:
-    """Return a URL without its user and password, as git shows it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _lfs_url(url: str) -> str:
     """The URL of the LFS server, which Git LFS derives from that of the repository, with a name that ends in `.git`."""
     bare = url.rstrip("/")
     return f"{bare if bare.endswith('.git') else bare + '.git'}/info/lfs/objects/batch"
-
-
-def _command(*arguments: str) -> list[str]:
-    # If hosts are restricted, an allowed one must not redirect to another.
-    redirects = "initial" if allowed_hosts() is None else "false"
-    settings = ("core.hooksPath=/dev/null", "credential.helper=", f"http.followRedirects={redirects}")
-    return ["git", *(word for each in settings for word in ("-c", each)), *arguments]
-
-
-def _environment(directory: Path) -> dict[str, str]:
-    """The environment of git. It inherits only the paths, the locale, and the settings for proxies and TLS."""
-    return {
-        **{name: os.environ[name] for name in _PASSED if name in os.environ},
-        "HOME": str(directory),
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "true",
-        "GIT_ALLOW_PROTOCOL": "https:http",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_LFS_SKIP_SMUDGE": "1",
-    }

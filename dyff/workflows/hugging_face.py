@@ -26,7 +26,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from dyff.entities import specs
-from dyff.workflows import downloads, endings
+from dyff.workflows import addresses, downloads, endings
 from dyff.workflows.model_trees import File, Listing
 
 _TIMEOUT_S = 30.0
@@ -109,7 +109,8 @@ class Hub:
     async def _ask(self, question: Callable[[], T]) -> T:
         """Call the library, which blocks, in a thread. The call is abandoned if the step is cancelled."""
         try:
-            return await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
+            with addresses.guarded(f"{self._endpoint} or what it leads to"):
+                return await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
         except hub_errors.HFValidationError as error:
             raise endings.Ending(endings.WRONG_DATA, f"source.huggingFaceHub.repoID is wrong: {error}") from error
         except hub_errors.GatedRepoError as error:

@@ -143,7 +143,9 @@ def places(node, tmp_path_factory) -> Iterator[dict[str, Place]]:
         def place(name: str, start_s: int, job_s: int, *, secret: bool = True) -> Place:
             folder = tmp_path_factory.mktemp(name)
             config = folder / "config.yaml"
-            config.write_text(f"operator: {{fetch_env: {{HF_ENDPOINT: 'http://{node.host}:{reached}'}}}}\n")
+            config.write_text(
+                f"operator: {{fetch_env: {{HF_ENDPOINT: 'http://{node.host}:{reached}'}}, fetch_allowed_hosts: ['{node.host}']}}\n"
+            )
             settings = {
                 "AWS_ACCESS_KEY_ID": store.username or "",
                 "AWS_SECRET_ACCESS_KEY": store.password or "",

@@ -65,7 +65,9 @@ def started(fresh, hub, tmp_path):
     (tmp_path / "runner.py").write_text(RUNNER)
     images = {"dyff/workflows/huggingface-runner": {"command": [sys.executable, str(tmp_path / "runner.py")]}}
     file = tmp_path / "settings.yaml"
-    file.write_text(json.dumps({"operator": {"fetch_env": {"HF_ENDPOINT": hub.url}}, "pods": {"images": images}}))
+    file.write_text(
+        json.dumps({"operator": {"fetch_env": {"HF_ENDPOINT": hub.url}, "fetch_allowed_hosts": ["127.0.0.1"]}, "pods": {"images": images}})
+    )
     fresh.start("--config", str(file))
     account = fresh.command("account", "create", "--name", "auditor")
     yield (

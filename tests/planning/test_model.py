@@ -10,6 +10,7 @@ from dyff.cluster import port
 from dyff.entities import registry
 from dyff.kernel import settings
 from dyff.operator import plan
+from dyff.workflows import addresses
 from tests.planning import world
 from tests.planning.world import ID, World
 
@@ -43,6 +44,15 @@ def test_only_the_fetch_gets_the_fetchs_environment():
     assert container["envFrom"] == [{"secretRef": {"name": "hub-token"}}]
     [other] = begun().get(port.JOB, FETCH)["spec"]["template"]["spec"]["containers"]
     assert "envFrom" not in other
+
+
+def test_the_fetch_knows_which_internal_hosts_are_allowed():
+    """`operator.fetch_allowed_hosts` reaches the program that fetches, whatever else its environment has."""
+    chosen = settings.Operator(fetch_env={"DYFF_FETCH_ALLOWED_HOSTS": "theirs"}, fetch_allowed_hosts=("hub.internal", "10.0.0.7"))
+    there = World(world.a_model(), setup=plan.Setup(chosen, {"DYFF_STORAGE_URL": "file:///store"})).settle()
+    [container] = there.get(port.JOB, FETCH)["spec"]["template"]["spec"]["containers"]
+    given = [each["value"] for each in container["env"] if each["name"] == addresses.VARIABLE]
+    assert given == ["hub.internal,10.0.0.7"]
 
 
 ENDINGS = {

@@ -25,7 +25,8 @@ class Fetch:
 
     def __init__(self, store, steps, directory):
         self.store, self.steps, self.directory, self.root = store, steps, directory, store.objects / "models" / MODEL
-        self.environment = {}
+        self.environment = {"DYFF_FETCH_ALLOWED_HOSTS": "127.0.0.1,localhost"}
+        """The hubs of the tests are on this machine."""
 
     def command(self, source, artifact=None, storage="1Gi"):
         artifact = artifact or {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": REPO, "revision": "main"}}

@@ -11,6 +11,7 @@ from dyff.operator import cleanup, jobs, plan, reasons, steps
 
 KIND = port.custom(model.RESOURCE)
 _REQUESTS = ("cpu", "memory")
+_ALLOWED = "DYFF_FETCH_ALLOWED_HOSTS"
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
@@ -32,7 +33,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
         manifest={"spec": resource["spec"]},
         deadline_s=int(setup.operator.job_deadline_s),
         requests={key: str(spec.resources[key]) for key in _REQUESTS if key in spec.resources},
-        env=setup.operator.fetch_env,
+        env=_environment(setup),
         secrets=(setup.operator.fetch_secret,) if setup.operator.fetch_secret else (),
     )
     message = jobs.progress(observed, steps.FETCH)
@@ -40,3 +41,8 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
     found = observed.get(port.JOB, jobs.name(observed, steps.FETCH))
     deadlines = [jobs.overdue(found)] if found is not None else []
     return plan.Plan((*cleanup.interrupted(observed), *missing), status, setup.look_again_s(now, *deadlines))
+
+
+def _environment(setup: plan.Setup) -> dict[str, str]:
+    allowed = setup.operator.fetch_allowed_hosts
+    return {**setup.operator.fetch_env, **({_ALLOWED: ",".join(allowed)} if allowed else {})}

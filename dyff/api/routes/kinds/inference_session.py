@@ -26,6 +26,7 @@ TOKEN_LIFE = timedelta(hours=1)
 
 _ENDED = "the session has ended"
 _KIND = cluster.custom(inference_session.RESOURCE)
+_USES = ("consume", "get")
 _TOKEN = msgspec.json.Decoder(inference_session.InferenceSessionTokenCreateRequest)
 
 
@@ -87,7 +88,7 @@ class Sessions:
         """Create a session; returns it and a token for it."""
         body, headers = await self._creating.create(call)
         session = codecs.decode_object(body)
-        token = await self._sign(session, self._end(session))
+        token = await self._sign(session, self._end(session), (*_USES, "terminate"))
         return Reply(201, codecs.encode({"inferencesession": msgspec.Raw(body), "token": token}), headers)
 
     async def ready(self, call: Call) -> Reply:
@@ -109,19 +110,19 @@ class Sessions:
         wanted = bodies.decode(_TOKEN, body).expires if body.strip() not in (b"", b"null") else None
         session = await self._for_token(call)
         if wanted is None:
-            return json(await self._sign(session, self._end(session)))
+            return json(await self._sign(session, self._end(session), _functions(call, session)))
         now = self._context.services.clock.now()
         problems = list(checks.expiry(wanted, now, ("body", "expires")))
         if session.get("expires") and identity.utc(wanted) > clock.parse_iso(session["expires"]):
             problems.append(errors.Problem(("body", "expires"), f"must not be after the end of the session, {session['expires']}"))
         if problems:
             raise errors.InvalidFields(*problems)
-        return json(await self._sign(session, identity.utc(wanted)))
+        return json(await self._sign(session, identity.utc(wanted), _functions(call, session)))
 
     async def default_token(self, call: Call) -> Reply:
         """Return a token that expires with the session. Kept for older clients."""
         session = await self._for_token(call)
-        return json(await self._sign(session, self._end(session)))
+        return json(await self._sign(session, self._end(session), _functions(call, session)))
 
     async def terminate(self, call: Call) -> Reply:
         """Terminate the session. If it has already ended, return its status."""
@@ -171,11 +172,18 @@ class Sessions:
         expires = session.get("expires")
         return clock.parse_iso(expires) if expires else self._context.services.clock.now() + TOKEN_LIFE
 
-    async def _sign(self, session: codecs.Json, expires: datetime) -> str:
-        """Sign a token that is not recorded anywhere. It can only use, read and terminate this session."""
-        grant = grants.Grant((ROW.plural,), ("consume", "get", "terminate"), entities=(session["id"],))
+    async def _sign(self, session: codecs.Json, expires: datetime, functions: tuple[str, ...]) -> str:
+        """Sign a token that is not recorded anywhere, with `functions` on this session only."""
+        grant = grants.Grant((ROW.plural,), functions, entities=(session["id"],))
         services = self._context.services
         claims = tokens.Claims(
             id=services.ids.new(), subject=f"{ROW.name}/{session['id']}", issued=services.clock.now(), expires=expires, grants=(grant,)
         )
         return tokens.sign(claims, await services.accounts.signing_secret())
+
+
+def _functions(call: Call, session: codecs.Json) -> tuple[str, ...]:
+    """The functions of a token that the caller makes: using and reading the session, and terminating it if the caller may."""
+    owned: dict[str, str] = {"account": session["account"], "entity": session["id"]}
+    may_terminate = grants.allows(call.principal.grants, ROW.plural, "terminate", **owned)
+    return (*_USES, "terminate") if may_terminate else _USES
