@@ -1,8 +1,9 @@
-"""The local store's cache of its objects' MD5s, in a tree of its own next to them. Blocking.
+"""The local store's records of its objects: what was stored, in a tree of its own next to them. Blocking.
 
-The cache repairs itself. A record identifies the exact file that it describes (inode, size, time of the last modification), so
-one that was lost in a crash, or belongs to a file that was since replaced or edited, is detected, and the digest is
-computed again from the bytes. Records therefore need neither fsync nor a lock between processes.
+A record identifies the exact file that it describes (inode, size, time of the last modification). The store never changes a file, it
+only puts another one in its place. So a file that is still the same one (its inode), but has other bytes than its record says, is
+damaged, and is not served. A record that was lost in a crash, or describes a file that was replaced since, is computed again from the
+bytes. Records therefore need neither fsync nor a lock between processes.
 """
 
 from __future__ import annotations
@@ -14,15 +15,21 @@ import os
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from dyff.kernel import errors
 from dyff.objects import tree
 
+log = structlog.get_logger()
+
 _CHUNK_BYTES = 2**20
 _RECORD_BYTES = 4096
+_REMEDY = "restore it from a backup"
 
 
 class _Record(msgspec.Struct, frozen=True):
+    """What was stored. `md5`: in base64."""
+
     md5: str
     inode: int
     size_bytes: int
@@ -39,14 +46,36 @@ class Digests:
         """The MD5, in base64, of the open file of `key`; computed and recorded if it is unknown.
 
         `incoming`: a name for a temporary file, on the same file system.
+
+        Raises:
+            Damaged: the file is not what was stored.
         """
         file = os.fstat(descriptor)
         record = self._read(key)
         if record is not None and (record.inode, record.size_bytes, record.modified_ns) == (file.st_ino, file.st_size, file.st_mtime_ns):
             return record.md5
+        if record is not None and record.inode == file.st_ino and record.size_bytes != file.st_size:
+            raise errors.Damaged(
+                f"the object {key!r} is damaged: it has {file.st_size} bytes, and {record.size_bytes} were stored; {_REMEDY}"
+            )
         md5 = _computed(descriptor)
+        if record is not None and record.md5 != md5:
+            if record.inode == file.st_ino:
+                raise errors.Damaged(f"the object {key!r} is damaged: its bytes are not those that were stored; {_REMEDY}")
+            log.warning("object-replaced", key=key, had=record.md5, has=md5)
         self.remember(key, file, md5, incoming)
         return md5
+
+    def check(self, key: str, descriptor: int, incoming: Path) -> None:
+        """Verify that the open file of `key` is what was stored. Reads its bytes only if it was touched since then.
+
+        Raises:
+            Damaged: it is not.
+        """
+        file = os.fstat(descriptor)
+        record = self._read(key)
+        if record is not None and record.inode == file.st_ino:
+            self.of(key, descriptor, incoming)
 
     def remember(self, key: str, file: os.stat_result, md5: str, incoming: Path) -> None:
         """Record the MD5 of the file that `file` describes. A failure is ignored: it only costs time later."""

@@ -42,7 +42,8 @@ def test_a_directory_of_someone_else_is_restricted(place):
 def test_a_link_is_left_alone(place, tmp_path):
     """What a person put elsewhere by a link can be for others, too."""
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o755)
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
     (place.root / "archive").symlink_to(elsewhere)
     place.create()
     assert elsewhere.stat().st_mode & 0o777 == 0o755

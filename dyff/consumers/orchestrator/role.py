@@ -11,6 +11,7 @@ expired sessions is not done here, but by the operator.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import anyio
@@ -48,8 +49,8 @@ async def run(
     """Serve until cancelled; ready when it leads and has read everything once.
 
     `suspended(account)`: whether an account is suspended, so that nothing new of it can run; None if no account ever is.
-    `objects`: the store from which the data of deleted entities is removed; None if nothing is removed or forgotten. `troubles`: where
-    a failed sweep is reported; None if it is only logged.
+    `objects`: the store from which the data of deleted entities is removed; None if nothing is. `troubles`: where a failed sweep is
+    reported; None if it is only logged.
 
     Raises:
         Fenced: another orchestrator leads now.
@@ -62,10 +63,7 @@ async def run(
     resources = custom_resources.CustomResources(cluster, trigger.set)
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=reconciler.ID_LABEL)
 
-    async def watches() -> list[liveness.Sign]:
-        return [*(await resources.signs()), pods.sign()]
-
-    (signs or liveness.Signs()).add(progress.signs, mirror.signs, watches)
+    (signs or liveness.Signs()).add(progress.signs, mirror.signs, resources.signs, functools.partial(_sign, pods))
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
         appending = anyio.Lock()
 
@@ -95,3 +93,7 @@ async def run(
             event="pass-failed",
             progress=progress,
         )
+
+
+async def _sign(pods: watching.Cache) -> list[liveness.Sign]:
+    return [pods.sign()]
