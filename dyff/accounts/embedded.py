@@ -29,6 +29,7 @@ from dyff.kernel import clock, errors, sqlite
 
 T = TypeVar("T")
 _NAME = "the accounts database"
+_REMEDY = "restore a backup of accounts.sqlite"
 _VERSION = 1
 _BODY_VERSION = "0.1"
 _LOOK_S = 1.0
@@ -66,9 +67,10 @@ class EmbeddedAccounts:
 
         Raises:
             Unavailable: the file cannot be opened.
+            Damaged: it is damaged; the message says what to do.
             NewerSchema: a newer release created it.
         """
-        with sqlite.translated(_NAME):
+        with sqlite.translated(_NAME, _REMEDY):
             writer, reader = await anyio.to_thread.run_sync(_open, Path(path))
         try:
             yield cls(writer, reader)
@@ -97,13 +99,13 @@ class EmbeddedAccounts:
 
     async def get(self, account_id: str) -> port.Account | None:
         found = self._read("SELECT body FROM accounts WHERE id = ?", account_id)
-        return _account.decode(found[0][0]) if found else None
+        return _decoded(_account, found[0][0]) if found else None
 
     async def find(self, *, name: str | None = None, limit: int | None = None) -> list[port.Account]:
         where = "1" if name is None else "name = ?"
         text = f"SELECT body FROM accounts WHERE {where} ORDER BY created, id LIMIT ?"
         found = self._read(text, *([] if name is None else [name]), -1 if limit is None else max(limit, 0))
-        return [_account.decode(row[0]) for row in found]
+        return [_decoded(_account, row[0]) for row in found]
 
     async def revision(self, account_id: str) -> int | None:
         known = self._revisions.get(account_id)
@@ -136,11 +138,11 @@ class EmbeddedAccounts:
 
     async def get_key(self, key_id: str) -> port.Key | None:
         found = self._read("SELECT body FROM keys WHERE id = ?", key_id)
-        return _key.decode(found[0][0]) if found else None
+        return _decoded(_key, found[0][0]) if found else None
 
     async def keys(self, account_id: str) -> list[port.Key]:
         found = self._read("SELECT body FROM keys WHERE account = ? ORDER BY created, id", account_id)
-        return [_key.decode(row[0]) for row in found]
+        return [_decoded(_key, row[0]) for row in found]
 
     async def revoke_key(self, account_id: str, key_id: str) -> bool:
         def write(connection: apsw.Connection) -> bool:
@@ -172,7 +174,7 @@ class EmbeddedAccounts:
         try:
             return self._reader.execute(text, parameters).fetchall()
         except apsw.Error as error:
-            with sqlite.translated(_NAME):
+            with sqlite.translated(_NAME, _REMEDY):
                 raise error
 
     async def _write(self, act: Callable[[apsw.Connection], T]) -> T:
@@ -181,7 +183,7 @@ class EmbeddedAccounts:
                 return act(self._writer)
 
         try:
-            with sqlite.translated(_NAME):
+            with sqlite.translated(_NAME, _REMEDY):
                 return await anyio.to_thread.run_sync(run, limiter=self._writing)
         finally:  # even if it was cancelled: the thread may have committed
             self._revisions.clear()
@@ -203,6 +205,7 @@ def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
     try:
         with sqlite.transaction(writer):
             prepare(writer)
+        sqlite.require_whole(writer, _NAME, _REMEDY)
         return writer, sqlite.connect_to_read(path)
     except BaseException:
         writer.close()
@@ -237,7 +240,14 @@ def _known(connection: apsw.Connection, account_id: str) -> port.Account:
     row = connection.execute("SELECT body FROM accounts WHERE id = ?", (account_id,)).fetchone()
     if row is None:
         raise errors.NotFound(f"there is no account {account_id}")
-    return _account.decode(row[0])
+    return _decoded(_account, row[0])
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise errors.Damaged(f"{_NAME} is damaged ({error}): {_REMEDY}") from error
 
 
 def _update(connection: apsw.Connection, account: port.Account, **fields: Any) -> port.Account:

@@ -23,6 +23,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.Gone: 410,
     errors.TooLarge: 413,
     errors.Conflict: 409,
+    errors.Damaged: 500,
 }
 """HTTP statuses by class. An error gets the status of its nearest base class here; any other is a 500 without details."""
 
@@ -35,12 +36,12 @@ def status_of(error: BaseException) -> int:
 def reply(error: Exception, names: ids.Ids) -> Reply:
     """Return the answer for `error`: `{"detail": sentence}`, or for wrong fields `{"detail": [{loc, msg, type}]}`.
 
-    An unexpected error is logged under a number, and the caller gets that number instead of the reason.
+    An unexpected error is logged under a number, and the caller gets that number instead of the reason. What is damaged is named.
     """
     status = status_of(error)
     if isinstance(error, errors.InvalidFields):
         return json({"detail": [{"loc": each.loc, "msg": each.msg, "type": each.type} for each in error.problems]}, status=status)
-    if not isinstance(error, errors.DyffError) or isinstance(error, errors.Fatal):
+    if not isinstance(error, errors.DyffError) or (isinstance(error, errors.Fatal) and not isinstance(error, errors.Damaged)):
         number = names.new()[:12]
         log.error("request-failed", number=number, **errors.details(error), exc_info=error)
         return json({"detail": f"something went wrong here; the server's log has it under {number}"}, status=500)

@@ -29,7 +29,7 @@ async def run(
     signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Write until cancelled.
+    """Write until cancelled. A view that lost documents is filled again from the log.
 
     Raises:
         LogDiverged: the view has read further than the end of the log.
@@ -41,9 +41,19 @@ async def run(
     if reached.epoch not in (None, epoch):
         log.warning("view-reset", had=reached.epoch, log=epoch)
         await query.reset()
-    await group_consumer.consume(
-        bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), signs=signs, task_status=task_status
-    )
+    ready = group_consumer.ReadyOnce(task_status)
+    while True:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_until_lost, query, group.cancel_scope)
+            await group_consumer.consume(
+                bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), signs=signs, task_status=ready
+            )
+
+
+async def _until_lost(query: query_port.QueryWriter, scope: anyio.CancelScope) -> None:
+    await query.lost()
+    log.warning("view-lost", note="it is filled again from the log")
+    scope.cancel()
 
 
 async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str) -> None:

@@ -28,6 +28,7 @@
         ├── NewerSchema         this program must be upgraded        -
         ├── OlderSchema         stored data must be migrated         -
         ├── InUse               the data directory has a server      -
+        ├── Damaged             a file is not what was written       -
         ├── DiskFailed          what was written may not be there    -
         └── Incomplete          a part of this program is missing    -
 
@@ -193,6 +194,10 @@ class OlderSchema(Fatal):
 
 class InUse(Fatal):
     """The data directory is in use by another server."""
+
+
+class Damaged(Fatal):
+    """A file is not what was written: the message names it, and how to get it back."""
 
 
 class DiskFailed(Fatal):

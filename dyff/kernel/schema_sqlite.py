@@ -11,6 +11,7 @@ import apsw
 from dyff.kernel import schema, sqlite
 
 _TABLE = "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, at TEXT NOT NULL, release TEXT NOT NULL) STRICT"
+_REMEDY = "restore a backup; docs/production.md says what each file is needed for"
 _IS_THERE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'"
 
 
@@ -22,12 +23,12 @@ class SqliteStore:
         self.name, self._path = name, path
 
     async def applied(self) -> Sequence[schema.Applied]:
-        with sqlite.translated(f"{self.name} ({self._path})"):
+        with sqlite.translated(f"{self.name} ({self._path})", _REMEDY):
             return await anyio.to_thread.run_sync(self._applied)
 
     async def apply(self, step: schema.Step, at: str, release: str) -> None:
         """The step is called with an `apsw.Connection` within a transaction; it is not a coroutine function."""
-        with sqlite.translated(f"{self.name} ({self._path})"):
+        with sqlite.translated(f"{self.name} ({self._path})", _REMEDY):
             await anyio.to_thread.run_sync(self._apply, step, schema.Applied(step.name, at, release))
 
     async def amend(self, *, dry_run: bool = False) -> list[str]:

@@ -59,13 +59,24 @@ def connect_to_read(path: Path, *, busy_s: float = 1.0) -> apsw.Connection:
     """A read-only connection. In WAL mode it never waits for a writer, so a point read needs no thread."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(int(busy_s * 1000))
-    connection.pragma("mmap_size", 2**30)
     return connection
 
 
 def is_damaged(error: BaseException) -> bool:
     """Whether `error` means that the file is not a valid database."""
     return isinstance(error, _DAMAGED)
+
+
+def require_whole(connection: apsw.Connection, what: str, remedy: str) -> None:
+    """Read all of a small database, so that damage is found when it is opened and not in the middle of the work.
+
+    Raises:
+        Damaged: its pages or indexes do not fit together.
+    """
+    with translated(what, remedy):
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
+    if found != ["ok"]:
+        raise errors.Damaged(f"{what} is damaged ({found[0].splitlines()[-1]}): {remedy}")
 
 
 def remove(path: Path) -> None:
@@ -75,19 +86,20 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Translate SQLite's errors into ours. `what`: the name of the database for messages.
+def translated(what: str, remedy: str = "restore a backup") -> Iterator[None]:
+    """Translate SQLite's errors into ours. `what`: the name of the database for messages. `remedy`: what to do if it is damaged.
 
     Raises:
         Unavailable: locked for too long, disk full, or an I/O error; nothing was done.
-        Fatal: the file is damaged, or one of our statements is wrong.
+        Damaged: the file is damaged.
+        Fatal: one of our statements is wrong.
     """
     try:
         yield
     except _PASSING as error:
         raise errors.Unavailable(f"{what} does not answer: {error}") from error
     except _DAMAGED as error:
-        raise errors.Fatal(f"{what} is damaged: {error}") from error
+        raise errors.Damaged(f"{what} is damaged ({error}): {remedy}") from error
     except apsw.Error as error:
         raise errors.Fatal(f"{what}: {type(error).__name__}: {error}") from error
 

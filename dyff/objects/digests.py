@@ -1,8 +1,9 @@
-"""The local store's cache of its objects' digests, in a tree of its own next to them. Blocking.
+"""The local store's records of its objects: what was stored, in a tree of its own next to them. Blocking.
 
-The cache repairs itself. A record identifies the exact file that it describes (inode, size, time of the last modification), so
-one that was lost in a crash, or belongs to a file that was since replaced or edited, is detected, and the digests are
-computed again from the bytes. Records therefore need neither fsync nor a lock between processes.
+A record identifies the exact file that it describes (inode, size, time of the last modification). The store never changes a file, it
+only puts another one in its place. So a file that is still the same one (its inode), but has other bytes than its record says, is
+damaged, and is not served. A record that was lost in a crash, or describes a file that was replaced since, is computed again from the
+bytes. Records therefore need neither fsync nor a lock between processes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import os
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from dyff.kernel import errors
 from dyff.objects import hashing, tree
 
+log = structlog.get_logger()
+
 _CHUNK_BYTES = 2**20
 _RECORD_BYTES = 4096
+_REMEDY = "restore it from a backup"
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -28,6 +33,8 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, frozen=True):
+    """What was stored. `md5`: base64. `sha256`: hex; None if an older release recorded it."""
+
     md5: str
     inode: int
     size_bytes: int
@@ -37,6 +44,10 @@ class _Record(msgspec.Struct, frozen=True):
     def describes(self, file: os.stat_result) -> bool:
         """Whether it is the record of exactly this file."""
         return (self.inode, self.size_bytes, self.modified_ns) == (file.st_ino, file.st_size, file.st_mtime_ns)
+
+    def differs(self, known: Known) -> bool:
+        """Whether it describes other bytes."""
+        return self.md5 != known.md5 or self.sha256 not in (None, known.sha256)
 
 
 class Digests:
@@ -49,14 +60,36 @@ class Digests:
         """The digests of the open file of `key`; computed and recorded if they are unknown.
 
         `incoming`: a name for a temporary file, on the same file system. `whole`: whether the SHA-256 must be known, too.
+
+        Raises:
+            Damaged: the file is not what was stored.
         """
         file = os.fstat(descriptor)
         record = self._read(key)
         if record is not None and record.describes(file) and not (whole and record.sha256 is None):
             return Known(record.md5, record.sha256)
+        if record is not None and record.inode == file.st_ino and record.size_bytes != file.st_size:
+            raise errors.Damaged(
+                f"the object {key!r} is damaged: it has {file.st_size} bytes, and {record.size_bytes} were stored; {_REMEDY}"
+            )
         known = _computed(descriptor)
+        if record is not None and record.differs(known):
+            if record.inode == file.st_ino:
+                raise errors.Damaged(f"the object {key!r} is damaged: its bytes are not those that were stored; {_REMEDY}")
+            log.warning("object-replaced", key=key, had=record.md5, has=known.md5)
         self.remember(key, file, known, incoming)
         return known
+
+    def check(self, key: str, descriptor: int, incoming: Path) -> None:
+        """Verify that the open file of `key` is what was stored. Reads its bytes only if it was touched since then.
+
+        Raises:
+            Damaged: it is not.
+        """
+        file = os.fstat(descriptor)
+        record = self._read(key)
+        if record is not None and record.inode == file.st_ino:
+            self.of(key, descriptor, incoming)
 
     def remember(self, key: str, file: os.stat_result, known: Known, incoming: Path) -> None:
         """Record the digests of the file that `file` describes. A failure is ignored: it only costs time later."""
@@ -67,6 +100,8 @@ class Digests:
         except (OSError, errors.DyffError):
             with contextlib.suppress(OSError):
                 incoming.unlink()
+            with contextlib.suppress(OSError, errors.DyffError):
+                self.tree.remove(key, durable=False)  # a record of an earlier file would call this one damaged if it got its inode
 
     def _read(self, key: str) -> _Record | None:
         descriptor = self.tree.open(key)

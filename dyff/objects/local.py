@@ -1,14 +1,15 @@
 """The object store in a local directory, for one machine. Several processes can use it at the same time.
 
     <root>/objects/<key>     the objects, as plain files
-    <root>/digests/<key>     their digests (`dyff.objects.digests`)
+    <root>/digests/<key>     what was stored (`dyff.objects.digests`)
     <root>/incoming/         files that are not complete yet, or being deleted
 
 An object is written to `incoming`, made durable there, and then renamed in one step. So a reader finds either the whole object
 or nothing, and a crash leaves at most a file in `incoming`, which a later start removes. As in any file system, and unlike
 in S3, no object can be below another: if `a` is one, `a/b` is refused.
 
-File I/O runs in threads. Every disk error is `Unavailable`, and nothing has been changed.
+File I/O runs in threads. Every disk error is `Unavailable`, and nothing has been changed. A file that was cut or edited since it was
+stored is `Damaged`: it is listed as it is, but not served.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from typing import Literal, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
+import structlog
 
 from dyff.kernel import errors
 from dyff.objects import digests, incoming, layout, port, signing, tree
+
+log = structlog.get_logger()
 
 CHUNK_BYTES = 2**20
 _LISTED_AT_ONCE = 256
@@ -174,7 +178,12 @@ class LocalObjects:
         descriptor = self._tree.open(key)
         if descriptor is None:
             raise errors.NotFound(f"there is no object {key!r}")
-        return descriptor, os.fstat(descriptor).st_size
+        try:
+            self._digests.check(key, descriptor, self._incoming.name())
+            return descriptor, os.fstat(descriptor).st_size
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def _read(self, key: str) -> bytes:
         descriptor, _ = self._open(key)
@@ -190,10 +199,24 @@ class LocalObjects:
         finally:
             os.close(descriptor)
 
+    def _info_as_it_is(self, key: str) -> port.ObjectInfo | None:
+        """Like `_info`, also of a damaged object: its present size, and no MD5."""
+        try:
+            return self._info(key)
+        except errors.Damaged as error:
+            log.error("object-damaged", key=key, **errors.details(error))
+            descriptor = self._tree.open(key)
+        if descriptor is None:
+            return None
+        try:
+            return port.ObjectInfo(key, os.fstat(descriptor).st_size, None)
+        finally:
+            os.close(descriptor)
+
     def _infos(self, keys: Iterator[str]) -> Iterator[port.ObjectInfo]:
         """The objects that still exist. A name that is not an allowed key was created by someone else, and is not ours."""
         for key in keys:
-            if not layout.path_problem(key, layout.MAX_KEY_BYTES) and (info := self._info(key)):
+            if not layout.path_problem(key, layout.MAX_KEY_BYTES) and (info := self._info_as_it_is(key)):
                 yield info
 
     def _delete(self, key: str) -> None:

@@ -66,7 +66,11 @@ class Objects(Protocol):
         ...
 
     async def head(self, key: str) -> ObjectInfo | None:
-        """The metadata of an object; None if it does not exist."""
+        """The metadata of an object; None if it does not exist.
+
+        Raises:
+            Damaged: it is not what was stored, and the store noticed; so do `get` and `stream`.
+        """
         ...
 
     async def get(self, key: str) -> bytes:
@@ -86,7 +90,7 @@ class Objects(Protocol):
         ...
 
     def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """All objects whose key begins with `prefix`, in order of their keys."""
+        """All objects whose key begins with `prefix`, in order of their keys. One that is damaged has its present size and no MD5."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -58,7 +58,8 @@ def schema(suffix: str = "", mark: str = "") -> str:
     `suffix` is appended to the names of the tables, `mark` to those of the indexes, which keep theirs when a table is renamed.
     """
     columns = ", ".join(f"{name(path)} BLOB" for path in PATHS)
-    tables = [each.format(suffix=suffix, columns=columns) for each in _TABLES]
+    parts = {"columns": columns, "sum": "checksum INTEGER NOT NULL", "body": "body TEXT NOT NULL", "key": "PRIMARY KEY (log, partition)"}
+    tables = [each.format(suffix=suffix, **parts) for each in _TABLES]
     shared = [_index("collection", path, *([] if path == CREATED else [CREATED])) for path in SHARED]
     own = [_partial(row.plural, path) for row in registry.ROWS for path in row.query.values()]
     indexes = [each.format(suffix=suffix, mark=mark) for each in (_BY_ID, *shared, *own)]
@@ -70,9 +71,9 @@ _TOO_LARGE = 2**1023
 _WITH_COLUMN = frozenset(PATHS)
 TABLES = ("documents", "tombstones", "positions", "epoch")
 _TABLES = (
-    "CREATE TABLE documents{suffix} (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, {columns}, body TEXT NOT NULL);",
+    "CREATE TABLE documents{suffix} (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, {columns}, {sum}, {body});",
     "CREATE TABLE tombstones{suffix} (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (collection, id));",
-    "CREATE TABLE positions{suffix} (log TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (log, partition));",
+    "CREATE TABLE positions{suffix} (log TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, {sum}, {key});",
     "CREATE TABLE epoch{suffix} (epoch TEXT NOT NULL);",
 )
 _BY_ID = "CREATE UNIQUE INDEX by_id{mark} ON documents{suffix} (collection, id);"

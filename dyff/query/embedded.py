@@ -4,6 +4,9 @@ One connection writes, in a thread, one transaction at a time: documents and pos
 it (WAL). A point read takes microseconds, or no read at all if the document was read before and has not changed since, and
 runs on the event loop. A find is first tried there with a budget of work; if it needs more, it is started again in a
 thread, so that no query blocks the loop.
+
+Every document is checked when it is read. One that is damaged is not served: the view is replaced by an empty one, which the sink
+fills from the log (`dyff.query.damage`).
 """
 
 from __future__ import annotations
@@ -12,13 +15,17 @@ import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import apsw
+import structlog
 
-from dyff.kernel import degradation, sqlite, sqlite_checkpoints
-from dyff.query import columns, cutover, document_cache, filters, plans, port, tables
+from dyff.kernel import degradation, errors, sqlite, sqlite_checkpoints
+from dyff.query import checked, columns, cutover, damage, document_cache, filters, plans, port, tables
+
+log = structlog.get_logger()
 
 _CHECKPOINT_PAGES = 1000
 _THREADS = 2
@@ -28,7 +35,7 @@ _BUDGET_UNIT = 1000
 """Instructions of SQLite's virtual machine. The budget suffices for a page of 100 through an index (0.3 ms)."""
 
 _TABLES = tables.Tables()
-_GET = "SELECT CAST(body AS BLOB) FROM documents WHERE collection = ? AND id = ?"
+_GET = f"SELECT {checked.READ} FROM documents WHERE collection = ? AND id = ?"
 _FORGOTTEN = (
     "SELECT 1 FROM tombstones WHERE collection = ?1 AND id = ?2 AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = ?1 AND id = ?2)"
 )
@@ -39,15 +46,12 @@ class EmbeddedQuery:
     """The `QueryStore` on SQLite; use `open`."""
 
     def __init__(self, path: Path, writer: apsw.Connection, troubles: degradation.Troubles) -> None:
-        self._path, self._writer = path, writer
-        self._checkpoints = sqlite_checkpoints.Checkpoints(writer, tables.NAME, troubles, pages=_CHECKPOINT_PAGES)
+        self._path, self._troubles = path, troubles
+        self._damage = damage.Damage(path, troubles)
         self._writing = anyio.CapacityLimiter(1)
-        self._reader = sqlite.connect_to_read(path)
-        self._inline = sqlite.connect_to_read(path)
-        self._inline.set_progress_handler(self._spend, _BUDGET_UNIT)
         self._credit = 0
         self._threads = anyio.CapacityLimiter(_THREADS)
-        self._idle: list[apsw.Connection] = []
+        self._use(writer)
         self._reached = _TABLES.reached(writer)
         self._moved = anyio.Event()
         self._documents = document_cache.DocumentCache()
@@ -65,7 +69,7 @@ class EmbeddedQuery:
         Raises:
             Unavailable: the file cannot be opened.
         """
-        with sqlite.translated(tables.NAME):
+        with tables.translated():
             writer = await anyio.to_thread.run_sync(_open, Path(path))
             store = cls(Path(path), writer, troubles or degradation.Troubles())
         try:
@@ -74,35 +78,48 @@ class EmbeddedQuery:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(store._close)
 
+    def _use(self, writer: apsw.Connection) -> None:
+        """Connect to the file that `writer` has open."""
+        self._writer = writer
+        self._checkpoints = sqlite_checkpoints.Checkpoints(writer, tables.NAME, self._troubles, pages=_CHECKPOINT_PAGES)
+        self._reader = sqlite.connect_to_read(self._path)
+        self._inline = sqlite.connect_to_read(self._path)
+        self._inline.set_progress_handler(self._spend, _BUDGET_UNIT)
+        self._idle: list[apsw.Connection] = []
+
     async def get(self, collection: str, entity_id: str) -> bytes | None:
+        self._damage.require_none(self._reached)
         place = (collection, entity_id)
         self._heed_cutovers()
         document = self._documents.get(place)
         if document is not None:
             return document
-        with sqlite.translated(tables.NAME):
+        with self._damage.noticed():
             row = self._reader.execute(_GET, place).fetchone()
-        if row is None:
-            return None
+            if row is None:
+                return None
+            body = _checked(collection, row)
         if not self._cutovers_seen % 2:
-            self._documents.keep(place, row[0])
-        return bytes(row[0])
+            self._documents.keep(place, body)
+        return body
 
     async def is_forgotten(self, collection: str, entity_id: str) -> bool:
-        with sqlite.translated(tables.NAME):
+        self._damage.require_none(self._reached)
+        with self._damage.noticed():
             return self._reader.execute(_FORGOTTEN, (collection, entity_id)).fetchone() is not None
 
     async def find(self, query: filters.Find) -> list[bytes]:
+        self._damage.require_none(self._reached)
         statements = plans.statements(query)
         limit = -1 if query.limit is None else max(query.limit, 0)
-        with sqlite.translated(tables.NAME):
+        with self._damage.noticed():
             if 0 <= limit <= _INLINE_LIMIT:
                 self._credit = _INLINE_BUDGET
                 try:
-                    return _select(self._inline, statements, limit)
+                    return _select(self._inline, query.collection, statements, limit)
                 except apsw.InterruptError:
                     pass
-            return await anyio.to_thread.run_sync(self._select_apart, statements, limit, limiter=self._threads)
+            return await anyio.to_thread.run_sync(self._select_apart, query.collection, statements, limit, limiter=self._threads)
 
     async def reached(self) -> port.Reached:
         return self._reached
@@ -116,20 +133,35 @@ class EmbeddedQuery:
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         async with self._writing:
             after = tables.moved_on(self._reached, reached)
-            with self._documents.without({(each.collection, each.id) for each in documents}), sqlite.translated(tables.NAME):
+            with self._documents.without({(each.collection, each.id) for each in documents}), self._damage.noticed():
                 # A thread cannot be cancelled: when this raises, it has ended, and may have committed.
                 news = await anyio.to_thread.run_sync(self._write, documents, after)
             self._announce(after)
+            self._damage.repaired(after)
         return news
 
     async def reset(self) -> None:
         async with self._writing:
             try:
-                with sqlite.translated(tables.NAME):
+                with self._damage.noticed():
                     await anyio.to_thread.run_sync(self._erase)
             finally:
                 self._documents.clear()
+            self._damage.forget_position()
             self._announce(port.Reached())
+
+    async def lost(self) -> None:
+        await self._damage.wait()
+        with anyio.CancelScope(shield=True):
+            async with self._writing:
+                old = [*self._idle, self._inline, self._reader, self._writer]
+                with tables.translated():
+                    writer = await anyio.to_thread.run_sync(damage.replaced, self._path, _open)
+                self._use(writer)
+                self._documents.clear()
+                self._damage.replaced(self._reached)
+                self._announce(port.Reached())
+                await anyio.to_thread.run_sync(_close_all, old)
 
     def _heed_cutovers(self) -> None:
         """Clear the cache if another process has replaced this view by a new one: everything read before may be outdated."""
@@ -151,12 +183,16 @@ class EmbeddedQuery:
         self._credit -= 1
         return self._credit < 0
 
-    def _select_apart(self, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
-        connection = self._idle.pop() if self._idle else sqlite.connect_to_read(self._path)
+    def _select_apart(self, collection: str, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
+        idle = self._idle  # another list once the file was replaced
+        connection = idle.pop() if idle else sqlite.connect_to_read(self._path)
         try:
-            return _select(connection, statements, limit)
+            return _select(connection, collection, statements, limit)
         finally:
-            self._idle.append(connection)
+            if idle is self._idle:
+                idle.append(connection)
+            else:
+                connection.close()
 
     def _write(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         with sqlite.transaction(self._writer):  # a rebuild may write to the file at the same time
@@ -170,8 +206,7 @@ class EmbeddedQuery:
             self._writer.execute("DELETE FROM documents; DELETE FROM tombstones; DELETE FROM positions; DELETE FROM epoch")
 
     def _close(self) -> None:
-        for connection in (*self._idle, self._inline, self._reader, self._writer):
-            connection.close()
+        _close_all([*self._idle, self._inline, self._reader, self._writer])
         self._cutovers.close()
 
 
@@ -179,12 +214,13 @@ def _open(path: Path) -> apsw.Connection:
     """The writing connection, on a file with the current schema."""
     try:
         connection = sqlite.connect(path, durable=False)
-        if has_schema(connection):
+        if has_schema(connection) and _is_readable(connection):
             return connection
         connection.close()
     except apsw.Error as error:
         if not sqlite.is_damaged(error):
             raise
+    log.warning("view-replaced", path=str(path), reason="it is damaged, or of another release; it is filled from the log")
     sqlite.remove(path)
     connection = sqlite.connect(path, durable=False)
     has_schema(connection)
@@ -202,6 +238,15 @@ def has_schema(connection: apsw.Connection) -> bool:
     return is_current(connection)
 
 
+def _is_readable(connection: apsw.Connection) -> bool:
+    """Whether it says how far it is."""
+    try:
+        _TABLES.reached(connection)
+    except errors.Damaged:
+        return False
+    return True
+
+
 def is_current(connection: apsw.Connection) -> bool:
     """Whether a file has the current schema."""
     return bool(connection.pragma("user_version") == _version())
@@ -212,16 +257,33 @@ def _version() -> int:
     return zlib.crc32(columns.schema().encode()) & 0x7FFFFFFF
 
 
-def _select(connection: apsw.Connection, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
+def _select(connection: apsw.Connection, collection: str, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
     """The bodies, from one snapshot."""
     if len(statements) == 1:
-        return _fetched(connection, statements[0], limit)
+        return _fetched(connection, collection, statements[0], limit)
     with connection:
         found: list[bytes] = []
         for statement in statements:
-            found += _fetched(connection, statement, limit if limit < 0 else limit - len(found))
+            found += _fetched(connection, collection, statement, limit if limit < 0 else limit - len(found))
     return found
 
 
-def _fetched(connection: apsw.Connection, statement: plans.Statement, limit: int) -> list[bytes]:
-    return [row[0] for row in connection.execute(statement.text, (*statement.parameters, limit))]
+def _fetched(connection: apsw.Connection, collection: str, statement: plans.Statement, limit: int) -> list[bytes]:
+    return [_checked(collection, row) for row in connection.execute(statement.text, (*statement.parameters, limit))]
+
+
+def _checked(collection: str, row: tuple[Any, ...]) -> bytes:
+    """The body of a row.
+
+    Raises:
+        Damaged: it is not the one that was written.
+    """
+    body = checked.body(collection, row)
+    if body is None:
+        raise errors.Damaged(f"{tables.NAME} is damaged: a document of {collection} has a wrong checksum")
+    return body
+
+
+def _close_all(connections: Sequence[apsw.Connection]) -> None:
+    for connection in connections:
+        connection.close()

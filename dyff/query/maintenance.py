@@ -12,12 +12,13 @@ import anyio.to_thread
 import apsw
 
 from dyff.kernel import errors, sqlite
-from dyff.query import columns, embedded, port, rebuilding, tables
+from dyff.query import checked, columns, embedded, port, rebuilding, tables
 
 _BATCH = 1000
 _PRESENT = tables.Tables()
 _DOCUMENTS = (
-    f"SELECT rowid, collection, id, version, CAST(body AS BLOB), {tables.COLUMNS} FROM documents WHERE rowid > ? ORDER BY rowid LIMIT ?"
+    "SELECT rowid, collection, id, version, CAST(body AS BLOB), checksum,"
+    f" {tables.COLUMNS} FROM documents WHERE rowid > ? ORDER BY rowid LIMIT ?"
 )
 """Each batch is a separate read, so that no reader keeps the server's WAL from being reset."""
 
@@ -48,15 +49,15 @@ class EmbeddedMaintenance:
         return rebuilding.begun(self._path)
 
     def _reached(self) -> port.Reached:
-        with sqlite.translated(tables.NAME), self._reading() as connection:
+        with tables.translated(), self._reading() as connection:
             return _PRESENT.reached(connection)
 
     def _root(self) -> int:
-        with sqlite.translated(tables.NAME), self._reading() as connection:
+        with tables.translated(), self._reading() as connection:
             return _root(connection)
 
     def _rows(self, statement: str, after: int, root: int) -> list[Any]:
-        with sqlite.translated(tables.NAME), self._reading() as connection, connection:  # one consistent view of both
+        with tables.translated(), self._reading() as connection, connection:  # one consistent view of both
             if _root(connection) != root:
                 raise errors.Fenced(f"{tables.NAME} was rebuilt meanwhile; begin again")
             found: list[Any] = connection.execute(statement, (after, _BATCH)).fetchall()
@@ -91,7 +92,9 @@ def _root(connection: apsw.Connection) -> int:
 
 
 def _document(row: Any) -> port.Scanned:
-    return port.Scanned(port.Document(*row[1:5]), _is_sound(row[4], row[5:]))
+    stored = port.Document(*row[1:5])
+    expected = checked.checksum(stored.collection, stored.version, stored.id, row[4])
+    return port.Scanned(stored, expected == row[5] and _is_sound(row[4], row[6:]))
 
 
 def _tombstone(row: Any) -> port.Scanned:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dyff.entities import registry, statuses
-from dyff.query import columns, conditions, filters
+from dyff.query import checked, columns, conditions, filters
 from dyff.query.conditions import Condition
 
 _MAX_WALKS = 100
@@ -19,7 +19,7 @@ _MAX_WALKS = 100
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """A SELECT of bodies in order. Its last parameter, the limit (negative for none), is supplied by the caller."""
+    """A SELECT of rows (`checked.READ`) in order. Its last parameter, the limit (negative for none), is supplied by the caller."""
 
     text: str
     parameters: tuple[columns.Value, ...]
@@ -41,14 +41,14 @@ def statements(find: filters.Find) -> list[Statement]:
 def _statement(walks: Sequence[Condition], order: Condition, direction: str) -> Statement:
     if len(walks) == 1:
         where = walks[0]
-        text = f"SELECT CAST(body AS BLOB) FROM documents WHERE {where.text} ORDER BY {order.text} {direction}, id {direction} LIMIT ?"
+        text = f"SELECT {checked.READ} FROM documents WHERE {where.text} ORDER BY {order.text} {direction}, id {direction} LIMIT ?"
         return Statement(text, (*where.parameters, *order.parameters))
     walk = f"SELECT {order.text} AS place, id, rowid AS row FROM documents WHERE "
     sorting = f"place {direction}, id {direction}"
     merged = " UNION ".join(walk + each.text for each in walks) + f" ORDER BY {sorting}, row {direction} LIMIT ?"
-    body = "SELECT CAST(body AS BLOB) FROM documents WHERE documents.rowid = found.row"
     parameters = tuple(value for each in walks for value in (*order.parameters, *each.parameters))
-    return Statement(f"SELECT ({body}) FROM ({merged}) AS found ORDER BY {sorting}", parameters)
+    joined = f"({merged}) AS found CROSS JOIN documents ON documents.rowid = found.row"
+    return Statement(f"SELECT {checked.READ} FROM {joined} ORDER BY found.place {direction}, found.id {direction}", parameters)
 
 
 def _where(collection: str, walk: Condition, part: Condition) -> Condition:

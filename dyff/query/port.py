@@ -38,7 +38,7 @@ class Reached(msgspec.Struct, frozen=True):
 
 
 class Scanned(msgspec.Struct, frozen=True):
-    """A document as stored. `sound`: the body is readable and agrees with the fields that queries use."""
+    """A document as stored. `sound`: the body is the one that was written, and agrees with the fields that queries use."""
 
     document: Document
     sound: bool
@@ -98,6 +98,13 @@ class QueryWriter(Protocol):
 
     async def reset(self) -> None:
         """Delete everything, because the log is another one or the view is to be rebuilt."""
+        ...
+
+    async def lost(self) -> None:
+        """Return when documents were lost: the view is empty then, and has to be filled again from `reached` on.
+
+        Until it is as far as before, reads are `Unavailable`. Waits without end if the database repairs itself.
+        """
         ...
 
     async def reached(self) -> Reached:

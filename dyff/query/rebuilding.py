@@ -48,7 +48,7 @@ class EmbeddedRebuild:
         return await anyio.to_thread.run_sync(self._promote)
 
     def _write(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
-        with sqlite.translated(tables.NAME), sqlite.transaction(self._connection):
+        with tables.translated(), sqlite.transaction(self._connection):
             news = sum(self._tables.put(self._connection, document) for document in documents)
             self._tables.move(self._connection, reached)
         return news
@@ -56,7 +56,7 @@ class EmbeddedRebuild:
     def _promote(self) -> dict[int, int]:
         self._cutovers.begin()
         try:
-            with sqlite.translated(tables.NAME), sqlite.transaction(self._connection):
+            with tables.translated(), sqlite.transaction(self._connection):
                 present = tables.Tables().reached(self._connection)
                 same = present.epoch == self._reached.epoch
                 further = present.state if same else {}
@@ -67,7 +67,7 @@ class EmbeddedRebuild:
             self._cutovers.end()
         if not needed:
             self.promoted = True
-            with sqlite.translated(tables.NAME):
+            with tables.translated():
                 _drop(self._connection, _OLD)
         return needed
 
@@ -98,7 +98,7 @@ async def begun(path: Path) -> AsyncIterator[EmbeddedRebuild]:
 
 
 def _opened(path: Path) -> apsw.Connection:
-    with sqlite.translated(tables.NAME):
+    with tables.translated():
         connection = sqlite.connect(path, durable=False)
         try:
             if not embedded.has_schema(connection):

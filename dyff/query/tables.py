@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import apsw
 
-from dyff.kernel import errors
-from dyff.query import columns, port
+from dyff.kernel import errors, sqlite
+from dyff.query import checked, columns, port
 
 NAME = "the query store"
 """The name of the store in messages."""
+REMEDY = "a server replaces it and fills it from the log; if none is running, delete its file"
 
 _NAMES = tuple(str(columns.name(path)) for path in columns.PATHS)
 COLUMNS = ", ".join(_NAMES)
 """The columns of frequently queried fields, in order."""
+
+
+def translated() -> AbstractContextManager[None]:
+    """See `sqlite.translated`."""
+    return sqlite.translated(NAME, REMEDY)
 
 
 class Tables:
@@ -27,12 +34,13 @@ class Tables:
         self._delete = f"DELETE FROM documents{suffix} WHERE collection = ? AND id = ?"
         self._forget = f"INSERT OR REPLACE INTO tombstones{suffix} VALUES (?, ?, ?)"
         marks = ", ".join("?" * len(_NAMES))
-        fields = f"collection, id, version, body, {COLUMNS}"
-        self._insert = f"INSERT INTO documents{suffix} ({fields}) VALUES (?, ?, ?, CAST(? AS TEXT), {marks})"
-        self._update = f"UPDATE documents{suffix} SET version = ?, body = CAST(? AS TEXT){{}} WHERE rowid = ?"
-        self._positions = f"SELECT log, partition, next FROM positions{suffix}"
+        fields = f"collection, id, version, checksum, body, {COLUMNS}"
+        self._insert = f"INSERT INTO documents{suffix} ({fields}) VALUES (?, ?, ?, ?, CAST(? AS TEXT), {marks})"
+        self._update = f"UPDATE documents{suffix} SET version = ?, checksum = ?, body = CAST(? AS TEXT){{}} WHERE rowid = ?"
+        self._positions = f"SELECT log, partition, next, checksum FROM positions{suffix}"
         self._move = (
-            f"INSERT INTO positions{suffix} VALUES (?, ?, ?) ON CONFLICT (log, partition) DO UPDATE SET next = max(next, excluded.next)"
+            f"INSERT INTO positions{suffix} VALUES (?, ?, ?, ?) ON CONFLICT (log, partition)"
+            " DO UPDATE SET next = excluded.next, checksum = excluded.checksum WHERE excluded.next > next"
         )
         self._epoch = f"SELECT epoch FROM epoch{suffix}"
         self._set_epoch = f"INSERT INTO epoch{suffix} SELECT ? WHERE NOT EXISTS (SELECT 1 FROM epoch{suffix})"
@@ -50,26 +58,37 @@ class Tables:
             connection.execute(self._forget, (*place, document.version))
             return True
         found = columns.values(document.body)
+        checksum = checked.checksum(document.collection, document.version, document.id, document.body)
         if known is None:
-            connection.execute(self._insert, (*place, document.version, document.body, *found))
+            connection.execute(self._insert, (*place, document.version, checksum, document.body, *found))
             return True
         changed = [(name, new) for name, old, new in zip(_NAMES, known[2:], found, strict=True) if old != new]
         text = self._update.format("".join(f", {name} = ?" for name, _ in changed))
-        connection.execute(text, (document.version, document.body, *(new for _, new in changed), known[0]))
+        connection.execute(text, (document.version, checksum, document.body, *(new for _, new in changed), known[0]))
         return True
 
     def reached(self, connection: apsw.Connection) -> port.Reached:
-        """The position of the view."""
+        """The position of the view.
+
+        Raises:
+            Damaged: it is not the one that was written.
+        """
         row = connection.execute(self._epoch).fetchone()
         logs: dict[str, dict[int, int]] = {"state": {}, "events": {}}
-        for log, partition, after in connection.execute(self._positions):
+        for log, partition, after, checksum in connection.execute(self._positions):
+            if log not in logs or checksum != checked.place_checksum(log, partition, after):
+                raise errors.Damaged(f"{NAME} is damaged: its position in {log}/{partition} has a wrong checksum; {REMEDY}")
             logs[log][partition] = after
         return port.Reached(row[0] if row else None, **logs)
 
     def move(self, connection: apsw.Connection, reached: port.Reached) -> None:
         """Store the position of the view; each partition only moves forward."""
         logs = {"state": reached.state, "events": reached.events}
-        rows = [(log, partition, after) for log, positions in logs.items() for partition, after in positions.items()]
+        rows = [
+            (log, partition, after, checked.place_checksum(log, partition, after))
+            for log, positions in logs.items()
+            for partition, after in positions.items()
+        ]
         connection.executemany(self._move, rows)
         if reached.epoch is not None:
             connection.execute(self._set_epoch, (reached.epoch,))

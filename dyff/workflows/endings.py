@@ -7,7 +7,7 @@ The last line that a step prints says what failed and what to do. The operator u
     10    evaluation client: the service's answers do not fit, or outputs cannot be stored as they are
     20    evaluation client: incomplete, the time limit was reached
     64    the command line is wrong
-    65    the dataset or the source of a model is wrong, or an item does not fit the input pipeline
+    65    the dataset or the source of a model is wrong or damaged, or an item does not fit the input pipeline
     69    the service never became ready, or failed more often than allowed
     70    a defect in Dyff; the traceback is above the last line
     75    something else failed that may work next time (the object store or the source of a model does not answer)
@@ -104,6 +104,8 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
     for leaf in leaves:
         if isinstance(leaf, errors.Misconfigured | errors.FixRequest):
             return MISCONFIGURED, leaf.message
+        if isinstance(leaf, errors.Damaged):
+            return WRONG_DATA, f"{leaf.message}."
         if isinstance(leaf, errors.RetryLater | errors.OutcomeUnknown):
             return TRY_AGAIN, f"{leaf.message}. Try again."
     return DEFECT, f"The step failed unexpectedly: {type(leaves[0]).__name__}: {leaves[0]}. The log has the traceback; please report it."

@@ -16,6 +16,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from dyff.entities import specs
+from dyff.kernel import errors
 from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
@@ -106,12 +107,21 @@ class _Verifier:
         listed = await anyio.to_thread.run_sync(errors_found.file)
         return artifacts if listed is None else [*artifacts, await self._put(layout.ERRORS, "errors.parquet", listed)]
 
+    async def _lost(self, artifact: Artifact) -> str | None:
+        """What happened to a published file since; None: nothing."""
+        try:
+            info = await self._store.head(artifact.key)
+        except errors.Damaged:
+            return "was changed"
+        if info is None:
+            return "is missing"
+        return None if artifact.can_be(info) else "was changed"
+
     async def _confirm(self, published: Sequence[Artifact]) -> None:
         """Check that the listed files exist, are unchanged, and contain exactly the requested outputs."""
         for artifact in published:
-            info = await self._store.head(artifact.key)
-            if info is None or not artifact.can_be(info):
-                what = "is missing" if info is None else "was changed"
+            what = await self._lost(artifact)
+            if what is not None:
                 raise endings.Ending(
                     endings.WRONG_OUTPUT, f"The outputs were verified before, but {artifact.key} {what}. Create the evaluation again."
                 )

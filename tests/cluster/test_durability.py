@@ -166,7 +166,7 @@ async def test_a_newer_format_is_refused(tmp_path):
 async def test_another_file_is_refused(tmp_path):
     """What is no cluster database is an error that names the file."""
     (tmp_path / "cluster.sqlite").write_bytes(b"hello" * 1000)
-    with pytest.raises(errors.Misconfigured, match=r"cluster\.sqlite"):
+    with pytest.raises(errors.Damaged, match=r"cluster\.sqlite.* is damaged .*: restore a backup, or move it away"):
         async with opened(tmp_path):
             pass
 
@@ -179,7 +179,7 @@ async def test_a_damaged_file_is_refused(tmp_path):
     with open(tmp_path / "cluster.sqlite", "r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * 65536)
-    with pytest.raises(errors.Misconfigured, match=r"cluster\.sqlite"):
+    with pytest.raises(errors.Damaged, match=r"cluster\.sqlite.* is damaged .*: restore a backup, or move it away"):
         async with opened(tmp_path):
             pass
 

@@ -117,13 +117,52 @@ async def test_a_lost_digest_is_computed_again_and_kept(root, objects, damage, m
     assert [info.md5 async for info in objects.list("a/")] == [md5(b"data")]
 
 
+DAMAGES = {
+    "cut": (lambda data: data[:-7], "it has 4093 bytes, and 4100 were stored"),
+    "emptied": (lambda data: b"", "it has 0 bytes, and 4100 were stored"),
+    "longer": (lambda data: data + b"x", "it has 4101 bytes"),
+    "another byte": (lambda data: b"X" + data[1:], "its bytes are not those that were stored"),
+    "no bytes, only zeros": (lambda data: b"\0" * len(data), "its bytes are not those that were stored"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_object_is_named_and_not_served(root, objects, damage):
+    """A file that was changed where it lies is no answer to any read; restored, it is served again."""
+    data = b"data" * 1025
+    await objects.put("a/b", data)
+    await objects.put("a/c", b"whole")
+    changed, why = DAMAGES[damage]
+    file = root / "objects/a/b"
+    file.write_bytes(changed(data))
+    for read in (objects.head("a/b"), objects.get("a/b"), anext(objects.stream("a/b")), anext(objects.stream("a/b", start=5, end=9))):
+        with pytest.raises(errors.Damaged, match=f"the object 'a/b' is damaged: {why}.*restore it from a backup"):
+            await read
+    listed = [(info.key, info.size_bytes, info.md5) async for info in objects.list("a/")]
+    assert listed == [("a/b", len(changed(data)), None), ("a/c", 5, md5(b"whole"))]
+    file.write_bytes(data)
+    assert await objects.get("a/b") == data
+    assert (await objects.head("a/b")).md5 == md5(data)
+
+
+async def test_another_object_in_the_place_of_a_damaged_one_is_served(root, objects):
+    """Damage is of that very file: it can be deleted, and stored again."""
+    await objects.put("a/b", b"data")
+    (root / "objects/a/b").write_bytes(b"cut")
+    await objects.put("a/b", b"new")
+    assert await objects.get("a/b") == b"new"
+    (root / "objects/a/b").write_bytes(b"cut")
+    await objects.delete("a/b")
+    assert await objects.head("a/b") is None
+
+
 async def test_a_digest_of_other_bytes_is_never_believed(root, objects):
-    """If a file was replaced, edited or restored behind our back, its digest is that of the bytes that are there."""
+    """If a file was touched, replaced or restored behind our back, its digest is that of the bytes that are there."""
     await objects.put("a/b", b"data")
     file = root / "objects/a/b"
     before = file.stat()
-    file.write_bytes(b"DATA")
-    assert (await objects.head("a/b")).md5 == md5(b"DATA")
+    os.utime(file, ns=(0, 0))
+    assert (await objects.head("a/b")).md5 == md5(b"data")
     shutil.copy(file, file.with_name("copy"))
     file.with_name("copy").write_bytes(b"copy")
     os.utime(file.with_name("copy"), ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -14,7 +14,7 @@ import pytest
 
 from dyff.entities import registry
 from dyff.kernel import errors
-from dyff.query import columns, cutover, embedded, filters, plans, port
+from dyff.query import checked, columns, cutover, embedded, filters, plans, port
 from dyff.query.maintenance import EmbeddedMaintenance
 
 
@@ -226,7 +226,8 @@ async def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path):
         cutover.CutoverCounter(path).begin()
         assert await query.get("evaluations", document(1).id) == document(1).body
         changed = apsw.Connection(str(path))
-        changed.execute("UPDATE documents SET body = '{}'")
+        changed.create_scalar_function("summed", lambda *place: checked.checksum(*place, b"{}"))
+        changed.execute("UPDATE documents SET body = '{}', checksum = summed(collection, version, id)")
         assert await query.get("evaluations", document(1).id) == b"{}"
         async with EmbeddedMaintenance(path).rebuild() as rebuild:
             await rebuild.apply([document(1)], port.Reached("e", {0: 1}))

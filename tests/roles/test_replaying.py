@@ -10,7 +10,7 @@ from dyff.bus import port, topics
 from dyff.bus.embedded import EmbeddedHistory
 from dyff.consumers.verification import replaying, verifying
 from dyff.kernel import errors
-from dyff.query import filters, maintenance
+from dyff.query import checked, filters, maintenance
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.maintenance import EmbeddedMaintenance
 from tests.roles import log
@@ -24,10 +24,12 @@ async def replayed(path, patience_s=0.2):
 
 
 def spoil(path):
-    """Change and remove documents."""
+    """Change and remove documents, as a fault of the sink would: the checksums are right."""
     connection = apsw.Connection(str(path / "view.sqlite"))
+    connection.create_scalar_function("summed", lambda *place: checked.checksum(*place, b"{}"))
     connection.execute(
-        "UPDATE documents SET body = '{}' WHERE rowid % 2; DELETE FROM documents WHERE rowid % 3 = 0; DELETE FROM tombstones"
+        "UPDATE documents SET body = '{}', checksum = summed(collection, version, id) WHERE rowid % 2;"
+        "DELETE FROM documents WHERE rowid % 3 = 0; DELETE FROM tombstones"
     )
     connection.close()
 

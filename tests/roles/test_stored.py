@@ -116,7 +116,7 @@ async def test_damage_is_found_whatever_the_store_remembers(objects, tmp_path, d
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     (difference,) = (await verified(objects)).differences
     same_size = len(DAMAGE[damage](before)) == len(before)
-    assert (difference.place, difference.what) == ("object store", "bytes" if same_size else "size")
+    assert (difference.place, difference.what) == ("object store", "bytes" if same_size else "damaged")
     assert key in difference.there
     assert "restore it from a backup of the object store, or delete the" in difference.text()
 

@@ -214,9 +214,6 @@ async def test_a_store_that_refuses_is_asked_again(here, objects, problem):
                 raise type(problem)(*problem.args)
             await objects.delete_tree(prefix)
 
-        def list(self, prefix):
-            return objects.list(prefix)
-
     store = Store()
     await objects.put(f"datasets/{E[1]}/a", b"x")
     await here.create(world.a_dataset(E[1]), world.a_dataset(E[2]))

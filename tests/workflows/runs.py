@@ -57,7 +57,9 @@ class Store:
         """Store `rows` (a list of dicts, or a table) as one file of a dataset; `options` of Arrow's `write_table`."""
         file = self.objects / "datasets" / dataset / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        pa.parquet.write_table(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), file, **options)
+        new = self.objects.parent / "new.parquet"  # the store never changes a file in its place, and refuses one that was
+        pa.parquet.write_table(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), new, **options)
+        new.replace(file)
 
     def raw(self, rows, attempt="earlier", name="part-000000-earlier.parquet", schema=SCHEMA):
         """Store `rows` as an output file of an attempt."""

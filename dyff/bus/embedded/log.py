@@ -90,9 +90,10 @@ class EmbeddedBus:
         self._records = records.Records(path, for_reading)
         self._groups: dict[tuple[str, str], groups.Group] = {}
         self._upkeep_lock = anyio.Lock()
-        stored = logfile.stored_partitions(self._connection)
-        for topic in logfile.stored_topics(self._connection):
-            self._records.add(topic, [each for each in stored if each.topic == topic.name])
+        with logfile.translated_errors(path):
+            stored = logfile.stored_partitions(self._connection)
+            for topic in logfile.stored_topics(self._connection):
+                self._records.add(topic, [each for each in stored if each.topic == topic.name])
         ends = {each.id: each.held.end for each in stored}
         self._transactions = transactions.Transactions(self._connection, ends, self._watermark, time, self._troubles)
         self._writer = sqlite_writer.Writer(self._transactions, LIMITS)

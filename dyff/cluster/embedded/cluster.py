@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec, kinds, logs, memory, ports, store, tails, verbs
@@ -65,12 +66,17 @@ class EmbeddedCluster:
 
         Raises:
             InUse: another server has locked the file.
+            Damaged: the file is damaged; the message says what to do.
             Misconfigured: the file cannot be used.
             NewerSchema: a newer release wrote it.
         """
         first_version = clocks.epoch_ms(clock.now())
         database, snapshot = await anyio.to_thread.run_sync(store.Store.open, Path(path), first_version, limits or store.Limits(), troubles)
-        self = cls(database, snapshot, clock, ids, Path(pods_dir or Path(path).parent / "pods"))
+        try:
+            self = cls(database, snapshot, clock, ids, Path(pods_dir or Path(path).parent / "pods"))
+        except (msgspec.DecodeError, ValueError) as error:
+            await anyio.to_thread.run_sync(database.close)
+            raise errors.Damaged(f"the cluster database {path} is damaged ({error}): {store.REMEDY}") from error
         self._writer.start(self._apply)
         try:
             yield self

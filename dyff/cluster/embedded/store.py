@@ -16,7 +16,7 @@ import msgspec
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec
-from dyff.kernel import degradation, errors, sqlite_checkpoints, sqlite_writer
+from dyff.kernel import degradation, errors, sqlite, sqlite_checkpoints, sqlite_writer
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -29,6 +29,7 @@ CREATE TABLE changes (
 _SLACK = 1.25
 """The history is cut when it exceeds its limits by this factor, so that not every write pays for a cut."""
 
+REMEDY = "restore a backup, or move it away together with its -wal file: then what was running ends as Interrupted and can be repeated"
 _CHECKPOINT_PAGES = 1000
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -132,7 +133,8 @@ class Store:
 
         Raises:
             InUse: another process has locked it.
-            Misconfigured: it cannot be opened, is damaged, or is not such a database.
+            Damaged: it is damaged, or is not such a database.
+            Misconfigured: it cannot be opened.
             NewerSchema: a newer release wrote it.
         """
         try:
@@ -141,12 +143,15 @@ class Store:
             raise errors.Misconfigured(f"the cluster database {path} cannot be opened: {error}") from error
         try:
             _prepare(connection, path, first_version)
+            sqlite.require_whole(connection, f"the cluster database {path}", REMEDY)
             opened = cls(connection, limits, troubles or degradation.Troubles())
             return opened, opened._load()
         except BaseException as error:
             connection.close()
             if isinstance(error, apsw.BusyError):
                 raise errors.InUse(f"the cluster database {path} is in use by another server") from error
+            if sqlite.is_damaged(error) or isinstance(error, (apsw.SQLError, TypeError)):
+                raise errors.Damaged(f"the cluster database {path} is damaged ({error}): {REMEDY}") from error
             if isinstance(error, apsw.Error):
                 raise errors.Misconfigured(f"the cluster database {path} cannot be used: {error}") from error
             raise

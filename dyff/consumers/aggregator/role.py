@@ -45,7 +45,7 @@ async def run(
     """
     await _require_same_partitions(bus)
     delays, joined = backoff.delays(jitter=random.Random()), clock.monotonic()
-    ready = _Once(task_status)
+    ready = group_consumer.ReadyOnce(task_status)
     while True:
         lost: list[BaseException] = []
         try:
@@ -60,18 +60,6 @@ async def run(
         joined = clock.monotonic()
         log.warning("partition-lost", reasons=[str(each) for each in lost])
         await anyio.sleep(next(delays))
-
-
-class _Once(anyio.abc.TaskStatus[None]):
-    """Reports readiness once, however often the group is joined again."""
-
-    def __init__(self, task_status: anyio.abc.TaskStatus[None]) -> None:
-        self._task_status: anyio.abc.TaskStatus[None] | None = task_status
-
-    def started(self, value: None = None) -> None:
-        task_status, self._task_status = self._task_status, None
-        if task_status is not None:
-            task_status.started()
 
 
 async def _require_same_partitions(bus: port.Bus) -> None:

@@ -74,6 +74,18 @@ class Share:
         self._filled.set()
 
 
+class ReadyOnce(anyio.abc.TaskStatus[None]):
+    """Reports readiness once, however often the group is joined again."""
+
+    def __init__(self, task_status: anyio.abc.TaskStatus[None]) -> None:
+        self._task_status: anyio.abc.TaskStatus[None] | None = task_status
+
+    def started(self, value: None = None) -> None:
+        task_status, self._task_status = self._task_status, None
+        if task_status is not None:
+            task_status.started()
+
+
 Serve = Callable[[Share], Awaitable[None]]
 
 

@@ -72,7 +72,12 @@ async def run(
 
     (signs or liveness.Signs()).add(progress.signs, mirror.signs, watches)
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
-        append = _one_at_a_time(owner)
+        appending = anyio.Lock()
+
+        async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
+            async with appending:
+                return await owner.append(topics.EVENTS, messages)
+
         await group.start(mirror.run)
         await mirror.wait_current()
         await group.start(resources.run)

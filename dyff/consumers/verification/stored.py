@@ -91,6 +91,9 @@ class _Verification:
         except errors.Misconfigured as error:
             self._differ(one, "malformed", layout.ARTIFACTS, error.message, "a manifest")
             return
+        except errors.Damaged as error:
+            self._differ(one, "damaged", layout.ARTIFACTS, error.message, "a manifest as it was stored")
+            return
         if manifest is None:
             if one.needs_manifest:
                 self._differ(one, "missing", layout.ARTIFACTS, "nothing", f"the manifest of a {one.row.name} that is {one.status}")
@@ -108,9 +111,15 @@ class _Verification:
 
         async def read() -> None:
             for key, several in left:
-                found = await self._hashed(key)
-                for artifact in several:
-                    self._compare(one, artifact, found)
+                try:
+                    found = await self._hashed(key)
+                except errors.Damaged as error:
+                    found = None
+                    for artifact in several:
+                        self._differ(one, "damaged", artifact.path, error.message, f"{artifact.size} bytes as they were stored")
+                else:
+                    for artifact in several:
+                        self._compare(one, artifact, found)
                 self._stored = self._stored.plus(files=1, size_bytes=found.size_bytes if found else 0)
 
         try:
@@ -121,7 +130,12 @@ class _Verification:
             raise several.exceptions[0] from several
 
     async def _hashed(self, key: str) -> hashing.Hash | None:
-        """The digests of an object; None if it does not exist."""
+        """The digests of an object; None if it does not exist.
+
+        Raises:
+            Damaged: the store itself knows that it is not what was stored.
+            Unavailable: it could not be read.
+        """
         pauses = backoff.delays(0.5)
         for left in reversed(range(_TRIES)):
             found = hashing.Hash()

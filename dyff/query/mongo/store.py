@@ -140,6 +140,9 @@ class MongoQuery:
         await self._clear(after["generation"] if after else 0)
         self._announce(port.Reached())
 
+    async def lost(self) -> None:
+        await anyio.sleep_forever()  # MongoDB checks what it reads, and repairs a replica from the others
+
     async def scan(self) -> AsyncIterator[Sequence[port.Scanned]]:
         view = await self._look_at_view()
         generation = view["generation"] if view else 0
