@@ -46,7 +46,9 @@ Many = Annotated[tuple[T, ...], msgspec.Meta(max_length=10_000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT, description="a whole number of at least 1")]
 
 EXAMPLE_TIME = "2099-01-01T00:00:00Z"
-Expiry = Annotated[datetime, described.says(description="a time in the future; without a zone it is UTC", examples=[EXAMPLE_TIME])]
+Expiry = Annotated[
+    datetime, described.says(format="date-time", description="a time in the future; without a zone it is UTC", examples=[EXAMPLE_TIME])
+]
 
 REFERABLE = Literal[
     "Account", "Analysis", "Audit", "AuditProcedure", "Challenge", "Curve", "DataSource", "Dataset", "Evaluation", "Family", "Hazard",

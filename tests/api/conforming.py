@@ -13,6 +13,7 @@ from referencing.jsonschema import DRAFT202012
 
 URI = "urn:openapi"
 FORMATS = jsonschema.FormatChecker(["date-time"])
+"""Of answers. In requests a time may lack its zone, which the format does not allow."""
 
 
 class Document:
@@ -48,16 +49,16 @@ class Document:
             found = found[step]
         return found, place
 
-    def _validator(self, place: str) -> jsonschema.Draft202012Validator:
+    def _validator(self, place: str, formats: jsonschema.FormatChecker | None) -> jsonschema.Draft202012Validator:
         if place in self._validators:
             return self._validators[place]
         schema = {"$ref": f"{URI}#{place.replace('{', '%7B').replace('}', '%7D')}"}
-        self._validators[place] = jsonschema.Draft202012Validator(schema, registry=self._registry, format_checker=FORMATS)
+        self._validators[place] = jsonschema.Draft202012Validator(schema, registry=self._registry, format_checker=formats)
         return self._validators[place]
 
-    def problems(self, place: str, value: Any) -> list[str]:
-        """How `value` differs from the schema at `place`."""
-        return [f"{error.json_path}: {error.message[:300]}" for error in self._validator(place).iter_errors(value)]
+    def problems(self, place: str, value: Any, formats: jsonschema.FormatChecker | None = None) -> list[str]:
+        """How `value` differs from the schema at `place`. `formats`: None: they are not checked."""
+        return [f"{error.json_path}: {error.message[:300]}" for error in self._validator(place, formats).iter_errors(value)]
 
     def request_problems(self, method: str, path: str, body: bytes) -> list[str]:
         """How a JSON body differs from the document."""
@@ -86,7 +87,7 @@ class Document:
         if media_type not in content:
             return [*found, f"the media type {media_type} is not documented"]
         if media_type == "application/json":
-            found += self.problems(f"{place}/content/application~1json/schema", answer.json())
+            found += self.problems(f"{place}/content/application~1json/schema", answer.json(), FORMATS)
         return found
 
 

@@ -65,6 +65,20 @@ async def test_a_volume_model_is_uploaded_like_a_dataset(world, api):
     assert [each["artifact"]["path"] for each in (await api.get(f"/v0/models/{model['id']}/downlinks")).json()] == ["config.json"]
 
 
+async def test_a_model_that_is_not_uploaded_takes_no_files(world, api):
+    """Its artifact may list files, and need not say their digests: it is a conflict, whatever its status, and no fault of the server."""
+    for digest in ({}, {"md5": bodies.md5(b"{}")}):
+        files = [{"path": "config.json", "size": 2, "digest": digest}]
+        body = {**bodies.MODEL_MOCK, "artifact": {"kind": "Volume", "volume": {"files": files}}}
+        created = await api.post("/v0/models", json=body)
+        assert created.status_code == 201, created.text
+        for status in ("Created", "Ready"):
+            await world.set_status(created.json()["id"], status)
+            for method, path in (("GET", "upload/config.json"), ("POST", "finalize")):
+                answer = await api.request(method, f"/v0/models/{created.json()['id']}/{path}")
+                assert answer.status_code == 409, answer.text
+
+
 async def test_other_bytes_than_declared_are_not_stored(world, api):
     """A wrong digest is refused while it arrives, and finalize says what is missing."""
     dataset = await world.dataset()

@@ -140,9 +140,9 @@ class ModelCreateRequest(identity.CreateRequest, frozen=True):
     }
     example: ClassVar[codecs.Json] = {
         "account": "example",
-        "name": "gemma",
-        "artifact": {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": "google/gemma-3-270m", "revision": "main"}},
-        "source": {"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "google/gemma-3-270m", "revision": "main"}},
+        "name": "model",
+        "artifact": {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": "example/model", "revision": "main"}},
+        "source": {"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "example/model", "revision": "main"}},
         "resources": {"storage": "2Gi", "memory": "1Gi"},
     }
 
@@ -222,6 +222,8 @@ def _first(entity: codecs.Json) -> str:
 
 
 def _files(entity: codecs.Json) -> list[kind.DeclaredFile]:
+    if entity["source"]["kind"] != "Upload":
+        return []  # an artifact may list files that are fetched, or that are not there
     volume = (entity.get("artifact") or {}).get("volume") or {"files": []}
     return [kind.DeclaredFile(each["path"], each["digest"]["md5"], None, each["size"]) for each in volume["files"]]
 
