@@ -76,13 +76,24 @@ def is_covered(wanted: Grant, permissions: Iterable[Grant], owners: Owners = NO_
 
     An entity is also contained if its owner is among the permission's accounts.
     """
+    entities = frozenset(wanted.entities)
+    owned_by = {owners[entity] for entity in entities if entity in owners}
     return any(
         _contains(have.resources, wanted.resources)
         and _contains(have.functions, wanted.functions)
         and _contains(have.accounts, wanted.accounts)
-        and (ANY in have.entities or all(_has(have, entity, owners) for entity in wanted.entities))
+        and _has_all(have, entities, owned_by, owners)
         for have in permissions
     )
+
+
+def _has_all(have: Grant, entities: frozenset[str], owned_by: set[str], owners: Owners) -> bool:
+    """Whether a permission names each of `entities` or its owner. `owned_by`: the known owners of all of them."""
+    if ANY in have.entities or not entities:
+        return True
+    if owned_by.isdisjoint(have.accounts) and ANY not in have.accounts:
+        return entities.issubset(have.entities)
+    return all(_is_owned(have, entity, owners) for entity in entities.difference(have.entities))
 
 
 def narrowed(grants: Iterable[Grant], permissions: Sequence[Grant], owners: Owners = NO_OWNERS) -> tuple[Grant, ...]:
@@ -103,19 +114,28 @@ def _common(grant: Grant, have: Grant, owners: Owners) -> Grant:
         _both(grant.resources, have.resources),
         _both(grant.functions, have.functions),
         _both(grant.accounts, have.accounts),
-        _both(grant.entities, have.entities) if plain else tuple(each for each in grant.entities if _has(have, each, owners)),
+        _both(grant.entities, have.entities) if plain else _entities(grant, have, owners),
     )
 
 
-def _has(have: Grant, entity: str, owners: Owners) -> bool:
-    """Whether a permission names an entity or its owner."""
-    return entity in have.entities or (entity in owners and _covers(have.accounts, owners[entity]))
+def _entities(grant: Grant, have: Grant, owners: Owners) -> tuple[str, ...]:
+    """The entities of `grant` that the permission names, or whose owner it names."""
+    named = frozenset(have.entities)
+    return tuple(each for each in grant.entities if each in named or _is_owned(have, each, owners))
+
+
+def _is_owned(have: Grant, entity: str, owners: Owners) -> bool:
+    """Whether a permission names the owner of an entity."""
+    return entity in owners and _covers(have.accounts, owners[entity])
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
     if ANY in one:
         return other
-    return one if ANY in other else tuple(each for each in one if each in other)
+    if ANY in other:
+        return one
+    common = frozenset(other)
+    return tuple(each for each in one if each in common)
 
 
 def _covers(granted: tuple[str, ...], wanted: str | None) -> bool:

@@ -88,9 +88,18 @@ _MISPLACED = (
 
 def _check_size(pipeline: Any, location: configurations.Location) -> None:
     """Refuse pipelines that would take long to compile, so that the time is bounded."""
+    if problem := size_problem(pipeline):
+        raise configurations.invalid(location, f"has {problem}")
+
+
+def size_problem(pipeline: Any, times: int = 1) -> str | None:
+    """What a pipeline, or a list of pipelines, has too many of, as the end of a sentence; None if of nothing.
+
+    `times`: multiplies the limits of one pipeline.
+    """
     level: list[Any] = [pipeline]
     values = characters = patterns = sets = 0
-    while level:
+    while level and values <= times * MAX_VALUES:
         values += len(level)
         characters += sum(len(each) for each in level if isinstance(each, str))
         objects = [each for each in level if isinstance(each, dict)]
@@ -99,12 +108,13 @@ def _check_size(pipeline: Any, location: configurations.Location) -> None:
         patterns += sum(map(len, texts))
         sets += sum(text.count("[") for text in texts)
         level = [inside for each in level if isinstance(each, dict | list | tuple) for inside in _inside(each)]
-    for size, limit, words in (
+    for size, one, words in (
         (values, MAX_VALUES, "values"), (characters, MAX_CHARACTERS, "characters"),
         (patterns, MAX_PATTERNS, "characters in patterns"), (sets, MAX_SETS, "sets [...] in patterns"),
     ):  # fmt: skip
-        if size > limit:
-            raise configurations.invalid(location, f"has {size} {words}; at most {limit} are allowed: make it simpler")
+        if size > times * one:
+            return f"{size} {words}; at most {times * one} are allowed: make it simpler"
+    return None
 
 
 def _inside(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any]:

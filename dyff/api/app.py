@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, auth, calls, context, problems, sockets
+from dyff.api import answers, arrow, auth, calls, context, problems, sockets
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
 from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, tokens
@@ -24,6 +24,7 @@ class Application(Litestar):
 
     lane: Lane
     express: list[Route]
+    schemas: arrow.Schemas
 
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
@@ -76,7 +77,10 @@ def build(services: Services) -> Application:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with shared.proxy.open():
-            yield
+            try:
+                yield
+            finally:
+                await shared.schemas.close()
 
     app = Application(
         route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
@@ -86,7 +90,7 @@ def build(services: Services) -> Application:
         logging_config=None,
         request_max_body_size=None,
     )
-    app.lane, app.express = lane, [route for route in routes if route.express]
+    app.lane, app.express, app.schemas = lane, [route for route in routes if route.express], shared.schemas
     return app
 
 

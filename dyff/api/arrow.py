@@ -1,33 +1,135 @@
-"""Serialised Arrow schemas in requests. PyArrow is imported on first use, to keep a third of a second out of start-up."""
+"""Serialised Arrow schemas in requests, which bounded programs read for us (`dyff.api.schemas`)."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from functools import lru_cache
+import hashlib
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import anyio
+import msgspec
+import structlog
+
+from dyff.api import programs
+from dyff.kernel import errors
+
+log = structlog.get_logger()
 
 INDEX = "_index_"
-_SCHEMAS_CACHED = 256
+START_S = 20.0
+"""The time that a program has to start."""
+
+ANSWER_S = 20.0
+"""The time that a program has for one schema. Enough for a busy machine; usually it takes a fraction of a millisecond."""
+
+READERS = 2
+"""The most programs at the same time. They are kept, because to start one takes longer than a create."""
+
+REMEMBERED = 4096
+"""The results that are cached."""
+
+_PROGRAM = [sys.executable, "-I", "-m", "dyff.api.schemas"]
+_INVALID = "must be the base64 of a serialised Arrow schema (in Python: base64.b64encode(schema.serialize()))"
+_NO_INDEX = f"must be the schema of rows with the column {INDEX!r} of type int64, which identifies them"
+_TOO_COSTLY = "cannot be read as an Arrow schema: that takes more memory or time than is allowed"
+_LINE = msgspec.json.Decoder(str | None)
+
+Verdicts = dict[str, tuple[str | None, str | None]]
+"""By schema: what is wrong with it, and what is wrong with it as the schema of rows with an index; None if nothing is."""
+
+_UNREADABLE = (_INVALID, _INVALID)
+_known: OrderedDict[bytes, tuple[str | None, str | None]] = OrderedDict()
+"""The cached results, by the digest of the schema. A result depends on nothing else, so all users share them."""
 
 
-def warm() -> None:
-    """Import what the checks need, so that no request has to wait for it. Blocks."""
-    import pyarrow.ipc  # noqa: F401
+class Schemas:
+    """Checks schemas. Closing it ends its programs; they are started on first use, or by `warm`."""
 
+    def __init__(self) -> None:
+        """No program yet."""
+        self._limiter = anyio.CapacityLimiter(READERS)
+        self._idle: list[programs.Program] = []
 
-@lru_cache(_SCHEMAS_CACHED)
-def schema_problem(text: str, *, indexed: bool) -> str | None:
-    """Return what is wrong with a base64-encoded, serialised Arrow schema, as the end of a sentence; None if nothing is.
+    async def warm(self) -> None:
+        """Start one program, so that the first create need not wait for it."""
+        async with self._limiter:
+            if not self._idle:
+                try:
+                    self._idle.append(await self._start())
+                except errors.Unavailable as error:  # the first create tries again, and reports it
+                    log.warning("schemas-not-ready", **errors.details(error))
 
-    `indexed`: the schema describes rows, which are identified by the column `_index_`.
-    """
-    import pyarrow as pa
+    async def close(self) -> None:
+        """End all programs."""
+        while self._idle:
+            await self._idle.pop().end()
 
-    try:
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
-        fields = {field.name: field.type for field in schema}
-    except (binascii.Error, ValueError, OSError, pa.ArrowException):
-        return "must be the base64 of a serialised Arrow schema (in Python: base64.b64encode(schema.serialize()))"
-    if indexed and fields.get(INDEX) != pa.int64():
-        return f"must be the schema of rows with the column {INDEX!r} of type int64, which tells them apart"
-    return None
+    async def verdicts(self, schemas: Iterable[str]) -> Verdicts:
+        """Check schemas, each in base64.
+
+        Raises:
+            Unavailable: no program can be started now.
+        """
+        return {text: await self._verdict(text) for text in dict.fromkeys(schemas)}
+
+    async def _verdict(self, text: str) -> tuple[str | None, str | None]:
+        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        if name in _known:
+            _known.move_to_end(name)
+            return _known[name]
+        try:
+            schema = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            return _UNREADABLE
+        found = await self._read(schema)
+        if found is None:
+            return _TOO_COSTLY, _TOO_COSTLY
+        _known[name] = found
+        while len(_known) > REMEMBERED:
+            _known.popitem(last=False)
+        return found
+
+    async def _read(self, schema: bytes) -> tuple[str | None, str | None] | None:
+        """The verdict; None if two programs ended or were late. The first may have suffered from an earlier schema, the second is new."""
+        async with self._limiter:
+            for program in (self._idle.pop() if self._idle else await self._start(), None):
+                found = await self._ask(program or await self._start(), schema)
+                if found is not None:
+                    return found
+        return None
+
+    async def _ask(self, program: programs.Program, schema: bytes) -> tuple[str | None, str | None] | None:
+        """The verdict of a program, which is then idle; None if there is none, and the program has been ended."""
+        try:
+            with anyio.fail_after(ANSWER_S):
+                await program.send(schema)
+                index = _LINE.decode(await program.line())
+        except (programs.Lost, TimeoutError, msgspec.MsgspecError) as error:
+            log.warning("schema-not-read", bytes=len(schema), **errors.details(error))
+            await program.end()
+            return None
+        except BaseException:
+            await program.end()  # its next line would be the answer to this schema
+            raise
+        self._idle.append(program)
+        return _UNREADABLE if index is None else (None, None if index == "int64" else _NO_INDEX)
+
+    async def _start(self) -> programs.Program:
+        unavailable = errors.Unavailable("schemas cannot be checked now; try again")
+        try:
+            program = await programs.start(_PROGRAM)
+        except OSError as error:
+            raise unavailable from error
+        try:
+            with anyio.fail_after(START_S):
+                await program.line()
+        except (programs.Lost, TimeoutError) as error:
+            await program.end()
+            raise unavailable from error
+        except BaseException:
+            await program.end()
+            raise
+        return program

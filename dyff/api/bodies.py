@@ -8,10 +8,13 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from dyff.api import dates
+from dyff.api import dates, json_limits
 from dyff.kernel import errors, suggestions
 
 T = TypeVar("T")
+
+IN_A_THREAD_BYTES = 64 * 2**10
+"""A larger body is decoded and checked in a thread, which takes milliseconds to seconds."""
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key` in `)?(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
@@ -20,11 +23,13 @@ _WRONG_TYPE = re.compile(r"^Expected `(?P<want>[^`]*)`, got `(?P<got>[^`]*)`$")
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Decode `body`.
+    """Decode `body`. In a thread, if it is large (`IN_A_THREAD_BYTES`): other work waits for it.
 
     Raises:
         InvalidFields: it is not JSON, or not what the decoder expects, or it has a time that cannot be used. Names the field.
     """
+    if problem := json_limits.problem(body):
+        raise errors.InvalidFields(errors.Problem(("body",), f"the JSON {problem}"))
     try:
         request = decoder.decode(body)
     except msgspec.ValidationError as error:

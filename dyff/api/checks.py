@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from dyff.adapters import pipelines
 from dyff.api import arrow
 from dyff.entities import data, identity, kind
@@ -23,16 +25,49 @@ EACH = "*"
 MAX_DEPTH = 64
 """The limit for free-form JSON in a request. Every reader must be able to decode what is stored, however deep its own stack is."""
 
+MAX_PIPELINES = 3
+"""All pipelines of a request together may be this many times as large as one (`pipelines.MAX_VALUES` and others)."""
 
-def check(request: Any, rules: Iterable[kind.Check], now: datetime) -> None:
+MAX_PATHS_BYTES = 4 * 2**20
+"""The limit for the paths of one tree together. With 10,000 files, they may have 400 characters each."""
+
+_PIPELINES = ("pipeline", "upload-pipeline")
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the rules need besides the request. `schemas`: the verdicts on its Arrow schemas."""
+
+    now: datetime
+    schemas: arrow.Verdicts
+
+
+def schemas(request: Any, rules: Iterable[kind.Check]) -> list[str]:
+    """Return the Arrow schemas in a request, whose verdicts `check` needs."""
+    found = [value for rule in rules if rule.rule in ("schema", "indexed-schema") for _, value in _values(request, rule.at)]
+    return [schema.arrowSchema for schema in found]
+
+
+def has_pipelines(request: Any, rules: Iterable[kind.Check]) -> bool:
+    """Whether a request has pipelines, which take longer to check than their size suggests."""
+    return any(value for rule in rules if rule.rule in _PIPELINES for _, value in _values(request, rule.at))
+
+
+def check(request: Any, rules: Sequence[kind.Check], facts: Facts) -> None:
     """Check a create request.
 
     Raises:
         InvalidFields: lists everything that is wrong.
     """
-    problems = [problem for rule in rules for problem in _RULES[rule.rule](list(_values(request, rule.at)), now)]
+    every = [(loc, list(value)) for rule in rules if rule.rule in _PIPELINES for loc, value in _values(request, rule.at) if value]
+    if len(every) > 1 and (problem := pipelines.size_problem([_plain(adapters) for _, adapters in every], MAX_PIPELINES)):
+        raise errors.InvalidFields(errors.Problem(every[-1][0], f"is the last of {len(every)} pipelines, which together have {problem}"))
+    problems = [problem for rule in rules for problem in _RULES[rule.rule](list(_values(request, rule.at)), facts)]
     if problems:
         raise errors.InvalidFields(*problems)
+
+
+def _plain(adapters: Iterable[data.SchemaAdapter]) -> list[Any]:
+    return [each.configuration for each in adapters]
 
 
 def _values(request: Any, at: Sequence[str], loc: Loc = ("body",)) -> Iterable[tuple[Loc, Any]]:
@@ -55,25 +90,34 @@ def expiry(moment: datetime | None, now: datetime, loc: Loc) -> Iterable[errors.
         yield errors.Problem(loc, "must be in the future (a time without a zone is taken to be in UTC)")
 
 
-def _future(found: Found, now: datetime) -> Iterable[errors.Problem]:
+def _future(found: Found, facts: Facts) -> Iterable[errors.Problem]:
     for loc, moment in found:
-        yield from expiry(moment, now, loc)
+        yield from expiry(moment, facts.now, loc)
 
 
-def _paths(found: Found, _: datetime) -> Iterable[errors.Problem]:
+def _paths(found: Found, _: Facts) -> Iterable[errors.Problem]:
     """Check the paths of the files of one tree, each by itself and all together."""
+    size = sum(len(path) for _, path in found)
+    if size > MAX_PATHS_BYTES:
+        yield errors.Problem(_of_tree(found), f"have paths of {size} characters in total; at most {MAX_PATHS_BYTES} are allowed")
+        return
     wrong = [errors.Problem(loc, problem) for loc, path in found if (problem := layout.artifact_problem(path))]
     yield from wrong
     if found and not wrong and (problem := layout.tree_problem([path for _, path in found])):
-        whole = found[0][0]
-        yield errors.Problem(whole[: next(n for n, step in enumerate(whole) if isinstance(step, int))], problem)
+        yield errors.Problem(_of_tree(found), problem)
 
 
-def _pipeline(found: Found, _: datetime) -> Iterable[errors.Problem]:
+def _of_tree(found: Found) -> Loc:
+    """The location of the list of files."""
+    first = found[0][0]
+    return first[: next(n for n, step in enumerate(first) if isinstance(step, int))]
+
+
+def _pipeline(found: Found, _: Facts) -> Iterable[errors.Problem]:
     return [problem for loc, adapters in found for problem in _pipeline_problems(adapters, loc, upload=False)]
 
 
-def _upload_pipeline(found: Found, _: datetime) -> Iterable[errors.Problem]:
+def _upload_pipeline(found: Found, _: Facts) -> Iterable[errors.Problem]:
     return [problem for loc, adapters in found for problem in _pipeline_problems(adapters, loc, upload=True)]
 
 
@@ -90,23 +134,22 @@ def _pipeline_problems(adapters: Sequence[data.SchemaAdapter], loc: Loc, *, uplo
         yield from error.problems
 
 
-def _schema(found: Found, _: datetime) -> Iterable[errors.Problem]:
-    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, indexed=False)]
+def _schema(found: Found, facts: Facts) -> Iterable[errors.Problem]:
+    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, facts.schemas[schema.arrowSchema][0])]
 
 
-def _indexed_schema(found: Found, _: datetime) -> Iterable[errors.Problem]:
-    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, indexed=True)]
+def _indexed_schema(found: Found, facts: Facts) -> Iterable[errors.Problem]:
+    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, facts.schemas[schema.arrowSchema][1])]
 
 
-def _schema_problems(schema: data.DataSchema, loc: Loc, *, indexed: bool) -> Iterable[errors.Problem]:
-    problem = arrow.schema_problem(schema.arrowSchema, indexed=indexed)
+def _schema_problems(schema: data.DataSchema, loc: Loc, problem: str | None) -> Iterable[errors.Problem]:
     if problem:
         yield errors.Problem((*loc, "arrowSchema"), problem)
     if _is_too_deep(schema.jsonSchema):
         yield errors.Problem((*loc, "jsonSchema"), f"must not be nested deeper than {MAX_DEPTH}")
 
 
-_RULES: dict[str, Callable[[Found, datetime], Iterable[errors.Problem]]] = {
+_RULES: dict[str, Callable[[Found, Facts], Iterable[errors.Problem]]] = {
     "schema": _schema,
     "indexed-schema": _indexed_schema,
     "pipeline": _pipeline,

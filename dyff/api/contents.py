@@ -10,14 +10,12 @@ import base64
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from subprocess import DEVNULL, PIPE
 
 import anyio
-import anyio.abc
 import msgspec
 import structlog
-from anyio.streams.buffered import BufferedByteReceiveStream
 
+from dyff.api import programs
 from dyff.entities import codecs
 from dyff.kernel import errors
 from dyff.objects import manifests, port
@@ -34,7 +32,6 @@ _TAIL_BYTES = 64 * 2**10
 
 _TAILS_AT_ONCE = 16
 _END_BYTES = 8
-_ANSWER_BYTES = 16 * 2**10
 _PROGRAM = [sys.executable, "-I", "-m", "dyff.api.footers"]
 _FIX = "fix the file, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was created for"
 
@@ -44,10 +41,6 @@ class Found(msgspec.Struct, frozen=True):
 
     rows: int
     problems: tuple[str, ...]
-
-
-class _Lost(Exception):
-    """The program has ended, or its output makes no sense."""
 
 
 _FOUND = msgspec.json.Decoder(Found)
@@ -70,11 +63,11 @@ class Contents:
         """
         rows = 0
         schema = base64.b64decode(entity["schema"]["arrowSchema"])
-        async with self._limiter, _program(schema, _by_path(manifest)) as program:
+        async with self._limiter, _reader(schema, _by_path(manifest)) as reader:
             for stored in _batches(manifest.artifacts):
                 tails = await self._tails(stored)
                 for each in stored:
-                    found = await self._look(program, each, tails[each.key])
+                    found = await self._look(reader, each, tails[each.key])
                     if found.problems:
                         raise errors.FixRequest(f"{each.path!r} is not as the schema declares: {'; '.join(found.problems)}; {_FIX}")
                     rows += found.rows
@@ -100,88 +93,68 @@ class Contents:
     def _pieces(self, each: manifests.Artifact, start: int) -> AsyncIterator[bytes]:
         return self._objects.stream(each.key, start=start, end=each.size)
 
-    async def _look(self, program: _Program, each: manifests.Artifact, tail: bytes) -> Found:
+    async def _look(self, reader: _Reader, each: manifests.Artifact, tail: bytes) -> Found:
         length = int.from_bytes(tail[-_END_BYTES:-4], "little") + _END_BYTES
         if problem := _end_problem(tail, length, each.size):
             return Found(0, (problem,))
-        footer = _whole(tail[-length:]) if length <= len(tail) else self._pieces(each, each.size - length)
+        footer = programs.whole(tail[-length:]) if length <= len(tail) else self._pieces(each, each.size - length)
         try:
             with anyio.fail_after(ANSWER_S):
-                return await program.ask(each.path, length, footer)
-        except (_Lost, TimeoutError) as error:
+                return await reader.ask(each.path, length, footer)
+        except (programs.Lost, TimeoutError) as error:
             log.warning("footer-not-read", key=each.key, **errors.details(error))
             return Found(0, ("cannot be read as a Parquet file (reading its footer takes more memory or time than is allowed)",))
 
 
-class _Program:
+class _Reader:
     """The running program."""
 
-    def __init__(self, process: anyio.abc.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._input, self._output = process.stdin, BufferedByteReceiveStream(process.stdout)
+    def __init__(self, program: programs.Program) -> None:
+        self._program = program
 
     async def begin(self, schema: bytes, by_path: bytes) -> None:
         """Send it the declared schema, and the JSON list of the columns that come from paths.
 
         Raises:
-            _Lost: it could not be started.
+            Lost: it could not be started.
         """
         for frame in (schema, by_path):
-            await self._send(len(frame), _whole(frame))
-        if await self._line() != b"ready":
-            raise _Lost
+            await self._program.send(frame)
+        if await self._program.line() != b"ready":
+            raise programs.Lost
 
     async def ask(self, path: str, length: int, footer: AsyncIterator[bytes]) -> Found:
         """Return its result for a file.
 
         Raises:
-            _Lost: it has ended, or its output makes no sense.
+            Lost: it has ended, or its output makes no sense.
         """
-        name = path.encode()
-        await self._send(len(name), _whole(name))
-        await self._send(length, footer)
+        await self._program.send(path.encode())
+        await self._program.stream(length, footer)
         try:
-            return _FOUND.decode(await self._line())
+            return _FOUND.decode(await self._program.line())
         except msgspec.MsgspecError as error:
-            raise _Lost from error
-
-    async def _send(self, length: int, pieces: AsyncIterator[bytes]) -> None:
-        try:
-            await self._input.send(length.to_bytes(4, "big"))
-            async for piece in pieces:
-                await self._input.send(piece)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise _Lost from error
-
-    async def _line(self) -> bytes:
-        try:
-            return await self._output.receive_until(b"\n", _ANSWER_BYTES)
-        except (anyio.IncompleteRead, anyio.DelimiterNotFound, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise _Lost from error
+            raise programs.Lost from error
 
 
 @asynccontextmanager
-async def _program(schema: bytes, by_path: bytes) -> AsyncIterator[_Program]:
-    """Run the program until the end of the block. It inherits nothing from us: no environment, no open file, no working directory."""
+async def _reader(schema: bytes, by_path: bytes) -> AsyncIterator[_Reader]:
+    """Run the program until the end of the block."""
     unavailable = errors.Unavailable("the uploaded files cannot be looked at now; try again")
     try:
-        process = await anyio.open_process(_PROGRAM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}, start_new_session=True)
+        program = await programs.start(_PROGRAM)
     except OSError as error:
         raise unavailable from error
     try:
-        program = _Program(process)
+        reader = _Reader(program)
         try:
             with anyio.fail_after(ANSWER_S):
-                await program.begin(schema, by_path)
-        except (_Lost, TimeoutError) as error:
+                await reader.begin(schema, by_path)
+        except (programs.Lost, TimeoutError) as error:
             raise unavailable from error
-        yield program
+        yield reader
     finally:
-        with anyio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.kill()
-            await process.aclose()
+        await program.end()
 
 
 def _by_path(manifest: manifests.Manifest) -> bytes:
@@ -202,7 +175,3 @@ def _end_problem(tail: bytes, length: int, size: int) -> str | None:
 
 def _batches(stored: tuple[manifests.Artifact, ...]) -> Iterator[tuple[manifests.Artifact, ...]]:
     return (stored[at : at + _TAILS_AT_ONCE] for at in range(0, len(stored), _TAILS_AT_ONCE))
-
-
-async def _whole(data: bytes) -> AsyncIterator[bytes]:
-    yield data

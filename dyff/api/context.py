@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from dyff.api.arrow import Schemas
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
 from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
 from dyff.api.references import References
 from dyff.api.services import Services
+from dyff.api.threads import Threads
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -21,10 +23,14 @@ class Context(msgspec.Struct, frozen=True):
     references: References
     publishing: Publishing
     proxy: Proxy
+    schemas: Schemas
+    threads: Threads
 
 
 def build(services: Services) -> Context:
     """Build the context of one server."""
     positions = Positions(services)
     documents = Documents(services, positions)
-    return Context(services, positions, documents, References(documents), Publishing(services, documents, positions), Proxy())
+    return Context(
+        services, positions, documents, References(documents), Publishing(services, documents, positions), Proxy(), Schemas(), Threads()
+    )

@@ -11,10 +11,9 @@ See `dyff.api.contents`.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 if __name__ == "__main__":
@@ -23,11 +22,9 @@ if __name__ == "__main__":
 import pyarrow as pa
 import pyarrow.parquet
 
-MAGIC = b"PAR1"
-ADDRESS_SPACE_BYTES = 2**30
-"""The program itself takes a third of it."""
+from dyff.api import bounded
 
-CPU_S = 30
+MAGIC = b"PAR1"
 _SHOWN = 5
 _NAME_CHARS, _TYPE_CHARS, _REASON_CHARS = 100, 200, 200
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -118,36 +115,15 @@ def _type(type_: pa.DataType) -> str:
     return str(type_)[:_TYPE_CHARS]
 
 
-def _limit() -> None:
-    for what, amount in (
-        (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
-        (resource.RLIMIT_CPU, CPU_S),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (amount, amount))
-
-
-def _frames() -> Iterator[bytes]:
-    read = sys.stdin.buffer.read
-    while len(length := read(4)) == 4:
-        yield read(int.from_bytes(length, "big"))
-
-
-def _answer(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
     """Check files until the input ends."""
-    _limit()
-    frames = _frames()
+    bounded.limit()
+    frames = bounded.frames()
     declared, by_path = pa.ipc.read_schema(pa.py_buffer(next(frames))), json.loads(next(frames))
-    _answer("ready")
+    bounded.ready()
     for path in frames:
         rows, problems = look(path.decode(), next(frames), declared, by_path)
-        _answer(json.dumps({"rows": rows, "problems": problems}))
+        bounded.answer({"rows": rows, "problems": problems})
 
 
 if __name__ == "__main__":

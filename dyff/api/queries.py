@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from dyff.accounts import grants
+from dyff.api import json_limits
 from dyff.api.route import Parameter
 from dyff.entities import codecs, described, kind, labels
 from dyff.kernel import errors, suggestions
@@ -101,6 +102,8 @@ def _json(given: dict[str, str], name: str) -> Any:
     text = given.get(name)
     if text is None:
         return None
+    if problem := json_limits.problem(text.encode()):
+        raise errors.FixRequest(f"the JSON of the parameter {name!r} {problem}")
     try:
         return codecs.decode(text)
     except ValueError as error:

@@ -8,10 +8,9 @@ from typing import Any
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 import uvicorn
 
-from dyff.api import app, arrow, express, webserver
+from dyff.api import app, express, webserver
 from dyff.api.services import Services
 from dyff.kernel import listening
 
@@ -41,12 +40,12 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
     chosen = services.settings
     with services.listener.dup() if services.listener is not None else listener(chosen.host, chosen.port) as bound:
         async with anyio.create_task_group() as group:
-            group.start_soon(anyio.to_thread.run_sync, arrow.warm)
-            await webserver.serve(_config(services), bound, task_status=task_status)
+            application = app.build(services)
+            group.start_soon(application.schemas.warm)
+            await webserver.serve(_config(application), bound, task_status=task_status)
 
 
-def _config(services: Services) -> uvicorn.Config:
-    application = app.build(services)
+def _config(application: app.Application) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         http=express.protocol(application.express, application.lane.answer_express),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 
 from dyff.kernel import errors
 
@@ -21,11 +23,19 @@ UPLOADS = "uploads/"
 ERRORS = ".dyff/errors.parquet"
 """Next to verified outputs: the items without responses, and the reasons; exists only if there are such items."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_=-]+(?:[./][A-Za-z0-9_=-]+)*")
+_DEVICE = re.compile(r"(?:^|/)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:[./]|$)", re.IGNORECASE)
+"""Most paths are plain and name no device. These two and the lengths show it without a look at each segment, of which there can be
+millions in a request.
+"""
+
 _FORBIDDEN = set('\\#?%<>:"|*')
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"COM{n}" for n in range(1, 10)), *(f"LPT{n}" for n in range(1, 10))}
+_RESERVED = "must not begin with .dyff/, which Dyff uses itself"
 MAX_KEY_BYTES = 1024
 MAX_PATH_BYTES = 900
 MAX_SEGMENT_BYTES = 255
+_LONG_SEGMENT = f"must not have segments longer than {MAX_SEGMENT_BYTES} bytes"
 
 
 def root(collection: str, entity_id: str) -> str:
@@ -91,6 +101,10 @@ def path_problem(path: str, max_bytes: int = MAX_PATH_BYTES) -> str | None:
     """
     if not path or path.startswith("/") or path.endswith("/"):
         return "must be a relative path of a file"
+    if len(path) > max_bytes:  # before anything that costs time for each character
+        return f"must not be longer than {max_bytes} bytes"
+    if _PLAIN.fullmatch(path) and not _DEVICE.search(path):
+        return None if max(map(len, path.split("/"))) <= MAX_SEGMENT_BYTES else _LONG_SEGMENT
     bad = _FORBIDDEN.intersection(path)
     if not (path.isascii() and path.isprintable()):  # skips the slow check for most paths, of which there can be many
         bad |= {char for char in path if unicodedata.category(char) in ("Cc", "Cs")}
@@ -105,7 +119,7 @@ def _segment_problem(segment: str) -> str | None:
     if segment in ("", ".", ".."):
         return "must not have empty, '.' or '..' segments"
     if len(segment.encode()) > MAX_SEGMENT_BYTES:
-        return f"must not have segments longer than {MAX_SEGMENT_BYTES} bytes"
+        return _LONG_SEGMENT
     if segment[-1] in " .":
         return "must not have segments that end in a space or a dot"
     if segment.split(".")[0].rstrip(" ").upper() in _DEVICES:
@@ -115,9 +129,14 @@ def _segment_problem(segment: str) -> str | None:
 
 def artifact_problem(path: str) -> str | None:
     """Like `path_problem`, for paths that users choose: `.dyff/` is reserved, in every spelling that a file system may equate with it."""
-    first = "".join(char for char in path.split("/")[0] if unicodedata.category(char) != "Cf")
+    if len(path) > MAX_PATH_BYTES:
+        return path_problem(path)
+    first = path.split("/", 1)[0]
+    if first.isascii():
+        return _RESERVED if first.lower() == ".dyff" else path_problem(path)
+    first = "".join(char for char in first if unicodedata.category(char) != "Cf")
     if unicodedata.normalize("NFKC", first).casefold() == ".dyff":
-        return "must not begin with .dyff/, which Dyff uses itself"
+        return _RESERVED
     return path_problem(path)
 
 
@@ -128,9 +147,10 @@ def tree_problem(paths: Iterable[str]) -> str | None:
         if path in known:
             return f"{path!r} is there twice"
         known.add(path)
-    for path in sorted(known):
-        above = next((head for head in _heads(path) if head in known), None)
-        if above:
+    # With the slash before all other characters, what is below a path follows it directly.
+    ordered = sorted(known, key=lambda path: path.replace("/", "\0"))
+    for above, path in pairwise(ordered):
+        if path.startswith(f"{above}/"):
             return f"{above!r} cannot be a file, because {path!r} is below it"
     return None
 
@@ -151,11 +171,6 @@ def link_problem(link: str, target: str) -> str | None:
 def relative_link(link: str, target: str) -> str:
     """The text of a symbolic link at the path `link` to the path `target`, both in the same tree."""
     return posixpath.relpath(target, posixpath.dirname(link))
-
-
-def _heads(path: str) -> list[str]:
-    """The directories above a path, outermost first."""
-    return [path[:at] for at, char in enumerate(path) if char == "/"]
 
 
 def check_key(key: str) -> str:

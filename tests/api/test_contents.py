@@ -11,7 +11,7 @@ import anyio
 import pyarrow as pa
 import pytest
 
-from dyff.api import contents, footers
+from dyff.api import contents, footers, programs
 from dyff.kernel import errors
 from dyff.objects import local, manifests
 from tests.entities import bodies
@@ -130,13 +130,13 @@ async def test_no_broken_file_is_more_than_a_problem():
     data = bodies.parquet(pa.table({"_index_": range(9), "x": [[{"a": "b"}]] * 9}), row_group_size=3)
     left, answers = broken(data), []
     while left:
-        async with contents._program(A_LIST.serialize().to_pybytes(), b"[]") as program:
+        async with contents._reader(A_LIST.serialize().to_pybytes(), b"[]") as reader:
             while left:
                 footer = left.pop()[-int.from_bytes(data[-8:-4], "little") - 8 :]
                 try:
                     with anyio.fail_after(contents.ANSWER_S):
-                        answers.append(await program.ask("a", len(footer), contents._whole(footer)))
-                except contents._Lost:
+                        answers.append(await reader.ask("a", len(footer), programs.whole(footer)))
+                except programs.Lost:
                     break
     assert sum(bool(each.problems) for each in answers) > 100
     assert all(len(problem) < 1000 for each in answers for problem in each.problems)
@@ -184,7 +184,7 @@ async def test_a_reader_that_cannot_start_is_not_the_files_fault(tmp_path, monke
 
 def test_the_readers_memory_is_bounded():
     """What is over the limit is refused by the operating system."""
-    code = "from dyff.api import footers; footers._limit(); bytearray(footers.ADDRESS_SPACE_BYTES)"
+    code = "from dyff.api import bounded; bounded.limit(); bytearray(bounded.ADDRESS_SPACE_BYTES)"
     ended = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     assert ended.stderr.splitlines()[-1] == "MemoryError"
 

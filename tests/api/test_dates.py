@@ -31,6 +31,7 @@ LAST, FIRST = "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("time", UNUSABLE)
+@pytest.mark.asyncio(loop_scope="module")
 async def test_an_unusable_time_is_refused_in_every_request_that_has_one(shared_world, shared_api, time):
     """Tokens of accounts, sessions, tokens of sessions, evaluations: 422 with the field, and nothing is created."""
     account = shared_world.account
@@ -51,6 +52,7 @@ async def test_an_unusable_time_is_refused_in_every_request_that_has_one(shared_
 
 
 @pytest.mark.parametrize("time", [*UNUSABLE, "9999-99-99T00:00:00Z", "0000-01-01T00:00:00Z"])
+@pytest.mark.asyncio(loop_scope="module")
 async def test_an_unusable_time_in_a_query_is_refused(shared_api, time):
     """The parameter is named."""
     response = await shared_api.get(f"/v0/evaluations/{'0' * 32}/logs/workflow", params={"since": time})

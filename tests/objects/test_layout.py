@@ -97,8 +97,36 @@ def test_a_key_has_room_for_a_path_of_full_length():
         (["a", "b", "a"], "'a' is there twice"),
         (["a/b/c", "x", "a"], "'a' cannot be a file, because 'a/b/c' is below it"),
         (["a/b", "a/b/c/d"], "'a/b' cannot be a file, because 'a/b/c/d' is below it"),
+        (["a", "a-b", "a b/c", "a.b", "a/c"], "'a' cannot be a file, because 'a/c' is below it"),
+        (["a/b", "a/b-c", "a/b/c", "a/b.d/e"], "'a/b' cannot be a file, because 'a/b/c' is below it"),
     ],
 )
 def test_paths_that_cannot_be_files_of_one_tree(paths, want):
     """No path may be there twice, nor lead through another file."""
     assert layout.tree_problem(paths) == want
+
+
+def test_plain_paths_have_the_same_rules():
+    """The fast way for plain paths agrees with the look at each segment."""
+    parts = ["a", "con", "CON.txt", "com1", "com0", "x.con", "a.b", "a_b=c-d", "x" * 255, "x" * 256, "nul"]
+    for path in [*parts, *(f"{one}/{other}" for one in parts for other in parts)]:
+        slow = layout.path_problem(path + "/ü")
+        assert layout.path_problem(path) == slow, path
+
+
+def test_the_check_of_a_tree_is_linear():
+    """Twice as many paths, each below long common directories, cost about twice the steps: neighbours are compared, not all directories."""
+    compared = 0
+
+    class Counted(str):
+        def startswith(self, *given):
+            nonlocal compared
+            compared += 1
+            return super().startswith(*given)
+
+        def replace(self, *given):
+            return Counted(super().replace(*given))
+
+    paths = [Counted("d/" * 400 + f"f{n}") for n in range(2000)]
+    assert layout.tree_problem(paths) is None
+    assert compared == len(paths) - 1

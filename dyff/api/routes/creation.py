@@ -66,30 +66,36 @@ class Creating:
         """Create the entity; returns it as JSON, and the headers of the answer."""
         auth.require_any(call.principal, self._resource, "create")
         body = await call.body()
-        request = bodies.decode(self._decoder, body)
+        large = len(body) > bodies.IN_A_THREAD_BYTES
+        request: Any = await self._context.threads.run(bodies.decode, self._decoder, body, apart=large)
         auth.require(call.principal, self._resource, "create", account=request.account)
-        now = self._context.services.clock.now()
-        checks.check(request, self._creation.checks, now)
+        now, rules = self._context.services.clock.now(), self._creation.checks
+        facts = checks.Facts(now, await self._context.schemas.verdicts(checks.schemas(request, rules)))
+        await self._context.threads.run(checks.check, request, rules, facts, apart=large or checks.has_pipelines(request, rules))
         request = self._complete(request, now)
         key = publishing.idempotency_key(call)
         if key is None:
             names = self._context.services.ids
-            entity, position = await self._publish(call, request, names.new(), names.new(), now, None)
+            entity, position = await self._publish(call, request, names.new(), names.new(), now, None, large=large)
             return entity, (positions.header(position),)
-        return await self._create_once(call, request, key, hashlib.sha256(body).hexdigest(), now)
+        return await self._create_once(call, request, key, hashlib.sha256(body).hexdigest(), now, large=large)
 
     async def _publish(
-        self, call: Call, request: Any, entity_id: str, command_id: str, now: datetime, digest: str | None
+        self, call: Call, request: Any, entity_id: str, command_id: str, now: datetime, digest: str | None, *, large: bool
     ) -> tuple[bytes, Position]:
         embedded = await self._context.references.resolve(call.principal, self._creation.references(request))
-        entity = self._row.create(request, embedded, entity_id, now)
-        if digest is not None:
-            entity["annotations"] = [{"key": DIGEST, "value": digest}]
-        encoded = codecs.encode(entity)
+
+        def build() -> tuple[codecs.Json, bytes]:
+            entity = self._row.create(request, embedded, entity_id, now)
+            if digest is not None:
+                entity["annotations"] = [{"key": DIGEST, "value": digest}]
+            return entity, codecs.encode(entity)
+
+        entity, encoded = await self._context.threads.run(build, apart=large)
         return encoded, await self._context.publishing.create(call.principal, entity, encoded, command_id)
 
     async def _create_once(
-        self, call: Call, request: Any, key: str, digest: str, now: datetime
+        self, call: Call, request: Any, key: str, digest: str, now: datetime, *, large: bool
     ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
         """Create with IDs that are derived from the key: the log then has at most one creation, however often the request is repeated.
 
@@ -104,7 +110,7 @@ class Creating:
             return known, ()
         if await self._context.documents.is_forgotten(self._row, entity_id):
             raise self._gone(entity_id)
-        entity, position = await self._publish(call, request, entity_id, ids.derived("create", *parts), now, digest)
+        entity, position = await self._publish(call, request, entity_id, ids.derived("create", *parts), now, digest, large=large)
         # Another request with this key may have come first in the meantime. The fold keeps that one, so it is the answer.
         folded = await self._known(entity_id, digest) if await self._context.positions.reaches(position) else None
         return folded or entity, (positions.header(position),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,8 @@ from dyff.kernel import clock, errors
 
 RESOURCE = "accounts"
 MAX_LOOKED_UP = 1000
+MAX_NAMED = 5000
+"""The most accounts and entities in all grants of a request: each grant is compared with each permission."""
 
 _PERMISSIONS = msgspec.json.Decoder(requests.AccountPermissionsSetRequest)
 _TOKEN = msgspec.json.Decoder(requests.AccountTokenCreateRequest)
@@ -85,7 +87,7 @@ class Tokens:
         """Replace the account's permissions. Callers cannot grant more than they have."""
         request = bodies.decode(_PERMISSIONS, await call.body())
         account = await self._account(call, "edit", own=False)
-        wanted = tuple(_granted(each) for each in request.permissions)
+        wanted = _granted(request.permissions, "permissions")
         _require_covered(wanted, call.principal.grants, await self._owners(wanted, "permissions"), "the token that you use")
         await self._services.accounts.set_permissions(account.id, wanted, self._services.ids.new())
         return json([published(grant) for grant in wanted])
@@ -98,7 +100,7 @@ class Tokens:
         problems = list(checks.expiry(expires, self._services.clock.now(), ("body", "expires")))
         if problems:
             raise errors.InvalidFields(*problems)
-        wanted = tuple(_granted(each) for each in request.grants)
+        wanted = _granted(request.grants, "grants")
         owners = await self._owners(wanted, "grants")
         _require_covered(wanted, account.permissions, owners, f"the account {account.id}")
         if not _is_granted(call.principal, "create", account.id):
@@ -207,8 +209,17 @@ def _require_covered(wanted: Iterable[grants.Grant], have: Iterable[grants.Grant
             raise errors.Forbidden(f"grant {n} is more than {whose} has: {codecs.encode(published(grant)).decode()}")
 
 
-def _granted(grant: requests.AccessGrant) -> grants.Grant:
-    return grants.Grant(tuple(grant.resources), tuple(grant.functions), grant.accounts, grant.entities)
+def _granted(wanted: Sequence[requests.AccessGrant], field: str) -> tuple[grants.Grant, ...]:
+    """The grants of a request.
+
+    Raises:
+        InvalidFields: they name too many accounts and entities.
+    """
+    named = sum(len(each.accounts) + len(each.entities) for each in wanted)
+    if named > MAX_NAMED:
+        fix = f"must not name more than {MAX_NAMED} accounts and entities altogether; these name {named}"
+        raise errors.InvalidFields(errors.Problem(("body", field), fix))
+    return tuple(grants.Grant(tuple(each.resources), tuple(each.functions), each.accounts, each.entities) for each in wanted)
 
 
 def published(grant: grants.Grant) -> codecs.Json:

@@ -35,7 +35,7 @@ class ModelSourceGitLFS(Part, frozen=True):
     url: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+[^\s]*$(?!\n)", max_length=2083, description="a URL with a scheme and a host"
+            pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#][^\s]*$(?!\n)", max_length=2083, description="a URL with a scheme and a host"
         ),
     ]
 

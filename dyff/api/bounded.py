@@ -1,0 +1,44 @@
+"""The side of a program that reads untrusted bytes (`dyff.api.programs`): its own limits, frames in, lines out."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+ADDRESS_SPACE_BYTES = 2**30
+"""With Arrow, the program itself takes a third of it."""
+
+CPU_S = 30
+
+
+def limit() -> None:
+    """Limit what this process may use: memory and time; it may write no file and leave no core dump."""
+    for what, amount in (
+        (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (amount, amount))
+
+
+def frames() -> Iterator[bytes]:
+    """Yield the frames on standard input, until it ends."""
+    read = sys.stdin.buffer.read
+    while len(length := read(4)) == 4:
+        yield read(int.from_bytes(length, "big"))
+
+
+def ready() -> None:
+    """Write the line that says that frames will be read."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
+def answer(value: Any) -> None:
+    """Write a line of JSON."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,80 @@
+"""Programs in processes of their own that read untrusted bytes for the server, so that a crash or a leak of theirs is not ours.
+
+The server sends frames (four bytes of length, big-endian, then the bytes) and gets lines; `dyff.api.bounded` is the other side. A
+program inherits nothing from us: no environment, no open file, no working directory. It ends when its input does, so none outlives us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from subprocess import DEVNULL, PIPE
+
+import anyio
+import anyio.abc
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+_LINE_BYTES = 16 * 2**10
+
+
+class Lost(Exception):
+    """The program has ended, or its output makes no sense."""
+
+
+class Program:
+    """A running program; use `start`."""
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._input, self._output = process.stdin, BufferedByteReceiveStream(process.stdout)
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            Lost: the program has ended.
+        """
+        await self.stream(len(frame), whole(frame))
+
+    async def stream(self, length: int, pieces: AsyncIterator[bytes]) -> None:
+        """Send a frame of `length` bytes as they come; otherwise like `send`."""
+        try:
+            await self._input.send(length.to_bytes(4, "big"))
+            async for piece in pieces:
+                await self._input.send(piece)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise Lost from error
+
+    async def line(self) -> bytes:
+        """Return the next line of its output.
+
+        Raises:
+            Lost: the program has ended, or the line has no end.
+        """
+        try:
+            return await self._output.receive_until(b"\n", _LINE_BYTES)
+        except (anyio.IncompleteRead, anyio.DelimiterNotFound, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise Lost from error
+
+    async def end(self) -> None:
+        """End the program now."""
+        with anyio.CancelScope(shield=True):
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.aclose()
+
+
+async def start(command: Sequence[str]) -> Program:
+    """Start a program.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}, start_new_session=True)
+    return Program(process)
+
+
+async def whole(data: bytes) -> AsyncIterator[bytes]:
+    """Yield all of `data` at once."""
+    yield data
