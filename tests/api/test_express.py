@@ -149,3 +149,28 @@ async def test_the_limit_is_the_setting(world):
         answer = await client.post("/v0/datasets", content=BODY, headers={"Authorization": f"Bearer {world.admin}"})
         assert answer.status_code == 413
         assert "api.max_body_bytes" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("sent", [b"no HTTP at all\r\n\r\n", b"GET /v0/datasets?id=%b HTTP/1.1\r\nHost: dyff\r\n\r\n" % (b"a" * 70_000)])
+async def test_what_is_not_http_is_refused_in_the_form_of_all_errors(world, sent):
+    """Also a URL that the parser does not take for its length: 400 with a sentence, and the connection ends."""
+    async with connections(world) as [(reader, writer)]:
+        writer.write(sent)
+        status, headers, body = await answer(reader)
+        assert (status, headers["content-type"], headers["connection"]) == (400, "application/json", "close")
+        assert "65535" in json.loads(body)["detail"]
+        assert await reader.read() == b""
+
+
+async def test_methods_that_express_paths_do_not_have(world):
+    """On their paths 405 and OPTIONS name all methods, those of the lane and the others."""
+    async with serving(world) as url, httpx.AsyncClient(base_url=url) as client:
+        for method, status in (("DELETE", 405), ("OPTIONS", 204)):
+            found = await client.request(method, "/v0/datasets")
+            assert (found.status_code, found.headers["allow"]) == (status, "GET, HEAD, OPTIONS, POST")
+        head = await client.head("/health")
+        assert (head.status_code, head.content, head.headers["content-length"]) == (
+            200,
+            b"",
+            str(len((await client.get("/health")).content)),
+        )
