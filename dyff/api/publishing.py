@@ -34,6 +34,7 @@ class Publishing:
             OutcomeUnknown: it may have been created; the message has its ID.
             Unavailable: it was not created.
         """
+        self._services.require_space()
         now = self._services.clock.now()
         command = commands.create(
             command_id, entity, time=now, expires=now + COMMAND_LIFE, principal=principal.claims.subject, encoded=encoded
@@ -81,6 +82,7 @@ class Publishing:
         return await self._edit(principal, entity, command, attributes, attributes, command_id)
 
     def _command_id(self, principal: Principal, entity: codecs.Json, change: codecs.Json, key: str | None) -> str:
+        self._services.require_space()
         if entity["status"] == statuses.DELETED:
             raise errors.Conflict(f"the {entity['kind']} {entity['id']} was deleted and cannot be changed any more")
         if key is None:

@@ -46,6 +46,9 @@ def _background(process: Process) -> list[Role]:
     background: list[Role] = []
     if process.adapters.probes is not None:
         background.append(_probes(process.adapters.probes, process.report))
+    disk = process.adapters.disk
+    if disk is not None:
+        background.append(Role("disk", 0, lambda task_status, signs: disk.run(task_status=task_status)))
     log = process.adapters.local_bus
     if log is not None:
         background.append(Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))

@@ -53,6 +53,7 @@ class ObjectRoutes:
         """`signer`: the one that signs the store's URLs."""
         self._objects = context.services.objects
         self._signer = signer
+        self._require_space = context.services.require_space
 
     async def get(self, call: Call) -> Reply:
         """Return the whole file or a range of it, with its length, its entity tag and no content encoding."""
@@ -81,6 +82,7 @@ class ObjectRoutes:
         digest = call.header(b"content-md5")
         if digest is not None and grant.md5 is not None and digest.strip() != grant.md5:
             raise errors.DigestMismatch(f"the header Content-MD5 is {digest[:64]!r}, but the URL was signed for {grant.md5}")
+        self._require_space()
         info = await self._objects.put(grant.key, call.stream(), md5=grant.md5, limit_bytes=grant.limit_bytes)
         return Reply(200, b"", _tag(info))
 
