@@ -145,6 +145,9 @@ class EmbeddedBus:
     async def publish(self, topic: str, messages: Sequence[port.Message]) -> list[Position]:
         return await self._with_space(lambda: self._append(topic, messages), patience_s=FULL_WAIT_S)
 
+    def clock_offset_s(self) -> float | None:
+        return 0.0  # it is the same clock
+
     @asynccontextmanager
     async def subscribe(self, group: str, topic: str) -> AsyncIterator[reading.EmbeddedSubscription]:
         partitions = self._records.topic(topic).partitions
