@@ -50,6 +50,7 @@ class Publishing:
             OutcomeUnknown: it may have been created; the message has its ID.
             Unavailable: it was not created.
         """
+        self._services.require_space()
         sizes.require_new(entity, encoded)
         now = self._services.clock.now()
         command = commands.create(
@@ -109,6 +110,7 @@ class Publishing:
     ) -> tuple[codecs.Json, Position]:
         """`effect`: the change of the entity by the command, as a merge patch. `key`: see `edit_documentation`."""
         if name != commands.UPDATE_STATUS:
+            self._services.require_space()
             sizes.require_edit(entity, effect)
         now, kind = self._services.clock.now(), entity["kind"]
         command = commands.edit(

@@ -11,10 +11,12 @@ import msgspec
 from dyff.accounts import authority, port
 from dyff.bus import port as bus
 from dyff.cluster import port as cluster
-from dyff.kernel import clock, ids, settings
+from dyff.kernel import clock, errors, ids, settings
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.query import port as query
+
+FULL_RETRY_S = 10.0
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +26,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     `health`: the state of the roles of this process, `{"status": "ok", "degraded" or another word, "roles": {...}}`, for `/health`
     and `/ready`.
     `listener`: a bound socket to serve on; None to bind one according to the settings.
+    `is_full`: whether the disk has room only for what frees some.
     """
 
     bus: bus.Bus
@@ -38,3 +41,13 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     health: Callable[[], dict[str, Any]] = lambda: {"status": "ok", "roles": {}}
     signer: signing.Signer | None = None
     listener: socket.socket | None = None
+    is_full: Callable[[], bool] = lambda: False
+
+    def require_space(self) -> None:
+        """Refuse what adds data while the disk is full.
+
+        Raises:
+            DiskFull: nothing was done.
+        """
+        if self.is_full():
+            raise errors.DiskFull("the server's disk is full: nothing was stored; deletions are possible", retry_after_s=FULL_RETRY_S)

@@ -244,6 +244,14 @@ class Bus(History, Protocol):
         """
         ...
 
+    def clock_offset_s(self) -> float | None:
+        """The log's clock, which sets `Record.timestamp_ms`, minus ours, in seconds; None if it is not known yet: at the latest
+        it is after the first append.
+
+        The time that an append takes does not count: 0 also means that the difference is less than that.
+        """
+        ...
+
     def own(self, name: str) -> AbstractAsyncContextManager[Owner]:
         """Become the only owner called `name`, fencing any previous one."""
         ...

@@ -29,13 +29,14 @@ _OUTAGES = (errors.RetryLater, errors.OutcomeUnknown, OSError)
 
 class Trouble(msgspec.Struct, frozen=True):
     """One thing that does not work. `name`: what, such as `log checkpoint`. `reason`: why, a sentence for people. `since`: when it was
-    first reported (RFC 3339). `times`: how often it was reported since then.
+    first reported (RFC 3339). `times`: how often it was reported since then. `blocks`: roles wait for its end, and are not stuck.
     """
 
     name: str
     reason: str
     since: str
     times: int
+    blocks: bool = False
 
 
 class Troubles:
@@ -46,11 +47,11 @@ class Troubles:
         self._clock = clock or clocks.SystemClock()
         self._known: dict[str, Trouble] = {}
 
-    def report(self, name: str, reason: str) -> None:
-        """Report that `name` does not work. Reported again, it keeps its `since`. The first report is logged."""
+    def report(self, name: str, reason: str, *, blocks: bool = False) -> None:
+        """Report that `name` does not work. Reported again, it keeps its `since`. The first report is logged. `blocks`: see `Trouble`."""
         known = self._known.get(name)
         since, times = (known.since, known.times) if known else (clocks.iso(self._clock.now()), 0)
-        self._known[name] = Trouble(name, reason, since, times + 1)
+        self._known[name] = Trouble(name, reason, since, times + 1, blocks)
         if known is None or known.reason != reason:
             log.warning("degraded", trouble=name, reason=reason, since=since)
 
@@ -60,12 +61,17 @@ class Troubles:
         if known is not None:
             log.info("degraded-over", trouble=name, since=known.since, times=known.times)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether roles wait for the end of a trouble."""
+        return any(each.blocks for each in self.current())
+
     def current(self) -> list[Trouble]:
         """All present troubles, the oldest first."""
         return sorted(self._known.values(), key=lambda each: (each.since, each.name))
 
     def reported(self) -> list[dict[str, Any]]:
-        """The same as JSON, for `/ready`: `[{"name", "reason", "since", "times"}]`."""
+        """The same as JSON, for `/ready`: `[{"name", "reason", "since", "times", "blocks"}]`."""
         return [msgspec.to_builtins(each) for each in self.current()]
 
 

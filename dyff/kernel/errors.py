@@ -3,6 +3,7 @@
     DyffError
     ├── RetryLater              try again, nothing was done          503
     │   ├── Unavailable         a backend does not answer            503
+    │   │   └── DiskFull        there is no space left               503
     │   └── NotReady            a session is still starting          503
     ├── OutcomeUnknown          it may or may not have been done     500
     ├── BadGateway              a session's server broke off         502
@@ -69,6 +70,10 @@ class RetryLater(DyffError):
 
 class Unavailable(RetryLater):
     """A backend does not answer; nothing was done."""
+
+
+class DiskFull(Unavailable):
+    """The disk is full; nothing was done."""
 
 
 class NotReady(RetryLater):

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
@@ -27,7 +28,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ValueError(f"log level {level!r} is none of debug, info, warning, error")
-    out = stream or sys.stderr
+    out: Any = _Tolerant(stream or sys.stderr)
     # Tracebacks without local variables, which contain headers and bodies of requests.
     console: Any = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
@@ -46,7 +47,25 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     # The web server and other libraries log through the standard library; only their warnings are of interest.
-    logging.basicConfig(level=max(number, logging.WARNING), stream=out, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=max(number, logging.WARNING), stream=stream or sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+
+
+class _Tolerant:
+    """A stream for lines that may get lost: a full disk behind standard error must not end what is logged about."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.isatty = stream.isatty
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def _redact(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

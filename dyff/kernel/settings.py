@@ -162,6 +162,15 @@ class Migrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_start: Literal["embedded", "everywhere"] = "embedded"
 
 
+class Disk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The disk of the data directory.
+
+    `reserve_bytes`: kept free for deletions, for the end of runs and for a start on a full disk; at most 1/16 of the file system.
+    """
+
+    reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64 * 2**20
+
+
 class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How roles are kept running.
 
@@ -195,6 +204,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     operator: Operator = Operator()
     migrations: Migrations = Migrations()
+    disk: Disk = Disk()
     supervision: Supervision = Supervision()
 
 

@@ -6,6 +6,7 @@ which can lose committed writes if a file has more than one connection.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from dyff.kernel import errors
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 _PASSING = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError)
 _WAL_PAUSE_S = 0.01
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def connect(path: Path, *, durable: bool, busy_s: float = 10.0) -> apsw.Connection:
@@ -67,6 +69,11 @@ def is_damaged(error: BaseException) -> bool:
     return isinstance(error, _DAMAGED)
 
 
+def is_full(error: BaseException, connection: apsw.Connection) -> bool:
+    """Whether `error`, of this connection, means that no space is left: on the disk, in a quota, or for a file."""
+    return isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and connection.system_errno in _NO_SPACE)
+
+
 def require_whole(connection: apsw.Connection, what: str, remedy: str) -> None:
     """Read all of a small database, so that damage is found when it is opened and not in the middle of the work.
 
@@ -90,12 +97,15 @@ def translated(what: str, remedy: str = "restore a backup") -> Iterator[None]:
     """Translate SQLite's errors into ours. `what`: the name of the database for messages. `remedy`: what to do if it is damaged.
 
     Raises:
-        Unavailable: locked for too long, disk full, or an I/O error; nothing was done.
+        DiskFull: nothing was done.
+        Unavailable: locked for too long, or an I/O error; nothing was done.
         Damaged: the file is damaged.
         Fatal: one of our statements is wrong.
     """
     try:
         yield
+    except apsw.FullError as error:
+        raise errors.DiskFull(f"the disk of {what} is full: {error}") from error
     except _PASSING as error:
         raise errors.Unavailable(f"{what} does not answer: {error}") from error
     except _DAMAGED as error:

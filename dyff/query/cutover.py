@@ -24,7 +24,7 @@ class CutoverCounter:
         file = os.open(f"{path}.switches", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(file).st_size < _SIZE:
-                os.ftruncate(file, _SIZE)
+                os.pwrite(file, bytes(_SIZE), 0)  # not a hole: to write into one on a full disk ends the process
             self._map = mmap.mmap(file, _SIZE)
         finally:
             os.close(file)

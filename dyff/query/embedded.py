@@ -22,12 +22,13 @@ import anyio.to_thread
 import apsw
 import structlog
 
-from dyff.kernel import degradation, errors, sqlite, sqlite_checkpoints
+from dyff.kernel import backoff, degradation, errors, sqlite, sqlite_checkpoints
 from dyff.query import checked, columns, cutover, damage, document_cache, filters, plans, port, tables
 
 log = structlog.get_logger()
 
 _CHECKPOINT_PAGES = 1000
+_SPACE = "space for the query store"
 _THREADS = 2
 _INLINE_LIMIT = 200
 _INLINE_BUDGET = 6
@@ -133,12 +134,25 @@ class EmbeddedQuery:
     async def apply(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         async with self._writing:
             after = tables.moved_on(self._reached, reached)
-            with self._documents.without({(each.collection, each.id) for each in documents}), self._damage.noticed():
-                # A thread cannot be cancelled: when this raises, it has ended, and may have committed.
-                news = await anyio.to_thread.run_sync(self._write, documents, after)
+            with self._documents.without({(each.collection, each.id) for each in documents}):
+                news = await self._write_when_there_is_space(documents, after)
             self._announce(after)
             self._damage.repaired(after)
         return news
+
+    async def _write_when_there_is_space(self, documents: Sequence[port.Document], after: port.Reached) -> int:
+        delays = backoff.delays(0.1, ceiling_s=2.0)
+        while True:
+            try:
+                with self._damage.noticed():
+                    # A thread cannot be cancelled: when this raises, it has ended, and may have committed.
+                    news = await anyio.to_thread.run_sync(self._write, documents, after)
+            except errors.DiskFull as full:
+                self._troubles.report(_SPACE, full.message, blocks=True)
+                await anyio.sleep(next(delays))
+            else:
+                self._troubles.clear(_SPACE)
+                return news
 
     async def reset(self) -> None:
         async with self._writing:

@@ -17,6 +17,7 @@ from dyff.kernel import clock, degradation, ids
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.query import port as query
+from dyff.serve import space
 
 T = TypeVar("T")
 
@@ -28,12 +29,13 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     `storage_env`: variables that give trusted steps access to the object store. `listener`: the socket that the api serves on; None
     if this process has no api. It is bound once, so that port 0 is resolved before URLs are signed, and the port is still free when
     the role restarts. `public_url`: the base URL for clients. `probes`: the socket of the probes; None if only the api serves them.
-    `troubles`: where roles and adapters report what does not work.
+    `troubles`: where roles and adapters report what does not work. `disk`: of the data directory; None if nothing of this process is there.
     """
 
     clock: clock.Clock
     ids: ids.Ids
     troubles: degradation.Troubles = msgspec.field(default_factory=degradation.Troubles)
+    disk: space.Space | None = None
     storage_env: Mapping[str, str] = {}
     bus: bus.Bus | None = None
     query: query.QueryStore | None = None

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
 import anyio.abc
 
+from dyff.bus import port
 from dyff.cluster.embedded import EmbeddedCluster
-from dyff.kernel import liveness, settings
-from dyff.serve import election
+from dyff.kernel import degradation, liveness, settings
+from dyff.serve import election, log_clock
 from dyff.serve.adapters import Adapters
 from dyff.serve.roles import Process, Report, Row
 from dyff.serve.supervisor import Role
@@ -46,12 +47,23 @@ def _background(process: Process) -> list[Role]:
     background: list[Role] = []
     if process.adapters.probes is not None:
         background.append(_probes(process.adapters.probes, process.report))
+    disk = process.adapters.disk
+    if disk is not None:
+        background.append(Role("disk", 0, lambda task_status, signs: disk.run(task_status=task_status)))
     log = process.adapters.local_bus
+    bus = process.adapters.bus
+    if bus is not None and log is None:
+        background.append(Role("log-clock", 0, _log_clock(bus, process.adapters.troubles)))
     if log is not None:
         background.append(Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))
     if process.adapters.local_cluster is not None:
         background += _local_cluster(process.settings, process.adapters, process.adapters.local_cluster)
     return background
+
+
+def _log_clock(bus: port.Bus, troubles: degradation.Troubles) -> Callable[[anyio.abc.TaskStatus[None], liveness.Signs], Awaitable[None]]:
+    """Not for the embedded log, which has the same clock."""
+    return lambda task_status, signs: log_clock.run(bus, troubles, task_status=task_status)
 
 
 def _probes(listener: socket.socket, report: Report) -> Role:

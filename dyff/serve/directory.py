@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dyff.kernel import errors
@@ -74,17 +74,19 @@ class DataDirectory:
             Misconfigured: see `create`.
         """
         self.create()
-        with open(self.root / "server.lock", "a+") as file:
+        file = os.open(self.root / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
+                owner = os.pread(file, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 raise errors.InUse(
                     f"the data directory {self.root} is in use by another Dyff server (process {owner}); "
                     "stop it, or choose another --data-dir"
                 ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with suppress(OSError):  # the number is for people only, and the disk may be full
+                os.ftruncate(file, 0)
+                os.pwrite(file, str(os.getpid()).encode(), 0)
             yield
+        finally:
+            os.close(file)

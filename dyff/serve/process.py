@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import anyio
 import click
+import msgspec
 import structlog
 
 from dyff.kernel import clock, degradation, errors, garbage_collector, logs, settings
 from dyff.serve import adapters as given
-from dyff.serve import assembling, directory, opening, roles, signals, supervisor, wiring
+from dyff.serve import assembling, directory, opening, roles, signals, space, supervisor, wiring
 
 log = structlog.get_logger()
 
@@ -40,14 +41,18 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
     if local and set(roles.names(rows)) != set(roles.names(roles.TABLE)):
         log.warning("embedded-adapters", ports=sorted(local), roles=roles.names(rows), note="other processes cannot share them")
     with place.claimed() if local else nullcontext():
-        anyio.run(_serve, loaded, place, rows, backend="asyncio", backend_options={"use_uvloop": True})
+        anyio.run(_serve, loaded, place, rows, bool(local), backend="asyncio", backend_options={"use_uvloop": True})
     return 0
 
 
-async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row]) -> None:
+async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row], local: bool) -> None:
     time = clock.SystemClock()
     troubles = degradation.Troubles(time)
-    async with wiring.open_adapters(loaded, place, time, rows, troubles) as adapters:
+    disk = space.Space(place.root, loaded.disk.reserve_bytes, troubles) if local else None
+    if disk is not None:
+        disk.make_room()
+    async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
+        adapters = msgspec.structs.replace(opened, disk=disk)
         subject: supervisor.Supervisor | None = None
 
         def report() -> dict[str, Any]:
@@ -91,4 +96,5 @@ async def _announce_when_ready(
     if adapters.listener is not None:
         where = f" --data-dir {place.root}" if "accounts" in local else ""
         lines += ["Make a token with:", f"  dyff token create{where} --account $(dyff account create --name me{where})"]
-    click.echo("\n".join(lines))
+    with suppress(OSError):  # a full disk behind standard output
+        click.echo("\n".join(lines))

@@ -80,6 +80,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         ids=adapters.ids,
         settings=process.settings.api,
         health=process.report,
+        is_full=lambda: adapters.disk is not None and adapters.disk.full,
     )
     await role.run(services, task_status=task_status)
 

@@ -173,7 +173,7 @@ class Supervisor:
         judged: dict[str, watchdog.Stalled] = {}
         while True:
             await anyio.sleep(check_s)
-            if self.health.phase(role) is not health.Phase.READY:
+            if self.health.phase(role) is not health.Phase.READY or self._troubles.blocked:
                 judged = {}
                 continue
             judged = await _look(signs, judged, check_s)

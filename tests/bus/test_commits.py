@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from dyff.bus.embedded import high_watermark, log
-from dyff.kernel import errors, sqlite_writer
+from dyff.kernel import degradation, errors, sqlite, sqlite_writer
 from tests.bus.logs import message, opened, texts
 
 
@@ -59,6 +59,50 @@ async def test_a_full_disk_refuses_and_recovers(tmp_path):
         assert [position.offset for position in positions] == [1]
     async with opened(tmp_path / "log.db") as bus:
         assert await texts(bus) == ["before", "after"]
+
+
+async def test_an_owner_waits_for_space(tmp_path, monkeypatch):
+    """A publisher is refused after a while, with nothing appended; an owner gives nothing up, and appends once when there is space."""
+    monkeypatch.setattr(log, "FULL_WAIT_S", 0.2)
+    troubles = degradation.Troubles()
+    async with opened(tmp_path / "log.db", troubles=troubles) as bus, bus.own("me") as owner:
+        pages = bus._connection.pragma("page_count")
+        bus._connection.pragma("max_page_count", pages)
+        large = [message("x" * 100_000)]
+        with pytest.raises(errors.DiskFull, match="full"):
+            await bus.publish("t", large)
+        async with anyio.create_task_group() as group:
+            group.start_soon(owner.append, "t", large)
+            await anyio.sleep(0.5)
+            (trouble,) = troubles.current()
+            assert (trouble.name, trouble.blocks, troubles.blocked) == ("space for the log", True, True)
+            bus._connection.pragma("max_page_count", pages * 1000)
+        assert len(await texts(bus)) == 1
+        assert troubles.current() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "want"),
+    [(apsw.SQLITE_IOERR_WRITE, errors.DiskFull), (apsw.SQLITE_IOERR_SHMSIZE, errors.OutcomeUnknown)],
+    ids=["of the file", "of its index"],
+)
+async def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path, monkeypatch, code, want):
+    """SQLite calls it an I/O error. It ends nothing; of the index, the outcome is unknown."""
+    monkeypatch.setattr(log, "FULL_WAIT_S", 0.0)
+    monkeypatch.setattr(sqlite, "is_full", lambda *_: True)
+    async with opened(tmp_path / "log.db") as bus:
+
+        def fail():
+            error = apsw.IOError("no quota")
+            error.extendedresult = code
+            raise error
+
+        bus._connection.set_commit_hook(fail)
+        with pytest.raises(want):
+            await bus.publish("t", [message("a")])
+        bus._connection.set_commit_hook(None)
+        await bus.publish("t", [message("b")])
+        assert await texts(bus) == ["b"]
 
 
 async def test_a_failing_disk_ends_the_log(tmp_path):

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from dyff.api import probing
-from dyff.kernel import clock, degradation, errors, settings
+from dyff.kernel import clock, degradation, errors, liveness, settings
 from dyff.serve import supervisor
 from dyff.serve.health import Phase
 
@@ -155,6 +155,35 @@ async def test_an_outage_never_ends_a_running_server(problem):
         await anyio.sleep(600)
         assert len(starts) == 31
         assert subject.health.is_ready
+        subject.stop()
+
+
+@pytest.mark.virtual_time
+async def test_a_role_that_waits_for_a_reported_trouble_is_not_stuck():
+    """It has work and does nothing, since it waits for space: it is restarted only when it still does nothing after that."""
+    starts: list[str] = []
+    troubles = degradation.Troubles()
+
+    async def run(task_status, signs):
+        starts.append("start")
+
+        async def read():
+            return [liveness.Sign("topic", "3 behind")]
+
+        signs.add(read)
+        task_status.started()
+        await anyio.sleep_forever()
+
+    limits = settings.Supervision(stuck_s=40.0)
+    subject = supervisor.Supervisor([supervisor.Role("waits", 0, run)], limits, clock.SystemClock(), troubles)
+    async with anyio.create_task_group() as group:
+        await group.start(subject.run)
+        troubles.report("space for the log", "the disk is full", blocks=True)
+        await anyio.sleep(600)
+        assert (starts, subject.health.report()["status"]) == (["start"], "degraded")
+        troubles.clear("space for the log")
+        await anyio.sleep(50)
+        assert len(starts) == 2
         subject.stop()
 
 

@@ -60,6 +60,7 @@ class ObjectRoutes:
         self._documents = context.documents
         self._accounts = context.services.accounts
         self._signer = signer
+        self._require_space = context.services.require_space
 
     async def get(self, call: Call) -> Reply:
         """Return the whole file or a range of it, with its length, its entity tag and no content encoding."""
@@ -88,6 +89,7 @@ class ObjectRoutes:
         digest = call.header(b"content-md5")
         if digest is not None and grant.md5 is not None and digest.strip() != grant.md5:
             raise errors.DigestMismatch(f"the header Content-MD5 is {digest[:64]!r}, but the URL was signed for {grant.md5}")
+        self._require_space()
         await self._require_open(grant.key)
         info = await self._objects.put(grant.key, self._while_open(grant.key, call.stream()), md5=grant.md5, limit_bytes=grant.limit_bytes)
         return Reply(200, b"", _tag(info))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.abc
@@ -17,10 +18,12 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import compaction, groups, high_watermark, logfile, reading, records, transactions
-from dyff.kernel import clock, degradation, errors, ids, locks, sqlite_writer
+from dyff.kernel import backoff, clock, degradation, errors, ids, locks, sqlite_writer
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 LIMITS = sqlite_writer.Limits()
 COMPACTION_LAG = timedelta(days=1)
@@ -30,6 +33,9 @@ TOMBSTONE_LAG = timedelta(days=28)
 """Time within which a reader that starts at the beginning must reach a tombstone."""
 
 MAINTENANCE_S = 10.0
+FULL_WAIT_S = 3.0
+"""How long a publisher waits for space before it is refused. An owner waits for as long as it takes."""
+_SPACE = "space for the log"
 _TRUNCATED_AT_ONCE = 5000
 
 
@@ -136,7 +142,10 @@ class EmbeddedBus:
         return await self._records.committed(group, topic)
 
     async def publish(self, topic: str, messages: Sequence[port.Message]) -> list[Position]:
-        return await self._append(topic, messages)
+        return await self._with_space(lambda: self._append(topic, messages), patience_s=FULL_WAIT_S)
+
+    def clock_offset_s(self) -> float | None:
+        return 0.0  # it is the same clock
 
     @asynccontextmanager
     async def subscribe(self, group: str, topic: str) -> AsyncIterator[reading.EmbeddedSubscription]:
@@ -155,7 +164,30 @@ class EmbeddedBus:
 
     @asynccontextmanager
     async def own(self, name: str) -> AsyncIterator[EmbeddedOwner]:
-        yield EmbeddedOwner(self, name, await self._writer.submit(transactions.Own(name).apply))
+        yield EmbeddedOwner(self, name, await self._with_space(lambda: self._submit(transactions.Own(name))))
+
+    async def _submit(self, own: transactions.Own) -> int:
+        return await self._writer.submit(own.apply)
+
+    async def _with_space(self, write: Callable[[], Awaitable[T]], *, patience_s: float = math.inf) -> T:
+        """The result of `write`, which is repeated while the disk is full: nothing was done then, and nothing must be given up.
+
+        Raises:
+            DiskFull: it was full for `patience_s`.
+        """
+        delays, until = backoff.delays(0.1, ceiling_s=2.0), anyio.current_time() + patience_s
+        while True:
+            try:
+                result = await write()
+            except errors.DiskFull as full:
+                self._troubles.report(_SPACE, full.message, blocks=True)
+                pause_s = next(delays)
+                if anyio.current_time() + pause_s > until:
+                    raise
+                await anyio.sleep(pause_s)
+            else:
+                self._troubles.clear(_SPACE)
+                return result
 
     async def maintain(
         self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -265,7 +297,7 @@ class EmbeddedBus:
 
 
 _UPKEEP = {
-    "disk of the log": EmbeddedBus._require_writable,
+    "writing of the log": EmbeddedBus._require_writable,
     "upkeep of the log": EmbeddedBus.checkpoint,
     "compaction of the log": EmbeddedBus._compact_all,
 }
@@ -284,7 +316,7 @@ class EmbeddedOwner:
         return 0
 
     async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
-        return await self._bus._append(topic, messages, (self._name, self._epoch), commit)
+        return await self._bus._with_space(lambda: self._bus._append(topic, messages, (self._name, self._epoch), commit))
 
 
 def _checkpointed(connection: apsw.Connection) -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import high_watermark, logfile
-from dyff.kernel import clock, degradation, errors, ids, sqlite_checkpoints, sqlite_writer
+from dyff.kernel import clock, degradation, errors, ids, sqlite, sqlite_checkpoints, sqlite_writer
 
 log = structlog.get_logger()
 
@@ -93,8 +93,16 @@ class Transactions:
             self._write_watermark()
 
     def failed(self, error: Exception, *, in_commit: bool) -> sqlite_writer.Failure:
-        """Nothing was written, unless the disk failed: then the outcome is unknown."""
+        """Nothing was written, unless the disk failed: then the outcome is unknown.
+
+        Without space for the index of the WAL it is unknown, too: all is written then, but only a start would find it. The next commit
+        settles it, since it takes the same place.
+        """
         log.error("log-write-failed", **errors.details(error))
+        if sqlite.is_full(error, self.connection):
+            if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_WRITE and in_commit:
+                return sqlite_writer.Failure(errors.OutcomeUnknown(f"the log's disk is full: {error}"))
+            return sqlite_writer.Failure(errors.DiskFull(f"the log's disk is full: {error}"))
         if not isinstance(error, apsw.IOError | apsw.CorruptError):
             return sqlite_writer.Failure(errors.Unavailable(f"the log cannot be written: {error}"))
         # Neither what is on the disk now, nor whether it accepts further writes, can be determined from here.

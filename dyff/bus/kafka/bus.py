@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from aiokafka import TopicPartition
 
 from dyff.bus import port
-from dyff.bus.kafka import clients, consuming, producing
+from dyff.bus.kafka import clients, consuming, log_clock, producing
 from dyff.bus.kafka.administration import Administration
 from dyff.bus.kafka.connecting import Connection, translated
-from dyff.kernel import errors
+from dyff.kernel import clock, errors
 from dyff.kernel.positions import Position
 
 
@@ -22,7 +22,8 @@ class KafkaBus:
         """Use `open`."""
         self._connection = connection
         self._administration = Administration(connection)
-        self._publisher = producing.Publisher(connection)
+        self._clock = log_clock.LogClock(clock.SystemClock())
+        self._publisher = producing.Publisher(connection, self._clock)
         self._topics: dict[str, port.Topic] = {}
 
     @classmethod
@@ -68,6 +69,9 @@ class KafkaBus:
         placed = producing.placed(known, messages, self._connection.max_message_bytes)
         return await self._publisher.publish(known, placed) if placed else []
 
+    def clock_offset_s(self) -> float | None:
+        return self._clock.offset_s
+
     @asynccontextmanager
     async def subscribe(self, group: str, topic: str) -> AsyncIterator[consuming.KafkaSubscription]:
         known = await self._known(topic)
@@ -99,7 +103,7 @@ class KafkaBus:
         async with clients.running(
             clients.producer(self._connection, self._connection.named(name)), f"becoming the owner {name}"
         ) as client:
-            owner = producing.KafkaOwner(client, self._connection, self._known)
+            owner = producing.KafkaOwner(client, self._connection, self._known, self._clock)
             with translated(f"becoming the owner {name}"):
                 await owner.fence()
             yield owner

@@ -13,6 +13,7 @@ from aiokafka import errors as kafka
 from dyff.bus import port, topics
 from dyff.bus.kafka.clients import Kept, producer
 from dyff.bus.kafka.connecting import FENCED, SETTINGS_WRONG, Connection
+from dyff.bus.kafka.log_clock import LogClock
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
 
@@ -47,9 +48,9 @@ def placed(topic: port.Topic, messages: Sequence[port.Message], max_bytes: int) 
 class Publisher:
     """Publishes with one producer, which is replaced when it is no longer usable."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Connects on first use."""
-        self._connection = connection
+    def __init__(self, connection: Connection, time: LogClock) -> None:
+        """Connects on first use. `time`: learns from the acknowledgements."""
+        self._connection, self._time = connection, time
         self._kept: Kept[AIOKafkaProducer] = Kept(lambda: producer(connection), "connecting to Kafka")
 
     async def close(self) -> None:
@@ -66,10 +67,13 @@ class Publisher:
         """
         client = await self._kept.get()
         sent: list[asyncio.Future[Any]] = []
+        started_ms = self._time.now_ms()
         try:
             with anyio.fail_after(DELIVERY_S):
                 await send(client, self._connection.named(topic.name), messages, sent)
-                return positions(topic, await asyncio.gather(*sent))
+                outcomes = await asyncio.gather(*sent)
+                self._time.compare(started_ms, outcomes)
+                return positions(topic, outcomes)
         except SETTINGS_WRONG as error:
             raise errors.Misconfigured(f"publishing to {topic.name}: the broker refuses it ({error})") from error
         except kafka.MessageSizeTooLargeError as error:
@@ -122,9 +126,11 @@ def positions(topic: port.Topic, outcomes: Sequence[Any]) -> list[Position]:
 class KafkaOwner:
     """A transactional producer. See `dyff.bus.port.Owner`. After any error but a refusal it is no longer usable."""
 
-    def __init__(self, client: AIOKafkaProducer, connection: Connection, known: Callable[[str], Awaitable[port.Topic]]) -> None:
-        """`known`: returns a topic by its name."""
-        self._client, self._connection, self._topic = client, connection, known
+    def __init__(
+        self, client: AIOKafkaProducer, connection: Connection, known: Callable[[str], Awaitable[port.Topic]], time: LogClock
+    ) -> None:
+        """`known`: returns a topic by its name. `time`: learns from the acknowledgements."""
+        self._client, self._connection, self._topic, self._time = client, connection, known, time
         self._one = anyio.Lock()
         self._lost: errors.DyffError | None = None
 
@@ -165,13 +171,14 @@ class KafkaOwner:
 
     async def _append(self, topic: port.Topic, wanted: Sequence[Placed], commit: port.Commit | None) -> list[Position]:
         sent: list[asyncio.Future[Any]] = []
-        committing = False
+        committing, started_ms = False, self._time.now_ms()
         try:
             with anyio.fail_after(DELIVERY_S):
                 await self._client.begin_transaction()
                 places = await send_together(self._client, self._connection.named(topic.name), wanted, sent)
                 # Offsets are added after the records: for a moment, the broker refuses records of a transaction that is being changed.
                 found = await asyncio.gather(*sent)
+                self._time.compare(started_ms, found)
                 if commit is not None:
                     offsets = {TopicPartition(self._connection.named(commit.topic), commit.partition): commit.offset}
                     await self._client.send_offsets_to_transaction(offsets, self._connection.named(commit.group))

@@ -176,7 +176,9 @@ class Store:
         self._remember(transaction.changes)
 
     def failed(self, error: Exception, *, in_commit: bool) -> sqlite_writer.Failure:
-        """Before the commit nothing was written; a failed commit can be on the disk nevertheless."""
+        """Before the commit, and if the disk is full, nothing was written; another failed commit can be on the disk nevertheless."""
+        if isinstance(error, apsw.FullError):
+            return sqlite_writer.Failure(errors.DiskFull(f"the disk of the cluster database is full: {error}"))
         if in_commit:
             return sqlite_writer.Failure(errors.OutcomeUnknown(f"the cluster database failed in a commit: {error}"))
         return sqlite_writer.Failure(errors.Unavailable(f"the cluster database cannot be written: {error}"))

@@ -94,3 +94,12 @@ async def test_a_cancelled_publish_happened_or_did_not(bus):
     values = await values_of(bus)
     assert values[-1] == "last"
     assert len(values) == len(set(values))
+
+
+async def test_the_logs_clock_is_compared_with_ours(bus):
+    """After an append it is known how far they are apart: on one machine not at all, however slow the append is."""
+    await publish(bus, "published")
+    assert bus.clock_offset_s() == pytest.approx(0.0, abs=5.0)
+    async with bus.own("clock") as owner:
+        await owner.append("plain", [message("appended")])
+    assert bus.clock_offset_s() == pytest.approx(0.0, abs=5.0)
