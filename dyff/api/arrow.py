@@ -45,6 +45,11 @@ _known: OrderedDict[bytes, tuple[str | None, str | None]] = OrderedDict()
 """The cached results, by the digest of the schema. A result depends on nothing else, so all users share them."""
 
 
+def judged(index: str | None) -> tuple[str | None, str | None]:
+    """The verdict that follows from what `dyff.api.schemas.index_type` found."""
+    return _UNREADABLE if index is None else (None, None if index == "int64" else _NO_INDEX)
+
+
 class Schemas:
     """Checks schemas. Closing it ends its programs; they are started on first use, or by `warm`."""
 
@@ -115,7 +120,7 @@ class Schemas:
             await program.end()  # its next line would be the answer to this schema
             raise
         self._idle.append(program)
-        return _UNREADABLE if index is None else (None, None if index == "int64" else _NO_INDEX)
+        return judged(index)
 
     async def _start(self) -> programs.Program:
         unavailable = errors.Unavailable("schemas cannot be checked now; try again")

@@ -24,9 +24,6 @@ Answer = Callable[[Route, Headers, Receive], Awaitable[Reply]]
 MAX_URL_CHARS = 65_535
 """The parser takes no longer ones."""
 
-MAX_URL_CHARS = 65_535
-"""The parser takes no longer ones."""
-
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 

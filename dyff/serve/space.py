@@ -83,7 +83,7 @@ class Space:
 
 
 def _allocate(path: Path, size: int) -> None:
-    """Make a file of `size` bytes that has its blocks; one that is there already stays. Nothing is left of one that does not fit."""
+    """Make a file of `size` bytes that has its blocks; an existing one stays. Nothing is left of one that does not fit."""
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size == size:
             return

@@ -50,7 +50,7 @@ def refused(pipeline, location=("pipeline",)):
         (_adapter("ExplodeCollections", {"collections": ["a"], "index": {"i": 3}}), ("configuration", "index", "i"), "or null"),
         (_adapter("TransformJSON", {"a": {"b": "$.["}}), ("configuration", "a", "b"), "write $$.[ for the text"),
         (_adapter("TransformJSON", {"$a": 1}), ("configuration", "$a"), "write $$a"),
-        (_adapter("TransformJSON", {"a": {"$compute": [], "b": 1}}), ("configuration", "a"), "no other key"),
+        (_adapter("TransformJSON", {"a": {"$compute": [], "b": 1}}), ("configuration", "a"), "no key other than"),
         (_computed(["$.a"]), _COMPUTED, "$func"),
         (_computed({"$scalar": "a"}), (*_COMPUTED[:-1], "$scalar"), "$literal"),
         (_computed([{"$scalar": "$.a", "$list": "$.a"}]), _COMPUTED, "exactly one"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyff.api import checks, openapi
+from dyff.api import arrow, checks, openapi, schemas
 from dyff.api.route import Route
 from dyff.entities import account, labels, registry
 from dyff.entities.kinds import inference_session
@@ -76,12 +77,22 @@ def refusal(request: Any, body: dict[str, Any]) -> str | None:
     return None
 
 
+def index_type(text: str) -> str | None:
+    """As the server finds it, in this process."""
+    try:
+        return schemas.index_type(base64.b64decode(text, validate=True))
+    except ValueError:
+        return None
+
+
 def is_accepted(request: Any, body: dict[str, Any]) -> bool:
     """Whether the API accepts a body, form and content."""
     if refusal(request, body) is not None or (request is account.AccountCreateRequest and not body["name"].strip()):
         return False
     try:
-        checks.check(msgspec.json.decode(json.dumps(body), type=request), CREATIONS[request].checks if request in CREATIONS else (), NOW)
+        found, rules = msgspec.json.decode(json.dumps(body), type=request), CREATIONS[request].checks if request in CREATIONS else ()
+        verdicts = {each: arrow.judged(index_type(each)) for each in checks.schemas(found, rules)}
+        checks.check(found, rules, checks.Facts(now=NOW, schemas=verdicts))
     except errors.InvalidFields:
         return False
     return True
