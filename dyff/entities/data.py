@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -27,11 +27,12 @@ FilePath = Annotated[
     Text,
     described.says(
         pattern=f"^{_SEGMENT}(/{_SEGMENT})*$",
-        maxLength=900,
         description="a relative path of a file, not below .dyff/, without names that Windows reserves; a segment has at most 255 bytes",
     ),
 ]
 """The rules for it are in `dyff.objects.layout`."""
+
+_SHORT_PATH: codecs.Json = {"properties": {"path": {"maxLength": 900}}}
 
 
 class Digest(Part, frozen=True):
@@ -54,6 +55,8 @@ class Digest(Part, frozen=True):
 class Artifact(Part, frozen=True):
     """A file of a dataset or module."""
 
+    rules: ClassVar[codecs.Json] = _SHORT_PATH
+
     path: FilePath
     kind: Short | None = None
     digest: Digest = Digest()
@@ -68,6 +71,8 @@ WITH_DIGEST: codecs.Json = {
 
 class File(Part, frozen=True):
     """A file of a volume. `size`: in bytes."""
+
+    rules: ClassVar[codecs.Json] = _SHORT_PATH
 
     path: FilePath
     size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
