@@ -14,6 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from dyff.api import connections
 from dyff.api.calls import Receive, Reply
 from dyff.api.route import Route
 
@@ -24,13 +25,14 @@ Answer = Callable[[Route, Headers, Receive], Awaitable[Reply]]
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-def protocol(routes: Iterable[Route], reply: Answer) -> type[HttpToolsProtocol]:
-    """Return the class of the web server's connections. `routes`: the express routes; their paths have no parameters."""
+def protocol(routes: Iterable[Route], reply: Answer, limits: connections.Limits) -> type[HttpToolsProtocol]:
+    """Return the class of one web server's connections. `routes`: the express routes; their paths have no parameters."""
     by_target = {(route.method.encode(), route.path.encode()): route for route in routes}
-    return type("Protocol", (_Protocol,), {"express": by_target, "answer": staticmethod(reply)})
+    own = {"express": by_target, "answer": staticmethod(reply), "limits": limits, "watch": connections.Watch()}
+    return type("Protocol", (_Protocol,), own)
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(connections.Bounded):
     express: dict[tuple[bytes, bytes], Route]
     """Routes by method and full request target. A target with a query string never matches."""
 
@@ -38,11 +40,13 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Like the parent's, but without the scope, which only ASGI needs."""
+        self.begin_head()
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        self.end_head()
         parser = self.parser
         route = self.express.get((parser.get_method(), self.url))
         if route is None or self.expect_100_continue or parser.should_upgrade() or parser.get_http_version() != "1.1":
@@ -58,10 +62,10 @@ class _Protocol(HttpToolsProtocol):
 
     def _as_usual(self) -> None:
         url, headers, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
         self.url, self.headers, self.expect_100_continue = url, headers, expect
         self.scope["headers"] = headers
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)
 
 
 class _Exchange:

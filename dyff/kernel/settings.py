@@ -33,6 +33,10 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     derive it from host and port. `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: time within which a command must
     become durable. `read_wait_s`: the longest time that a read waits for the position that it requests. `session_life_s`:
     lifetime of an inference session that was created without `expires`.
+
+    Limits on what a client may cost before its token is known: `max_url_bytes`; `max_headers` and `max_headers_bytes`, with trailers;
+    `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a request; `stall_timeout_s`: time without progress
+    of a body or of an answer; `max_connections`: fewer if there are too few file descriptors.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +46,13 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     publish_timeout_s: float = 10.0
     read_wait_s: float = 10.0
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
+    max_url_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2**20)] = 64 * 2**10
+    max_headers: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 128
+    max_headers_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2**20)] = 32 * 2**10
+    head_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    idle_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    stall_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4096
 
 
 class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import anyio
 import click
 import structlog
 
-from dyff.kernel import clock, errors, garbage_collector, logs, settings
+from dyff.kernel import clock, descriptors, errors, garbage_collector, logs, settings
 from dyff.serve import adapters as given
 from dyff.serve import assembling, directory, opening, roles, signals, supervisor, wiring
 
@@ -34,6 +34,7 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
         logs.configure(loaded.log_level)
     except ValueError as error:
         raise errors.Misconfigured(f"log_level: {error}") from error
+    descriptors.raise_limit()
     rows = roles.parse(wanted)
     place = directory.DataDirectory(loaded.data_dir)
     local = roles.ports(rows) & opening.embedded(loaded)
