@@ -52,7 +52,7 @@ async def _run(app: Any, token: str, body: dict[str, Any], **changes: Any) -> No
 
 async def _dyff() -> None:
     from dyff.accounts import grants
-    from dyff.api import express
+    from dyff.api import connections, express
     from dyff.kernel import garbage_collector
     from tests.api.conftest import opened
 
@@ -62,7 +62,7 @@ async def _dyff() -> None:
             token = await world.services.authority.issue(world.account, grants.ADMIN, now + timedelta(hours=1))
             body = await world.evaluation_body()
             world.view.pause()  # measure the work of the api, not that of the roles behind the log
-            lane = express.protocol(world.app.express, world.app.lane.answer_express)
+            lane = express.protocol(world.app.express, world.app.lane.answer_express, connections.limits(world.services.settings))
             garbage_collector.tune()  # as `dyff serve` does
             await _run(world.app, token, body, http=lane)
 

@@ -14,26 +14,25 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dyff.api.calls import Receive, Reply, json
+from dyff.api import connections
+from dyff.api.calls import Receive, Reply
 from dyff.api.route import Route
 
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[Route, Headers, Receive], Awaitable[Reply]]
 """Answers a call of a route. Raises nothing except what ends the process."""
 
-MAX_URL_CHARS = 65_535
-"""The parser takes no longer ones."""
-
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-def protocol(routes: Iterable[Route], reply: Answer) -> type[HttpToolsProtocol]:
-    """Return the class of the web server's connections. `routes`: the express routes; their paths have no parameters."""
+def protocol(routes: Iterable[Route], reply: Answer, limits: connections.Limits) -> type[HttpToolsProtocol]:
+    """Return the class of one web server's connections. `routes`: the express routes; their paths have no parameters."""
     by_target = {(route.method.encode(), route.path.encode()): route for route in routes}
-    return type("Protocol", (_Protocol,), {"express": by_target, "answer": staticmethod(reply)})
+    own = {"express": by_target, "answer": staticmethod(reply), "limits": limits, "watch": connections.Watch()}
+    return type("Protocol", (_Protocol,), own)
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(connections.Bounded):
     express: dict[tuple[bytes, bytes], Route]
     """Routes by method and full request target. A target with a query string never matches."""
 
@@ -41,11 +40,13 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Like the parent's, but without the scope, which only ASGI needs."""
+        self.begin_head()
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        self.end_head()
         parser = self.parser
         route = self.express.get((parser.get_method(), self.url))
         if route is None or self.expect_100_continue or parser.should_upgrade() or parser.get_http_version() != "1.1":
@@ -59,18 +60,12 @@ class _Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
 
-    def send_400_response(self, msg: str) -> None:
-        """The parent's, in our form."""
-        detail = f"{msg.rstrip('.')}: it is not HTTP/1.1, or its URL is longer than {MAX_URL_CHARS} characters"
-        self.transport.write(_response(json({"detail": detail}, status=400), self.server_state.default_headers, False))
-        self.transport.close()
-
     def _as_usual(self) -> None:
         url, headers, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
         self.url, self.headers, self.expect_100_continue = url, headers, expect
         self.scope["headers"] = headers
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)
 
 
 class _Exchange:

@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 import uvicorn
 
-from dyff.api import app, express, webserver
+from dyff.api import app, connections, express, webserver
 from dyff.api.services import Services
 from dyff.kernel import listening
 
@@ -42,13 +42,13 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
         async with anyio.create_task_group() as group:
             application = app.build(services)
             group.start_soon(application.schemas.warm)
-            await webserver.serve(_config(application), bound, task_status=task_status)
+            await webserver.serve(_config(application, connections.limits(chosen)), bound, task_status=task_status)
 
 
-def _config(application: app.Application) -> uvicorn.Config:
+def _config(application: app.Application, limits: connections.Limits) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=express.protocol(application.express, application.lane.answer_express),
+        http=express.protocol(application.express, application.lane.answer_express, limits),
         loop="none",
         lifespan="on",
         ws=_websocket,  # type: ignore[arg-type]  # any factory of a protocol works

@@ -34,6 +34,10 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     become durable. `read_wait_s`: the longest time that a read waits for the position that it requests. `session_life_s`:
     lifetime of an inference session that was created without `expires`. `finalize_wait_s`: the longest time that finalize waits until
     the uploaded files are sealed; after it, the answer has the reason `Finalizing`.
+
+    Limits on what a client may cost before its token is known: `max_url_bytes`; `max_headers` and `max_headers_bytes`, with trailers;
+    `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a request; `stall_timeout_s`: time without progress
+    of a body or of an answer; `max_connections`: fewer if there are too few file descriptors.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +48,13 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     read_wait_s: float = 10.0
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
     finalize_wait_s: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
+    max_url_bytes: Annotated[int, msgspec.Meta(ge=1024, le=65_535)] = 65_535
+    max_headers: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 128
+    max_headers_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2**20)] = 32 * 2**10
+    head_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    idle_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    stall_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4096
 
 
 class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,17 +7,24 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio.abc
+import msgspec
 import uvicorn
 
-from dyff.api import probing, webserver
+from dyff.api import connections, probing, webserver
 from dyff.entities import codecs
+from dyff.kernel import settings
+
+MAX_CONNECTIONS = 64
+"""Those of the probes at once."""
 
 Report = Callable[[], dict[str, Any]]
 
 
 async def run(report: Report, listener: socket.socket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     """Serve until cancelled, with the same answers as the api's own probes. `report`: see `health.Health.report`."""
-    config = uvicorn.Config(_application(report), loop="none", lifespan="off", ws="none", log_config=None, access_log=False)
+    limits = msgspec.structs.replace(connections.limits(settings.Api()), connections=MAX_CONNECTIONS)
+    bounded = type("Protocol", (connections.Bounded,), {"limits": limits, "watch": connections.Watch()})
+    config = uvicorn.Config(_application(report), http=bounded, loop="none", lifespan="off", ws="none", log_config=None, access_log=False)
     with listener.dup() as bound:
         await webserver.serve(config, bound, task_status=task_status)
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 import structlog
 
-from dyff.kernel import clock, degradation, errors, garbage_collector, logs, settings
+from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, logs, settings
 from dyff.serve import adapters as given
 from dyff.serve import assembling, directory, opening, roles, signals, space, supervisor, wiring
 
@@ -35,6 +35,7 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
         logs.configure(loaded.log_level)
     except ValueError as error:
         raise errors.Misconfigured(f"log_level: {error}") from error
+    descriptors.raise_limit()
     rows = roles.parse(wanted)
     place = directory.DataDirectory(loaded.data_dir)
     local = roles.ports(rows) & opening.embedded(loaded)
