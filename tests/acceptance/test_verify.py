@@ -98,7 +98,7 @@ def test_stored_files_are_compared_with_their_manifests(fresh, tmp_path):
     result = run("verify", "--objects", "--data-dir", str(fresh.directory))
     lines = result.stdout.splitlines()
     assert (result.returncode, lines[-1]) == (1, "1 difference"), result.stderr
-    assert lines[-2].startswith(f"object store: size: Model/{model.id}: w.bin: there is models/{model.id}/.dyff/blobs/")
+    assert lines[-2].startswith(f"object store: damaged: Model/{model.id}: w.bin: there is models/{model.id}/.dyff/blobs/")
     assert lines[-2].endswith("or delete the Model and create it and upload its files again")
 
 

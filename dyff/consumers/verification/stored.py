@@ -91,8 +91,8 @@ class _Verification:
         except errors.Misconfigured as error:
             self._differ(one, "malformed", layout.ARTIFACTS, error.message, "a manifest")
             return
-        except errors.Damaged as error:
-            self._differ(one, "damaged", layout.ARTIFACTS, error.message, "a manifest as it was stored")
+        except errors.Damaged:
+            self._differ(one, "damaged", layout.ARTIFACTS, "one that was changed on the disk", "the manifest as it was stored")
             return
         if manifest is None:
             if one.needs_manifest:
@@ -113,10 +113,10 @@ class _Verification:
             for key, several in left:
                 try:
                     found = await self._hashed(key)
-                except errors.Damaged as error:
+                except errors.Damaged:
                     found = None
                     for artifact in several:
-                        self._differ(one, "damaged", artifact.path, error.message, f"{artifact.size} bytes as they were stored")
+                        self._differ(one, "damaged", artifact.path, f"{key}, which was changed on the disk", f"{artifact.size} bytes")
                 else:
                     for artifact in several:
                         self._compare(one, artifact, found)
