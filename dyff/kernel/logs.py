@@ -52,6 +52,11 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     )
 
 
+def to_standard_error() -> None:
+    """Keep what is logged out of the output of a command, which programs read. A server calls `configure` instead."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))  # the stream of the moment: tests replace it
+
+
 class _Tolerant:
     """A stream for lines that may get lost: a full disk behind standard error must not end what is logged about."""
 

@@ -55,7 +55,10 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only print what would b
 @click.version_option(metadata.version("dyff-platform"), prog_name="dyff")
 def main() -> None:
     """Audits of AI systems whose results can be trusted."""
+    from dyff.kernel import logs
+
     os.umask(protection.UMASK)
+    logs.to_standard_error()
 
 
 @main.command()

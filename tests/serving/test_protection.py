@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,14 @@ def test_what_a_command_creates_is_private(tmp_path):
     subprocess.run(command, check=True, umask=0o000, capture_output=True)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "on", tmp_path / "on/the", root)} == {0o700}
     assert set(modes(root).values()) == {0o600}
+
+
+def test_what_a_command_reports_is_not_in_its_output(tmp_path):
+    """Programs read standard output; what was restricted is reported on standard error."""
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    dyff = str(Path(sys.executable).with_name("dyff"))
+    run([dyff, "account", "create", "--name", "a", "--data-dir", "data"])
+    (tmp_path / "data" / "accounts.sqlite").chmod(0o644)
+    listed = run([dyff, "account", "list", "--data-dir", "data"])
+    assert json.loads(listed.stdout)["name"] == "a"
+    assert "access-restricted" in listed.stderr
