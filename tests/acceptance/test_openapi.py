@@ -104,13 +104,14 @@ def tested(tmp_path):
 @pytest.mark.parametrize("chosen", RUNS)
 def test_a_tester_of_apis_finds_nothing(chosen, tested, tools):
     """Schemathesis with all its checks: no fault of the server, no answer that is not documented, nothing wrong that is accepted,
-    nothing right that is refused. `schemathesis.toml` has what a schema cannot say; without a limit it takes minutes."""
+    nothing right that is refused. `schemathesis.toml` has what a schema cannot say; without a limit it takes minutes.
+    One worker: `ast.parse`, which it uses, fails in several threads of Python 3.11 ("AST constructor recursion depth mismatch")."""
     account = tested.command("account", "create", "--name", "tester")
     token = tested.command("token", "create", "--account", account, "--role", "Admin")
     said = run(
         str(tools / "schemathesis"), "run", f"{tested.endpoint}/openapi.json", *chosen,
-        "--header", f"Authorization: Bearer {token}", "--seed", "1", "--max-examples", "5", "--workers", "2", "--no-color",
-        cwd=ROOT, timeout_s=300,
+        "--header", f"Authorization: Bearer {token}", "--seed", "1", "--max-examples", "5", "--workers", "1", "--no-color",
+        cwd=ROOT, timeout_s=600,
     )  # fmt: skip
     assert "schemathesis.toml" in said
     assert re.search(r"[0-9]{3,} generated, ", said), said[-3000:]
