@@ -328,7 +328,7 @@ async def test_uploads_are_sealed_in_a_cloud(server, objects, md5_etags):
     server.md5_etags = md5_etags
     files = {"small": b"x" * 10, "large": hashlib.shake_128(b"large").digest(2**20) * 20}
     listed = [{"path": path, "size": len(data), "digest": {"md5": md5(data)}} for path, data in files.items()]
-    model = {"id": "a" * 32, "kind": "Model", "artifact": {"volume": {"files": listed}}}
+    model = {"id": "a" * 32, "kind": "Model", "source": {"kind": "Upload"}, "artifact": {"volume": {"files": listed}}}
     for path, data in files.items():
         server.objects[layout.staging("models", model["id"]) + path] = data
     await sealing.seal(objects, registry.BY_KIND["Model"], model, lambda: True)

@@ -17,6 +17,7 @@ from dyff.kernel import errors
 from dyff.objects import layout, port, signing
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_RETRY = {"Retry-After": "seconds after which to try again"}
 _HEADERS = {"Accept-Ranges": "bytes", "ETag": "the MD5 digest, in base64, where it is known"}
 
 
@@ -37,6 +38,8 @@ def routes(context: Context) -> list[Route]:
                 206: Other("a range of the file, as the header Range asks for", media_type=BYTES, headers=_HEADERS),
                 404: Other("there is no such file", answers.Problem),
                 416: Other("the file ends before the range begins"),
+                500: Other("the file was changed on the disk since it was stored", answers.Problem),
+                503: Other("the store does not answer; try again", answers.Problem, headers=_RETRY),
                 **refused,
             },
             **common,
@@ -45,7 +48,11 @@ def routes(context: Context) -> list[Route]:
         Route(
             method="PUT", answer=group.put, operation="store", summary="Store a file by a signed URL", returns="nothing",
             body_type=BYTES, headers={"ETag": _HEADERS["ETag"]}, open=True, conflict="these are not the bytes that were declared",
-            others={413: Other("it is larger than the URL allows", answers.Problem), **refused},
+            others={
+                413: Other("it is larger than the URL allows", answers.Problem),
+                503: Other("the disk is full, or the store does not answer; try again", answers.Problem, headers=_RETRY),
+                **refused,
+            },
             **common,
         ),
     ]  # fmt: skip
