@@ -123,18 +123,4 @@ class Schemas:
         return judged(index)
 
     async def _start(self) -> programs.Program:
-        unavailable = errors.Unavailable("schemas cannot be checked now; try again")
-        try:
-            program = await programs.start(_PROGRAM)
-        except OSError as error:
-            raise unavailable from error
-        try:
-            with anyio.fail_after(START_S):
-                await program.line()
-        except (programs.Lost, TimeoutError) as error:
-            await program.end()
-            raise unavailable from error
-        except BaseException:
-            await program.end()
-            raise
-        return program
+        return await programs.ready(_PROGRAM, (), within_s=START_S, problem="schemas cannot be checked now")

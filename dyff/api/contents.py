@@ -112,17 +112,6 @@ class _Reader:
     def __init__(self, program: programs.Program) -> None:
         self._program = program
 
-    async def begin(self, schema: bytes, by_path: bytes) -> None:
-        """Send it the declared schema, and the JSON list of the columns that come from paths.
-
-        Raises:
-            Lost: it could not be started.
-        """
-        for frame in (schema, by_path):
-            await self._program.send(frame)
-        if await self._program.line() != b"ready":
-            raise programs.Lost
-
     async def ask(self, path: str, length: int, footer: AsyncIterator[bytes]) -> Found:
         """Return its result for a file.
 
@@ -139,20 +128,15 @@ class _Reader:
 
 @asynccontextmanager
 async def _reader(schema: bytes, by_path: bytes) -> AsyncIterator[_Reader]:
-    """Run the program until the end of the block."""
-    unavailable = errors.Unavailable("the uploaded files cannot be looked at now; try again")
+    """Run the program until the end of the block. `by_path`: the JSON list of the columns that come from paths.
+
+    Raises:
+        Unavailable: it cannot be started.
+    """
+    first, problem = (schema, by_path), "the uploaded files cannot be looked at now"
+    program = await programs.ready(_PROGRAM, first, within_s=ANSWER_S, problem=problem)
     try:
-        program = await programs.start(_PROGRAM)
-    except OSError as error:
-        raise unavailable from error
-    try:
-        reader = _Reader(program)
-        try:
-            with anyio.fail_after(ANSWER_S):
-                await reader.begin(schema, by_path)
-        except (programs.Lost, TimeoutError) as error:
-            raise unavailable from error
-        yield reader
+        yield _Reader(program)
     finally:
         await program.end()
 

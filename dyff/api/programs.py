@@ -13,6 +13,8 @@ import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from dyff.kernel import errors
+
 _LINE_BYTES = 16 * 2**10
 
 
@@ -73,6 +75,32 @@ async def start(command: Sequence[str]) -> Program:
     """
     process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}, start_new_session=True)
     return Program(process)
+
+
+async def ready(command: Sequence[str], first: Sequence[bytes], *, within_s: float, problem: str) -> Program:
+    """Start a program, send it its first frames, and wait for its line `ready`. `problem`: what is not possible without it.
+
+    Raises:
+        Unavailable: it cannot be started, or is not ready in time.
+    """
+    unavailable = errors.Unavailable(f"{problem}; try again")
+    try:
+        program = await start(command)
+    except OSError as error:
+        raise unavailable from error
+    try:
+        with anyio.fail_after(within_s):
+            for frame in first:
+                await program.send(frame)
+            if await program.line() != b"ready":
+                raise Lost
+    except (Lost, TimeoutError) as error:
+        await program.end()
+        raise unavailable from error
+    except BaseException:
+        await program.end()
+        raise
+    return program
 
 
 async def whole(data: bytes) -> AsyncIterator[bytes]:

@@ -53,7 +53,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     or has no body; `ANYTHING`: a service answers, with any status. `returns`: what a success holds, in words. `headers`: of a
     success, by name, in words. `others`: answers that do not follow from the rest, by status. `conflict`: when it is a 409; None:
     never.
-    `gives_position`: a success tells the position of a write. `takes_position`: it waits for the position that it is sent.
+    `gives_position`: a success has the position of a write. `takes_position`: it waits for the position that it is sent.
     `takes_key`: a repetition with the same idempotency key happens once.
     `open`: needs no token. `express`: worth being answered without the router (`dyff.api.express`); its path has no parameters.
     `deprecated`: there is a better way. `hidden`: not in the documentation.

@@ -26,7 +26,7 @@ def index_type(schema: bytes) -> str | None:
     try:
         fields = {field.name: field.type for field in pa.ipc.read_schema(pa.py_buffer(schema))}
         return str(fields[INDEX])[:100] if INDEX in fields else ""
-    except Exception:
+    except Exception:  # of whatever kind: hostile bytes are no schema, and this process has nothing else to report
         return None
 
 

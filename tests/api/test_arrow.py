@@ -102,7 +102,7 @@ async def test_a_program_that_dies_is_replaced(schemas):
 
 
 async def test_without_programs_nothing_is_known(schemas, monkeypatch):
-    """503, to be repeated; that there is none at the start is only logged."""
+    """A create is a 503 that can be repeated; at the start of the server a missing program is only logged."""
     monkeypatch.setattr(arrow, "_PROGRAM", ["/nowhere/python"])
     await schemas.warm()
     with pytest.raises(errors.Unavailable):

@@ -113,7 +113,7 @@ async def test_every_body_has_an_example_that_works(document, shared_world, shar
 
 
 async def test_every_path_says_which_methods_it_has(document, shared_world):
-    """OPTIONS and 405 have the header Allow, which is complete, whoever asks; HEAD is where GET is, without a body."""
+    """OPTIONS and 405 have the complete header Allow, with and without a token; HEAD works wherever GET does, without a body."""
     async with shared_world.client("") as client:
         for path, found in document["paths"].items():
             target = re.sub(r"\{\w+\}", "0" * 32, path)

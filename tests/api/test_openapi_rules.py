@@ -18,7 +18,7 @@ from dyff.entities import account, labels, registry
 from dyff.entities.kinds import inference_session
 from dyff.kernel import errors
 from tests.api.conforming import Document
-from tests.entities import bodies
+from tests.entities import bodies, mutations
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 CREATIONS = {row.creation.request: row.creation for row in registry.ROWS}
@@ -50,22 +50,12 @@ _WORDS = [
     "sha256:" + "1" * 64, bodies.md5(b""), "d41d8cd98f00b204e9800998ecf8427e",
     "https://example.org/x", "https://me@example.org/x", "git://example.org/x", "https://example.org/x?y",
 ]  # fmt: skip
-VALUES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-2, 2**33),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(max_size=8),
-    st.just([]),
-    st.just({}),
-    st.sampled_from(_WORDS),
-)
+VALUES = mutations.values(_WORDS)
 
 
-def places(body: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """The paths to everything inside `body`; keys with a dot are left out."""
-    inside = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
-    return [place for key, each in inside if "." not in str(key) for place in ((*path, key), *places(each, (*path, key)))]
+def places(body: Any) -> list[mutations.Place]:
+    """Places that can be changed; keys with a dot are left out."""
+    return [place for place in mutations.places(body) if not any("." in str(key) for key in place)]
 
 
 def refusal(request: Any, body: dict[str, Any]) -> str | None:

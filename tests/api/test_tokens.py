@@ -93,7 +93,7 @@ async def test_nobody_hands_out_what_they_do_not_have(world, lab):
 
 
 async def test_a_token_ends_in_the_future(api, lab):
-    """A time that has passed is told with the field."""
+    """A time in the past is refused, and the error names the field."""
     response = await api.post(f"/v0/accounts/{lab}/tokens", json={"grants": [READ], "expires": later(-1)})
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", "expires"]
@@ -144,7 +144,7 @@ async def test_an_account_makes_tokens_for_its_own_entities(api, world, lab):
 
 
 async def test_the_entities_of_a_token_are_of_a_bounded_number(api, lab):
-    """Each is looked up, so a request that names too many is told the field."""
+    """Each is looked up, so a request that names too many is refused, and the error names the field."""
     grant = {"resources": ["*"], "functions": ["get"], "entities": [f"{n:032x}" for n in range(201)]}
     response = await api.post(f"/v0/accounts/{lab}/tokens", json={"grants": [grant], "expires": later()})
     assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["body", "grants"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dyff.entities import account, labels, registry
 from dyff.entities.kinds import inference_session
-from tests.entities import bodies
+from tests.entities import bodies, mutations
 
 NOW = datetime(2026, 11, 23, 12, 30, 0, 123456, UTC)
 ID = "0123456789ab4def8123456789abcdef"
@@ -128,23 +128,8 @@ def test_the_published_request_accepts_what_we_accept(kind, body):
     getattr(requests, f"{kind}CreateRequest").model_validate_json(json.dumps(body))
 
 
-def _places(body: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """The paths to everything inside `body`."""
-    inside = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
-    return [place for key, each in inside for place in ((*path, key), *_places(each, (*path, key)))]
-
-
 _WORDS = ["1Gi", "2020-01-01T00:00:00", "Mock", "mock", "Abort", "a/b", "/a/b", ID, "sha256:" + "1" * 64]
-VALUES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-2, 2**33),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(max_size=8),
-    st.just([]),
-    st.just({}),
-    st.sampled_from(_WORDS),
-)
+VALUES = mutations.values(_WORDS)
 
 
 @settings(max_examples=400, deadline=None)
@@ -152,7 +137,7 @@ VALUES = st.one_of(
 def test_whatever_we_accept_the_published_schema_accepts_too(case, data):
     """Valid bodies with one thing replaced or removed: those that we still accept are valid as published, and so are their entities."""
     kind, body = case
-    path = ".".join(map(str, data.draw(st.sampled_from([each for each in _places(body) if each[-1] != "path"]))))
+    path = ".".join(map(str, data.draw(st.sampled_from([each for each in mutations.places(body) if each[-1] != "path"]))))
     body = bodies.changed(body, path, data.draw(st.one_of(st.just(...), VALUES)))
     row = registry.BY_KIND[kind]
     try:

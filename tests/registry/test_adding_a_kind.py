@@ -62,7 +62,7 @@ TRIED = {
     "workflows/__main__.py": STEP,
     "workflows/paint_widget.py": STEP,
 }
-"""What a contributor who has left out a place would run next, where that is not the server."""
+"""What a contributor runs next if a place is left out and the start of the server does not report it."""
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -132,18 +132,8 @@ async def test_a_file_that_is_not_as_declared_ends_the_entity(here, objects, the
 
 
 async def messages(here, entity_id):
-    """The messages that commands gave the entity."""
-    from dyff.bus import envelope, topics
-
-    found = []
-    for partition, held in (await here.bus.ranges(topics.EVENTS)).items():
-        async with here.bus.read(topics.EVENTS, partition, held.first) as reader:
-            while reader.position < held.end:
-                for record in await reader.poll(500, 0.1):
-                    command = envelope.event(record, "").command
-                    if command.entity_id == entity_id and "attributes" in command.data:
-                        found.append(command.data["attributes"].get("message"))
-    return found
+    """The messages of the commands that changed the entity's status."""
+    return [each.get("message") for each in await here.status_changes(entity_id)]
 
 
 async def test_a_new_leader_continues(here, objects, monkeypatch):

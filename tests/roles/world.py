@@ -122,6 +122,10 @@ class World:
 
     async def reported(self, entity_id):
         """Every (status, reason) that commands on the log gave the entity, in order."""
+        return [(each["status"], each.get("reason")) for each in await self.status_changes(entity_id)]
+
+    async def status_changes(self, entity_id):
+        """The attributes of every command on the log that changed the entity's status, in order."""
         found = []
         for partition, held in (await self.bus.ranges(topics.EVENTS)).items():
             async with self.bus.read(topics.EVENTS, partition, held.first) as reader:
@@ -129,7 +133,7 @@ class World:
                     for record in await reader.poll(500, 0.1):
                         command = envelope.event(record, "").command
                         if command.entity_id == entity_id and command.name == commands.UPDATE_STATUS:
-                            found.append((command.data["attributes"]["status"], command.data["attributes"].get("reason")))
+                            found.append(command.data["attributes"])
         return found
 
     async def resource(self, kind, entity_id):

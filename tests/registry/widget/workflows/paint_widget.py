@@ -14,7 +14,7 @@ from dyff.workflows import endings, manifests
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What the step is told."""
+    """The content of the step's manifest."""
 
     spec: widget.WidgetSpec
 
