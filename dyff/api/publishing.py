@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime
 
 from dyff.accounts.authority import Principal
 from dyff.api import sizes
@@ -10,13 +10,10 @@ from dyff.api.calls import Call
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
 from dyff.api.services import Services
-from dyff.bus import envelope, topics
+from dyff.bus import envelope, expiry, topics
 from dyff.entities import codecs, commands, registry, statuses
 from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
-
-COMMAND_LIFE = timedelta(minutes=10)
-"""A command that reaches the log later than that is dropped by the fold, and for that long repetitions are recognised."""
 
 MAX_KEY_CHARS = 255
 
@@ -54,7 +51,7 @@ class Publishing:
         sizes.require_new(entity, encoded)
         now = self._services.clock.now()
         command = commands.create(
-            command_id, entity, time=now, expires=now + COMMAND_LIFE, principal=principal.claims.subject, encoded=encoded
+            command_id, entity, time=now, expires=self._expiry(now), principal=principal.claims.subject, encoded=encoded
         )
         return await self._publish(command, entity["kind"])
 
@@ -120,7 +117,7 @@ class Publishing:
             entity["id"],
             attributes,
             time=now,
-            expires=now + COMMAND_LIFE,
+            expires=self._expiry(now),
             principal=principal.claims.subject,
             once=key is not None,
         )
@@ -131,6 +128,9 @@ class Publishing:
                 return codecs.decode_object(document), position
         # The view is late or no longer has the entity. The command is durable, so its expected effect is the best answer.
         return patches.merged(entity, effect), position
+
+    def _expiry(self, now: datetime) -> datetime:
+        return expiry.after(now, self._services.bus.clock_offset_s())
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:
         message = envelope.command_message(command)

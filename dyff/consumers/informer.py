@@ -44,7 +44,7 @@ async def run(
     async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
         return await bus.publish(topics.EVENTS, messages)
 
-    publisher = outcomes.Publisher(append, mirror, clock, PRINCIPAL)
+    publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, PRINCIPAL)
 
     async def reconcile() -> float:
         await publisher.publish(list(differences(resources, mirror)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dyff.bus import envelope, topics
+from dyff.bus import envelope, expiry, topics
 from dyff.consumers import informer
 from dyff.consumers.common import outcomes
 from dyff.consumers.orchestrator import role as orchestrator
@@ -65,7 +65,7 @@ async def test_a_decision_on_an_earlier_status_is_dropped(here, status):
     await here.create(world.an_evaluation(E[1]))
     old = outcomes.change(here.folded.get(E[1]), status, "Late")
     await here.set_status("Evaluation", E[1], "Admitted")
-    await here.publish(outcomes.command(old, here.clock.now(), orchestrator.OWNER))
+    await here.publish(outcomes.command(old, here.clock.now(), expiry.NEVER, orchestrator.OWNER))
     assert here.said(E[1])[:2] == ("Admitted", None)
-    await here.publish(outcomes.command(outcomes.change(here.folded.get(E[1]), status), here.clock.now(), informer.PRINCIPAL))
+    await here.publish(outcomes.command(outcomes.change(here.folded.get(E[1]), status), here.clock.now(), expiry.NEVER, informer.PRINCIPAL))
     assert here.said(E[1])[0] == status

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
+from dyff.bus import expiry
 from dyff.consumers.common.mirror import Mirrored
 from dyff.consumers.orchestrator import role as orchestrator
 from dyff.consumers.orchestrator import sweep
@@ -235,7 +236,7 @@ async def test_a_store_that_refuses_is_asked_again(here, objects, problem):
 async def test_what_was_restored_meanwhile_is_not_forgotten(here, objects):
     """The command holds only for the deletion that it was decided on."""
     await here.set_status("Dataset", world.DATASET, "Deleted")
-    command = sweep.forget(here.folded.get(world.DATASET), here.clock.now())
+    command = sweep.forget(here.folded.get(world.DATASET), here.clock.now(), expiry.NEVER)
     entity = world.a_dataset()
     await here.publish(log.edit(entity, "RestoreEntity", {"entity": entity}), command)
     assert here.said(world.DATASET)[0] == "Ready"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import timedelta
 
 import anyio
 
-from dyff.bus import envelope, topics
+from dyff.bus import envelope, expiry, topics
 from dyff.bus.embedded import EmbeddedBus
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
@@ -83,18 +82,16 @@ class World:
     async def create(self, *entities):
         """Publish them, and return when they are folded."""
         now = self.clock.now()
-        given = [commands.create(self._ids.new(), each, time=now, expires=now + timedelta(minutes=10)) for each in entities]
+        expires = expiry.after(now, self.bus.clock_offset_s())
+        given = [commands.create(self._ids.new(), each, time=now, expires=expires) for each in entities]
         await self.publish(*given)
 
     async def set_status(self, kind, entity_id, status, reason=None, message=None):
         """What the api says when someone terminates, deletes or finalizes."""
         now = self.clock.now()
         attributes = {"status": status, "reason": reason, "message": message}
-        await self.publish(
-            commands.edit(
-                self._ids.new(), commands.UPDATE_STATUS, kind, entity_id, attributes, time=now, expires=now + timedelta(minutes=10)
-            )
-        )
+        expires = expiry.after(now, self.bus.clock_offset_s())
+        await self.publish(commands.edit(self._ids.new(), commands.UPDATE_STATUS, kind, entity_id, attributes, time=now, expires=expires))
 
     async def publish(self, *given):
         """Publish commands, and return when they are folded."""
@@ -159,11 +156,11 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def installation(folder):
-    """A world with an empty log and an empty cluster, in which everything published is folded."""
+async def installation(folder, log_clock=None):
+    """A world with an empty log and an empty cluster, in which everything published is folded. `log_clock`: of the log, if not ours."""
     time, names = clock.SystemClock(), ids.RandomIds()
     async with (
-        EmbeddedBus.open(folder / "bus.sqlite", clock=time, ids=names) as bus,
+        EmbeddedBus.open(folder / "bus.sqlite", clock=log_clock or time, ids=names) as bus,
         EmbeddedCluster.open(folder / "cluster.sqlite", clock=time, ids=names) as cluster,
     ):
         await bus.create_topics(topics.specs(2))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import structlog
 
-from dyff.bus import envelope, port
+from dyff.bus import envelope, expiry, port
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, statuses
 from dyff.kernel.clock import Clock
@@ -16,10 +16,11 @@ from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
 
-VALID = timedelta(minutes=10)
-"""A command that is folded later than this after its creation is dropped, and the change is decided again."""
 _BATCH = 500
 _IGNORED_S = 60.0
+
+LogOffset = Callable[[], float | None]
+"""`Bus.clock_offset_s`."""
 
 Append = Callable[[Sequence[port.Message]], Awaitable[list[Position]]]
 
@@ -49,8 +50,8 @@ def change(mirrored: Mirrored, status: str, reason: str | None = None, message: 
     return Change(entity["kind"], entity["id"], mirrored.status_source.text(), status, reason, message)
 
 
-def command(decided: Change, now: datetime, principal: str) -> commands.Command:
-    """The command for a change."""
+def command(decided: Change, now: datetime, expires: datetime, principal: str) -> commands.Command:
+    """The command for a change. After `expires` it is dropped by the fold, and the change is decided again."""
     return commands.edit(
         decided.command_id,
         commands.UPDATE_STATUS,
@@ -58,7 +59,7 @@ def command(decided: Change, now: datetime, principal: str) -> commands.Command:
         decided.id,
         {"status": decided.status, "reason": decided.reason, "message": decided.message},
         time=now,
-        expires=now + VALID,
+        expires=expires,
         decided_on=decided.decided_on,
         principal=principal,
     )
@@ -67,9 +68,9 @@ def command(decided: Change, now: datetime, principal: str) -> commands.Command:
 class Publisher:
     """Publishes changes and waits until they are folded, so that the mirror contains them afterwards."""
 
-    def __init__(self, append: Append, mirror: StateMirror, clock: Clock, principal: str) -> None:
+    def __init__(self, append: Append, log_offset: LogOffset, mirror: StateMirror, clock: Clock, principal: str) -> None:
         """`append`: appends messages to the events topic. `principal`: named in the commands."""
-        self._append, self._mirror, self._clock, self._principal = append, mirror, clock, principal
+        self._append, self._log_offset, self._mirror, self._clock, self._principal = append, log_offset, mirror, clock, principal
         self._ignored: dict[str, float] = {}
 
     async def publish(self, changes: Sequence[Change]) -> None:
@@ -88,13 +89,14 @@ class Publisher:
         for each in batch:
             level = log.debug if each.status == statuses.CREATED else log.info
             level("status-decided", entity_id=each.id, kind=each.kind, status=each.status, reason=each.reason)
-        positions = await self._append([envelope.command_message(command(each, now, self._principal)) for each in batch])
+        expires = expiry.after(now, self._log_offset())
+        positions = await self._append([envelope.command_message(command(each, now, expires, self._principal)) for each in batch])
         await self._mirror.wait_events(ends(positions))
         for each in batch:
             self._check(each)
 
     def _check(self, published: Change) -> None:
-        """A command without effect, for instance one that expires because clocks disagree, must not be repeated endlessly."""
+        """A command without effect, for instance one that the fold refuses, must not be repeated endlessly."""
         mirrored = self._mirror.get(published.id)
         if mirrored is not None and mirrored.status_source.text() == published.decided_on:
             log.error("command-without-effect", entity_id=published.id, status=published.status, reason=published.reason)

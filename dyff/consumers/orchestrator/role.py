@@ -83,12 +83,13 @@ async def run(
         await group.start(resources.run)
         await group.start(pods.run)
         task_status.started()
-        publisher = outcomes.Publisher(append, mirror, clock, OWNER)
+        publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, OWNER)
         work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
         if objects is not None:
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
-            group.start_soon(sweep.Sweep(mirror, objects, append, work.busy, clock, retention, reported).run)
+            sweeping = sweep.Sweep(mirror, objects, append, bus.clock_offset_s, work.busy, clock, retention, reported)
+            group.start_soon(sweeping.run)
         await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import anyio
 import structlog
 
-from dyff.bus import envelope
+from dyff.bus import envelope, expiry
 from dyff.consumers.common import outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, registry, statuses
@@ -43,7 +43,7 @@ def due(deleted: Iterable[Mirrored], live: Iterable[Mirrored], busy: Collection[
     return [each for _, each in sorted(old, key=lambda pair: pair[0]) if each.entity["id"] not in in_use]
 
 
-def forget(mirrored: Mirrored, now: datetime) -> commands.Command:
+def forget(mirrored: Mirrored, now: datetime, expires: datetime) -> commands.Command:
     """The command that forgets an entity, valid only for the deletion on which it was decided. Its ID is always the same."""
     entity, decided_on = mirrored.entity, mirrored.status_source.text()
     return commands.edit(
@@ -53,7 +53,7 @@ def forget(mirrored: Mirrored, now: datetime) -> commands.Command:
         entity["id"],
         {},
         time=now,
-        expires=now + outcomes.VALID,
+        expires=expires,
         decided_on=decided_on,
         principal=PRINCIPAL,
     )
@@ -67,13 +67,15 @@ class Sweep:
         mirror: StateMirror,
         objects: port.Objects,
         append: outcomes.Append,
+        log_offset: outcomes.LogOffset,
         busy: Callable[[], Collection[str]],
         time: clock.Clock,
         rules: settings.Retention,
         troubles: degradation.Troubles | None = None,
     ) -> None:
         """`append`: appends messages to the events topic. `busy`: see `due`. `troubles`: where a failed pass is reported."""
-        self._mirror, self._objects, self._append, self._busy, self._clock = mirror, objects, append, busy, time
+        self._mirror, self._objects, self._busy, self._clock = mirror, objects, busy, time
+        self._append, self._log_offset = append, log_offset
         self._rules, self._troubles = rules, troubles or degradation.Troubles(time)
         self._refused: dict[str, str] = {}
 
@@ -114,7 +116,8 @@ class Sweep:
         if not cleared:
             return 0
         now = self._clock.now()
-        positions = await self._append([envelope.command_message(forget(each, now)) for each in cleared])
+        expires = expiry.after(now, self._log_offset())
+        positions = await self._append([envelope.command_message(forget(each, now, expires)) for each in cleared])
         await self._mirror.wait_events(outcomes.ends(positions))
         left = [each.entity["id"] for each in cleared if self._mirror.get(each.entity["id"]) is not None]
         if left:
