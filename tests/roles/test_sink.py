@@ -289,7 +289,7 @@ async def test_the_embedded_store_is_such_a_view(bus, tmp_path):
             ends = {partition: held.end for partition, held in (await bus.ranges(topics.EVENTS)).items() if held.end}
             assert await store.wait(ends, log.DEADLINE_S)
             assert codecs.decode(await store.get("evaluations", entity["id"]))["status"] == "Admitted"
-            (found,) = await store.find(filters.Find(collection="evaluations", where=filters.Equals(("status",), "Admitted")))
+            (found,) = await port.found(store.find(filters.Find(collection="evaluations", where=filters.Equals(("status",), "Admitted"))))
             assert found == (await log.latest(bus))[entity["id"]].value()
 
 
