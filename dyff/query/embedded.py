@@ -46,6 +46,7 @@ class EmbeddedQuery:
         self._damage = damage.Damage(path, troubles)
         self._writing = anyio.CapacityLimiter(1)
         self._threads = anyio.CapacityLimiter(_THREADS)
+        self.walks = 0  # in progress
         self._use(writer)
         self._reached = _TABLES.reached(writer)
         self._moved = anyio.Event()
@@ -108,12 +109,14 @@ class EmbeddedQuery:
             return
         readers = self._readers  # others once the file was replaced
         walk = readers.walk(plan)
+        self.walks += 1
         try:
             while not walk.ended:
                 if batch := await self._next(walk, readers):
                     yield batch
                 del batch
         finally:
+            self.walks -= 1
             if not walk.close(wait=False):
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(functools.partial(walk.close, wait=True))

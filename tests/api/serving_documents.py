@@ -23,7 +23,13 @@ from tests.api.conftest import opened
 
 def document(number: int, size: int) -> port.Document:
     """A dataset of about `size` bytes. What fills it differs from document to document."""
-    fields = {"id": f"{number:032x}", "kind": "Dataset", "account": "a", "creationTime": f"2026-01-01T00:00:00.{number:06}Z"}
+    fields = {
+        "id": f"{number:032x}",
+        "kind": "Dataset",
+        "account": "a",
+        "status": "Ready",
+        "creationTime": f"2026-01-01T00:00:00.{number:06}Z",
+    }
     return port.Document("datasets", fields["id"], number, codecs.encode({**fields, "name": f"{number:08}" * (size // 8)}))
 
 
