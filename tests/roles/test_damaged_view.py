@@ -94,7 +94,7 @@ async def test_a_damaged_tree_is_never_served(tmp_path):
             file.seek(4096)
             file.write(b"\x5a" * (size - 4096))
         view._documents.clear()
-        for connection in (view._reader, view._inline, view._writer):
+        for connection in (view._readers._inline, view._writer):
             connection.execute("PRAGMA shrink_memory")
         with anyio.fail_after(30):
             found, _ = await served(view, want)
