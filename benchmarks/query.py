@@ -84,11 +84,16 @@ async def reads(store: EmbeddedQuery, size: int) -> dict[str, Read]:
     """Return reads by name. Pages start in the middle of the collection, and no document is read twice (it would come from memory)."""
     middle = filters.After(created(size // 2), "")
     finds = {name: filters.Find(where=where, after=middle, **PAGE) for name, where in READS.items()}
-    unread = iter([codecs.decode(body)["id"] for body in await store.find(msgspec.structs.replace(finds["page"], limit=ROUNDS))])
+    unread = iter([codecs.decode(body)["id"] for body in await found(store, msgspec.structs.replace(finds["page"], limit=ROUNDS))])
     return {
         "get": lambda: store.get("evaluations", next(unread)),
-        **{name: functools.partial(store.find, find) for name, find in finds.items()},
+        **{name: functools.partial(found, store, find) for name, find in finds.items()},
     }
+
+
+async def found(store: EmbeddedQuery, find: filters.Find) -> list[bytes]:
+    """Return all documents of a find."""
+    return await port.found(store.find(find))
 
 
 def bare_reads(bare: apsw.Connection, size: int) -> dict[str, Read]:

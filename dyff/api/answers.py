@@ -32,7 +32,7 @@ class Answer(Response[bytes]):
 
 
 async def send_reply(reply: Reply, scope: Any, receive: Receive, send: Send) -> None:
-    """Send a reply, to a HEAD without its body; a stream ends with its client, or is broken off where its source is."""
+    """Send a reply, to a HEAD without its body; a stream ends with its client, or is broken off where its source is, or when it is late."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     if reply.status not in _BODILESS:
         headers.append((b"content-type", reply.media_type.encode("latin-1")))
@@ -46,7 +46,8 @@ async def send_reply(reply: Reply, scope: Any, receive: Receive, send: Send) -> 
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         async with anyio.create_task_group() as group:
             group.start_soon(_stop_when_gone, receive, group.cancel_scope)
-            await _stream(reply.body, send)
+            with anyio.move_on_after(reply.time_s):
+                await _stream(reply.body, send)
             group.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):

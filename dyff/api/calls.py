@@ -20,12 +20,15 @@ Receive = Callable[[], Awaitable[Any]]
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer. `body`: the bytes, or an iterator of chunks to stream."""
+    """An answer. `body`: the bytes, or an iterator of chunks to stream. `time_s`: sending a stream is broken off after as many seconds;
+    None for no limit.
+    """
 
     status: int
     body: bytes | AsyncIterator[bytes] = b""
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = JSON
+    time_s: float | None = None
 
 
 def json(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Reply:
@@ -52,6 +55,11 @@ class Call:
     def method(self) -> str:
         """The HTTP method, in upper case."""
         return str(self._scope["method"])
+
+    @property
+    def http_version(self) -> str:
+        """The version of HTTP, such as `1.1`."""
+        return str(self._scope.get("http_version", "1.1"))
 
     @property
     def query_string(self) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from dyff.api.arrow import Schemas
 from dyff.api.documents import Documents
+from dyff.api.large import Large
 from dyff.api.positions import Positions
 from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
@@ -25,6 +26,7 @@ class Context(msgspec.Struct, frozen=True):
     proxy: Proxy
     schemas: Schemas
     threads: Threads
+    large: Large
 
 
 def build(services: Services) -> Context:
@@ -32,5 +34,13 @@ def build(services: Services) -> Context:
     positions = Positions(services)
     documents = Documents(services, positions)
     return Context(
-        services, positions, documents, References(documents), Publishing(services, documents, positions), Proxy(), Schemas(), Threads()
+        services,
+        positions,
+        documents,
+        References(documents),
+        Publishing(services, documents, positions),
+        Proxy(),
+        Schemas(),
+        Threads(),
+        Large(services),
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
 import anyio
@@ -155,6 +155,26 @@ class Collection:
         with translated(self._name):
             cursor = self._collection.find(where, fields, sort=list(order) or None, limit=limit)
             return list(await cursor.to_list(None))
+
+    async def each(
+        self, where: Json, fields: Json | None = None, *, order: Order = (), limit: int = 0
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The same, one document at a time: in memory are those of one answer of the database, which has 16 MiB at most. Close it if not
+        at its end. If that takes long, documents that change meanwhile can be missing, or come twice.
+        """
+        with translated(self._name):
+            cursor = self._collection.find(where, fields, sort=list(order) or None, limit=limit)
+        try:
+            while True:
+                with translated(self._name):
+                    try:
+                        document: dict[str, Any] = await anext(cursor)
+                    except StopAsyncIteration:
+                        return
+                yield document
+        finally:
+            with anyio.CancelScope(shield=True), suppress(vendor.PyMongoError):
+                await cursor.close()
 
     async def insert(self, document: Json) -> bool:
         """Add a document. False if it exists already, or if a value of a unique index is taken."""

@@ -3,7 +3,7 @@
 One connection writes, in a thread, one transaction at a time: documents and positions together. Readers never wait for
 it (WAL). A point read takes microseconds, or no read at all if the document was read before and has not changed since, and
 runs on the event loop. A find is first tried there with a budget of work; if it needs more, it is started again in a
-thread, so that no query blocks the loop.
+thread, a batch at a time, so that no query blocks the loop and no answer has to fit in memory (`dyff.query.finding`).
 
 Every document is checked when it is read. One that is damaged is not served: the view is replaced by an empty one, which the sink
 fills from the log (`dyff.query.damage`).
@@ -11,11 +11,11 @@ fills from the log (`dyff.query.damage`).
 
 from __future__ import annotations
 
+import functools
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -23,20 +23,15 @@ import apsw
 import structlog
 
 from dyff.kernel import backoff, degradation, errors, sqlite, sqlite_checkpoints
-from dyff.query import checked, columns, cutover, damage, document_cache, filters, plans, port, tables
+from dyff.query import columns, cutover, damage, document_cache, filters, finding, plans, port, tables
 
 log = structlog.get_logger()
 
 _CHECKPOINT_PAGES = 1000
 _SPACE = "space for the query store"
 _THREADS = 2
-_INLINE_LIMIT = 200
-_INLINE_BUDGET = 6
-_BUDGET_UNIT = 1000
-"""Instructions of SQLite's virtual machine. The budget suffices for a page of 100 through an index (0.3 ms)."""
 
 _TABLES = tables.Tables()
-_GET = f"SELECT {checked.READ} FROM documents WHERE collection = ? AND id = ?"
 _FORGOTTEN = (
     "SELECT 1 FROM tombstones WHERE collection = ?1 AND id = ?2 AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = ?1 AND id = ?2)"
 )
@@ -50,8 +45,8 @@ class EmbeddedQuery:
         self._path, self._troubles = path, troubles
         self._damage = damage.Damage(path, troubles)
         self._writing = anyio.CapacityLimiter(1)
-        self._credit = 0
         self._threads = anyio.CapacityLimiter(_THREADS)
+        self.walks = 0  # in progress
         self._use(writer)
         self._reached = _TABLES.reached(writer)
         self._moved = anyio.Event()
@@ -83,10 +78,7 @@ class EmbeddedQuery:
         """Connect to the file that `writer` has open."""
         self._writer = writer
         self._checkpoints = sqlite_checkpoints.Checkpoints(writer, tables.NAME, self._troubles, pages=_CHECKPOINT_PAGES)
-        self._reader = sqlite.connect_to_read(self._path)
-        self._inline = sqlite.connect_to_read(self._path)
-        self._inline.set_progress_handler(self._spend, _BUDGET_UNIT)
-        self._idle: list[apsw.Connection] = []
+        self._readers = finding.Readers(self._path)
 
     async def get(self, collection: str, entity_id: str) -> bytes | None:
         self._damage.require_none(self._reached)
@@ -96,31 +88,47 @@ class EmbeddedQuery:
         if document is not None:
             return document
         with self._damage.noticed():
-            row = self._reader.execute(_GET, place).fetchone()
-            if row is None:
-                return None
-            body = _checked(collection, row)
-        if not self._cutovers_seen % 2:
+            body = self._readers.one(collection, entity_id)
+        if body is not None and not self._cutovers_seen % 2:
             self._documents.keep(place, body)
         return body
 
     async def is_forgotten(self, collection: str, entity_id: str) -> bool:
         self._damage.require_none(self._reached)
         with self._damage.noticed():
-            return self._reader.execute(_FORGOTTEN, (collection, entity_id)).fetchone() is not None
+            return self._readers.execute(_FORGOTTEN, (collection, entity_id)).fetchone() is not None
 
-    async def find(self, query: filters.Find) -> list[bytes]:
+    async def find(self, query: filters.Find) -> AsyncGenerator[list[bytes], None]:
         self._damage.require_none(self._reached)
-        statements = plans.statements(query)
-        limit = -1 if query.limit is None else max(query.limit, 0)
+        plan = plans.plan(query)
         with self._damage.noticed():
-            if 0 <= limit <= _INLINE_LIMIT:
-                self._credit = _INLINE_BUDGET
-                try:
-                    return _select(self._inline, query.collection, statements, limit)
-                except apsw.InterruptError:
-                    pass
-            return await anyio.to_thread.run_sync(self._select_apart, query.collection, statements, limit, limiter=self._threads)
+            found = self._readers.small(plan)
+        if found is not None:
+            if found:
+                yield found
+            return
+        readers = self._readers  # others once the file was replaced
+        walk = readers.walk(plan)
+        self.walks += 1
+        try:
+            while not walk.ended:
+                if batch := await self._next(walk, readers):
+                    yield batch
+                del batch
+        finally:
+            self.walks -= 1
+            if not walk.close(wait=False):
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(functools.partial(walk.close, wait=True))
+
+    async def _next(self, walk: finding.Walk, readers: finding.Readers) -> list[bytes]:
+        """The next batch. If the caller is cancelled, the thread's work is soon over, too."""
+        with self._damage.noticed():
+            batch = await anyio.to_thread.run_sync(walk.read, abandon_on_cancel=True, limiter=self._threads)
+        self._damage.require_none(self._reached)
+        if readers is not self._readers:
+            raise errors.Unavailable(f"{tables.NAME} was replaced meanwhile; try again")
+        return batch
 
     async def reached(self) -> port.Reached:
         return self._reached
@@ -168,14 +176,15 @@ class EmbeddedQuery:
         await self._damage.wait()
         with anyio.CancelScope(shield=True):
             async with self._writing:
-                old = [*self._idle, self._inline, self._reader, self._writer]
+                readers, old = self._readers, self._writer
                 with tables.translated():
                     writer = await anyio.to_thread.run_sync(damage.replaced, self._path, _open)
                 self._use(writer)
                 self._documents.clear()
                 self._damage.replaced(self._reached)
                 self._announce(port.Reached())
-                await anyio.to_thread.run_sync(_close_all, old)
+                readers.close()
+                await anyio.to_thread.run_sync(old.close)
 
     def _heed_cutovers(self) -> None:
         """Clear the cache if another process has replaced this view by a new one: everything read before may be outdated."""
@@ -192,22 +201,6 @@ class EmbeddedQuery:
         moved, self._moved = self._moved, anyio.Event()
         moved.set()
 
-    def _spend(self) -> bool:
-        """Called by SQLite after each unit of work; True interrupts the statement."""
-        self._credit -= 1
-        return self._credit < 0
-
-    def _select_apart(self, collection: str, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
-        idle = self._idle  # another list once the file was replaced
-        connection = idle.pop() if idle else sqlite.connect_to_read(self._path)
-        try:
-            return _select(connection, collection, statements, limit)
-        finally:
-            if idle is self._idle:
-                idle.append(connection)
-            else:
-                connection.close()
-
     def _write(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         with sqlite.transaction(self._writer):  # a rebuild may write to the file at the same time
             news = sum(_TABLES.put(self._writer, document) for document in documents)
@@ -220,7 +213,8 @@ class EmbeddedQuery:
             self._writer.execute("DELETE FROM documents; DELETE FROM tombstones; DELETE FROM positions; DELETE FROM epoch")
 
     def _close(self) -> None:
-        _close_all([*self._idle, self._inline, self._reader, self._writer])
+        self._readers.close()
+        self._writer.close()
         self._cutovers.close()
 
 
@@ -269,35 +263,3 @@ def is_current(connection: apsw.Connection) -> bool:
 def _version() -> int:
     """The checksum of the schema serves as its version."""
     return zlib.crc32(columns.schema().encode()) & 0x7FFFFFFF
-
-
-def _select(connection: apsw.Connection, collection: str, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
-    """The bodies, from one snapshot."""
-    if len(statements) == 1:
-        return _fetched(connection, collection, statements[0], limit)
-    with connection:
-        found: list[bytes] = []
-        for statement in statements:
-            found += _fetched(connection, collection, statement, limit if limit < 0 else limit - len(found))
-    return found
-
-
-def _fetched(connection: apsw.Connection, collection: str, statement: plans.Statement, limit: int) -> list[bytes]:
-    return [_checked(collection, row) for row in connection.execute(statement.text, (*statement.parameters, limit))]
-
-
-def _checked(collection: str, row: tuple[Any, ...]) -> bytes:
-    """The body of a row.
-
-    Raises:
-        Damaged: it is not the one that was written.
-    """
-    body = checked.body(collection, row)
-    if body is None:
-        raise errors.Damaged(f"{tables.NAME} is damaged: a document of {collection} has a wrong checksum")
-    return body
-
-
-def _close_all(connections: Sequence[apsw.Connection]) -> None:
-    for connection in connections:
-        connection.close()

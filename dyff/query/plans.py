@@ -18,37 +18,55 @@ _MAX_WALKS = 100
 """With more alternatives, that many walks would be too expensive; then one walk reads every document in order."""
 
 
+_PAGE = 1000
+"""The longest page whose rows SQLite may sort with the small bodies in them. What is longer is sorted without them."""
+
+
 class Statement(msgspec.Struct, frozen=True):
-    """A SELECT of rows (`checked.READ`) in order. Its last parameter, the limit (negative for none), is supplied by the caller."""
+    """A SELECT of rows (`checked.columns`) in order. Its last parameter, the limit (negative for none), is supplied by the caller."""
 
     text: str
     parameters: tuple[columns.Value, ...]
 
 
-def statements(find: filters.Find) -> list[Statement]:
-    """The statements whose results, concatenated up to the limit, are the answer.
+class Plan(msgspec.Struct, frozen=True):
+    """The statements whose results, concatenated up to `limit` (negative for none), are the answer.
 
     There are two if a page starts among the documents that have the order field and ends among those that don't,
     or the other way round: in one statement, SQLite could not start in the middle of an index.
+    `reads_bodies`: a condition or the order is about a field without a column, so that SQLite reads whole bodies, however large.
     """
+
+    collection: str
+    statements: tuple[Statement, ...]
+    limit: int
+    reads_bodies: bool
+
+
+def plan(find: filters.Find) -> Plan:
+    """The plan that answers `find`."""
     terms = _flat(find.where)
     walks = _walks(terms, find)
-    order = conditions.field(find.order_by or columns.CREATED)
+    by = find.order_by or columns.CREATED
+    order = conditions.field(by)
+    limit = -1 if find.limit is None else max(find.limit, 0)
+    statements = tuple(_statement(find, [_where(find.collection, walk, part) for walk in walks], order) for part in _parts(find, order))
+    return Plan(find.collection, statements, limit, columns.name(by) is None or any(map(_reads_bodies, terms)))
+
+
+def _statement(find: filters.Find, walks: Sequence[Condition], order: Condition) -> Statement:
     direction = "DESC" if find.order == "descending" else "ASC"
-    return [_statement([_where(find.collection, walk, part) for walk in walks], order, direction) for part in _parts(find, order)]
-
-
-def _statement(walks: Sequence[Condition], order: Condition, direction: str) -> Statement:
-    if len(walks) == 1:
+    read = checked.columns(find.collection, known=find.collection in registry.BY_PLURAL)
+    if len(walks) == 1 and find.limit is not None and find.limit <= _PAGE:
         where = walks[0]
-        text = f"SELECT {checked.READ} FROM documents WHERE {where.text} ORDER BY {order.text} {direction}, id {direction} LIMIT ?"
+        text = f"SELECT {read} FROM documents WHERE {where.text} ORDER BY {order.text} {direction}, id {direction} LIMIT ?"
         return Statement(text, (*where.parameters, *order.parameters))
     walk = f"SELECT {order.text} AS place, id, rowid AS row FROM documents WHERE "
     sorting = f"place {direction}, id {direction}"
     merged = " UNION ".join(walk + each.text for each in walks) + f" ORDER BY {sorting}, row {direction} LIMIT ?"
     parameters = tuple(value for each in walks for value in (*order.parameters, *each.parameters))
     joined = f"({merged}) AS found CROSS JOIN documents ON documents.rowid = found.row"
-    return Statement(f"SELECT {checked.READ} FROM {joined} ORDER BY found.place {direction}, found.id {direction}", parameters)
+    return Statement(f"SELECT {read} FROM {joined} ORDER BY found.place {direction}, found.id {direction}", parameters)
 
 
 def _where(collection: str, walk: Condition, part: Condition) -> Condition:
@@ -70,6 +88,15 @@ def _parts(find: filters.Find, order: Condition) -> list[Condition]:
     text = f"({order.text} {beyond}= ? AND ({order.text} {beyond} ? OR id {beyond} ?))"
     further = Condition(text, (*order.parameters, value, *order.parameters, value, last))
     return [further, Condition(f"{order.text} IS NULL", order.parameters)] if beyond == "<" else [further]
+
+
+def _reads_bodies(predicate: filters.Predicate) -> bool:
+    match predicate:
+        case filters.Equals(path) | filters.OneOf(path):
+            return columns.name(path) is None
+        case filters.AllOf(terms) | filters.AnyOf(terms):
+            return any(map(_reads_bodies, terms))
+    return True
 
 
 def _flat(predicate: filters.Predicate) -> list[filters.Predicate]:

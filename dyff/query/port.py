@@ -5,13 +5,16 @@ Only the sink writes. A view is eventually consistent with the log; `Reached` is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
 from dyff.query import filters
+
+BATCH_BYTES = 2**20
+"""A batch of a find is complete when it has this many bytes; its last document may be larger than what was missing."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -63,11 +66,14 @@ class QueryReader(Protocol):
         """
         ...
 
-    async def find(self, query: filters.Find) -> list[bytes]:
-        """All matching documents, as JSON bytes.
+    def find(self, query: filters.Find) -> AsyncGenerator[list[bytes], None]:
+        """All matching documents, as JSON bytes, in batches (`BATCH_BYTES`) none of which is empty; close it if not at its end.
+
+        Memory does not depend on the number of documents. Each document is whole, and in a state that it had since the call; whether
+        all are of the same moment depends on the adapter. Reaching the end means that none is missing.
 
         Raises:
-            Unavailable: the database does not answer.
+            Unavailable: the database does not answer, or the view was replaced meanwhile; also after some batches.
         """
         ...
 
@@ -78,6 +84,11 @@ class QueryReader(Protocol):
     async def wait(self, events: Mapping[int, int], timeout_s: float) -> bool:
         """Wait until the view includes all events below the given offsets. False if that takes longer than `timeout_s` seconds."""
         ...
+
+
+async def found(batches: AsyncGenerator[list[bytes], None]) -> list[bytes]:
+    """All documents of a find, in memory."""
+    return [each async for batch in batches for each in batch]
 
 
 class QueryWriter(Protocol):

@@ -13,7 +13,7 @@ import click
 import msgspec
 import structlog
 
-from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, logs, settings
+from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, logs, memory, settings
 from dyff.serve import adapters as given
 from dyff.serve import assembling, directory, opening, roles, signals, space, supervisor, wiring
 
@@ -36,6 +36,7 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
     except ValueError as error:
         raise errors.Misconfigured(f"log_level: {error}") from error
     descriptors.raise_limit()
+    memory.tune()
     rows = roles.parse(wanted)
     place = directory.DataDirectory(loaded.data_dir)
     local = roles.ports(rows) & opening.embedded(loaded)

@@ -56,7 +56,7 @@ async def test_a_file_that_cannot_be_used_is_made_anew(tmp_path, damage):
     async with embedded.EmbeddedQuery.open(path) as query:
         assert await query.reached() == port.Reached()
         assert await query.apply([document(1)], port.Reached("f", {0: 1})) == 1
-        assert len(await query.find(filters.Find(collection="evaluations"))) == 1
+        assert len(await port.found(query.find(filters.Find(collection="evaluations")))) == 1
 
 
 PAGE = {"order_by": ("creationTime",), "limit": 100}
@@ -83,7 +83,7 @@ async def test_a_page_is_a_walk_along_an_index(tmp_path, terms, order, after):
     async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite"):
         connection = apsw.Connection(str(tmp_path / "query.sqlite"))
         find = filters.Find(collection="evaluations", where=filters.AllOf(terms), order=order, after=after, **PAGE)
-        for statement in plans.statements(find):
+        for statement in plans.plan(find).statements:
             rows = connection.execute("EXPLAIN QUERY PLAN " + statement.text, (*statement.parameters, 100)).fetchall()
             steps = [str(row[3]) for row in rows]
             assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("SCAN documents")], steps
@@ -102,7 +102,7 @@ async def test_the_narrowest_term_chooses_the_index(tmp_path):
         ((final, SCOPE), "by_account"),
         ((SCOPE,), "by_account"),
     ]:
-        (statement,) = plans.statements(filters.Find(collection="evaluations", where=filters.AllOf(terms), limit=10))
+        (statement,) = plans.plan(filters.Find(collection="evaluations", where=filters.AllOf(terms), limit=10)).statements
         async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite"):
             connection = apsw.Connection(str(tmp_path / "query.sqlite"))
             rows = connection.execute("EXPLAIN QUERY PLAN " + statement.text, (*statement.parameters, 100)).fetchall()
@@ -130,7 +130,10 @@ async def test_a_large_find_does_not_hold_up_the_event_loop(tmp_path):
                 await anyio.sleep(0.001)
                 started = time.monotonic()
                 assert (
-                    await query.find(filters.Find(collection="evaluations", where=filters.Equals(("labels", "no"), "x"), limit=limit)) == []
+                    await port.found(
+                        query.find(filters.Find(collection="evaluations", where=filters.Equals(("labels", "no"), "x"), limit=limit))
+                    )
+                    == []
                 )
                 took, done = time.monotonic() - started, True
             assert longest < 0.8 * took
@@ -142,7 +145,9 @@ async def test_many_finds_at_once(tmp_path):
         await query.apply([document(number) for number in range(300)], port.Reached("e"))
 
         async def one(number: int) -> None:
-            bodies = await query.find(filters.Find(collection="evaluations", where=filters.Equals(("labels", "n"), f"{number}")))
+            bodies = await port.found(
+                query.find(filters.Find(collection="evaluations", where=filters.Equals(("labels", "n"), f"{number}")))
+            )
             assert [json.loads(body)["labels"]["n"] for body in bodies] == [f"{number}"]
 
         async with anyio.create_task_group() as group:
@@ -164,7 +169,7 @@ async def test_readers_see_all_of_an_apply_or_nothing(tmp_path):
 
     async def reader() -> None:
         while not await query.wait({0: 30}, 0.0):
-            sizes.add(len(await query.find(filters.Find(collection="evaluations"))) % 10)
+            sizes.add(len(await port.found(query.find(filters.Find(collection="evaluations")))) % 10)
 
     async with embedded.EmbeddedQuery.open(tmp_path / "query.sqlite") as query, anyio.create_task_group() as group:
         group.start_soon(reader)
@@ -196,7 +201,7 @@ async def test_a_get_is_not_older_than_a_find_before_it(tmp_path, monkeypatch):
         group.start_soon(query.apply, [new], port.Reached("e", {0: 2}))
         while not committed.is_set():
             await anyio.sleep(0.001)
-        assert await query.find(filters.Find(collection="evaluations")) == [new.body]
+        assert await port.found(query.find(filters.Find(collection="evaluations"))) == [new.body]
         assert await query.get("evaluations", old.id) == new.body
         proceed.set()
 

@@ -165,7 +165,7 @@ async def test_sinks_that_write_at_once_leave_the_newest(connection):
         async with anyio.create_task_group() as group:
             group.start_soon(write, one, list(range(1, 21)))
             group.start_soon(write, other, list(range(20, 0, -1)))
-        assert [json.loads(body)["n"] for body in await one.find(filters.Find(collection="evaluations"))] == [20] * 5
+        assert [json.loads(body)["n"] for body in await port.found(one.find(filters.Find(collection="evaluations")))] == [20] * 5
         assert (await other.reached()).state == {0: 20}
 
 
@@ -200,7 +200,7 @@ async def test_a_reset_that_was_cut_off_is_ended_by_the_next_apply(connection, m
     async with MongoQuery.open(connection) as query:
         assert await query.reached() == port.Reached()
         assert await query.apply([document(1, 1)], port.Reached("new", {0: 2})) == 1
-        assert [json.loads(body)["id"] for body in await query.find(filters.Find(collection="evaluations"))] == [document(1).id]
+        assert [json.loads(body)["id"] for body in await port.found(query.find(filters.Find(collection="evaluations")))] == [document(1).id]
         assert await query.apply([port.Document("datasets", "x", 1, b"{}")], port.Reached("new")) == 1
 
 
@@ -213,7 +213,7 @@ async def test_a_view_that_lost_its_tail_heals(connection):
             await database.collection("view").update({"_id": "reached"}, {"$set": {"state": {"0": 5}}})
         start = (await query.reached()).state[0]
         assert await query.apply([document(number, number + 1) for number in range(start - 1, 10)], port.Reached("e", {0: 10})) == 5
-        assert len(await query.find(filters.Find(collection="evaluations"))) == 10
+        assert len(await port.found(query.find(filters.Find(collection="evaluations")))) == 10
 
 
 async def test_a_document_of_nearly_16_mib_is_stored_and_found(connection):
@@ -223,4 +223,6 @@ async def test_a_document_of_nearly_16_mib_is_stored_and_found(connection):
     assert 14 * 2**20 < len(large.body) < 16 * 2**20
     async with MongoQuery.open(connection) as query:
         assert await query.apply([large], port.Reached("e", {0: 1})) == 1
-        assert await query.find(filters.Find(collection="evaluations", where=filters.Equals(("dataset",), "d1"))) == [large.body]
+        assert await port.found(query.find(filters.Find(collection="evaluations", where=filters.Equals(("dataset",), "d1")))) == [
+            large.body
+        ]

@@ -14,6 +14,7 @@ from dyff.kernel import degradation, errors
 from dyff.query import filters
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.port import Reached
+from dyff.query.port import found as found_by
 from tests.roles import log
 from tests.roles.test_verification import current
 
@@ -52,7 +53,7 @@ async def served(view, ids):
     """All documents as they are served; reads that are refused are repeated."""
     while True:
         try:
-            listed = await view.find(ALL)
+            listed = await found_by(view.find(ALL))
             return {each: await view.get("evaluations", each) for each in ids}, listed
         except errors.Unavailable:
             await anyio.sleep(0.01)
@@ -68,7 +69,7 @@ async def test_a_damaged_document_is_never_served(tmp_path, edit):
         with contextlib.closing(apsw.Connection(str(tmp_path / "view.sqlite"))) as disk:
             disk.execute(EDITS[edit])
         with pytest.raises(errors.Unavailable, match="damaged and is being filled again"):
-            await view.find(ALL)
+            await found_by(view.find(ALL))
         (trouble,) = troubles.current()
         assert (trouble.name, "view.sqlite" in trouble.reason) == ("query store", True)
         with anyio.fail_after(30):
@@ -93,7 +94,7 @@ async def test_a_damaged_tree_is_never_served(tmp_path):
             file.seek(4096)
             file.write(b"\x5a" * (size - 4096))
         view._documents.clear()
-        for connection in (view._reader, view._inline, view._writer):
+        for connection in (view._readers._inline, view._writer):
             connection.execute("PRAGMA shrink_memory")
         with anyio.fail_after(30):
             found, _ = await served(view, want)

@@ -13,6 +13,7 @@ from dyff.kernel import errors
 from dyff.query import checked, filters, maintenance
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.maintenance import EmbeddedMaintenance
+from dyff.query.port import found as found_by
 from tests.roles import log
 from tests.roles.test_verification import current, filled, installation, verified
 
@@ -78,7 +79,7 @@ async def test_it_catches_up_with_a_sink_that_does_not_rest(tmp_path):
         await current(bus, view)
         report = await verified(tmp_path)
         assert (report.count, report.notes) == (0, [])
-        assert len(await view.find(filters.Find(collection="evaluations"))) == report.entities - 1
+        assert len(await found_by(view.find(filters.Find(collection="evaluations")))) == report.entities - 1
 
 
 async def test_without_a_server_and_without_a_view(tmp_path):
@@ -102,7 +103,7 @@ async def test_a_replay_that_ends_early_changes_nothing(tmp_path):
     with pytest.RaisesGroup(errors.NewerSchema):
         await replayed(tmp_path)
     async with EmbeddedQuery.open(tmp_path / "view.sqlite") as view:
-        assert len(await view.find(filters.Find(collection="evaluations"))) == 19
+        assert len(await found_by(view.find(filters.Find(collection="evaluations")))) == 19
 
 
 class ReplayedMeanwhile(EmbeddedMaintenance):

@@ -17,6 +17,7 @@ from dyff.kernel.positions import Position
 from dyff.query import filters
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.port import Reached
+from dyff.query.port import found as found_by
 from dyff.serve import supervisor
 from tests.roles import log
 
@@ -289,7 +290,7 @@ async def test_the_embedded_store_is_such_a_view(bus, tmp_path):
             ends = {partition: held.end for partition, held in (await bus.ranges(topics.EVENTS)).items() if held.end}
             assert await store.wait(ends, log.DEADLINE_S)
             assert codecs.decode(await store.get("evaluations", entity["id"]))["status"] == "Admitted"
-            (found,) = await store.find(filters.Find(collection="evaluations", where=filters.Equals(("status",), "Admitted")))
+            (found,) = await found_by(store.find(filters.Find(collection="evaluations", where=filters.Equals(("status",), "Admitted"))))
             assert found == (await log.latest(bus))[entity["id"]].value()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
@@ -90,15 +91,15 @@ class Entities:
     async def get(self, call: Call) -> Reply:
         """Return the entity."""
         await self._follow(call)
-        return Reply(200, await self._context.documents.seen(call.principal, self._row, call.path["id"], "get"))
+        seen = functools.partial(self._context.documents.seen, call.principal, self._row, call.path["id"], "get")
+        return await self._context.large.document(call, seen)
 
     async def query(self, call: Call) -> Reply:
         """Return all entities that match and that the caller may see, as a plain array."""
         auth.require_any(call.principal, self._row.plural, "query")
         find = queries.find(self._row, call.query(), grants.scope(call.principal.grants, self._row.plural))
         await self._follow(call)
-        found = await self._context.services.query.find(find)
-        return Reply(200, b"[" + b",".join(found) + b"]")
+        return await self._context.large.array(call, functools.partial(self._context.services.query.find, find))
 
     async def edit_labels(self, call: Call) -> Reply:
         """Change labels; returns all labels after the change."""

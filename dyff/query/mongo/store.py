@@ -10,15 +10,15 @@ changes sides, sinks write to both, and a reader that checked that document rece
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import anyio
 
 from dyff.kernel import errors, mongo
 from dyff.query import filters, port
-from dyff.query.mongo import queries, rebuilding, sides, stored
+from dyff.query.mongo import reading, rebuilding, sides, stored
 
 _NONE = {"$exists": False}
 _LOOK_S = 0.025
@@ -40,7 +40,7 @@ class MongoQuery:
         self._moved = anyio.Event()
         self._waiting = 0
         self._looking: asyncio.Task[None] | None = None
-        self._side, self._looked = 0, float("-inf")
+        self._side, self._generation, self._looked = 0, 0, float("-inf")
 
     @classmethod
     @asynccontextmanager
@@ -70,20 +70,31 @@ class MongoQuery:
         where = {"_id": entity_id, "live": _NONE}
         return await self._on_present_side(lambda side: self._documents(collection, side).get(where, {"_id": 1})) is not None
 
-    async def find(self, query: filters.Find) -> list[bytes]:
-        return await self._on_present_side(lambda side: self._find(query, side))
+    async def find(self, query: filters.Find) -> AsyncGenerator[list[bytes], None]:
+        """It is not a snapshot, but a view that is reset or replaced meanwhile is noticed: until something was read, it begins again."""
+        while True:
+            if _now() - self._looked > FRESH_S:
+                await self.reached()
+            seen, count = (self._side, self._generation), 0
+            async with aclosing(reading.batches(self._documents(query.collection, seen[0]), query)) as batches:
+                async for batch in batches:
+                    if not await self._is_still(seen):
+                        break
+                    count += 1
+                    yield batch
+                else:
+                    if count > 1:
+                        await self.reached()
+                    if await self._is_still(seen):
+                        return
+            if count:
+                raise errors.Unavailable(f"{sides.NAME} was rebuilt or reset meanwhile; try again")
 
-    async def _find(self, query: filters.Find, side: int) -> list[bytes]:
-        found: list[bytes] = []
-        limit = query.limit
-        search = queries.search(query)
-        documents = self._documents(query.collection, side)
-        for each in search.filters:
-            if limit is not None and len(found) >= limit:
-                break
-            more = 0 if limit is None else limit - len(found)
-            found += map(stored.body, await documents.find(each, stored.BODY, order=search.order, limit=more))
-        return found
+    async def _is_still(self, seen: tuple[int, int]) -> bool:
+        """Whether the view is on the side and of the generation that it was, or was less than `VALID_S` ago."""
+        if (self._side, self._generation) == seen and _now() - self._looked > sides.VALID_S:
+            await self.reached()
+        return (self._side, self._generation) == seen
 
     async def _on_present_side(self, read: Callable[[int], Awaitable[T]]) -> T:
         """The result of `read` on the side that is active, or was active less than `VALID_S` ago."""
@@ -105,7 +116,7 @@ class MongoQuery:
         started = _now()
         view = await self._view.get(sides.REACHED)
         if started > self._looked:
-            self._side, self._looked = sides.present(view), started
+            self._side, self._generation, self._looked = sides.present(view), view["generation"] if view else 0, started
         return view
 
     async def wait(self, events: Mapping[int, int], timeout_s: float) -> bool:

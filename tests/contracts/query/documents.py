@@ -19,7 +19,7 @@ EVERYTHING = filters.AllOf()
 
 
 async def found(query, where=EVERYTHING, collection: str = "evaluations", **given) -> list[str]:
-    bodies = await query.find(filters.Find(collection=collection, where=where, **given))
+    bodies = await port.found(query.find(filters.Find(collection=collection, where=where, **given)))
     return [json.loads(body)["id"] for body in bodies]
 
 

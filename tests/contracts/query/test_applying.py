@@ -18,7 +18,7 @@ async def test_get_returns_the_very_bytes_that_were_applied(query):
     body = '{"id":"a","text":"ü \\u0041 \\u0000 🐝","n":1.50,"deep":{"b":[1,null]}}'.encode()
     await put(query, port.Document("evaluations", "a", 1, body))
     assert await query.get("evaluations", "a") == body
-    assert await query.find(filters.Find(collection="evaluations")) == [body]
+    assert await port.found(query.find(filters.Find(collection="evaluations"))) == [body]
 
 
 async def test_get_of_something_unknown_is_none(query):
@@ -162,7 +162,7 @@ async def test_an_entity_is_seen_whole(query):
         while not await query.wait({0: 30}, 0.0):
             for number in (0, 1):
                 where = filters.Equals(("labels", "odd"), str(number))
-                for body in await query.find(filters.Find(collection="evaluations", where=where)):
+                for body in await port.found(query.find(filters.Find(collection="evaluations", where=where))):
                     assert json.loads(body)["text"] in {str(each) for each in range(number, 30, 2)}
 
     async with anyio.create_task_group() as group:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from dyff.kernel import errors
 from dyff.query import filters, port
 from tests.contracts.query.documents import document, found, matching, put
 
@@ -176,7 +177,7 @@ async def test_without_an_order_the_answer_is_the_same_each_time(query):
 async def test_a_query_sees_a_million_characters(query):
     """Large documents and large answers come back whole."""
     await put(query, *(document(f"{number}", text="x" * 100_000) for number in range(10)))
-    bodies = await query.find(filters.Find(collection="evaluations"))
+    bodies = await port.found(query.find(filters.Find(collection="evaluations")))
     assert [len(body) > 100_000 for body in bodies] == [True] * 10
 
 
@@ -225,3 +226,43 @@ async def test_paging_goes_on_from_one_type_to_the_next(query, order):
         seen += page
         after = filters.After(values[int(page[-1])], page[-1])
     assert seen == ids
+
+
+async def test_a_find_comes_in_batches_of_bytes(query):
+    """However many match and however large they are: no batch is empty, and each but the last has its bytes, but for one document."""
+    large, small = "x" * (port.BATCH_BYTES // 3), "x" * 40_000
+    documents = [document(f"{number:03}", account="a", text=large if number % 9 == 0 else small) for number in range(90)]
+    for start in range(0, 90, 10):
+        await put(query, *documents[start : start + 10])
+    expected = [each.body for each in documents]
+    for given in ({}, {"where": filters.Equals(("account",), "a")}, {"where": filters.Equals(("labels", "none"), None)}, {"limit": 80}):
+        batches = [batch async for batch in query.find(filters.Find(collection="evaluations", **given))]
+        assert [body for batch in batches for body in batch] == expected[: given.get("limit")]
+        sizes = [sum(map(len, batch)) for batch in batches]
+        assert len(sizes) > 3
+        assert all(port.BATCH_BYTES <= size < port.BATCH_BYTES + len(large) + 1000 for size in sizes[:-1])
+        assert 0 < sizes[-1] < port.BATCH_BYTES + len(large) + 1000
+
+
+async def test_a_find_can_be_left(query):
+    """A reader that stops after a batch holds nothing up, neither writers nor other readers."""
+    await put(query, *(document(f"{number}", text="x" * 200_000) for number in range(20)))
+    for number in range(30):
+        batches = query.find(filters.Find(collection="evaluations"))
+        assert await anext(batches)
+        await batches.aclose()
+        assert await put(query, document("0", number + 2, n=number)) == 1
+    assert len(await found(query)) == 20
+
+
+async def test_a_find_is_not_cut_by_a_reset(query):
+    """If the view is emptied meanwhile, the rest still comes, or the reader learns that it does not."""
+    await put(query, *(document(f"{number}", text="x" * 200_000) for number in range(20)))
+    batches = query.find(filters.Find(collection="evaluations"))
+    count = len(await anext(batches))
+    await query.reset()
+    try:
+        count += len([each async for batch in batches for each in batch])
+    except errors.Unavailable:
+        return
+    assert count == 20

@@ -1,0 +1,35 @@
+"""Finds on MongoDB, in batches of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import anyio.to_thread
+
+from dyff.kernel import mongo
+from dyff.query import filters, port
+from dyff.query.mongo import queries, stored
+
+
+async def batches(documents: mongo.Collection, query: filters.Find) -> AsyncGenerator[list[bytes], None]:
+    """The bodies of all documents that match, in batches as `port.QueryReader.find` has them."""
+    left = None if query.limit is None else max(query.limit, 0)
+    search = queries.search(query)
+    batch: list[bytes] = []
+    size = 0
+    for where in search.filters:
+        if left == 0:
+            break
+        async with aclosing(documents.each(where, stored.BODY, order=search.order, limit=left or 0)) as found:
+            async for each in found:
+                # Unpacking a large body takes too long for the event loop.
+                body = await anyio.to_thread.run_sync(stored.body, each) if each.get("packed") else stored.body(each)
+                batch.append(body)
+                size += len(body)
+                left = None if left is None else left - 1
+                if size >= port.BATCH_BYTES:
+                    yield batch
+                    batch, size = [], 0
+    if batch:
+        yield batch
