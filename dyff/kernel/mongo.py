@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
@@ -155,6 +156,12 @@ class Collection:
         with translated(self._name):
             cursor = self._collection.find(where, fields, sort=list(order) or None, limit=limit)
             return list(await cursor.to_list(None))
+
+    async def aggregate(self, pipeline: Sequence[Json]) -> list[dict[str, Any]]:
+        """The documents that a pipeline makes, which must be few."""
+        with translated(self._name):
+            found = self._collection.aggregate(list(pipeline))
+            return list(await (await found if inspect.isawaitable(found) else found).to_list(None))  # PyMongo's must be awaited
 
     async def insert(self, document: Json) -> bool:
         """Add a document. False if it exists already, or if a value of a unique index is taken."""

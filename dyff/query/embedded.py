@@ -12,10 +12,10 @@ fills from the log (`dyff.query.damage`).
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -26,6 +26,7 @@ from dyff.kernel import backoff, degradation, errors, sqlite, sqlite_checkpoints
 from dyff.query import checked, columns, cutover, damage, document_cache, filters, plans, port, tables
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 _CHECKPOINT_PAGES = 1000
 _SPACE = "space for the query store"
@@ -120,7 +121,12 @@ class EmbeddedQuery:
                     return _select(self._inline, query.collection, statements, limit)
                 except apsw.InterruptError:
                     pass
-            return await anyio.to_thread.run_sync(self._select_apart, query.collection, statements, limit, limiter=self._threads)
+            return await anyio.to_thread.run_sync(self._apart, _select, query.collection, statements, limit, limiter=self._threads)
+
+    async def usage(self, account: str) -> port.Usage:
+        self._damage.require_none(self._reached)
+        with self._damage.noticed():
+            return await anyio.to_thread.run_sync(self._apart, tables.usage, account, limiter=self._threads)
 
     async def reached(self) -> port.Reached:
         return self._reached
@@ -197,11 +203,12 @@ class EmbeddedQuery:
         self._credit -= 1
         return self._credit < 0
 
-    def _select_apart(self, collection: str, statements: Sequence[plans.Statement], limit: int) -> list[bytes]:
+    def _apart(self, read: Callable[..., T], *arguments: Any) -> T:
+        """Read in a thread, with a connection that no other thread uses."""
         idle = self._idle  # another list once the file was replaced
         connection = idle.pop() if idle else sqlite.connect_to_read(self._path)
         try:
-            return _select(connection, collection, statements, limit)
+            return read(connection, *arguments)
         finally:
             if idle is self._idle:
                 idle.append(connection)

@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+import msgspec
 
+from dyff.entities import registry
 from dyff.kernel import errors, mongo
 from dyff.query import filters, port
 from dyff.query.mongo import queries, rebuilding, sides, stored
@@ -84,6 +87,13 @@ class MongoQuery:
             more = 0 if limit is None else limit - len(found)
             found += map(stored.body, await documents.find(each, stored.BODY, order=search.order, limit=more))
         return found
+
+    async def usage(self, account: str) -> port.Usage:
+        found = [await self._on_present_side(partial(self._usage, account, row.plural)) for row in registry.ROWS]
+        return port.Usage(*(sum(column) for column in zip(*map(msgspec.structs.astuple, found), strict=True)))
+
+    async def _usage(self, account: str, collection: str, side: int) -> port.Usage:
+        return stored.used(await self._documents(collection, side).aggregate(stored.usage(account)))
 
     async def _on_present_side(self, read: Callable[[int], Awaitable[T]]) -> T:
         """The result of `read` on the side that is active, or was active less than `VALID_S` ago."""
