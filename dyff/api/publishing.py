@@ -147,10 +147,13 @@ class Publishing:
         return patches.merged(entity, effect), position
 
     async def _publish_growing(self, command: commands.Command, entity: codecs.Json, growth: int) -> Position:
-        """What adds nothing is never refused."""
-        if growth <= 0:
-            return await self._publish(command, entity["kind"])
+        """What adds nothing is never refused. What frees something counts once it is published."""
         wanted, name = Usage(document_bytes=growth), command.id if command.once else None
+        if growth <= 0:
+            position = await self._publish(command, entity["kind"])
+            if growth < 0:
+                (await self._quotas.claim(entity["account"], wanted, name)).published(position)
+            return position
         with await self._quotas.claim(entity["account"], wanted, name) as claimed:
             position = await self._publish(command, entity["kind"])
             claimed.published(position)

@@ -23,7 +23,8 @@ def summed(*documents: port.Document, objects: int = 0) -> port.Usage:
 
 async def test_an_account_has_what_its_documents_say(query):
     """Of all kinds, with declared or measured sizes, and of no other account."""
-    mine = [document("e3", account="a"), document("e6", account="a"), a_model(1, 1), a_model(2, 1, annotations=[("dyff.io/stored-bytes", "70")])]
+    measured = a_model(2, 1, annotations=[("dyff.io/stored-bytes", "70")])
+    mine = [document("e3", account="a"), document("e6", account="a"), a_model(1, 1), measured]
     await query.apply([*mine, document("e4", account="b")], port.Reached("e", {0: 1}, {0: 1}))
     assert await query.usage("a") == summed(*mine, objects=1070)
     assert (await query.usage("b")).entities == 1
@@ -62,7 +63,8 @@ async def test_sizes_that_are_no_sizes_do_no_harm(query):
     """Stored data that does not fit its kind counts as documents; what is declared cannot make the sum overflow."""
     odd = [
         a_model(1, 1, size=2**63 - 1), a_model(2, 1, size=2**63 - 1), a_model(3, 1, artifact=[1]), a_model(4, 1, source="x"),
-        a_model(5, 1, annotations=[("dyff.io/stored-bytes", "-1"), ([], {})]), a_model(6, 1, annotations=[("dyff.io/stored-bytes", "9" * 99)]),
+        a_model(5, 1, annotations=[("dyff.io/stored-bytes", "-1"), ([], {})]),
+        a_model(6, 1, annotations=[("dyff.io/stored-bytes", "9" * 99)]),
     ]  # fmt: skip
     await query.apply(odd, port.Reached("e", {0: 1}, {0: 1}))
     used = await query.usage("a")
