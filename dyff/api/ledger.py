@@ -69,7 +69,7 @@ class Book:
         self.uploads: dict[str, _Upload] = {}
         self._known, self._pending, self._uploaded, self._turn = Usage(), Usage(), 0, 0
         self._unread: dict[int, list[_Unread]] = {}
-        self._unknown: list[tuple[float, Usage]] = []
+        self._unknown: list[tuple[float, Claim]] = []
         self._names: dict[str, tuple[int, int] | None] = {}
 
     @property
@@ -119,7 +119,7 @@ class Book:
         """The command may be in the log; the claim counts until then, by which the view includes it if it is there."""
         if claim.is_open:
             claim.is_open = False
-            self._unknown.append((until, claim.amount))
+            self._unknown.append((until, claim))
 
     def cancel(self, claim: Claim) -> None:
         """Nothing was added; no effect on a claim that has ended otherwise."""
@@ -144,9 +144,10 @@ class Book:
             for each in included:
                 self._pending = plus(self._pending, each.amount, -1)
             self._unread[partition] = [each for each in waiting if each.end > events.get(partition, 0)]
-        for until, amount in self._unknown:
+        for until, claim in self._unknown:
             if until <= now:
-                self._pending = plus(self._pending, amount, -1)
+                self._pending = plus(self._pending, claim.amount, -1)
+                self._forget(claim.name)
         self._unknown = [each for each in self._unknown if each[0] > now]
         for name in [name for name, at in self._names.items() if at is not None and events.get(at[0], 0) >= at[1]]:
             self._forget(name)

@@ -43,7 +43,7 @@ def test_an_exceeded_limit_is_clear_and_is_not_tried_again(limited, monkeypatch)
     with OurClient(api_token=token, endpoint=limited.endpoint) as ours:
         made = ours.models.create(body)
         sent.clear()
-        with pytest.raises(errors.Forbidden, match="Account quota exceeded: 1/1"):
+        with pytest.raises(errors.NotAllowed, match="Account quota exceeded: 1/1"):
             ours.models.create(body)
         assert sent == ["POST"]
     limited.stop()

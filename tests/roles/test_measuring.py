@@ -148,13 +148,12 @@ async def test_what_was_deleted_is_measured_when_its_pods_have_ended(here, objec
         assert [each.entity["id"] for each in folded.unmeasured()] == [E[1]]
 
 
-async def test_a_log_of_the_first_version_is_left_alone(here, objects, monkeypatch):
+async def test_a_log_of_the_first_version_is_left_alone(tmp_path, objects, monkeypatch):
     """Before `dyff migrate post` the records have no effect: one batch shows it, and the rest waits."""
-    async with hands(here, objects) as (work, folded):
-        monkeypatch.setattr(measuring, "BATCH", 1)
-        monkeypatch.setattr(measuring.commands, "RECORD_STORAGE", "NotKnown")
-        await here.create(*(world.an_evaluation(each, "Complete") for each in E[1:4]))
+    monkeypatch.setattr(measuring, "BATCH", 1)
+    async with world.installation(tmp_path, version=1) as old, hands(old, objects) as (work, folded):
+        await old.create(*(world.an_evaluation(each, "Complete") for each in E[1:4]))
         await folded.wait_current()
-        before = len(await log.records(here.bus, topics.EVENTS))
+        before = len(await log.records(old.bus, topics.EVENTS))
         assert await work.ended() == 0
-        assert len(await log.records(here.bus, topics.EVENTS)) == before + 1
+        assert len(await log.records(old.bus, topics.EVENTS)) == before + 1
