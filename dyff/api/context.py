@@ -10,6 +10,7 @@ from dyff.api.large import Large
 from dyff.api.positions import Positions
 from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
+from dyff.api.quotas import Quotas
 from dyff.api.references import References
 from dyff.api.services import Services
 from dyff.api.threads import Threads
@@ -23,6 +24,7 @@ class Context(msgspec.Struct, frozen=True):
     documents: Documents
     references: References
     publishing: Publishing
+    quotas: Quotas
     proxy: Proxy
     schemas: Schemas
     threads: Threads
@@ -33,14 +35,16 @@ def build(services: Services) -> Context:
     """Build the context of one server."""
     positions = Positions(services)
     documents = Documents(services, positions)
+    quotas = Quotas(services)
     return Context(
-        services,
-        positions,
-        documents,
-        References(documents),
-        Publishing(services, documents, positions),
-        Proxy(),
-        Schemas(),
-        Threads(),
-        Large(services),
+        services=services,
+        positions=positions,
+        documents=documents,
+        references=References(documents),
+        publishing=Publishing(services, documents, positions, quotas),
+        quotas=quotas,
+        proxy=Proxy(),
+        schemas=Schemas(),
+        threads=Threads(),
+        large=Large(services),
     )

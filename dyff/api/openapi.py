@@ -50,7 +50,7 @@ _IN_PATHS: dict[str, codecs.Json] = {
 _ERRORS: dict[int, tuple[str, str, Any, tuple[str, ...]]] = {
     400: ("BadRequest", "JSON in a parameter is wrong", answers.Problem, ()),
     401: ("Unauthenticated", "no token, or not a valid one", answers.Problem, ("WWW-Authenticate",)),
-    403: ("Forbidden", "the token does not grant it", answers.Problem, ("WWW-Authenticate",)),
+    403: ("Forbidden", "the token does not grant it, or the account keeps as much as it may", answers.Problem, ("WWW-Authenticate",)),
     404: ("NotFound", "there is no such thing", answers.Problem, ()),
     413: ("TooLarge", "the body is too large", answers.Problem, ()),
     422: ("Invalid", "fields are wrong", answers.FieldProblems, ()),

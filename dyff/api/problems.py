@@ -19,6 +19,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.InvalidFields: 422,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.QuotaExceeded: 403,
     errors.NotFound: 404,
     errors.Gone: 410,
     errors.TooLarge: 413,
@@ -53,4 +54,5 @@ def reply(error: Exception, names: ids.Ids) -> Reply:
 def _headers(error: errors.DyffError, status: int) -> list[tuple[str, str]]:
     if isinstance(error, errors.RetryLater):
         return [("retry-after", str(max(1, math.ceil(error.retry_after_s))))]
-    return [("www-authenticate", "Bearer")] if status in (401, 403) else []
+    is_about_the_token = status in (401, 403) and not isinstance(error, errors.QuotaExceeded)
+    return [("www-authenticate", "Bearer")] if is_about_the_token else []

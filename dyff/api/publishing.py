@@ -9,11 +9,13 @@ from dyff.api import sizes
 from dyff.api.calls import Call
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
+from dyff.api.quotas import Quotas
 from dyff.api.services import Services
 from dyff.bus import envelope, expiry, topics
-from dyff.entities import codecs, commands, registry, statuses
+from dyff.entities import codecs, commands, registry, statuses, storage
 from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
+from dyff.query.port import Usage
 
 MAX_KEY_CHARS = 255
 
@@ -33,17 +35,23 @@ def idempotency_key(call: Call) -> str | None:
 class Publishing:
     """Publishes commands."""
 
-    def __init__(self, services: Services, documents: Documents, positions: Positions) -> None:
-        """`documents`, `positions`: used to return the result of an edit."""
+    def __init__(self, services: Services, documents: Documents, positions: Positions, quotas: Quotas) -> None:
+        """`documents`, `positions`: used to return the result of an edit. `quotas`: what accounts may keep."""
+        self._quotas = quotas
         self._services = services
         self._documents = documents
         self._positions = positions
         self._deadlines = deadlines.Deadlines(services.settings.publish_timeout_s)
 
-    async def create(self, principal: Principal, entity: codecs.Json, encoded: bytes, command_id: str) -> Position:
+    async def create(
+        self, principal: Principal, entity: codecs.Json, encoded: bytes, command_id: str, *, repeatable: bool = False
+    ) -> Position:
         """Create `entity`; returns when the command is durable. `encoded`: the entity as JSON.
 
+        `repeatable`: a repetition of the request has the same entity's ID.
+
         Raises:
+            QuotaExceeded: the account keeps as much as it may.
             OutcomeUnknown: it may have been created; the message has its ID.
             Unavailable: it was not created.
         """
@@ -53,7 +61,11 @@ class Publishing:
         command = commands.create(
             command_id, entity, time=now, expires=self._expiry(now), principal=principal.claims.subject, encoded=encoded
         )
-        return await self._publish(command, entity["kind"])
+        wanted = Usage(1, len(encoded), storage.object_bytes(entity))
+        with await self._quotas.claim(entity["account"], wanted, entity["id"] if repeatable else None) as claimed:
+            position = await self._publish(command, entity["kind"])
+            claimed.published(position)
+        return position
 
     async def set_status(self, principal: Principal, entity: codecs.Json, status: str, reason: str | None) -> tuple[codecs.Json, Position]:
         """Set the status of an entity; returns the entity after that, and the position of the command.
@@ -83,6 +95,7 @@ class Publishing:
         Raises:
             Conflict: the entity was deleted.
             TooLarge: the entity would be larger than its limit.
+            QuotaExceeded: the account keeps as much as it may, and the entity would grow.
             OutcomeUnknown: the documentation may have changed.
             Unavailable: it has not.
         """
@@ -106,9 +119,10 @@ class Publishing:
         self, principal: Principal, entity: codecs.Json, name: str, attributes: codecs.Json, effect: codecs.Json, key: str | None
     ) -> tuple[codecs.Json, Position]:
         """`effect`: the change of the entity by the command, as a merge patch. `key`: see `edit_documentation`."""
+        growth = 0
         if name != commands.UPDATE_STATUS:
             self._services.require_space()
-            sizes.require_edit(entity, effect)
+            growth = sizes.require_edit(entity, effect)
         now, kind = self._services.clock.now(), entity["kind"]
         command = commands.edit(
             self._command_id(principal, entity, attributes, key),
@@ -121,7 +135,7 @@ class Publishing:
             principal=principal.claims.subject,
             once=key is not None,
         )
-        position = await self._publish(command, kind)
+        position = await self._publish_growing(command, entity, growth)
         if await self._positions.reaches(position):
             document = await self._documents.find(registry.BY_KIND[kind], entity["id"])
             if document is not None:
@@ -131,6 +145,19 @@ class Publishing:
 
     def _expiry(self, now: datetime) -> datetime:
         return expiry.after(now, self._services.bus.clock_offset_s())
+
+    async def _publish_growing(self, command: commands.Command, entity: codecs.Json, growth: int) -> Position:
+        """What adds nothing is never refused. What frees something counts once it is published."""
+        wanted, name = Usage(document_bytes=growth), command.id if command.once else None
+        if growth <= 0:
+            position = await self._publish(command, entity["kind"])
+            if growth < 0:
+                (await self._quotas.claim(entity["account"], wanted, name)).published(position)
+            return position
+        with await self._quotas.claim(entity["account"], wanted, name) as claimed:
+            position = await self._publish(command, entity["kind"])
+            claimed.published(position)
+        return position
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:
         message = envelope.command_message(command)

@@ -12,6 +12,7 @@ from dyff.accounts import authority, port
 from dyff.bus import port as bus
 from dyff.cluster import port as cluster
 from dyff.kernel import clock, errors, ids, settings
+from dyff.kernel.settings import Quotas
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.query import port as query
@@ -26,7 +27,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     `health`: the state of the roles of this process, `{"status": "ok", "degraded" or another word, "roles": {...}}`, for `/health`
     and `/ready`.
     `listener`: a bound socket to serve on; None to bind one according to the settings.
-    `is_full`: whether the disk has room only for what frees some.
+    `is_full`: whether the disk has room only for what frees some. `quotas`: limits of what an account keeps.
     """
 
     bus: bus.Bus
@@ -42,6 +43,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     signer: signing.Signer | None = None
     listener: socket.socket | None = None
     is_full: Callable[[], bool] = lambda: False
+    quotas: Quotas = Quotas()
 
     def require_space(self) -> None:
         """Refuse what adds data while the disk is full.

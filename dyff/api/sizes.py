@@ -24,16 +24,19 @@ def require_new(entity: codecs.Json, encoded: bytes) -> None:
         raise _too_large(entity, len(encoded), MAX_NEW_BYTES)
 
 
-def require_edit(entity: codecs.Json, effect: codecs.Json) -> None:
+def require_edit(entity: codecs.Json, effect: codecs.Json) -> int:
     """Refuse an edit that makes an entity too large. `effect`: the edit as a merge patch of the entity.
+
+    Returns by how many bytes the entity grows; negative if it shrinks.
 
     Raises:
         TooLarge: the message names the largest field.
     """
     after = patches.merged(entity, effect)
-    size = len(codecs.encode(after))
-    if size > folding.MAX_ENTITY_BYTES and size > len(codecs.encode(entity)):
+    size, before = len(codecs.encode(after)), len(codecs.encode(entity))
+    if size > folding.MAX_ENTITY_BYTES and size > before:
         raise _too_large(after, size, folding.MAX_ENTITY_BYTES)
+    return size - before
 
 
 def _too_large(entity: codecs.Json, size: int, limit: int) -> errors.TooLarge:

@@ -169,6 +169,22 @@ class AccountSummary(msgspec.Struct, kw_only=True, frozen=True):
     apiKeyCount: int = 0
 
 
+class Used(msgspec.Struct, kw_only=True, frozen=True):
+    """How much of something is used. `limit`: None: there is none."""
+
+    used: int
+    limit: int | None = None
+
+
+class AccountUsage(msgspec.Struct, kw_only=True, frozen=True):
+    """What an account keeps, of how much: entities (deleted ones until they are removed), bytes, and tokens that were not revoked."""
+
+    entities: Used
+    documentBytes: Used
+    objectBytes: Used
+    tokens: Used
+
+
 class RoleHealth(msgspec.Struct, kw_only=True, frozen=True):
     """What a role of a server process does. `since`: when that began, ISO 8601. `problem`: None: there is none."""
 

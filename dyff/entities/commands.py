@@ -22,6 +22,9 @@ UPDATE_STATUS = "UpdateEntityStatus"
 EDIT_LABELS = "EditEntityLabels"
 EDIT_DOCUMENTATION = "EditEntityDocumentation"
 RESTORE = "RestoreEntity"
+RECORD_STORAGE = "RecordStorage"
+"""How much the object store holds of an entity, by a controller: `{"staged": bytes}` or, once it has ended, `{"stored": bytes}`."""
+
 FORGET = "ForgetEntity"
 
 

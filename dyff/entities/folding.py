@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.entities import codecs, commands, registry, statuses
+from dyff.entities import codecs, commands, registry, statuses, storage
 from dyff.kernel import clock, errors, patches
 from dyff.kernel.positions import Position
 
@@ -103,18 +103,20 @@ class Fold(msgspec.Struct, frozen=True, kw_only=True):
 
     `creations_expire`: whether a creation that came too late is dropped. `remembers_all`: whether the IDs of all commands are
     remembered, without a limit of their number. `bounded`: whether entities and the texts of a status have the limits above.
-    `edits_of_kinds`: whether the commands exist that only one kind has.
+    `edits_of_kinds`: whether the commands exist that only one kind has. `records_storage`: whether the command exists that records how
+    much the object store holds of an entity.
     """
 
     creations_expire: bool
     remembers_all: bool
     bounded: bool
     edits_of_kinds: bool
+    records_storage: bool
 
 
 FOLDS: Mapping[int, Fold] = {
-    1: Fold(creations_expire=True, remembers_all=True, bounded=False, edits_of_kinds=False),
-    2: Fold(creations_expire=False, remembers_all=False, bounded=True, edits_of_kinds=True),
+    1: Fold(creations_expire=True, remembers_all=True, bounded=False, edits_of_kinds=False, records_storage=False),
+    2: Fold(creations_expire=False, remembers_all=False, bounded=True, edits_of_kinds=True, records_storage=True),
 }
 
 
@@ -161,8 +163,8 @@ def refused(state: State | None, event: Event, version: int) -> tuple[State | No
 
 
 def _is_too_large(encoded: bytes, state: State, command: commands.Command) -> bool:
-    """A change of status always fits, because its texts are bounded; nor is what makes a large entity smaller refused."""
-    if len(encoded) <= MAX_ENTITY_BYTES or command.name == commands.UPDATE_STATUS:
+    """What controllers record always fits, because it is bounded; nor is what makes a large entity smaller refused."""
+    if len(encoded) <= MAX_ENTITY_BYTES or command.name in (commands.UPDATE_STATUS, commands.RECORD_STORAGE):
         return False
     return len(encoded) > len(state.value() or b"")
 
@@ -198,7 +200,7 @@ def _judge(state: State, event: Event, how: Fold) -> tuple[codecs.Json | None, O
         return entity, Outcome.REPEATED
     if entity is None:
         return entity, Outcome.UNKNOWN_ENTITY
-    apply = _APPLY.get(command.name) or (_edit_of(command.name) if how.edits_of_kinds else None)
+    apply = _APPLY.get(command.name) or _later(command.name, how)
     if apply is None:
         return entity, Outcome.UNKNOWN_COMMAND
     if command.decided_on is not None and command.decided_on != state.status_source.text():
@@ -262,6 +264,19 @@ def _restore(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple
 def _forget(entity: codecs.Json, _attributes: codecs.Json, _: datetime) -> tuple[codecs.Json | None, Outcome]:
     """Only a deleted entity is forgotten: it may have been restored since the decision."""
     return (None, Outcome.APPLIED) if entity.get("status") == statuses.DELETED else (entity, Outcome.FINAL)
+
+
+def _record_storage(entity: codecs.Json, attributes: codecs.Json, _: datetime) -> tuple[codecs.Json, Outcome]:
+    """Also of an entity that has ended or is deleted: its data is there until it is forgotten."""
+    recorded = storage.recorded(entity, attributes)
+    return (entity, Outcome.INVALID) if recorded is None else (recorded, Outcome.APPLIED)
+
+
+def _later(name: str, how: Fold) -> Apply | None:
+    """The effect of a command that not every version knows; None if this one does not."""
+    if name == commands.RECORD_STORAGE:
+        return _record_storage if how.records_storage else None
+    return _edit_of(name) if how.edits_of_kinds else None
 
 
 def _edit_of(name: str) -> Apply | None:

@@ -102,11 +102,13 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
     When it is finalized, the orchestrator seals the files, and it becomes `success` or, if they are not as declared, `failure`.
 
-    `files(entity)`: the declared files; empty if this entity takes no upload. `contents`: what the files must contain; `arrow`:
+    `files(entity)`: the declared files; empty if this entity takes no upload. `size_bytes(entity)`: their declared sizes together, without
+    a look at each as `files` takes; None if this kind declares none. `contents`: what the files must contain; `arrow`:
     rows of the entity's `schema`, each with a unique `_index_`; None for anything.
     """
 
     files: Callable[[codecs.Json], list[DeclaredFile]]
+    size_bytes: Callable[[codecs.Json], int] | None = None
     contents: Literal["arrow"] | None = None
 
 

@@ -11,6 +11,7 @@
     │   ├── InvalidFields       fields that are wrong, each named    422
     │   ├── Unauthenticated     no token, or not a valid one         401
     │   ├── Forbidden           a valid token without the grant      403
+    │   ├── QuotaExceeded       the account has as much as it may    403
     │   ├── NotFound            no such thing                        404
     │   ├── Gone                it existed and was deleted           410
     │   └── TooLarge            over a stated limit                  413
@@ -122,6 +123,14 @@ class Unauthenticated(FixRequest):
 
 class Forbidden(FixRequest):
     """The token does not grant this."""
+
+
+class QuotaExceeded(FixRequest):
+    """The account keeps as much as it may."""
+
+    def __init__(self, used: int, limit: int, explanation: str) -> None:
+        """`used` of `limit`, in units that the sentences of `explanation` name, which also say what helps."""
+        super().__init__(f"Account quota exceeded: {used}/{limit}. {explanation}")
 
 
 class NotFound(FixRequest):

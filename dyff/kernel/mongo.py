@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
@@ -175,6 +176,12 @@ class Collection:
         finally:
             with anyio.CancelScope(shield=True), suppress(vendor.PyMongoError):
                 await cursor.close()
+
+    async def aggregate(self, pipeline: Sequence[Json]) -> list[dict[str, Any]]:
+        """The documents that a pipeline makes, which must be few."""
+        with translated(self._name):
+            found = self._collection.aggregate(list(pipeline))
+            return list(await (await found if inspect.isawaitable(found) else found).to_list(None))  # PyMongo's must be awaited
 
     async def insert(self, document: Json) -> bool:
         """Add a document. False if it exists already, or if a value of a unique index is taken."""

@@ -77,16 +77,23 @@ class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one account may use at the same time.
+    """What one account may use at the same time, and what it may keep.
 
     `admitted`: number of workflows. `cpu`, `memory`: Kubernetes quantities; None for unlimited. `accelerators`: number of
     devices by hardware type (such as `nvidia.com/gpu-t4`); a type that is not listed is unlimited.
+
+    Of what it keeps, None for unlimited: `entities`: their number; `document_bytes`: their size as JSON; `object_bytes`: what the object
+    store holds of them; `tokens`: tokens that were not revoked. Deleted entities count until they are removed (`retention.deleted_days`).
     """
 
     admitted: int = 8
     cpu: str | None = None
     memory: str | None = None
     accelerators: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}
+    entities: Annotated[int, msgspec.Meta(ge=0)] | None = 100_000
+    document_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = 4 * 2**30
+    object_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = 2**40
+    tokens: Annotated[int, msgspec.Meta(ge=0)] | None = 1000
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dyff.entities import codecs, registry
+from dyff.entities import codecs, registry, storage
 from dyff.query import filters
 
 CREATED: filters.Path = ("creationTime",)
@@ -19,6 +19,12 @@ PATHS: tuple[filters.Path, ...] = tuple(dict.fromkeys((*SHARED, *(path for row i
 """The paths that have a column, in the order of the columns."""
 
 ID: filters.Path = ("id",)
+
+SIZES = ("document_bytes", "object_bytes")
+"""The columns after those of `PATHS`: what the document counts in its account's usage."""
+
+USAGE = f"SELECT count(*), {', '.join(f'total({each})' for each in SIZES)} FROM documents WHERE account = ?"
+"""What an account keeps; from an index alone."""
 
 Value = str | int | float | bytes | None
 """The value of a column. None: the path is absent or null. Bytes: neither text nor number, see `value`."""
@@ -32,13 +38,14 @@ def name(path: filters.Path) -> str | None:
 
 
 def values(body: bytes) -> tuple[Value, ...]:
-    """The values of the columns of `PATHS` for the document `body`.
+    """The values of the columns of `PATHS` and `SIZES` for the document `body`.
 
     Raises:
         ValueError: it is not a JSON object.
     """
     document = codecs.decode_object(body)
-    return tuple(value(_at(document, path)) for path in PATHS)
+    size = storage.of(document, len(body))
+    return (*(value(_at(document, path)) for path in PATHS), size.document, size.objects)
 
 
 def value(scalar: Any) -> Value:
@@ -57,12 +64,12 @@ def schema(suffix: str = "", mark: str = "") -> str:
 
     `suffix` is appended to the names of the tables, `mark` to those of the indexes, which keep theirs when a table is renamed.
     """
-    columns = ", ".join(f"{name(path)} BLOB" for path in PATHS)
+    columns = ", ".join([*(f"{name(path)} BLOB" for path in PATHS), *(f"{each} INTEGER" for each in SIZES)])
     parts = {"columns": columns, "sum": "checksum INTEGER NOT NULL", "body": "body TEXT NOT NULL", "key": "PRIMARY KEY (log, partition)"}
     tables = [each.format(suffix=suffix, **parts) for each in _TABLES]
     shared = [_index("collection", path, *([] if path == CREATED else [CREATED])) for path in SHARED]
     own = [_partial(row.plural, path) for row in registry.ROWS for path in row.query.values()]
-    indexes = [each.format(suffix=suffix, mark=mark) for each in (_BY_ID, *shared, *own)]
+    indexes = [each.format(suffix=suffix, mark=mark) for each in (_BY_ID, *shared, *own, _BY_USAGE)]
     return "\n".join([tables[0], indexes[0], *tables[1:], *indexes[1:]])
 
 
@@ -77,6 +84,7 @@ _TABLES = (
     "CREATE TABLE epoch{suffix} (epoch TEXT NOT NULL);",
 )
 _BY_ID = "CREATE UNIQUE INDEX by_id{mark} ON documents{suffix} (collection, id);"
+_BY_USAGE = f"CREATE INDEX by_usage{{mark}} ON documents{{suffix}} (account, {', '.join(SIZES)});"
 
 
 def _index(first: str, *paths: filters.Path) -> str:

@@ -130,6 +130,11 @@ class EmbeddedQuery:
             raise errors.Unavailable(f"{tables.NAME} was replaced meanwhile; try again")
         return batch
 
+    async def usage(self, account: str) -> port.Usage:
+        self._damage.require_none(self._reached)
+        with self._damage.noticed():
+            return await anyio.to_thread.run_sync(self._readers.usage, account, limiter=self._threads)
+
     async def reached(self) -> port.Reached:
         return self._reached
 

@@ -102,8 +102,16 @@ class Readers:
         """Begin a walk. It must be closed."""
         return Walk(self, plan)
 
+    def usage(self, account: str) -> port.Usage:
+        """What the documents of one account add up to. Blocks."""
+        connection = self.take()
+        try:
+            return tables.usage(connection, account)
+        finally:
+            self.give_back(connection)
+
     def take(self) -> apsw.Connection:
-        """A connection for one walk. Blocks."""
+        """A connection that no other thread uses. Blocks."""
         try:
             return self._idle.pop()
         except IndexError:

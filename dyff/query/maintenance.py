@@ -37,6 +37,9 @@ class EmbeddedMaintenance:
     async def reached(self) -> port.Reached:
         return await anyio.to_thread.run_sync(self._reached)
 
+    async def usage(self, account: str) -> port.Usage:
+        return await anyio.to_thread.run_sync(self._usage, account)
+
     async def scan(self) -> AsyncIterator[Sequence[port.Scanned]]:
         root = await anyio.to_thread.run_sync(self._root)
         for statement, scanned in ((_DOCUMENTS, _document), (_TOMBSTONES, _tombstone)):
@@ -51,6 +54,10 @@ class EmbeddedMaintenance:
     def _reached(self) -> port.Reached:
         with tables.translated(), self._reading() as connection:
             return _PRESENT.reached(connection)
+
+    def _usage(self, account: str) -> port.Usage:
+        with tables.translated(), self._reading() as connection:
+            return tables.usage(connection, account)
 
     def _root(self) -> int:
         with tables.translated(), self._reading() as connection:

@@ -40,6 +40,17 @@ class Reached(msgspec.Struct, frozen=True):
     events: dict[int, int] = {}
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What an account keeps: the number of its entities, their size as JSON, and what the object store holds of them, in bytes.
+
+    It is that of the documents in the view (`dyff.entities.storage`). Forgotten entities are not in it; deleted ones are.
+    """
+
+    entities: int = 0
+    document_bytes: int = 0
+    object_bytes: int = 0
+
+
 class Scanned(msgspec.Struct, frozen=True):
     """A document as stored. `sound`: the body is the one that was written, and agrees with the fields that queries use."""
 
@@ -74,6 +85,14 @@ class QueryReader(Protocol):
 
         Raises:
             Unavailable: the database does not answer, or the view was replaced meanwhile; also after some batches.
+        """
+        ...
+
+    async def usage(self, account: str) -> Usage:
+        """What the account keeps. It costs time in proportion to its entities, a millisecond for some thousand: not for every request.
+
+        Raises:
+            Unavailable: the database does not answer.
         """
         ...
 
@@ -128,7 +147,11 @@ class QueryStore(QueryReader, QueryWriter, Protocol):
 
 
 class QueryScanner(Protocol):
-    """Read-only access to a view for verification while servers are running."""
+    """Read-only access to a view from outside while servers are running."""
+
+    async def usage(self, account: str) -> Usage:
+        """Like `QueryReader.usage`."""
+        ...
 
     async def reached(self) -> Reached:
         """The position of the view."""

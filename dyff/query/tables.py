@@ -14,9 +14,9 @@ NAME = "the query store"
 """The name of the store in messages."""
 REMEDY = "a server replaces it and fills it from the log; if none is running, delete its file"
 
-_NAMES = tuple(str(columns.name(path)) for path in columns.PATHS)
+_NAMES = (*(str(columns.name(path)) for path in columns.PATHS), *columns.SIZES)
 COLUMNS = ", ".join(_NAMES)
-"""The columns of frequently queried fields, in order."""
+"""The columns of frequently queried fields and of sizes, in order."""
 
 
 def translated() -> AbstractContextManager[None]:
@@ -92,6 +92,12 @@ class Tables:
         connection.executemany(self._move, rows)
         if reached.epoch is not None:
             connection.execute(self._set_epoch, (reached.epoch,))
+
+
+def usage(connection: apsw.Connection, account: str) -> port.Usage:
+    """What an account keeps."""
+    row = connection.execute(columns.USAGE, (account,)).fetchone()
+    return port.Usage(*map(int, row or ()))
 
 
 def moved_on(old: port.Reached, new: port.Reached) -> port.Reached:

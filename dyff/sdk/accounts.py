@@ -32,6 +32,15 @@ class Accounts(calls.Bound[S]):
         await self._http.call("PUT", transport.path("accounts", id, "permissions"), body=groups.plain(request))
 
     @operation
+    async def get_usage(self, id: str) -> models.AccountUsage:  # noqa: A002
+        """Return what the account keeps and how much it may: entities, bytes of their documents and of their files, and tokens.
+
+        Example:
+            `client.accounts.get_usage(account).entities.used`
+        """
+        return models.read(await self._http.call("GET", transport.path("accounts", id, "usage")), models.AccountUsage)
+
+    @operation
     async def create_token(self, id: str, request: groups.Request) -> str:  # noqa: A002
         """Create a token with `grants` that expires at `expires` (a datetime). The token is shown only once.
 

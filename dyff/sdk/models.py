@@ -6,7 +6,18 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from dyff.entities.answers import AccessGrant, APIKey, Documentation, Downlink, LogEntry, Progress, SignedURL, Status, WorkflowLogs
+from dyff.entities.answers import (
+    AccessGrant,
+    AccountUsage,
+    APIKey,
+    Documentation,
+    Downlink,
+    LogEntry,
+    Progress,
+    SignedURL,
+    Status,
+    WorkflowLogs,
+)
 from dyff.entities.identity import Entity
 from dyff.entities.kinds.dataset import Dataset
 from dyff.entities.kinds.evaluation import Evaluation
@@ -19,8 +30,8 @@ from dyff.entities.kinds.model import StoredModelArtifact as ModelArtifact
 from dyff.entities.stored import Artifact, Digest, File, Volume
 
 __all__ = [
-    "APIKey", "AccessGrant", "Artifact", "Dataset", "Digest", "Documentation", "Downlink", "Entity", "Evaluation", "EvaluationSession",
-    "File", "ForeignInferenceService", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Dataset", "Digest", "Documentation", "Downlink", "Entity", "Evaluation",
+    "EvaluationSession", "File", "ForeignInferenceService", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
     "InferenceSessionAndToken", "LogEntry", "Model", "ModelArtifact", "Progress", "SignedURL", "Status", "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 

@@ -13,7 +13,9 @@ import msgspec
 import yaml
 
 from dyff.accounts import authority, grants, port
+from dyff.entities import codecs
 from dyff.kernel import clock, errors, ids, settings
+from dyff.query import usage
 from dyff.serve import directory, migrating, opening
 
 T = TypeVar("T")
@@ -55,6 +57,28 @@ def create_account(loaded: settings.Settings, name: str) -> str:
 def list_accounts(loaded: settings.Settings) -> list[port.Account]:
     """All accounts, in order of creation."""
     return _with_accounts(loaded, lambda accounts: accounts.find())
+
+
+def show_account(loaded: settings.Settings, account_id: str) -> codecs.Json:
+    """An account with what it keeps and its limits. An account that is only a name in entities has a usage and no tokens.
+
+    Raises:
+        NotFound: there is no such account, and no entity of it.
+        Misconfigured: the data directory has no query store yet.
+        Unavailable: an engine does not answer.
+    """
+
+    async def act(accounts: port.Accounts) -> codecs.Json:
+        account, keys = await accounts.get(account_id), await accounts.keys(account_id)
+        place = directory.DataDirectory(loaded.data_dir)
+        async with opening.open_query_for_maintenance(loaded, place) as view:
+            used = await view.usage(account_id)
+        if account is None and not used.entities:
+            raise errors.NotFound(f"there is no account {account_id}; 'dyff account list' shows those that are there")
+        known = {"name": account.name, "status": account.status} if account else {}
+        return {"id": account_id, **known, **usage.published(used, len(keys), loaded.quotas)}
+
+    return _with_accounts(loaded, act)
 
 
 def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool) -> None:

@@ -203,6 +203,17 @@ def account_list(data_dir: str | None, config: str | None) -> None:
         click.echo(json.dumps({"id": each.id, "name": each.name, "status": each.status}))
 
 
+@account.command("show")
+@click.argument("account_id")
+@_data_dir
+@_config
+def account_show(account_id: str, data_dir: str | None, config: str | None) -> None:
+    """Print an account as one JSON object: what it keeps, in entities, bytes and tokens, and its limits (quotas in the settings)."""
+    from dyff.serve import administration
+
+    click.echo(json.dumps(administration.show_account(settings.load(config, flags={"data_dir": data_dir}), account_id)))
+
+
 @account.command("suspend")
 @click.argument("account_id")
 @_data_dir

@@ -79,6 +79,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         clock=adapters.clock,
         ids=adapters.ids,
         settings=process.settings.api,
+        quotas=process.settings.quotas,
         health=process.report,
         is_full=lambda: adapters.disk is not None and adapters.disk.full,
     )

@@ -32,7 +32,7 @@ class LogClock(clock.SystemClock):
 async def test_what_controllers_decide_takes_effect(tmp_path, side, known):
     """Admission, endings and forgetting, whether the difference is known before the first command or not."""
     offset_s = APART[side].total_seconds()
-    async with world.installation(tmp_path, LogClock(APART[side])) as here:
+    async with world.installation(tmp_path, log_clock=LogClock(APART[side])) as here:
         here.bus.clock_offset_s = lambda: offset_s if known else None
         objects = local.LocalObjects.open(tmp_path / "objects")
         given = settings.Settings(retention=settings.Retention(deleted_days=0.0, sweep_s=0.05))

@@ -29,7 +29,7 @@ async def on_the_log(here):
 
 
 async def test_every_command_of_a_controller_names_the_status_it_was_decided_on(here, tmp_path):
-    """Admission, its refusals, interruptions, ends and forgetting: each of them is dropped if the status has moved meanwhile."""
+    """Admission, its refusals, interruptions, ends, sizes and forgetting: each of them is dropped if the status has moved meanwhile."""
     given = settings.Settings(
         quotas=settings.Quotas(admitted=1),
         orchestrator=settings.Orchestrator(resync_s=0.1),
@@ -55,7 +55,7 @@ async def test_every_command_of_a_controller_names_the_status_it_was_decided_on(
         await world.until(lambda: here.folded.get(E[1]) is None, what="forgetting")
     said = [each for each in await on_the_log(here) if each.principal in CONTROLLERS]
     assert {each.principal for each in said} == CONTROLLERS
-    assert {each.name for each in said} == {commands.UPDATE_STATUS, commands.FORGET}
+    assert {each.name for each in said} == {commands.UPDATE_STATUS, commands.RECORD_STORAGE, commands.FORGET}
     assert [(each.name, each.entity_id) for each in said if each.decided_on is None] == []
 
 

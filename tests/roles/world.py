@@ -156,8 +156,11 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def installation(folder, log_clock=None):
-    """A world with an empty log and an empty cluster, in which everything published is folded. `log_clock`: of the log, if not ours."""
+async def installation(folder, version=1, log_clock=None):
+    """A world with an empty log and an empty cluster, in which everything published is folded, by this version of the fold.
+
+    `log_clock`: of the log, if it is not ours.
+    """
     time, names = clock.SystemClock(), ids.RandomIds()
     async with (
         EmbeddedBus.open(folder / "bus.sqlite", clock=log_clock or time, ids=names) as bus,
@@ -166,21 +169,21 @@ async def installation(folder, log_clock=None):
         await bus.create_topics(topics.specs(2))
         folded = mirror.StateMirror(bus)
         # A fixture begins and ends in tasks of its own, which a task group does not survive.
-        background = asyncio.create_task(_background(bus, folded))
+        background = asyncio.create_task(_background(bus, folded, version))
         yield World(bus, cluster, folded)
         background.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await background
 
 
-async def _background(bus, folded):
+async def _background(bus, folded, version):
     async with anyio.create_task_group() as group:
         group.start_soon(folded.run)
         for partition in range(2):
-            group.start_soon(_fold, bus, partition)
+            group.start_soon(_fold, bus, partition, version)
 
 
-async def _fold(bus, partition):
+async def _fold(bus, partition, version):
     """What the aggregator does, without its concern for restarts."""
     states = {}
     epoch = (await bus.topic(topics.EVENTS)).epoch
@@ -188,7 +191,7 @@ async def _fold(bus, partition):
         while True:
             for record in await reader.poll(500, 5.0):
                 event = envelope.event(record, epoch)
-                states[record.key], _ = folding.fold(states.get(record.key), event, 1)
+                states[record.key], _ = folding.fold(states.get(record.key), event, version)
                 state = states[record.key]
                 if state is None:
                     message = envelope.progress_message(positions.Position(epoch, partition, record.offset))

@@ -15,6 +15,7 @@ from dyff.api.routes import tokens
 from dyff.entities import account as requests
 from dyff.entities import answers, codecs, statuses
 from dyff.kernel import clock, errors, suggestions
+from dyff.query import usage
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -46,6 +47,10 @@ def routes(context: Context) -> list[Route]:
             answers=answers.Account, returns="the account", **common,
         ),
         Route(
+            method="GET", path="/v0/accounts/{id:str}/usage", answer=group.usage, operation="usage", answers=answers.AccountUsage,
+            returns="what it keeps, and its limits", summary="How much it keeps, and how much it may", **common,
+        ),
+        Route(
             method="PUT", path="/v0/accounts/{id:str}/delete", answer=group.delete, operation="delete", answers=answers.Status,
             returns="its status", summary="Delete it: its tokens are refused from now on, and nothing of it starts", **common,
         ),
@@ -56,8 +61,8 @@ class Accounts:
     """The records of accounts, without secrets. An account can see itself; everything else needs a grant on `accounts`."""
 
     def __init__(self, context: Context) -> None:
-        """Reads are strongly consistent: they do not use the view."""
-        self._services = context.services
+        """Reads are strongly consistent: they do not use the view, except for the usage."""
+        self._services, self._quotas = context.services, context.quotas
 
     async def create(self, call: Call) -> Reply:
         """Create an account. Needs `create` on all accounts, because a new one has no owner yet."""
@@ -74,6 +79,12 @@ class Accounts:
         """Return the account with its permissions, and with its tokens but not their secrets."""
         account = await tokens.find(self._services, call, "get", own=True)
         return json(_published(account, await self._services.accounts.keys(account.id)))
+
+    async def usage(self, call: Call) -> Reply:
+        """Return what the account keeps, at most a second old."""
+        account = await tokens.find(self._services, call, "get", own=True)
+        keys = len(await self._services.accounts.keys(account.id))
+        return json(usage.published(await self._quotas.used(account.id), keys, self._services.quotas))
 
     async def query(self, call: Call) -> Reply:
         """Return the matching accounts that the caller may see: itself, and those that its grants on `accounts` name."""

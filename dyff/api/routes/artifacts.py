@@ -64,6 +64,8 @@ class Uploads:
         entity = await self._entity(call, "create")
         artifacts.require_uploading(entity)
         wanted = artifacts.the_declared(entity, self._accepted.files(entity), call.path["path"].lstrip("/"))
+        if wanted.size is None:
+            await self._context.quotas.require_room(entity["account"])
         limit = artifacts.MAX_UPLOAD_BYTES if wanted.size is None else wanted.size
         objects, key = self._context.services.objects, self._staging(entity) + wanted.path
         url = await objects.sign("PUT", key, expires_s=artifacts.URL_LIFE_S, md5=wanted.md5, limit_bytes=limit)
@@ -87,6 +89,7 @@ class Uploads:
             # Releases before ADR 18 took files to where readers read. An upload can have begun under one of them.
             prefixes = (self._staging(entity), layout.root(self._row.collection, entity["id"]))
             found = await artifacts.collect(self._context.services, prefixes, files)
+            await self._context.quotas.upload(entity, {each.path: each.size for each in found.artifacts})
             if self._accepted.contents == "arrow":
                 await self._contents.check(entity, found)
             publishing = self._context.publishing

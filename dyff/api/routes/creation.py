@@ -92,7 +92,8 @@ class Creating:
             return entity, codecs.encode(entity)
 
         entity, encoded = await self._context.threads.run(build, apart=large)
-        return encoded, await self._context.publishing.create(call.principal, entity, encoded, command_id)
+        publishing = self._context.publishing
+        return encoded, await publishing.create(call.principal, entity, encoded, command_id, repeatable=digest is not None)
 
     async def _create_once(
         self, call: Call, request: Any, key: str, digest: str, now: datetime, *, large: bool

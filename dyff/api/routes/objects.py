@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from dyff.accounts import port as accounts
@@ -12,7 +13,7 @@ from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.documents import summary
 from dyff.api.route import BYTES, Other, Route
-from dyff.entities import answers, registry
+from dyff.entities import answers, codecs, registry
 from dyff.kernel import errors
 from dyff.objects import layout, port, signing
 
@@ -67,6 +68,7 @@ class ObjectRoutes:
         self._documents = context.documents
         self._accounts = context.services.accounts
         self._signer = signer
+        self._quotas = context.quotas
         self._require_space = context.services.require_space
 
     async def get(self, call: Call) -> Reply:
@@ -97,8 +99,11 @@ class ObjectRoutes:
         if digest is not None and grant.md5 is not None and digest.strip() != grant.md5:
             raise errors.DigestMismatch(f"the header Content-MD5 is {digest[:64]!r}, but the URL was signed for {grant.md5}")
         self._require_space()
-        await self._require_open(grant.key)
-        info = await self._objects.put(grant.key, self._while_open(grant.key, call.stream()), md5=grant.md5, limit_bytes=grant.limit_bytes)
+        entity = codecs.decode_object(await self._require_open(grant.key))
+        async with self._counted(entity, grant, announced) as stored:
+            body = self._while_open(grant.key, call.stream())
+            info = await self._objects.put(grant.key, body, md5=grant.md5, limit_bytes=grant.limit_bytes)
+            stored.append(info.size_bytes)
         return Reply(200, b"", _tag(info))
 
     async def _while_open(self, key: str, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -110,8 +115,24 @@ class ObjectRoutes:
             yield piece
         await self._require_open(key)
 
-    async def _require_open(self, key: str) -> None:
-        """Check that the entity to which `key` belongs still takes this upload.
+    @asynccontextmanager
+    async def _counted(self, entity: codecs.Json, grant: signing.Grant, announced: int | None) -> AsyncIterator[list[int]]:
+        """Count the file before it arrives, with the most that it can have. The context adds its size to the list once it is stored.
+
+        Raises:
+            QuotaExceeded: its account has as much as it may.
+        """
+        path = (layout.staged(grant.key) or ("", "", ""))[2]
+        most = next(each for each in (announced, grant.limit_bytes, artifacts.MAX_UPLOAD_BYTES) if each is not None)
+        stored: list[int] = []
+        await self._quotas.upload(entity, {path: most})
+        try:
+            yield stored
+        finally:
+            self._quotas.uploaded(entity, path, sum(stored))
+
+    async def _require_open(self, key: str) -> bytes:
+        """Check that the entity to which `key` belongs still takes this upload; returns its document.
 
         Raises:
             WrongStatus: it was finalized or deleted, or has ended.
@@ -130,6 +151,7 @@ class ObjectRoutes:
         account = await self._accounts.get(found.account)
         if account is not None and account.status != accounts.ACTIVE:
             raise errors.Forbidden(f"the account of the {row.name} is {account.status.lower()}, so nothing can be uploaded to it")
+        return document
 
     async def _info(self, call: Call) -> port.ObjectInfo:
         grant = self._signer.verify(call.method, call.path["key"].lstrip("/"), call.query_string)

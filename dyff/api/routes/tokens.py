@@ -77,6 +77,7 @@ class Tokens:
         """The owner of an entity comes from the view, everything else from the accounts database."""
         self._services = context.services
         self._documents = context.documents
+        self._quotas = context.quotas
 
     async def permissions(self, call: Call) -> Reply:
         """Return the account's permissions as a list of grants."""
@@ -105,7 +106,8 @@ class Tokens:
         _require_covered(wanted, account.permissions, owners, f"the account {account.id}")
         if not _is_granted(call.principal, "create", account.id):
             _require_covered(wanted, call.principal.grants, owners, "the token that you use")
-        return json(await self._services.authority.issue(account.id, wanted, expires, owners), status=201)
+        async with self._quotas.token(account.id):
+            return json(await self._services.authority.issue(account.id, wanted, expires, owners), status=201)
 
     async def tokens(self, call: Call) -> Reply:
         """Return all tokens that were not revoked."""

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.entities import codecs, folding, registry, statuses
+from dyff.entities import codecs, folding, registry, statuses, storage
 from dyff.kernel import errors, liveness
 from dyff.kernel.positions import Position
 
@@ -32,13 +32,15 @@ class Mirrored(msgspec.Struct, frozen=True):
     `entity`: the whole object; with a terminal status only `id`, `kind`, `account`, `status`, `reason` and
     `lastTransitionTime`, as far as they exist. `status_source`: its `text()` is the `decided_on` of commands that were
     decided on this status. `source`: the last folded event. `cost`: quota that it uses while its pods can run; it is
-    kept for ended entities too, since quota is released when the pods are gone. Empty for an unknown kind.
+    kept for ended entities too, since quota is released when the pods are gone. Empty for an unknown kind. `is_measured`: whether it
+    is recorded what the object store holds of it; true also if there is nothing to record, because it has not ended or keeps nothing.
     """
 
     entity: codecs.Json
     status_source: Position
     source: Position
     cost: dict[str, str] = {}
+    is_measured: bool = True
 
     @property
     def ended(self) -> bool:
@@ -55,6 +57,7 @@ class StateMirror:
         self._live: dict[str, Mirrored] = {}
         self._ended: dict[str, Mirrored] = {}
         self._deleted: dict[str, Mirrored] = {}
+        self._unmeasured: dict[str, Mirrored] = {}
         self._forgotten: dict[str, Position] = {}
         self._read: dict[int, int] = {}
         self._events: dict[int, int] = {}
@@ -113,6 +116,10 @@ class StateMirror:
         """All entities that are deleted but not forgotten yet, slim, at the time of the call."""
         return list(self._deleted.values())
 
+    def unmeasured(self) -> list[Mirrored]:
+        """All entities that have ended and of which it is not recorded what the object store holds, slim, at the time of the call."""
+        return list(self._unmeasured.values())
+
     async def _follow(self, partition: int, offset: int) -> None:
         async with self._bus.read(topics.STATE, partition, offset) as reader:
             while True:
@@ -142,7 +149,7 @@ class StateMirror:
         return last is None or last.epoch != source.epoch or source.offset > last.offset
 
     def _put(self, entity_id: str, state: folding.State) -> None:
-        for each in (self._live, self._ended, self._deleted):
+        for each in (self._live, self._ended, self._deleted, self._unmeasured):
             each.pop(entity_id, None)
         if state.entity is None:
             self._forgotten[entity_id] = state.source
@@ -150,10 +157,13 @@ class StateMirror:
         self._forgotten.pop(entity_id, None)
         ended = statuses.is_terminal(state.entity.get("status", ""))
         entity = _slim(state.entity) if ended else state.entity
-        mirrored = Mirrored(entity, state.status_source, state.source, _cost(state.entity))
+        is_measured = not ended or not storage.keeps_objects(state.entity) or storage.is_recorded(state.entity)
+        mirrored = Mirrored(entity, state.status_source, state.source, _cost(state.entity), is_measured)
         (self._ended if ended else self._live)[entity_id] = mirrored
         if entity.get("status") == statuses.DELETED:
             self._deleted[entity_id] = mirrored
+        if not is_measured:
+            self._unmeasured[entity_id] = mirrored
 
     async def _until(self, reached: Mapping[int, int], ends: Mapping[int, int]) -> None:
         while any(reached.get(partition, 0) < end for partition, end in ends.items()):

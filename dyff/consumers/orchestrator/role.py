@@ -6,7 +6,8 @@ plan (`dyff.admission.cycle`, `dyff.consumers.orchestrator.runs`), apply, and wa
 pass sees it, no assumptions are carried from one pass to the next, and a restart needs no special case.
 
 In parallel, the sweep (`dyff.consumers.orchestrator.sweep`) removes the stored data of entities that were deleted long ago, and
-`dyff.consumers.orchestrator.uploads` seals finalized uploads. Ending expired sessions is not done here, but by the operator.
+`dyff.consumers.orchestrator.uploads` seals finalized uploads. `dyff.consumers.orchestrator.measuring` records what is stored. Ending
+expired sessions is not done here, but by the operator.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import StateMirror
-from dyff.consumers.orchestrator import holding, reconciler, sweep, uploads
+from dyff.consumers.orchestrator import holding, measuring, reconciler, sweep, uploads
 from dyff.kernel import degradation, errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -57,11 +58,12 @@ async def run(
         Misconfigured: a quota is not a quantity.
     """
     rules = reconciler.Rules.of(settings, suspended)
-    trigger, finalized, progress = reconciling.Trigger(), reconciling.Trigger(), reconciling.Progress()
+    trigger, finalized, measurable, progress = reconciling.Trigger(), reconciling.Trigger(), reconciling.Trigger(), reconciling.Progress()
 
     def changed() -> None:
         trigger.set()
         finalized.set()
+        measurable.set()
 
     mirror = StateMirror(bus, changed)
     resources = custom_resources.CustomResources(cluster, trigger.set)
@@ -88,6 +90,7 @@ async def run(
         if objects is not None:
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
+            group.start_soon(measuring.Measuring(mirror, objects, append, bus.clock_offset_s, measurable, clock, reported).run)
             sweeping = sweep.Sweep(mirror, objects, append, bus.clock_offset_s, work.busy, clock, retention, reported)
             group.start_soon(sweeping.run)
         await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)

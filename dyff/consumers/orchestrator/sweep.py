@@ -132,7 +132,8 @@ class Sweep:
         async def clear(mirrored: Mirrored) -> None:
             kind, entity_id = mirrored.entity["kind"], mirrored.entity["id"]
             async with limiter:
-                if self._mirror.get(entity_id) is not mirrored:
+                now = self._mirror.get(entity_id)
+                if now is None or now.status_source != mirrored.status_source:
                     return  # it has changed meanwhile: the next pass decides again
                 try:
                     row = registry.BY_KIND[kind]

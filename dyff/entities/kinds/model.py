@@ -228,6 +228,13 @@ def _files(entity: codecs.Json) -> list[kind.DeclaredFile]:
     return [kind.DeclaredFile(each["path"], each["digest"]["md5"], None, each["size"]) for each in volume["files"]]
 
 
+def _size_bytes(entity: codecs.Json) -> int:
+    if entity["source"]["kind"] != "Upload":
+        return 0
+    volume = (entity.get("artifact") or {}).get("volume") or {"files": []}
+    return sum(each["size"] for each in volume["files"])
+
+
 def _spec(entity: codecs.Json) -> codecs.Json:
     return {key: entity[key] for key in ("source", "artifact", "resources") if entity.get(key) is not None}
 
@@ -259,7 +266,7 @@ KIND = kind.Kind(
     embedded=("id", "account", "name", "artifact", "storage"),
     first=_first,
     query={"name": ("name",)},
-    upload=kind.Upload(files=_files),
+    upload=kind.Upload(files=_files, size_bytes=_size_bytes),
     download=kind.Download("models"),
     logs=kind.Logs(stored=True),
     run=kind.Run(

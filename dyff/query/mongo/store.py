@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+import msgspec
 
+from dyff.entities import registry
 from dyff.kernel import errors, mongo
 from dyff.query import filters, port
 from dyff.query.mongo import reading, rebuilding, sides, stored
@@ -95,6 +98,13 @@ class MongoQuery:
         if (self._side, self._generation) == seen and _now() - self._looked > sides.VALID_S:
             await self.reached()
         return (self._side, self._generation) == seen
+
+    async def usage(self, account: str) -> port.Usage:
+        found = [await self._on_present_side(partial(self._usage, account, row.plural)) for row in registry.ROWS]
+        return port.Usage(*(sum(column) for column in zip(*map(msgspec.structs.astuple, found), strict=True)))
+
+    async def _usage(self, account: str, collection: str, side: int) -> port.Usage:
+        return stored.used(await self._documents(collection, side).aggregate(stored.usage(account)))
 
     async def _on_present_side(self, read: Callable[[int], Awaitable[T]]) -> T:
         """The result of `read` on the side that is active, or was active less than `VALID_S` ago."""

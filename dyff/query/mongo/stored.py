@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 from urllib.parse import quote, unquote
 
-from dyff.entities import codecs, kind
+from dyff.entities import codecs, kind, storage
 from dyff.kernel import mongo
 from dyff.query import columns, filters, port
 
@@ -26,6 +26,9 @@ LIVE: dict[str, Any] = {"live": True}
 
 LARGE_BYTES = 4 * 2**20
 """A larger body is compressed, and only the fields that queries use are stored next to it, since MongoDB's limit is 16 MiB."""
+
+SIZES = ("documentBytes", "objectBytes")
+"""What a document counts in its account's usage. Those that a release without these fields wrote count as entities without a size."""
 
 _PREFIXES = ("entities_", "entities2_")
 """Prefixes of the collections of a view. There are two sides, so that a new view can be built next to the active one."""
@@ -94,9 +97,35 @@ def document(given: port.Document, generation: int) -> dict[str, Any]:
     if given.body is None:
         return {"at": at}
     found = codecs.decode_object(given.body)
+    common = {"at": at, **LIVE, **sizes(found, len(given.body))}
     if len(given.body) <= LARGE_BYTES:
-        return {"at": at, **LIVE, "fields": _fields(found, 1), "body": given.body}
-    return {"at": at, **LIVE, "fields": _fields(_asked(found), 1), "packed": True, "body": zlib.compress(given.body, 1)}
+        return {**common, "fields": _fields(found, 1), "body": given.body}
+    return {**common, "fields": _fields(_asked(found), 1), "packed": True, "body": zlib.compress(given.body, 1)}
+
+
+def sizes(entity: codecs.Json, document_bytes: int) -> dict[str, int]:
+    """The fields of `SIZES`. `document_bytes`: the entity's size as JSON."""
+    size = storage.of(entity, document_bytes)
+    return dict(zip(SIZES, (size.document, size.objects), strict=True))
+
+
+def with_sizes(found: dict[str, Any]) -> dict[str, Any] | None:
+    """The stored document `found` with the fields of `SIZES`; None if it has them, or needs none. For a migration."""
+    if found.get("body") is None or all(name in found for name in SIZES):
+        return None
+    data = body(found)
+    return {**found, **sizes(codecs.decode_object(data), len(data))}
+
+
+def usage(account: str) -> list[dict[str, Any]]:
+    """The pipeline that adds up what an account keeps in a collection; see `used`."""
+    sums = {name: {"$sum": f"${name}"} for name in SIZES}
+    return [{"$match": {**LIVE, field(columns.ACCOUNT): value(account)}}, {"$group": {"_id": None, "entities": {"$sum": 1}, **sums}}]
+
+
+def used(found: list[dict[str, Any]]) -> port.Usage:
+    """The result of `usage`."""
+    return port.Usage(*(int(found[0][name]) for name in ("entities", *SIZES))) if found else port.Usage()
 
 
 def body(found: dict[str, Any]) -> bytes:
@@ -112,7 +141,7 @@ def scanned(name: str, found: dict[str, Any]) -> port.Scanned:
     data = found.get("body")
     try:
         entity = port.Document(collection_of(name), found[ID], given, None if data is None else body(found))
-        return port.Scanned(entity, sound={ID: entity.id, **document(entity, int(generation))} == found)
+        return port.Scanned(entity, sound={ID: entity.id, **document(entity, int(generation))} == (with_sizes(found) or found))
     except (ValueError, TypeError, zlib.error):
         kept = data if isinstance(data, bytes) else repr(data).encode()
         return port.Scanned(port.Document(collection_of(name), str(found[ID]), given, kept), sound=False)
@@ -135,7 +164,7 @@ def outdated(generation: int) -> dict[str, Any]:
 def indexes(row: kind.Kind) -> list[mongo.Index]:
     """The indexes of a kind's collection. Each is ordered by creation time within equal values, and is read in both directions."""
     paths = dict.fromkeys([*columns.SHARED, *row.query.values()])
-    return [_index(path) for path in paths]
+    return [*map(_index, paths), mongo.Index(name="by_usage", paths=(field(columns.ACCOUNT), *SIZES), only=LIVE)]
 
 
 def _index(path: filters.Path) -> mongo.Index:
