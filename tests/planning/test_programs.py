@@ -91,6 +91,22 @@ def test_no_text_of_a_spec_becomes_an_annotation():
     }
 
 
+def test_labels_and_annotations_of_an_entity_stay_in_the_entity():
+    """Accounts can label and annotate their entities; nothing of that reaches the cluster, where labels and annotations decide."""
+    mine = {"dyff.io/steps": "runner", "dyff.io/component": "client", "dyff.io/account": "other"}
+    service = {"id": OTHER, "interface": world.INTERFACE, "runner": {"kind": "mock"}, "labels": mine}
+    entity = {
+        "id": ID, "kind": "InferenceSession", "account": "acme", "inferenceService": service, "labels": mine,
+        "annotations": [{"key": "dyff.io/steps", "value": "runner"}], "metadata": {"documentation": mine},
+    }  # fmt: skip
+    resource = registry.resource_for(entity)
+    template = World(resource).settle().get(port.DEPLOYMENT, f"session-{ID}")["spec"]["template"]
+    for each in (resource, template):
+        assert each["metadata"]["labels"]["dyff.io/account"] == "acme"
+        assert "dyff.io/steps" not in {**each["metadata"]["labels"], **each["metadata"].get("annotations", {})}
+    assert template["metadata"]["labels"]["dyff.io/component"] == "infer"
+
+
 def test_every_job_of_ours_marks_its_step():
     """The client, the verification and the fetch of a model are steps, each in the container of that name."""
     there = World(world.an_evaluation()).settle().serve()
@@ -144,6 +160,15 @@ def test_the_disk_of_a_pod_is_bounded(volumes, want):
     runner = the_pod(volumes=volumes)["containers"][0]
     assert runner["resources"]["limits"]["ephemeral-storage"] == str(want)
     assert runner["resources"]["requests"]["ephemeral-storage"] == "64Mi"
+
+
+def test_no_more_disk_is_reserved_than_may_be_used():
+    """An API server refuses a request above its limit, so with small limits in the settings less is reserved."""
+    chosen = settings.Operator(programs=programs.Programs(tmp_limit="5Mi", data_limit="1Mi"))
+    template = the_template(chosen, volumes=[DATA])
+    (runner,), (fetch,) = template["spec"]["containers"], template["spec"]["initContainers"]
+    assert runner["resources"]["requests"]["ephemeral-storage"] == str(11 * 2**20)
+    assert fetch["resources"]["requests"]["ephemeral-storage"] == "1Mi"
 
 
 @pytest.mark.parametrize("path", ["/tmp", "/tmp/", "//tmp", "///tmp//"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dyff.cluster import port
+from dyff.kernel import quantities
 
 USER_ID = 65532
 """An arbitrary unprivileged user. The number is fixed because `runAsNonRoot` alone rejects images whose user is root or a name."""
@@ -23,9 +24,10 @@ TEMPORARY_VOLUME = "dyff-tmp"
 GRACE_S = 5
 """Time from SIGTERM to SIGKILL. A step saves its results within a second or is repeated; a runner has nothing to save. With
 Kubernetes' default of 30 s, a pod that ignores SIGTERM would only delay everything that is waiting for its end."""
-DISK, DISK_REQUEST = "ephemeral-storage", "64Mi"
-"""Space on the disk of a node. Without a request of its own, a limit would be reserved, too."""
-_STEP_REQUESTS = {"cpu": "250m", "memory": "512Mi", DISK: DISK_REQUEST}
+DISK = "ephemeral-storage"
+"""Space on the disk of a node."""
+_RESERVED_DISK = "64Mi"
+_STEP_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 
 
 def pod(spec: port.Object) -> port.Object:
@@ -86,10 +88,15 @@ def step(
         "args": args,
         "env": [*own, *given],
         "envFrom": [{"secretRef": {"name": name}} for name in secrets],
-        "resources": {"requests": {**_STEP_REQUESTS, **(requests or {})}, "limits": {DISK: disk}},
+        "resources": {"requests": {**_STEP_REQUESTS, DISK: disk_request(disk), **(requests or {})}, "limits": {DISK: disk}},
         "volumeMounts": [temporary, *mounts],
     }
     return container(name, image, spec)
+
+
+def disk_request(limit: str) -> str:
+    """The space that is reserved for a container with that limit: little, and not more. Without a request, all of it would be."""
+    return min(limit, _RESERVED_DISK, key=quantities.parse_bytes)
 
 
 def temporary_volume(limit: str) -> port.Object:

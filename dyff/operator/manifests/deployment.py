@@ -92,8 +92,9 @@ def _resources(spec: specs.Session, runner: runners.Runner, setup: plan.Setup) -
 
     The limit of the disk is for the whole pod: its volumes, its log and `/tmp`.
     """
-    requests = {**spec.resources.requests, containers.DISK: containers.DISK_REQUEST}
-    limits: dict[str, Any] = {containers.DISK: str(_disk(runner, setup))}
+    disk = str(_disk(runner, setup))
+    requests = {**spec.resources.requests, containers.DISK: containers.disk_request(disk)}
+    limits: dict[str, Any] = {containers.DISK: disk}
     if "memory" in requests:
         limits["memory"] = requests["memory"]
     if spec.accelerator is not None and spec.accelerator.gpu is not None:
