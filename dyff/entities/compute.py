@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from dyff.entities import codecs, described
-from dyff.entities.identity import Count, EntityIdentifier, Part, Short, Text
+from dyff.entities import codecs, described, variables
+from dyff.entities.identity import Count, EntityIdentifier, Part, Short, Text, Word
 
 Quantity = Annotated[
     str,
@@ -18,8 +18,10 @@ Quantity = Annotated[
     ),
 ]
 
-_STEP = r"([^/.][^/]*|\.([^/.][^/]*|\.[^/]+))"
+_STEP = r"([^/.\x00][^/\x00]*|\.([^/.\x00][^/\x00]*|\.[^/\x00]+))"
 """A name in a path that is neither `.` nor `..`."""
+
+_STEPS = "/dyff/workflows/steps"
 
 _SEGMENT = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 
@@ -49,6 +51,18 @@ class ModelResources(Part, frozen=True):
 
 class ContainerImageSource(Part, frozen=True):
     """A container image, which is always pulled by digest."""
+
+    rules: ClassVar[codecs.Json] = {
+        "not": {
+            "anyOf": [
+                {"properties": {"name": {"pattern": r"(^|\/)dyff\/workflows\/steps$"}}, "required": ["name"]},
+                {
+                    "properties": {"host": {"pattern": "^[dD][yY][fF][fF]$"}, "name": {"const": "workflows/steps"}},
+                    "required": ["host", "name"],
+                },
+            ]
+        }
+    }
 
     host: Annotated[
         str,
@@ -81,19 +95,34 @@ class ContainerImageSource(Part, frozen=True):
         | None
     ) = None
 
+    def __post_init__(self) -> None:
+        """Refuse the name of our own steps at any host, and a host that is a part of that name."""
+        if f"/{self.host}/{self.name}".lower().endswith(_STEPS):
+            raise ValueError(
+                f"name: {self.host}/{self.name} is the image of Dyff's own steps, which services cannot run; name another image"
+            )
+
 
 class EnvVar(Part, frozen=True):
     """An environment variable."""
 
+    rules: ClassVar[codecs.Json] = {"properties": {"name": {"not": variables.REFUSED}}}
+
     name: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$(?!\n)",
+            pattern=variables.NAME,
             max_length=255,
-            description="letters, digits, '-', '_' or '.', not beginning with a digit",
+            description="letters, digits, '-', '_' or '.', not beginning with a digit; not one that changes how programs are loaded",
         ),
     ]
-    value: Text
+    value: Word
+
+    def __post_init__(self) -> None:
+        """Refuse a variable that changes which code is loaded."""
+        problem = variables.problem(self.name)
+        if problem is not None:
+            raise ValueError(problem)
 
 
 class VolumeMountData(Part, frozen=True):
@@ -134,5 +163,5 @@ class VolumeMount(Part, frozen=True):
         if (self.kind == "Data") != (self.data is not None) or (self.kind == "Scratch") != (self.scratch is not None):
             raise ValueError("a mount of kind Data needs data and no scratch, one of kind Scratch needs scratch and no data")
         segments = self.mountPath.split("/")
-        if segments[0] or not self.mountPath.strip("/") or "." in segments or ".." in segments:
-            raise ValueError("mountPath must be an absolute path below /, without '.' and '..'")
+        if segments[0] or not self.mountPath.strip("/") or "." in segments or ".." in segments or "\0" in self.mountPath:
+            raise ValueError("mountPath must be an absolute path below /, without '.' and '..' and without a NUL character")

@@ -37,7 +37,10 @@ Short = Annotated[str, msgspec.Meta(max_length=255)]
 """A name, an ID or a kind. The published schema bounds few strings and lists; here all of them are bounded."""
 
 Text = Annotated[str, msgspec.Meta(max_length=32_768)]
-"""An argument, a path or a value."""
+"""A text without a special form."""
+
+Word = Annotated[str, msgspec.Meta(max_length=32_768, pattern=r"^[^\x00]*$", description="any text without a NUL character")]
+"""An argument, a path or a value, which a program is started with."""
 
 Few = Annotated[tuple[T, ...], msgspec.Meta(max_length=100)]
 Many = Annotated[tuple[T, ...], msgspec.Meta(max_length=10_000)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 _FORM = re.compile(r"\+?((?:[0-9]+(?:\.[0-9]*)?)|(?:\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _EXPONENT_CHARS = len("e+99")
@@ -36,4 +36,4 @@ def parse(text: str) -> Decimal:
 
 def parse_bytes(text: str) -> int:
     """A quantity of memory or storage in whole bytes, rounded up."""
-    return -int(-parse(text) // 1)
+    return int(parse(text).to_integral_value(ROUND_CEILING))  # not by a division, which fails for very large numbers

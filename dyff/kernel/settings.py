@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
-from dyff.kernel import engines, errors
+from dyff.kernel import engines, errors, images, programs
 
 PREFIX = "DYFF_"
 _HUB = "HF_ENDPOINT"
@@ -100,12 +100,14 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the local cluster runs a container image.
 
     `command`: the program and its first arguments; the container's own `args` follow. `{port}` and `{mount:NAME}` are
-    replaced. `env`: added to the container's. `readiness_path`: None for no HTTP readiness probe.
+    replaced. `env`: added to the container's. `readiness_path`: None for no HTTP readiness probe. `network`: what the program may
+    connect to: nothing, or public addresses; on Kubernetes, too.
     """
 
     command: tuple[str, ...]
     env: dict[str, str] = {}
     readiness_path: str | None = "/ready"
+    network: Literal["none", "outside"] = "none"
 
 
 class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,10 +157,10 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of Jobs, so secrets are refused here: name a file (`HF_TOKEN_PATH`), or name a Kubernetes Secret with `fetch_secret`, whose
     keys become variables, too. `fetch_allowed_hosts`: names and addresses of an internal network that models may be fetched from; all
     other internal hosts are refused, at every redirect. `storage_secret`: a Secret with the credentials of the object store, whose
-    keys become variables of all our own steps and of no user's container.
+    keys become variables of all our own steps and of no user's container. `programs`: the pods that run accounts' programs.
     """
 
-    steps_image: str = "dyff/workflows/steps"
+    steps_image: str = images.STEPS
     runner_port: int = 8000
     session_start_deadline_s: float = 900.0
     job_deadline_s: float = 3600.0
@@ -167,6 +169,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fetch_secret: str | None = None
     fetch_allowed_hosts: tuple[str, ...] = ()
     storage_secret: str | None = None
+    programs: programs.Programs = programs.Programs()
 
     def __post_init__(self) -> None:
         """Refuse a secret where everyone with read access to the cluster would see it."""

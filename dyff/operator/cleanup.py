@@ -27,12 +27,12 @@ def stranger(observed: plan.Observed) -> plan.Ref | None:
 
 def everything(observed: plan.Observed) -> tuple[plan.Action, ...]:
     """Delete all children of a resource that is being deleted or is gone. The pods of a Job are deleted before the Job disappears."""
-    return (*_deleted_jobs(observed), *(_delete(ref, found) for ref, found in own(observed) if not pods.deleting(found)))
+    return (*interrupted(observed), *(_delete(ref, found) for ref, found in own(observed) if not pods.deleting(found)))
 
 
 def leftovers(observed: plan.Observed) -> tuple[plan.Action, ...]:
     """Delete what a finished resource no longer needs: everything except its finished Jobs, kept for their logs, and its ConfigMaps."""
-    return (*_deleted_jobs(observed), *_released_jobs(observed), *_unneeded(observed))
+    return (*interrupted(observed), *_released_jobs(observed), *_unneeded(observed))
 
 
 def recorded(observed: plan.Observed, *names: str) -> tuple[plan.Action, ...]:
@@ -46,8 +46,8 @@ def removed(observed: plan.Observed, kind: port.Kind) -> tuple[plan.Action, ...]
 
 
 def interrupted(observed: plan.Observed) -> tuple[plan.Action, ...]:
-    """Finish the deletion of Jobs that someone else deletes from a resource that is still running, so they can be created again."""
-    return tuple(_deleted_jobs(observed))
+    """Finish the deletion of parts that hold our finalizer, also if someone else deletes them, so they can be created again."""
+    return (*_deleted_jobs(observed), *_deleted_policies(observed))
 
 
 def _unneeded(observed: plan.Observed) -> Iterator[plan.Action]:
@@ -60,7 +60,7 @@ def _unneeded(observed: plan.Observed) -> Iterator[plan.Action]:
 def _released_jobs(observed: plan.Observed) -> Iterator[plan.Patch]:
     for ref, found in own(observed):
         if ref.kind == port.JOB and jobs.ended(found) and jobs.held(found) and not pods.deleting(found):
-            yield jobs.release(found)
+            yield jobs.release(port.JOB, found)
 
 
 def _deleted_jobs(observed: plan.Observed) -> Iterator[plan.Action]:
@@ -73,7 +73,18 @@ def _deleted_jobs(observed: plan.Observed) -> Iterator[plan.Action]:
             if not pods.deleting(pod):
                 yield plan.Delete(port.POD, pod["metadata"]["name"], pod["metadata"]["uid"])
         if not living and jobs.held(found):
-            yield jobs.release(found)
+            yield jobs.release(port.JOB, found)
+
+
+def _deleted_policies(observed: plan.Observed) -> Iterator[plan.Action]:
+    """A NetworkPolicy that is being deleted holds until none of the pods that it is for can run any more."""
+    for ref, found in observed.objects.items():
+        if ref.kind != port.NETWORK_POLICY or not pods.deleting(found) or not _made_for(observed, found):
+            continue
+        component = found["metadata"]["labels"]["dyff.io/component"]
+        living = [pod for pod in observed.pods if pod["metadata"]["labels"].get("dyff.io/component") == component and pods.live(pod)]
+        if jobs.held(found) and not living:
+            yield jobs.release(ref.kind, found)
 
 
 def _delete(ref: plan.Ref, found: port.Object) -> plan.Delete:

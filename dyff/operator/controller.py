@@ -14,7 +14,7 @@ from dyff.kernel import clock, errors, keyed, liveness
 from dyff.operator import applying, observing, plan, viewing
 from dyff.operator.kinds import table
 
-PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.POD)
+PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.NETWORK_POLICY, port.POD)
 """Kinds of parts that are watched. A ConfigMap that someone removes is noticed at the next periodic reconciliation."""
 
 MAX_WORKERS = 16

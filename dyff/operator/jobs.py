@@ -151,15 +151,15 @@ def _attempts(found: port.Object, own_pods: list[port.Object], logs: Mapping[str
     return f" (after {tries} failed attempt{'s' if tries > 1 else ''}{reported})"
 
 
-def release(found: port.Object) -> plan.Patch:
-    """Drop our finalizer from a Job."""
+def release(kind: port.Kind, found: port.Object) -> plan.Patch:
+    """Drop our finalizer from a Job or another part."""
     meta = found["metadata"]
     kept = [each for each in meta["finalizers"] if each != metadata.FINALIZER]
-    return plan.Patch(port.JOB, meta["name"], {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": kept}})
+    return plan.Patch(kind, meta["name"], {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": kept}})
 
 
 def held(found: port.Object) -> bool:
-    """Whether our finalizer is on a Job."""
+    """Whether our finalizer is on a part."""
     return metadata.FINALIZER in (found["metadata"].get("finalizers") or ())
 
 

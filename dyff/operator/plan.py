@@ -111,10 +111,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What plans depend on apart from the cluster. `storage_env`: set for our own steps, never for a user's container."""
+    """What plans depend on apart from the cluster. `storage_env`: set for our own steps, never for a user's container. `images`: what
+    is set for images, by their names.
+    """
 
     operator: settings.Operator
     storage_env: Mapping[str, str] = {}
+    images: Mapping[str, settings.Image] = {}
 
     @property
     def step_secrets(self) -> tuple[str, ...]:

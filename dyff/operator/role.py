@@ -18,14 +18,15 @@ async def run(
     clock: clock.Clock,
     settings: settings.Operator,
     storage_env: Mapping[str, str],
+    images: Mapping[str, settings.Image] | None = None,
     signs: liveness.Signs | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Reconcile until cancelled; ready when all custom resources and their parts have been listed once.
 
     `storage_env`: variables that give our own steps, and nothing else, access to the object store. It must not contain
-    credentials, since it is visible in the pod specs.
+    credentials, since it is visible in the pod specs. `images`: the setting `pods.images`, which grants programs the network.
     """
-    subject = controller.Controller(cluster, clock, plan.Setup(settings, storage_env))
+    subject = controller.Controller(cluster, clock, plan.Setup(settings, storage_env, images or {}))
     (signs or liveness.Signs()).add(subject.signs)
     await subject.run(task_status=task_status)

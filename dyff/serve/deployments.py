@@ -123,7 +123,7 @@ def _container(row: roles.Row, image: str, environment: list[dict[str, Any]]) ->
             {"name": "scratch", "mountPath": _SCRATCH_DIR},
         ],
     }
-    return containers.container("dyff", image, spec, read_only_root=True)
+    return containers.container("dyff", image, spec)
 
 
 def _environment(row: roles.Row, image: str, loaded: settings.Settings) -> list[dict[str, Any]]:

@@ -150,6 +150,7 @@ async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], s
         clock=adapters.clock,
         settings=process.settings.operator,
         storage_env=adapters.storage_env,
+        images=process.settings.pods.images,
         signs=signs,
         task_status=task_status,
     )
@@ -204,6 +205,7 @@ TABLE: tuple[Row, ...] = (
             of_kind(cluster.DEPLOYMENT, *READ, "create", "delete"),
             of_kind(cluster.SERVICE, *READ, "create", "delete"),
             of_kind(cluster.CONFIG_MAP, "get", "create", "delete"),
+            of_kind(cluster.NETWORK_POLICY, *READ, "create", "patch", "delete"),
             of_kind(cluster.POD, *READ, "delete"),
             LOGS,
         ),

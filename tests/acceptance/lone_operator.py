@@ -91,7 +91,7 @@ class Place:
 
     def parts(self, name: str) -> list[str]:
         """All that has its ID, as `kind/name`."""
-        kinds = "inferencesessions,models,deployments,replicasets,services,configmaps,jobs,pods"
+        kinds = "inferencesessions,models,networkpolicies,deployments,replicasets,services,configmaps,jobs,pods"
         return self.kubectl("get", kinds, "-l", f"dyff.io/id={self._ids[name]}", "-o", "name").split()
 
     def wait(self, name: str, kind: str, true: Callable[[dict[str, Any]], bool], limit_s: float) -> dict[str, Any]:

@@ -38,6 +38,7 @@ LEASE = "dyff-operator"
 PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
+    "NetworkPolicy": "networkpolicies",
     "Pod": "pods",
     "Role": "roles",
     "RoleBinding": "rolebindings",

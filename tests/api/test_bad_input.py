@@ -33,6 +33,36 @@ def with_configuration(text: str) -> str:
     return json.dumps({**body, "model": None}).replace('"HERE"', text)
 
 
+def runner(**fields) -> dict:
+    return {**bodies.SERVICE["runner"], **fields}
+
+
+def image(host: str, name: str, **more) -> dict:
+    return {"host": host, "name": name, "digest": "sha256:" + "0" * 64, **more}
+
+
+OURS = [
+    image("dyff", "workflows/steps"),
+    image("DYFF", "workflows/steps", tag="1.0"),
+    image("docker.io", "dyff/workflows/steps"),
+    image("registry.example.com:5000", "mirror/dyff/workflows/steps"),
+]
+LOADERS = ("LD_PRELOAD", "PYTHONPATH", "GLIBC_TUNABLES", "BASH_ENV", "NODE_OPTIONS", "DYFF_STORAGE_URL")
+BOMB = [{"name": "A", "value": "x" * 30_000}, *[{"name": "A", "value": "$(A)$(A)$(A)$(A)$(A)"}] * 20]
+SCRATCH = {"kind": "Scratch", "name": "v", "mountPath": "/v", "scratch": {"capacity": "1Gi"}}
+REFERENCE = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}, "value": ""}
+SECRETS = [
+    {"env": [REFERENCE]},
+    {"envFrom": [{"secretRef": {"name": "s"}}]},
+    {"imagePullSecrets": [{"name": "s"}]},
+    {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
+    {"volumeMounts": [{**SCRATCH, "secret": {"secretName": "s"}}]},
+    {"serviceAccountName": "dyff-operator"},
+    {"securityContext": {"privileged": True}},
+]
+"""Fields that Kubernetes has. By none of them can a spec lead to a Secret, since they do not exist."""
+
+
 OPEN_LLM = {"kind": "OpenLLM", "openLLM": {"modelKind": "k", "modelID": "m", "modelVersion": "v"}}
 
 
@@ -95,6 +125,15 @@ BODIES = [
     ("inferenceservices", changed("runner.image.host", "a_b", bodies.SERVICE), 422, "body.runner.image.host"),
     ("inferenceservices", changed("runner.image.digest", "sha256:1", bodies.SERVICE), 422, "64 lower-case hex digits"),
     ("inferenceservices", changed("runner.kind", "magic", bodies.SERVICE), 422, "body.runner.kind"),
+    *(("inferenceservices", changed("runner", runner(image=image), bodies.SERVICE), 422, "Dyff's own steps") for image in OURS),
+    *(("inferenceservices", changed("runner", runner(env=[{"name": name, "value": "x"}]), bodies.SERVICE), 422, name) for name in LOADERS),
+    *(("inferenceservices", changed("runner", runner(**{field: ["a\0b"]}), bodies.SERVICE), 422, field) for field in ("args", "command")),
+    ("inferenceservices", changed("runner", runner(env=[{"name": "A", "value": "a\0b"}]), bodies.SERVICE), 422, "env.0.value"),
+    ("inferenceservices", changed("runner", runner(workingDir="/a\0"), bodies.SERVICE), 422, "workingDir"),
+    ("inferenceservices", changed("runner", runner(volumeMounts=[{**SCRATCH, "mountPath": "/a\0"}]), bodies.SERVICE), 422, "NUL"),
+    ("inferenceservices", changed("runner", runner(env=BOMB), bodies.SERVICE), 422, "larger than"),
+    ("inferenceservices", changed("runner", runner(env=[{"name": "A", "value": ""}] * 101), bodies.SERVICE), 422, "env"),
+    *(("inferenceservices", changed("runner", runner(**secret), bodies.SERVICE), 422, "not known") for secret in SECRETS),
     ("inferenceservices", changed("interface.inputPipeline", ADAPTER, bodies.SERVICE), 422, "body.interface.inputPipeline.0.kind"),
     ("inferenceservices", changed("interface.inputPipeline", [UPLOAD, UPLOAD], bodies.SERVICE), 422, "inputPipeline.0.kind: FileUpload"),
     ("inferenceservices", changed("interface.outputPipeline", [UPLOAD], bodies.SERVICE), 422, "outputPipeline.0.kind: FileUpload"),

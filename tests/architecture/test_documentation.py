@@ -17,7 +17,7 @@ TOKEN = re.compile(r"`([^`\n]+)`|\]\(([^)\s]+)\)")
 PATH = re.compile(r"[\w.-]+(/[\w.<>-]+)*/?")
 TOP = {each.name for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith(".")}
 PACKAGES = {each.name for each in (ROOT / "dyff").iterdir() if each.is_dir()}
-IMAGES = {images.STEPS, images.MOCK_SERVICE}
+IMAGES = {images.STEPS_BEFORE, images.MOCK_SERVICE}
 """Container images, whose names only look like paths."""
 
 

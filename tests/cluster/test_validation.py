@@ -46,6 +46,12 @@ def rules(**rule: Any) -> dict[str, Any]:
         pytest.param(port.POD, {**pod(), "volumes": [{"name": "v"}, {"name": "v"}]}, "volumes.1.name", id="two volumes of one name"),
         pytest.param(port.POD, {**pod(), "restartPolicy": "Maybe"}, "spec.restartPolicy", id="an unknown restart policy"),
         pytest.param(port.POD, {**pod(), "terminationGracePeriodSeconds": -1}, "terminationGracePeriodSeconds", id="a negative grace"),
+        pytest.param(port.NETWORK_POLICY, {}, "spec.podSelector", id="a policy for no pods"),
+        pytest.param(
+            port.NETWORK_POLICY, {"podSelector": {"matchLabels": {"a": 1}}}, "matchLabels", id="a policy with a label that is no text"
+        ),
+        pytest.param(port.NETWORK_POLICY, {"podSelector": {}, "policyTypes": ["In"]}, "policyTypes", id="an unknown direction"),
+        pytest.param(port.NETWORK_POLICY, {"podSelector": {}, "egress": [{"to": [{}]}]}, "egress.0.to.0", id="a peer that says nothing"),
         pytest.param(port.JOB, {}, "spec.template", id="a Job without a template"),
         pytest.param(port.JOB, job(template=builders.a_template()), "restartPolicy", id="a Job whose Pods restart for ever"),
         pytest.param(port.JOB, job(backoffLimit=-1), "spec.backoffLimit", id="a negative backoffLimit"),

@@ -58,7 +58,8 @@ class Case(msgspec.Struct):
 EVALUATION = "Evaluation eval-ID"
 STEP = {f"{kind} eval-ID-{step}" for kind in ("Job", "ConfigMap") for step in ("client",)}
 STEPS = STEP | {"Job eval-ID-verify", "ConfigMap eval-ID-verify"}
-SERVING = {"InferenceSession eval-ID-infer", "Deployment eval-ID-infer", "Service eval-ID-infer"}
+SERVING = {"InferenceSession eval-ID-infer", "NetworkPolicy eval-ID-infer", "Deployment eval-ID-infer", "Service eval-ID-infer"}
+OTHERS = {f"{kind} session-OTHER" for kind in ("InferenceSession", "NetworkPolicy", "Deployment", "Service")}
 
 
 def pulled_never():
@@ -125,13 +126,13 @@ CASES = {
     ),
     "a running session is used and left alone": Case(
         with_reference,
-        want_objects={EVALUATION, *STEP, "InferenceSession session-OTHER", "Deployment session-OTHER", "Service session-OTHER"},
+        want_objects={EVALUATION, *STEP, *OTHERS},
     ),
     "an evaluation of a running session completes and leaves the session": Case(
         lambda: with_reference().end_job("client").end_job("verify"),
         "Complete",
         "Complete",
-        want_objects={EVALUATION, *STEPS, "InferenceSession session-OTHER", "Deployment session-OTHER", "Service session-OTHER"},
+        want_objects={EVALUATION, *STEPS, *OTHERS},
     ),
     "items without output are Incomplete": Case(
         lambda: inferring().end_job("client", exit_code=20, words="3 of 9 missing"),

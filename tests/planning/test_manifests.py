@@ -108,7 +108,7 @@ def test_a_disruption_is_never_final():
 
 @pytest.mark.parametrize("name", ["client", "verify", "infer"])
 def test_pods_have_no_rights(name):
-    """Every container keeps Kubernetes's restricted standard; our steps cannot write to their root either."""
+    """Every container keeps Kubernetes's restricted standard, and cannot write to its root."""
     objects = the_objects()
     kind = port.DEPLOYMENT if name == "infer" else port.JOB
     pod = objects[kind, f"eval-{ID}-{name}"]["spec"]["template"]["spec"]
@@ -120,7 +120,7 @@ def test_pods_have_no_rights(name):
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
-        assert container["securityContext"].get("readOnlyRootFilesystem", False) == (container["name"] != "runner")
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_storage_reaches_our_steps_and_nobody_else():
@@ -165,8 +165,9 @@ def test_a_runner_gets_what_the_user_gave():
     runner, _ = the_runner(**given)
     assert runner["image"].startswith("registry.example/service@sha256:")
     assert (runner["command"], runner["args"], runner["workingDir"]) == (["serve"], ["--fast", "$(MODE)"], "/srv")
-    assert environment(runner) == {"MODE": "x", "PORT": "8000"}
-    assert runner["resources"] == {"requests": {"cpu": "2", "memory": "3Gi"}, "limits": {"memory": "3Gi"}}
+    assert environment(runner) == {"HOME": "/tmp", "MODE": "x", "PORT": "8000"}
+    assert runner["resources"]["requests"] == {"cpu": "2", "memory": "3Gi", "ephemeral-storage": "64Mi"}
+    assert runner["resources"]["limits"] == {"memory": "3Gi", "ephemeral-storage": str(20 * 2**30)}
     assert runner["ports"] == [{"name": "http", "containerPort": 8000, "protocol": "TCP"}]
     assert runner["readinessProbe"]["httpGet"] == {"path": "/ready", "port": 8000}
 
@@ -174,14 +175,14 @@ def test_a_runner_gets_what_the_user_gave():
 def test_a_runner_without_wishes_has_no_empty_fields():
     """What was not asked for is absent, so that the image's own defaults hold."""
     runner, pod = the_runner()
-    assert not {"command", "args", "workingDir", "resources", "volumeMounts"} & set(runner)
+    assert not {"command", "args", "workingDir", "envFrom"} & set(runner)
     assert "initContainers" not in pod
 
 
 def test_gpus_are_limits():
     """An accelerator is asked for as that many devices of the first acceptable type."""
     runner, _ = the_runner(accelerator={"kind": "GPU", "gpu": {"hardwareTypes": ["nvidia.com/gpu", "other"], "count": 2}})
-    assert runner["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert runner["resources"]["limits"]["nvidia.com/gpu"] == "2"
 
 
 def test_data_is_fetched_before_the_runner_starts():
@@ -193,9 +194,11 @@ def test_data_is_fetched_before_the_runner_starts():
     assert runner["volumeMounts"] == [
         {"name": "the-weights", "mountPath": "/weights", "readOnly": True},
         {"name": "work", "mountPath": "/work"},
+        {"name": "dyff-runner-tmp", "mountPath": "/tmp"},
     ]
     volumes = {each["name"]: each["emptyDir"] for each in pod["volumes"]}
-    assert volumes == {"the-weights": {}, "work": {"sizeLimit": "2Gi"}, "dyff-tmp": {}}
+    sizes = {"the-weights": "1Ti", "work": "2Gi", "dyff-tmp": "1Ti", "dyff-runner-tmp": "10Gi"}
+    assert volumes == {name: {"sizeLimit": size} for name, size in sizes.items()}
 
 
 @pytest.mark.parametrize(
@@ -205,6 +208,7 @@ def test_data_is_fetched_before_the_runner_starts():
         (["Data", "data", "data-2"], ["data", "data-2", "data-2-2"]),
         (["!!", ""], ["volume", "volume-2"]),
         (["dyff-tmp"], ["dyff-tmp-2"]),
+        (["dyff-runner-tmp"], ["dyff-runner-tmp-2"]),
         (["x" * 99], ["x" * 50]),
     ],
 )

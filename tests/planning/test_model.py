@@ -32,7 +32,7 @@ def test_a_model_is_fetched_by_a_job_with_its_spec():
     assert manifest["spec"]["source"]["huggingFaceHub"]["repoID"] == "acme/tiny"
     [container] = there.get(port.JOB, FETCH)["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["fetch-model", "--manifest", "/dyff/manifest/manifest.json"]
-    assert container["resources"]["requests"] == {"cpu": "250m", "memory": "2Gi"}
+    assert container["resources"]["requests"] == {"cpu": "250m", "memory": "2Gi", "ephemeral-storage": "64Mi"}
 
 
 def test_only_the_fetch_gets_the_fetchs_environment():

@@ -19,7 +19,7 @@ from tests.planning import world
 from tests.planning.world import ID, World
 
 NAME = f"session-{ID}"
-SESSION, SERVING = "InferenceSession session-ID", {"Deployment session-ID", "Service session-ID"}
+SESSION, SERVING = "InferenceSession session-ID", {"NetworkPolicy session-ID", "Deployment session-ID", "Service session-ID"}
 REQUEST = plan.Request("InferenceSession", NAME)
 
 
@@ -278,10 +278,11 @@ def test_the_first_readiness_is_remembered():
 
 
 def test_what_is_removed_by_hand_comes_back():
-    """A Deployment or Service that someone deletes is created again."""
+    """A Deployment, Service or NetworkPolicy that someone deletes is created again."""
     there = serving()
     there.delete(port.DEPLOYMENT, NAME)
     there.delete(port.SERVICE, NAME)
+    there.delete(port.NETWORK_POLICY, NAME)
     assert there.settle().names() == {SESSION, *SERVING}
 
 

@@ -115,6 +115,7 @@ def test_the_working_directory(directory, want):
         ({"volumeMounts": [{"name": "model", "mountPath": "/x", "subPath": "../.."}]}, None, "leaves its volume"),
         ({}, settings.Image(command=("{mount:data}",)), "mounts no volume 'data', which pods.images asks for; it mounts model, inner"),
         ({}, settings.Image(command=("{port}",)), "has no ports"),
+        ({"workingDir": "/models/../../.."}, None, "must not have '..'"),
         ({"envFrom": [{"configMapRef": {"name": "c"}}]}, None, "from a secretRef only"),
         (
             {"env": [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},

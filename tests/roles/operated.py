@@ -19,7 +19,7 @@ from tests.roles import kubelet
 
 DEADLINE_S = 120.0
 """A Job of a real cluster waits ten seconds and more before it tries again."""
-KINDS = (port.POD, port.JOB, port.DEPLOYMENT, port.SERVICE, port.CONFIG_MAP, *(row.kind for row in table.TABLE))
+KINDS = (port.POD, port.JOB, port.DEPLOYMENT, port.SERVICE, port.NETWORK_POLICY, port.CONFIG_MAP, *(row.kind for row in table.TABLE))
 SETTINGS = settings.Operator(resync_s=3600)
 """Nothing may depend on looking again now and then, so that is never in these tests."""
 

@@ -284,10 +284,10 @@ async def test_two_operators_do_no_harm(there):
 async def test_what_the_server_refuses_fails_with_its_words(there):
     """A part that the API server will never accept ends the run and names the field."""
     async with there.operator():
-        await there.create(world.an_evaluation(session={"env": [{"name": "", "value": "x"}]}))
+        await there.create(world.an_evaluation(session={"volumes": [{"kind": "Scratch", "name": "a", "mountPath": "", "capacity": "1Gi"}]}))
         found = await there.ended(EVALUATION, ID)
         assert found["reason"] == "SchemaError"
-        assert "env" in found["message"]
+        assert "mountPath" in found["message"]
 
 
 async def test_what_this_release_does_not_run_ends_at_once(there):

@@ -10,10 +10,11 @@ import pytest
 
 from dyff.cluster import conditions, port
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
-from dyff.cluster.pods import kubelet
+from dyff.cluster.pods import images, kubelet
 from dyff.entities import registry
 from dyff.kernel import clock, ids, settings
 from dyff.operator import role
+from dyff.operator.manifests import metadata
 from tests import kinds
 from tests.planning import world
 from tests.workflows import runs
@@ -31,10 +32,10 @@ def store(tmp_path):
 
 
 @asynccontextmanager
-async def cluster_with_operator(path, store):
-    """Everything that runs below the orchestrator."""
+async def cluster_with_operator(path, store, **changes):
+    """Everything that runs below the orchestrator. `changes`: of the operator's settings."""
     time = clock.SystemClock()
-    operator, pods = settings.Operator(resync_s=3600), settings.Pods(images={"test/dies": DIES})
+    operator, pods = settings.Operator(resync_s=3600, **changes), settings.Pods(images={"test/dies": DIES})
     async with (
         EmbeddedCluster.open(path / "cluster.sqlite", clock=time, ids=ids.RandomIds()) as cluster,
         anyio.create_task_group() as group,
@@ -83,6 +84,30 @@ async def test_an_evaluation_from_dataset_to_verified_output(tmp_path, store):
     assert runs.pairs(store.verified().to_pylist()) == runs.all_pairs(range(20), 2)
 
 
+@pytest.fixture
+def before(monkeypatch):
+    """The operator makes its parts as the release before did: the old name of the steps, which are not marked."""
+    monkeypatch.setattr(metadata, "of_pods", lambda owner, component, steps=(), of_pods=metadata.of_pods: of_pods(owner, component))
+    return {"steps_image": images.STEPS_BEFORE}
+
+
+async def test_what_exists_at_the_upgrade_ends_well(tmp_path, store, before):
+    """Jobs and sessions that the release before made name the steps in its way, and are run to their end by this one."""
+    async with cluster_with_operator(tmp_path, store, **before) as cluster:
+        found = await ended(cluster, an_evaluation())
+        assert found["type"] == "Complete", found
+        made = [each["spec"]["template"] for each in (await cluster.list(port.JOB)).items]
+    assert {each["spec"]["containers"][0]["image"] for each in made} == {"dyff/workflows/steps"}
+    assert not any("dyff.io/steps" in each["metadata"]["annotations"] for each in made)
+
+
+async def test_a_session_that_exists_at_the_upgrade_fetches_its_data(tmp_path, store, before):
+    """A Deployment of the release before can make a pod again, whose init container is a step by the old name."""
+    async with cluster_with_operator(tmp_path, store, **before) as cluster:
+        found = await ended(cluster, an_evaluation(runner=a_runner("test/dies", volumeMounts=[MISSING])))
+    assert (found["reason"], "never finalized" in found["message"]) == ("FetchFailed", True)
+
+
 async def test_a_refused_item_fails_with_the_steps_own_sentence(tmp_path, store):
     """What the client says in its last line is what the user reads."""
     async with cluster_with_operator(tmp_path, store) as cluster:
@@ -96,9 +121,25 @@ def a_runner(name, **more):
     return {"kind": "container", "image": {"host": "localhost", "name": name, "digest": "sha256:" + "0" * 64}, **more}
 
 
+COPY = ["fetch-data", "--source", "datasets/another/", "--destination", "/tmp"]
 MISSING = {"name": "weights", "mountPath": "/weights", "kind": "Data", "data": {"source": {"kind": "Model", "id": world.OTHER}}}
 FAILURES = {
     "an image that is not mapped": (a_runner("test/unknown"), "ImageNotRunnable", "localhost/test/unknown"),
+    "the name of our steps": (
+        {"kind": "container", "image": {"host": "dyff", "name": "workflows/steps", "digest": "sha256:" + "0" * 64}, "args": COPY},
+        "ImageNotRunnable",
+        "Dyff's own steps",
+    ),
+    "the present name of our steps": (
+        {"kind": "container", "image": {"host": "", "name": "built-in steps", "digest": ""}, "args": COPY},
+        "ImageNotRunnable",
+        "built-in steps",
+    ),
+    "a variable of the loader": (
+        a_runner("test/dies", env=[{"name": "PYTHONPATH", "value": "/weights"}]),
+        "NotSupported",
+        "PYTHONPATH changes how",
+    ),
     "a runner that dies": (a_runner("test/dies"), "RunnerFailed", "no weights in the image"),
     "a model that was never finalized": (a_runner("test/dies", volumeMounts=[MISSING]), "FetchFailed", "never finalized"),
 }

@@ -36,6 +36,7 @@ ALL = (
     Resource(port.SERVICE, generation=False, name_length=LABEL_LENGTH),
     Resource(port.POD),
     Resource(port.CONFIG_MAP, status=False, generation=False),
+    Resource(port.NETWORK_POLICY, status=False),
     Resource(port.LEASE, status=False, generation=False),
     *(Resource(port.custom(each)) for each in registry.RESOURCES),
 )

@@ -169,6 +169,25 @@ def _lease(obj: port.Object) -> Found:
         yield problem((*path, "holderIdentity"), "must be a text")
 
 
+def _network_policy(obj: port.Object) -> Found:
+    """Check what every policy must have. The local cluster keeps policies and does not apply them: its sandbox closes the network."""
+    path: Path = ("body", "spec")
+    spec = obj.get("spec") or {}
+    selector = spec.get("podSelector")
+    if not isinstance(selector, dict):
+        yield problem((*path, "podSelector"), "must be an object")
+    else:
+        yield from names.labels(selector.get("matchLabels") or {}, (*path, "podSelector", "matchLabels"))
+    types = spec.get("policyTypes", [])
+    if not isinstance(types, list) or not set(types) <= {"Ingress", "Egress"}:
+        yield problem((*path, "policyTypes"), "must be a list of Ingress and Egress")
+    for field, peers in (("ingress", "from"), ("egress", "to")):
+        for rule, at in items(spec.get(field), (*path, field)):
+            for peer, where in items(rule.get(peers), (*at, peers)):
+                if not set(peer) & {"podSelector", "namespaceSelector", "ipBlock"}:
+                    yield problem(where, "must have podSelector, namespaceSelector or ipBlock")
+
+
 def _custom(obj: port.Object) -> Found:
     """Check against the struct from which the definitions for a real cluster are generated. Only the first problem is found."""
     try:
@@ -190,6 +209,7 @@ _SPECS: dict[port.Kind, Callable[[port.Object], Found]] = {
     port.SERVICE: _service,
     port.CONFIG_MAP: _config_map,
     port.LEASE: _lease,
+    port.NETWORK_POLICY: _network_policy,
     **{port.custom(each): _custom for each in registry.RESOURCES},
 }
 _FIXED = {

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from dyff.cluster.pods import refusals, specs
+from dyff.cluster.pods import images, refusals, specs
 from dyff.cluster.pods.secrets import Secrets
+from dyff.entities import variables
 from dyff.kernel import quantities, settings
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
 _PLACEHOLDER = re.compile(r"\{(port|mount:([^{}]*))\}")
 _OPTION = re.compile(r"(-[^=/]*=)?(/.*)", re.DOTALL)
 _KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
@@ -50,27 +50,28 @@ def process(
     """The process of one container. `local_port`: None if it does not listen. `secrets`: the result of `secrets.read`.
 
     Raises:
-        Refused: the spec or the mapping refers to something that does not exist; the message names it.
+        Refused: the spec or the mapping refers to something that does not exist, a variable is not allowed, or the environment is too
+            large; the message names it.
     """
     mounts = _mounts(pod, container, place)
     fill = _filler(mounts, local_port, container)
     translate = _translator(container, mounts)
-    env = _env(pod, container, translate, local_port, secrets or {})
+    try:
+        env = _env(pod, container, translate, local_port, secrets or {})
+        words = [translate(variables.expand(word, env)) for word in container.args]
+        variables.check_total(sum(len(each.encode()) for each in (*env, *env.values(), *words)))
+    except ValueError as error:
+        raise refusals.Refused(refusals.INVALID, f"container {container.name}: {error}") from error
     own = {name: fill(value) for name, value in image.env.items()}
     listening = {} if local_port is None else {"PORT": str(local_port)}
     return Process(
         name=container.name,
-        argv=[*(fill(word) for word in image.command), *(translate(expand(word, env)) for word in container.args)],
+        argv=[*(fill(word) for word in image.command), *words],
         env={**_base(pod, place), **env, **own, **listening},
         cwd=_cwd(container, translate, place),
         memory_bytes=_memory(container),
         hint=f"The setting pods.images says how the image {container.image!r} is run",
     )
-
-
-def expand(text: str, env: Mapping[str, str]) -> str:
-    """Expand `$(VAR)` as Kubernetes does: unknown variables stay unchanged, `$$` is a dollar sign."""
-    return _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else env.get(match[1], match[0]), text)
 
 
 def _base(pod: specs.Pod, place: Place) -> dict[str, str]:
@@ -83,12 +84,25 @@ def _env(
 ) -> dict[str, str]:
     # PORT is set first, so that $(PORT) expands to the real port.
     listening = {} if local_port is None else {"PORT": str(local_port)}
-    env = _from_secrets(container, secrets) | listening
+    step = images.is_step(pod, container)
+    env = {name: value for name, value in _from_secrets(container, secrets).items() if _may_set(name, step)} | listening
     for each in container.env:
-        if each.name == "PORT" and local_port is not None:
+        if (each.name == "PORT" and local_port is not None) or not _may_set(each.name, step):
             continue
-        env[each.name] = _field(pod, container, each) if each.value_from else translate(expand(each.value or "", env))
+        env[each.name] = _field(pod, container, each) if each.value_from else translate(variables.expand(each.value or "", env))
     return env
+
+
+def _may_set(name: str, step: bool) -> bool:
+    """Whether a variable of the spec counts. What an account's program would be loaded by is refused; what we set ourselves is ignored.
+
+    Raises:
+        ValueError: the variable is refused.
+    """
+    problem = None if step else variables.problem(name)
+    if problem is not None:
+        raise ValueError(f"env: {problem}")
+    return step or name not in variables.OURS
 
 
 def _from_secrets(container: specs.Container, secrets: Secrets) -> dict[str, str]:
@@ -98,7 +112,7 @@ def _from_secrets(container: specs.Container, secrets: Secrets) -> dict[str, str
             raise refusals.Refused(
                 refusals.CONFIG, f"container {container.name}: envFrom: the local cluster has variables from a secretRef only; use env"
             )
-        env |= {source.prefix + key: value for key, value in secrets.get(source.secret_ref.name, {}).items()}
+        env |= {source.prefix + key: value for key, value in secrets.get(container.name, {}).get(source.secret_ref.name, {}).items()}
     return env
 
 
@@ -167,6 +181,8 @@ def _filler(mounts: Mapping[str, tuple[str, str]], local_port: int | None, conta
 
 
 def _cwd(container: specs.Container, translate: Callable[[str], str], place: Place) -> str:
+    if ".." in Path(container.working_dir).parts:
+        raise refusals.Refused(refusals.INVALID, f"container {container.name}: workingDir {container.working_dir!r} must not have '..'")
     local = translate(container.working_dir)
     return local if local != container.working_dir else str(place.work)
 

@@ -4,45 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dyff.cluster.pods import refusals
-from dyff.kernel import settings
+from dyff.cluster.pods import refusals, specs
+from dyff.kernel import images, settings
 
-STEPS = "dyff/workflows/steps"
+STEPS_OF = "dyff.io/steps"
+"""Annotation of a pod: the names of the containers that the operator made as steps, with commas. Accounts cannot write it."""
+STEPS_BEFORE = "dyff/workflows/steps"
+"""The name of the steps up to release 0.1. Jobs and Deployments of that time keep it, since their templates cannot change."""
 MOCK_SERVICE = "dyff/workflows/inferenceservice-mock"
 
 
-def builtin(python: str) -> dict[str, settings.Image]:
-    """Our own images. `python`: the interpreter that this package is installed for."""
-    # -P: nothing must be imported from the pod's working directory, which user code can fill.
-    command = (python, "-P", "-m", "dyff.workflows")
-    return {
-        STEPS: settings.Image(command=command, readiness_path=None),
-        MOCK_SERVICE: settings.Image(command=(*command, "mock-service"), env={"HOST": "127.0.0.1"}, readiness_path="/ready"),
-    }
+def is_step(pod: specs.Pod, container: specs.Container) -> bool:
+    """Whether a container is one of our own steps, which alone may use the storage and the operator's Secrets.
+
+    The whole reference is compared, so that no combination of host, name, tag and digest is taken for ours. What an account chose
+    always has a digest, and it is never an init container, and not in a Job of that release.
+    """
+    if container.image == images.STEPS:
+        return container.name in pod.metadata.annotations.get(STEPS_OF, "").split(",")
+    return container.image == STEPS_BEFORE and (pod.of_job or container in pod.spec.init_containers)
 
 
-def bare(reference: str) -> str:
-    """An image reference without its tag and digest: `host:5000/a/b:v1@sha256:...` becomes `host:5000/a/b`."""
-    name = reference.partition("@")[0]
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.partition(":")[0]
-
-
-def find(images: Mapping[str, settings.Image], python: str, reference: str) -> settings.Image:
-    """How an image is run: found by its full name in the settings, then by its name without the host there, then in our own images.
-
-    The steps get access to the storage, unlike user code, so only their exact name is accepted; the mock can have any host.
+def program(known: Mapping[str, settings.Image], python: str, pod: specs.Pod, container: specs.Container) -> settings.Image:
+    """How a container of a pod is run. `known`: the setting `pods.images`. `python`: the interpreter for our own images.
 
     Raises:
-        Refused: the image has no setting; the message says what to add.
+        Refused: the image has no setting, or is ours and the container is not; the message says what to do.
     """
-    full = bare(reference)
-    anywhere = full.partition("/")[2]
-    ours = builtin(python)
-    found = images.get(full) or images.get(anywhere) or ours.get(full) or (ours[MOCK_SERVICE] if anywhere == MOCK_SERVICE else None)
+    if is_step(pod, container):
+        return known.get(images.STEPS) or _steps(python)
+    return find(known, python, container.image)
+
+
+def find(known: Mapping[str, settings.Image], python: str, reference: str) -> settings.Image:
+    """How an image that is not ours is run: by its full name in the settings, then by its name without the host there. The mock
+    service can have any host.
+
+    Raises:
+        Refused: the image has no setting, or is that of our steps; the message says what to do.
+    """
+    full = images.bare(reference)
+    if reference == images.STEPS or full == STEPS_BEFORE:
+        raise refusals.Refused(refusals.NO_IMAGE, f"the image {reference!r} is that of Dyff's own steps; name the image of a service")
+    found = images.setting(known, reference)
+    if found is None and MOCK_SERVICE in (full, images.anywhere(reference)):
+        found = settings.Image(command=(*_ours(python), "mock-service"), env={"HOST": "127.0.0.1"}, readiness_path="/ready")
     if found is None:
         raise refusals.Refused(refusals.NO_IMAGE, _advice(full))
     return found
+
+
+def _ours(python: str) -> tuple[str, ...]:
+    # -P: nothing must be imported from the pod's working directory, which user code can fill.
+    return (python, "-P", "-m", "dyff.workflows")
+
+
+def _steps(python: str) -> settings.Image:
+    return settings.Image(command=_ours(python), readiness_path=None)
 
 
 def _advice(name: str) -> str:

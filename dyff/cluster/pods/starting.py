@@ -35,7 +35,7 @@ def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
         Refused: an image has no mapping.
     """
     every = (*pod.spec.init_containers, *pod.spec.containers)
-    return {each.name: images.find(config.settings.images, config.python, each.image) for each in every}
+    return {each.name: images.program(config.settings.images, config.python, pod, each) for each in every}
 
 
 def intent(

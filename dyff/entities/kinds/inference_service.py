@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from dyff.entities import codecs, compute, custom_resource, data, described, identity, kind, specs, stored
-from dyff.entities.identity import Few, Part, Short, Text
+from dyff.entities import codecs, compute, custom_resource, data, described, identity, kind, specs, stored, variables
+from dyff.entities.identity import Few, Part, Short, Text, Word
 from dyff.entities.kinds import model as models
 
 
@@ -25,20 +25,21 @@ class InferenceServiceRunner(Part, frozen=True):
 
     kind: Literal["bentoml_service_openllm", "container", "huggingface", "mock", "standalone", "vllm"]
     resources: compute.ModelResources
-    args: Few[Text] | None = None
-    command: Few[Text] | None = None
+    args: Few[Word] | None = None
+    command: Few[Word] | None = None
     env: Few[compute.EnvVar] | None = None
     image: compute.ContainerImageSource | None = None
     imageRef: identity.EntityIdentifier | None = None
     volumeMounts: Few[compute.VolumeMount] | None = None
-    workingDir: Text | None = None
+    workingDir: Word | None = None
     accelerator: compute.Accelerator | None = None
     nodes: identity.Count = 1
 
     def __post_init__(self) -> None:
-        """Refuse a runner with no image, or with two."""
+        """Refuse a runner with no image, or with two, and variables that become too large."""
         if (self.image is None) == (self.imageRef is None):
             raise ValueError("must have exactly one of image and imageRef")
+        variables.expanded([(each.name, each.value) for each in self.env or ()], (*(self.command or ()), *(self.args or ())))
 
 
 class InferenceInterface(Part, frozen=True):

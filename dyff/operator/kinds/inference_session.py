@@ -10,7 +10,7 @@ from dyff.entities import specs
 from dyff.entities.kinds import inference_session
 from dyff.kernel import clock
 from dyff.operator import cleanup, jobs, plan, pods, reasons, steps
-from dyff.operator.manifests import deployment, runners, service
+from dyff.operator.manifests import deployment, network, runners, service
 
 KIND = port.custom(inference_session.RESOURCE)
 COMPONENT = "infer"
@@ -22,31 +22,50 @@ _INVALID = "InvalidSpec"
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
-    """Its Deployment and its Service."""
-    return plan.Wanted((plan.Ref(port.DEPLOYMENT, name), plan.Ref(port.SERVICE, name)), (COMPONENT,))
+    """Its NetworkPolicy, its Service and its Deployment."""
+    return plan.Wanted(tuple(plan.Ref(kind, name) for kind in (port.NETWORK_POLICY, port.SERVICE, port.DEPLOYMENT)), (COMPONENT,))
 
 
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
     """The next steps of a session that is neither finished nor being deleted."""
     spec = specs.session(observed.present)
-    if spec.expires is not None and now >= spec.expires:
-        return _ended(observed, conditions.complete(reasons.EXPIRED, f"it expired at {clock.iso(spec.expires)}"), reasons.EXPIRED, now)
+    expires = spec.expires or _longest(observed, setup)
+    if now >= expires:
+        return _ended(observed, conditions.complete(reasons.EXPIRED, f"it expired at {clock.iso(expires)}"), reasons.EXPIRED, now)
     failure = _failure(observed, spec, now, setup)
     if failure is not None:
         return _ended(observed, conditions.failed(failure.reason, failure.message), failure.reason, now)
     deadline = [] if _ready_replicas(observed) else [_start_deadline(observed, now, setup)]
-    expiry = [spec.expires] if spec.expires is not None else []
     actions = (*cleanup.interrupted(observed), *_missing(observed, setup))
-    return plan.Plan(actions, _status(observed, spec, now), setup.look_again_s(now, *deadline, *expiry))
+    return plan.Plan(actions, _status(observed, spec, now), setup.look_again_s(now, *deadline, expires))
 
 
 def _missing(observed: plan.Observed, setup: plan.Setup) -> Iterator[plan.Action]:
-    """Create missing parts. The Service comes first, so that clients have an address to poll."""
+    """Create missing parts. The policy comes before the pods, and the Service, so that clients have an address to poll."""
     name = observed.request.name
+    yield from _policy(observed, setup)
     if observed.get(port.SERVICE, name) is None:
         yield plan.Create(port.SERVICE, service.build(observed.present, COMPONENT, setup))
     if observed.get(port.DEPLOYMENT, name) is None:
         yield plan.Create(port.DEPLOYMENT, deployment.build(observed.present, COMPONENT, setup))
+
+
+def _policy(observed: plan.Observed, setup: plan.Setup) -> Iterator[plan.Action]:
+    """Create the NetworkPolicy, or change it to what is set now."""
+    wanted = network.build(observed.present, COMPONENT, setup)
+    found = observed.get(port.NETWORK_POLICY, observed.request.name)
+    if found is None:
+        yield plan.Create(port.NETWORK_POLICY, wanted)
+    elif found["spec"] != wanted["spec"] and not pods.deleting(found):
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        removed = {key: None for key in found["spec"] if key not in wanted["spec"]}
+        yield plan.Patch(port.NETWORK_POLICY, observed.request.name, {"metadata": version, "spec": {**wanted["spec"], **removed}})
+
+
+def _longest(observed: plan.Observed, setup: plan.Setup) -> datetime:
+    """When a session ends that has no end of its own."""
+    created = clock.parse_iso(observed.present["metadata"]["creationTimestamp"])
+    return created + timedelta(seconds=setup.operator.programs.max_life_s)
 
 
 def _status(observed: plan.Observed, spec: specs.Session, now: datetime) -> port.Object | None:
@@ -71,6 +90,8 @@ def _ended(observed: plan.Observed, ending: dict[str, conditions.Condition], rea
 def _failure(observed: plan.Observed, spec: specs.Session, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
     """Why the session can never serve; None if it serves or still can."""
     problem = runners.problem(spec)
+    if problem is None and observed.get(port.DEPLOYMENT, observed.request.name) is None:
+        problem = runners.wrong_variable(spec)  # what an earlier release started may run to its end
     if problem is not None:
         return jobs.Outcome(False, reasons.NOT_SUPPORTED, problem)
     if _ready_replicas(observed):

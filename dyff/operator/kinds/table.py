@@ -111,7 +111,7 @@ def needs_pods(observed: plan.Observed) -> bool:
     for ref, found in observed.objects.items():
         if ref.kind == port.JOB and (pods.deleting(found) or (unfinished and jobs.ended(found) != "Complete")):
             return True
-        if ref.kind == port.DEPLOYMENT and unfinished:
+        if (ref.kind == port.DEPLOYMENT and unfinished) or (ref.kind == port.NETWORK_POLICY and pods.deleting(found)):
             return True
     return False
 

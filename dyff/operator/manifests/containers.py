@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dyff.cluster import port
+from dyff.kernel import quantities
 
 USER_ID = 65532
 """An arbitrary unprivileged user. The number is fixed because `runAsNonRoot` alone rejects images whose user is root or a name."""
@@ -23,6 +24,9 @@ TEMPORARY_VOLUME = "dyff-tmp"
 GRACE_S = 5
 """Time from SIGTERM to SIGKILL. A step saves its results within a second or is repeated; a runner has nothing to save. With
 Kubernetes' default of 30 s, a pod that ignores SIGTERM would only delay everything that is waiting for its end."""
+DISK = "ephemeral-storage"
+"""Space on the disk of a node."""
+_RESERVED_DISK = "64Mi"
 _STEP_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 
 
@@ -43,15 +47,15 @@ def pod(spec: port.Object) -> port.Object:
     }
 
 
-def container(name: str, image: str, spec: port.Object, *, read_only_root: bool = False) -> port.Object:
-    """A container without privileges, whose last log lines are kept in the pod's status if it fails."""
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+def container(name: str, image: str, spec: port.Object) -> port.Object:
+    """A container without privileges and with a read-only root, whose last log lines are kept in the pod's status if it fails."""
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {**security, "readOnlyRootFilesystem": True} if read_only_root else security,
+        "securityContext": security,
         **{key: value for key, value in spec.items() if value not in (None, [], {})},
     }
 
@@ -62,6 +66,7 @@ def step(
     args: list[str],
     storage_env: Mapping[str, str],
     *,
+    disk: str,
     mounts: tuple[port.Object, ...] = (),
     requests: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
@@ -69,8 +74,8 @@ def step(
 ) -> port.Object:
     """A container for one of our own programs. Only these get access to the storage, and they write only to their mounts.
 
-    `requests`: resource requests; None for the small defaults. `env`: additional variables. `secrets`: names of Secrets whose
-    keys become variables, too.
+    `disk`: a quantity, what it may write to its node. `requests`: resource requests; None for the small defaults. `env`: additional
+    variables. `secrets`: names of Secrets whose keys become variables, too.
     """
     own = [
         {"name": "DYFF_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -83,15 +88,20 @@ def step(
         "args": args,
         "env": [*own, *given],
         "envFrom": [{"secretRef": {"name": name}} for name in secrets],
-        "resources": {"requests": {**_STEP_REQUESTS, **(requests or {})}},
+        "resources": {"requests": {**_STEP_REQUESTS, DISK: disk_request(disk), **(requests or {})}, "limits": {DISK: disk}},
         "volumeMounts": [temporary, *mounts],
     }
-    return container(name, image, spec, read_only_root=True)
+    return container(name, image, spec)
 
 
-def temporary_volume() -> port.Object:
-    """The volume for temporary files of steps."""
-    return {"name": TEMPORARY_VOLUME, "emptyDir": {}}
+def disk_request(limit: str) -> str:
+    """The space that is reserved for a container with that limit: little, and not more. Without a request, all of it would be."""
+    return min(limit, _RESERVED_DISK, key=quantities.parse_bytes)
+
+
+def temporary_volume(limit: str) -> port.Object:
+    """The volume for temporary files of steps. `limit`: a quantity."""
+    return {"name": TEMPORARY_VOLUME, "emptyDir": {"sizeLimit": limit}}
 
 
 def manifest_volume(config_map: str) -> port.Object:

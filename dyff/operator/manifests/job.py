@@ -43,7 +43,7 @@ def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
             # An attempt begins only when the previous pod has really ended, not when its termination was merely requested.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules(run.final_codes)},
-            "template": {"metadata": metadata.of_pods(owner, run.component), "spec": _pod(run, setup)},
+            "template": {"metadata": metadata.of_pods(owner, run.component, (containers.STEP,)), "spec": _pod(run, setup)},
         },
     }
 
@@ -64,6 +64,7 @@ def _pod(run: Run, setup: plan.Setup) -> port.Object:
         setup.operator.steps_image,
         args,
         setup.storage_env,
+        disk=setup.operator.programs.data_limit,
         mounts=(containers.manifest_mount(),),
         requests=run.requests,
         env=run.env,
@@ -73,6 +74,6 @@ def _pod(run: Run, setup: plan.Setup) -> port.Object:
         {
             "restartPolicy": "Never",
             "containers": [step],
-            "volumes": [containers.manifest_volume(run.name), containers.temporary_volume()],
+            "volumes": [containers.manifest_volume(run.name), containers.temporary_volume(setup.operator.programs.data_limit)],
         }
     )

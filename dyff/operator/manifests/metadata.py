@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dyff.cluster import owners, port
 from dyff.entities import custom_resource
 
@@ -19,9 +21,14 @@ def labels(owner: port.Object, component: str) -> dict[str, str]:
     return custom_resource.labels(workflow, component, owner["spec"]["account"], owner["spec"]["id"])
 
 
-def of_pods(owner: port.Object, component: str) -> port.Object:
-    """The metadata of a part's pods. An annotation names the custom resource, since their owner is another object."""
-    return {"labels": labels(owner, component), "annotations": {RESOURCE: f"{owner['kind']}/{owner['metadata']['name']}"}}
+STEPS = "dyff.io/steps"
+"""Pod annotation with the names of the containers that are our own steps, with commas. Nothing of a spec is copied into annotations."""
+
+
+def of_pods(owner: port.Object, component: str, steps: Sequence[str] = ()) -> port.Object:
+    """The metadata of a part's pods. Annotations name the custom resource, since their owner is another object, and our own `steps`."""
+    resource = {RESOURCE: f"{owner['kind']}/{owner['metadata']['name']}"}
+    return {"labels": labels(owner, component), "annotations": {**resource, **({STEPS: ",".join(steps)} if steps else {})}}
 
 
 def selector(owner: port.Object, component: str) -> dict[str, str]:

@@ -5,14 +5,21 @@ A kind of runner is a row of the table below. One that is not in it runs the use
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import msgspec
 
-from dyff.entities import specs
+from dyff.entities import specs, variables
 
 MOCK_IMAGE = "dyff/workflows/inferenceservice-mock"
 MODEL_DIR = "/dyff/mnt/model"
+TEMPORARY_DIR = "/tmp"
+"""The only folder of a runner that it can write to, apart from its scratch volumes."""
+_RESERVED = re.compile(
+    r"cpu|memory|pods|storage|ephemeral-storage|(hugepages|attachable-volumes)-.*|(requests|limits)\..*|([^/]*\.)?kubernetes\.io/.*"
+)
+"""Names of resources that are no devices. An accelerator with such a name would replace a limit of the runner."""
 
 
 class Runner(msgspec.Struct, frozen=True):
@@ -43,9 +50,7 @@ _CACHE_ENV = {
     "TRANSFORMERS_CACHE": MODEL_DIR,
     "HF_DATASETS_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
-    "HF_MODULES_CACHE": "/tmp/hf_modules",
-    # Our user has no home folder, and these libraries insist on one.
-    "HOME": "/tmp",
+    "HF_MODULES_CACHE": f"{TEMPORARY_DIR}/hf_modules",
 }
 
 TABLE: Mapping[str, Row] = {
@@ -73,7 +78,26 @@ def problem(spec: specs.Template) -> str | None:
         return f"the {spec.runner} runner has no image; create the service with runner.image"
     if row.model_args is not None and (spec.model is None or spec.hugging_face is None):
         return f"the {spec.runner} runner needs a model whose artifact kind is HuggingFaceCache; create the service with such a model"
-    return None
+    return _device(spec)
+
+
+def wrong_variable(spec: specs.Template) -> str | None:
+    """Which variable or argument a program must not be started with, and what to do about it; None if all are fine."""
+    try:
+        variables.expanded([(each.name, each.value) for each in spec.env], (*(spec.command or ()), *spec.args))
+    except ValueError as error:
+        return f"the runner cannot be started: {error}"
+    found = next(filter(None, (variables.problem(each.name) for each in spec.env)), None)
+    return None if found is None else f"the runner cannot have this variable: {found}, and create the service again"
+
+
+def _device(spec: specs.Template) -> str | None:
+    """Why the accelerator is none; None if it is one, or there is none."""
+    gpu = spec.accelerator.gpu if spec.accelerator is not None else None
+    if gpu is None or not _RESERVED.fullmatch(gpu.hardware_types[0]):
+        return None
+    name = gpu.hardware_types[0][:100]
+    return f"the accelerator's hardware type {name!r} is no device such as nvidia.com/gpu; create the service with the name of a device"
 
 
 def runner(spec: specs.Session) -> Runner:
