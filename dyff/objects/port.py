@@ -50,6 +50,7 @@ class Objects(Protocol):
             DigestMismatch: the bytes do not have that `md5`; nothing was changed.
             TooLarge: more than `limit_bytes`; nothing was changed.
             InvalidFields: the key is not allowed.
+            DiskFull: there is no space left; nothing was changed.
             Unavailable: the store does not answer; nothing was changed.
             OutcomeUnknown: it may or may not have been stored.
         """
