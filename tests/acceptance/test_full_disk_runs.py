@@ -69,7 +69,8 @@ def test_sessions_run_on_and_evaluations_complete(server_on_disk: Server, disk, 
     made = client.inferencesessions.create({"account": account, "inferenceService": service.id})
     session = client.inferencesessions.wait(made.inferencesession.id, progress=False)
     interface = session.inferenceService.interface
-    body = {"account": account, "dataset": dataset.id, "inferenceSession": {"inferenceService": service.id}}
+    session_of = {"inferenceService": service.id}
+    body = {"account": account, "dataset": dataset.id, "inferenceSession": session_of, "replications": 50}
     caller = Caller(client.inferencesessions.client(session.id, made.token, interface=interface))
     with caller.calling():
         evaluations = [client.evaluations.create(body).id for _ in range(EVALUATIONS)]
