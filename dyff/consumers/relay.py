@@ -46,7 +46,7 @@ async def run(
     if not await accounts.find(limit=1) and await _has_accounts(bus):
         raise errors.Damaged(
             "the accounts database has no account, but the log reports changes of some: restore a backup of the accounts"
-            " (accounts.sqlite), or begin anew with `dyff account create`"
+            " (accounts.sqlite), or begin again with `dyff account create`"
         )
     task_status.started()
 

@@ -73,7 +73,7 @@ class _Copier:
             endings.say(f"fetched {artifact.path}, {artifact.size} bytes")
 
     async def _attempt(self, artifact: Artifact, target: Path) -> bool:
-        """Returns False if it is there already."""
+        """Returns False if it exists already."""
         try:
             if await anyio.to_thread.run_sync(_is_whole, target, artifact):
                 return False

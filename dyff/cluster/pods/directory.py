@@ -134,7 +134,7 @@ class Directory:
         return Facts(intent, record if intent and record and record.run == intent.run else None, held, damaged)
 
     def _without_damaged(self, held: bool, error: ValueError) -> Facts:
-        """The facts of a pod whose files cannot be read. Once its shim is gone, they are put aside, and it counts as lost: it is not run twice."""
+        """The facts of a pod whose files cannot be read. Once its shim is gone they are put aside, and it counts as lost."""
         if not held:
             log.error("pod-files-damaged", pod=self.uid, directory=str(self.path), reason=str(error), note="kept as *.damaged")
             for name in _FILES:
