@@ -107,6 +107,15 @@ def test_a_supervisor_outlives_a_disk_that_is_full_for_its_own_log_too(tmp_path,
     assert files.read(str(tmp_path / "record.json"))["finished"] is True
 
 
+def test_a_supervisor_whose_directory_was_removed_ends(tmp_path, monkeypatch):
+    """Its record can be read by no one, so it does not try forever to write it."""
+    intent = {"run": 0, "done": {}, "containers": [], "deadline_s": None, "server_lock": str(tmp_path / "lock"), "orphan_grace_s": 60.0}
+    monkeypatch.setattr(watch.time, "sleep", lambda _: pytest.fail("it tries again"))
+    monkeypatch.setattr(watch, "_wake_on_signals", lambda: -1)
+    watch.Pod(str(tmp_path / "removed"), intent, started=-1).run()
+    assert not (tmp_path / "removed").exists()
+
+
 def test_a_full_disk_costs_lines_only(tmp_path, monkeypatch):
     """Lines that could not be written are counted, and the log says so when it can be written again."""
     log = output.Log(str(tmp_path / "log"), 10**6)
