@@ -33,6 +33,7 @@ async def run(
 
     Raises:
         Unavailable, NotFound: at the start, if accounts or bus do not answer, or the topic is missing.
+        Damaged: at the start, if the log knows of accounts and the database has none.
     """
 
     async def outbox() -> list[liveness.Sign]:
@@ -42,6 +43,11 @@ async def run(
     (signs or liveness.Signs()).add(outbox)
     await bus.topic(topics.ACCOUNTS)
     await accounts.outbox(1)
+    if not await accounts.find(limit=1) and await _has_accounts(bus):
+        raise errors.Damaged(
+            "the accounts database has no account, but the log reports changes of some: restore a backup of the accounts"
+            " (accounts.sqlite), or begin again with `dyff account create`"
+        )
     task_status.started()
 
     async def reconcile() -> float:
@@ -55,6 +61,16 @@ async def run(
         retried=(errors.RetryLater, errors.OutcomeUnknown),
         event="relay-failed",
     )
+
+
+async def _has_accounts(bus: port.Bus) -> bool:
+    """Whether the log has a change of an account. Changes of all accounts together have an empty key."""
+    held = (await bus.ranges(topics.ACCOUNTS))[0]
+    async with bus.read(topics.ACCOUNTS, 0, held.first) as reader:
+        while reader.position < held.end:
+            if any(each.key for each in await reader.poll(BATCH, 1.0)):
+                return True
+    return False
 
 
 async def relay(bus: port.Bus, accounts: accounts_port.Accounts) -> int:

@@ -40,11 +40,15 @@ looked up by class in one table, `dyff.api.problems`.
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import msgspec
 
 from dyff.kernel import suggestions
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The system's error numbers that mean `DiskFull`."""
 
 
 class DyffError(Exception):

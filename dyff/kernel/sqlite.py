@@ -19,7 +19,7 @@ from dyff.kernel import errors
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 _PASSING = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError)
 _WAL_PAUSE_S = 0.01
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE = errors.NO_SPACE | {errno.EFBIG}
 
 
 def connect(path: Path, *, durable: bool, busy_s: float = 10.0) -> apsw.Connection:

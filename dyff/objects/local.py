@@ -235,7 +235,8 @@ class LocalObjects:
         try:
             return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter)
         except OSError as error:
-            raise errors.Unavailable(f"the object store's disk: {error.strerror or error}") from error
+            kind = errors.DiskFull if error.errno in errors.NO_SPACE else errors.Unavailable
+            raise kind(f"the object store's disk: {error.strerror or error}") from error
 
 
 def _info(key: str, file: os.stat_result, known: digests.Known) -> port.ObjectInfo:

@@ -50,6 +50,7 @@ class Objects(Protocol):
             DigestMismatch: the bytes do not have that `md5`; nothing was changed.
             TooLarge: more than `limit_bytes`; nothing was changed.
             InvalidFields: the key is not allowed.
+            DiskFull: there is no space left; nothing was changed.
             Unavailable: the store does not answer; nothing was changed.
             OutcomeUnknown: it may or may not have been stored.
         """
@@ -104,7 +105,7 @@ class Objects(Protocol):
     async def sign(
         self, method: Literal["GET", "PUT"], key: str, *, expires_s: float = 3600, md5: str | None = None, limit_bytes: int | None = None
     ) -> SignedURL:
-        """A URL for a client without credentials. For PUT it is bound to `md5` (base64) and `limit_bytes`, if given.
+        """A URL for a client without credentials. It is bound to `md5` (base64) and, for PUT, to `limit_bytes`, if given.
 
         A cloud may be unable to bind one of them (`dyff.objects.cloud` says which); then the code that accepts the upload
         must check it first, as finalize does.

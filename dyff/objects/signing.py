@@ -34,7 +34,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 class Grant(msgspec.Struct, frozen=True):
     """The permission in a signed URL: only `method` on `key`, until `expires`.
 
-    `md5` (base64) and `limit_bytes`: checks for uploaded bytes; None for no such check.
+    `md5` (base64): of the bytes that are uploaded, or downloaded. `limit_bytes`: of an upload. None for no such check.
     """
 
     method: Literal["GET", "PUT"]

@@ -86,7 +86,7 @@ class _Reading:
         self._connection = sqlite.connect_to_read(self._path)
         if not embedded.is_current(self._connection):
             self._connection.close()
-            raise errors.Misconfigured(f"{self._path} is the view of another release; a server of this one replaces it when it starts")
+            raise errors.OlderSchema(f"{self._path} is the view of another release; a server of this one replaces it when it starts")
         return self._connection
 
     def __exit__(self, *_: object) -> None:

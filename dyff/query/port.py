@@ -154,7 +154,12 @@ class QueryScanner(Protocol):
         ...
 
     async def reached(self) -> Reached:
-        """The position of the view."""
+        """The position of the view.
+
+        Raises:
+            OlderSchema: it is the view of another release.
+            Unavailable: the database does not answer.
+        """
         ...
 
     def scan(self) -> AsyncIterator[Sequence[Scanned]]:

@@ -42,7 +42,8 @@ class _Command(click.Group):
 
 
 def _code(error: errors.DyffError, otherwise: int) -> int:
-    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), otherwise)
+    reasons = (error, getattr(error, "problem", error))  # that of a role that gave up
+    return next((code for kind, code in EXIT_CODES.items() for each in reasons if isinstance(each, kind)), otherwise)
 
 
 _data_dir = click.option("--data-dir", envvar="DYFF_DATA_DIR", show_envvar=True, metavar="DIR", help="Where everything lives.")

@@ -42,8 +42,11 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
     local = roles.ports(rows) & opening.embedded(loaded)
     if local and set(roles.names(rows)) != set(roles.names(roles.TABLE)):
         log.warning("embedded-adapters", ports=sorted(local), roles=roles.names(rows), note="other processes cannot share them")
-    with place.claimed() if local else nullcontext():
-        anyio.run(_serve, loaded, place, rows, bool(local), backend="asyncio", backend_options={"use_uvloop": True})
+    try:
+        with place.claimed() if local else nullcontext():
+            anyio.run(_serve, loaded, place, rows, bool(local), backend="asyncio", backend_options={"use_uvloop": True})
+    except BaseExceptionGroup as group:
+        raise supervisor.first_of_ours(group) from group
     return 0
 
 

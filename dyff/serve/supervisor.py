@@ -45,7 +45,12 @@ class Role(msgspec.Struct, frozen=True):
 
 
 class RoleGaveUp(errors.Fatal):
-    """A role failed too often."""
+    """A role failed too often, or in a way that a person must fix."""
+
+    def __init__(self, message: str, problem: BaseException) -> None:
+        """`problem`: its last failure."""
+        super().__init__(message)
+        self.problem = problem
 
 
 class Supervisor:
@@ -126,7 +131,7 @@ class Supervisor:
                 log.error("role-failed", role=role.name, **errors.details(problem), exc_info=problem)
                 too_often = len(failed_at) == failed_at.maxlen and failed_at[-1] - failed_at[0] <= self._limits.window_s
                 if too_often or degradation.ends_server(problem, was_ready=self.health.has_served(role.name)):
-                    raise RoleGaveUp(f"role {role.name} gave up: {_sentence(problem)}") from problem
+                    raise RoleGaveUp(f"role {role.name} gave up: {_sentence(problem)}", problem) from problem
                 if served_s > STEADY_S:
                     waits = _restart_delays()
                 await anyio.sleep(next(waits))

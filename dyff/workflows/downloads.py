@@ -16,7 +16,7 @@ import msgspec
 
 from dyff.kernel import backoff, clock
 from dyff.objects import layout, port
-from dyff.workflows import endings, guarded_http
+from dyff.workflows import endings, guarded_http, space
 from dyff.workflows.model_trees import File
 
 PART_BYTES = 16 * 2**20
@@ -66,16 +66,21 @@ class Downloads:
             digests.update(piece)
         return digests.checked()
 
-    async def store(self, file: File, pieces: AsyncIterable[bytes]) -> dict[str, str]:
-        """Store bytes that are available locally; returns their digests.
+    async def store(self, file: File, read: Callable[[], AsyncIterable[bytes]]) -> dict[str, str]:
+        """Store bytes that are available locally; returns their digests. `read`: begins to read them, each time that it is called.
 
         Raises:
             Ending: they are not the bytes of the file.
         """
-        digests = Digests(file)
-        await self._store.put(layout.blob(self._root, file.blob), _checked(pieces, digests), limit_bytes=file.size_bytes)
+
+        async def put() -> dict[str, str]:
+            digests = Digests(file)
+            await self._store.put(layout.blob(self._root, file.blob), _checked(read(), digests), limit_bytes=file.size_bytes)
+            return digests.checked()
+
+        digests = await space.when_there_is(put)
         self._arrived(file.size_bytes)
-        return digests.checked()
+        return digests
 
     async def fetch(self, file: File, locate: Locate) -> dict[str, str]:
         """Fetch a file, or the missing rest of it; returns its digests.
@@ -132,14 +137,18 @@ class Downloads:
                         await parts.append(bytes(buffer))
 
     async def _compose(self, file: File, parts: _Parts) -> dict[str, str]:
-        digests = Digests(file)
-        try:
+        async def put() -> dict[str, str]:
+            digests = Digests(file)
             await self._store.put(layout.blob(self._root, file.blob), _checked(parts.pieces(), digests), limit_bytes=file.size_bytes)
+            return digests.checked()
+
+        try:
+            digests = await space.when_there_is(put)
         except endings.Ending:
             await parts.delete()
             raise
         await parts.delete()
-        return digests.checked()
+        return digests
 
 
 class Digests:
@@ -200,7 +209,7 @@ class _Parts:
 
     async def append(self, data: bytes) -> None:
         key = f"{self._prefix}{self.size_bytes:0{_DIGITS}}"
-        await self._store.put(key, data)
+        await space.when_there_is(lambda: self._store.put(key, data))
         self._keys.append(key)
         self.size_bytes += len(data)
 

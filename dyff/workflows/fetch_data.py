@@ -17,7 +17,7 @@ from dyff.kernel import errors
 from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact, Link
-from dyff.workflows import endings, manifests
+from dyff.workflows import endings, manifests, space
 
 _AT_ONCE = 4
 _CHUNK_BYTES = 2**20
@@ -47,7 +47,7 @@ async def _step(arguments: list[str]) -> None:
     async with anyio.create_task_group() as tasks:
         for artifact in listed:
             tasks.start_soon(copier.copy, artifact)
-    await anyio.to_thread.run_sync(_make_links, destination, found.links)
+    await space.when_there_is(lambda: anyio.to_thread.run_sync(_make_links, destination, found.links))
     size_bytes = sum(artifact.size for artifact in listed)
     endings.say(f"done: {len(listed)} files, {size_bytes} bytes, from {root} to {destination}")
 
@@ -61,22 +61,26 @@ class _Copier:
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
 
     async def copy(self, artifact: Artifact) -> None:
-        """Copy one file, unless it already exists and is complete.
+        """Copy one file, unless it already exists and is complete. Waits while the disk is full.
 
         Raises:
             Ending: its bytes are missing or not the promised ones, or it cannot be written.
         """
         async with self._limiter:
             target = self._destination / artifact.path
-            try:
-                if await anyio.to_thread.run_sync(_is_whole, target, artifact):
-                    return
-                await self._download(artifact, target)
-            except OSError as error:
-                raise endings.Ending(
-                    endings.TRY_AGAIN, f"{target} cannot be written: {error.strerror or error}. Free some space."
-                ) from error
+            if not await space.when_there_is(lambda: self._attempt(artifact, target)):
+                return
             endings.say(f"fetched {artifact.path}, {artifact.size} bytes")
+
+    async def _attempt(self, artifact: Artifact, target: Path) -> bool:
+        """Returns False if it exists already."""
+        try:
+            if await anyio.to_thread.run_sync(_is_whole, target, artifact):
+                return False
+            await self._download(artifact, target)
+        except OSError as error:
+            raise _refused(f"{target} cannot be written", error) from error
+        return True
 
     async def _download(self, artifact: Artifact, target: Path) -> None:
         """Download to a file next to the target first, so that a file with the right name is always complete."""
@@ -110,7 +114,13 @@ def _make_links(destination: Path, links: Iterable[Link]) -> None:
             link.unlink(missing_ok=True)
             link.symlink_to(each.target, target_is_directory=each.target_is_directory)
         except OSError as error:
-            raise endings.Ending(endings.TRY_AGAIN, f"the link {link} cannot be made: {error.strerror or error}.") from error
+            raise _refused(f"the link {link} cannot be made", error) from error
+
+
+def _refused(what: str, error: OSError) -> Exception:
+    """What a failure of the disk of the volume is for the step."""
+    why = f"{what}: {error.strerror or error}"
+    return errors.DiskFull(why) if error.errno in errors.NO_SPACE else endings.Ending(endings.TRY_AGAIN, f"{why}.")
 
 
 def _is_whole(target: Path, artifact: Artifact) -> bool:

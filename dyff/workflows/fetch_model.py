@@ -19,7 +19,7 @@ from dyff.kernel import quantities
 from dyff.objects import layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
-from dyff.workflows import downloads, endings, manifests, model_trees, progress
+from dyff.workflows import downloads, endings, manifests, model_trees, progress, space
 from dyff.workflows.model_trees import File, Listing, Tree
 
 _AT_ONCE = 4
@@ -101,8 +101,9 @@ async def _publish(store: port.Objects, root: str, made: Tree, digests: dict[str
     texts = {path: await _text(store, root, path, data) for path, data in made.texts.items()}
     whole = model_trees.manifest(made, digests, texts, root, source)
     if whole.links:
-        await store.put(root + layout.SYMLINKS, codecs.encode({"symlinks": msgspec.to_builtins(whole.links)}))
-    if not await tree_manifests.write(store, root, whole):
+        links = codecs.encode({"symlinks": msgspec.to_builtins(whole.links)})
+        await space.when_there_is(lambda: store.put(root + layout.SYMLINKS, links))
+    if not await space.when_there_is(lambda: tree_manifests.write(store, root, whole)):
         endings.say("another attempt was first; what it has fetched counts")
     # Parts of files that the source no longer had at this attempt.
     await store.delete_tree(layout.parts(root))
@@ -112,7 +113,7 @@ async def _text(store: port.Objects, root: str, path: str, data: bytes) -> Artif
     file = File(path, path, len(data))
     digests = downloads.Digests(file)
     digests.update(data)
-    await store.put(root + path, data)
+    await space.when_there_is(lambda: store.put(root + path, data))
     return Artifact(path=path, key=root + path, size=len(data), digest=digests.checked(), kind="file")
 
 

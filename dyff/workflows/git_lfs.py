@@ -104,7 +104,7 @@ class Repository:
     async def bring(self, file: File, to: downloads.Downloads) -> dict[str, str]:
         """Store a file: from the clone, or from the LFS server if it is a large file."""
         if file.sha256 is None:
-            return await to.store(file, self._pieces(file.blob))
+            return await to.store(file, lambda: self._pieces(file.blob))
         return await to.fetch(file, lambda: self._locate(file))
 
     async def _file(self, path: str, sha: bytes, size_bytes: int) -> File:

@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from dyff.kernel import backoff, errors, ids
 from dyff.objects import port
-from dyff.workflows import background, endings, failures
+from dyff.workflows import background, endings, failures, space
 from dyff.workflows.items import INDEX, REPLICATION, Call
 
 RESPONSES, RESPONSE_INDEX = "responses", "_response_index_"
@@ -190,20 +190,24 @@ class _Sizes:
 
 
 async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = None) -> port.ObjectInfo:
-    """Store an object under a key that only we write, with retries if the store does not answer.
+    """Store an object under a key that only we write, with retries if the store does not answer. Waits while its disk is full.
 
     Raises:
         RetryLater, OutcomeUnknown: the store did not answer in any of the tries.
     """
+
+    async def put() -> port.ObjectInfo:
+        return await store.put(key, data, md5=md5)
+
     delays = backoff.delays(0.2, ceiling_s=10)
     for _ in range(_PUT_ATTEMPTS - 1):
         try:
-            return await store.put(key, data, md5=md5)
+            return await space.when_there_is(put)
         except (errors.RetryLater, errors.OutcomeUnknown) as error:
             delay_s = next(delays)
             endings.say(f"{key} cannot be stored ({error.message}); trying again in {delay_s:.1f} s")
             await anyio.sleep(delay_s)
-    return await store.put(key, data, md5=md5)
+    return await space.when_there_is(put)
 
 
 def encode(table: pa.Table, *, dictionaries: bool = True) -> bytes:

@@ -20,7 +20,7 @@ from dyff.kernel import errors
 from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
-from dyff.workflows import endings, failures, inputs, items, manifests, outputs, trees, verification
+from dyff.workflows import endings, failures, inputs, items, manifests, outputs, space, trees, verification
 from dyff.workflows.progress import Progress
 
 
@@ -74,7 +74,8 @@ class _Verifier:
         except endings.Ending:
             await self._store.delete_tree(self._prefix)
             raise
-        if not await tree_manifests.write(self._store, self._root, tree_manifests.Manifest(artifacts=tuple(artifacts))):
+        manifest = tree_manifests.Manifest(artifacts=tuple(artifacts))
+        if not await space.when_there_is(lambda: tree_manifests.write(self._store, self._root, manifest)):
             await self._store.delete_tree(self._prefix)
             first = await tree_manifests.read(self._store, self._root)
             await self._confirm(first.artifacts if first else ())

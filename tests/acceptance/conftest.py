@@ -24,6 +24,8 @@ from tests.conftest import missing
 DYFF = os.environ.get("TESTED_DYFF") or str(Path(sys.executable).parent / "dyff")
 """The installed command; another environment's, where the tests run in one that has only a client."""
 
+DISK_BYTES = 48 * 2**20
+
 DIGEST = "sha256:" + "0" * 64
 
 
@@ -124,6 +126,43 @@ def dyff():
 def fresh(tmp_path):
     """A server of the test's own, not yet started."""
     subject = Server(tmp_path / "data")
+    yield subject
+    if subject.is_running:
+        subject.kill()
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Makes servers of the test's own, each with a name and not yet started; none is left running."""
+    made = []
+
+    def make(name: str, settings: dict[str, str] | None = None) -> Server:
+        made.append(Server(tmp_path / name, settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.is_running:
+            each.kill()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of its own, small enough to fill."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        missing("no small file system: mounting one needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def server_on_disk(disk):
+    """A server whose data directory, and nothing else, is on it."""
+    subject = Server(disk / "data")
+    subject.log = disk.parent / "server.log"
     yield subject
     if subject.is_running:
         subject.kill()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,33 +11,9 @@ import httpx
 import pytest
 
 from tests.acceptance.conftest import Server
-from tests.conftest import missing
 from tests.entities import bodies
 
-DISK_BYTES = 48 * 2**20
 DEADLINE_S = 60.0
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A file system of its own, small enough to fill."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        missing("no small file system: mounting one needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.fixture
-def server(disk):
-    """A server whose data directory, and nothing else, is on it."""
-    subject = Server(disk / "data")
-    subject.log = disk.parent / "server.log"
-    yield subject
-    if subject.is_running:
-        subject.kill()
 
 
 def fill(disk: Path) -> Path:
@@ -104,8 +78,9 @@ def check_all(account: Account, server: Server, http: httpx.Client) -> None:
 
 
 @pytest.mark.acceptance
-def test_a_full_disk_stops_only_what_adds_data(server, disk):
+def test_a_full_disk_stops_only_what_adds_data(server_on_disk, disk):
     """Reads, deletions and readiness go on; creations are 503 and harmless; a start works; with space everything is as accepted."""
+    server = server_on_disk
     server.start()
     account = Account(server)
     with account.to(server) as http:
@@ -147,8 +122,9 @@ def test_a_full_disk_stops_only_what_adds_data(server, disk):
 
 
 @pytest.mark.acceptance
-def test_a_disk_that_another_program_keeps_full_ends_nothing(server, disk):
+def test_a_disk_that_another_program_keeps_full_ends_nothing(server_on_disk, disk):
     """It takes the reserve, too: whatever is written waits or is refused, reads go on, and with space nothing is missing."""
+    server = server_on_disk
     server.start()
     account = Account(server)
     with account.to(server) as http, ThreadPoolExecutor() as others:

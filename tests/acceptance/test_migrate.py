@@ -232,7 +232,8 @@ def test_other_partitions_are_refused(installation):
         assert (code, "set bus.partitions to 4 again" in err, "Traceback" in err) == (2, True, False), err
 
 
-def _old(folder: Path) -> None:
+def recorded(folder: Path) -> None:
+    """Make the data directory of release 0.1.0, with what is in it."""
     folder.mkdir(mode=0o700)
     for each in OLD.iterdir():
         connection = apsw.Connection(str(folder / f"{each.stem}.sqlite"))
@@ -243,7 +244,7 @@ def _old(folder: Path) -> None:
 @pytest.mark.parametrize("migrated", [False, True], ids=["by serve", "by migrate"])
 def test_a_data_directory_of_0_1_0_is_adopted(fresh, migrated):
     """What release 0.1.0 stored is served and can be changed, the record is made, and events of before and after fold to what is stored."""
-    _old(fresh.directory)
+    recorded(fresh.directory)
     listed = fresh.command("account", "list")
     assert json.loads(listed)["id"] == OLD_ACCOUNT
     if migrated:

@@ -13,7 +13,8 @@ import httpx
 import pytest
 from dyff.client import Client
 
-from dyff.bus import topics
+from dyff.bus import envelope, topics
+from tests.acceptance.conftest import run
 from tests.roles import log
 
 pytestmark = pytest.mark.acceptance
@@ -169,3 +170,17 @@ def test_a_deleted_dataset_goes_for_good(fresh, prompts, tmp_path):
     fresh.start()
     until_gone()
     assert [each.id for each in Client(api_token=token, endpoint=fresh.endpoint).datasets.query(account=account)] == [kept.id]
+
+
+async def test_a_role_that_gives_up_is_one_line(fresh):
+    """A server that a role ends, here because a newer release wrote the log, says why in one line, with the exit code of that reason."""
+    fresh.start()
+    assert fresh.stop() == 0
+    async with log.opened(fresh.directory / "bus.sqlite", partitions=4) as bus:
+        marker = envelope.marker_message(9, 0)
+        await bus.publish(topics.EVENTS, [marker])
+    result = run("serve", "--data-dir", str(fresh.directory), "--port", "0")
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 2, last
+    assert last.startswith("dyff: role aggregator gave up: ")
+    assert "Traceback" not in result.stderr

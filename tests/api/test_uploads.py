@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from dyff.objects import layout
+from dyff.objects import layout, manifests
 from tests.entities import bodies
 
 ROWS = bodies.ROWS
@@ -169,6 +169,33 @@ async def test_an_evaluation_hands_out_what_its_manifest_names(world, api):
     (link,) = (await api.get(f"/v0/evaluations/{evaluation}/downlinks")).json()
     assert link["artifact"]["path"] == "0.parquet"
     assert (await api.get(link["signedURL"]["url"])).content == ROWS
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_bytes_that_the_manifest_does_not_list_are_not_served(world, api, method):
+    """Also if another file was put in the place of the stored one, as by a copy of a damaged directory: the manifest's MD5 counts."""
+    dataset = await world.dataset()
+    await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
+    await api.post(f"/v0/datasets/{dataset}/finalize")
+    (link,) = (await api.get(f"/v0/datasets/{dataset}/downlinks")).json()
+    (artifact,) = (await manifests.read(world.services.objects, layout.root("datasets", dataset))).artifacts
+    await world.services.objects.put(artifact.key, ROWS[:-7])
+    refused = await api.request(method, link["signedURL"]["url"])
+    assert refused.status_code == 500
+    if method == "GET":
+        assert artifact.key in refused.json()["detail"]
+        assert "restore it from a backup" in refused.json()["detail"]
+
+
+async def test_a_manifest_that_was_cut_is_an_error_that_names_it(world, api):
+    """The answer says which object is damaged and what to do."""
+    dataset = await world.dataset()
+    await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
+    await api.post(f"/v0/datasets/{dataset}/finalize")
+    key = layout.root("datasets", dataset) + layout.ARTIFACTS
+    await world.services.objects.put(key, (await world.services.objects.get(key))[:-7])
+    refused = await api.get(f"/v0/datasets/{dataset}/downlinks")
+    assert (refused.status_code, key in refused.text, "restore it from a backup" in refused.text) == (500, True, True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from dyff.bus import port
-from dyff.bus.embedded import EmbeddedBus, high_watermark, logfile
+from dyff.bus.embedded import EmbeddedBus, EmbeddedHistory, high_watermark, logfile
 from dyff.kernel import errors
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
@@ -107,6 +107,25 @@ async def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(errors.LogDiverged, match="missing"):
         async with EmbeddedBus.open(folder / "log.db", clock=SystemClock(), ids=RandomIds()):
             pass
+
+
+@pytest.mark.parametrize("table", ["topics", "partitions", "committed", "owners"])
+async def test_damage_of_a_small_table_is_found_when_the_log_is_opened(tmp_path, table):
+    """Not only in the middle of the work of whoever needs it first; a process that only reads notices it, too."""
+    path = tmp_path / "log.db"
+    async with opened(path) as bus:
+        await bus.publish("t", [message("a")])
+    connection = apsw.Connection(str(path))
+    page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).get
+    size = connection.pragma("page_size")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+    for opening in (EmbeddedBus.open(path, clock=SystemClock(), ids=RandomIds()), EmbeddedHistory.open(path)):
+        with pytest.raises(errors.LogDiverged, match=r"log\.db is damaged .*restore a backup"):
+            async with opening:
+                pass
 
 
 async def test_an_older_copy_is_opened_when_the_mark_is_removed(tmp_path):

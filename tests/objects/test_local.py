@@ -311,7 +311,7 @@ async def test_a_broken_disk_is_unavailable(root, objects, monkeypatch):
 
     await objects.put("a", b"old")
     monkeypatch.setattr("dyff.objects.incoming.os.fsync", full)
-    with pytest.raises(errors.Unavailable, match="No space left"):
+    with pytest.raises(errors.DiskFull, match="No space left"):
         await objects.put("a", b"new")
     assert await objects.get("a") == b"old"
     assert not list((root / "incoming").iterdir())

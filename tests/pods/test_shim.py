@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dyff.cluster.pods.shim import files, output, processes
+from dyff.cluster.pods.shim import files, output, processes, watch
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +60,60 @@ def test_an_endless_line_is_split(tmp_path):
     log.feed(b"x" * (2 * output.MAX_LINE_BYTES + 1))
     log.close()
     assert [len(text) for _, text in lines(tmp_path / "log")] == [output.MAX_LINE_BYTES, output.MAX_LINE_BYTES, 1]
+
+
+def test_a_log_that_cannot_be_made_costs_lines_only(tmp_path, monkeypatch):
+    """On a full disk the container runs without a log, which begins when there is space."""
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        log = output.Log(str(tmp_path / "log"), 10**6)
+        log.feed(b"lost\n")
+    log.feed(b"after\n")
+    log.close()
+    assert [text for stamp, text in lines(tmp_path / "log") if stamp] == ["dyff: 1 lines could not be written here", "after"]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        output.Log(str(tmp_path / "other"), 10**6).close()
+
+
+class Full(io.TextIOBase):
+    """A file on a full disk."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_supervisor_outlives_a_disk_that_is_full_for_its_own_log_too(tmp_path, monkeypatch):
+    """It waits until the record can be written, though not even that can be logged: otherwise how the pod ended would be lost."""
+    written, attempts = files.write, iter(range(4))
+
+    def full_at_first(path: str, value: files.Json) -> None:
+        if next(attempts) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written(path, value)
+
+    intent = {"run": 0, "done": {}, "containers": [], "deadline_s": None, "server_lock": str(tmp_path / "lock"), "orphan_grace_s": 60.0}
+    monkeypatch.setattr(files, "write", full_at_first)
+    monkeypatch.setattr(watch, "RETRY_RECORD_S", 0.01)
+    monkeypatch.setattr(watch, "_wake_on_signals", lambda: -1)
+    pod = watch.Pod(str(tmp_path), intent, started=-1)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", Full())
+        pod.run()
+    assert files.read(str(tmp_path / "record.json"))["finished"] is True
+
+
+def test_a_supervisor_whose_directory_was_removed_ends(tmp_path, monkeypatch):
+    """Its record can be read by no one, so it does not try forever to write it."""
+    intent = {"run": 0, "done": {}, "containers": [], "deadline_s": None, "server_lock": str(tmp_path / "lock"), "orphan_grace_s": 60.0}
+    monkeypatch.setattr(watch.time, "sleep", lambda _: pytest.fail("it tries again"))
+    monkeypatch.setattr(watch, "_wake_on_signals", lambda: -1)
+    watch.Pod(str(tmp_path / "removed"), intent, started=-1).run()
+    assert not (tmp_path / "removed").exists()
 
 
 def test_a_full_disk_costs_lines_only(tmp_path, monkeypatch):

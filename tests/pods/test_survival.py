@@ -72,6 +72,38 @@ async def test_an_outcome_without_a_server_is_not_lost(lab, tmp_path):
     assert (lab.terminated(status)["exitCode"], starts(tmp_path)) == (9, 1)
 
 
+@pytest.mark.parametrize("name", ["intent.json", "record.json"])
+async def test_a_pod_whose_files_were_cut_fails_and_is_not_run_again(lab, tmp_path, name):
+    """How it ended is not known, so it ends as Lost; it neither waits forever nor runs twice, and the file is kept for people."""
+    (uid,) = await given(lab, lab.a_pod("p", counted(lab, tmp_path, "true")))
+    server = lab.server()
+    shim = (await lab.recorded(uid))["shim"]["pid"]
+    kill(server)
+    await lab.until_dead(shim)
+    file = lab.pods_dir / uid / name
+    os.truncate(file, file.stat().st_size - 7)
+    async with lab.running():
+        status = await lab.ended("p")
+        assert file.with_name(f"{name}.damaged").exists()
+    assert (status["phase"], starts(tmp_path)) == ("Failed", 1)
+    assert lab.terminated(status)["reason"] == "Lost"
+
+
+async def test_a_running_pod_whose_intent_was_cut_is_ended(lab, tmp_path):
+    """It could not be asked to stop any more: its processes are killed, it ends as Lost, and can be deleted."""
+    (uid,) = await given(lab, lab.a_pod("p", counted(lab, tmp_path, "sleep 1000")))
+    server = lab.server()
+    found = await lab.recorded(uid)
+    kill(server)
+    file = lab.pods_dir / uid / "intent.json"
+    os.truncate(file, file.stat().st_size - 7)
+    async with lab.running():
+        status = await lab.ended("p")
+        assert lab.terminated(status)["reason"] == "Lost"
+        await lab.until_dead(found["shim"]["pid"])
+    assert starts(tmp_path) == 1
+
+
 async def test_a_ready_pod_is_ready_again(lab, tmp_path):
     """A serving pod that is found again becomes Ready again under its old port, without being restarted."""
     mount = [{"name": "site", "mountPath": "/site"}]

@@ -137,6 +137,29 @@ async def test_more_than_a_batch_is_relayed_at_once(bus, accounts, monkeypatch):
     assert [each[1] for each in await reported(bus)] == [account(f"{number}").id for number in range(10)]
 
 
+async def test_accounts_that_are_gone_are_not_begun_anew_unnoticed(bus, accounts, tmp_path):
+    """If the log knows of accounts and the database of none, the role does not start: all tokens would be refused without a reason."""
+    await accounts.rotate_signing_secret()
+    await accounts.create(account("alice"))
+    async with log.running(relay.run, bus, accounts):
+        await log.until(lambda: is_reported(bus, 2))
+    async with embedded.EmbeddedAccounts.open(tmp_path / "new.sqlite") as empty:
+        with pytest.raises(errors.Damaged, match=r"no account, but the log .* restore a backup"):
+            with anyio.fail_after(10):
+                await relay.run(bus, empty)
+        await empty.create(account("bob"))  # the way out that the message names
+        async with log.running(relay.run, bus, empty):
+            await log.until(lambda: is_reported(bus, 3))
+
+
+async def test_without_accounts_there_is_nothing_to_miss(bus, accounts):
+    """A new installation whose secret was changed before its first account starts again."""
+    await accounts.rotate_signing_secret()
+    for _ in range(2):
+        async with log.running(relay.run, bus, accounts):
+            await log.until(lambda: is_reported(bus, 1))
+
+
 async def test_an_idle_relay_does_not_poll_hard(bus, accounts):
     """Without a change the outbox is looked at about once a second."""
     looks = []

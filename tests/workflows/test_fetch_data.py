@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 
 import msgspec
 import pytest
 
+from dyff.objects import local
+from dyff.workflows import fetch_data, space
 from tests import collisions
 from tests.workflows import runs
 
@@ -132,3 +135,24 @@ def test_links_are_made_and_made_again(model, steps, tmp_path):
     found.symlink_to("elsewhere")
     assert fetch(steps, tmp_path / "volume").code == 0
     assert os.readlink(found) == "../config.json"
+
+
+@pytest.mark.parametrize("call", ["replace", "symlink"])
+async def test_a_full_disk_is_waited_for(model, store, tmp_path, monkeypatch, capsys, call):
+    """A file or a link that does not fit is made when there is space; until then the step does not end, so no attempt is used up."""
+    write_manifest(model, [entry(path, data) for path, data in FILES.items()], [{"link": "latest", "target": "config.json"}])
+    real, failures = getattr(os, call), iter(range(20))
+
+    def full_at_first(*arguments, **options):
+        if next(failures, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments, **options)
+
+    for name in ("_FIRST_S", "_CEILING_S"):
+        monkeypatch.setattr(space, name, 0.001)
+    monkeypatch.setattr(fetch_data.manifests, "store", lambda: local.LocalObjects.open(store.root))
+    monkeypatch.setattr(os, call, full_at_first)
+    await fetch_data._step(["--source", f"models/{MODEL}/", "--destination", str(tmp_path / "volume")])
+    assert {path: (tmp_path / "volume" / path).read_bytes() for path in FILES} == FILES
+    assert (tmp_path / "volume" / "latest").read_bytes() == b"{}"
+    assert "No space left on device; waiting for space" in capsys.readouterr().out

@@ -63,6 +63,15 @@ async def test_storing_is_tried_again(objects):
     assert len(flaky.keys) == 3
 
 
+@pytest.mark.virtual_time
+async def test_a_full_disk_is_waited_for(objects, capsys):
+    """However long there is no space, no attempt of the run is used up; the log says once what is waited for."""
+    flaky = Flaky(objects, *[errors.DiskFull("the disk is full")] * 100)
+    assert (await outputs.persist(flaky, "outputs/x", b"data")).size_bytes == 4
+    assert len(flaky.keys) == 101
+    assert capsys.readouterr().out == "the disk is full; waiting for space\n"
+
+
 async def test_rows_are_stored_within_seconds(objects, monkeypatch):
     """Rows are durable a moment after they are added, even if the file is not full."""
     monkeypatch.setattr(outputs, "FLUSH_INTERVAL_S", 0.05)

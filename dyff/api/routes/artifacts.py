@@ -140,7 +140,10 @@ class Downloads:
         await follow(self._context, call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         services, root = self._context.services, layout.root(self._row.collection, entity["id"])
-        manifest = None if entity["status"] == statuses.DELETED else await manifests.read(services.objects, root)
+        try:
+            manifest = None if entity["status"] == statuses.DELETED else await manifests.read(services.objects, root)
+        except errors.Misconfigured as error:  # it was checked before it was stored
+            raise errors.Damaged(f"{error.message}; restore it from a backup") from error
         if manifest is None:
             raise errors.WrongStatus(f"the {self._row.name} {entity['id']} has no data to fetch: its status is {entity['status']}")
         return json(await artifacts.links(services, manifest))

@@ -158,6 +158,10 @@ class ObjectRoutes:
         info = await self._objects.head(grant.key)
         if info is None:
             raise errors.NotFound(f"there is no object {grant.key[:200]!r}")
+        if grant.md5 is not None and info.md5 not in (None, grant.md5):
+            raise errors.Damaged(
+                f"the object {grant.key!r} is damaged: it has the MD5 {info.md5}, and {grant.md5} is listed; restore it from a backup"
+            )
         return info
 
 

@@ -49,6 +49,9 @@ CREATE TABLE committed (
 CREATE TABLE owners (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+_SMALL = ("topics", "partitions", "committed", "owners")
+"""They are read as a whole when the log is opened, so that damage is found then, and not in the middle of the work."""
+
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
     """A record in a batch. New fields can only be added at the end, with a default."""
@@ -265,14 +268,19 @@ def _require_format(connection: apsw.Connection, path: Path) -> None:
 
 
 def require_format(connection: apsw.Connection, path: Path) -> None:
-    """Verify that this release can read the log.
+    """Verify that this release can read the log, and that its small tables are whole.
 
     Raises:
         Misconfigured: it cannot.
+        LogDiverged: a small table is damaged.
     """
     found = connection.pragma("user_version")
     if found != _FORMAT:
         raise errors.Misconfigured(f"{path} is not a log that this release can read (format {found}, known is {_FORMAT})")
+    for table in _SMALL:
+        sound = str(connection.execute(f"PRAGMA integrity_check({table})").get)
+        if sound != "ok":
+            raise errors.LogDiverged(f"the log file {path} is damaged ({table}: {sound.splitlines()[-1]}); restore a backup")
 
 
 def _require_tail(connection: apsw.Connection, path: Path, acknowledged: int, watermark: high_watermark.HighWatermark) -> None:

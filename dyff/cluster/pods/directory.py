@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from dyff.cluster.pods import environment, probes
 from dyff.cluster.pods.shim import files
+
+log = structlog.get_logger()
 
 LOST = "Lost"
 REBOOTED = "Rebooted"
@@ -30,6 +33,7 @@ DEADLINE = "DeadlineExceeded"
 INTERRUPTIONS = frozenset({REBOOTED, SHUTDOWN, SERVER_GONE})
 """Causes that are not the pod's fault: an interrupted run can be repeated without being counted."""
 LOST_CODE = 137
+_FILES = ("intent.json", "record.json")
 
 
 class Outcome(msgspec.Struct, frozen=True, rename="camel"):
@@ -90,11 +94,14 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """A consistent view of a directory. `record`: of the intent's run; None if it was not started. `held`: whether the shim lives."""
+    """A consistent view of a directory. `record`: of the intent's run; None if it was not started. `held`: whether the shim lives.
+    `damaged`: its files could not be read and were put aside, so what was started is not known.
+    """
 
     intent: Intent | None = None
     record: Record | None = None
     held: bool = False
+    damaged: bool = False
 
 
 class Directory:
@@ -118,9 +125,22 @@ class Directory:
         return self._facts(held=False)
 
     def _facts(self, held: bool) -> Facts:
-        intent = self._read("intent.json", Intent)
-        record = self._read("record.json", Record)
-        return Facts(intent, record if intent and record and record.run == intent.run else None, held)
+        try:
+            intent = self._read("intent.json", Intent)
+            record = self._read("record.json", Record)
+        except ValueError as error:
+            return self._without_damaged(held, error)
+        damaged = intent is None and any((self.path / f"{name}.damaged").exists() for name in _FILES)
+        return Facts(intent, record if intent and record and record.run == intent.run else None, held, damaged)
+
+    def _without_damaged(self, held: bool, error: ValueError) -> Facts:
+        """The facts of a pod whose files cannot be read. Once its shim is gone they are put aside, and it counts as lost."""
+        if not held:
+            log.error("pod-files-damaged", pod=self.uid, directory=str(self.path), reason=str(error), note="kept as *.damaged")
+            for name in _FILES:
+                if (self.path / name).exists():
+                    os.replace(self.path / name, self.path / f"{name}.damaged")
+        return Facts(held=held, damaged=True)
 
     def prepare(self) -> None:
         """Create the directories that a pod has from its start."""

@@ -39,7 +39,7 @@ def stage(pod: specs.Pod, facts: directory.Facts, now: datetime) -> Stage:
     if facts.held:
         return Stage("running")
     if facts.intent is None:
-        return _without_directory(pod)
+        return _without_intent(pod, facts)
     if facts.record is None:
         return Stage("unstarted")
     if not facts.record.finished:
@@ -47,10 +47,10 @@ def stage(pod: specs.Pod, facts: directory.Facts, now: datetime) -> Stage:
     return _after_run(pod, facts.intent, facts.record, now)
 
 
-def _without_directory(pod: specs.Pod) -> Stage:
-    """The stage of a pod without a directory. If it was started before, it is unknown whether it has ended, and it must not run twice."""
-    if pod.status.get("startTime") and pod.spec.restart_policy == "Never":
-        return Stage("failed", reason=directory.LOST, message="its directory is gone, so how it ended is not known")
+def _without_intent(pod: specs.Pod, facts: directory.Facts) -> Stage:
+    """The stage of a pod without an intent. If it was started before, it is unknown whether it has ended, and it must not run twice."""
+    if (pod.status.get("startTime") or facts.damaged) and pod.spec.restart_policy == "Never":
+        return Stage("failed", reason=directory.LOST, message="its directory is gone or damaged, so how it ended is not known")
     return Stage("new")
 
 

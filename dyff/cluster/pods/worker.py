@@ -88,6 +88,9 @@ class Worker:
         if self._stale:
             await self._refresh()
         facts = await anyio.to_thread.run_sync(self._place.facts)
+        if facts.damaged and facts.held:  # it could not be asked to stop
+            await anyio.to_thread.run_sync(stopping.kill_orphans, self._place, None)
+            return 0.0
         if not facts.held:
             self._monitor.stop()
         wait_s = await self._act(group, facts)
@@ -111,8 +114,8 @@ class Worker:
 
     async def _drive(self, group: anyio.abc.TaskGroup, pod: specs.Pod, facts: directory.Facts) -> float | None:
         """Handle a pod that should run, or that has just ended."""
-        if facts.intent is None and pod.status.get("startTime"):
-            # Its directory was removed, but its processes possibly still run.
+        if facts.intent is None and (facts.damaged or pod.status.get("startTime")):
+            # Its directory was removed or damaged, but its processes possibly still run.
             await anyio.to_thread.run_sync(stopping.kill_orphans, self._place, None)
         stage = lifecycle.stage(pod, facts, self._node.time.now())
         if stage.kind == "running":

@@ -75,8 +75,8 @@ class Report(msgspec.Struct, frozen=True):
     """The outcome. `ends`: by partition, the offset below which events count. `events`: number of folded events. `entities`: number
     of resulting entities.
 
-    `roots`: of `events`, `state topic` and `query store`. `differences`: the first `SHOWN` of `count`. `notes`: what could not be
-    verified, or was behind. `objects`: None if the object store was not verified.
+    `roots`: of `events`, `state topic` and `query store`, unless that is of another release. `differences`: the first `SHOWN` of
+    `count`. `notes`: what could not be verified, or was behind. `objects`: None if the object store was not verified.
     """
 
     epoch: str

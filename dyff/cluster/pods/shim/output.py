@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from contextlib import suppress
 
 MAX_LINE_BYTES = 16 * 1024
 _TAIL_LINES = 20
@@ -29,8 +30,9 @@ class Log:
     def __init__(self, path: str, max_bytes: int) -> None:
         """`max_bytes`: of the file."""
         self._path, self._max_bytes = path, max(max_bytes, 4 * MAX_LINE_BYTES)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._size = os.fstat(self._file).st_size
+        self._file, self._size = -1, 0
+        with suppress(OSError):
+            self._open()
         self._pending = b""
         self._last = 0
         self._second, self._prefix = -1, b""
@@ -52,7 +54,8 @@ class Log:
         if self._pending:
             self._append([self._pending])
             self._pending = b""
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
 
     def tail(self) -> str:
         """The last lines, at most 2 KiB, which usually show why a container failed."""
@@ -80,7 +83,13 @@ class Log:
             self._second, self._prefix = seconds, stamp(self._last)[:20].encode()
         return b"%s%09dZ %s\n" % (self._prefix, rest, line)
 
+    def _open(self) -> None:
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._size = os.fstat(self._file).st_size
+
     def _write(self, data: bytes) -> None:
+        self._open()
         left = memoryview(data)
         while left:
             written = os.write(self._file, left)

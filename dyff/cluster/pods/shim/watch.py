@@ -61,7 +61,10 @@ class Pod:
             except OSError as error:
                 if self._started >= 0:
                     raise
-                sys.stderr.write(f"the record cannot be written, trying again: {error}\n")
+                if not os.path.isdir(self._directory):
+                    return  # it was removed, so nothing can read the record
+                with suppress(OSError):  # its log is usually on the same disk
+                    sys.stderr.write(f"the record cannot be written, trying again: {error}\n")
                 time.sleep(RETRY_RECORD_S)
             else:
                 return
