@@ -157,9 +157,7 @@ def at_once(bench: Bench, bare: float) -> None:
     wall = time.perf_counter() - begun
     bench.settle()
     cpu = (accounting.cpu_s() - used) / AT_ONCE
-    print(
-        f"{AT_ONCE} at once      {AT_ONCE / wall:5.2f} per second, CPU {cpu:.2f} s each ({cpu / bare:.2f} bare imports); goal 3.00 per second"
-    )
+    print(f"{AT_ONCE} at once      {AT_ONCE / wall:5.2f} per second; goal 3.00. CPU {cpu:.2f} s each, {cpu / bare:.2f} bare imports")
 
 
 def explain(bench: Bench) -> None:

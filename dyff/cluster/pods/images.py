@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dyff.cluster.pods import refusals
+import msgspec
+
+from dyff.cluster.pods import environment, refusals
 from dyff.kernel import settings
 
 STEPS = "dyff/workflows/steps"
@@ -19,6 +21,12 @@ def builtin(python: str) -> dict[str, settings.Image]:
         STEPS: settings.Image(command=command, readiness_path=None),
         MOCK_SERVICE: settings.Image(command=(*command, "mock-service"), env={"HOST": "127.0.0.1"}, readiness_path="/ready"),
     }
+
+
+def as_step(python: str, image: settings.Image, process: environment.Process) -> environment.Process:
+    """The process of an image, marked as a step if the image is our own one of the steps. `python`: as in `builtin`."""
+    ours = builtin(python)[STEPS]
+    return msgspec.structs.replace(process, step=process.argv[len(ours.command) :]) if image == ours else process
 
 
 def bare(reference: str) -> str:

@@ -133,7 +133,8 @@ class Worker:
         try:
             run = facts.intent.run if facts.intent and stage.kind == "unstarted" else await self._promise(pod, facts)
             self._refuse_while_ending()
-            await anyio.to_thread.run_sync(starting.spawn, self._node.config, self._place, run, limiter=self._node.spawning)
+            node = self._node
+            await anyio.to_thread.run_sync(starting.spawn, node.config, self._place, run, node.template, limiter=node.spawning)
         except refusals.Refused as refused:
             if refused.reason != refusals.UNSCHEDULABLE:
                 self._node.release(pod.metadata.uid)
