@@ -33,13 +33,17 @@ _END_S = 5.0
 class Template:
     """At most one living template process. `pid`: its process ID; None if there is none."""
 
-    def __init__(self, python: str, errors: Path, module: str = STEPS_MODULE) -> None:
-        """`python`: the interpreter. `errors`: the file for its standard error. `module`: see `shim.template`; empty for none."""
+    def __init__(self, python: str, errors: Path, module: str = STEPS_MODULE, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
+        """`python`: the interpreter. `errors`: the file for its standard error. `module`: see `shim.template`; empty for none.
+
+        `first_pause_s`: how long a template that ended is not started again, the first time; then longer and longer.
+        """
         self._python, self._errors, self._module = python, errors, module
         self._guard = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
-        self._pauses = backoff.delays(FIRST_PAUSE_S, ceiling_s=LONGEST_PAUSE_S)
+        self._first_pause_s = first_pause_s
+        self._pauses = backoff.delays(first_pause_s, ceiling_s=LONGEST_PAUSE_S)
         self._not_before = 0.0
         self._closed = False
 
@@ -144,7 +148,7 @@ class Template:
         answer = os.read(awaited, 1)
         if not answer:
             return None
-        self._pauses = backoff.delays(FIRST_PAUSE_S, ceiling_s=LONGEST_PAUSE_S)
+        self._pauses = backoff.delays(self._first_pause_s, ceiling_s=LONGEST_PAUSE_S)
         return answer[0]
 
     def _kill(self) -> None:

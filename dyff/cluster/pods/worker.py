@@ -28,8 +28,6 @@ log = structlog.get_logger()
 
 SHIM_SPEAKS_S = 0.05
 """Polling interval while a shim holds the lock without a record, which it writes within milliseconds."""
-INIT_LOOK_S = 0.2
-"""Polling interval of the record while init containers run: a shim does not announce that it continues with the next one."""
 MISSING_LOOK_S = 0.5
 """Polling interval for a missing ConfigMap."""
 REFUSED_LOOK_S = 5.0
@@ -176,7 +174,7 @@ class Worker:
         if ending:
             await self._stop(facts.record, directory.SHUTDOWN, pod.spec.termination_grace_period_seconds)
         await self._show(pod, facts, stage, ready=self._monitor.ready and not ending)
-        return None if main else INIT_LOOK_S
+        return None if main else lifecycle.init_look_s(facts.record, self._node.time.now())
 
     def _watch(
         self, group: anyio.abc.TaskGroup, intent: directory.Intent, record: directory.Record, main: directory.Outcome | None

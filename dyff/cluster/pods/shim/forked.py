@@ -8,6 +8,7 @@ cannot matter to our steps: the hash seed is that of the template, and objects a
 from __future__ import annotations
 
 import atexit
+import importlib
 import io
 import os
 import signal
@@ -19,6 +20,7 @@ from dyff.cluster.pods.shim import files, titles
 
 TYPE_CHECKING = False  # see `files`
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import NoReturn
 
 MODULE = "dyff.workflows.__main__"
@@ -30,9 +32,24 @@ _READ_AT_START = ("PYTHON", "LD_", "LANG", "LC_", "LOC", "GLIBC_", "GCONV_", "MA
 """Beginnings of the names of variables that the interpreter, the C library or Arrow reads only once."""
 
 
+_steps: ModuleType | None = None
+
+
+def prepare(name: str) -> None:
+    """Import the module of the steps and what steps need, in the template.
+
+    Raises:
+        ImportError: there is something that cannot be imported.
+    """
+    global _steps
+    module = importlib.import_module(name)
+    module.prepare()
+    _steps = module
+
+
 def is_possible(spec: files.Json) -> bool:
     """Whether this process can run the container `spec` without executing a program, and with the same result."""
-    if spec.get("step") is None or spec.get("confinement") is not None or MODULE not in sys.modules:
+    if spec.get("step") is None or spec.get("confinement") is not None or _steps is None:
         return False
     early = {name: value for name, value in spec["env"].items() if name.startswith(_READ_AT_START)}
     return early == {"LANG": LANGUAGE}
@@ -64,8 +81,9 @@ def _become_new(spec: files.Json) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     replace_environment(spec["env"])
     titles.show(spec["argv"], {name: spec["env"][name] for name in ("HOME", "TMPDIR") if name in spec["env"]})
-    module = sys.modules["__main__"] = sys.modules[MODULE]
-    sys.argv = [module.__file__ or MODULE, *spec["step"]]
+    assert _steps is not None  # `is_possible`
+    sys.modules["__main__"] = _steps
+    sys.argv = [_steps.__file__ or MODULE, *spec["step"]]
     sys.orig_argv = list(spec["argv"])
     sys.stdin, sys.stdout, sys.stderr = _stream(0), _stream(1), _stream(2)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
@@ -77,13 +95,15 @@ def _stream(descriptor: int) -> io.TextIOWrapper:
     raw.name = ("<stdin>", "<stdout>", "<stderr>")[descriptor]
     buffered: io.BufferedReader | io.BufferedWriter = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
     errors = "backslashreplace" if descriptor == 2 else "surrogateescape"
-    return io.TextIOWrapper(buffered, "utf-8", errors, newline=None if descriptor == 0 else "\n", line_buffering=descriptor == 2)
+    stream = io.TextIOWrapper(buffered, "utf-8", errors, newline=None if descriptor == 0 else "\n", line_buffering=descriptor == 2)
+    stream.mode = "r" if descriptor == 0 else "w"  # type: ignore[misc]
+    return stream
 
 
 def _call() -> int:
     """Call the step's `main`; returns the exit code that Python would end with."""
     try:
-        sys.exit(sys.modules[MODULE].main())
+        sys.exit(sys.modules["__main__"].main())
     except SystemExit as end:
         return _exit_code(end.code)
     except KeyboardInterrupt as error:
@@ -113,6 +133,8 @@ def _finish(code: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
-            code = _FLUSH_FAILED if stream is sys.stdout else code
+        except (OSError, ValueError) as error:
+            if stream is sys.stdout:
+                code = _FLUSH_FAILED
+                sys.stderr.write(f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}\n")
     return code

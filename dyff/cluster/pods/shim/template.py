@@ -12,7 +12,6 @@ descriptors: the pipe for the reply of `main.serve`, and the file for what the s
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import select
@@ -112,7 +111,7 @@ def run(descriptor: int, module: str) -> None:
     if min(titles.room()) < titles.COMMAND_BYTES:
         raise SystemExit("the template cannot rename its processes on this system; pods are started without it")
     if module:
-        importlib.import_module(module).prepare()
+        forked.prepare(module)
     # Imported now, since the first use of each would otherwise be in every shim.
     output.stamp(0)
     processes.boot()

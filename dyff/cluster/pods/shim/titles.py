@@ -19,7 +19,7 @@ _ARGUMENTS, _VARIABLES = 45, 47
 
 
 def room() -> tuple[int, int]:
-    """The bytes that there are for the command line and the environment; (0, 0) if the system does not say where they are."""
+    """How many bytes the command line and the environment can have; (0, 0) if the system does not say where they are."""
     (first, last), (begin, end) = _area(_ARGUMENTS), _area(_VARIABLES)
     return last - first, end - begin
 
@@ -27,7 +27,7 @@ def room() -> tuple[int, int]:
 def show(argv: list[str], env: dict[str, str]) -> None:
     """Show this command line, shortened if it is too long, and this environment.
 
-    The C library's own environment must not be in use: the process must have replaced all of `os.environ` before.
+    The C library's own environment must not be in use: `forked.replace_environment` must have been called before.
 
     Raises:
         OSError: there is no room for the environment.
