@@ -17,6 +17,13 @@ STEPS = {
 """The one table of steps: from name to module. The module's `main(arguments)` returns the exit code."""
 
 
+PREPARED = ("evaluation-client", "verify-evaluation-output", "fetch-data")
+"""The steps that a process can import in advance. The others are rare, take long, or are services."""
+
+_USED_LATER = ("anyio._backends._asyncio", "asyncio.runners", "concurrent.futures.thread", "encodings.idna", "uvloop")
+"""Modules that are imported only when these steps run."""
+
+
 class WithoutConversions:
     """Hides numpy and pandas from Arrow, which imports them wherever they are installed, only for conversions to their types.
 
@@ -28,6 +35,13 @@ class WithoutConversions:
             raise ModuleNotFoundError(f"steps do without {fullname}", name=fullname)
 
 
+def prepare() -> None:
+    """Import what the steps in `PREPARED` use, for a process that forks others, in which `main` then starts at once."""
+    _hide_conversions()
+    for name in (*(f"dyff.workflows.{STEPS[each]}" for each in PREPARED), *_USED_LATER):
+        importlib.import_module(name)
+
+
 def main() -> int:
     """Run the step that the command line names and return its exit code (`dyff.workflows.endings` lists them)."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -35,7 +49,7 @@ def main() -> int:
         fix = f"they are {', '.join(STEPS)}; a new one is added to STEPS in dyff/workflows/__main__.py"
         sys.stderr.write(f"usage: python -m dyff.workflows NAME ...\n{name[:100]!r} is no step; {fix}\n")
         return 64
-    sys.meta_path.insert(0, WithoutConversions())
+    _hide_conversions()
     module = f"dyff.workflows.{STEPS[name]}"
     try:
         step = importlib.import_module(module)
@@ -46,6 +60,11 @@ def main() -> int:
         return 64
     code: int = step.main(sys.argv[2:])
     return code
+
+
+def _hide_conversions() -> None:
+    if not any(isinstance(each, WithoutConversions) for each in sys.meta_path):
+        sys.meta_path.insert(0, WithoutConversions())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _ITEM_TRIES = 100
 """As in the published client: after this many tries the item is at fault."""
 _LONGEST_PAUSE_S = 86400.0
 _READY_TIMEOUT_S = 5.0
+_FIRST_LOOK_S = 0.02
 _NOTICE_INTERVAL_S = 5.0
 _SHOWN = 300
 
@@ -75,7 +76,7 @@ class Inference:
             Ending: it was not ready within the time limit, which is the retry limit times the retry delay.
         """
         limit_s = max(1, self._policy.transient_error_retry_limit) * self._policy.transient_error_retry_delay_seconds
-        head, delays, reason = self._service.head("GET", path), backoff.delays(0.05, ceiling_s=1.0), "it was not asked"
+        head, delays, reason = self._service.head("GET", path), backoff.delays(_FIRST_LOOK_S, factor=1.5, ceiling_s=1.0), "it was not asked"
         with anyio.move_on_after(limit_s):
             while True:
                 try:

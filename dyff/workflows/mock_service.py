@@ -14,13 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from typing import Any
 
-import uvicorn
+from dyff.workflows import light_http
+
+TYPE_CHECKING = False  # importing `typing` would be a fifth of the start; type checkers know this name
+if TYPE_CHECKING:
+    from typing import Any
+
+    Reply = tuple[int, Any]
 
 _WORDS = (
     "the",
@@ -43,32 +45,24 @@ _WORDS = (
 _DEFAULT_TOKENS = 16
 _MAX_ANSWERS = 128
 
-Message = MutableMapping[str, Any]
-Reply = tuple[int, Any]
-
 
 class _WrongRequest(ValueError):
     """The endpoint does not accept the request."""
 
 
 class MockService:
-    """The ASGI application. Its only state is how often each request was tried at `transient-errors`."""
+    """The application. Its only state is how often each request was tried at `transient-errors`."""
 
     def __init__(self) -> None:
         self._tries: Counter[str] = Counter()
 
-    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
-        if scope["type"] != "http":
-            return
-        body = await _body(receive)
+    def answer(self, method: str, path: str, body: bytes) -> light_http.Reply:
+        """Return the status and the body, in JSON, of the answer to a request."""
         try:
-            status, answer = self._reply(scope["method"], scope["path"], body)
+            status, answer = self._reply(method, path, body)
         except (ValueError, RecursionError) as error:
             status, answer = 400, {"error": {"message": str(error), "type": "invalid_request_error", "code": 400}}
-        data = json.dumps(answer).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(data))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": data})
+        return status, json.dumps(answer).encode()
 
     def _reply(self, method: str, path: str, body: bytes) -> Reply:
         path = path.removeprefix("/openai")
@@ -149,38 +143,7 @@ def _whole(request: dict[str, Any], name: str, default: int, most: int) -> int:
     return value
 
 
-async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-class _Server(uvicorn.Server):
-    """Exits at SIGTERM without waiting. By default uvicorn would finish open connections first, which is not worth it here."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        yield
-
-
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM. It has no arguments of its own and ignores those of a runner."""
     del arguments
-    host, port = os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8000"))
-    config = uvicorn.Config(
-        MockService(),
-        host=host,
-        port=port,
-        loop="asyncio",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_level="info",
-        access_log=False,
-    )
-    _Server(config).run()
-    return 0
+    return light_http.serve(os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8000")), MockService().answer)

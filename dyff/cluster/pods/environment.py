@@ -26,7 +26,11 @@ _KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process that the shim executes. `memory_bytes`: None for no limit. `hint`: advice if the program cannot be started."""
+    """A process that the shim executes. `memory_bytes`: None for no limit. `hint`: advice if the program cannot be started.
+
+    `step`: the arguments of `python -m dyff.workflows` if `argv` is exactly that, for our own steps, which a shim can run without
+    executing a program; None for all other programs.
+    """
 
     name: str
     argv: list[str]
@@ -34,6 +38,7 @@ class Process(msgspec.Struct, frozen=True):
     cwd: str
     memory_bytes: int | None
     hint: str
+    step: list[str] | None = None
 
 
 class Place(msgspec.Struct, frozen=True):

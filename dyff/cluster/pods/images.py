@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dyff.cluster.pods import refusals, specs
+import msgspec
+
+from dyff.cluster.pods import environment, refusals, specs
 from dyff.kernel import images, settings
 
 STEPS_OF = "dyff.io/steps"
@@ -23,6 +25,15 @@ def is_step(pod: specs.Pod, container: specs.Container) -> bool:
     if container.image == images.STEPS:
         return container.name in pod.metadata.annotations.get(STEPS_OF, "").split(",")
     return container.image == STEPS_BEFORE and (pod.of_job or container in pod.spec.init_containers)
+
+
+def as_step(python: str, image: settings.Image, process: environment.Process) -> environment.Process:
+    """The process of a container that is one of our own steps, marked as such if nothing replaces our program for them.
+
+    `image`: how it is run. `python`: as in `program`.
+    """
+    ours = _steps(python)
+    return msgspec.structs.replace(process, step=process.argv[len(ours.command) :]) if image == ours else process
 
 
 def program(known: Mapping[str, settings.Image], python: str, pod: specs.Pod, container: specs.Container) -> settings.Image:

@@ -14,7 +14,7 @@ import anyio.abc
 import anyio.to_thread
 
 from dyff.cluster import port, watching
-from dyff.cluster.pods import directory, node, probes, refusals, specs, starting, stopping, worker
+from dyff.cluster.pods import directory, node, probes, refusals, specs, starting, stopping, templates, worker
 from dyff.cluster.pods.shim import files
 from dyff.kernel import clock, errors, settings
 
@@ -40,10 +40,15 @@ class Kubelet:
         time: clock.Clock,
         *,
         python: str = sys.executable,
+        steps: str = templates.STEPS_MODULE,
     ) -> None:
-        """`python`: the interpreter that this package is installed for; it runs shims and our own images."""
+        """`python`: the interpreter that this package is installed for; it runs shims and our own images.
+
+        `steps`: the module that the template imports; empty for none, so that it starts at once but steps execute programs.
+        """
         self._cluster, self._root, self._time = cluster, pods_dir.absolute(), time
         self._config = starting.NodeConfig(str(self._root / "server.lock"), python, pods)
+        self._steps = steps
         self._node: node.Node | None = None
         self._workers: dict[str, worker.Worker] = {}
 
@@ -54,9 +59,9 @@ class Kubelet:
             InUse: another server is running pods in this directory.
         """
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        async with self._claimed(), probes.client() as http, anyio.create_task_group() as group:
+        async with self._claimed(), self._template() as template, probes.client() as http, anyio.create_task_group() as group:
             self._workers.clear()
-            self._node = node.Node(self._cluster, self._config, self._time, http, self._wake)
+            self._node = node.Node(self._cluster, self._config, self._time, http, self._wake, template)
             try:
                 await self._reconcile_for_ever(group, self._node, task_status)
             finally:
@@ -115,6 +120,20 @@ class Kubelet:
             yield
         finally:
             os.close(lock)
+
+    @asynccontextmanager
+    async def _template(self) -> AsyncIterator[templates.Template | None]:
+        """The template process, which is already starting; None if the settings want none."""
+        if not self._config.settings.template:
+            yield None
+            return
+        template = templates.Template(self._config.python, self._root / "template.log", self._steps)
+        await anyio.to_thread.run_sync(template.ensure)
+        try:
+            yield template
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(template.close)
 
     async def _reconcile_for_ever(self, group: anyio.abc.TaskGroup, shared: node.Node, task_status: anyio.abc.TaskStatus[None]) -> None:
         found = await anyio.to_thread.run_sync(self._uids)

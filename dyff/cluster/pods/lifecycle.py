@@ -12,6 +12,9 @@ from dyff.kernel import clock
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CEILING_S = 30.0
+INIT_LOOK_S = (0.02, 0.2)
+"""Shortest and longest polling interval of the record while init containers run: a shim does not announce that it continues with the
+next one."""
 HEALTHY_S = 60.0
 """After a container has run this long, its next back-off starts from the beginning."""
 
@@ -127,3 +130,10 @@ def _backoff_s(pod: specs.Pod, intent: directory.Intent, record: directory.Recor
 def _moment(text: str) -> datetime:
     """Parse a record's time, which has nanoseconds, unlike `datetime`."""
     return clock.parse_iso(text[:26] + "Z")
+
+
+def init_look_s(record: directory.Record, now: datetime) -> float:
+    """After how many seconds to look again at a pod whose init containers run: a quarter of the time that the present one has taken."""
+    begun = max((each.started_at for each in record.containers.values() if not each.finished_at), default="")
+    taken_s = (now - clock.parse_iso(begun)).total_seconds() if begun else 0.0
+    return min(max(taken_s / 4, INIT_LOOK_S[0]), INIT_LOOK_S[1])

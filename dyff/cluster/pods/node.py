@@ -8,7 +8,7 @@ import anyio
 import httpx
 
 from dyff.cluster import port
-from dyff.cluster.pods import slots, starting
+from dyff.cluster.pods import slots, starting, templates
 from dyff.kernel import clock
 
 
@@ -20,8 +20,16 @@ class Node:
     """
 
     def __init__(
-        self, cluster: port.Cluster, config: starting.NodeConfig, time: clock.Clock, http: httpx.AsyncClient, wake: Callable[[str], None]
+        self,
+        cluster: port.Cluster,
+        config: starting.NodeConfig,
+        time: clock.Clock,
+        http: httpx.AsyncClient,
+        wake: Callable[[str], None],
+        template: templates.Template | None = None,
     ) -> None:
+        """`template`: forks the supervisors of pods; None if each is an interpreter of its own."""
+        self.template = template
         self.cluster, self.config, self.time, self.http, self.wake = cluster, config, time, http, wake
         self.slots = slots.Slots(config.settings.max_job_pods)
         self.ports: dict[str, int] = {}

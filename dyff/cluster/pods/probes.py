@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 import anyio
 import httpx
 import msgspec
 
 from dyff.cluster.pods import specs
-from dyff.kernel import settings
+from dyff.kernel import backoff, settings
 
+FIRST_EVERY_S = 0.02
+"""The first interval of a pod that was never ready. Then it grows, so that a quick start is seen early and a slow one costs little."""
 UNREADY_EVERY_S = 0.2
 READY_EVERY_S = 2.0
 _HOST = "127.0.0.1"
@@ -54,13 +57,15 @@ def client() -> httpx.AsyncClient:
 async def watch(probe: Probe, http: httpx.AsyncClient, changed: Callable[[bool], None]) -> None:
     """Probe until cancelled, and call `changed` whenever the readiness changes. It starts as not ready."""
     ready, streak = False, 0
+    first: Iterator[float] = backoff.delays(FIRST_EVERY_S, factor=1.5, ceiling_s=UNREADY_EVERY_S)
     await anyio.sleep(probe.initial_delay_s)
     while True:
         streak = streak + 1 if await check(probe, http) != ready else 0
         if streak >= (probe.failures if ready else probe.successes):
             ready, streak = not ready, 0
             changed(ready)
-        await anyio.sleep(READY_EVERY_S if ready and not streak else UNREADY_EVERY_S)
+            first = itertools.repeat(UNREADY_EVERY_S)
+        await anyio.sleep(READY_EVERY_S if ready and not streak else next(first))
 
 
 async def check(probe: Probe, http: httpx.AsyncClient) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from dyff.cluster.pods import directory, environment, images, lifecycle, probes, refusals, specs, volumes
+from dyff.cluster.pods import directory, environment, images, lifecycle, probes, refusals, specs, templates, volumes
 from dyff.cluster.pods.secrets import Secrets
 from dyff.cluster.pods.shim import main as shim
 from dyff.kernel import clock, settings
@@ -60,7 +60,7 @@ def intent(
         run=0,
         pod=pod.metadata.name,
         since=since,
-        containers=[environment.process(pod, each, known[each.name], place.place, port, secrets) for each in (*todo, pod.main)],
+        containers=[_process(config, pod, each, known[each.name], place, port, secrets) for each in (*todo, pod.main)],
         server_lock=config.server_lock,
         orphan_grace_s=config.settings.orphan_grace_s,
         log_max_bytes=config.settings.logs_max_bytes,
@@ -80,6 +80,19 @@ def intent(
         failures=lifecycle.failures(pod, facts.intent, facts.record),
         last=last or facts.intent.last,
     )
+
+
+def _process(
+    config: NodeConfig,
+    pod: specs.Pod,
+    container: specs.Container,
+    image: settings.Image,
+    place: directory.Directory,
+    port: int | None,
+    secrets: Secrets | None,
+) -> environment.Process:
+    process = environment.process(pod, container, image, place.place, port, secrets)
+    return images.as_step(config.python, image, process) if images.is_step(pod, container) else process
 
 
 def _done(pod: specs.Pod, facts: directory.Facts) -> dict[str, directory.Outcome]:
@@ -104,32 +117,41 @@ def promise(place: directory.Directory, promised: directory.Intent, contents: vo
         raise refusals.Refused(refusals.CREATE, f"the pod's directory cannot be written: {error}") from error
 
 
-def spawn(config: NodeConfig, place: directory.Directory, run: int) -> None:
+def spawn(config: NodeConfig, place: directory.Directory, run: int, template: templates.Template | None = None) -> None:
     """Start the shim for a promised run. Blocks until the first program runs or has failed to start.
 
-    Nothing happens if another shim of the pod lives, or if that run was started before.
+    Nothing happens if another shim of the pod lives, or if that run was started before. `template`: if given, the shim is forked from
+    it; if that fails, or without it, the shim is an interpreter of its own.
 
     Raises:
         Refused: no shim could be started.
     """
     log = place.path / "shim.log"
-    command = [config.python, "-I", "-S", "-c", _BOOT, _PACKAGE_ROOT, str(place.path), str(run)]
     try:
         with open(log, "ab") as errors:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                # This identifies a pod's processes, including its shim, even if the directory is lost.
-                env={"HOME": str(place.place.work)},
-                cwd="/",
-                start_new_session=True,
-                timeout=SPAWN_TIMEOUT_S,
-                check=False,
-            )
+            code = template.request(place.path, run, errors.fileno()) if template else None
+            if code is None:
+                code = _execute(config, place, run, errors.fileno())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise refusals.Refused(refusals.CREATE, f"the pod's supervisor cannot be started: {error}") from error
-    if done.returncode not in (shim.STARTED, shim.BUSY, shim.ALREADY_RUN, shim.OTHER_INTENT):
+    if code not in (shim.STARTED, shim.BUSY, shim.ALREADY_RUN, shim.OTHER_INTENT):
         words = log.read_text(errors="replace")[-1000:]
-        raise refusals.Refused(refusals.CREATE, f"the pod's supervisor ended with code {done.returncode}: {words}")
+        raise refusals.Refused(refusals.CREATE, f"the pod's supervisor ended with code {code}: {words}")
+
+
+def _execute(config: NodeConfig, place: directory.Directory, run: int, errors: int) -> int:
+    """Start the shim in an interpreter of its own; returns one of the codes of `shim.main`."""
+    command = [config.python, "-I", "-S", "-c", _BOOT, _PACKAGE_ROOT, str(place.path), str(run)]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        # This identifies a pod's processes, including its shim, even if the directory is lost.
+        env={"HOME": str(place.place.work)},
+        cwd="/",
+        start_new_session=True,
+        timeout=SPAWN_TIMEOUT_S,
+        check=False,
+    )
+    return done.returncode

@@ -28,8 +28,6 @@ log = structlog.get_logger()
 
 SHIM_SPEAKS_S = 0.05
 """Polling interval while a shim holds the lock without a record, which it writes within milliseconds."""
-INIT_LOOK_S = 0.2
-"""Polling interval of the record while init containers run: a shim does not announce that it continues with the next one."""
 MISSING_LOOK_S = 0.5
 """Polling interval for a missing ConfigMap."""
 REFUSED_LOOK_S = 5.0
@@ -136,7 +134,8 @@ class Worker:
         try:
             run = facts.intent.run if facts.intent and stage.kind == "unstarted" else await self._promise(pod, facts)
             self._refuse_while_ending()
-            await anyio.to_thread.run_sync(starting.spawn, self._node.config, self._place, run, limiter=self._node.spawning)
+            node = self._node
+            await anyio.to_thread.run_sync(starting.spawn, node.config, self._place, run, node.template, limiter=node.spawning)
         except refusals.Refused as refused:
             if refused.reason != refusals.UNSCHEDULABLE:
                 self._node.release(pod.metadata.uid)
@@ -178,7 +177,7 @@ class Worker:
         if ending:
             await self._stop(facts.record, directory.SHUTDOWN, pod.spec.termination_grace_period_seconds)
         await self._show(pod, facts, stage, ready=self._monitor.ready and not ending)
-        return None if main else INIT_LOOK_S
+        return None if main else lifecycle.init_look_s(facts.record, self._node.time.now())
 
     def _watch(
         self, group: anyio.abc.TaskGroup, intent: directory.Intent, record: directory.Record, main: directory.Outcome | None

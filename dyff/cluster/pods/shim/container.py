@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from dyff.cluster.pods.shim import files, output, processes
+from dyff.cluster.pods.shim import files, forked, output, processes
 
 TYPE_CHECKING = False  # see `files`
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def _become(spec: files.Json, out: int, gate: int, report: int, shim: int) -> No
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.chdir(spec["cwd"])
+        if forked.is_possible(spec):
+            forked.run(spec)
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
     except BaseException as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -12,12 +12,14 @@ from contextlib import suppress
 
 from dyff.cluster.pods.shim import container, files, limits, output, processes
 
+STARTED = 0
+"""What `report` says once the first program runs, or has failed to start and that is recorded."""
 RETRY_RECORD_S = 1.0
 _CHUNK = 64 * 1024
 
 
 class Pod:
-    """One run of a pod. `started`: a pipe that gets a byte when the first program runs."""
+    """One run of a pod. `started`: a pipe that gets the byte `STARTED` when the first program runs."""
 
     def __init__(self, directory: str, intent: files.Json, started: int) -> None:
         self._directory, self._intent, self._started = directory, intent, started
@@ -71,9 +73,7 @@ class Pod:
 
     def _tell_started(self) -> None:
         if self._started >= 0:
-            with suppress(BrokenPipeError):  # the parent was killed meanwhile
-                os.write(self._started, b"1")
-            os.close(self._started)
+            report(self._started, STARTED)
             self._started = -1
 
     def _follow(self, subject: container.Container) -> None:
@@ -142,6 +142,13 @@ class Pod:
         if now >= self._kill_at:
             self._kill_at = now + RETRY_RECORD_S
             subject.signal(signal.SIGKILL)
+
+
+def report(reply: int, code: int) -> None:
+    """Send one byte to the process that asked for this run, if it still waits, and close the descriptor."""
+    with suppress(BrokenPipeError):  # it was killed meanwhile
+        os.write(reply, bytes((code,)))
+    os.close(reply)
 
 
 def _fresh_record(intent: files.Json) -> files.Json:

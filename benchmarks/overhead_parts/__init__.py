@@ -1,0 +1,1 @@
+"""How benchmarks/overhead.py measures."""
