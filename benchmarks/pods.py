@@ -18,6 +18,7 @@ import anyio
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.cluster.pods import kubelet
+from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, ids, logs, settings
 
 STARTS = 20
@@ -107,7 +108,7 @@ async def main() -> None:
             EmbeddedCluster.open(database, clock=now, ids=ids.RandomIds(), pods_dir=root) as cluster,
             anyio.create_task_group() as group,
         ):
-            subject = kubelet.Kubelet(cluster, root, settings.Pods(images={"sh": IMAGE}), now)
+            subject = kubelet.Kubelet(cluster, root, settings.Pods(images={"sh": IMAGE}), now, sandboxes=describing.UNCONFINED)
             await group.start(lambda *, task_status: subject.run(task_status=task_status))
             await starts(cluster)
             await idle(cluster, root)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
-from dyff.kernel import engines, errors, images, programs
+from dyff.kernel import engines, errors, images, pod_limits, programs
 
 PREFIX = "DYFF_"
 _HUB = "HF_ENDPOINT"
@@ -100,14 +100,21 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the local cluster runs a container image.
 
     `command`: the program and its first arguments; the container's own `args` follow. `{port}` and `{mount:NAME}` are
-    replaced. `env`: added to the container's. `readiness_path`: None for no HTTP readiness probe. `network`: what the program may
-    connect to: nothing, or public addresses; on Kubernetes, too.
+    replaced. `env`: added to the container's. `readiness_path`: None for no HTTP readiness probe. `paths`: files and folders of this
+    machine that the program needs and `/usr` does not have; a sandboxed program reads them at the same paths. `network`: what the
+    program may connect to: `none`, or `outside`, public addresses; on Kubernetes, too.
     """
 
     command: tuple[str, ...]
     env: dict[str, str] = {}
     readiness_path: str | None = "/ready"
+    paths: tuple[str, ...] = ()
     network: Literal["none", "outside"] = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse a path that depends on the working directory of the server."""
+        for path in (each for each in self.paths if not each.startswith("/")):
+            raise ValueError(f"the path {path!r} is not absolute; {{here}} stands for the folder of the settings file")
 
 
 class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +124,10 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     its name (`host/name`, or `name` for any host). `logs_max_bytes`: limit of one container's log. `orphan_grace_s`: after a
     server was killed, its pods keep running for this long and wait for a new server to adopt them; then they end. `template`:
     keep a process in memory that has imported our own steps, from which pods start in a fraction of the time.
+
+    `isolation`: how programs of accounts are confined (docs/containment.md): `auto` for the best way that this machine has, `none` for
+    not at all. `limits`: what such a program may use. `first_uid`, `uids`: if the server is root, each pod runs as a user of its own:
+    with one of `uids` numbers from `first_uid` on, which no user of the machine has.
     """
 
     max_job_pods: int | None = None
@@ -125,6 +136,10 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orphan_grace_s: float = 600.0
     template: bool = True
     secrets_dir: str | None = None
+    isolation: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
+    first_uid: Annotated[int, msgspec.Meta(ge=1000, le=4_000_000_000)] = 1_900_000_000
+    uids: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
+    limits: pod_limits.PodLimits = pod_limits.PodLimits()
 
 
 class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

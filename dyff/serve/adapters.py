@@ -13,6 +13,7 @@ from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
+from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, degradation, ids
 from dyff.objects import port as objects
 from dyff.objects import signing
@@ -29,6 +30,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     `storage_env`: variables that give trusted steps access to the object store. `listener`: the socket that the api serves on; None
     if this process has no api. It is bound once, so that port 0 is resolved before URLs are signed, and the port is still free when
     the role restarts. `public_url`: the base URL for clients. `probes`: the socket of the probes; None if only the api serves them.
+    `sandboxes`: how the embedded cluster confines programs of accounts; None without an embedded cluster.
     `troubles`: where roles and adapters report what does not work. `disk`: of the data directory; None if nothing of this process is there.
     """
 
@@ -46,6 +48,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     listener: socket.socket | None = None
     public_url: str = ""
     probes: socket.socket | None = None
+    sandboxes: describing.Sandboxes | None = None
 
     @property
     def local_bus(self) -> embedded_bus.EmbeddedBus | None:

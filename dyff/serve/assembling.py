@@ -18,7 +18,7 @@ from dyff.bus import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import degradation, liveness, settings
 from dyff.serve import election, log_clock
-from dyff.serve.adapters import Adapters
+from dyff.serve.adapters import Adapters, given
 from dyff.serve.roles import Process, Report, Row
 from dyff.serve.supervisor import Role
 
@@ -80,7 +80,7 @@ def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: Emb
         return LocalControllers(resources, clock=adapters.clock).run(task_status=task_status)
 
     async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
-        kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, adapters.clock)
+        kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, adapters.clock, sandboxes=given(adapters.sandboxes))
         try:
             await kubelet.run(task_status=task_status)
         except anyio.get_cancelled_exc_class():

@@ -123,6 +123,27 @@ def replay(data_dir: str | None, config: str | None) -> None:
 
 
 @main.group()
+def doctor() -> None:
+    """Examine this machine."""
+
+
+@doctor.command("isolation")
+@_data_dir
+@_config
+def doctor_isolation(data_dir: str | None, config: str | None) -> None:
+    """Attack a sandbox of each tier, and print what was refused, which tier the server uses, and how to fix what does not hold.
+
+    Works while the server runs. Exits with 1 if programs of accounts would be refused (docs/containment.md).
+    """
+    from dyff.kernel import logs
+    from dyff.serve import isolation
+
+    logs.configure("error")
+    for line in isolation.doctor(settings.load(config, flags={"data_dir": data_dir})):
+        click.echo(line)
+
+
+@main.group()
 def migrate() -> None:
     """Migrate stored data to this release (docs/migrations.md). `dyff serve` migrates a data directory automatically."""
 

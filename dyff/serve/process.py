@@ -15,7 +15,7 @@ import structlog
 
 from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, logs, memory, settings
 from dyff.serve import adapters as given
-from dyff.serve import assembling, directory, opening, roles, signals, space, supervisor, wiring
+from dyff.serve import assembling, directory, isolation, opening, roles, signals, space, supervisor, wiring
 
 log = structlog.get_logger()
 
@@ -56,8 +56,10 @@ async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows
     disk = space.Space(place.root, loaded.disk.reserve_bytes, troubles) if local else None
     if disk is not None:
         disk.make_room()
+    choosing = isolation.begin(loaded, place) if "cluster" in roles.ports(rows) & opening.embedded(loaded) else None
     async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
-        adapters = msgspec.structs.replace(opened, disk=disk)
+        sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
+        adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes)
         subject: supervisor.Supervisor | None = None
 
         def report() -> dict[str, Any]:
@@ -98,6 +100,8 @@ async def _announce_when_ready(
         lines += [f"  API   {url}/v0", f"  docs  {url}/v0/docs"]
     if local:
         lines.append(f"  data  {place.root}")
+    if adapters.sandboxes is not None:
+        lines.append(f"  pods  {isolation.sentence(adapters.sandboxes)}")
     if adapters.listener is not None:
         where = f" --data-dir {place.root}" if "accounts" in local else ""
         lines += ["Make a token with:", f"  dyff token create{where} --account $(dyff account create --name me{where})"]

@@ -9,7 +9,6 @@ Environment, optional: `DYFF_FETCH_ALLOWED_HOSTS`, a comma-separated list of nam
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 import sys
@@ -19,49 +18,16 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
+from dyff.kernel.addresses import is_public, plain
 from dyff.workflows import endings
 
 VARIABLE = "DYFF_FETCH_ALLOWED_HOSTS"
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_ALSO_INTERNAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10", "5f00::/16")))
-"""Reserved for local use, but public to some releases of Python."""
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def allowed_hosts() -> frozenset[str]:
     """The hosts that may be internal, in lower case."""
     given = os.environ.get(VARIABLE, "").split(",")
     return frozenset(plain(each.strip()) for each in given if each.strip())
-
-
-def plain(host: str) -> str:
-    """A host in the form in which hosts are compared: lower case, without brackets and without a final dot."""
-    return host.strip("[]").rstrip(".").lower()
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is on the Internet. An IPv6 address that stands for an IPv4 address is as public as that one."""
-    found = ipaddress.ip_address(address)
-    return all(map(_is_global, (found, *_embedded(found))))
-
-
-def _is_global(address: Address) -> bool:
-    return address.is_global and not address.is_multicast and not any(address in each for each in _ALSO_INTERNAL)
-
-
-def _embedded(address: Address) -> Iterator[ipaddress.IPv4Address]:
-    """The IPv4 addresses that packets to an IPv6 address can end at."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return
-    if address.ipv4_mapped is not None:
-        yield address.ipv4_mapped
-    if address.sixtofour is not None:
-        yield address.sixtofour
-    if address.teredo is not None:
-        yield from address.teredo
-    if address in _NAT64:
-        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 def resolve(host: str, port: int) -> list[str]:

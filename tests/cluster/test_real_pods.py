@@ -12,6 +12,7 @@ from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.embedded.controllers import jobs
 from dyff.cluster.pods import kubelet
+from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, ids, settings
 
 DEADLINE_S = 30.0
@@ -42,7 +43,7 @@ async def running(path):
         anyio.create_task_group() as group,
     ):
         await group.start(LocalControllers(cluster, clock=time, delays=jobs.Delays(first_s=0.05)).run)
-        await group.start(kubelet.Kubelet(cluster, cluster.pods_dir, PODS, time).run)
+        await group.start(kubelet.Kubelet(cluster, cluster.pods_dir, PODS, time, sandboxes=describing.UNCONFINED).run)
         yield cluster
         for kind in (port.SERVICE, port.DEPLOYMENT, port.JOB):
             for each in (await cluster.list(kind)).items:

@@ -20,16 +20,22 @@ def a_pod(name: str, number: int = 15000, **labels: str) -> port.Object:
     return builders.running(builders.reached(builders.made(port.POD, pod, f"uid-{name}"), number))
 
 
+def behind_a_door(pod: port.Object, door: str) -> port.Object:
+    annotations = {**pod["metadata"]["annotations"], "dyff.io/local-socket": door}
+    return {**pod, "metadata": {**pod["metadata"], "annotations": annotations}}
+
+
 @pytest.mark.parametrize(
     ("pods", "want"),
     [
         pytest.param([], [], id="no Pods"),
-        pytest.param([a_pod("b", 2), a_pod("a", 1)], [1, 2], id="all that are ready, by name"),
+        pytest.param([a_pod("b", 2), a_pod("a", 1)], [(1, None), (2, None)], id="all that are ready, by name"),
         pytest.param([builders.running(a_pod("a"), ready=False)], [], id="not one that is not ready"),
         pytest.param([builders.deleting(a_pod("a"))], [], id="not one that is being deleted"),
         pytest.param([builders.failed(a_pod("a"))], [], id="not one that has ended"),
         pytest.param([a_pod("a", app="other")], [], id="not one with another label"),
-        pytest.param([a_pod("a", 1, app="thing", more="labels")], [1], id="one with more labels"),
+        pytest.param([a_pod("a", 1, app="thing", more="labels")], [(1, None)], id="one with more labels"),
+        pytest.param([behind_a_door(a_pod("a", 1), "/x/port.sock")], [(1, "/x/port.sock")], id="one in a network of its own"),
         pytest.param([{**a_pod("a"), "metadata": {"name": "a", "labels": {"app": "thing"}}}], [], id="not one without a port"),
     ],
 )

@@ -19,6 +19,7 @@ import pytest
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.cluster.pods import kubelet, specs
+from dyff.cluster.pods.isolation import describing
 from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import clock, ids, settings
 
@@ -107,10 +108,10 @@ class Lab:
             yield opened
 
     @asynccontextmanager
-    async def running(self, **pods: Any) -> AsyncIterator[Lab]:
+    async def running(self, sandboxes: describing.Sandboxes = describing.UNCONFINED, **pods: Any) -> AsyncIterator[Lab]:
         async with self.open() as opened, anyio.create_task_group() as group:
             chosen = settings.Pods(**{"images": IMAGES, **pods})
-            self.kubelet = kubelet.Kubelet(opened, self.pods_dir, chosen, clock.SystemClock())
+            self.kubelet = kubelet.Kubelet(opened, self.pods_dir, chosen, clock.SystemClock(), sandboxes=sandboxes)
             await group.start(lambda *, task_status: self.kubelet.run(task_status=task_status))
             yield self
             group.cancel_scope.cancel()
@@ -169,6 +170,12 @@ class Lab:
 
     async def logs(self, name: str) -> list[str]:
         return [line.message for line in await self.cluster.logs(name)]
+
+    async def said(self, name: str, line: str) -> None:
+        """Wait for a line of the pod's log."""
+        with anyio.fail_after(DEADLINE_S):
+            while line not in await self.logs(name):
+                await anyio.sleep(LOOK_S)
 
     async def file(self, path: Path) -> str:
         """The content of a file that a pod will write."""

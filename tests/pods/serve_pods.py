@@ -10,13 +10,14 @@ import msgspec
 
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.cluster.pods import kubelet
+from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, ids, settings
 
 
 async def serve(root: Path, pods: settings.Pods) -> None:
     time = clock.SystemClock()
     async with EmbeddedCluster.open(root / "cluster.sqlite", clock=time, ids=ids.RandomIds(), pods_dir=root / "pods") as cluster:
-        await kubelet.Kubelet(cluster, root / "pods", pods, time).run()
+        await kubelet.Kubelet(cluster, root / "pods", pods, time, sandboxes=describing.UNCONFINED).run()
 
 
 if __name__ == "__main__":

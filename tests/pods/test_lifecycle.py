@@ -10,6 +10,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.cluster.pods import kubelet, specs
+from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, settings
 
 SERVE = (
@@ -65,7 +66,9 @@ async def test_an_answer_that_comes_late_hides_no_deletion(lab):
     """A pod that is deleted while its status is written goes, although what that write returned knows nothing of it."""
     async with lab.open() as opened, anyio.create_task_group() as group:
         late = LateAnswer(opened)
-        subject = kubelet.Kubelet(late, lab.pods_dir, settings.Pods(images=lab.images), clock.SystemClock())
+        subject = kubelet.Kubelet(
+            late, lab.pods_dir, settings.Pods(images=lab.images), clock.SystemClock(), sandboxes=describing.UNCONFINED
+        )
         await group.start(lambda *, task_status: subject.run(task_status=task_status))
         await lab.create(lab.a_pod("p", lab.container("sleep 600")))
         await lab.gone("p")

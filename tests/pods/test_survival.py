@@ -15,6 +15,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.cluster.pods import directory, environment, kubelet, starting
+from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, errors, settings
 
 COUNTED = "echo begun >> $0; "
@@ -145,7 +146,7 @@ async def test_shims_that_start_together_run_a_pod_once(lab, tmp_path):
     place = directory.Directory(lab.pods_dir, "6b1f6a4e-0000-4000-8000-000000000000")
     argv = ["/bin/sh", "-c", COUNTED + "sleep 0.2", str(tmp_path / "starts")]
     process = environment.Process("main", argv, {"PATH": environment.PATH}, str(place.place.work), None, "")
-    config = starting.NodeConfig(str(lab.pods_dir / "server.lock"), sys.executable, settings.Pods())
+    config = starting.NodeConfig(str(lab.pods_dir / "server.lock"), sys.executable, settings.Pods(), describing.UNCONFINED)
     starting.promise(
         place, directory.Intent(0, "p", clock.iso(clock.SystemClock().now()), [process], config.server_lock, 60.0, 10**6, 1.0), {}
     )
@@ -391,7 +392,7 @@ async def test_without_process_descriptors(lab, monkeypatch):
 async def test_one_kubelet_for_a_directory(lab):
     """A second kubelet for the same directory is refused."""
     async with lab.running():
-        second = kubelet.Kubelet(lab.cluster, lab.pods_dir, settings.Pods(), clock.SystemClock())
+        second = kubelet.Kubelet(lab.cluster, lab.pods_dir, settings.Pods(), clock.SystemClock(), sandboxes=describing.UNCONFINED)
         with pytest.raises(errors.InUse, match="another server runs pods"):
             await second.run()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dyff.cluster.pods import directory, environment, starting, stopping, templates
+from dyff.cluster.pods.isolation import describing
 from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import settings
 
@@ -37,7 +38,7 @@ class Bench:
         self.python = str(root / "python")
         Path(self.python).write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n')
         os.chmod(self.python, 0o755)
-        self.config = starting.NodeConfig(str(root / "server.lock"), sys.executable, settings.Pods())
+        self.config = starting.NodeConfig(str(root / "server.lock"), sys.executable, settings.Pods(), describing.UNCONFINED)
         self.lock = files.take(self.config.server_lock)
         self.template = templates.Template(self.python, root / "template.log", "tests.pods.a_step")
 

@@ -11,6 +11,7 @@ import pytest
 from dyff.cluster import conditions, port
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.pods import images, kubelet
+from dyff.cluster.pods.isolation import describing
 from dyff.entities import registry
 from dyff.kernel import clock, ids, settings
 from dyff.operator import role
@@ -40,7 +41,7 @@ async def cluster_with_operator(path, store, **changes):
         EmbeddedCluster.open(path / "cluster.sqlite", clock=time, ids=ids.RandomIds()) as cluster,
         anyio.create_task_group() as group,
     ):
-        node = kubelet.Kubelet(cluster, cluster.pods_dir, pods, time)
+        node = kubelet.Kubelet(cluster, cluster.pods_dir, pods, time, sandboxes=describing.UNCONFINED)
         await group.start(LocalControllers(cluster, clock=time).run)
         await group.start(node.run)
 

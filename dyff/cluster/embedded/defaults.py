@@ -7,6 +7,7 @@ from typing import Any
 from dyff.cluster import port
 
 LOCAL_PORT = "dyff.io/local-port"
+LOCAL_SOCKET = "dyff.io/local-socket"
 """Annotation: the loopback port of a Service or a Pod."""
 JOB_NAME = "batch.kubernetes.io/job-name"
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"

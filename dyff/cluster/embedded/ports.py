@@ -22,6 +22,12 @@ def of(obj: port.Object) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
+def door(pod: port.Object) -> str | None:
+    """The Unix socket by which a Pod in a network of its own is reached; None if its port is a port of this machine."""
+    found = pod["metadata"].get("annotations", {}).get(defaults.LOCAL_SOCKET)
+    return str(found) if found else None
+
+
 def is_free(number: int) -> bool:
     """Whether no process listens on that port now."""
     with socket.socket() as probe:

@@ -6,11 +6,13 @@
              record.json   written by the shim: which containers run, and how the others ended
              stop.json     the server's request to end a run
              <container>.log, shim.log
-             work/ tmp/ volumes/<name>/
+             port.sock     hands out sockets of the pod's own network, if it has one
+             work/ tmp/ shm/ volumes/<name>/
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -20,7 +22,7 @@ import msgspec
 import structlog
 
 from dyff.cluster.pods import environment, probes
-from dyff.cluster.pods.shim import files
+from dyff.cluster.pods.shim import files, rlimits
 
 log = structlog.get_logger()
 
@@ -57,7 +59,9 @@ class Shim(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The shim's record of a run. `cause`: why it was terminated; None if it was not. `boot`: the boot ID of the machine."""
+    """The shim's record of a run. `cause`: why it was terminated; None if it was not. `boot`: the boot ID of the machine. `groups`: the
+    control groups of the last container.
+    """
 
     run: int
     boot: str
@@ -65,6 +69,7 @@ class Record(msgspec.Struct, frozen=True):
     containers: dict[str, Outcome]
     finished: bool
     cause: str | None = None
+    groups: list[str] = []
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -73,7 +78,8 @@ class Intent(msgspec.Struct, frozen=True):
     `restarts`: as in the status; interrupted runs do not count. `failures`: consecutive runs that ended too soon, for the
     back-off. `done`: init containers that have completed in earlier runs. `last`: how the main container's previous run
     ended. `since`: when the pod was first started (RFC 3339). `server_lock`, `orphan_grace_s`: the shim ends the pod when
-    no server has held that lock for this time. `probe`: None if the pod is ready as soon as it runs.
+    no server has held that lock for this time. `probe`: None if the pod is ready as soon as it runs. `uid`: the user of its confined
+    programs; None if the server is not root. `mark`: see `Directory`.
     """
 
     run: int
@@ -91,6 +97,8 @@ class Intent(msgspec.Struct, frozen=True):
     done: dict[str, Outcome] = {}
     last: Outcome | None = None
     probe: probes.Probe | None = None
+    uid: int | None = None
+    mark: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -105,13 +113,17 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Directory:
-    """The directory of the pod `uid`. All methods block on the disk; call them in a thread."""
+    """The directory of the pod `uid`. All methods block on the disk; call them in a thread.
+
+    `mark`: of all processes of the pod, which they cannot change (`rlimits`).
+    """
 
     def __init__(self, root: Path, uid: str) -> None:
         self.uid = uid
         self.path = root / uid
         self.place = environment.Place(self.path / "work", self.path / "tmp", self.path / "volumes")
         self.lock = str(self.path / "lock")
+        self.mark = _mark(uid)
 
     def facts(self) -> Facts:
         """Read the directory. The lock is checked first, since a shim writes its record before it releases the lock."""
@@ -171,7 +183,7 @@ class Directory:
 
     def tidy(self) -> None:
         """Free the disk space of a pod that has ended; its logs are kept."""
-        for path in (self.place.work, self.place.tmp, self.place.volumes):
+        for path in (self.place.work, self.place.tmp, self.place.volumes, self.path / "shm"):
             shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> bool:
@@ -190,6 +202,10 @@ class Directory:
 
     def _write(self, name: str, value: msgspec.Struct) -> None:
         files.write(str(self.path / name), msgspec.to_builtins(value))
+
+
+def _mark(uid: str) -> int:
+    return rlimits.MARK_FROM + (int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=8).digest()) >> (64 - rlimits.MARK_BITS))
 
 
 def uids(root: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from dyff.cluster.pods import images, refusals, specs
+from dyff.cluster.pods import confinement, images, refusals, specs
 from dyff.cluster.pods.secrets import Secrets
 from dyff.entities import variables
 from dyff.kernel import quantities, settings
@@ -28,8 +28,9 @@ _KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 class Process(msgspec.Struct, frozen=True):
     """A process that the shim executes. `memory_bytes`: None for no limit. `hint`: advice if the program cannot be started.
 
-    `step`: the arguments of `python -m dyff.workflows` if `argv` is exactly that, for our own steps, which a shim can run without
-    executing a program; None for all other programs.
+    `confinement`: its sandbox; None for a trusted step, or if the settings say that programs are not isolated. `step`: the arguments
+    of `python -m dyff.workflows` if `argv` is exactly that, for our own steps, which a shim can run without executing a program; None
+    for all other programs.
     """
 
     name: str
@@ -38,21 +39,27 @@ class Process(msgspec.Struct, frozen=True):
     cwd: str
     memory_bytes: int | None
     hint: str
+    confinement: confinement.Confinement | None = None
     step: list[str] | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The directories of a pod: for its work, temporary files and volumes."""
+    """The directories of a pod: for its work, temporary files and volumes.
+
+    `as_mounted`: a program sees each volume where the spec mounts it, and no path has to be translated.
+    """
 
     work: Path
     tmp: Path
     volumes: Path
+    as_mounted: bool = False
 
 
 def process(
     pod: specs.Pod, container: specs.Container, image: settings.Image, place: Place, local_port: int | None, secrets: Secrets | None = None
 ) -> Process:
-    """The process of one container. `local_port`: None if it does not listen. `secrets`: the result of `secrets.read`.
+    """The process of one container. `place`: the directories as the program sees them. `local_port`: None if it does not listen.
+    `secrets`: the result of `secrets.read`.
 
     Raises:
         Refused: the spec or the mapping refers to something that does not exist, a variable is not allowed, or the environment is too
@@ -73,8 +80,8 @@ def process(
         name=container.name,
         argv=[*(fill(word) for word in image.command), *words],
         env={**_base(pod, place), **env, **own, **listening},
-        cwd=_cwd(container, translate, place),
-        memory_bytes=_memory(container),
+        cwd=_cwd(container, mounts, translate, place),
+        memory_bytes=memory(container),
         hint=f"The setting pods.images says how the image {container.image!r} is run",
     )
 
@@ -146,7 +153,9 @@ def _mounts(pod: specs.Pod, container: specs.Container, place: Place) -> dict[st
             raise refusals.Refused(refusals.INVALID, f"container {container.name}: volumeMounts: there is no volume {mount.name!r}")
         if ".." in Path(mount.sub_path).parts or mount.sub_path.startswith("/"):
             raise refusals.Refused(refusals.INVALID, f"container {container.name}: subPath {mount.sub_path!r} leaves its volume")
-        mounts.setdefault(mount.name, (mount.mount_path.rstrip("/"), str(place.volumes / mount.name / mount.sub_path)))
+        mounted = mount.mount_path.rstrip("/")
+        local = mounted if place.as_mounted else str(place.volumes / mount.name / mount.sub_path)
+        mounts.setdefault(mount.name, (mounted, local))
     return mounts
 
 
@@ -185,14 +194,21 @@ def _filler(mounts: Mapping[str, tuple[str, str]], local_port: int | None, conta
     return lambda word: _PLACEHOLDER.sub(value, word)
 
 
-def _cwd(container: specs.Container, translate: Callable[[str], str], place: Place) -> str:
-    if ".." in Path(container.working_dir).parts:
-        raise refusals.Refused(refusals.INVALID, f"container {container.name}: workingDir {container.working_dir!r} must not have '..'")
-    local = translate(container.working_dir)
-    return local if local != container.working_dir else str(place.work)
+def _cwd(container: specs.Container, mounts: Mapping[str, tuple[str, str]], translate: Callable[[str], str], place: Place) -> str:
+    """The container's own directory if it is on a volume, since only volumes are as in its image."""
+    wanted = container.working_dir
+    if ".." in Path(wanted).parts:
+        raise refusals.Refused(refusals.INVALID, f"container {container.name}: workingDir {wanted!r} must not have '..'")
+    mounted = any(wanted == path or wanted.startswith(path + "/") for path, _ in mounts.values())
+    return translate(wanted) if mounted else str(place.work)
 
 
-def _memory(container: specs.Container) -> int | None:
+def memory(container: specs.Container) -> int | None:
+    """The memory limit of a container in bytes; None if it has none.
+
+    Raises:
+        Refused: it is not a quantity.
+    """
     limit = container.resources.limits.get("memory")
     if limit is None:
         return None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
-from dyff.cluster.pods import environment, refusals, specs
+from dyff.cluster.pods import refusals, specs
 from dyff.kernel import images, settings
 
 STEPS_OF = "dyff.io/steps"
@@ -27,15 +25,6 @@ def is_step(pod: specs.Pod, container: specs.Container) -> bool:
     return container.image == STEPS_BEFORE and (pod.of_job or container in pod.spec.init_containers)
 
 
-def as_step(python: str, image: settings.Image, process: environment.Process) -> environment.Process:
-    """The process of a container that is one of our own steps, marked as such if nothing replaces our program for them.
-
-    `image`: how it is run. `python`: as in `program`.
-    """
-    ours = _steps(python)
-    return msgspec.structs.replace(process, step=process.argv[len(ours.command) :]) if image == ours else process
-
-
 def program(known: Mapping[str, settings.Image], python: str, pod: specs.Pod, container: specs.Container) -> settings.Image:
     """How a container of a pod is run. `known`: the setting `pods.images`. `python`: the interpreter for our own images.
 
@@ -43,7 +32,7 @@ def program(known: Mapping[str, settings.Image], python: str, pod: specs.Pod, co
         Refused: the image has no setting, or is ours and the container is not; the message says what to do.
     """
     if is_step(pod, container):
-        return known.get(images.STEPS) or _steps(python)
+        return known.get(images.STEPS) or steps(python)
     return find(known, python, container.image)
 
 
@@ -70,7 +59,8 @@ def _ours(python: str) -> tuple[str, ...]:
     return (python, "-P", "-m", "dyff.workflows")
 
 
-def _steps(python: str) -> settings.Image:
+def steps(python: str) -> settings.Image:
+    """Our own steps, if the settings have no other program for them. `python`: as in `program`."""
     return settings.Image(command=_ours(python), readiness_path=None)
 
 

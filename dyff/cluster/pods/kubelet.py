@@ -14,7 +14,8 @@ import anyio.abc
 import anyio.to_thread
 
 from dyff.cluster import port, watching
-from dyff.cluster.pods import directory, node, probes, refusals, specs, starting, stopping, templates, worker
+from dyff.cluster.pods import directory, node, refusals, specs, starting, stopping, templates, worker
+from dyff.cluster.pods.isolation import describing
 from dyff.cluster.pods.shim import files
 from dyff.kernel import clock, errors, settings
 
@@ -40,14 +41,16 @@ class Kubelet:
         time: clock.Clock,
         *,
         python: str = sys.executable,
+        sandboxes: describing.Sandboxes,
         steps: str = templates.STEPS_MODULE,
     ) -> None:
-        """`python`: the interpreter that this package is installed for; it runs shims and our own images.
+        """`python`: the interpreter that this package is installed for; it runs shims and our own images. `sandboxes`: how programs of
+        accounts are confined, see `tiers.choose`.
 
         `steps`: the module that the template imports; empty for none, so that it starts at once but steps execute programs.
         """
         self._cluster, self._root, self._time = cluster, pods_dir.absolute(), time
-        self._config = starting.NodeConfig(str(self._root / "server.lock"), python, pods)
+        self._config = starting.NodeConfig(str(self._root / "server.lock"), python, pods, sandboxes)
         self._steps = steps
         self._node: node.Node | None = None
         self._workers: dict[str, worker.Worker] = {}
@@ -59,9 +62,9 @@ class Kubelet:
             InUse: another server is running pods in this directory.
         """
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        async with self._claimed(), self._template() as template, probes.client() as http, anyio.create_task_group() as group:
+        async with self._claimed(), self._template() as template, anyio.create_task_group() as group:
             self._workers.clear()
-            self._node = node.Node(self._cluster, self._config, self._time, http, self._wake, template)
+            self._node = node.Node(self._cluster, self._config, self._time, self._wake, template)
             try:
                 await self._reconcile_for_ever(group, self._node, task_status)
             finally:
@@ -137,6 +140,8 @@ class Kubelet:
 
     async def _reconcile_for_ever(self, group: anyio.abc.TaskGroup, shared: node.Node, task_status: anyio.abc.TaskStatus[None]) -> None:
         found = await anyio.to_thread.run_sync(self._uids)
+        # Before any pod starts, so that no new pod gets the user of one that is found again.
+        shared.users |= await anyio.to_thread.run_sync(self._users, found)
         names: dict[str, str] = {}
 
         def changed(obj: port.Object) -> None:
@@ -184,6 +189,10 @@ class Kubelet:
     def _wake(self, uid: str) -> None:
         if uid in self._workers:
             self._workers[uid].poke()
+
+    def _users(self, found: list[str]) -> dict[str, int]:
+        promised = {uid: directory.Directory(self._root, uid).facts().intent for uid in found}
+        return {uid: intent.uid for uid, intent in promised.items() if intent is not None and intent.uid is not None}
 
     def _uids(self) -> list[str]:
         return [uid for uid in directory.uids(self._root) if _UID.fullmatch(uid)]

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import anyio
 import anyio.abc
-import httpx
 
 from dyff.cluster.pods import directory, probes
 from dyff.cluster.pods.shim import files
@@ -19,9 +18,9 @@ _POLL_S = 0.2
 class RunMonitor:
     """Background tasks for one run at a time. `ready`: the result of the readiness probe, true if there is no probe."""
 
-    def __init__(self, place: directory.Directory, http: httpx.AsyncClient, changed: Callable[[], None]) -> None:
+    def __init__(self, place: directory.Directory, changed: Callable[[], None]) -> None:
         """`changed`: called when the shim has ended or the readiness has changed."""
-        self._place, self._http, self._changed = place, http, changed
+        self._place, self._changed = place, changed
         self._scope: anyio.CancelScope | None = None
         self._subject: tuple[int, bool] | None = None
         self.ready = False
@@ -45,7 +44,7 @@ class RunMonitor:
         with scope:
             async with anyio.create_task_group() as group:
                 if probe is not None:
-                    group.start_soon(probes.watch, probe, self._http, self._readiness_changed)
+                    group.start_soon(probes.watch, probe, self._readiness_changed)
                 await _until_ended(self._place, record)
                 group.cancel_scope.cancel()
             self._changed()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import socket
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import anyio
-import httpx
 import msgspec
 
+from dyff.cluster import doors
 from dyff.cluster.pods import specs
 from dyff.kernel import backoff, settings
 
@@ -16,11 +19,12 @@ FIRST_EVERY_S = 0.02
 """The first interval of a pod that was never ready. Then it grows, so that a quick start is seen early and a slow one costs little."""
 UNREADY_EVERY_S = 0.2
 READY_EVERY_S = 2.0
-_HOST = "127.0.0.1"
+_LINE_BYTES = 4096
+"""Of an answer, only the first line is read, and no more of it than this."""
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """How to probe a pod's readiness. `path`: None if accepting a connection is enough."""
+    """How to probe a pod's readiness. `path`: None if accepting a connection is enough. `door`: see `doors.connect`."""
 
     port: int
     path: str | None
@@ -28,6 +32,7 @@ class Probe(msgspec.Struct, frozen=True):
     initial_delay_s: float
     successes: int
     failures: int
+    door: str | None = None
 
 
 def of(container: specs.Container, image: settings.Image, local_port: int | None) -> Probe | None:
@@ -49,18 +54,13 @@ def of(container: specs.Container, image: settings.Image, local_port: int | None
     )
 
 
-def client() -> httpx.AsyncClient:
-    """The client for `watch`, without proxies, certificate checks or anything from the server's environment."""
-    return httpx.AsyncClient(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
-
-
-async def watch(probe: Probe, http: httpx.AsyncClient, changed: Callable[[bool], None]) -> None:
+async def watch(probe: Probe, changed: Callable[[bool], None]) -> None:
     """Probe until cancelled, and call `changed` whenever the readiness changes. It starts as not ready."""
     ready, streak = False, 0
     first: Iterator[float] = backoff.delays(FIRST_EVERY_S, factor=1.5, ceiling_s=UNREADY_EVERY_S)
     await anyio.sleep(probe.initial_delay_s)
     while True:
-        streak = streak + 1 if await check(probe, http) != ready else 0
+        streak = streak + 1 if await check(probe) != ready else 0
         if streak >= (probe.failures if ready else probe.successes):
             ready, streak = not ready, 0
             changed(ready)
@@ -68,23 +68,33 @@ async def watch(probe: Probe, http: httpx.AsyncClient, changed: Callable[[bool],
         await anyio.sleep(READY_EVERY_S if ready and not streak else next(first))
 
 
-async def check(probe: Probe, http: httpx.AsyncClient) -> bool:
+async def check(probe: Probe) -> bool:
     """Probe once."""
-    if probe.path is None:
-        return await _accepts(probe)
-    try:
-        url = f"http://{_HOST}:{probe.port}/{probe.path.lstrip('/')}"
-        response = await http.get(url, timeout=probe.timeout_s, headers={"User-Agent": "dyff-probe"})
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return False
-    return 200 <= response.status_code < 400
-
-
-async def _accepts(probe: Probe) -> bool:
     try:
         with anyio.fail_after(probe.timeout_s):
-            stream = await anyio.connect_tcp(_HOST, probe.port)
-    except (OSError, TimeoutError):
+            with await doors.connect(probe.port, probe.door) as stream:
+                return probe.path is None or 200 <= await _status(stream, probe.path) < 400
+    except (OSError, TimeoutError, ValueError):
         return False
-    await stream.aclose()
-    return True
+
+
+async def _status(stream: socket.socket, path: str) -> int:
+    """The status code of the answer to a GET.
+
+    Raises:
+        ValueError: the answer is not HTTP.
+    """
+    loop = asyncio.get_running_loop()
+    target = quote(path.lstrip("/"), safe="/%:@!$&'()*+,;=~?-._")
+    head = f"GET /{target} HTTP/1.1\r\nHost: {doors.HOST}\r\nUser-Agent: dyff-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    await loop.sock_sendall(stream, head.encode())
+    line = b""
+    while b"\n" not in line and len(line) < _LINE_BYTES:
+        piece = await loop.sock_recv(stream, _LINE_BYTES)
+        if not piece:
+            break
+        line += piece
+    protocol, code, *_ = *line.partition(b"\n")[0].split(), b"", b""
+    if not protocol.startswith(b"HTTP/1."):
+        raise ValueError("the answer is not HTTP/1")
+    return int(code)

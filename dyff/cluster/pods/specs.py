@@ -17,6 +17,8 @@ FINALIZER = "dyff.io/kubelet"
 """Keeps a Pod until its processes are gone."""
 LOCAL_PORT = "dyff.io/local-port"
 """Annotation: the loopback port on which the pod's container listens."""
+LOCAL_SOCKET = "dyff.io/local-socket"
+"""Annotation: the Unix socket by which the server reaches that port, if it is one of the pod's own network."""
 DEFAULT_GRACE_S = 5.0
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -82,11 +84,12 @@ class EnvFrom(_Part, frozen=True):
 
 
 class Mount(_Part, frozen=True):
-    """A volume mount of a container. `sub_path`: mount only this path below the volume."""
+    """A volume mount of a container. `sub_path`: mount only this path below the volume. `read_only`: for a sandboxed program."""
 
     name: str
     mount_path: str
     sub_path: str = ""
+    read_only: bool = False
 
 
 class HttpGet(_Part, frozen=True):

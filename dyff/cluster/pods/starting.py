@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from dyff.cluster.pods import directory, environment, images, lifecycle, probes, refusals, specs, templates, volumes
+from dyff.cluster.pods.isolation import describing, users
 from dyff.cluster.pods.secrets import Secrets
+from dyff.cluster.pods.shim import door as shim_door
 from dyff.cluster.pods.shim import main as shim
 from dyff.kernel import clock, settings
 
@@ -21,11 +24,14 @@ _BOOT = (
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
-    """Configuration shared by all pods of a machine. `python`: the interpreter of the shim and of our own images."""
+    """Configuration shared by all pods of a machine. `python`: the interpreter of the shim and of our own images. `sandboxes`: how
+    programs of accounts are confined.
+    """
 
     server_lock: str
     python: str
     settings: settings.Pods
+    sandboxes: describing.Sandboxes
 
 
 def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
@@ -38,6 +44,26 @@ def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
     return {each.name: images.program(config.settings.images, config.python, pod, each) for each in every}
 
 
+def user(config: NodeConfig, pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
+    """The user ID for the next run. None if the server is not root, or confines nothing. `taken`: of all pods, by uid.
+
+    Raises:
+        Refused: all are taken.
+    """
+    if not config.sandboxes.own_users:
+        return None
+    chosen = config.settings
+    before = facts.intent.uid if facts.intent else None
+    return users.choose(pod.metadata.uid, before, taken, range(chosen.first_uid, chosen.first_uid + chosen.uids))
+
+
+def door(place: directory.Directory, promised: directory.Intent) -> str | None:
+    """The Unix socket of a pod whose main container has a network of its own and listens; None for others."""
+    confinement = promised.containers[-1].confinement
+    inside = confinement is not None and confinement.tier == "bubblewrap" and confinement.port is not None
+    return str(place.path / shim_door.SOCKET) if inside else None
+
+
 def intent(
     config: NodeConfig,
     pod: specs.Pod,
@@ -46,11 +72,13 @@ def intent(
     port: int | None,
     now: datetime,
     secrets: Secrets | None = None,
+    uid: int | None = None,
 ) -> directory.Intent:
-    """The description of the next run. Pure. `secrets`: those from which the pod takes variables.
+    """The description of the next run. `secrets`: those from which the pod takes variables. `uid`: the user of its confined programs;
+    None if the server is not root.
 
     Raises:
-        Refused: the spec refers to something that does not exist.
+        Refused: the spec refers to something that does not exist, or to what this machine cannot confine.
     """
     known = mappings(config, pod)
     done = _done(pod, facts)
@@ -60,7 +88,9 @@ def intent(
         run=0,
         pod=pod.metadata.name,
         since=since,
-        containers=[_process(config, pod, each, known[each.name], place, port, secrets) for each in (*todo, pod.main)],
+        containers=[
+            _process(config, describing.Subject(pod, each, known[each.name], place.place, port, uid), secrets) for each in (*todo, pod.main)
+        ],
         server_lock=config.server_lock,
         orphan_grace_s=config.settings.orphan_grace_s,
         log_max_bytes=config.settings.logs_max_bytes,
@@ -68,8 +98,12 @@ def intent(
         deadline_s=lifecycle.remaining_s(pod, since, now),
         port=port,
         done=done,
+        uid=uid,
+        mark=place.mark,
         probe=probes.of(pod.main, known[pod.main.name], port),
     )
+    if first.probe is not None:
+        first = msgspec.structs.replace(first, probe=msgspec.structs.replace(first.probe, door=door(place, first)))
     if facts.intent is None or facts.record is None:
         return first
     last = facts.record.containers.get(pod.main.name)
@@ -82,17 +116,19 @@ def intent(
     )
 
 
-def _process(
-    config: NodeConfig,
-    pod: specs.Pod,
-    container: specs.Container,
-    image: settings.Image,
-    place: directory.Directory,
-    port: int | None,
-    secrets: Secrets | None,
-) -> environment.Process:
-    process = environment.process(pod, container, image, place.place, port, secrets)
-    return images.as_step(config.python, image, process) if images.is_step(pod, container) else process
+def _process(config: NodeConfig, subject: describing.Subject, secrets: Secrets | None) -> environment.Process:
+    """One container. Only our own steps run unconfined, because they alone run nothing that an account chose."""
+    pod, container, place, port = subject.pod, subject.container, subject.place, subject.port
+    if images.is_step(pod, container):
+        process = environment.process(pod, container, subject.image, place, port, secrets)
+        ours = images.steps(config.python)
+        return msgspec.structs.replace(process, step=process.argv[len(ours.command) :]) if subject.image == ours else process
+    confinement = describing.confine(config.sandboxes, subject)
+    if confinement is None:
+        return environment.process(pod, container, subject.image, place, port, secrets)
+    image = describing.program(config.sandboxes, subject.image)
+    seen = environment.process(pod, container, image, describing.place(config.sandboxes, place), port, secrets)
+    return msgspec.structs.replace(seen, confinement=confinement)
 
 
 def _done(pod: specs.Pod, facts: directory.Facts) -> dict[str, directory.Outcome]:

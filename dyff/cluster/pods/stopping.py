@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from dyff.cluster.pods import directory
-from dyff.cluster.pods.shim import files, processes
+from dyff.cluster.pods.shim import cgroups, ending, files, processes
 
 _DEADLINE_S = 10.0
 _LOOK_AGAIN_S = 0.02
@@ -36,27 +36,40 @@ def settle(place: directory.Directory) -> int:
         facts = place.facts_under_lock()
         if not free or facts.intent is None or (facts.record and facts.record.finished):
             return 0
-        killed = kill_orphans(place, facts.record)
+        killed = kill_orphans(place, facts.record, facts.intent)
         place.conclude(facts.intent, facts.record, processes.boot())
         return killed
 
 
-def kill_orphans(place: directory.Directory, record: directory.Record | None) -> int:
+def kill_orphans(place: directory.Directory, record: directory.Record | None, intent: directory.Intent | None = None) -> int:
     """Kill the processes that outlived a pod's shim, and wait until they are gone. Returns their number. The caller holds the lock.
+
+    `record`, `intent`: of the run; None if they are not known.
 
     Raises:
         TimeoutError: some processes could not be killed.
     """
     killed: set[int] = set()
     deadline = time.monotonic() + _DEADLINE_S
-    while found := _orphans(place, record):
+    groups = record.groups if record else []
+    while found := _marked_ones(place, record, intent) | _orphans(place, record):
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {sorted(found)} of a pod would not end")
         for pid, ticks in found.items():
             processes.signal_exactly(pid, ticks, signal.SIGKILL)
             killed.add(pid)
         time.sleep(_LOOK_AGAIN_S)
+    cgroups.remove(groups)
     return len(killed)
+
+
+def _marked_ones(place: directory.Directory, record: directory.Record | None, intent: directory.Intent | None) -> dict[int, int]:
+    """Kill the processes with the pod's mark. Returns their start times by pid, as far as they still exist."""
+    leaders = [each.pid for each in record.containers.values() if not each.finished_at] if record else []
+    leader, groups = leaders[-1] if leaders else 0, record.groups if record else []
+    found = ending.orphans(ending.Marks(place.mark, leader, intent.uid if intent else None, groups))
+    begun = {pid: processes.started(pid) for pid in found}
+    return {pid: ticks for pid, ticks in begun.items() if ticks is not None}
 
 
 def _orphans(place: directory.Directory, record: directory.Record | None) -> dict[int, int]:

@@ -46,7 +46,7 @@ class Worker:
         self._over = False
         self._tidy = False
         self._poked = anyio.Event()
-        self._monitor = monitor.RunMonitor(place, shared.http, self.poke)
+        self._monitor = monitor.RunMonitor(place, self.poke)
         self.stopped = anyio.Event()
 
     def see(self, obj: port.Object | None) -> None:
@@ -153,13 +153,16 @@ class Worker:
         contents = await volumes.gather(self._node.cluster, pod)
         known = await anyio.to_thread.run_sync(secrets.read, config.settings.secrets_dir, pod)
         local_port = ports.choose(pod, facts, self._node.ports)
-        intent = starting.intent(config, pod, self._place, facts, local_port, self._node.time.now(), known)
+        user = starting.user(config, pod, facts, self._node.users)
+        intent = starting.intent(config, pod, self._place, facts, local_port, self._node.time.now(), known, user)
         if pod.of_job:
             # Last, so that a slot is never held by a pod that could not start.
             self._node.slots.claim(pod.metadata.uid, specs.order(pod))
         if local_port is not None:
             self._node.ports[pod.metadata.uid] = local_port
-        await self._protect(pod, local_port)
+        if user is not None:
+            self._node.users[pod.metadata.uid] = user
+        await self._protect(pod, local_port, starting.door(self._place, intent))
         await anyio.to_thread.run_sync(starting.promise, self._place, intent, contents)
         return intent.run
 
@@ -184,6 +187,8 @@ class Worker:
     ) -> None:
         if intent.port is not None:
             self._node.ports[self._place.uid] = intent.port
+        if intent.uid is not None:
+            self._node.users[self._place.uid] = intent.uid
         self._monitor.start(group, intent.run, record, intent.probe, up=main is not None and not main.finished_at)
 
     async def _stop(self, record: directory.Record, cause: str, grace_s: float) -> None:
@@ -214,8 +219,7 @@ class Worker:
         """Handle a pod that is gone: remove everything of it."""
         if not await self._ensure_stopped(group, facts, specs.DEFAULT_GRACE_S):
             return SHIM_SPEAKS_S if facts.record is None else None
-        self._node.release(self._place.uid)
-        self._node.ports.pop(self._place.uid, None)
+        self._node.forget(self._place.uid)
         self._over = await anyio.to_thread.run_sync(self._place.remove)
         return 0.0
 
@@ -234,8 +238,7 @@ class Worker:
         """Handle a pod whose outcome is in the cluster: only its logs are kept, until it is deleted."""
         if not await self._ensure_stopped(group, facts, 0.0):
             return SHIM_SPEAKS_S if facts.record is None else None
-        self._node.release(self._place.uid)
-        self._node.ports.pop(self._place.uid, None)
+        self._node.forget(self._place.uid)
         if facts.intent is not None and not self._tidy:
             await anyio.to_thread.run_sync(self._place.tidy)
             self._tidy = True
@@ -266,13 +269,15 @@ class Worker:
     async def _patch_status(self, name: str, uid: str, patch: port.Object) -> None:
         await self._patch(name, {"metadata": {"uid": uid}, "status": patch}, status=True)
 
-    async def _protect(self, pod: specs.Pod, local_port: int | None) -> None:
-        """Before anything is started: set our finalizer, and annotate the port on which the pod listens."""
+    async def _protect(self, pod: specs.Pod, local_port: int | None, door: str | None) -> None:
+        """Before anything is started: set our finalizer, and annotate the port on which the pod listens, and its door."""
         changes: port.Object = {}
         if specs.FINALIZER not in pod.metadata.finalizers:
             changes["finalizers"] = [*pod.metadata.finalizers, specs.FINALIZER]
-        if local_port is not None and pod.metadata.annotations.get(specs.LOCAL_PORT) != str(local_port):
-            changes["annotations"] = {specs.LOCAL_PORT: str(local_port)}
+        wanted = {specs.LOCAL_PORT: None if local_port is None else str(local_port), specs.LOCAL_SOCKET: door}
+        annotations = {name: value for name, value in wanted.items() if pod.metadata.annotations.get(name) != value}
+        if annotations:
+            changes["annotations"] = annotations
         if changes:
             await self._patch_metadata(pod, changes)
 

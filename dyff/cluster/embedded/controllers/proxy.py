@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
+from dyff.cluster import doors
 from dyff.cluster.embedded import ports
 from dyff.kernel import errors
 
@@ -20,10 +22,10 @@ _BACKLOG = 1024
 
 
 class Target:
-    """A target for connections: a loopback port, and the number of its present connections."""
+    """A target for connections: a port, its door (see `doors.connect`), and the number of its present connections."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, door: str | None) -> None:
+        self.port, self.door = port, door
         self.connections = 0
 
 
@@ -47,10 +49,10 @@ class Proxy:
         if self._holder is None:
             self._holder = self._bound()
 
-    async def lead_to(self, target_ports: Sequence[int]) -> None:
-        """Route new connections to these ports; existing connections stay."""
-        known = {each.port: each for each in self._targets}
-        self._targets = [known.get(port) or Target(port) for port in target_ports]
+    async def lead_to(self, target_ports: Sequence[int], doors: Mapping[int, str] = MappingProxyType({})) -> None:
+        """Route new connections to these ports; existing connections stay. `doors`: by port, of programs in a network of their own."""
+        known = {(each.port, each.door): each for each in self._targets}
+        self._targets = [known.get((port, doors.get(port))) or Target(port, doors.get(port)) for port in target_ports]
         if self._targets and self._server is None:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(lambda: _Front(self), sock=self._bound(), backlog=_BACKLOG)
@@ -212,7 +214,8 @@ class _Front(_End):
             self._target = target
             back = _End(self)
             try:
-                await asyncio.get_running_loop().create_connection(functools.partial(_itself, back), ports.HOST, target.port)
+                reached = await doors.connect(target.port, target.door)
+                await asyncio.get_running_loop().create_connection(functools.partial(_itself, back), sock=reached)
             except OSError:
                 target.connections -= 1
                 self._target = None

@@ -54,7 +54,8 @@ class Services:
             return None
         current = self._proxies.setdefault(name, proxy.Proxy(number))
         current.hold()
-        await current.lead_to(targets(service, self._known.all(port.POD)))
+        pods = targets(service, self._known.all(port.POD))
+        await current.lead_to([at for at, _ in pods], {at: door for at, door in pods if door is not None})
         return None
 
 
@@ -64,11 +65,11 @@ def selects(service: port.Object, pod: port.Object) -> bool:
     return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
 
 
-def targets(service: port.Object, pods: informers.Objects) -> list[int]:
-    """The loopback ports of the Service's ready Pods, in the order of their names."""
+def targets(service: port.Object, pods: informers.Objects) -> list[tuple[int, str | None]]:
+    """The ports of the Service's ready Pods, with their doors, in the order of their names."""
     ready = [each for each in pods if selects(service, each) and podstates.is_ready(each)]
-    found = [ports.of(each) for each in sorted(ready, key=lambda pod: str(pod["metadata"]["name"]))]
-    return [each for each in found if each is not None]
+    found = [(ports.of(each), ports.door(each)) for each in sorted(ready, key=lambda pod: str(pod["metadata"]["name"]))]
+    return [(at, door) for at, door in found if at is not None]
 
 
 def _failed(name: str, error: Exception, delay_s: float) -> None:

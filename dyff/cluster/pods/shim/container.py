@@ -7,67 +7,136 @@ import signal
 import time
 from collections.abc import Callable
 
-from dyff.cluster.pods.shim import files, forked, output, processes
+from dyff.cluster.pods.shim import cgroups, ending, files, forked, limits, output, processes
 
 TYPE_CHECKING = False  # see `files`
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from dyff.cluster.pods.shim.sandbox import Sandbox
+
 START_ERROR_CODE = 128
 """Exit code of a container whose program could not be executed, as in Kubernetes."""
 _GO = b"1"
 _OOM_PREFERENCE = "500"
+_REPORT_BYTES = 4096
 
 
 class Container:
-    """A container's process. `spec`: one entry of the intent's `containers`."""
+    """A container's process. `spec`: one entry of the intent's `containers`. `directory`: the pod's."""
 
-    def __init__(self, spec: files.Json) -> None:
+    def __init__(self, spec: files.Json, directory: str) -> None:
         self.spec = spec
+        self._directory = directory
+        self._sandbox = _sandbox(directory, spec)
         self.name: str = spec["name"]
         self.pid = 0
         self.output = -1
         self.facts: files.Json = {}
-        self.oom_killed = False
+        self.breach: limits.Breach | None = None
+        self.group = cgroups.Group()
+        self.guard = 0
+        self._mark = 0
+        self._joins_late = False
+        """The move into a control group takes some milliseconds, in which Bubblewrap can work: its program starts when both are done."""
 
-    def start(self, recorded: Callable[[], None]) -> bool:
+    def start(self, mark: int, recorded: Callable[[], None]) -> bool:
         """Fork, call `recorded` while the child waits, then let it continue. Returns False if its program could not be executed.
 
-        When `recorded` is called, `facts` has `pid`, `ticks` and `startedAt`, which it must make durable.
+        `mark`: of the pod's processes. When `recorded` is called, `facts` has `pid`, `ticks` and `startedAt`, which it must make durable.
         """
+        problem = self._prepare()
         self.output, out = os.pipe()
         gate, go = os.pipe()
         trouble, report = os.pipe()
         shim = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(self.spec, out, gate, report, shim)
+            _become(self.spec, self._sandbox, out, gate, report, shim)
         for descriptor in (out, gate, report):
             os.close(descriptor)
+        self._mark = mark
+        self._bound()
         self.facts = {"pid": self.pid, "ticks": processes.started(self.pid), "startedAt": output.stamp(time.time_ns())}
         recorded()
-        os.write(go, _GO)
+        if not problem:
+            os.write(go, _GO)
         os.close(go)
-        error = os.read(trouble, 4096).decode(errors="replace")
+        if self._joins_late:
+            self.group.add(self.pid)
+        error = problem or self._trouble(trouble)
         os.close(trouble)
         if error:
-            os.waitpid(self.pid, 0)
+            self.end()
             os.close(self.output)
             self._finish(START_ERROR_CODE, None, "StartError", f"{error}. {self.spec['hint']}")
         return not error
 
+    def _bound(self) -> None:
+        """Before the program starts: put it into control groups, and see to it that it ends with this supervisor."""
+        confinement = self.spec["confinement"]
+        if not confinement:
+            return
+        name = f"dyff-{os.path.basename(self._directory)}"
+        self.group = cgroups.Group.make(name, limits.memory_limit(self.spec), confinement["limits"]["processes"])
+        if confinement["tier"] == "landlock":
+            self.group.add(self.pid)
+            self.guard = ending.guard(self._marks())
+        else:
+            self._joins_late = True
+
+    def _marks(self) -> ending.Marks:
+        """In the tier bubblewrap, the processes end with the first one of their own numbering."""
+        confinement = self.spec["confinement"]
+        uid = confinement["uid"] if confinement and confinement["tier"] == "landlock" else None
+        return ending.Marks(self._mark, self.pid, uid, self.group.paths)
+
+    def folders(self) -> list[str]:
+        """The folders that it can write to."""
+        confinement = self.spec["confinement"] or {"volumes": []}
+        own = [os.path.join(self._directory, name) for name in ("work", "tmp", "shm")]
+        return [*own, *(bind["source"] for bind in confinement["volumes"] if not bind["read_only"])]
+
+    def end(self) -> None:
+        """Kill and reap everything that it started, whatever that has done to stay."""
+        ending.everything(self._marks(), self.guard)
+        if self.breach is None and self.group.out_of_memory():
+            self.breach = limits.out_of_memory(limits.memory_limit(self.spec) or 0)
+        self.group.remove()
+
+    def _prepare(self) -> str:
+        """Prepare the sandbox, if there is one. Returns what prevents that, or an empty text."""
+        try:
+            if self._sandbox is not None:
+                self._sandbox.prepare()
+        except OSError as error:
+            return f"the folders of the sandbox cannot be prepared: {error.strerror or error}"
+        return ""
+
+    def _trouble(self, reports: int) -> str:
+        """Wait until the program runs. Returns what prevented that, or an empty text."""
+        if self._sandbox is None:
+            return os.read(reports, _REPORT_BYTES).decode(errors="replace")
+        try:
+            self._sandbox.attend(self.group.add)
+        except OSError as error:
+            return str(error.strerror or error)
+        return self._sandbox.trouble(_until_closed(reports))
+
     def signal(self, number: int) -> None:
-        """Send a signal to the container's process group."""
-        processes.kill_group(self.pid, number)
+        """Send a signal to the container's process group. If it is the last one, everything in a sandbox ends with it."""
+        if self._sandbox is None or number == signal.SIGKILL or not self._sandbox.signal(number):
+            processes.kill_group(self.pid, number)
 
     def ended(self, status: int, tail: str) -> None:
         """Record how it ended. `status`: from waitpid. `tail`: its last output, kept if it failed."""
         code = os.waitstatus_to_exitcode(status)
         number = -code if code < 0 else None
         code = 128 - code if code < 0 else code
-        reason = "OOMKilled" if self.oom_killed else "Error" if code else "Completed"
-        if self.oom_killed:
-            tail = f"it held more than its memory limit of {self.spec['memory_bytes']} bytes\n{tail}"
+        # A program can survive the end of one of its processes, and succeed.
+        reason = "Completed" if not code else self.breach.reason if self.breach else "Error"
+        if self.breach:
+            tail = f"{self.breach.message}\n{tail}"
         self._finish(code, number, reason, tail if code else "")
 
     @property
@@ -80,7 +149,23 @@ class Container:
         self.facts = {**self.facts, "finishedAt": output.stamp(time.time_ns()), **outcome}
 
 
-def _become(spec: files.Json, out: int, gate: int, report: int, shim: int) -> NoReturn:
+def _sandbox(directory: str, spec: files.Json) -> Sandbox | None:
+    if spec["confinement"] is None:
+        return None
+    from dyff.cluster.pods.shim import sandbox  # a trusted step does not pay for it
+
+    return sandbox.of(directory, spec)
+
+
+def _until_closed(descriptor: int) -> bytes:
+    """What can be read until all others have closed the descriptor, at most `_REPORT_BYTES` and what comes with them."""
+    data = b""
+    while len(data) < _REPORT_BYTES and (piece := os.read(descriptor, _REPORT_BYTES)):
+        data += piece
+    return data
+
+
+def _become(spec: files.Json, confined: Sandbox | None, out: int, gate: int, report: int, shim: int) -> NoReturn:
     """Turn the forked child into the container's program, or report why that is impossible."""
     try:
         os.setsid()
@@ -90,6 +175,8 @@ def _become(spec: files.Json, out: int, gate: int, report: int, shim: int) -> No
             os._exit(1)
         _prefer_as_victim()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if confined is not None:
+            confined.become(out, report)
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.chdir(spec["cwd"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 
-from dyff.cluster.pods.shim import files, processes, watch
+from dyff.cluster.pods.shim import files, processes, rlimits, watch
 
 STARTED, BUSY, ALREADY_RUN, OTHER_INTENT, FAILED = watch.STARTED, 3, 4, 5, 6
 """Exit codes of the first process: started; the lock is held; that run was started before; the intent is for another run; failed."""
@@ -70,6 +70,8 @@ class _Claim:
 
 
 def _supervise(directory: str, intent: files.Json, reply: int) -> None:
+    if intent.get("mark"):  # an intent of an earlier release has none
+        rlimits.set_mark(intent["mark"])
     os.setsid()
     os.chdir("/")
     for number in (signal.SIGINT, signal.SIGHUP):

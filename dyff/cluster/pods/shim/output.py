@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
 from contextlib import suppress
 
 MAX_LINE_BYTES = 16 * 1024
+PER_S, BURST = 16 << 20, 64 << 20
+"""Output that is read from a container in a second, and after a pause, in bytes (`Budget`)."""
+_PER_LINE, _CHUNK = 200, 64 << 10
 _TAIL_LINES = 20
 _STEP_NS = 1000
 _TAIL_BYTES = 2048
@@ -18,6 +22,33 @@ def stamp(nanoseconds: int) -> str:
     """Nanoseconds since 1970 as RFC 3339, always of the same length, so that the text order is the time order."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+
+
+class Budget:
+    """How much output of a container is read. A program that writes more than this waits, as for a slow disk.
+
+    `left`: what can be read now, in bytes; each line costs as much as 200 bytes, since that is what its time stamp costs.
+    """
+
+    def __init__(self) -> None:
+        self._left, self._at = float(BURST), time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """See above. What was not used is kept for a burst."""
+        now = time.monotonic()
+        self._left = min(BURST, self._left + (now - self._at) * PER_S)
+        self._at = now
+        return self._left
+
+    @property
+    def due(self) -> float:
+        """When there is something left, in monotonic seconds; infinite if there is now."""
+        return math.inf if self._left > 0 else self._at + (_CHUNK - self._left) / PER_S
+
+    def spend(self, size: int, lines: int) -> None:
+        """Count what was read."""
+        self._left -= size + lines * _PER_LINE
 
 
 class Log:

@@ -46,6 +46,17 @@ def session(pid: int) -> int | None:
     return int(fields[3]) if fields else None
 
 
+def group(pid: int) -> int | None:
+    """The process group of a process; None if it does not exist."""
+    fields = _stat(pid)
+    return int(fields[2]) if fields else None
+
+
+def tasks(pids: list[int]) -> int:
+    """The number of threads of these processes."""
+    return sum(int(fields[17]) for fields in map(_stat, pids) if fields)
+
+
 def all_pids() -> list[int]:
     """All processes that are visible here."""
     try:
@@ -69,6 +80,15 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """The direct children of a process, the oldest first."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(each) for each in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return [each for each in all_pids() if (_stat(each) or [b"", b"0"])[1] == b"%d" % pid]
+
+
 def memory(pids: list[int]) -> int:
     """Bytes of anonymous and shared memory of these processes, which is what a memory cgroup cannot reclaim.
 
@@ -78,8 +98,11 @@ def memory(pids: list[int]) -> int:
 
 
 def exact_memory(pids: list[int]) -> int:
-    """Like `memory`, but with memory that processes share counted once. Expensive for large processes."""
-    return sum(_kib(f"/proc/{pid}/smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:")) for pid in pids) * 1024
+    """Like `memory`, but with memory that processes share counted once. Expensive for large processes.
+
+    A process can hide the exact number from its own user. Then its share of common memory is counted as its own.
+    """
+    return sum(_kib(f"/proc/{pid}/smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:")) * 1024 or memory([pid]) for pid in pids)
 
 
 def _kib(path: str, keys: tuple[bytes, ...]) -> int:
@@ -134,16 +157,3 @@ def kill_group(leader: int, number: int) -> None:
     """Send a signal to a process group that this process created and whose leader it has not reaped."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-
-
-def end_children(leader: int) -> None:
-    """Kill and reap everything that a container left behind: its group, then all processes that became our children."""
-    kill_group(leader, signal.SIGKILL)
-    while True:
-        for pid in descendants(os.getpid()):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            return

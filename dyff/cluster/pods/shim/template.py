@@ -12,6 +12,7 @@ descriptors: the pipe for the reply of `main.serve`, and the file for what the s
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_BYTES = 64 * 1024
 _DESCRIPTORS = 2
+_USED_BY_SHIMS = ("ctypes", "resource", "struct", "dyff.cluster.pods.shim.outside", "dyff.cluster.pods.shim.sandbox")
+"""What shims import only if they need it, which is in every sandbox."""
 
 
 def serve(requests: socket.socket) -> None:
@@ -113,6 +116,8 @@ def run(descriptor: int, module: str) -> None:
     if module:
         forked.prepare(module)
     # Imported now, since the first use of each would otherwise be in every shim.
+    for name in _USED_BY_SHIMS:
+        importlib.import_module(name)
     output.stamp(0)
     processes.boot()
     threads = os.listdir("/proc/self/task")

@@ -34,7 +34,7 @@ class Pod:
         """Run the containers until one fails or the run is stopped; return when the outcome is durable."""
         self._stop_request()
         for spec in self._intent["containers"]:
-            if self._record["cause"] or not self._run(container.Container(spec)):
+            if self._record["cause"] or not self._run(container.Container(spec, self._directory)):
                 break
         self._record["finished"] = True
         self._save()
@@ -43,9 +43,10 @@ class Pod:
     def _run(self, subject: container.Container) -> bool:
         def save() -> None:
             self._record["containers"][subject.name] = subject.facts
+            self._record["groups"] = subject.group.paths
             self._save()
 
-        begun = subject.start(save)
+        begun = subject.start(self._intent["mark"], save)
         self._tell_started()
         if begun:
             self._follow(subject)
@@ -79,23 +80,29 @@ class Pod:
     def _follow(self, subject: container.Container) -> None:
         """Serve a running container until all its processes are gone."""
         log = output.Log(os.path.join(self._directory, f"{subject.name}.log"), self._intent["log_max_bytes"])
+        budget = output.Budget()
         os.set_blocking(subject.output, False)
         poll = select.poll()
-        for descriptor in (self._wake, subject.output):
-            poll.register(descriptor, select.POLLIN)
-        memory = limits.Memory(subject.pid, subject.spec["memory_bytes"])
+        poll.register(self._wake, select.POLLIN)
+        measured = limits.of(subject.spec, subject.folders(), subject.group, subject.guard)
         self._kill_at = math.inf
         status: int | None = None
+        open_ended = True
         while status is None:
-            self._check_limits(subject, memory)
-            due = min(self._deadline, self._kill_at, memory.due, self._server.due)
+            self._check_limits(subject, measured)
+            listening = open_ended and budget.left > 0
+            if listening:
+                poll.register(subject.output, select.POLLIN)
+            due = min(self._deadline, self._kill_at, self._server.due, *(each.due for each in measured), budget.due)
             ready = dict(poll.poll(max(0.0, due - time.monotonic()) * 1000))
-            if subject.output in ready and _pump(subject.output, log) == 0:
+            if listening:
                 poll.unregister(subject.output)
+            if subject.output in ready:
+                open_ended = _pump(subject.output, log, budget) != 0
             if self._wake in ready:
                 status = self._wakened(subject)
-        processes.end_children(subject.pid)
-        while _pump(subject.output, log) > 0:
+        subject.end()
+        while _pump(subject.output, log, budget) > 0:
             pass
         os.close(subject.output)
         log.close()
@@ -129,11 +136,13 @@ class Pod:
             subject.signal(signal.SIGTERM)
         self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
 
-    def _check_limits(self, subject: container.Container, memory: limits.Memory) -> None:
+    def _check_limits(self, subject: container.Container, measured: limits.Measured) -> None:
         now = time.monotonic()
-        if now >= memory.due and memory.exceeded(now):
-            subject.oom_killed = True
-            subject.signal(signal.SIGKILL)
+        for each in measured:
+            breach = each.check(now) if now >= each.due else None
+            if breach is not None:
+                subject.breach = subject.breach or breach
+                subject.signal(signal.SIGKILL)
         if now >= self._deadline:
             self._deadline = math.inf
             self._stop(subject, "DeadlineExceeded", self._intent["grace_s"])
@@ -158,6 +167,7 @@ def _fresh_record(intent: files.Json) -> files.Json:
         "boot": processes.boot(),
         "shim": {"pid": me, "ticks": processes.started(me)},
         "containers": dict(intent["done"]),
+        "groups": [],
         "finished": False,
         "cause": None,
     }
@@ -174,14 +184,15 @@ def _wake_on_signals() -> int:
     return awake
 
 
-def _pump(descriptor: int, log: output.Log) -> int:
-    """Read a container's output. Returns the number of bytes; 0 at the end, -1 if there is nothing to read now."""
+def _pump(descriptor: int, log: output.Log, budget: output.Budget) -> int:
+    """Read a container's output, and count the cost. Returns the number of bytes; 0 at the end, -1 if there is nothing to read now."""
     try:
         chunk = os.read(descriptor, _CHUNK)
     except BlockingIOError:
         return -1
     if chunk:
         log.feed(chunk)
+        budget.spend(len(chunk), chunk.count(b"\n"))
     return len(chunk)
 
 
