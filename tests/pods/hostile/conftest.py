@@ -23,8 +23,8 @@ from dyff.cluster.pods.shim import cgroups, ending, files, landlock, processes, 
 DEADLINE_S = 60.0
 LOOK_S = 0.02
 ROOT = os.getuid() == 0
-REGULAR, POD_USER = 1_960_000_000 + os.getpid(), 1_950_000_000 + os.getpid()
-"""No other process has these users: tests run in parallel."""
+REGULAR, POD_USERS = 1_960_000_000 + os.getpid(), 1_910_000_000
+"""No other process has these users: tests run in parallel, and what the previous one left behind still counts for a moment."""
 PYTHON = "/usr/bin/python3"
 SHIM = Path(starting.__file__).parent / "shim"
 LIMITS = confinement.Limits(processes=60, open_files=64, disk_bytes=20 * 2**20, disk_files=500, memory_bytes=256 * 2**20)
@@ -54,7 +54,7 @@ class Bench:
         self.place.prepare()
         self._server = files.take(str(self.pods / "server.lock"))
         self.user = REGULAR if regular and ROOT else os.getuid()
-        self.pod_user = None if regular else POD_USER
+        self.pod_user = None if regular else POD_USERS + uuid.uuid4().int % 40_000_000
         for path in (*self.pods.rglob("*"), self.pods):
             os.chown(path, self.user, self.user, follow_symlinks=False)
         os.chmod(self.pods / "server.lock", 0o644)
@@ -133,13 +133,19 @@ class Bench:
         return ended
 
     def log(self) -> str:
-        lines = (self.place.path / "main.log").read_text().splitlines()
+        """What the program has printed; nothing as long as its supervisor has not made the file."""
+        path = self.place.path / "main.log"
+        lines = path.read_text().splitlines() if path.exists() else []
         return "\n".join(line.partition(" ")[2] for line in lines)
+
+    def said(self) -> str:
+        """What the supervisor recorded and wrote, for a test that fails."""
+        return f"{self.record()} {(self.root / 'shim.log').read_text()} {self.log()}"
 
     def written(self, name: str) -> str:
         """A file that the program writes into its folder, as soon as it has one line."""
         path = self.place.place.work / name
-        until(lambda: path.exists() and path.read_text().endswith("\n"), f"{name} is missing: {self.record()} {self.log()}")
+        until(lambda: path.exists() and path.read_text().endswith("\n"), f"{name} is missing: {self.said()}")
         return path.read_text().strip()
 
     def shim(self) -> int:

@@ -128,7 +128,7 @@ pair = (ctypes.c_uint64 * 2)(5, 5)
 print(libc.setrlimit(15, pair), libc.prlimit(0, 15, pair, None), libc.syscall(302, 0, 15, pair, None))
 """
     bench.start(program)
-    assert bench.outcome()["exitCode"] == 0
+    assert bench.outcome()["exitCode"] == 0, bench.said()
     assert bench.log() == "-1 -1 -1"
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     Targets = dict[str, Any]
 
 
+_SEIZE = 0x4206
+"""PTRACE_SEIZE, which unlike PTRACE_ATTACH does not stop the process: an attack that succeeds must not harm the server."""
+
+
 def _foreign(at: Targets) -> Iterator[int]:
     """Processes that are not ours: the target and our supervisor."""
     for pid in sorted({at["pid"], at["shim"]} - {0}):
@@ -64,8 +68,7 @@ def trace_other_processes(at: Targets) -> str | None:
 
     library = ctypes.CDLL(None, use_errno=True)
     for pid in _foreign(at):
-        if library.ptrace(16, pid, None, None) == 0:
-            library.ptrace(17, pid, None, None)
+        if library.ptrace(_SEIZE, pid, None, None) == 0:
             return f"process {pid} can be traced"
         buffer = ctypes.create_string_buffer(8)
         vector = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 8)
