@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from dyff.workflows import endings, items, outputs
-from dyff.workflows.items import INDEX, REPLICATION
+from dyff.adapters.fitting import INDEX, REPLICATION, RESPONSES
+from dyff.workflows import endings, items
 
 FILE_BYTES = 64 * 2**20
 RANGES_PER_FILE = 4
@@ -120,7 +120,7 @@ def deduplicated(table: pa.Table) -> pa.Table:
 
 def unanswered(errors: pa.Table, table: pa.Table) -> pa.Table:
     """Return the recorded errors, each once, of the outputs that are missing in `table` or have no responses there."""
-    index, replication, responses = (table.schema.get_field_index(name) for name in (INDEX, REPLICATION, outputs.RESPONSES))
+    index, replication, responses = (table.schema.get_field_index(name) for name in (INDEX, REPLICATION, RESPONSES))
     answered = table.filter(pc.is_valid(table[responses]))
     keys = pa.table({INDEX: answered[index].cast(pa.int64()), REPLICATION: answered[replication].cast(pa.string())})
     left = errors.join(keys, [INDEX, REPLICATION], join_type="left anti", use_threads=False)

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 
+from dyff.adapters import fitting
+from dyff.adapters.fitting import INDEX, REPLICATION
 from dyff.entities import specs
 from dyff.kernel import errors
 from dyff.objects import hashing, layout, port
@@ -53,7 +55,7 @@ class _Verifier:
         """
         self._store, self._reader, self._spec, self._expected, self._progress = store, reader, spec, expected, progress
         self._replications = manifests.replication_ids(spec)
-        self._schema = outputs.schema(spec.interface.output_schema.arrow_schema)
+        self._schema = fitting.completed(fitting.declared(spec.interface.output_schema.arrow_schema))
         self._root = layout.root("outputs", spec.id)
         self._prefix = f"{layout.evaluation_verified(spec.id)}{manifests.attempt()}/"
 
@@ -128,7 +130,7 @@ class _Verifier:
         dataset = await self._open(trees.listed(each for each in published if each.path != layout.ERRORS))
         findings = verification.Findings()
         for part in verification.ranges(self._expected, 2**16):
-            table = await self._examine(dataset, part, findings, [items.INDEX, items.REPLICATION])
+            table = await self._examine(dataset, part, findings, [INDEX, REPLICATION])
             self._progress.done += table.num_rows
         self._judge(findings)
 

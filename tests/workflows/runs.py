@@ -99,6 +99,9 @@ class Store:
         files = sorted((self.objects / "outputs" / EVALUATION / ".dyff" / "errors").rglob("*.parquet"))
         return [row for file in files for row in pa.parquet.read_table(file, partitioning=None).to_pylist()]
 
+    def has_progress(self):
+        return (self.objects / "outputs" / EVALUATION / ".dyff" / "progress.json").exists()
+
     def progress(self):
         return msgspec.json.decode((self.objects / "outputs" / EVALUATION / ".dyff" / "progress.json").read_bytes())
 

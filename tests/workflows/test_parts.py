@@ -113,13 +113,13 @@ async def test_a_pause_is_kept_and_left_little_by_little():
         await pace.turn()
         begun.append(anyio.current_time() - started)
 
-    pace.hold(10)
-    pace.hold(5)
+    pace.hold(10, "status 429")
+    pace.hold(5, "status 429")
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
             tasks.start_soon(worker)
         await anyio.sleep(1)
-        pace.hold(20)
+        pace.hold(20, "status 429")
     assert min(begun) >= 21
     assert 22 <= max(begun) <= 23.1
     await worker()
