@@ -13,6 +13,9 @@ from dyff.kernel import errors
 ARTIFACTS = ".dyff/artifacts.json"
 """The manifest of a tree: put only if absent, after verification; readers rely on nothing else."""
 
+INCOMPLETE = ".dyff/incomplete.json"
+"""The manifest of what there is of the outputs of an evaluation that has failed. It is served only to those who ask for it."""
+
 SYMLINKS = ".dyff/symlinks.json"
 """As published: the symbolic links of a tree, which an object store cannot hold: `{"symlinks": [{"link", "target",
 "target_is_directory"}]}`, the target relative to the link. Our readers use the same list in the manifest, under the same name."""

@@ -78,14 +78,21 @@ class Store:
         file = self.objects / "outputs" / EVALUATION / ".dyff" / "artifacts.json"
         return msgspec.json.decode(file.read_bytes())["artifacts"] if file.exists() else None
 
-    def verified(self):
-        """The verified rows, read as the published package reads a downloaded output."""
-        files = [str(self.objects / artifact["key"]) for artifact in self.manifest() if not artifact["path"].startswith(".")]
+    def incomplete(self):
+        """The whole manifest of what a failed run completed; None: it was not published."""
+        file = self.objects / "outputs" / EVALUATION / ".dyff" / "incomplete.json"
+        return msgspec.json.decode(file.read_bytes()) if file.exists() else None
+
+    def verified(self, artifacts=None):
+        """The verified rows, or those of other artifacts, read as the published package reads a downloaded output."""
+        listed = self.manifest() if artifacts is None else artifacts
+        files = [str(self.objects / artifact["key"]) for artifact in listed if not artifact["path"].startswith(".")]
         return published.open_dataset(files).to_table()
 
-    def errors(self):
+    def errors(self, artifacts=None):
         """What users see of items without responses."""
-        [artifact] = [each for each in self.manifest() if each["path"] == ".dyff/errors.parquet"]
+        listed = self.manifest() if artifacts is None else artifacts
+        [artifact] = [each for each in listed if each["path"] == ".dyff/errors.parquet"]
         return pa.parquet.read_table(self.objects / artifact["key"]).to_pylist()
 
     def raw_error(self, rows):
@@ -169,6 +176,9 @@ class Steps:
     def verify(self, attempt="verify-1", process=False, **kwargs):
         manifest = self.manifest(**kwargs)
         return (self.run if process else self.call)("verify-evaluation-output", "--manifest", manifest, attempt=attempt)
+
+    def salvage(self, attempt="salvage-1", **kwargs):
+        return self.call("publish-incomplete-output", "--manifest", self.manifest(**kwargs), attempt=attempt)
 
 
 def an_interface(endpoint="v1/completions", *, schema=SCHEMA, inputs=PROMPT_IN, outputs=CHOICES_OUT):

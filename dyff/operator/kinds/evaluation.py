@@ -1,4 +1,7 @@
-"""An Evaluation: an inference session, the client that sends it the dataset, then the verification of the outputs."""
+"""An Evaluation: an inference session, the client that sends it the dataset, then the verification of the outputs.
+
+If client or verification fails, what was completed is published as incomplete before the evaluation ends as failed.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,22 @@ _LONGEST_S = 30 * 86400
 """Time limit for any client, also if its `totalTimeoutSeconds` is 0, which means no limit: nothing runs forever."""
 
 _SUCCEEDED = "Succeeded"
+_STEPS = (steps.CLIENT, steps.VERIFY, steps.SALVAGE)
+_FAILURE = "failure"
+"""The field of the status with the reason, the message and the time of the failure, while what was completed is published."""
+
+_PATIENCE_S = 60
+"""How long the publication waits for the end of the pods that write, which may be on a lost node. A late writer does no harm."""
+
+_NOTHING_DONE = frozenset({reasons.IMAGE_NOT_RUNNABLE, reasons.SCHEMA_ERROR})
+"""After these reasons there is nothing to publish."""
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
     """Its steps, its own session or the one that it refers to, and the address of that session."""
     own_session = plan.Ref(SESSION, f"{name}-{SESSION_COMPONENT}")
-    of_steps = jobs.refs(name, steps.CLIENT, steps.VERIFY)
-    components = (steps.CLIENT.component, steps.VERIFY.component)
+    of_steps = jobs.refs(name, *_STEPS)
+    components = tuple(step.component for step in _STEPS)
     reference = ((resource or {}).get("spec") or {}).get("inferenceSessionReference")
     if not isinstance(reference, str):
         return plan.Wanted((own_session, *of_steps), components, services=(own_session.name,))
@@ -39,14 +51,17 @@ def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
     """The next steps of an evaluation that is neither finished nor being deleted."""
     spec = specs.evaluation(observed.present)
+    failure = (observed.present.get("status") or {}).get(_FAILURE)
+    if failure is not None:
+        return _salvage(observed, failure, now, setup)
     client = jobs.outcome(observed, steps.CLIENT, now)
     if client is not None and client.succeeded:
         return _verification(observed, now, setup)
     lost = _session_lost(observed, spec, now, setup)
     if lost is not None:
-        return _failed(observed, lost, now)
+        return _failed(observed, lost, now, setup)
     if client is not None:
-        return _failed(observed, client, now)
+        return _failed(observed, client, now, setup)
     return _inference(observed, spec, now, setup)
 
 
@@ -87,7 +102,7 @@ def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> 
     verify = jobs.outcome(observed, steps.VERIFY, now)
     done = {steps.CLIENT.component: _SUCCEEDED}
     if verify is not None and not verify.succeeded:
-        return _failed(observed, verify, now, done)
+        return _failed(observed, verify, now, setup, done)
     if verify is not None:
         ended = conditions.complete(reasons.COMPLETE, "all items have verified outputs")
         status = conditions.status_patch(resource, ended, now, {"steps": {**done, steps.VERIFY.component: _SUCCEEDED}})
@@ -104,10 +119,45 @@ def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> 
     return plan.Plan(actions, status, setup.look_again_s(now, *_deadlines(observed, steps.VERIFY)))
 
 
-def _failed(observed: plan.Observed, outcome: jobs.Outcome, now: datetime, done: Mapping[str, Any] | None = None) -> plan.Plan:
-    fields = {"steps": done} if done else None
-    status = conditions.status_patch(observed.present, conditions.failed(outcome.reason, outcome.message), now, fields)
-    return plan.Plan(cleanup.leftovers(observed), status)
+def _failed(
+    observed: plan.Observed, outcome: jobs.Outcome, now: datetime, setup: plan.Setup, done: Mapping[str, Any] | None = None
+) -> plan.Plan:
+    """End as failed; if the client may have completed items, publish them first."""
+    fields = {"steps": done} if done else {}
+    if outcome.reason in _NOTHING_DONE or observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is None:
+        status = conditions.status_patch(observed.present, conditions.failed(outcome.reason, outcome.message), now, fields)
+        return plan.Plan(cleanup.leftovers(observed), status)
+    failure = {"reason": outcome.reason, "message": outcome.message, "at": clock.iso(now)}
+    return _salvage(observed, failure, now, setup, {**fields, _FAILURE: failure})
+
+
+def _salvage(
+    observed: plan.Observed, failure: Mapping[str, str], now: datetime, setup: plan.Setup, fields: Mapping[str, Any] | None = None
+) -> plan.Plan:
+    """Publish what was completed as incomplete, once nothing writes any more; then end as failed. `failure`: `reason`, `message`, `at`."""
+    resource = observed.present
+    published = jobs.outcome(observed, steps.SALVAGE, now)
+    if published is not None:
+        message = failure["message"]
+        if not published.succeeded:
+            message += f"\nWhat was completed could not be published: {published.message}"
+        status = conditions.status_patch(resource, conditions.failed(failure["reason"], message), now, fields)
+        return plan.Plan(cleanup.leftovers(observed), status)
+    actions: list[plan.Action] = [*cleanup.interrupted(observed), *cleanup.removed(observed, SESSION)]
+    actions += cleanup.stopped(observed, jobs.name(observed, steps.CLIENT), jobs.name(observed, steps.VERIFY))
+    patience = clock.parse_iso(failure["at"]) + timedelta(seconds=_PATIENCE_S)
+    writing = now < patience and any(pods.live(pod) for pod in observed.pods if _component(pod) != steps.SALVAGE.component)
+    if not writing:
+        deadline_s = int(setup.operator.job_deadline_s)
+        actions += jobs.ensure(observed, steps.SALVAGE, setup, manifest={"spec": resource["spec"]}, deadline_s=deadline_s)
+    what = "waiting until its programs have ended" if writing else jobs.progress(observed, steps.SALVAGE)
+    message = f"it has failed, and what was completed is being published ({what}). {failure['message']}"
+    status = conditions.status_patch(resource, conditions.running(reasons.UNVERIFIED, message), now, fields)
+    return plan.Plan(tuple(actions), status, setup.look_again_s(now, *([patience] if writing else _deadlines(observed, steps.SALVAGE))))
+
+
+def _component(pod: port.Object) -> str:
+    return str(pod["metadata"]["labels"].get("dyff.io/component"))
 
 
 def _session_lost(observed: plan.Observed, spec: specs.Evaluation, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
