@@ -26,6 +26,9 @@ UPLOADS = "uploads/"
 ERRORS = ".dyff/errors.parquet"
 """Next to verified outputs: the items without responses, and the reasons; exists only if there are such items."""
 
+EXCHANGES = ".dyff/exchanges/"
+"""Next to outputs: the requests to the service and its answers, in Parquet files below it; only if they were kept."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_=-]+(?:[./][A-Za-z0-9_=-]+)*")
 _DEVICE = re.compile(r"(?:^|/)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:[./]|$)", re.IGNORECASE)
 """Most paths are plain and name no device. These two and the lengths show it without a look at each segment, of which there can be
@@ -85,6 +88,11 @@ def parts(root_key: str, name: str = "") -> str:
 def evaluation_errors(evaluation_id: str) -> str:
     """Prefix of the errors: each attempt of the evaluation client records below it why items have no responses."""
     return root("outputs", evaluation_id) + ".dyff/errors/"
+
+
+def evaluation_exchanges(evaluation_id: str) -> str:
+    """Prefix of the exchanges with the service: each attempt of the evaluation client stores them below it."""
+    return root("outputs", evaluation_id) + ".dyff/raw-exchanges/"
 
 
 def progress(collection: str, entity_id: str) -> str:

@@ -13,7 +13,7 @@ from dyff.adapters import fitting, pipelines
 from dyff.entities import specs
 from dyff.kernel import errors
 from dyff.objects import layout, port
-from dyff.workflows import endings, exchanges, inference, inputs, items, manifests, outputs, pacing, trees
+from dyff.workflows import endings, exchanges, inference, inputs, items, kept, manifests, outputs, pacing, trees
 from dyff.workflows.progress import Progress
 
 
@@ -36,7 +36,7 @@ async def _step(arguments: list[str]) -> None:
         _check_duplicates(spec, done)
         _say_options(spec)
         endings.say(f"evaluation {spec.id}: {total} items in all, {already} already done")
-        run = _Run(store, manifest.spec, manifest.session)
+        run = _Run(store, manifest.spec, manifest.session, await _kept(store, spec))
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
         async with progress.shown():
             if already < total:  # otherwise the service is not needed, and may no longer exist
@@ -52,8 +52,8 @@ class _Run:
     `cut_short`: why it ended before all items were tried; empty if it did not. `last_failure`: of the items that were given up.
     """
 
-    def __init__(self, store: port.Objects, spec: specs.Evaluation, session: manifests.Session) -> None:
-        """Checks the manifest's pipelines and schema.
+    def __init__(self, store: port.Objects, spec: specs.Evaluation, session: manifests.Session, keep: kept.Kept) -> None:
+        """Checks the manifest's pipelines and schema. `keep`: collects the exchanges.
 
         Raises:
             Misconfigured, InvalidFields: one of them is wrong.
@@ -66,7 +66,9 @@ class _Run:
         schema, self._check = fitting.completed(declared), fitting.check(declared)
         attempt = manifests.attempt()
         prefixes = f"{layout.evaluation_raw(spec.id)}{attempt}/", f"{layout.evaluation_errors(spec.id)}{attempt}/"
-        self._outputs = outputs.Outputs(store, *prefixes, schema, spec.client.batch_size)
+        self._keep = keep if keep.is_on else None
+        stored = outputs.Exchanges(keep, f"{layout.evaluation_exchanges(spec.id)}{attempt}/") if keep.is_on else None
+        self._outputs = outputs.Outputs(store, *prefixes, schema, spec.client.batch_size, stored)
         self._given_up = 0
         self.cut_short = self.last_failure = ""
         template = spec.inference_session.replicas if spec.inference_session else 1
@@ -94,7 +96,7 @@ class _Run:
                 async with self._service() as service, self._outputs.stored():
                     calls = inference.Inference(
                         service, self._spec.interface.endpoint, self._spec.client, self._responses, self._check,
-                        already=progress.done, left_s=lambda: limit.deadline - anyio.current_time(),
+                        keep=self._keep, already=progress.done, left_s=lambda: limit.deadline - anyio.current_time(),
                     )  # fmt: skip
                     progress.describe = calls.message
                     await self._all(todo, calls, progress)
@@ -132,6 +134,12 @@ class _Run:
                 self._given_up += 1
                 self.last_failure = f"; the last, {call}: {failure.message}"
             progress.done += not failure.is_given_up
+
+
+async def _kept(store: port.Objects, spec: specs.Evaluation) -> kept.Kept:
+    """Where to keep exchanges, with what earlier attempts have left of the limit."""
+    stored = await trees.objects(store, layout.evaluation_exchanges(spec.id))
+    return kept.Kept(kept.limits(), spec.interface.endpoint, sum(each.size_bytes for each in stored))
 
 
 async def _done(store: port.Objects, reader: trees.Reader, spec: specs.Evaluation) -> dict[str, items.Indices]:

@@ -12,7 +12,7 @@ import msgspec
 from dyff.adapters import answers
 from dyff.entities import specs
 from dyff.kernel import backoff, clock, errors
-from dyff.workflows import endings, exchanges, failures, pacing, troubles, verdicts
+from dyff.workflows import endings, exchanges, failures, kept, pacing, troubles, verdicts
 from dyff.workflows.items import Call
 
 ODD_RETRIES = 3
@@ -58,13 +58,22 @@ class Inference:
     """
 
     def __init__(
-        self, service: exchanges.Service, endpoint: str, policy: specs.Client, outputs: answers.Outputs, check: answers.Check,
-        *, already: int = 0, left_s: Callable[[], float] | None = None, time: clock.Clock | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        service: exchanges.Service,
+        endpoint: str,
+        policy: specs.Client,
+        outputs: answers.Outputs,
+        check: answers.Check,
+        *,
+        keep: kept.Kept | None = None,
+        already: int = 0,
+        left_s: Callable[[], float] | None = None,
+        time: clock.Clock | None = None,
+    ) -> None:
         """`outputs`: the pipeline from an answer to its responses. `check`: of the responses, against the schema.
 
-        `already`: the number of items that earlier attempts have finished. `left_s`: the seconds that are left to the run; None if it
-        has no limit.
+        `keep`: collects all exchanges; None to keep none. `already`: the number of items that earlier attempts have finished.
+        `left_s`: the seconds that are left to the run; None if it has no limit.
 
         Raises:
             Misconfigured: the endpoint cannot be called.
@@ -74,7 +83,7 @@ class Inference:
         except ValueError as error:
             raise errors.Misconfigured(f"interface.endpoint: {error}") from error
         self._service, self._endpoint, self._policy = service, endpoint, policy
-        self._outputs, self._check = outputs, check
+        self._outputs, self._check, self._keep = outputs, check, keep
         self._clock, self._random = time or clock.SystemClock(), random.Random()
         self._pace = pacing.Pace(self._clock, self._random, left_s)
         self._board = troubles.Board(self._clock)
@@ -124,10 +133,12 @@ class Inference:
         """
         head = self._head if call.media_type == exchanges.JSON else self._service.head("POST", self._endpoint, call.media_type)
         trouble: _Trouble | None = None
+        number = 0
         try:
             while True:
                 await self._pace.turn()
-                verdict, size_bytes = await self._try(head, call)
+                number += 1
+                verdict, size_bytes = await self._try(head, call, number, trouble)
                 if isinstance(verdict, verdicts.Good):
                     self._successes, self._fruitless = self._successes + 1, 0
                     return Result(verdict.reading.responses, size_bytes)
@@ -159,16 +170,31 @@ class Inference:
     def _missing_is_error(self) -> bool:
         return self._policy.missing_output_policy != "Ignore"
 
-    async def _try(self, head: bytes, call: Call) -> tuple[verdicts.Good | verdicts.Bad, int]:
+    async def _try(self, head: bytes, call: Call, number: int, trouble: _Trouble | None) -> tuple[verdicts.Good | verdicts.Bad, int]:
         """Send the request once; returns the verdict, and the size of the answer in bytes."""
+        sent, began = self._clock.now(), self._clock.monotonic()
+        answer = None
         try:
             answer = await self._service.exchange(head, call.body, self._timeout_s)
         except exchanges.Broken as error:
-            return verdicts.broken(error), 0
+            verdict: verdicts.Good | verdicts.Bad = verdicts.broken(error)
         except TimeoutError:
             limit = f"{self._policy.request_timeout_seconds:g} s (client.requestTimeoutSeconds)"
-            return verdicts.no_answer(f"no answer within {limit}"), 0
-        return verdicts.of(answer, self._outputs, self._check), len(answer.body)
+            verdict = verdicts.no_answer(f"no answer within {limit}")
+        else:
+            verdict = verdicts.of(answer, self._outputs, self._check)
+        if self._keep is not None:
+            seconds = self._clock.monotonic() - began
+            found = kept.Exchange(call, number, int(sent.timestamp() * 1e6), seconds, answer)
+            if isinstance(verdict, verdicts.Good):
+                found.value = verdict.reading.value
+            else:
+                found.error = verdict.reason
+                is_odd = verdict.error in (failures.UNFIT_ANSWER, failures.REFUSED)
+                is_final = is_odd and trouble is not None and trouble.odd >= ODD_RETRIES
+                found.is_last = is_final or verdict.error == failures.BAD_REQUEST
+            self._keep.add(found)
+        return verdict, len(answer.body) if answer is not None else 0
 
     def _refused(self, call: Call, verdict: verdicts.Bad) -> failures.Failure:
         said = f"status {verdict.status} for {call}: {verdict.reason}"

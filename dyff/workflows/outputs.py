@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
 import pyarrow as pa
-import pyarrow.parquet
 
 from dyff.adapters import fitting
 from dyff.adapters.fitting import INDEX, REPLICATION, RESPONSE_INDEX, RESPONSES
 from dyff.kernel import backoff, errors, ids
 from dyff.objects import port
-from dyff.workflows import background, endings, failures
+from dyff.workflows import background, endings, failures, kept, parquet_files
 from dyff.workflows.items import Call
 
 FLUSH_INTERVAL_S = 3.0
@@ -36,6 +35,13 @@ def row(call: Call, responses: list[Any] | None) -> Row:
     return {INDEX: call.index, REPLICATION: call.replication, RESPONSES: numbered}
 
 
+class Exchanges(NamedTuple):
+    """The exchanges to store, and the prefix of their files' keys, with the final slash."""
+
+    kept: kept.Kept
+    prefix: str
+
+
 class Outputs:
     """Collects rows and stores them in Parquet files. A file has at most `batch_size` rows and is durable once it is written.
 
@@ -46,8 +52,11 @@ class Outputs:
     `unfit`: how many rows could not be stored, although their responses fitted the schema. They are recorded as errors.
     """
 
-    def __init__(self, store: port.Objects, prefix: str, errors_prefix: str, output: pa.Schema, batch_size: int) -> None:
-        """`prefix`, `errors_prefix`: the prefixes of the files' keys, with the final slash."""
+    def __init__(
+        self, store: port.Objects, prefix: str, errors_prefix: str, output: pa.Schema, batch_size: int, exchanges: Exchanges | None = None
+    ) -> None:
+        """`prefix`, `errors_prefix`: the prefixes of the files' keys, with the final slash. `exchanges`: stored before the rows."""
+        self._exchanges = exchanges
         self._store, self._prefix, self._errors_prefix = store, prefix, errors_prefix
         self._schema, self._batch_size = output, batch_size
         self._run, self._numbers = ids.RandomIds().new()[:12], itertools.count()
@@ -74,6 +83,8 @@ class Outputs:
 
     def _fills(self, files: int) -> bool:
         size = files * self._batch_size
+        if self._exchanges is not None and self._exchanges.kept.size_bytes >= files * kept.FILE_BYTES:
+            return True
         return len(self._rows) >= size or len(self._errors) >= size or self._sizes.total >= files * _FILE_BYTES
 
     def stored(self) -> AbstractAsyncContextManager[None]:
@@ -94,6 +105,16 @@ class Outputs:
     async def _flush_all(self) -> None:
         while self._rows or self._errors:
             await self._flush()
+        await self._flush_exchanges(f"part-{next(self._numbers):06}-{self._run}.parquet")
+
+    async def _flush_exchanges(self, name: str) -> None:
+        if self._exchanges is None or not self._exchanges.kept.size_bytes:
+            return
+        data = await self._exchanges.kept.take()
+        if data:
+            await persist(self._store, self._exchanges.prefix + name, data)
+        elif not self._exchanges.kept.is_on:
+            endings.say("no more exchanges are kept: the setting operator.exchange_run_bytes is reached")
 
     async def _flush(self) -> None:
         count = self._sizes.take(self._batch_size, _FILE_BYTES)
@@ -104,6 +125,7 @@ class Outputs:
             self._due = anyio.Event()
         taken.set()
         name = f"part-{next(self._numbers):06}-{self._run}.parquet"
+        await self._flush_exchanges(name)
         data = b""
         if rows:
             data, unfit = await anyio.to_thread.run_sync(_parquet, rows, self._schema)
@@ -153,15 +175,8 @@ async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = 
     return await store.put(key, data, md5=md5)
 
 
-def encode(table: pa.Table, *, dictionaries: bool = True) -> bytes:
-    """Encode a table as a Parquet file. Without `dictionaries`, the file's metadata gives the size of the rows in memory."""
-    sink = pa.BufferOutputStream()
-    pa.parquet.write_table(table, sink, compression="zstd", use_dictionary=dictionaries)
-    return sink.getvalue().to_pybytes()
-
-
 def _errors_file(found: list[Row]) -> bytes:
-    return encode(pa.Table.from_pylist(found, schema=failures.SCHEMA), dictionaries=False)
+    return parquet_files.encode(pa.Table.from_pylist(found, schema=failures.SCHEMA), dictionaries=False)
 
 
 def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, list[Row]]:
@@ -170,17 +185,17 @@ def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, list[Row]]:
     Responses were checked when they arrived. Left are rare types, and what only all rows of a file together show.
     """
     try:
-        return encode(pa.Table.from_pylist(rows, schema=output), dictionaries=False), []
+        return parquet_files.encode(pa.Table.from_pylist(rows, schema=output), dictionaries=False), []
     except (*fitting.UNFIT, NotImplementedError):
         pass
     tables, unfit = [], []
     for each in rows:
         try:
             table = pa.Table.from_pylist([each], schema=output)
-            encode(table)
+            parquet_files.encode(table)
             tables.append(table)
         except (*fitting.UNFIT, NotImplementedError) as error:
             why = f"its responses do not fit the output schema: {error}. Fix the outputPipeline or the outputSchema."
             endings.say(f"item {each[INDEX]}, replication {each[REPLICATION]}: {why}")
             unfit.append(failures.Failure(failures.UNFIT_ANSWER, why).row(each[INDEX], each[REPLICATION]))
-    return encode(pa.concat_tables(tables), dictionaries=False) if tables else b"", unfit
+    return parquet_files.encode(pa.concat_tables(tables), dictionaries=False) if tables else b"", unfit

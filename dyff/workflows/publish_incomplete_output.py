@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import anyio.to_thread
 import pyarrow as pa
 
+from dyff.kernel import errors
 from dyff.objects import layout
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
@@ -57,7 +58,7 @@ class _Salvage(verifying.Verifier):
         for file in await super()._raw():
             try:
                 await self._open([file])
-            except endings.Ending as error:
+            except (endings.Ending, errors.Damaged) as error:
                 endings.say(f"{file.key} is left out: {error}")
             else:
                 found.append(file)

@@ -17,7 +17,7 @@ from dyff.kernel import errors
 from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
-from dyff.workflows import endings, failures, items, manifests, outputs, trees, verification
+from dyff.workflows import endings, failures, items, kept, manifests, outputs, trees, verification
 from dyff.workflows.progress import Progress
 
 
@@ -94,7 +94,34 @@ class Verifier:
         if writer.rows or not artifacts:
             artifacts.append(await self._write(len(artifacts), writer))
         listed = await anyio.to_thread.run_sync(errors_found.file)
-        return artifacts if listed is None else [*artifacts, await self._put(layout.ERRORS, "errors.parquet", listed)]
+        if listed is not None:
+            artifacts.append(await self._put(layout.ERRORS, "errors.parquet", listed))
+        return [*artifacts, *await self._write_exchanges()]
+
+    async def _write_exchanges(self) -> list[Artifact]:
+        """Write the exchanges that all attempts kept again, in larger files. They are no reason to fail: a damaged file is left out."""
+        writer, artifacts = _Tables(kept.SCHEMA), list[Artifact]()
+
+        async def write() -> None:
+            name = f"part-{len(artifacts):05}.parquet"
+            data = await anyio.to_thread.run_sync(writer.file)
+            artifacts.append(await self._put(layout.EXCHANGES + name, f"exchanges/{name}", data))
+
+        for file in trees.stored(await trees.objects(self._store, layout.evaluation_exchanges(self._spec.id))):
+            try:
+                table = await anyio.to_thread.run_sync(self._exchanges_of, file)
+            except (errors.Damaged, *trees.READ_ERRORS) as error:
+                endings.say(f"{file.key} is left out: {error}")
+                continue
+            await anyio.to_thread.run_sync(writer.add, table)
+            if writer.size_bytes >= verification.FILE_BYTES:
+                await write()
+        if writer.rows:
+            await write()
+        return artifacts
+
+    def _exchanges_of(self, file: trees.File) -> pa.Table:
+        return self._reader.open([file], kept.SCHEMA).to_table(use_threads=False)
 
     async def _lost(self, artifact: Artifact) -> str | None:
         """What happened to a published file since; None: nothing."""
@@ -114,7 +141,7 @@ class Verifier:
                 raise endings.Ending(
                     endings.WRONG_OUTPUT, f"The outputs were verified before, but {artifact.key} {what}. Create the evaluation again."
                 )
-        dataset = await self._open(trees.listed(each for each in published if each.path != layout.ERRORS))
+        dataset = await self._open(trees.listed(each for each in published if not each.path.startswith(".dyff/")))
         findings = verification.Findings()
         for part in verification.ranges(self._expected, 2**16):
             table = await self._examine(dataset, part, findings, [INDEX, REPLICATION])
@@ -172,7 +199,8 @@ class _Tables:
 
     def __init__(self, schema: pa.Schema) -> None:
         """`schema`: that of all tables."""
-        self.rows, self._schema = 0, schema
+        self.rows = self.size_bytes = 0
+        self._schema = schema
         self._open()
 
     def _open(self) -> None:
@@ -183,13 +211,14 @@ class _Tables:
         """Write more rows to the file."""
         self._writer.write_table(table.cast(self._schema))
         self.rows += table.num_rows
+        self.size_bytes += table.nbytes
 
     def file(self) -> bytes:
         """Return the file with the rows that were added since the last one, and begin the next."""
         self._writer.close()
         data = self._sink.getvalue().to_pybytes()
         self._open()
-        self.rows = 0
+        self.rows = self.size_bytes = 0
         return data
 
 

@@ -74,9 +74,23 @@ class Store:
         return [row for file in files for row in pa.parquet.read_table(file, partitioning=None).to_pylist()]
 
     def manifest(self):
-        """The artifacts of the verified output; None: it was not published."""
+        """The artifacts of the verified output, without the exchanges; None: it was not published."""
         file = self.objects / "outputs" / EVALUATION / ".dyff" / "artifacts.json"
-        return msgspec.json.decode(file.read_bytes())["artifacts"] if file.exists() else None
+        if not file.exists():
+            return None
+        listed = msgspec.json.decode(file.read_bytes())["artifacts"]
+        return [each for each in listed if not each["path"].startswith(".dyff/exchanges/")]
+
+    def exchanges(self, name="artifacts.json"):
+        """The exchanges that the manifest lists."""
+        file = self.objects / "outputs" / EVALUATION / ".dyff" / name
+        listed = msgspec.json.decode(file.read_bytes())["artifacts"]
+        keys = [each["key"] for each in listed if each["path"].startswith(".dyff/exchanges/")]
+        return [row for key in keys for row in pa.parquet.read_table(self.objects / key, partitioning=None).to_pylist()]
+
+    def raw_exchanges(self):
+        """The files of exchanges of all attempts."""
+        return sorted((self.objects / "outputs" / EVALUATION / ".dyff" / "raw-exchanges").rglob("*.parquet"))
 
     def incomplete(self):
         """The whole manifest of what a failed run completed; None: it was not published."""

@@ -13,7 +13,7 @@ import pytest
 
 from dyff.kernel import clock, errors
 from dyff.objects import layout, local, manifests
-from dyff.workflows import endings, inputs, items, outputs, pacing, progress, trees
+from dyff.workflows import endings, inputs, items, outputs, pacing, parquet_files, progress, trees
 from tests.workflows import runs
 
 
@@ -45,7 +45,7 @@ def objects(tmp_path):
 
 async def test_partitions_come_from_paths_not_from_keys(objects):
     """Sealed files have keys without a path. The manifest has it, and so the same columns are there; identical files are two."""
-    root, data = layout.root("datasets", "d" * 32), outputs.encode(pa.table({"_index_": [1]}))
+    root, data = layout.root("datasets", "d" * 32), parquet_files.encode(pa.table({"_index_": [1]}))
     await objects.put(layout.blob(root, "x"), data)
     paths = ("language=en/a.parquet", "language=de/a.parquet")
     listed = tuple(manifests.Artifact(path=path, key=layout.blob(root, "x"), size=len(data)) for path in paths)

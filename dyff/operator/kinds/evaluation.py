@@ -74,7 +74,8 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
     url = observed.urls.get(_session_name(observed))
     if url is not None:
         manifest = {"spec": resource["spec"], "session": {"url": url, **_replicas(spec, found)}}
-        actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=_client_deadline_s(spec, setup)))
+        deadline_s, env = _client_deadline_s(spec, setup), _client_env(setup)
+        actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=deadline_s, env=env))
     started = observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is not None
     reason = reasons.INFERENCE if started else reasons.WAITING_FOR_SESSION
     message = _session_text(found)
@@ -197,6 +198,12 @@ def _reference_deadline(observed: plan.Observed, setup: plan.Setup) -> datetime:
 def _client_deadline_s(spec: specs.Evaluation, setup: plan.Setup) -> int:
     limit_s = min(spec.client.total_timeout_seconds or _LONGEST_S, _LONGEST_S)
     return int(setup.operator.session_start_deadline_s) + limit_s + _CLIENT_SLACK_S
+
+
+def _client_env(setup: plan.Setup) -> dict[str, str]:
+    """What the client keeps of its exchanges with the service, see `dyff.workflows.kept`."""
+    kept = setup.operator
+    return {"DYFF_EXCHANGE_ITEM_BYTES": str(kept.exchange_item_bytes), "DYFF_EXCHANGE_RUN_BYTES": str(kept.exchange_run_bytes)}
 
 
 def _session_name(observed: plan.Observed) -> str:
