@@ -26,7 +26,7 @@ import msgspec
 import pyarrow as pa
 
 from dyff.adapters.fitting import INDEX, REPLICATION
-from dyff.kernel import errors, settings
+from dyff.kernel import errors
 from dyff.workflows import exchanges, parquet_files
 from dyff.workflows.items import Call
 
@@ -55,17 +55,20 @@ class Limits(msgspec.Struct, frozen=True):
     run_bytes: int
 
 
+DEFAULTS = Limits(2**20, 2**30)
+"""As in the settings, whose import takes long."""
+
+
 def limits() -> Limits:
     """Return the limits from the environment, which the operator sets; absent ones have the defaults of the settings.
 
     Raises:
         Misconfigured: one is not a number.
     """
-    default = settings.Operator()
     try:
         return Limits(
-            int(os.environ.get("DYFF_EXCHANGE_ITEM_BYTES", default.exchange_item_bytes)),
-            int(os.environ.get("DYFF_EXCHANGE_RUN_BYTES", default.exchange_run_bytes)),
+            int(os.environ.get("DYFF_EXCHANGE_ITEM_BYTES", DEFAULTS.item_bytes)),
+            int(os.environ.get("DYFF_EXCHANGE_RUN_BYTES", DEFAULTS.run_bytes)),
         )
     except ValueError as error:
         raise errors.Misconfigured(f"DYFF_EXCHANGE_ITEM_BYTES and DYFF_EXCHANGE_RUN_BYTES must be numbers: {error}") from error
@@ -94,7 +97,7 @@ class Kept:
         """`stored_bytes`: what earlier attempts have stored."""
         self._item_bytes, self._left = limits.item_bytes, limits.run_bytes - stored_bytes
         self._endpoint = endpoint
-        self._columns: list[list[Any]] = [[] for _ in SCHEMA]
+        self._rows: list[tuple[Any, ...]] = []
         self.size_bytes = 0
 
     @property
@@ -116,16 +119,15 @@ class Kept:
             len(call.body), *(_received(answer, kept) if answer is not None else _NOTHING), len(body), _text(found.error),
             model, reason, usage,
         )  # fmt: skip
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
+        self._rows.append(row)
         self.size_bytes += len(kept) + len(request or b"") + len(usage or "") + 200
 
     async def take(self) -> bytes:
         """Return what waits as a Parquet file; empty if nothing does, or if the file would exceed the limit of the run."""
-        columns, self._columns, self.size_bytes = self._columns, [[] for _ in SCHEMA], 0
-        if not columns[0]:
+        rows, self._rows, self.size_bytes = self._rows, [], 0
+        if not rows:
             return b""
-        data = await anyio.to_thread.run_sync(_file, columns)
+        data = await anyio.to_thread.run_sync(_file, rows)
         self._left = self._left - len(data) if len(data) <= self._left else 0
         return data if self._left else b""
 
@@ -137,7 +139,8 @@ def _received(answer: exchanges.Answer, kept: bytes) -> tuple[int, str | None, s
     return answer.status, answer.header(b"content-type"), answer.header(b"content-encoding"), kept
 
 
-def _file(columns: list[list[Any]]) -> bytes:
+def _file(rows: list[tuple[Any, ...]]) -> bytes:
+    columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return parquet_files.encode(pa.Table.from_arrays(arrays, schema=SCHEMA), dictionaries=False)
 

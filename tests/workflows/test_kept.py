@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from dyff.adapters import answers, fitting, pipelines
+from dyff.kernel import settings
 from dyff.workflows import inference, kept
 from tests.workflows import odd_answers, runs
 
@@ -78,6 +79,12 @@ def test_what_is_kept_is_bounded(store, steps, monkeypatch):
     assert len(store.raw_exchanges()) == 1
     assert steps.verify().code == 0
     assert [row["_index_"] for row in store.exchanges()] == [0]
+
+
+def test_the_defaults_are_those_of_the_settings():
+    """Without variables, a step keeps what the operator would let it keep."""
+    operator = settings.Operator()
+    assert kept.limits() == kept.Limits(operator.exchange_item_bytes, operator.exchange_run_bytes)
 
 
 def test_it_can_be_switched_off(store, steps, service, monkeypatch):
