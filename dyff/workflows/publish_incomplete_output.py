@@ -44,10 +44,14 @@ class _Salvage(verifying.Verifier):
         """Publish the outputs, if any were stored. If they were published before, their files are checked."""
         if await tree_manifests.read(self._store, self._root) is not None:
             endings.say("the outputs were verified and published: they are complete")
-        elif not await self._raw() and await self._open_errors() is None:
-            endings.say("no outputs were stored, so there is nothing to publish")
+        elif not await self._has_any():
+            endings.say("nothing was stored, so there is nothing to publish")
         else:
             await self.verify()
+
+    async def _has_any(self) -> bool:
+        kinds = (layout.evaluation_raw, layout.evaluation_errors, layout.evaluation_exchanges)
+        return any([await trees.objects(self._store, prefix(self._spec.id)) for prefix in kinds])
 
     def _manifest(self, artifacts: Sequence[Artifact]) -> tree_manifests.Manifest:
         return tree_manifests.Manifest(artifacts=tuple(artifacts), incomplete=True)
