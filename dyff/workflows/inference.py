@@ -93,6 +93,7 @@ class Inference:
         self._last_given_up: endings.Ending | None = None
         self._waits_for = ""
         self._noticed = float("-inf")
+        self._is_in_trouble = False
 
     def message(self) -> str:
         """Describe what the run waits for and what it retries, for people; empty if all is well."""
@@ -141,6 +142,8 @@ class Inference:
                 verdict, size_bytes = await self._try(head, call, number, trouble)
                 if isinstance(verdict, verdicts.Good):
                     self._successes, self._fruitless = self._successes + 1, 0
+                    if self._is_in_trouble and trouble is not None:
+                        self._all_is_well(call)
                     return Result(verdict.reading.responses, size_bytes)
                 if verdict.error == failures.BAD_REQUEST:
                     return Result(None, 0, self._refused(call, verdict))
@@ -150,7 +153,7 @@ class Inference:
                 if self._is_given_up(call, trouble, verdict):
                     return Result(None, 0, verdict.failure())
                 self._board.put(call, trouble.failures, verdict.reason, delay_s)
-                self._notice(f"{self._failures} errors so far; {self._board.line(call)}")
+                self._notice(f"{self._pace.message() or self._board.line(call)} ({self._failures} errors so far)")
                 await anyio.sleep(delay_s)
         finally:
             if trouble is not None:
@@ -259,8 +262,15 @@ class Inference:
         """Print a line, unless a notice was printed in the last few seconds."""
         now = self._clock.monotonic()
         if now - self._noticed >= _NOTICE_INTERVAL_S:
-            self._noticed = now
+            self._noticed, self._is_in_trouble = now, True
             endings.say(line)
+
+    def _all_is_well(self, call: Call) -> None:
+        """Say that a retry was successful, if nothing else is retried: the last line of the log is shown to users."""
+        self._board.remove(call)
+        if not self.message():
+            self._is_in_trouble = False
+            endings.say("all calls succeed again")
 
 
 class _Trouble:

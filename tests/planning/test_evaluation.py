@@ -11,7 +11,7 @@ import pytest
 from dyff.cluster import port
 from dyff.entities import registry
 from dyff.kernel import clock
-from dyff.operator import plan, reasons
+from dyff.operator import jobs, plan, reasons, steps
 from dyff.operator.manifests import metadata
 from tests import kinds
 from tests.planning import world
@@ -452,3 +452,19 @@ def test_a_pod_that_does_not_end_delays_the_publication_for_a_minute():
     assert there.get(port.JOB, SALVAGE) is not None
     there.end_job("salvage").settle()
     assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Failed")["status"] == "True"
+
+
+def test_the_message_has_what_the_client_retries():
+    """The last line of a running client is a part of the message if it says what it retries or waits for, and otherwise not."""
+    there = inferring()
+    (request,) = [each for each in there.requests() if each.kind == "Evaluation"]
+    (pod,) = there.pods("client")
+
+    def message(line):
+        observed = msgspec.structs.replace(there.observe(request), says={pod["metadata"]["name"]: line})
+        return jobs.progress(observed, steps.CLIENT)
+
+    assert message("no calls until noon: the service asks for a pause") == (
+        "the evaluation client is running: no calls until noon: the service asks for a pause"
+    )
+    assert message("all calls succeed again") == "the evaluation client is running"

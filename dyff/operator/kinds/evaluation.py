@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from dyff.cluster import conditions, port
 from dyff.entities import custom_resource, specs
 from dyff.entities.kinds import evaluation, inference_session
@@ -27,13 +29,21 @@ _LONGEST_S = 30 * 86400
 _SUCCEEDED = "Succeeded"
 _STEPS = (steps.CLIENT, steps.VERIFY, steps.SALVAGE)
 _FAILURE = "failure"
-"""The field of the status with the reason, the message and the time of the failure, while what was completed is published."""
+"""The key in the status's `steps` of the failure, as JSON, while what was completed is published."""
 
 _PATIENCE_S = 60
 """How long the publication waits for the end of the pods that write, which may be on a lost node. A late writer does no harm."""
 
 _NOTHING_DONE = frozenset({reasons.IMAGE_NOT_RUNNABLE, reasons.SCHEMA_ERROR})
 """After these reasons there is nothing to publish."""
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    """How client or verification failed, and when that was noticed."""
+
+    reason: str
+    message: str
+    at: datetime
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
@@ -51,9 +61,9 @@ def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
     """The next steps of an evaluation that is neither finished nor being deleted."""
     spec = specs.evaluation(observed.present)
-    failure = (observed.present.get("status") or {}).get(_FAILURE)
-    if failure is not None:
-        return _salvage(observed, failure, now, setup)
+    recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(_FAILURE)
+    if recorded is not None:
+        return _salvage(observed, msgspec.json.decode(recorded, type=_Failure), now, setup)
     client = jobs.outcome(observed, steps.CLIENT, now)
     if client is not None and client.succeeded:
         return _verification(observed, now, setup)
@@ -128,31 +138,31 @@ def _failed(
     if outcome.reason in _NOTHING_DONE or observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is None:
         status = conditions.status_patch(observed.present, conditions.failed(outcome.reason, outcome.message), now, fields)
         return plan.Plan(cleanup.leftovers(observed), status)
-    failure = {"reason": outcome.reason, "message": outcome.message, "at": clock.iso(now)}
-    return _salvage(observed, failure, now, setup, {**fields, _FAILURE: failure})
+    failure = _Failure(outcome.reason, outcome.message, now)
+    return _salvage(observed, failure, now, setup, {"steps": {**(done or {}), _FAILURE: msgspec.json.encode(failure).decode()}})
 
 
 def _salvage(
-    observed: plan.Observed, failure: Mapping[str, str], now: datetime, setup: plan.Setup, fields: Mapping[str, Any] | None = None
+    observed: plan.Observed, failure: _Failure, now: datetime, setup: plan.Setup, fields: Mapping[str, Any] | None = None
 ) -> plan.Plan:
-    """Publish what was completed as incomplete, once nothing writes any more; then end as failed. `failure`: `reason`, `message`, `at`."""
+    """Publish what was completed as incomplete, once nothing writes any more; then end as failed."""
     resource = observed.present
     published = jobs.outcome(observed, steps.SALVAGE, now)
     if published is not None:
-        message = failure["message"]
+        message = failure.message
         if not published.succeeded:
             message += f"\nWhat was completed could not be published: {published.message}"
-        status = conditions.status_patch(resource, conditions.failed(failure["reason"], message), now, fields)
+        status = conditions.status_patch(resource, conditions.failed(failure.reason, message), now, fields)
         return plan.Plan(cleanup.leftovers(observed), status)
     actions: list[plan.Action] = [*cleanup.interrupted(observed), *cleanup.removed(observed, SESSION)]
     actions += cleanup.stopped(observed, jobs.name(observed, steps.CLIENT), jobs.name(observed, steps.VERIFY))
-    patience = clock.parse_iso(failure["at"]) + timedelta(seconds=_PATIENCE_S)
+    patience = failure.at + timedelta(seconds=_PATIENCE_S)
     writing = now < patience and any(pods.live(pod) for pod in observed.pods if _component(pod) != steps.SALVAGE.component)
     if not writing:
         deadline_s = int(setup.operator.job_deadline_s)
         actions += jobs.ensure(observed, steps.SALVAGE, setup, manifest={"spec": resource["spec"]}, deadline_s=deadline_s)
     what = "waiting until its programs have ended" if writing else jobs.progress(observed, steps.SALVAGE)
-    message = f"it has failed, and what was completed is being published ({what}). {failure['message']}"
+    message = f"it has failed, and what was completed is being published ({what}). {failure.message}"
     status = conditions.status_patch(resource, conditions.running(reasons.UNVERIFIED, message), now, fields)
     return plan.Plan(tuple(actions), status, setup.look_again_s(now, *([patience] if writing else _deadlines(observed, steps.SALVAGE))))
 
