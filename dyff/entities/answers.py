@@ -33,12 +33,16 @@ class Status(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Progress(msgspec.Struct, kw_only=True, frozen=True):
-    """Progress of a run: `done` of `total` items, `rate` items per second; None if unknown."""
+    """Progress of a run: `done` of `total` items, `rate` items per second; None if unknown.
+
+    `message`: what it waits for or retries, how often, and until when; None if all is well.
+    """
 
     stage: str = ""
     done: int | None = None
     total: int | None = None
     rate: float | None = None
+    message: str | None = None
 
 
 class LogEntry(msgspec.Struct, kw_only=True, frozen=True):

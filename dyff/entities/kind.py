@@ -113,9 +113,14 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Download(msgspec.Struct, frozen=True):
-    """Files that an entity provides: those in its manifest. `collection`: the folder of the object store that holds them."""
+    """Files that an entity provides: those in its manifest.
+
+    `collection`: the folder of the object store that holds them. `incomplete`: whether an entity that has failed can have a second
+    manifest, of what was completed, for those who ask for it.
+    """
 
     collection: str
+    incomplete: bool = False
 
 
 class Logs(msgspec.Struct, frozen=True):

@@ -175,6 +175,8 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys become variables, too. `fetch_allowed_hosts`: names and addresses of an internal network that models may be fetched from; all
     other internal hosts are refused, at every redirect. `storage_secret`: a Secret with the credentials of the object store, whose
     keys become variables of all our own steps and of no user's container. `programs`: the pods that run accounts' programs.
+    `exchange_item_bytes`: how much of a request to a service and its answer together is kept next to the outputs of an evaluation.
+    `exchange_run_bytes`: how much is kept of an evaluation, as stored files; 0 keeps nothing.
     """
 
     steps_image: str = images.STEPS
@@ -187,6 +189,8 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fetch_allowed_hosts: tuple[str, ...] = ()
     storage_secret: str | None = None
     programs: programs.Programs = programs.Programs()
+    exchange_item_bytes: Annotated[int, msgspec.Meta(ge=0)] = 2**20
+    exchange_run_bytes: Annotated[int, msgspec.Meta(ge=0)] = 2**30
 
     def __post_init__(self) -> None:
         """Refuse a secret where everyone with read access to the cluster would see it."""

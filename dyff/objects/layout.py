@@ -13,6 +13,9 @@ from dyff.kernel import errors
 ARTIFACTS = ".dyff/artifacts.json"
 """The manifest of a tree: put only if absent, after verification; readers rely on nothing else."""
 
+INCOMPLETE = ".dyff/incomplete.json"
+"""The manifest of what there is of the outputs of an evaluation that has failed. It is served only to those who ask for it."""
+
 SYMLINKS = ".dyff/symlinks.json"
 """As published: the symbolic links of a tree, which an object store cannot hold: `{"symlinks": [{"link", "target",
 "target_is_directory"}]}`, the target relative to the link. Our readers use the same list in the manifest, under the same name."""
@@ -22,6 +25,9 @@ UPLOADS = "uploads/"
 
 ERRORS = ".dyff/errors.parquet"
 """Next to verified outputs: the items without responses, and the reasons; exists only if there are such items."""
+
+EXCHANGES = ".dyff/exchanges/"
+"""Next to outputs: the requests to the service and its answers, in Parquet files below it; only if they were kept."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_=-]+(?:[./][A-Za-z0-9_=-]+)*")
 _DEVICE = re.compile(r"(?:^|/)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:[./]|$)", re.IGNORECASE)
@@ -82,6 +88,11 @@ def parts(root_key: str, name: str = "") -> str:
 def evaluation_errors(evaluation_id: str) -> str:
     """Prefix of the errors: each attempt of the evaluation client records below it why items have no responses."""
     return root("outputs", evaluation_id) + ".dyff/errors/"
+
+
+def evaluation_exchanges(evaluation_id: str) -> str:
+    """Prefix of the exchanges with the service: each attempt of the evaluation client stores them below it."""
+    return root("outputs", evaluation_id) + ".dyff/raw-exchanges/"
 
 
 def progress(collection: str, entity_id: str) -> str:

@@ -63,12 +63,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The manifest.
 
     `artifacts`: the files. `symlinks`: links that a copy of the tree needs; None if such trees never have any. `source`: the origin
-    of a fetched model, `kind` and `commit`; None if it was not fetched.
+    of a fetched model, `kind` and `commit`; None if it was not fetched. `incomplete`: whether a part of the tree is missing, because
+    the run that made it has failed.
     """
 
     artifacts: tuple[Artifact, ...]
     symlinks: tuple[Link, ...] | None = None
     source: dict[str, Any] | None = None
+    incomplete: bool = False
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -79,13 +81,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _DECODER = msgspec.json.Decoder(Manifest)
 
 
-async def read(store: port.Objects, root: str) -> Manifest | None:
+async def read(store: port.Objects, root: str, path: str = layout.ARTIFACTS) -> Manifest | None:
     """The manifest of the tree below `root`; None if it has none. No path and no link in it leads out of the tree.
+
+    `path`: of the manifest.
 
     Raises:
         Misconfigured: it is not a manifest, or exceeds the limits above.
     """
-    key, data = root + layout.ARTIFACTS, bytearray()
+    key, data = root + path, bytearray()
     try:
         async for piece in store.stream(key, end=MAX_BYTES + 1):
             data += piece
@@ -97,14 +101,16 @@ async def read(store: port.Objects, root: str) -> Manifest | None:
         raise errors.Misconfigured(f"{key} is not a manifest of artifacts: {error}") from error
 
 
-async def write(store: port.Objects, root: str, manifest: Manifest) -> bool:
+async def write(store: port.Objects, root: str, manifest: Manifest, path: str = layout.ARTIFACTS) -> bool:
     """Store the manifest of the tree below `root`, whose files must all be stored. False if one exists already; it is kept.
+
+    `path`: of the manifest.
 
     Raises:
         FixRequest: `read` would refuse it; nothing was stored.
     """
     # Encoded as plain objects, whose keys are sorted: the bytes do not depend on the order of fields in the structs.
-    key, data = root + layout.ARTIFACTS, codecs.encode(msgspec.to_builtins(manifest))
+    key, data = root + path, codecs.encode(msgspec.to_builtins(manifest))
     try:
         await _checked(root, data)
     except ValueError as error:

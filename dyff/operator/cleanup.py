@@ -45,6 +45,12 @@ def removed(observed: plan.Observed, kind: port.Kind) -> tuple[plan.Action, ...]
     return tuple(_delete(ref, found) for ref, found in own(observed) if ref.kind == kind and not pods.deleting(found))
 
 
+def stopped(observed: plan.Observed, *names: str) -> tuple[plan.Action, ...]:
+    """Delete the Jobs in `names` that have not ended, of a resource that is still running."""
+    found = ((ref, job) for ref, job in own(observed) if ref.kind == port.JOB and ref.name in names)
+    return tuple(_delete(ref, job) for ref, job in found if not jobs.ending(job) and not pods.deleting(job))
+
+
 def interrupted(observed: plan.Observed) -> tuple[plan.Action, ...]:
     """Finish the deletion of parts that hold our finalizer, also if someone else deletes them, so they can be created again."""
     return (*_deleted_jobs(observed), *_deleted_policies(observed))

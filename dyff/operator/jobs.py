@@ -17,6 +17,12 @@ _SLACK_S = 30.0
 """Grace period after a Job's own deadline before we declare it overdue ourselves, for instance because its node is lost."""
 
 
+_TROUBLE = ("trying again", "no calls until", "waiting for the service")
+"""How lines of the evaluation client begin that say what it retries or waits for."""
+
+_SAID = 500
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How a step ended."""
 
@@ -123,7 +129,9 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
     if waits or not living:
         return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))
     lost = pods.lost(living)
-    return f"{step.title} is running" + (f" ({lost})" if lost else _attempts(found, own_pods, observed.logs))
+    trouble = next((said for pod in living if (said := observed.says.get(pod["metadata"]["name"], "")).startswith(_TROUBLE)), "")
+    said = f": {trouble[:_SAID]}" if trouble else ""
+    return f"{step.title} is running" + (f" ({lost})" if lost else _attempts(found, own_pods, observed.logs)) + said
 
 
 def _waiting(own_pods: list[port.Object]) -> str:

@@ -10,8 +10,9 @@ import structlog
 
 from dyff.cluster import port
 from dyff.kernel import errors
-from dyff.operator import plan, pods
+from dyff.operator import plan, pods, steps
 from dyff.operator.kinds import table
+from dyff.operator.manifests import containers
 
 LOG_LINES = 40
 """Number of lines that are read from the end of a failed container's log."""
@@ -48,7 +49,8 @@ async def observe(cluster: Cluster, request: plan.Request) -> plan.Observed:
     if not table.needs_pods(observed):
         return observed
     found_pods = await _pods(cluster, observed)
-    return msgspec.structs.replace(observed, pods=found_pods, logs=await _logs(cluster, found_pods))
+    logs, says = await _logs(cluster, found_pods), await _says(cluster, found_pods)
+    return msgspec.structs.replace(observed, pods=found_pods, logs=logs, says=says)
 
 
 async def _pods(cluster: Cluster, observed: plan.Observed) -> tuple[port.Object, ...]:
@@ -70,11 +72,21 @@ async def _logs(cluster: Cluster, found_pods: Iterable[port.Object]) -> dict[str
     return {pod["metadata"]["name"]: await _log(cluster, pod, container) for pod in found_pods if (container := pods.lacks_words(pod))}
 
 
-async def _log(cluster: Cluster, pod: port.Object, container: str) -> str:
+async def _says(cluster: Cluster, found_pods: Iterable[port.Object]) -> dict[str, str]:
+    """The last line of each running evaluation client: it says what the client waits for or retries."""
+    return {pod["metadata"]["name"]: await _log(cluster, pod, containers.STEP, 1) for pod in found_pods if _is_client(pod)}
+
+
+def _is_client(pod: port.Object) -> bool:
+    is_running = (pod.get("status") or {}).get("phase") == "Running" and not pods.deleting(pod)
+    return is_running and pod["metadata"]["labels"].get("dyff.io/component") == steps.CLIENT.component
+
+
+async def _log(cluster: Cluster, pod: port.Object, container: str, lines_wanted: int = LOG_LINES) -> str:
     """The last lines of a log. If it cannot be read, for instance because its node is lost, the run must still be able to fail."""
     name = pod["metadata"]["name"]
     try:
-        lines = await cluster.logs(name, container=container, limit=LOG_LINES)
+        lines = await cluster.logs(name, container=container, limit=lines_wanted)
     except errors.DyffError as error:
         log.warning("log-unreadable", pod=name, container=container, **errors.details(error))
         return f"(the log cannot be read: {error.message})"

@@ -44,7 +44,8 @@ class Observed(msgspec.Struct, frozen=True):
 
     `resource`: the custom resource; None if it is gone. `objects`: those of `Wanted` that exist. `pods`: those of
     `Wanted`, if the decision depends on them. `urls`: by Service name, the URL that pods use. `logs`: by pod name, the
-    last lines of the failed container, if its status does not contain them.
+    last lines of the failed container, if its status does not contain them. `says`: by pod name, the last line of a running
+    evaluation client.
     """
 
     request: Request
@@ -54,6 +55,7 @@ class Observed(msgspec.Struct, frozen=True):
     pods: tuple[port.Object, ...] = ()
     urls: Mapping[str, str] = {}
     logs: Mapping[str, str] = {}
+    says: Mapping[str, str] = {}
 
     def get(self, kind: port.Kind, name: str) -> port.Object | None:
         """The object; None if it does not exist."""

@@ -57,11 +57,11 @@ FETCH_DATA_FINAL = frozenset(code for code, ending in COMMON.items() if ending.f
 """Exit codes that are not worth a retry, of the program that fills a session's volumes."""
 
 _CLIENT = {
-    10: Ending("its outputs could not be stored, or the service's answers do not fit the interface"),
+    10: Ending("earlier outputs cannot be read or are there twice, or none of the service's answers fits the interface"),
     # Final although a retry would resume: the time and the retries that the user allowed are used up.
     20: Ending("some items have no output, allow more with client.totalTimeoutSeconds or client.missingOutputPolicy", reasons.INCOMPLETE),
     69: Ending("the service never became ready or failed too often, fix it or raise client.transientErrorRetryLimit"),
-    76: Ending("the service refused an item, fix the interface or set client.badRequestPolicy to Skip"),
+    76: Ending("the service refused an item or the endpoint, fix the interface or set client.badRequestPolicy to Skip"),
 }
 
 
@@ -92,6 +92,17 @@ VERIFY = Step(
     when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )
+
+SALVAGE = Step(
+    component="salvage",
+    program="publish-incomplete-output",
+    title="the publication of incomplete outputs",
+    reason=reasons.VERIFICATION_FAILED,
+    endings={**COMMON, **{code: _verification(code) for code in range(1, 8)}},
+    when_late="raise the setting operator.job_deadline_s",
+    retries=2,
+)
+"""Runs after the client or the verification has failed."""
 
 FETCH = Step(
     component="fetch",

@@ -59,7 +59,7 @@ class Lines(Silent):
         if headline == self._last and now - self._at < LINE_EVERY_S:
             return
         self._last, self._at = headline, now
-        self._write(f"  {headline}{_items(progress)}")
+        self._write(f"  {headline}{_items(progress)}{_waits(progress)}")
 
     def say(self, line: str) -> None:
         self._write(line)
@@ -82,6 +82,7 @@ class Bar(Silent):
         )
         self._bar = rich.Progress(*columns, transient=False)
         self._task = self._bar.add_task("", total=None, rate="", left="")
+        self._said_at = float("-inf")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -101,6 +102,10 @@ class Bar(Silent):
             rate=f"{progress.rate:.1f}/s" if progress and progress.rate else "",
             left="" if left is None else f"{left:.0f} s left",
         )
+        now = time.monotonic()
+        if progress and progress.message and now - self._said_at >= LINE_EVERY_S:
+            self._said_at = now
+            self.say(f"  {progress.message}")
 
     def say(self, line: str) -> None:
         self._bar.console.print(line, highlight=False, markup=False)
@@ -132,3 +137,8 @@ def _items(progress: models.Progress | None) -> str:
     left = seconds_left(progress)
     rate = f", {progress.rate:.1f} items/s" if progress.rate else ""
     return f": {progress.done or 0} of {progress.total} items{rate}{f', {left:.0f} s left' if left else ''}"
+
+
+def _waits(progress: models.Progress | None) -> str:
+    """What the run waits for or retries."""
+    return f"; {progress.message}" if progress and progress.message else ""

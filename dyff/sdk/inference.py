@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import httpx
 
-from dyff.sdk import calls, transport
+from dyff.kernel import errors as kernel
+from dyff.sdk import calls, errors, transport
 from dyff.sdk.calls import S, operation
 
 TIMEOUT = httpx.Timeout(5.0, read=60.0, write=60.0)
@@ -16,6 +17,9 @@ FILE_UPLOAD = "$fileUpload"
 
 Adapter = Callable[[Iterable[Any]], Iterable[Any]]
 """Maps a stream of items. The adapters of the published package are functions of this kind, too."""
+
+
+Check = Callable[[list[Any]], None]
 
 
 class Interface(Protocol):
@@ -43,9 +47,11 @@ class InferenceSessionClient(calls.Bound[S]):
         after: Adapter,
         timeout: float | httpx.Timeout,
         *,
+        check: Check | None = None,
         is_blocking: bool,
     ) -> None:
-        """`before`, `after`: applied to items and to answers."""
+        """`before`, `after`: applied to items and to answers. `check`: of the responses, as in `answers.read`."""
+        self._check = check
         self._http, self._route, self._token, self._timeout = http, route, token, timeout
         self._before, self._after, self._is_blocking = before, after, is_blocking
 
@@ -53,21 +59,45 @@ class InferenceSessionClient(calls.Bound[S]):
     async def infer(self, body: Any) -> list[Any]:
         """Send one item; returns the answers after the adapters. It is sent as JSON, or as a form if the input pipeline ends in FileUpload.
 
-        It is retried only if the service has certainly done nothing.
+        It is retried only if the service has certainly done nothing. An answer is accepted or refused as an evaluation does.
 
         Raises:
+            SdkError: the service refuses or does not answer, or its answer cannot be read or does not fit the interface; it says why.
             ValueError: the input pipeline does not turn the item into exactly one request.
 
         Example:
             `session_client.infer({"text": "Hello"})`
         """
-        requests = list(self._before([body]))
+        from dyff.adapters import answers
+
+        try:
+            requests = list(self._before([body]))
+        except kernel.FixRequest as error:
+            raise ValueError(f"the item does not fit the input pipeline: {error.message}") from error
         if len(requests) != 1:
             raise ValueError(f"the input pipeline must make exactly one request of an item, not {len(requests)}")
-        options: dict[str, Any] = {"token": self._token, "timeout": self._timeout, "repeatable": False, "foreign": True}
         form = _form(requests[0])
-        options |= {"body": requests[0]} if form is None else {"form": form}
-        return list(self._after([await self._http.call("POST", self._route, **options)]))
+        content = {"body": requests[0]} if form is None else {"form": form}
+        answer = await self._http.foreign(self._route, token=self._token, timeout=self._timeout, **content)
+        try:
+            return answers.read(*answer, self._after, self._check).responses
+        except answers.Unfit as error:
+            raise errors.SdkError(f"the service's answer {error}; it begins with {answers.excerpt(answer.body)[:300]!r}") from error
+
+
+def check(interface: Interface) -> Check | None:
+    """Return the check of responses against the schema of an interface; None if it has no schema.
+
+    Raises:
+        Misconfigured: it is not a schema of outputs.
+    """
+    schema = getattr(interface, "outputSchema", None)
+    encoded = schema.get("arrowSchema") if isinstance(schema, Mapping) else getattr(schema, "arrowSchema", None)
+    if not encoded:
+        return None
+    from dyff.adapters import fitting  # importing Arrow takes long
+
+    return fitting.check(fitting.declared(encoded))
 
 
 def pipeline(adapters: Sequence[Any] | None, *, upload: bool = False) -> Adapter:

@@ -7,7 +7,8 @@ import random
 import threading
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from contextlib import aclosing
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -20,8 +21,20 @@ RETRIES = 5
 FIRST_DELAY_S = 0.25
 MAX_DELAY_S = 8.0
 RETRIED = frozenset({408, 429, 502, 503, 504})
+MAX_FOREIGN_BYTES = 2**28
+"""Limit of the answer of a service behind Dyff, as for an evaluation."""
+
+_RAW = "dyff-raw-body"
 _NOTHING_DONE = frozenset({429, 503})
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Foreign(NamedTuple):
+    """The answer of a service: the body as it was sent, and the headers Content-Encoding and Content-Type; None if absent."""
+
+    body: bytes
+    encoding: str | None
+    media_type: str | None
 
 
 def path(*segments: str) -> str:
@@ -85,6 +98,17 @@ class Transport:
                 "that answers JSON)? The client's endpoint ends in /v0"
             ) from error
 
+    async def foreign(self, path: str, **options: Any) -> Foreign:
+        """POST to a service behind Dyff; returns its answer as it was sent, whatever it is. `options`: those of `answer`.
+
+        Raises:
+            ApiError: the service or the server refused, or redirects.
+            ServerUnreachable: it does not answer, or the answer is not complete or too large.
+        """
+        answer = await self.answer("POST", path, repeatable=False, foreign=True, **options)
+        headers = answer.headers
+        return Foreign(answer.extensions[_RAW], headers.get("Content-Encoding"), headers.get("Content-Type"))
+
     async def answer(
         self,
         method: str,
@@ -102,7 +126,7 @@ class Transport:
 
         `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: replaces the client's. `timeout`: in seconds,
         replaces the client's. `repeatable`: if False, it is retried only if the server has certainly done nothing. `foreign`: the
-        answer is that of a service behind Dyff, which is not trusted to name positions.
+        answer is that of a service behind Dyff, which is not trusted to name positions. Its body is not decoded.
 
         Raises:
             ApiError: the server refused.
@@ -117,19 +141,21 @@ class Transport:
             options["content"], headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         if timeout is not None:
             options["timeout"] = timeout
+        if foreign:
+            headers["Accept-Encoding"] = "identity"
         given = {name: value for name, value in (params or {}).items() if value is not None}
         request = self.io.request(method, self.endpoint + path, params=given, headers=headers, **options)
-        answer = await self._send(request, repeatable)
+        answer = await self._send(request, repeatable, foreign)
         position = answer.headers.get("Dyff-Position")
         if position and method != "GET" and not foreign:  # only writes have positions; waiting for any other could be endless
             self._positions.learn(position)
         return answer
 
-    async def _send(self, request: httpx.Request, repeatable: bool) -> httpx.Response:
+    async def _send(self, request: httpx.Request, repeatable: bool, foreign: bool) -> httpx.Response:
         waits = delays()
         for left in reversed(range(self.retries + 1)):
             try:
-                answer = await self.io.send(request)
+                answer = await (self._raw(request) if foreign else self.io.send(request))
             except httpx.TransportError as error:
                 if not left or not (repeatable or isinstance(error, _NOT_SENT)):
                     raise errors.ServerUnreachable(unanswered(request, error)) from error
@@ -142,6 +168,25 @@ class Transport:
             await self.io.sleep(retry_after(answer) or next(waits))
         raise AssertionError("unreachable")
 
+    async def _raw(self, request: httpx.Request) -> httpx.Response:
+        """Send a request to a service; the body is in `extensions`, as it was sent. httpx would decompress it without a bound."""
+        answer = await self.io.send(request, stream=True)
+        try:
+            if answer.is_stream_consumed:  # a transport without a network
+                body = answer.content
+            else:
+                held = bytearray()
+                async with aclosing(self.io.pieces(answer)) as pieces:
+                    async for piece in pieces:
+                        held += piece
+                        if len(held) > MAX_FOREIGN_BYTES:
+                            raise httpx.ReadError(f"the answer is larger than {MAX_FOREIGN_BYTES} bytes", request=request)
+                body = bytes(held)
+        finally:
+            await self.io.end(answer)
+        answer.extensions[_RAW] = body
+        return answer
+
 
 def delays() -> Any:
     """Yield the seconds before each retry, with jitter, so that many clients do not retry at the same time."""
@@ -150,10 +195,13 @@ def delays() -> Any:
 
 def detail_of(answer: httpx.Response) -> Any:
     """Return the server's explanation."""
+    if answer.has_redirect_location:
+        return f"a redirect to {answer.headers['Location'][:500]!r}, which is not followed"
+    raw = answer.extensions.get(_RAW)
     try:
-        body = answer.json()
-    except ValueError:
-        return answer.text[:500]
+        body = answer.json() if raw is None else json.loads(raw)
+    except (ValueError, RecursionError):
+        return (answer.text if raw is None else raw[:2000].decode("utf-8", "replace"))[:500]
     return body.get("detail", body) if isinstance(body, dict) else body
 
 

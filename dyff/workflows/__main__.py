@@ -10,6 +10,7 @@ from types import ModuleType
 STEPS = {
     "evaluation-client": "evaluation_client",
     "verify-evaluation-output": "verify_evaluation_output",
+    "publish-incomplete-output": "publish_incomplete_output",
     "fetch-data": "fetch_data",
     "fetch-model": "fetch_model",
     "mock-service": "mock_service",

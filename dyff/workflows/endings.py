@@ -4,14 +4,14 @@ The last line that a step prints says what failed and what to do. The operator u
 
     0     done
     1, 2, 4 or a sum      verification: wrong output, missing output, duplicate output
-    10    evaluation client: the service's answers do not fit, or outputs cannot be stored as they are
-    20    evaluation client: incomplete, the time limit was reached
+    10    evaluation client: no answer of the service fits, or earlier outputs cannot be read or are there twice
+    20    evaluation client: incomplete: items were given up, or the time limit was reached, or a pause would end after it
     64    the command line is wrong
     65    the dataset or the source of a model is wrong or damaged, or an item does not fit the input pipeline
     69    the service never became ready, or failed more often than allowed
     70    a defect in Dyff; the traceback is above the last line
     75    something else failed that may work next time (the object store or the source of a model does not answer)
-    76    the service refused a request, and the policy is to abort
+    76    the service refused a request and the policy is to abort, or it does not serve the endpoint
     78    the manifest, the environment or a pipeline is wrong
     143   stopped by SIGTERM; the next attempt resumes at the missing items
 
@@ -62,7 +62,8 @@ class Arguments(argparse.ArgumentParser):
 
 def say(line: str) -> None:
     """Print one event as one line, and flush it."""
-    sys.stdout.write(line.replace("\n", " ") + "\n")
+    text = line.replace("\n", " ").encode(errors="backslashreplace").decode()  # half a surrogate pair could not be written
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
@@ -109,6 +110,11 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
         if isinstance(leaf, errors.RetryLater | errors.OutcomeUnknown):
             return TRY_AGAIN, f"{leaf.message}. Try again."
     return DEFECT, f"The step failed unexpectedly: {type(leaves[0]).__name__}: {leaves[0]}. The log has the traceback; please report it."
+
+
+def first(error: BaseException) -> BaseException:
+    """Return the first error that is not a group, inside `error` or `error` itself."""
+    return _leaves(error)[0]
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

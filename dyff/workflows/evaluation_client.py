@@ -9,11 +9,11 @@ from __future__ import annotations
 import anyio
 import anyio.to_thread
 
-from dyff.adapters import pipelines
+from dyff.adapters import fitting, pipelines
 from dyff.entities import specs
 from dyff.kernel import errors
 from dyff.objects import layout, port
-from dyff.workflows import endings, exchanges, failures, inference, inputs, items, manifests, outputs, trees
+from dyff.workflows import endings, exchanges, inference, inputs, items, kept, manifests, outputs, pacing, trees
 from dyff.workflows.progress import Progress
 
 
@@ -36,21 +36,24 @@ async def _step(arguments: list[str]) -> None:
         _check_duplicates(spec, done)
         _say_options(spec)
         endings.say(f"evaluation {spec.id}: {total} items in all, {already} already done")
-        run = _Run(store, manifest.spec, manifest.session)
+        run = _Run(store, manifest.spec, manifest.session, await _kept(store, spec))
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
-        in_time = True
         async with progress.shown():
             if already < total:  # otherwise the service is not needed, and may no longer exist
                 with items.WorkList(dataset, done, run.inputs, skip=spec.client.bad_request_policy == "Skip") as todo:
-                    in_time = await run.work(todo, progress)
-    _conclude(spec, progress, in_time=in_time, given_up=run.given_up)
+                    await run.work(todo, progress)
+                    progress.done -= run.unstored
+    _conclude(spec, progress, run)
 
 
 class _Run:
-    """One run: the state that all of its calls share."""
+    """One run: the state that all of its calls share.
 
-    def __init__(self, store: port.Objects, spec: specs.Evaluation, session: manifests.Session) -> None:
-        """Checks the manifest's pipelines and schema.
+    `cut_short`: why it ended before all items were tried; empty if it did not. `last_failure`: of the items that were given up.
+    """
+
+    def __init__(self, store: port.Objects, spec: specs.Evaluation, session: manifests.Session, keep: kept.Kept) -> None:
+        """Checks the manifest's pipelines and schema. `keep`: collects the exchanges.
 
         Raises:
             Misconfigured, InvalidFields: one of them is wrong.
@@ -59,27 +62,57 @@ class _Run:
         adapters = [*manifests.adapters(spec.client.input_pipeline), *manifests.adapters(spec.interface.input_pipeline)]
         self.inputs = pipelines.build(adapters, ("inputPipeline",), upload=True)
         self._responses = pipelines.build(manifests.adapters(spec.interface.output_pipeline), ("outputPipeline",))
-        schema = outputs.schema(spec.interface.output_schema.arrow_schema)
-        self._fields = outputs.response_fields(schema)
+        declared = fitting.declared(spec.interface.output_schema.arrow_schema)
+        schema, self._check = fitting.completed(declared), fitting.check(declared)
         attempt = manifests.attempt()
         prefixes = f"{layout.evaluation_raw(spec.id)}{attempt}/", f"{layout.evaluation_errors(spec.id)}{attempt}/"
-        self._outputs = outputs.Outputs(store, *prefixes, schema, spec.client.batch_size)
-        self.given_up = 0
+        self._keep = keep if keep.is_on else None
+        stored = outputs.Exchanges(keep, f"{layout.evaluation_exchanges(spec.id)}{attempt}/") if keep.is_on else None
+        self._outputs = outputs.Outputs(store, *prefixes, schema, spec.client.batch_size, stored)
+        self._given_up = 0
+        self.cut_short = self.last_failure = ""
         template = spec.inference_session.replicas if spec.inference_session else 1
         self._replicas = max(1, session.replicas or template)
 
-    async def work(self, todo: items.WorkList, progress: Progress) -> bool:
-        """Make all calls; False if the time limit was reached first."""
-        with anyio.move_on_after(self._spec.client.total_timeout_seconds or None) as limit:
-            async with self._service() as service, self._outputs.stored():
-                calls = inference.Inference(service, self._spec.interface.endpoint, self._spec.client, self._responses)
-                await calls.ready(self._session.readiness_path)
-                endings.say(f"the service at {self._session.url} is ready")
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(todo.produce)
-                    for _ in range(self._replicas * max(1, self._spec.workers_per_replica)):
-                        tasks.start_soon(self._worker, todo, calls, progress)
-        return not limit.cancelled_caught
+    @property
+    def unstored(self) -> int:
+        """The number of items with responses that could not be stored."""
+        return self._outputs.unfit
+
+    @property
+    def given_up(self) -> int:
+        """The number of items that this run has given up."""
+        return self._given_up + self.unstored
+
+    async def work(self, todo: items.WorkList, progress: Progress) -> None:
+        """Make all calls, or as many as the time allows.
+
+        Raises:
+            Ending: the run has to end for another reason.
+        """
+        limit_s = self._spec.client.total_timeout_seconds
+        try:
+            with anyio.move_on_after(limit_s or None) as limit:
+                async with self._service() as service, self._outputs.stored():
+                    calls = inference.Inference(
+                        service, self._spec.interface.endpoint, self._spec.client, self._responses, self._check,
+                        keep=self._keep, already=progress.done, left_s=lambda: limit.deadline - anyio.current_time(),
+                    )  # fmt: skip
+                    progress.describe = calls.message
+                    await self._all(todo, calls, progress)
+        except* pacing.OutOfTime as group:
+            self.cut_short = str(endings.first(group))
+        if limit.cancelled_caught:
+            self.cut_short = f"The time was up (client.totalTimeoutSeconds={limit_s:g}). Raise it, or give the session more replicas."
+
+    async def _all(self, todo: items.WorkList, calls: inference.Inference, progress: Progress) -> None:
+        await calls.ready(self._session.readiness_path)
+        endings.say(f"the service at {self._session.url} is ready")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(todo.produce)
+            for _ in range(self._replicas * max(1, self._spec.workers_per_replica)):
+                tasks.start_soon(self._worker, todo, calls, progress)
+        calls.conclude()
 
     def _service(self) -> exchanges.Service:
         try:
@@ -92,14 +125,21 @@ class _Run:
             result = inference.Result(None, 0, call.failure) if call.failure else await calls.infer(call)
             failure = result.failure
             if failure is None:
-                await self._outputs.add(outputs.row(call, result.responses, self._fields), None, result.size_bytes)
+                await self._outputs.add(outputs.row(call, result.responses), None, result.size_bytes)
                 progress.done += 1
                 continue
-            given_up = failure.error == failures.TRANSIENT_ERRORS
-            row = None if given_up else outputs.row(call, None, self._fields)
+            row = None if failure.is_given_up else outputs.row(call, None)
             await self._outputs.add(row, failure.row(call.index, call.replication))
-            self.given_up += given_up
-            progress.done += not given_up
+            if failure.is_given_up:
+                self._given_up += 1
+                self.last_failure = f"; the last, {call}: {failure.message}"
+            progress.done += not failure.is_given_up
+
+
+async def _kept(store: port.Objects, spec: specs.Evaluation) -> kept.Kept:
+    """Where to keep exchanges, with what earlier attempts have left of the limit."""
+    stored = await trees.objects(store, layout.evaluation_exchanges(spec.id))
+    return kept.Kept(kept.limits(), spec.interface.endpoint, sum(each.size_bytes for each in stored))
 
 
 async def _done(store: port.Objects, reader: trees.Reader, spec: specs.Evaluation) -> dict[str, items.Indices]:
@@ -124,17 +164,13 @@ def _check_duplicates(spec: specs.Evaluation, done: dict[str, items.Indices]) ->
         raise endings.Ending(endings.OUTPUT_ERROR, f"{message} Create the evaluation again, or use Deduplicate.")
 
 
-def _conclude(spec: specs.Evaluation, progress: Progress, *, in_time: bool, given_up: int) -> None:
-    said = f"{progress.done} of {progress.total} items"
-    if in_time and not given_up:
-        endings.say(f"done: {said}")
+def _conclude(spec: specs.Evaluation, progress: Progress, run: _Run) -> None:
+    said = f"{progress.done} of {progress.total} items were done"
+    if not run.cut_short and not run.given_up:
+        endings.say(f"done: {progress.done} of {progress.total} items")
         return
-    if in_time:
-        why, hint = f"{given_up} items were given up after a hundred tries or more: {said} were done", "The lines above name them."
-    else:
-        limit_s = spec.client.total_timeout_seconds
-        why = f"The time was up: {said} were done within client.totalTimeoutSeconds={limit_s:g}"
-        hint = "Raise it, or give the session more replicas."
+    given_up = f"{run.given_up} items were given up (.dyff/errors.parquet says why){run.last_failure}." if run.given_up else ""
+    summary = f"{said}. {' '.join(filter(None, [run.cut_short, given_up]))}"
     if spec.client.missing_output_policy != "Ignore":
-        raise endings.Ending(endings.INCOMPLETE, f"{why}. {hint}")
-    endings.say(f"{why}; client.missingOutputPolicy says to go on")
+        raise endings.Ending(endings.INCOMPLETE, summary)
+    endings.say(f"{summary} client.missingOutputPolicy says to go on.")

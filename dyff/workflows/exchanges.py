@@ -38,13 +38,26 @@ User-Agent: dyff-evaluation-client\r
 class Broken(Exception):
     """The exchange did not end with a complete answer. It is not known whether the service saw the request."""
 
+    def __init__(self, message: str, *, heard: bool = False) -> None:
+        """`heard`: whether a part of an answer arrived, which then was incomplete or not HTTP."""
+        super().__init__(message)
+        self.heard = heard
+
 
 class Answer(msgspec.Struct, frozen=True):
-    """The answer of a service. `retry_after`: the header's value, or None if it is absent."""
+    """The answer of a service. `headers`: with names in lower case."""
 
     status: int
     body: bytes
-    retry_after: str | None = None
+    headers: http11.Headers = []
+
+    def header(self, name: bytes) -> str | None:
+        """Return the value of the last header with this name (in lower case); None if there is none."""
+        found = None
+        for each, value in self.headers:
+            if each == name:
+                found = value
+        return None if found is None else found.decode("latin-1")
 
 
 class Service:
@@ -94,7 +107,8 @@ class Service:
         on a new one, because services close idle connections at any time.
 
         Raises:
-            Broken: the connection could not be opened, or was lost before the answer was complete.
+            Broken: the connection could not be opened, or was lost before the answer was complete, or the answer is not HTTP, or is a
+                stream of events that did not end within `timeout_s`.
             TimeoutError: `timeout_s` has passed (None for no limit).
         """
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
@@ -117,7 +131,11 @@ class Service:
         try:
             body = await connection.whole(MAX_ANSWER_BYTES)
         except http11.Lost as lost:
-            raise Broken(str(lost)) from lost
+            raise Broken(str(lost), heard=connection.heard) from lost
+        except TimeoutError:
+            if any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in connection.headers):
+                raise Broken("the answer is a stream of events, which did not end in time", heard=True) from None
+            raise
         finally:
             if timer is not None:
                 timer.cancel()
@@ -125,8 +143,7 @@ class Service:
                 self._idle.append(connection)
             else:
                 connection.abort()
-        retry_after = dict(connection.headers).get(b"retry-after")
-        return Answer(connection.status, body, None if retry_after is None else retry_after.decode("latin-1"))
+        return Answer(connection.status, body, connection.headers)
 
     def _kept(self) -> http11.Connection | None:
         while self._idle:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import msgspec
 
-from dyff.adapters import pipelines
+from dyff.adapters import answers
 from dyff.entities import specs
 from dyff.kernel import backoff, clock, errors
-from dyff.workflows import endings, exchanges, failures, pacing
+from dyff.workflows import endings, exchanges, failures, kept, pacing, troubles, verdicts
 from dyff.workflows.items import Call
 
-_BAD_REQUEST = frozenset({400, 406, 409, 410, 411, 413, 414, 415, 416, 417, 418, 422, 424, 431, 451})
-"""The service accepts calls in general, but refuses this item."""
-_TOO_MANY_REQUESTS = 429
-_TRANSIENT = frozenset({408, 421, 423, 425, _TOO_MANY_REQUESTS})
-_NO_SUCH_ROUTE = frozenset({404, 405})
+ODD_RETRIES = 3
+"""How often a call is retried after answers that cannot be read, do not fit or refuse. Then the item is given up."""
+
+REFUSED_ITEMS = 3
+"""If no call has ever succeeded, so many items that were refused show that the endpoint is wrong."""
+
+FRUITLESS_ITEMS = 100
+"""If missing outputs are an error, so many items that were given up in a row, without a success, end the run."""
+
 _FIRST_DELAY_S = 0.5
 _ITEM_TRIES = 100
 """As in the published client: after this many tries the item is at fault."""
-_LONGEST_PAUSE_S = 86400.0
+_NO_SUCH_ROUTE = frozenset({404, 405})
 _READY_TIMEOUT_S = 5.0
 _FIRST_LOOK_S = 0.02
 _NOTICE_INTERVAL_S = 5.0
-_SHOWN = 300
+_HINT = "Fix the item or the inputPipeline, or set client.badRequestPolicy to Skip."
+_FIX = "Fix the outputPipeline, the outputSchema or the service."
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -39,20 +44,37 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Inference:
-    """Makes calls until each has its responses, or the run must end.
+    """Makes calls until each has its responses or is given up, or the run must end.
 
-    Transient errors are: no connection, a lost connection, a timeout, 408, 421, 423, 425, 429 and every 5xx. A call is retried
-    after a delay that doubles from half a second up to `transientErrorRetryDelaySeconds` (with jitter, and at least
-    `Retry-After`). If a call fails more than `transientErrorRetryLimit` times in a row while no other call succeeds, the
+    Transient errors are: no connection, a connection lost before anything was received, a timeout, 408, 421, 423, 425, 429 and every
+    5xx. A call is retried after a delay that doubles from half a second up to `transientErrorRetryDelaySeconds` (with jitter, and at
+    least `Retry-After`). If a call fails more than `transientErrorRetryLimit` times in a row while no other call succeeds, the
     service is at fault and the run ends. If it fails more than a hundred times (or than the limit, if that is higher) while
     others succeed, the item is at fault and is given up. A service that requests a pause, by 429 or `Retry-After`, is not
     called for that long.
+
+    Odd answers are: one that cannot be read, or does not fit the output pipeline or the output schema, a redirect, and a refusal
+    that would usually mean that the endpoint is wrong, such as 401, 403 and 404. They are retried in the same way, but only
+    `ODD_RETRIES` times; then the item is given up. The endpoint is wrong if nothing but refusals was ever received.
     """
 
     def __init__(
-        self, service: exchanges.Service, endpoint: str, policy: specs.Client, outputs: pipelines.Pipeline, time: clock.Clock | None = None
+        self,
+        service: exchanges.Service,
+        endpoint: str,
+        policy: specs.Client,
+        outputs: answers.Outputs,
+        check: answers.Check,
+        *,
+        keep: kept.Kept | None = None,
+        already: int = 0,
+        left_s: Callable[[], float] | None = None,
+        time: clock.Clock | None = None,
     ) -> None:
-        """`outputs`: the pipeline from an answer to its responses.
+        """`outputs`: the pipeline from an answer to its responses. `check`: of the responses, against the schema.
+
+        `keep`: collects all exchanges; None to keep none. `already`: the number of items that earlier attempts have finished.
+        `left_s`: the seconds that are left to the run; None if it has no limit.
 
         Raises:
             Misconfigured: the endpoint cannot be called.
@@ -61,13 +83,22 @@ class Inference:
             self._head = service.head("POST", endpoint)
         except ValueError as error:
             raise errors.Misconfigured(f"interface.endpoint: {error}") from error
-        self._service, self._endpoint, self._policy, self._outputs = service, endpoint, policy, outputs
+        self._service, self._endpoint, self._policy = service, endpoint, policy
+        self._outputs, self._check, self._keep = outputs, check, keep
         self._clock, self._random = time or clock.SystemClock(), random.Random()
-        self._pace = pacing.Pace(self._clock, self._random)
-        self._decoder = msgspec.json.Decoder()
+        self._pace = pacing.Pace(self._clock, self._random, left_s)
+        self._board = troubles.Board(self._clock)
         self._timeout_s = policy.request_timeout_seconds or None
-        self._successes = self._failures = 0
+        self._successes, self._failures = already, 0
+        self._fruitless = 0
+        self._last_given_up: endings.Ending | None = None
+        self._waits_for = ""
         self._noticed = float("-inf")
+        self._is_in_trouble = False
+
+    def message(self) -> str:
+        """Describe what the run waits for and what it retries, for people; empty if all is well."""
+        return self._waits_for or self._pace.message() or self._board.message()
 
     async def ready(self, path: str) -> None:
         """Wait until the service reports that it is ready. A service without that route is ready when it answers.
@@ -85,9 +116,11 @@ class Inference:
                     reason = str(error) or f"no answer within {_READY_TIMEOUT_S:.0f} s"
                 else:
                     if 200 <= answer.status < 300 or answer.status in _NO_SUCH_ROUTE:
+                        self._waits_for = ""
                         return
                     reason = f"GET {path} says {answer.status}"
-                self._notice(f"waiting for the service at {self._service.url}: {reason}")
+                self._waits_for = f"waiting for the service at {self._service.url}: {reason}"
+                self._notice(self._waits_for)
                 await anyio.sleep(next(delays))
         message = f"The service at {self._service.url} was not ready within {limit_s:.0f} s: {reason}. Look at the session's logs."
         raise endings.Ending(endings.UNAVAILABLE, message)
@@ -97,118 +130,167 @@ class Inference:
 
         Raises:
             Ending: the service refused the item and the policy is to abort, the endpoint is wrong, the service failed too often, or
-                its answer does not fit.
+                none of its answers fits.
+            OutOfTime: the service wants a pause that is longer than the time left.
         """
         head = self._head if call.media_type == exchanges.JSON else self._service.head("POST", self._endpoint, call.media_type)
         trouble: _Trouble | None = None
-        while True:
-            await self._pace.turn()
-            answer, reason = None, ""
-            try:
-                answer = await self._service.exchange(head, call.body, self._timeout_s)
-            except exchanges.Broken as error:
-                reason = str(error)
-            except TimeoutError:
-                reason = f"no answer within {self._policy.request_timeout_seconds:g} s (client.requestTimeoutSeconds)"
-            if answer is not None:
-                if 200 <= answer.status < 300:
-                    responses = self._responses(call, answer.body)
-                    self._successes += 1
-                    return Result(responses, len(answer.body))
-                if answer.status < 500 and answer.status not in _TRANSIENT:
-                    return Result(None, 0, self._refused(call, answer))
-                reason = f"status {answer.status}: {_shown(answer.body)}"
-            if trouble is None:
-                trouble = _Trouble(self._successes, self._policy.transient_error_retry_delay_seconds, self._random)
-            delay_s, pause_s = self._delays_s(trouble, answer)
-            if pause_s:
-                self._pace.hold(pause_s)
-                reason += f" (it asks for a pause: no calls for {pause_s:.1f} s)"
-            if given_up := self._count(call, trouble, answer, reason):
-                return Result(None, 0, given_up)
-            await anyio.sleep(delay_s)
-
-    def _responses(self, call: Call, body: bytes) -> list[Any]:
+        number = 0
         try:
-            return list(self._outputs([self._decoder.decode(body)]))
-        except msgspec.DecodeError as error:
-            message = f"The service's answer to {call} is not JSON ({error}): {_shown(body)}"
-        except errors.FixRequest as error:
-            message = f"The service's answer to {call} does not fit the output pipeline: {error.message}"
-        raise endings.Ending(endings.OUTPUT_ERROR, message)
+            while True:
+                await self._pace.turn()
+                number += 1
+                verdict, size_bytes = await self._try(head, call, number, trouble)
+                if isinstance(verdict, verdicts.Good):
+                    self._successes, self._fruitless = self._successes + 1, 0
+                    if self._is_in_trouble and trouble is not None:
+                        self._all_is_well(call)
+                    return Result(verdict.reading.responses, size_bytes)
+                if verdict.error == failures.BAD_REQUEST:
+                    return Result(None, 0, self._refused(call, verdict))
+                if trouble is None:
+                    trouble = _Trouble(self._successes, self._policy.transient_error_retry_delay_seconds, self._random)
+                delay_s = self._delay_s(trouble, verdict)
+                if self._is_given_up(call, trouble, verdict):
+                    return Result(None, 0, verdict.failure())
+                self._board.put(call, trouble.failures, verdict.reason, delay_s)
+                self._notice(f"{self._pace.message() or self._board.line(call)} ({self._failures} errors so far)")
+                await anyio.sleep(delay_s)
+        finally:
+            if trouble is not None:
+                self._board.remove(call)
 
-    def _refused(self, call: Call, answer: exchanges.Answer) -> failures.Failure:
-        shown = _shown(answer.body)
-        said = f"status {answer.status} for {call}: {shown}"
-        if answer.status not in _BAD_REQUEST:
-            message = f"The service does not serve the endpoint {self._endpoint!r} to us: {said}. Correct interface.endpoint."
-            raise endings.Ending(endings.REFUSED, message)
+    def conclude(self) -> None:
+        """Check at the end that the service has ever given an answer that could be used.
+
+        Raises:
+            Ending: it refused all items; or no answer fitted, and missing outputs are an error.
+        """
+        ending = self._last_given_up
+        if ending is not None and not self._successes and (ending.code == endings.REFUSED or self._missing_is_error):
+            raise ending
+
+    @property
+    def _missing_is_error(self) -> bool:
+        return self._policy.missing_output_policy != "Ignore"
+
+    async def _try(self, head: bytes, call: Call, number: int, trouble: _Trouble | None) -> tuple[verdicts.Good | verdicts.Bad, int]:
+        """Send the request once; returns the verdict, and the size of the answer in bytes."""
+        sent, began = self._clock.now(), self._clock.monotonic()
+        answer = None
+        try:
+            answer = await self._service.exchange(head, call.body, self._timeout_s)
+        except exchanges.Broken as error:
+            verdict: verdicts.Good | verdicts.Bad = verdicts.broken(error)
+        except TimeoutError:
+            limit = f"{self._policy.request_timeout_seconds:g} s (client.requestTimeoutSeconds)"
+            verdict = verdicts.no_answer(f"no answer within {limit}")
+        else:
+            verdict = verdicts.of(answer, self._outputs, self._check)
+        if self._keep is not None:
+            seconds = self._clock.monotonic() - began
+            found = kept.Exchange(call, number, int(sent.timestamp() * 1e6), seconds, answer)
+            if isinstance(verdict, verdicts.Good):
+                found.value = verdict.reading.value
+            else:
+                found.error = verdict.reason
+                is_odd = verdict.error in (failures.UNFIT_ANSWER, failures.REFUSED)
+                is_final = is_odd and trouble is not None and trouble.odd >= ODD_RETRIES
+                found.is_last = is_final or verdict.error == failures.BAD_REQUEST
+            self._keep.add(found)
+        return verdict, len(answer.body) if answer is not None else 0
+
+    def _refused(self, call: Call, verdict: verdicts.Bad) -> failures.Failure:
+        said = f"status {verdict.status} for {call}: {verdict.reason}"
         if self._policy.bad_request_policy != "Skip":
-            hint = "Fix the item or the inputPipeline, or set client.badRequestPolicy to Skip."
-            raise endings.Ending(endings.REFUSED, f"The service refused a request: {said}. {hint}")
-        self._successes += 1  # the service works
+            raise endings.Ending(endings.REFUSED, f"The service refused a request: {said}. {_HINT}")
+        self._successes, self._fruitless = self._successes + 1, 0  # the service works
         self._notice(f"skipping an item: {said}")
-        return failures.Failure(failures.BAD_REQUEST, shown, answer.status)
+        return verdict.failure()
 
-    def _count(self, call: Call, trouble: _Trouble, answer: exchanges.Answer | None, reason: str) -> failures.Failure | None:
-        """Count a transient error; returns a failure if the item is given up, else None."""
-        limit = self._policy.transient_error_retry_limit
+    def _is_given_up(self, call: Call, trouble: _Trouble, verdict: verdicts.Bad) -> bool:
+        """Count an error; returns whether the item is given up."""
         self._failures += 1
-        trouble.count(self._successes, for_the_item=answer is None or answer.status != _TOO_MANY_REQUESTS)
+        if verdict.error == failures.TRANSIENT_ERRORS:
+            return self._is_hopeless(call, trouble, verdict)
+        trouble.failures += 1
+        trouble.odd += 1
+        if trouble.odd <= ODD_RETRIES:
+            return False
+        self._give_up(call, verdict)
+        return True
+
+    def _give_up(self, call: Call, verdict: verdicts.Bad) -> None:
+        """Count an item that is given up because of odd answers. Ends the run if that is certainly not the item's fault."""
+        self._fruitless += 1
+        if verdict.error == failures.REFUSED:
+            message = f"The service does not serve the endpoint {self._endpoint!r} to us: {verdict.reason} for {call}"
+            ending = endings.Ending(endings.REFUSED, f"{message}. Correct interface.endpoint.")
+        else:
+            ending = endings.Ending(endings.OUTPUT_ERROR, f"No answer of the service fits; the last, for {call}: {verdict.reason}. {_FIX}")
+        self._last_given_up = ending
+        is_wrong = verdict.error == failures.REFUSED and not self._successes and self._fruitless >= REFUSED_ITEMS
+        if is_wrong or (self._missing_is_error and self._fruitless >= FRUITLESS_ITEMS):
+            raise ending
+        endings.say(f"giving up an item after {ODD_RETRIES + 1} answers that cannot be used; the last for {call}: {verdict.reason}")
+
+    def _is_hopeless(self, call: Call, trouble: _Trouble, verdict: verdicts.Bad) -> bool:
+        """Count a transient error; returns whether the item is given up."""
+        limit = self._policy.transient_error_retry_limit
+        trouble.count(self._successes, for_the_item=verdict.status != verdicts.TOO_MANY_REQUESTS)
+        reason = verdict.reason
         if trouble.tries > max(limit, _ITEM_TRIES) and self._successes != trouble.successes_before:
             endings.say(f"giving up an item: {trouble.tries} transient errors for {call}, while others succeeded; the last: {reason}")
-            return failures.Failure(failures.TRANSIENT_ERRORS, reason, answer.status if answer else None)
+            return True
         if trouble.in_a_row > limit:
             message = (
                 f"The service failed {trouble.in_a_row} times in a row for {call}; the last time: {reason}. Look at the session's logs."
             )
             raise endings.Ending(endings.UNAVAILABLE, f"{message} client.transientErrorRetryLimit is {limit}.")
-        self._notice(f"trying again, {self._failures} transient errors so far; the last one for {call}: {reason}")
-        return None
+        return False
 
-    def _delays_s(self, trouble: _Trouble, answer: exchanges.Answer | None) -> tuple[float, float]:
-        """How long this call has to wait, and how long all calls have to, because the service requests it (0 if it does not)."""
+    def _delay_s(self, trouble: _Trouble, verdict: verdicts.Bad) -> float:
+        """How long this call has to wait. If the service requests a pause, all calls have to."""
         own_s = next(trouble.delays)
-        asked_s = 0.0 if answer is None else self._retry_after_s(answer)
-        if answer is not None and answer.status == _TOO_MANY_REQUESTS:
+        asked_s = pacing.asked_s(verdict.asks, self._clock)
+        if verdict.status == verdicts.TOO_MANY_REQUESTS:
             asked_s = asked_s or own_s
-        return max(own_s, asked_s), asked_s
+        if asked_s:
+            self._pace.hold(asked_s, f"{asked_s:.1f} s, with status {verdict.status}")
+        return max(own_s, asked_s)
 
     def _notice(self, line: str) -> None:
         """Print a line, unless a notice was printed in the last few seconds."""
         now = self._clock.monotonic()
         if now - self._noticed >= _NOTICE_INTERVAL_S:
-            self._noticed = now
+            self._noticed, self._is_in_trouble = now, True
             endings.say(line)
 
-    def _retry_after_s(self, answer: exchanges.Answer) -> float:
-        """The seconds from the header Retry-After, which has a number or a date; at most a day. 0 if it is absent or invalid."""
-        text = (answer.retry_after or "").strip()
-        try:
-            asked_s = float(text) if text.isdecimal() else (email.utils.parsedate_to_datetime(text) - self._clock.now()).total_seconds()
-        except (OverflowError, TypeError, ValueError):
-            return 0.0
-        return min(max(0.0, asked_s), _LONGEST_PAUSE_S)
+    def _all_is_well(self, call: Call) -> None:
+        """Say that a retry was successful, if nothing else is retried: the last line of the log is shown to users."""
+        self._board.remove(call)
+        if not self.message():
+            self._is_in_trouble = False
+            endings.say("all calls succeed again")
 
 
 class _Trouble:
-    """The transient errors of one call so far. `tries`: those that may be the item's fault. `in_a_row`: those since any call succeeded."""
+    """The errors of one call so far.
+
+    `failures`: all. `odd`: odd answers. `tries`: transient errors that may be the item's fault. `in_a_row`: transient errors since any
+    call succeeded.
+    """
 
     def __init__(self, successes: int, longest_delay_s: float, jitter: random.Random) -> None:
         """`successes`: the number of successful calls of the run so far."""
-        self.tries = self.in_a_row = 0
+        self.failures = self.odd = self.tries = self.in_a_row = 0
         self.successes_before = self._successes = successes
         self.delays = backoff.delays(_FIRST_DELAY_S, ceiling_s=longest_delay_s, jitter=jitter)
 
     def count(self, successes: int, *, for_the_item: bool) -> None:
-        """Count one more error. `successes`: the number of successful calls of the run by now."""
+        """Count one more transient error. `successes`: the number of successful calls of the run by now."""
         if successes != self._successes:
             self._successes, self.in_a_row = successes, 0
+        self.failures += 1
         self.in_a_row += 1
         self.tries += for_the_item
-
-
-def _shown(body: bytes) -> str:
-    """The body of a service's answer for people: one line, truncated."""
-    text = " ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

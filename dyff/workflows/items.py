@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dyff.adapters import pipelines, uploads
+from dyff.adapters.fitting import INDEX, REPLICATION
 from dyff.kernel import errors
 from dyff.workflows import endings, exchanges, failures, trees
 
-INDEX, REPLICATION = "_index_", "_replication_"
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2 * 2**20
 """The limits of a batch. They are small because rows can be images, and about four batches are in memory."""
 

@@ -2,86 +2,44 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import itertools
 from collections import deque
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
 import pyarrow as pa
-import pyarrow.parquet
 
+from dyff.adapters import fitting
+from dyff.adapters.fitting import INDEX, REPLICATION, RESPONSE_INDEX, RESPONSES
 from dyff.kernel import backoff, errors, ids
 from dyff.objects import port
-from dyff.workflows import background, endings, failures, space
-from dyff.workflows.items import INDEX, REPLICATION, Call
+from dyff.workflows import background, endings, failures, kept, parquet_files, space
+from dyff.workflows.items import Call
 
-RESPONSES, RESPONSE_INDEX = "responses", "_response_index_"
 FLUSH_INTERVAL_S = 3.0
 _PUT_ATTEMPTS = 6
 _FILE_BYTES = 8 * 2**20
 """The size of the rows as JSON. As Python objects they need several times as much."""
 
 Row = dict[str, Any]
-_UNFIT = (pa.ArrowException, ArithmeticError, TypeError, ValueError)
-"""What Arrow raises for a value that does not fit a column."""
 
 
-def schema(encoded: str) -> pa.Schema:
-    """Return the schema of the outputs, from an interface's `arrowSchema`.
+def row(call: Call, responses: list[Any] | None) -> Row:
+    """Return the output row for a call. `responses`: they fit the schema; None if the service refused the item and the policy is to go on.
 
-    A schema with the columns of an output is used as it is. A schema of responses alone is completed to the published
-    form: `_replication_`, `_index_`, `responses` (a list of structs that begin with `_response_index_`).
-
-    Raises:
-        Misconfigured: it is not an Arrow schema.
+    Responses are always numbered by the client, even if the service sends numbers.
     """
-    try:
-        given = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded, validate=True)))
-    except (binascii.Error, *_UNFIT, OSError) as error:
-        raise errors.Misconfigured(f"interface.outputSchema.arrowSchema is not the base64 of an Arrow schema: {error}") from error
-    if {INDEX, REPLICATION, RESPONSES} <= set(given.names):
-        return given
-    numbered = given if RESPONSE_INDEX in given.names else given.insert(0, pa.field(RESPONSE_INDEX, pa.int64()))
-    response = pa.struct([pa.field(name, kind) for name, kind in zip(numbered.names, numbered.types, strict=True)])
-    columns: dict[str, pa.DataType] = {REPLICATION: pa.string(), INDEX: pa.int64(), RESPONSES: pa.list_(response)}
-    return pa.schema(columns)
-
-
-def row(call: Call, responses: list[Any] | None, fields: frozenset[str]) -> Row:
-    """Return the output row for a call. `responses`: None if the service refused the item and the policy is to continue.
-
-    `fields`: the names of a response's fields in the schema, without `_response_index_`.
-
-    Raises:
-        Ending: a response is not an object, or has none of the schema's fields.
-    """
-    numbered = None if responses is None else [_numbered(call, place, response, fields) for place, response in enumerate(responses)]
+    numbered = None if responses is None else [{**response, RESPONSE_INDEX: place} for place, response in enumerate(responses)]
     return {INDEX: call.index, REPLICATION: call.replication, RESPONSES: numbered}
 
 
-def response_fields(output: pa.Schema) -> frozenset[str]:
-    """Return the names of a response's fields in the schema of the outputs, without `_response_index_`.
+class Exchanges(NamedTuple):
+    """The exchanges to store, and the prefix of their files' keys, with the final slash."""
 
-    Raises:
-        Misconfigured: `responses` is not a list of structs.
-    """
-    kind = output.field(RESPONSES).type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
-        raise errors.Misconfigured(f"interface.outputSchema: the column {RESPONSES} must be a list of structs, not {kind}")
-    return frozenset(field.name for field in kind.value_type) - {RESPONSE_INDEX}
-
-
-def _numbered(call: Call, place: int, response: Any, fields: frozenset[str]) -> Row:
-    if not isinstance(response, dict) or (fields and fields.isdisjoint(response)):
-        known = ", ".join(sorted(fields))
-        what = f"has the fields {', '.join(map(repr, response))}" if isinstance(response, dict) else f"is {str(response)[:100]!r}"
-        message = f"A response to {call} {what}, and none of the output schema's ({known}). Fix the outputPipeline or the outputSchema."
-        raise endings.Ending(endings.OUTPUT_ERROR, message)
-    return {**response, RESPONSE_INDEX: place}  # always numbered by the client, even if the service sends numbers
+    kept: kept.Kept
+    prefix: str
 
 
 class Outputs:
@@ -90,16 +48,22 @@ class Outputs:
     Files are written when they are full, by rows or by bytes, and every few seconds, so that little is lost if the run is
     killed. Every run uses new file names, so a restarted run overwrites nothing. The reasons why items have no responses are
     stored in separate files, before the rows.
+
+    `unfit`: how many rows could not be stored, although their responses fitted the schema. They are recorded as errors.
     """
 
-    def __init__(self, store: port.Objects, prefix: str, errors_prefix: str, output: pa.Schema, batch_size: int) -> None:
-        """`prefix`, `errors_prefix`: the prefixes of the files' keys, with the final slash."""
+    def __init__(
+        self, store: port.Objects, prefix: str, errors_prefix: str, output: pa.Schema, batch_size: int, exchanges: Exchanges | None = None
+    ) -> None:
+        """`prefix`, `errors_prefix`: the prefixes of the files' keys, with the final slash. `exchanges`: stored before the rows."""
+        self._exchanges = exchanges
         self._store, self._prefix, self._errors_prefix = store, prefix, errors_prefix
         self._schema, self._batch_size = output, batch_size
         self._run, self._numbers = ids.RandomIds().new()[:12], itertools.count()
         self._rows: list[Row] = []
         self._errors: list[Row] = []
         self._sizes = _Sizes()
+        self.unfit = 0
         self._due, self._taken = anyio.Event(), anyio.Event()
 
     async def add(self, output: Row | None, error: Row | None = None, size_bytes: int = 0) -> None:
@@ -119,13 +83,14 @@ class Outputs:
 
     def _fills(self, files: int) -> bool:
         size = files * self._batch_size
+        if self._exchanges is not None and self._exchanges.kept.size_bytes >= files * kept.FILE_BYTES:
+            return True
         return len(self._rows) >= size or len(self._errors) >= size or self._sizes.total >= files * _FILE_BYTES
 
     def stored(self) -> AbstractAsyncContextManager[None]:
         """Store what is added during the block. At its end, even after an error or a cancellation, everything left is stored.
 
         Raises:
-            Ending: a row does not fit the schema; all others are stored.
             RetryLater, OutcomeUnknown: the store does not answer.
         """
         return background.running(self._follow, self._flush_all)
@@ -138,14 +103,18 @@ class Outputs:
                 await self._flush()
 
     async def _flush_all(self) -> None:
-        problem: endings.Ending | None = None
         while self._rows or self._errors:
-            try:
-                await self._flush()
-            except endings.Ending as error:
-                problem = problem or error
-        if problem:
-            raise problem
+            await self._flush()
+        await self._flush_exchanges(f"part-{next(self._numbers):06}-{self._run}.parquet")
+
+    async def _flush_exchanges(self, name: str) -> None:
+        if self._exchanges is None or not self._exchanges.kept.size_bytes:
+            return
+        data = await self._exchanges.kept.take()
+        if data:
+            await persist(self._store, self._exchanges.prefix + name, data)
+        elif not self._exchanges.kept.is_on:
+            endings.say("no more exchanges are kept: the setting operator.exchange_run_bytes is reached")
 
     async def _flush(self) -> None:
         count = self._sizes.take(self._batch_size, _FILE_BYTES)
@@ -156,16 +125,16 @@ class Outputs:
             self._due = anyio.Event()
         taken.set()
         name = f"part-{next(self._numbers):06}-{self._run}.parquet"
+        await self._flush_exchanges(name)
+        data = b""
+        if rows:
+            data, unfit = await anyio.to_thread.run_sync(_parquet, rows, self._schema)
+            self.unfit += len(unfit)
+            found += unfit
         if found:
-            data, _ = await anyio.to_thread.run_sync(_parquet, found, failures.SCHEMA)
-            await persist(self._store, self._errors_prefix + name, data)
-        if not rows:
-            return
-        data, problem = await anyio.to_thread.run_sync(_parquet, rows, self._schema)
+            await persist(self._store, self._errors_prefix + name, await anyio.to_thread.run_sync(_errors_file, found))
         if data:
             await persist(self._store, self._prefix + name, data)
-        if problem:
-            raise endings.Ending(endings.OUTPUT_ERROR, problem)
 
 
 class _Sizes:
@@ -210,28 +179,27 @@ async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = 
     return await space.when_there_is(put)
 
 
-def encode(table: pa.Table, *, dictionaries: bool = True) -> bytes:
-    """Encode a table as a Parquet file. Without `dictionaries`, the file's metadata gives the size of the rows in memory."""
-    sink = pa.BufferOutputStream()
-    pa.parquet.write_table(table, sink, compression="zstd", use_dictionary=dictionaries)
-    return sink.getvalue().to_pybytes()
+def _errors_file(found: list[Row]) -> bytes:
+    return parquet_files.encode(pa.Table.from_pylist(found, schema=failures.SCHEMA), dictionaries=False)
 
 
-def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, str | None]:
-    """The rows that fit as a Parquet file (empty if none do), and what is wrong with the first that does not (None if all fit)."""
+def _parquet(rows: list[Row], output: pa.Schema) -> tuple[bytes, list[Row]]:
+    """The rows as a Parquet file (empty if there are none), and the errors of those that cannot be stored in one.
+
+    Responses were checked when they arrived. Left are rare types, and what only all rows of a file together show.
+    """
     try:
-        return encode(pa.Table.from_pylist(rows, schema=output), dictionaries=False), None
-    except _UNFIT:
+        return parquet_files.encode(pa.Table.from_pylist(rows, schema=output), dictionaries=False), []
+    except (*fitting.UNFIT, NotImplementedError):
         pass
-    tables, problem = [], None
+    tables, unfit = [], []
     for each in rows:
         try:
             table = pa.Table.from_pylist([each], schema=output)
-            encode(table)
+            parquet_files.encode(table)
             tables.append(table)
-        except _UNFIT as error:
-            where = f"item {each[INDEX]}, replication {each[REPLICATION]}"
-            problem = (
-                problem or f"The responses to {where} do not fit the output schema: {error}. Fix the outputPipeline or the outputSchema."
-            )
-    return encode(pa.concat_tables(tables), dictionaries=False) if tables else b"", problem
+        except (*fitting.UNFIT, NotImplementedError) as error:
+            why = f"its responses do not fit the output schema: {error}. Fix the outputPipeline or the outputSchema."
+            endings.say(f"item {each[INDEX]}, replication {each[REPLICATION]}: {why}")
+            unfit.append(failures.Failure(failures.UNFIT_ANSWER, why).row(each[INDEX], each[REPLICATION]))
+    return parquet_files.encode(pa.concat_tables(tables), dictionaries=False) if tables else b"", unfit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -20,7 +20,8 @@ _WINDOW_S = 10.0
 class Progress:
     """Counts items, and writes `{"stage", "done", "total", "rate"}` at most once a second, and at the start and the end.
 
-    `stage` and `done` may be set at any time. `rate`: items per second over the last ten seconds.
+    `stage` and `done` may be set at any time. `rate`: items per second over the last ten seconds. `describe`: returns what the run waits
+    for or retries, which is written as `message`, unless it is empty.
     """
 
     def __init__(self, store: port.Objects, key: str, stage: str, total: int, done: int = 0, time: clock.Clock | None = None) -> None:
@@ -31,6 +32,7 @@ class Progress:
         self._seen: deque[tuple[float, int]] = deque([(self._clock.monotonic(), done)])
         self._written = b""
         self._silent = False
+        self.describe: Callable[[], str] = str
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
@@ -51,7 +53,9 @@ class Progress:
             self._seen.popleft()
         since, before = self._seen[0]
         rate = (self.done - before) / (now - since) if now > since else 0.0
-        return codecs.encode({"stage": self.stage, "done": self.done, "total": self.total, "rate": round(rate, 3)})
+        message = self.describe()
+        said = {"message": message} if message else {}
+        return codecs.encode({"stage": self.stage, "done": self.done, "total": self.total, "rate": round(rate, 3), **said})
 
     async def _write(self) -> None:
         """Write the progress if it has changed. A store that does not answer is reported once, and does not end the run."""

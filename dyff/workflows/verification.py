@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from dyff.workflows import endings, items, outputs
-from dyff.workflows.items import INDEX, REPLICATION
+from dyff.adapters.fitting import INDEX, REPLICATION, RESPONSES
+from dyff.workflows import endings, items
 
 FILE_BYTES = 64 * 2**20
 RANGES_PER_FILE = 4
@@ -118,9 +118,17 @@ def deduplicated(table: pa.Table) -> pa.Table:
     return table if firsts.true_count == table.num_rows else table.filter(firsts)  # a copy costs as much memory again
 
 
+def requested(part: Range, table: pa.Table, replications: list[str]) -> pa.Table:
+    """Return only the rows that were requested."""
+    is_index = pc.is_in(table[INDEX], value_set=part.expected.cast(table[INDEX].type))
+    is_replication = pc.is_in(table[REPLICATION], value_set=pa.array(replications, table[REPLICATION].type))
+    wanted = pc.and_(is_index, is_replication)
+    return table if pc.all(wanted, min_count=0).as_py() else table.filter(wanted)
+
+
 def unanswered(errors: pa.Table, table: pa.Table) -> pa.Table:
     """Return the recorded errors, each once, of the outputs that are missing in `table` or have no responses there."""
-    index, replication, responses = (table.schema.get_field_index(name) for name in (INDEX, REPLICATION, outputs.RESPONSES))
+    index, replication, responses = (table.schema.get_field_index(name) for name in (INDEX, REPLICATION, RESPONSES))
     answered = table.filter(pc.is_valid(table[responses]))
     keys = pa.table({INDEX: answered[index].cast(pa.int64()), REPLICATION: answered[replication].cast(pa.string())})
     left = errors.join(keys, [INDEX, REPLICATION], join_type="left anti", use_threads=False)

@@ -72,6 +72,26 @@ async def test_an_audit(client, account, prompts, service_request, tmp_path, cap
     await close(client)
 
 
+async def test_what_a_failed_evaluation_completed(client, account, prompts, service_request, tmp_path):
+    """An evaluation that fails has no files for those who do not ask for incomplete ones; the others get what came back."""
+    dataset = await a_dataset(client, account, prompts)
+    wanted = service_request(account)
+    wanted["interface"] = {**wanted["interface"], "endpoint": "errors/400"}
+    service = await a_service(client, wanted)
+    made = await got(
+        client.evaluations.create({"account": account, "dataset": dataset.id, "inferenceSession": {"inferenceService": service.id}})
+    )
+    with pytest.raises(errors.WorkflowFailed, match="refuses everything"):
+        await got(client.evaluations.wait(made.id, timeout_s=120, progress=False))
+    with pytest.raises(errors.Refused, match=r"incomplete=true"):
+        await got(client.evaluations.downlinks(made.id))
+    await got(client.evaluations.download(made.id, tmp_path / "outputs", incomplete=True, progress=False))
+    (file,) = (tmp_path / "outputs" / ".dyff" / "exchanges").iterdir()
+    assert {row["status"] for row in pyarrow.parquet.read_table(file).to_pylist()} == {400}
+    assert pyarrow.dataset.dataset(tmp_path / "outputs").count_rows() == 0
+    await close(client)
+
+
 async def test_a_session_is_called_through_its_interface(client, account, service_request):
     """A session becomes ready, answers items as rows with its own token, and ends when it is told to.
 

@@ -198,6 +198,29 @@ async def test_a_manifest_that_was_cut_is_an_error_that_names_it(world, api):
     assert (refused.status_code, key in refused.text, "restore it from a backup" in refused.text) == (500, True, True)
 
 
+async def test_incomplete_outputs_are_handed_out_on_request_only(world, api):
+    """What a failed run completed is served with ?incomplete=true; the usual answer is what it always was. All outputs come first."""
+    evaluation = (await api.post("/v0/evaluations", json=await world.evaluation_body())).json()["id"]
+    path = f"/v0/evaluations/{evaluation}/downlinks"
+    assert (await api.get(path, params={"incomplete": "true"})).status_code == 409
+
+    async def publish(name, at):
+        key = f"outputs/{evaluation}/verified/{name}/0.parquet"
+        await world.services.objects.put(key, ROWS)
+        entry = {"path": name, "key": key, "size": len(ROWS), "digest": {"md5": bodies.md5(ROWS)}}
+        await world.services.objects.put(f"outputs/{evaluation}/{at}", msgspec.json.encode({"artifacts": [entry], "incomplete": True}))
+
+    async def served(**params):
+        answer = await api.get(path, params=params)
+        return answer.status_code if answer.is_error else [each["artifact"]["path"] for each in answer.json()]
+
+    await publish("a.parquet", layout.INCOMPLETE)
+    assert [await served(), await served(incomplete="false"), await served(incomplete="true")] == [409, 409, ["a.parquet"]]
+    assert await served(incomplete="yes") == 422
+    await publish("b.parquet", layout.ARTIFACTS)
+    assert [await served(), await served(incomplete="true")] == [["b.parquet"], ["b.parquet"]]
+
+
 @pytest.mark.parametrize(
     ("header", "want_status", "want_body", "want_range"),
     [

@@ -11,13 +11,14 @@ import pytest
 from dyff.cluster import port
 from dyff.entities import registry
 from dyff.kernel import clock
-from dyff.operator import plan, reasons
+from dyff.operator import jobs, plan, reasons, steps
 from dyff.operator.manifests import metadata
 from tests import kinds
 from tests.planning import world
 from tests.planning.world import ID, OTHER, World
 
 CLIENT, VERIFY, SESSION = f"eval-{ID}-client", f"eval-{ID}-verify", f"eval-{ID}-infer"
+SALVAGE = f"eval-{ID}-salvage"
 
 
 def begun():
@@ -45,6 +46,15 @@ def with_reference():
     return there.serve(f"session-{OTHER}")
 
 
+def published(there):
+    """What was completed is published, if there may be something."""
+    there.end_pods()
+    there.settle()
+    if there.get(port.JOB, SALVAGE) is not None:
+        there.end_job("salvage").settle()
+    return there
+
+
 class Case(msgspec.Struct):
     """`arrange`: makes the world. `want`: condition type that is True, if any. `want_message`: a part of its message."""
 
@@ -58,6 +68,7 @@ class Case(msgspec.Struct):
 EVALUATION = "Evaluation eval-ID"
 STEP = {f"{kind} eval-ID-{step}" for kind in ("Job", "ConfigMap") for step in ("client",)}
 STEPS = STEP | {"Job eval-ID-verify", "ConfigMap eval-ID-verify"}
+SALVAGED = {"Job eval-ID-salvage", "ConfigMap eval-ID-salvage"}
 SERVING = {"InferenceSession eval-ID-infer", "NetworkPolicy eval-ID-infer", "Deployment eval-ID-infer", "Service eval-ID-infer"}
 OTHERS = {f"{kind} session-OTHER" for kind in ("InferenceSession", "NetworkPolicy", "Deployment", "Service")}
 
@@ -215,7 +226,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_phases(case: Case):
     """Each phase has its objects and its conditions, and ends in at most one of Complete and Failed."""
-    there = case.arrange()
+    there = published(case.arrange()) if case.want == "Failed" else case.arrange()
     found = {kind: there.condition(registry.RESOURCE_BY_KIND["Evaluation"], kind) for kind in ("Complete", "Failed")}
     assert {kind for kind, condition in found.items() if condition["status"] == "True"} == ({case.want} if case.want else set())
     if case.want:
@@ -223,7 +234,7 @@ def test_phases(case: Case):
         assert case.want_message in found[case.want]["message"]
         assert there.unfinished_jobs() == []
     if case.want_objects:
-        assert there.names() == case.want_objects
+        assert there.names() - SALVAGED == case.want_objects
 
 
 @pytest.mark.parametrize("arrange", [case.arrange for case in CASES.values()], ids=CASES)
@@ -391,3 +402,70 @@ def test_other_conditions_are_left_alone():
     there.serve()
     assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Admitted")["reason"] == "Quota"
     assert len(evaluation["status"]["conditions"]) == 3
+
+
+def test_what_was_completed_is_published_before_the_end():
+    """A failed client is recorded; then, without session, its outputs are published as incomplete; only then the evaluation has failed."""
+    there = inferring().end_job("client", exit_code=20, words="3 of 9 missing").settle()
+    condition = there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Complete")
+    assert (condition["status"], condition["reason"]) == ("False", reasons.UNVERIFIED)
+    assert "is being published" in condition["message"]
+    assert "3 of 9 missing" in condition["message"]
+    assert there.names() == {EVALUATION, *STEP, *SALVAGED}
+    args = there.get(port.JOB, SALVAGE)["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[0] == "publish-incomplete-output"
+    there.end_job("salvage").settle()
+    failed = there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Failed")
+    assert (failed["status"], failed["reason"]) == ("True", "Incomplete")
+    assert failed["message"].endswith("3 of 9 missing")
+
+
+def test_a_publication_that_fails_keeps_the_reason():
+    """The evaluation fails for its first reason, and the message has the second."""
+    there = inferring().end_job("client", exit_code=20, words="3 of 9 missing").settle()
+    there.end_job("salvage", exit_code=75, words="the store does not answer").settle()
+    failed = there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Failed")
+    assert failed["reason"] == "Incomplete"
+    assert "3 of 9 missing" in failed["message"]
+    assert "could not be published: the publication of incomplete outputs: the store does not answer" in failed["message"]
+
+
+def stopping():
+    """The session is lost, and the pod of the client does not end."""
+    there = with_reference()
+    there.run_pod(port.JOB, CLIENT)["metadata"]["finalizers"] = ["node.example/lost"]
+    there.patch(kinds.INFERENCE_SESSION, f"session-{OTHER}", {"metadata": {"finalizers": []}})
+    there.delete(kinds.INFERENCE_SESSION, f"session-{OTHER}")
+    return there.settle()
+
+
+def test_nothing_is_published_while_a_client_writes():
+    """If the session is lost, the client is stopped, and the publication begins when its pod has ended."""
+    there = stopping()
+    assert there.get(port.JOB, SALVAGE) is None
+    there.end_pods().settle()
+    assert there.unfinished_jobs() == [SALVAGE]
+
+
+def test_a_pod_that_does_not_end_delays_the_publication_for_a_minute():
+    """A lost node keeps its pods; the evaluation ends nevertheless."""
+    there = stopping().after(seconds=61)
+    assert there.get(port.JOB, SALVAGE) is not None
+    there.end_job("salvage").settle()
+    assert there.condition(registry.RESOURCE_BY_KIND["Evaluation"], "Failed")["status"] == "True"
+
+
+def test_the_message_has_what_the_client_retries():
+    """The last line of a running client is a part of the message if it says what it retries or waits for, and otherwise not."""
+    there = inferring()
+    (request,) = [each for each in there.requests() if each.kind == "Evaluation"]
+    (pod,) = there.pods("client")
+
+    def message(line):
+        observed = msgspec.structs.replace(there.observe(request), says={pod["metadata"]["name"]: line})
+        return jobs.progress(observed, steps.CLIENT)
+
+    assert message("no calls until noon: the service asks for a pause") == (
+        "the evaluation client is running: no calls until noon: the service asks for a pause"
+    )
+    assert message("all calls succeed again") == "the evaluation client is running"

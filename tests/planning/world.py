@@ -194,6 +194,13 @@ class World:
         created["status"] = status or {"phase": "Running"}
         return created
 
+    def end_pods(self):
+        """The pods that are being deleted end."""
+        for pod in self.pods():
+            if pod["metadata"].get("deletionTimestamp"):
+                pod["status"] = {**pod.get("status", {}), "phase": "Failed"}
+        return self
+
     def end_job(self, component, *, exit_code=0, words="", failed="BackoffLimitExceeded", prefix="eval"):
         """The Job of a step ends, and its pod with that exit code."""
         name = f"{prefix}-{ID}-{component}"

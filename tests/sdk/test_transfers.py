@@ -304,3 +304,18 @@ def test_importing_the_sdk_imports_only_what_it_needs():
     """What takes long to import is imported when it is used."""
     code = "import sys, dyff.sdk; print(sorted({'pyarrow', 'litestar', 'apsw', 'jsonpath_ng', 'asyncio', 'pathspec'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("incomplete", [False, True])
+async def test_incomplete_outputs_are_asked_for_by_name(connect, tmp_path, incomplete):
+    """A download of what a failed evaluation completed says so to the server; the usual one does not."""
+    store, asked = Store({"a.parquet": b"a"}), []
+
+    def handler(request):
+        if request.url.path.endswith("/downlinks"):
+            asked.append(dict(request.url.params))
+        return store(request)
+
+    await got(connect(handler).evaluations.download("e" * 32, tmp_path / "out", incomplete=incomplete, progress=False))
+    assert (tmp_path / "out" / "a.parquet").read_bytes() == b"a"
+    assert asked == [{"incomplete": "true"} if incomplete else {}]

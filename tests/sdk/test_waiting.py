@@ -109,6 +109,19 @@ async def test_progress_is_lines_elsewhere_and_nothing_when_asked(connect, capsy
     assert lines == (want if wanted else [])
 
 
+async def test_a_wait_shows_what_the_run_waits_for(connect, capsys):
+    """A pause or a retry that the progress reports is part of the line."""
+    statuses = iter(["Admitted", "Ready"])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/progress"):
+            return httpx.Response(200, json={"stage": "Inference", "done": 3, "total": 10, "rate": 0.0, "message": "no calls until noon"})
+        return httpx.Response(200, json={**MODEL, "status": next(statuses)})
+
+    await got(connect(handler).models.wait("a" * 32))
+    assert capsys.readouterr().out.splitlines()[0] == "  Admitted, Inference: 3 of 10 items; no calls until noon"
+
+
 SCRIPT = """
 import httpx, json, sys
 from dyff.sdk import Client

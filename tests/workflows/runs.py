@@ -74,18 +74,39 @@ class Store:
         return [row for file in files for row in pa.parquet.read_table(file, partitioning=None).to_pylist()]
 
     def manifest(self):
-        """The artifacts of the verified output; None: it was not published."""
+        """The artifacts of the verified output, without the exchanges; None: it was not published."""
         file = self.objects / "outputs" / EVALUATION / ".dyff" / "artifacts.json"
-        return msgspec.json.decode(file.read_bytes())["artifacts"] if file.exists() else None
+        if not file.exists():
+            return None
+        listed = msgspec.json.decode(file.read_bytes())["artifacts"]
+        return [each for each in listed if not each["path"].startswith(".dyff/exchanges/")]
 
-    def verified(self):
-        """The verified rows, read as the published package reads a downloaded output."""
-        files = [str(self.objects / artifact["key"]) for artifact in self.manifest() if not artifact["path"].startswith(".")]
+    def exchanges(self, name="artifacts.json"):
+        """The exchanges that the manifest lists."""
+        file = self.objects / "outputs" / EVALUATION / ".dyff" / name
+        listed = msgspec.json.decode(file.read_bytes())["artifacts"]
+        keys = [each["key"] for each in listed if each["path"].startswith(".dyff/exchanges/")]
+        return [row for key in keys for row in pa.parquet.read_table(self.objects / key, partitioning=None).to_pylist()]
+
+    def raw_exchanges(self):
+        """The files of exchanges of all attempts."""
+        return sorted((self.objects / "outputs" / EVALUATION / ".dyff" / "raw-exchanges").rglob("*.parquet"))
+
+    def incomplete(self):
+        """The whole manifest of what a failed run completed; None: it was not published."""
+        file = self.objects / "outputs" / EVALUATION / ".dyff" / "incomplete.json"
+        return msgspec.json.decode(file.read_bytes()) if file.exists() else None
+
+    def verified(self, artifacts=None):
+        """The verified rows, or those of other artifacts, read as the published package reads a downloaded output."""
+        listed = self.manifest() if artifacts is None else artifacts
+        files = [str(self.objects / artifact["key"]) for artifact in listed if not artifact["path"].startswith(".")]
         return published.open_dataset(files).to_table()
 
-    def errors(self):
+    def errors(self, artifacts=None):
         """What users see of items without responses."""
-        [artifact] = [each for each in self.manifest() if each["path"] == ".dyff/errors.parquet"]
+        listed = self.manifest() if artifacts is None else artifacts
+        [artifact] = [each for each in listed if each["path"] == ".dyff/errors.parquet"]
         return pa.parquet.read_table(self.objects / artifact["key"]).to_pylist()
 
     def raw_error(self, rows):
@@ -98,6 +119,9 @@ class Store:
         """What all attempts recorded of them."""
         files = sorted((self.objects / "outputs" / EVALUATION / ".dyff" / "errors").rglob("*.parquet"))
         return [row for file in files for row in pa.parquet.read_table(file, partitioning=None).to_pylist()]
+
+    def has_progress(self):
+        return (self.objects / "outputs" / EVALUATION / ".dyff" / "progress.json").exists()
 
     def progress(self):
         return msgspec.json.decode((self.objects / "outputs" / EVALUATION / ".dyff" / "progress.json").read_bytes())
@@ -166,6 +190,9 @@ class Steps:
     def verify(self, attempt="verify-1", process=False, **kwargs):
         manifest = self.manifest(**kwargs)
         return (self.run if process else self.call)("verify-evaluation-output", "--manifest", manifest, attempt=attempt)
+
+    def salvage(self, attempt="salvage-1", **kwargs):
+        return self.call("publish-incomplete-output", "--manifest", self.manifest(**kwargs), attempt=attempt)
 
 
 def an_interface(endpoint="v1/completions", *, schema=SCHEMA, inputs=PROMPT_IN, outputs=CHOICES_OUT):

@@ -159,7 +159,7 @@ def test_the_time_is_up(store, steps):
     with runs.a_slow_service(delay_s=0.2) as (url, _):
         late = steps.evaluate(url, workers=1, client={"totalTimeoutSeconds": 2})
         assert late.code == 20
-        assert "of 50 items were done within client.totalTimeoutSeconds=2" in late.last
+        assert "of 50 items were done. The time was up (client.totalTimeoutSeconds=2)" in late.last
         assert 0 < len(store.raw_rows()) < 50
         assert (
             steps.evaluate(url, workers=1, client={"totalTimeoutSeconds": 1, "missingOutputPolicy": "Ignore"}, attempt="attempt-2").code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import itertools
+import re
 import time
 
 import pyarrow as pa
@@ -101,12 +102,44 @@ def test_a_retry_after_that_says_nothing(store, steps, header):
     assert seen["prompt number 0"] == 2
 
 
-def test_a_retry_after_beyond_all_measure(store, steps):
-    """An absurd Retry-After is a pause like others, which the run's own limit ends."""
+@pytest.mark.parametrize("status", [403, 429, 503])
+@pytest.mark.parametrize("header", ["1764412800", "86400", "9" * 400, "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_pause_that_is_longer_than_the_time_left(store, steps, status, header):
+    """The run ends at once and says why; with Ignore that is no error. What was done is stored."""
+    store.dataset(runs.rows(10))
+    with runs.a_service(lambda prompt, tries: (status, {"Retry-After": header}) if prompt == "prompt number 5" else 200) as (url, seen):
+        ended = steps.evaluate(url, workers=1)
+        assert ended.code == 20, ended
+        assert "asks for a pause of" in ended.last
+        assert "client.totalTimeoutSeconds" in ended.last
+        assert f"status {status}" in ended.last
+        assert seen["prompt number 5"] == 1
+        assert runs.pairs(store.raw_rows()) == runs.all_pairs(range(5))
+        assert steps.evaluate(url, workers=1, client={"missingOutputPolicy": "Ignore"}, attempt="attempt-2").code == 0
+
+
+def test_a_pause_without_a_time_limit_is_bounded(store, steps):
+    """A run without a limit of its own does not wait for decades either."""
     store.dataset(runs.rows(1))
-    with runs.a_service(lambda prompt, tries: (503, {"Retry-After": "9" * 400})) as (url, _):
-        ended = steps.evaluate(url, client={"totalTimeoutSeconds": 1})
-    assert (ended.code, any("no calls for 86400.0 s" in line for line in ended.lines)) == (20, True), ended
+    with runs.a_service(lambda prompt, tries: (503, {"Retry-After": "1764412800"})) as (url, _):
+        ended = steps.evaluate(url, client={"totalTimeoutSeconds": 0})
+    assert (ended.code, "1764412800 s until 20" in ended.last) == (20, True), ended
+
+
+def test_a_pause_shows_in_the_progress(store, steps):
+    """While all workers pause, the progress says until when and why; it says what is retried, how often and after which answer."""
+    store.dataset(runs.rows(1))
+    replies = iter([*[(500, {}, 0, "boom")] * 4, (429, {"Retry-After": "3600"})])
+    with runs.a_service(lambda prompt, tries: next(replies)) as (url, _):
+        process = steps.start("evaluation-client", "--manifest", steps.manifest(url))
+        retried = re.compile(r"trying again at 20.*: item 0, .*, which has failed [34] times; the last time: status 500")
+        runs.wait_for(lambda: store.has_progress() and retried.match(store.progress().get("message", "")))
+        said = runs.wait_for(lambda: (text := store.progress().get("message", "")).startswith("no calls until") and text)
+        process.terminate()
+        output, _ = process.communicate(timeout=30)
+    assert "status 429" in said
+    assert "boom" in output
+    assert process.returncode == 143
 
 
 def test_a_rate_limit_costs_no_item(store, steps):
@@ -168,7 +201,7 @@ def test_a_refused_request_is_skipped(store, steps, service):
     assert [row["responses"] for row in store.raw_rows()] == [None] * 10
     assert steps.verify(client=client).code == 0
     assert store.verified().column("responses").null_count == 10
-    assert steps.verify(attempt="verify-2", client=client).last.startswith("verified before: 2 files")
+    assert steps.verify(attempt="verify-2", client=client).last.startswith("verified before: 3 files")
 
 
 def test_why_items_have_no_responses_is_data(store, steps):
@@ -234,8 +267,9 @@ def test_an_endpoint_that_is_not_there(store, steps, service):
         (runs.SCHEMA, [{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}], "does not fit the output pipeline"),
     ],
 )
-def test_answers_that_do_not_fit(store, steps, service, schema, outputs, want_words):
-    """Answers that don't fit the output pipeline or schema fail the run and name the item."""
+def test_answers_that_do_not_fit(store, steps, service, monkeypatch, schema, outputs, want_words):
+    """If no answer fits the output pipeline or schema, the run fails and names the item."""
+    monkeypatch.setattr(inference, "_FIRST_DELAY_S", 0.01)
     store.dataset(runs.rows(1))
     failed = steps.evaluate(service, schema=schema, outputs=outputs)
     assert failed.code == 10
@@ -244,13 +278,26 @@ def test_answers_that_do_not_fit(store, steps, service, schema, outputs, want_wo
 
 
 def test_rows_that_fit_are_stored_next_to_one_that_does_not(store, steps):
-    """One answer that does not fit the schema fails the run, and loses none of the others."""
+    """One answer that does not fit the schema costs its item, and none of the others."""
     store.dataset(runs.rows(5))
     with runs.a_service(lambda prompt, tries: (200, {}, 0, 7 if prompt == "prompt number 3" else "fine")) as (url, _):
         failed = steps.evaluate(url, workers=1, outputs=runs.TEXT_OUT)
-    assert failed.code == 10
+    assert failed.code == 20
     assert "item 3" in failed.last
     assert runs.pairs(store.raw_rows()) == runs.all_pairs([0, 1, 2, 4])
+
+
+def test_a_row_that_arrow_cannot_store_costs_its_item(store, steps):
+    """What the check of an answer cannot foresee is found when the file is written, and costs its item only."""
+    fields = [pa.field("_replication_", pa.string()), pa.field("_index_", pa.int8()), runs.SCHEMA.field("responses")]
+    schema = pa.schema(fields)
+    store.dataset(runs.rows(3, start=126))
+    with runs.a_service(lambda prompt, tries: 200) as (url, _):
+        ended = steps.evaluate(url, schema=schema)
+    assert (ended.code, "1 of 3 items" not in ended.last) == (20, True), ended
+    assert sorted(row["_index_"] for row in store.raw_rows()) == [126, 127]
+    assert [(row["_index_"], row["error"]) for row in store.raw_errors()] == [(128, "UnfitAnswer")]
+    assert store.progress()["done"] == 2
 
 
 def test_a_service_that_is_late(store, steps):

@@ -13,7 +13,7 @@ import pytest
 
 from dyff.kernel import clock, errors
 from dyff.objects import layout, local, manifests
-from dyff.workflows import endings, inputs, items, outputs, pacing, progress, trees
+from dyff.workflows import endings, inputs, items, outputs, pacing, parquet_files, progress, trees
 from tests.workflows import runs
 
 
@@ -45,7 +45,7 @@ def objects(tmp_path):
 
 async def test_partitions_come_from_paths_not_from_keys(objects):
     """Sealed files have keys without a path. The manifest has it, and so the same columns are there; identical files are two."""
-    root, data = layout.root("datasets", "d" * 32), outputs.encode(pa.table({"_index_": [1]}))
+    root, data = layout.root("datasets", "d" * 32), parquet_files.encode(pa.table({"_index_": [1]}))
     await objects.put(layout.blob(root, "x"), data)
     paths = ("language=en/a.parquet", "language=de/a.parquet")
     listed = tuple(manifests.Artifact(path=path, key=layout.blob(root, "x"), size=len(data)) for path in paths)
@@ -122,13 +122,13 @@ async def test_a_pause_is_kept_and_left_little_by_little():
         await pace.turn()
         begun.append(anyio.current_time() - started)
 
-    pace.hold(10)
-    pace.hold(5)
+    pace.hold(10, "status 429")
+    pace.hold(5, "status 429")
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
             tasks.start_soon(worker)
         await anyio.sleep(1)
-        pace.hold(20)
+        pace.hold(20, "status 429")
     assert min(begun) >= 21
     assert 22 <= max(begun) <= 23.1
     await worker()

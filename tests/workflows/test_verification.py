@@ -146,7 +146,7 @@ def test_every_published_file_has_its_size_and_digests(store, steps):
     store.dataset(runs.rows(3))
     store.raw(runs.outputs([0, 1]))
     replication = specs.replication_id(runs.EVALUATION, 0)
-    store.raw_error([{items.INDEX: 2, items.REPLICATION: replication, "error": "BadRequest", "message": "no"}])
+    store.raw_error([{"_index_": 2, "_replication_": replication, "error": "BadRequest", "message": "no"}])
     assert steps.verify(client={"missingOutputPolicy": "Ignore"}).code == 0
     assert [each["path"] for each in store.manifest()] == ["part-00000.parquet", ".dyff/errors.parquet"]
     for each in store.manifest():

@@ -8,12 +8,17 @@ import msgspec
 from dyff.api import artifacts, contents, positions
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
-from dyff.api.route import Other, Route
+from dyff.api.route import Other, Parameter, Route
 from dyff.api.routes.entities import follow, status
 from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import backoff, errors
 from dyff.objects import layout, manifests
 
+INCOMPLETE = "incomplete"
+_INCOMPLETE = Parameter(
+    "true: also what a failed run has completed; the answer is then what there is, and not all that was requested",
+    {"type": "boolean", "default": False},
+)
 _NOT_WAITING = "it does not wait for uploads"
 _FIRST_LOOK_S, _LOOK_S = 0.02, 0.5
 """The pauses between looks at an entity whose files are being sealed, the first and the longest."""
@@ -26,7 +31,7 @@ def routes(context: Context) -> list[Route]:
         if row.upload is not None:
             found += Uploads(context, row, row.upload).routes()
         if row.download is not None:
-            found.append(Downloads(context, row).route())
+            found.append(Downloads(context, row, row.download).route())
     return found
 
 
@@ -123,9 +128,9 @@ def _is_finalizing(entity: codecs.Json) -> bool:
 class Downloads:
     """Downloads from entities of one kind."""
 
-    def __init__(self, context: Context, row: kind.Kind) -> None:
-        """`row`: that of the kind."""
-        self._context, self._row = context, row
+    def __init__(self, context: Context, row: kind.Kind, download: kind.Download) -> None:
+        """`download`: that of `row`."""
+        self._context, self._row, self._provided = context, row, download
 
     def route(self) -> Route:
         """Return the route for download links."""
@@ -133,17 +138,38 @@ class Downloads:
             method="GET", path=f"/v0/{self._row.plural}/{{id:str}}/downlinks", answer=self.downlinks, group=self._row.plural,
             operation="downlinks", summary="URLs from which its files can be fetched", answers=list[answers.Downlink],
             returns="a list of artifact and signedURL", takes_position=True, conflict="it has no data (yet, or any more)",
+            query={INCOMPLETE: _INCOMPLETE} if self._provided.incomplete else {},
         )  # fmt: skip
 
     async def downlinks(self, call: Call) -> Reply:
-        """Return links only to files that a manifest names: those that were uploaded and checked, or verified."""
+        """Return links only to files that a manifest names: those that were uploaded and checked, or verified.
+
+        With `incomplete=true`: those that a failed run completed, unless all are there.
+        """
+        wants_incomplete = self._provided.incomplete and _flag(call, INCOMPLETE)
         await follow(self._context, call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         services, root = self._context.services, layout.root(self._row.collection, entity["id"])
+        manifest = None
         try:
-            manifest = None if entity["status"] == statuses.DELETED else await manifests.read(services.objects, root)
+            if entity["status"] != statuses.DELETED:
+                manifest = await manifests.read(services.objects, root)
+                if manifest is None and wants_incomplete:
+                    manifest = await manifests.read(services.objects, root, layout.INCOMPLETE)
         except errors.Misconfigured as error:  # it was checked before it was stored
             raise errors.Damaged(f"{error.message}; restore it from a backup") from error
         if manifest is None:
-            raise errors.WrongStatus(f"the {self._row.name} {entity['id']} has no data to fetch: its status is {entity['status']}")
+            hint = f"; what a failed run completed is served with ?{INCOMPLETE}=true" if self._offers(entity, wants_incomplete) else ""
+            raise errors.WrongStatus(f"the {self._row.name} {entity['id']} has no data to fetch: its status is {entity['status']}{hint}")
         return json(await artifacts.links(services, manifest))
+
+    def _offers(self, entity: codecs.Json, wants_incomplete: bool) -> bool:
+        return self._provided.incomplete and not wants_incomplete and entity["status"] == statuses.FAILED
+
+
+def _flag(call: Call, name: str) -> bool:
+    """Return the value of a query parameter that is `true` or `false`; absent means false. Others are ignored, as they always were."""
+    values = [value for key, value in call.query() if key == name]
+    if any(value not in ("true", "false") for value in values):
+        raise errors.InvalidFields(errors.Problem(("query", name), "must be true or false"))
+    return "true" in values

@@ -153,7 +153,7 @@ KIND = kind.Kind(
     dependencies=_dependencies,
     uses=_uses,
     query={"dataset": ("dataset",), **{name: ("inferenceSession", *path) for name, path in inference_session.QUERY.items()}},
-    download=kind.Download("outputs"),
+    download=kind.Download("outputs", incomplete=True),
     logs=kind.Logs(),
     run=kind.Run(
         resource=RESOURCE,

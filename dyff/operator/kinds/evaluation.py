@@ -1,10 +1,15 @@
-"""An Evaluation: an inference session, the client that sends it the dataset, then the verification of the outputs."""
+"""An Evaluation: an inference session, the client that sends it the dataset, then the verification of the outputs.
+
+If client or verification fails, what was completed is published as incomplete before the evaluation ends as failed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from dyff.cluster import conditions, port
 from dyff.entities import custom_resource, specs
@@ -22,13 +27,30 @@ _LONGEST_S = 30 * 86400
 """Time limit for any client, also if its `totalTimeoutSeconds` is 0, which means no limit: nothing runs forever."""
 
 _SUCCEEDED = "Succeeded"
+_STEPS = (steps.CLIENT, steps.VERIFY, steps.SALVAGE)
+_FAILURE = "failure"
+"""The key in the status's `steps` of the failure, as JSON, while what was completed is published."""
+
+_PATIENCE_S = 60
+"""How long the publication waits for the end of the pods that write, which may be on a lost node. A late writer does no harm."""
+
+_NOTHING_DONE = frozenset({reasons.IMAGE_NOT_RUNNABLE, reasons.SCHEMA_ERROR})
+"""After these reasons there is nothing to publish."""
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    """How client or verification failed, and when that was noticed."""
+
+    reason: str
+    message: str
+    at: datetime
 
 
 def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
     """Its steps, its own session or the one that it refers to, and the address of that session."""
     own_session = plan.Ref(SESSION, f"{name}-{SESSION_COMPONENT}")
-    of_steps = jobs.refs(name, steps.CLIENT, steps.VERIFY)
-    components = (steps.CLIENT.component, steps.VERIFY.component)
+    of_steps = jobs.refs(name, *_STEPS)
+    components = tuple(step.component for step in _STEPS)
     reference = ((resource or {}).get("spec") or {}).get("inferenceSessionReference")
     if not isinstance(reference, str):
         return plan.Wanted((own_session, *of_steps), components, services=(own_session.name,))
@@ -39,14 +61,17 @@ def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
     """The next steps of an evaluation that is neither finished nor being deleted."""
     spec = specs.evaluation(observed.present)
+    recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(_FAILURE)
+    if recorded is not None:
+        return _salvage(observed, msgspec.json.decode(recorded, type=_Failure), now, setup)
     client = jobs.outcome(observed, steps.CLIENT, now)
     if client is not None and client.succeeded:
         return _verification(observed, now, setup)
     lost = _session_lost(observed, spec, now, setup)
     if lost is not None:
-        return _failed(observed, lost, now)
+        return _failed(observed, lost, now, setup)
     if client is not None:
-        return _failed(observed, client, now)
+        return _failed(observed, client, now, setup)
     return _inference(observed, spec, now, setup)
 
 
@@ -59,7 +84,8 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
     url = observed.urls.get(_session_name(observed))
     if url is not None:
         manifest = {"spec": resource["spec"], "session": {"url": url, **_replicas(spec, found)}}
-        actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=_client_deadline_s(spec, setup)))
+        deadline_s, env = _client_deadline_s(spec, setup), _client_env(setup)
+        actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=deadline_s, env=env))
     started = observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is not None
     reason = reasons.INFERENCE if started else reasons.WAITING_FOR_SESSION
     message = _session_text(found)
@@ -87,7 +113,7 @@ def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> 
     verify = jobs.outcome(observed, steps.VERIFY, now)
     done = {steps.CLIENT.component: _SUCCEEDED}
     if verify is not None and not verify.succeeded:
-        return _failed(observed, verify, now, done)
+        return _failed(observed, verify, now, setup, done)
     if verify is not None:
         ended = conditions.complete(reasons.COMPLETE, "all items have verified outputs")
         status = conditions.status_patch(resource, ended, now, {"steps": {**done, steps.VERIFY.component: _SUCCEEDED}})
@@ -104,10 +130,45 @@ def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> 
     return plan.Plan(actions, status, setup.look_again_s(now, *_deadlines(observed, steps.VERIFY)))
 
 
-def _failed(observed: plan.Observed, outcome: jobs.Outcome, now: datetime, done: Mapping[str, Any] | None = None) -> plan.Plan:
-    fields = {"steps": done} if done else None
-    status = conditions.status_patch(observed.present, conditions.failed(outcome.reason, outcome.message), now, fields)
-    return plan.Plan(cleanup.leftovers(observed), status)
+def _failed(
+    observed: plan.Observed, outcome: jobs.Outcome, now: datetime, setup: plan.Setup, done: Mapping[str, Any] | None = None
+) -> plan.Plan:
+    """End as failed; if the client may have completed items, publish them first."""
+    fields = {"steps": done} if done else {}
+    if outcome.reason in _NOTHING_DONE or observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is None:
+        status = conditions.status_patch(observed.present, conditions.failed(outcome.reason, outcome.message), now, fields)
+        return plan.Plan(cleanup.leftovers(observed), status)
+    failure = _Failure(outcome.reason, outcome.message, now)
+    return _salvage(observed, failure, now, setup, {"steps": {**(done or {}), _FAILURE: msgspec.json.encode(failure).decode()}})
+
+
+def _salvage(
+    observed: plan.Observed, failure: _Failure, now: datetime, setup: plan.Setup, fields: Mapping[str, Any] | None = None
+) -> plan.Plan:
+    """Publish what was completed as incomplete, once nothing writes any more; then end as failed."""
+    resource = observed.present
+    published = jobs.outcome(observed, steps.SALVAGE, now)
+    if published is not None:
+        message = failure.message
+        if not published.succeeded:
+            message += f"\nWhat was completed could not be published: {published.message}"
+        status = conditions.status_patch(resource, conditions.failed(failure.reason, message), now, fields)
+        return plan.Plan(cleanup.leftovers(observed), status)
+    actions: list[plan.Action] = [*cleanup.interrupted(observed), *cleanup.removed(observed, SESSION)]
+    actions += cleanup.stopped(observed, jobs.name(observed, steps.CLIENT), jobs.name(observed, steps.VERIFY))
+    patience = failure.at + timedelta(seconds=_PATIENCE_S)
+    writing = now < patience and any(pods.live(pod) for pod in observed.pods if _component(pod) != steps.SALVAGE.component)
+    if not writing:
+        deadline_s = int(setup.operator.job_deadline_s)
+        actions += jobs.ensure(observed, steps.SALVAGE, setup, manifest={"spec": resource["spec"]}, deadline_s=deadline_s)
+    what = "waiting until its programs have ended" if writing else jobs.progress(observed, steps.SALVAGE)
+    message = f"it has failed, and what was completed is being published ({what}). {failure.message}"
+    status = conditions.status_patch(resource, conditions.running(reasons.UNVERIFIED, message), now, fields)
+    return plan.Plan(tuple(actions), status, setup.look_again_s(now, *([patience] if writing else _deadlines(observed, steps.SALVAGE))))
+
+
+def _component(pod: port.Object) -> str:
+    return str(pod["metadata"]["labels"].get("dyff.io/component"))
 
 
 def _session_lost(observed: plan.Observed, spec: specs.Evaluation, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
@@ -147,6 +208,12 @@ def _reference_deadline(observed: plan.Observed, setup: plan.Setup) -> datetime:
 def _client_deadline_s(spec: specs.Evaluation, setup: plan.Setup) -> int:
     limit_s = min(spec.client.total_timeout_seconds or _LONGEST_S, _LONGEST_S)
     return int(setup.operator.session_start_deadline_s) + limit_s + _CLIENT_SLACK_S
+
+
+def _client_env(setup: plan.Setup) -> dict[str, str]:
+    """What the client keeps of its exchanges with the service, see `dyff.workflows.kept`."""
+    kept = setup.operator
+    return {"DYFF_EXCHANGE_ITEM_BYTES": str(kept.exchange_item_bytes), "DYFF_EXCHANGE_RUN_BYTES": str(kept.exchange_run_bytes)}
 
 
 def _session_name(observed: plan.Observed) -> str:

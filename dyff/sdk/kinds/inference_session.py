@@ -91,8 +91,9 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
     ) -> inference.InferenceSessionClient[S]:
         """Return a client that calls the session.
 
-        `interface`: provides the endpoint and both adapters. `endpoint`, `input_adapter`, `output_adapter`: replace those of the
-        interface. One of `interface` and `endpoint` is required. `timeout`: the time limit of one inference, in seconds.
+        `interface`: provides the endpoint, both adapters and the schema of the answers. `endpoint`, `input_adapter`, `output_adapter`:
+        replace those of the interface; with an `output_adapter`, answers are not checked against the schema. One of `interface` and
+        `endpoint` is required. `timeout`: the time limit of one inference, in seconds.
 
         Example:
             `client.inferencesessions.client(s.id, token, interface=s.inferenceService.interface).infer({"text": "Hello"})`
@@ -107,7 +108,10 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
         )
         after = output_adapter or inference.pipeline(interface.outputPipeline if interface else None)
         route = self._path(session_id, f"infer/{path.lstrip('/')}")
-        return inference.InferenceSessionClient(self._http, route, token, before, after, timeout, is_blocking=self._is_blocking)
+        check = inference.check(interface) if interface and not output_adapter else None
+        return inference.InferenceSessionClient(
+            self._http, route, token, before, after, timeout, check=check, is_blocking=self._is_blocking
+        )
 
 
 GROUP = InferenceSessions
