@@ -21,6 +21,10 @@ from dyff.workflows import endings, failures, items, kept, manifests, outputs, s
 from dyff.workflows.progress import Progress
 
 
+_EXCHANGES_FILE_BYTES = 8 * 2**20
+"""Requests and answers may not be compressible, so a file takes as much memory twice: in the writer, and as it is stored."""
+
+
 class Verifier:
     """One verification. A subclass publishes what there is of a run that has failed (`publish_incomplete_output`)."""
 
@@ -115,7 +119,7 @@ class Verifier:
                 endings.say(f"{file.key} is left out: {error}")
                 continue
             await anyio.to_thread.run_sync(writer.add, table)
-            if writer.size_bytes >= verification.FILE_BYTES:
+            if writer.size_bytes >= _EXCHANGES_FILE_BYTES:
                 await write()
         if writer.rows:
             await write()
