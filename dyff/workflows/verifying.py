@@ -20,7 +20,6 @@ from dyff.objects.manifests import Artifact
 from dyff.workflows import endings, failures, items, kept, manifests, outputs, space, trees, verification
 from dyff.workflows.progress import Progress
 
-
 _EXCHANGES_FILE_BYTES = 8 * 2**20
 """Requests and answers may not be compressible, so a file takes as much memory twice: in the writer, and as it is stored."""
 
