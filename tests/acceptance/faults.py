@@ -25,7 +25,7 @@ class Victim(Protocol):
 
 
 class Gremlin:
-    """Harms one victim after another until it is told to stop; then all run again."""
+    """Harms one victim after another until it is asked to stop; then all run again."""
 
     def __init__(self, victims: Mapping[str, Victim], seed: int, *, pause_s: tuple[float, float], between_s: tuple[float, float]) -> None:
         """`pause_s`: how long a victim is stopped or gone. `between_s`: from one fault's end to the next. Seconds, from and to."""
@@ -55,7 +55,7 @@ class Gremlin:
                 fault = self._moments.choice((self._kill, self._pause))
                 self.done.append(f"{fault.__name__.strip('_')} {name}")
                 fault(self._victims[name], self._moments.uniform(*self._pause_s))
-        except BaseException as failure:  # told by `at_work`
+        except BaseException as failure:  # set by `at_work`
             failures.append(failure)
 
     def _kill(self, victim: Victim, gone_s: float) -> None:

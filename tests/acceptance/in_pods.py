@@ -177,7 +177,7 @@ def _tree(variables: dict[str, str]) -> dict[str, Any]:
 
 
 def _forwarder(host: str, ports: dict[int, int]) -> dict[str, Any]:
-    """A container beside a role's, for as long as that runs."""
+    """A container next to a role's, for as long as that runs."""
     near = next(iter(ports))
     return {
         "name": "engines",

@@ -10,7 +10,7 @@ _DEADLINE_S = 60.0
 
 
 def proved(subject: Any, story: str = "") -> dict[str, Any]:
-    """`dyff verify` finds nothing, of all events that there are; its report. `subject`: has `command`; `story`: what is told otherwise.
+    """`dyff verify` finds nothing in all events; its report. `subject`: has `command`; `story`: the message if it does.
 
     What is only behind, on a busy machine, is given time.
     """

@@ -1,4 +1,4 @@
-"""Each way in which a pod can end, on a real node, told by the operator alone: a reason, what to do, and nothing waits for ever.
+"""Each way in which a pod can end, on a real node, reported by the operator alone: a reason, what to do, and nothing waits for ever.
 
 The resources are made all at once and come to their ends side by side; the tests look at one after the other.
 """

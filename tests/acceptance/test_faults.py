@@ -42,7 +42,7 @@ class Role:
         self.kill, self.send, self._process = process.kill, process.send, process
 
     def restart(self) -> None:
-        """Also where it has ended by itself: whoever runs it in production starts it again."""
+        """Also if it has ended by itself: in production, a service manager starts it again."""
         if not self._process.is_running:
             self._process.begin()
 
@@ -81,7 +81,7 @@ def own_engines(tmp_path, monkeypatch):
 
 
 class Program:
-    """A program of the node, which whoever runs it starts again."""
+    """A program of the node, which its service manager starts again."""
 
     def __init__(self, node: Node, name: str) -> None:
         self._node, self._name = node, name

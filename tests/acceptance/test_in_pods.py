@@ -50,7 +50,7 @@ def test_a_role_ends_when_it_is_asked_to(server, role):
 
 
 def ending(server, role, container_id):
-    """How that container ended; None: it runs, as far as the node has told."""
+    """How that container ended; None if it runs, as far as the node has reported."""
     for pod in server.pods(role):
         for each in (container(pod)["state"], container(pod)["lastState"]):
             if each.get("terminated", {}).get("containerID") == container_id:

@@ -137,7 +137,7 @@ def test_post_comes_after_pre(installation):
 
 
 def test_two_at_once_do_it_once(installation):
-    """In a data directory the second is told that the first has it; on engines both succeed."""
+    """In a data directory the second learns that the first has it; on engines both succeed."""
     both = [installation.begin("migrate", "pre") for _ in range(2)]
     ended = [each.communicate(timeout=60) for each in both]
     codes = sorted(each.returncode for each in both)

@@ -133,7 +133,7 @@ def test_a_runner_of_hugging_face_models_finds_its_model(started, service_reques
 
 
 def test_a_model_that_is_not_there_fails_and_says_so(started):
-    """A repository that the hub has not ends the model with the published reason and a message that says what to mend."""
+    """A repository that the hub does not have ends the model with the published reason and a message that says what to fix."""
     _, client, account = started
     model = client.models.create(model_request(account, "org/none"))
     failed = eventually(lambda: client.models.get(model.id), "Error")

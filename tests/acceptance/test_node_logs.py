@@ -89,7 +89,7 @@ async def test_lines_of_all_containers(cluster, run):
 
 
 async def test_a_container_is_followed_from_before_it_starts_to_its_end(cluster, run):
-    """One that has not started has no lines yet; it is waited for, and told to its end, also its last line without a line feed."""
+    """One that has not started has no lines yet; it is waited for, and shown to its end, also its last line without a line feed."""
     last = "sys.stdout.write('the end'); sys.exit(3)"
     name = await run(pod(container("main", 4, pause_s=0.5, then=last), init=(container("init", 2, pause_s=1),)))
     assert await cluster.logs(name, container="main") == ()
@@ -99,7 +99,7 @@ async def test_a_container_is_followed_from_before_it_starts_to_its_end(cluster,
 
 
 async def test_long_lines_are_whole(cluster, run):
-    """The runtime cuts lines at 16 KiB; they are told as they were written."""
+    """The runtime cuts lines at 16 KiB; they are shown as they were written."""
     name = await run(pod(container("main", 1, then="print('x' * 50_000 + '.'); print('y')")))
     await until(cluster, name, lambda status: status.get("phase") == "Succeeded")
     want = ["main 0", "x" * 50_000 + ".", "y"]
@@ -136,7 +136,7 @@ async def test_a_pod_that_never_starts(cluster, run):
 
 
 async def test_a_pod_that_is_removed_while_it_is_followed(cluster, run):
-    """What it wrote was told, then following ends."""
+    """What it wrote was shown, then following ends."""
     name = await run(pod(container("main", 1000, pause_s=0.5)))
     seen = []
     with anyio.fail_after(DEADLINE_S):

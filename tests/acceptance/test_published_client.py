@@ -73,7 +73,7 @@ def test_workflow_logs_report_what_the_pods_did(client, account, dataset, servic
 
 
 def test_a_session_serves_inference_and_is_terminated(client, account, service):
-    """A session becomes ready, answers with its own token, refuses an account's token, and ends when it is told to."""
+    """A session becomes ready, answers with its own token, refuses an account's token, and ends on request."""
     created = client.inferencesessions.create(requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id))
     session = created.inferencesession
     end = time.monotonic() + 60
@@ -137,7 +137,7 @@ def test_a_model_is_uploaded_from_a_folder(client, account, tmp_path):
 
 
 def test_what_is_deleted_stays_deleted(client, account, prompts):
-    """Deletion is final, is told at once, and may be repeated."""
+    """Deletion is final, is visible immediately, and may be repeated."""
     created = client.datasets.create_arrow_dataset(prompts, account=account, name="short-lived")
     time.sleep(0.2)
     assert client.datasets.delete(created.id).status == "Deleted"

@@ -1,4 +1,4 @@
-"""`dyff replay` beside running servers: reads stay right, whatever happens to the replay; embedded and on engines."""
+"""`dyff replay` next to running servers: reads stay right, whatever happens to the replay; embedded and on engines."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ async def test_what_a_failed_evaluation_completed(client, account, prompts, serv
 
 
 async def test_a_session_is_called_through_its_interface(client, account, service_request):
-    """A session becomes ready, answers items as rows with its own token, and ends when it is told to.
+    """A session becomes ready, answers items as rows with its own token, and ends on request.
 
     The published request and interface types are taken as well as ours.
     """

@@ -1,4 +1,4 @@
-"""`dyff serve` and the commands beside it, as a person uses them."""
+"""`dyff serve` and the other commands, as a person uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dyff verify` as an administrator uses it: beside the running server, after a crash, on engines; and what it finds."""
+"""`dyff verify` as an administrator uses it: next to the running server, after a crash, on engines; and what it finds."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_stored_files_are_compared_with_their_manifests(fresh, tmp_path):
 
 
 def test_where_there_is_nothing_nothing_is_made(tmp_path):
-    """A wrong directory is told, with exit code 2."""
+    """A wrong directory is an error, with exit code 2."""
     result = run("verify", "--data-dir", str(tmp_path / "none"))
     assert result.returncode == 2
     assert "there is no log at" in result.stderr

@@ -26,7 +26,7 @@ anyio.run(main)
 
 
 async def test_the_file_is_for_its_owner_only(tmp_path):
-    """It holds the signing secret: mode 0600, also of the files beside it, and also if it was wider."""
+    """It holds the signing secret: mode 0600, also of the files next to it, and also if it was wider."""
     path = tmp_path / "accounts.sqlite"
     path.touch(mode=0o644)
     async with embedded.EmbeddedAccounts.open(path) as accounts:

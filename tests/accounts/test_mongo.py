@@ -72,7 +72,7 @@ async def test_a_change_is_brought_once_even_if_a_relay_is_killed(opened, monkey
 
 
 async def test_acknowledged_is_acknowledged_although_the_one_who_brought_it_was_killed(opened, monkeypatch):
-    """What is forgotten leaves its account first, so nothing is told again."""
+    """What is forgotten leaves its account first, so nothing is reported again."""
     first, second = await opened(), await opened()
     await first.create(account())
 
@@ -122,7 +122,7 @@ async def test_relays_at_once_report_each_change_once_and_in_order(opened):
 
 
 async def test_a_clock_that_goes_back_does_not_turn_the_order_round(opened, monkeypatch):
-    """The changes of an account are told as they were made, whatever time each says."""
+    """The changes of an account are reported in the order in which they were made, whatever time each has."""
     accounts = await opened()
     await accounts.create(account())
     times = iter([START - timedelta(hours=number) for number in range(5)])

@@ -1,4 +1,4 @@
-"""What a token says and how a wrong one is told."""
+"""What a token says, and how a wrong one is reported."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def refused(pipeline, location=("pipeline",)):
     ],
 )  # fmt: skip
 def test_wrong_configurations(adapter, want_location, want_words):
-    """A wrong configuration is refused with the place in the request and words that say how to mend it."""
+    """A wrong configuration is refused with the place in the request and words that say how to fix it."""
     [(location, message)] = refused([_adapter("Drop", {"fields": []}), adapter], ("body", "inputPipeline"))
     assert want_location[0] != "configuration" or want_location == ("configuration",) or "(in " in message
     assert location == ("body", "inputPipeline", 1, *want_location)

@@ -131,11 +131,11 @@ CASES = {
         Snapshot(waiting=(a_run("old", dependencies=("d0",)), a_run("young")), dependencies=needing("Created"), limits=limited(slots=1)),
         [("old", "Created", "UnsatisfiedDependency", "Waiting for Dataset d0"), ("young", "Schedulable", None, None)],
     ),
-    "who needs cpu is told how much is in use and how much more it needs": (
+    "the reason for missing cpu says how much is in use and how much more is needed": (
         Snapshot(waiting=(a_run(cost={"cpu": "4.5"}),), reserved=using(cpu=30), limits=limited(cpu=32)),
         [("run", "Created", "QuotaLimit", "Account quota exceeded: 30/32 cpu in use, 4.5 more needed")],
     ),
-    "memory is told in units that people use": (
+    "memory is shown in units that people use": (
         Snapshot(waiting=(a_run("first"), a_run("second")), limits=limited(memory=3 * GIB)),
         [
             ("first", "Schedulable", None, None),
@@ -154,7 +154,7 @@ CASES = {
             ("other", "Schedulable", None, None),
         ],
     ),
-    "if slots and cpu are lacking, slots are told": (
+    "if slots and cpu are lacking, slots are the reason": (
         Snapshot(waiting=(a_run(),), reserved=using(slots=8, cpu=8), limits=limited(cpu=8)),
         [("run", "Created", "QuotaLimit", "Account quota exceeded: 8/8")],
     ),
@@ -199,7 +199,7 @@ CASES = {
             )
         ],
     ),
-    "more memory than there may ever be is told in units that people use": (
+    "more memory than can ever be available is shown in units that people use": (
         Snapshot(waiting=(a_run(cost={"memory": 64 * GIB}),), limits=limited(memory=32 * GIB)),
         [
             (

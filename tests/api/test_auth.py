@@ -1,4 +1,4 @@
-"""Who may do what: tokens, grants, and what is told to those who may not."""
+"""Who may do what: tokens, grants, and what the answer is to those who may not."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ RIGHT = {
     "large lists": ({"a": rows(_index_=1, x=pa.array([[{"a": "b"}]], pa.large_list(pa.struct([("a", pa.string())]))))}, A_LIST),
     "a column of the path": ({"n=1/a": rows(_index_=1), "n=2/a": rows(_index_=2)}, pa.schema([INDEX, ("n", pa.int32())])),
     "a column of some paths": ({"n=1/a": rows(_index_=1), "a": rows(_index_=2)}, pa.schema([INDEX, ("n", pa.int32())])),
-    "a path that says that there is no value": (
+    "a path for a missing value": (
         {"n=__HIVE_DEFAULT_PARTITION__/a": rows(_index_=1)}, pa.schema([INDEX, ("n", pa.int32())])
     ),
     "a footer that is longer than what is fetched at once": (

@@ -148,7 +148,7 @@ async def test_requests_with_one_key_at_the_same_time_agree(world, api):
 
 
 class Failing:
-    """A bus whose publish fails as told."""
+    """A bus whose publish fails as requested."""
 
     def __init__(self, real, error):
         self._real, self._error = real, error

@@ -28,7 +28,7 @@ async def test_health_answers_and_readiness_reports_the_roles(world, state, want
 
 
 async def test_a_process_that_cannot_repair_itself_is_not_healthy(world):
-    """Then both are 503, so that whoever looks starts a new one."""
+    """Then both are 503, so that a new one is started."""
     report = {"status": "failing", "alive": False, "roles": {"sink": {"phase": "stuck", "since": SINCE, "problem": "why"}}}
     world.app = app.build(msgspec.structs.replace(world.services, health=lambda: report))
     async with world.client("") as client:

@@ -134,7 +134,7 @@ async def test_a_read_with_a_position_waits_for_it(shared_world, shared_api):
 
 
 async def test_an_unknown_entity_is_denied_only_when_the_view_has_seen_all(shared_world, shared_api):
-    """While the view is behind the log nobody can tell, and nobody is told 404."""
+    """While the view is behind the log it is not known, and the answer is not 404."""
     import msgspec
 
     from dyff.api import app

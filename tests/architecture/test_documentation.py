@@ -59,7 +59,7 @@ def exists(document: Path, path: str) -> bool:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))
 def test_every_path_is_there(document):
-    """Files and folders that the documentation names exist, so that whoever follows it arrives."""
+    """Files and folders that the documentation names exist, so that a reader can follow it."""
     assert [each for each in named_paths(document) if not exists(document, each)] == []
 
 

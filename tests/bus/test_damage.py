@@ -95,7 +95,7 @@ async def test_a_wal_that_was_cut_is_reported(tmp_path):
 
 
 async def test_a_missing_file_is_reported(tmp_path):
-    """A log whose WAL or whose file is gone is not silently begun anew."""
+    """A log whose WAL or whose file is gone is not silently begun again."""
     folder, _ = await _killed_log(tmp_path)
     (folder / "log.db-wal").unlink()
     with pytest.raises(errors.LogDiverged, match="acknowledged"):
@@ -111,7 +111,7 @@ async def test_a_missing_file_is_reported(tmp_path):
 
 @pytest.mark.parametrize("table", ["topics", "partitions", "committed", "owners"])
 async def test_damage_of_a_small_table_is_found_when_the_log_is_opened(tmp_path, table):
-    """Not only in the middle of the work of whoever needs it first; a process that only reads notices it, too."""
+    """Not only in the middle of the first work that needs it; a process that only reads notices it, too."""
     path = tmp_path / "log.db"
     async with opened(path) as bus:
         await bus.publish("t", [message("a")])

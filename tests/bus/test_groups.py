@@ -23,7 +23,7 @@ def test_partitions_stay_where_they_are():
 
 
 def test_a_silent_member_loses_its_partitions():
-    """Who does not poll for too long is out; when it polls again it is told what it lost and takes part again."""
+    """A member that does not poll for too long is out; when it polls again it learns what it lost and takes part again."""
     group = groups.Group(2)
     silent, lively = groups.Member(), groups.Member()
     group.polled(silent, 0.0)

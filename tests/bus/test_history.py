@@ -73,7 +73,7 @@ async def test_what_is_not_there_is_reported(tmp_path):
 
 
 async def test_a_log_that_lost_its_end_is_refused(tmp_path):
-    """The evidence beside the file counts here, too."""
+    """The evidence next to the file counts here, too."""
     path = tmp_path / "log.db"
     async with opened(path) as bus:
         await bus.publish("t", [message("a")])

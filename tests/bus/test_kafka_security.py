@@ -132,7 +132,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 async def test_what_cannot_work_is_reported_with_its_setting(chosen, certificates, tmp_path, case):
-    """Who cannot get in is told at the start what to look at, and never the password."""
+    """A client that cannot get in learns at the start what to look at, and never the password."""
     changes, error, words = WRONG[case]
     wrong = msgspec.structs.replace(chosen, **{name: str(certificates / value) for name, value in changes.items()})
     with pytest.raises(error, match=words) as refused:

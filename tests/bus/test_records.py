@@ -8,7 +8,7 @@ from tests.bus.logs import message, opened, texts
 
 
 def test_a_tail_is_bounded_and_without_holes(monkeypatch):
-    """The newest records are kept up to a size; what is older is told to be elsewhere."""
+    """The newest records are kept up to a size; for what is older the answer is that it is elsewhere."""
     monkeypatch.setattr(records, "MAX_BYTES", 1000)
     tail = records.Tail()
     assert tail.get(0, 10) is None

@@ -20,7 +20,7 @@ def at(seconds: float) -> datetime:
 
 
 def made(kind: port.Kind, obj: port.Object, uid: str, seconds: float = 0) -> port.Object:
-    """As the API server stores it, created so long after NOW."""
+    """As the API server stores it, created this long after NOW."""
     new = semantics.created(kinds.resource(kind), obj, uid, at(seconds))
     new["metadata"]["resourceVersion"] = "1"
     return new

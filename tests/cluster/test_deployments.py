@@ -183,6 +183,6 @@ def test_transition_times_are_those_of_transitions():
 
 
 def test_what_is_as_wanted_is_left_alone():
-    """When everything is as it should be and told so, the plan is empty."""
+    """When everything is as it should be and the status says so, the plan is empty."""
     deployment, _ = conditions(builders.a_deployment(), (READY_A, READY_B), 10)
     assert deployments.make(plan.Observed("deployment", deployment, (READY_A, READY_B)), builders.at(20)) == plan.Plan()

@@ -133,7 +133,7 @@ async def test_a_forgotten_version_is_reported_in_both_ways(tmp_path, in_stream)
 
 
 async def test_a_watch_that_breaks_is_unavailable(tmp_path):
-    """Not the end of it, after which one goes on as if nothing was missed: whoever watches tries again."""
+    """Not the end of it, after which one goes on as if nothing was missed: the watcher tries again."""
 
     async def answer(request):
         response = web.StreamResponse(headers={"Content-Length": "1000"})
@@ -184,7 +184,7 @@ async def test_a_list_whose_pages_were_forgotten_begins_again(tmp_path):
 
 
 async def test_credentials_are_read_again_when_they_are_refused(tmp_path):
-    """A token that expired was renewed on disk meanwhile; one that is still refused is told."""
+    """A token that expired was renewed on disk meanwhile; one that is still refused is reported."""
     good = []
 
     async def answer(request):
@@ -212,7 +212,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_reported_with_its_name(tmp_pa
 
 
 async def test_outside_of_a_pod_there_is_no_service_account():
-    """Told at once, with the setting's name."""
+    """Reported immediately, with the setting's name."""
     with pytest.raises(errors.Misconfigured, match="in_cluster"):
         async with KubernetesCluster.open(Connection(in_cluster=True)):
             pass

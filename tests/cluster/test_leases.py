@@ -157,7 +157,7 @@ def clock_text(seconds):
 
 
 async def test_it_is_renewed_until_slow_work_has_ended():
-    """Work that takes long to end after it was told to still has its Lease: nobody else begins before."""
+    """Work that takes long to end after the request still has its Lease: nobody else begins before."""
     cluster = Leases()
     async with anyio.create_task_group() as group:
         one, _, journal = await the_first_of_two(group, cluster, stop_s=60)

@@ -60,7 +60,7 @@ def test_there_may_be_nothing(tmp_path, content):
 
 
 def test_a_line_that_is_being_written_waits(tmp_path):
-    """What has no line feed yet is not told yet."""
+    """What has no line feed yet is not shown yet."""
     write(tmp_path / "main.log", range(2), tail=f"{stamp(2)} x 2")
     assert numbers(logs.read(tmp_path, ["main"], None, None)) == [0, 1]
 
@@ -111,7 +111,7 @@ def test_a_tail_begins_after_a_line(tmp_path):
 
 
 def test_a_tail_outlives_the_directory(tmp_path):
-    """What was written before a Pod's directory was removed is still told."""
+    """What was written before a Pod's directory was removed is still shown."""
     write(tmp_path / "pod" / "main.log", range(2))
     tail = tails.Tail(tmp_path / "pod", "main", None)
     assert numbers(tail.read()) == [0, 1]

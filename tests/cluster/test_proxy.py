@@ -1,4 +1,4 @@
-"""A Service's loopback port, on both event loops: uvloop reads before it is told not to."""
+"""A Service's loopback port, on both event loops: uvloop reads before it can be paused."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ NAME = {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}
 
 @contextlib.asynccontextmanager
 async def running(path):
-    """A cluster that runs what it is told to, and stops all of it in the end."""
+    """A cluster that runs what it is given, and stops all of it in the end."""
     time = clock.SystemClock()
     async with (
         EmbeddedCluster.open(path / "cluster.sqlite", clock=time, ids=ids.RandomIds()) as cluster,

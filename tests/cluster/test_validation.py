@@ -85,7 +85,7 @@ def rules(**rule: Any) -> dict[str, Any]:
     ],
 )
 def test_refusals(kind, spec, field):
-    """Each problem is named by its path and says how to mend it."""
+    """Each problem is named by its path and says how to fix it."""
     with pytest.raises(errors.InvalidFields, match=field):
         created(kind, spec)
 
@@ -98,7 +98,7 @@ def test_names_that_become_labels_are_short_and_without_dots(name):
 
 
 def test_all_problems_are_reported_at_once():
-    """Whoever wrote a bad object can mend all of it in one go."""
+    """The author of a bad object can fix all of it in one go."""
     with pytest.raises(errors.InvalidFields) as caught:
         created(port.JOB, job(backoffLimit=-1, completions=3), "Name")
     assert {problem.loc for problem in caught.value.problems} == {

@@ -72,7 +72,7 @@ def cluster():
 
 
 class Seen:
-    """What a cache told about, and a way to wait for it."""
+    """What a cache reported, and a way to wait for it."""
 
     def __init__(self):
         self.names = []
@@ -104,7 +104,7 @@ async def until(condition):
 
 
 async def test_it_is_ready_when_the_first_list_is_there(cluster):
-    """Who starts it finds all objects at once, and each was told about once."""
+    """Its user finds all objects at once, and each was reported once."""
     cluster.put("a")
     cluster.put("b")
     seen = Seen()
@@ -153,7 +153,7 @@ async def test_a_watch_that_ends_goes_on_where_it_was(cluster):
 
 
 async def test_what_vanished_while_nobody_watched_counts_as_deleted(cluster):
-    """After a watch expired the new list is compared: lost deletions, changes and creations are told, the rest is not."""
+    """After a watch expired the new list is compared: lost deletions, changes and creations are reported, the rest is not."""
     for name in ("gone", "changed", "same"):
         cluster.put(name)
     seen = Seen()
@@ -169,7 +169,7 @@ async def test_what_vanished_while_nobody_watched_counts_as_deleted(cluster):
 
 
 async def test_what_was_replaced_while_nobody_watched_is_reported_twice(cluster):
-    """Another object of the same name, told by its uid, is a deletion and a creation: the first is told while nothing is there."""
+    """Another object of the same name, recognized by its uid, is a deletion and a creation: the first is reported while neither exists."""
     old = cluster.put("a")
     old["metadata"]["uid"] = "one"
     reported = []
@@ -189,7 +189,7 @@ async def test_what_was_replaced_while_nobody_watched_is_reported_twice(cluster)
 
 
 async def test_a_watch_that_always_breaks_but_brings_something_is_renewed_at_once(cluster):
-    """A proxy that cuts every watch with an error costs no growing delay, as long as each watch told something."""
+    """A proxy that cuts every watch with an error costs no growing delay, as long as each watch delivered something."""
     seen = Seen()
     slow = watching.Timing(watch_s=5, grace_s=5, relist_s=600, short_s=0.01, first_delay_s=0.001, ceiling_s=1000)
     async with running(cluster, seen, timing=slow):

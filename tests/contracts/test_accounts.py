@@ -164,7 +164,7 @@ async def test_keys_are_listed_oldest_first(accounts):
 
 
 async def test_a_key_id_is_taken_once(accounts):
-    """A second key of the same ID is refused, whoever owns it."""
+    """A second key of the same ID is refused, for every owner."""
     await accounts.create(account())
     await accounts.create(account("bob"))
     await accounts.add_key(key(account()))
@@ -244,7 +244,7 @@ async def test_a_change_says_when_and_has_an_id_of_its_own(accounts):
 
 @pytest.mark.parametrize("by", ["the same opener", "another opener"])
 async def test_waiting_for_the_outbox_ends_with_a_change(opened, by):
-    """Whoever writes it ends the wait; until it is acknowledged there is nothing to wait for."""
+    """A write by anyone ends the wait; until it is acknowledged there is nothing to wait for."""
     server = await opened()
     writer = server if by == "the same opener" else await opened()
     assert not await server.wait_outbox(0.05)
@@ -333,7 +333,7 @@ async def test_only_one_of_two_wins_a_name(opened):
 
 
 async def test_openers_that_ask_at_once_agree_on_the_signing_secret(opened):
-    """Whoever makes it, all get the same, and it is the one that stays."""
+    """No matter who makes it, all get the same, and it is the one that stays."""
     openings, answers = [await opened(), await opened()], set()
 
     async def ask(number: int) -> None:

@@ -18,7 +18,7 @@ MIB = 2**20
 
 
 class StoppedClock:
-    """Time that moves only when told."""
+    """Time that moves only on request."""
 
     def __init__(self, moment):
         self.moment = moment
@@ -251,7 +251,7 @@ async def test_a_long_listing_is_complete(objects):
 
 
 async def test_deletion_removes_one_object(objects):
-    """What is beside the deleted object stays, and the key can be used again."""
+    """What is next to the deleted object stays, and the key can be used again."""
     for key in ("a/b", "a/c", "d/e/f"):
         await objects.put(key, b"x")
     await objects.delete("a/b")
@@ -272,7 +272,7 @@ async def test_what_was_above_deleted_objects_can_be_an_object(objects, request)
 
 
 async def test_deletion_of_a_tree(objects):
-    """Everything below the prefix goes and nothing beside it; an absent tree is fine."""
+    """Everything below the prefix goes and nothing next to it; an absent tree is fine."""
     for key in ("m/1/a", "m/1/b/c", "m/1/.dyff/artifacts.json", "m/10/a", "m/2/a"):
         await objects.put(key, b"x")
     await objects.delete_tree("m/1/")

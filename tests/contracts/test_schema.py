@@ -57,7 +57,7 @@ async def store(opened):
 
 
 class Counted:
-    """What a step does: it counts, and fails as often as it is told to."""
+    """What a step does: it counts, and fails as often as requested."""
 
     def __init__(self, store, failing: int = 0) -> None:
         self.calls, self._failing = 0, failing
@@ -78,7 +78,7 @@ async def test_a_store_that_is_not_there_has_gone_through_nothing(store, tmp_pat
 
 
 async def test_a_step_is_recorded_when_it_is_done(store, opened):
-    """With its name, its time and the release; whoever opens the store sees it."""
+    """With its name, its time and the release; everyone who opens the store sees it."""
     for number in range(3):
         await store.apply(schema.Step(f"000{number}_a.pre", "", Counted(store)), f"2026-01-0{number + 1}T00:00:00.000000Z", RELEASE)
     want = [schema.Applied(f"000{number}_a.pre", f"2026-01-0{number + 1}T00:00:00.000000Z", RELEASE) for number in range(3)]

@@ -97,7 +97,7 @@ def run(names: tuple[str, ...], command: tuple[str, ...]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes], *, reported: bool) -> None:
-    """End the command, unless a terminal's Ctrl-C has told it already; it is killed if it does not end."""
+    """End the command, unless a terminal's Ctrl-C has done that; it is killed if it does not end."""
     if not reported:
         process.terminate()
     try:

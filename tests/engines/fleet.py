@@ -1,4 +1,4 @@
-"""All servers together: which run, where, and what the tests are told."""
+"""All servers together: which run, where, and what the tests get to know."""
 
 from __future__ import annotations
 

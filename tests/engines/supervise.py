@@ -1,4 +1,4 @@
-"""Run a server and let nothing of it outlive whoever started it: `python supervise.py COMMAND`, with a pipe as standard input.
+"""Run a server and let nothing of it outlive its caller: `python supervise.py COMMAND`, with a pipe as standard input.
 
 The runner holds the other end of the pipe. When that closes, because the runner wants it or because it was killed, the
 server is killed with everything that it started: its data are thrown away, so there is nothing to end in order. This

@@ -37,7 +37,7 @@ def test_what_python_caches_is_no_part_of_the_recipe(recipe):
 
 
 def test_a_second_build_costs_nothing(recipe):
-    """The same recipe is built once, another one beside it."""
+    """The same recipe is built once, another one next to it."""
     first = build(recipe)
     assert build(recipe) == first
     assert recipe.builds == 1
@@ -48,7 +48,7 @@ def test_a_second_build_costs_nothing(recipe):
 
 
 def test_builds_at_the_same_time_build_once(recipe):
-    """Whoever comes second waits for the first and takes what it built."""
+    """The second one waits for the first and takes what it built."""
     begun, may_end = threading.Event(), threading.Event()
 
     class Slow(FakeRecipe):
@@ -96,7 +96,7 @@ def test_what_a_killed_build_left_is_removed(recipe, cache):
 
 
 def test_a_missing_program_is_named(recipe):
-    """A machine that lacks something is told what; what is built already needs no tools to build."""
+    """On a machine that lacks something the error says what; what is built already needs no tools to build."""
     recipe.build_programs = ("no-such-builder",)
     with pytest.raises(Unavailable, match=r"Fake 1\.0: no-such-builder not found; install it"):
         build(recipe)
@@ -127,7 +127,7 @@ def test_a_node_is_built_again_with_what_writes_its_images(monkeypatch, tmp_path
 
 
 def test_a_node_is_not_built_where_it_would_not_see_it(monkeypatch):
-    """Folders that a node has of its own hide those of the machine: the reason is told at once, with the way out."""
+    """Folders that a node has of its own hide those of the machine: the reason is reported immediately, with the way out."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(building, "root", lambda: Path("/var/lib/runner/.cache"))
     with pytest.raises(Unavailable, match=r"/var/lib of its own.* set DYFF_ENGINES_DIR"):

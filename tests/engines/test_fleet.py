@@ -44,7 +44,7 @@ def test_the_summary_reports_how_many_tests_ran_on_which_server():
 
 
 def test_a_missing_server_is_left_out_or_an_error(recipe):
-    """On a laptop the others run and the reason is told; where it is required, nothing runs."""
+    """On a laptop the others run and the reason is printed; where it is required, nothing runs."""
     lacking = FakeRecipe(recipe.folder)
     lacking.programs = ("no-such-java",)
     with fleet.running([lacking, recipe], required=False) as started:

@@ -50,7 +50,7 @@ def test_stopping_ends_the_whole_group(recipe, tmp_path):
 
 
 def test_a_server_that_ends_is_reported_with_the_end_of_its_log(recipe, tmp_path):
-    """Whoever waits learns at once that it ended, with which code, and what it said."""
+    """The caller that waits learns immediately that it ended, with which code, and what it said."""
     broken = FakeRecipe(recipe.folder, "ends")
     with (
         pytest.raises(EngineError, match=r"Fake 1.0 ended instead of answering[\s\S]*a line of the log[\s\S]*ended with 3"),
@@ -61,7 +61,7 @@ def test_a_server_that_ends_is_reported_with_the_end_of_its_log(recipe, tmp_path
 
 
 def test_a_server_that_never_answers_is_reported_with_the_end_of_its_log(recipe, tmp_path):
-    """A port that is open is no answer; after the deadline the last reason is told, and nothing is left running."""
+    """A port that is open is no answer; after the deadline the last reason is reported, and nothing is left running."""
     refusing = FakeRecipe(recipe.folder, "refuses")
     expected = r"Fake 1.0 did not answer within 1 s \(ValueError: it says no\)[\s\S]*a line of the log"
     with pytest.raises(EngineError, match=expected), running(refusing, build(refusing), tmp_path / "run", deadline_s=1):
@@ -83,7 +83,7 @@ with running(recipe, build(recipe), Path(sys.argv[2])) as server:
 
 
 def test_a_killed_runner_leaves_no_server_behind(recipe, tmp_path):
-    """SIGKILL of whoever started a server ends the server and all that it started."""
+    """SIGKILL of the process that started a server ends the server and all that it started."""
     home = tmp_path / "run"
     with subprocess.Popen([sys.executable, "-c", RUNNER, str(recipe.folder), str(home)], stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdout.readline() == "up\n"

@@ -35,7 +35,7 @@ async def test_each_wait_has_the_limit_from_its_own_start():
 
 
 async def test_ended_waits_are_forgotten():
-    """Many short waits beside a long one leave nothing behind once that has ended, and no timer."""
+    """Many short waits during a long one leave nothing behind once that has ended, and no timer."""
     limits = deadlines.Deadlines(10.0)
     long = asyncio.create_task(wait(limits, 5))
     await asyncio.sleep(0)

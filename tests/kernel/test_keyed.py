@@ -14,7 +14,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Work:
-    """Work that records what it did and can be told to fail, to take long and to ask for another turn."""
+    """Work that records what it did and can be made to fail, to take long and to ask for another turn."""
 
     def __init__(self):
         self.runs, self.failures, self.active, self.peak = [], [], Counter(), 0
@@ -107,7 +107,7 @@ async def test_an_added_key_does_not_wait_for_its_timer(work):
 
 
 async def test_failures_back_off_and_success_forgets_them(work):
-    """Each failure in a row doubles the delay up to the ceiling; after a success it starts anew."""
+    """Each failure in a row doubles the delay up to the ceiling; after a success it starts again."""
     work.errors = [OSError(), errors.Unavailable(), ValueError(), OSError()]
     async with running(work, first_delay_s=1, ceiling_s=3) as workers:
         workers.add("a")
@@ -163,7 +163,7 @@ async def test_a_fatal_error_ends_the_workers(work):
 
 
 async def test_statistics_count_what_is_to_be_done(work):
-    """The snapshot names the waiting, active and delayed keys and the age of the oldest one that waits; beside it, calls that ended."""
+    """The snapshot names the waiting, active and delayed keys and the age of the oldest one that waits; next to it, calls that ended."""
     work.takes_s, work.again_s = 10, 50
     async with running(work, limit=1) as workers:
         workers.add("a")

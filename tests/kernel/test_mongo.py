@@ -103,7 +103,7 @@ def test_the_file_of_authorities_switches_tls_on():
 
 @pytest.mark.parametrize("driver", mongodb.DRIVERS)
 async def test_a_server_that_is_not_there_is_unavailable(driver):
-    """Nobody listens: told within the time limit, and nothing is left behind."""
+    """No server listens: reported within the time limit, and nothing is left behind."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     before = asyncio.all_tasks()
@@ -125,7 +125,7 @@ async def test_settings_that_cannot_work_are_reported_at_once(driver, given):
 
 
 async def test_a_user_that_the_server_does_not_know_is_misconfigured(connection):
-    """No repetition mends it."""
+    """No repetition helps."""
     wrong = msgspec.structs.replace(connection, username="nobody", password="wrong", timeout_s=5.0)
     with pytest.raises(errors.Misconfigured, match="check user, password and roles"):
         async with mongo.Database.open(wrong, NAME):
@@ -157,7 +157,7 @@ async def test_it_reads_and_writes_with_majority_at_the_primary(connection):
 
 
 async def test_a_server_that_does_not_answer_is_given_up(wire):
-    """A read did nothing, a write may have been done; both are told within the limit, and afterwards it goes on by itself."""
+    """A read did nothing, a write may have been done; both are reported within the limit, and afterwards it continues by itself."""
     network, things = wire
     network.hold()
     started = time.monotonic()

@@ -32,6 +32,6 @@ def test_the_hub_of_the_servers_environment_is_the_default(tmp_path):
 
 @pytest.mark.parametrize("text", ["operator: 3", "operator: {fetch_env: 3}"])
 def test_a_default_does_not_hide_a_wrong_setting(tmp_path, text):
-    """A group that is none is told as such, also where a default would go into it."""
+    """A value that is not a group is reported as such, also where a default would go into it."""
     with pytest.raises(errors.Misconfigured, match="operator"):
         settings.load(written(tmp_path, text), {"HF_ENDPOINT": "http://theirs"})

@@ -49,12 +49,12 @@ WANTED = {
 
 @pytest.mark.parametrize("what", SCHEMA)
 def test_what_is_stored_changes_only_by_a_migration(what):
-    """Whoever changes a topic, an index or a table adds a migration for the installations that are there, then a digest here."""
+    """A change of a topic, an index or a table comes with a migration for existing installations, then a digest here."""
     assert digest(WANTED[what]) == SCHEMA[what], f"{what} changed: add a file to migrations/ (docs/migrations.md), then set the digest here"
 
 
 def test_every_migration_says_what_it_does():
-    """Numbers without a gap, a line of description, and steps for stores that there are."""
+    """Numbers without a gap, a line of description, and steps for stores that exist."""
     loaded = numbered.load()
     assert loaded
     for each in loaded:

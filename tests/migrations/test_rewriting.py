@@ -1,4 +1,4 @@
-"""Stored data is rewritten: in batches, beside those who use them, and from where it was when it was killed."""
+"""Stored data is rewritten: in batches, while others use them, and from where it was when it was killed."""
 
 from __future__ import annotations
 

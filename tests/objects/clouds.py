@@ -12,7 +12,7 @@ from tests.conftest import missing
 
 
 def environment():
-    """What a process needs beside the URL of the store."""
+    """What a process needs in addition to the URL of the store."""
     parts = _server()
     return {"AWS_ACCESS_KEY_ID": parts.username, "AWS_SECRET_ACCESS_KEY": parts.password}
 

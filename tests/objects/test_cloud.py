@@ -96,7 +96,7 @@ async def test_a_put_is_sent_again(server, objects):
 
 @pytest.mark.parametrize("status", [400, 408, 429, 503])
 async def test_a_store_that_refuses_has_done_nothing(server, objects, status):
-    """It says so, so a conditional put may be repeated by whoever wants it."""
+    """It says so, so a caller may repeat a conditional put."""
     server.answers = {"PUT": [-status]}
     with pytest.raises(errors.Unavailable):
         await objects.put("k", b"x", if_absent=True)

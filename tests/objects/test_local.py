@@ -171,7 +171,7 @@ async def test_a_digest_of_other_bytes_is_never_believed(root, objects):
 
 
 async def test_digests_are_invisible(root, objects):
-    """Listings and reads show objects, never what the store keeps beside them."""
+    """Listings and reads show objects, never what the store keeps next to them."""
     await objects.put("a/b", b"data")
     assert [info.key async for info in objects.list("")] == ["a/b"]
     for key in ("digests/a/b", "incoming", "objects/a/b"):
@@ -304,7 +304,7 @@ async def test_nothing_is_left_in_incoming(root, objects):
 
 
 async def test_a_broken_disk_is_unavailable(root, objects, monkeypatch):
-    """Where the disk fails nothing was changed, and the caller is told to try again later."""
+    """Where the disk fails nothing was changed, and the caller is asked to try again later."""
 
     def full(descriptor):
         raise OSError(28, "No space left on device")

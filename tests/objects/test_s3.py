@@ -53,7 +53,7 @@ def md5(data):
 
 
 async def test_a_signed_url_takes_the_promised_bytes(objects, web):
-    """Whoever has it can put what it was signed for, with the headers that come with it, and the store then knows the MD5."""
+    """Its holder can put what it was signed for, with the headers that come with it, and the store then knows the MD5."""
     signed = await objects.sign("PUT", "d/a b+ä", md5=md5(b"data"), limit_bytes=4)
     assert (await web.put(signed.url, content=b"data", headers=signed.headers)).status_code == 200
     info = await objects.head("d/a b+ä")

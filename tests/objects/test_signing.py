@@ -14,7 +14,7 @@ MD5 = "XUFAKrxLKna5cZ2REBfFkg=="
 
 
 class StoppedClock:
-    """Time that moves only when told."""
+    """Time that moves only on request."""
 
     moment = START
 

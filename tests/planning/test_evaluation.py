@@ -296,7 +296,7 @@ def test_the_client_of_a_running_session_learns_its_replicas():
 
 
 def test_a_changed_address_reaches_the_manifest():
-    """If the session's Service was made anew elsewhere, the next attempt of the client must find it."""
+    """If the session's Service was made again elsewhere, the next attempt of the client must find it."""
     there = inferring()
     there.get(port.CONFIG_MAP, CLIENT)["data"] = {"manifest.json": '{"session":{"url":"http://old"}}'}
     there.settle()

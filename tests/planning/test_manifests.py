@@ -227,7 +227,7 @@ CACHE = {"model": OTHER, "huggingFace": {"repoID": "acme/tiny", "revision": "abc
 
 
 def test_vllm_finds_its_model():
-    """The model's cache is mounted, and vLLM is told the snapshot; the user's arguments follow."""
+    """The model's cache is mounted, and vLLM gets the snapshot; the user's arguments follow."""
     runner, pod = the_runner(runner="vllm", **CACHE)
     snapshot = "/dyff/mnt/model/models--acme--tiny/snapshots/abc"
     assert runner["args"] == ["--model", snapshot, "--download-dir", "/dyff/mnt/model", "--user", "arg"]
@@ -237,7 +237,7 @@ def test_vllm_finds_its_model():
 
 
 def test_huggingface_finds_its_model():
-    """The Hugging Face runner is told the model's name and revision."""
+    """The Hugging Face runner gets the model's name and revision."""
     runner, _ = the_runner(runner="huggingface", **CACHE)
     assert runner["args"] == ["--model_name", "acme/tiny", "--model_revision", "abc", "--user", "arg"]
 

@@ -94,7 +94,7 @@ def late(there, *, pods_gone=True):
 
 
 def test_a_deadline_reports_what_the_pods_waited_for():
-    """The pods that could say why are removed with the deadline: what they said last is told, and the Job keeps its end and its log."""
+    """The pods that could say why are removed with the deadline: their last words are reported, and the Job keeps its end and its log."""
     there = begun()
     reported = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient cpu."}
     there.run_pod(port.JOB, FETCH, phase="Pending", conditions=[reported])
@@ -133,7 +133,7 @@ def test_a_node_that_does_not_answer_is_named():
 
 
 def test_attempts_are_counted():
-    """While another try runs or is to come, the failed ones are told with the last line of the last; also one whose pod is gone."""
+    """While another try runs or is to come, the failed ones are reported with the last line of the last; also one whose pod is gone."""
     there = begun()
     ended = [{"name": "step", "state": {"terminated": {"exitCode": 75, "message": "a\nthe hub does not answer"}}}]
     there.run_pod(port.JOB, FETCH, phase="Failed", containerStatuses=ended)

@@ -98,7 +98,7 @@ def evicted(times=1, **more):
 
 
 def running(*, ready=False, **container):
-    """The runner runs, but its pod is not ready. `ready`: as the node told last."""
+    """The runner runs, but its pod is not ready. `ready`: as the node reported last."""
     there = begun()
     status = {"name": "runner", "ready": ready, "state": {"running": {}}, **container}
     unready = [{"type": "Ready", "status": "False"}]
@@ -143,7 +143,7 @@ CASES = {
     "an image that cannot be pulled ends it at once": Case(
         lambda: waiting_for("ErrImagePull", "not found"), {"Failed"}, "ImageNotRunnable", "not found", False
     ),
-    "an image that a registry has not, told between two tries, ends it": Case(
+    "an image that a registry does not have, reported between two tries, ends it": Case(
         lambda: waiting_for(
             "ImagePullBackOff", 'Back-off pulling image "a": ErrImagePull: rpc error: code = NotFound desc = "a": not found'
         ),
@@ -158,7 +158,7 @@ CASES = {
     "a registry that does not answer is tried again": Case(
         lambda: waiting_for("ImagePullBackOff", "dial tcp: i/o timeout"), set(), "Starting", "ImagePullBackOff: dial tcp: i/o timeout"
     ),
-    "but not for ever, and the last word is told": Case(
+    "but not forever, and the last word is reported": Case(
         lambda: waiting_for("ImagePullBackOff", "dial tcp: i/o timeout").after(seconds=901),
         {"Failed"},
         "DeadlineExceeded",
@@ -216,7 +216,7 @@ CASES = {
         lambda: serving().after(hours=2).serve(NAME, ready=0).after(seconds=899), set(), "PodsNotReady"
     ),
     "a ready session has no deadline of its own": Case(lambda: serving().after(days=2), {"Ready"}, "PodsReady"),
-    "it expires when it was told to": Case(
+    "it expires when it should": Case(
         lambda: serving(expires="2026-11-01T13:00:00Z").after(hours=1), {"Complete"}, "Expired", "2026-11-01T13:00:00", False
     ),
     "it expires even if it never was ready": Case(

@@ -155,7 +155,7 @@ class World:
                     self.patch(action.kind, action.name, action.patch)
 
     def requests(self):
-        """All that there is to look at, as the controller finds it."""
+        """Everything to look at, as the controller finds it."""
         found = [request for obj in self.objects.values() for request in table.concerned(obj)]
         return list(dict.fromkeys(found))
 

@@ -45,7 +45,7 @@ async def test_the_grace_ends_with_a_kill(lab):
 
 
 class LateAnswer:
-    """A cluster that answers the write of a running pod's status only after the pod was deleted and all watches have told so."""
+    """A cluster that answers the write of a running pod's status only after the pod was deleted and all watches have said so."""
 
     def __init__(self, cluster) -> None:
         self._cluster, self.deleted = cluster, False

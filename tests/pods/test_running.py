@@ -134,7 +134,7 @@ async def test_a_program_that_is_not_there(lab):
 
 
 async def test_a_working_directory_that_is_not_there(lab):
-    """A working directory that is missing is told from a program that is missing."""
+    """A missing working directory is distinguished from a missing program."""
     volume = {"volumeMounts": [{"name": "v", "mountPath": "/v"}], "workingDir": "/v/none"}
     async with lab.running():
         uid = await lab.create(lab.a_pod("p", lab.container(**volume), volumes=[{"name": "v", "emptyDir": {}}]))

@@ -44,7 +44,7 @@ def after(found: list[str], *wanted: str) -> bool:
 
 @pytest.mark.parametrize("namespace", ["pid", "net", "ipc", "uts", "cgroup-try"])
 def test_every_namespace_is_new(namespace):
-    """A sandbox shares nothing of these with the machine, whoever the server is."""
+    """A sandbox shares nothing of these with the machine, no matter who runs the server."""
     assert f"--unshare-{namespace}" in words()
     assert f"--unshare-{namespace}" in words(uid=1_900_000_000)
 

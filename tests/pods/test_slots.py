@@ -6,7 +6,7 @@ from dyff.cluster.pods import refusals, slots
 
 
 def test_the_oldest_come_first():
-    """Whoever asks first, the oldest pods that are known get the slots."""
+    """No matter which asks first, the oldest pods that are known get the slots."""
     subject = slots.Slots(2)
     for uid in "cab":
         subject.enter(uid, (uid, uid))

@@ -82,7 +82,7 @@ def test_only_interruptions_are_disruptions(cause, want):
     ],
 )
 def test_the_back_off(before, ended_s_ago, lasted_s, cause, want):
-    """It doubles from 0.5 s to 30 s, begins anew after a long run, is not for interruptions, and bears a clock that was set."""
+    """It doubles from 0.5 s to 30 s, begins again after a long run, is not for interruptions, and bears a clock that was set."""
     seen = facts(cause=cause, failures=before, main=an_outcome(1, lasted_s, ended_s_ago))
     assert lifecycle.stage(a_pod("Always"), seen, NOW).wait_s == pytest.approx(want)
 

@@ -207,7 +207,7 @@ async def test_a_get_is_not_older_than_a_find_before_it(tmp_path, monkeypatch):
 
 
 async def test_what_was_read_before_a_switch_is_not_remembered_after_it(tmp_path):
-    """A document that another process replaced with the whole view is read anew, though nothing was written here."""
+    """A document that another process replaced with the whole view is read again, though nothing was written here."""
     path = tmp_path / "query.sqlite"
     async with embedded.EmbeddedQuery.open(path) as query:
         wrong = port.Document("evaluations", document(1).id, 1, b'{"id":"wrong"}')

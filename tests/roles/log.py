@@ -1,4 +1,4 @@
-"""A log for the tests of roles: builders of commands, roles that run beside the test, and ways to look at what came out."""
+"""A log for the tests of roles: builders of commands, roles that run next to the test, and ways to look at what came out."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def publish(bus, *given):
 
 @asynccontextmanager
 async def running(role, *args, **keywords):
-    """`role` beside the test, from its readiness on."""
+    """`role` next to the test, from its readiness on."""
     async with anyio.create_task_group() as group:
         with anyio.fail_after(DEADLINE_S):
             await group.start(lambda *, task_status: role(*args, **keywords, task_status=task_status))
@@ -107,7 +107,7 @@ async def latest(bus):
 
 
 async def replayed(bus):
-    """What the state topic must hold, byte for byte: the messages of folding all events anew, by partition."""
+    """What the state topic must hold, byte for byte: the messages of folding all events again, by partition."""
     epoch = (await bus.topic(topics.EVENTS)).epoch
     known, messages, versions = {}, [], {}
     for record in await records(bus, topics.EVENTS):

@@ -1,4 +1,4 @@
-"""The aggregator: a partition has one owner, who mends what the one before left behind."""
+"""The aggregator: a partition has one owner, who repairs what the previous one left behind."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ async def test_a_restart_reads_what_came_after_the_checkpoint():
 
 
 async def test_many_changes_become_a_new_base():
-    """What is read beside the tail stays in proportion to the entities."""
+    """What is read in addition to the tail stays in proportion to the entities."""
     with small():
         async with a_partition() as partition:
             steps = []

@@ -21,7 +21,7 @@ def record(partition, offset):
 
 
 class Script:
-    """A bus with one subscription that says what it is told to, then nothing more."""
+    """A bus with one subscription that says what it is given, then nothing more."""
 
     def __init__(self, *polled):
         self._polled = list(polled)
@@ -97,7 +97,7 @@ async def test_each_partition_gets_its_records_in_order():
 
 
 async def test_a_hole_moves_the_position():
-    """Where nothing is delivered but a hole was passed, the task is told the new position, once."""
+    """Where nothing is delivered but a hole was passed, the task gets the new position, once."""
     bus, recorder = Script(port.Polled(assigned=(A,))), Recorder()
     async with consuming(bus, recorder):
         bus.positions[0] = 4
@@ -148,7 +148,7 @@ async def test_a_slow_task_is_not_flooded():
 
 
 async def test_a_failing_task_ends_the_loop():
-    """What a task raises ends the membership, so that everything is taken over anew."""
+    """What a task raises ends the membership, so that everything is taken over again."""
     bus = Script(port.Polled(assigned=(A, B)))
 
     async def serve(share):

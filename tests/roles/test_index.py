@@ -49,7 +49,7 @@ def test_it_is_what_a_dictionary_would_be(first, second):
 
 
 def test_a_put_reports_whether_it_is_news():
-    """An older state does not take the place of a newer one, and is told."""
+    """An older state does not take the place of a newer one, and is reported."""
     index = Index()
     assert index.put(b"k", 5, 1)
     assert not index.put(b"k", 4, 2)

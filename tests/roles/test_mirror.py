@@ -123,7 +123,7 @@ async def test_a_state_of_a_newer_fold_stops_it(bus):
 
 
 async def test_an_entity_of_an_unforeseen_form_stops_nothing(bus):
-    """Where the cost of an entity cannot be told, it has none, and the mirror goes on."""
+    """If the cost of an entity is not known, it has none, and the mirror continues."""
     odd = {"id": log.IDS.new(), "kind": "Evaluation", "account": "acc", "status": "Created"}
     mirror = StateMirror(bus)
     async with running(mirror), folding_bus(bus):

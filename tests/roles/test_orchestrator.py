@@ -213,7 +213,7 @@ async def test_a_reservation_counts_while_its_resource_cannot_be_created(here):
 
 
 async def test_a_late_watch_is_not_a_lost_resource(here):
-    """A resource that was made but of which the watch has not told yet does not count as vanished."""
+    """A resource that was made but that the watch has not reported yet does not count as vanished."""
 
     async def watch(kind, resource_version, *, timeout_s, labels=None):
         await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""The orchestrator and what ends: by itself, by somebody's hand, or because it was told to."""
+"""The orchestrator and what ends: by itself, by somebody's hand, or on request."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ async def test_what_the_command_line_does_is_relayed(bus, accounts, tmp_path):
 
 
 async def test_no_secret_and_no_hash_reaches_the_log(bus, accounts):
-    """Of a token only its record is told, of the signing secret only that there is a new one."""
+    """Of a token only its record is reported, of the signing secret only that it is new."""
     first, secret = account("alice"), await accounts.signing_secret()
     await accounts.create(first)
     expires = NOW + timedelta(days=1)

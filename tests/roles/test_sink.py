@@ -1,4 +1,4 @@
-"""The sink: the view ends up with exactly what the states say, wherever it was and whoever died."""
+"""The sink: the view ends up with exactly what the states say, wherever it was and whatever process died."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ async def test_the_embedded_store_is_such_a_view(bus, tmp_path):
 
 
 async def test_a_database_that_hangs_is_noticed_and_left(bus, view):
-    """A sink whose write never returns is alive as a task, but does not get on: the supervisor starts it again, and it catches up."""
+    """A sink whose write never returns is alive as a task, but makes no progress: the supervisor starts it again, and it catches up."""
     apply, hung = view.apply, []
 
     async def hang_once(documents, reached):

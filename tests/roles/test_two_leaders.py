@@ -116,7 +116,7 @@ async def _gone(here, entity_id):
 
 async def test_orchestrators_that_fight_double_nothing(here):
     """Three that take the leadership from each other all the time, as no election would let them, admit each entity once and make
-    each resource once; what they told the log twice is folded once.
+    each resource once; what they wrote to the log twice is folded once.
     """
     kind, chance, terms = custom_resources.KINDS["Evaluation"], random.Random(5), Counter()
     before = (await here.cluster.list(kind)).resource_version
@@ -144,7 +144,7 @@ async def test_orchestrators_that_fight_double_nothing(here):
 
 
 async def test_informers_that_run_twice_say_nothing_twice(here):
-    """Both see every end, and each end is folded once, with the same command whoever says it."""
+    """Both see every end, and each end is folded once, with the same command from either."""
     wanted = E[1:10]
     async with world.running(orchestrator, here.bus, here.cluster, clock=here.clock, settings=FAST):
         await here.create(*(world.an_evaluation(each) for each in wanted))

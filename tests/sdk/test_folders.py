@@ -40,7 +40,7 @@ def test_an_upload_has_the_files_that_the_published_client_takes(tree, options):
 
 
 def test_a_token_shows_what_it_says(kind):
-    """Its header and its claims, and no secret; what is none is told."""
+    """Its header and its claims, and no secret; what is not a token is reported."""
     import jwt
 
     client = kind(api_token="t")

@@ -109,7 +109,7 @@ def test_every_method_is_documented_with_an_example(client):
 
 
 def test_both_clients_are_one():
-    """Each operation of the one is the same function as that of the other: what is mended in one is mended in both."""
+    """Each operation of the one is the same function as that of the other: what is fixed in one is fixed in both."""
     both = AsyncClient(api_token="t")
     for group in GROUPS:
         ours, other = getattr(OURS, group), getattr(both, group)

@@ -83,7 +83,7 @@ async def download(client, folder) -> None:
 
 
 async def test_a_download_appears_whole_or_not_at_all(connect, tmp_path):
-    """All artifacts are at their paths below the destination, and nothing else is left beside it."""
+    """All artifacts are at their paths below the destination, and nothing else is left next to it."""
     await download(connect(Store({"a.parquet": b"rows", "part=1/b.parquet": b"more", "empty": b""})), tmp_path)
     assert (tmp_path / "out/part=1/b.parquet").read_bytes() == b"more"
     assert (tmp_path / "out/empty").read_bytes() == b""
@@ -114,7 +114,7 @@ async def test_an_existing_destination_is_not_touched(connect, tmp_path):
 
 
 async def test_a_download_that_breaks_off_goes_on_where_it_was(connect, tmp_path):
-    """Each try asks for the rest only, as often as it gets on, and the bytes are the promised ones."""
+    """Each try asks for the rest only, as often as it makes progress, and the bytes are the promised ones."""
     store = Store({"a": bytes(range(100))}, breaks=[10] * 8)
     await download(connect(store), tmp_path)
     assert store.asked == [("a", None), *(("a", f"bytes={n}-") for n in range(10, 90, 10))]
@@ -122,7 +122,7 @@ async def test_a_download_that_breaks_off_goes_on_where_it_was(connect, tmp_path
 
 
 async def test_a_download_that_was_given_up_is_taken_up_by_the_next(connect, tmp_path):
-    """What has arrived stays beside the destination; whole files are not fetched again, and the rest of one is."""
+    """What has arrived stays next to the destination; whole files are not fetched again, and the rest of one is."""
     store = Store({"a": b"0123456789", "b": b"whole"}, breaks=[4, *[0] * 20])
     client = connect(store)
     store.files.pop("b")
@@ -137,7 +137,7 @@ async def test_a_download_that_was_given_up_is_taken_up_by_the_next(connect, tmp
 
 
 async def test_a_beginning_of_another_file_is_noticed(connect, tmp_path):
-    """If the whole is not right because of what was there before, it is fetched anew."""
+    """If the whole is not right because of what was there before, it is fetched again."""
     (tmp_path / f"out.{ID}.partial").mkdir()
     (tmp_path / f"out.{ID}.partial/a").write_bytes(b"wrong")
     store = Store({"a": b"0123456789"})
@@ -147,7 +147,7 @@ async def test_a_beginning_of_another_file_is_noticed(connect, tmp_path):
 
 
 async def test_more_bytes_than_the_file_has_are_noticed(connect, tmp_path):
-    """A beginning that is too long cannot be gone on from: the file is fetched anew."""
+    """A beginning that is too long cannot be continued: the file is fetched again."""
     (tmp_path / f"out.{ID}.partial").mkdir()
     (tmp_path / f"out.{ID}.partial/a").write_bytes(b"0123456789 and more")
     await download(connect(Store({"a": b"0123456789"})), tmp_path)

@@ -144,7 +144,7 @@ async def test_an_iteration_that_is_left_early_asks_no_more(connect):
 
 
 async def test_an_entity_is_read_again_by_what_names_it(connect):
-    """`client.get` finds the group by the kind, and an unknown kind is told."""
+    """`client.get` finds the group by the kind, and an unknown kind is an error."""
     client = connect(lambda request: httpx.Response(200, json={**MODEL, "name": request.url.path}))
     model = await got(client.models.get("a" * 32))
     assert (await got(client.get(model))).name == f"/v0/models/{'a' * 32}"
@@ -153,7 +153,7 @@ async def test_an_entity_is_read_again_by_what_names_it(connect):
 
 
 async def test_log_lines_are_streamed_once(connect):
-    """Each line is told once, though it is seen in several answers, and the stream ends with the workflow."""
+    """Each line is shown once, though it is seen in several answers, and the stream ends with the workflow."""
     lines = [{"timestamp": f"t{n}", "message": "same", "labels": {"pod": "p"}} for n in (1, 2, 2, 3)]
     seen = iter([lines[:1], lines[:3], lines])
     statuses = iter(["Admitted", "Admitted", "Ready"])

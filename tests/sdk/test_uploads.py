@@ -68,7 +68,7 @@ def model(tmp_path):
 
 
 async def test_an_upload_sends_every_file_and_finalizes(kind, model, tmp_path):
-    """Each file goes to its own URL with the headers that were given, and then the server is told."""
+    """Each file goes to its own URL with the headers that were given, and then the server is notified."""
     server = Uploaded()
     client = kind(endpoint="http://server/v0", api_token="t", http=Reading(server))
     await got(client.models.upload_volume(model, tmp_path, progress=False))

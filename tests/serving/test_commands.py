@@ -1,4 +1,4 @@
-"""The commands beside `dyff serve`, in this process."""
+"""The commands other than `dyff serve`, in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dyff.serve import cli, roles
 
 @pytest.fixture(autouse=True)
 def nobody_elses_settings(monkeypatch):
-    """Variables of whoever runs the tests are settings to a command."""
+    """Variables of the person who runs the tests are settings to a command."""
     for name in os.environ:
         if name.startswith(settings.PREFIX):
             monkeypatch.delenv(name)

@@ -94,7 +94,7 @@ async def test_a_stuck_leader_hands_over(cluster):
 
 
 async def test_a_leader_that_fails_hands_over(cluster):
-    """A failure is told and counted as ever, and meanwhile the other works."""
+    """A failure is reported and counted as always, and meanwhile the other works."""
 
     async def failing(task_status, signs):
         task_status.started()

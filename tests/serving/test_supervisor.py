@@ -42,7 +42,7 @@ async def test_stages_start_in_order_and_stop_in_reverse():
 
 
 async def test_a_failed_role_restarts_while_its_sibling_goes_on():
-    """A failure is answered by a restart of that role alone, and is told in the health report until it is ready again."""
+    """A failure is answered by a restart of that role alone, and is in the health report until it is ready again."""
     starts: list[str] = []
     recovered = anyio.Event()
 
@@ -77,7 +77,7 @@ async def test_a_role_that_returns_unasked_is_a_failure():
 
 
 async def test_a_fatal_error_is_not_repeated():
-    """What a person must mend ends the process at the first time."""
+    """What a person must fix ends the process the first time."""
     starts = []
 
     async def broken(task_status, signs):
@@ -102,7 +102,7 @@ async def test_a_failure_inside_a_roles_task_group_is_named():
 
 
 async def test_a_stop_during_start_ends_in_order():
-    """Being told to stop before everything is ready is not an error."""
+    """A request to stop before everything is ready is not an error."""
     journal: list[str] = []
 
     async def slow(task_status, signs):

@@ -20,12 +20,12 @@ def behind(count, mark, name="topic/0"):
 
 HISTORIES = {
     "nothing waits": ([[behind(0, 1)]] * 9, None),
-    "it gets on": ([[behind(9 - n, n)] for n in range(9)], None),
-    "it gets on more slowly than others publish": ([[behind(9 + n, n)] for n in range(9)], None),
+    "it makes progress": ([[behind(9 - n, n)] for n in range(9)], None),
+    "it makes progress more slowly than others publish": ([[behind(9 + n, n)] for n in range(9)], None),
     "it stands still for too short": ([[behind(3, 7)]] * 4, None),
     "it stands still for too long": ([[behind(3, 7)]] * 5, "topic/0: 3 behind, and nothing has moved for 40 s"),
     "more and more waits": ([[behind(n, 7)] for n in range(1, 6)], "topic/0: 5 behind, and nothing has moved for 40 s"),
-    "it stood still and got on": ([[behind(3, 7)]] * 5 + [[behind(2, 8)]], None),
+    "it stood still and continued": ([[behind(3, 7)]] * 5 + [[behind(2, 8)]], None),
     "nothing waits any more": ([[behind(3, 7)]] * 5 + [[behind(0, 7)]], None),
     "what comes after a pause is counted from then": ([[behind(1, 7)]] * 4 + [[behind(0, 7)]] + [[behind(1, 7)]] * 4, None),
     "one of several stands still": (

@@ -1,4 +1,4 @@
-"""The steps of an evaluation on a real S3 server: unchanged, told of it by the URL and their environment alone."""
+"""The steps of an evaluation on a real S3 server: unchanged, by the URL and their environment alone."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_too_many_transient_errors_end_the_run(store, steps):
 
 
 def test_the_retry_limit_counts_since_the_last_success(store, steps):
-    """Errors are counted anew after any success: an item may fail more often than the limit while others succeed."""
+    """Errors are counted from zero after any success: an item may fail more often than the limit while others succeed."""
     store.dataset(runs.rows(40))
     with runs.a_service(lambda prompt, tries: (200, {}, 0.1) if prompt != "prompt number 0" else 503 if tries <= 4 else 200) as (url, seen):
         client = {"transientErrorRetryLimit": 2, "transientErrorRetryDelaySeconds": 1}
@@ -205,7 +205,7 @@ def test_a_refused_request_is_skipped(store, steps, service):
 
 
 def test_why_items_have_no_responses_is_data(store, steps):
-    """With Skip, users find each item without responses beside the outputs, with the status and the words of the service."""
+    """With Skip, users find each item without responses next to the outputs, with the status and the words of the service."""
     store.dataset([*runs.rows(3), {"_index_": 3, "text": None}, *runs.rows(2, start=4)])
     client = {"badRequestPolicy": "Skip"}
     inputs = [

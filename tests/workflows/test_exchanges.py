@@ -102,13 +102,13 @@ async def test_a_server_that_closed_an_idle_connection():
     ids=["nothing", "half a body", "half a head", "another protocol", "an early hint alone"],
 )
 async def test_broken_answers(reply):
-    """An answer that is not whole, or not HTTP, is told as such and never taken for an answer."""
+    """An answer that is not whole, or not HTTP, is reported as such and never taken for an answer."""
     with a_server([reply]) as (url, _), pytest.raises(exchanges.Broken):
         await exchange(url)
 
 
 async def test_no_server():
-    """A refused connection is told with its address."""
+    """A refused connection is reported with its address."""
     with pytest.raises(exchanges.Broken, match="no connection to 127"):
         await exchange(f"http://127.0.0.1:{runs.free_port()}")
 

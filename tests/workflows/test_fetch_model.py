@@ -139,7 +139,7 @@ def test_a_connection_that_breaks_is_gone_on_with(from_hub, hub):
 
 
 def test_a_server_that_ignores_ranges(from_hub, hub):
-    """Where the whole file comes again, what is there already is passed over."""
+    """Where the whole file comes again, what exists is passed over."""
     hub.breaks, hub.ignores_ranges = [50_000], True
     done = from_hub.hub(allow=["*.safetensors"])
     assert done.code == 0, done
@@ -161,7 +161,7 @@ def test_a_file_that_is_refused_for_good(from_hub, hub):
 
 
 def test_what_is_no_hub(fetch):
-    """A server that speaks something else is told as such, with the setting to mend."""
+    """A server that speaks something else is reported as such, with the setting to fix."""
     with hubs.a_hub() as other:
         other.answer = lambda handler: handler.reply(200, {"Content-Type": "text/html"}, b"<html>")
         fetch.environment["HF_ENDPOINT"] = other.url
@@ -204,7 +204,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("given", "words"), REFUSALS.values(), ids=REFUSALS)
 def test_what_cannot_be_fetched_says_what_to_do(from_hub, given, words):
-    """The last line names the field to mend, nothing is published, and no other attempt is worth it."""
+    """The last line names the field to fix, nothing is published, and no other attempt is worth it."""
     done = from_hub.hub(**given)
     assert (done.code, words in done.last) == (65, True), done
     assert from_hub.manifest() is None

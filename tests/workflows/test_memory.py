@@ -19,7 +19,7 @@ MANY = int(os.environ.get("DYFF_TEST_ROWS", "0"))
 
 
 def peak_mib(steps, name, *arguments, **kwargs):
-    """Run a step that must succeed; the most memory that it had, as its own system says (what a parent is told includes the parent's)."""
+    """Run a step that must succeed; the most memory that it had, as its own system says (what a parent learns includes the parent's)."""
     process = steps.start(name, *arguments, **kwargs)
     peak = 0.0
     while process.poll() is None:

@@ -95,7 +95,7 @@ async def test_files_have_at_most_the_batch_size(objects):
 
 
 async def test_large_rows_make_small_files(objects):
-    """Files are bounded by bytes, too: large rows don't pile up until there are `batch_size` of them, and whoever adds has to wait."""
+    """Files are bounded by bytes, too: large rows don't pile up until there are `batch_size` of them, and who adds has to wait."""
     writer = outputs.Outputs(objects, "raw/", "errors/", runs.SCHEMA, 1000)
     large = "x" * 2**20
     async with writer.stored():

@@ -78,7 +78,7 @@ def evaluate(steps, url, **kwargs):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_files_arrive_as_they_are_in_the_dataset(store, steps, replicas):
-    """Bytes of the dataset arrive unchanged as a file, the named fields beside it, once for each replication."""
+    """Bytes of the dataset arrive unchanged as a file, the named fields next to it, once for each replication."""
     store.dataset(ROWS)
     with a_service() as (url, forms):
         run = evaluate(steps, url, replications=2, replicas=replicas)

@@ -38,7 +38,7 @@ async def test_the_key_decides_the_partition(bus):
 
 
 async def test_offsets_only_grow(bus):
-    """Later records of a partition have higher offsets, whoever publishes them at the same time."""
+    """Later records of a partition have higher offsets, also if several publish them at the same time."""
     found = []
 
     async def one(number):

@@ -12,7 +12,7 @@ from tests.contracts.cluster.objects import DEADLINE_S, a_config
 
 
 async def test_objects_are_copies(cluster, name):
-    """Whoever changes an object that was given or returned changes nothing in the cluster."""
+    """A change to an object that was passed or returned changes nothing in the cluster."""
     given = a_config(name, {"a": "1"})
     created = await cluster.create(port.CONFIG_MAP, given)
     given["data"]["a"] = "2"

@@ -63,7 +63,7 @@ async def test_a_watch_continues_from_any_event(cluster, name):
 
 
 async def test_a_watch_sees_changes_while_it_waits(cluster, name):
-    """An open watch is told of a change without asking again."""
+    """An open watch gets a change without asking again."""
     listing = await cluster.list(EVALUATION, {"run": name})
     events: list[port.Event] = []
 
@@ -80,7 +80,7 @@ async def test_a_watch_sees_changes_while_it_waits(cluster, name):
 
 
 async def test_a_watch_with_labels_follows_what_matches(cluster, name):
-    """An object that begins to match is ADDED, one that ceases to is DELETED, others are not told."""
+    """An object that begins to match is ADDED, one that ceases to is DELETED, others are not reported."""
     listing = await cluster.list(port.CONFIG_MAP)
     await cluster.create(port.CONFIG_MAP, a_config(name, labels={"run": name, "part": "other"}))
     await cluster.patch(port.CONFIG_MAP, name, {"metadata": {"labels": {"part": "mine"}}})
@@ -96,7 +96,7 @@ async def test_a_watch_with_labels_follows_what_matches(cluster, name):
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_list_and_the_changes_after_it_make_a_later_list(cluster, name, seed):
-    """Whoever lists once and then follows the changes knows, for any labels, exactly what a later list would say."""
+    """A client that lists once and then follows the changes knows, for any labels, exactly what a later list would say."""
     chance = random.Random(seed)
     listing = await cluster.list(port.CONFIG_MAP)
     await asyncio.gather(*(change_at_random(cluster, f"{name}-{writer}", name, random.Random(chance.random()), 25) for writer in range(4)))
@@ -135,7 +135,7 @@ async def change_at_random(cluster: port.Cluster, name: str, run: str, chance: r
 
 
 async def test_a_watch_is_of_one_kind(cluster, name):
-    """Changes of other kinds are not told."""
+    """Changes of other kinds are not reported."""
     listing = await cluster.list(EVALUATION)
     await cluster.create(port.CONFIG_MAP, a_config(name, labels={"run": name}))
     await cluster.create(EVALUATION, an_evaluation(name, labels={"run": name}))

@@ -45,7 +45,7 @@ async def test_an_older_version_never_replaces_a_newer_one(query, versions):
 
 
 async def test_apply_counts_news(query):
-    """What was there already, or is older, is no news; the same batch again is none at all."""
+    """What exists already, or is older, is no news; the same batch again is none at all."""
     batch = [document("a", 5), document("b", 1), document("a", 4), document("a", 6)]
     assert await put(query, *batch) == 3
     assert await put(query, *batch) == 0

@@ -276,7 +276,7 @@ class Node:
 
 
 def _files(home: Path, built: Path, plugins: Path, machine: Machine) -> dict[str, str]:
-    """Configuration files by name, from those beside the recipe."""
+    """Configuration files by name, from those next to the recipe."""
     values = {
         "home": home,
         "plugins": plugins,

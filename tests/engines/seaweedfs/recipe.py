@@ -25,7 +25,7 @@ class SeaweedFS(PackagedRecipe):
     adapters = ("objects:s3",)
     folder = Path(__file__).parent
     ports = tuple(f"{service}.port{kind}" for service in _SERVICES for kind in ("", ".grpc"))
-    """All that listen: a port that is not told here would be one of the server's own choice, perhaps of another run's."""
+    """All that listen: a port that is not set here would be one of the server's own choice, perhaps of another run's."""
 
     def prepare(self, place: Place) -> None:
         credentials = [{"accessKey": _KEY, "secretKey": place.secret}]
