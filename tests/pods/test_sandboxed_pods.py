@@ -13,7 +13,7 @@ from dyff.cluster import port
 from dyff.cluster.pods import specs
 from dyff.cluster.pods.isolation import describing
 from dyff.kernel import settings
-from tests.pods.sandboxed import BUBBLEWRAP, HAS_PYTHON, IMAGES, IS_ROOT, LANDLOCK, TIERS
+from tests.pods.sandboxed import BUBBLEWRAP, HAS_PYTHON, IMAGES, IS_ROOT, LANDLOCK, PYTHON, TIERS
 
 ECHO = "import http.server, os; http.server.test(http.server.SimpleHTTPRequestHandler, port=int(os.environ['PORT']), bind='127.0.0.1')"
 CHECKOUT = Path(__file__).parents[2]
@@ -99,6 +99,31 @@ async def test_a_mount_cannot_hide_the_sandbox(lab, path):
         status = await lab.ended("p")
     assert status["reason"] == "InvalidSpec"
     assert "mountPath" in status["message"]
+
+
+@TIERS
+@HAS_PYTHON
+@pytest.mark.parametrize("mounts", [[], [{"name": "scratch", "mountPath": "/tmp"}]], ids=["plain", "with-a-volume-at-tmp"])
+async def test_a_program_below_tmp_can_be_run(lab, sandboxes, mounts, tmp_path):
+    """A program and the files that its command names are visible wherever they are, also below a folder that the pod has of its own."""
+    installed = tmp_path / "installed"
+    program, script, data = installed / "bin" / "program", installed / "script.py", installed / "data"
+    program.parent.mkdir(parents=True)
+    data.mkdir()
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    program.write_text(f'#!/bin/sh\nexec {PYTHON} -I -S "$@"\n')
+    program.chmod(0o755)
+    (data / "value").write_text("found")
+    script.write_text(
+        f"import os; print(open({str(data / 'value')!r}).read()); open('/tmp/mine' if {sandboxes is BUBBLEWRAP} else 'mine', 'w')"
+    )
+    image = settings.Image(command=(str(program), str(script)), readiness_path=None, paths=(str(data),))
+    async with lab.running(sandboxes, images={"test/program": image}):
+        container = {**lab.container(), "image": "test/program", "args": [], "volumeMounts": mounts}
+        await lab.create(lab.a_pod("p", container, **SCRATCH))
+        status = await lab.ended("p")
+        assert (lab.terminated(status)["exitCode"], await lab.logs("p")) == (0, ["found"])
 
 
 async def test_a_mount_in_a_mount_follows_no_link(lab, tmp_path):

@@ -127,7 +127,11 @@ def _system(known: Sandboxes, image: settings.Image) -> list[Bind]:
 
 
 def _program(image: settings.Image) -> list[Bind]:
-    return [] if image.command[1:4] == OURS else machine.of_program(image.command[0])
+    """What the command itself names: its program, and files among its words, such as a script."""
+    if image.command[1:4] == OURS:
+        return []
+    files = [word for word in image.command[1:] if os.path.isabs(word) and os.path.isfile(word)]
+    return [*machine.of_program(image.command[0]), *(Bind(path, path) for path in files if not machine.is_of_system(path))]
 
 
 def _check_shown(known: Sandboxes, image: settings.Image, system: list[Bind]) -> None:
@@ -164,8 +168,8 @@ def _target(subject: Subject, mount: specs.Mount) -> str:
     if not pure.is_absolute() or ".." in pure.parts or len(pure.parts) < 2 or pure.parts[0] != "/" or not str(pure).isprintable():
         problem = "must be an absolute path below / without .."
     elif str(pure) != confinement.SHM:
-        taken = (*machine.RESERVED, *subject.image.paths, *(each.target for each in machine.of_program(subject.image.command[0])))
-        clash = machine.overlaps(str(pure), taken)
+        needed = (*subject.image.paths, *(each.target for each in _program(subject.image)))
+        clash = machine.overlaps(str(pure), machine.RESERVED) or machine.above(str(pure), needed)
         problem = clash and f"would hide {clash}, which the sandbox needs"
     if problem:
         raise refusals.Refused(

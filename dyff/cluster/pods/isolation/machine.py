@@ -103,7 +103,7 @@ def of_program(program: str) -> list[Bind]:
     environment and the installation that it was made from.
     """
     program = plain(program)
-    if not os.path.isabs(program) or any(_below(program, folder) for folder in ("/usr", *_TOP)):
+    if not os.path.isabs(program) or is_of_system(program):
         return []
     environment = os.path.dirname(os.path.dirname(program))
     home = _home(Path(environment, "pyvenv.cfg"))
@@ -112,6 +112,11 @@ def of_program(program: str) -> list[Bind]:
     # A link to the interpreter can name its installation by another path than the environment's configuration does.
     found = (environment, home, os.path.realpath(home), os.path.dirname(os.path.dirname(os.path.realpath(program))))
     return [Bind(path, path) for path in dict.fromkeys(found) if not _below(path, "/usr")]
+
+
+def is_of_system(path: str) -> bool:
+    """Whether every sandbox has the path anyway."""
+    return any(_below(path, folder) for folder in ("/usr", *_TOP))
 
 
 def _home(config: Path) -> str | None:
@@ -142,3 +147,8 @@ def without_inner(binds: Iterable[Bind]) -> list[Bind]:
 def overlaps(path: str, folders: Iterable[str]) -> str | None:
     """The first of these folders that contains the path, or is contained in it; None if there is none."""
     return next((each for each in folders if _below(path, each) or _below(each, path)), None)
+
+
+def above(path: str, folders: Iterable[str]) -> str | None:
+    """The first of these folders that contains the path; None if there is none."""
+    return next((each for each in folders if _below(path, each)), None)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # see `files`
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dyff.cluster.pods.shim import files
 
 HOME = "/home/pod"
@@ -50,13 +52,16 @@ def _identity(uid: int | None) -> list[str]:
 
 
 def _files(confinement: files.Json, folders: dict[str, str], texts: dict[str, int]) -> list[str]:
-    """Later mounts hide earlier ones, so those of the account come last."""
+    """Later mounts hide earlier ones. So those of the account come last, but for what the program needs below one of them: a program
+    that is installed below `/tmp`, for instance.
+    """
     system = [(each["source"], each["target"]) for each in confinement["system"]]
     volumes = [(each["source"], each["target"], each["read_only"]) for each in confinement["volumes"]]
     writable = [(source, path, False) for path, source in folders.items()]
-    words = _parents([path for _, path in system] + [*texts] + [path for _, path, _ in (*writable, *volumes)])
+    outer = [path for _, path, _ in (*writable, *volumes)]
+    words = _parents([path for _, path in system] + [*texts] + outer)
     for source, path in system:
-        words += ["--ro-bind", source, path]
+        words += ["--ro-bind", source, path] if above(path, outer) is None else []
     for target, path in confinement["links"]:
         words += ["--symlink", target, path]
     for path, descriptor in texts.items():
@@ -64,8 +69,15 @@ def _files(confinement: files.Json, folders: dict[str, str], texts: dict[str, in
     words += ["--proc", "/proc", "--dev", "/dev"]
     for source, path, read_only in (*writable, *volumes):
         words += ["--ro-bind" if read_only else "--bind", source, path]
+    for source, path in system:
+        words += ["--ro-bind", source, path] if above(path, outer) is not None else []
     # What Bubblewrap made itself is in memory, and could be filled.
     return [*words, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def above(path: str, folders: Iterable[str]) -> str | None:
+    """The innermost of these folders that is above the path; None if there is none."""
+    return max((each for each in folders if path.startswith(each + "/")), key=len, default=None)
 
 
 def _parents(paths: list[str]) -> list[str]:

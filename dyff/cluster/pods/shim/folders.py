@@ -33,6 +33,27 @@ def make_below(root: str, path: str) -> None:
     Raises:
         OSError: one of them is a link or a file.
     """
+    os.close(_made_below(root, path))
+
+
+def make_file_below(root: str, path: str) -> None:
+    """Make an empty file at the relative `path` below `root`, with the folders above it, unless it exists.
+
+    Raises:
+        OSError: a folder is a link or a file, or something else is in the place of the file.
+    """
+    above, _, name = path.rpartition("/")
+    folder = _made_below(root, above)
+    try:
+        os.close(os.open(name, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=folder))
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise FileExistsError(f"{name!r} is not a file")
+    finally:
+        os.close(folder)
+
+
+def _made_below(root: str, path: str) -> int:
+    """A descriptor of the innermost folder."""
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         for name in path.split("/"):
@@ -43,8 +64,10 @@ def make_below(root: str, path: str) -> None:
             inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-    finally:
+    except BaseException:
         os.close(folder)
+        raise
+    return folder
 
 
 def open_way(directory: str, uid: int) -> None:

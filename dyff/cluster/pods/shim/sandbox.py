@@ -157,10 +157,15 @@ class Bubble(Sandbox):
         """Make the folders at which one mount is in another, since Bubblewrap would follow links on the way."""
         outer = dict(self._folders())
         for bind in self._confinement["volumes"]:
-            above = max((path for path in outer if bind["target"].startswith(path + "/")), key=len, default=None)
+            above = bubblewrap.above(bind["target"], outer)
             if above is not None:
                 folders.make_below(outer[above], bind["target"][len(above) + 1 :])
             outer[bind["target"]] = bind["source"]
+        for bind in self._confinement["system"]:
+            above = bubblewrap.above(bind["target"], outer)
+            if above is not None:
+                make = folders.make_below if os.path.isdir(bind["source"]) else folders.make_file_below
+                make(outer[above], bind["target"][len(above) + 1 :])
 
     def become(self, out: int, report: int) -> NoReturn:
         os.close(self._info)
