@@ -182,3 +182,11 @@ def test_only_our_own_steps_are_trusted(name, tmp_path):
     first, main = starting.intent(config, pod, place, directory.Facts(), None, datetime.now(UTC)).containers
     assert (first.confinement is None, first.step is not None) == ((True, True) if want == "trusted" else (False, False))
     assert main.confinement is not None
+
+
+@pytest.mark.parametrize("path", ["/home/me/python", "/home/me/python/lib", "/home/me"])
+def test_nothing_is_mounted_over_what_the_launcher_loads(monkeypatch, path):
+    """The launcher still has rights of root: an interpreter outside the usual folders cannot be replaced by a volume."""
+    monkeypatch.setattr(machine, "interpreter", lambda: [machine.Bind("/home/me/python", "/home/me/python")])
+    with pytest.raises(refusals.Refused, match="would hide /home/me/python"):
+        confined(known(), volume_mounts=(specs.Mount("v", path),))
