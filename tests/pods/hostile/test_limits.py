@@ -51,6 +51,32 @@ def test_deleted_files_count(bench):
     assert (ended["reason"], ended["exitCode"]) == ("Evicted", 137)
 
 
+UNSEEN = {
+    "sent": "a, b = socket.socketpair()\ndef keep(f):\n  socket.send_fds(a, [b'1'], [f.fileno()]); f.close()\n",
+    "hidden": HIDDEN + "held = []\nkeep = held.append\n",
+    "mapped": "held = []\ndef keep(f):\n  held.append(mmap.mmap(f.fileno(), 4096)); f.close()\n",
+}
+
+
+@pytest.mark.parametrize("way", UNSEEN)
+def test_deleted_files_count_wherever_they_are_kept(bench, way):
+    """Deleted files cannot be kept where no measurement finds them: on their way between sockets, in a process that hides, or mapped."""
+    program = (
+        f"import mmap, os, socket, time\n{UNSEEN[way]}"
+        "for i in range(9):\n  f = open('x', 'w+b'); f.write(os.urandom(4 << 20)); f.flush(); os.unlink('x'); keep(f)\ntime.sleep(60)"
+    )
+    ended, lines = outcome(bench, program)
+    assert (ended["reason"], ended["exitCode"]) == ("Evicted", 137), (ended, lines)
+    assert "20971520 bytes that pods.limits.disk_bytes allows" in ended["message"]
+
+
+def test_descriptors_on_their_way_are_allowed(bench):
+    """A program that hides, or has descriptors on their way between sockets, continues unless the disk was filled meanwhile."""
+    program = f"{HIDDEN}import socket, time; a, b = socket.socketpair(); socket.send_fds(a, [b'1'], [0]); time.sleep(5)"
+    ended, lines = outcome(bench, program)
+    assert ended["exitCode"] == 0, (ended, lines)
+
+
 @pytest.mark.parametrize("locked", [False, True])
 def test_small_files_without_end(bench, locked):
     """More files than allowed end the pod, also in a folder that its own user may not read."""
