@@ -109,6 +109,25 @@ def test_memory_without_end(bench, hidden):
     assert "memory limit of 268435456 bytes" in ended["message"]
 
 
+KEEP = {
+    "file": "def take(n): f = os.memfd_create('x'); [os.write(f, bytes(1 << 20)) for _ in range(n)]; held.append(f)\n",
+    "sent": "a, b = socket.socketpair()\ndef take(n):\n  f = os.memfd_create('x'); [os.write(f, bytes(1 << 20)) for _ in range(n)]\n"
+    "  socket.send_fds(a, [b'1'], [f]); os.close(f)\n",
+    "mapped": "def take(n): m = mmap.mmap(-1, n << 20); m.write(bytes(n << 20)); m.madvise(mmap.MADV_DONTNEED); held.append(m)\n",
+}
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("way", KEEP)
+def test_shared_memory_that_is_not_mapped(bench, way, hidden):
+    """Memory that no process has mapped at the moment counts, too."""
+    program = (
+        f"{HIDDEN if hidden else ''}import mmap, os, socket, time\nheld = []\n{KEEP[way]}\nfor _ in range(40): take(10)\ntime.sleep(60)"
+    )
+    ended, lines = outcome(bench, program)
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137), (ended, lines)
+
+
 def test_forks_without_end(bench):
     """A fork bomb gets no more processes than allowed, and nothing of it is left when its pod ends."""
     program = (

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from dyff.cluster.pods.shim import cgroups, files, listening, processes, usage
+from dyff.cluster.pods.shim import cgroups, files, listening, processes, shared, usage
 
 TYPE_CHECKING = False  # see `files`
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ class Tree:
 class Memory:
     """The memory limit of a container. `due`: when to call `check` next (in monotonic seconds)."""
 
-    def __init__(self, tree: Tree, limit_bytes: int, group: cgroups.Group) -> None:
-        self._tree, self._limit, self._group = tree, limit_bytes, group
+    def __init__(self, tree: Tree, limit_bytes: int, group: cgroups.Group, *, confined: bool = True) -> None:
+        """`confined`: whether it runs a program of an account."""
+        self._tree, self._limit, self._group, self._confined = tree, limit_bytes, group, confined
+        self._shared_before = shared.used_bytes()
         self.due = 0.0
 
     def check(self, now: float) -> Breach | None:
@@ -77,7 +79,11 @@ class Memory:
         pids = self._tree.pids(now)
         # Memory that forked processes share is counted for each of them, so a breach is confirmed by the exact, slow count.
         held = processes.memory(pids)
-        return held > self._limit and (processes.exact_memory(pids) or held) > self._limit
+        if held > self._limit and (processes.exact_memory(pids) or held) > self._limit:
+            return True
+        # Memory that nothing maps at the moment is in neither count.
+        grown = self._confined and shared.used_bytes() - self._shared_before > self._limit
+        return grown and shared.held_bytes(pids, self._tree.ours()) > self._limit
 
 
 class Processes:
@@ -177,7 +183,7 @@ def of(spec: files.Json, folders: list[str], group: cgroups.Group, guard: int) -
     bounds = (spec["confinement"] or {"limits": {}})["limits"]
     memory_bytes = memory_limit(spec)
     if memory_bytes is not None:
-        found.append(Memory(tree, memory_bytes, group))
+        found.append(Memory(tree, memory_bytes, group, confined=bool(bounds)))
     if not bounds:
         return found
     if not group.processes:

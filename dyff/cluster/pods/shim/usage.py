@@ -146,7 +146,7 @@ class Walk:
         except OSError:
             return
         if stat.S_ISSOCK(known.st_mode):
-            self.unseen = self.unseen or _carries(path)
+            self.unseen = self.unseen or carries(path)
         identity = (known.st_dev, known.st_ino)
         if known.st_nlink == 0 and known.st_dev in self._devices and stat.S_ISREG(known.st_mode) and identity not in self._linked:
             self._linked.add(identity)
@@ -170,7 +170,7 @@ def _held(pid: int) -> Iterator[str]:
     yield from [f"/proc/{pid}/map_files/{_plain(span)}" for span in gone]
 
 
-def _carries(path: str) -> bool:
+def carries(path: str) -> bool:
     """Whether descriptors are on their way to this socket: then no process has them, and they can be of any file."""
     try:
         with open(path.replace("/fd/", "/fdinfo/", 1), "rb") as file:
