@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""Networks whose last 32 bits are an IPv4 address: for translation, for old tunnels, and for translation without state."""
 _ALSO_INTERNAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10", "5f00::/16")))
 """Reserved for local use, but public to some releases of Python."""
 
@@ -37,5 +38,5 @@ def _embedded(address: Address) -> Iterator[ipaddress.IPv4Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if address in _NAT64:
+    if any(address in each for each in _EMBEDDING):
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -17,6 +17,7 @@ PUBLIC = "127.0.0.77"
 INTERNAL = (
     *("127.0.0.1", "localhost", "LOCALHOST.", "10.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "0.0.0.0"),
     *("2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1]", "[64:ff9b::7f00:1]"),
+    *("[::127.0.0.1]", "[::10.0.0.1]", "[::ffff:0:127.0.0.1]"),
 )
 
 
@@ -94,6 +95,8 @@ def ask(port: int, request: bytes) -> bytes:
 @pytest.mark.parametrize("form", ["CONNECT {}:80 HTTP/1.1\r\n\r\n", "GET http://{}/ HTTP/1.1\r\n\r\n"])
 def test_internal_addresses_are_refused(host, form):
     """No spelling of an address of the machine or of an internal network is connected to."""
+    if ":" in host:
+        assert not addresses.is_public(addresses.plain(host))
     with proxied() as port:
         answer = ask(port, form.format(host).encode())
     assert answer.startswith((b"HTTP/1.1 403", b"HTTP/1.1 502")), answer
@@ -117,11 +120,22 @@ def test_a_name_that_leads_inside_is_refused(monkeypatch):
     assert asked == ["rebinding.example"]
 
 
+def test_the_machines_own_public_address_is_refused(monkeypatch):
+    """The machine can have a public address: the server and other programs listen there, so it is as closed as loopback."""
+    monkeypatch.setattr(addresses, "is_public", lambda address: True)
+    with socket.create_server((PUBLIC, 0)) as listener, proxied() as port:
+        answer = ask(port, f"CONNECT {PUBLIC}:{listener.getsockname()[1]} HTTP/1.1\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 403")
+    assert not outside._is_own("192.0.2.1")
+    assert not outside._is_own("2001:db8::1")
+
+
 @contextmanager
 def public_server(monkeypatch, answers):
     """A server at an address that counts as public. `answers`: by path."""
     real = addresses.is_public
     monkeypatch.setattr(addresses, "is_public", lambda address: address == PUBLIC or real(address))
+    monkeypatch.setattr(outside, "_is_own", lambda address: address != PUBLIC)
     with socket.create_server((PUBLIC, 0)) as listener:
 
         def serve() -> None:

@@ -182,3 +182,19 @@ def test_only_our_own_steps_are_trusted(name, tmp_path):
     first, main = starting.intent(config, pod, place, directory.Facts(), None, datetime.now(UTC)).containers
     assert (first.confinement is None, first.step is not None) == ((True, True) if want == "trusted" else (False, False))
     assert main.confinement is not None
+
+
+@pytest.mark.parametrize("path", ["/home/me/python", "/home/me/python/lib"])
+def test_nothing_is_mounted_over_what_the_launcher_loads(monkeypatch, path):
+    """The launcher still has rights of root: an interpreter outside the usual folders cannot be replaced by a volume."""
+    monkeypatch.setattr(machine, "interpreter", lambda: [machine.Bind("/home/me/python", "/home/me/python")])
+    with pytest.raises(refusals.Refused, match="would hide /home/me/python"):
+        confined(known(), volume_mounts=(specs.Mount("v", path),))
+
+
+def test_what_is_needed_below_a_volume_is_mounted_after_it(monkeypatch):
+    """A volume above the interpreter, such as one at `/tmp`, does not replace it: it is mounted on top."""
+    monkeypatch.setattr(machine, "interpreter", lambda: [machine.Bind("/home/me/python", "/home/me/python")])
+    found = words(volume_mounts=(specs.Mount("v", "/home/me"),))
+    volume = next(at for at in range(len(found)) if found[at] in ("--bind", "--ro-bind") and found[at + 2] == "/home/me")
+    assert [at > volume for at in range(len(found)) if found[at : at + 3] == ["--ro-bind", "/home/me/python", "/home/me/python"]] == [True]

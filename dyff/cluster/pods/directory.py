@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from dyff.cluster.pods import environment, probes
+from dyff.cluster.pods import environment, probes, removal
 from dyff.cluster.pods.shim import files, rlimits
 
 log = structlog.get_logger()
@@ -184,7 +183,10 @@ class Directory:
     def tidy(self) -> None:
         """Free the disk space of a pod that has ended; its logs are kept."""
         for path in (self.place.work, self.place.tmp, self.place.volumes, self.path / "shm"):
-            shutil.rmtree(path, ignore_errors=True)
+            try:
+                removal.remove(str(path))
+            except OSError as error:
+                log.warning("folders of a pod that has ended cannot be removed yet", pod=self.uid, reason=str(error))
 
     def remove(self) -> bool:
         """Remove the directory; False if a shim holds the lock. Removed under the lock, so that a late shim finds no intent."""
@@ -193,7 +195,7 @@ class Directory:
         with files.taken(self.lock) as free:
             if free:
                 (self.path / "intent.json").unlink(missing_ok=True)
-                shutil.rmtree(self.path)
+                removal.remove(str(self.path))
         return free
 
     def _read(self, name: str, form: type[Any]) -> Any:

@@ -70,3 +70,11 @@ def test_a_link_in_the_place_of_a_folder_is_refused(bench, name):
     assert (ended["reason"], ended["exitCode"]) == ("StartError", 128), bench.log()
     assert (secret / "file").exists()
     assert secret.stat().st_uid == secret.parent.stat().st_uid
+
+
+@pytest.mark.parametrize("name", ["", "x" * 500, "\u00e9" * 60, "../x", "--ro-bind"])
+def test_any_host_name_is_allowed(bench, name):
+    """The variable HOSTNAME of an account is not a reason for a sandbox to fail, whatever it is."""
+    bench.start("import os; print(os.environ['HOSTNAME'])", env={"HOSTNAME": name})
+    assert bench.outcome()["exitCode"] == 0, bench.said()
+    assert bench.log() == name

@@ -5,7 +5,12 @@ A regular user has no control groups on most machines, so there the supervisor m
 
 from __future__ import annotations
 
+import os
+import socket
+
 import pytest
+
+from dyff.cluster.pods.shim import limits, usage
 
 HIDDEN = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); "
 """Hides a process from others of the same user, as far as the kernel allows that."""
@@ -51,6 +56,58 @@ def test_deleted_files_count(bench):
     assert (ended["reason"], ended["exitCode"]) == ("Evicted", 137)
 
 
+UNSEEN = {
+    "sent": "a, b = socket.socketpair()\ndef keep(f):\n  socket.send_fds(a, [b'1'], [f.fileno()]); f.close()\n",
+    "hidden": HIDDEN + "held = []\nkeep = held.append\n",
+    "mapped": "held = []\ndef keep(f):\n  held.append(mmap.mmap(f.fileno(), 4096)); f.close()\n",
+}
+
+
+@pytest.mark.parametrize("way", UNSEEN)
+def test_deleted_files_count_wherever_they_are_kept(bench, way):
+    """Deleted files cannot be kept where no measurement finds them: on their way between sockets, in a process that hides, or mapped."""
+    program = (
+        f"import mmap, os, socket, time\n{UNSEEN[way]}"
+        "for i in range(9):\n  f = open('x', 'w+b'); f.write(os.urandom(4 << 20)); f.flush(); os.unlink('x'); keep(f)\ntime.sleep(60)"
+    )
+    ended, lines = outcome(bench, program)
+    assert (ended["reason"], ended["exitCode"]) == ("Evicted", 137), (ended, lines)
+    assert "20971520 bytes that pods.limits.disk_bytes allows" in ended["message"]
+
+
+def test_descriptors_on_their_way_are_allowed(monkeypatch, tmp_path):
+    """Descriptors on their way between sockets end a pod only if the disk was filled meanwhile, in three measurements in a row."""
+    used = [0]
+    monkeypatch.setattr(usage, "used_bytes", lambda folder: used[0])
+
+    class Here:
+        def pids(self, now: float) -> list[int]:
+            return [os.getpid()]
+
+        def ours(self) -> set[int]:
+            return set()
+
+    subject = limits.Disk(Here(), [str(tmp_path)], max_bytes=1 << 40, max_files=1000)
+
+    def measure() -> limits.Breach | None:
+        found = None
+        subject.due = 0.0
+        while subject.due == 0.0 and found is None:
+            found = subject.check(0.0)
+        return found
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        socket.send_fds(ours, [b"1"], [0])
+        assert [measure() for _ in range(5)] == [None] * 5
+        used[0] = 2 << 40
+        assert [measure() for _ in range(2)] == [None, None]
+        assert "deleted files where they cannot be measured" in measure().message
+        _, (received,), _, _ = socket.recv_fds(theirs, 1, 1)
+        os.close(received)
+        assert [measure() for _ in range(5)] == [None] * 5
+
+
 @pytest.mark.parametrize("locked", [False, True])
 def test_small_files_without_end(bench, locked):
     """More files than allowed end the pod, also in a folder that its own user may not read."""
@@ -81,6 +138,25 @@ def test_memory_without_end(bench, hidden):
     ended, _ = outcome(bench, program)
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137), ended
     assert "memory limit of 268435456 bytes" in ended["message"]
+
+
+KEEP = {
+    "file": "def take(n): f = os.memfd_create('x'); [os.write(f, bytes(1 << 20)) for _ in range(n)]; held.append(f)\n",
+    "sent": "a, b = socket.socketpair()\ndef take(n):\n  f = os.memfd_create('x'); [os.write(f, bytes(1 << 20)) for _ in range(n)]\n"
+    "  socket.send_fds(a, [b'1'], [f]); os.close(f)\n",
+    "mapped": "def take(n): m = mmap.mmap(-1, n << 20); m.write(bytes(n << 20)); m.madvise(mmap.MADV_DONTNEED); held.append(m)\n",
+}
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("way", KEEP)
+def test_shared_memory_that_is_not_mapped(bench, way, hidden):
+    """Memory that no process has mapped at the moment counts, too."""
+    program = (
+        f"{HIDDEN if hidden else ''}import mmap, os, socket, time\nheld = []\n{KEEP[way]}\nfor _ in range(40): take(10)\ntime.sleep(60)"
+    )
+    ended, lines = outcome(bench, program)
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137), (ended, lines)
 
 
 def test_forks_without_end(bench):

@@ -92,7 +92,7 @@ def confine(known: Sandboxes, subject: Subject) -> Confinement | None:
         uid=subject.uid,
         system=system,
         links=machine.links() if known.tier == "bubblewrap" else [],
-        volumes=_volumes(known, subject),
+        volumes=_volumes(known, subject, system),
         limits=_limits(known.limits, subject.container),
         filter=_filter(known.tier, _has_sockets(known, subject), subject.uid is not None),
         python=_python(known),
@@ -148,17 +148,17 @@ def _check_shown(known: Sandboxes, image: settings.Image, system: list[Bind]) ->
             )
 
 
-def _volumes(known: Sandboxes, subject: Subject) -> list[Bind]:
+def _volumes(known: Sandboxes, subject: Subject, system: list[Bind]) -> list[Bind]:
     """The container's mounts, those of outer folders first."""
     found = []
     for mount in subject.container.volume_mounts:
         source = str(subject.place.volumes / mount.name / mount.sub_path)
-        target = _target(subject, mount) if known.tier == "bubblewrap" else source
+        target = _target(mount, subject, system) if known.tier == "bubblewrap" else source
         found.append(Bind(source, target, mount.read_only))
     return sorted(found, key=lambda bind: len(PurePosixPath(bind.target).parts))
 
 
-def _target(subject: Subject, mount: specs.Mount) -> str:
+def _target(mount: specs.Mount, subject: Subject, system: list[Bind]) -> str:
     """Where a volume is mounted in the sandbox.
 
     The program that makes the last steps inside may still have rights of root, so nothing that it reads can come from an account.
@@ -168,8 +168,7 @@ def _target(subject: Subject, mount: specs.Mount) -> str:
     if not pure.is_absolute() or ".." in pure.parts or len(pure.parts) < 2 or pure.parts[0] != "/" or not str(pure).isprintable():
         problem = "must be an absolute path below / without .."
     elif str(pure) != confinement.SHM:
-        needed = (*subject.image.paths, *(each.target for each in _program(subject.image)))
-        clash = machine.overlaps(str(pure), machine.RESERVED) or machine.above(str(pure), needed)
+        clash = machine.overlaps(str(pure), machine.RESERVED) or machine.above(str(pure), (each.target for each in system))
         problem = clash and f"would hide {clash}, which the sandbox needs"
     if problem:
         raise refusals.Refused(

@@ -5,13 +5,17 @@ Nothing of the pod runs while this is done: its earlier programs have ended, and
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
 
+from dyff.cluster.pods.shim import usage
+
 MODE = 0o700
 PASS = 0o011
 _PASS_GROUP = 0o010
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make(path: str) -> None:
@@ -89,11 +93,36 @@ def give(root: str, uid: int) -> None:
     """Make `uid` the owner of a folder and of everything in it.
 
     A file with a second name is left as it is: that name can be in the object store, whose files keep their owner.
+
+    Raises:
+        OSError: an earlier program has left folders that are nested too deeply, or something is in the way.
     """
-    for _, folders, files, descriptor in os.fwalk(root, follow_symlinks=False):
-        _give_to(uid, ".", descriptor)
-        for name in (*folders, *files):
-            _give_to(uid, name, descriptor)
+    levels: list[tuple[int, list[str]]] = [(os.open(root, _FOLDER), [])]
+    try:
+        _give_to(uid, ".", levels[0][0])
+        levels[0][1].extend(_give_all(uid, levels[0][0]))
+        while levels:
+            folder, names = levels[-1]
+            if not names:
+                os.close(folder)
+                levels.pop()
+                continue
+            if len(levels) >= usage.MAX_DEPTH:
+                raise OSError(errno.ELOOP, f"its folders are nested more than {usage.MAX_DEPTH} levels deep")
+            inner = os.open(names.pop(), _FOLDER, dir_fd=folder)
+            levels.append((inner, []))
+            levels[-1][1].extend(_give_all(uid, inner))
+    finally:
+        for folder, _ in levels:
+            os.close(folder)
+
+
+def _give_all(uid: int, folder: int) -> list[str]:
+    """Change the owner of all entries of a folder. Returns those that are folders."""
+    entries = os.listdir(folder)
+    for name in entries:
+        _give_to(uid, name, folder)
+    return [name for name in entries if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)]
 
 
 def _give_to(uid: int, name: str, folder: int) -> None:

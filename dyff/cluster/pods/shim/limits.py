@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from dyff.cluster.pods.shim import cgroups, files, listening, processes, usage
+from dyff.cluster.pods.shim import cgroups, files, listening, processes, shared, usage
 
 TYPE_CHECKING = False  # see `files`
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ MEMORY_EVERY_S = 0.25
 MEASURE_EVERY_S = 1.0
 TREE_EVERY_S = 1.0
 SERVER_EVERY_S = 5.0
+UNSEEN_TIMES = 3
 
 
 class Breach:
@@ -36,9 +37,9 @@ def out_of_memory(limit_bytes: int) -> Breach:
 class Tree:
     """The processes of a container: those that descend from the supervisor, since they become its children when their parent ends."""
 
-    def __init__(self, group: cgroups.Group, guard: int) -> None:
-        """`guard`: a child of the supervisor that is not part of the container."""
-        self._group, self._guard = group, guard
+    def __init__(self, group: cgroups.Group, guard: int, *, bubble: bool = False) -> None:
+        """`guard`: a child of the supervisor that is not part of the container. `bubble`: whether the tier is bubblewrap."""
+        self._group, self._guard, self._bubble = group, guard, bubble
         self._known: list[int] = []
         self._due = 0.0
 
@@ -50,12 +51,21 @@ class Tree:
             self._known = listed if listed is not None else [pid for pid in processes.descendants(os.getpid()) if pid != self._guard]
         return self._known
 
+    def ours(self) -> set[int]:
+        """Processes of the supervisor and of Bubblewrap, if the tier is bubblewrap: the first two levels, where no program can be."""
+        if not self._bubble:
+            return set()
+        near = processes.children(os.getpid())
+        return {*near, *(each for pid in near for each in processes.children(pid))}
+
 
 class Memory:
     """The memory limit of a container. `due`: when to call `check` next (in monotonic seconds)."""
 
-    def __init__(self, tree: Tree, limit_bytes: int, group: cgroups.Group) -> None:
-        self._tree, self._limit, self._group = tree, limit_bytes, group
+    def __init__(self, tree: Tree, limit_bytes: int, group: cgroups.Group, *, confined: bool = True) -> None:
+        """`confined`: whether it runs a program of an account."""
+        self._tree, self._limit, self._group, self._confined = tree, limit_bytes, group, confined
+        self._shared_before = shared.used_bytes()
         self.due = 0.0
 
     def check(self, now: float) -> Breach | None:
@@ -69,7 +79,11 @@ class Memory:
         pids = self._tree.pids(now)
         # Memory that forked processes share is counted for each of them, so a breach is confirmed by the exact, slow count.
         held = processes.memory(pids)
-        return held > self._limit and (processes.exact_memory(pids) or held) > self._limit
+        if held > self._limit and (processes.exact_memory(pids) or held) > self._limit:
+            return True
+        # Memory that nothing maps at the moment is in neither count.
+        grown = self._confined and shared.used_bytes() - self._shared_before > self._limit
+        return grown and shared.held_bytes(pids, self._tree.ours()) > self._limit
 
 
 class Processes:
@@ -92,6 +106,9 @@ class Disk:
     """The folders that a container can write to. `due`: as for `Memory`.
 
     The measurement is done in steps, and takes at most a tenth of the supervisor's time.
+
+    Deleted files can be where the supervisor cannot look: on their way between sockets, mapped, or in a process that hides. That is
+    refused only if the disk was filled meanwhile by more than the limit, for `UNSEEN_TIMES` measurements in a row.
     """
 
     def __init__(self, tree: Tree, folders: list[str], max_bytes: int, max_files: int) -> None:
@@ -99,6 +116,8 @@ class Disk:
         self._walk: usage.Walk | None = None
         self._steps: Iterator[None] = iter(())
         self._spent_s = 0.0
+        self._used_before = usage.used_bytes(folders[0])
+        self._unseen = 0
         self.due = 0.0
 
     def check(self, now: float) -> Breach | None:
@@ -122,13 +141,19 @@ class Disk:
             self._steps = self._walk.run()
         for _ in self._steps:
             return False
-        self._walk.add_deleted(self._tree.pids(now))
+        self._walk.add_deleted(self._tree.pids(now), self._tree.ours())
+        filled = self._walk.unseen and usage.used_bytes(self._folders[0]) - self._used_before > self._max_bytes
+        self._unseen = self._unseen + 1 if filled else 0
+        if self._unseen >= UNSEEN_TIMES:
+            raise usage.TooMuch("unseen")
         return True
 
     def _words(self, what: str) -> str:
         texts = {
             "bytes": f"its files use more than the {self._max_bytes} bytes that pods.limits.disk_bytes allows",
             "files": f"it has more than the {self._max_files} files and folders that pods.limits.disk_files allows",
+            "unseen": f"it keeps deleted files where they cannot be measured, while the disk was filled by more than the {self._max_bytes} "
+            "bytes that pods.limits.disk_bytes allows",
             "depth": f"its folders are nested more than {usage.MAX_DEPTH} levels deep",
         }
         return texts[what]
@@ -153,12 +178,12 @@ class Listening:
 
 def of(spec: files.Json, folders: list[str], group: cgroups.Group, guard: int) -> Measured:
     """What is measured while a container runs. `folders`: those that it can write to. `group`, `guard`: see `Tree`."""
-    tree = Tree(group, guard)
+    tree = Tree(group, guard, bubble=bool(spec["confinement"]) and spec["confinement"]["tier"] == "bubblewrap")
     found: Measured = []
     bounds = (spec["confinement"] or {"limits": {}})["limits"]
     memory_bytes = memory_limit(spec)
     if memory_bytes is not None:
-        found.append(Memory(tree, memory_bytes, group))
+        found.append(Memory(tree, memory_bytes, group, confined=bool(bounds)))
     if not bounds:
         return found
     if not group.processes:

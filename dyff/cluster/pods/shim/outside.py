@@ -165,7 +165,7 @@ def _connect(host: str, port: int) -> socket.socket:
     except UnicodeError as error:
         raise OSError("it is not a host name") from error
     addresses = list(dict.fromkeys(each[4][0] for each in found))
-    if not all(is_public(str(each)) for each in addresses):
+    if not all(is_public(str(each)) and not _is_own(str(each)) for each in addresses):
         raise PermissionError(f"{host[:100]} is a host of an internal network, to which no program of a pod may connect")
     problem: OSError = OSError("it has no address")
     for address in addresses:
@@ -174,6 +174,17 @@ def _connect(host: str, port: int) -> socket.socket:
         except OSError as error:
             problem = error
     raise problem
+
+
+def _is_own(address: str) -> bool:
+    """Whether an address is one of this machine's, which can be a public one. Then it can be bound, and no other can."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _refuse(client: socket.socket, status: bytes, why: str) -> None:

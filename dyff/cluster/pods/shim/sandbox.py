@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAKING_S = 30.0
 """The longest time in which a sandbox must be made, before its program starts."""
+_HOST_NAME_BYTES = 63
 PROXY_PORT = 3128
 """Of the loopback interface in a sandbox of the tier bubblewrap."""
 ALIVE = b"+"
@@ -172,7 +173,7 @@ class Bubble(Sandbox):
         os.close(self._unblock)
         texts = {path: _readable(text.encode()) for path, text in bubblewrap.texts(self._confinement["uid"]).items()}
         at = bubblewrap.Descriptors(self._info_out, self._blocked, texts)
-        words = bubblewrap.arguments(self._confinement, self._folders(), self._spec["env"]["HOSTNAME"], at)
+        words = bubblewrap.arguments(self._confinement, self._folders(), _host_name(self._spec["env"]["HOSTNAME"]), at)
         given = _readable(b"".join(word.encode() + b"\0" for word in words))
         plan = _readable(marshal.dumps(self._plan()))
         for descriptor in (*texts.values(), self._info_out, self._blocked, given, plan, out, report):
@@ -229,6 +230,11 @@ class Bubble(Sandbox):
                 processes.kill_group(group, number)
                 return True
         return False
+
+
+def _host_name(wanted: str) -> str:
+    """A name that the kernel accepts: an account can set the variable to anything."""
+    return wanted.encode(errors="ignore")[:_HOST_NAME_BYTES].decode(errors="ignore") or "pod"
 
 
 def _readable(data: bytes) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 MAX_DEPTH = 200
 """Folders inside folders. Each level of the walk holds two descriptors."""
@@ -29,13 +29,17 @@ class TooMuch(Exception):
 
 
 class Walk:
-    """One measurement. `bytes`, `files`: what was found until now; a file with several names counts once."""
+    """One measurement. `bytes`, `files`: what was found until now; a file with several names counts once.
+
+    `unseen`: whether there can be deleted files that were not found.
+    """
 
     def __init__(self, folders: list[str], max_bytes: int, max_files: int) -> None:
         self._folders, self._max_bytes, self._max_files = folders, max_bytes, max_files
         self._linked: set[tuple[int, int]] = set()
         self._devices: set[int] = set()
         self.bytes = self.files = 0
+        self.unseen = False
 
     def run(self) -> Iterator[None]:
         """Measure the folders. Yields after every `STEP_ENTRIES` entries.
@@ -115,39 +119,73 @@ class Walk:
         if self.bytes > self._max_bytes:
             raise TooMuch("bytes")
 
-    def add_deleted(self, pids: list[int]) -> None:
-        """Count the files without a name that these processes hold, on the disk of the folders.
-
-        Files of processes that this user may not examine are not found: then only the size of one file is bounded.
+    def add_deleted(self, pids: list[int], ours: Container[int] = ()) -> None:
+        """Count the files without a name that these processes hold, on the disk of the folders. `ours`: those that run our own code.
 
         Raises:
             TooMuch: a limit is exceeded.
         """
         examined = 0
         for pid in pids:
-            for path in _held(pid):
-                examined += 1
-                if examined > MAX_DESCRIPTORS:
-                    return
-                try:
-                    known = os.stat(path)
-                except OSError:
-                    continue
-                identity = (known.st_dev, known.st_ino)
-                if known.st_nlink == 0 and known.st_dev in self._devices and stat.S_ISREG(known.st_mode) and identity not in self._linked:
-                    self._linked.add(identity)
-                    self._add(known)
+            try:
+                for path in _held(pid):
+                    examined += 1
+                    if examined > MAX_DESCRIPTORS:
+                        self.unseen = True
+                        return
+                    self._add_held(path)
+            except PermissionError:
+                self.unseen = self.unseen or pid not in ours
+
+    def _add_held(self, path: str) -> None:
+        try:
+            known = os.stat(path)
+        except PermissionError:
+            self.unseen = True  # only root can look at a file that is mapped, but not open any more
+            return
+        except OSError:
+            return
+        if stat.S_ISSOCK(known.st_mode):
+            self.unseen = self.unseen or carries(path)
+        identity = (known.st_dev, known.st_ino)
+        if known.st_nlink == 0 and known.st_dev in self._devices and stat.S_ISREG(known.st_mode) and identity not in self._linked:
+            self._linked.add(identity)
+            self._add(known)
 
 
 def _held(pid: int) -> Iterator[str]:
-    """Paths of the open and the mapped files of a process, as far as this user may see them."""
+    """Paths of the open and the mapped files of a process.
+
+    Raises:
+        PermissionError: this user may not see them.
+    """
     try:
         yield from [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
         with open(f"/proc/{pid}/maps", "rb") as file:
             gone = [line.split(None, 1)[0].decode() for line in file if line.endswith(b" (deleted)\n")]
+    except PermissionError:
+        raise
     except OSError:
         return
     yield from [f"/proc/{pid}/map_files/{_plain(span)}" for span in gone]
+
+
+def carries(path: str) -> bool:
+    """Whether descriptors are on their way to this socket: then no process has them, and they can be of any file."""
+    try:
+        with open(path.replace("/fd/", "/fdinfo/", 1), "rb") as file:
+            return any(line.startswith(b"scm_fds:") and int(line.split()[1]) > 0 for line in file)
+    except OSError:
+        return False
+
+
+def used_bytes(folder: str) -> int:
+    """What is in use of the disk on which a folder is, by everyone. Returns 0 if the folder does not exist."""
+    try:
+        known = os.statvfs(folder)
+    except OSError:
+        return 0
+    return (known.f_blocks - known.f_bfree) * known.f_frsize
 
 
 def _plain(span: str) -> str:
