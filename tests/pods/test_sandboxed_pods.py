@@ -169,7 +169,8 @@ async def test_a_sub_path_follows_no_link(lab, sandboxes, tmp_path):
 async def test_the_grace_period_holds(lab, sandboxes):
     """A deleted pod gets SIGTERM, can finish its work, and its own exit code is recorded."""
     script = (
-        "import signal, sys; signal.signal(15, lambda *_: (print('bye', flush=True), sys.exit(0))); print('up', flush=True); signal.pause()"
+        "import os, signal; signal.signal(15, lambda *_: (os.write(1, b'bye\\n'), os._exit(0))); os.write(1, b'up\\n');"
+        "\nwhile True: signal.pause()"
     )
     async with lab.running(sandboxes, images=IMAGES):
         pod = lab.a_pod(
