@@ -27,6 +27,10 @@ COMPACTION_LAG = timedelta(days=1)
 TOMBSTONE_LAG = timedelta(days=28)
 """Time within which a reader that starts at the beginning must reach a tombstone."""
 
+VISIBLE_S = 10.0
+"""How long to wait until a broker shows what it was asked to configure."""
+
+_LOOK_S = 0.05
 _POLICY = "cleanup.policy"
 _AT_LEAST = frozenset({"max.message.bytes", "min.compaction.lag.ms", "delete.retention.ms"})
 _MOST_REPLICAS = 3
@@ -160,12 +164,18 @@ class Administration:
         await self._tried(self._admin, f"truncating {topic}/{partition}", delete)
 
     async def alter(self, topic: str, configs: dict[str, str]) -> None:
-        """Set a topic's configuration; anything not named is reset to the broker's default."""
+        """Set a topic's configuration; anything not named is reset to the broker's default.
+
+        Returns when the broker shows the new values, which it does a moment after it has accepted them, or after `VISIBLE_S`.
+        """
 
         async def set_them(client: _Admin) -> None:
             await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self._connection.named(topic), configs)])
 
         await self._tried(self._admin, f"configuring {topic}", set_them)
+        with anyio.move_on_after(VISIBLE_S):
+            while amiss(await self._configs(topic), configs):  # noqa: ASYNC110 - the broker announces nothing
+                await anyio.sleep(_LOOK_S)
 
     async def _found(self, name: str) -> port.Topic | None:
         described = await self._described(name)
