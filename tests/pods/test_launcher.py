@@ -103,7 +103,9 @@ def test_signals_are_as_at_the_start_of_a_program(tmp_path):
     with os.fdopen(reports) as file, child:
         assert file.read() == ""
         lines = child.stdout.read().split()
-    assert lines[1::2] == ["0" * 16] * 2
+    # Signals 32 and 33 belong to the C library. It sets them itself, and lets no program change them: some callers leave them ignored.
+    of_the_library = 1 << 31 | 1 << 32
+    assert [int(mask, 16) & ~of_the_library for mask in lines[1::2]] == [0, 0]
 
 
 def test_limits_are_set(tmp_path):
