@@ -93,14 +93,8 @@ VERIFY = Step(
     retries=2,
 )
 
-SALVAGE = Step(
-    component="salvage",
-    program="publish-incomplete-output",
-    title="the publication of incomplete outputs",
-    reason=reasons.VERIFICATION_FAILED,
-    endings={**COMMON, **{code: _verification(code) for code in range(1, 8)}},
-    when_late="raise the setting operator.job_deadline_s",
-    retries=2,
+SALVAGE = msgspec.structs.replace(
+    VERIFY, component="salvage", program="publish-incomplete-output", title="the publication of incomplete outputs"
 )
 """Runs after the client or the verification has failed."""
 

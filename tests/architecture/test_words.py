@@ -25,8 +25,8 @@ INSTEAD = {
 """A word as a pattern, and what to write in its place."""
 
 PATTERN = re.compile("|".join(rf"\b(?:{word})\b" for word in INSTEAD), re.IGNORECASE)
-FOLDERS = ("dyff", "migrations", "benchmarks", "examples", "image")
-CODE = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("dyff", "migrations", "benchmarks", "examples", "image", "tests")
+CODE = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py") if file != Path(__file__))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 

@@ -8,7 +8,7 @@ from dyff.cluster.kubernetes import answers
 from dyff.kernel import errors
 
 
-def status(code: int, reason: str, message: str = "told", **details) -> answers.Refusal:
+def status(code: int, reason: str, message: str = "because", **details) -> answers.Refusal:
     return answers.Refusal("creating Job a", code, {"kind": "Status", "reason": reason, "message": message, "details": details})
 
 
