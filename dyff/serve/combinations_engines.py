@@ -24,15 +24,21 @@ _WORDS = {"bus": "log", "query": "query store", "accounts": "accounts database",
 
 def split_roles(case: Case) -> Iterator[Finding]:
     """An embedded adapter belongs to one process, which must have every role that uses it: others wait for what is never done."""
+    lacking: dict[str, list[str]] = {}
     for port in sorted(opening.embedded(case.settings) & roles.ports(case.rows)):
-        users = [row.name for row in roles.TABLE if port in row.ports]
-        absent = [name for name in users if not case.has(name)]
+        absent = [row.name for row in roles.TABLE if port in row.ports and not case.has(row.name)]
         if absent:
-            yield Finding(
-                settings=(CHOICE[port],),
-                problem=f"not set, so the {_WORDS[port]} is embedded and only this process can use it, but it lacks {', '.join(absent)}",
-                fix=f"set it, or start one process with all of {', '.join(users)} (or --role all)",
-            )
+            lacking[port] = absent
+    if lacking:
+        wanted = [row.name for row in roles.TABLE if case.has(row.name) or any(row.name in absent for absent in lacking.values())]
+        chosen = "all" if len(wanted) == len(roles.TABLE) else ",".join(wanted)
+        missing = [name for name in wanted if not case.has(name)]
+        yield Finding(
+            settings=tuple(CHOICE[port] for port in lacking),
+            problem=f"not set, so the {', '.join(_WORDS[port] for port in lacking)} can only be used by this process, which lacks "
+            f"{', '.join(missing)}",
+            fix=f"start one process with --role {chosen}, or set an engine for each",
+        )
 
 
 def engine_without_address(case: Case) -> Iterator[Finding]:
