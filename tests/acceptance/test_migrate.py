@@ -276,8 +276,10 @@ def test_migrating_next_to_a_server_is_refused(server, dyff):
         assert (result.returncode, "in use by another Dyff server" in result.stderr) == (3, True)
 
 
-def test_the_record_is_read_by_those_who_may(tmp_path):
-    """`status` on a directory that is not there makes none."""
+@pytest.mark.parametrize("arguments", [["status"], ["pre", "--dry-run"], ["pre"], ["post"]], ids=" ".join)
+def test_a_directory_that_is_not_there_is_not_made(tmp_path, arguments):
+    """Only a server makes one; the message names it, so that a wrong path is noticed."""
     installation = Installation(tmp_path, {}, [])
-    assert "due" in installation.output("migrate", "status")
+    code, _, err = installation.run("migrate", *arguments)
+    assert (code, str(tmp_path / "data") in err) == (2, True), err
     assert not os.path.exists(tmp_path / "data")
