@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, arrow, auth, calls, context, problems, sockets
+from dyff.api import answers, arrow, auth, calls, context, missing, problems, sockets
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
 from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, tokens
@@ -85,7 +85,7 @@ def build(services: Services) -> Application:
     app = Application(
         route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
         lifespan=[lifespan],
-        exception_handlers={HTTPException: _framework_error},
+        exception_handlers={HTTPException: _framework_errors([route.path for route in routes])},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
@@ -123,10 +123,19 @@ def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
     return WebsocketRouteHandler(stream.path)(handle)
 
 
+def _framework_errors(paths: list[str]) -> Callable[[Request[Any, Any, Any], HTTPException], Response[Any]]:
+    """A handler for what the router itself refuses. `paths`: of all routes."""
+
+    def handle(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+        if error.status_code == 404:
+            return answers.Answer(json({"detail": missing.detail(str(request.scope["path"]), paths)}, status=404))
+        return _framework_error(request, error)
+
+    return handle
+
+
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """What the router itself refuses, in our form."""
-    if error.status_code == 404:
-        return answers.Answer(json({"detail": "there is no such route; /v0/docs lists all"}, status=404))
+    """What the router refuses, but for a path that is not a route, in our form."""
     allowed = [each for each in (error.headers or {}).get("allow", "").split(", ") if each.isupper()]  # not "websocket"
     if error.status_code == 405 and allowed:
         allow = ", ".join(sorted(allowed))

@@ -11,7 +11,7 @@ import apsw
 from dyff.kernel import schema, sqlite
 
 _TABLE = "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, at TEXT NOT NULL, release TEXT NOT NULL) STRICT"
-_REMEDY = "restore a backup; docs/production.md says what each file is needed for"
+_REMEDY = "restore a backup; 'dyff docs production' says what each file is needed for"
 _IS_THERE = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'"
 
 

@@ -2,28 +2,22 @@
 
 They come, in rising order of precedence, from the defaults here, a YAML file (`--config` or `DYFF_CONFIG_FILE`),
 environment variables (`DYFF_` + the path in capitals, levels joined by `__`, e.g. `DYFF_QUOTAS__ADMITTED=20`) and
-flags. `HF_ENDPOINT` is the default of `operator.fetch_env.HF_ENDPOINT`. Unknown keys are an error. `{here}` in a file stands
-for the file's directory. Nothing else in the program reads the environment.
+flags. `HF_ENDPOINT` is the default of `operator.fetch_env.HF_ENDPOINT`. Unknown names are an error; `settings_names` has the variables
+with this prefix that are not settings. `{here}` in a file stands for the file's directory (`settings_sources`). Nothing else in the
+program reads the environment.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 
-from dyff.kernel import engines, errors, images, pod_limits, programs
+from dyff.kernel import engines, images, pod_limits, programs, settings_names, settings_printing, settings_sources
 
-PREFIX = "DYFF_"
-_HUB = "HF_ENDPOINT"
-"""The variable that users of another model hub have usually set already."""
-_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|KEY)$")
-_NOT_SETTINGS = {"DYFF_CONFIG_FILE", "DYFF_API_TOKEN", "DYFF_API_ENDPOINT", "DYFF_API_INSECURE", "DYFF_REGISTRY_URL"}
+PREFIX = settings_names.PREFIX
 
 
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,11 +38,11 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8000
     public_url: str | None = None
-    max_body_bytes: int = 10 * 2**20
-    publish_timeout_s: float = 10.0
-    read_wait_s: float = 10.0
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 10 * 2**20
+    publish_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    read_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
     finalize_wait_s: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
     max_url_bytes: Annotated[int, msgspec.Meta(ge=1024, le=65_535)] = 65_535
@@ -66,13 +60,13 @@ class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`/health` and `/ready` of a process that need not run the API. `host`, `port`: where; `port` None if only the API serves them."""
 
     host: str = "127.0.0.1"
-    port: int | None = None
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
 
 
 class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The log. `partitions`: of events and state alike; fixed once the topics exist. `kafka`: the cluster, if not the embedded log."""
 
-    partitions: int = 4
+    partitions: Annotated[int, msgspec.Meta(ge=1)] = 4
     kafka: engines.Kafka = engines.Kafka()
 
 
@@ -86,7 +80,7 @@ class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store holds of them; `tokens`: tokens that were not revoked. Deleted entities count until they are removed (`retention.deleted_days`).
     """
 
-    admitted: int = 8
+    admitted: Annotated[int, msgspec.Meta(ge=0)] = 8
     cpu: str | None = None
     memory: str | None = None
     accelerators: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}
@@ -130,10 +124,10 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     with one of `uids` numbers from `first_uid` on, which no user of the machine has.
     """
 
-    max_job_pods: int | None = None
+    max_job_pods: Annotated[int, msgspec.Meta(ge=1)] | None = None
     images: dict[str, Image] = {}
-    logs_max_bytes: int = 64 * 2**20
-    orphan_grace_s: float = 600.0
+    logs_max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64 * 2**20
+    orphan_grace_s: Annotated[float, msgspec.Meta(ge=0)] = 600.0
     template: bool = True
     secrets_dir: str | None = None
     isolation: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
@@ -149,8 +143,8 @@ class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `resync_s`: interval at which everything is reconciled even if no change was seen.
     """
 
-    finished_retention_s: float = 3600.0
-    resync_s: float = 30.0
+    finished_retention_s: Annotated[float, msgspec.Meta(ge=0)] = 3600.0
+    resync_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -180,10 +174,10 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     steps_image: str = images.STEPS
-    runner_port: int = 8000
-    session_start_deadline_s: float = 900.0
-    job_deadline_s: float = 3600.0
-    resync_s: float = 30.0
+    runner_port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 8000
+    session_start_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 900.0
+    job_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    resync_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     fetch_env: dict[str, str] = {}
     fetch_secret: str | None = None
     fetch_allowed_hosts: tuple[str, ...] = ()
@@ -195,7 +189,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Refuse a secret where everyone with read access to the cluster would see it."""
         for name in self.fetch_env:
-            if _SECRET.search(name.upper()):
+            if settings_printing.SECRET.search(name.upper()):
                 raise ValueError(f"{name} is a secret, and would be in manifests; name a file by HF_TOKEN_PATH, or use fetch_secret")
 
 
@@ -227,16 +221,16 @@ class Supervision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `/ready` reports it. None for never.
     """
 
-    shutdown_grace_s: float = 10.0
-    max_failures: int = 5
-    window_s: float = 60.0
+    shutdown_grace_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    max_failures: Annotated[int, msgspec.Meta(ge=1)] = 5
+    window_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     stuck_s: Annotated[float, msgspec.Meta(ge=1)] | None = 120.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings. `data_dir`: the directory of everything embedded; only one server at a time may use it."""
 
-    data_dir: str = "dyff-data"
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = "dyff-data"
     log_level: str = "info"
     api: Api = Api()
     bus: Bus = Bus()
@@ -259,61 +253,22 @@ def load(file: str | None = None, environment: Mapping[str, str] | None = None, 
     """The effective settings. `flags`: dotted path to value; None if the flag was not given.
 
     Raises:
-        Misconfigured: an unknown key or a value of the wrong type; the message names it.
+        Misconfigured: an unknown name or a value of the wrong type; the message names each, and what was probably meant.
+    """
+    return load_with_origins(file, environment, flags)[0]
+
+
+def load_with_origins(
+    file: str | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> tuple[Settings, Mapping[str, str]]:
+    """The effective settings, and where those come from that are not defaults: dotted path to a text such as `variable DYFF_API__PORT`.
+
+    Raises:
+        Misconfigured: as `load`.
     """
     environment = os.environ if environment is None else environment
-    file = file or environment.get("DYFF_CONFIG_FILE")
-    tree: dict[str, Any] = _read(file) if file else {}
-    for name, text in sorted(environment.items()):
-        if name.startswith(PREFIX) and name not in _NOT_SETTINGS:
-            _put(tree, name.removeprefix(PREFIX).lower().split("__"), text)
-    if environment.get(_HUB):
-        _put_default(tree, ["operator", "fetch_env", _HUB], environment[_HUB])
-    for path, value in (flags or {}).items():
-        if value is not None:
-            _put(tree, path.split("."), value)
+    found = settings_sources.gather(Settings, file, environment, flags or {})
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        return msgspec.convert(found.tree, Settings, strict=False), found.origins
     except msgspec.ValidationError as error:
-        raise _misconfigured(error) from error
-
-
-def _read(file: str) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(Path(file).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise errors.Misconfigured(f"the settings file {file} cannot be read: {error}") from error
-    if tree is not None and not isinstance(tree, dict):
-        raise errors.Misconfigured(f"the settings file {file} must be a mapping of settings")
-    here = str(Path(file).absolute().parent)
-    return {key: _placed(value, here) for key, value in (tree or {}).items()}
-
-
-def _placed(value: Any, here: str) -> Any:
-    """Replace `{here}`, in any text of a settings file, by the file's own directory."""
-    if isinstance(value, dict):
-        return {key: _placed(each, here) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_placed(each, here) for each in value]
-    return value.replace("{here}", here) if isinstance(value, str) else value
-
-
-def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
-    for step in path[:-1]:
-        tree = tree.setdefault(step, {})
-        if not isinstance(tree, dict):
-            raise errors.Misconfigured(f"the setting {'.'.join(path)} is inside something that is not a group")
-    tree[path[-1]] = value
-
-
-def _put_default(tree: dict[str, Any], path: list[str], value: Any) -> None:
-    for step in path[:-1]:
-        tree = tree.setdefault(step, {})
-        if not isinstance(tree, dict):
-            return  # wrong, which is reported when it is converted
-    tree.setdefault(path[-1], value)
-
-
-def _misconfigured(error: msgspec.ValidationError) -> errors.Misconfigured:
-    """Translate msgspec's message: it names the path as `$.api.port`, we name the setting."""
-    return errors.Misconfigured(f"settings: {str(error).replace('`$.', '`')}; docs/settings.md lists all of them")
+        raise settings_sources.misconfigured(Settings, found, error) from error

@@ -46,19 +46,20 @@ class _Server(calls.Bound[S], Generic[S]):
 
         Args:
             api_token: A token, which `dyff token create` makes. None for the one in `DYFF_API_TOKEN`.
-            endpoint: The API's address with `/v0`. None for `DYFF_API_ENDPOINT`, or port 8000 of this machine if that is not set.
+            endpoint: The API's address, which ends in `/v0`; that of a server alone, such as `http://host:8000`, gets it. None for
+                `DYFF_API_ENDPOINT`, or port 8000 of this machine if that is not set.
             insecure: Accept any TLS certificate; use it only for tests. `DYFF_API_INSECURE=1` does the same.
             timeout: The time limit for a single answer, in seconds.
             retries: The most retries of a request that is safe to repeat.
             http: An httpx transport to use in place of the network, for tests. None for the network.
 
         Raises:
-            ValueError: no token was given.
+            ValueError: no token was given, or the endpoint is no URL of an API.
         """
         token = api_token or os.environ.get("DYFF_API_TOKEN")
         if not token:
             raise ValueError("a token is needed: pass api_token, or set DYFF_API_TOKEN to what 'dyff token create' printed")
-        self.endpoint = endpoint or os.environ.get("DYFF_API_ENDPOINT") or DEFAULT_ENDPOINT
+        self.endpoint = transport.endpoint_of(endpoint or os.environ.get("DYFF_API_ENDPOINT") or DEFAULT_ENDPOINT)
         self.insecure = insecure or os.environ.get("DYFF_API_INSECURE", "0").lower() in ("1", "true")
         self.timeout = timeout
         limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS // 2)

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -24,6 +24,7 @@ RETRIED = frozenset({408, 429, 502, 503, 504})
 MAX_FOREIGN_BYTES = 2**28
 """Limit of the answer of a service behind Dyff, as for an evaluation."""
 
+_BASE = "v0"
 _RAW = "dyff-raw-body"
 _NOTHING_DONE = frozenset({429, 503})
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -46,6 +47,32 @@ def _quoted(segment: str) -> str:
     """Quote a segment. The dots of `.` and `..` are quoted, too, because proxies on the way would treat them as directories."""
     quoted = quote(segment, safe="=@:,+")
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
+
+
+def endpoint_of(text: str) -> str:
+    """The endpoint that an address means: the address of a server alone gets the `/v0` that every path begins with.
+
+    Raises:
+        ValueError: it is no URL of an API; the message says what to use.
+    """
+    plain = text.strip().rstrip("/")
+    try:
+        parts = urlsplit(plain)
+        host = parts.hostname
+    except ValueError as error:
+        raise ValueError(f"the endpoint {text!r} is no URL: {error}; use one such as http://127.0.0.1:8000/{_BASE}") from error
+    if parts.scheme not in ("http", "https") or not host:
+        guess = "" if "://" in plain or not plain else f"http://{plain}" if _BASE in plain.split("/") else f"http://{plain}/{_BASE}"
+        raise ValueError(
+            f"the endpoint {text!r} is no URL that begins with http:// or https://; use {guess or 'http://HOST:PORT/' + _BASE}"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(f"the endpoint {text!r} must have nothing after its path; use {plain.partition('?')[0].partition('#')[0]}")
+    segments = parts.path.split("/")
+    if _BASE in segments[:-1]:
+        whole = "/".join(segments[: segments.index(_BASE) + 1])
+        raise ValueError(f"the endpoint {text!r} must end in /{_BASE}; use {parts.scheme}://{parts.netloc}{whole}")
+    return plain if parts.path else f"{plain}/{_BASE}"
 
 
 class Positions:

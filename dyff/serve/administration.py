@@ -14,9 +14,9 @@ import yaml
 
 from dyff.accounts import authority, grants, port
 from dyff.entities import codecs
-from dyff.kernel import clock, errors, ids, settings
+from dyff.kernel import clock, errors, ids, settings, suggestions
 from dyff.query import usage
-from dyff.serve import directory, migrating, opening
+from dyff.serve import directory, migrating, opening, protection
 
 T = TypeVar("T")
 
@@ -25,7 +25,8 @@ T = TypeVar("T")
 async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
     place = directory.DataDirectory(loaded.data_dir)
     if "accounts" in opening.embedded(loaded):
-        place.create()
+        place.require(place.accounts)
+        protection.protect(place.root)
     # A server of the previous release can be running here, so only the compatible `pre` steps are done.
     await migrating.prepare(loaded, place, clock.SystemClock(), {"accounts"}, None, phases=("pre",), report=lambda _: None)
     async with opening.open_accounts(loaded, place) as accounts:
@@ -38,6 +39,27 @@ def _with_accounts(loaded: settings.Settings, act: Callable[[port.Accounts], Awa
             return await act(accounts)
 
     return anyio.run(run)
+
+
+async def _found(accounts: port.Accounts, named: str) -> port.Account | None:
+    """The account with this ID, or else with this name; None if there is none."""
+    account = await accounts.get(named)
+    if account is None:
+        account = next(iter(await accounts.find(name=named)), None)
+    return account
+
+
+async def _required(accounts: port.Accounts, named: str) -> port.Account:
+    account = await _found(accounts, named)
+    if account is None:
+        raise await _unknown(accounts, named)
+    return account
+
+
+async def _unknown(accounts: port.Accounts, named: str) -> errors.NotFound:
+    near = suggestions.nearest(named, (each.name for each in await accounts.find(limit=suggestions.MAX_CANDIDATES)))
+    hint = f"did you mean {near!r}? " if near else ""
+    return errors.NotFound(f"there is no account {suggestions.shown(named)!r}; {hint}'dyff account list' shows the names and IDs of all")
 
 
 def create_account(loaded: settings.Settings, name: str) -> str:
@@ -59,8 +81,10 @@ def list_accounts(loaded: settings.Settings) -> list[port.Account]:
     return _with_accounts(loaded, lambda accounts: accounts.find())
 
 
-def show_account(loaded: settings.Settings, account_id: str) -> codecs.Json:
-    """An account with what it keeps and its limits. An account that is only a name in entities has a usage and no tokens.
+def show_account(loaded: settings.Settings, named: str) -> codecs.Json:
+    """An account with what it keeps and its limits. `named`: its ID or its name, here and below.
+
+    An account that is only a name in entities has a usage and no tokens.
 
     Raises:
         NotFound: there is no such account, and no entity of it.
@@ -69,19 +93,21 @@ def show_account(loaded: settings.Settings, account_id: str) -> codecs.Json:
     """
 
     async def act(accounts: port.Accounts) -> codecs.Json:
-        account, keys = await accounts.get(account_id), await accounts.keys(account_id)
+        account = await _found(accounts, named)
+        account_id = account.id if account else named
+        keys = await accounts.keys(account_id)
         place = directory.DataDirectory(loaded.data_dir)
         async with opening.open_query_for_maintenance(loaded, place) as view:
             used = await view.usage(account_id)
         if account is None and not used.entities:
-            raise errors.NotFound(f"there is no account {account_id}; 'dyff account list' shows those that are there")
+            raise await _unknown(accounts, named)
         known = {"name": account.name, "status": account.status} if account else {}
         return {"id": account_id, **known, **usage.published(used, len(keys), loaded.quotas)}
 
     return _with_accounts(loaded, act)
 
 
-def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool) -> None:
+def set_suspended(loaded: settings.Settings, named: str, *, suspended: bool) -> None:
     """Suspend or reactivate an account.
 
     Raises:
@@ -91,36 +117,38 @@ def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool
     status, reason = (port.SUSPENDED, "SuspendCommand") if suspended else (port.ACTIVE, "ReactivateCommand")
 
     async def change(accounts: port.Accounts) -> None:
-        account = await accounts.get(account_id)
-        if account is not None and account.status == port.DELETED:
-            raise errors.WrongStatus(f"the account {account_id} was deleted, for good")
-        await accounts.set_status(account_id, status, reason)
+        account = await _required(accounts, named)
+        if account.status == port.DELETED:
+            raise errors.WrongStatus(f"the account {account.id} was deleted, for good")
+        await accounts.set_status(account.id, status, reason)
 
     _with_accounts(loaded, change)
 
 
-def grants_for(account_id: str, role: str | None, file: str | None) -> tuple[grants.Grant, ...]:
-    """The grants that the command-line flags specify.
+def grants_for(role: str | None, file: str | None) -> Callable[[str], tuple[grants.Grant, ...]]:
+    """The grants that the command-line flags specify, for the ID of the token's account.
 
     Raises:
         Misconfigured: the file is not a list of grants.
     """
     if role == "Admin":
-        return grants.ADMIN
+        return lambda _: grants.ADMIN
     if file is None:
-        own = grants.Grant((grants.ANY,), (grants.ANY,), (account_id,))
         public = grants.Grant((grants.ANY,), ("get", "query", "consume"), ("public",))
-        return (own, public)
+        return lambda account_id: (grants.Grant((grants.ANY,), (grants.ANY,), (account_id,)), public)
     try:
         tree = yaml.safe_load(Path(file).read_text())
         listed = tree.get("grants") if isinstance(tree, dict) else tree
-        return msgspec.convert(listed, tuple[grants.Grant, ...])
-    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        wanted = msgspec.convert(listed, tuple[grants.Grant, ...])
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise errors.Misconfigured(f"{file} is not a list of grants (resources, functions, accounts, entities): {error}") from error
+    return lambda _: wanted
 
 
-def create_token(loaded: settings.Settings, account_id: str, wanted: Sequence[grants.Grant], lifetime: timedelta) -> str:
+def create_token(loaded: settings.Settings, named: str, wanted_for: Callable[[str], Sequence[grants.Grant]], lifetime: timedelta) -> str:
     """Issue a token. Anyone who can open the database can grant anything, so missing permissions are added to the account.
+
+    `wanted_for`: see `grants_for`.
 
     Raises:
         NotFound: the account does not exist.
@@ -128,22 +156,26 @@ def create_token(loaded: settings.Settings, account_id: str, wanted: Sequence[gr
     time, names = clock.SystemClock(), ids.RandomIds()
 
     async def act(accounts: port.Accounts) -> str:
-        account = await accounts.get(account_id)
-        if account is None:
-            raise errors.NotFound(f"there is no account {account_id}; 'dyff account list' shows those that are there")
+        account = await _required(accounts, named)
+        wanted = tuple(wanted_for(account.id))
         missing = [grant for grant in wanted if not grants.is_covered(grant, account.permissions)]
         if missing:
-            await accounts.set_permissions(account_id, (*account.permissions, *missing), account.permissions_version or names.new())
-        return await authority.Authority(accounts, time, names).issue(account_id, tuple(wanted), time.now() + lifetime)
+            await accounts.set_permissions(account.id, (*account.permissions, *missing), account.permissions_version or names.new())
+        return await authority.Authority(accounts, time, names).issue(account.id, wanted, time.now() + lifetime)
 
     return _with_accounts(loaded, act)
 
 
-def revoke_token(loaded: settings.Settings, account_id: str, token_id: str) -> None:
+def revoke_token(loaded: settings.Settings, named: str, token_id: str) -> None:
     """Revoke a token: it is refused from now on.
 
     Raises:
-        NotFound: the account has no such token.
+        NotFound: there is no such account, or it has no such token.
     """
-    if not _with_accounts(loaded, lambda accounts: accounts.revoke_key(account_id, token_id)):
-        raise errors.NotFound(f"account {account_id} has no token {token_id}")
+
+    async def act(accounts: port.Accounts) -> None:
+        account = await _required(accounts, named)
+        if not await accounts.revoke_key(account.id, token_id):
+            raise errors.NotFound(f"account {account.id} has no token {token_id}")
+
+    _with_accounts(loaded, act)

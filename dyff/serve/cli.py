@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from datetime import timedelta
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
-import yaml
 
 from dyff.kernel import errors, settings
-from dyff.serve import protection
+from dyff.serve import cli_accounts, cli_manifests, cli_settings, command_options, protection
 
 if TYPE_CHECKING:
     from dyff.serve import migrating
@@ -46,12 +42,6 @@ def _code(error: errors.DyffError, otherwise: int) -> int:
     return next((code for kind, code in EXIT_CODES.items() for each in reasons if isinstance(each, kind)), otherwise)
 
 
-_data_dir = click.option("--data-dir", envvar="DYFF_DATA_DIR", show_envvar=True, metavar="DIR", help="Where everything lives.")
-_config = click.option("--config", envvar="DYFF_CONFIG_FILE", show_envvar=True, metavar="FILE", help="Settings in YAML (docs/settings.md).")
-
-_dry_run = click.option("--dry-run", is_flag=True, help="Only print what would be done.")
-
-
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(metadata.version("dyff-platform"), prog_name="dyff")
 def main() -> None:
@@ -63,12 +53,12 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--role", default="all", show_default=True, metavar="ROLES", help="all, or a comma-separated list of roles.")
-@_data_dir
-@click.option("--host", envvar="DYFF_API__HOST", show_envvar=True, help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, envvar="DYFF_API__PORT", show_envvar=True, help="Port to listen on, 0 for a free one.  [default: 8000]")
-@click.option("--log-level", envvar="DYFF_LOG_LEVEL", show_envvar=True, help="debug, info, warning or error.  [default: info]")
-@_config
+@command_options.role
+@command_options.data_dir
+@command_options.host
+@command_options.port
+@command_options.log_level
+@command_options.config
 def serve(role: str, data_dir: str | None, host: str | None, port: int | None, log_level: str | None, config: str | None) -> None:
     """Run the server: the HTTP API, the consumers and the reconcile loops, or some of them."""
     from dyff.serve import process
@@ -78,17 +68,10 @@ def serve(role: str, data_dir: str | None, host: str | None, port: int | None, l
 
 
 @main.command()
-@_config
-def config(config: str | None) -> None:
-    """Print the settings in force, as YAML."""
-    click.echo(yaml.safe_dump(msgspec.to_builtins(settings.load(config)), sort_keys=False), nl=False)
-
-
-@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--objects", is_flag=True, help="Also read every stored file and compare it with its manifest. Takes as long as reading.")
-@_data_dir
-@_config
+@command_options.data_dir
+@command_options.config
 def verify(as_json: bool, objects: bool, data_dir: str | None, config: str | None) -> None:
     """Fold all events again and compare the result with the stored data, byte for byte.
 
@@ -108,8 +91,8 @@ def verify(as_json: bool, objects: bool, data_dir: str | None, config: str | Non
 
 
 @main.command()
-@_data_dir
-@_config
+@command_options.data_dir
+@command_options.config
 def replay(data_dir: str | None, config: str | None) -> None:
     """Rebuild the query store from the log, and switch over when it has caught up.
 
@@ -123,29 +106,8 @@ def replay(data_dir: str | None, config: str | None) -> None:
 
 
 @main.group()
-def doctor() -> None:
-    """Examine this machine."""
-
-
-@doctor.command("isolation")
-@_data_dir
-@_config
-def doctor_isolation(data_dir: str | None, config: str | None) -> None:
-    """Attack a sandbox of each tier, and print what was refused, which tier the server uses, and how to fix what does not hold.
-
-    Works while the server runs. Exits with 1 if programs of accounts would be refused (docs/containment.md).
-    """
-    from dyff.kernel import logs
-    from dyff.serve import isolation
-
-    logs.configure("error")
-    for line in isolation.doctor(settings.load(config, flags={"data_dir": data_dir})):
-        click.echo(line)
-
-
-@main.group()
 def migrate() -> None:
-    """Migrate stored data to this release (docs/migrations.md). `dyff serve` migrates a data directory automatically."""
+    """Migrate stored data to this release ('dyff docs migrations'). `dyff serve` migrates a data directory automatically."""
 
 
 def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | None, dry_run: bool) -> None:
@@ -171,26 +133,26 @@ def _print_line(line: migrating.Line) -> None:
 
 
 @migrate.command("pre")
-@_dry_run
-@_data_dir
-@_config
+@command_options.dry_run
+@command_options.data_dir
+@command_options.config
 def migrate_pre(dry_run: bool, data_dir: str | None, config: str | None) -> None:
     """Run before the first process of this release starts: add what it needs. The previous release keeps working."""
     _migrate("pre", data_dir, config, dry_run)
 
 
 @migrate.command("post")
-@_dry_run
-@_data_dir
-@_config
+@command_options.dry_run
+@command_options.data_dir
+@command_options.config
 def migrate_post(dry_run: bool, data_dir: str | None, config: str | None) -> None:
     """Run after the last process of the previous release has ended: remove what only that release needed."""
     _migrate("post", data_dir, config, dry_run)
 
 
 @migrate.command("status")
-@_data_dir
-@_config
+@command_options.data_dir
+@command_options.config
 def migrate_status(data_dir: str | None, config: str | None) -> None:
     """Print which steps were done and which are due, one per line. Changes nothing."""
     from dyff.serve import migrating
@@ -198,154 +160,12 @@ def migrate_status(data_dir: str | None, config: str | None) -> None:
     migrating.status(settings.load(config, flags={"data_dir": data_dir}), _print_line)
 
 
-@main.group()
-def account() -> None:
-    """Manage accounts, which own entities and have quotas. Works while the server runs."""
-
-
-@account.command("create")
-@click.option("--name", required=True, help="A name for people, unique.")
-@_data_dir
-@_config
-def account_create(name: str, data_dir: str | None, config: str | None) -> None:
-    """Create an account and print its ID."""
-    from dyff.serve import administration
-
-    click.echo(administration.create_account(settings.load(config, flags={"data_dir": data_dir}), name))
-
-
-@account.command("list")
-@_data_dir
-@_config
-def account_list(data_dir: str | None, config: str | None) -> None:
-    """Print all accounts, one JSON object per line."""
-    from dyff.serve import administration
-
-    for each in administration.list_accounts(settings.load(config, flags={"data_dir": data_dir})):
-        click.echo(json.dumps({"id": each.id, "name": each.name, "status": each.status}))
-
-
-@account.command("show")
-@click.argument("account_id")
-@_data_dir
-@_config
-def account_show(account_id: str, data_dir: str | None, config: str | None) -> None:
-    """Print an account as one JSON object: what it keeps, in entities, bytes and tokens, and its limits (quotas in the settings)."""
-    from dyff.serve import administration
-
-    click.echo(json.dumps(administration.show_account(settings.load(config, flags={"data_dir": data_dir}), account_id)))
-
-
-@account.command("suspend")
-@click.argument("account_id")
-@_data_dir
-@_config
-def account_suspend(account_id: str, data_dir: str | None, config: str | None) -> None:
-    """Refuse all tokens of an account and admit none of its workflows, until it is reactivated."""
-    from dyff.serve import administration
-
-    administration.set_suspended(settings.load(config, flags={"data_dir": data_dir}), account_id, suspended=True)
-
-
-@account.command("reactivate")
-@click.argument("account_id")
-@_data_dir
-@_config
-def account_reactivate(account_id: str, data_dir: str | None, config: str | None) -> None:
-    """Undo a suspension."""
-    from dyff.serve import administration
-
-    administration.set_suspended(settings.load(config, flags={"data_dir": data_dir}), account_id, suspended=False)
-
-
-@main.group()
-def token() -> None:
-    """Manage tokens, with which clients act for an account. Works while the server runs."""
-
-
-@token.command("create")
-@click.option("--account", "account_id", required=True, metavar="ID", help="The account that the token acts for.")
-@click.option("--role", type=click.Choice(["Admin"]), help="Grant everything on everything.")
-@click.option("--grants", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Grant what this YAML file lists.")
-@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="Lifetime.")
-@_data_dir
-@_config
-def token_create(account_id: str, role: str | None, grants: str | None, days: int, data_dir: str | None, config: str | None) -> None:
-    """Print a new token and nothing else.
-
-    Without --role and --grants it allows everything on entities of the account, and reading and using those of `public`.
-    """
-    from dyff.serve import administration
-
-    if role and grants:
-        raise click.UsageError("give --role or --grants, not both")
-    wanted = administration.grants_for(account_id, role, grants)
-    loaded = settings.load(config, flags={"data_dir": data_dir})
-    click.echo(administration.create_token(loaded, account_id, wanted, timedelta(days=days)))
-
-
-@token.command("revoke")
-@click.option("--account", "account_id", required=True, metavar="ID", help="The account that the token acts for.")
-@click.argument("token_id")
-@_data_dir
-@_config
-def token_revoke(account_id: str, token_id: str, data_dir: str | None, config: str | None) -> None:
-    """Revoke a token: it is refused from now on. TOKEN_ID is its `jti` claim."""
-    from dyff.serve import administration
-
-    administration.revoke_token(settings.load(config, flags={"data_dir": data_dir}), account_id, token_id)
-
-
-@main.group()
-def manifests() -> None:
-    """Print the manifests for Dyff on Kubernetes, as YAML for `kubectl apply -f -` (docs/kubernetes.md)."""
-
-
-_namespace = click.option("--namespace", "-n", default="dyff", show_default=True, metavar="NAME", help="Where Dyff and its workflows live.")
-_roles = click.option("--role", default="all", show_default=True, metavar="ROLES", help="all, or a comma-separated list of roles.")
-
-
-@manifests.command("crds")
-def manifests_crds() -> None:
-    """Print the definitions of the custom resources."""
-    from dyff.entities import definitions
-
-    _print_yaml(definitions.all_())
-
-
-@manifests.command("rbac")
-@_namespace
-@_roles
-def manifests_rbac(namespace: str, role: str) -> None:
-    """Print a service account and its permissions for every role."""
-    from dyff.serve import permissions, roles
-
-    _print_yaml(list(permissions.manifests(namespace, {row.name: row.granted for row in roles.parse(role)})))
-
-
-@manifests.command("deploy")
-@_namespace
-@_roles
-@click.option("--image", default="dyff.local/dyff:latest", show_default=True, help="Dyff's own image (make image).")
-@click.option("--config", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Settings, for all roles.")
-def manifests_deploy(namespace: str, role: str, image: str, config: str) -> None:
-    """Print a Deployment for each role.
-
-    Passwords and credentials belong in the Secret dyff-secrets: its keys are variables of every role, and files in
-    /etc/dyff/secrets.
-    """
-    from dyff.serve import deployments, roles
-
-    loaded = settings.load(config, environment={})
-    _print_yaml(list(deployments.manifests(namespace, roles.parse(role), image, loaded, Path(config).read_text())))
-
-
-def _print_yaml(documents: list[dict[str, Any]]) -> None:
-    click.echo(yaml.dump_all(documents, Dumper=_Whole, sort_keys=False, width=120, explicit_start=True), nl=False)
-
-
-class _Whole(yaml.SafeDumper):
-    """Writes repeated values in full, without YAML anchors, since kubectl does not resolve them in what it prints back."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+for _command in (
+    cli_settings.config,
+    cli_settings.doctor,
+    cli_settings.docs,
+    cli_accounts.accounts,
+    cli_accounts.tokens,
+    cli_manifests.manifests,
+):
+    main.add_command(_command)

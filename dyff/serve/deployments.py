@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from dyff.cluster import port
-from dyff.kernel import errors, settings
+from dyff.kernel import engines, errors, settings
 from dyff.operator.manifests import containers
-from dyff.serve import opening, permissions, roles
+from dyff.serve import combinations, judging, opening, permissions, roles
 
 SETTINGS, SECRETS = "dyff-settings", "dyff-secrets"
 """The ConfigMap, which is built here, and the Secret, which is not: its keys are variables of every role, and files in `SECRETS_DIR`."""
@@ -30,15 +32,22 @@ _WHY = {
 }
 
 
-def manifests(namespace: str, rows: Sequence[roles.Row], image: str, loaded: settings.Settings, text: str) -> Iterator[port.Object]:
+def manifests(
+    namespace: str,
+    rows: Sequence[roles.Row],
+    image: str,
+    loaded: settings.Settings,
+    text: str,
+    warn: Callable[[judging.Finding], object],
+) -> Iterator[port.Object]:
     """The ConfigMap, the Deployments, and a Service for each role that serves HTTP.
 
-    `loaded`: the settings parsed from `text`, a settings file.
+    `loaded`: the settings parsed from `text`, a settings file. `warn`: called with what may not work.
 
     Raises:
-        Misconfigured: the settings use an embedded adapter for a port, which pods cannot share.
+        Misconfigured: the settings use an embedded adapter for a port, which pods cannot share, or they cannot work in the pods.
     """
-    _check(rows, loaded)
+    _check(rows, loaded, image, warn)
     yield {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -52,12 +61,28 @@ def manifests(namespace: str, rows: Sequence[roles.Row], image: str, loaded: set
             yield _service(namespace, row)
 
 
-def _check(rows: Sequence[roles.Row], loaded: settings.Settings) -> None:
+def _check(rows: Sequence[roles.Row], loaded: settings.Settings, image: str, warn: Callable[[judging.Finding], object]) -> None:
     # The cluster is the one in which the pods run. Where its steps find the object store has to be set.
     needed = roles.ports(rows) - {"cluster"} | ({"objects"} if any(row.starts_steps for row in rows) else set())
     missing = sorted(_WHY[each] for each in needed & opening.embedded(loaded) if each in _WHY)
     if missing:
         raise errors.Misconfigured(f"settings: {', '.join(missing)} must be set: pods cannot share what is embedded in one process")
+    for row in rows:
+        found = combinations.examine(_effective(row, image, loaded), [row], here=False)
+        combinations.require(found, warn)
+
+
+def _effective(row: roles.Row, image: str, loaded: settings.Settings) -> settings.Settings:
+    """The settings of a role's pods: the file's, and those of the pods' variables that rules look at."""
+    chosen = loaded
+    if row.serves_http:
+        chosen = msgspec.structs.replace(chosen, api=msgspec.structs.replace(chosen.api, host="0.0.0.0", port=API_PORT))
+    if row.starts_steps and chosen.operator.steps_image == settings.Operator().steps_image:
+        chosen = msgspec.structs.replace(chosen, operator=msgspec.structs.replace(chosen.operator, steps_image=image))
+    if row.granted:
+        inside = msgspec.structs.replace(chosen.cluster.kubernetes, in_cluster=True, kubeconfig=None)
+        chosen = msgspec.structs.replace(chosen, cluster=engines.Cluster(kubernetes=inside))
+    return chosen
 
 
 def _deployment(namespace: str, row: roles.Row, image: str, environment: list[dict[str, Any]]) -> port.Object:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +36,54 @@ class DataDirectory:
         except OSError as error:
             raise errors.Misconfigured(f"the data directory {self.root} cannot be made: {error.strerror}") from error
         protection.protect(self.root)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether a server has stored anything here."""
+        return any(each.exists() for each in (self.bus, self.query, self.accounts, self.cluster))
+
+    def require(self, *wanted: Path) -> None:
+        """Refuse to work where no server has stored anything, for commands that must not make a data directory.
+
+        `wanted`: files of this directory that must exist; none for any of them.
+
+        Raises:
+            Misconfigured: one is missing; the message says where it was looked for and how to proceed.
+        """
+        missing = [each.name for each in wanted if not each.exists()]
+        if not missing and (wanted or self.has_data):
+            return
+        if not self.root.exists():
+            problem = "the directory does not exist"
+        else:
+            problem = f"{', '.join(missing)} is not there" if missing else "it has no files of a server"
+        raise errors.Misconfigured(
+            f"there is no data of a Dyff server in {self.root}: {problem}. Name the server's directory with --data-dir or DYFF_DATA_DIR, "
+            f"or start a server there first: dyff serve --data-dir {self.root}"
+        )
+
+    @contextmanager
+    def for_trial(self) -> Iterator[DataDirectory]:
+        """This directory if it has data; otherwise one in the nearest folder above it that exists, which is removed at the end.
+
+        Raises:
+            Misconfigured: that folder cannot be written to.
+        """
+        if self.has_data:
+            protection.protect(self.root)
+            yield self
+            return
+        above = next(each for each in (self.root, *self.root.parents) if each.is_dir())
+        try:
+            made = tempfile.mkdtemp(prefix=".dyff-trial-", dir=above)
+        except OSError as error:
+            raise errors.Misconfigured(
+                f"a data directory cannot be made in {above}: {error.strerror}; choose another --data-dir"
+            ) from error
+        try:
+            yield DataDirectory(made)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
     @property
     def bus(self) -> Path:

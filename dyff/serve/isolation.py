@@ -61,14 +61,15 @@ def _hidden(loaded: settings.Settings, place: directory.DataDirectory) -> list[s
 def doctor(loaded: settings.Settings) -> Iterator[str]:
     """Probe all tiers, and yield the lines of a report. Works while the server runs.
 
+    Without a data directory, it uses a folder where that would be, for that time.
+
     Raises:
-        Misconfigured: the data directory does not exist and cannot be made.
+        Misconfigured: no folder can be made there.
         Unavailable: programs of accounts would be refused. Raised at the end.
     """
-    place = directory.DataDirectory(loaded.data_dir)
-    place.create()
-    hidden = _hidden(loaded, place)
-    tried = [tiers.probe(tier, loaded.pods, place.pods, hidden) for tier in tiers.ORDER]
+    with directory.DataDirectory(loaded.data_dir).for_trial() as place:
+        hidden = _hidden(loaded, place)
+        tried = [tiers.probe(tier, loaded.pods, place.pods, hidden) for tier in tiers.ORDER]
     for each in tried:
         yield from _lines(each)
     chosen = tiers.best(loaded.pods, tried)

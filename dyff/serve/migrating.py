@@ -192,7 +192,10 @@ def _with_stores(
     *,
     dry_run: bool,
 ) -> None:
-    """Act on all stores of the settings. If a server is using the data directory, only the other stores are handled, if there are any."""
+    """Act on all stores of the settings. If a server is using the data directory, only the other stores are handled, if there are any.
+
+    So it is where no server has stored anything yet: its first start makes the directory as this release has it.
+    """
     place = directory.DataDirectory(loaded.data_dir)
     local = opening.embedded(loaded) & PORTS
     ports = PORTS
@@ -206,7 +209,11 @@ def _with_stores(
             await act(await stack.enter_async_context(_stores(loaded, place, ports, there)))
 
     with ExitStack() as stack:
-        if local and (not dry_run or place.root.exists()):
+        if local == PORTS:
+            place.require()
+        if local and not place.has_data:
+            ports = PORTS - local
+        elif local:
             try:
                 stack.enter_context(place.claimed())
             except errors.InUse:

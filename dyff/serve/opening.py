@@ -30,6 +30,7 @@ from dyff.serve import directory
 
 if TYPE_CHECKING:
     from dyff.kernel import mongo
+    from dyff.objects import cloud
     from dyff.query.mongo import MongoQuery
 
 
@@ -186,6 +187,28 @@ def storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> st
     from dyff.objects import cloud
 
     return cloud.Connection.from_url(chosen.url, os.environ, anonymous=True).url(endpoint=chosen.steps_endpoint)
+
+
+def store_address(loaded: settings.Settings, *, with_environment: bool = True) -> cloud.Connection | None:
+    """The parsed address of the object store, without a look at credentials; None if it is a directory, or if its URL is wrong.
+
+    `with_environment`: whether variables of this process, such as `AWS_ENDPOINT_URL`, count.
+    """
+    if loaded.objects.url is None:
+        return None
+    from dyff.objects import cloud
+
+    try:
+        return cloud.Connection.from_url(loaded.objects.url, os.environ if with_environment else {}, anonymous=True)
+    except errors.Misconfigured:
+        return None
+
+
+def credentials(store: cloud.Connection) -> tuple[str, ...]:
+    """The variables of which a process needs one to use this store, the usual one first."""
+    from dyff.objects.cloud import connecting
+
+    return connecting.CREDENTIALS[store.service]
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import structlog
 
 from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, logs, memory, settings
 from dyff.serve import adapters as given
-from dyff.serve import assembling, directory, isolation, opening, roles, signals, space, supervisor, wiring
+from dyff.serve import assembling, combinations, directory, isolation, opening, roles, signals, space, supervisor, wiring
 
 log = structlog.get_logger()
 
@@ -40,8 +40,7 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
     rows = roles.parse(wanted)
     place = directory.DataDirectory(loaded.data_dir)
     local = roles.ports(rows) & opening.embedded(loaded)
-    if local and set(roles.names(rows)) != set(roles.names(roles.TABLE)):
-        log.warning("embedded-adapters", ports=sorted(local), roles=roles.names(rows), note="other processes cannot share them")
+    combinations.require(combinations.examine(loaded, rows))
     try:
         with place.claimed() if local else nullcontext():
             anyio.run(_serve, loaded, place, rows, bool(local), backend="asyncio", backend_options={"use_uvloop": True})

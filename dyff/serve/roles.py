@@ -15,11 +15,13 @@ import msgspec
 from dyff.accounts import port as accounts
 from dyff.cluster import port as cluster
 from dyff.entities import registry
-from dyff.kernel import errors, liveness, settings
+from dyff.kernel import errors, liveness, settings, suggestions
 from dyff.serve.adapters import Adapters, given
 from dyff.serve.permissions import LEADS, LOGS, READ, Permission, of_kind, on_custom
 
 Report = Callable[[], dict[str, Any]]
+ALL = "all"
+"""Stands for every role in `--role`."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -231,12 +233,15 @@ def parse(wanted: str) -> tuple[Row, ...]:
     Raises:
         Misconfigured: a role is not known, or none is named.
     """
-    if wanted.strip() == "all":
-        return TABLE
     by_name = {row.name: row for row in TABLE}
     chosen = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
-    unknown = [name for name in chosen if name not in by_name]
-    if unknown or not chosen:
-        known = ", ".join(names(TABLE))
-        raise errors.Misconfigured(f"--role: {', '.join(unknown) or 'nothing'} is not a role; choose all, or some of {known}")
-    return tuple(by_name[name] for name in chosen)
+    unknown = [name for name in chosen if name not in by_name and name != ALL]
+    known = ", ".join(names(TABLE))
+    if not chosen:
+        raise errors.Misconfigured(f"--role names no role; choose {ALL}, or some of {known}")
+    if unknown:
+        named = ", ".join(suggestions.shown(each) for each in unknown)
+        near = [found for each in unknown if (found := suggestions.nearest(each.lower(), (ALL, *by_name)))]
+        hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if near else ""
+        raise errors.Misconfigured(f"--role: {named} is not a role; {hint}Choose {ALL}, or some of {known}")
+    return TABLE if ALL in chosen else tuple(by_name[name] for name in chosen)

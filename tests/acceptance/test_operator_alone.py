@@ -126,7 +126,9 @@ async def deployed(tmp_path, kubeconfig):
         settings = {
             "DYFF_CLUSTER__KUBERNETES__KUBECONFIG": str(tmp_path / "kubeconfig"),
             "DYFF_CLUSTER__KUBERNETES__NAMESPACE": namespace,
-            "DYFF_OBJECTS__URL": "s3://bucket/dyff?endpoint=http://127.0.0.1:9",
+            "DYFF_OBJECTS__URL": "s3://bucket/dyff?endpoint=http://192.0.2.1:9",
+            "DYFF_OPERATOR__STEPS_IMAGE": "registry.invalid/dyff:1",
+            "DYFF_OPERATOR__STORAGE_SECRET": "storage",
         }
         processes = [Process(f"operator-{number}", "operator", tmp_path, settings) for number in range(2)]
         try:

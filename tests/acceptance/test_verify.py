@@ -106,7 +106,7 @@ def test_where_there_is_nothing_nothing_is_made(tmp_path):
     """A wrong directory is an error, with exit code 2."""
     result = run("verify", "--data-dir", str(tmp_path / "none"))
     assert result.returncode == 2
-    assert "there is no log at" in result.stderr
+    assert "there is no data of a Dyff server in" in result.stderr
     assert not (tmp_path / "none").exists()
 
 

