@@ -61,7 +61,7 @@ def destination(value: Any, name: str) -> Path:
     return _path(value, name, "a new folder")
 
 
-def have(root: Path, paths: Sequence[str], name: str) -> None:
+def have(root: Path, paths: Sequence[str]) -> None:
     """Check that the folder has the files that an entity declares.
 
     Raises:
@@ -69,7 +69,7 @@ def have(root: Path, paths: Sequence[str], name: str) -> None:
     """
     for path in paths:
         if not (root / path).is_file():
-            raise FileNotFoundError(f"{name}: {str(root)!r} has no file {path!r}; pass the folder from which the entity was created")
+            raise FileNotFoundError(f"the folder {str(root)!r} has no file {path!r}; pass the folder from which the entity was created")
 
 
 def identifier(value: Any, name: str = "id") -> str:

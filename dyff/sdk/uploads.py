@@ -43,7 +43,7 @@ async def upload(io: IO, folder: Path, paths: Sequence[str], uplink: Callable[[s
         ApiError: the store refused the bytes, for instance because they are not those of the declared file.
         ServerUnreachable: the connection broke too often.
     """
-    await io.in_thread(arguments.have, folder, paths, "the folder")
+    await io.in_thread(arguments.have, folder, paths)
     total = sum([(await io.in_thread((folder / path).stat)).st_size for path in paths])
 
     async def one(path: str) -> None:
