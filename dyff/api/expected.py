@@ -9,7 +9,7 @@ import msgspec
 
 from dyff.kernel import suggestions
 
-MAX_FIELDS = 12
+_SHOWN_FIELDS = 12
 """Of an object with more fields, only the first ones are named."""
 _ENTITY = {"id", "kind", "account", "status"}
 _MAX_JSON_CHARS = 100_000
@@ -159,7 +159,7 @@ def _kind_of(type_: Any) -> str:
 def _object(shape: type[msgspec.Struct]) -> str:
     fields = [each for each in msgspec.structs.fields(shape) if each.encode_name != "schemaVersion"]
     needed = [each.encode_name for each in fields if each.required]
-    others = [each.encode_name for each in fields if not each.required][:MAX_FIELDS]
+    others = [each.encode_name for each in fields if not each.required][:_SHOWN_FIELDS]
     parts = [_listed(needed)] * bool(needed) + ["optional " + _listed(others)] * bool(others)
     return f"an object with {' and '.join(parts)}" if parts else "an object"
 

@@ -17,8 +17,7 @@ client = Client()
 # A dataset is a folder of Parquet files. `_index_` identifies each row.
 draw = random.Random(1)
 rows = [
-    {"_index_": n, "group": draw.choice(["young", "old"]), "income": draw.uniform(10, 100), "debt": draw.uniform(0, 60)}
-    for n in range(200)
+    {"_index_": n, "group": draw.choice(["young", "old"]), "income": draw.uniform(10, 100), "debt": draw.uniform(0, 60)} for n in range(200)
 ]
 Path("applicants").mkdir(exist_ok=True)
 pyarrow.parquet.write_table(pa.Table.from_pylist(rows), "applicants/rows.parquet")

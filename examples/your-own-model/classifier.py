@@ -14,6 +14,8 @@ model = LogisticRegression().fit(past, [income - debt + draw.gauss(0, 10) > 20 f
 
 
 class Handler(BaseHTTPRequestHandler):
+    """Answers each applicant with a decision."""
+
     def do_GET(self):  # GET /ready is asked until the answer is 200; then the service counts as ready
         self.reply(200, {})
 

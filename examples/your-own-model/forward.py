@@ -19,6 +19,7 @@ PASSED_ON = ("Content-Type", "Content-Encoding", "Retry-After", "Location")
 
 
 def send(path, body, content_type):
+    """Send a request to the model; returns status, headers and body of its answer."""
     kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
     connection = kind(*((proxy.hostname, proxy.port) if proxy.hostname else place), timeout=TIMEOUT_S)
     if proxy.hostname:
@@ -35,6 +36,8 @@ def send(path, body, content_type):
 
 
 class Handler(BaseHTTPRequestHandler):
+    """Passes requests on."""
+
     def do_GET(self):  # GET /ready: whether the model can be reached shows in its answers
         self.reply(200, {}, b"")
 
