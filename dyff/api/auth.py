@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dyff.accounts import authority, grants
 from dyff.accounts.authority import Principal
-from dyff.kernel import errors
+from dyff.kernel import errors, ids
 
 
 async def authenticate(known: authority.Authority, header: str | None) -> Principal:
@@ -56,4 +56,7 @@ def require_entity(principal: Principal, resource: str, function: str, entity: s
 def _of(account: str | None, entity: str | None) -> str:
     if entity is not None:
         return f" with the ID {entity[:64]}"
-    return f" of the account {account!r}, which the request names" if account is not None else ""
+    if account is None:
+        return ""
+    name = "" if ids.is_id(account) else " (accounts are named by their IDs, which `dyff account list` prints)"
+    return f" of the account {account!r}, which the request names{name}"

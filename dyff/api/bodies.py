@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import msgspec
 
-from dyff.api import dates, json_limits
+from dyff.api import dates, expected, json_limits
 from dyff.kernel import errors, suggestions
 
 T = TypeVar("T")
@@ -43,78 +43,72 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     return request
 
 
+class _Place(msgspec.Struct, frozen=True):
+    """Where a problem is. `type_`: what is declared there, None if unknown. `trail`: the fields on the way, each with its struct."""
+
+    loc: tuple[str | int, ...]
+    type_: Any
+    trail: tuple[tuple[type[msgspec.Struct] | None, str | int], ...]
+
+
 def _problem(text: str, model: Any, body: bytes) -> errors.Problem:
     match = _AT.match(text)
     what, path = (match["what"], match["path"] or "$") if match else (text, "$")
-    loc, type_ = _follow(path, model, body)
+    place = _follow(path, model, body)
+    loc, type_ = place.loc, place.type_
     if field := _FIELD.match(what):
-        return _field_problem(field["name"], loc, type_, missing=what.startswith("Object missing"))
+        return _field_problem(field["name"], place, body, missing=what.startswith("Object missing"))
     if match and match["key"]:
-        key_type = _key_type(type_)
+        key_type = expected.key_type(type_)
         wrong_key = _refused(_at(body, loc), key_type)
-        return errors.Problem((*loc, *wrong_key, "[key]"), f"the key must be {_described(key_type, what)}", "value_error")
+        return errors.Problem(
+            (*loc, *wrong_key, "[key]"),
+            f"the key must be {expected.description(key_type) or what.removeprefix('Expected ')}",
+            "value_error",
+        )
     if wrong := _WRONG_TYPE.match(what):
-        return errors.Problem(loc, f"must be {_words(wrong['want'])}, not {_words(wrong['got'])}", "type_error")
-    return errors.Problem(loc, _sentence(what, type_), "value_error")
+        sentence = f"must be {expected.words(wrong['want'])}, not {expected.words(wrong['got'])}"
+        advice = expected.advice(_at(body, loc), type_)
+        return errors.Problem(loc, f"{sentence}{advice}{expected.hints(place.trail[-1:])}", "type_error")
+    return errors.Problem(loc, f"{_sentence(what, type_, _at(body, loc))}{expected.hints(place.trail[-1:])}", "value_error")
 
 
-def _field_problem(name: str, loc: tuple[str | int, ...], type_: Any, *, missing: bool) -> errors.Problem:
+def _field_problem(name: str, place: _Place, body: bytes, *, missing: bool) -> errors.Problem:
+    struct, loc = expected.struct(place.type_), (*place.loc, name)
+    whole = expected.whole_entity(_at(body, place.loc)) if len(place.loc) > 1 else ""
+    end = f"{whole}{expected.hints((*place.trail[-1:], (struct, name)))}"
     if missing:
-        return errors.Problem((*loc, name), f"the field {name!r} is missing", "missing")
-    struct = _struct(type_)
+        return errors.Problem(loc, f"the field {name!r} is missing{end}", "missing")
     known = sorted(struct.__struct_encode_fields__) if struct else []
     text = f"the field {suggestions.shown(name)!r} is not known; {suggestions.hint(name, known)}"
-    return errors.Problem((*loc, name), text, "extra_forbidden")
+    return errors.Problem(loc, f"{text}{end}", "extra_forbidden")
 
 
-def _sentence(what: str, type_: Any) -> str:
+def _sentence(what: str, type_: Any, value: Any) -> str:
     """The library's sentence, or our own where the type describes what it accepts."""
     if what.startswith("Expected `") and "matching regex" in what:
-        return f"must be {_described(type_, what)}"
-    if what.startswith("Invalid enum value") and (known := _choices(type_)):
-        return f"{what[0].lower()}{what[1:]}; it must be one of {', '.join(known)}"
-    return re.sub(r"^Expected `([^`]*)`", lambda match: f"must be {_words(match[1])}", what)
+        return f"must be {expected.description(type_) or what.removeprefix('Expected ')}"
+    if what.startswith("Invalid enum value") and (known := expected.choices(type_)):
+        return f"{what[0].lower()}{what[1:]}; {expected.choice(str(value), known)}"
+    return re.sub(r"^Expected `([^`]*)`", lambda match: f"must be {expected.words(match[1])}", what)
 
 
-def _choices(type_: Any) -> list[str]:
-    """The values of an enumeration; empty if the type is another one."""
-    return [str(value) for each in _bare(type_) if get_origin(each) is Literal for value in get_args(each)]
-
-
-def _described(type_: Any, otherwise: str) -> str:
-    for each in _branches(type_):
-        for meta in getattr(each, "__metadata__", ()):
-            if isinstance(meta, msgspec.Meta) and meta.description:
-                return meta.description
-    return otherwise.removeprefix("Expected ")
-
-
-def _words(types: str) -> str:
-    names = {
-        "str": "a string",
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "object": "an object",
-        "array": "a list",
-    }
-    return " or ".join(names.get(each, each) for each in types.split(" | "))
-
-
-def _follow(path: str, model: Any, body: bytes) -> tuple[tuple[str | int, ...], Any]:
-    """Resolve `path` to a location in the body and to the type that is declared there (None if unknown)."""
+def _follow(path: str, model: Any, body: bytes) -> _Place:
+    """Resolve `path` to a place in the body."""
     loc: list[str | int] = ["body"]
+    trail: list[tuple[type[msgspec.Struct] | None, str | int]] = []
     for step in _STEP.finditer(path):
+        struct = expected.struct(model)
         if step[1] is not None:
             loc.append(step[1])
-            struct = _struct(model)
             fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)} if struct else {}
             model = fields.get(step[1])
         else:
-            element = _element(model)
+            element = expected.element(model)
             loc += [int(step[2])] if step[2] is not None else _wrong_value(_at(body, loc), element) or ["[...]"]
             model = element
-    return tuple(loc), model
+        trail.append((struct, loc[-1]))
+    return _Place(tuple(loc), model, tuple(trail))
 
 
 def _at(body: bytes, loc: Iterable[str | int]) -> Any:
@@ -131,47 +125,9 @@ def _at(body: bytes, loc: Iterable[str | int]) -> Any:
 def _wrong_value(values: Any, type_: Any) -> list[str | int]:
     """The key of the first value that is not of `type_`; the library does not name it. Empty if all are."""
     pairs = values.items() if isinstance(values, dict) else ()
-    return [key for key, value in pairs if not _is_a(value, type_)][:1]
+    return [key for key, value in pairs if not expected.is_a(value, type_)][:1]
 
 
 def _refused(values: Any, type_: Any) -> list[str]:
     """The first key of `values` that is not of `type_`. Empty if all are."""
-    return [key for key in values if not _is_a(key, type_)][:1] if isinstance(values, dict) else []
-
-
-def _is_a(value: Any, type_: Any) -> bool:
-    try:
-        msgspec.convert(value, type_)
-    except (ValueError, TypeError):
-        return False
-    return True
-
-
-def _branches(type_: Any) -> list[Any]:
-    """The members of an optional type without None, or else the type itself. Annotations are kept."""
-    if type_ is None:
-        return []
-    if get_origin(type_) is not None and not hasattr(type_, "__metadata__") and type(None) in get_args(type_):
-        return [each for each in get_args(type_) if each is not type(None)]
-    return [type_]
-
-
-def _bare(type_: Any) -> list[Any]:
-    return [each.__origin__ if hasattr(each, "__metadata__") else each for each in _branches(type_)]
-
-
-def _struct(type_: Any) -> type[msgspec.Struct] | None:
-    return next((each for each in _bare(type_) if isinstance(each, type) and issubclass(each, msgspec.Struct)), None)
-
-
-def _element(type_: Any) -> Any:
-    """The type of a list's elements or a dict's values."""
-    for each in _bare(type_):
-        arguments = get_args(each)
-        if arguments:
-            return arguments[1] if get_origin(each) is dict else arguments[0]
-    return None
-
-
-def _key_type(type_: Any) -> Any:
-    return next((get_args(each)[0] for each in _bare(type_) if get_origin(each) is dict and get_args(each)), None)
+    return [key for key in values if not expected.is_a(key, type_)][:1] if isinstance(values, dict) else []

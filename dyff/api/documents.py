@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from dyff.accounts import grants
 from dyff.accounts.authority import Principal
 from dyff.api import auth
 from dyff.api.positions import Positions
 from dyff.api.services import Services
-from dyff.entities import codecs, kind
+from dyff.entities import codecs, kind, registry
 from dyff.kernel import errors, ids
 
 
@@ -55,6 +56,17 @@ class Documents:
         """Whether an entity existed and was forgotten, for an ID that `find` did not find."""
         return await self._query.is_forgotten(row.plural, entity_id)
 
+    async def missing(self, principal: Principal, row: kind.Kind, entity_id: str) -> str:
+        """The sentence that an entity does not exist, with what its ID is in its place, as far as `principal` may see that."""
+        text = f"there is no {row.name} with the ID {entity_id[:64]}"
+        if not ids.is_id(entity_id):
+            return f"{text}; an ID has 32 hexadecimal digits, and a name or a path cannot be used in its place"
+        for other in registry.ROWS:
+            found = None if other is row else await self._query.get(other.plural, entity_id)
+            if found is not None and grants.allows(principal.grants, other.plural, "get", account=summary(found).account, entity=entity_id):
+                return f"{text}; it is the ID of an entity of the kind {other.name}"
+        return text
+
     async def seen(self, principal: Principal, row: kind.Kind, entity_id: str, function: str) -> bytes:
         """Return the document of an entity, after checking that `principal` may use `function` on it.
 
@@ -66,7 +78,7 @@ class Documents:
         auth.require_any(principal, row.plural, function)
         document = await self.find(row, entity_id)
         if document is None:
-            raise errors.NotFound(f"there is no {row.name} with the ID {entity_id[:64]}")
+            raise errors.NotFound(await self.missing(principal, row, entity_id))
         auth.require(principal, row.plural, function, account=summary(document).account, entity=entity_id)
         return document
 

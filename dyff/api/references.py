@@ -55,12 +55,15 @@ class References:
     async def _usable(self, principal: Principal, reference: identity.Reference) -> Known:
         row = registry.BY_KIND.get(reference.kind)
         if row is None:
-            raise errors.InvalidFields(errors.Problem((*reference.loc, "kind"), f"a {reference.kind} cannot be referred to here"))
+            kinds = ", ".join(registry.BY_KIND)
+            text = f"the kind {reference.kind} cannot be referred to here: this server has {kinds}"
+            end = f"; {reference.otherwise}" if reference.otherwise else ""
+            raise errors.InvalidFields(errors.Problem((*reference.loc, "kind"), text + end))
         field = ".".join(map(str, reference.loc[1:]))
         auth.require_any(principal, row.plural, "consume")
         document = await self._documents.find(row, reference.id)
         if document is None:
-            raise errors.NotFound(f"{field}: there is no {row.name} with the ID {reference.id[:64]}")
+            raise errors.NotFound(f"{field}: {await self._documents.missing(principal, row, reference.id)}")
         known = self._known(reference.id, row, document)
         auth.require(principal, row.plural, "consume", account=known.account, entity=reference.id)
         if known.status in _UNUSABLE:

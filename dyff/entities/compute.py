@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from dyff.entities import codecs, described, variables
 from dyff.entities.identity import Count, EntityIdentifier, Part, Short, Text, Word
+
+IMAGE_HINT = 'the image is {"host": "docker.io", "name": "team/model", "digest": "sha256:" and 64 hex digits}'
+"""For errors. The local cluster finds the program by host and name, and ignores the digest."""
 
 Quantity = Annotated[
     str,
@@ -105,6 +109,8 @@ class ContainerImageSource(Part, frozen=True):
 
 class EnvVar(Part, frozen=True):
     """An environment variable."""
+
+    hints: ClassVar[Mapping[str, str]] = {"value": "values are strings"}
 
     rules: ClassVar[codecs.Json] = {"properties": {"name": {"not": variables.REFUSED}}}
 

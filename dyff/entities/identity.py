@@ -7,6 +7,7 @@ fields.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
@@ -62,9 +63,13 @@ REFERABLE = Literal[
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of a request: unknown fields are errors. `rules`: what its JSON schema says besides (`dyff.entities.described`)."""
+    """A part of a request: unknown fields are errors. `rules`: what its JSON schema says besides (`dyff.entities.described`).
+
+    `hints`: by field, what an error says about the right value, in addition to its type.
+    """
 
     rules: ClassVar[codecs.Json] = {}
+    hints: ClassVar[Mapping[str, str]] = {}
 
 
 class Request(Part, frozen=True, kw_only=True):
@@ -77,6 +82,8 @@ class Request(Part, frozen=True, kw_only=True):
 
 class CreateRequest(Request, frozen=True, kw_only=True):
     """Requests a new entity."""
+
+    hints: ClassVar[Mapping[str, str]] = {"account": "it is the ID of an account, which `dyff account create` prints"}
 
     account: Account
 
@@ -110,11 +117,12 @@ class EntityIdentifier(Part, frozen=True):
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """An entity that a request refers to. `loc`: where in the body, for errors."""
+    """An entity that a request refers to. `loc`: where in the body, for errors. `otherwise`: what to do if there is no such kind."""
 
     kind: str
     id: str
     loc: tuple[str | int, ...]
+    otherwise: str = ""
 
 
 Embedded = dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 
 _EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
@@ -16,6 +17,22 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 def plain(host: str) -> str:
     """A host in the form in which hosts are compared: lower case, without brackets and without a final dot."""
     return host.strip("[]").rstrip(".").lower()
+
+
+def host_and_port(place: str) -> tuple[str, int]:
+    """The host, in the form of `plain`, and the port of a text such as `10.0.0.7:8080` or `[fd00::7]:8080`.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    host, colon, port = place.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    known = plain(host)
+    if not colon or not known or (":" in known) != is_bracketed or not re.fullmatch(r"[a-z0-9:._-]+", known):
+        raise ValueError(f"{place!r} is no host and port such as 10.0.0.7:8080, model.example.com:443 or [fd00::7]:8080")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{place!r} has no port from 1 to 65535, as 10.0.0.7:8080 has")
+    return known, int(port)
 
 
 def is_public(address: str) -> bool:

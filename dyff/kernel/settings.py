@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dyff.kernel import engines, images, pod_limits, programs, settings_names, settings_printing, settings_sources
+from dyff.kernel import addresses, engines, images, pod_limits, programs, settings_names, settings_printing, settings_sources
 
 PREFIX = settings_names.PREFIX
 
@@ -96,7 +96,8 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `command`: the program and its first arguments; the container's own `args` follow. `{port}` and `{mount:NAME}` are
     replaced. `env`: added to the container's. `readiness_path`: None for no HTTP readiness probe. `paths`: files and folders of this
     machine that the program needs and `/usr` does not have; a sandboxed program reads them at the same paths. `network`: what the
-    program may connect to: `none`, or `outside`, public addresses; on Kubernetes, too.
+    program may connect to: `none`, or `outside`, public addresses; on Kubernetes, too. `connect`: what it may connect to in addition,
+    each as `host:port`, also on this machine and in internal networks.
     """
 
     command: tuple[str, ...]
@@ -104,9 +105,12 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     readiness_path: str | None = "/ready"
     paths: tuple[str, ...] = ()
     network: Literal["none", "outside"] = "none"
+    connect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a path that depends on the working directory of the server."""
+        """Refuse a path that depends on the working directory of the server, and a place that is no `host:port`."""
+        for place in self.connect:
+            addresses.host_and_port(place)
         for path in (each for each in self.paths if not each.startswith("/")):
             raise ValueError(f"the path {path!r} is not absolute; {{here}} stands for the folder of the settings file")
 

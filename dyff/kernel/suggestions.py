@@ -26,13 +26,19 @@ _CUTOFF = 0.6
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The name in `known` that is most similar to `name` by difflib's measure; None if none is similar enough.
 
-    Candidates with the highest possible similarity, judging by their letters, are compared first, until the bound is reached.
+    One that differs in upper and lower case only is the nearest. Candidates with the highest possible similarity, judging by their
+    letters, are compared first, until the bound is reached.
     """
     if len(name) > MAX_CHARS:
         return None
+    known = list(islice(known, MAX_CANDIDATES))
+    folded = name.casefold()
+    for each in known:
+        if len(each) <= MAX_CHARS and each != name and each.casefold() == folded:
+            return each
     matcher = difflib.SequenceMatcher(b=name)
     at_most: list[tuple[float, str]] = []
-    for each in islice(known, MAX_CANDIDATES):
+    for each in known:
         if len(each) <= MAX_CHARS:
             matcher.set_seq1(each)
             if matcher.real_quick_ratio() >= _CUTOFF and (bound := matcher.quick_ratio()) >= _CUTOFF:

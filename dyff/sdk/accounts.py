@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dyff.sdk import calls, groups, models, transport
+from dyff.sdk import arguments, calls, groups, models, transport
 from dyff.sdk.calls import S, operation
 
 
@@ -20,7 +20,7 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.get_permissions(account)`
         """
-        return models.read(await self._http.call("GET", transport.path("accounts", id, "permissions")), list[models.AccessGrant])
+        return models.read(await self._http.call("GET", _of(id, "permissions")), list[models.AccessGrant])
 
     @operation
     async def set_permissions(self, id: str, request: groups.Request) -> None:  # noqa: A002
@@ -29,7 +29,7 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.set_permissions(account, {"permissions": client.accounts.get_permissions(other)})`
         """
-        await self._http.call("PUT", transport.path("accounts", id, "permissions"), body=groups.plain(request))
+        await self._http.call("PUT", _of(id, "permissions"), body=groups.plain(request))
 
     @operation
     async def get_usage(self, id: str) -> models.AccountUsage:  # noqa: A002
@@ -38,7 +38,7 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.get_usage(account).entities.used`
         """
-        return models.read(await self._http.call("GET", transport.path("accounts", id, "usage")), models.AccountUsage)
+        return models.read(await self._http.call("GET", _of(id, "usage")), models.AccountUsage)
 
     @operation
     async def create_token(self, id: str, request: groups.Request) -> str:  # noqa: A002
@@ -47,7 +47,7 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.create_token(account, {"grants": client.accounts.get_permissions(account), "expires": expires})`
         """
-        answer = await self._http.call("POST", transport.path("accounts", id, "tokens"), body=groups.plain(request), repeatable=False)
+        answer = await self._http.call("POST", _of(id, "tokens"), body=groups.plain(request), repeatable=False)
         return models.read(answer, str)
 
     @operation
@@ -57,7 +57,8 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.get_token(account, token_id).expires`
         """
-        return models.read(await self._http.call("GET", transport.path("accounts", account_id, "tokens", token_id)), models.APIKey)
+        path = _of(account_id, "tokens", arguments.identifier(token_id, "token_id"))
+        return models.read(await self._http.call("GET", path), models.APIKey)
 
     @operation
     async def list_tokens(self, account_id: str) -> list[models.APIKey]:
@@ -66,7 +67,7 @@ class Accounts(calls.Bound[S]):
         Example:
             `[token.id for token in client.accounts.list_tokens(account)]`
         """
-        return models.read(await self._http.call("GET", transport.path("accounts", account_id, "tokens")), list[models.APIKey])
+        return models.read(await self._http.call("GET", _of(account_id, "tokens")), list[models.APIKey])
 
     @operation
     async def revoke_token(self, account_id: str, token_id: str) -> None:
@@ -75,7 +76,7 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.revoke_token(account, token_id)`
         """
-        await self._http.call("DELETE", transport.path("accounts", account_id, "tokens", token_id))
+        await self._http.call("DELETE", _of(account_id, "tokens", arguments.identifier(token_id, "token_id")))
 
     @operation
     async def revoke_all_tokens(self, account_id: str) -> None:
@@ -84,4 +85,9 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.revoke_all_tokens(account)`
         """
-        await self._http.call("DELETE", transport.path("accounts", account_id, "tokens"))
+        await self._http.call("DELETE", _of(account_id, "tokens"))
+
+
+def _of(account: str, *rest: str) -> str:
+    """The path of one account, followed by `rest`."""
+    return transport.path("accounts", arguments.identifier(account, "account"), *rest)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 import httpx
 
-from dyff.sdk import calls, folders, found, groups, io, transport
+from dyff.kernel import suggestions
+from dyff.sdk import arguments, calls, folders, found, groups, io, transport
 from dyff.sdk import models as sdk_models
 from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, operation
@@ -85,7 +86,9 @@ class _Server(calls.Bound[S], Generic[S]):
         """
         known = {"Account": self.accounts, **self._groups}
         if (name := str(getattr(kind, "value", kind))) not in known:
-            raise ValueError(f"there is no kind {name!r}; known are {', '.join(known)}")
+            near = suggestions.nearest(name, known)
+            meant = "" if near is None else f"did you mean {near!r}? "
+            raise ValueError(f"there is no kind {name!r}; {meant}known are {', '.join(known)}")
         return known[name]
 
     @operation
@@ -95,6 +98,7 @@ class _Server(calls.Bound[S], Generic[S]):
         Example:
             `evaluation = client.get(evaluation)`
         """
+        arguments.entity(entity, "entity", None, "kind")
         return await self._inside().apigroup(entity.kind)._inside().get(entity.id)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dyff.sdk import arguments
+
 
 class Volumes:
     """Local directories, to be uploaded as models."""
@@ -25,10 +27,13 @@ class Volumes:
         `include_symlinks`: upload the targets of symbolic links in their place; otherwise links are skipped. `include` (None for
         all files) and then `exclude`: patterns as in `.gitignore`.
 
+        Raises:
+            TypeError, FileNotFoundError, NotADirectoryError: it is not the path of a directory.
+
         Example:
             `client.volumes.list("weights", exclude=["*.md"])`
         """
-        return list_files(Path(root_directory), include_symlinks, include, exclude)
+        return list_files(arguments.folder(root_directory, "root_directory"), include_symlinks, include, exclude)
 
 
 class Tokens:

@@ -13,7 +13,7 @@ import msgspec
 
 from dyff.entities import statuses
 from dyff.entities.kind import Kind
-from dyff.sdk import calls, display, downloads, errors, models, transport, uploads
+from dyff.sdk import arguments, calls, display, downloads, errors, models, transport, uploads
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 E = TypeVar("E", bound=models.Entity)
@@ -49,12 +49,18 @@ class Group(calls.Bound[S], Generic[S, E]):
         self._http, self._row, self._is_blocking = http, row, is_blocking
         self._plural, self._form = row.plural, cast("type[E]", row.entity)
 
-    def _path(self, entity_id: str | None = None, rest: str = "") -> str:
-        """The path of all entities, or of one, followed by `rest`. An empty ID is refused, because it would mean all entities."""
-        if entity_id == "":
-            raise ValueError("the ID is empty; it must be the ID of one entity")
-        one = [] if entity_id is None else [entity_id]
-        return transport.path(self._plural, *one, *(rest.split("/") if rest else []))
+    def _path(self, entity_id: str, rest: str = "") -> str:
+        """The path of one entity, followed by `rest`.
+
+        Raises:
+            TypeError, ValueError: it is no ID. One that is empty would mean all entities.
+        """
+        return transport.path(self._plural, arguments.identifier(entity_id), *(rest.split("/") if rest else []))
+
+    @property
+    def _all(self) -> str:
+        """The path of all entities."""
+        return transport.path(self._plural)
 
     @operation
     async def get(self, id: str) -> E:  # noqa: A002  published name
@@ -93,15 +99,15 @@ class Group(calls.Bound[S], Generic[S, E]):
             `client.evaluations.query(account="me", status="Complete", order_by="creationTime", order="descending", limit=10)`
         """
         params: dict[str, Any] = {
-            **keys,
-            "query": None if query is None else json.dumps(query),
-            "labels": None if labels is None else json.dumps(labels),
+            **{name: arguments.key(value, name) for name, value in keys.items()},
+            "query": None if query is None else json.dumps(_queries(query)),
+            "labels": None if labels is None else json.dumps(arguments.mapping(labels, "labels")),
             "orderBy": order_by,
             "order": order,
             "limit": limit,
             "after": None if after is None else json.dumps(after),
         }
-        return [models.read(each, self._form) for each in await self._http.call("GET", self._path(), params=params)]
+        return [models.read(each, self._form) for each in await self._http.call("GET", self._all, params=params)]
 
     @iteration
     async def pages(self: Group[Awaited, E], /, *, page: int = PAGE, **keys: Any) -> AsyncIterator[E]:
@@ -126,7 +132,7 @@ class Group(calls.Bound[S], Generic[S, E]):
         Example:
             `client.datasets.label(dataset.id, {"purpose": "red-team"})`
         """
-        await self._http.call("PATCH", self._path(id, "labels"), body={"labels": dict(labels)})
+        await self._http.call("PATCH", self._path(id, "labels"), body={"labels": arguments.mapping(labels, "labels")})
 
     @operation
     async def publish(self: Group[Awaited, E], id: str, access: Literal["public", "preview", "private"]) -> None:  # noqa: A002
@@ -136,9 +142,7 @@ class Group(calls.Bound[S], Generic[S, E]):
             `client.evaluations.publish(evaluation.id, "preview")`
         """
         values: dict[str, str | None] = {"public": "public", "preview": "internal", "private": None}
-        if access not in values:
-            raise ValueError(f"access must be public, preview or private, not {access!r}")
-        await self.label(id, {"dyff.io/access": values[access]})
+        await self.label(id, {"dyff.io/access": values[arguments.choice(access, "access", list(values))]})
 
     @operation
     async def documentation(self, id: str) -> models.Documentation:  # noqa: A002
@@ -156,7 +160,7 @@ class Group(calls.Bound[S], Generic[S, E]):
         Example:
             `client.datasets.edit_documentation(dataset.id, {"title": "Prompts"})`
         """
-        edit = plain(edit_request, nulls=True)
+        edit = plain(edit_request, nulls=True, name="edit_request")
         body = edit if "documentation" in edit else {"documentation": edit}
         answer = await self._http.call("PATCH", self._path(id, "documentation"), body=body)
         texts = answer if self._row.documentation == "separate" else answer["metadata"]["documentation"]
@@ -239,7 +243,7 @@ class Creatable(Group[S, E]):
         Example:
             `client.inferenceservices.create({"account": "me", "name": "mine", "runner": runner, "interface": interface})`
         """
-        return models.read(await self._http.call("POST", self._path(), body=plain(request)), self._form)
+        return models.read(await self._http.call("POST", self._all, body=plain(request)), self._form)
 
 
 class Logged(Group[S, E]):
@@ -304,7 +308,8 @@ class Downloadable(Group[S, E]):
         Example:
             `client.evaluations.download(evaluation.id, "outputs")`
         """
-        await downloads.download(self._http.io, lambda: self.downlinks(id), Path(destination), id, progress=progress)
+        target = arguments.destination(destination, "destination")
+        await downloads.download(self._http.io, lambda: self.downlinks(id), target, id, progress=progress)
 
 
 class Uploadable(Creatable[S, E]):
@@ -338,6 +343,7 @@ class Uploadable(Creatable[S, E]):
         """Upload the files, finalize, and wait until the entity has succeeded.
 
         Raises:
+            FileNotFoundError: a file does not exist; nothing was sent.
             WorkflowFailed: the server found a file that is not as declared after it had accepted all of them.
         """
 
@@ -354,9 +360,18 @@ async def _has_succeeded(entity: models.Entity) -> bool:
     return entity.status in statuses.SUCCESS
 
 
-def plain(request: Request, *, nulls: bool = False) -> Any:
-    """Return a request as JSON values. Fields that are None are left out, unless `nulls` is True: None is then sent as null."""
-    if hasattr(request, "model_dump_json"):
-        return json.loads(request.model_dump_json(by_alias=True, exclude_none=not nulls, exclude_unset=nulls))
-    value = msgspec.to_builtins(dict(request) if isinstance(request, Mapping) else request)
-    return {key: each for key, each in value.items() if nulls or each is not None}
+def plain(value: Request, *, nulls: bool = False, name: str = "request") -> Any:
+    """Return a request as JSON values. Fields that are None are left out, unless `nulls` is True: None is then sent as null.
+
+    Raises:
+        TypeError, ValueError: it is no request; the message names the field, or the argument, which is `name`.
+    """
+    if hasattr(value, "model_dump_json"):
+        return json.loads(value.model_dump_json(by_alias=True, exclude_none=not nulls, exclude_unset=nulls))
+    fields = arguments.request(value, name)
+    return {key: each for key, each in fields.items() if nulls or each is not None}
+
+
+def _queries(value: Any) -> Any:
+    several = isinstance(value, list | tuple)
+    return [arguments.request(each, "query") for each in value] if several else arguments.request(value, "query")

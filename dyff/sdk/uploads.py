@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from dyff.sdk import errors, models, tally, transport
+from dyff.sdk import arguments, errors, models, tally, transport
 from dyff.sdk.io import CHUNK_BYTES, IO
 
 PARALLEL = 4
@@ -43,6 +43,7 @@ async def upload(io: IO, folder: Path, paths: Sequence[str], uplink: Callable[[s
         ApiError: the store refused the bytes, for instance because they are not those of the declared file.
         ServerUnreachable: the connection broke too often.
     """
+    await io.in_thread(arguments.have, folder, paths)
     total = sum([(await io.in_thread((folder / path).stat)).st_size for path in paths])
 
     async def one(path: str) -> None:

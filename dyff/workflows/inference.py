@@ -27,7 +27,6 @@ FRUITLESS_ITEMS = 100
 _FIRST_DELAY_S = 0.5
 _ITEM_TRIES = 100
 """As in the published client: after this many tries the item is at fault."""
-_NO_SUCH_ROUTE = frozenset({404, 405})
 _READY_TIMEOUT_S = 5.0
 _FIRST_LOOK_S = 0.02
 _NOTICE_INTERVAL_S = 5.0
@@ -115,7 +114,7 @@ class Inference:
                 except (exchanges.Broken, TimeoutError) as error:
                     reason = str(error) or f"no answer within {_READY_TIMEOUT_S:.0f} s"
                 else:
-                    if 200 <= answer.status < 300 or answer.status in _NO_SUCH_ROUTE:
+                    if verdicts.is_there(answer.status):
                         self._waits_for = ""
                         return
                     reason = f"GET {path} says {answer.status}"

@@ -11,6 +11,7 @@ _BAD_REQUEST = frozenset({400, 406, 409, 410, 411, 413, 414, 415, 416, 417, 418,
 """The service accepts calls in general, but refuses this item."""
 TOO_MANY_REQUESTS = 429
 _FORBIDDEN = 403
+_NOT_IMPLEMENTED = 501
 _TRANSIENT = frozenset({408, 421, 423, 425, TOO_MANY_REQUESTS})
 
 
@@ -69,3 +70,8 @@ def of(answer: exchanges.Answer, outputs: answers.Outputs, check: answers.Check)
         said = f"status {status}, a redirect to {place!r}, which is not followed" if place else said
     # Some services limit rates with 403.
     return Bad(failures.REFUSED, said, status, text, asks if status == _FORBIDDEN else None)
+
+
+def is_there(status: int) -> bool:
+    """Whether an answer to a probe of readiness comes from a service that can be called: it is ready, or has no such route."""
+    return (200 <= status < 500 and status not in _TRANSIENT) or status == _NOT_IMPLEMENTED

@@ -101,6 +101,31 @@ def test_the_internet_is_granted_by_the_name_of_the_image(images, want):
 
 
 @pytest.mark.parametrize(
+    ("place", "address", "number", "others"),
+    [
+        ("10.1.2.3:8081", "10.1.2.3", 8081, [("10.1.2.4", 8081), ("10.1.2.3", 8082), ("8.8.8.8", 8081)]),
+        ("[fd00::7]:8081", "fd00::7", 8081, [("fd00::8", 8081), ("fd00::7", 80)]),
+        ("model.example.com:443", "8.8.8.8", 443, [("8.8.8.8", 80), ("10.0.0.1", 443)]),
+    ],
+)
+def test_a_named_place_is_opened(place, address, number, others):
+    """`pods.images.NAME.connect` opens the port of an address; behind a name of the Internet, that port of public addresses."""
+    spec = the_policy(setup(images={"service": settings.Image(command=("x",), connect=(place,))}), image=IMAGE)
+    assert allows(spec, address, number)
+    assert not [each for each in others if allows(spec, *each)]
+
+
+@pytest.mark.parametrize(("place", "namespace"), [("llm.models.svc:80", "models"), ("llm:80", None)])
+def test_a_named_service_is_opened(place, namespace):
+    """The name of a Service opens its namespace, and DNS, by which the name is found."""
+    spec = the_policy(setup(images={"service": settings.Image(command=("x",), connect=(place,))}), image=IMAGE)
+    selector = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}} if namespace else {"podSelector": {}}
+    assert {"to": [selector]} in spec["egress"]
+    assert any("k8s-app" in str(rule) for rule in spec["egress"])
+    assert not allows(spec, "8.8.8.8", 80)
+
+
+@pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
      "255.255.255.255", "198.18.0.1", "::1", "fe80::1", "fd00::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::a00:1",

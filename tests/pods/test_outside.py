@@ -60,8 +60,8 @@ def test_a_request_that_is_not_served(line):
 
 
 @contextmanager
-def proxied():
-    """A proxy in this process. Yields its port."""
+def proxied(grant=outside.PUBLIC):
+    """A proxy in this process. Yields its port. `grant`: what it serves."""
     with socket.create_server(("127.0.0.1", 0)) as entrance:
         places = threading.Semaphore(8)
 
@@ -72,7 +72,7 @@ def proxied():
                 except OSError:
                     return
                 places.acquire()
-                threading.Thread(target=outside._attend, args=(client, places), daemon=True).start()
+                threading.Thread(target=outside._attend, args=(client, places, grant), daemon=True).start()
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -128,6 +128,40 @@ def test_the_machines_own_public_address_is_refused(monkeypatch):
     assert answer.startswith(b"HTTP/1.1 403")
     assert not outside._is_own("192.0.2.1")
     assert not outside._is_own("2001:db8::1")
+
+
+def begun(port: int, request: bytes) -> bytes:
+    """The beginning of an answer, whose connection then ends."""
+    with socket.create_connection(("127.0.0.1", port), 10) as stream:
+        stream.sendall(request)
+        return stream.recv(65536)
+
+
+@pytest.mark.parametrize("network", ["none", "outside"])
+def test_a_named_place_is_reached_and_nothing_next_to_it(network):
+    """`connect` opens one port of one host, in all spellings of its name, also on this machine; other ports and hosts stay closed."""
+    with socket.create_server(("127.0.0.1", 0)) as named, socket.create_server(("127.0.0.1", 0)) as other:
+        at, elsewhere = (each.getsockname()[1] for each in (named, other))
+        grant = outside.granted(network, [f"127.0.0.1:{at}", f"LocalHost.:{at}", f"[::1]:{at}"])
+        with proxied(grant) as port:
+            opened = [begun(port, f"CONNECT {host}:{at} HTTP/1.1\r\n\r\n".encode()) for host in ("127.0.0.1", "localhost", "LOCALHOST.")]
+            absent = ask(port, f"CONNECT [::1]:{at} HTTP/1.1\r\n\r\n".encode())
+            closed = [
+                ask(port, f"CONNECT {place} HTTP/1.1\r\n\r\n".encode())
+                for place in (f"127.0.0.1:{elsewhere}", f"127.0.0.2:{at}", f"0.0.0.0:{at}")
+            ]
+    assert opened == [b"HTTP/1.1 200 Connection established\r\n\r\n"] * 3
+    assert absent.startswith(b"HTTP/1.1 502"), "it is granted, and nothing listens there"
+    assert [each[:12] for each in closed] == [b"HTTP/1.1 403"] * 3
+
+
+def test_without_the_network_only_named_places_are_served(monkeypatch):
+    """A grant of places is none of public addresses; the refusal names the setting."""
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **options: asked.append(host))
+    with pytest.raises(PermissionError, match=r"does not grant a connection to example\.com:443"):
+        outside._connect("example.com", 443, outside.granted("none", ["127.0.0.1:1"]))
+    assert asked == [], "not even its name is looked up"
 
 
 @contextmanager

@@ -151,6 +151,8 @@ def test_limits_and_network_follow_the_settings():
     assert found.network == "outside"
     assert found.limits.memory_bytes == 64 * 2**20
     assert confined(known()).network == "none"
+    assert confined(known(), settings.Image(command=("/bin/sh",), connect=("127.0.0.1:8081",))).connect == ["127.0.0.1:8081"]
+    assert confined(known()).connect == []
 
 
 STEP = specs.Container("fetch", images.STEPS)

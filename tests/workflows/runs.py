@@ -265,9 +265,10 @@ def md5(data):
 
 
 @contextlib.contextmanager
-def a_service(reply):
+def a_service(reply, probe=200):
     """A service that answers POSTs of `{"prompt"}` with `{"text": [...], "choices": [...]}`, and counts them by prompt.
 
+    `probe`: the status of its answers to GET, or an iterator of them.
     `reply(prompt, tries)` gives the status, or a tuple of status, headers, delay in seconds and answer.
     """
     seen = Counter()
@@ -276,7 +277,7 @@ def a_service(reply):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            self._send(200, {}, {})
+            self._send(probe if isinstance(probe, int) else next(probe), {}, {})
 
         def do_POST(self):
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"]

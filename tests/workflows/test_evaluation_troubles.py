@@ -312,6 +312,24 @@ def test_a_service_that_is_late(store, steps):
     assert "waiting for the service" in output
 
 
+@pytest.mark.parametrize("status", [204, 302, 400, 401, 403, 404, 405, 410, 501])
+def test_a_service_without_a_route_for_readiness(store, steps, status):
+    """A service that answers, but has no such route or guards it, is called; it need not know how Dyff asks."""
+    store.dataset(runs.rows(3))
+    limits = {"transientErrorRetryLimit": 1, "transientErrorRetryDelaySeconds": 5}
+    with runs.a_service(lambda prompt, tries: 200, probe=status) as (url, _):
+        assert steps.evaluate(url, client=limits).code == 0
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_service_that_is_not_ready_yet(store, steps, status):
+    """An answer that asks to come again later is no readiness: the client asks until there is another one."""
+    store.dataset(runs.rows(3))
+    with runs.a_service(lambda prompt, tries: 200, probe=itertools.chain([status, status], itertools.repeat(200))) as (url, _):
+        ended = steps.evaluate(url)
+    assert (ended.code, f"says {status}" in "".join(ended.lines)) == (0, True), ended
+
+
 def test_a_service_that_never_comes(store, steps):
     """Without a service the run fails after retry limit times retry delay, and says where to look."""
     store.dataset(runs.rows(3))

@@ -45,6 +45,7 @@ class Confinement(msgspec.Struct, frozen=True):
     program needs of the machine, read-only. `links`: symbolic links (target, path) that a system has at its top. `volumes`: what the
     spec mounts. `filter`: of system calls, hexadecimal (`shim/seccomp.py`). `python`, `bwrap`: programs; `bwrap` is None in the tier
     landlock. `port`: where the program listens; None if it does not. `network`: `outside` adds a proxy to public addresses.
+    `connect`: what that proxy serves in addition, each as `host:port`.
     """
 
     tier: Tier
@@ -57,4 +58,5 @@ class Confinement(msgspec.Struct, frozen=True):
     python: str
     bwrap: str | None = None
     network: Network = "none"
+    connect: list[str] = []
     port: int | None = None

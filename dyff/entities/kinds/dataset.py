@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -13,6 +14,11 @@ class DatasetCreateRequest(identity.CreateRequest, frozen=True):
     """Declares a dataset: all files with their digests, before they are uploaded."""
 
     rules: ClassVar[codecs.Json] = {"properties": {"artifacts": {"items": data.WITH_DIGEST}}}
+    hints: ClassVar[Mapping[str, str]] = {
+        **identity.CreateRequest.hints,
+        "artifacts": "client.datasets.create_arrow_dataset makes artifacts and schema from a folder of Parquet files",
+        "schema": "dyff.sdk.schemas.encode makes it from an Arrow schema",
+    }
     example: ClassVar[codecs.Json] = {
         "account": "example",
         "name": "prompts",

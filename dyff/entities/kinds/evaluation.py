@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -22,6 +23,11 @@ class EvaluationCreateRequest(identity.CreateRequest, frozen=True):
     """Requests an evaluation of a service that is started for it, or of a running session."""
 
     rules: ClassVar[codecs.Json] = described.exactly_one("inferenceSession", "inferenceSessionReference")
+    hints: ClassVar[Mapping[str, str]] = {
+        **identity.CreateRequest.hints,
+        "inferenceSession": 'a service is started for the run by {"inferenceService": its ID}; '
+        "the ID of a running session belongs to inferenceSessionReference",
+    }
     example: ClassVar[codecs.Json] = {
         "account": "example",
         "dataset": "00000000000040008000000000000001",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -9,6 +10,13 @@ import msgspec
 from dyff.entities import codecs, compute, custom_resource, data, described, identity, kind, specs, stored, variables
 from dyff.entities.identity import Few, Part, Short, Text, Word
 from dyff.entities.kinds import model as models
+
+IMAGE_KIND = "OCIArtifact"
+"""The published kind of images that entities stand for. Only servers that have this kind can resolve an `imageRef`."""
+IMAGE_REF_HINT = (
+    f'imageRef refers to an entity of the kind {IMAGE_KIND}, by its "kind" and "id". This server has no such kind, '
+    f"so give `image` in its place: {compute.IMAGE_HINT}"
+)
 
 
 class InferenceServiceBuilder(Part, frozen=True):
@@ -21,7 +29,17 @@ class InferenceServiceBuilder(Part, frozen=True):
 class InferenceServiceRunner(Part, frozen=True):
     """The serving container. Exactly one of `image` and `imageRef` is required."""
 
-    rules: ClassVar[codecs.Json] = described.exactly_one("image", "imageRef")
+    rules: ClassVar[codecs.Json] = {
+        **described.exactly_one("image", "imageRef"),
+        "properties": {"imageRef": {"properties": {"kind": {"enum": [IMAGE_KIND]}}}},
+    }
+    hints: ClassVar[Mapping[str, str]] = {
+        "args": 'one string for each word, such as ["--port", "8000"]',
+        "command": 'one string for each word, such as ["python3", "serve.py"]',
+        "image": compute.IMAGE_HINT,
+        "imageRef": IMAGE_REF_HINT,
+        "resources": 'resources are quantities, such as {"cpu": "1", "memory": "2Gi"}; {} asks for none',
+    }
 
     kind: Literal["bentoml_service_openllm", "container", "huggingface", "mock", "standalone", "vllm"]
     resources: compute.ModelResources
@@ -38,12 +56,19 @@ class InferenceServiceRunner(Part, frozen=True):
     def __post_init__(self) -> None:
         """Refuse a runner with no image, or with two, and variables that become too large."""
         if (self.image is None) == (self.imageRef is None):
-            raise ValueError("must have exactly one of image and imageRef")
+            raise ValueError(f"must have exactly one of image and imageRef; {compute.IMAGE_HINT}")
+        if self.imageRef is not None and self.imageRef.kind != IMAGE_KIND:
+            raise ValueError(f"imageRef.kind must be {IMAGE_KIND}, which a {self.imageRef.kind} is not; {IMAGE_REF_HINT}")
         variables.expanded([(each.name, each.value) for each in self.env or ()], (*(self.command or ()), *(self.args or ())))
 
 
 class InferenceInterface(Part, frozen=True):
     """How data gets in and out. `endpoint`: the path below the service to which inference requests go."""
+
+    hints: ClassVar[Mapping[str, str]] = {
+        "endpoint": "it is a path of the service, such as v1/chat/completions",
+        "outputSchema": "dyff.sdk.schemas.output_schema makes it from the Arrow schema of one response",
+    }
 
     endpoint: Text
     outputSchema: data.DataSchema
@@ -135,7 +160,7 @@ def references(request: InferenceServiceCreateRequest) -> list[identity.Referenc
     found = [identity.Reference("Model", request.model, ("body", "model"))] if request.model is not None else []
     runner = request.runner
     if runner is not None and runner.imageRef is not None:
-        found.append(identity.Reference(runner.imageRef.kind, runner.imageRef.id, ("body", "runner", "imageRef")))
+        found.append(identity.Reference(runner.imageRef.kind, runner.imageRef.id, ("body", "runner", "imageRef"), IMAGE_REF_HINT))
     for n, mount in enumerate((runner.volumeMounts if runner else None) or ()):
         if mount.data is not None:
             loc = ("body", "runner", "volumeMounts", n, "data", "source")

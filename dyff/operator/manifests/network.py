@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from dyff.cluster import port
 from dyff.entities import specs
-from dyff.kernel import images
+from dyff.kernel import addresses, images
 from dyff.operator import plan
 from dyff.operator.manifests import metadata, runners
 
@@ -53,6 +53,7 @@ def build(session: port.Object, component: str, setup: plan.Setup) -> port.Objec
         rules += _store(setup)
     if may_connect(found.image, setup):
         rules += [_DNS, {"to": _internet()}]
+    rules += _named(found.image, setup)
     return {
         "apiVersion": port.NETWORK_POLICY.api_version,
         "kind": port.NETWORK_POLICY.kind,
@@ -74,6 +75,23 @@ def may_connect(image: str, setup: plan.Setup) -> bool:
     """Whether the administrator grants programs of this image the Internet."""
     found = images.setting(setup.images, image)
     return found is not None and found.network == "outside"
+
+
+def _named(image: str, setup: plan.Setup) -> list[port.Object]:
+    """Rules for the places that the administrator grants by name. A policy knows addresses and Services, and no other names."""
+    setting = images.setting(setup.images, image)
+    rules: list[port.Object] = []
+    for host, number in map(addresses.host_and_port, setting.connect if setting is not None else ()):
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            # A Service's port can differ from the one of its pods, on which policies decide.
+            inside = _namespace(host)
+            ports: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": number}]}
+            rules += [_DNS, {"to": [inside]} if inside is not None else {"to": _internet(), **ports}]
+        else:
+            rules.append({"to": _blocks([f"{address}/{address.max_prefixlen}"]), "ports": [{"protocol": "TCP", "port": number}]})
+    return rules
 
 
 def _callers(setup: plan.Setup) -> list[port.Object]:

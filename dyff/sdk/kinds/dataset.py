@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dyff.sdk import groups, models, schemas, uploads
+from dyff.sdk import arguments, groups, models, schemas, uploads
 from dyff.sdk.calls import Awaited, S, operation
 
 
@@ -18,12 +18,13 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
         """Create a dataset from the Parquet files in a directory. `upload_arrow_dataset` then uploads them.
 
         Raises:
+            TypeError, FileNotFoundError, NotADirectoryError: it is not the path of a directory.
             ValueError: the rows have no `_index_`, or the directory has no data.
 
         Example:
             `dataset = client.datasets.create_arrow_dataset("prompts", account="me", name="prompts")`
         """
-        declared = await self._http.io.in_thread(_arrow_dataset, Path(dataset_directory))
+        declared = await self._http.io.in_thread(_arrow_dataset, arguments.folder(dataset_directory, "dataset_directory"))
         return await self.create({"account": account, "name": name, **declared})
 
     @operation
@@ -35,7 +36,9 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
         Example:
             `client.datasets.upload_arrow_dataset(dataset, "prompts")`
         """
-        await self._upload(dataset.id, Path(dataset_directory), [artifact.path for artifact in dataset.artifacts], progress)
+        arguments.entity(dataset, "dataset", "Dataset", "artifacts")
+        folder = arguments.folder(dataset_directory, "dataset_directory")
+        await self._upload(dataset.id, folder, [artifact.path for artifact in dataset.artifacts], progress)
 
 
 GROUP = Datasets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from dyff.sdk import downloads, groups, models
+from dyff.sdk import arguments, downloads, groups, models
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 
@@ -50,7 +50,8 @@ class Evaluations(groups.Creatable[S, models.Evaluation], groups.Downloadable[S,
         async def links() -> list[models.Downlink]:
             return await self.downlinks(id, incomplete=incomplete)
 
-        await downloads.download(self._http.io, links, Path(destination), id, progress=progress)
+        target = arguments.destination(destination, "destination")
+        await downloads.download(self._http.io, links, target, id, progress=progress)
 
     @iteration
     async def live(self: Evaluations[Awaited], /, account: str) -> AsyncIterator[models.Evaluation]:

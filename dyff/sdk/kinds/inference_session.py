@@ -23,7 +23,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
         Example:
             `made = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`
         """
-        return models.read(await self._http.call("POST", self._path(), body=groups.plain(request)), models.InferenceSessionAndToken)
+        return models.read(await self._http.call("POST", self._all, body=groups.plain(request)), models.InferenceSessionAndToken)
 
     @operation
     async def ready(self, session_id: str) -> bool:

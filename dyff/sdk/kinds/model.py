@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dyff.sdk import folders, groups, models, uploads
+from dyff.sdk import arguments, folders, groups, models, uploads
 from dyff.sdk.calls import Awaited, S, operation
 
 
@@ -31,23 +31,27 @@ class Models(groups.Uploadable[S, models.Model], groups.Downloadable[S, models.M
         `include_symlinks`, `include` and `exclude` select the files: see `client.volumes.list`.
 
         Raises:
+            TypeError, FileNotFoundError, NotADirectoryError: it is not the path of a directory, or another argument is not of its type.
             ValueError: no files are selected.
 
         Example:
             `model = client.models.create_from_volume("weights", account="me", name="mine", resources={"storage": "1Gi"})`
         """
-        paths = folders.list_files(Path(root_directory), include_symlinks, include, exclude)
+        root = arguments.folder(root_directory, "root_directory")
+        wanted = groups.plain(resources, name="resources")
+        hardware = None if accelerators is None else [groups.plain(each, name="accelerators") for each in _several(accelerators)]
+        paths = folders.list_files(root, include_symlinks, include, exclude)
         if not paths:
-            raise ValueError(f"{root_directory} has no files to upload")
-        files = await self._http.io.in_thread(_volume_files, Path(root_directory), paths)
+            raise ValueError(f"root_directory: {str(root)!r} has no files to upload")
+        files = await self._http.io.in_thread(_volume_files, root, paths)
         return await self.create(
             {
                 "account": account,
                 "name": name,
                 "artifact": {"kind": "Volume", "volume": {"files": files}},
                 "source": {"kind": "Upload"},
-                "resources": groups.plain(resources),
-                "accelerators": None if accelerators is None else [groups.plain(each) for each in accelerators],
+                "resources": wanted,
+                "accelerators": hardware,
             }
         )
 
@@ -58,12 +62,20 @@ class Models(groups.Uploadable[S, models.Model], groups.Downloadable[S, models.M
         Example:
             `client.models.upload_volume(model, "weights")`
         """
+        arguments.entity(model, "model", "Model", "artifact")
+        root = arguments.folder(root_directory, "root_directory")
         if model.artifact.volume is None:
             raise ValueError(f"model {model.id} is not made of files (its artifact is {model.artifact.kind})")
-        await self._upload(model.id, Path(root_directory), [file.path for file in model.artifact.volume.files], progress)
+        await self._upload(model.id, root, [file.path for file in model.artifact.volume.files], progress)
 
 
 GROUP = Models
+
+
+def _several(accelerators: Sequence[groups.Request]) -> Sequence[groups.Request]:
+    if not isinstance(accelerators, list | tuple):
+        raise TypeError(f"accelerators: must be a list of dicts, not {arguments.called(accelerators)}")
+    return accelerators
 
 
 def _volume_files(root: Path, paths: Sequence[Path]) -> list[dict[str, Any]]:

@@ -98,6 +98,7 @@ def confine(known: Sandboxes, subject: Subject) -> Confinement | None:
         python=_python(known),
         bwrap=known.bwrap,
         network=subject.image.network,
+        connect=list(subject.image.connect),
         port=subject.port,
     )
 
@@ -110,7 +111,7 @@ def _filter(tier: str, network: bool, own_user: bool) -> str:
 
 def _has_sockets(known: Sandboxes, subject: Subject) -> bool:
     """In a network of its own, sockets lead nowhere else."""
-    return known.tier == "bubblewrap" or subject.port is not None or subject.image.network == "outside"
+    return known.tier == "bubblewrap" or subject.port is not None or subject.image.network == "outside" or bool(subject.image.connect)
 
 
 def _python(known: Sandboxes) -> str:

@@ -1,8 +1,9 @@
-"""The way of a sandboxed program to public addresses, if its image's setting grants it: a proxy for HTTP, in a process of its own.
+"""The way of a sandboxed program to public addresses and to named places, if its image's setting grants them: a proxy for HTTP.
 
 It serves `CONNECT host:port` and requests with a full URL (http://...). It resolves each name itself, once, and connects only to
 addresses that were checked, so a name cannot lead to the machine or to an internal network, and neither can a redirect, which is a new
-request. The process belongs to the network of the machine, has no rights of the server, and reads nothing but what it forwards.
+request. Places that the setting names (`connect`) are served whatever their addresses are. The proxy is a process of its own. It belongs
+to the network of the machine, has no rights of the server, and reads nothing but what it forwards.
 """
 
 from __future__ import annotations
@@ -33,6 +34,24 @@ _NO_NEW_PRIVS = 38
 _HOP = (b"connection", b"proxy-connection", b"proxy-authorization", b"keep-alive")
 
 
+class Granted:
+    """What a program may connect to. `public`: all public addresses. `places`: hosts and ports, whatever their addresses."""
+
+    def __init__(self, public: bool, places: frozenset[tuple[str, int]] = frozenset()) -> None:
+        """Constant."""
+        self.public, self.places = public, places
+
+
+PUBLIC = Granted(True)
+
+
+def granted(network: str, connect: list[str]) -> Granted:
+    """What the setting of an image grants: its `network` and `connect`."""
+    from dyff.kernel.addresses import host_and_port
+
+    return Granted(network == "outside", frozenset(host_and_port(each) for each in connect))
+
+
 def environment(port: int) -> dict[str, str]:
     """The variables that lead programs to the proxy at a loopback port."""
     url = f"http://127.0.0.1:{port}"
@@ -40,7 +59,7 @@ def environment(port: int) -> dict[str, str]:
     return found | {name.lower(): value for name, value in found.items()}
 
 
-def fork(entrance: socket.socket, uid: int | None) -> None:
+def fork(entrance: socket.socket, uid: int | None, grant: Granted) -> None:
     """Start the process. `entrance`: a listening socket that the program can reach. `uid`: the user that it becomes; None to stay."""
     shim = os.getpid()
     if os.fork() == 0:
@@ -53,7 +72,7 @@ def fork(entrance: socket.socket, uid: int | None) -> None:
                 os.setresuid(uid, uid, uid)
             syscalls.prctl(_NO_NEW_PRIVS, 1)
             processes.die_with(shim)  # a change of the user would clear it
-            _serve(entrance)
+            _serve(entrance, grant)
         except BaseException as error:
             sys.stderr.write(f"the proxy to the outside has ended: {error}\n")
             sys.stderr.flush()
@@ -66,35 +85,35 @@ def _load() -> None:
         importlib.import_module(name)
 
 
-def _serve(entrance: socket.socket) -> NoReturn:
+def _serve(entrance: socket.socket, grant: Granted) -> NoReturn:
     threading.stack_size(_STACK_BYTES)
     places = threading.Semaphore(CONNECTIONS)
     while True:
         places.acquire()
         try:
             client, _ = entrance.accept()
-            threading.Thread(target=_attend, args=(client, places), daemon=True).start()
+            threading.Thread(target=_attend, args=(client, places, grant), daemon=True).start()
         except (OSError, RuntimeError):  # it was aborted before, or there are too few descriptors or threads
             places.release()
             time.sleep(0.05)
 
 
-def _attend(client: socket.socket, places: threading.Semaphore) -> None:
+def _attend(client: socket.socket, places: threading.Semaphore, grant: Granted = PUBLIC) -> None:
     try:
         with client:
             client.settimeout(HEAD_S)
-            _forward(client)
+            _forward(client, grant)
     except OSError:
         return  # one of the two is gone
     finally:
         places.release()
 
 
-def _forward(client: socket.socket) -> None:
+def _forward(client: socket.socket, grant: Granted) -> None:
     head, rest = _head(client)
     try:
         host, port, first = _target(head)
-        upstream = _connect(host, port)
+        upstream = _connect(host, port, grant)
     except ValueError as error:
         _refuse(client, b"400 Bad Request", str(error))
     except PermissionError as error:
@@ -151,21 +170,24 @@ def _authority(text: bytes, default: int | None) -> tuple[str, int]:
     return host, int(number)
 
 
-def _connect(host: str, port: int) -> socket.socket:
-    """Connect to one of the host's addresses, if all of them are public.
+def _connect(host: str, port: int, grant: Granted) -> socket.socket:
+    """Connect to one of the host's addresses, if the place is granted by name, or public addresses are and all of them are public.
 
     Raises:
-        PermissionError: one is not.
+        PermissionError: it is not granted.
         OSError: none can be reached.
     """
     from dyff.kernel.addresses import is_public, plain
 
+    by_name = (plain(host), port) in grant.places
+    if not by_name and not grant.public:
+        raise PermissionError(f"the setting of this program's image does not grant a connection to {host[:100]}:{port}")
     try:
         found = socket.getaddrinfo(plain(host), port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         raise OSError("it is not a host name") from error
     addresses = list(dict.fromkeys(each[4][0] for each in found))
-    if not all(is_public(str(each)) and not _is_own(str(each)) for each in addresses):
+    if not by_name and not all(is_public(str(each)) and not _is_own(str(each)) for each in addresses):
         raise PermissionError(f"{host[:100]} is a host of an internal network, to which no program of a pod may connect")
     problem: OSError = OSError("it has no address")
     for address in addresses:

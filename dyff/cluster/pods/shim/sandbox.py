@@ -74,15 +74,23 @@ class Sandbox:
         if uid is not None:
             folders.open_way(self._directory, uid)
         if self._to_outside:
-            from dyff.cluster.pods.shim import outside
-
             with socket.create_server(("127.0.0.1", 0)) as entrance:
                 self._proxy_port = entrance.getsockname()[1]
-                outside.fork(entrance, uid)
+                self._fork_proxy(entrance)
 
     @property
     def _to_outside(self) -> bool:
-        return bool(self._confinement["network"] == "outside")
+        return self._confinement["network"] == "outside" or bool(self._connect)
+
+    @property
+    def _connect(self) -> list[str]:
+        return list(self._confinement.get("connect", ()))  # an earlier release wrote none
+
+    def _fork_proxy(self, entrance: socket.socket) -> None:
+        from dyff.cluster.pods.shim import outside
+
+        granted = outside.granted(self._confinement["network"], self._connect)
+        outside.fork(entrance, self._confinement["uid"], granted)
 
     def become(self, out: int, report: int) -> NoReturn:
         """Turn the forked child into the confined program. `out`: the container's output. `report`: for errors.
@@ -212,10 +220,8 @@ class Bubble(Sandbox):
             if ready != b"1":
                 raise OSError(MADE_NOT)
             for entrance in entrances:
-                from dyff.cluster.pods.shim import outside
-
                 with socket.socket(fileno=entrance) as listening:
-                    outside.fork(listening, self._confinement["uid"])
+                    self._fork_proxy(listening)
 
     def trouble(self, words: bytes) -> str:
         if not words.startswith(ALIVE):
