@@ -181,7 +181,7 @@ def test_the_help_names_the_roles(command):
      ("zzzz", "Choose all, or some of api"), ("", "names no role"), (" , ", "names no role"), ("alll", "did you mean all?")],
 )  # fmt: skip
 def test_a_misspelt_role_gets_the_nearest(given, said):
-    """The one that was meant, or all that there are."""
+    """The one that was meant, or all of them."""
     assert said in run("config", "--check", "--role", given, code=2)
 
 
