@@ -102,7 +102,7 @@ def batches(
         if not isinstance(fragment, pa.dataset.ParquetFileFragment):
             continue  # the empty table of a dataset without files
         partition = pa.dataset.get_partition_keys(fragment.partition_expression)
-        with fragment.filesystem.open_input_file(fragment.path) as source, _file(source) as file:
+        with fragment.filesystem.open_input_file(fragment.path) as source, parquet_file(source) as file:
             stored = [name for name in schema.names if name in file.schema_arrow.names and name not in partition]
             most = rows if size_bytes is None else min(rows, _rows_of(file, size_bytes))
             for batch in file.iter_batches(batch_size=most, columns=stored, use_threads=False):
@@ -116,7 +116,7 @@ def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
     return max(1, int(size_bytes / max(1.0, largest)))
 
 
-def _file(source: pa.NativeFile) -> pa.parquet.ParquetFile:
+def parquet_file(source: pa.NativeFile) -> pa.parquet.ParquetFile:
     """Open a file with a small read buffer: by default Arrow fetches whole columns first."""
     return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False)
 
