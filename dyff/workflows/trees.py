@@ -18,6 +18,7 @@ import pyarrow.fs
 import pyarrow.parquet
 from anyio import from_thread
 
+from dyff.adapters import values
 from dyff.objects import manifests, port
 
 SMALL_BYTES = 2**20
@@ -70,7 +71,13 @@ class Reader:
             return pa.dataset.dataset(pa.table([] if schema is None else schema.empty_table(), schema=schema or pa.schema([])))
         by_path = {each.path: each for each in files}
         filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, by_path))
-        return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
+        try:
+            return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
+        except pa.ArrowInvalid as error:
+            with filesystem.open_input_file(files[0].path) as source, parquet_file(source) as file:
+                for name, count in values.repeated(file.schema_arrow.names):
+                    raise pa.ArrowInvalid(f"{files[0].path}: {values.twice('column', name, count)}") from error
+            raise
 
 
 @asynccontextmanager
