@@ -126,6 +126,7 @@ class _Run:
                 await self._do(call, calls, progress)
             finally:
                 todo.ended(call)
+            del call  # else its body stays in memory until there is another one
 
     async def _do(self, call: items.Call, calls: inference.Inference, progress: Progress) -> None:
         result = inference.Result(None, 0, call.failure) if call.failure else await calls.infer(call)
