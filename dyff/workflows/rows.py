@@ -32,6 +32,7 @@ _JOINED_BYTES = 2**17
 _VALUE_BYTES = 72
 """What the smallest values take, as an upper bound."""
 
+_SECOND = len("2024-02-29T13:05:00")
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -62,17 +63,42 @@ def read(dataset: pa.dataset.Dataset, names: list[str]) -> Iterator[Row]:
         READ_ERRORS (of `trees`): a file is damaged.
     """
     for fragment in dataset.get_fragments():
-        if not isinstance(fragment, pa.dataset.ParquetFileFragment):
-            continue  # the empty table of a dataset without files
-        partition = pa.dataset.get_partition_keys(fragment.partition_expression)
-        with fragment.filesystem.open_input_file(fragment.path) as source, trees.parquet_file(source) as file:
-            table = _Table(dataset.schema, file.schema_arrow, partition, names)
-            leaves = [(number, leaf) for number in range(file.metadata.num_columns) if table.has(leaf := file.schema.column(number))]
-            for group in range(file.metadata.num_row_groups):
-                most = _rows_at_once(file.metadata.row_group(group), leaves)
-                batches = file.iter_batches(batch_size=most, row_groups=[group], columns=table.stored, use_threads=False)
-                for batch in batches if table.expands else _joined(batches):
-                    yield from table.rows(batch)
+        if isinstance(fragment, pa.dataset.ParquetFileFragment):  # not so for the empty table of a dataset without files
+            yield from _of(fragment, dataset.schema, names)
+
+
+def _of(fragment: pa.dataset.ParquetFileFragment, schema: pa.Schema, names: list[str], unit: str | None = None) -> Iterator[Row]:
+    """The rows of a file. `unit`: of times that are stored as INT96; None for nanoseconds or microseconds, whichever is right."""
+    partition = pa.dataset.get_partition_keys(fragment.partition_expression)
+    with fragment.filesystem.open_input_file(fragment.path) as source, trees.parquet_file(source, unit) as file:
+        table = _Table(schema, file.schema_arrow, partition, names)
+        leaves = [(number, leaf) for number in range(file.metadata.num_columns) if table.has(leaf := file.schema.column(number))]
+        is_int96 = unit is None and any(leaf.physical_type == "INT96" for _, leaf in leaves)
+        wide = _of(fragment, schema, names, "us") if is_int96 else None
+        for group in range(file.metadata.num_row_groups):
+            most = _rows_at_once(file.metadata.row_group(group), leaves)
+            batches = file.iter_batches(batch_size=most, row_groups=[group], columns=table.stored, use_threads=False)
+            for batch in batches if table.expands else _joined(batches):
+                for row in table.rows(batch):
+                    yield row if wide is None else _right(row, next(wide))
+
+
+def _right(row: Row, wide: Row) -> Row:
+    """A row with times from INT96, which Arrow reads in nanoseconds (`row`) or microseconds (`wide`).
+
+    Nanoseconds silently begin again in 2262, so a time that is not in the same second in both is right in microseconds.
+    """
+    if row.problem or wide.problem:
+        return row if row.problem else wide
+    return row if row == wide else Row(row.index, _right_value(row.values, wide.values))
+
+
+def _right_value(value: Any, wide: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _right_value(each, wide[name]) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_right_value(each, other) for each, other in zip(value, wide, strict=True)]
+    return wide if isinstance(value, str) and value[:_SECOND] != wide[:_SECOND] else value
 
 
 def _rows_at_once(group: Any, leaves: list[tuple[int, Any]]) -> int:

@@ -123,9 +123,12 @@ def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
     return max(1, int(size_bytes / max(1.0, largest)))
 
 
-def parquet_file(source: pa.NativeFile) -> pa.parquet.ParquetFile:
-    """Open a file with a small read buffer: by default Arrow fetches whole columns first."""
-    return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False)
+def parquet_file(source: pa.NativeFile, int96_unit: str | None = None) -> pa.parquet.ParquetFile:
+    """Open a file with a small read buffer: by default Arrow fetches whole columns first.
+
+    `int96_unit`: of the old times of 96 bits; None for nanoseconds.
+    """
+    return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False, coerce_int96_timestamp_unit=int96_unit)
 
 
 def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any]) -> pa.RecordBatch:

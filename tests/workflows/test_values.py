@@ -176,3 +176,19 @@ def test_a_partition_is_converted_as_a_column_is(store, steps):
     with a_recording_service() as (url, bodies):
         assert steps.evaluate(url, inputs=step(l="$.language", n="$.n")).code == 0
     assert sorted(bodies) == ['{"l":"de","n":2}', '{"l":"en","n":1}']
+
+
+def test_times_of_96_bits_are_exact(store, steps):
+    """Spark writes times in 96 bits, which Arrow reads in nanoseconds that begin again in 2262: far times and nanoseconds both arrive."""
+    micros = pa.array([253402300799000001, -62135596800000000, 1_000_001, None, 10**18], pa.timestamp("us"))
+    nanos = pa.array([1_000_000_001, 5, -1, None, None], pa.timestamp("ns"))
+    deep = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3, 4, 5], pa.int32()), micros)
+    table = pa.table({"_index_": range(5), "a": micros, "b": nanos, "c": deep, "d": ["x"] * 5})
+    store.dataset(table, use_deprecated_int96_timestamps=True)
+    with a_recording_service() as (url, bodies):
+        assert steps.evaluate(url, workers=1, inputs=step(a="$.a", b="$.b", c="$.c", d="$.d")).code == 20
+    far = ["9999-12-31T23:59:59.000001", "0001-01-01T00:00:00", "1970-01-01T00:00:01.000001", None]
+    near = ["1970-01-01T00:00:01.000000001", "1970-01-01T00:00:00.000000005", "1969-12-31T23:59:59.999999999", None]
+    assert [json.loads(body) for body in bodies] == [{"a": a, "b": b, "c": [a], "d": "x"} for a, b in zip(far, near, strict=True)]
+    [error] = store.raw_errors()
+    assert (error["_index_"], "the column 'a' cannot be sent: " in error["message"]) == (4, True)
