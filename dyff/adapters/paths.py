@@ -51,6 +51,15 @@ def only_match(expression: str) -> Callable[[Any], Any]:
     return lambda value: _only(expression, find(value), value)
 
 
+def root(expression: str) -> str | None:
+    """Return the one field of the item at which `expression` begins; None if it can reach others, too, or is not a JSONPath."""
+    try:
+        steps = _steps(_parse(expression))
+    except ValueError:
+        return None
+    return steps[0] if steps and isinstance(steps[0], str) else None
+
+
 def shown(value: Any) -> str:
     """Format `value` for people, truncated."""
     text = repr(value)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from dyff.kernel import memory
+
 STEPS = {
     "evaluation-client": "evaluation_client",
     "verify-evaluation-output": "verify_evaluation_output",
@@ -38,6 +40,7 @@ class WithoutConversions:
 
 def prepare() -> None:
     """Import what the steps in `PREPARED` use, for a process that forks others, in which `main` then starts at once."""
+    memory.tune()
     _hide_conversions()
     for name in (*(f"dyff.workflows.{STEPS[each]}" for each in PREPARED), *_USED_LATER):
         importlib.import_module(name)
@@ -50,6 +53,7 @@ def main() -> int:
         fix = f"they are {', '.join(STEPS)}; a new one is added to STEPS in dyff/workflows/__main__.py"
         sys.stderr.write(f"usage: python -m dyff.workflows NAME ...\n{name[:100]!r} is no step; {fix}\n")
         return 64
+    memory.tune()
     _hide_conversions()
     module = f"dyff.workflows.{STEPS[name]}"
     try:

@@ -40,7 +40,7 @@ async def _step(arguments: list[str]) -> None:
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
         async with progress.shown():
             if already < total:  # otherwise the service is not needed, and may no longer exist
-                with items.WorkList(dataset, done, run.inputs, skip=spec.client.bad_request_policy == "Skip") as todo:
+                with items.WorkList(dataset, done, run.adapters, skip=spec.client.bad_request_policy == "Skip") as todo:
                     await run.work(todo, progress)
                     progress.done -= run.unstored
     _conclude(spec, progress, run)
@@ -59,8 +59,8 @@ class _Run:
             Misconfigured, InvalidFields: one of them is wrong.
         """
         self._spec, self._session = spec, session
-        adapters = [*manifests.adapters(spec.client.input_pipeline), *manifests.adapters(spec.interface.input_pipeline)]
-        self.inputs = pipelines.build(adapters, ("inputPipeline",), upload=True)
+        self.adapters = [*manifests.adapters(spec.client.input_pipeline), *manifests.adapters(spec.interface.input_pipeline)]
+        pipelines.build(self.adapters, ("inputPipeline",), upload=True)  # to report what is wrong before anything else
         self._responses = pipelines.build(manifests.adapters(spec.interface.output_pipeline), ("outputPipeline",))
         declared = fitting.declared(spec.interface.output_schema.arrow_schema)
         schema, self._check = fitting.completed(declared), fitting.check(declared)
@@ -122,18 +122,25 @@ class _Run:
 
     async def _worker(self, todo: items.WorkList, calls: inference.Inference, progress: Progress) -> None:
         while (call := await todo.take()) is not None:
-            result = inference.Result(None, 0, call.failure) if call.failure else await calls.infer(call)
-            failure = result.failure
-            if failure is None:
-                await self._outputs.add(outputs.row(call, result.responses), None, result.size_bytes)
-                progress.done += 1
-                continue
-            row = None if failure.is_given_up else outputs.row(call, None)
-            await self._outputs.add(row, failure.row(call.index, call.replication))
-            if failure.is_given_up:
-                self._given_up += 1
-                self.last_failure = f"; the last, {call}: {failure.message}"
-            progress.done += not failure.is_given_up
+            try:
+                await self._do(call, calls, progress)
+            finally:
+                todo.ended(call)
+            del call  # else its body stays in memory until there is another one
+
+    async def _do(self, call: items.Call, calls: inference.Inference, progress: Progress) -> None:
+        result = inference.Result(None, 0, call.failure) if call.failure else await calls.infer(call)
+        failure = result.failure
+        if failure is None:
+            await self._outputs.add(outputs.row(call, result.responses), None, result.size_bytes)
+            progress.done += 1
+            return
+        row = None if failure.is_given_up else outputs.row(call, None)
+        await self._outputs.add(row, failure.row(call.index, call.replication))
+        if failure.is_given_up:
+            self._given_up += 1
+            self.last_failure = f"; the last, {call}: {failure.message}"
+        progress.done += not failure.is_given_up
 
 
 async def _kept(store: port.Objects, spec: specs.Evaluation) -> kept.Kept:

@@ -24,6 +24,9 @@ from dyff.kernel import http11
 
 JSON = "application/json"
 MAX_ANSWER_BYTES = 2**28
+_LARGE_BYTES = 2**18
+"""A larger body is sent on its own, because joining it with the head would copy it."""
+
 _NO_LINGER = struct.pack("ii", 1, 0)
 _NEW = partial(http11.Connection, closes=False)
 _HEAD = """\
@@ -111,7 +114,9 @@ class Service:
                 stream of events that did not end within `timeout_s`.
             TimeoutError: `timeout_s` has passed (None for no limit).
         """
-        request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        request = [b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body]
+        if len(body) < _LARGE_BYTES:
+            request = [b"".join(request)]
         deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         kept = self._kept()
         if kept is not None:
@@ -124,8 +129,10 @@ class Service:
             new = await self._connect()
         return await self._on(new, request, deadline)
 
-    async def _on(self, connection: http11.Connection, request: bytes, deadline: float | None) -> Answer:
-        connection.start(request)
+    async def _on(self, connection: http11.Connection, request: list[bytes], deadline: float | None) -> Answer:
+        connection.start(request[0])
+        for more in request[1:]:
+            connection.send(more)
         # A timer of its own, because `asyncio.timeout` costs a tenth of a call.
         timer = None if deadline is None else asyncio.get_running_loop().call_at(deadline, connection.end, TimeoutError())
         try:

@@ -17,6 +17,8 @@ BAD_REQUEST = "BadRequest"
 """The service refused the item."""
 INPUT_PIPELINE = "InputPipeline"
 """The item does not fit the input pipeline, so it was never sent."""
+INPUT_VALUE = "InputValue"
+"""The item has a value that cannot be sent exactly, or is too large, so it was never sent. It has no output row."""
 TRANSIENT_ERRORS = "TransientErrors"
 """The service answered for other items but failed every time for this one. It has no output row."""
 
@@ -25,7 +27,7 @@ UNFIT_ANSWER = "UnfitAnswer"
 REFUSED = "Refused"
 """The service answered as if the endpoint were wrong or not allowed, although it served other items. It has no output row."""
 
-_GIVEN_UP = frozenset({TRANSIENT_ERRORS, UNFIT_ANSWER, REFUSED})
+_GIVEN_UP = frozenset({INPUT_VALUE, TRANSIENT_ERRORS, UNFIT_ANSWER, REFUSED})
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -12,19 +12,22 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dyff.adapters import pipelines, uploads
+from dyff.adapters import fields, pipelines, sizes, uploads
 from dyff.adapters.fitting import INDEX, REPLICATION
 from dyff.kernel import errors
-from dyff.workflows import endings, exchanges, failures, trees
+from dyff.workflows import endings, exchanges, failures, rooms, rows, trees
 
-_ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2 * 2**20
-"""The limits of a batch. They are small because rows can be images, and about four batches are in memory."""
+_CALLS_AT_ONCE, _BYTES_AT_ONCE = 256, 2 * 2**20
+"""The limits of a batch of calls. They are small because rows can be images."""
+
+IN_FLIGHT_BYTES = 64 * 2**20
+"""The bodies of all calls that wait or are being made. A single one can be larger."""
 
 
 class Call(msgspec.Struct, frozen=True):
     """A request to make: the row's index, the replication's ID and the body, which is JSON or a form with a file.
 
-    `failure`: why there is nothing to send, or None if there is.
+    `failure`: why there is nothing to send, or None if there is. `size_bytes`: its part of what `IN_FLIGHT_BYTES` bounds.
     """
 
     index: int
@@ -32,6 +35,7 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     media_type: str = exchanges.JSON
     failure: failures.Failure | None = None
+    size_bytes: int = 0
 
     def __str__(self) -> str:
         return f"item {self.index}, replication {self.replication}"
@@ -88,15 +92,19 @@ def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str,
 class WorkList:
     """The missing calls, made from the dataset as they are needed. Any number of workers can take from it. A context manager."""
 
-    def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], inputs: pipelines.Pipeline, *, skip: bool = False) -> None:
-        """`done`: the indices to leave out, by replication. `inputs`: the pipeline; it must produce one object for each row.
+    def __init__(self, dataset: pa.dataset.Dataset, done: dict[str, Indices], adapters: list[fields.Json], *, skip: bool = False) -> None:
+        """`done`: the indices to leave out, by replication. `adapters`: of the pipeline, which must produce one object for each row.
 
-        `skip`: a row that does not fit `inputs` becomes a call with a failure, instead of ending the run.
+        `skip`: a row that does not fit the pipeline becomes a call with a failure, instead of ending the run.
+
+        Raises:
+            InvalidFields: the pipeline is wrong.
         """
-        self._rows = trees.batches(dataset, _ROWS_AT_ONCE, size_bytes=_BYTES_AT_ONCE)
-        self._done, self._inputs, self._skip = done, inputs, skip
+        self._inputs = pipelines.build(adapters, ("inputPipeline",), upload=True)
+        self._rows = rows.read(dataset, rows.wanted(dataset.schema, adapters))
+        self._done, self._skip = done, skip
         self._ready: Iterator[Call] = iter(())
-        self._lock = anyio.Lock()
+        self._lock, self._room = anyio.Lock(), rooms.Room(IN_FLIGHT_BYTES)
         self._send, self._receive = anyio.create_memory_object_stream[list[Call]](2)
 
     def __enter__(self) -> Self:
@@ -114,8 +122,13 @@ class WorkList:
         """
         async with self._send:
             while (calls := await anyio.to_thread.run_sync(self._next)) is not None:
+                await self._room.take(sum(call.size_bytes for call in calls))
                 if calls:
                     await self._send.send(calls)
+
+    def ended(self, call: Call) -> None:
+        """Give back the memory of a call that `take` returned and that has been made."""
+        self._room.give(call.size_bytes)
 
     async def take(self) -> Call | None:
         """Return the next call, which no other caller gets; None if there are no more."""
@@ -131,37 +144,67 @@ class WorkList:
 
     def _next(self) -> list[Call] | None:
         """The missing calls of the next rows; None if there are no more rows."""
+        calls, size_bytes, count = list[Call](), 0, 0
         try:
-            batch = next(self._rows, None)
+            for row in self._rows:
+                made = list(self._of(row))
+                calls += made
+                count, size_bytes = count + 1, size_bytes + sum(call.size_bytes for call in made)
+                if count >= _CALLS_AT_ONCE or size_bytes >= _BYTES_AT_ONCE:
+                    break
         except trees.READ_ERRORS as error:
             raise endings.Ending(endings.WRONG_DATA, f"The dataset cannot be read: {error}") from error
-        return None if batch is None else [call for row in batch.to_pylist() for call in self._of(row)]
+        return calls if count else None
 
-    def _of(self, row: dict[str, Any]) -> Iterator[Call]:
-        index = row.get(INDEX)
+    def _of(self, row: rows.Row) -> Iterator[Call]:
+        index = row.index
         if not isinstance(index, int):
             raise endings.Ending(endings.WRONG_DATA, f"The dataset needs a column {INDEX} of whole numbers; a row has {index!r} there.")
         missing = [replication for replication, done in self._done.items() if index not in done]
         if missing:
-            media_type, body, failure = self._request(index, row)
+            media_type, body, failure = self._request(row)
             for replication in missing:
-                yield Call(index, replication, body, media_type, failure)
+                yield Call(index, replication, body, media_type, failure, len(body) // len(missing))
 
-    def _request(self, index: int, row: dict[str, Any]) -> tuple[str, bytes, failures.Failure | None]:
-        """The request for a row: the row in JSON types (bytes in base64, times in RFC 3339), passed through the pipeline."""
+    def _request(self, row: rows.Row) -> tuple[str, bytes, failures.Failure | None]:
+        """The request for a row: its values in JSON, passed through the pipeline."""
+        if row.problem:
+            return _unsent(failures.INPUT_VALUE, row.problem)
         try:
-            adapted = list(self._inputs([msgspec.to_builtins(row)]))
+            adapted = list(self._inputs([row.values]))
             problem = "" if len(adapted) == 1 else f"it must give one object for each item, and gives {len(adapted)}"
         except errors.FixRequest as error:
             problem = error.message
         if not problem:
-            [request] = adapted
-            media_type, body = _form(request) if isinstance(request, uploads.Upload) else (exchanges.JSON, msgspec.json.encode(request))
-            return media_type, body, None
+            try:
+                return (*_encoded(adapted[0]), None)
+            except _UNENCODABLE as error:
+                return _unsent(failures.INPUT_VALUE, f"what the input pipeline makes of it cannot be sent: {error or type(error).__name__}")
         if self._skip:
-            return exchanges.JSON, b"", failures.Failure(failures.INPUT_PIPELINE, problem)
+            return _unsent(failures.INPUT_PIPELINE, problem)
         hint = "Fix the item or the inputPipeline, or set client.badRequestPolicy to Skip."
-        raise endings.Ending(endings.WRONG_DATA, f"Item {index} does not fit the input pipeline: {problem}. {hint}")
+        raise endings.Ending(endings.WRONG_DATA, f"Item {row.index} does not fit the input pipeline: {problem}. {hint}")
+
+
+_UNENCODABLE = (ValueError, TypeError, OverflowError, RecursionError)
+"""What encoding raises for numbers of more than 64 bits, half a surrogate pair in a template, or objects in too many objects."""
+
+
+def _unsent(error: str, reason: str) -> tuple[str, bytes, failures.Failure]:
+    return exchanges.JSON, b"", failures.Failure(error, reason)
+
+
+def _encoded(request: Any) -> tuple[str, bytes]:
+    """The media type and body of a request.
+
+    Raises:
+        _UNENCODABLE: it cannot be expressed, or is too large.
+    """
+    if isinstance(request, uploads.Upload):
+        sizes.check(request.form_fields, rows.MAX_ROW_BYTES - len(request.content))
+        return _form(request)
+    sizes.check(request, rows.MAX_ROW_BYTES)
+    return exchanges.JSON, msgspec.json.encode(request)
 
 
 def _form(upload: uploads.Upload) -> tuple[str, bytes]:

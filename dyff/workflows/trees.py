@@ -18,6 +18,7 @@ import pyarrow.fs
 import pyarrow.parquet
 from anyio import from_thread
 
+from dyff.adapters import values
 from dyff.objects import manifests, port
 
 SMALL_BYTES = 2**20
@@ -70,7 +71,13 @@ class Reader:
             return pa.dataset.dataset(pa.table([] if schema is None else schema.empty_table(), schema=schema or pa.schema([])))
         by_path = {each.path: each for each in files}
         filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, by_path))
-        return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
+        try:
+            return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
+        except pa.ArrowInvalid as error:
+            with filesystem.open_input_file(files[0].path) as source, parquet_file(source) as file:
+                for name, count in values.repeated(file.schema_arrow.names):
+                    raise pa.ArrowInvalid(f"{files[0].path}: {values.twice('column', name, count)}") from error
+            raise
 
 
 @asynccontextmanager
@@ -102,7 +109,7 @@ def batches(
         if not isinstance(fragment, pa.dataset.ParquetFileFragment):
             continue  # the empty table of a dataset without files
         partition = pa.dataset.get_partition_keys(fragment.partition_expression)
-        with fragment.filesystem.open_input_file(fragment.path) as source, _file(source) as file:
+        with fragment.filesystem.open_input_file(fragment.path) as source, parquet_file(source) as file:
             stored = [name for name in schema.names if name in file.schema_arrow.names and name not in partition]
             most = rows if size_bytes is None else min(rows, _rows_of(file, size_bytes))
             for batch in file.iter_batches(batch_size=most, columns=stored, use_threads=False):
@@ -116,9 +123,12 @@ def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
     return max(1, int(size_bytes / max(1.0, largest)))
 
 
-def _file(source: pa.NativeFile) -> pa.parquet.ParquetFile:
-    """Open a file with a small read buffer: by default Arrow fetches whole columns first."""
-    return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False)
+def parquet_file(source: pa.NativeFile, int96_unit: str | None = None) -> pa.parquet.ParquetFile:
+    """Open a file with a small read buffer: by default Arrow fetches whole columns first.
+
+    `int96_unit`: of the old times of 96 bits; None for nanoseconds.
+    """
+    return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False, coerce_int96_timestamp_unit=int96_unit)
 
 
 def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any]) -> pa.RecordBatch:

@@ -79,6 +79,54 @@ def test_large_rows_are_few_at_a_time(store, steps):
     assert large - small < 150
 
 
+def repeated(kind, count=120, cell_bytes=5_000_000):
+    """Rows of 5 MB in a file of some KiB, and the options to write it: Arrow stores what repeats once."""
+    cell, plain = "x" * cell_bytes, {"use_dictionary": False, "compression": "zstd"}
+    if kind == "a dictionary":
+        return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([cell])), {"store_schema": False}
+    if kind == "a dictionary type":
+        return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([cell])), {}
+    if kind == "prefixes":
+        return pa.array([cell] * count), {**plain, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}, "data_page_size": 2**30}
+    if kind == "compressed pages":
+        return pa.array([cell] * count), {**plain, "write_batch_size": 1}
+    if kind == "lists of numbers":
+        return pa.array([[1] * (cell_bytes // 25)] * count), {}
+    return pa.array([[None] * (cell_bytes // 10)] * count, pa.list_(pa.bool_())), {}
+
+
+KINDS = ["a dictionary", "a dictionary type", "prefixes", "compressed pages", "lists of numbers", "lists of nulls"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_are_small_in_the_file_are_few_at_a_time(store, steps, kind):
+    """What the client needs depends on the bytes of a row and not on their number, however small the file is and whoever is waiting."""
+    values, options = repeated(kind)
+    with runs.a_fast_service() as url:
+        manifest = steps.manifest(url, workers=32)
+        store.dataset(pa.table({"_index_": range(10), "text": ["x"] * 10}))
+        small = peak_mib(steps, "evaluation-client", "--manifest", manifest)
+        store.dataset(pa.table({"_index_": range(len(values)), "text": values}), **options)
+        assert (store.objects / "datasets" / runs.DATASET / "data.parquet").stat().st_size < 300_000
+        large = peak_mib(steps, "evaluation-client", "--manifest", manifest, attempt="attempt-2")
+    assert len(store.raw_rows()) == len(values)
+    assert large - small < 250  # 64 MiB wait and are sent, and one row is converted
+
+
+@pytest.mark.slow
+def test_a_row_that_is_too_large_needs_no_memory_for_its_values(store, steps):
+    """A list of 20 million values in a small file is not converted, which would take a gigabyte; the other items are sent."""
+    lists = pa.array([[1], [1] * 20_000_000, [2]])
+    with runs.a_fast_service() as url:
+        manifest = steps.manifest(url, workers=4, client={"missingOutputPolicy": "Ignore"})
+        store.dataset(pa.table({"_index_": range(3), "text": lists}))
+        peak = peak_mib(steps, "evaluation-client", "--manifest", manifest)
+    assert [row["_index_"] for row in store.raw_errors()] == [1]
+    assert len(store.raw_rows()) == 2
+    assert peak < 100 + 4 * 160  # Arrow has the row once or twice, with its levels
+
+
 def many_rows(file, count, at_once=100_000):
     """Store `count` rows of some 200 bytes, without having them all in memory."""
     file.parent.mkdir(parents=True)
