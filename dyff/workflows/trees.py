@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet
 from anyio import from_thread
 
+from dyff.adapters import columns, partitions
 from dyff.objects import manifests, port
 
 SMALL_BYTES = 2**20
@@ -59,9 +61,7 @@ class Reader:
         self._store, self._portal = store, portal
 
     def open(self, files: Sequence[File], schema: pa.Schema | None = None) -> pa.dataset.Dataset:
-        """Open these files as a dataset, with the hive partitions in their paths as columns.
-
-        `schema`: None for that of the first file. Blocking.
+        """Open these files as a dataset. `schema`: None for that of the first file, with the partitions in its path. Blocking.
 
         Raises:
             READ_ERRORS: a file is not Parquet.
@@ -70,7 +70,22 @@ class Reader:
             return pa.dataset.dataset(pa.table([] if schema is None else schema.empty_table(), schema=schema or pa.schema([])))
         by_path = {each.path: each for each in files}
         filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, by_path))
-        return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
+        partitioning = "hive" if schema is None else None
+        return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning=partitioning)
+
+    def rows(self, files: Sequence[File], declared: pa.Schema | None) -> pa.dataset.Dataset:
+        """Open the files of a dataset for `batches`, with the columns that were declared. Blocking.
+
+        Columns that only paths give, which nobody declared, come after them. `declared`: None if that is not known.
+
+        Raises:
+            READ_ERRORS: a file is not Parquet.
+        """
+        if declared is None:
+            return self.open(files)
+        given = partitions.by_path(each.path for each in files)
+        more = [pa.field(name, columns.inferred(values)) for name, values in given.items() if name not in declared.names]
+        return self.open(files, pa.schema([*declared, *more]))
 
 
 @asynccontextmanager
@@ -81,7 +96,7 @@ async def reader(store: port.Objects) -> AsyncIterator[Reader]:
 
 
 def batches(
-    dataset: pa.dataset.Dataset, rows: int, columns: list[str] | None = None, *, size_bytes: int | None = None
+    dataset: pa.dataset.Dataset, rows: int, names: list[str] | None = None, *, size_bytes: int | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a dataset that `Reader.open` returned, in order, at most `rows` at a time. Blocking.
 
@@ -91,22 +106,59 @@ def batches(
     Little more than one batch is in memory, whatever the size of the files and their row groups. Arrow's own scanner of
     datasets decodes whole row groups: for a file of 100 MB it took 250 MB, this function 30 MB.
 
-    `columns`: None for all, including those of the partitions.
+    `names`: of columns; None for all, including those of the partitions. A column has the type that it has in its
+    file, which differs from the schema's only in how values are kept, such as the unit of times. So no value is changed.
 
     Raises:
         KeyError: a column does not exist.
         READ_ERRORS: a file is damaged.
     """
-    schema = dataset.schema if columns is None else pa.schema([dataset.schema.field(name) for name in columns])
+    schema = dataset.schema if names is None else pa.schema([dataset.schema.field(name) for name in names])
     for fragment in dataset.get_fragments():
         if not isinstance(fragment, pa.dataset.ParquetFileFragment):
             continue  # the empty table of a dataset without files
-        partition = pa.dataset.get_partition_keys(fragment.partition_expression)
+        partition = _partition(fragment.path, schema)
         with fragment.filesystem.open_input_file(fragment.path) as source, _file(source) as file:
-            stored = [name for name in schema.names if name in file.schema_arrow.names and name not in partition]
+            stored = [name for name in schema.names if name in file.schema_arrow.names]
             most = rows if size_bytes is None else min(rows, _rows_of(file, size_bytes))
             for batch in file.iter_batches(batch_size=most, columns=stored, use_threads=False):
-                yield _conformed(batch, schema, partition)
+                yield _conformed(batch, schema, partition, fragment.path)
+
+
+def places(dataset: pa.dataset.Dataset, column: str, value: Any, most: int) -> list[tuple[str, int]]:
+    """Return where a value is in a column: the path of the file and the number of the row, from 0; at most `most` places. Blocking.
+
+    Raises:
+        KeyError, READ_ERRORS: as `batches`.
+    """
+    found: list[tuple[str, int]] = []
+    schema = pa.schema([dataset.schema.field(column)])
+    for fragment in dataset.get_fragments():
+        one = pa.dataset.FileSystemDataset([fragment], schema, fragment.format, fragment.filesystem)
+        row = 0
+        for batch in batches(one, 2**16, [column]):
+            places: list[Any] = pc.indices_nonzero(pc.equal(batch.column(0), value)).to_pylist()
+            found += [(fragment.path, row + place) for place in places]
+            row += batch.num_rows
+            if len(found) >= most:
+                return found[:most]
+    return found
+
+
+def _partition(path: str, schema: pa.Schema) -> dict[str, Any]:
+    """The columns in the path of a file, with the types of `schema`.
+
+    Raises:
+        ArrowInvalid: a value is not of that type; the message names file and column.
+    """
+    found = {}
+    for name, text in partitions.given(path).items():
+        if name in schema.names:
+            try:
+                found[name] = columns.value(text, schema.field(name).type)
+            except pa.ArrowException as error:
+                raise pa.ArrowInvalid(f"{path!r}: {name!r} should be {schema.field(name).type}, but is {text!r} in the path") from error
+    return found
 
 
 def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
@@ -121,17 +173,24 @@ def _file(source: pa.NativeFile) -> pa.parquet.ParquetFile:
     return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False)
 
 
-def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any]) -> pa.RecordBatch:
-    """The columns of `schema`: from the partition, from the file, or null if neither has the column."""
-    columns = []
+def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any], path: str) -> pa.RecordBatch:
+    """The columns of `schema`: from the partition, from the file, or null if neither has the column.
+
+    Raises:
+        ArrowInvalid: both have it, and do not agree.
+    """
+    found: list[pa.Array[Any]] = []
     for field in schema:
+        stored = batch.column(field.name) if field.name in batch.schema.names else None
         if field.name in partition:
-            columns.append(pa.repeat(pa.scalar(partition[field.name], field.type), batch.num_rows))
-        elif field.name in batch.schema.names:
-            columns.append(batch.column(field.name).cast(field.type))
+            if stored is not None and (problem := columns.contradiction(stored, partition[field.name], field.name)):
+                raise pa.ArrowInvalid(f"{path!r} {problem}")
+            found.append(pa.repeat(partition[field.name], batch.num_rows))
+        elif stored is None:
+            found.append(pa.nulls(batch.num_rows, field.type))
         else:
-            columns.append(pa.nulls(batch.num_rows, field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+            found.append(stored if columns.same(stored.type, field.type) else stored.cast(field.type))
+    return pa.RecordBatch.from_arrays(found, names=schema.names)
 
 
 class _Handler(pa.fs.FileSystemHandler):

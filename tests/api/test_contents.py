@@ -11,7 +11,8 @@ import anyio
 import pyarrow as pa
 import pytest
 
-from dyff.api import contents, footers, programs
+from dyff.adapters import partitions
+from dyff.api import contents, programs
 from dyff.kernel import errors
 from dyff.objects import local, manifests
 from tests.entities import bodies
@@ -135,7 +136,7 @@ async def test_no_broken_file_is_more_than_a_problem():
                 footer = left.pop()[-int.from_bytes(data[-8:-4], "little") - 8 :]
                 try:
                     with anyio.fail_after(contents.ANSWER_S):
-                        answers.append(await reader.ask("a", len(footer), programs.whole(footer)))
+                        answers.append(await reader.ask("a", len(data), len(footer), programs.whole(footer)))
                 except programs.Lost:
                     break
     assert sum(bool(each.problems) for each in answers) > 100
@@ -191,4 +192,4 @@ def test_the_readers_memory_is_bounded():
 
 def test_partitions_are_the_directories_with_a_value():
     """The file's own name is none."""
-    assert footers.partitions("a/n=1/m=x=y/o=2.parquet") == {"n": "1", "m": "x=y"}
+    assert partitions.given("a/n=1/m=x=y/o=2.parquet") == {"n": "1", "m": "x=y"}
