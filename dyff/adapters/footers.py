@@ -19,6 +19,10 @@ MAX_SEEN = 500_000
 MAX_GROUPS = 20_000
 """Row groups of a file whose statistics are looked at."""
 
+_SIGNATURE_BYTES = 28
+"""A footer in plain text of a file with encrypted columns ends with a signature of this size."""
+
+_ENCRYPTED = "is an encrypted Parquet file, which cannot be read here"
 _REASON_CHARS = 200
 _OWN = "each row of the dataset needs an index of its own"
 
@@ -40,12 +44,20 @@ def read(footer: bytes) -> Any:
     return pa.parquet.read_metadata(pa.BufferReader(file_ends.MAGIC + footer))
 
 
+def is_encrypted(metadata: Any, footer_bytes: int) -> bool:
+    """Whether columns of a file are encrypted, although its footer is not. Arrow ends the process if such a column is looked at."""
+    return footer_bytes - file_ends.END_BYTES - metadata.serialized_size == _SIGNATURE_BYTES
+
+
 class Footers:
     """Looks at the files of one dataset, one after the other."""
 
-    def __init__(self, declared: pa.Schema, by_path: frozenset[str]) -> None:
-        """`by_path`: columns that come from the path of at least one file. They are null for a file whose path does not give them."""
-        self._declared, self._by_path = declared, by_path
+    def __init__(self, declared: pa.Schema, by_path: frozenset[str], *, indices: bool = True) -> None:
+        """`by_path`: columns that come from the path of at least one file. They are null for a file whose path does not give them.
+
+        `indices`: whether to look at the statistics of indices; False if the indices themselves are read anyway.
+        """
+        self._declared, self._by_path, self._looks_at_indices = declared, by_path, indices
         self._seen: dict[int, str] = {}
         self._least: int | None = None
         self._most, self._counted = 0, 0
@@ -57,11 +69,13 @@ class Footers:
         except Exception as error:  # of whatever kind: hostile bytes are no Parquet file
             reason = str(error).partition("\n")[0]
             if "decrypt" in reason.lower():
-                return Found(0, ["is an encrypted Parquet file, which cannot be read here"])
+                return Found(0, [_ENCRYPTED])
             return Found(0, [f"cannot be read as a Parquet file ({reason[:_REASON_CHARS]})"])
 
     def _look(self, path: str, footer: bytes, size: int) -> Found:
         metadata = read(footer)
+        if is_encrypted(metadata, len(footer)):
+            return Found(0, [_ENCRYPTED])
         if is_listing(metadata):
             problem = "lists the rows of other files, and has none of its own; leave it out"
             return Found(0, [problem], is_listing=True)
@@ -71,7 +85,7 @@ class Footers:
         listed += self._unfit(given)
         if not listed:  # otherwise the columns are not those that are meant
             listed += _contradictions(metadata, found, given, self._declared)
-            listed += filter(None, [self._indices(path, metadata, found, given)])
+            listed += filter(None, [self._indices(path, metadata, given)] if self._looks_at_indices else [])
         return Found(metadata.num_rows, columns.few(listed))
 
     def _unfit(self, given: dict[str, str | None]) -> list[str]:
@@ -84,7 +98,7 @@ class Footers:
                 listed.append(f"the field {columns.shown(name)} should be {wanted}, but is {(text or '')[:100]!r} in the path")
         return listed
 
-    def _indices(self, path: str, metadata: Any, found: pa.Schema, given: dict[str, str | None]) -> str | None:
+    def _indices(self, path: str, metadata: Any, given: dict[str, str | None]) -> str | None:
         """What statistics show to be wrong with the indices of a file; None if they show nothing."""
         if INDEX in given:
             value = _value(given[INDEX], pa.int64())

@@ -42,7 +42,7 @@ def described(folder: Path, schema: pa.Schema | None) -> Mapping[str, Any]:
         raise ValueError(f"{str(folder)!r} has no Parquet files")
     _require([f"{each.path!r} {each.problem}" for each in found if each.problem])
     declared = columns.reduced(_of_files(found) if schema is None else schema)
-    _check(found, declared)
+    _check(found, declared, indices=False)
     indices.check([(each.path, each.local) for each in found], declared)
     artifacts = [{"kind": "parquet", "path": each.path, "digest": {"md5": uploads.md5_of(each.local)}} for each in found]
     return {"artifacts": artifacts, "schema": schemas.encode(declared)}
@@ -93,7 +93,8 @@ def _footer(path: str, local: Path) -> _File:
 def _is_listing(footer: bytes) -> bool:
     """Whether the file only lists the rows of others, as the `_metadata` that Spark and Dask write."""
     try:
-        return footers.is_listing(footers.read(footer))
+        metadata = footers.read(footer)
+        return not footers.is_encrypted(metadata, len(footer)) and footers.is_listing(metadata)
     except (pa.ArrowException, OSError, ValueError):
         return False  # reported by the check
 
@@ -123,8 +124,8 @@ def _of_files(found: list[_File]) -> pa.Schema:
     return pa.schema(fields, first.metadata)
 
 
-def _check(found: list[_File], declared: pa.Schema) -> None:
-    """Check what the footers reveal.
+def _check(found: list[_File], declared: pa.Schema, *, indices: bool = True) -> None:
+    """Check what the footers reveal. `indices`: also of indices; False if they will be read.
 
     Raises:
         ValueError: the files do not fit the schema.
@@ -132,7 +133,7 @@ def _check(found: list[_File], declared: pa.Schema) -> None:
     if columns.INDEX not in declared.names or declared.field(columns.INDEX).type != pa.int64():
         raise ValueError(_NO_INDEX)
     _require([f"no request can contain the rows: {problem}" for problem in columns.unsendable(declared)])
-    reader = footers.Footers(declared, frozenset(partitions.by_path(each.path for each in found)))
+    reader = footers.Footers(declared, frozenset(partitions.by_path(each.path for each in found)), indices=indices)
     looks = [(each.path, reader.look(each.path, each.footer, each.size)) for each in found]
     _require([f"{path!r} {_end(look.problems)}" for path, look in looks if look.problems])
     if not any(look.rows for _, look in looks):
