@@ -173,8 +173,12 @@ def reduced(schema: pa.Schema) -> pa.Schema:
 
     Hugging Face and pandas describe all features there a second time, in up to a megabyte. Descriptions of columns stay.
     """
-    fields = [field.with_metadata(_small(field.metadata)) for field in schema]
-    return pa.schema(fields, _small(schema.metadata))
+    return pa.schema([_reduced(field) for field in schema], _small(schema.metadata))
+
+
+def _reduced(field: pa.Field[Any]) -> pa.Field[Any]:
+    kept = _small(field.metadata)
+    return field.remove_metadata() if kept is None else field.with_metadata(kept)
 
 
 def is_reduced(schema: pa.Schema) -> bool:

@@ -32,7 +32,10 @@ _TAIL_BYTES = 64 * 2**10
 
 _TAILS_AT_ONCE = 16
 _PROGRAM = [sys.executable, "-I", "-m", "dyff.api.footers"]
-_FIX = "fix the file, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was created for"
+_FIX = (
+    "fix the file or leave it out, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was "
+    "created for"
+)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -68,7 +71,7 @@ class Contents:
                 for each in stored:
                     found = await self._look(reader, each, tails[each.key])
                     if found.problems:
-                        raise errors.FixRequest(f"{each.path!r} is not as the schema declares: {'; '.join(found.problems)}; {_FIX}")
+                        raise errors.FixRequest(f"{each.path!r} {_sentence(found.problems)}; {_FIX}")
                     rows += found.rows
         if not rows:
             first = manifest.artifacts[0].path
@@ -139,6 +142,12 @@ async def _reader(schema: bytes, by_path: bytes) -> AsyncIterator[_Reader]:
         yield _Reader(program)
     finally:
         await program.end()
+
+
+def _sentence(problems: tuple[str, ...]) -> str:
+    """The end of a sentence that has the file's name before it."""
+    text = "; ".join(problems)
+    return f"is not as the schema declares: {text}" if text.startswith("the field") else text
 
 
 def _by_path(manifest: manifests.Manifest) -> bytes:

@@ -105,13 +105,13 @@ WRONG = {
     "a damaged footer of the first file": ({"b": WHOLE[:-90] + b"\xff" * 82 + WHOLE[-8:]}, "'b' cannot be read as a Parquet file"),
     "an encrypted footer": ({"a": ONE, "b": encrypted(TWO, plaintext_footer=False)}, "'b' is an encrypted Parquet file"),
     "encrypted columns": ({"a": ONE, "b": encrypted(TWO, plaintext_footer=True)}, "'b' is an encrypted Parquet file"),
-    "another type": ({"a": ONE, "b": table(2, text=[2])}, r"^'b' is not as the schema declares: the field 'text' should be string, but is int64"),
+    "another type": ({"a": ONE, "b": table(2, text=[2])}, "^'b' is not as the schema declares: the field 'text' should be string, but is"),
     "one column more": ({"a": ONE, "b": table(2, text=["a"], x=[1])}, "'b' is not as .* 'x', which is int64, is not declared"),
     "one column less": ({"a": ONE, "b": TWO.select(["_index_"])}, "'b' is not as .* 'text' should be string, but is missing"),
     "a column twice": ({"a": pa.table([[1], ["a"], ["b"]], names=["_index_", "text", "text"])}, "the field 'text' occurs 2 times"),
     "no index": ({"a": pa.table({"text": ["a"]})}, "needs an `_index_` of type int64"),
     "an index of another type": ({"a": pa.table({"_index_": pa.array([1], pa.int32())})}, "needs an `_index_` of type int64"),
-    "an index twice in a file": ({"a": ONE, "b": table(8, 9, 8)}, r"the _index_ 8 occurs twice: in row 0 of 'b' and in row 2 of 'b', counted from 0"),
+    "an index twice in a file": ({"a": ONE, "b": table(8, 9, 8)}, "the _index_ 8 occurs twice: in row 0 of 'b' and in row 2 of 'b', counted"),
     "an index twice in two files": (
         {"a": table(1, 20, 3), "b": table(7, 5), "c": table(6, 3, 12)}, "_index_ 3 occurs twice: in row 2 of 'a' and in row 1 of 'c'"
     ),
@@ -124,14 +124,14 @@ WRONG = {
     "a link to nothing": ({"a": ONE, "b": "nowhere"}, "'b' is a symbolic link to nothing"),
     "a link to a folder above": ({"a": ONE, "b/c": ".."}, "'b/c' is a symbolic link to a directory that contains it"),
     "two values of a column": ({"n=1/n=2/a": ONE}, "'n=1/n=2/a' has folders with two values of the column 'n'"),
-    "a slash in a folder": ({"a%20b=c%2Fd/p": ONE}, "'a%20b=c%2Fd', which means 'a b=c/d'; no path can contain that: write the files without"),
+    "a slash in a folder": ({"a%20b=c%2Fd/p": ONE}, "'a%20b=c%2Fd', which means 'a b=c/d'; no path can contain that: write the"),
     "a colon in a folder": ({"t=12%3A30/p": ONE}, "'t=12%3A30/p' means 't=12:30/p', which must not contain ':': write the files without"),
     "bytes in a folder": ({"t=%ff/p": ONE}, "'t=%ff', whose %-codes are not UTF-8"),
     "two folders of one meaning": ({"t=a%20b/p": ONE, "t=a b/p": TWO}, "is stored as 't=a b/p', and so is"),
     "a name that cannot be stored": ({"a:b": ONE}, "'a:b' must not contain ':'"),
     "a column that says something else": ({"n=1/a": table(1, n=[2])}, "'n=1/a' .*the field 'n' is '1' in the path and something else"),
     "a row that says something else": ({"n=1/a": table(1, 2, 3, n=[1, 2, 1])}, "'n=1/a' has the column 'n', which is 1 in the path, and"),
-    "a path with another type": ({"n=1/a": table(1, n=[1]), "n=x/a": table(2, n=[1])}, "'n=x/a' .*'n' should be int64, but is 'x' in the path"),
+    "a path with another type": ({"n=1/a": table(1, n=[1]), "n=x/a": table(2, n=[1])}, "'n=x/a' .*'n' should be int64, but is 'x' in"),
     "a struct with a name twice": ({"a": table(1, s=TWICE_IN_STRUCT)}, "'s' has a struct with 2 fields 'q'"),
 }  # fmt: skip
 
