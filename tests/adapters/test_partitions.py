@@ -42,7 +42,7 @@ def test_the_columns_of_a_path(path, want):
         ("1.5", pa.float64(), 1.5),
         ("true", pa.bool_(), True),
         ("2024-02-29", pa.date32(), date(2024, 2, 29)),
-        ("2024-02-29 10:30", pa.timestamp("us"), datetime(2024, 2, 29, 10, 30)),
+        ("2024-02-29 10:30", pa.timestamp("us"), datetime(2024, 2, 29, 10, 30, tzinfo=UTC).replace(tzinfo=None)),
         ("2024-02-29 10:30", pa.timestamp("us", "UTC"), datetime(2024, 2, 29, 10, 30, tzinfo=UTC)),
         ("2024-02-29 10:30Z", pa.timestamp("us", "UTC"), datetime(2024, 2, 29, 10, 30, tzinfo=UTC)),
         ("", pa.string(), ""),
