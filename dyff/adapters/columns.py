@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from dyff.adapters import partitions
+
 INDEX = "_index_"
 """The column that identifies a row, of type int64, unique in the dataset."""
 
@@ -77,6 +79,23 @@ def value(text: str | None, type_: pa.DataType) -> Any:
         if pa.types.is_timestamp(kept) and kept.tz is not None:
             return pa.scalar(f"{text}Z").cast(kept)  # Arrow requires a zone here; a time without one is in UTC
         raise
+
+
+def given(path: str, schema: pa.Schema) -> dict[str, Any]:
+    """Return the columns of `schema` in the path of a file, as scalars of its types.
+
+    Raises:
+        ArrowInvalid: a value is not of the declared type; the message names file and column.
+    """
+    found = {}
+    for name, text in partitions.given(path).items():
+        if name in schema.names:
+            try:
+                found[name] = value(text, schema.field(name).type)
+            except pa.ArrowException as error:
+                wanted = type_text(schema.field(name).type)
+                raise pa.ArrowInvalid(f"{path!r}: {shown(name)} should be {wanted}, but is {text!r} in the path") from error
+    return found
 
 
 def contradiction(stored: pa.Array[Any], given: Any, name: str) -> str | None:

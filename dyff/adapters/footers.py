@@ -46,7 +46,7 @@ def read(footer: bytes) -> Any:
 
 def is_encrypted(metadata: Any, footer_bytes: int) -> bool:
     """Whether columns of a file are encrypted, although its footer is not. Arrow ends the process if such a column is looked at."""
-    return footer_bytes - file_ends.END_BYTES - metadata.serialized_size == _SIGNATURE_BYTES
+    return bool(footer_bytes - file_ends.END_BYTES - metadata.serialized_size == _SIGNATURE_BYTES)
 
 
 class Footers:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from dyff.adapters import columns, partitions
+from dyff.adapters import columns
 from dyff.adapters.columns import INDEX
 
 MAX_AT_ONCE = 4 * 2**20
@@ -102,9 +102,7 @@ def _indices(files: Files, declared: pa.Schema) -> Iterator[tuple[str, int, pa.A
 
 
 def _of_file(path: str, local: Path, declared: pa.Schema) -> Iterator[pa.Array[Any]]:
-    given: dict[str, Any] = {
-        name: columns.value(text, declared.field(name).type) for name, text in partitions.given(path).items() if name in declared.names
-    }
+    given = columns.given(path, declared)
     with pa.parquet.ParquetFile(local, pre_buffer=False) as file:
         names = [name for name in file.schema_arrow.names if name == INDEX or name in given]
         if not names and INDEX in given:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dyff.adapters import pipelines, uploads
 from dyff.adapters.fitting import INDEX, REPLICATION
 from dyff.kernel import errors
-from dyff.workflows import endings, exchanges, failures, trees
+from dyff.workflows import endings, exchanges, failures, places, trees
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2 * 2**20
 """The limits of a batch. They are small because rows can be images, and about four batches are in memory."""
@@ -84,7 +84,7 @@ def read_indices(dataset: pa.dataset.Dataset) -> Indices:
 def _places(dataset: pa.dataset.Dataset, index: int | None) -> str:
     """Where the first two rows with an index are, for a message; empty if they cannot be found any more."""
     try:
-        found = trees.places(dataset, INDEX, pa.scalar(index, dataset.schema.field(INDEX).type), 2)
+        found = places.find(dataset, INDEX, pa.scalar(index, dataset.schema.field(INDEX).type), 2)
     except (KeyError, ValueError, *trees.READ_ERRORS):
         return ""
     return f" (in {' and '.join(f'row {row} of {path!r}' for path, row in found)}, counted from 0)" if found else ""

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet
@@ -117,48 +116,12 @@ def batches(
     for fragment in dataset.get_fragments():
         if not isinstance(fragment, pa.dataset.ParquetFileFragment):
             continue  # the empty table of a dataset without files
-        partition = _partition(fragment.path, schema)
+        partition = columns.given(fragment.path, schema)
         with fragment.filesystem.open_input_file(fragment.path) as source, _file(source) as file:
             stored = [name for name in schema.names if name in file.schema_arrow.names]
             most = rows if size_bytes is None else min(rows, _rows_of(file, size_bytes))
             for batch in file.iter_batches(batch_size=most, columns=stored, use_threads=False):
                 yield _conformed(batch, schema, partition, fragment.path)
-
-
-def places(dataset: pa.dataset.Dataset, column: str, value: Any, most: int) -> list[tuple[str, int]]:
-    """Return where a value is in a column: the path of the file and the number of the row, from 0; at most `most` places. Blocking.
-
-    Raises:
-        KeyError, READ_ERRORS: as `batches`.
-    """
-    found: list[tuple[str, int]] = []
-    schema = pa.schema([dataset.schema.field(column)])
-    for fragment in dataset.get_fragments():
-        one = pa.dataset.FileSystemDataset([fragment], schema, fragment.format, fragment.filesystem)
-        row = 0
-        for batch in batches(one, 2**16, [column]):
-            places: list[Any] = pc.indices_nonzero(pc.equal(batch.column(0), value)).to_pylist()
-            found += [(fragment.path, row + place) for place in places]
-            row += batch.num_rows
-            if len(found) >= most:
-                return found[:most]
-    return found
-
-
-def _partition(path: str, schema: pa.Schema) -> dict[str, Any]:
-    """The columns in the path of a file, with the types of `schema`.
-
-    Raises:
-        ArrowInvalid: a value is not of that type; the message names file and column.
-    """
-    found = {}
-    for name, text in partitions.given(path).items():
-        if name in schema.names:
-            try:
-                found[name] = columns.value(text, schema.field(name).type)
-            except pa.ArrowException as error:
-                raise pa.ArrowInvalid(f"{path!r}: {name!r} should be {schema.field(name).type}, but is {text!r} in the path") from error
-    return found
 
 
 def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
