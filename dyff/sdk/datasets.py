@@ -19,13 +19,19 @@ _NOT_PARQUET = "write it again, or, if it is not part of the data, move it out o
 
 
 class _File(NamedTuple):
-    """A file with its footer. `problem`: why it has none."""
+    """A file, of which the last `footer_bytes` are its footer. `problem`: why it has none."""
 
     path: str
     local: Path
     size: int
-    footer: bytes
+    footer_bytes: int
     problem: str | None
+
+    def footer(self) -> bytes:
+        """Read it. Those of all files together may not fit into memory."""
+        with self.local.open("rb") as file:
+            file.seek(self.size - self.footer_bytes)
+            return file.read(self.footer_bytes)
 
 
 def described(folder: Path, schema: pa.Schema | None) -> Mapping[str, Any]:
@@ -36,8 +42,8 @@ def described(folder: Path, schema: pa.Schema | None) -> Mapping[str, Any]:
     Raises:
         ValueError: it is no dataset; the message names the files and the fix.
     """
-    found = _read(files.listed(folder), folder)
-    found = [each for each in found if not (each.problem is None and _is_listing(each.footer))]
+    found = _read(files.listed(folder))
+    found = [each for each in found if not (each.problem is None and _is_listing(each.footer()))]
     if not found:
         raise ValueError(f"{str(folder)!r} has no Parquet files")
     _require([f"{each.path!r} {each.problem}" for each in found if each.problem])
@@ -63,18 +69,18 @@ def located(folder: Path, paths: list[str], encoded: str | None) -> dict[str, Pa
     if missing := next((file for file in found.values() if not file.exists()), None):
         raise FileNotFoundError(f"{str(missing)!r} does not exist; the dataset was created with it")
     if encoded is not None:
-        read = _read(found, folder)
+        read = _read(found)
         _require([f"{each.path!r} {each.problem}" for each in read if each.problem])
         _check(read, schemas.decode(encoded))
     return found
 
 
-def _read(found: Mapping[str, Path], folder: Path) -> list[_File]:
-    return [_footer(path, local) for path, local in found.items()]
+def _read(found: Mapping[str, Path]) -> list[_File]:
+    return [_file(path, local) for path, local in found.items()]
 
 
-def _footer(path: str, local: Path) -> _File:
-    """The footer of a file."""
+def _file(path: str, local: Path) -> _File:
+    """A file, with what its first and last bytes say."""
     with local.open("rb") as file:
         begin = file.read(len(file_ends.MAGIC))
         size = file.seek(0, 2)
@@ -84,10 +90,9 @@ def _footer(path: str, local: Path) -> _File:
         problem = file_ends.problem(tail, length, size)
         if problem is None and begin != file_ends.MAGIC:
             problem = "is a damaged Parquet file: its beginning is missing"
-        if problem is not None:
-            return _File(path, local, size, b"", f"{problem}; {_NOT_PARQUET}" if "is not a Parquet" in problem else problem)
-        file.seek(size - length)
-        return _File(path, local, size, file.read(length), None)
+    if problem is not None and "is not a Parquet" in problem:
+        problem = f"{problem}; {_NOT_PARQUET}"
+    return _File(path, local, size, length, problem)
 
 
 def _is_listing(footer: bytes) -> bool:
@@ -107,7 +112,7 @@ def _of_files(found: list[_File]) -> pa.Schema:
     known: dict[str, pa.Field[Any]] = {}
     for number, each in enumerate(found):
         try:
-            schema = footers.read(each.footer).schema.to_arrow_schema()
+            schema = footers.read(each.footer()).schema.to_arrow_schema()
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{each.path!r} cannot be read as a Parquet file ({reason[:200]})") from error
@@ -134,7 +139,7 @@ def _check(found: list[_File], declared: pa.Schema, *, indices: bool = True) -> 
         raise ValueError(_NO_INDEX)
     _require([f"no request can contain the rows: {problem}" for problem in columns.unsendable(declared)])
     reader = footers.Footers(declared, frozenset(partitions.by_path(each.path for each in found)), indices=indices)
-    looks = [(each.path, reader.look(each.path, each.footer, each.size)) for each in found]
+    looks = [(each.path, reader.look(each.path, each.footer(), each.size)) for each in found]
     _require([f"{path!r} {_end(look.problems)}" for path, look in looks if look.problems])
     if not any(look.rows for _, look in looks):
         raise ValueError("the dataset has no rows at all")
