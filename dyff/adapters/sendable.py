@@ -10,6 +10,7 @@ import pyarrow as pa
 from dyff.adapters import values
 
 Form = tuple[Any, ...]
+_SHOWN = 200
 
 
 class Problem(NamedTuple):
@@ -22,7 +23,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         """A part of a sentence for people."""
-        return f"the column {self.column + self.place!r} ({self.kind}): {self.reason}"
+        where = f"the column {(self.column + self.place)[:_SHOWN]!r} ({self.kind}): "
+        return f"{where if self.kind else ''}{self.reason}"
 
 
 def problems(schema: pa.Schema) -> list[Problem]:

@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dyff.adapters import times
 
@@ -97,6 +96,8 @@ def _numbers(text: times.Text, stored: pa.DataType) -> Convert:
 
 
 def _floats(_: Any) -> Convert:
+    import pyarrow.compute as pc  # costs a tenth of a second, which a program that only reads schemas does not need
+
     def convert(array: Any) -> list[Any]:
         if pc.any(pc.is_inf(array)).as_py():
             raise Unsendable(_INFINITE)
@@ -128,6 +129,8 @@ def _intervals(_: Any) -> Convert:
 
 
 def _lists(kind: Any) -> Convert:
+    import pyarrow.compute as pc
+
     inner = converter(kind.value_type)
 
     def convert(array: Any) -> list[Any]:
@@ -149,6 +152,8 @@ def _structs(kind: Any) -> Convert:
     names = [field.name for field in kind]
     if several := repeated(names):
         return _never(twice("field", *several[0]))
+    import pyarrow.compute as pc
+
     fields = [(f".{field.name}", converter(field.type)) for field in kind]
 
     def convert(array: Any) -> list[Any]:
@@ -164,6 +169,8 @@ def _structs(kind: Any) -> Convert:
 
 def _dictionaries(kind: Any) -> Convert:
     """Only values that are referred to matter: a dictionary may have others that cannot be sent."""
+    import pyarrow.compute as pc
+
     inner = converter(kind.value_type)
 
     def convert(array: Any) -> list[Any]:
@@ -175,6 +182,8 @@ def _dictionaries(kind: Any) -> Convert:
 
 
 def _runs(kind: Any) -> Convert:
+    import pyarrow.compute as pc
+
     inner = converter(kind.value_type)
     return lambda array: inner(pc.call_function("run_end_decode", [array]))
 
@@ -272,7 +281,7 @@ def repeated(names: Iterable[str]) -> list[tuple[str, int]]:
 
 def twice(what: str, name: str, count: int) -> str:
     """Say that something named `name` is there more than once."""
-    return f"the {what} {name!r} is there {count} times: rename all but one"
+    return f"the {what} {name[:_SHOWN]!r} is there {count} times: rename all but one"
 
 
 def no_form(kind: pa.DataType) -> str:

@@ -8,12 +8,14 @@ import hashlib
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import anyio
 import msgspec
 import structlog
 
 from dyff.api import programs
+from dyff.entities import data
 from dyff.kernel import errors
 
 log = structlog.get_logger()
@@ -35,19 +37,55 @@ _PROGRAM = [sys.executable, "-I", "-m", "dyff.api.schemas"]
 _INVALID = "must be the base64 of a serialised Arrow schema (in Python: base64.b64encode(schema.serialize()))"
 _NO_INDEX = f"must be the schema of rows with the column {INDEX!r} of type int64, which identifies them"
 _TOO_COSTLY = "cannot be read as an Arrow schema: that takes more memory or time than is allowed"
-_LINE = msgspec.json.Decoder(str | None)
+_LINE_BYTES = 2 * data.MAX_SENT_SCHEMA_CHARS
+"""The limit for what a program answers: most of it is the schema without metadata."""
 
-Verdicts = dict[str, tuple[str | None, str | None]]
-"""By schema: what is wrong with it, and what is wrong with it as the schema of rows with an index; None if nothing is."""
+_REMEMBERED_CHARS = 4 * 2**10
+"""A schema without metadata that is longer is not cached. All that are take 16 MiB at most."""
 
-_UNREADABLE = (_INVALID, _INVALID)
-_known: OrderedDict[bytes, tuple[str | None, str | None]] = OrderedDict()
+
+class Found(msgspec.Struct, frozen=True):
+    """What `dyff.api.schemas.look` found."""
+
+    index: str
+    unsendable: tuple[str, ...] = ()
+    reduced: str | None = None
+
+
+_LINE = msgspec.json.Decoder(Found | None)
+
+
+class Verdict(NamedTuple):
+    """What is wrong with a schema, and what is wrong with it as the schema of rows with an index; None if nothing is.
+
+    `reduced`: what to store instead, because nobody reads the rest; None for the schema as it is.
+    """
+
+    problem: str | None = None
+    as_rows: str | None = None
+    reduced: str | None = None
+
+
+Verdicts = dict[str, Verdict]
+"""By schema."""
+
+_UNREADABLE = Verdict(_INVALID, _INVALID)
+_known: OrderedDict[bytes, Verdict] = OrderedDict()
 """The cached results, by the digest of the schema. A result depends on nothing else, so all users share them."""
 
 
-def judged(index: str | None) -> tuple[str | None, str | None]:
-    """The verdict that follows from what `dyff.api.schemas.index_type` found."""
-    return _UNREADABLE if index is None else (None, None if index == "int64" else _NO_INDEX)
+def judged(found: Found | None, chars: int = 0) -> Verdict:
+    """The verdict that follows from what was found. `chars`: the length of the schema in base64."""
+    if found is None:
+        return _UNREADABLE
+    needed = chars if found.reduced is None else len(found.reduced)
+    if needed > data.MAX_SCHEMA_CHARS:
+        problem = f"must have at most {data.MAX_SCHEMA_CHARS} characters without large metadata; it has {needed}"
+        return Verdict(problem, problem)
+    if found.index != "int64":
+        return Verdict(None, _NO_INDEX, found.reduced)
+    unsendable = f"has fields that no request can contain: {'; '.join(found.unsendable)}" if found.unsendable else None
+    return Verdict(None, unsendable, found.reduced)
 
 
 class Schemas:
@@ -80,7 +118,7 @@ class Schemas:
         """
         return {text: await self._verdict(text) for text in dict.fromkeys(schemas)}
 
-    async def _verdict(self, text: str) -> tuple[str | None, str | None]:
+    async def _verdict(self, text: str) -> Verdict:
         name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         if name in _known:
             _known.move_to_end(name)
@@ -89,29 +127,31 @@ class Schemas:
             schema = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             return _UNREADABLE
-        found = await self._read(schema)
+        found = await self._read(schema, len(text))
         if found is None:
-            return _TOO_COSTLY, _TOO_COSTLY
+            return Verdict(_TOO_COSTLY, _TOO_COSTLY)
+        if len(found.reduced or "") > _REMEMBERED_CHARS:
+            return found
         _known[name] = found
         while len(_known) > REMEMBERED:
             _known.popitem(last=False)
         return found
 
-    async def _read(self, schema: bytes) -> tuple[str | None, str | None] | None:
+    async def _read(self, schema: bytes, chars: int) -> Verdict | None:
         """The verdict; None if two programs ended or were late. The first may have suffered from an earlier schema, the second is new."""
         async with self._limiter:
             for program in (self._idle.pop() if self._idle else await self._start(), None):
-                found = await self._ask(program or await self._start(), schema)
+                found = await self._ask(program or await self._start(), schema, chars)
                 if found is not None:
                     return found
         return None
 
-    async def _ask(self, program: programs.Program, schema: bytes) -> tuple[str | None, str | None] | None:
+    async def _ask(self, program: programs.Program, schema: bytes, chars: int) -> Verdict | None:
         """The verdict of a program, which is then idle; None if there is none, and the program has been ended."""
         try:
             with anyio.fail_after(ANSWER_S):
                 await program.send(schema)
-                index = _LINE.decode(await program.line())
+                found = _LINE.decode(await program.line(_LINE_BYTES))
         except (programs.Lost, TimeoutError, msgspec.MsgspecError) as error:
             log.warning("schema-not-read", bytes=len(schema), **errors.details(error))
             await program.end()
@@ -120,7 +160,7 @@ class Schemas:
             await program.end()  # its next line would be the answer to this schema
             raise
         self._idle.append(program)
-        return judged(index)
+        return judged(found, chars)
 
     async def _start(self) -> programs.Program:
         return await programs.ready(_PROGRAM, (), within_s=START_S, problem="schemas cannot be checked now")

@@ -32,6 +32,7 @@ MAX_PATHS_BYTES = 4 * 2**20
 """The limit for the paths of one tree together. With 10,000 files, they may have 400 characters each."""
 
 _PIPELINES = ("pipeline", "upload-pipeline")
+_SCHEMA_RULES = ("schema", "indexed-schema")
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -43,8 +44,29 @@ class Facts(msgspec.Struct, frozen=True):
 
 def schemas(request: Any, rules: Iterable[kind.Check]) -> list[str]:
     """Return the Arrow schemas in a request, whose verdicts `check` needs."""
-    found = [value for rule in rules if rule.rule in ("schema", "indexed-schema") for _, value in _values(request, rule.at)]
+    found = [value for rule in rules if rule.rule in _SCHEMA_RULES for _, value in _values(request, rule.at)]
     return [schema.arrowSchema for schema in found]
+
+
+def with_reduced(request: Any, rules: Iterable[kind.Check], verdicts: arrow.Verdicts) -> Any:
+    """Return the request with what is to be stored of its Arrow schemas."""
+    smaller = {text: verdict.reduced for text, verdict in verdicts.items() if verdict.reduced is not None}
+    for rule in rules if smaller else ():
+        if rule.rule in _SCHEMA_RULES:
+            request = _replaced(request, rule.at, smaller)
+    return request
+
+
+def _replaced(request: Any, at: Sequence[str], smaller: dict[str, str]) -> Any:
+    """The value with its schemas at the path `at` replaced."""
+    if request is None:
+        return None
+    if not at:
+        return msgspec.structs.replace(request, arrowSchema=smaller.get(request.arrowSchema, request.arrowSchema))
+    if at[0] == EACH:
+        return type(request)(_replaced(each, at[1:], smaller) for each in request)
+    name = dict(zip(request.__struct_encode_fields__, request.__struct_fields__, strict=True))[at[0]]
+    return msgspec.structs.replace(request, **{name: _replaced(getattr(request, name), at[1:], smaller)})
 
 
 def has_pipelines(request: Any, rules: Iterable[kind.Check]) -> bool:
@@ -135,11 +157,11 @@ def _pipeline_problems(adapters: Sequence[data.SchemaAdapter], loc: Loc, *, uplo
 
 
 def _schema(found: Found, facts: Facts) -> Iterable[errors.Problem]:
-    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, facts.schemas[schema.arrowSchema][0])]
+    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, facts.schemas[schema.arrowSchema].problem)]
 
 
 def _indexed_schema(found: Found, facts: Facts) -> Iterable[errors.Problem]:
-    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, facts.schemas[schema.arrowSchema][1])]
+    return [problem for loc, schema in found for problem in _schema_problems(schema, loc, facts.schemas[schema.arrowSchema].as_rows)]
 
 
 def _schema_problems(schema: data.DataSchema, loc: Loc, problem: str | None) -> Iterable[errors.Problem]:

@@ -15,6 +15,7 @@ import anyio
 import msgspec
 import structlog
 
+from dyff.adapters import file_ends, partitions
 from dyff.api import programs
 from dyff.entities import codecs
 from dyff.kernel import errors
@@ -22,7 +23,6 @@ from dyff.objects import manifests, port
 
 log = structlog.get_logger()
 
-MAX_FOOTER_BYTES = 16 * 2**20
 ANSWER_S = 20.0
 """The time that the program has to start, and the time that it has to answer for each file."""
 
@@ -31,9 +31,11 @@ _TAIL_BYTES = 64 * 2**10
 """The size of the first read from the end of a file. It contains nearly every footer."""
 
 _TAILS_AT_ONCE = 16
-_END_BYTES = 8
 _PROGRAM = [sys.executable, "-I", "-m", "dyff.api.footers"]
-_FIX = "fix the file, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was created for"
+_FIX = (
+    "fix the file or leave it out, or declare the schema that it has, and create a new dataset: this one takes only the bytes that it was "
+    "created for"
+)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ class Contents:
                 for each in stored:
                     found = await self._look(reader, each, tails[each.key])
                     if found.problems:
-                        raise errors.FixRequest(f"{each.path!r} is not as the schema declares: {'; '.join(found.problems)}; {_FIX}")
+                        raise errors.FixRequest(f"{each.path!r} {_sentence(found.problems)}; {_FIX}")
                     rows += found.rows
         if not rows:
             first = manifest.artifacts[0].path
@@ -94,13 +96,13 @@ class Contents:
         return self._objects.stream(each.key, start=start, end=each.size)
 
     async def _look(self, reader: _Reader, each: manifests.Artifact, tail: bytes) -> Found:
-        length = int.from_bytes(tail[-_END_BYTES:-4], "little") + _END_BYTES
-        if problem := _end_problem(tail, length, each.size):
+        length = file_ends.length(tail)
+        if problem := file_ends.problem(tail, length, each.size):
             return Found(0, (problem,))
         footer = programs.whole(tail[-length:]) if length <= len(tail) else self._pieces(each, each.size - length)
         try:
             with anyio.fail_after(ANSWER_S):
-                return await reader.ask(each.path, length, footer)
+                return await reader.ask(each.path, each.size, length, footer)
         except (programs.Lost, TimeoutError) as error:
             log.warning("footer-not-read", key=each.key, **errors.details(error))
             return Found(0, ("cannot be read as a Parquet file (reading its footer takes more memory or time than is allowed)",))
@@ -112,13 +114,14 @@ class _Reader:
     def __init__(self, program: programs.Program) -> None:
         self._program = program
 
-    async def ask(self, path: str, length: int, footer: AsyncIterator[bytes]) -> Found:
-        """Return its result for a file.
+    async def ask(self, path: str, size: int, length: int, footer: AsyncIterator[bytes]) -> Found:
+        """Return its result for a file of `size` bytes. `length`: of its footer.
 
         Raises:
             Lost: it has ended, or its output makes no sense.
         """
         await self._program.send(path.encode())
+        await self._program.send(str(size).encode())
         await self._program.stream(length, footer)
         try:
             return _FOUND.decode(await self._program.line())
@@ -141,20 +144,14 @@ async def _reader(schema: bytes, by_path: bytes) -> AsyncIterator[_Reader]:
         await program.end()
 
 
+def _sentence(problems: tuple[str, ...]) -> str:
+    """The end of a sentence that has the file's name before it."""
+    text = "; ".join(problems)
+    return f"is not as the schema declares: {text}" if text.startswith("the field") else text
+
+
 def _by_path(manifest: manifests.Manifest) -> bytes:
-    steps = {step for each in manifest.artifacts for step in each.path.split("/")[:-1] if "=" in step}
-    return codecs.encode(sorted({step.partition("=")[0] for step in steps}))
-
-
-def _end_problem(tail: bytes, length: int, size: int) -> str | None:
-    """What is wrong with the end of a file of `size` bytes; None if nothing is. `length`: bytes of the footer, its last eight included."""
-    if tail[-4:] == b"PARE":
-        return "is an encrypted Parquet file, which cannot be read here"
-    if len(tail) < _END_BYTES or tail[-4:] != b"PAR1":
-        return "is not a Parquet file, or not the whole of one"
-    if length > size:
-        return "is a damaged Parquet file"
-    return f"has a footer of {length} bytes, more than {MAX_FOOTER_BYTES}; write fewer row groups" if length > MAX_FOOTER_BYTES else None
+    return codecs.encode(sorted(partitions.by_path(each.path for each in manifest.artifacts)))
 
 
 def _batches(stored: tuple[manifests.Artifact, ...]) -> Iterator[tuple[manifests.Artifact, ...]]:

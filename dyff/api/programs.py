@@ -48,14 +48,14 @@ class Program:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise Lost from error
 
-    async def line(self) -> bytes:
-        """Return the next line of its output.
+    async def line(self, most_bytes: int = _LINE_BYTES) -> bytes:
+        """Return the next line of its output, which has at most `most_bytes`.
 
         Raises:
             Lost: the program has ended, or the line has no end.
         """
         try:
-            return await self._output.receive_until(b"\n", _LINE_BYTES)
+            return await self._output.receive_until(b"\n", most_bytes)
         except (anyio.IncompleteRead, anyio.DelimiterNotFound, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise Lost from error
 

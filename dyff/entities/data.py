@@ -104,10 +104,19 @@ class DyffDataSchema(Part, frozen=True):
     schemaVersion: Literal["0.1"] = "0.1"
 
 
-class DataSchema(Part, frozen=True):
-    """A schema. `arrowSchema`: base64 of the serialised Arrow schema; the API checks its contents."""
+MAX_SENT_SCHEMA_CHARS = 4 * 2**20
+"""The limit for an Arrow schema in a request, in base64. Those of Hugging Face have up to a megabyte of metadata, which is dropped."""
 
-    arrowSchema: Annotated[str, msgspec.Meta(max_length=2**20), described.says(format="arrow-schema", examples=[EXAMPLE_SCHEMA])]
+MAX_SCHEMA_CHARS = 2**20
+"""The limit for what is stored of it."""
+
+
+class DataSchema(Part, frozen=True):
+    """A schema. `arrowSchema`: base64 of the serialised Arrow schema; the API checks its contents, and drops large metadata."""
+
+    arrowSchema: Annotated[
+        str, msgspec.Meta(max_length=MAX_SENT_SCHEMA_CHARS), described.says(format="arrow-schema", examples=[EXAMPLE_SCHEMA])
+    ]
     dyffSchema: DyffDataSchema | None = None
     jsonSchema: dict[str, Any] | None = None
 

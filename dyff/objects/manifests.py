@@ -64,13 +64,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `artifacts`: the files. `symlinks`: links that a copy of the tree needs; None if such trees never have any. `source`: the origin
     of a fetched model, `kind` and `commit`; None if it was not fetched. `incomplete`: whether a part of the tree is missing, because
-    the run that made it has failed.
+    the run that made it has failed. `schema`: of a dataset, the base64 of the Arrow schema that was declared for its rows; None for other
+    trees, and in manifests of older releases.
     """
 
     artifacts: tuple[Artifact, ...]
     symlinks: tuple[Link, ...] | None = None
     source: dict[str, Any] | None = None
     incomplete: bool = False
+    schema: str | None = None
 
     @property
     def links(self) -> tuple[Link, ...]:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import msgspec
@@ -339,8 +340,15 @@ class Uploadable(Creatable[S, E]):
         """
         return models.read(await self._http.call("POST", self._path(id, "finalize"), timeout=timeout), models.Status)
 
-    async def _upload(self: Uploadable[Awaited, E], id: str, folder: Path, paths: Sequence[str], progress: bool) -> None:  # noqa: A002
-        """Upload the files, finalize, and wait until the entity has succeeded.
+    async def _upload(
+        self: Uploadable[Awaited, E],
+        id: str,  # noqa: A002
+        folder: Path,
+        paths: Sequence[str],
+        progress: bool,
+        places: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
+        """Upload the files, finalize, and wait until the entity has succeeded. `places`: of files that are elsewhere than at their path.
 
         Raises:
             FileNotFoundError: a file does not exist; nothing was sent.
@@ -351,7 +359,8 @@ class Uploadable(Creatable[S, E]):
             answer = await self._http.answer("GET", self._path(id, f"upload/{path}"))
             return uploads.Uplink(models.read(answer.json(), models.SignedURL), answer.headers.get("Dyff-Uploaded") == "true")
 
-        await uploads.upload(self._http.io, folder, paths, uplink, progress=progress)
+        await self._http.io.in_thread(arguments.have, folder, [path for path in paths if path not in places])
+        await uploads.upload(self._http.io, {path: places.get(path, folder / path) for path in paths}, uplink, progress=progress)
         if (await self.finalize(id)).status not in statuses.SUCCESS:
             await self._wait(id, _has_succeeded, FINALIZE_S, progress)
 

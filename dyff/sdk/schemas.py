@@ -10,12 +10,31 @@ if TYPE_CHECKING:
 
 
 def encode(schema: pa.Schema) -> dict[str, str]:
-    """Return the `DataSchema` of an Arrow schema: `{"arrowSchema": base64 of its serialized form}`.
+    """Return the `DataSchema` of an Arrow schema: `{"arrowSchema": base64 of its serialized form}`, without large metadata.
 
     Example:
         `schemas.encode(pa.schema([("_index_", pa.int64()), ("text", pa.string())]))`
     """
-    return {"arrowSchema": base64.b64encode(schema.serialize().to_pybytes()).decode()}
+    from dyff.adapters import arrow_schemas
+
+    return {"arrowSchema": base64.b64encode(arrow_schemas.reduced(schema).serialize().to_pybytes()).decode()}
+
+
+def decode(encoded: str) -> pa.Schema:
+    """Return the Arrow schema of a `DataSchema`'s `arrowSchema`.
+
+    Raises:
+        ValueError: it is none.
+
+    Example:
+        `schemas.decode(client.datasets.get(dataset.id).schema["arrowSchema"])`
+    """
+    import pyarrow as pa
+
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded, validate=True)))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"this is not the base64 of an Arrow schema: {error}") from error
 
 
 def output_schema(response: pa.Schema) -> dict[str, str]:

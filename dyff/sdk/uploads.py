@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import httpx
 import msgspec
 
-from dyff.sdk import arguments, errors, models, tally, transport
+from dyff.sdk import errors, models, tally, transport
 from dyff.sdk.io import CHUNK_BYTES, IO
 
 PARALLEL = 4
@@ -35,27 +35,26 @@ def md5_of(path: Path) -> str:
     return base64.b64encode(digest.digest()).decode()
 
 
-async def upload(io: IO, folder: Path, paths: Sequence[str], uplink: Callable[[str], Awaitable[Uplink]], *, progress: bool) -> None:
-    """Upload the files `paths` below `folder`.
+async def upload(io: IO, files: Mapping[str, Path], uplink: Callable[[str], Awaitable[Uplink]], *, progress: bool) -> None:
+    """Upload the files. `files`: the local ones, by the path under which they are stored.
 
     Raises:
         FileNotFoundError: a file does not exist; nothing was sent.
         ApiError: the store refused the bytes, for instance because they are not those of the declared file.
         ServerUnreachable: the connection broke too often.
     """
-    await io.in_thread(arguments.have, folder, paths)
-    total = sum([(await io.in_thread((folder / path).stat)).st_size for path in paths])
+    total = sum([(await io.in_thread(file.stat)).st_size for file in files.values()])
 
     async def one(path: str) -> None:
         target = await uplink(path)
         if target.is_there:
-            count.add((folder / path).stat().st_size)
+            count.add(files[path].stat().st_size)
         else:
-            await _put(io, folder / path, target.url, count)
+            await _put(io, files[path], target.url, count)
         count.finish_file()
 
-    with tally.choose(progress, "upload", len(paths), total) as count:
-        await io.all([lambda path=path: one(path) for path in paths], PARALLEL, count.stop)  # type: ignore[misc]
+    with tally.choose(progress, "upload", len(files), total) as count:
+        await io.all([lambda path=path: one(path) for path in files], PARALLEL, count.stop)  # type: ignore[misc]
 
 
 async def _put(io: IO, path: Path, target: models.SignedURL, count: tally.Tally) -> None:

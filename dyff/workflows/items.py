@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dyff.adapters import fields, pipelines, sizes, uploads
 from dyff.adapters.fitting import INDEX, REPLICATION
 from dyff.kernel import errors
-from dyff.workflows import endings, exchanges, failures, rooms, rows, trees
+from dyff.workflows import endings, exchanges, failures, places, rooms, rows, trees
 
 _CALLS_AT_ONCE, _BYTES_AT_ONCE = 256, 2 * 2**20
 """The limits of a batch of calls. They are small because rows can be images."""
@@ -45,12 +45,14 @@ class Indices:
     """A set of row indices, sorted, in 8 bytes each."""
 
     def __init__(self, parts: list[pa.Array[Any]]) -> None:
-        """`parts`: integer arrays. Repeated indices are counted in `duplicates`."""
+        """`parts`: integer arrays. Repeated indices are counted in `duplicates`; `first_duplicate`: the smallest, None if there is none."""
         joined = pa.concat_arrays([part.cast(pa.int64()) for part in parts]) if parts else pa.array([], pa.int64())
         self.array = joined.take(pc.sort_indices(joined))
         buffer = self.array.buffers()[1]
         self._values = memoryview(buffer if buffer is not None else b"").cast("q")[: len(self.array)]
-        self.duplicates = pc.equal(self.array[1:], self.array[:-1]).true_count if len(self.array) else 0
+        repeated = pc.equal(self.array[1:], self.array[:-1]) if len(self.array) else pa.array([], pa.bool_())
+        self.duplicates = repeated.true_count
+        self.first_duplicate = self.array[pc.index(repeated, pa.scalar(True)).as_py()].as_py() if self.duplicates else None
 
     def __len__(self) -> int:
         return len(self.array)
@@ -74,10 +76,22 @@ def read_indices(dataset: pa.dataset.Dataset) -> Indices:
     if missing := sum(part.null_count for part in parts):
         raise endings.Ending(endings.WRONG_DATA, f"{missing} rows of the dataset have no {INDEX}: each needs a whole number of its own.")
     if found.duplicates:
+        where = _places(dataset, found.first_duplicate)
         raise endings.Ending(
-            endings.WRONG_DATA, f"{found.duplicates} rows of the dataset have an {INDEX} that another row has: it must be unique."
+            endings.WRONG_DATA,
+            f"{found.duplicates} rows of the dataset have an {INDEX} that another row has, such as {found.first_duplicate}{where}: "
+            "each row needs one of its own.",
         )
     return found
+
+
+def _places(dataset: pa.dataset.Dataset, index: int | None) -> str:
+    """Where the first two rows with an index are, for a message; empty if they cannot be found any more."""
+    try:
+        found = places.find(dataset, INDEX, pa.scalar(index, dataset.schema.field(INDEX).type), 2)
+    except (KeyError, ValueError, *trees.READ_ERRORS):
+        return ""
+    return f" (in {' and '.join(f'row {row} of {path!r}' for path, row in found)}, counted from 0)" if found else ""
 
 
 def read_done(dataset: pa.dataset.Dataset, replications: list[str]) -> dict[str, Indices]:

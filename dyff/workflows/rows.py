@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 
-from dyff.adapters import columns, sendable, sizes, values
+from dyff.adapters import arrow_schemas, columns, sendable, sizes, values
 from dyff.adapters.fields import Json
 from dyff.adapters.fitting import INDEX
 from dyff.workflows import trees
@@ -69,7 +69,7 @@ def read(dataset: pa.dataset.Dataset, names: list[str]) -> Iterator[Row]:
 
 def _of(fragment: pa.dataset.ParquetFileFragment, schema: pa.Schema, names: list[str], unit: str | None = None) -> Iterator[Row]:
     """The rows of a file. `unit`: of times that are stored as INT96; None for nanoseconds or microseconds, whichever is right."""
-    partition = pa.dataset.get_partition_keys(fragment.partition_expression)
+    partition = arrow_schemas.given(fragment.path, schema)
     with fragment.filesystem.open_input_file(fragment.path) as source, trees.parquet_file(source, unit) as file:
         table = _Table(schema, file.schema_arrow, partition, names)
         leaves = [(number, leaf) for number in range(file.metadata.num_columns) if table.has(leaf := file.schema.column(number))]
@@ -79,6 +79,7 @@ def _of(fragment: pa.dataset.ParquetFileFragment, schema: pa.Schema, names: list
             most = _rows_at_once(file.metadata.row_group(group), leaves)
             batches = file.iter_batches(batch_size=most, row_groups=[group], columns=table.stored, use_threads=False)
             for batch in batches if table.expands else _joined(batches):
+                table.compare(batch, fragment.path)
                 for row in table.rows(batch):
                     yield row if wide is None else _right(row, next(wide))
 
@@ -147,7 +148,7 @@ class _Column:
             try:
                 array = array.cast(self._type)
             except (pa.ArrowException, ValueError) as error:
-                raise values.Unsendable(f"it is not of the type {values.named(self._type)} that the first file has: {error}") from error
+                raise values.Unsendable(f"it is not of the type {values.named(self._type)} that the dataset declares: {error}") from error
         try:
             return self._convert(array)
         except (pa.ArrowException, OverflowError, RecursionError, UnicodeError) as error:
@@ -158,8 +159,9 @@ class _Table:
     """Converts the rows of one file. `stored`: the columns to read from it. `expands`: see `sizes.can_expand`."""
 
     def __init__(self, schema: pa.Schema, found: pa.Schema, partition: dict[str, Any], names: list[str]) -> None:
-        """`schema`: of the dataset. `found`: of the file. `partition`: the values in the file's path. `names`: of the columns to return."""
+        """`schema`: of the dataset. `found`: of the file. `partition`: scalars from the file's path. `names`: of the columns to return."""
         self._names = names
+        self._twice = {name: partition[name] for name in names if name in partition and name in found.names}
         self._constant: dict[str, Any] = {}
         self._problem: str | None = None
         self._columns: list[_Column] = []
@@ -169,7 +171,7 @@ class _Table:
                 self._add(name, schema, found, partition)
             except values.Unsendable as error:
                 self._problem = self._problem or _about(name, error)
-        self.stored = [column.name for column in self._columns]
+        self.stored = [*(column.name for column in self._columns), *self._twice]
         self.expands = any(column.expands for column in self._columns)
 
     def _add(self, name: str, schema: pa.Schema, found: pa.Schema, partition: dict[str, Any]) -> None:
@@ -177,8 +179,7 @@ class _Table:
         if count > 1:
             raise values.Unsendable(values.twice("column", name, count))
         if name in partition:
-            declared = schema.field(name).type
-            self._constant[name] = values.converter(declared)(pa.array([partition[name]], declared))[0]
+            [self._constant[name]] = values.converter(partition[name].type)(pa.repeat(partition[name], 1))
         elif name in found.names and name in schema.names:
             self._columns.append(_Column(name, found.field(name).type, schema.field(name).type))
             del self._constant[name]
@@ -186,6 +187,16 @@ class _Table:
     def has(self, leaf: Any) -> bool:
         """Whether a column of Parquet belongs to one of those to read."""
         return any(leaf.path == name or leaf.path.startswith(f"{name}.") for name in self.stored)
+
+    def compare(self, batch: pa.RecordBatch, path: str) -> None:
+        """Compare the columns that file and path both have.
+
+        Raises:
+            ArrowInvalid: they do not agree.
+        """
+        for name, given in self._twice.items():
+            if problem := arrow_schemas.contradiction(batch.column(name), given, name):
+                raise pa.ArrowInvalid(f"{path!r} {problem}")
 
     def rows(self, batch: pa.RecordBatch) -> Iterator[Row]:
         """The rows of a batch. If a value cannot be sent, they are converted one by one."""

@@ -18,7 +18,7 @@ import pyarrow.fs
 import pyarrow.parquet
 from anyio import from_thread
 
-from dyff.adapters import values
+from dyff.adapters import arrow_schemas, partitions, values
 from dyff.objects import manifests, port
 
 SMALL_BYTES = 2**20
@@ -60,9 +60,7 @@ class Reader:
         self._store, self._portal = store, portal
 
     def open(self, files: Sequence[File], schema: pa.Schema | None = None) -> pa.dataset.Dataset:
-        """Open these files as a dataset, with the hive partitions in their paths as columns.
-
-        `schema`: None for that of the first file. Blocking.
+        """Open these files as a dataset. `schema`: None for that of the first file, with the partitions in its path. Blocking.
 
         Raises:
             READ_ERRORS: a file is not Parquet.
@@ -71,13 +69,28 @@ class Reader:
             return pa.dataset.dataset(pa.table([] if schema is None else schema.empty_table(), schema=schema or pa.schema([])))
         by_path = {each.path: each for each in files}
         filesystem = pa.fs.PyFileSystem(_Handler(self._store, self._portal, by_path))
+        partitioning = "hive" if schema is None else None
         try:
-            return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning="hive")
+            return pa.dataset.dataset(list(by_path), schema=schema, filesystem=filesystem, format="parquet", partitioning=partitioning)
         except pa.ArrowInvalid as error:
             with filesystem.open_input_file(files[0].path) as source, parquet_file(source) as file:
                 for name, count in values.repeated(file.schema_arrow.names):
                     raise pa.ArrowInvalid(f"{files[0].path}: {values.twice('column', name, count)}") from error
             raise
+
+    def rows(self, files: Sequence[File], declared: pa.Schema | None) -> pa.dataset.Dataset:
+        """Open the files of a dataset for `batches`, with the columns that were declared. Blocking.
+
+        Columns that only paths give, which nobody declared, come after them. `declared`: None if that is not known.
+
+        Raises:
+            READ_ERRORS: a file is not Parquet.
+        """
+        if declared is None:
+            return self.open(files)
+        given = partitions.by_path(each.path for each in files)
+        more = [pa.field(name, arrow_schemas.inferred(texts)) for name, texts in given.items() if name not in declared.names]
+        return self.open(files, pa.schema([*declared, *more]))
 
 
 @asynccontextmanager
@@ -88,7 +101,7 @@ async def reader(store: port.Objects) -> AsyncIterator[Reader]:
 
 
 def batches(
-    dataset: pa.dataset.Dataset, rows: int, columns: list[str] | None = None, *, size_bytes: int | None = None
+    dataset: pa.dataset.Dataset, rows: int, names: list[str] | None = None, *, size_bytes: int | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a dataset that `Reader.open` returned, in order, at most `rows` at a time. Blocking.
 
@@ -98,22 +111,23 @@ def batches(
     Little more than one batch is in memory, whatever the size of the files and their row groups. Arrow's own scanner of
     datasets decodes whole row groups: for a file of 100 MB it took 250 MB, this function 30 MB.
 
-    `columns`: None for all, including those of the partitions.
+    `names`: of columns; None for all, including those of the partitions. A column has the type that it has in its
+    file, which differs from the schema's only in how values are kept, such as the unit of times. So no value is changed.
 
     Raises:
         KeyError: a column does not exist.
         READ_ERRORS: a file is damaged.
     """
-    schema = dataset.schema if columns is None else pa.schema([dataset.schema.field(name) for name in columns])
+    schema = dataset.schema if names is None else pa.schema([dataset.schema.field(name) for name in names])
     for fragment in dataset.get_fragments():
         if not isinstance(fragment, pa.dataset.ParquetFileFragment):
             continue  # the empty table of a dataset without files
-        partition = pa.dataset.get_partition_keys(fragment.partition_expression)
+        partition = arrow_schemas.given(fragment.path, schema)
         with fragment.filesystem.open_input_file(fragment.path) as source, parquet_file(source) as file:
-            stored = [name for name in schema.names if name in file.schema_arrow.names and name not in partition]
+            stored = [name for name in schema.names if name in file.schema_arrow.names]
             most = rows if size_bytes is None else min(rows, _rows_of(file, size_bytes))
             for batch in file.iter_batches(batch_size=most, columns=stored, use_threads=False):
-                yield _conformed(batch, schema, partition)
+                yield _conformed(batch, schema, partition, fragment.path)
 
 
 def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
@@ -131,17 +145,24 @@ def parquet_file(source: pa.NativeFile, int96_unit: str | None = None) -> pa.par
     return pa.parquet.ParquetFile(source, buffer_size=SMALL_BYTES, pre_buffer=False, coerce_int96_timestamp_unit=int96_unit)
 
 
-def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any]) -> pa.RecordBatch:
-    """The columns of `schema`: from the partition, from the file, or null if neither has the column."""
-    columns = []
+def _conformed(batch: pa.RecordBatch, schema: pa.Schema, partition: dict[str, Any], path: str) -> pa.RecordBatch:
+    """The columns of `schema`: from the partition, from the file, or null if neither has the column.
+
+    Raises:
+        ArrowInvalid: both have it, and do not agree.
+    """
+    found: list[pa.Array[Any]] = []
     for field in schema:
+        stored = batch.column(field.name) if field.name in batch.schema.names else None
         if field.name in partition:
-            columns.append(pa.repeat(pa.scalar(partition[field.name], field.type), batch.num_rows))
-        elif field.name in batch.schema.names:
-            columns.append(batch.column(field.name).cast(field.type))
+            if stored is not None and (problem := arrow_schemas.contradiction(stored, partition[field.name], field.name)):
+                raise pa.ArrowInvalid(f"{path!r} {problem}")
+            found.append(pa.repeat(partition[field.name], batch.num_rows))
+        elif stored is None:
+            found.append(pa.nulls(batch.num_rows, field.type))
         else:
-            columns.append(pa.nulls(batch.num_rows, field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+            found.append(stored if arrow_schemas.same(stored.type, field.type) else stored.cast(field.type))
+    return pa.RecordBatch.from_arrays(found, names=schema.names)
 
 
 class _Handler(pa.fs.FileSystemHandler):

@@ -27,7 +27,8 @@ async def schemas(monkeypatch):
 
 async def verdict(schemas, schema):
     text = schema if isinstance(schema, str) else bodies.arrow(schema)
-    return (await schemas.verdicts([text]))[text]
+    found = (await schemas.verdicts([text]))[text]
+    return found.problem, found.as_rows
 
 
 async def test_the_verdict_is_what_arrow_says(schemas):

@@ -9,12 +9,15 @@ import time
 
 import anyio
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
-from dyff.api import contents, footers, programs
+from dyff.adapters import partitions
+from dyff.api import contents, programs
 from dyff.kernel import errors
 from dyff.objects import local, manifests
 from tests.entities import bodies
+from tests.sdk.small_datasets import encrypted, parquet, table
 
 INDEX = ("_index_", pa.int64())
 NOTHING = bodies.ROW.empty_table()
@@ -43,8 +46,20 @@ async def checked(path, files: dict[str, bytes], schema: pa.Schema = bodies.ROW)
 
 
 GOOD = rows(_index_=1, text="a")
+
+
+def listing() -> bytes:
+    """The file `_metadata`, which lists the rows of another."""
+    metadata = pa.parquet.read_metadata(pa.BufferReader(GOOD))
+    metadata.set_file_path("a")
+    sink = pa.BufferOutputStream()
+    metadata.write_metadata_file(sink)
+    return sink.getvalue().to_pybytes()
+
+
+LISTING = listing()
 WRONG = {
-    "no Parquet at all": ({"a.csv": b"_index_,text\n1,a\n"}, bodies.ROW, "'a.csv' is not as the schema declares: is not a Parquet"),
+    "no Parquet at all": ({"a.csv": b"_index_,text\n1,a\n"}, bodies.ROW, "'a.csv' is not a Parquet"),
     "nothing": ({"a": b""}, bodies.ROW, "is not a Parquet file"),
     "only the end": ({"a": b"\x00\x00\x00\x00PAR1"}, bodies.ROW, "cannot be read as a Parquet file"),
     "the middle is cut out": ({"a": GOOD[:20] + GOOD[-8:]}, bodies.ROW, "is a damaged Parquet file"),
@@ -53,7 +68,7 @@ WRONG = {
     "too large a footer": (
         {"a": b"x" * 2**24 + (2**24).to_bytes(4, "little") + b"PAR1"}, bodies.ROW, "more than 16777216; write fewer row groups"
     ),
-    "another type": ({"a": rows(_index_=1, text=7)}, bodies.ROW, "the field 'text' should be string, but is int64; fix the file, or"),
+    "another type": ({"a": rows(_index_=1, text=7)}, bodies.ROW, "the field 'text' should be string, but is int64; fix the file or"),
     "an index of another type": (
         {"a": rows(_index_=pa.array([1], pa.int32()), text="a")}, bodies.ROW, "the field '_index_' should be int64, but is int32"
     ),
@@ -69,6 +84,41 @@ WRONG = {
     "the second file": ({"a": GOOD, "b": rows(_index_=1)}, bodies.ROW, "'b' is not as"),
     "no rows": ({"a": bodies.parquet(NOTHING)}, bodies.ROW, "has no rows at all: 'a' should have at least one"),
     "no rows in any": ({"a": bodies.parquet(NOTHING), "b": bodies.parquet(NOTHING)}, bodies.ROW, "'a' and the other 1 files"),
+    "a time of another kind": (
+        {"a": rows(_index_=1, t=pa.array([1], pa.timestamp("us", "UTC")))}, pa.schema([INDEX, ("t", pa.timestamp("us"))]),
+        "the field 't' should be timestamp[us], but is timestamp[us, tz=UTC]",
+    ),
+    "encrypted columns": ({"a": encrypted(table(1), plaintext_footer=True)}, bodies.ROW, "is an encrypted Parquet file"),
+    "a part of the data is cut out": ({"a": GOOD[:60] + GOOD[-600:]}, bodies.ROW, "a part of its data is missing"),
+    "a list of the rows of others": ({"a": GOOD, "_metadata": LISTING}, bodies.ROW, "'_metadata' lists the rows of other files"),
+    "a second value in the path": (
+        {"n=1/n=2/a": rows(_index_=1)}, pa.schema([INDEX, ("n", pa.int32())]), "has folders with two values of the column 'n'"
+    ),
+    "a column of the path that says something else": (
+        {"n=1/a": rows(_index_=1, n=2)}, pa.schema([INDEX, ("n", pa.int64())]), "the field 'n' is '1' in the path and something else"
+    ),
+    "a text of the path that says something else": (
+        {"n=01/a": rows(_index_=1, n="1")}, pa.schema([INDEX, ("n", pa.string())]), "the field 'n' is '01' in the path and something else"
+    ),
+    "a column of the path that has another type in the file": (
+        {"n=1/a": rows(_index_=1, n="1")}, pa.schema([INDEX, ("n", pa.int32())]), "the field 'n' should be int32, but is string"
+    ),
+    "a column of the path that is only in the file declared": (
+        {"n=1/a": rows(_index_=1, n=1)}, pa.schema([INDEX]), "the field 'n', which is int64, is not declared"
+    ),
+    "indices from 0 in each file": (
+        {"a": parquet(table(0, 1)), "b": parquet(table(0, 1))}, bodies.ROW, "'b' has the _index_ 0 of 'a' again"
+    ),
+    "more rows than indices": ({"a": parquet(table(4, 5, 4))}, bodies.ROW, "has 3 rows whose _index_ is from 4 to 5, so some are"),
+    "more rows than indices in all files": (
+        {"a": parquet(table(0, 3, 9)), "b": parquet(table(1, 4, 8, 8)), "c": parquet(table(2, 3, 4, 7))}, bodies.ROW,
+        "'c' is one of several files with 11 rows whose _index_ is from 0 to 9",
+    ),
+    "a row without index": ({"a": parquet(table(1, None, 3))}, bodies.ROW, "has 1 rows without an _index_"),
+    "an index in the path of two rows": (
+        {"_index_=4/a": rows(text=pa.array(["a", "b"]))}, bodies.ROW, "has 2 rows whose _index_ is from 4 to 4"
+    ),
+    "no index in the path": ({"_index_=__HIVE_DEFAULT_PARTITION__/a": rows(text="a")}, bodies.ROW, "has rows without an _index_"),
     "a path with another type": (
         {"n=x/a": rows(_index_=1)}, pa.schema([INDEX, ("n", pa.int32())]), "the field 'n' should be int32, but is 'x' in the path"
     ),
@@ -85,6 +135,19 @@ async def test_files_that_a_run_could_not_read_are_reported(tmp_path, case):
 
 
 RIGHT = {
+    "indices in no order": ({"a": parquet(table(9, -3, 5)), "b": parquet(table(0, 7, 2))}, bodies.ROW),
+    "indices without statistics": ({"a": parquet(table(1, 2), write_statistics=False)}, bodies.ROW),
+    "indices at the ends of their range": ({"a": parquet(table(2**63 - 1, -(2**63)))}, bodies.ROW),
+    "an index in the path": ({"_index_=4/a": rows(text="a"), "_index_=5/a": rows(text="b")}, bodies.ROW),
+    "nothing but nulls": ({"a": GOOD, "b": rows(_index_=2, text=pa.array([None]))}, bodies.ROW),
+    "times in several units": (
+        {"a": rows(_index_=1, t=pa.array([1], pa.timestamp("us"))), "b": rows(_index_=2, t=pa.array([1], pa.timestamp("ns")))},
+        pa.schema([INDEX, ("t", pa.timestamp("us"))]),
+    ),
+    "a column of the path that the file has too": ({"n=1/a": rows(_index_=1, n=1)}, pa.schema([INDEX, ("n", pa.int64())])),
+    "a path as text": ({"zip=01234/a": rows(_index_=1)}, pa.schema([INDEX, ("zip", pa.string())])),
+    "a time in the path": ({"t=2024-01-01 10/a": rows(_index_=1)}, pa.schema([INDEX, ("t", pa.timestamp("us", "UTC"))])),
+    "names that begin with an underscore": ({"_a/_b": GOOD}, bodies.ROW),
     "the declared schema": ({"a": GOOD}, bodies.ROW),
     "an empty file next to one with rows": ({"a": bodies.parquet(NOTHING), "b": GOOD}, bodies.ROW),
     "columns in another order": ({"a": rows(text="a", _index_=1)}, bodies.ROW),
@@ -135,7 +198,7 @@ async def test_no_broken_file_is_more_than_a_problem():
                 footer = left.pop()[-int.from_bytes(data[-8:-4], "little") - 8 :]
                 try:
                     with anyio.fail_after(contents.ANSWER_S):
-                        answers.append(await reader.ask("a", len(footer), programs.whole(footer)))
+                        answers.append(await reader.ask("a", len(data), len(footer), programs.whole(footer)))
                 except programs.Lost:
                     break
     assert sum(bool(each.problems) for each in answers) > 100
@@ -191,4 +254,4 @@ def test_the_readers_memory_is_bounded():
 
 def test_partitions_are_the_directories_with_a_value():
     """The file's own name is none."""
-    assert footers.partitions("a/n=1/m=x=y/o=2.parquet") == {"n": "1", "m": "x=y"}
+    assert partitions.given("a/n=1/m=x=y/o=2.parquet") == {"n": "1", "m": "x=y"}

@@ -67,12 +67,13 @@ def refusal(request: Any, body: dict[str, Any]) -> str | None:
     return None
 
 
-def index_type(text: str) -> str | None:
+def verdict(text: str) -> arrow.Verdict:
     """As the server finds it, in this process."""
     try:
-        return schemas.index_type(base64.b64decode(text, validate=True))
+        found = schemas.look(base64.b64decode(text, validate=True))
     except ValueError:
-        return None
+        found = None
+    return arrow.judged(msgspec.convert(found, arrow.Found | None), len(text))
 
 
 def is_accepted(request: Any, body: dict[str, Any]) -> bool:
@@ -81,7 +82,7 @@ def is_accepted(request: Any, body: dict[str, Any]) -> bool:
         return False
     try:
         found, rules = msgspec.json.decode(json.dumps(body), type=request), CREATIONS[request].checks if request in CREATIONS else ()
-        verdicts = {each: arrow.judged(index_type(each)) for each in checks.schemas(found, rules)}
+        verdicts = {each: verdict(each) for each in checks.schemas(found, rules)}
         checks.check(found, rules, checks.Facts(now=NOW, schemas=verdicts))
     except errors.InvalidFields:
         return False

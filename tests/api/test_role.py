@@ -95,7 +95,8 @@ async def test_the_published_client_uploads_and_reads_back(world, tmp_path):
     table = pa.table({"_index_": pa.array(range(3), pa.int64()), "text": ["a", "b", "c"]})
     pyarrow.parquet.write_table(table, folder / "rows ü.parquet")
     (folder / "split=x").mkdir()
-    pyarrow.parquet.write_table(table, folder / "split=x" / "0.parquet")
+    more = pa.table({"_index_": pa.array(range(3, 6), pa.int64()), "text": ["d", "e", "f"]})
+    pyarrow.parquet.write_table(more, folder / "split=x" / "0.parquet")
 
     def journey(url: str, destination: Path):
         client = Client(api_token=world.admin, endpoint=f"{url}/v0")

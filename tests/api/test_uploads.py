@@ -311,7 +311,7 @@ async def test_a_dataset_that_is_not_as_it_declares_stays_open(world, api):
     for _ in range(2):
         refused = await api.post(f"/v0/datasets/{dataset}/finalize")
         assert refused.status_code == 400
-        assert "'a.csv' is not as the schema declares: is not a Parquet file" in refused.json()["detail"]
+        assert "'a.csv' is not a Parquet file" in refused.json()["detail"]
     assert (await api.get(f"/v0/datasets/{dataset}")).json()["status"] == "WaitingForUpload"
     assert (await uploaded(api, "datasets", dataset, "a.csv", csv)).status_code == 200
     assert await world.services.objects.head(f"datasets/{dataset}/{layout.ARTIFACTS}") is None

@@ -277,7 +277,7 @@ async def uplink(path):
     return uploads.Uplink(models.SignedURL(url=url, method="PUT"), False)
 async def both():
     await downloads.download(way, links, folder / "out", "x", progress=False)
-    await uploads.upload(way, folder / "out", ["a"], uplink, progress=False)
+    await uploads.upload(way, {"a": folder / "out" / "a"}, uplink, progress=False)
     await way.close()
 way.request("GET", url)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -128,7 +128,7 @@ def test_files_can_store_a_column_differently(store, steps):
     ]
     [error] = store.raw_errors()
     assert (error["_index_"], error["error"]) == (2, failures.INPUT_VALUE)
-    assert error["message"].startswith("the column 'n' cannot be sent: it is not of the type double that the first file has")
+    assert error["message"].startswith("the column 'n' cannot be sent: it is not of the type double that the dataset declares")
 
 
 @pytest.mark.parametrize("types", [["text"], ["text", "bytes", "numbers"]])

@@ -112,7 +112,8 @@ def test_a_dataset_with_an_index_twice(store, steps):
     store.raw(runs.outputs([0, 1]))
     failed = steps.verify()
     assert failed.code == 65
-    assert "must be unique" in failed.last
+    assert "1 rows of the dataset have an _index_ that another row has, such as 0 (in row 0 of" in failed.last
+    assert "data.parquet' and row 2 of" in failed.last
 
 
 def test_a_second_verification_is_harmless(store, steps):

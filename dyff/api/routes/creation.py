@@ -72,7 +72,7 @@ class Creating:
         now, rules = self._context.services.clock.now(), self._creation.checks
         facts = checks.Facts(now, await self._context.schemas.verdicts(checks.schemas(request, rules)))
         await self._context.threads.run(checks.check, request, rules, facts, apart=large or checks.has_pipelines(request, rules))
-        request = self._complete(request, now)
+        request = self._complete(checks.with_reduced(request, rules, facts.schemas), now)
         key = publishing.idempotency_key(call)
         if key is None:
             names = self._context.services.ids

@@ -55,7 +55,7 @@ async def seal(
     sealing = _Sealing(store, row, entity["id"], wanted, large or anyio.CapacityLimiter(LARGE_AT_ONCE))
     sealed = await sealing.files(declared(row, entity))
     try:
-        is_ours = await manifests.write(store, root, manifests.Manifest(artifacts=tuple(sealed)))
+        is_ours = await manifests.write(store, root, manifests.Manifest(artifacts=tuple(sealed), schema=_schema(row, entity)))
     except errors.FixRequest as error:
         raise NotAsDeclared(f"The files cannot be listed: {error.message}.") from error
     for key in sealing.older if is_ours else ():  # the manifest of another can list them
@@ -65,6 +65,14 @@ async def seal(
 def declared(row: kind.Kind, entity: codecs.Json) -> list[kind.DeclaredFile]:
     """The files that the entity takes; empty if it takes none."""
     return row.upload.files(entity) if row.upload is not None else []
+
+
+def _schema(row: kind.Kind, entity: codecs.Json) -> str | None:
+    """The Arrow schema of the rows in the files, with which they must be read; None if they have no rows."""
+    if row.upload is None or row.upload.contents != "arrow":
+        return None
+    found = entity["schema"].get("arrowSchema")
+    return found if isinstance(found, str) else None
 
 
 class _Sealing:

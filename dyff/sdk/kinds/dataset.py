@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dyff.sdk import arguments, groups, models, schemas, uploads
+from dyff.sdk import arguments, groups, models
 from dyff.sdk.calls import Awaited, S, operation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, models.Dataset]):
     """Datasets."""
 
     @operation
-    async def create_arrow_dataset(self: Datasets[Awaited], dataset_directory: Path | str, *, account: str, name: str) -> models.Dataset:
+    async def create_arrow_dataset(
+        self: Datasets[Awaited], dataset_directory: Path | str, *, account: str, name: str, schema: pa.Schema | None = None
+    ) -> models.Dataset:
         """Create a dataset from the Parquet files in a directory. `upload_arrow_dataset` then uploads them.
+
+        Everything that the files reveal is checked first. `docs/datasets.md` says which files and folders count, and how.
+
+        `schema`: of the rows; None for that of the files. Name it to choose the types of columns that come from folders.
 
         Raises:
             TypeError, FileNotFoundError, NotADirectoryError: it is not the path of a directory.
-            ValueError: the rows have no `_index_`, or the directory has no data.
+            ValueError: the files are no dataset, for instance because an `_index_` occurs twice; the message names the file and the fix.
 
         Example:
             `dataset = client.datasets.create_arrow_dataset("prompts", account="me", name="prompts")`
         """
-        declared = await self._http.io.in_thread(_arrow_dataset, arguments.folder(dataset_directory, "dataset_directory"))
+        folder = arguments.folder(dataset_directory, "dataset_directory")
+        declared = await self._http.io.in_thread(_described, folder, schema)
         return await self.create({"account": account, "name": name, **declared})
 
     @operation
@@ -33,26 +43,28 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
     ) -> None:
         """Upload a dataset's files, in parallel, and finalize it: it becomes `Ready`. A repetition uploads only what is missing.
 
+        Raises:
+            ValueError: a file does not fit the dataset's schema; nothing was sent.
+
         Example:
             `client.datasets.upload_arrow_dataset(dataset, "prompts")`
         """
         arguments.entity(dataset, "dataset", "Dataset", "artifacts")
-        folder = arguments.folder(dataset_directory, "dataset_directory")
-        await self._upload(dataset.id, folder, [artifact.path for artifact in dataset.artifacts], progress)
+        folder, paths = arguments.folder(dataset_directory, "dataset_directory"), [artifact.path for artifact in dataset.artifacts]
+        places = await self._http.io.in_thread(_located, folder, paths, dataset.schema.get("arrowSchema"))
+        await self._upload(dataset.id, folder, paths, progress, places)
 
 
 GROUP = Datasets
 
 
-def _arrow_dataset(folder: Path) -> Mapping[str, Any]:
-    """The artifacts and the schema of the files in a directory."""
-    import pyarrow.dataset
+def _described(folder: Path, schema: pa.Schema | None) -> Mapping[str, Any]:
+    from dyff.sdk import datasets
 
-    found = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive", ignore_prefixes=[".", "_"])
-    if not found.files:
-        raise ValueError(f"{folder} has no Parquet files")
-    if "_index_" not in found.schema.names:
-        raise ValueError("each row needs an `_index_` of type int64 that is unique in the dataset; add that column")
-    paths = [Path(file).relative_to(folder).as_posix() for file in found.files]
-    artifacts = [{"kind": "parquet", "path": path, "digest": {"md5": uploads.md5_of(folder / path)}} for path in paths]
-    return {"artifacts": artifacts, "schema": schemas.encode(found.schema)}
+    return datasets.described(folder, schema)
+
+
+def _located(folder: Path, paths: list[str], encoded: str | None) -> Mapping[str, Path]:
+    from dyff.sdk import datasets
+
+    return datasets.located(folder, paths, encoded)
