@@ -49,7 +49,7 @@ class Lines(Silent):
 
     def __init__(self, write: Any = None) -> None:
         """`write`: called with each line; None to print to standard output."""
-        self._write = write or (lambda line: print(line, flush=True))  # noqa: T201
+        self._write = write or plain
         self._last = ""
         self._at = 0.0
 
@@ -109,6 +109,11 @@ class Bar(Silent):
 
     def say(self, line: str) -> None:
         self._bar.console.print(line, highlight=False, markup=False)
+
+
+def plain(line: str) -> None:
+    """Print a line to standard output."""
+    print(line, flush=True)  # noqa: T201
 
 
 def choose(wanted: bool) -> Display:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from dyff.sdk import groups, models, schemas, uploads
+from dyff.sdk import groups, models, requests, schemas, uploads
 from dyff.sdk.calls import Awaited, S, operation
 
 
-class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, models.Dataset]):
+class Datasets(groups.Uploadable[S, models.Dataset, requests.DatasetCreateRequest], groups.Downloadable[S, models.Dataset]):
     """Datasets."""
 
     @operation
@@ -23,8 +21,8 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
         Example:
             `dataset = client.datasets.create_arrow_dataset("prompts", account="me", name="prompts")`
         """
-        declared = await self._http.io.in_thread(_arrow_dataset, Path(dataset_directory))
-        return await self.create({"account": account, "name": name, **declared})
+        artifacts, schema = await self._http.io.in_thread(_arrow_dataset, Path(dataset_directory))
+        return await self.create({"account": account, "name": name, "artifacts": artifacts, "schema": schema})
 
     @operation
     async def upload_arrow_dataset(
@@ -41,7 +39,7 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
 GROUP = Datasets
 
 
-def _arrow_dataset(folder: Path) -> Mapping[str, Any]:
+def _arrow_dataset(folder: Path) -> tuple[list[requests.Artifact], requests.DataSchema]:
     """The artifacts and the schema of the files in a directory."""
     import pyarrow.dataset
 
@@ -51,5 +49,7 @@ def _arrow_dataset(folder: Path) -> Mapping[str, Any]:
     if "_index_" not in found.schema.names:
         raise ValueError("each row needs an `_index_` of type int64 that is unique in the dataset; add that column")
     paths = [Path(file).relative_to(folder).as_posix() for file in found.files]
-    artifacts = [{"kind": "parquet", "path": path, "digest": {"md5": uploads.md5_of(folder / path)}} for path in paths]
-    return {"artifacts": artifacts, "schema": schemas.encode(found.schema)}
+    artifacts: list[requests.Artifact] = [
+        {"kind": "parquet", "path": path, "digest": {"md5": uploads.md5_of(folder / path)}} for path in paths
+    ]
+    return artifacts, schemas.encode(found.schema)
