@@ -120,7 +120,7 @@ class Inference:
                     reason = str(error) or f"no answer within {_READY_TIMEOUT_S:.0f} s"
                 else:
                     if 200 <= answer.status < 300 or answer.status in _NO_SUCH_ROUTE:
-                        self._waits_for = ""
+                        self._waits_for, self._noticed = "", float("-inf")
                         return
                     reason = f"GET {path} says {answer.status}: {answers.excerpt(answer.body)[:_SHOWN]}"
                 self._waits_for = f"waiting for the service at {self._service.url} until {end}: {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,9 @@ from dyff.objects import layout
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 10_000
+
+LAST_LINES = 100
+"""Lines that the end of a stream does not repeat."""
 
 _SINCE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -93,10 +97,16 @@ class Logs:
             return not statuses.is_terminal(documents.summary(known).status)
 
         async def run(send: Send) -> None:
+            last: deque[str] = deque(maxlen=LAST_LINES)
+
             async def publish(entry: logstream.Entry) -> None:
+                last.append(entry["message"])
                 await send(codecs.encode(entry))
 
             await logstream.LogStream(services.cluster, call.path["id"], continues, publish).run()
+            found = await self._context.documents.find(self._row, call.path["id"])
+            for note in podnotes.of_end(codecs.decode_object(found), last) if found is not None else ():
+                await send(codecs.encode(note))
 
         return run
 
