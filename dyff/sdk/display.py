@@ -46,21 +46,20 @@ class Silent:
 
 
 class Lines(Silent):
-    """Prints a line when the status or stage changes, and every few seconds otherwise."""
+    """Prints a line when the status or stage changes or a trouble begins or ends, and every few seconds otherwise."""
 
     def __init__(self, write: Any = None) -> None:
         """`write`: called with each line; None to print to standard output."""
         self._write = write or plain
-        self._last = ""
+        self._last = "", False
         self._at = 0.0
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
-        headline = _headline(entity, progress)
+        headline, waits = _headline(entity, progress), _waits(entity, progress)
         now = time.monotonic()
-        if headline == self._last and now - self._at < LINE_EVERY_S:
+        if (headline, bool(waits)) == self._last and now - self._at < LINE_EVERY_S:
             return
-        self._last, self._at = headline, now
-        waits = _waits(entity, progress)
+        self._last, self._at = (headline, bool(waits)), now
         self._write(f"  {headline}{_items(progress)}{f'; {waits}' if waits else ''}")
 
     def say(self, line: str) -> None:
