@@ -147,9 +147,8 @@ def _query(row: kind.Kind, value: Any) -> list[filters.Predicate]:
 def _term(row: kind.Kind, key: str, wanted: Any) -> filters.Predicate:
     path = row.queries.get(key)
     if path is None:
-        raise errors.FixRequest(
-            f"query: the key {suggestions.shown(key)!r} is not known; known are {', '.join(sorted([*row.queries, 'labels']))}"
-        )
+        hint = suggestions.hint(key, sorted([*row.queries, "labels"]))
+        raise errors.FixRequest(f"query: the key {suggestions.shown(key)!r} is not known; {hint}")
     if isinstance(wanted, list):
         if len(wanted) > MAX_TERMS or not all(_is_scalar(each) for each in wanted):
             raise errors.FixRequest(f"query: the list for {key!r} must have at most {MAX_TERMS} strings, numbers, true, false or null")

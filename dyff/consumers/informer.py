@@ -1,4 +1,4 @@
-"""The informer: publishes to the log how runs have ended in the cluster.
+"""The informer: publishes to the log how runs have ended in the cluster, and what the others are waiting for.
 
 It publishes only the difference between the cluster and the folded state. Its commands are valid only for the status on
 which they were decided, and their IDs are derived from the decision. So it can be restarted, run twice or see old objects
@@ -17,8 +17,10 @@ from dyff.bus import port as bus_port
 from dyff.bus import topics
 from dyff.cluster import conditions
 from dyff.cluster import port as cluster_port
+from dyff.consumers import waiting
 from dyff.consumers.common import custom_resources, outcomes, reconciling
-from dyff.consumers.common.mirror import StateMirror
+from dyff.consumers.common.mirror import Mirrored, StateMirror
+from dyff.entities import kind as kinds
 from dyff.entities import registry
 from dyff.kernel import errors, liveness
 from dyff.kernel.clock import Clock
@@ -46,9 +48,14 @@ async def run(
 
     publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, PRINCIPAL)
 
+    reports = waiting.Waiting(clock)
+
     async def reconcile() -> float:
-        await publisher.publish(list(differences(resources, mirror)))
+        await publisher.publish([*differences(resources, mirror), *waiting.changes(reports, running(resources, mirror))])
         return reconciling.PAUSE_S
+
+    async def wait(timeout_s: float) -> None:
+        await trigger.wait(reports.next_s(timeout_s))
 
     (signs or liveness.Signs()).add(progress.signs, mirror.signs, resources.signs)
     async with anyio.create_task_group() as group:
@@ -57,7 +64,7 @@ async def run(
         task_status.started()
         await reconciling.reconcile_forever(
             reconcile,
-            trigger.wait,
+            wait,
             resync_s=RESYNC_S,
             retried=(errors.RetryLater, errors.OutcomeUnknown),
             event="publish-failed",
@@ -67,16 +74,28 @@ async def run(
 
 def differences(resources: custom_resources.CustomResources, mirror: StateMirror) -> Iterator[outcomes.Change]:
     """Changes for entities that have ended in the cluster, but not in the log."""
+    for mirrored, row, resource in _live(resources, mirror):
+        ended = how_ended(row.ended, resource)
+        if ended is not None:
+            yield outcomes.change(mirrored, ended.status, ended.reason, ended.message)
+
+
+def running(resources: custom_resources.CustomResources, mirror: StateMirror) -> Iterator[tuple[Mirrored, cluster_port.Object]]:
+    """The entities whose runs have not ended, with their custom resources."""
+    for mirrored, row, resource in _live(resources, mirror):
+        if how_ended(row.ended, resource) is None:
+            yield mirrored, resource
+
+
+def _live(resources: custom_resources.CustomResources, mirror: StateMirror) -> Iterator[tuple[Mirrored, kinds.Run, cluster_port.Object]]:
+    """The entities that have not ended in the log, and have a custom resource, with the row of their run."""
     for kind, entity_id, resource in resources.of_entities():
         mirrored = mirror.get(entity_id)
         if mirrored is None or mirrored.ended:
             continue
         row = registry.BY_KIND.get(mirrored.entity.get("kind", ""))
-        if row is None or row.run is None or row.run.resource.kind != kind:
-            continue
-        ended = how_ended(row.run.ended, resource)
-        if ended is not None:
-            yield outcomes.change(mirrored, ended.status, ended.reason, ended.message)
+        if row is not None and row.run is not None and row.run.resource.kind == kind:
+            yield mirrored, row.run, resource
 
 
 class Ended(msgspec.Struct, frozen=True):

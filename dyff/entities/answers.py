@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from dyff.entities import described, stored
+from dyff.entities import described, showing, stored
 
 
-class SignedURL(msgspec.Struct, kw_only=True, frozen=True):
+class SignedURL(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """A URL that needs no token; `headers` must be sent with it."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"headers"})
+    links: ClassVar[frozenset[str]] = frozenset({"url"})
 
     url: str
     method: str = "GET"
     headers: dict[str, str] = {}
 
 
-class Downlink(msgspec.Struct, kw_only=True, frozen=True):
+class Downlink(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """An artifact and the URL to download it from."""
 
     artifact: stored.Artifact
     signedURL: SignedURL
 
 
-class Status(msgspec.Struct, kw_only=True, frozen=True):
+class Status(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """The current status of an entity."""
 
     status: stored.EntityStatus
@@ -32,7 +35,7 @@ class Status(msgspec.Struct, kw_only=True, frozen=True):
     message: str | None = None
 
 
-class Progress(msgspec.Struct, kw_only=True, frozen=True):
+class Progress(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Progress of a run: `done` of `total` items, `rate` items per second; None if unknown.
 
     `message`: what it waits for or retries, how often, and until when; None if all is well.
@@ -45,7 +48,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
     message: str | None = None
 
 
-class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
+class LogEntry(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """A line written by a pod of a workflow. `labels`: identify the pod."""
 
     timestamp: stored.Time
@@ -56,14 +59,14 @@ class LogEntry(msgspec.Struct, kw_only=True, frozen=True):
         return hash((self.timestamp, self.message))
 
 
-class Workflow(msgspec.Struct, kw_only=True, frozen=True):
+class Workflow(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """The entity that a workflow belongs to."""
 
     kind: str
     id: str
 
 
-class WorkflowLogs(msgspec.Struct, kw_only=True, frozen=True):
+class WorkflowLogs(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """The last lines of a workflow. `totalLines`: how many there are."""
 
     workflow: Annotated[dict[str, Any], described.like(Workflow)]
@@ -71,7 +74,7 @@ class WorkflowLogs(msgspec.Struct, kw_only=True, frozen=True):
     totalLines: int = 0
 
 
-class AccessGrant(msgspec.Struct, kw_only=True, frozen=True):
+class AccessGrant(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Grants all `functions` on all `resources` of the `accounts` and `entities`; `*` means all."""
 
     resources: list[str]
@@ -80,7 +83,7 @@ class AccessGrant(msgspec.Struct, kw_only=True, frozen=True):
     entities: list[str] = []
 
 
-class APIKey(msgspec.Struct, kw_only=True, frozen=True):
+class APIKey(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """A token, without its secret. `created` and `expires`: ISO 8601."""
 
     id: str
@@ -90,7 +93,7 @@ class APIKey(msgspec.Struct, kw_only=True, frozen=True):
     expires: stored.Time
 
 
-class Documentation(msgspec.Struct, kw_only=True, frozen=True):
+class Documentation(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Texts for people."""
 
     title: str | None = None
@@ -105,33 +108,33 @@ class EntityDocumentation(Documentation, kw_only=True, frozen=True):
     schemaVersion: str = "0.1"
 
 
-class Precondition(msgspec.Struct, kw_only=True, frozen=True):
+class Precondition(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """An entity that must have succeeded before another one runs."""
 
     id: str
 
 
-class Metadata(msgspec.Struct, kw_only=True, frozen=True):
+class Metadata(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """What is known of an entity besides what it is."""
 
     documentation: Documentation = Documentation()
     preconditions: list[Precondition] = []
 
 
-class Annotation(msgspec.Struct, kw_only=True, frozen=True):
+class Annotation(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """A note that a program made on an entity."""
 
     key: str
     value: str
 
 
-class Labels(msgspec.Struct, kw_only=True, frozen=True):
+class Labels(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """All labels of an entity."""
 
     labels: dict[str, str]
 
 
-class Readiness(msgspec.Struct, kw_only=True, frozen=True):
+class Readiness(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Whether a session is ready for inference; if not, `reason` and `message` say why."""
 
     ready: bool
@@ -143,14 +146,14 @@ class Readiness(msgspec.Struct, kw_only=True, frozen=True):
 AccountStatus = Annotated[str, described.says(enum=["Active", "Suspended", "Deleted"])]
 
 
-class AccountAuth(msgspec.Struct, kw_only=True, frozen=True):
+class AccountAuth(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """The permissions that tokens of an account can have. `permissionsVersion`: None if the permissions were never set."""
 
     permissions: list[AccessGrant] = []
     permissionsVersion: str | None = None
 
 
-class Account(msgspec.Struct, kw_only=True, frozen=True):
+class Account(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """An account with its tokens, without their secrets. `creationTime`: ISO 8601. `identity`: user names by provider."""
 
     id: str
@@ -163,7 +166,7 @@ class Account(msgspec.Struct, kw_only=True, frozen=True):
     auth: AccountAuth = AccountAuth()
 
 
-class AccountSummary(msgspec.Struct, kw_only=True, frozen=True):
+class AccountSummary(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """An account in a list. `apiKeyCount`: number of valid tokens."""
 
     id: str
@@ -173,14 +176,14 @@ class AccountSummary(msgspec.Struct, kw_only=True, frozen=True):
     apiKeyCount: int = 0
 
 
-class Used(msgspec.Struct, kw_only=True, frozen=True):
+class Used(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """How much of something is used. `limit`: None: there is none."""
 
     used: int
     limit: int | None = None
 
 
-class AccountUsage(msgspec.Struct, kw_only=True, frozen=True):
+class AccountUsage(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """What an account keeps, of how much: entities (deleted ones until they are removed), bytes, and tokens that were not revoked."""
 
     entities: Used
@@ -189,7 +192,7 @@ class AccountUsage(msgspec.Struct, kw_only=True, frozen=True):
     tokens: Used
 
 
-class RoleHealth(msgspec.Struct, kw_only=True, frozen=True):
+class RoleHealth(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """What a role of a server process does. `since`: when that began, ISO 8601. `problem`: None: there is none."""
 
     phase: Annotated[str, described.says(enum=["starting", "ready", "standby", "stuck", "restarting", "stopped"])]
@@ -198,7 +201,7 @@ class RoleHealth(msgspec.Struct, kw_only=True, frozen=True):
     problem: str | None = None
 
 
-class Trouble(msgspec.Struct, kw_only=True, frozen=True):
+class Trouble(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Something that does not work although every role serves. `since`: first reported, ISO 8601. `times`: reports since then."""
 
     name: str
@@ -207,7 +210,7 @@ class Trouble(msgspec.Struct, kw_only=True, frozen=True):
     times: int
 
 
-class Health(msgspec.Struct, kw_only=True, frozen=True):
+class Health(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """What a server process does. `alive`: whether it can recover by itself. `degraded`: what does not work although it serves."""
 
     status: Annotated[str, described.says(enum=["ok", "degraded", "starting", "failing"])]
@@ -216,13 +219,13 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     degraded: list[Trouble] = []
 
 
-class Problem(msgspec.Struct, kw_only=True, frozen=True):
+class Problem(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Why a request was refused, and what to do about it."""
 
     detail: str
 
 
-class FieldProblem(msgspec.Struct, kw_only=True, frozen=True):
+class FieldProblem(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """What is wrong with a field. `loc`: the path to it, beginning with body, query, path or header. `type`: a word for programs."""
 
     loc: list[str | int]
@@ -230,7 +233,7 @@ class FieldProblem(msgspec.Struct, kw_only=True, frozen=True):
     type: str
 
 
-class FieldProblems(msgspec.Struct, kw_only=True, frozen=True):
+class FieldProblems(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Why a request was refused: what is wrong with which field."""
 
     detail: list[FieldProblem]

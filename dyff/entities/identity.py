@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 import msgspec
 
-from dyff.entities import answers, codecs, commands, described, stored
+from dyff.entities import answers, codecs, commands, described, showing, stored
 from dyff.kernel import clock
 
 MAX_COUNT = 2**31 - 1
@@ -88,7 +88,7 @@ class CreateRequest(Request, frozen=True, kw_only=True):
     account: Account
 
 
-class Entity(msgspec.Struct, frozen=True, kw_only=True):
+class Entity(showing.Shown, msgspec.Struct, frozen=True, kw_only=True):
     """The fields that all entities have, for readers. Tolerant: unknown fields are ignored.
 
     `status`: the current stage of its life cycle. `reason` and `message` explain it; None if there is nothing to explain.

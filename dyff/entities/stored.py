@@ -9,14 +9,14 @@ from typing import Annotated
 
 import msgspec
 
-from dyff.entities import described, statuses
+from dyff.entities import described, showing, statuses
 
 EntityStatus = Annotated[str, described.says(enum=list(statuses.ALL))]
 Time = Annotated[str, described.says(format="date-time")]
 """As text: ISO 8601 in UTC."""
 
 
-class Part(msgspec.Struct, kw_only=True, frozen=True):
+class Part(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """A part of a stored entity."""
 
 

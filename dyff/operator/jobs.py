@@ -17,10 +17,10 @@ _SLACK_S = 30.0
 """Grace period after a Job's own deadline before we declare it overdue ourselves, for instance because its node is lost."""
 
 
-_TROUBLE = ("trying again", "no calls until", "waiting for the service")
+_TROUBLE = ("trying again", "no calls until", "waiting for")
 """How lines of the evaluation client begin that say what it retries or waits for."""
 
-_SAID = 500
+_SAID = 900
 
 
 class Outcome(msgspec.Struct, frozen=True):

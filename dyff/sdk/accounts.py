@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dyff.sdk import arguments, calls, groups, models, transport
+from dyff.sdk import arguments, calls, groups, listing, models, requests, transport
 from dyff.sdk.calls import S, operation
 
 
@@ -20,10 +20,10 @@ class Accounts(calls.Bound[S]):
         Example:
             `client.accounts.get_permissions(account)`
         """
-        return models.read(await self._http.call("GET", _of(id, "permissions")), list[models.AccessGrant])
+        return listing.read(await self._http.call("GET", _of(id, "permissions")), models.AccessGrant)
 
     @operation
-    async def set_permissions(self, id: str, request: groups.Request) -> None:  # noqa: A002
+    async def set_permissions(self, id: str, request: requests.AccountPermissionsSetRequest | groups.Other) -> None:  # noqa: A002
         """Replace the account's permissions: `{"permissions": [grants]}`. Needs a grant on `accounts`.
 
         Example:
@@ -41,14 +41,14 @@ class Accounts(calls.Bound[S]):
         return models.read(await self._http.call("GET", _of(id, "usage")), models.AccountUsage)
 
     @operation
-    async def create_token(self, id: str, request: groups.Request) -> str:  # noqa: A002
+    async def create_token(self, id: str, request: requests.AccountTokenCreateRequest | groups.Other) -> str:  # noqa: A002
         """Create a token with `grants` that expires at `expires` (a datetime). The token is shown only once.
 
         Example:
             `client.accounts.create_token(account, {"grants": client.accounts.get_permissions(account), "expires": expires})`
         """
         answer = await self._http.call("POST", _of(id, "tokens"), body=groups.plain(request), repeatable=False)
-        return models.read(answer, str)
+        return listing.Token(models.read(answer, str))
 
     @operation
     async def get_token(self, account_id: str, token_id: str) -> models.APIKey:
@@ -67,7 +67,7 @@ class Accounts(calls.Bound[S]):
         Example:
             `[token.id for token in client.accounts.list_tokens(account)]`
         """
-        return models.read(await self._http.call("GET", _of(account_id, "tokens")), list[models.APIKey])
+        return listing.read(await self._http.call("GET", _of(account_id, "tokens")), models.APIKey)
 
     @operation
     async def revoke_token(self, account_id: str, token_id: str) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+
+from dyff.sdk import interruptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,7 +83,7 @@ class iteration(Generic[P, R]):
         if instance is None:
             return self
         method = MethodType(self._function, instance._inside())
-        return _like(method, lambda *given, **named: _iterate(method(*given, **named))) if instance._is_blocking else method
+        return _like(method, lambda *given, **named: _iterate(method(*given, **named), method)) if instance._is_blocking else method
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -90,11 +92,19 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         coroutine.send(None)
     except StopIteration as end:
         return cast(T, end.value)
+    except KeyboardInterrupt as error:  # inside of the HTTP library, as a rule, whose many frames explain nothing
+        raise interruptions.shortened(error) from None
     coroutine.close()
     raise RuntimeError("an operation of a blocking client was suspended: it awaited something other than the client's I/O")
 
 
-def _iterate(source: Any) -> Iterator[Any]:
+def _iterate(source: Any, method: MethodType) -> Iterator[Any]:
+    found: Any = _steps(source)
+    found.__qualname__ = method.__qualname__  # for its repr
+    return cast(Iterator[Any], found)
+
+
+def _steps(source: Any) -> Generator[Any, None, None]:
     try:
         while True:
             try:

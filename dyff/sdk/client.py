@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 import httpx
 
+from dyff.entities import showing
 from dyff.kernel import suggestions
 from dyff.sdk import arguments, calls, folders, found, groups, io, transport
 from dyff.sdk import models as sdk_models
@@ -55,7 +56,7 @@ class _Server(calls.Bound[S], Generic[S]):
             http: An httpx transport to use in place of the network, for tests. None for the network.
 
         Raises:
-            ValueError: no token was given, or the endpoint is no URL of an API.
+            ValueError: no token was given, or it is not one, or the endpoint is no URL of an API.
         """
         token = api_token or os.environ.get("DYFF_API_TOKEN")
         if not token:
@@ -74,6 +75,9 @@ class _Server(calls.Bound[S], Generic[S]):
             setattr(self, plural, self._groups[row.name])
         self.tokens = folders.Tokens()
         self.volumes = folders.Volumes()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(endpoint={showing.unsigned(self.endpoint)!r})"
 
     def apigroup(self, kind: str) -> Any:
         """Return the group of a kind, by the kind's name.

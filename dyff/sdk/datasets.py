@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from dyff.adapters import arrow_schemas, file_ends, footers, partitions, sendable
-from dyff.sdk import arguments, files, indices, schemas, uploads
+from dyff.sdk import arguments, files, indices, requests, schemas, uploads
 
 _NO_INDEX = "each row needs an `_index_` of type int64 that is unique in the dataset; add that column"
 _NOT_PARQUET = "write it again, or, if it is not part of the data, move it out of the directory or give it a name that begins with a dot"
@@ -34,7 +34,7 @@ class _File(NamedTuple):
             return file.read(self.footer_bytes)
 
 
-def described(folder: Path, schema: pa.Schema | None) -> Mapping[str, Any]:
+def described(folder: Path, schema: pa.Schema | None) -> tuple[list[requests.Artifact], requests.DataSchema]:
     """Return the artifacts and the schema of the dataset in a directory, as a request has them.
 
     `schema`: of its rows; None for that of the files.
@@ -50,8 +50,10 @@ def described(folder: Path, schema: pa.Schema | None) -> Mapping[str, Any]:
     declared = arrow_schemas.reduced(_of_files(found) if schema is None else schema)
     _check(found, declared, indices=False)
     indices.check([(each.path, each.local) for each in found], declared)
-    artifacts = [{"kind": "parquet", "path": each.path, "digest": {"md5": uploads.md5_of(each.local)}} for each in found]
-    return {"artifacts": artifacts, "schema": schemas.encode(declared)}
+    artifacts: list[requests.Artifact] = [
+        {"kind": "parquet", "path": each.path, "digest": {"md5": uploads.md5_of(each.local)}} for each in found
+    ]
+    return artifacts, schemas.encode(declared)
 
 
 def located(folder: Path, paths: list[str], encoded: str | None) -> dict[str, Path]:

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from dyff.entities import statuses
 from dyff.sdk import models
 
 LINE_EVERY_S = 5.0
@@ -45,21 +46,21 @@ class Silent:
 
 
 class Lines(Silent):
-    """Prints a line when the status or stage changes, and every few seconds otherwise."""
+    """Prints a line when the status or stage changes or a trouble begins or ends, and every few seconds otherwise."""
 
     def __init__(self, write: Any = None) -> None:
         """`write`: called with each line; None to print to standard output."""
-        self._write = write or (lambda line: print(line, flush=True))  # noqa: T201
-        self._last = ""
+        self._write = write or plain
+        self._last = "", False
         self._at = 0.0
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
-        headline = _headline(entity, progress)
+        headline, waits = _headline(entity, progress), _waits(entity, progress)
         now = time.monotonic()
-        if headline == self._last and now - self._at < LINE_EVERY_S:
+        if (headline, bool(waits)) == self._last and now - self._at < LINE_EVERY_S:
             return
-        self._last, self._at = headline, now
-        self._write(f"  {headline}{_items(progress)}{_waits(progress)}")
+        self._last, self._at = (headline, bool(waits)), now
+        self._write(f"  {headline}{_items(progress)}{f'; {waits}' if waits else ''}")
 
     def say(self, line: str) -> None:
         self._write(line)
@@ -103,12 +104,18 @@ class Bar(Silent):
             left="" if left is None else f"{left:.0f} s left",
         )
         now = time.monotonic()
-        if progress and progress.message and now - self._said_at >= LINE_EVERY_S:
+        waits = _waits(entity, progress)
+        if waits and now - self._said_at >= LINE_EVERY_S:
             self._said_at = now
-            self.say(f"  {progress.message}")
+            self.say(f"  {waits}")
 
     def say(self, line: str) -> None:
         self._bar.console.print(line, highlight=False, markup=False)
+
+
+def plain(line: str) -> None:
+    """Print a line to standard output."""
+    print(line, flush=True)  # noqa: T201
 
 
 def choose(wanted: bool) -> Display:
@@ -127,8 +134,9 @@ def seconds_left(progress: models.Progress | None) -> float | None:
 
 def _headline(entity: models.Entity, progress: models.Progress | None) -> str:
     """The status, followed by the stage or by the reason of the status."""
-    more = (progress.stage if progress else "") or entity.reason or ""
-    return entity.status if more in ("", entity.status) else f"{entity.status}, {more}"
+    stage = progress.stage if progress else ""
+    more = entity.reason if stage in ("", entity.status) else stage
+    return entity.status if more in (None, "", entity.status) else f"{entity.status}, {more}"
 
 
 def _items(progress: models.Progress | None) -> str:
@@ -139,6 +147,9 @@ def _items(progress: models.Progress | None) -> str:
     return f": {progress.done or 0} of {progress.total} items{rate}{f', {left:.0f} s left' if left else ''}"
 
 
-def _waits(progress: models.Progress | None) -> str:
-    """What the run waits for or retries."""
-    return f"; {progress.message}" if progress and progress.message else ""
+def _waits(entity: models.Entity, progress: models.Progress | None) -> str:
+    """What the run waits for or retries, on one line; empty if it makes progress."""
+    said = progress.message if progress else None
+    if not said and not statuses.is_terminal(entity.status) and not (progress and progress.rate):
+        said = entity.message
+    return " ".join((said or "").split())

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import httpx
 
-from dyff.sdk import errors, models, tally, transport
-from dyff.sdk.io import CHUNK_BYTES, IO
+from dyff.sdk import display, errors, interruptions, models, secrecy, tally, transport
+from dyff.sdk.io import CHUNK_BYTES, GRACE_S, IO
 
 PARALLEL = 4
 RETRIES = 4
@@ -44,7 +44,11 @@ async def download(io: IO, links: Links, destination: Path, entity_id: str, *, p
     async def again(path: str) -> models.Downlink:
         return next(link for link in await links() if link.artifact.path == path)
 
-    with tally.choose(progress, "download", len(several)) as count:
+    line = f"  the download was interrupted; the same call, with {str(destination)!r}, continues it (what has arrived is in {partial})"
+    with (
+        interruptions.Explained(line, display.plain if progress else None),
+        tally.choose(progress, "download", len(several)) as count,
+    ):
         tasks = [lambda link=link: _File(io, link, partial, count).fetch(again) for link in several]
         await io.all(tasks, PARALLEL, count.stop)
     partial.rename(destination)
@@ -107,7 +111,8 @@ class _File:
             headers["Range"] = f"bytes={self._size}-"
             if self._etag:
                 headers["If-Range"] = self._etag
-        answer = await self._io.send(self._io.request(target.method, target.url, headers=headers, timeout=TIMEOUT), stream=True)
+        request = secrecy.signed(self._io.request(target.method, target.url, headers=headers, timeout=TIMEOUT))
+        answer = await self._io.send(request, stream=True)
         try:
             if answer.status_code == 416:  # nothing is missing, or it is another file: the digest decides
                 return
@@ -135,7 +140,8 @@ class _File:
                         full, held = held, bytearray()
                         await self._io.in_thread(self._write, file, full)
         finally:
-            self._write(file, held)
+            if not self._count.is_abandoned(GRACE_S):
+                self._write(file, held)
 
     def _take_up(self) -> bool:
         """Hash the existing beginning of the file, to resume from it. Returns False, and discards it, if it cannot be verified."""
@@ -162,11 +168,9 @@ class _File:
         return wanted is None or base64.b64encode(self._digest.digest()).decode() == wanted
 
 
-def _refusal(answer: httpx.Response, url: str) -> Exception:
-    status, detail = answer.status_code, transport.detail_of(answer)
-    if status in transport.RETRIED:
-        return errors.ServerBusy(status, detail, transport.unsigned(url))
-    return errors.from_answer(status, detail, transport.unsigned(url))
+def _refusal(answer: httpx.Response, url: str) -> errors.ApiError:
+    found = transport.refusal(answer, url)
+    return errors.ServerBusy(found.status, found.detail, found.url) if found.status in transport.RETRIED else found
 
 
 def _require_inside(path: Any) -> None:

@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dyff.entities import showing
 from dyff.sdk import arguments
+
+_SECRET = "secret"
+"""The claim by which a token can be revoked."""
 
 
 class Volumes:
@@ -40,10 +44,10 @@ class Tokens:
     """The content of tokens."""
 
     def inspect(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Decode the header and the claims of a token, without verification. They contain no secret.
+        """Decode the header and the claims of a token, without verification. The claim `secret` is there, but its value is hidden.
 
         Raises:
-            ValueError: it is not a token.
+            ValueError: it is not a token. The message does not contain it.
 
         Example:
             `header, claims = client.tokens.inspect(token)`
@@ -51,8 +55,13 @@ class Tokens:
         parts = token.split(".")
         if len(parts) != 3:
             raise ValueError("this is not a token: it must have three parts with dots between them")
-        header, claims = (json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
-        return header, claims
+        try:
+            header, claims = (json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
+        except ValueError:
+            header = claims = None
+        if not isinstance(header, dict) or not isinstance(claims, dict):
+            raise ValueError("this is not a token: its first two parts must be JSON objects in base64")
+        return header, {name: showing.HIDDEN if name == _SECRET else value for name, value in claims.items()}
 
 
 def list_files(root: Path, include_symlinks: bool, include: Sequence[str] | None, exclude: Sequence[str] | None) -> list[Path]:

@@ -14,10 +14,11 @@ import msgspec
 
 from dyff.entities import statuses
 from dyff.entities.kind import Kind
-from dyff.sdk import arguments, calls, display, downloads, errors, models, transport, uploads
+from dyff.sdk import arguments, calls, display, downloads, errors, interruptions, listing, models, requests, transport, uploads
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 E = TypeVar("E", bound=models.Entity)
+R = TypeVar("R", bound=Mapping[str, Any])
 
 
 class Dumped(Protocol):
@@ -28,8 +29,8 @@ class Dumped(Protocol):
         ...
 
 
-Request = Mapping[str, Any] | msgspec.Struct | Dumped
-"""A request: a mapping with the field names of the API, or a struct or Pydantic model of that form."""
+Other = msgspec.Struct | Dumped
+"""A request that is not a mapping with the field names of the API (`dyff.sdk.requests`): a struct or Pydantic model of that form."""
 
 FIRST_POLL_S = 0.05
 MAX_POLL_S = 1.0
@@ -108,7 +109,7 @@ class Group(calls.Bound[S], Generic[S, E]):
             "limit": limit,
             "after": None if after is None else json.dumps(after),
         }
-        return [models.read(each, self._form) for each in await self._http.call("GET", self._all, params=params)]
+        return listing.read(await self._http.call("GET", self._all, params=params), self._form)
 
     @iteration
     async def pages(self: Group[Awaited, E], /, *, page: int = PAGE, **keys: Any) -> AsyncIterator[E]:
@@ -155,7 +156,11 @@ class Group(calls.Bound[S], Generic[S, E]):
         return models.read(await self._http.call("GET", self._path(id, "documentation")), models.Documentation)
 
     @operation
-    async def edit_documentation(self, id: str, edit_request: Request) -> models.Documentation:  # noqa: A002
+    async def edit_documentation(
+        self,
+        id: str,  # noqa: A002
+        edit_request: requests.DocumentationEditRequest | requests.DocumentationPatch | Other,
+    ) -> models.Documentation:
         """Set `title`, `summary` or `fullPage`. None removes a text; texts that are not given stay as they are.
 
         Example:
@@ -212,30 +217,26 @@ class Group(calls.Bound[S], Generic[S, E]):
         progress: bool,
     ) -> E:
         end, pause = time.monotonic() + timeout_s, FIRST_POLL_S
-        with display.choose(progress) as shown:
-            try:
-                while True:
-                    entity = await self.get(id)
-                    shown.show(entity, await self.progress(id) if progress and not statuses.is_terminal(entity.status) else None)
-                    if await is_there(entity):
-                        return entity
-                    if statuses.is_terminal(entity.status):
-                        raise errors.WorkflowFailed(entity)
-                    if time.monotonic() > end:
-                        raise errors.WaitTimeout(entity, timeout_s)
-                    await self._http.io.sleep(pause)
-                    pause = min(pause * 1.5, MAX_POLL_S)
-            except BaseException as error:
-                if not isinstance(error, Exception | GeneratorExit):  # Ctrl-C, or the task was cancelled
-                    shown.say(f"  no longer waiting; it goes on, and {self._plural}.wait({id!r}) waits again")
-                raise
+        line = f"  no longer waiting; {self._row.name} {id} continues: client.{self._plural}.wait({id!r}) waits again"
+        with display.choose(progress) as shown, interruptions.Explained(line, shown.say if progress else None):
+            while True:
+                entity = await self.get(id)
+                shown.show(entity, await self.progress(id) if progress and not statuses.is_terminal(entity.status) else None)
+                if await is_there(entity):
+                    return entity
+                if statuses.is_terminal(entity.status):
+                    raise errors.WorkflowFailed(entity)
+                if time.monotonic() > end:
+                    raise errors.WaitTimeout(entity, timeout_s)
+                await self._http.io.sleep(pause)
+                pause = min(pause * 1.5, MAX_POLL_S)
 
 
-class Creatable(Group[S, E]):
-    """A group whose `create` returns the entity."""
+class Creatable(Group[S, E], Generic[S, E, R]):
+    """A group whose `create` returns the entity. `R`: the type of the request, from `dyff.sdk.requests`."""
 
     @operation
-    async def create(self, request: Request) -> E:
+    async def create(self, request: R | Other) -> E:
         """Create an entity; returns it as created. A call without an answer is retried automatically, which is safe.
 
         Raises:
@@ -294,7 +295,7 @@ class Downloadable(Group[S, E]):
         Example:
             `client.evaluations.downlinks(evaluation.id)`
         """
-        return models.read(await self._http.call("GET", self._path(id, "downlinks")), list[models.Downlink])
+        return listing.read(await self._http.call("GET", self._path(id, "downlinks")), models.Downlink)
 
     @operation
     async def download(self: Downloadable[Awaited, E], id: str, destination: Path | str, *, progress: bool = True) -> None:  # noqa: A002
@@ -313,7 +314,7 @@ class Downloadable(Group[S, E]):
         await downloads.download(self._http.io, lambda: self.downlinks(id), target, id, progress=progress)
 
 
-class Uploadable(Creatable[S, E]):
+class Uploadable(Creatable[S, E, R], Generic[S, E, R]):
     """A group of entities that accept uploads."""
 
     @operation
@@ -341,7 +342,7 @@ class Uploadable(Creatable[S, E]):
         return models.read(await self._http.call("POST", self._path(id, "finalize"), timeout=timeout), models.Status)
 
     async def _upload(
-        self: Uploadable[Awaited, E],
+        self: Uploadable[Awaited, E, R],
         id: str,  # noqa: A002
         folder: Path,
         paths: Sequence[str],
@@ -360,7 +361,10 @@ class Uploadable(Creatable[S, E]):
             return uploads.Uplink(models.read(answer.json(), models.SignedURL), answer.headers.get("Dyff-Uploaded") == "true")
 
         await self._http.io.in_thread(arguments.have, folder, [path for path in paths if path not in places])
-        await uploads.upload(self._http.io, {path: places.get(path, folder / path) for path in paths}, uplink, progress=progress)
+        files = {path: places.get(path, folder / path) for path in paths}
+        line = f"  the upload of {self._row.name} {id} was interrupted; the same call continues it, and sends only the missing files"
+        with interruptions.Explained(line, display.plain if progress else None):
+            await uploads.upload(self._http.io, files, uplink, progress=progress)
         if (await self.finalize(id)).status not in statuses.SUCCESS:
             await self._wait(id, _has_succeeded, FINALIZE_S, progress)
 
@@ -369,7 +373,7 @@ async def _has_succeeded(entity: models.Entity) -> bool:
     return entity.status in statuses.SUCCESS
 
 
-def plain(value: Request, *, nulls: bool = False, name: str = "request") -> Any:
+def plain(value: Mapping[str, Any] | Other, *, nulls: bool = False, name: str = "request") -> Any:
     """Return a request as JSON values. Fields that are None are left out, unless `nulls` is True: None is then sent as null.
 
     Raises:

@@ -6,6 +6,8 @@ that uses it runs to completion in one step, in the caller's thread (`dyff.sdk.c
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +21,14 @@ CHUNK_BYTES = 1 << 20
 
 T = TypeVar("T")
 Task = Callable[[], Coroutine[Any, Any, None]]
+
+
+GRACE_S = 2.0
+"""How long an interrupted transfer waits for its threads. One that still waits for its server then writes nothing any more."""
+
+
+class Abandoned(Exception):
+    """Nothing waits for the tasks any more. Callers never see it."""
 
 
 class IO(Protocol):
@@ -98,18 +108,40 @@ class Blocking:
         return function(*arguments)
 
     async def all(self, tasks: Sequence[Task], at_once: int, stop: Callable[[], None]) -> None:
-        from concurrent import futures
+        todo, lock = iter(tasks), threading.Lock()
+        failures: list[BaseException] = []
+        ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-        with futures.ThreadPoolExecutor(at_once, thread_name_prefix="dyff-transfer") as pool:
-            try:  # Ctrl-C can come at any time, and running tasks must then stop
-                running = [pool.submit(lambda task=task: calls.run(task())) for task in tasks]  # type: ignore[misc]
-                done, _ = futures.wait(running, return_when=futures.FIRST_EXCEPTION)
-                for each in done:
-                    each.result()
-            except BaseException:
-                stop()
-                pool.shutdown(cancel_futures=True)
-                raise
+        def take() -> Task | None:
+            with lock:
+                return None if failures else next(todo, None)
+
+        def work() -> None:
+            try:
+                while (task := take()) is not None:
+                    calls.run(task())
+            except BaseException as error:
+                failures.append(error)
+            ended.put(None)
+
+        # Daemons, because one that waits for a server that does not answer must not keep a program from ending after Ctrl-C.
+        threads = [threading.Thread(target=work, name="dyff-transfer", daemon=True) for _ in tasks[:at_once]]
+        try:
+            for thread in threads:
+                thread.start()
+            for _ in threads:
+                ended.get()
+                if failures:
+                    stop()
+        except BaseException:
+            failures.append(Abandoned())
+            stop()
+            end = time.monotonic() + GRACE_S
+            for thread in [each for each in threads if each.is_alive()]:  # Ctrl-C can come before all have started
+                thread.join(max(0.0, end - time.monotonic()))
+            raise
+        if failures:
+            raise failures[0]
 
     async def close(self) -> None:
         self._client.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
+from dyff.sdk import requests
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def encode(schema: pa.Schema) -> dict[str, str]:
+def encode(schema: pa.Schema) -> requests.DataSchema:
     """Return the `DataSchema` of an Arrow schema: `{"arrowSchema": base64 of its serialized form}`, without large metadata.
 
     Example:
@@ -37,7 +39,7 @@ def decode(encoded: str) -> pa.Schema:
         raise ValueError(f"this is not the base64 of an Arrow schema: {error}") from error
 
 
-def output_schema(response: pa.Schema) -> dict[str, str]:
+def output_schema(response: pa.Schema) -> requests.DataSchema:
     """Return the `DataSchema` of the outputs of an evaluation whose individual responses have the fields of `response`.
 
     A row has `_replication_`, `_index_` and `responses`: a list of structs of `_response_index_` and those fields.

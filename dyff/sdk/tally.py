@@ -23,7 +23,7 @@ class Tally:
         """`what`: for instance "upload". `total_bytes`: None if not known; `expect` then adds to it."""
         self.what, self.files, self.total = what, files, total_bytes or 0
         self.done = self.files_done = 0
-        self._stopped = False
+        self._stopped_at: float | None = None
         self._lock = threading.Lock()
         self._began = time.monotonic()
 
@@ -33,7 +33,7 @@ class Tally:
         Raises:
             Stopped: the transfers were stopped.
         """
-        if self._stopped:
+        if self._stopped_at is not None:
             raise Stopped
         with self._lock:
             self.done += count
@@ -52,7 +52,11 @@ class Tally:
 
     def stop(self) -> None:
         """Make the transfers that use this tally stop at their next chunk."""
-        self._stopped = True
+        self._stopped_at = self._stopped_at or time.monotonic()
+
+    def is_abandoned(self, grace_s: float) -> bool:
+        """Whether the transfers were stopped that long ago, so that another one may have taken their place."""
+        return self._stopped_at is not None and time.monotonic() - self._stopped_at > grace_s
 
     def line(self) -> str:
         """Describe the progress in one line."""

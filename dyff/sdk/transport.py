@@ -13,8 +13,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from dyff.entities import showing
 from dyff.kernel import backoff, positions
-from dyff.sdk import errors
+from dyff.sdk import errors, secrecy
 from dyff.sdk.io import IO
 
 RETRIES = 5
@@ -107,7 +108,7 @@ class Transport:
         self.io = io
         self.endpoint = endpoint.rstrip("/")
         self.retries = retries
-        self._authorization = f"Bearer {token}"
+        self._authorization = secrecy.bearer(token)
         self._positions = Positions()
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
@@ -159,7 +160,7 @@ class Transport:
             ApiError: the server refused.
             ServerUnreachable: it does not answer.
         """
-        headers = {"Authorization": f"Bearer {token}" if token else self._authorization, "Accept": "application/json"}
+        headers = {"Authorization": secrecy.bearer(token) if token else self._authorization, "Accept": "application/json"}
         headers.update(self._positions.header())
         if method == "POST":
             headers["Idempotency-Key"] = uuid.uuid4().hex
@@ -191,7 +192,8 @@ class Transport:
             if answer.is_success:
                 return answer
             if not left or answer.status_code not in (RETRIED if repeatable else _NOTHING_DONE):
-                raise errors.from_answer(answer.status_code, detail_of(answer), str(request.url))
+                token = request.headers["Authorization"].removeprefix("Bearer ")
+                raise errors.from_answer(answer.status_code, secrecy.masked(detail_of(answer), [token]), str(request.url))
             await self.io.sleep(retry_after(answer) or next(waits))
         raise AssertionError("unreachable")
 
@@ -223,7 +225,7 @@ def delays() -> Any:
 def detail_of(answer: httpx.Response) -> Any:
     """Return the server's explanation."""
     if answer.has_redirect_location:
-        return f"a redirect to {answer.headers['Location'][:500]!r}, which is not followed"
+        return f"a redirect to {showing.unsigned(answer.headers['Location'])[:500]!r}, which is not followed"
     raw = answer.extensions.get(_RAW)
     try:
         body = answer.json() if raw is None else json.loads(raw)
@@ -242,13 +244,14 @@ def retry_after(answer: httpx.Response) -> float | None:
 
 def unanswered(request: httpx.Request, error: httpx.TransportError) -> str:
     """Return a message that says what happened and what to check."""
-    place = f"{request.url.scheme}://{request.url.netloc.decode()}"
+    place = f"{request.url.scheme}://{request.url.netloc.decode().rpartition('@')[2]}"
     return (
         f"{place} does not answer: {str(error) or type(error).__name__}. Is 'dyff serve' running there? "
         "The address is the client's endpoint, or DYFF_API_ENDPOINT"
     )
 
 
-def unsigned(url: str) -> str:
-    """Return a signed URL without its signature, which makes it a credential."""
-    return url.partition("?")[0]
+def refusal(answer: httpx.Response, url: str) -> errors.ApiError:
+    """Return the error for an answer of the object store, without what makes the signed URL a credential."""
+    detail = secrecy.masked(detail_of(answer), secrecy.secrets_of(url))
+    return errors.from_answer(answer.status_code, detail, showing.unsigned(url))

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from dyff.sdk import errors, models, tally, transport
+from dyff.sdk import errors, models, secrecy, tally, transport
 from dyff.sdk.io import CHUNK_BYTES, IO
 
 PARALLEL = 4
@@ -69,7 +69,7 @@ async def _put(io: IO, path: Path, target: models.SignedURL, count: tally.Tally)
             sent += more
             count.add(more)
 
-        request = io.request("PUT", target.url, content=io.content(path, add), headers=headers, timeout=TIMEOUT)
+        request = secrecy.signed(io.request("PUT", target.url, content=io.content(path, add), headers=headers, timeout=TIMEOUT))
         try:
             answer = await io.send(request)
         except httpx.TransportError as error:
@@ -80,7 +80,7 @@ async def _put(io: IO, path: Path, target: models.SignedURL, count: tally.Tally)
             if answer.is_success:
                 return
             if not left or answer.status_code not in transport.RETRIED:
-                raise errors.from_answer(answer.status_code, transport.detail_of(answer), transport.unsigned(target.url))
+                raise transport.refusal(answer, target.url)
             wait = transport.retry_after(answer)
         count.add(-sent)
         await io.sleep(wait or next(waits))

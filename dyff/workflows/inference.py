@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -31,6 +32,8 @@ _READY_TIMEOUT_S = 5.0
 _FIRST_LOOK_S = 0.02
 _NOTICE_INTERVAL_S = 5.0
 _HINT = "Fix the item or the inputPipeline, or set client.badRequestPolicy to Skip."
+_SHOWN = 200
+"""Characters of an answer that says that the service is not ready."""
 _FIX = "Fix the outputPipeline, the outputSchema or the service."
 
 
@@ -86,7 +89,7 @@ class Inference:
         self._outputs, self._check, self._keep = outputs, check, keep
         self._clock, self._random = time or clock.SystemClock(), random.Random()
         self._pace = pacing.Pace(self._clock, self._random, left_s)
-        self._board = troubles.Board(self._clock)
+        self._board = troubles.Board(self._clock, left_s)
         self._timeout_s = policy.request_timeout_seconds or None
         self._successes, self._failures = already, 0
         self._fruitless = 0
@@ -107,6 +110,7 @@ class Inference:
         """
         limit_s = max(1, self._policy.transient_error_retry_limit) * self._policy.transient_error_retry_delay_seconds
         head, delays, reason = self._service.head("GET", path), backoff.delays(_FIRST_LOOK_S, factor=1.5, ceiling_s=1.0), "it was not asked"
+        end = clock.iso((self._clock.now() + timedelta(seconds=limit_s)).replace(microsecond=0))
         with anyio.move_on_after(limit_s):
             while True:
                 try:
@@ -115,10 +119,10 @@ class Inference:
                     reason = str(error) or f"no answer within {_READY_TIMEOUT_S:.0f} s"
                 else:
                     if verdicts.is_there(answer.status):
-                        self._waits_for = ""
+                        self._waits_for, self._noticed = "", float("-inf")
                         return
-                    reason = f"GET {path} says {answer.status}"
-                self._waits_for = f"waiting for the service at {self._service.url}: {reason}"
+                    reason = f"GET {path} says {answer.status}: {answers.excerpt(answer.body)[:_SHOWN]}"
+                self._waits_for = f"waiting for the service at {self._service.url} until {end}: {reason}"
                 self._notice(self._waits_for)
                 await anyio.sleep(next(delays))
         message = f"The service at {self._service.url} was not ready within {limit_s:.0f} s: {reason}. Look at the session's logs."
@@ -152,7 +156,7 @@ class Inference:
                 delay_s = self._delay_s(trouble, verdict)
                 if self._is_given_up(call, trouble, verdict):
                     return Result(None, 0, verdict.failure())
-                self._board.put(call, trouble.failures, verdict.reason, delay_s)
+                self._board.put(call, trouble.failures, verdict.reason, delay_s, self._limit(verdict))
                 self._notice(f"{self._pace.message() or self._board.line(call)} ({self._failures} errors so far)")
                 await anyio.sleep(delay_s)
         finally:
@@ -177,6 +181,7 @@ class Inference:
         """Send the request once; returns the verdict, and the size of the answer in bytes."""
         sent, began = self._clock.now(), self._clock.monotonic()
         answer = None
+        self._board.sent(call)
         try:
             answer = await self._service.exchange(head, call.body, self._timeout_s)
         except exchanges.Broken as error:
@@ -186,6 +191,8 @@ class Inference:
             verdict = verdicts.no_answer(f"no answer within {limit}")
         else:
             verdict = verdicts.of(answer, self._outputs, self._check)
+        finally:
+            self._board.answered(call)
         if self._keep is not None:
             seconds = self._clock.monotonic() - began
             found = kept.Exchange(call, number, int(sent.timestamp() * 1e6), seconds, answer)
@@ -198,6 +205,12 @@ class Inference:
                 found.is_last = is_final or verdict.error == failures.BAD_REQUEST
             self._keep.add(found)
         return verdict, len(answer.body) if answer is not None else 0
+
+    def _limit(self, verdict: verdicts.Bad) -> str:
+        """When a call is given up, for people."""
+        if verdict.error != failures.TRANSIENT_ERRORS:
+            return f"after {ODD_RETRIES + 1} such answers"
+        return f"after {self._policy.transient_error_retry_limit + 1} errors in a row with client.transientErrorRetryLimit"
 
     def _refused(self, call: Call, verdict: verdicts.Bad) -> failures.Failure:
         said = f"status {verdict.status} for {call}: {verdict.reason}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
@@ -11,26 +13,47 @@ from dyff.workflows.items import Call
 
 _SHOWN = 300
 
+SLOW_S = 10.0
+"""An answer that takes longer is reported."""
+
+_ENDLESS_S = 100 * 365 * 86400.0
+
 
 class _Retry(msgspec.Struct, frozen=True):
-    """`failures`: how often the call has failed. `until_s`: the monotonic time of the next try."""
+    """`failures`: how often the call has failed. `until_s`: the monotonic time of the next try. `limit`: when it is given up."""
 
     call: Call
     failures: int
     reason: str
     until_s: float
+    limit: str
 
 
 class Board:
-    """The calls that have failed and will be retried."""
+    """The calls that have failed and will be retried, and those that wait for an answer.
 
-    def __init__(self, time: clock.Clock) -> None:
-        self._clock = time
+    `left_s`: returns the seconds that are left to the run; None if it has no limit of its own.
+    """
+
+    def __init__(self, time: clock.Clock, left_s: Callable[[], float] | None = None) -> None:
+        self._clock, self._left_s = time, left_s
         self._retries: dict[int, _Retry] = {}
+        self._sent: dict[int, tuple[Call, float]] = {}
 
-    def put(self, call: Call, failures: int, reason: str, delay_s: float) -> None:
-        """Record that a call is retried after `delay_s`. `failures`: how often it has failed. `reason`: of the last time."""
-        self._retries[id(call)] = _Retry(call, failures, reason, self._clock.monotonic() + delay_s)
+    def put(self, call: Call, failures: int, reason: str, delay_s: float, limit: str) -> None:
+        """Record that a call is retried after `delay_s`.
+
+        `failures`: how often it has failed. `reason`: of the last time. `limit`: when it is given up, apart from the time limit.
+        """
+        self._retries[id(call)] = _Retry(call, failures, reason, self._clock.monotonic() + delay_s, limit)
+
+    def sent(self, call: Call) -> None:
+        """Record that the request was sent, and an answer is awaited."""
+        self._sent[id(call)] = call, self._clock.monotonic()
+
+    def answered(self, call: Call) -> None:
+        """Record that nothing is awaited any more."""
+        self._sent.pop(id(call), None)
 
     def remove(self, call: Call) -> None:
         """Record that a call is no longer retried. It is no error if it was not."""
@@ -40,17 +63,32 @@ class Board:
         """Describe the retry of a call: what, how often, after which answer, until when."""
         found = self._retries[id(call)]
         left_s = max(0.0, found.until_s - self._clock.monotonic())
-        at = clock.iso((self._clock.now() + timedelta(seconds=left_s)).replace(microsecond=0))
         reason = found.reason if len(found.reason) <= _SHOWN else f"{found.reason[:_SHOWN]}..."
-        return f"trying again at {at}: {found.call}, which has failed {_times(found.failures)}; the last time: {reason}"
+        said = f"trying again at {self._time(left_s)}: {found.call}, which has failed {_times(found.failures)}; the last time: {reason}"
+        return f"{said} (given up {found.limit}{self._end()})"
 
     def message(self) -> str:
-        """Describe the call that has failed most often, and how many others are retried; empty if there is none."""
-        if not self._retries:
+        """Describe the call that has failed most often, or that waits longest for an answer; empty if all is well."""
+        if self._retries:
+            worst = max(self._retries.values(), key=lambda each: each.failures)
+            return self.line(worst.call) + _more(len(self._retries) - 1)
+        now = self._clock.monotonic()
+        slow = [(began, call) for call, began in self._sent.values() if now - began >= SLOW_S]
+        if not slow:
             return ""
-        worst = max(self._retries.values(), key=lambda each: each.failures)
-        others = len(self._retries) - 1
-        return self.line(worst.call) + (f" (and {others} more)" if others else "")
+        began, call = min(slow, key=lambda each: each[0])
+        return f"waiting for an answer since {self._time(began - now)}: {call}{_more(len(slow) - 1)}"
+
+    def _end(self) -> str:
+        left_s = self._left_s() if self._left_s is not None else math.inf
+        return f", or at {self._time(max(0.0, left_s))} with client.totalTimeoutSeconds" if left_s < _ENDLESS_S else ""
+
+    def _time(self, from_now_s: float) -> str:
+        return clock.iso((self._clock.now() + timedelta(seconds=from_now_s)).replace(microsecond=0))
+
+
+def _more(others: int) -> str:
+    return f" (and {others} more)" if others else ""
 
 
 def _times(count: int) -> str:

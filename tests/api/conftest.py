@@ -186,6 +186,10 @@ class World:
         """As a controller would."""
         await self._edit(entity_id, commands.UPDATE_STATUS, {"status": status, "reason": reason})
 
+    async def fail(self, entity_id: str, reason: str, message: str) -> None:
+        """As the informer would."""
+        await self._edit(entity_id, commands.UPDATE_STATUS, {"status": "Failed", "reason": reason, "message": message})
+
     async def forget(self, entity_id: str) -> None:
         """As the sweep would, of a deleted entity."""
         await self._edit(entity_id, commands.FORGET, {})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from dyff.schema import platform
 
 from dyff.api import app
+from dyff.api.routes import entities
 from dyff.kernel import settings
 from tests.entities import bodies
 
@@ -110,7 +114,47 @@ async def test_progress_is_what_the_step_wrote(world, api):
     assert before == {"stage": "Created", "done": None, "total": None, "rate": None}
     written = b'{"stage": "Inference", "done": 3, "total": 20, "rate": 1.5}'
     await world.services.objects.put(f"outputs/{evaluation}/.dyff/progress.json", written)
-    assert (await api.get(f"/v0/evaluations/{evaluation}/progress")).content == written
+    assert (await api.get(f"/v0/evaluations/{evaluation}/progress")).json() == json.loads(written)
+
+
+@pytest.mark.parametrize("status", ["Complete", "Failed", "Terminated", "Deleted"])
+async def test_the_progress_of_a_run_that_has_ended_says_how(world, api, status):
+    """The stage is the status, not the step that wrote last; the counts stay; what it retried no longer counts."""
+    evaluation = (await api.post("/v0/evaluations", json=await world.evaluation_body())).json()["id"]
+    written = b'{"stage": "Inference", "done": 3, "total": 20, "rate": 1.5, "message": "trying again"}'
+    await world.services.objects.put(f"outputs/{evaluation}/.dyff/progress.json", written)
+    await world.set_status(evaluation, status)
+    found = (await api.get(f"/v0/evaluations/{evaluation}/progress")).json()
+    assert found == {"stage": status, "done": 3, "total": 20, "rate": None}
+
+
+@pytest.mark.parametrize(("plural", "status"), [("models", "Ready"), ("models", "Error"), ("inferencesessions", "Terminated")])
+async def test_kinds_without_items_have_a_stage_too(world, api, plural, status):
+    """A model or a session that has ended says so, too."""
+    body = bodies.MODEL_HUB if plural == "models" else {"account": "test", "inferenceService": await world.ready_service()}
+    made = (await api.post(f"/v0/{plural}", json=body)).json()
+    entity = made.get("inferencesession", made)["id"]
+    await world.set_status(entity, status)
+    assert (await api.get(f"/v0/{plural}/{entity}/progress")).json()["stage"] == status
+
+
+ENTITY = {"status": "Admitted", "reason": "Inference", "message": "the evaluation client waits to start"}
+WROTE = {"stage": "Inference", "done": 3, "total": 20}
+
+
+@pytest.mark.parametrize(
+    ("written", "want"),
+    [
+        ({}, "the evaluation client waits to start"),
+        ({**WROTE, "rate": 0.0}, "the evaluation client waits to start"),
+        ({**WROTE, "rate": 1.5}, None),
+        ({**WROTE, "rate": 1.5, "message": "trying again"}, "trying again"),
+        ({**WROTE, "rate": 0.0, "message": "trying again"}, "trying again"),
+    ],
+)
+def test_what_a_run_waits_for_is_part_of_its_progress(written, want):
+    """What the step says goes first; if it says nothing and does nothing, the status says what the run waits for."""
+    assert entities.progress_of(ENTITY, written).get("message") == want
 
 
 async def test_every_kind_has_the_common_routes(world, api):

@@ -259,12 +259,34 @@ async def test_lines_are_what_ends_with_a_line_feed(tmp_path):
     """A carriage return, as progress bars write, is part of a line; read and followed alike."""
 
     async def answer(request):
+        if "previous" in request.query:
+            return web.json_response({"code": 400, "message": "previous terminated container not found"}, status=400)
         return web.Response(body=LOG) if request.path.endswith("/log") else web.json_response(POD)
 
     async with api_server(tmp_path, answer) as cluster:
         read = [line.message for line in await cluster.logs("p")]
         followed = [line.message async for line in cluster.follow("p", "main")]
     assert read == followed == ["10%\r20%\r30%", "done"]
+
+
+async def test_the_log_of_the_previous_attempt_is_read_too(tmp_path):
+    """A container that starts again has a new log; why it ended is in the one before, as far as the limit allows."""
+    asked = []
+
+    async def answer(request):
+        if not request.path.endswith("/log"):
+            return web.json_response(POD)
+        asked.append(dict(request.query))
+        if "previous" in request.query:
+            return web.Response(body=b"2025-12-31T00:00:00Z no such model\n")
+        return web.Response(body=b"2026-01-01T00:00:00Z loading\n")
+
+    async with api_server(tmp_path, answer) as cluster:
+        assert [line.message for line in await cluster.logs("p")] == ["no such model", "loading"]
+        assert [line.message for line in await cluster.logs("p", limit=5)] == ["no such model", "loading"]
+        assert asked[-1]["tailLines"] == "4"
+        assert [line.message for line in await cluster.logs("p", limit=1)] == ["loading"]
+        assert [line.message for line in await cluster.logs("p", since="2025-12-31T12:00:00Z")] == ["loading"]
 
 
 async def test_a_follower_notices_that_its_connection_died(tmp_path, monkeypatch):

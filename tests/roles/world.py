@@ -137,9 +137,9 @@ class World:
         """The custom resource of an entity; None: there is none."""
         return await self.cluster.get(custom_resources.KINDS[kind], custom_resource.name(registry.BY_KIND[kind].run.resource, entity_id))
 
-    async def set_condition(self, kind, entity_id, name, reason="Complete", message=""):
+    async def set_condition(self, kind, entity_id, name, reason="Complete", message="", status="True"):
         """What the operator says about a run."""
-        condition = {"type": name, "status": "True", "reason": reason, "message": message, "lastTransitionTime": "2026-11-03T12:00:00Z"}
+        condition = {"type": name, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-11-03T12:00:00Z"}
         name = custom_resource.name(registry.BY_KIND[kind].run.resource, entity_id)
         await self.cluster.patch(custom_resources.KINDS[kind], name, {"status": {"conditions": [condition]}}, status=True)
 

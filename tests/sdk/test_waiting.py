@@ -122,6 +122,35 @@ async def test_a_wait_shows_what_the_run_waits_for(connect, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "  Admitted, Inference: 3 of 10 items; no calls until noon"
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_wait_shows_what_keeps_a_run_from_starting(connect, capsys, known):
+    """Quota, a dependency, a pod or an image: reason and message of the status, whether or not the server knows a progress."""
+    waiting = {"status": "Created", "reason": "QuotaLimit", "message": "Account quota\nexceeded: 8/8"}
+    states = iter([waiting, {"status": "Ready"}])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/progress"):
+            return httpx.Response(200 if known else 404, json={"stage": "Created", "done": None, "total": None, "rate": None})
+        return httpx.Response(200, json={**MODEL, **next(states)})
+
+    await got(connect(handler).models.wait("a" * 32))
+    assert capsys.readouterr().out.splitlines() == ["  Created, QuotaLimit; Account quota exceeded: 8/8", "  Ready"]
+
+
+async def test_a_run_that_makes_progress_says_no_more(connect, capsys):
+    """The message of the status is noise while items are done."""
+    states = iter([{"status": "Admitted", "reason": "Inference", "message": "the client is running"}, {"status": "Ready"}])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/progress"):
+            return httpx.Response(200, json={"stage": "Inference", "done": 3, "total": 10, "rate": 2.0})
+        return httpx.Response(200, json={**MODEL, **next(states)})
+
+    await got(connect(handler).models.wait("a" * 32))
+    assert capsys.readouterr().out.splitlines()[0] == "  Admitted, Inference: 3 of 10 items, 2.0 items/s, 4 s left"
+
+
+LINE = f"  no longer waiting; Model {'a' * 32} continues: client.models.wait({'a' * 32!r}) waits again"
 SCRIPT = """
 import httpx, json, sys
 from dyff.sdk import Client
@@ -149,7 +178,7 @@ def test_ctrl_c_ends_the_waiting_only(as_in_a_terminal):
                 break
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert out.splitlines()[-2:] == [f"  no longer waiting; it goes on, and models.wait({'a' * 32!r}) waits again", "interrupted {'GET'}"]
+    assert out.splitlines()[-2:] == [LINE, "interrupted {'GET'}"]
     assert err == ""
 
 
@@ -160,4 +189,4 @@ async def test_a_cancelled_wait_ends_at_once(capsys):
         with anyio.move_on_after(0.1) as scope:
             await client.models.wait("a" * 32)
     assert scope.cancelled_caught
-    assert "it goes on" in capsys.readouterr().out
+    assert LINE in capsys.readouterr().out.splitlines()

@@ -132,7 +132,10 @@ def test_a_pause_shows_in_the_progress(store, steps):
     replies = iter([*[(500, {}, 0, "boom")] * 4, (429, {"Retry-After": "3600"})])
     with runs.a_service(lambda prompt, tries: next(replies)) as (url, _):
         process = steps.start("evaluation-client", "--manifest", steps.manifest(url))
-        retried = re.compile(r"trying again at 20.*: item 0, .*, which has failed [34] times; the last time: status 500")
+        retried = re.compile(
+            r"trying again at 20.*: item 0, .*, which has failed [34] times; the last time: status 500: .*boom.* "
+            r"\(given up after \d+ errors in a row with client.transientErrorRetryLimit, or at 20.*Z with client.totalTimeoutSeconds\)"
+        )
         runs.wait_for(lambda: store.has_progress() and retried.match(store.progress().get("message", "")))
         said = runs.wait_for(lambda: (text := store.progress().get("message", "")).startswith("no calls until") and text)
         process.terminate()

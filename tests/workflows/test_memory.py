@@ -101,7 +101,7 @@ KINDS = ["a dictionary", "a dictionary type", "prefixes", "compressed pages", "l
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_that_are_small_in_the_file_are_few_at_a_time(store, steps, kind):
-    """What the client needs depends on the bytes of a row and not on their number, however small the file is and whoever is waiting."""
+    """What the client needs depends on the bytes of a row and not on their number, however small the file is, however many workers wait."""
     values, options = repeated(kind)
     with runs.a_fast_service() as url:
         manifest = steps.manifest(url, workers=32)

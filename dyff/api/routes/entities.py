@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -147,13 +148,13 @@ class Entities:
         return json(status(after), headers=[positions.header(position)])
 
     async def progress(self, call: Call) -> Reply:
-        """Return what the running step last wrote. Before it has written anything, the stage is the status and all else is null."""
+        """Return what the running step last wrote; of a run that has ended, how it ended. Without either, the stage is the status."""
         await self._follow(call)
         entity = await self._entity(call, "get")
-        try:
-            return Reply(200, await self._context.services.objects.get(layout.progress(self._row.collection, entity["id"])))
-        except errors.NotFound:
-            return json({"stage": entity["status"], "done": None, "total": None, "rate": None})
+        written: codecs.Json = {}
+        with contextlib.suppress(errors.NotFound):
+            written = codecs.decode_object(await self._context.services.objects.get(layout.progress(self._row.collection, entity["id"])))
+        return json(progress_of(entity, written))
 
     async def _entity(self, call: Call, function: str) -> codecs.Json:
         return await self._context.documents.entity(call.principal, self._row, call.path["id"], function)
@@ -167,6 +168,21 @@ async def follow(context: Context, call: Call) -> None:
     wanted = call.header(b"dyff-position")
     if wanted is not None:
         await context.positions.follow(wanted)
+
+
+def progress_of(entity: codecs.Json, written: codecs.Json) -> codecs.Json:
+    """Return the published Progress. `written`: what the last step wrote; empty if none did.
+
+    A step that was killed, or that waits for a pod, writes nothing: the entity then says what the run waits for, or how it ended.
+    """
+    counts = {key: written.get(key) for key in ("done", "total", "rate")}
+    message = entity.get("message")
+    if statuses.is_terminal(entity["status"]):
+        found = {"stage": entity["status"], **counts, "rate": None}
+    else:
+        found = {"stage": written.get("stage") or entity["status"], **counts}
+        message = written.get("message") or (None if written.get("rate") else message)
+    return {**found, **({"message": message} if message else {})}
 
 
 def status(entity: codecs.Json) -> codecs.Json:

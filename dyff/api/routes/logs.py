@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from dyff.api import artifacts, auth, documents, logstream
+from dyff.api import artifacts, auth, documents, logstream, podnotes
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Parameter, Route, Send, Socket
 from dyff.cluster import port as cluster
+from dyff.cluster.instants import instant
 from dyff.entities import answers, codecs, kind, registry, statuses
 from dyff.kernel import clock, errors
 from dyff.objects import layout
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 10_000
+
+LAST_LINES = 100
+"""Lines that the end of a stream does not repeat."""
 
 _SINCE = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -92,10 +97,16 @@ class Logs:
             return not statuses.is_terminal(documents.summary(known).status)
 
         async def run(send: Send) -> None:
+            last: deque[str] = deque(maxlen=LAST_LINES)
+
             async def publish(entry: logstream.Entry) -> None:
+                last.append(entry["message"])
                 await send(codecs.encode(entry))
 
             await logstream.LogStream(services.cluster, call.path["id"], continues, publish).run()
+            found = await self._context.documents.find(self._row, call.path["id"])
+            for note in podnotes.of_end(codecs.decode_object(found), last) if found is not None else ():
+                await send(codecs.encode(note))
 
         return run
 
@@ -109,8 +120,8 @@ class Logs:
         """Return a link to the log as a file: the current log while its pods exist, afterwards as of the last request while they did."""
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         objects, key = self._context.services.objects, layout.logs(self._row.plural, entity["id"])
-        lines = await self._lines(entity["id"], None, MAX_LIMIT)
-        if lines:
+        lines = await self._lines(entity, None, MAX_LIMIT)
+        if lines and (len(lines) > len(podnotes.of_end(entity, ())) or await objects.head(key) is None):
             await objects.put(key, "".join(f"{line['message']}\n" for line in lines).encode())
         elif await objects.head(key) is None:
             raise errors.NotFound(f"nothing was logged for the {self._row.name} {entity['id']}: no pod of it has run")
@@ -118,19 +129,22 @@ class Logs:
         return json({"artifact": {"kind": "text", "path": "logs.txt", "digest": {}}, "signedURL": msgspec.to_builtins(url)})
 
     async def answer(self, call: Call) -> Reply:
-        """Return the last lines of all pods that are labelled with the entity's ID, in order of time."""
+        """Return the last lines of all pods that are labelled with the entity's ID, and why they did not run, in order of time."""
         since, limit = self._parameters(call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
-        lines = await self._lines(entity["id"], since, limit)
+        lines = await self._lines(entity, since, limit)
         workflow = {"kind": self._row.name, "id": entity["id"]}
         return json({"workflow": workflow, "logs": lines[-limit:], "totalLines": len(lines)})
 
-    async def _lines(self, entity_id: str, since: str | None, limit: int) -> list[codecs.Json]:
-        """The last `limit` lines of each pod, in order of time."""
+    async def _lines(self, entity: codecs.Json, since: str | None, limit: int) -> list[codecs.Json]:
+        """The last `limit` lines of each pod, and what the cluster and the entity say about its end, in order of time."""
         lines: list[codecs.Json] = []
-        for pod in (await self._context.services.cluster.list(cluster.POD, {"dyff.io/id": entity_id})).items:
+        pods = (await self._context.services.cluster.list(cluster.POD, {"dyff.io/id": entity["id"]})).items
+        for pod in pods:
             found = await self._context.services.cluster.logs(pod["metadata"]["name"], since=since, limit=limit)
             lines += [logstream.entry(pod, line) for line in found]
+        notes = [*podnotes.of_pods(pods), *podnotes.of_end(entity, [line["message"] for line in lines])]
+        lines += [note for note in notes if since is None or note["timestamp"] > instant(since)]
         lines.sort(key=lambda line: line["timestamp"])
         return lines
 

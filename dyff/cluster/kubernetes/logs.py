@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -29,12 +29,21 @@ class Logs:
         self._requests, self._namespace = requests, namespace
 
     async def read(self, pod: str, container: str, since: str | None, limit: int | None) -> list[port.LogLine]:
-        """The last `limit` lines after `since`; none if the container has not started or is gone."""
-        query = _query(container, since) | ({"tailLines": str(limit)} if limit is not None else {})
+        """The last `limit` lines after `since`, of this and of the previous attempt; none if the container has not started or is gone."""
+        lines = await self._read(pod, container, since, limit)
+        if limit is None or len(lines) < limit:  # a container that starts again has a new log, and the reason is in the one before
+            left = None if limit is None else limit - len(lines)
+            lines = [*await self._read(pod, container, since, left, {"previous": "true"}), *lines]
+        return lines
+
+    async def _read(
+        self, pod: str, container: str, since: str | None, limit: int | None, more: Mapping[str, str] | None = None
+    ) -> list[port.LogLine]:
+        query = _query(container, since) | ({"tailLines": str(limit)} if limit is not None else {}) | dict(more or {})
         try:
             text = await self._requests.text(self._path(pod), what=f"reading the log of {pod}", query=query)
         except (errors.InvalidFields, errors.NotFound):
-            return []  # it is waiting to start, has no node, or its log is gone with it
+            return []  # it is waiting to start, has no node or no previous attempt, or its log is gone with it
         after = None if since is None else instant(since)
         return [line for raw in text.split(b"\n") if (line := _line(raw)) is not None and _is_later(line, after)]
 

@@ -70,6 +70,8 @@ class InferenceSession(identity.Entity, kw_only=True, frozen=True):
 class InferenceSessionAndToken(stored.Part, frozen=True):
     """A new session and the token for it."""
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"token"})
+
     inferencesession: InferenceSession
     token: str
 

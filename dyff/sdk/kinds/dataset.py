@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dyff.sdk import arguments, groups, models
+from dyff.sdk import arguments, groups, models, requests
 from dyff.sdk.calls import Awaited, S, operation
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, models.Dataset]):
+class Datasets(groups.Uploadable[S, models.Dataset, requests.DatasetCreateRequest], groups.Downloadable[S, models.Dataset]):
     """Datasets."""
 
     @operation
@@ -34,8 +34,8 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
             `dataset = client.datasets.create_arrow_dataset("prompts", account="me", name="prompts")`
         """
         folder = arguments.folder(dataset_directory, "dataset_directory")
-        declared = await self._http.io.in_thread(_described, folder, schema)
-        return await self.create({"account": account, "name": name, **declared})
+        artifacts, declared = await self._http.io.in_thread(_described, folder, schema)
+        return await self.create({"account": account, "name": name, "artifacts": artifacts, "schema": declared})
 
     @operation
     async def upload_arrow_dataset(
@@ -58,7 +58,7 @@ class Datasets(groups.Uploadable[S, models.Dataset], groups.Downloadable[S, mode
 GROUP = Datasets
 
 
-def _described(folder: Path, schema: pa.Schema | None) -> Mapping[str, Any]:
+def _described(folder: Path, schema: pa.Schema | None) -> tuple[list[requests.Artifact], requests.DataSchema]:
     from dyff.sdk import datasets
 
     return datasets.described(folder, schema)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from dyff.sdk import arguments, downloads, groups, models
+from dyff.sdk import arguments, downloads, groups, listing, models, requests
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 
-class Evaluations(groups.Creatable[S, models.Evaluation], groups.Downloadable[S, models.Evaluation], groups.Logged[S, models.Evaluation]):
+class Evaluations(
+    groups.Creatable[S, models.Evaluation, requests.EvaluationCreateRequest],
+    groups.Downloadable[S, models.Evaluation],
+    groups.Logged[S, models.Evaluation],
+):
     """Evaluations."""
 
     @operation
@@ -22,7 +26,7 @@ class Evaluations(groups.Creatable[S, models.Evaluation], groups.Downloadable[S,
             `client.evaluations.downlinks(evaluation.id, incomplete=True)`
         """
         params = {"incomplete": "true"} if incomplete else None
-        return models.read(await self._http.call("GET", self._path(id, "downlinks"), params=params), list[models.Downlink])
+        return listing.read(await self._http.call("GET", self._path(id, "downlinks"), params=params), models.Downlink)
 
     @operation
     async def download(

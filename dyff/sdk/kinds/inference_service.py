@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dyff.sdk import groups, models
+from dyff.sdk import groups, models, requests
 from dyff.sdk.calls import S
 
 
-class InferenceServices(groups.Creatable[S, models.InferenceService]):
+class InferenceServices(groups.Creatable[S, models.InferenceService, requests.InferenceServiceCreateRequest]):
     """Inference services."""
 
 

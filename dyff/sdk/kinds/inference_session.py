@@ -7,7 +7,7 @@ from datetime import datetime
 import httpx
 
 from dyff.kernel import clock
-from dyff.sdk import groups, inference, models
+from dyff.sdk import groups, inference, listing, models, requests
 from dyff.sdk.calls import Awaited, S, operation
 
 
@@ -15,7 +15,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
     """Inference sessions."""
 
     @operation
-    async def create(self, request: groups.Request) -> models.InferenceSessionAndToken:
+    async def create(self, request: requests.InferenceSessionCreateRequest | groups.Other) -> models.InferenceSessionAndToken:
         """Start a session of a service; returns the session and the token for inference.
 
         It ends at `expires`, or after the server's default lifetime if the request has none. The returned session has the time.
@@ -67,7 +67,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
         """
         body = {} if expires is None else {"expires": clock.iso(expires)}
         answer = await self._http.call("POST", self._path(session_id, "token"), body=body)
-        return str(answer["token"] if isinstance(answer, dict) else answer)
+        return listing.Token(answer["token"] if isinstance(answer, dict) else answer)
 
     @operation
     async def terminate(self, session_id: str) -> models.Status:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dyff.sdk import arguments, folders, groups, models, uploads
+from dyff.sdk import arguments, folders, groups, models, requests, uploads
 from dyff.sdk.calls import Awaited, S, operation
 
 
-class Models(groups.Uploadable[S, models.Model], groups.Downloadable[S, models.Model], groups.Logged[S, models.Model]):
+class Models(
+    groups.Uploadable[S, models.Model, requests.ModelCreateRequest], groups.Downloadable[S, models.Model], groups.Logged[S, models.Model]
+):
     """Models."""
 
     @operation
@@ -20,8 +22,8 @@ class Models(groups.Uploadable[S, models.Model], groups.Downloadable[S, models.M
         *,
         account: str,
         name: str,
-        resources: groups.Request,
-        accelerators: Sequence[groups.Request] | None = None,
+        resources: requests.ModelResources | groups.Other,
+        accelerators: Sequence[requests.Accelerator | groups.Other] | None = None,
         include_symlinks: bool = False,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
@@ -72,13 +74,13 @@ class Models(groups.Uploadable[S, models.Model], groups.Downloadable[S, models.M
 GROUP = Models
 
 
-def _several(accelerators: Sequence[groups.Request]) -> Sequence[groups.Request]:
+def _several(accelerators: Sequence[Any]) -> Sequence[Any]:
     if not isinstance(accelerators, list | tuple):
         raise TypeError(f"accelerators: must be a list of dicts, not {arguments.called(accelerators)}")
     return accelerators
 
 
-def _volume_files(root: Path, paths: Sequence[Path]) -> list[dict[str, Any]]:
+def _volume_files(root: Path, paths: Sequence[Path]) -> list[requests.File]:
     return [
         {"path": path.as_posix(), "size": (root / path).stat().st_size, "digest": {"md5": uploads.md5_of(root / path)}} for path in paths
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dyff.entities.kinds.widget import Widget
 
@@ -11,7 +12,7 @@ from dyff.sdk import groups, models
 from dyff.sdk.calls import Awaited, S, operation
 
 
-class Widgets(groups.Uploadable[S, Widget], groups.Downloadable[S, Widget], groups.Logged[S, Widget]):
+class Widgets(groups.Uploadable[S, Widget, Mapping[str, Any]], groups.Downloadable[S, Widget], groups.Logged[S, Widget]):
     """Widgets."""
 
     @operation
