@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
-from dyff.kernel import engines, errors, images, pod_limits, programs
+from dyff.kernel import engines, errors, images, log_settings, pod_limits, programs
 
 PREFIX = "DYFF_"
 _HUB = "HF_ENDPOINT"
@@ -238,6 +238,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     data_dir: str = "dyff-data"
     log_level: str = "info"
+    logs: log_settings.Logs = log_settings.Logs()
+    audit: log_settings.Audit = log_settings.Audit()
     api: Api = Api()
     bus: Bus = Bus()
     query: engines.Query = engines.Query()

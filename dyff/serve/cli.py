@@ -6,16 +6,17 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 import msgspec
 import yaml
 
-from dyff.kernel import errors, settings
+from dyff.kernel import descriptors, errors, settings
 from dyff.serve import protection
 
 if TYPE_CHECKING:
@@ -31,14 +32,34 @@ EXIT_CODES: dict[type[errors.DyffError], int] = {
 
 
 class _Command(click.Group):
-    """Turns our errors into one line on standard error and an exit code."""
+    """Turns our errors into one line on standard error and an exit code. Of a server, that line is one of its log."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except errors.DyffError as error:
-            click.echo(f"dyff: {error.message}", err=True)
-            sys.exit(_code(error, 1))
+            self._end(ctx, error.message, _code(error, 1))
+        except click.ClickException as error:
+            if not self._is_logged(ctx):
+                raise
+            self._end(ctx, error.format_message(), error.exit_code)
+
+    def _end(self, ctx: click.Context, reason: str, code: int) -> NoReturn:
+        if self._is_logged(ctx):
+            from dyff.serve import log_output
+
+            log_output.report_end(reason, code)
+        else:
+            with suppress(OSError):  # there may be no reader
+                click.echo(f"dyff: {reason}", err=True)
+        sys.exit(code)
+
+    def _is_logged(self, ctx: click.Context) -> bool:
+        if ctx.invoked_subcommand != "serve":
+            return False
+        from dyff.serve import log_output
+
+        return log_output.is_json()
 
 
 def _code(error: errors.DyffError, otherwise: int) -> int:
@@ -58,8 +79,13 @@ def main() -> None:
     """Audits of AI systems whose results can be trusted."""
     from dyff.kernel import logs
 
+    descriptors.fill_standard()
     os.umask(protection.UMASK)
-    logs.to_standard_error()
+    if click.get_current_context().invoked_subcommand == "serve" and logs.wants_json("auto", sys.stderr):
+        logs.configure(form="json")  # until the settings are known
+        logs.install_hooks()
+    else:
+        logs.to_standard_error()
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext, suppress
@@ -13,9 +14,9 @@ import click
 import msgspec
 import structlog
 
-from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, logs, memory, settings
+from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, memory, settings
 from dyff.serve import adapters as given
-from dyff.serve import assembling, directory, isolation, opening, roles, signals, space, supervisor, wiring
+from dyff.serve import assembling, directory, isolation, log_output, opening, outputs, roles, signals, space, supervisor, wiring
 
 log = structlog.get_logger()
 
@@ -31,10 +32,7 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
         Misconfigured: the settings cannot work.
         RoleGaveUp: a role failed too often.
     """
-    try:
-        logs.configure(loaded.log_level)
-    except ValueError as error:
-        raise errors.Misconfigured(f"log_level: {error}") from error
+    out = log_output.open_log(loaded)
     descriptors.raise_limit()
     memory.tune()
     rows = roles.parse(wanted)
@@ -44,13 +42,24 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
         log.warning("embedded-adapters", ports=sorted(local), roles=roles.names(rows), note="other processes cannot share them")
     try:
         with place.claimed() if local else nullcontext():
-            anyio.run(_serve, loaded, place, rows, bool(local), backend="asyncio", backend_options={"use_uvloop": True})
+            _keep_native_errors(out, place)
+            anyio.run(_serve, loaded, place, rows, bool(local), out, backend="asyncio", backend_options={"use_uvloop": True})
     except BaseExceptionGroup as group:
         raise supervisor.first_of_ours(group) from group
     return 0
 
 
-async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row], local: bool) -> None:
+def _keep_native_errors(out: log_output.LogOutput, place: directory.DataDirectory) -> None:
+    """On a terminal they stay where a person sees them. Where there is no data directory, they go past the log."""
+    if out.as_json:
+        with suppress(errors.Misconfigured):
+            place.create()
+    out.keep_native(place.native_errors)
+
+
+async def _serve(
+    loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row], local: bool, out: log_output.LogOutput
+) -> None:
     time = clock.SystemClock()
     troubles = degradation.Troubles(time)
     disk = space.Space(place.root, loaded.disk.reserve_bytes, troubles) if local else None
@@ -61,14 +70,17 @@ async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows
         sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
         adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes)
         subject: supervisor.Supervisor | None = None
+        watched = outputs.Outputs(out, None, troubles)
 
         def report() -> dict[str, Any]:
-            return subject.health.report() if subject else {"status": "starting", "roles": {}}
+            reported = subject.health.report() if subject else {"status": "starting", "roles": {}}
+            return {**reported, "lost": watched.lost()}
 
         subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
         async with anyio.create_task_group() as group:
+            group.start_soon(watched.watch)
             await group.start(signals.stop_on_signal, _stopper(subject, loaded))
-            group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded))
+            group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
             await subject.run()
             group.cancel_scope.cancel()
 
@@ -91,19 +103,29 @@ async def _announce_when_ready(
     adapters: given.Adapters,
     rows: Sequence[roles.Row],
     local: Collection[str],
+    out: log_output.LogOutput,
 ) -> None:
     await subject.health.wait_ready()
     garbage_collector.tune()
+    url = adapters.public_url if adapters.listener is not None else None
+    sandboxes = isolation.sentence(adapters.sandboxes) if adapters.sandboxes is not None else None
+    where = f" --data-dir {place.root}" if "accounts" in local else ""
+    token = f"dyff token create{where} --account $(dyff account create --name me{where})"
+    api = {"api": f"{url}/v0", "docs": f"{url}/v0/docs"} if url is not None else {}
+    data = {"data": str(place.root)} if local else {}
+    pods = {"pods": sandboxes} if sandboxes is not None else {}
+    if out.as_json:
+        out.announce("ready", roles=roles.names(rows), **api, **data, **pods, make_a_token=token)
+        if not sys.stdout.isatty():
+            return
     lines = [f"Dyff is ready: {', '.join(roles.names(rows))}"]
-    if adapters.listener is not None:
-        url = adapters.public_url
-        lines += [f"  API   {url}/v0", f"  docs  {url}/v0/docs"]
-    if local:
-        lines.append(f"  data  {place.root}")
-    if adapters.sandboxes is not None:
-        lines.append(f"  pods  {isolation.sentence(adapters.sandboxes)}")
-    if adapters.listener is not None:
-        where = f" --data-dir {place.root}" if "accounts" in local else ""
-        lines += ["Make a token with:", f"  dyff token create{where} --account $(dyff account create --name me{where})"]
+    lines += [f"  {'API' if name == 'api' else name:<6}{value}" for name, value in {**api, **data, **pods}.items()]
+    if url is not None:
+        lines += ["Make a token with:", f"  {token}"]
+    threading.Thread(target=_print, args=["\n".join(lines)], daemon=True).start()
+
+
+def _print(text: str) -> None:
+    """In a thread of its own, since there may be no reader who takes it."""
     with suppress(OSError):  # a full disk behind standard output
-        click.echo("\n".join(lines))
+        click.echo(text)
