@@ -12,13 +12,18 @@ import anyio
 import msgspec
 import yaml
 
-from dyff.accounts import authority, grants, port
+from dyff.accounts import authority, grants, port, tokens
 from dyff.entities import codecs
 from dyff.kernel import clock, errors, ids, settings
 from dyff.query import usage
 from dyff.serve import directory, migrating, opening
+from dyff.serve.audit.output import recorded
 
 T = TypeVar("T")
+
+KIND = "Account"
+MAX_NAME_CHARS = 128
+"""The most of what a person typed that the audit log has."""
 
 
 @asynccontextmanager
@@ -50,13 +55,15 @@ def create_account(loaded: settings.Settings, name: str) -> str:
     if not name.strip():
         raise errors.Misconfigured("--name is empty; give the account a name that people know it by")
     now, account_id = clock.SystemClock().now(), ids.RandomIds().new()
-    _with_accounts(loaded, lambda accounts: accounts.create(port.Account(id=account_id, name=name, created=now)))
+    with recorded(loaded, "account.create", kind=KIND, entity=account_id, name=name[:MAX_NAME_CHARS]):
+        _with_accounts(loaded, lambda accounts: accounts.create(port.Account(id=account_id, name=name, created=now)))
     return account_id
 
 
 def list_accounts(loaded: settings.Settings) -> list[port.Account]:
     """All accounts, in order of creation."""
-    return _with_accounts(loaded, lambda accounts: accounts.find())
+    with recorded(loaded, "account.list", kind=KIND):
+        return _with_accounts(loaded, lambda accounts: accounts.find())
 
 
 def show_account(loaded: settings.Settings, account_id: str) -> codecs.Json:
@@ -78,7 +85,8 @@ def show_account(loaded: settings.Settings, account_id: str) -> codecs.Json:
         known = {"name": account.name, "status": account.status} if account else {}
         return {"id": account_id, **known, **usage.published(used, len(keys), loaded.quotas)}
 
-    return _with_accounts(loaded, act)
+    with recorded(loaded, "account.show", kind=KIND, entity=account_id[:MAX_NAME_CHARS]):
+        return _with_accounts(loaded, act)
 
 
 def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool) -> None:
@@ -96,7 +104,8 @@ def set_suspended(loaded: settings.Settings, account_id: str, *, suspended: bool
             raise errors.WrongStatus(f"the account {account_id} was deleted, for good")
         await accounts.set_status(account_id, status, reason)
 
-    _with_accounts(loaded, change)
+    with recorded(loaded, "account.suspend" if suspended else "account.reactivate", kind=KIND, entity=account_id[:MAX_NAME_CHARS]):
+        _with_accounts(loaded, change)
 
 
 def grants_for(account_id: str, role: str | None, file: str | None) -> tuple[grants.Grant, ...]:
@@ -136,7 +145,14 @@ def create_token(loaded: settings.Settings, account_id: str, wanted: Sequence[gr
             await accounts.set_permissions(account_id, (*account.permissions, *missing), account.permissions_version or names.new())
         return await authority.Authority(accounts, time, names).issue(account_id, tuple(wanted), time.now() + lifetime)
 
-    return _with_accounts(loaded, act)
+    grants_text = "everything" if tuple(wanted) == grants.ADMIN else f"{len(wanted)} grants"
+    with recorded(
+        loaded, "token.create", kind=KIND, entity=account_id[:MAX_NAME_CHARS], grants=grants_text, days=f"{lifetime.days}"
+    ) as entry:
+        token = _with_accounts(loaded, act)
+        made = tokens.unverified(token)
+        entry.target = made[0] if made else None
+    return token
 
 
 def revoke_token(loaded: settings.Settings, account_id: str, token_id: str) -> None:
@@ -145,5 +161,7 @@ def revoke_token(loaded: settings.Settings, account_id: str, token_id: str) -> N
     Raises:
         NotFound: the account has no such token.
     """
-    if not _with_accounts(loaded, lambda accounts: accounts.revoke_key(account_id, token_id)):
-        raise errors.NotFound(f"account {account_id} has no token {token_id}")
+    with recorded(loaded, "token.revoke", kind=KIND, entity=account_id[:MAX_NAME_CHARS]) as entry:
+        entry.target = token_id[:MAX_NAME_CHARS]
+        if not _with_accounts(loaded, lambda accounts: accounts.revoke_key(account_id, token_id)):
+            raise errors.NotFound(f"account {account_id} has no token {token_id}")

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ import click
 import msgspec
 import yaml
 
-from dyff.kernel import descriptors, errors, settings
+from dyff.kernel import audit, descriptors, errors, settings
 from dyff.serve import protection
 
 if TYPE_CHECKING:
@@ -142,9 +142,11 @@ def replay(data_dir: str | None, config: str | None) -> None:
     Works while the server runs: the old query store is read until then. If it is interrupted, nothing has changed; run it again.
     """
     from dyff.serve import proving
+    from dyff.serve.audit import output
 
-    started = time.monotonic()
-    written = proving.replay(settings.load(config, flags={"data_dir": data_dir}))
+    started, loaded = time.monotonic(), settings.load(config, flags={"data_dir": data_dir})
+    with output.recorded(loaded, "replay"):
+        written = proving.replay(loaded)
     click.echo(f"{written} documents in {time.monotonic() - started:.1f} s; the new query store is in use")
 
 
@@ -177,6 +179,7 @@ def migrate() -> None:
 def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | None, dry_run: bool) -> None:
     from dyff.kernel import logs
     from dyff.serve import migrating
+    from dyff.serve.audit import output
 
     loaded = settings.load(config, flags={"data_dir": data_dir})
     logs.configure("error")
@@ -187,7 +190,8 @@ def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | 
         lines += 1
         _print_line(line)
 
-    migrating.migrate(loaded, phase, report, dry_run=dry_run)
+    with nullcontext() if dry_run else output.recorded(loaded, f"migrate.{phase}"):
+        migrating.migrate(loaded, phase, report, dry_run=dry_run)
     if not lines:
         click.echo("nothing to do")
 
@@ -222,6 +226,33 @@ def migrate_status(data_dir: str | None, config: str | None) -> None:
     from dyff.serve import migrating
 
     migrating.status(settings.load(config, flags={"data_dir": data_dir}), _print_line)
+
+
+@main.command("audit-log")
+@click.option("--since", metavar="TIME", help="From this time on, such as 2026-01-31T12:00:00Z, or an age: 30m, 24h, 7d.")
+@click.option("--until", metavar="TIME", help="Before this time.")
+@click.option("--account", metavar="ID|NAME", help="Done by or to this account.")
+@click.option("--entity", metavar="ID", help="Done to this entity, or with or to this token.")
+@click.option("--action", metavar="PATTERN", help="Such as evaluations.create, 'datasets.*' or 'operator.*'.")
+@click.option("--outcome", type=click.Choice(audit.OUTCOMES), help="How it ended.")
+@click.option("--follow", "-f", is_flag=True, help="Wait for new entries.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line. So it does if the output is no terminal.")
+@click.option("--table", "as_table", is_flag=True, help="Print a line for people, always.")
+@click.option("--file", "names", multiple=True, metavar="FILE", help="Read this file, or - for standard input, such as collected logs.")
+@_data_dir
+@_config
+def audit_log(names: tuple[str, ...], follow: bool, as_json: bool, as_table: bool, **options: str | None) -> None:
+    """Print the audit log: who did what to which entity, with what outcome. The oldest entry is first.
+
+    Works while the server runs (docs/production.md).
+    """
+    from dyff.serve.audit import command
+
+    if as_json and as_table:
+        raise click.UsageError("give --json or --table, not both")
+    table = as_table or (not as_json and sys.stdout.isatty())
+    loaded = settings.load(options.pop("config"), flags={"data_dir": options.pop("data_dir")})
+    command.run(loaded, names, command.wanted(**options), follow=follow, table=table)
 
 
 @main.group()

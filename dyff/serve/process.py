@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import metadata
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ import structlog
 from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, memory, settings
 from dyff.serve import adapters as given
 from dyff.serve import assembling, directory, isolation, log_output, opening, outputs, roles, signals, space, supervisor, wiring
+from dyff.serve.audit import output
 
 log = structlog.get_logger()
 
@@ -66,23 +68,39 @@ async def _serve(
     if disk is not None:
         disk.make_room()
     choosing = isolation.begin(loaded, place) if "cluster" in roles.ports(rows) & opening.embedded(loaded) else None
-    async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
-        sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
-        adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes)
-        subject: supervisor.Supervisor | None = None
-        watched = outputs.Outputs(out, None, troubles)
+    with _audit(loaded, time, rows) as audit:
+        async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
+            sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
+            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=audit.trail if audit else None)
+            subject: supervisor.Supervisor | None = None
+            watched = outputs.Outputs(out, audit, troubles)
 
-        def report() -> dict[str, Any]:
-            reported = subject.health.report() if subject else {"status": "starting", "roles": {}}
-            return {**reported, "lost": watched.lost()}
+            def report() -> dict[str, Any]:
+                reported = subject.health.report() if subject else {"status": "starting", "roles": {}}
+                return {**reported, "lost": watched.lost()}
 
-        subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
-        async with anyio.create_task_group() as group:
-            group.start_soon(watched.watch)
-            await group.start(signals.stop_on_signal, _stopper(subject, loaded))
-            group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
-            await subject.run()
-            group.cancel_scope.cancel()
+            subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
+            async with anyio.create_task_group() as group:
+                group.start_soon(watched.watch)
+                await group.start(signals.stop_on_signal, _stopper(subject, loaded))
+                group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
+                await subject.run()
+                group.cancel_scope.cancel()
+
+
+@contextmanager
+def _audit(loaded: settings.Settings, time: clock.Clock, rows: Sequence[roles.Row]) -> Iterator[output.AuditOutput | None]:
+    """The audit log of a process that serves the API, with its start and its stop."""
+    if not any(row.serves_http for row in rows) or output.chosen_output(loaded) == "none":
+        yield None
+        return
+    opened = output.AuditOutput(loaded, time)
+    opened.mark("server.start", version=metadata.version("dyff-platform"), roles=", ".join(roles.names(rows)))
+    try:
+        yield opened
+    finally:
+        opened.mark("server.stop")
+        opened.close()
 
 
 def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
