@@ -20,9 +20,10 @@ from dyff.api.services import Services
 
 
 class Application(Litestar):
-    """All routes as Litestar's handlers; `lane` answers those of `express` without it (`dyff.api.express`)."""
+    """All routes as Litestar's handlers; `lane` answers those of `express` without it (`dyff.api.express`). `described`: all of them."""
 
     lane: Lane
+    described: list[Route]
     express: list[Route]
     schemas: arrow.Schemas
 
@@ -101,6 +102,7 @@ def build(services: Services) -> Application:
         request_max_body_size=None,
     )
     app.lane, app.express, app.schemas = lane, [route for route in routes if route.express], shared.schemas
+    app.described = routes
     return app
 
 

@@ -146,8 +146,7 @@ class Files:
         """Close the current file, unless another process is at it: it is then done later."""
         with suppress(BlockingIOError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
             if self._is_due():
-                name = f"audit-{self._clock.now().astimezone(UTC):%Y%m%dT%H%M%S.%f}Z.jsonl"
-                (self._folder / CURRENT).rename(self._folder / name)
+                (self._folder / CURRENT).rename(_free_name(self._folder, self._clock.now()))
                 _sync_folder(self._folder)
         self._looked = None  # compress it soon
 
@@ -177,6 +176,15 @@ def tidy_up(folder: Path, chosen: log_settings.Audit, now: datetime) -> None:
             log.info("audit-file-removed", path=str(path), bytes=size, reason="audit.keep_days" if expired else "audit.max_total_bytes")
     except OSError as error:
         log.warning("audit-files-untidy", folder=str(folder), reason=error.strerror or str(error))
+
+
+def _free_name(folder: Path, now: datetime) -> Path:
+    """A name for the file that is closed now. The clock may stand still, or have been set back."""
+    while True:
+        path = folder / f"audit-{now.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z.jsonl"
+        if not path.exists() and not path.with_name(f"{path.name}.gz").exists():
+            return path
+        now += timedelta(microseconds=1)
 
 
 def _compress(path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -87,11 +88,13 @@ class Reader:
         """
         try:
             # The current file first: it may be closed while the others are read, and would then be read twice or not at all.
-            current = _opened(place / files.CURRENT)
-            known = os.fstat(current.fileno()) if current is not None else None
-            for path in files.closed(place):
-                yield from self._closed(path, known)
-            yield from self._grown(place, current, wait)
+            with ExitStack() as opened:
+                current = _opened(place / files.CURRENT)
+                opened.callback(lambda: current.close() if current is not None else None)
+                known = os.fstat(current.fileno()) if current is not None else None
+                for path in files.closed(place):
+                    yield from self._closed(path, known)
+                yield from self._grown(place, current, wait)
         except OSError as error:
             raise errors.Misconfigured(f"the audit log {place} cannot be read: {error.strerror or error}") from error
 
@@ -123,20 +126,23 @@ class Reader:
             yield from self._entries(gzip.GzipFile(fileobj=source) if source.peek(2)[:2] == b"\x1f\x8b" else source)
 
     def _grown(self, place: Path, current: Any, wait: Callable[[], bool] | None) -> Iterator[audit.Entry]:
-        while True:
-            if current is not None:
-                yield from self._entries(current, to_be_continued=wait is not None)
-            if wait is None or not wait():
-                return
-            newer = _opened(place / files.CURRENT)
-            if newer is None or (current is not None and os.path.samestat(os.fstat(newer.fileno()), os.fstat(current.fileno()))):
-                if newer is not None:
+        """The entries of the current file, and of those that take its place while we wait."""
+        with ExitStack() as opened:
+            while True:
+                if current is not None:
+                    yield from self._entries(current, to_be_continued=wait is not None)
+                if wait is None or not wait():
+                    return
+                newer = _opened(place / files.CURRENT)
+                if newer is None:
+                    continue
+                if current is not None and os.path.samestat(os.fstat(newer.fileno()), os.fstat(current.fileno())):
                     newer.close()
-                continue
-            if current is not None:
-                yield from self._entries(current)  # what came before it was closed
-                current.close()
-            current = newer
+                    continue
+                if current is not None:
+                    yield from self._entries(current)  # what came before it was closed
+                opened.close()
+                current = opened.enter_context(newer)
 
     def _entries(self, source: Any, *, to_be_continued: bool = False) -> Iterator[audit.Entry]:
         """The wanted entries of the lines. `to_be_continued`: a last line that is not complete stays to be read."""
