@@ -19,7 +19,7 @@ from dyff.serve.audit import files
 
 FLUSH_S = 2.0
 """How long the end of a process waits until the last entries are written."""
-LINGER_S = 0.02
+LINGER_S = 0.2
 """Entries of so many seconds are written together. It costs less, and nothing waits for it."""
 
 
