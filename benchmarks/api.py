@@ -1,9 +1,10 @@
 """The speed of `POST /v0/evaluations`, from socket to socket, compared with two other servers that handle the same body.
 
-    .venv/bin/python benchmarks/api.py [--requests 5000] [--connections 32] [--rounds 5]
+    .venv/bin/python benchmarks/api.py [--requests 5000] [--connections 32] [--rounds 5] [--servers dyff audited ...]
 
 `dyff`: our API on its embedded adapters: token, references, checks, the durable command, the whole entity.
 `fastapi`: FastAPI with the published request and response models on uvicorn; no token, no references, no storage.
+`audited`: `dyff` with the audit log in files; only if it is asked for.
 `litestar`: a bare Litestar handler that answers with ready bytes; nothing else.
 
 Each server is a process of its own: uvicorn with uvloop and httptools. The client is another process, which speaks raw HTTP so
@@ -29,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 SERVERS = ("dyff", "fastapi", "litestar")
+ALL = ("dyff", "audited", "fastapi", "litestar")
 CONFIG: dict[str, Any] = {"loop": "none", "http": "httptools", "access_log": False, "log_level": "warning", "server_header": False}
 
 
@@ -36,7 +38,7 @@ def serve(name: str) -> None:
     """Run one server. When it serves, print the port, the token and the request body as a line of JSON."""
     import uvloop
 
-    uvloop.run({"dyff": _dyff, "fastapi": _fastapi, "litestar": _litestar}[name]())
+    uvloop.run({"dyff": _dyff, "audited": _audited, "fastapi": _fastapi, "litestar": _litestar}[name]())
 
 
 async def _run(app: Any, token: str, body: dict[str, Any], **changes: Any) -> None:
@@ -50,14 +52,24 @@ async def _run(app: Any, token: str, body: dict[str, Any], **changes: Any) -> No
         await server.serve(sockets=[bound])
 
 
-async def _dyff() -> None:
+async def _audited() -> None:
+    from dyff.kernel import clock, log_settings, settings
+    from dyff.serve.audit import output
+
+    with tempfile.TemporaryDirectory() as place:
+        chosen = settings.Settings(data_dir=place, audit=log_settings.Audit(output="file"))
+        audit = output.AuditOutput(chosen, clock.SystemClock())
+        await _dyff(audit=audit.trail)
+
+
+async def _dyff(**changes: Any) -> None:
     from dyff.accounts import grants
     from dyff.api import connections, express
     from dyff.kernel import garbage_collector
     from tests.api.conftest import opened
 
     with tempfile.TemporaryDirectory() as place:
-        async with opened(Path(place)) as world:
+        async with opened(Path(place), **changes) as world:
             now = world.services.clock.now()
             token = await world.services.authority.issue(world.account, grants.ADMIN, now + timedelta(hours=1))
             body = await world.evaluation_body()
@@ -207,10 +219,10 @@ def _cpu_s(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(requests: int, connections: int, rounds: int) -> None:
+def measure(requests: int, connections: int, rounds: int, servers: list[str]) -> None:
     """Start the servers, measure them in turn, and print the table."""
-    running = {name: subprocess.Popen([sys.executable, __file__, "--serve", name], stdout=subprocess.PIPE, text=True) for name in SERVERS}
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in SERVERS}
+    running = {name: subprocess.Popen([sys.executable, __file__, "--serve", name], stdout=subprocess.PIPE, text=True) for name in servers}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
     try:
         known = {name: json.loads(process.stdout.readline()) for name, process in running.items() if process.stdout}
         for turn in range(rounds + 1):
@@ -251,7 +263,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5000)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
+    parser.add_argument("--servers", nargs="+", choices=ALL, default=list(SERVERS), help="dyff must be one of them")
+    parser.add_argument("--serve", choices=ALL, help=argparse.SUPPRESS)
     parser.add_argument("--load", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
@@ -259,7 +272,7 @@ def main() -> None:
     elif given.load:
         load(given.load, given.requests, given.connections)
     else:
-        measure(given.requests, given.connections, given.rounds)
+        measure(given.requests, given.connections, given.rounds, given.servers)
 
 
 if __name__ == "__main__":

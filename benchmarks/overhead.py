@@ -78,7 +78,7 @@ def main() -> None:
     accounting.adopt_orphans()
     with tempfile.TemporaryDirectory() as folder:
         command = [DYFF, "serve", "--role", "all", "--data-dir", folder, "--port", "0", "--log-level", "warning"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"DYFF_LOGS__FORMAT": "text"})
         try:
             bench = prepare(server, Path(folder))
             bare = baseline("import pyarrow.dataset")

@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         command = [DYFF, "serve", "--role", "all", "--data-dir", folder, "--port", "0", "--log-level", "error"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"DYFF_LOGS__FORMAT": "text"})
         try:
             endpoint = _endpoint(server)
             start_up = time.perf_counter() - started

@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, arrow, auth, calls, context, missing, problems, sockets
+from dyff.api import answers, arrow, auditing, auth, calls, context, missing, problems, sockets
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
 from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, tokens
@@ -20,9 +20,10 @@ from dyff.api.services import Services
 
 
 class Application(Litestar):
-    """All routes as Litestar's handlers; `lane` answers those of `express` without it (`dyff.api.express`)."""
+    """All routes as Litestar's handlers; `lane` answers those of `express` without it (`dyff.api.express`). `described`: all of them."""
 
     lane: Lane
+    described: list[Route]
     express: list[Route]
     schemas: arrow.Schemas
 
@@ -37,16 +38,21 @@ class Lane:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._auditing = auditing.Auditing(services.audit, services.clock)
 
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
-        call = Call(scope, receive, self._services.settings.max_body_bytes, path)
+        call, problem = Call(scope, receive, self._services.settings.max_body_bytes, path), None
         try:
             if not route.open:
                 call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
-            return await route.answer(call)
+            reply = await route.answer(call)
         except Exception as error:
-            return problems.reply(error, self._services.ids)
+            reply, problem = problems.reply(error, self._services.ids), error
+        except BaseException:
+            self._auditing.aborted(route, call)
+            raise
+        return self._auditing.answered(route, call, reply, problem)
 
     async def converse(self, stream: Socket, scope: calls.Scope, receive: calls.Receive, send: sockets.Send, path: dict[str, str]) -> None:
         """Serve a WebSocket to its end, or answer why there is none; never raises but for what ends the process."""
@@ -55,13 +61,18 @@ class Lane:
             call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
             run = await stream.begin(call)
         except Exception as error:
-            await sockets.refuse(send, problems.reply(error, self._services.ids))
+            reply = problems.reply(error, self._services.ids)
+            self._auditing.conversed(stream, call, reply.status, error)
+            await sockets.refuse(send, reply)
         else:
+            self._auditing.conversed(stream, call, 101, None)
             await sockets.serve(run, receive, send, self._services.ids)
 
-    async def answer_express(self, route: Route, headers: list[tuple[bytes, bytes]], receive: calls.Receive) -> Reply:
+    async def answer_express(
+        self, route: Route, headers: list[tuple[bytes, bytes]], receive: calls.Receive, client: tuple[str, int] | None = None
+    ) -> Reply:
         """The same of a route whose path has no parameters, called without a query."""
-        scope = {"method": route.method, "path": route.path, "query_string": b"", "headers": headers}
+        scope = {"method": route.method, "path": route.path, "query_string": b"", "headers": headers, "client": client}
         return await self.answer(route, scope, receive, {})
 
 
@@ -91,6 +102,7 @@ def build(services: Services) -> Application:
         request_max_body_size=None,
     )
     app.lane, app.express, app.schemas = lane, [route for route in routes if route.express], shared.schemas
+    app.described = routes
     return app
 
 

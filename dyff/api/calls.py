@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -37,9 +38,12 @@ def json(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = 
 
 
 class Call:
-    """A request. `path`: the values of the path parameters. `principal`: the caller; unset on open routes."""
+    """A request. `path`: the values of the path parameters. `principal`: the caller; unset on open routes, and before it is known.
+    `entity`: the ID of an entity that the path does not name, as far as it is known. `began`: by the clock that measures durations.
+    `received`: bytes of the body so far.
+    """
 
-    __slots__ = ("_named", "_receive", "_scope", "max_body_bytes", "path", "principal")
+    __slots__ = ("_named", "_receive", "_scope", "began", "entity", "max_body_bytes", "path", "principal", "received")
 
     principal: Principal
 
@@ -50,6 +54,20 @@ class Call:
         self._named: dict[bytes, bytes] | None = None
         self.max_body_bytes = max_body_bytes
         self.path = path
+        self.entity: str | None = None
+        self.received = 0
+        self.began = time.perf_counter()
+
+    @property
+    def principal_or_none(self) -> Principal | None:
+        """The caller, if it is known."""
+        return getattr(self, "principal", None)
+
+    @property
+    def client(self) -> str | None:
+        """The address of the client; None if the transport has none."""
+        known = self._scope.get("client")
+        return str(known[0]) if known else None
 
     @property
     def method(self) -> str:
@@ -99,7 +117,9 @@ class Call:
         self._refuse_announced()
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
-            return self._within(message.get("body", b""))
+            whole = message.get("body", b"")
+            self.received = len(whole)
+            return self._within(whole)
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -108,6 +128,7 @@ class Call:
             piece = message.get("body", b"")
             pieces.append(piece)
             size += len(piece)
+            self.received = size
             if size > self.max_body_bytes:
                 raise self._too_large()
             if not message.get("more_body"):
@@ -125,6 +146,7 @@ class Call:
             if message["type"] == "http.disconnect":
                 raise errors.FixRequest("the request ended before its body was complete")
             if piece := message.get("body", b""):
+                self.received += len(piece)
                 yield piece
             if not message.get("more_body"):
                 return

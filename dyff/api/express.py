@@ -19,8 +19,8 @@ from dyff.api.calls import Receive, Reply
 from dyff.api.route import Route
 
 Headers = list[tuple[bytes, bytes]]
-Answer = Callable[[Route, Headers, Receive], Awaitable[Reply]]
-"""Answers a call of a route. Raises nothing except what ends the process."""
+Answer = Callable[[Route, Headers, Receive, tuple[str, int] | None], Awaitable[Reply]]
+"""Answers a call of a route from a client's address. Raises nothing except what ends the process."""
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -96,7 +96,7 @@ class _Exchange:
     async def run_asgi(self, _: Any) -> None:
         """Answer the request, in a task of its own. The parent discards any rest of the body that still arrives."""
         connection = self._connection
-        reply = await connection.answer(self._route, self._headers, self._receive)
+        reply = await connection.answer(self._route, self._headers, self._receive, connection.client)
         if connection.flow.write_paused and not self.disconnected:
             await connection.flow.drain()
         self.response_complete = True

@@ -11,7 +11,7 @@ import msgspec
 from dyff.accounts import authority, port
 from dyff.bus import port as bus
 from dyff.cluster import port as cluster
-from dyff.kernel import clock, errors, ids, settings
+from dyff.kernel import audit, clock, errors, ids, settings
 from dyff.kernel.settings import Quotas
 from dyff.objects import port as objects
 from dyff.objects import signing
@@ -28,6 +28,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     and `/ready`.
     `listener`: a bound socket to serve on; None to bind one according to the settings.
     `is_full`: whether the disk has room only for what frees some. `quotas`: limits of what an account keeps.
+    `audit`: takes an entry of each request that has to have one; None for none.
     """
 
     bus: bus.Bus
@@ -44,6 +45,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     listener: socket.socket | None = None
     is_full: Callable[[], bool] = lambda: False
     quotas: Quotas = Quotas()
+    audit: audit.Trail | None = None
 
     def require_space(self) -> None:
         """Refuse what adds data while the disk is full.

@@ -211,12 +211,15 @@ class Trouble(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Health(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
-    """What a server process does. `alive`: whether it can recover by itself. `degraded`: what does not work although it serves."""
+    """What a server process does. `alive`: whether it can recover by itself. `degraded`: what does not work although it serves. `lost`:
+    how many lines of the log and of the audit log could not be written since it started.
+    """
 
     status: Annotated[str, described.says(enum=["ok", "degraded", "starting", "failing"])]
     roles: dict[str, RoleHealth]
     alive: bool = True
     degraded: list[Trouble] = []
+    lost: dict[str, int] = {}
 
 
 class Problem(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):

@@ -15,7 +15,17 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dyff.kernel import addresses, engines, images, pod_limits, programs, settings_names, settings_printing, settings_sources
+from dyff.kernel import (
+    addresses,
+    engines,
+    images,
+    log_settings,
+    pod_limits,
+    programs,
+    settings_names,
+    settings_printing,
+    settings_sources,
+)
 
 PREFIX = settings_names.PREFIX
 
@@ -236,6 +246,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     data_dir: Annotated[str, msgspec.Meta(min_length=1)] = "dyff-data"
     log_level: str = "info"
+    logs: log_settings.Logs = log_settings.Logs()
+    audit: log_settings.Audit = log_settings.Audit()
     api: Api = Api()
     bus: Bus = Bus()
     query: engines.Query = engines.Query()

@@ -14,7 +14,7 @@ from dyff.bus import port as bus
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
 from dyff.cluster.pods.isolation import describing
-from dyff.kernel import clock, degradation, ids
+from dyff.kernel import audit, clock, degradation, ids
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.query import port as query
@@ -32,6 +32,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     the role restarts. `public_url`: the base URL for clients. `probes`: the socket of the probes; None if only the api serves them.
     `sandboxes`: how the embedded cluster confines programs of accounts; None without an embedded cluster.
     `troubles`: where roles and adapters report what does not work. `disk`: of the data directory; None if nothing of this process is there.
+    `audit`: takes entries of the audit log; None if this process writes none.
     """
 
     clock: clock.Clock
@@ -49,6 +50,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
     probes: socket.socket | None = None
     sandboxes: describing.Sandboxes | None = None
+    audit: audit.Trail | None = None
 
     @property
     def local_bus(self) -> embedded_bus.EmbeddedBus | None:

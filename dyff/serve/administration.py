@@ -12,13 +12,18 @@ import anyio
 import msgspec
 import yaml
 
-from dyff.accounts import authority, grants, port
+from dyff.accounts import authority, grants, port, tokens
 from dyff.entities import codecs
-from dyff.kernel import clock, errors, ids, settings, suggestions
+from dyff.kernel import audit, clock, errors, ids, settings, suggestions
 from dyff.query import usage
 from dyff.serve import directory, migrating, opening, protection
+from dyff.serve.audit.output import recorded
 
 T = TypeVar("T")
+
+KIND = "Account"
+MAX_NAME_CHARS = 128
+"""The most of what a person typed that the audit log has."""
 
 
 @asynccontextmanager
@@ -49,10 +54,12 @@ async def _found(accounts: port.Accounts, named: str) -> port.Account | None:
     return account
 
 
-async def _required(accounts: port.Accounts, named: str) -> port.Account:
+async def _required(accounts: port.Accounts, named: str, entry: audit.Entry) -> port.Account:
+    """The account; the entry of the audit log has its ID from now on."""
     account = await _found(accounts, named)
     if account is None:
         raise await _unknown(accounts, named)
+    entry.entity = account.id
     return account
 
 
@@ -72,13 +79,15 @@ def create_account(loaded: settings.Settings, name: str) -> str:
     if not name.strip():
         raise errors.Misconfigured("--name is empty; give the account a name that people know it by")
     now, account_id = clock.SystemClock().now(), ids.RandomIds().new()
-    _with_accounts(loaded, lambda accounts: accounts.create(port.Account(id=account_id, name=name, created=now)))
+    with recorded(loaded, "account.create", kind=KIND, entity=account_id, name=name[:MAX_NAME_CHARS]):
+        _with_accounts(loaded, lambda accounts: accounts.create(port.Account(id=account_id, name=name, created=now)))
     return account_id
 
 
 def list_accounts(loaded: settings.Settings) -> list[port.Account]:
     """All accounts, in order of creation."""
-    return _with_accounts(loaded, lambda accounts: accounts.find())
+    with recorded(loaded, "account.list", kind=KIND):
+        return _with_accounts(loaded, lambda accounts: accounts.find())
 
 
 def show_account(loaded: settings.Settings, named: str) -> codecs.Json:
@@ -95,6 +104,7 @@ def show_account(loaded: settings.Settings, named: str) -> codecs.Json:
     async def act(accounts: port.Accounts) -> codecs.Json:
         account = await _found(accounts, named)
         account_id = account.id if account else named
+        entry.entity = account_id[:MAX_NAME_CHARS]
         keys = await accounts.keys(account_id)
         place = directory.DataDirectory(loaded.data_dir)
         async with opening.open_query_for_maintenance(loaded, place) as view:
@@ -104,7 +114,8 @@ def show_account(loaded: settings.Settings, named: str) -> codecs.Json:
         known = {"name": account.name, "status": account.status} if account else {}
         return {"id": account_id, **known, **usage.published(used, len(keys), loaded.quotas)}
 
-    return _with_accounts(loaded, act)
+    with recorded(loaded, "account.show", kind=KIND, entity=named[:MAX_NAME_CHARS]) as entry:
+        return _with_accounts(loaded, act)
 
 
 def set_suspended(loaded: settings.Settings, named: str, *, suspended: bool) -> None:
@@ -117,12 +128,13 @@ def set_suspended(loaded: settings.Settings, named: str, *, suspended: bool) -> 
     status, reason = (port.SUSPENDED, "SuspendCommand") if suspended else (port.ACTIVE, "ReactivateCommand")
 
     async def change(accounts: port.Accounts) -> None:
-        account = await _required(accounts, named)
+        account = await _required(accounts, named, entry)
         if account.status == port.DELETED:
             raise errors.WrongStatus(f"the account {account.id} was deleted, for good")
         await accounts.set_status(account.id, status, reason)
 
-    _with_accounts(loaded, change)
+    with recorded(loaded, "account.suspend" if suspended else "account.reactivate", kind=KIND, entity=named[:MAX_NAME_CHARS]) as entry:
+        _with_accounts(loaded, change)
 
 
 def grants_for(role: str | None, file: str | None) -> Callable[[str], tuple[grants.Grant, ...]]:
@@ -156,14 +168,19 @@ def create_token(loaded: settings.Settings, named: str, wanted_for: Callable[[st
     time, names = clock.SystemClock(), ids.RandomIds()
 
     async def act(accounts: port.Accounts) -> str:
-        account = await _required(accounts, named)
+        account = await _required(accounts, named, entry)
         wanted = tuple(wanted_for(account.id))
+        entry.details = {**(entry.details or {}), "grants": "everything" if wanted == grants.ADMIN else f"{len(wanted)} grants"}
         missing = [grant for grant in wanted if not grants.is_covered(grant, account.permissions)]
         if missing:
             await accounts.set_permissions(account.id, (*account.permissions, *missing), account.permissions_version or names.new())
         return await authority.Authority(accounts, time, names).issue(account.id, wanted, time.now() + lifetime)
 
-    return _with_accounts(loaded, act)
+    with recorded(loaded, "token.create", kind=KIND, entity=named[:MAX_NAME_CHARS], days=f"{lifetime.days}") as entry:
+        token = _with_accounts(loaded, act)
+        made = tokens.unverified(token)
+        entry.target = made[0] if made else None
+    return token
 
 
 def revoke_token(loaded: settings.Settings, named: str, token_id: str) -> None:
@@ -174,8 +191,10 @@ def revoke_token(loaded: settings.Settings, named: str, token_id: str) -> None:
     """
 
     async def act(accounts: port.Accounts) -> None:
-        account = await _required(accounts, named)
+        account = await _required(accounts, named, entry)
         if not await accounts.revoke_key(account.id, token_id):
             raise errors.NotFound(f"account {account.id} has no token {token_id}")
 
-    _with_accounts(loaded, act)
+    with recorded(loaded, "token.revoke", kind=KIND, entity=named[:MAX_NAME_CHARS]) as entry:
+        entry.target = token_id[:MAX_NAME_CHARS]
+        _with_accounts(loaded, act)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import nullcontext, suppress
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 import msgspec
 
-from dyff.kernel import errors, settings
-from dyff.serve import cli_accounts, cli_manifests, cli_settings, command_options, protection
+from dyff.kernel import descriptors, errors, settings
+from dyff.serve import cli_accounts, cli_audit_log, cli_manifests, cli_settings, command_options, protection
 
 if TYPE_CHECKING:
     from dyff.serve import migrating
@@ -27,14 +28,34 @@ EXIT_CODES: dict[type[errors.DyffError], int] = {
 
 
 class _Command(click.Group):
-    """Turns our errors into one line on standard error and an exit code."""
+    """Turns our errors into one line on standard error and an exit code. Of a server, that line is one of its log."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except errors.DyffError as error:
-            click.echo(f"dyff: {error.message}", err=True)
-            sys.exit(_code(error, 1))
+            self._end(ctx, error.message, _code(error, 1))
+        except click.ClickException as error:
+            if not self._is_logged(ctx):
+                raise
+            self._end(ctx, error.format_message(), error.exit_code)
+
+    def _end(self, ctx: click.Context, reason: str, code: int) -> NoReturn:
+        if self._is_logged(ctx):
+            from dyff.serve import log_output
+
+            log_output.report_end(reason, code)
+        else:
+            with suppress(OSError):  # there may be no reader
+                click.echo(f"dyff: {reason}", err=True)
+        sys.exit(code)
+
+    def _is_logged(self, ctx: click.Context) -> bool:
+        if ctx.invoked_subcommand != "serve":
+            return False
+        from dyff.serve import log_output
+
+        return log_output.is_json()
 
 
 def _code(error: errors.DyffError, otherwise: int) -> int:
@@ -48,8 +69,13 @@ def main() -> None:
     """Audits of AI systems whose results can be trusted."""
     from dyff.kernel import logs
 
+    descriptors.fill_standard()
     os.umask(protection.UMASK)
-    logs.to_standard_error()
+    if click.get_current_context().invoked_subcommand == "serve" and logs.wants_json("auto", sys.stderr):
+        logs.configure(form="json")  # until the settings are known
+        logs.install_hooks()
+    else:
+        logs.to_standard_error()
 
 
 @main.command()
@@ -99,9 +125,11 @@ def replay(data_dir: str | None, config: str | None) -> None:
     Works while the server runs: the old query store is read until then. If it is interrupted, nothing has changed; run it again.
     """
     from dyff.serve import proving
+    from dyff.serve.audit import output
 
-    started = time.monotonic()
-    written = proving.replay(settings.load(config, flags={"data_dir": data_dir}))
+    started, loaded = time.monotonic(), settings.load(config, flags={"data_dir": data_dir})
+    with output.recorded(loaded, "replay"):
+        written = proving.replay(loaded)
     click.echo(f"{written} documents in {time.monotonic() - started:.1f} s; the new query store is in use")
 
 
@@ -113,6 +141,7 @@ def migrate() -> None:
 def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | None, dry_run: bool) -> None:
     from dyff.kernel import logs
     from dyff.serve import migrating
+    from dyff.serve.audit import output
 
     loaded = settings.load(config, flags={"data_dir": data_dir})
     logs.configure("error")
@@ -123,7 +152,8 @@ def _migrate(phase: Literal["pre", "post"], data_dir: str | None, config: str | 
         lines += 1
         _print_line(line)
 
-    migrating.migrate(loaded, phase, report, dry_run=dry_run)
+    with nullcontext() if dry_run else output.recorded(loaded, f"migrate.{phase}"):
+        migrating.migrate(loaded, phase, report, dry_run=dry_run)
     if not lines:
         click.echo("nothing to do")
 
@@ -166,6 +196,7 @@ for _command in (
     cli_settings.docs,
     cli_accounts.accounts,
     cli_accounts.tokens,
+    cli_audit_log.audit_log,
     cli_manifests.manifests,
 ):
     main.add_command(_command)

@@ -18,7 +18,8 @@ class DataDirectory:
     """Paths of the embedded stores, below one directory.
 
     `bus.sqlite`, `accounts.sqlite` and `objects/` are the source of truth and belong in a backup. `query.sqlite` is a view: it can
-    be deleted and is rebuilt. `cluster.sqlite` and `pods/` are the state of what is running.
+    be deleted and is rebuilt. `cluster.sqlite` and `pods/` are the state of what is running. `audit/` is the audit log, and belongs in a
+    backup, too. `stderr/` has what was written past the log.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -114,6 +115,16 @@ class DataDirectory:
     def pods(self) -> Path:
         """The local cluster's pods."""
         return self.root / "pods"
+
+    @property
+    def native_errors(self) -> Path:
+        """What was written to standard error past the log."""
+        return self.root / "stderr"
+
+    @property
+    def audit(self) -> Path:
+        """The audit log."""
+        return self.root / "audit"
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Collection, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import metadata
 from typing import Any
 
 import anyio
@@ -13,9 +15,23 @@ import click
 import msgspec
 import structlog
 
-from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, logs, memory, settings
+from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, memory, settings
 from dyff.serve import adapters as given
-from dyff.serve import assembling, combinations, directory, isolation, opening, roles, signals, space, supervisor, wiring
+from dyff.serve import (
+    assembling,
+    combinations,
+    directory,
+    isolation,
+    log_output,
+    opening,
+    outputs,
+    roles,
+    signals,
+    space,
+    supervisor,
+    wiring,
+)
+from dyff.serve.audit import output
 
 log = structlog.get_logger()
 
@@ -31,10 +47,7 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
         Misconfigured: the settings cannot work.
         RoleGaveUp: a role failed too often.
     """
-    try:
-        logs.configure(loaded.log_level)
-    except ValueError as error:
-        raise errors.Misconfigured(f"log_level: {error}") from error
+    out = log_output.open_log(loaded)
     descriptors.raise_limit()
     memory.tune()
     rows = roles.parse(wanted)
@@ -43,33 +56,63 @@ def serve(loaded: settings.Settings, wanted: str) -> int:
     combinations.require(combinations.examine(loaded, rows))
     try:
         with place.claimed() if local else nullcontext():
-            anyio.run(_serve, loaded, place, rows, bool(local), backend="asyncio", backend_options={"use_uvloop": True})
+            _keep_native_errors(out, place)
+            anyio.run(_serve, loaded, place, rows, bool(local), out, backend="asyncio", backend_options={"use_uvloop": True})
     except BaseExceptionGroup as group:
         raise supervisor.first_of_ours(group) from group
     return 0
 
 
-async def _serve(loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row], local: bool) -> None:
+def _keep_native_errors(out: log_output.LogOutput, place: directory.DataDirectory) -> None:
+    """On a terminal they stay where a person sees them. Where there is no data directory, they go past the log."""
+    if out.as_json:
+        with suppress(errors.Misconfigured):
+            place.create()
+    out.keep_native(place.native_errors)
+
+
+async def _serve(
+    loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row], local: bool, out: log_output.LogOutput
+) -> None:
     time = clock.SystemClock()
     troubles = degradation.Troubles(time)
     disk = space.Space(place.root, loaded.disk.reserve_bytes, troubles) if local else None
     if disk is not None:
         disk.make_room()
     choosing = isolation.begin(loaded, place) if "cluster" in roles.ports(rows) & opening.embedded(loaded) else None
-    async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
-        sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
-        adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes)
-        subject: supervisor.Supervisor | None = None
+    with _audit(loaded, time, rows) as audit:
+        async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
+            sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
+            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=audit.trail if audit else None)
+            subject: supervisor.Supervisor | None = None
+            watched = outputs.Outputs(out, audit, troubles)
 
-        def report() -> dict[str, Any]:
-            return subject.health.report() if subject else {"status": "starting", "roles": {}}
+            def report() -> dict[str, Any]:
+                reported = subject.health.report() if subject else {"status": "starting", "roles": {}}
+                return {**reported, "lost": watched.lost()}
 
-        subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
-        async with anyio.create_task_group() as group:
-            await group.start(signals.stop_on_signal, _stopper(subject, loaded))
-            group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded))
-            await subject.run()
-            group.cancel_scope.cancel()
+            subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
+            async with anyio.create_task_group() as group:
+                group.start_soon(watched.watch)
+                await group.start(signals.stop_on_signal, _stopper(subject, loaded))
+                group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
+                await subject.run()
+                group.cancel_scope.cancel()
+
+
+@contextmanager
+def _audit(loaded: settings.Settings, time: clock.Clock, rows: Sequence[roles.Row]) -> Iterator[output.AuditOutput | None]:
+    """The audit log of a process that serves the API, with its start and its stop."""
+    if not any(row.serves_http for row in rows) or output.chosen_output(loaded) == "none":
+        yield None
+        return
+    opened = output.AuditOutput(loaded, time)
+    opened.mark("server.start", version=metadata.version("dyff-platform"), roles=", ".join(roles.names(rows)))
+    try:
+        yield opened
+    finally:
+        opened.mark("server.stop")
+        opened.close()
 
 
 def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
@@ -90,19 +133,29 @@ async def _announce_when_ready(
     adapters: given.Adapters,
     rows: Sequence[roles.Row],
     local: Collection[str],
+    out: log_output.LogOutput,
 ) -> None:
     await subject.health.wait_ready()
     garbage_collector.tune()
+    url = adapters.public_url if adapters.listener is not None else None
+    sandboxes = isolation.sentence(adapters.sandboxes) if adapters.sandboxes is not None else None
+    where = f" --data-dir {place.root}" if "accounts" in local else ""
+    token = f"dyff token create{where} --account $(dyff account create --name me{where})"
+    api = {"api": f"{url}/v0", "docs": f"{url}/v0/docs"} if url is not None else {}
+    data = {"data": str(place.root)} if local else {}
+    pods = {"pods": sandboxes} if sandboxes is not None else {}
+    if out.as_json:
+        out.announce("ready", roles=roles.names(rows), **api, **data, **pods, make_a_token=token)
+        if not sys.stdout.isatty():
+            return
     lines = [f"Dyff is ready: {', '.join(roles.names(rows))}"]
-    if adapters.listener is not None:
-        url = adapters.public_url
-        lines += [f"  API   {url}/v0", f"  docs  {url}/v0/docs"]
-    if local:
-        lines.append(f"  data  {place.root}")
-    if adapters.sandboxes is not None:
-        lines.append(f"  pods  {isolation.sentence(adapters.sandboxes)}")
-    if adapters.listener is not None:
-        where = f" --data-dir {place.root}" if "accounts" in local else ""
-        lines += ["Make a token with:", f"  dyff token create{where} --account $(dyff account create --name me{where})"]
+    lines += [f"  {'API' if name == 'api' else name:<6}{value}" for name, value in {**api, **data, **pods}.items()]
+    if url is not None:
+        lines += ["Make a token with:", f"  {token}"]
+    threading.Thread(target=_print, args=["\n".join(lines)], daemon=True).start()
+
+
+def _print(text: str) -> None:
+    """In a thread of its own, since there may be no reader who takes it."""
     with suppress(OSError):  # a full disk behind standard output
-        click.echo("\n".join(lines))
+        click.echo(text)

@@ -84,6 +84,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         quotas=process.settings.quotas,
         health=process.report,
         is_full=lambda: adapters.disk is not None and adapters.disk.full,
+        audit=adapters.audit,
     )
     await role.run(services, task_status=task_status)
 

@@ -11,7 +11,7 @@ export DYFF_DATA_DIR="$build/data" DYFF_CONFIG_FILE="$here/settings.yaml"
 mkdir -p "$build"
 
 echo "Starting dyff serve --role all --data-dir $DYFF_DATA_DIR"
-"$dyff" serve --role all --port 0 >"$build/server.out" 2>"$build/server.log" &
+DYFF_LOGS__FORMAT=text "$dyff" serve --role all --port 0 >"$build/server.out" 2>"$build/server.log" &
 server=$!
 stop() { kill -TERM "$server" 2>/dev/null && wait "$server" || true; }
 trap stop EXIT

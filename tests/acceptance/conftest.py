@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -47,7 +48,8 @@ class Server:
         self.directory = directory
         self.program = command
         self.settings = settings or {}
-        self.log = directory.with_suffix(".log")
+        self.log, self.out = directory.with_suffix(".log"), directory.with_suffix(".out")
+        self._began = 0
         self.endpoint = ""
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -55,16 +57,30 @@ class Server:
         """Start, and wait for the message that it is ready."""
         environment = plain_environment() | self.settings
         arguments = [self.program, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
-        banner = self.directory.with_suffix(".out")
-        with self.log.open("a") as log, banner.open("w") as out:
+        with self.log.open("a") as log, self.out.open("w") as out:
+            self._began = log.tell()
             self._process = subprocess.Popen(arguments, stdout=out, stderr=log, env=environment)
         end = time.monotonic() + deadline_s
-        while not (found := re.search(r"API\s+(\S+)[\s\S]*dyff token create", banner.read_text())):
+        while not (found := self._announced()):
             if not self.is_running or time.monotonic() > end:
                 self.kill()
-                pytest.fail(f"the server did not become ready: {banner.read_text()}\n{self.log.read_text()[-3000:]}")
+                pytest.fail(f"the server did not become ready: {self.out.read_text()}\n{self.log.read_text()[-3000:]}")
             time.sleep(0.01)
-        self.endpoint = found[1]
+        self.endpoint = found
+
+    def _announced(self) -> str | None:
+        """Its URL. A release before the log was JSON throughout prints it for people."""
+        if found := re.search(r"API\s+(\S+)[\s\S]*dyff token create", self.out.read_text()):
+            return found[1]
+        return (self.lines("ready") or [{}])[-1].get("api")
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The lines of the log since the last start; those with this event."""
+        with self.log.open("rb") as log:
+            log.seek(self._began)
+            whole = log.read().rpartition(b"\n")[0].splitlines()
+        lines = [json.loads(line) for line in whole if line.startswith(b"{")]
+        return [line for line in lines if event in (None, line["event"])]
 
     def stop(self, deadline_s: float = 30.0) -> int:
         """SIGTERM; returns the exit code."""

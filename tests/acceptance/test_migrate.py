@@ -181,7 +181,7 @@ def test_a_role_does_not_start_on_engines_that_were_not_migrated(tmp_path):
         code, _, err = installation.run("serve", "--role", role, "--port", "0")
         assert code == 2, err
         last = err.strip().splitlines()[-1]
-        assert last.startswith("dyff: ")
+        assert json.loads(last)["event"] == "ended"
         assert "0001_baseline.pre" in last
         assert "run 'dyff migrate pre' first" in last
         assert "Traceback" not in err

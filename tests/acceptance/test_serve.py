@@ -56,8 +56,8 @@ def test_a_taken_port_is_a_clear_error(tmp_path, dyff):
         port = str(taken.getsockname()[1])
         result = dyff("serve", "--data-dir", str(tmp_path / "data"), "--port", port)
     assert result.returncode != 0
-    assert port in result.stderr.splitlines()[-1]
-    assert result.stderr.splitlines()[-1].startswith("dyff: ")
+    last = json.loads(result.stderr.splitlines()[-1])
+    assert (last["event"], port in last["reason"], "exception" in last) == ("ended", True, False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -180,7 +180,7 @@ async def test_a_role_that_gives_up_is_one_line(fresh):
         marker = envelope.marker_message(9, 0)
         await bus.publish(topics.EVENTS, [marker])
     result = run("serve", "--data-dir", str(fresh.directory), "--port", "0")
-    last = result.stderr.splitlines()[-1]
-    assert result.returncode == 2, last
-    assert last.startswith("dyff: role aggregator gave up: ")
+    last = json.loads(result.stderr.splitlines()[-1])
+    assert (result.returncode, last["exit_code"]) == (2, 2), last
+    assert last["reason"].startswith("role aggregator gave up: ")
     assert "Traceback" not in result.stderr

@@ -249,13 +249,13 @@ async def opened(path, **changes) -> AsyncIterator[World]:
             group.cancel_scope.cancel()
 
 
-async def hosted(path) -> AsyncIterator[World]:
-    """A world in a task of its own, since a fixture's two halves run in different tasks, which cancel scopes do not bear."""
+async def hosted(path, **changes) -> AsyncIterator[World]:
+    """`opened` in a task of its own, since a fixture's two halves run in different tasks, which cancel scopes do not bear."""
     done = asyncio.Event()
     opening = asyncio.get_running_loop().create_future()
 
     async def host():
-        async with opened(path) as subject:
+        async with opened(path, **changes) as subject:
             opening.set_result(subject)
             await done.wait()
 

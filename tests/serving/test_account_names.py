@@ -50,6 +50,7 @@ ON_DATA = [
     ["verify"],
     ["verify", "--objects"],
     ["replay"],
+    ["audit-log"],
 ]
 
 

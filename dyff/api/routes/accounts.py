@@ -72,6 +72,7 @@ class Accounts:
             raise errors.InvalidFields(errors.Problem(("body", "name"), "must not be blank"))
         named = {provider: name for provider, name in msgspec.structs.asdict(request.identity).items() if name is not None}
         account = port.Account(id=self._services.ids.new(), name=request.name, created=self._services.clock.now(), identity=named)
+        call.entity = account.id
         await self._services.accounts.create(account)
         return json(_published(account, []), status=201)
 

@@ -83,6 +83,7 @@ class Creating:
     async def _publish(
         self, call: Call, request: Any, entity_id: str, command_id: str, now: datetime, digest: str | None, *, large: bool
     ) -> tuple[bytes, Position]:
+        call.entity = entity_id
         embedded = await self._context.references.resolve(call.principal, self._creation.references(request))
 
         def build() -> tuple[codecs.Json, bytes]:
@@ -105,7 +106,7 @@ class Creating:
             Gone: the entity that was created with the key was deleted.
         """
         parts = (call.principal.claims.subject, self._resource, key)
-        entity_id = ids.derived("entity", *parts)
+        call.entity = entity_id = ids.derived("entity", *parts)
         known = await self._known(entity_id, digest)
         if known is not None:
             return known, ()

@@ -1,0 +1,1 @@
+"""The audit log: its files, what fills them, and what reads them."""

@@ -1,0 +1,127 @@
+"""Lines that are written in the background, to real pipes and to sinks that fail."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from dyff.kernel import lines
+
+
+def notice(lost: int) -> bytes:
+    return f"{lost} lost\n".encode()
+
+
+class Failing:
+    """A sink that can be broken. `written` holds what it took."""
+
+    def __init__(self):
+        self.written = b""
+        self.broken = False
+        self.took = threading.Event()
+        self.failed = threading.Event()
+
+    def write(self, data):
+        if self.broken:
+            self.failed.set()
+            raise OSError(28, "No space left on device")
+        self.written += data
+        self.took.set()
+        return len(data)
+
+    def idle(self):
+        return None
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Retries come soon."""
+    monkeypatch.setattr(lines, "RETRY_S", 0.01)
+
+
+def read(fd: int, until: bytes) -> bytes:
+    text = b""
+    while until not in text:
+        text += os.read(fd, 65536)
+    return text
+
+
+def test_a_pipe_that_nothing_reads_blocks_no_one_and_loses_the_newest(monkeypatch):
+    """What fits in the pipe and in memory is kept, in order; the rest is counted, and a notice stands where it would have been."""
+    monkeypatch.setattr(lines, "MAX_WAITING", 100)
+    reader, writer = os.pipe()
+    subject = lines.Lines(lines.Descriptor(writer), notice)
+    wide = b"x" * 999 + b"\n"
+    for _ in range(2000):  # more than a pipe and the memory hold
+        subject.put(wide)
+    lost = subject.state().lost
+    assert 1500 < lost < 2000
+    text = read(reader, b"lost\n")
+    assert text.splitlines()[-1] == f"{lost} lost".encode()
+    subject.put(b"end\n")
+    text += read(reader, b"end\n")
+    assert text.count(wide) == 2000 - lost
+    subject.close(5)
+
+
+def test_what_a_sink_that_fails_does_not_take_is_counted():
+    """When it works again, the first line says how many are missing, and later lines are written."""
+    sink = Failing()
+    sink.broken = True
+    subject = lines.Lines(sink, notice)
+    subject.put(b"one\n")
+    assert sink.failed.wait(10)
+    while subject.state().lost < 1:
+        sink.failed.clear()
+        sink.failed.wait(10)
+    subject.put(b"two\n")
+    assert subject.state() == lines.State(2, "No space left on device")
+    sink.broken = False
+    assert sink.took.wait(10)
+    while subject.state().reason is not None:
+        sink.took.wait(0.01)
+    subject.put(b"three\n")
+    subject.close(10)
+    assert sink.written == b"2 lost\nthree\n"
+
+
+def test_lines_that_are_kept_wait_for_the_sink():
+    """With `keep`, a failure loses nothing that fits in memory."""
+    sink = Failing()
+    sink.broken = True
+    subject = lines.Lines(sink, notice, keep=True)
+    subject.put(b"one\n")
+    assert sink.failed.wait(10)
+    subject.put(b"two\n")
+    sink.broken = False
+    subject.close(10)
+    assert (sink.written, subject.state().lost) == (b"one\ntwo\n", 0)
+
+
+def test_a_failing_sink_does_not_hold_up_the_end():
+    """Closing returns when the time is over, or when the last attempt has failed."""
+    sink = Failing()
+    sink.broken = True
+    for keep in (True, False):
+        subject = lines.Lines(sink, notice, keep=keep)
+        subject.put(b"one\n")
+        subject.close(10)
+        assert not subject._thread.is_alive()
+
+
+def test_a_descriptor_that_another_process_made_non_blocking_is_waited_for():
+    """A full pipe then answers at once; nothing is lost while it is full."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    subject = lines.Lines(lines.Descriptor(writer), notice)
+    wide = b"x" * 9999 + b"\n"
+    for _ in range(50):
+        subject.put(wide)
+    subject.put(b"end\n")
+    assert read(reader, b"end\n") == wide * 50 + b"end\n"
+    subject.close(5)
