@@ -20,6 +20,7 @@ from dyff.consumers.verification import comparing, proofs, refolding
 from dyff.consumers.verification.proofs import EVENTS, QUARANTINE, STATE, VIEW, Leaf
 from dyff.entities import registry
 from dyff.kernel import errors
+from dyff.kernel.positions import Epochs
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -60,10 +61,10 @@ class _Verification:
         self._leaves: dict[str, list[tuple[str, Leaf]]] = {EVENTS: [], STATE: [], VIEW: []}
         self._ends: dict[int, int] = {}
         self._events = 0
-        self._epoch = ""
+        self._epochs = Epochs("")
 
     async def run(self) -> proofs.Report:
-        self._epoch = (await self._history.topic(topics.EVENTS)).epoch
+        self._epochs = (await self._history.topic(topics.EVENTS)).epochs
         held = await self._history.ranges(topics.EVENTS)
         try:
             reached = await self._settled({partition: each.end for partition, each in held.items()})
@@ -77,9 +78,9 @@ class _Verification:
         for partition in sorted(held):
             seen = reached.events.get(partition, 0)
             await self._partition(partition, held[partition], states.pop(partition), views.pop(partition), seen, quarantined)
-        roots = {name: proofs.root(self._epoch, self._ends, leaves) for name, leaves in self._leaves.items()}
+        roots = {name: proofs.root(self._epochs.now, self._ends, leaves) for name, leaves in self._leaves.items()}
         found, entities = self._findings, len(self._leaves[EVENTS])
-        return proofs.Report(self._epoch, self._ends, self._events, entities, roots, found.count, found.differences, found.notes)
+        return proofs.Report(self._epochs.now, self._ends, self._events, entities, roots, found.count, found.differences, found.notes)
 
     async def _partition(
         self,
@@ -105,7 +106,7 @@ class _Verification:
             self._findings.differ(STATE, "position", f"partition {partition}", there, f"{expected}: it lost its end")
         # A log without its beginning may also lack the marker; what was folded first after that shows the version.
         version = states.first[1] if held.first > 0 and states.first is not None else 1
-        again = refolding.Refolding(partition, self._epoch, version)
+        again = refolding.Refolding(partition, self._epochs, version)
         async for record in refolding.records(self._history, topics.EVENTS, partition, held.first, min(comparison.stop, now.end)):
             comparison.before(record.offset, again.newest)
             comparison.take(record, again.fold(record))
@@ -158,9 +159,10 @@ class _Verification:
             found.seen[name] = comparing.Seen(Leaf("?", -1, proofs.digest(record.value)), verdict="malformed")
             return
         source = heading.source
-        if (source.epoch, source.partition) != (self._epoch, record.partition):
+        if source.partition != record.partition or not self._epochs.has(source):
             there = f"offset {record.offset}, folded from {source.text()}"
-            self._findings.differ(STATE, "position", name, there, f"something folded from {self._epoch}:{record.partition}")
+            expected = f"something folded from {self._epochs.at(record.partition, source.offset)}:{record.partition}"
+            self._findings.differ(STATE, "position", name, there, expected)
             return
         found.reached = max(found.reached, source.offset + 1)
         if source.offset >= held_from and (found.first is None or source.offset < found.first[0]):
