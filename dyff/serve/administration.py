@@ -25,6 +25,7 @@ T = TypeVar("T")
 async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
     place = directory.DataDirectory(loaded.data_dir)
     if "accounts" in opening.embedded(loaded):
+        place.require_finished()
         place.create()
     # A server of the previous release can be running here, so only the compatible `pre` steps are done.
     await migrating.prepare(loaded, place, clock.SystemClock(), {"accounts"}, None, phases=("pre",), report=lambda _: None)

@@ -49,6 +49,8 @@ def _code(error: errors.DyffError, otherwise: int) -> int:
 _data_dir = click.option("--data-dir", envvar="DYFF_DATA_DIR", show_envvar=True, metavar="DIR", help="Where everything lives.")
 _config = click.option("--config", envvar="DYFF_CONFIG_FILE", show_envvar=True, metavar="FILE", help="Settings in YAML (docs/settings.md).")
 
+_NICE = 10
+
 _dry_run = click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 
 
@@ -120,6 +122,57 @@ def replay(data_dir: str | None, config: str | None) -> None:
     started = time.monotonic()
     written = proving.replay(settings.load(config, flags={"data_dir": data_dir}))
     click.echo(f"{written} documents in {time.monotonic() - started:.1f} s; the new query store is in use")
+
+
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path), metavar="TARGET")
+@_data_dir
+@_config
+def backup(target: Path, data_dir: str | None, config: str | None) -> None:
+    """Back the data directory up into the new directory TARGET.
+
+    Works while the server runs, and shows one moment. TARGET exists only when the backup is complete and was read again; until
+    then it has the name TARGET.incomplete. It has the signing key and all data, so keep it safe (docs/backup.md). Exits with 1 if
+    something was damaged already.
+    """
+    from dyff.kernel import logs
+    from dyff.serve.backups import taking
+
+    logs.configure("error")
+    os.nice(_NICE)  # the server comes first
+    started = time.monotonic()
+    head = taking.backup(settings.load(config, flags={"data_dir": data_dir}), target, lambda line: click.echo(line, err=True))
+    took = f"{time.monotonic() - started:.1f} s"
+    click.echo(f"{target} is complete: {head.files} files, {head.size_bytes} bytes, as of {head.made} ({took})")
+    for key in head.damaged:
+        click.echo(f"damaged in the original, and so in the backup: {key}", err=True)
+    sys.exit(1 if head.damaged else 0)
+
+
+@main.command()
+@click.argument("backup", type=click.Path(path_type=Path), metavar="BACKUP")
+@click.option("--force", is_flag=True, help="Replace data that are there. They are kept in a folder of the data directory.")
+@_data_dir
+@_config
+def restore(backup: Path, force: bool, data_dir: str | None, config: str | None) -> None:
+    """Restore the backup in the directory BACKUP. No server may use the data directory.
+
+    The log continues under a new epoch, all tokens become invalid, and what was running is run again (docs/backup.md).
+    """
+    from dyff.kernel import logs
+    from dyff.serve.backups import restoring
+
+    logs.configure("error")
+    loaded = settings.load(config, flags={"data_dir": data_dir})
+    done = restoring.restore(loaded, backup, lambda line: click.echo(line, err=True), force=force)
+    click.echo(f"{loaded.data_dir} is as of {done.head.made}: {done.documents} entities")
+    if done.replaced is not None:
+        click.echo(f"what was there before is kept in {done.replaced}; remove it when you do not need it any more")
+    click.echo(f"all tokens are invalid ({done.tokens} of them): make new ones with 'dyff token create'")
+    if done.held:
+        click.echo(f"still suspended or deleted, as in what was replaced: {', '.join(done.held)}")
+    if done.pods:
+        click.echo(f"{done.pods} pods were running, and run again when the server starts")
 
 
 @main.group()

@@ -51,6 +51,7 @@ def replay(loaded: settings.Settings) -> int:
 def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.QueryMaintenance], Awaitable[T]]) -> T:
     async def run() -> T:
         place = directory.DataDirectory(loaded.data_dir)
+        place.require_finished()
         await migrating.require_query(loaded, place)
         async with (
             opening.open_history(loaded, place, clock.SystemClock(), ids.RandomIds()) as history,

@@ -221,6 +221,23 @@ def connect(path: Path) -> apsw.Connection:
     return connection
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[apsw.Connection]:
+    """A connection that only reads a log that this release can read.
+
+    Raises:
+        LogDiverged: the log is damaged.
+        Misconfigured: another release wrote it.
+    """
+    with translated_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            require_format(connection, path)
+            yield connection
+        finally:
+            connection.close()
+
+
 def require_safe_sqlite(version: str) -> None:
     """Refuse a library that can lose commits.
 

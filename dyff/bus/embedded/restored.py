@@ -18,17 +18,12 @@ def require_sound(path: Path) -> dict[str, dict[int, int]]:
         LogDiverged: it is damaged.
         Misconfigured: this release cannot read it.
     """
-    with logfile.translated_errors(path):
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            logfile.require_format(connection, path)
-            ends: dict[str, dict[int, int]] = {}
-            for each in logfile.stored_partitions(connection):
-                logfile.require_checksums(connection, each)
-                ends.setdefault(each.topic, {})[each.partition] = each.held.end
-            return ends
-        finally:
-            connection.close()
+    ends: dict[str, dict[int, int]] = {}
+    with logfile.reading(path) as connection:
+        for each in logfile.stored_partitions(connection):
+            logfile.require_checksums(connection, each)
+            ends.setdefault(each.topic, {})[each.partition] = each.held.end
+    return ends
 
 
 def start_new_epoch(path: Path, new_ids: ids.Ids) -> None:

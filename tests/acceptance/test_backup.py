@@ -1,0 +1,253 @@
+"""`dyff backup` and `dyff restore` as an administrator uses them: under load, elsewhere, cut and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import httpx
+import pyarrow.dataset
+import pytest
+from dyff.client import Client
+from dyff.schema import requests
+
+from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
+from tests.acceptance.test_kill_9 import wait_for_all
+
+pytestmark = pytest.mark.acceptance
+
+ENTITIES = int(os.environ.get("BACKUP_ENTITIES", "400"))
+"""How many entities the backup under load has. 100,000 take about a quarter of an hour."""
+EVALUATIONS = int(os.environ.get("BACKUP_EVALUATIONS", "4"))
+AT_ONCE = 8
+
+
+def backed_up(subject: Server, target) -> str:
+    """What a backup of a server's directory prints; it must succeed."""
+    return finished("backup", str(target), "--data-dir", str(subject.directory))
+
+
+def finished(*arguments: str) -> str:
+    """What a command prints that must succeed, however long it takes."""
+    done = subprocess.run([DYFF, *arguments], capture_output=True, text=True, check=False, env=plain_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def restored(backup, subject: Server, *flags: str) -> str:
+    """Restore a backup into a server's directory."""
+    return finished("restore", str(backup), "--data-dir", str(subject.directory), *flags)
+
+
+def new_token(subject: Server, account: str) -> str:
+    """A token for an account that exists already."""
+    return subject.command("token", "create", "--account", account)
+
+
+def clean(subject: Server) -> dict:
+    """The report of `dyff verify --objects`, which must find no difference."""
+    report = json.loads(finished("verify", "--objects", "--json", "--data-dir", str(subject.directory)))
+    assert (report["count"], report["differences"]) == (0, [])
+    return report
+
+
+def test_evaluations_in_progress_complete_after_a_restore_elsewhere(make_server, prompts, service_request, tmp_path):
+    """A backup is made while evaluations run. The restored server, on another path, completes all of them; old tokens are refused."""
+    first, second = make_server("data"), make_server("elsewhere/deeper")
+    first.start()
+    account = first.command("account", "create", "--name", "auditor")
+    old = first.command("token", "create", "--account", account)
+    client = Client(api_token=old, endpoint=first.endpoint)
+    dataset = client.datasets.create_arrow_dataset(prompts, account=account, name="prompts")
+    client.datasets.upload_arrow_dataset(dataset, prompts)
+    service = client.inferenceservices.create(requests.InferenceServiceCreateRequest.model_validate(service_request(account)))
+    session = requests.EvaluationInferenceSessionRequest(inferenceService=service.id)
+    body = requests.EvaluationCreateRequest(account=account, dataset=dataset.id, inferenceSession=session)
+    accepted = [client.evaluations.create(body).id for _ in range(EVALUATIONS)]
+    eventually(lambda: client.evaluations.get(accepted[0]), "Admitted", "Complete")
+    printed = backed_up(first, tmp_path / "backup")
+    assert "is complete" in printed
+    assert first.stop() == 0
+    shutil.rmtree(first.directory)
+
+    second.directory.parent.mkdir(exist_ok=True)
+    printed = restored(tmp_path / "backup", second)
+    assert "all tokens are invalid" in printed
+    second.start()
+    assert httpx.get(f"{second.endpoint}/evaluations", headers={"Authorization": f"Bearer {old}"}).status_code == 401
+    client = Client(api_token=new_token(second, account), endpoint=second.endpoint)
+    assert wait_for_all(client, account, set(accepted)) == dict.fromkeys(accepted, ("Complete", None))
+    for evaluation in accepted:
+        folder = tmp_path / evaluation
+        client.evaluations.download(evaluation, folder)
+        rows = pyarrow.dataset.dataset(folder).to_table().to_pylist()
+        assert sorted(row["_index_"] for row in rows) == list(range(20))
+    assert clean(second)["entities"] >= EVALUATIONS + 2
+    assert not first.directory.exists()
+    assert second.stop() == 0
+    assert [each for each in second.processes() if str(first.directory) in each] == []
+
+
+class Load:
+    """Creates entities from several threads until it is stopped, and deletes some. `acknowledged`: their IDs, in order."""
+
+    def __init__(self, subject: Server, account: str, token: str, make) -> None:
+        self.acknowledged: list[str] = []
+        self._body = make(account)
+        self._subject, self._token = subject, token
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(AT_ONCE)]
+
+    def __enter__(self):
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for each in self._threads:
+            each.join()
+
+    def wait(self, count: int) -> None:
+        """Wait until so many were acknowledged."""
+        while len(self.acknowledged) < count:
+            assert any(each.is_alive() for each in self._threads)
+            time.sleep(0.02)
+
+    def _run(self) -> None:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        with httpx.Client(base_url=self._subject.endpoint, headers=headers, timeout=60) as client:
+            while not self._over.is_set():
+                answer = client.post("/inferenceservices", json=self._body)
+                answer.raise_for_status()
+                self.acknowledged.append(answer.json()["id"])
+
+
+def entities(subject: Server, account: str) -> dict[str, dict]:
+    """All inference services of an account, by ID, as they are served."""
+    headers = {"Authorization": f"Bearer {new_token(subject, account)}"}
+    found = {}
+    with httpx.Client(base_url=subject.endpoint, headers=headers, timeout=300) as client:
+        for each in client.get("/inferenceservices", params={"limit": 10**6}).raise_for_status().json():
+            found[each["id"]] = each
+    return found
+
+
+def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_server, service_request, prompts, tmp_path):
+    """Entities are created all the time. All that were acknowledged when the backup began are in it, byte for byte; the server is not
+    held up; and the restored directory has no difference.
+    """
+    first, second = make_server("data"), make_server("elsewhere")
+    first.start()
+    account = first.command("account", "create", "--name", "auditor")
+    token = first.command("token", "create", "--account", account)
+    client = Client(api_token=token, endpoint=first.endpoint)
+    dataset = client.datasets.create_arrow_dataset(prompts, account=account, name="prompts")
+    client.datasets.upload_arrow_dataset(dataset, prompts)
+    eventually(lambda: client.datasets.get(dataset.id), "Ready")
+    with Load(first, account, token, service_request) as load:
+        load.wait(ENTITIES)
+        before = list(load.acknowledged)
+        started = time.monotonic()
+        print(backed_up(first, tmp_path / "backup"))
+        during, took_s = len(load.acknowledged) - len(before), time.monotonic() - started
+    print(f"{len(before)} entities; {during} more while the backup took {took_s:.1f} s")
+    assert during > 0
+    original = entities(first, account)
+    started = time.monotonic()
+    print(restored(tmp_path / "backup", second))
+    print(f"restored in {time.monotonic() - started:.1f} s")
+    report = clean(second)
+    second.start()
+    found = entities(second, account)
+    assert set(before) <= set(found) <= set(original)
+    assert all(found[each] == original[each] for each in before)
+    assert report["objects"]["files"] == 1
+    assert second.command("verify").splitlines()[-1] == "0 differences"
+    assert first.stop() == 0
+
+
+def test_a_killed_backup_leaves_nothing_that_looks_complete(fresh, service_request, tmp_path):
+    """SIGKILL at several moments: the target does not exist, what was written is refused, and the next backup succeeds."""
+    fresh.start()
+    account = fresh.command("account", "create", "--name", "auditor")
+    token = fresh.command("token", "create", "--account", account)
+    with Load(fresh, account, token, service_request) as load:
+        load.wait(200)
+    for number in range(60):
+        folder = fresh.directory / "objects" / "objects" / "datasets" / f"{number:032x}"
+        folder.mkdir(parents=True)
+        (folder / "some").write_bytes(os.urandom(100_000))
+    target, moments, cut = tmp_path / "backup", random.Random(7), 0
+    started = time.monotonic()
+    backed_up(fresh, tmp_path / "whole")
+    whole_s = time.monotonic() - started
+    for _ in range(8):
+        process = subprocess.Popen([DYFF, "backup", str(target), "--data-dir", str(fresh.directory)], env=plain_environment(), stderr=-1)
+        time.sleep(moments.uniform(0.3, 1.0) * whole_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if target.exists():
+            shutil.rmtree(target)  # it was complete already
+            continue
+        partial = tmp_path / "backup.incomplete"
+        if partial.exists():
+            cut += 1
+            refused = run("restore", str(partial), "--data-dir", str(tmp_path / "new"))
+            assert refused.returncode == 2
+            assert "is a backup that was cut" in refused.stderr or "is no backup" in refused.stderr
+    assert cut > 0
+    assert "is complete" in backed_up(fresh, target)
+    assert not (tmp_path / "backup.incomplete").exists()
+    assert not (tmp_path / "new" / "bus.sqlite").exists()
+
+
+def test_a_killed_restore_can_be_repeated_and_no_server_uses_what_it_left(make_server, service_request, tmp_path):
+    """SIGKILL at several moments of a restore over older data: either the old data are untouched, or the server refuses to start."""
+    first, second = make_server("data"), make_server("other")
+    for each in (first, second):
+        each.start()
+        account = each.command("account", "create", "--name", "auditor")
+        token = each.command("token", "create", "--account", account)
+        with Load(each, account, token, service_request) as load:
+            load.wait(100)
+        if each is first:
+            backed_up(first, tmp_path / "backup")
+        assert each.stop() == 0
+    refused = run("restore", str(tmp_path / "backup"), "--data-dir", str(second.directory))
+    assert refused.returncode == 1
+    assert "--force" in refused.stderr
+    arguments = [DYFF, "restore", str(tmp_path / "backup"), "--data-dir", str(second.directory), "--force"]
+    moments, stopped = random.Random(11), 0
+    for _ in range(8):
+        process = subprocess.Popen(arguments, env=plain_environment(), stdout=-1, stderr=-1)
+        time.sleep(moments.uniform(0.2, 1.8))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (second.directory / "restore-unfinished").exists():
+            stopped += 1
+            refused = run("serve", "--data-dir", str(second.directory), "--port", "0")
+            assert refused.returncode == 2
+            assert "is not finished" in refused.stderr
+    assert stopped > 0
+    restored(tmp_path / "backup", second, "--force")
+    assert not (second.directory / "restore-unfinished").exists()
+    assert not (second.directory / ".restoring").exists()
+    clean(second)
+    assert len(list(second.directory.glob("replaced-*"))) >= 1
+
+
+def test_a_restore_is_refused_while_a_server_uses_the_directory(fresh, tmp_path):
+    """Also with --force; nothing changes."""
+    fresh.start()
+    backed_up(fresh, tmp_path / "backup")
+    refused = run("restore", str(tmp_path / "backup"), "--data-dir", str(fresh.directory), "--force")
+    assert refused.returncode == 3
+    assert "is in use by another Dyff server" in refused.stderr
+    assert fresh.command("verify").splitlines()[-1] == "0 differences"
