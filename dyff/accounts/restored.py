@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import apsw
+import msgspec
 
 from dyff.accounts import embedded, port
 from dyff.kernel import errors, sqlite
@@ -25,6 +27,34 @@ def require_sound(path: Path) -> None:
         try:
             embedded.require_known(connection)
             sqlite.require_whole(connection, _NAME, _REMEDY)
+        finally:
+            connection.close()
+
+
+class Sequences(msgspec.Struct, frozen=True):
+    """Numbers of changes. `relayed`: the last that the log has durably, as far as this database knows. `made`: the last that was made."""
+
+    relayed: int
+    made: int
+
+
+def sequences(path: Path) -> Sequences:
+    """The numbers of the last changes, whether or not a server has the database open; zeros if the file does not exist.
+
+    Raises:
+        Damaged: it is damaged.
+        Unavailable: it cannot be read.
+    """
+    if not path.exists():
+        return Sequences(0, 0)
+    with sqlite.translated(_NAME, _REMEDY):
+        connection = sqlite.connect_to_read(path)
+        try:
+            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'outbox'").fetchall():
+                return Sequences(0, 0)
+            made: Any = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'").get
+            oldest: Any = connection.execute("SELECT min(sequence) FROM outbox").get
+            return Sequences(int(made) if oldest is None else int(oldest) - 1, int(made))
         finally:
             connection.close()
 

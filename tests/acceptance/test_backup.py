@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 
 import httpx
+import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 from dyff.client import Client
 from dyff.schema import requests
@@ -173,74 +175,101 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_se
     assert first.stop() == 0
 
 
-def test_a_killed_backup_leaves_nothing_that_looks_complete(fresh, service_request, tmp_path):
-    """SIGKILL at several moments: the target does not exist, what was written is refused, and the next backup succeeds."""
-    fresh.start()
-    account = fresh.command("account", "create", "--name", "auditor")
-    token = fresh.command("token", "create", "--account", account)
-    with Load(fresh, account, token, service_request) as load:
-        load.wait(200)
-    for number in range(60):
-        folder = fresh.directory / "objects" / "objects" / "datasets" / f"{number:032x}"
-        folder.mkdir(parents=True)
-        (folder / "some").write_bytes(os.urandom(100_000))
-    target, moments, cut = tmp_path / "backup", random.Random(7), 0
-    started = time.monotonic()
-    backed_up(fresh, tmp_path / "whole")
-    whole_s = time.monotonic() - started
-    for _ in range(8):
-        process = subprocess.Popen([DYFF, "backup", str(target), "--data-dir", str(fresh.directory)], env=plain_environment(), stderr=-1)
-        time.sleep(moments.uniform(0.3, 1.0) * whole_s)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if target.exists():
-            shutil.rmtree(target)  # it was complete already
-            continue
-        partial = tmp_path / "backup.incomplete"
-        if partial.exists():
-            cut += 1
-            refused = run("restore", str(partial), "--data-dir", str(tmp_path / "new"))
-            assert refused.returncode == 2
-            assert "is a backup that was cut" in refused.stderr or "is no backup" in refused.stderr
-    assert cut > 0
-    assert "is complete" in backed_up(fresh, target)
-    assert not (tmp_path / "backup.incomplete").exists()
-    assert not (tmp_path / "new" / "bus.sqlite").exists()
+def killed(point: str, call: int, *arguments: str) -> None:
+    """Run a command that is killed with SIGKILL when it calls the function `point` for the `call`-th time, before it does anything."""
+    module, _, name = point.rpartition(".")
+    program = (
+        f"import importlib, os, signal, sys; module = importlib.import_module({module!r}); real, calls = module.{name}, [0]\n"
+        f"def fatal(*args, **keywords):\n    calls[0] += 1\n    if calls[0] == {call}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"    return real(*args, **keywords)\n"
+        f"module.{name} = fatal\nfrom dyff.serve import cli\nsys.argv[0] = 'dyff'\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], env=plain_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
-def test_a_killed_restore_can_be_repeated_and_no_server_uses_what_it_left(make_server, service_request, tmp_path):
-    """SIGKILL at several moments of a restore over older data: either the old data are untouched, or the server refuses to start."""
-    first, second = make_server("data"), make_server("other")
-    for each in (first, second):
-        each.start()
-        account = each.command("account", "create", "--name", "auditor")
-        token = each.command("token", "create", "--account", account)
-        with Load(each, account, token, service_request) as load:
-            load.wait(100)
-        if each is first:
-            backed_up(first, tmp_path / "backup")
-        assert each.stop() == 0
-    refused = run("restore", str(tmp_path / "backup"), "--data-dir", str(second.directory))
-    assert refused.returncode == 1
-    assert "--force" in refused.stderr
-    arguments = [DYFF, "restore", str(tmp_path / "backup"), "--data-dir", str(second.directory), "--force"]
-    moments, stopped = random.Random(11), 0
-    for _ in range(8):
-        process = subprocess.Popen(arguments, env=plain_environment(), stdout=-1, stderr=-1)
-        time.sleep(moments.uniform(0.2, 1.8))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if (second.directory / "restore-unfinished").exists():
-            stopped += 1
-            refused = run("serve", "--data-dir", str(second.directory), "--port", "0")
-            assert refused.returncode == 2
-            assert "is not finished" in refused.stderr
-    assert stopped > 0
-    restored(tmp_path / "backup", second, "--force")
-    assert not (second.directory / "restore-unfinished").exists()
-    assert not (second.directory / ".restoring").exists()
-    clean(second)
-    assert len(list(second.directory.glob("replaced-*"))) >= 1
+BACKING_UP = [
+    ("dyff.serve.backups.cut.copy", 1), ("dyff.serve.backups.cut.copy", 3), ("dyff.serve.backups.files.copy", 1),
+    ("dyff.serve.backups.files.copy", 2), ("os.sync", 1), ("dyff.serve.backups.taking.prove", 1),
+    ("dyff.serve.backups.contents.write_head", 1), ("dyff.serve.backups.files.sync_directory", 1),
+]  # fmt: skip
+RESTORING = [
+    ("dyff.serve.backups.files.copy", 1), ("dyff.serve.backups.files.copy", 3), ("dyff.bus.embedded.restored.start_new_epoch", 1),
+    ("dyff.cluster.embedded.restored.interrupt", 1), ("dyff.accounts.restored.invalidate_tokens", 1),
+    ("dyff.consumers.verification.replaying.replay", 1), ("os.sync", 1), ("dyff.serve.backups.restoring._write_mark", 2),
+    ("dyff.serve.backups.restoring._entries", 2), ("dyff.serve.backups.restoring._write_mark", 3),
+    ("os.rename", 4), ("os.rename", 6), ("os.rename", 9), ("os.rename", 12), ("os.rename", 14), ("os.rename", 16),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, service_request):
+    """A server that was stopped, with some entities and a dataset, and a backup of it."""
+    folder = tmp_path_factory.mktemp("original")
+    subject = Server(folder / "data")
+    subject.start()
+    account = subject.command("account", "create", "--name", "auditor")
+    token = subject.command("token", "create", "--account", account)
+    with Load(subject, account, token, service_request) as load:
+        load.wait(40)
+    table = pa.table({"_index_": pa.array(range(20), pa.int64()), "text": [f"prompt number {n}" for n in range(20)]})
+    (folder / "rows").mkdir()
+    pyarrow.parquet.write_table(table, folder / "rows" / "rows.parquet")
+    client = Client(api_token=token, endpoint=subject.endpoint)
+    dataset = client.datasets.create_arrow_dataset(folder / "rows", account=account, name="prompts")
+    client.datasets.upload_arrow_dataset(dataset, folder / "rows")
+    eventually(lambda: client.datasets.get(dataset.id), "Ready")
+    backed_up(subject, folder / "backup")
+    assert subject.stop() == 0
+    return subject
+
+
+def backup_of(subject: Server):
+    """The backup next to its directory."""
+    return subject.directory.parent / "backup"
+
+
+def copied(subject: Server, name: str) -> Server:
+    """A copy of a stopped server's directory."""
+    shutil.copytree(subject.directory, subject.directory.parent / name)
+    return Server(subject.directory.parent / name)
+
+
+@pytest.mark.parametrize(("point", "call"), BACKING_UP)
+def test_a_killed_backup_leaves_nothing_that_looks_complete(original, tmp_path, point, call):
+    """The target does not exist, what was written is refused, and the next backup succeeds and removes it."""
+    target = tmp_path / "backup"
+    killed(point, call, "backup", str(target), "--data-dir", str(original.directory))
+    assert not target.exists()
+    partial = tmp_path / "backup.incomplete"
+    refused = run("restore", str(partial), "--data-dir", str(tmp_path / "new"))
+    if (partial / "backup.json").exists():  # only the name was still to change
+        assert refused.returncode == 0
+    else:
+        assert refused.returncode == 2
+        assert "is a backup that was cut" in refused.stderr
+        assert not (tmp_path / "new").exists()
+    assert "is complete" in backed_up(original, target)
+    assert not partial.exists()
+    assert not (original.directory / "objects" / "removed").exists()
+
+
+@pytest.mark.parametrize(("point", "call"), RESTORING)
+def test_a_killed_restore_can_be_repeated_and_no_server_uses_what_it_left(original, tmp_path, point, call):
+    """Over other data: the server refuses to start, and the next restore leaves the backup's data and keeps the others."""
+    other = Server(tmp_path / "other")
+    shutil.copytree(original.directory, other.directory)
+    (other.directory / "mine").write_text("kept")
+    killed(point, call, "restore", str(backup_of(original)), "--data-dir", str(other.directory), "--force")
+    refused = run("serve", "--data-dir", str(other.directory), "--port", "0")
+    assert refused.returncode == 2
+    assert "is not finished" in refused.stderr
+    assert run("verify", "--data-dir", str(other.directory)).returncode == 2
+    restored(backup_of(original), other, "--force")
+    assert sorted(path.name for path in other.directory.glob("*rest*")) == []
+    [kept] = other.directory.glob("replaced-*/mine")
+    assert kept.read_text() == "kept"
+    assert clean(other)["entities"] >= 41
 
 
 def test_a_restore_is_refused_while_a_server_uses_the_directory(fresh, tmp_path):

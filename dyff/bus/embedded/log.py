@@ -17,7 +17,7 @@ import apsw
 import structlog
 
 from dyff.bus import port, topics
-from dyff.bus.embedded import compaction, groups, high_watermark, logfile, reading, records, transactions
+from dyff.bus.embedded import compaction, groups, high_watermark, logfile, openness, reading, records, transactions
 from dyff.kernel import backoff, clock, degradation, errors, ids, locks, sqlite_writer
 from dyff.kernel.positions import Position
 
@@ -105,6 +105,7 @@ class EmbeddedBus:
         self._writer = sqlite_writer.Writer(self._transactions, LIMITS)
 
     def _close(self) -> None:
+        openness.closed(self._connection)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:

@@ -18,7 +18,7 @@ import apsw
 import msgspec
 
 from dyff.bus import port
-from dyff.bus.embedded import eras, high_watermark
+from dyff.bus.embedded import eras, high_watermark, openness
 from dyff.kernel import errors
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -260,12 +260,14 @@ def opened(path: Path, watermark: high_watermark.HighWatermark) -> apsw.Connecti
     acknowledged = watermark.read()
     if acknowledged and not path.exists():
         raise errors.LogDiverged(f"the log file {path} is missing, but {acknowledged} records were acknowledged; {_advice(watermark)}")
+    openness.require_wal(path, acknowledged)
     with translated_errors(path):
         _require_whole(path)
         connection = connect(path)
         try:
             _require_format(connection, path)
             _require_tail(connection, path, acknowledged, watermark)
+            openness.opened(connection)
         except BaseException:
             connection.close()
             raise

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 
-from dyff.bus.embedded import eras, high_watermark, logfile
+from dyff.bus.embedded import eras, high_watermark, logfile, openness
 from dyff.kernel import ids, sqlite
 from dyff.kernel.positions import Era
 
@@ -44,6 +44,7 @@ def start_new_epoch(path: Path, new_ids: ids.Ids) -> None:
                     ends = {each.partition: each.held.end for each in stored if each.topic == topic.name}
                     eras.add(connection, topic.name, len(topic.earlier), Era(topic.epoch, ends))
                     connection.execute("UPDATE topics SET epoch = ? WHERE name = ?", (new_ids.new(), topic.name))
+            openness.closed(connection)
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:
             connection.close()

@@ -31,15 +31,18 @@ PATIENCE_S = 3.0
 _LOOK_S = 0.05
 
 
-async def verify(history: port.History, query: query_port.QueryScanner, *, patience_s: float = PATIENCE_S) -> proofs.Report:
-    """Verify state topic and view. `patience_s`: how long the view can make no progress before it counts as behind.
+async def verify(
+    history: port.History, query: query_port.QueryScanner, *, patience_s: float = PATIENCE_S, known: set[str] | None = None
+) -> proofs.Report:
+    """Verify state topic and view. `patience_s`: how long the view can make no progress before it counts as behind. `known`: gets the IDs
+    of all entities that the log has.
 
     Raises:
         NotFound: the log does not exist.
         NewerSchema: a newer release wrote some of the data.
         Unavailable: an engine does not answer.
     """
-    return await _Verification(history, query, patience_s).run()
+    return await _Verification(history, query, patience_s, set() if known is None else known).run()
 
 
 class _States(msgspec.Struct):
@@ -55,7 +58,8 @@ class _States(msgspec.Struct):
 
 
 class _Verification:
-    def __init__(self, history: port.History, query: query_port.QueryScanner, patience_s: float) -> None:
+    def __init__(self, history: port.History, query: query_port.QueryScanner, patience_s: float, known: set[str]) -> None:
+        self._known = known
         self._history, self._query, self._patience_s = history, query, patience_s
         self._findings = proofs.Findings()
         self._leaves: dict[str, list[tuple[str, Leaf]]] = {EVENTS: [], STATE: [], VIEW: []}
@@ -104,6 +108,7 @@ class _Verification:
         if view_reached > states.reached:
             there, expected = f"nothing beyond event {states.reached - 1}", f"what the query store has seen of event {view_reached - 1}"
             self._findings.differ(STATE, "position", f"partition {partition}", there, f"{expected}: it lost its end")
+        self._known.update(states.seen)
         # A log without its beginning may also lack the marker; what was folded first after that shows the version.
         version = states.first[1] if held.first > 0 and states.first is not None else 1
         again = refolding.Refolding(partition, self._epochs, version)
@@ -112,6 +117,7 @@ class _Verification:
             comparison.take(record, again.fold(record))
             self._events += record.offset < end
         comparison.finish(again.newest, partial=held.first > 0)
+        self._known.update(key.decode("utf-8", "replace") for key in again.newest)
         for name, leaves in self._leaves.items():
             leaves += comparison.leaves[name]
         self._compare_quarantine(partition, range(held.first, end), again.quarantined, quarantined)
