@@ -140,6 +140,11 @@ def create_token(loaded: settings.Settings, account_id: str, wanted: Sequence[gr
     return _with_accounts(loaded, act)
 
 
+def invalidate_tokens(loaded: settings.Settings) -> None:
+    """Make all tokens of all accounts invalid, and all signed URLs of the local object store: create a new signing key."""
+    _with_accounts(loaded, lambda accounts: accounts.rotate_signing_secret())
+
+
 def revoke_token(loaded: settings.Settings, account_id: str, token_id: str) -> None:
     """Revoke a token: it is refused from now on.
 

@@ -349,6 +349,16 @@ def token_revoke(account_id: str, token_id: str, data_dir: str | None, config: s
     administration.revoke_token(settings.load(config, flags={"data_dir": data_dir}), account_id, token_id)
 
 
+@token.command("invalidate-all")
+@_data_dir
+@_config
+def token_invalidate_all(data_dir: str | None, config: str | None) -> None:
+    """Make all tokens of all accounts invalid, with a new signing key. `dyff restore` does that by itself."""
+    from dyff.serve import administration
+
+    administration.invalidate_tokens(settings.load(config, flags={"data_dir": data_dir}))
+
+
 @main.group()
 def manifests() -> None:
     """Print the manifests for Dyff on Kubernetes, as YAML for `kubectl apply -f -` (docs/kubernetes.md)."""

@@ -18,8 +18,9 @@ UNFINISHED = "restore-unfinished"
 class DataDirectory:
     """Paths of the embedded stores, below one directory.
 
-    `bus.sqlite`, `accounts.sqlite` and `objects/` are the source of truth and belong in a backup. `query.sqlite` is a view: it can
-    be deleted and is rebuilt. `cluster.sqlite` and `pods/` are the state of what is running.
+    `bus.sqlite`, `accounts.sqlite` and `objects/` are the source of truth. `query.sqlite` is a view: it can be deleted and is rebuilt.
+    `cluster.sqlite` and `pods/` are the state of what is running. Nothing in it has an absolute path that matters after a stop, so it can
+    be moved. `dyff backup` copies it (docs/backup.md).
     """
 
     def __init__(self, root: str | Path) -> None:

@@ -31,7 +31,7 @@ def closed(connection: apsw.Connection) -> None:
 
 
 def require_wal(path: Path, acknowledged: int) -> None:
-    """Refuse a log without a WAL file that needs one. `acknowledged`: by the high watermark, which proves the end by itself; 0 if that is
+    """Refuse a log that has no WAL file and needs one. `acknowledged`: by the high watermark, which proves the end by itself; 0 if it is
     unknown.
 
     Raises:
@@ -44,8 +44,8 @@ def require_wal(path: Path, acknowledged: int) -> None:
         header = file.read(_HEADER_BYTES)
     if int.from_bytes(header[_AT : _AT + 4], "big") == _OPEN:
         raise errors.LogDiverged(
-            f"the log file {path} was copied while a server wrote to it, and without its -wal file: what was newest is missing; use a backup"
-            f" that `dyff backup` made, or copy {path.name}-wal and {path.name}.mark, too (docs/backup.md)"
+            f"the log file {path} was copied while a server wrote to it, and without its -wal file: what was newest is missing; use"
+            f" a backup that `dyff backup` made, or copy {path.name}-wal and {path.name}.mark, too (docs/backup.md)"
         )
 
 

@@ -18,7 +18,7 @@ from dyff.kernel import errors, sqlite
 
 WAIT_S = 60.0
 """How long to try to get all locks."""
-BUSY_MS = 500
+BUSY_S = 0.5
 """How long to wait for one lock, while writers of the others may wait for us."""
 STEP_PAGES = 256
 _PAUSE_S = 0.2
@@ -71,7 +71,7 @@ def size_bytes(source: apsw.Connection) -> int:
 def _opened(path: Path, stack: ExitStack) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     stack.callback(connection.close)
-    connection.set_busy_timeout(BUSY_MS)
+    connection.set_busy_timeout(int(BUSY_S * 1000))
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # a backup changes nothing
     return connection
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dyff.accounts import restored as accounts
-from dyff.bus.embedded import high_watermark
+from dyff.bus.embedded import high_watermark, openness
 from dyff.bus.embedded import logfile as logs
 from dyff.bus.embedded import restored as bus
 from dyff.cluster.embedded import restored as cluster
@@ -105,6 +105,7 @@ def _write(place: directory.DataDirectory, root: Path, report: Report) -> conten
     listing = contents.Listing(root)
     stores = [path for path in (place.bus, place.accounts, place.cluster) if path.exists()]
     acknowledged = high_watermark.acknowledged(place.bus.with_name(place.bus.name + ".mark"))
+    openness.require_wal(place.bus, acknowledged)
     damaged: list[str] = []
     with errors_of_disk(root), keeping.Kept(_made(place.objects)).keeping() as removed:
         with cut.snapshots(stores) as sources:

@@ -25,7 +25,10 @@ class LocalControllers:
         timing: watching.Timing | None = None,
         pods_dir: Path | None = None,
     ) -> None:
-        """`delays`: between the attempts of a Job. `timing`: of the watches. `pods_dir`: of the kubelet; None if no Pod has a door. It can run only once; create a new one to run again."""
+        """`delays`: between the attempts of a Job. `timing`: of the watches. `pods_dir`: of the kubelet; None if no Pod has a door.
+
+        It can run only once; create a new one to run again.
+        """
         self._informers = informers.Informers(cluster, [each.kind for each in kinds.ALL], timing)
         self._controllers = (
             garbage.Garbage(cluster, self._informers),
