@@ -73,7 +73,7 @@ async def test_the_copy_of_a_log_is_proved_and_gets_its_mark(tmp_path):
     with pytest.raises(errors.LogDiverged):
         restored.require_sound(path)
     path.unlink()
-    with pytest.raises(errors.DyffError, match="lost its end|missing|does not exist|no log"):
+    with pytest.raises(errors.DyffError, match="there is no log"):
         async with EmbeddedHistory.open(path):
             pass
     with pytest.raises(errors.LogDiverged, match="acknowledged"):
