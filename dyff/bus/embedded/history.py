@@ -117,7 +117,7 @@ def _opened(path: Path) -> apsw.Connection:
     if not path.exists():
         raise errors.Misconfigured(f"there is no log at {path}; is this the server's data directory?")
     acknowledged = high_watermark.acknowledged(path.with_name(path.name + ".mark"))  # before the log, which only grows
-    openness.require_wal(path, acknowledged)
+    openness.require_wal(path)
     with logfile.translated_errors(path):
         connection = logfile.connect(path)
         try:

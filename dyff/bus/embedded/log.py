@@ -84,6 +84,7 @@ class EmbeddedBus:
         """Use `open`. Blocks."""
         self._troubles = troubles or degradation.Troubles(time)
         self._path, self._clock, self._ids, self._max_message_bytes = path, time, new_ids, max_message_bytes
+        openness.require_wal(path)
         self._watermark = high_watermark.HighWatermark(path.with_name(path.name + ".mark"))
         try:
             self._connection = logfile.opened(path, self._watermark)

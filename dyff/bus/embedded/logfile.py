@@ -260,7 +260,6 @@ def opened(path: Path, watermark: high_watermark.HighWatermark) -> apsw.Connecti
     acknowledged = watermark.read()
     if acknowledged and not path.exists():
         raise errors.LogDiverged(f"the log file {path} is missing, but {acknowledged} records were acknowledged; {_advice(watermark)}")
-    openness.require_wal(path, acknowledged)
     with translated_errors(path):
         _require_whole(path)
         connection = connect(path)
@@ -331,7 +330,7 @@ def _require_tail(connection: apsw.Connection, path: Path, acknowledged: int, wa
 
 
 def _advice(watermark: high_watermark.HighWatermark) -> str:
-    return f"put the whole set of files back; if this is an older copy and you mean it, remove {watermark.path}"
+    return f"put the whole set of files back; if this is an older copy and you mean it, make {watermark.path} an empty file"
 
 
 def stored_partitions(connection: apsw.Connection) -> list[Partition]:

@@ -30,22 +30,22 @@ def closed(connection: apsw.Connection) -> None:
     _record(connection, 0)
 
 
-def require_wal(path: Path, acknowledged: int) -> None:
-    """Refuse a log that has no WAL file and needs one. `acknowledged`: by the high watermark, which proves the end by itself; 0 if it is
-    unknown.
+def require_wal(path: Path) -> None:
+    """Refuse a log that has no WAL file and needs one, unless a mark is next to it, which proves the end by itself. Call it before the
+    mark is created.
 
     Raises:
         LogDiverged: it was copied without it.
     """
-    wal = path.with_name(path.name + "-wal")
-    if acknowledged or not path.exists() or (wal.exists() and wal.stat().st_size):
+    wal, mark = path.with_name(path.name + "-wal"), path.with_name(path.name + ".mark")
+    if mark.exists() or not path.exists() or (wal.exists() and wal.stat().st_size):
         return
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if int.from_bytes(header[_AT : _AT + 4], "big") == _OPEN:
         raise errors.LogDiverged(
             f"the log file {path} was copied while a server wrote to it, and without its -wal file: what was newest is missing; use"
-            f" a backup that `dyff backup` made, or copy {path.name}-wal and {path.name}.mark, too (docs/backup.md)"
+            f" a backup that `dyff backup` made, or copy {wal.name} and {mark.name}, too; if you mean it, create an empty file {mark}"
         )
 
 

@@ -105,7 +105,7 @@ def _write(place: directory.DataDirectory, root: Path, report: Report) -> conten
     listing = contents.Listing(root)
     stores = [path for path in (place.bus, place.accounts, place.cluster) if path.exists()]
     acknowledged = high_watermark.acknowledged(place.bus.with_name(place.bus.name + ".mark"))
-    openness.require_wal(place.bus, acknowledged)
+    openness.require_wal(place.bus)
     damaged: list[str] = []
     with errors_of_disk(root), keeping.Kept(_made(place.objects)).keeping() as removed:
         with cut.snapshots(stores) as sources:
