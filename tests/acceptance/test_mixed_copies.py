@@ -218,3 +218,14 @@ def test_what_was_revoked_and_suspended_since_stays_so(make_server, tmp_path):
     new = subject.command("token", "create", "--account", account)
     assert httpx.get(f"{subject.endpoint}/datasets", headers={"Authorization": f"Bearer {new}"}).status_code == 200
     assert subject.command("verify", "--objects").splitlines()[-1] == "0 differences"
+
+
+def test_all_tokens_can_be_made_invalid(fresh):
+    """For engines, which `dyff restore` does not restore: no token is valid after it, and new ones are."""
+    fresh.start()
+    account = fresh.command("account", "create", "--name", "auditor")
+    old = fresh.command("token", "create", "--account", account)
+    fresh.command("token", "invalidate-all")
+    new = fresh.command("token", "create", "--account", account)
+    codes = [httpx.get(f"{fresh.endpoint}/datasets", headers={"Authorization": f"Bearer {token}"}).status_code for token in (old, new)]
+    assert codes == [401, 200]
