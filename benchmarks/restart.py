@@ -80,7 +80,7 @@ async def restored(bus: port.Bus) -> tuple[float, restoring.States]:
     """Return the seconds of a restore, including the checks of a takeover."""
     started = time.perf_counter()
     end = (await bus.ranges(topics.STATE))[0].end
-    states = await restoring.restore(bus, 0, end, (await bus.topic(topics.EVENTS)).epoch)
+    states = await restoring.restore(bus, 0, end, (await bus.topic(topics.EVENTS)).epochs)
     await restoring.require_same_log(bus, 0, (await bus.ranges(topics.EVENTS))[0], states)
     return time.perf_counter() - started, states
 

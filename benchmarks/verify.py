@@ -77,7 +77,7 @@ async def fill(folder: Path, entities: int) -> None:
 
 
 async def _folded(bus: port.Bus, view: EmbeddedQuery, partition: int, epoch: str) -> None:
-    source = (await bus.topic(topics.EVENTS)).epoch
+    source = (await bus.topic(topics.EVENTS)).epochs
     states: dict[bytes, folding.State] = {}
     written = 0
     held = (await bus.ranges(topics.EVENTS))[partition]

@@ -222,6 +222,16 @@ def prepare(connection: apsw.Connection) -> None:
     if version == 0:
         connection.execute(_SCHEMA)
         connection.pragma("user_version", _VERSION)
+    require_known(connection)
+
+
+def require_known(connection: apsw.Connection) -> None:
+    """Refuse a database of a newer release.
+
+    Raises:
+        NewerSchema: it is one.
+    """
+    version = connection.pragma("user_version")
     if version > _VERSION:
         raise errors.NewerSchema(f"{_NAME} has schema version {version}, known are up to {_VERSION}: upgrade this program")
 

@@ -33,7 +33,7 @@ class Positions:
     async def follow(self, text: str) -> None:
         """Wait until the view has reached the positions in the header's value `text`.
 
-        A position in another log (because ours was restored or re-created since) is ignored.
+        A position in another log (because ours was re-created since) is ignored. So is what a restored log does not have any more.
 
         Raises:
             InvalidFields: it is not a valid value.
@@ -44,8 +44,7 @@ class Positions:
             fix = "must be the value that a response had, such as 'epoch;0=12,3=4'"
             raise errors.InvalidFields(errors.Problem(("header", "Dyff-Position"), fix))
         epoch, ends = positions.parse_header(text)
-        if epoch != topic.epoch:
-            return
+        ends = topic.epochs.known(epoch, ends)
         if any(partition not in range(topic.partitions) for partition in ends):
             fix = f"has a partition that the log does not have: it has 0 to {topic.partitions - 1}"
             raise errors.InvalidFields(errors.Problem(("header", "Dyff-Position"), fix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,8 +24,8 @@ def command_message(command: commands.Command) -> port.Message:
     return port.Message(command.entity_id.encode(), command.value(), command.headers())
 
 
-def event(record: port.Record, epoch: str) -> folding.Event:
-    """The event in a record of `topics.EVENTS`.
+def event(record: port.Record, epoch: str, earlier: Collection[str] = ()) -> folding.Event:
+    """The event in a record of `topics.EVENTS`. `epoch`: of the log at this event. `earlier`: those that the log had before.
 
     Raises:
         ValueError: it cannot be decoded by any release; see `quarantine_message`.
@@ -35,7 +36,7 @@ def event(record: port.Record, epoch: str) -> folding.Event:
     except commands.NewerVersion as error:
         raise errors.NewerSchema(f"{record.topic}/{record.partition}@{record.offset}: {error}") from error
     logged = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
-    return folding.Event(command, Position(epoch, record.partition, record.offset), logged)
+    return folding.Event(command, Position(epoch, record.partition, record.offset), logged, earlier)
 
 
 def event_id(record: port.Record) -> str:

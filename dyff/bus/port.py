@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from dyff.kernel.positions import Position
+from dyff.kernel.positions import Epochs, Era, Position
 
 Header = tuple[str, bytes]
 
@@ -57,12 +57,20 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """An existing topic. `epoch`: the identity of this log; a re-created or restored log has another."""
+    """An existing topic. `epoch`: the identity of this log; a re-created or restored log has another. `earlier`: those that it had
+    before backups of it were restored, the oldest first.
+    """
 
     name: str
     partitions: int
     compacted: bool
     epoch: str
+    earlier: tuple[Era, ...] = ()
+
+    @property
+    def epochs(self) -> Epochs:
+        """All of its identities."""
+        return Epochs(self.epoch, self.earlier)
 
 
 class Range(msgspec.Struct, frozen=True):

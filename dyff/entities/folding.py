@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,11 +44,12 @@ taken for a new one.
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A command at its position in the log. `logged`: when the log accepted it."""
+    """A command at its position in the log. `logged`: when the log accepted it. `earlier`: epochs that the log had before this event."""
 
     command: commands.Command
     position: Position
     logged: datetime
+    earlier: Collection[str] = ()
 
 
 class State(msgspec.Struct, frozen=True):
@@ -132,7 +133,8 @@ def fold(state: State | None, event: Event, version: int) -> tuple[State | None,
     how = FOLDS[version]
     if state is None:
         return _first(event, how, version)
-    if (state.source.epoch, state.source.partition) != (event.position.epoch, event.position.partition):
+    is_of_log = state.source.epoch == event.position.epoch or state.source.epoch in event.earlier
+    if not is_of_log or state.source.partition != event.position.partition:
         raise errors.LogDiverged(
             f"{event.command.entity_id} was folded from {state.source.text()}, and {event.position.text()} is not of that log and partition"
         )

@@ -29,6 +29,44 @@ class Position(msgspec.Struct, frozen=True, gc=False):
         return cls(epoch, int(partition), int(offset))
 
 
+class Era(msgspec.Struct, frozen=True):
+    """A time in the life of a log, which a restored backup ended. `epoch`: its identity then. `ends`: by partition, its end then."""
+
+    epoch: str
+    ends: dict[int, int]
+
+
+class Epochs(msgspec.Struct, frozen=True):
+    """The identities of a log: `now` that of what is appended, and the `earlier` ones, the oldest first.
+
+    A restored backup continues the log that it is a copy of, under a new epoch. What it contains keeps its positions. So a position
+    that the lost end of the original had is never taken for one of the restored log.
+    """
+
+    now: str
+    earlier: tuple[Era, ...] = ()
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The earlier epochs."""
+        return tuple(era.epoch for era in self.earlier)
+
+    def at(self, partition: int, offset: int) -> str:
+        """The epoch of the event at an offset."""
+        return next((era.epoch for era in self.earlier if offset < era.ends.get(partition, 0)), self.now)
+
+    def has(self, position: Position) -> bool:
+        """Whether it is a position of this log."""
+        return position.epoch == self.at(position.partition, position.offset)
+
+    def known(self, epoch: str, ends: Mapping[int, int]) -> dict[int, int]:
+        """What this log still has of the events below `ends`, which someone has seen in the log `epoch`: by partition, their end."""
+        if epoch == self.now:
+            return dict(ends)
+        era = next((each for each in self.earlier if each.epoch == epoch), None)
+        return {} if era is None else {partition: min(end, era.ends.get(partition, 0)) for partition, end in ends.items()}
+
+
 def header(epoch: str, ends: Mapping[int, int]) -> str:
     """The `Dyff-Position` header: for each partition, the offset below which all events must be visible."""
     if len(ends) == 1:

@@ -80,6 +80,11 @@ class Digests:
         self.remember(key, file, known, incoming)
         return known
 
+    def expected(self, key: str, file: os.stat_result) -> Known | None:
+        """What was recorded of exactly the file that `file` describes; None if nothing was."""
+        record = self._read(key)
+        return None if record is None or record.inode != file.st_ino else Known(record.md5, record.sha256)
+
     def check(self, key: str, descriptor: int, incoming: Path) -> None:
         """Verify that the open file of `key` is what was stored. Reads its bytes only if it was touched since then.
 

@@ -3,6 +3,7 @@
     <root>/objects/<key>     the objects, as plain files
     <root>/digests/<key>     what was stored (`dyff.objects.digests`)
     <root>/incoming/         files that are not complete yet, or being deleted
+    <root>/removed/          what was deleted while a backup is made (`dyff.objects.keeping`)
 
 An object is written to `incoming`, made durable there, and then renamed in one step. So a reader finds either the whole object
 or nothing, and a crash leaves at most a file in `incoming`, which a later start removes. As in any file system, and unlike
@@ -27,7 +28,7 @@ import anyio.to_thread
 import structlog
 
 from dyff.kernel import errors
-from dyff.objects import digests, incoming, layout, port, signing, tree
+from dyff.objects import digests, incoming, keeping, layout, port, signing, tree
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class LocalObjects:
         self._tree = tree.Tree(root / "objects")
         self._digests = digests.Digests(root / "digests")
         self._incoming = incoming.Incoming(root / "incoming")
+        self._kept = keeping.Kept(root)
         self._signer = signer
         self._limiter = anyio.CapacityLimiter(_THREADS)
 
@@ -62,6 +64,7 @@ class LocalObjects:
         try:
             store = cls(Path(root), signer)
             store._incoming.clear_away()
+            store._kept.clear_away()
         except OSError as error:
             raise errors.Misconfigured(f"the object store cannot use the directory {root}: {error.strerror}") from error
         return store
@@ -221,14 +224,23 @@ class LocalObjects:
 
     def _delete(self, key: str) -> None:
         self._digests.tree.remove(key, durable=False)
-        self._tree.remove(key, durable=True)
+        with self._kept.deleting() as kept:
+            if kept is None or not self._tree.move_out(key, kept / key, durable=True):
+                self._tree.remove(key, durable=True)
 
     def _delete_tree(self, directory: str) -> None:
         """All objects disappear at the same time; what is left of them is removed here or after a later start."""
-        for each, durable in ((self._digests.tree, False), (self._tree, True)):
-            target = self._incoming.name()
-            if each.detach(directory, target, durable=durable):
-                shutil.rmtree(target, ignore_errors=True)
+        self._detach(self._digests.tree, directory, durable=False)
+        with self._kept.deleting() as kept:
+            if kept is None:
+                self._detach(self._tree, directory, durable=True)
+            else:
+                self._tree.move_out(directory, kept / directory, durable=True, whole=True)
+
+    def _detach(self, among: tree.Tree, directory: str, *, durable: bool) -> None:
+        target = self._incoming.name()
+        if among.detach(directory, target, durable=durable):
+            shutil.rmtree(target, ignore_errors=True)
 
     async def _run(self, function: Callable[[*Args], T], *args: *Args) -> T:
         """Call it in a thread. Cancelling waits for it, so that it never continues unseen."""

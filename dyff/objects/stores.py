@@ -10,6 +10,8 @@ from dyff.kernel import errors
 from dyff.objects import local, port
 
 _CLOUDS = ("s3", "gs", "az")
+RELATIVE = "file:objects"
+"""The URL, in a Job, of the store of the data directory in which it runs. It cannot be opened as it is."""
 
 
 def open_store(url: str, environment: Mapping[str, str]) -> port.Objects:
@@ -33,4 +35,7 @@ def open_store(url: str, environment: Mapping[str, str]) -> port.Objects:
         )
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
         raise errors.Misconfigured(f"the object store's URL {url!r} must name an absolute directory of this machine, as file:///directory")
-    return local.LocalObjects.open(Path(unquote(parts.path)))
+    root = Path(unquote(parts.path))
+    if not root.is_dir():  # a step must not make a store of its own where the server's was before its data directory was moved
+        raise errors.Misconfigured(f"there is no object store in {root}: was the data directory moved?")
+    return local.LocalObjects.open(root)

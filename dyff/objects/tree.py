@@ -116,6 +116,23 @@ class Tree:
         self._prune(head)
         return True
 
+    def move_out(self, key: str, target: Path, *, durable: bool, whole: bool = False) -> bool:
+        """Move the file `key` to `target`, outside the tree; with `whole` the directory. False if it does not exist."""
+        head, _, name = key.rpartition("/")
+        try:
+            with self._directory(head) as above:
+                is_directory = stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode)
+                if is_directory != whole:
+                    return False
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.rename(name, target, src_dir_fd=above)
+                if durable:
+                    os.fsync(above)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        self._prune(head)
+        return True
+
     def walk(self, prefix: str) -> Iterator[str]:
         """The keys that begin with `prefix`, in order. Files that are created or removed meanwhile may or may not be included."""
         head, _, start = prefix.rpartition("/")

@@ -30,6 +30,7 @@ MAX_NAME_CHARS = 128
 async def _accounts(loaded: settings.Settings) -> AsyncIterator[port.Accounts]:
     place = directory.DataDirectory(loaded.data_dir)
     if "accounts" in opening.embedded(loaded):
+        place.require_finished()
         place.require(place.accounts)
         protection.protect(place.root)
     # A server of the previous release can be running here, so only the compatible `pre` steps are done.
@@ -181,6 +182,12 @@ def create_token(loaded: settings.Settings, named: str, wanted_for: Callable[[st
         made = tokens.unverified(token)
         entry.target = made[0] if made else None
     return token
+
+
+def invalidate_tokens(loaded: settings.Settings) -> None:
+    """Make all tokens of all accounts invalid, and all signed URLs of the local object store: create a new signing key."""
+    with recorded(loaded, "token.invalidate-all"):
+        _with_accounts(loaded, lambda accounts: accounts.rotate_signing_secret())
 
 
 def revoke_token(loaded: settings.Settings, named: str, token_id: str) -> None:

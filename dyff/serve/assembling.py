@@ -17,7 +17,7 @@ import anyio.abc
 from dyff.bus import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import degradation, liveness, settings
-from dyff.serve import election, log_clock
+from dyff.serve import directory, election, log_clock, opening
 from dyff.serve.adapters import Adapters, given
 from dyff.serve.roles import Process, Report, Row
 from dyff.serve.supervisor import Role
@@ -77,10 +77,17 @@ def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: Emb
     from dyff.cluster.pods.kubelet import Kubelet
 
     def run_controllers(task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> Any:
-        return LocalControllers(resources, clock=adapters.clock).run(task_status=task_status)
+        return LocalControllers(resources, clock=adapters.clock, pods_dir=resources.pods_dir).run(task_status=task_status)
 
     async def run_kubelet(task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
-        kubelet = Kubelet(resources, resources.pods_dir, loaded.pods, adapters.clock, sandboxes=given(adapters.sandboxes))
+        kubelet = Kubelet(
+            resources,
+            resources.pods_dir,
+            loaded.pods,
+            adapters.clock,
+            sandboxes=given(adapters.sandboxes),
+            storage_url=opening.local_storage_url(loaded, directory.DataDirectory(loaded.data_dir)),
+        )
         try:
             await kubelet.run(task_status=task_status)
         except anyio.get_cancelled_exc_class():

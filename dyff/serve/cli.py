@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from dyff.kernel import descriptors, errors, settings
-from dyff.serve import cli_accounts, cli_audit_log, cli_manifests, cli_settings, command_options, protection
+from dyff.serve import cli_accounts, cli_audit_log, cli_backup, cli_manifests, cli_settings, command_options, protection
 
 if TYPE_CHECKING:
     from dyff.serve import migrating
@@ -197,6 +197,8 @@ for _command in (
     cli_accounts.accounts,
     cli_accounts.tokens,
     cli_audit_log.audit_log,
+    cli_backup.backup,
+    cli_backup.restore,
     cli_manifests.manifests,
 ):
     main.add_command(_command)

@@ -106,6 +106,16 @@ def token_create(account: str, role: str | None, grants: str | None, days: int, 
     click.echo(administration.create_token(loaded, account, wanted, timedelta(days=days)))
 
 
+@tokens.command("invalidate-all")
+@command_options.data_dir
+@command_options.config
+def token_invalidate_all(data_dir: str | None, config: str | None) -> None:
+    """Make all tokens of all accounts invalid, with a new signing key. `dyff restore` does that by itself."""
+    from dyff.serve import administration
+
+    administration.invalidate_tokens(settings.load(config, flags={"data_dir": data_dir}))
+
+
 @tokens.command("revoke")
 @click.option("--account", required=True, metavar="ACCOUNT", help="The account that the token acts for: its ID or its name.")
 @click.argument("token_id")

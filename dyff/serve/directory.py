@@ -13,13 +13,16 @@ from pathlib import Path
 from dyff.kernel import errors
 from dyff.serve import protection
 
+UNFINISHED = "restore-unfinished"
+"""A file in a data directory into which `dyff restore` is putting a backup, or was when it was killed."""
+
 
 class DataDirectory:
     """Paths of the embedded stores, below one directory.
 
-    `bus.sqlite`, `accounts.sqlite` and `objects/` are the source of truth and belong in a backup. `query.sqlite` is a view: it can
-    be deleted and is rebuilt. `cluster.sqlite` and `pods/` are the state of what is running. `audit/` is the audit log, and belongs in a
-    backup, too. `stderr/` has what was written past the log.
+    `bus.sqlite`, `accounts.sqlite` and `objects/` are the source of truth. `query.sqlite` is a view: it can be deleted and is rebuilt.
+    `cluster.sqlite` and `pods/` are the state of what is running. `audit/` is the audit log. `stderr/` has what was written past the log.
+    Nothing in it has an absolute path that matters after a stop, so it can be moved. `dyff backup` copies it (docs/backup.md).
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -126,13 +129,31 @@ class DataDirectory:
         """The audit log."""
         return self.root / "audit"
 
+    @property
+    def unfinished(self) -> Path:
+        """Exists while a restore is not finished."""
+        return self.root / UNFINISHED
+
+    def require_finished(self) -> None:
+        """Refuse a directory in which a restore is not finished.
+
+        Raises:
+            Misconfigured: it is not finished.
+        """
+        if self.unfinished.exists():
+            raise errors.Misconfigured(
+                f"a restore into {self.root} is not finished ({self.unfinished} says so): wait for it, or run the same `dyff restore` again"
+            )
+
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self, *, unfinished: bool = False) -> Iterator[None]:
         """Lock the directory for this process. The kernel releases the lock however the process ends.
+
+        `unfinished`: whether it may be one in which a restore is not finished.
 
         Raises:
             InUse: another server has locked it; the message contains its process ID.
-            Misconfigured: see `create`.
+            Misconfigured: see `create` and `require_finished`.
         """
         self.create()
         file = os.open(self.root / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -148,6 +169,8 @@ class DataDirectory:
             with suppress(OSError):  # the number is for people only, and the disk may be full
                 os.ftruncate(file, 0)
                 os.pwrite(file, str(os.getpid()).encode(), 0)
+            if not unfinished:
+                self.require_finished()
             yield
         finally:
             os.close(file)

@@ -21,7 +21,7 @@ from dyff.bus import port as bus
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
 from dyff.kernel import clock, degradation, engines, errors, ids, settings
-from dyff.objects import local, signing
+from dyff.objects import local, signing, stores
 from dyff.objects import port as objects
 from dyff.query import embedded as embedded_query
 from dyff.query import maintenance
@@ -171,8 +171,14 @@ async def open_objects(
     return await anyio.to_thread.run_sync(cloud.CloudObjects.open, connection, time)
 
 
-def storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> str:
-    """The URL by which steps reach the object store, without credentials.
+def local_storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> str | None:
+    """The URL by which steps on this machine reach the object store in the data directory; None if it is elsewhere."""
+    return place.objects.as_uri() if loaded.objects.url is None else None
+
+
+def storage_url(loaded: settings.Settings) -> str:
+    """The URL of the object store as Jobs have it, without credentials. That of a directory is relative: the kubelet completes it when it
+    starts a step, because the data directory can be moved meanwhile.
 
     Raises:
         Misconfigured: the URL is invalid, or it is not set although the cluster is a Kubernetes cluster.
@@ -183,7 +189,7 @@ def storage_url(loaded: settings.Settings, place: directory.DataDirectory) -> st
             raise errors.Misconfigured(
                 "settings: objects.url is not set: pods of a Kubernetes cluster cannot reach a directory of this machine"
             )
-        return place.objects.as_uri()
+        return stores.RELATIVE
     from dyff.objects import cloud
 
     return cloud.Connection.from_url(chosen.url, os.environ, anonymous=True).url(endpoint=chosen.steps_endpoint)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 
+from dyff.accounts import restored as accounts
 from dyff.bus import port as bus
-from dyff.consumers.verification import proofs, replaying, stored, verifying
-from dyff.kernel import clock, ids, settings
+from dyff.cluster.embedded import reading as cluster
+from dyff.consumers.verification import ages, proofs, replaying, stored, verifying
+from dyff.kernel import clock, errors, ids, settings
+from dyff.objects import exporting
+from dyff.query import maintenance
 from dyff.query import port as query
 from dyff.serve import directory, migrating, opening, supervisor
 
 T = TypeVar("T")
+_ID = re.compile("[0-9a-f]{32}")
 
 
 def verify(loaded: settings.Settings, *, objects: bool = False) -> proofs.Report:
@@ -28,13 +36,19 @@ def verify(loaded: settings.Settings, *, objects: bool = False) -> proofs.Report
     """
 
     async def act(history: bus.History, view: query.QueryMaintenance) -> proofs.Report:
-        report = await verifying.verify(history, view)
+        place, known = directory.DataDirectory(loaded.data_dir), set[str]()
+        look = partial(anyio.to_thread.run_sync, _seen, loaded, place)
+        seen = await look()  # before the log, which is at least as new then
+        report = await verifying.verify(history, view, known=known)
+        last = await ages.last_change(history)
+        report = ages.of_log(report, seen, known, last)
+        report = await ages.of_stores(report, view, seen, look, last)
         if not objects:
             return report
-        store = await opening.open_objects(loaded, directory.DataDirectory(loaded.data_dir), clock.SystemClock(), None)
+        store = await opening.open_objects(loaded, place, clock.SystemClock(), None)
         return await stored.verify(view, store, report)
 
-    return _with_both(loaded, act)
+    return _with_both(loaded, act, proves=True)
 
 
 def replay(loaded: settings.Settings) -> int:
@@ -48,19 +62,45 @@ def replay(loaded: settings.Settings) -> int:
     return _with_both(loaded, replaying.replay)
 
 
-def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.QueryMaintenance], Awaitable[T]]) -> T:
+def _seen(loaded: settings.Settings, place: directory.DataDirectory) -> ages.Seen:
+    """What the stores in the data directory have."""
+    local = opening.embedded(loaded)
+    changes = accounts.sequences(place.accounts) if "accounts" in local else None
+    return ages.Seen(
+        relayed=None if changes is None else changes.relayed,
+        made=None if changes is None else changes.made,
+        runs=cluster.runs(place.cluster) if "cluster" in local else None,
+        objects=[each for each in exporting.roots(place.objects) if _ID.fullmatch(each[1])] if "objects" in local else None,
+    )
+
+
+class _NoView(maintenance.EmbeddedMaintenance):
+    """The query store of a data directory that has none, as in a copy without it: nothing is compared with it, and a note says so."""
+
+    async def reached(self) -> query.Reached:
+        raise errors.OlderSchema("there is none, as in a copy without it; a server fills it from the log when it starts")
+
+    async def scan(self) -> AsyncIterator[Sequence[query.Scanned]]:
+        return
+        yield  # makes this a generator
+
+
+def _with_both(loaded: settings.Settings, act: Callable[[bus.History, query.QueryMaintenance], Awaitable[T]], *, proves: bool = False) -> T:
     async def run() -> T:
         place = directory.DataDirectory(loaded.data_dir)
+        place.require_finished()
         here = opening.embedded(loaded)
-        files = [file for name, file in (("bus", place.bus), ("query", place.query)) if name in here]
+        needed = [("bus", place.bus)] if proves else [("bus", place.bus), ("query", place.query)]
+        files = [file for name, file in needed if name in here]
         if files:
             place.require(*files)
         await migrating.require_query(loaded, place)
+        no_view = proves and "query" in opening.embedded(loaded) and not place.query.exists()
         async with (
             opening.open_history(loaded, place, clock.SystemClock(), ids.RandomIds()) as history,
             opening.open_query_for_maintenance(loaded, place) as view,
         ):
-            return await act(history, view)
+            return await act(history, _NoView(place.query) if no_view else view)
 
     try:
         return anyio.run(run)

@@ -41,7 +41,7 @@ async def open_adapters(
     async with AsyncExitStack() as stack:
         found = _listening(loaded, Adapters(clock=time, ids=new_ids, troubles=troubles), rows, stack)
         if any(row.starts_steps for row in rows):
-            found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded, place)})
+            found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded)})
         if "bus" in wanted:
             log = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids, troubles))
             found = msgspec.structs.replace(found, bus=log)

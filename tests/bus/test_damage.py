@@ -128,13 +128,33 @@ async def test_damage_of_a_small_table_is_found_when_the_log_is_opened(tmp_path,
                 pass
 
 
-async def test_an_older_copy_is_opened_when_the_mark_is_removed(tmp_path):
+async def test_an_older_copy_is_opened_when_the_mark_is_emptied(tmp_path):
     """The way out that the message names works."""
     folder, _ = await _killed_log(tmp_path)
     (folder / "log.db-wal").unlink()
-    (folder / "log.db.mark").unlink()
+    (folder / "log.db.mark").write_bytes(b"")
     async with opened(folder / "log.db") as bus:
         assert await texts(bus) == []
+
+
+async def test_a_copy_without_its_wal_and_mark_is_refused_every_time(tmp_path):
+    """It was copied from a log that was open. One that was closed in order needs neither file."""
+    folder, _ = await _killed_log(tmp_path)
+    (folder / "log.db-wal").unlink()
+    (folder / "log.db.mark").unlink()
+    for _ in range(2):
+        with pytest.raises(errors.LogDiverged, match="without its -wal file"):
+            async with opened(folder / "log.db"):
+                pass
+        with pytest.raises(errors.LogDiverged, match="without its -wal file"):
+            async with EmbeddedHistory.open(folder / "log.db"):
+                pass
+    async with opened(tmp_path / "closed.db") as bus:
+        await bus.publish("t", [message("a")])
+    (tmp_path / "closed.db.mark").unlink()
+    assert not (tmp_path / "closed.db-wal").exists()
+    async with opened(tmp_path / "closed.db") as bus:
+        assert await texts(bus) == ["a"]
 
 
 async def test_a_file_that_was_cut_is_reported(tmp_path):

@@ -52,6 +52,7 @@ async def served(lab):
         at, door = ports.of(pod), ports.door(pod)
         assert at is not None
         assert door is not None
+        door = str(lab.pods_dir / door)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             number = free.getsockname()[1]
@@ -131,7 +132,7 @@ async def test_a_door_leads_nowhere_when_the_pod_has_ended(lab):
         uid = await lab.create(lab.a_pod("p", {**CONTAINER, "args": ["import time; time.sleep(60)"]}))
         await lab.started("p")
         pod = await lab.get("p")
-        door = pod["metadata"]["annotations"][specs.LOCAL_SOCKET]
+        door = str(lab.pods_dir / pod["metadata"]["annotations"][specs.LOCAL_SOCKET])
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(ConnectionRefusedError):
             await doors.connect(8000, door)

@@ -108,7 +108,7 @@ async def latest(bus):
 
 async def replayed(bus):
     """What the state topic must hold, byte for byte: the messages of folding all events again, by partition."""
-    epoch = (await bus.topic(topics.EVENTS)).epoch
+    epochs = (await bus.topic(topics.EVENTS)).epochs
     known, messages, versions = {}, [], {}
     for record in await records(bus, topics.EVENTS):
         version = envelope.marker(record)
@@ -116,7 +116,7 @@ async def replayed(bus):
             versions[record.partition] = version
             continue
         try:
-            _, outcome, message = partitions.fold_one(record, known.get(record.key), epoch, versions.get(record.partition, 1))
+            _, outcome, message = partitions.fold_one(record, known.get(record.key), epochs, versions.get(record.partition, 1))
         except ValueError:
             continue
         if message is not None and outcome is not folding.Outcome.REDELIVERED:

@@ -18,7 +18,7 @@ from dyff.consumers.aggregator import checkpoints, partitions, restoring
 from dyff.consumers.aggregator import role as aggregator
 from dyff.entities import folding
 from dyff.kernel import errors
-from dyff.kernel.positions import Position
+from dyff.kernel.positions import Epochs, Position
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, running
 
@@ -52,7 +52,7 @@ class Partition:
         await self.bus.publish(topics.STATE, [port.Message(key(entity).encode(), b"garbage", (), 0)])
 
     async def restored(self):
-        return await restoring.restore(self.bus, 0, (await self.bus.ranges(topics.STATE))[0].end, self.epoch)
+        return await restoring.restore(self.bus, 0, (await self.bus.ranges(topics.STATE))[0].end, Epochs(self.epoch))
 
     async def restored_from_all(self):
         async def none(*_):
@@ -285,7 +285,7 @@ async def test_the_role_goes_on_from_a_checkpoint(bus):
                 await folded(bus)
             for partition in range(log.PARTITIONS):
                 end = (await bus.ranges(topics.STATE))[partition].end
-                states = await restoring.restore(bus, partition, end, (await bus.topic(topics.EVENTS)).epoch)
+                states = await restoring.restore(bus, partition, end, (await bus.topic(topics.EVENTS)).epochs)
                 assert states.checkpoint is not None
                 assert states.since < len(entities)
 

@@ -35,7 +35,7 @@ async def test_owners_go_on_from_each_others_checkpoints():
         async with KafkaBus.open(connection) as bus:
             for partition in range(log.PARTITIONS):
                 end = (await bus.ranges(topics.STATE))[partition].end
-                states = await restoring.restore(bus, partition, end, (await bus.topic(topics.EVENTS)).epoch)
+                states = await restoring.restore(bus, partition, end, (await bus.topic(topics.EVENTS)).epochs)
                 assert states.checkpoint is not None
                 assert states.since < len(entities)
                 every = await states.newest([each["id"].encode() for each in entities])

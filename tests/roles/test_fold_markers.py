@@ -10,6 +10,7 @@ from dyff.consumers.aggregator import partitions, restoring
 from dyff.consumers.verification import verifying
 from dyff.entities import folding
 from dyff.kernel import errors
+from dyff.kernel.positions import Epochs
 from dyff.query import embedded as query
 from dyff.query.maintenance import EmbeddedMaintenance
 from tests.roles import log
@@ -63,7 +64,7 @@ async def test_a_checkpoint_has_the_version(bus, monkeypatch):
         await folded(bus)
     epoch = (await bus.topic(topics.EVENTS)).epoch
     partition = topics.partition_of(entity["id"].encode(), log.PARTITIONS)
-    restored = await restoring.restore(bus, partition, (await bus.ranges(topics.STATE))[partition].end, epoch)
+    restored = await restoring.restore(bus, partition, (await bus.ranges(topics.STATE))[partition].end, Epochs(epoch))
     assert restored.checkpoint is not None
     assert restored.fold_version == 2
 

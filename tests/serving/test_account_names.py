@@ -51,6 +51,8 @@ ON_DATA = [
     ["verify", "--objects"],
     ["replay"],
     ["audit-log"],
+    ["backup", "target"],
+    ["token", "invalidate-all"],
 ]
 
 
@@ -80,7 +82,7 @@ def test_every_command_that_takes_a_data_directory_is_examined():
         elif any(option.name == "data_dir" for option in command.params):
             yield tuple(path)
 
-    needs_none = {("serve",), ("config",), ("doctor", "settings"), ("doctor", "isolation")}
+    needs_none = {("serve",), ("restore",), ("config",), ("doctor", "settings"), ("doctor", "isolation")}
     listed = {tuple(word for word in each if not word.startswith("-")) for each in ON_DATA}
     for path in set(leaves(cli.main, [])) - needs_none:
         assert any(each[: len(path)] == path for each in listed), path

@@ -47,6 +47,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root, self.url = root, f"file://{root}"
         self.objects = root / "objects"
+        root.mkdir(parents=True, exist_ok=True)
 
     @property
     def environment(self):

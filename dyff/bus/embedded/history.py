@@ -12,7 +12,7 @@ import anyio.to_thread
 import apsw
 
 from dyff.bus import port
-from dyff.bus.embedded import high_watermark, logfile
+from dyff.bus.embedded import high_watermark, logfile, openness
 from dyff.kernel import errors
 
 _LOOK_S = 0.05
@@ -117,9 +117,11 @@ def _opened(path: Path) -> apsw.Connection:
     if not path.exists():
         raise errors.Misconfigured(f"there is no log at {path}; is this the server's data directory?")
     acknowledged = high_watermark.acknowledged(path.with_name(path.name + ".mark"))  # before the log, which only grows
+    openness.require_wal(path)
     with logfile.translated_errors(path):
         connection = logfile.connect(path)
         try:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # a reader leaves the WAL file of a killed server
             connection.execute("PRAGMA query_only = 1")
             logfile.require_format(connection, path)
             appended = sum(each.held.end for each in logfile.stored_partitions(connection))

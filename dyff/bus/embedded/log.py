@@ -17,7 +17,7 @@ import apsw
 import structlog
 
 from dyff.bus import port, topics
-from dyff.bus.embedded import compaction, groups, high_watermark, logfile, reading, records, transactions
+from dyff.bus.embedded import compaction, groups, high_watermark, logfile, openness, reading, records, transactions
 from dyff.kernel import backoff, clock, degradation, errors, ids, locks, sqlite_writer
 from dyff.kernel.positions import Position
 
@@ -84,6 +84,7 @@ class EmbeddedBus:
         """Use `open`. Blocks."""
         self._troubles = troubles or degradation.Troubles(time)
         self._path, self._clock, self._ids, self._max_message_bytes = path, time, new_ids, max_message_bytes
+        openness.require_wal(path)
         self._watermark = high_watermark.HighWatermark(path.with_name(path.name + ".mark"))
         try:
             self._connection = logfile.opened(path, self._watermark)
@@ -105,6 +106,7 @@ class EmbeddedBus:
         self._writer = sqlite_writer.Writer(self._transactions, LIMITS)
 
     def _close(self) -> None:
+        openness.closed(self._connection)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:

@@ -12,12 +12,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
 
 from dyff.bus import port
-from dyff.bus.embedded import high_watermark
+from dyff.bus.embedded import eras, high_watermark, openness
 from dyff.kernel import errors
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -183,6 +184,17 @@ def lookup(connection: apsw.Connection, partition: Partition, offsets: Sequence[
     return [found[offset] for offset in offsets if offset in found]
 
 
+def require_checksums(connection: apsw.Connection, partition: Partition) -> None:
+    """Read all batches of a partition.
+
+    Raises:
+        LogDiverged: one differs from what was written.
+    """
+    for first, last, timestamp_ms, checksum, body in connection.execute(f"SELECT * FROM log_{partition.id} ORDER BY first"):
+        if checksum != _checksum(first, last, timestamp_ms, body):
+            raise errors.LogDiverged(f"{partition.topic}/{partition.partition}@{first} is damaged: its checksum is wrong; restore a backup")
+
+
 def _checksum(first: int, last: int, timestamp_ms: int, body: bytes) -> int:
     """Checksum of everything in the row: SQLite notices a damaged tree, but not a damaged byte in a value."""
     return zlib.crc32(body, zlib.crc32(b"%d %d %d" % (first, last, timestamp_ms)))
@@ -207,6 +219,23 @@ def connect(path: Path) -> apsw.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[apsw.Connection]:
+    """A connection that only reads a log that this release can read.
+
+    Raises:
+        LogDiverged: the log is damaged.
+        Misconfigured: another release wrote it.
+    """
+    with translated_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            require_format(connection, path)
+            yield connection
+        finally:
+            connection.close()
 
 
 def require_safe_sqlite(version: str) -> None:
@@ -237,6 +266,7 @@ def opened(path: Path, watermark: high_watermark.HighWatermark) -> apsw.Connecti
         try:
             _require_format(connection, path)
             _require_tail(connection, path, acknowledged, watermark)
+            openness.opened(connection)
         except BaseException:
             connection.close()
             raise
@@ -275,8 +305,8 @@ def require_format(connection: apsw.Connection, path: Path) -> None:
         LogDiverged: a small table is damaged.
     """
     found = connection.pragma("user_version")
-    if found != _FORMAT:
-        raise errors.Misconfigured(f"{path} is not a log that this release can read (format {found}, known is {_FORMAT})")
+    if found not in (_FORMAT, eras.RESTORED_FORMAT):
+        raise errors.Misconfigured(f"{path} is not a log that this release can read (format {found}, known is {eras.RESTORED_FORMAT})")
     for table in _SMALL:
         sound = str(connection.execute(f"PRAGMA integrity_check({table})").get)
         if sound != "ok":
@@ -300,7 +330,7 @@ def _require_tail(connection: apsw.Connection, path: Path, acknowledged: int, wa
 
 
 def _advice(watermark: high_watermark.HighWatermark) -> str:
-    return f"put the whole set of files back; if this is an older copy and you mean it, remove {watermark.path}"
+    return f"put the whole set of files back; if this is an older copy and you mean it, make {watermark.path} an empty file"
 
 
 def stored_partitions(connection: apsw.Connection) -> list[Partition]:
@@ -311,5 +341,8 @@ def stored_partitions(connection: apsw.Connection) -> list[Partition]:
 
 def stored_topics(connection: apsw.Connection) -> list[port.Topic]:
     """All topics as stored."""
-    rows = connection.execute("SELECT name, partitions, compacted, epoch FROM topics")
-    return [port.Topic(name, partitions, bool(compacted), epoch) for name, partitions, compacted, epoch in rows]
+    rows: list[Any] = connection.execute("SELECT name, partitions, compacted, epoch FROM topics").fetchall()
+    earlier = eras.read(connection)
+    return [
+        port.Topic(name, partitions, bool(compacted), epoch, tuple(earlier.get(name, ()))) for name, partitions, compacted, epoch in rows
+    ]

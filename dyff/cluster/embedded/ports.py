@@ -23,7 +23,9 @@ def of(obj: port.Object) -> int | None:
 
 
 def door(pod: port.Object) -> str | None:
-    """The Unix socket by which a Pod in a network of its own is reached; None if its port is a port of this machine."""
+    """The Unix socket by which a Pod in a network of its own is reached, below the directory of the pods; None if its port is a port of
+    this machine.
+    """
     found = pod["metadata"].get("annotations", {}).get(defaults.LOCAL_SOCKET)
     return str(found) if found else None
 

@@ -1,4 +1,4 @@
-"""The database: objects and their recent changes, in one SQLite file that is locked by one server.
+"""The database: objects and their recent changes, in one SQLite file of one server. Other processes can read it.
 
 Everything here runs in the writer's thread (`dyff.kernel.sqlite_writer`), except `open`. Versions only increase, also over
 restarts, since the newest is stored. A new file starts at the time in milliseconds, so it never repeats versions of an earlier file.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,7 +17,7 @@ import msgspec
 
 from dyff.cluster import port
 from dyff.cluster.embedded import codec
-from dyff.kernel import degradation, errors, sqlite, sqlite_checkpoints, sqlite_writer
+from dyff.kernel import degradation, errors, locks, sqlite, sqlite_checkpoints, sqlite_writer
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -31,6 +32,8 @@ _SLACK = 1.25
 
 REMEDY = "restore a backup, or move it away together with its -wal file: then what was running ends as Interrupted and can be repeated"
 _CHECKPOINT_PAGES = 1000
+_BUSY_MS = 10_000
+"""How long a write waits for another program that holds the lock of the file."""
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -119,6 +122,7 @@ class Store:
     def __init__(self, connection: apsw.Connection, limits: Limits, troubles: degradation.Troubles) -> None:
         """Use `open`."""
         self.connection = connection
+        self._lock = ExitStack()
         self._checkpoints = sqlite_checkpoints.Checkpoints(connection, self.name, troubles, pages=_CHECKPOINT_PAGES)
         self._limits = limits
         self._history: deque[tuple[int, int]] = deque()
@@ -137,6 +141,14 @@ class Store:
             Misconfigured: it cannot be opened.
             NewerSchema: a newer release wrote it.
         """
+        with ExitStack() as lock:
+            lock.enter_context(_locked(path))
+            opened, snapshot = cls._open(path, first_version, limits, troubles)
+            opened._lock = lock.pop_all()
+            return opened, snapshot
+
+    @classmethod
+    def _open(cls, path: Path, first_version: int, limits: Limits, troubles: degradation.Troubles | None) -> tuple[Store, Snapshot]:
         try:
             connection = apsw.Connection(str(path))
         except apsw.Error as error:
@@ -149,7 +161,9 @@ class Store:
         except BaseException as error:
             connection.close()
             if isinstance(error, apsw.BusyError):
-                raise errors.InUse(f"the cluster database {path} is in use by another server") from error
+                raise errors.Unavailable(
+                    f"the cluster database {path} is locked by another program, such as a shell or a backup"
+                ) from error
             if sqlite.is_damaged(error) or isinstance(error, (apsw.SQLError, TypeError)):
                 raise errors.Damaged(f"the cluster database {path} is damaged ({error}): {REMEDY}") from error
             if isinstance(error, apsw.Error):
@@ -190,6 +204,7 @@ class Store:
     def close(self) -> None:
         """Close and unlock the file. SQLite merges its write-ahead log into it."""
         self.connection.close()
+        self._lock.close()
 
     def _cut(self, transaction: Transaction) -> int:
         """Remove the oldest changes if there are too many; returns the new horizon."""
@@ -213,12 +228,23 @@ class Store:
             self._history_bytes -= self._history.popleft()[1]
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep a second server out; the kernel releases the lock however this one ends. SQLite's own exclusive mode would keep out readers,
+    too, such as a backup.
+    """
+    try:
+        with locks.alone(path.with_name(path.name + ".lock"), f"the cluster database {path} is in use by another server"):
+            yield
+    except OSError as error:
+        raise errors.Misconfigured(f"the cluster database {path} cannot be opened: {error.strerror}") from error
+
+
 def _prepare(connection: apsw.Connection, path: Path, first_version: int) -> None:
-    # The exclusive mode keeps a second server out while this one lives, and is released however it ends.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.set_busy_timeout(_BUSY_MS)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("BEGIN EXCLUSIVE")
+    connection.execute("BEGIN IMMEDIATE")
     (found,) = cast(tuple[int], connection.execute("PRAGMA user_version").fetchone())
     if found > SCHEMA_VERSION:
         raise errors.NewerSchema(f"the cluster database {path} has format {found}, this release knows {SCHEMA_VERSION}: upgrade Dyff")

@@ -30,11 +30,17 @@ REBOOTED = "Rebooted"
 SHUTDOWN = "Shutdown"
 DELETED = "Deleted"
 SERVER_GONE = "ServerGone"
+MOVED = "Moved"
 DEADLINE = "DeadlineExceeded"
-INTERRUPTIONS = frozenset({REBOOTED, SHUTDOWN, SERVER_GONE})
+INTERRUPTIONS = frozenset({REBOOTED, SHUTDOWN, SERVER_GONE, MOVED})
 """Causes that are not the pod's fault: an interrupted run can be repeated without being counted."""
 LOST_CODE = 137
 _FILES = ("intent.json", "record.json")
+_ENDS = {
+    MOVED: "the data directory was moved while it ran",
+    REBOOTED: "the machine was restarted",
+    LOST: "its supervisor was killed, so how it ended is not known",
+}
 
 
 class Outcome(msgspec.Struct, frozen=True, rename="camel"):
@@ -153,6 +159,10 @@ class Directory:
                     os.replace(self.path / name, self.path / f"{name}.damaged")
         return Facts(held=held, damaged=True)
 
+    def is_moved(self, intent: Intent) -> bool:
+        """Whether the data directory was at another path when a run was promised, so that the paths in it are wrong now."""
+        return intent.server_lock != str(self.path.parent / "server.lock")
+
     def prepare(self) -> None:
         """Create the directories that a pod has from its start."""
         for path in (self.place.work, self.place.tmp, self.place.volumes):
@@ -170,8 +180,9 @@ class Directory:
     def conclude(self, intent: Intent, record: Record | None, boot: str) -> None:
         """Durably record the end of a run whose shim is gone without having done so. The caller must hold the lock."""
         rebooted = record is not None and record.boot != boot
-        reason = REBOOTED if rebooted else LOST
-        message = "the machine was restarted" if rebooted else "its supervisor was killed, so how it ended is not known"
+        moved = self.is_moved(intent)
+        reason = MOVED if moved else REBOOTED if rebooted else LOST
+        message = _ENDS[reason]
         containers = dict(record.containers) if record else dict(intent.done)
         for name, outcome in containers.items():
             if not outcome.finished_at:

@@ -43,14 +43,16 @@ class Kubelet:
         python: str = sys.executable,
         sandboxes: describing.Sandboxes,
         steps: str = templates.STEPS_MODULE,
+        storage_url: str | None = None,
     ) -> None:
         """`python`: the interpreter that this package is installed for; it runs shims and our own images. `sandboxes`: how programs of
-        accounts are confined, see `tiers.choose`.
+        accounts are confined, see `tiers.choose`. `storage_url`: of the object store in the data directory, for steps; None if it is
+        elsewhere.
 
         `steps`: the module that the template imports; empty for none, so that it starts at once but steps execute programs.
         """
         self._cluster, self._root, self._time = cluster, pods_dir.absolute(), time
-        self._config = starting.NodeConfig(str(self._root / "server.lock"), python, pods, sandboxes)
+        self._config = starting.NodeConfig(str(self._root / "server.lock"), python, pods, sandboxes, storage_url)
         self._steps = steps
         self._node: node.Node | None = None
         self._workers: dict[str, worker.Worker] = {}

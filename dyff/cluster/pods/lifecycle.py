@@ -89,6 +89,7 @@ def _failed(record: directory.Record) -> Stage:
 _INTERRUPTED = {
     directory.SHUTDOWN: "the server was shut down while it ran",
     directory.SERVER_GONE: "the server was killed and did not come back, so its pods were stopped",
+    directory.MOVED: "the data directory was moved while it ran",
     directory.REBOOTED: "the machine was restarted while it ran",
 }
 

@@ -17,6 +17,7 @@ from dyff.cluster.pods.shim import main as shim
 from dyff.kernel import clock, settings
 
 SPAWN_TIMEOUT_S = 60.0
+_STORAGE = "DYFF_STORAGE_URL"
 _PACKAGE_ROOT = str(Path(__file__).parents[3])
 _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); from dyff.cluster.pods.shim import main; sys.exit(main.main(sys.argv[2], int(sys.argv[3])))"
@@ -25,13 +26,14 @@ _BOOT = (
 
 class NodeConfig(msgspec.Struct, frozen=True):
     """Configuration shared by all pods of a machine. `python`: the interpreter of the shim and of our own images. `sandboxes`: how
-    programs of accounts are confined.
+    programs of accounts are confined. `storage_url`: where steps find the object store of this data directory; None if there is none.
     """
 
     server_lock: str
     python: str
     settings: settings.Pods
     sandboxes: describing.Sandboxes
+    storage_url: str | None = None
 
 
 def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
@@ -104,8 +106,11 @@ def intent(
     )
     if first.probe is not None:
         first = msgspec.structs.replace(first, probe=msgspec.structs.replace(first.probe, door=door(place, first)))
-    if facts.intent is None or facts.record is None:
+    if facts.intent is None:
         return first
+    if facts.record is None:  # it was promised, but not started, where the data directory was before
+        before = facts.intent
+        return msgspec.structs.replace(first, run=before.run, restarts=before.restarts, failures=before.failures, last=before.last)
     last = facts.record.containers.get(pod.main.name)
     return msgspec.structs.replace(
         first,
@@ -121,6 +126,7 @@ def _process(config: NodeConfig, subject: describing.Subject, secrets: Secrets |
     pod, container, place, port = subject.pod, subject.container, subject.place, subject.port
     if images.is_step(pod, container):
         process = environment.process(pod, container, subject.image, place, port, secrets)
+        process = msgspec.structs.replace(process, env=_with_store(config, process.env))
         ours = images.steps(config.python)
         return msgspec.structs.replace(process, step=process.argv[len(ours.command) :]) if subject.image == ours else process
     confinement = describing.confine(config.sandboxes, subject)
@@ -129,6 +135,13 @@ def _process(config: NodeConfig, subject: describing.Subject, secrets: Secrets |
     image = describing.program(config.sandboxes, subject.image)
     seen = environment.process(pod, container, image, describing.place(config.sandboxes, place), port, secrets)
     return msgspec.structs.replace(seen, confinement=confinement)
+
+
+def _with_store(config: NodeConfig, env: dict[str, str]) -> dict[str, str]:
+    """The variables of a step. A Job only says that the object store is the one of the data directory, which can be moved."""
+    if config.storage_url is None or not env.get(_STORAGE, "").startswith("file:"):
+        return env
+    return {**env, _STORAGE: config.storage_url}
 
 
 def _done(pod: specs.Pod, facts: directory.Facts) -> dict[str, directory.Outcome]:

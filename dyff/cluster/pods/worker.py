@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import anyio.abc
 import anyio.to_thread
@@ -132,7 +134,11 @@ class Worker:
     async def _start(self, pod: specs.Pod, facts: directory.Facts, stage: lifecycle.Stage) -> float | None:
         """Promise the next run, unless it is promised already, and start it."""
         try:
-            run = facts.intent.run if facts.intent and stage.kind == "unstarted" else await self._promise(pod, facts)
+            promised = facts.intent if stage.kind == "unstarted" else None
+            if promised is None or self._place.is_moved(promised):
+                run = await self._promise(pod, facts)
+            else:
+                run = promised.run
             self._refuse_while_ending()
             node = self._node
             await anyio.to_thread.run_sync(starting.spawn, node.config, self._place, run, node.template, limiter=node.spawning)
@@ -162,7 +168,9 @@ class Worker:
             self._node.ports[pod.metadata.uid] = local_port
         if user is not None:
             self._node.users[pod.metadata.uid] = user
-        await self._protect(pod, local_port, starting.door(self._place, intent))
+        door = starting.door(self._place, intent)
+        relative = None if door is None else str(Path(door).relative_to(self._place.path.parent))  # the data directory can be moved
+        await self._protect(pod, local_port, relative)
         await anyio.to_thread.run_sync(starting.promise, self._place, intent, contents)
         return intent.run
 

@@ -21,7 +21,7 @@ from dyff.consumers.aggregator import checkpoints, restoring
 from dyff.consumers.common import group_consumer
 from dyff.entities import folding
 from dyff.kernel import degradation, errors
-from dyff.kernel.positions import Position
+from dyff.kernel.positions import Epochs, Position
 
 log = structlog.get_logger()
 
@@ -44,17 +44,17 @@ POISON = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 
 
 def fold_one(
-    record: port.Record, state: folding.State | None, epoch: str, version: int
+    record: port.Record, state: folding.State | None, epochs: Epochs, version: int
 ) -> tuple[folding.State | None, folding.Outcome, port.Message | None]:
     """The state after the event in `record`, the outcome, and the message to write, which is None if nothing has to be written.
 
-    `epoch`: of the events. `version`: of the fold, at this event.
+    `epochs`: of the events. `version`: of the fold, at this event.
 
     Raises:
         NewerSchema: a newer release wrote the event.
         One of `POISON`: the event cannot be folded; it belongs in quarantine.
     """
-    event = envelope.event(record, epoch)
+    event = envelope.event(record, epochs.at(record.partition, record.offset), epochs.before)
     after, outcome = folding.fold(state, event, version)
     if after is None or outcome is folding.Outcome.REDELIVERED:
         return after, outcome, None
@@ -157,7 +157,7 @@ class OwnedPartition:
         """`end`: offset up to which the states are restored. `troubles`: where quarantined events are reported."""
         self._troubles = troubles or degradation.Troubles()
         self._bus, self._owner, self._states = bus, owner, states
-        self._epoch, self._partition = states.epoch, states.partition
+        self._epochs, self._partition = states.epochs, states.partition
         self._appending = anyio.Lock()
         self._known, self._spacing = end, 0
         self._version = states.fold_version
@@ -228,7 +228,7 @@ class OwnedPartition:
         return True
 
     def _fold_one(self, record: port.Record, state: folding.State | None, done: Transaction) -> None:
-        after, outcome, message = fold_one(record, state, self._epoch, self._version)
+        after, outcome, message = fold_one(record, state, self._epochs, self._version)
         if after is not None and message is not None:
             done.messages.append(message)
             done.size += len(message.value or b"")
@@ -259,7 +259,7 @@ class OwnedPartition:
 
     def _record_progress(self, done: Transaction, position: int) -> None:
         """Add a progress record with the present position if the last event left no state, or if a gap in the offsets was passed."""
-        last = Position(self._epoch, self._partition, position - 1)
+        last = Position(self._epochs.at(self._partition, position - 1), self._partition, position - 1)
         known = self._states.highest
         if done.recorded == last or (known is not None and known.source.offset >= last.offset):
             return

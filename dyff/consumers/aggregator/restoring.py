@@ -16,7 +16,7 @@ from dyff.consumers.aggregator import checkpoints
 from dyff.consumers.aggregator.index import Index
 from dyff.entities import folding
 from dyff.kernel import errors
-from dyff.kernel.positions import Position
+from dyff.kernel.positions import Epochs, Position
 
 log = structlog.get_logger()
 
@@ -35,9 +35,11 @@ _WAIT_S = 1.0
 class States:
     """The owner's knowledge of the entities of its partition."""
 
-    def __init__(self, bus: port.Bus, partition: int, epoch: str, checkpoint: checkpoints.Checkpoint | None = None) -> None:
-        """`epoch`: of the events topic; states folded from another log are refused. `checkpoint`: to start from; None for the beginning."""
-        self.partition, self.epoch = partition, epoch
+    def __init__(self, bus: port.Bus, partition: int, epochs: Epochs, checkpoint: checkpoints.Checkpoint | None = None) -> None:
+        """`epochs`: of the events topic; states folded from another log are refused. `checkpoint`: to start from; None for the
+        beginning.
+        """
+        self.partition, self.epochs = partition, epochs
         self.checkpoint = checkpoint
         self.index = Index() if checkpoint is None else checkpoint.index
         self.highest: envelope.Heading | None = None
@@ -52,7 +54,8 @@ class States:
             known = checkpoint.known
             self._last.extend((each.offset, each.source, each.key) for each in known.anchors)
             if known.source is not None:
-                self.highest = envelope.Heading(Position(epoch, partition, known.source), known.event_id, None, known.fold_version)
+                at = Position(epochs.at(partition, known.source), partition, known.source)
+                self.highest = envelope.Heading(at, known.event_id, None, known.fold_version)
 
     @property
     def fold_version(self) -> int:
@@ -92,7 +95,7 @@ class States:
         """The content of a checkpoint at `upto` of the state topic, apart from the index."""
         source, event_id = (None, "") if self.highest is None else (self.highest.source.offset, self.highest.event_id)
         anchors = tuple(checkpoints.Anchor(*each) for each in self._last)
-        return checkpoints.Known(self.epoch, states_epoch, upto, source, event_id, anchors, self.fold_version)
+        return checkpoints.Known(self.epochs.now, states_epoch, upto, source, event_id, anchors, self.fold_version)
 
     def _take(self, key: bytes, heading: envelope.Heading, offset: int) -> None:
         source = heading.source.offset
@@ -167,14 +170,14 @@ class States:
         return found
 
     def _require_ours(self, record: port.Record, source: Position) -> None:
-        if (source.epoch, source.partition) != (self.epoch, self.partition):
+        if source.partition != self.partition or not self.epochs.has(source):
             raise errors.LogDiverged(
-                f"{record.topic}/{record.partition}@{record.offset} was folded from {source.text()}, but the events are log {self.epoch};"
-                " states and events must be restored together"
+                f"{record.topic}/{record.partition}@{record.offset} was folded from {source.text()}, but the events are"
+                f" log {self.epochs.now}; states and events must be restored together"
             )
 
 
-async def restore(bus: port.Bus, partition: int, end: int, epoch: str) -> States:
+async def restore(bus: port.Bus, partition: int, end: int, epochs: Epochs) -> States:
     """The states of a partition as of the offset `end` of the state topic: for each entity the one with the highest source.
 
     They are restored from a usable checkpoint and the records after it; without one, from all records of the topic.
@@ -183,8 +186,8 @@ async def restore(bus: port.Bus, partition: int, end: int, epoch: str) -> States
         LogDiverged, NewerSchema: see `States.restore`.
     """
     first = (await bus.ranges(topics.STATE))[partition].first
-    checkpoint = await _usable(bus, partition, port.Range(first, end), epoch)
-    states = States(bus, partition, epoch, checkpoint)
+    checkpoint = await _usable(bus, partition, port.Range(first, end), epochs.now)
+    states = States(bus, partition, epochs, checkpoint)
     async with bus.read(topics.STATE, partition, first if checkpoint is None else checkpoint.known.upto) as reader:
         while reader.position < end:
             for record in await reader.poll(_BATCH, _WAIT_S):

@@ -89,8 +89,7 @@ async def serve(bus: port.Bus, share: group_consumer.Share, troubles: degradatio
     async with bus.own(owner_name(partition)) as owner:
         committed = (await bus.committed(partitions.GROUP, topics.EVENTS)).get(partition)
         end = (await bus.ranges(topics.STATE))[partition].end
-        epoch = (await bus.topic(topics.EVENTS)).epoch
-        states = await restoring.restore(bus, partition, end, epoch)
+        states = await restoring.restore(bus, partition, end, (await bus.topic(topics.EVENTS)).epochs)
         start = await _start(bus, partition, committed, states)
         owned, stale, read = partitions.OwnedPartition(bus, owner, states, end, troubles), states.stale, states.since
         await owned.republish(stale)

@@ -21,6 +21,9 @@ STATE = "state topic"
 VIEW = "query store"
 QUARANTINE = "quarantine"
 OBJECTS = "object store"
+ACCOUNTS = "accounts"
+CLUSTER = "cluster"
+LOG = "log"
 
 
 class Leaf(msgspec.Struct, frozen=True, gc=False):
@@ -38,12 +41,13 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
 class Difference(msgspec.Struct, frozen=True):
     """A difference between stored data and the events, or between a stored file, its manifest and its entity.
 
-    `place`: `state topic`, `query store`, `quarantine` or `object store`. `what`: `missing`; `extra`: no event results in it; `stale`:
-    older than the folded version; `bytes`: another body; `headers`: another source, ID or similar; `version`: no event results in it;
-    `index`: the body is right, but the fields used by queries are not; `malformed`: it cannot be read; `position`: the position that
-    it claims is wrong; `size`: a file of another size; `manifest`: the manifest is not as the entity declares. `entity`: kind and ID,
-    and for files the path. `there`, `expected`: the stored and the expected data, for people. `fix`: what to do; empty if docs/verify.md
-    says it for all differences of that place.
+    `place`: `state topic`, `query store`, `quarantine`, `object store`, `accounts`, `cluster` or `log`. `what`: `missing`; `extra`: no
+    event results in it; `stale`: older than the folded version; `bytes`: another body; `headers`: another source, ID or similar;
+    `version`: no event results in it; `index`: the body is right, but the fields used by queries are not; `malformed`: it cannot be read;
+    `position`: the position that it claims is wrong; `size`: a file of another size; `manifest`: the manifest is not as the entity
+    declares; `older`: the place is of an earlier time than the others. `entity`: kind and ID, and for files the path. `there`,
+    `expected`: the stored and the expected data, for people. `fix`: what to do; empty if docs/verify.md says it for all differences of
+    that place.
     """
 
     place: str

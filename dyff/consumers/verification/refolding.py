@@ -10,6 +10,7 @@ import msgspec
 from dyff.bus import envelope, port, topics
 from dyff.consumers.aggregator import partitions
 from dyff.entities import folding
+from dyff.kernel.positions import Epochs
 
 BATCH = 1000
 WAIT_S = 1.0
@@ -28,11 +29,11 @@ class Made(msgspec.Struct, frozen=True, gc=False):
 class Refolding:
     """One partition. `newest`: by key. `quarantined`: by offset, the values of the events that cannot be folded."""
 
-    def __init__(self, partition: int, epoch: str, version: int = 1) -> None:
-        """`epoch`: of the events. `version`: of the fold, at the first of them."""
+    def __init__(self, partition: int, epochs: Epochs, version: int = 1) -> None:
+        """`epochs`: of the events. `version`: of the fold, at the first of them."""
         self.newest: dict[bytes, Made] = {}
         self.quarantined: dict[int, bytes] = {}
-        self._partition, self._epoch, self._version = partition, epoch, version
+        self._partition, self._epochs, self._version = partition, epochs, version
         self._recent: OrderedDict[bytes, folding.State] = OrderedDict()
 
     def fold(self, record: port.Record) -> Made | None:
@@ -46,7 +47,7 @@ class Refolding:
             if version is not None:
                 self._version = max(self._version, version)
                 return None
-            after, _, message = partitions.fold_one(record, self._state(record.key), self._epoch, self._version)
+            after, _, message = partitions.fold_one(record, self._state(record.key), self._epochs, self._version)
         except partitions.POISON:
             self.quarantined[record.offset] = record.value or b""
             return None

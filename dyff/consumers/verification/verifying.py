@@ -20,6 +20,7 @@ from dyff.consumers.verification import comparing, proofs, refolding
 from dyff.consumers.verification.proofs import EVENTS, QUARANTINE, STATE, VIEW, Leaf
 from dyff.entities import registry
 from dyff.kernel import errors
+from dyff.kernel.positions import Epochs
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -30,15 +31,18 @@ PATIENCE_S = 3.0
 _LOOK_S = 0.05
 
 
-async def verify(history: port.History, query: query_port.QueryScanner, *, patience_s: float = PATIENCE_S) -> proofs.Report:
-    """Verify state topic and view. `patience_s`: how long the view can make no progress before it counts as behind.
+async def verify(
+    history: port.History, query: query_port.QueryScanner, *, patience_s: float = PATIENCE_S, known: set[str] | None = None
+) -> proofs.Report:
+    """Verify state topic and view. `patience_s`: how long the view can make no progress before it counts as behind. `known`: gets the IDs
+    of all entities that the log has.
 
     Raises:
         NotFound: the log does not exist.
         NewerSchema: a newer release wrote some of the data.
         Unavailable: an engine does not answer.
     """
-    return await _Verification(history, query, patience_s).run()
+    return await _Verification(history, query, patience_s, set() if known is None else known).run()
 
 
 class _States(msgspec.Struct):
@@ -54,16 +58,17 @@ class _States(msgspec.Struct):
 
 
 class _Verification:
-    def __init__(self, history: port.History, query: query_port.QueryScanner, patience_s: float) -> None:
+    def __init__(self, history: port.History, query: query_port.QueryScanner, patience_s: float, known: set[str]) -> None:
+        self._known = known
         self._history, self._query, self._patience_s = history, query, patience_s
         self._findings = proofs.Findings()
         self._leaves: dict[str, list[tuple[str, Leaf]]] = {EVENTS: [], STATE: [], VIEW: []}
         self._ends: dict[int, int] = {}
         self._events = 0
-        self._epoch = ""
+        self._epochs = Epochs("")
 
     async def run(self) -> proofs.Report:
-        self._epoch = (await self._history.topic(topics.EVENTS)).epoch
+        self._epochs = (await self._history.topic(topics.EVENTS)).epochs
         held = await self._history.ranges(topics.EVENTS)
         try:
             reached = await self._settled({partition: each.end for partition, each in held.items()})
@@ -77,9 +82,9 @@ class _Verification:
         for partition in sorted(held):
             seen = reached.events.get(partition, 0)
             await self._partition(partition, held[partition], states.pop(partition), views.pop(partition), seen, quarantined)
-        roots = {name: proofs.root(self._epoch, self._ends, leaves) for name, leaves in self._leaves.items()}
+        roots = {name: proofs.root(self._epochs.now, self._ends, leaves) for name, leaves in self._leaves.items()}
         found, entities = self._findings, len(self._leaves[EVENTS])
-        return proofs.Report(self._epoch, self._ends, self._events, entities, roots, found.count, found.differences, found.notes)
+        return proofs.Report(self._epochs.now, self._ends, self._events, entities, roots, found.count, found.differences, found.notes)
 
     async def _partition(
         self,
@@ -103,14 +108,16 @@ class _Verification:
         if view_reached > states.reached:
             there, expected = f"nothing beyond event {states.reached - 1}", f"what the query store has seen of event {view_reached - 1}"
             self._findings.differ(STATE, "position", f"partition {partition}", there, f"{expected}: it lost its end")
+        self._known.update(states.seen)
         # A log without its beginning may also lack the marker; what was folded first after that shows the version.
         version = states.first[1] if held.first > 0 and states.first is not None else 1
-        again = refolding.Refolding(partition, self._epoch, version)
+        again = refolding.Refolding(partition, self._epochs, version)
         async for record in refolding.records(self._history, topics.EVENTS, partition, held.first, min(comparison.stop, now.end)):
             comparison.before(record.offset, again.newest)
             comparison.take(record, again.fold(record))
             self._events += record.offset < end
         comparison.finish(again.newest, partial=held.first > 0)
+        self._known.update(key.decode("utf-8", "replace") for key in again.newest)
         for name, leaves in self._leaves.items():
             leaves += comparison.leaves[name]
         self._compare_quarantine(partition, range(held.first, end), again.quarantined, quarantined)
@@ -158,9 +165,10 @@ class _Verification:
             found.seen[name] = comparing.Seen(Leaf("?", -1, proofs.digest(record.value)), verdict="malformed")
             return
         source = heading.source
-        if (source.epoch, source.partition) != (self._epoch, record.partition):
+        if source.partition != record.partition or not self._epochs.has(source):
             there = f"offset {record.offset}, folded from {source.text()}"
-            self._findings.differ(STATE, "position", name, there, f"something folded from {self._epoch}:{record.partition}")
+            expected = f"something folded from {self._epochs.at(record.partition, source.offset)}:{record.partition}"
+            self._findings.differ(STATE, "position", name, there, expected)
             return
         found.reached = max(found.reached, source.offset + 1)
         if source.offset >= held_from and (found.first is None or source.offset < found.first[0]):

@@ -31,12 +31,28 @@ HOUSEKEEPING_S = 600.0
 _CLOSED = re.compile(r"audit-(\d{8}T\d{6}\.\d{6}Z)\.jsonl(\.gz)?")
 _PART = ".part"
 _LEVEL = 5
+_FIRST_BYTES = 2**16
 
 
 def closed(folder: Path) -> list[Path]:
     """The closed files, the oldest first. One that is being compressed is there once, as it was."""
     found = {each.name: each for each in folder.iterdir() if _CLOSED.fullmatch(each.name)}
     return [found[name] for name in sorted(found) if name.removesuffix(".gz") == name or name.removesuffix(".gz") not in found]
+
+
+def closing_name(now: datetime) -> str:
+    """The name of a file that is closed now."""
+    return f"audit-{now.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z.jsonl"
+
+
+def first_line(path: Path) -> bytes:
+    """The first line of a file, which no other has: entries are numbered. Empty if there is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.readline(_FIRST_BYTES)
 
 
 def closed_at(name: str) -> datetime | None:
@@ -181,7 +197,7 @@ def tidy_up(folder: Path, chosen: log_settings.Audit, now: datetime) -> None:
 def _free_name(folder: Path, now: datetime) -> Path:
     """A name for the file that is closed now. The clock may stand still, or have been set back."""
     while True:
-        path = folder / f"audit-{now.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z.jsonl"
+        path = folder / closing_name(now)
         if not path.exists() and not path.with_name(f"{path.name}.gz").exists():
             return path
         now += timedelta(microseconds=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import anyio.abc
 import structlog
@@ -17,9 +19,9 @@ log = structlog.get_logger()
 class Services:
     """Runs one proxy per Service."""
 
-    def __init__(self, known: informers.Informers) -> None:
-        """`known` must watch Services and Pods."""
-        self._known = known
+    def __init__(self, known: informers.Informers, pods_dir: Path) -> None:
+        """`known` must watch Services and Pods. `pods_dir`: below it are the doors of Pods."""
+        self._known, self._pods_dir = known, pods_dir
         self._proxies: dict[str, proxy.Proxy] = {}
         self._workers = keyed.Workers(self._reconcile, failed=_failed, ceiling_s=5.0)
         known.listen(port.SERVICE, lambda service: self._workers.add(service["metadata"]["name"]))
@@ -55,7 +57,7 @@ class Services:
         current = self._proxies.setdefault(name, proxy.Proxy(number))
         current.hold()
         pods = targets(service, self._known.all(port.POD))
-        await current.lead_to([at for at, _ in pods], {at: door for at, door in pods if door is not None})
+        await current.lead_to([at for at, _ in pods], {at: str(self._pods_dir / door) for at, door in pods if door is not None})
         return None
 
 

@@ -1,0 +1,231 @@
+"""Restores a backup into a data directory.
+
+Everything is first built in a folder of the data directory, checked, and adapted: so nothing has changed if that fails. Then what was
+there is moved aside, and what was built is moved in. A file marks a directory in which that is not finished, and no server uses it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import msgspec
+
+from dyff.accounts import restored as accounts
+from dyff.bus.embedded import EmbeddedHistory
+from dyff.bus.embedded import restored as bus
+from dyff.cluster.embedded import restored as cluster
+from dyff.consumers.verification import replaying
+from dyff.kernel import clock, errors, ids, settings
+from dyff.objects import digests, exporting
+from dyff.query.embedded import EmbeddedQuery
+from dyff.query.maintenance import EmbeddedMaintenance
+from dyff.serve import directory, supervisor
+from dyff.serve.audit import files as audit
+from dyff.serve.backups import contents, files, taking
+
+Report = Callable[[str], None]
+BUILDING = ".restoring"
+REPLACED = "replaced-"
+_MARK = ".restoring.mark"
+_STAYS = ("server.lock", directory.UNFINISHED, "reserve-for-work", "reserve-for-start", "lost+found", "audit", BUILDING, _MARK)
+VIEW_SHARE = 2
+"""The view needs at most about this many times the size of the log."""
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """In the file that marks an unfinished restore. `replaced`: the folder for what was there. `list_sha256`: of the backup. `phase`:
+    `building`; `clearing`: everything is ready, and what was there is moved aside; `filling`: what was built is moved in.
+    """
+
+    replaced: str
+    list_sha256: str
+    phase: Literal["building", "clearing", "filling"] = "building"
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """The outcome. `replaced`: the directory with what was there before; None if nothing was. `documents`: in the view. `tokens`: that are
+    not valid any more. `pods`: that run again. `held`: names of accounts that stay suspended or deleted as in the replaced data.
+    """
+
+    head: contents.Head
+    replaced: Path | None
+    documents: int = 0
+    tokens: int = 0
+    pods: int = 0
+    held: tuple[str, ...] = ()
+
+
+def restore(loaded: settings.Settings, backup: Path, report: Report, *, force: bool = False) -> Restored:
+    """Restore `backup` into the data directory. `force`: also if there are data, which are kept in a folder in it. `report`: called with
+    lines for people.
+
+    Raises:
+        InUse: a server uses the data directory.
+        AlreadyExists: there are data, and `force` is not set.
+        Misconfigured: it is not a complete backup, or the data directory cannot be used.
+        Damaged, LogDiverged: the backup is not as it was written; the message names the file.
+        DiskFull: there is no space for it.
+    """
+    place, backup = directory.DataDirectory(loaded.data_dir), backup.absolute()
+    head = contents.read_head(backup)
+    if place.root.resolve() in (backup.resolve(), *backup.resolve().parents):
+        raise errors.Misconfigured(f"the backup {backup} is in the data directory itself; move it to another place first")
+    with place.claimed(unfinished=True), taking.errors_of_disk(place.root):
+        done = _finish(place, head, report)
+        if done is not None:
+            return done
+        there = _entries(place.root)
+        if there and not force:
+            names = ", ".join(there[:5])
+            raise errors.AlreadyExists(
+                f"{place.root} has data already ({names}): choose another --data-dir, or replace them with --force, which keeps them in a"
+                f" folder {REPLACED}... there"
+            )
+        mark = _Mark(_free_name(place.root), head.list_sha256)
+        _write_mark(place, mark)
+        try:
+            found = _build(place, backup, head, report)
+        except BaseException:
+            shutil.rmtree(place.root / BUILDING, ignore_errors=True)
+            place.unfinished.unlink(missing_ok=True)
+            raise
+        os.sync()
+        replaced = _switch(place, msgspec.structs.replace(mark, phase="clearing"))
+        return msgspec.structs.replace(found, replaced=replaced)
+
+
+def _finish(place: directory.DataDirectory, head: contents.Head, report: Report) -> Restored | None:
+    """Finish what a killed restore left. Returns the outcome if it was of the same backup; None if this one is still to be restored."""
+    try:
+        mark = msgspec.json.decode(place.unfinished.read_bytes(), type=_Mark)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError:
+        mark = _Mark("", "")
+    if mark.phase == "building":
+        report("removing what a restore left that was cut")
+        shutil.rmtree(place.root / BUILDING, ignore_errors=True)
+        place.unfinished.unlink()
+        return None
+    report("finishing a restore that was cut")
+    replaced = _switch(place, mark)
+    return Restored(head, replaced) if mark.list_sha256 == head.list_sha256 else None
+
+
+def _build(place: directory.DataDirectory, backup: Path, head: contents.Head, report: Report) -> Restored:
+    root = place.root / BUILDING
+    stores = backup / contents.STORES / contents.BUS
+    view_bytes = VIEW_SHARE * stores.stat().st_size if stores.exists() else 0
+    files.require_space(place.root, head.size_bytes + view_bytes)
+    root.mkdir(mode=0o700)
+    built = directory.DataDirectory(root)
+    _copy(built, backup, head)
+    report(f"copied and checked {head.files} files ({head.size_bytes // 2**10} KiB) of {head.made}")
+    now = clock.SystemClock().now()
+    bus.require_sound(built.bus)
+    bus.start_new_epoch(built.bus, ids.RandomIds())
+    pods = cluster.interrupt(built.cluster, now) if built.cluster.exists() else 0
+    try:
+        tokens, held, documents = anyio.run(_adapt, built, place)
+    except BaseExceptionGroup as group:
+        raise supervisor.first_of_ours(group) from group
+    report(f"filled the query store: {documents} entities")
+    return Restored(head, None, documents, tokens, pods, tuple(held))
+
+
+def _copy(built: directory.DataDirectory, backup: Path, head: contents.Head) -> None:
+    imported = exporting.Import(built.objects)
+    count = 0
+    for file in contents.read_list(backup, head):
+        count += 1
+        target = imported.objects / file.key if file.key is not None else built.root / file.path.removeprefix(f"{contents.STORES}/")
+        try:
+            source = os.open(backup / file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise contents.missing(backup, file) from error
+        try:
+            found = files.copy(source, target)
+        except FileExistsError as error:
+            raise errors.Damaged(f"{backup / contents.LIST} names {file.path} twice; use another backup") from error
+        finally:
+            os.close(source)
+        contents.require_same(backup, file, found.size_bytes, found.sha256)
+        if file.key is not None:
+            imported.remember(file.key, digests.Known(found.md5, found.sha256))
+    if count != head.files or not built.bus.exists():
+        raise errors.Damaged(f"{backup / contents.LIST} has {count} files, and {contents.HEAD} says {head.files}; use another backup")
+    contents.require_nothing_else(backup, count)
+
+
+async def _adapt(built: directory.DataDirectory, place: directory.DataDirectory) -> tuple[int, list[str], int]:
+    """Make old tokens invalid, keep suspensions, and fill the view. Returns the tokens, the names of accounts, and the documents."""
+    tokens, held = 0, list[str]()
+    if built.accounts.exists():
+        tokens = await accounts.invalidate_tokens(built.accounts)
+        if place.accounts.exists():
+            held = await accounts.carry_over(built.accounts, place.accounts)
+    async with EmbeddedQuery.open(built.query):
+        pass
+    async with EmbeddedHistory.open(built.bus) as history:
+        documents = await replaying.replay(history, EmbeddedMaintenance(built.query))
+    return tokens, held, documents
+
+
+def _switch(place: directory.DataDirectory, mark: _Mark) -> Path | None:
+    """Move what was there aside, and what was built in. It can be interrupted and repeated."""
+    built, replaced = place.root / BUILDING, place.root / mark.replaced
+    if mark.phase == "clearing":
+        _write_mark(place, mark)
+        for name in _entries(place.root):
+            replaced.mkdir(mode=0o700, exist_ok=True)
+            os.rename(place.root / name, replaced / name)
+        mark = msgspec.structs.replace(mark, phase="filling")
+        _write_mark(place, mark)
+    if (built / contents.AUDIT).exists():
+        _add_audit(built / contents.AUDIT, place.audit)
+    for name in sorted(os.listdir(built)) if built.exists() else ():
+        os.rename(built / name, place.root / name)
+    files.sync_directory(place.root)
+    shutil.rmtree(built, ignore_errors=True)
+    place.unfinished.unlink(missing_ok=True)
+    files.sync_directory(place.root)
+    return replaced if replaced.exists() else None
+
+
+def _add_audit(built: Path, target: Path) -> None:
+    """Add the files of the backup's audit log to those that are there: what was done is never forgotten, and is not there twice."""
+    target.mkdir(mode=0o700, exist_ok=True)
+    known = {audit.first_line(path) for path in (target / audit.CURRENT, *audit.closed(target)) if path.exists()}
+    for path in audit.closed(built):
+        if audit.first_line(path) not in known:
+            os.rename(path, target / path.name)
+    files.sync_directory(target)
+    shutil.rmtree(built)
+
+
+def _entries(root: Path) -> list[str]:
+    """The names in a data directory that a restore replaces."""
+    return sorted(name for name in os.listdir(root) if name not in _STAYS and not name.startswith(REPLACED))
+
+
+def _free_name(root: Path) -> str:
+    moment = clock.SystemClock().now().strftime("%Y%m%dT%H%M%SZ")
+    name, number = f"{REPLACED}{moment}", 1
+    while (root / name).exists():
+        name, number = f"{REPLACED}{moment}-{number}", number + 1
+    return name
+
+
+def _write_mark(place: directory.DataDirectory, mark: _Mark) -> None:
+    temporary = place.unfinished.with_name(_MARK)
+    with open(temporary, "wb") as file:
+        file.write(msgspec.json.encode(mark))
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, place.unfinished)
+    files.sync_directory(place.root)
