@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import anyio
@@ -25,6 +25,7 @@ import structlog
 from dyff.cluster import port
 from dyff.kernel import backoff, errors, liveness
 
+_LOOK_S = 0.2
 _ASKED_BY_DEFAULT_S = 1.0
 """`RetryLater.retry_after_s` if the server asks for nothing."""
 
@@ -229,6 +230,17 @@ class Cache:
 
     def _delays(self) -> Iterator[float]:
         return backoff.delays(self._timing.first_delay_s, ceiling_s=self._timing.ceiling_s, jitter=self._jitter)
+
+
+async def start(group: anyio.abc.TaskGroup, caches: Iterable[Cache]) -> None:
+    """Run caches in a task group. Returns when each was listed once, or cannot be listed before a person allows it; at least one was."""
+    started = tuple(caches)
+    for each in started:
+        group.start_soon(each.run)
+    for each in started:
+        await each.settled()
+    while not any(each.is_listed for each in started):
+        await anyio.sleep(_LOOK_S)
 
 
 def closing(stream: object) -> contextlib.AbstractAsyncContextManager[object]:

@@ -117,7 +117,8 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
     """What an unfinished step is doing, as a message for people."""
     found = observed.get(port.JOB, name(observed, step))
     if found is None:
-        return f"{step.title} is about to start"
+        refused = conditions.true_condition(observed.present, "Refused")
+        return f"{step.title} cannot start: {refused['message']}" if refused else f"{step.title} is about to start"
     if pods.deleting(found):
         return f"{step.title} was deleted by someone; it starts again when its pods are gone"
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])

@@ -28,3 +28,7 @@ SESSION_NOT_FOUND = "SessionNotFound"
 NOT_SUPPORTED = "NotSupported"
 NAME_TAKEN = "NameTaken"
 NOTHING_TO_RUN = "NothingToRun"
+
+REFUSED = "Refused"
+WAITING = "Waiting"
+ACCEPTED = "Accepted"

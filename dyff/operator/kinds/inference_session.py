@@ -138,7 +138,8 @@ def _trouble(observed: plan.Observed) -> str:
     waits = pods.waiting([pod for pod in own if pods.live(pod)])
     failed = pods.last_failure([pod for pod in own if not pods.live(pod)], observed.logs)
     before = f"before: {failed.line()}" if failed is not None else ""
-    return "; ".join(each for each in (waits, before, _not_made(observed)) if each)
+    refused = (conditions.true_condition(observed.present, "Refused") or {}).get("message", "")
+    return "; ".join(each for each in (refused, waits, before, _not_made(observed)) if each)
 
 
 def _not_made(observed: plan.Observed) -> str:
