@@ -1,4 +1,4 @@
-"""The informer: publishes to the log how runs have ended in the cluster.
+"""The informer: publishes to the log how runs have ended in the cluster, and what the cluster refuses of those that continue.
 
 It publishes only the difference between the cluster and the folded state. Its commands are valid only for the status on
 which they were decided, and their IDs are derived from the decision. So it can be restarted, run twice or see old objects
@@ -18,8 +18,8 @@ from dyff.bus import topics
 from dyff.cluster import conditions
 from dyff.cluster import port as cluster_port
 from dyff.consumers.common import custom_resources, outcomes, reconciling
-from dyff.consumers.common.mirror import StateMirror
-from dyff.entities import registry
+from dyff.consumers.common.mirror import Mirrored, StateMirror
+from dyff.entities import registry, statuses
 from dyff.kernel import errors, liveness
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -77,6 +77,17 @@ def differences(resources: custom_resources.CustomResources, mirror: StateMirror
         ended = how_ended(row.run.ended, resource)
         if ended is not None:
             yield outcomes.change(mirrored, ended.status, ended.reason, ended.message)
+        elif mirrored.entity.get("status") == statuses.ADMITTED:
+            yield from _refused(mirrored, resource)
+
+
+def _refused(mirrored: Mirrored, resource: cluster_port.Object) -> Iterator[outcomes.Change]:
+    """The change of a run that continues while the cluster refuses a part of it: its owner sees why it waits, and when that is over."""
+    found = conditions.true_condition(resource, statuses.REFUSED)
+    message = None if found is None else str(found.get("message") or "") or None
+    said = mirrored.entity.get("message") if mirrored.entity.get("reason") == statuses.REFUSED else None
+    if message != said:
+        yield outcomes.change(mirrored, statuses.ADMITTED, statuses.REFUSED if message else None, message)
 
 
 class Ended(msgspec.Struct, frozen=True):

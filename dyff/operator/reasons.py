@@ -13,6 +13,7 @@ VERIFICATION_FAILED = statuses.VERIFICATION_FAILED
 FETCH_FAILED = statuses.FETCH_FAILED
 SCHEMA_ERROR = statuses.SCHEMA_ERROR
 IMAGE_NOT_RUNNABLE = statuses.IMAGE_NOT_RUNNABLE
+REFUSED = statuses.REFUSED
 
 STARTING = "Starting"
 PODS_READY = "PodsReady"
@@ -29,6 +30,5 @@ NOT_SUPPORTED = "NotSupported"
 NAME_TAKEN = "NameTaken"
 NOTHING_TO_RUN = "NothingToRun"
 
-REFUSED = "Refused"
 WAITING = "Waiting"
 ACCEPTED = "Accepted"

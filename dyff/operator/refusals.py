@@ -15,7 +15,7 @@ from dyff.kernel import clock
 from dyff.operator import applying, plan, reasons
 from dyff.operator.kinds import table
 
-REFUSED = "Refused"
+REFUSED = reasons.REFUSED
 """The type of the condition."""
 
 

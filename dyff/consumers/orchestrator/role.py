@@ -98,9 +98,13 @@ async def run(
 
 async def _reconcile(work: reconciler.Reconciler, trigger: reconciling.Trigger, progress: reconciling.Progress, resync_s: float) -> None:
     async def once() -> float | None:
-        entities, well = await work.once()
-        return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S if well else None
+        entities = await work.once()
+        return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S
+
+    async def wait(timeout_s: float) -> None:
+        due_s = work.next_s()
+        await trigger.wait(timeout_s if due_s is None else min(timeout_s, due_s))
 
     await reconciling.reconcile_forever(
-        once, trigger.wait, resync_s=resync_s, retried=(errors.RetryLater,), event="pass-failed", progress=progress
+        once, wait, resync_s=resync_s, retried=(errors.RetryLater,), event="pass-failed", progress=progress
     )
