@@ -31,4 +31,6 @@ NAME_TAKEN = "NameTaken"
 NOTHING_TO_RUN = "NothingToRun"
 
 WAITING = "Waiting"
+QUEUED = "Queued"
+ADMITTED = "Admitted"
 ACCEPTED = "Accepted"

@@ -7,7 +7,7 @@ import anyio
 from dyff.cluster.kubernetes import answers
 from dyff.kernel import degradation, errors
 
-FORGET_S = 600.0
+FORGET_S = 300.0
 """A trouble that was not met again for this long is not reported any more: what needed it is gone."""
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
