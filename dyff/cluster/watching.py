@@ -25,6 +25,8 @@ import structlog
 from dyff.cluster import port
 from dyff.kernel import backoff, errors, liveness
 
+IDLE_S = 90.0
+"""A watch that delivers nothing for this long is not trusted. API servers send a bookmark about once a minute."""
 _LOOK_S = 0.2
 _ASKED_BY_DEFAULT_S = 1.0
 """`RetryLater.retry_after_s` if the server asks for nothing."""
@@ -41,7 +43,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     watch_s: float = 240.0
     grace_s: float = 15.0
-    idle_s: float = 90.0
+    idle_s: float = IDLE_S
     relist_s: float = 600.0
     short_s: float = 1.0
     first_delay_s: float = 0.2
@@ -147,7 +149,7 @@ class Cache:
                 await anyio.sleep(backoff.pause_s(next(delays), asked_s, most_s))
 
     def _note(self, error: errors.DyffError) -> None:
-        """Note that a list or a watch failed. What is wrong with a version is not always said, so after two failures all is listed again."""
+        """Note that a list or a watch failed. The reason is not always said, so after two failures all is listed again."""
         self._failures += 1
         if self._failures > 1 or not isinstance(error, errors.RetryLater):
             self._version = None
@@ -239,7 +241,7 @@ async def start(group: anyio.abc.TaskGroup, caches: Iterable[Cache]) -> None:
         group.start_soon(each.run)
     for each in started:
         await each.settled()
-    while not any(each.is_listed for each in started):
+    while not any(each.is_listed for each in started):  # noqa: ASYNC110 - any of several can be the first
         await anyio.sleep(_LOOK_S)
 
 

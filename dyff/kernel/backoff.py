@@ -95,6 +95,7 @@ class Keyed(Generic[Key]):
         """Seconds until the first key is due; None if nothing fails."""
         return max(min(self._due.values()) - anyio.current_time(), 0.0) if self._due else None
 
-    def keys(self) -> tuple[Key, ...]:
+    @property
+    def failing(self) -> tuple[Key, ...]:
         """All keys that fail."""
         return tuple(self._due)

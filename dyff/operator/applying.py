@@ -81,11 +81,11 @@ class Applier:
 
     def next_s(self, request: plan.Request) -> float | None:
         """Seconds until a refused part of the resource is due; None if none is refused."""
-        return min((self._refused.left_s(key) for key in self._refused.keys() if key[0] == request), default=None)
+        return min((self._refused.left_s(key) for key in self._refused.failing if key[0] == request), default=None)
 
     def forget(self, request: plan.Request) -> None:
         """Forget what was refused of a resource."""
-        for key in [each for each in (*self._refused.keys(), *self._unanswered) if each[0] == request]:
+        for key in [each for each in (*self._refused.failing, *self._unanswered) if each[0] == request]:
             self._over(key)
 
     def _over(self, key: _Key) -> None:

@@ -24,7 +24,11 @@ from dyff.cluster.kubernetes import Connection, KubernetesCluster, reporting
 from dyff.kernel import degradation, errors
 
 KINDS = {each.kind.plural: each.kind for each in kinds.ALL}
-_REASONS = {errors.AlreadyExists: (409, "AlreadyExists"), errors.StaleVersion: (409, "Conflict"), errors.TooLarge: (413, "RequestEntityTooLarge")}
+_REASONS = {
+    errors.AlreadyExists: (409, "AlreadyExists"),
+    errors.StaleVersion: (409, "Conflict"),
+    errors.TooLarge: (413, "RequestEntityTooLarge"),
+}
 
 
 class Asked(msgspec.Struct, frozen=True):

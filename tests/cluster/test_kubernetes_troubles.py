@@ -45,10 +45,16 @@ async def test_a_redirect_of_a_write_is_not_followed(tmp_path):
             await cluster.create(port.JOB, JOB)
 
 
-@pytest.mark.parametrize("page", [
-    {"metadata": {"resourceVersion": "7", "continue": "same"}, "items": []}, {"items": []}, {"metadata": {"resourceVersion": "1"}, "items": [3]},
-    {"metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"name": "a"}}]}, {"metadata": None, "items": [{"metadata": None}]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"metadata": {"resourceVersion": "7", "continue": "same"}, "items": []},
+        {"items": []},
+        {"metadata": {"resourceVersion": "1"}, "items": [3]},
+        {"metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"name": "a"}}]},
+        {"metadata": None, "items": [{"metadata": None}]},
+    ],
+)
 async def test_a_list_that_is_none_is_unavailable(tmp_path, page):
     """A page that repeats without end, or lacks what every list has."""
 
@@ -60,10 +66,19 @@ async def test_a_list_that_is_none_is_unavailable(tmp_path, page):
             await cluster.list(port.JOB)
 
 
-@pytest.mark.parametrize("event", [
-    {"type": "ERROR", "object": {"code": 500}}, {"type": "ERROR", "object": None}, {"type": "ADDED"}, {"type": "ADDED", "object": None},
-    {"type": "ADDED", "object": {"metadata": {"name": "a"}}}, {"type": "NEW", "object": {}}, {"object": {}}, [],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "ERROR", "object": {"code": 500}},
+        {"type": "ERROR", "object": None},
+        {"type": "ADDED"},
+        {"type": "ADDED", "object": None},
+        {"type": "ADDED", "object": {"metadata": {"name": "a"}}},
+        {"type": "NEW", "object": {}},
+        {"object": {}},
+        [],
+    ],
+)
 async def test_an_event_that_is_none_is_unavailable(tmp_path, event):
     """What cannot be understood must not look like a change, nor end the role."""
 

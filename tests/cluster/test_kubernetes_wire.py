@@ -46,12 +46,18 @@ async def api_server(tmp_path, answer: Callable, *, certificates=None, authority
     await site.start()
     number = site._server.sockets[0].getsockname()[1]
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": f"http{'s' if tls else ''}://127.0.0.1:{number}", **trusted}}],
-        "users": [{"name": "c", "user": {"token": "secret"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    }))  # fmt: skip
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": f"http{'s' if tls else ''}://127.0.0.1:{number}", **trusted}}],
+                "users": [{"name": "c", "user": {"token": "secret"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            }
+        )
+    )
     try:
         async with KubernetesCluster.open(Connection(kubeconfig=str(kubeconfig), **{"timeout_s": 2.0, **changes}), troubles) as cluster:
             yield cluster
@@ -161,7 +167,7 @@ async def test_a_type_that_is_being_installed_is_waited_for(tmp_path):
         web.json_response(missing, status=404),
         web.json_response({"message": "storage is (re)initializing"}, status=429, headers={"Retry-After": "0"}),
         web.json_response(LIST),
-    ]  # fmt: skip
+    ]
 
     async def answer(request):
         return answers.pop(0)
@@ -173,12 +179,18 @@ async def test_a_type_that_is_being_installed_is_waited_for(tmp_path):
 
 async def test_a_list_whose_pages_were_forgotten_begins_again(tmp_path):
     """A list is of one version: pages of two are no list."""
-    pages = iter([
-        web.json_response({"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [{"metadata": {"name": "old", "resourceVersion": "4"}}]}),
-        web.json_response({"code": 410, "reason": "Expired", "message": "continue token expired"}, status=410),
-        web.json_response({"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [{"metadata": {"name": "a", "resourceVersion": "8"}}]}),
-        web.json_response({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b", "resourceVersion": "9"}}]}),
-    ])  # fmt: skip
+    pages = iter(
+        [
+            web.json_response(
+                {"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [{"metadata": {"name": "old", "resourceVersion": "4"}}]}
+            ),
+            web.json_response({"code": 410, "reason": "Expired", "message": "continue token expired"}, status=410),
+            web.json_response(
+                {"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [{"metadata": {"name": "a", "resourceVersion": "8"}}]}
+            ),
+            web.json_response({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b", "resourceVersion": "9"}}]}),
+        ]
+    )
 
     async def answer(request):
         return next(pages)

@@ -217,9 +217,14 @@ async def test_a_cluster_that_does_not_answer_is_asked_again(cluster):
 async def test_only_a_fatal_error_ends_it(cluster):
     """Whatever the server answers may pass: it is asked again. Only what makes going on wrong reaches the supervisor."""
     cluster.refusals = [
-        errors.Blocked("no right to list jobs"), errors.InvalidFields(errors.Problem(("query",), "wrong")), errors.NotFound(), errors.TooLarge(),
-        errors.Refused("a policy"), errors.StaleVersion(), errors.OutcomeUnknown(),
-    ]  # fmt: skip
+        errors.Blocked("no right to list jobs"),
+        errors.InvalidFields(errors.Problem(("query",), "wrong")),
+        errors.NotFound(),
+        errors.TooLarge(),
+        errors.Refused("a policy"),
+        errors.StaleVersion(),
+        errors.OutcomeUnknown(),
+    ]
     async with running(cluster, Seen()):
         assert cluster.asked[:8] == ["list"] * 8
     cluster.refusals = [errors.NewerSchema()]
@@ -241,7 +246,7 @@ async def test_a_version_that_cannot_be_watched_is_not_asked_for_again_and_again
 
 @pytest.mark.virtual_time
 async def test_a_watch_that_delivers_nothing_leads_to_a_list(cluster):
-    """A connection can look alive and be dead: without any event, not even a bookmark, for `idle_s` the cache is compared with a new list."""
+    """A connection can look alive and be dead: after `idle_s` without even a bookmark the cache is compared with a new list."""
     cluster.put("gone")
     async with running(cluster, Seen(), timing=watching.Timing()) as cache:
         del cluster.present["gone"]

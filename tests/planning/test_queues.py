@@ -97,9 +97,10 @@ def pulling(message, reason="ImagePullBackOff", image="registry.example/team/den
     status = {"name": "main", "image": image, "state": {"waiting": {"reason": reason, "message": message}}}
     began = "2026-11-01T12:00:00Z"
     return {
-        "metadata": {"name": "p", "creationTimestamp": began}, "spec": {"containers": [{"name": "main", "image": image}]},
+        "metadata": {"name": "p", "creationTimestamp": began},
+        "spec": {"containers": [{"name": "main", "image": image}]},
         "status": {"phase": "Pending", "startTime": began, "containerStatuses": [status]},
-    }  # fmt: skip
+    }
 
 
 NAME = 'Back-off pulling image "registry.example/team/denied-not-found:1": ErrImagePull: '

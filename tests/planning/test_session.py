@@ -157,7 +157,10 @@ CASES = {
     ),
     "but only for a while": Case(
         lambda: waiting_for("ImagePullBackOff", "failed to authorize: 401 Unauthorized").after(seconds=301),
-        {"Failed"}, "ImageNotRunnable", "401 Unauthorized", False,
+        {"Failed"},
+        "ImageNotRunnable",
+        "401 Unauthorized",
+        False,
     ),
     "a registry that does not answer is tried again": Case(
         lambda: waiting_for("ImagePullBackOff", "dial tcp: i/o timeout"), set(), "Starting", "ImagePullBackOff: dial tcp: i/o timeout"

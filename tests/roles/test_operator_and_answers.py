@@ -18,16 +18,23 @@ MODEL, SESSION = registry.RESOURCE_BY_KIND["Model"], registry.RESOURCE_BY_KIND["
 GATEKEEPER = 'admission webhook "validation.gatekeeper.sh" denied the request: [owner] all jobs must have an owner'
 KYVERNO = 'admission webhook "validate.kyverno.svc-fail" denied the request: blocked due to the policy need-owner'
 QUOTA = "is forbidden: exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5"
-WEBHOOK_DOWN = 'Internal error occurred: failed calling webhook "v.example": failed to call webhook: Post "https://v.svc": connection refused'
+WEBHOOK_DOWN = (
+    'Internal error occurred: failed calling webhook "v.example": failed to call webhook: Post "https://v.svc": connection refused'
+)
 VAP = "ValidatingAdmissionPolicy 'owner' with binding 'b' denied request: failed expression: false"
 RBAC = 'User "system:serviceaccount:dyff:dyff-operator" cannot {} resource "{}" in API group "{}" in the namespace "dyff"'
 REFUSALS = {
-    "Gatekeeper": (403, "Forbidden", GATEKEEPER), "Kyverno": (400, "BadRequest", KYVERNO), "a policy with 403": (403, "Forbidden", VAP),
-    "a webhook with 409": (409, "Conflict", GATEKEEPER), "a webhook with 404": (404, "NotFound", GATEKEEPER),
-    "quota": (403, "Forbidden", QUOTA), "a webhook that is down": (500, "InternalError", WEBHOOK_DOWN),
-    "a proxy": (403, "", "blocked by the firewall"), "a defect": (500, "InternalError", "runtime error: invalid memory address"),
+    "Gatekeeper": (403, "Forbidden", GATEKEEPER),
+    "Kyverno": (400, "BadRequest", KYVERNO),
+    "a policy with 403": (403, "Forbidden", VAP),
+    "a webhook with 409": (409, "Conflict", GATEKEEPER),
+    "a webhook with 404": (404, "NotFound", GATEKEEPER),
+    "quota": (403, "Forbidden", QUOTA),
+    "a webhook that is down": (500, "InternalError", WEBHOOK_DOWN),
+    "a proxy": (403, "", "blocked by the firewall"),
+    "a defect": (500, "InternalError", "runtime error: invalid memory address"),
     "RBAC": (403, "Forbidden", RBAC.format("create", "jobs", "batch")),
-}  # fmt: skip
+}
 
 
 class World:
@@ -82,7 +89,9 @@ async def test_a_refused_job_is_the_error_of_its_model(tmp_path, case):
     code, reason, message = REFUSALS[case]
     (refused_id, refused, job), (other_id, other, _) = a_model(1), a_model(2)
     async with opened(tmp_path) as it:
-        async with it.server.fault(lambda asked: asked.verb == "create" and asked.place == "jobs" and asked.about == job, code, message, reason=reason):
+        async with it.server.fault(
+            lambda asked: asked.verb == "create" and asked.place == "jobs" and asked.about == job, code, message, reason=reason
+        ):
             await it.there.create(refused)
             await it.refused(refused_id, message[:60])
             before = it.server.count("create", "jobs", job)
@@ -101,20 +110,26 @@ async def test_a_refusal_that_lasts_fails_with_the_words_of_the_policy(tmp_path,
     code, reason, message = REFUSALS[case]
     entity_id, resource, job = a_model(1)
     async with opened(tmp_path, refusal_patience_s=1.0) as it:
-        async with it.server.fault(lambda asked: asked.verb == "create" and asked.place == "jobs" and asked.about == job, code, message, reason=reason):
+        async with it.server.fault(
+            lambda asked: asked.verb == "create" and asked.place == "jobs" and asked.about == job, code, message, reason=reason
+        ):
             await it.there.create(resource)
             ended = await it.there.ended(MODEL, entity_id)
         assert (ended["type"], ended["reason"]) == ("Failed", "Refused")
         assert message in ended["message"]
 
 
-@pytest.mark.parametrize("answer", [(422, "Invalid", VAP), (413, "RequestEntityTooLarge", "limit is 3145728"), (400, "BadRequest", "unknown field")])
+@pytest.mark.parametrize(
+    "answer", [(422, "Invalid", VAP), (413, "RequestEntityTooLarge", "limit is 3145728"), (400, "BadRequest", "unknown field")]
+)
 async def test_what_can_never_be_right_fails_at_once(tmp_path, answer):
     """One attempt, and the server's words."""
     code, reason, message = answer
     entity_id, resource, job = a_model(1)
     async with opened(tmp_path) as it:
-        async with it.server.fault(lambda asked: asked.verb == "create" and asked.place == "jobs" and asked.about == job, code, message, reason=reason):
+        async with it.server.fault(
+            lambda asked: asked.verb == "create" and asked.place == "jobs" and asked.about == job, code, message, reason=reason
+        ):
             await it.there.create(resource)
             ended = await it.there.ended(MODEL, entity_id)
         assert (ended["type"], ended["reason"]) == ("Failed", "SchemaError")
@@ -125,7 +140,7 @@ async def test_what_can_never_be_right_fails_at_once(tmp_path, answer):
 @pytest.mark.parametrize("verb", ["delete", "patch"])
 async def test_a_refused_deletion_or_release_holds_up_nothing_else(tmp_path, verb):
     """A policy that protects one object, or a permission that is missing for it: it is retried, and done when it is allowed."""
-    (entity_id, resource, job), (other_id, other, _) = a_model(1), a_model(2)
+    (_, resource, job), (other_id, other, _) = a_model(1), a_model(2)
     async with opened(tmp_path) as it:
         it.there.kubelet.plays["fetch"] = "run"
         await it.there.create(resource)
@@ -168,11 +183,23 @@ async def test_a_log_that_cannot_be_read_costs_only_the_words(tmp_path):
             assert (await it.there.ended(MODEL, entity_id))["reason"] == "FetchFailed"
 
 
-@pytest.mark.parametrize("answer", [
-    (401, "Unauthorized", "Unauthorized"), (403, "Forbidden", RBAC.format("list", "jobs", "batch")), (403, "", ""), (500, "", "etcdserver: leader changed"),
-    (404, "NotFound", "the server could not find the requested resource"), (429, "TooManyRequests", "too many requests"), (503, "", ""), (502, "", ""),
-    (302, "", ""), (410, "Expired", "too old resource version"), (504, "Timeout", "Too large resource version: 9, current: 7"), (200, "", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (401, "Unauthorized", "Unauthorized"),
+        (403, "Forbidden", RBAC.format("list", "jobs", "batch")),
+        (403, "", ""),
+        (500, "", "etcdserver: leader changed"),
+        (404, "NotFound", "the server could not find the requested resource"),
+        (429, "TooManyRequests", "too many requests"),
+        (503, "", ""),
+        (502, "", ""),
+        (302, "", ""),
+        (410, "Expired", "too old resource version"),
+        (504, "Timeout", "Too large resource version: 9, current: 7"),
+        (200, "", ""),
+    ],
+)
 @pytest.mark.parametrize("at_start", [True, False])
 async def test_a_server_that_answers_nothing_else_for_a_while_ends_nothing(tmp_path, answer, at_start):
     """Whatever it says, at the start or later: few requests are made, and then everything works."""
@@ -208,7 +235,9 @@ async def test_a_missing_permission_for_one_kind_degrades_that_kind(tmp_path):
     """Models are fetched although sessions cannot get their policies; it is reported, and ends when the permission is granted."""
     entity_id, resource, _ = a_model(1)
     denied = RBAC.format("list", "networkpolicies", "networking.k8s.io")
-    refused = standin.Fault(lambda asked: asked.place == "networkpolicies", 403, {"kind": "Status", "reason": "Forbidden", "message": denied})
+    refused = standin.Fault(
+        lambda asked: asked.place == "networkpolicies", 403, {"kind": "Status", "reason": "Forbidden", "message": denied}
+    )
     async with opened(tmp_path, refused) as it:
         await it.there.create(resource)
         await it.complete(entity_id)
@@ -221,7 +250,9 @@ async def test_a_missing_permission_for_one_kind_degrades_that_kind(tmp_path):
             return name in [each.name for each in it.troubles.current()]
 
         await it.there.until("a trouble that names the permission", is_named)
-        assert await it.there.cluster.list(port.DEPLOYMENT) == port.Listing((), (await it.there.cluster.list(port.DEPLOYMENT)).resource_version)
+        assert await it.there.cluster.list(port.DEPLOYMENT) == port.Listing(
+            (), (await it.there.cluster.list(port.DEPLOYMENT)).resource_version
+        )
         it.server.faults.remove(refused)
 
         async def is_ready():
@@ -238,16 +269,22 @@ def _none(troubles):
     return check
 
 
-@pytest.mark.parametrize("answer", [
-    (500, {"kind": "Status", "message": "x", "details": {"causes": [{"reason": "ResourceVersionTooLarge"}]}}),
-    (504, {"kind": "Status", "message": "Too large resource version: 9, current: 7"}), (410, {"kind": "Status", "reason": "Gone"}),
-    (400, {"kind": "Status", "message": "invalid resource version"}), (500, {"kind": "Status", "message": "an unknown form of it"}),
-    (200, {"kind": "Status", "code": 410, "reason": "Expired"}), (200, {"kind": "Status", "message": "too old resource version: 1 (2)"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, {"kind": "Status", "message": "x", "details": {"causes": [{"reason": "ResourceVersionTooLarge"}]}}),
+        (504, {"kind": "Status", "message": "Too large resource version: 9, current: 7"}),
+        (410, {"kind": "Status", "reason": "Gone"}),
+        (400, {"kind": "Status", "message": "invalid resource version"}),
+        (500, {"kind": "Status", "message": "an unknown form of it"}),
+        (200, {"kind": "Status", "code": 410, "reason": "Expired"}),
+        (200, {"kind": "Status", "message": "too old resource version: 1 (2)"}),
+    ],
+)
 async def test_a_deletion_is_noticed_although_no_watch_works(tmp_path, answer):
     """A version that cannot be served leads to a new list: a Job that somebody deleted is made again."""
     code, status = answer
-    entity_id, resource, job = a_model(1)
+    _, resource, job = a_model(1)
     stream = ({"type": "ERROR", "object": status},) if code == 200 else None
     async with opened(tmp_path, standin.Fault(lambda asked: asked.verb == "watch", code, status, stream=stream)) as it:
         it.there.kubelet.plays["fetch"] = "run"

@@ -84,7 +84,9 @@ async def test_what_can_never_be_right_ends_the_entity_at_once(here, tmp_path, a
         assert server.count("create", "evaluations") == 1
 
 
-@pytest.mark.parametrize("answer", [(403, GATEKEEPER), (403, RBAC.format("delete", "evaluations", "dyff.io")), (500, WEBHOOK_DOWN), (409, "no")])
+@pytest.mark.parametrize(
+    "answer", [(403, GATEKEEPER), (403, RBAC.format("delete", "evaluations", "dyff.io")), (500, WEBHOOK_DOWN), (409, "no")]
+)
 @pytest.mark.parametrize("verb", ["delete", "patch"])
 async def test_a_refused_deletion_holds_up_nothing_else(here, tmp_path, verb, answer):
     """The resource of an ended entity stays until its deletion and the release are allowed; others are admitted and end."""
@@ -109,16 +111,22 @@ async def test_a_refused_deletion_holds_up_nothing_else(here, tmp_path, verb, an
         await standin.until(gone)
 
 
-@pytest.mark.parametrize("answer", [
-    (404, "NotFound", "the server could not find the requested resource"), (403, "Forbidden", RBAC.format("list", "models", "dyff.io")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, "NotFound", "the server could not find the requested resource"),
+        (403, "Forbidden", RBAC.format("list", "models", "dyff.io")),
+    ],
+)
 async def test_a_kind_that_is_missing_holds_up_no_other_kind(here, tmp_path, answer):
     """Its definition is not installed, or its permission not granted: that is reported, and evaluations are admitted and end."""
     code, reason, message = answer
     status = {"kind": "Status", "reason": reason, "message": message}
     fault = standin.Fault(lambda asked: asked.place.startswith("models"), code, status)
     async with opened(here, tmp_path, fault) as (server, troubles):
-        await here.create(world.entity("Model", E[1], source={"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "a/b", "revision": "c"}}))
+        await here.create(
+            world.entity("Model", E[1], source={"kind": "HuggingFaceHub", "huggingFaceHub": {"repoID": "a/b", "revision": "c"}})
+        )
         await here.create(world.an_evaluation(E[2]))
         await here.until_status(E[2], "Admitted")
         assert [each for each in troubles.current() if "models" in each.name]
@@ -127,7 +135,11 @@ async def test_a_kind_that_is_missing_holds_up_no_other_kind(here, tmp_path, ans
         server.faults.remove(fault)
 
         async def is_over():
-            return not [each for each in troubles.current() if each.name in ("cluster permission: list models.dyff.io", "cluster type: models.dyff.io")]
+            return not [
+                each
+                for each in troubles.current()
+                if each.name in ("cluster permission: list models.dyff.io", "cluster type: models.dyff.io")
+            ]
 
         await standin.until(is_over)
 

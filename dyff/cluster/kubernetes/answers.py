@@ -35,7 +35,8 @@ _PASSING = re.compile(
 """Parts of messages about one object that mean that it is refused only for now."""
 
 _EXPIRED = re.compile(
-    r"too (old|large|high) resource ?version|resource ?version .*(too old|too large|is too|expired|compacted)|continue parameter is too old|"
+    r"too (old|large|high) resource ?version|resource ?version .*(too old|too large|is too|expired|compacted)|"
+    r"continue parameter is too old|"
     r"continue token|revision has been compacted|is a future revision|requested index is outdated|requested history has been cleared",
     re.IGNORECASE,
 )

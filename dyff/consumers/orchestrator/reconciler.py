@@ -125,7 +125,7 @@ class Reconciler:
         planned = [action for run in observed if (action := runs.plan(run, self._clock.now(), self._rules.retention))]
         await self._publisher.publish([each for each in planned if isinstance(each, outcomes.Change)])
         actions = {_key(each): each for each in planned if not isinstance(each, outcomes.Change)}
-        for key in set(self._failing.keys()) - actions.keys():
+        for key in set(self._failing.failing) - actions.keys():
             self._failing.over(key)
         results = await self._act([each for key, each in actions.items() if not self._failing.left_s(key)])
         await self._publisher.publish([each for each in results if each is not None])
@@ -237,7 +237,12 @@ class Reconciler:
         key = _key(action)
         wait_s = self._failing.failed(key, error.retry_after_s if isinstance(error, errors.RetryLater) else None)
         log.warning(
-            "action-failed", action=type(action).__name__, kind=action.kind, name=key[1], retry_in_s=round(wait_s, 1), **errors.details(error)
+            "action-failed",
+            action=type(action).__name__,
+            kind=action.kind,
+            name=key[1],
+            retry_in_s=round(wait_s, 1),
+            **errors.details(error),
         )
         if not isinstance(action, runs.Create):
             return None

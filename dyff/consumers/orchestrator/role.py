@@ -105,6 +105,4 @@ async def _reconcile(work: reconciler.Reconciler, trigger: reconciling.Trigger, 
         due_s = work.next_s()
         await trigger.wait(timeout_s if due_s is None else min(timeout_s, due_s))
 
-    await reconciling.reconcile_forever(
-        once, wait, resync_s=resync_s, retried=(errors.RetryLater,), event="pass-failed", progress=progress
-    )
+    await reconciling.reconcile_forever(once, wait, resync_s=resync_s, retried=(errors.RetryLater,), event="pass-failed", progress=progress)
