@@ -168,6 +168,27 @@ async def test_a_missing_permission_is_a_trouble_until_it_is_granted(tmp_path):
         assert troubles.current() == []
 
 
+async def test_a_trouble_does_not_look_new_with_each_object(tmp_path):
+    """Its reason names no object, so it is logged once."""
+    codes = [401, 403]
+
+    async def answer(request):
+        name = request.path.rpartition("/")[2]
+        message = f'jobs.batch "{name}" is forbidden: User "x" cannot get resource "jobs"' if codes[0] == 403 else "Unauthorized"
+        return web.json_response({"reason": "Forbidden", "message": message}, status=codes[0])
+
+    troubles = degradation.Troubles()
+    async with api_server(tmp_path, answer, troubles=troubles) as cluster:
+        while codes:
+            reasons = set()
+            for name in ("a", "b"):
+                with pytest.raises(errors.Unavailable):
+                    await cluster.get(port.JOB, name)
+                reasons.add(tuple(each.reason for each in troubles.current()))
+            assert len(reasons) == 1
+            codes.pop(0)
+
+
 async def test_the_time_is_that_of_the_server(tmp_path):
     """Times in objects are by the server's clock; a small difference is the resolution of its header."""
     ahead_s = [3600.0]

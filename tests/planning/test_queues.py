@@ -135,3 +135,20 @@ def test_what_a_registry_says_is_final_only_if_it_cannot_pass(message, at_once, 
 def test_an_invalid_name_is_final_at_once():
     """No registry is asked."""
     assert pods.not_runnable([pulling("", "InvalidImageName")], world.START, 300.0) is not None
+
+
+def test_the_client_of_an_evaluation_does_not_run_while_its_session_is_queued():
+    """Its time would run out before the session has any: it is stopped, and starts again afterwards."""
+    there = World(world.an_evaluation()).settle()
+    client = f"eval-{ID}-client"
+    first = there.get(port.JOB, client)["metadata"]["uid"]
+    pod = there.run_pod(port.DEPLOYMENT, f"eval-{ID}-infer", phase="Pending", conditions=[GATED])
+    pod["spec"]["schedulingGates"] = [{"name": "kueue.x-k8s.io/admission"}]
+    there.settle()
+    assert there.get(port.JOB, client) is None
+    there.after(days=1)
+    assert there.get(port.JOB, client) is None
+    del pod["spec"]["schedulingGates"]
+    pod["status"]["conditions"] = []
+    there.settle()
+    assert there.get(port.JOB, client)["metadata"]["uid"] != first

@@ -174,6 +174,13 @@ def trouble(refusal: Refusal, place: str) -> str | None:
     return None
 
 
+def trouble_reason(refusal: Refusal) -> str:
+    """Why, in words that are the same for all objects, so that a trouble does not look new with each of them."""
+    text = error(refusal).message.removeprefix(f"{refusal.what}: ")
+    found = _NOT_PERMITTED.search(text)
+    return text[found.start() :] if found else text
+
+
 def _problems(refusal: Refusal) -> list[errors.Problem]:
     reported = {(str(each["field"]), str(each["message"])): None for each in refusal.causes if each.get("field") and each.get("message")}
     found = [errors.Problem(("body", field), message) for field, message in reported]

@@ -45,7 +45,7 @@ class Reporter:
         """Report a refusal; returns its error."""
         found, error = answers.trouble(refusal, place(path)), answers.error(refusal)
         if found is not None:
-            self._troubles.report(found, error.message)
+            self._troubles.report(found, answers.trouble_reason(refusal))
             self._known[refusal.verb, place(path)] = found, anyio.current_time()
         return error
 

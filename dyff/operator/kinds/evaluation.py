@@ -83,7 +83,10 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
     if found is None and spec.inference_session is not None:
         actions.append(plan.Create(SESSION, _own_session(observed)))
     url = observed.urls.get(_session_name(observed))
-    if url is not None and not conditions.is_true(found or {}, inference_session_plan.QUEUED):
+    if conditions.is_true(found or {}, inference_session_plan.QUEUED):
+        # Its time would run out before the session has any. It starts again afterwards, and goes on from what is stored.
+        actions.extend(cleanup.stopped(observed, jobs.name(observed, steps.CLIENT)))
+    elif url is not None:
         manifest = {"spec": resource["spec"], "session": {"url": url, **_replicas(spec, found)}}
         deadline_s, env = _client_deadline_s(spec, setup), _client_env(setup)
         actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=deadline_s, env=env))
