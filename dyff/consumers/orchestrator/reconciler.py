@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import timedelta
 
 import anyio
 import anyio.to_thread
@@ -16,9 +15,9 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers.common import custom_resources, outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import candidates, holding, runs
+from dyff.consumers.orchestrator import candidates, holding, rules, runs
 from dyff.entities import registry, statuses
-from dyff.kernel import backoff, errors, settings
+from dyff.kernel import backoff, errors
 from dyff.kernel.clock import Clock
 
 log = structlog.get_logger()
@@ -37,35 +36,6 @@ _SILENT_S = 10.0
 
 _Key = tuple[str, str]
 
-Suspended = Callable[[str], Awaitable[bool]]
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """Rules from the settings. `retention`: how long the resource of an ended run stays. `suspended`: None if no account ever is.
-    `refusal_patience_s`: how long a resource that a policy of the cluster refuses is tried again; `passing_patience_s`: the same if the
-    refusal is known to pass.
-    """
-
-    limits: snapshot.Amounts
-    retention: timedelta
-    suspended: Suspended | None
-    refusal_patience_s: float = 120.0
-    passing_patience_s: float = 3600.0
-
-    @classmethod
-    def of(cls, given: settings.Settings, suspended: Suspended | None) -> Rules:
-        """The rules for these settings.
-
-        Raises:
-            Misconfigured: a quota is not a quantity.
-        """
-        try:
-            limits = snapshot.limits(given.quotas)
-        except ValueError as error:
-            raise errors.Misconfigured(f"settings: quotas: {error}") from error
-        retention = timedelta(seconds=given.orchestrator.finished_retention_s)
-        return cls(limits, retention, suspended, given.operator.refusal_patience_s, given.operator.job_deadline_s)
-
 
 class Reconciler:
     """Runs the passes of the orchestrator."""
@@ -78,12 +48,12 @@ class Reconciler:
         cluster: port.Cluster,
         publisher: outcomes.Publisher,
         clock: Clock,
-        rules: Rules,
+        given: rules.Rules,
         step: Callable[[], None] = lambda: None,
     ) -> None:
         """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done."""
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
-        self._publisher, self._clock, self._rules, self._step = publisher, clock, rules, step
+        self._publisher, self._clock, self._rules, self._step = publisher, clock, given, step
         self._candidates = candidates.Candidates()
         self._held = holding.Held(cluster)
         self._failing: backoff.Keyed[_Key] = backoff.Keyed(_FIRST_DELAY_S, ceiling_s=_CEILING_S, jitter=random.Random())
