@@ -11,6 +11,8 @@ from dyff.kernel import errors, ids
 
 log = structlog.get_logger()
 
+_BLOCKED = "not possible now: the server lacks a permission or a part of its cluster; its log and /ready say which"
+
 STATUS: dict[type[BaseException], int] = {
     errors.RetryLater: 503,
     errors.OutcomeUnknown: 500,
@@ -46,6 +48,9 @@ def reply(error: Exception, names: ids.Ids) -> Reply:
         number = names.new()[:12]
         log.error("request-failed", number=number, **errors.details(error), exc_info=error)
         return json({"detail": f"something went wrong here; the server's log has it under {number}"}, status=500)
+    if isinstance(error, errors.Blocked):  # the message names accounts and permissions of the cluster
+        log.warning("request-not-served", **errors.details(error))
+        return json({"detail": _BLOCKED}, status=status, headers=_headers(error, status))
     if status >= 500:
         log.warning("request-not-served", **errors.details(error))
     return json({"detail": error.message}, status=status, headers=_headers(error, status))

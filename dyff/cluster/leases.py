@@ -19,13 +19,14 @@ import msgspec
 import structlog
 
 from dyff.cluster import port
-from dyff.kernel import clock, errors
+from dyff.kernel import backoff, clock, errors
 
 log = structlog.get_logger()
 
 _RELEASE_S = 3.0
 """Maximum time for releasing the Lease in an orderly stop. If it is not released, the others only wait a little longer."""
-_NOT_NOW = (errors.RetryLater, errors.OutcomeUnknown, errors.Conflict, errors.NotFound)
+_FACTOR = 4.0
+"""Attempts that fail grow apart, up to this many times the usual interval."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ class Elector:
 
         Raises:
             DyffError: the work returned without being asked to; the Lease was released.
-            Misconfigured, FixRequest: the cluster refuses access.
+            Fatal: see `dyff.kernel.errors`. Whatever else the cluster answers may pass, and is retried.
             Any exception of `work`; the Lease was released then, too.
         """
         reported = False
@@ -84,18 +85,27 @@ class Elector:
             reported = True
 
     async def _acquire(self, standby: Callable[[], None] | None) -> None:
+        first_s = self._timing.retry_s
+        delays, reason = backoff.delays(first_s, ceiling_s=_FACTOR * first_s, jitter=self._jitter), ""
         while True:
+            wait_s = first_s * self._jitter.uniform(0.8, 1.2)
             try:
                 if await self._try():
                     return
+                delays, reason = backoff.delays(first_s, ceiling_s=_FACTOR * first_s, jitter=self._jitter), ""
                 if standby is not None:
                     log.info("standby", lease=self._name, identity=self._identity, holder=_holder(self._seen))
                     standby()
                     standby = None
-            except _NOT_NOW as error:
-                write = log.debug if isinstance(error, errors.Conflict) else log.warning
+            except errors.Fatal:
+                raise
+            except errors.DyffError as error:
+                if not isinstance(error, errors.Conflict | errors.NotFound):
+                    wait_s = next(delays)
+                write = log.debug if isinstance(error, errors.Conflict) or error.message == reason else log.warning
                 write("lease-not-taken", lease=self._name, **errors.details(error))
-            await anyio.sleep(self._timing.retry_s * self._jitter.uniform(0.8, 1.2))
+                reason = error.message
+            await anyio.sleep(wait_s)
 
     async def _try(self) -> bool:
         """Take the Lease if it is free. Returns False if another process holds it."""
@@ -155,7 +165,9 @@ class Elector:
                     if not await self._renewed():
                         return
                 renewed = begun
-            except (TimeoutError, *_NOT_NOW) as error:
+            except errors.Fatal:
+                raise
+            except (TimeoutError, errors.DyffError) as error:
                 log.warning("lease-not-renewed", lease=self._name, left_s=round(left_s, 1), **errors.details(error))
 
     async def _renewed(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -77,15 +78,20 @@ class Cluster(Protocol):
     """One namespace of a cluster.
 
     All methods raise `Unavailable` if the API server does not answer. A write can have taken effect all the same, so callers must
-    read before they write again. They raise `Misconfigured` if the server refuses access.
+    read before they write again. They raise `Blocked` if a permission, a type or the namespace is missing. Writes raise
+    `Refused` if the server refuses this one object for now, because of a policy or a quota.
     """
+
+    def now(self) -> datetime:
+        """The present time by the cluster's clock, by which the times in objects are."""
+        ...
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         """Create an object; returns it with uid, resourceVersion and creationTimestamp.
 
         Raises:
             AlreadyExists: the name is taken.
-            InvalidFields: the server refuses the object.
+            InvalidFields, TooLarge: the server can never take the object as it is.
         """
         ...
 

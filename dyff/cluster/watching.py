@@ -1,8 +1,9 @@
 """A cache of the objects of one kind: list, then watch, and list again if a watch cannot continue.
 
 A watch can end, go silent, skip a deletion or be refused, and all of that must be noticed. So every watch has a time limit
-(the server's and, a little later, ours). A watch that cannot continue leads to a new list, which is compared with the
-cache: objects that have vanished meanwhile count as deleted. Besides, everything is listed again periodically.
+(the server's and, a little later, ours), and one that delivers nothing for a while is not trusted. A watch that cannot continue,
+that fails twice in a row, or that is silent leads to a new list, which is compared with the cache: objects that have vanished meanwhile
+count as deleted. Besides, everything is listed again periodically. No answer of the server leads to requests without a pause.
 
     cache = watching.Cache(cluster, port.JOB, lambda job: workers.add(job["metadata"]["labels"]["dyff.io/id"]))
     await group.start(cache.run)          # returns after the first list
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import anyio
@@ -24,17 +25,25 @@ import structlog
 from dyff.cluster import port
 from dyff.kernel import backoff, errors, liveness
 
+IDLE_S = 90.0
+"""A watch that delivers nothing for this long is not trusted. API servers send a bookmark about once a minute."""
+_LOOK_S = 0.2
+_ASKED_BY_DEFAULT_S = 1.0
+"""`RetryLater.retry_after_s` if the server asks for nothing."""
+
 log = structlog.get_logger()
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """`watch_s`: duration of one watch. `grace_s`: additional time after which we end it ourselves. `relist_s`: interval of
-    new lists while the watch works. `short_s`: a watch that ends earlier without any event counts as a failure.
-    `first_delay_s`, `ceiling_s`: limits of the back-off after failures.
+    """`watch_s`: duration of one watch. `grace_s`: additional time after which we end it ourselves. `idle_s`: a watch that delivers
+    nothing for this long, not even a bookmark, is ended. `relist_s`: interval of new lists while the watch works. `short_s`: a watch
+    that ends earlier counts as a failure; if it had events, the pause after it is at most this long. `first_delay_s`, `ceiling_s`:
+    limits of the back-off after failures.
     """
 
     watch_s: float = 240.0
     grace_s: float = 15.0
+    idle_s: float = IDLE_S
     relist_s: float = 600.0
     short_s: float = 1.0
     first_delay_s: float = 0.2
@@ -70,6 +79,9 @@ class Cache:
         self._groups: dict[str, dict[str, port.Object]] = {}
         self._version: str | None = None
         self._listed = self._heard = float("-inf")
+        self._failures = 0
+        self._events = 0
+        self._settled = anyio.Event()
 
     @property
     def objects(self) -> Mapping[str, port.Object]:
@@ -97,29 +109,53 @@ class Cache:
         is_silent = self.age_s() > self._timing.watch_s + self._timing.grace_s
         return liveness.Sign(f"watch of {self._kind.kind}", f"silent for {self.age_s():.0f} s" if is_silent else None, self._heard)
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether it has been listed at least once."""
+        return self._listed > float("-inf")
+
+    async def settled(self) -> None:
+        """Wait until it was listed once, or until it is known that a person must allow that first (`Blocked`)."""
+        await self._settled.wait()
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache current until cancelled; ready after the first list.
 
-        If the cluster does not answer, it retries forever with back-off, and the cache stays as it was.
+        Whatever the cluster answers, it retries forever with back-off, and meanwhile the cache stays as it was.
         """
         delays = self._delays()
         while True:
-            version = self._version
+            version, asked_s, self._events = self._version, 0.0, 0
             try:
                 if self._version is None or anyio.current_time() - self._listed > self._timing.relist_s:
                     self._version = await self._list()
+                    self._settled.set()
                     task_status.started()
                     task_status = anyio.TASK_STATUS_IGNORED
                 healthy = await self._watch(self._version)
+                self._failures = 0
             except errors.WatchExpired:
                 self._version, healthy = None, False
-            except errors.RetryLater as error:
-                log.warning("watch-failed", kind=self._kind.kind, **errors.details(error))
-                healthy = False
-            if healthy or self._version not in (None, version):
+            except errors.Fatal:
+                raise
+            except errors.DyffError as error:
+                healthy, asked_s = False, error.retry_after_s if isinstance(error, errors.RetryLater) else 0.0
+                self._note(error)
+            if healthy or (self._version not in (None, version) and not self._events):
                 delays = self._delays()
             if not healthy:
-                await anyio.sleep(next(delays))
+                most_s = self._timing.short_s if self._events else self._timing.ceiling_s
+                asked_s = 0.0 if asked_s <= _ASKED_BY_DEFAULT_S else asked_s
+                await anyio.sleep(backoff.pause_s(next(delays), asked_s, most_s))
+
+    def _note(self, error: errors.DyffError) -> None:
+        """Note that a list or a watch failed. The reason is not always said, so after two failures all is listed again."""
+        self._failures += 1
+        if self._failures > 1 or not isinstance(error, errors.RetryLater):
+            self._version = None
+        if isinstance(error, errors.Blocked):
+            self._settled.set()
+        log.warning("watch-failed", kind=self._kind.kind, **errors.details(error))
 
     async def _list(self) -> str:
         """Update the cache from a fresh list; returns the version from which to watch."""
@@ -133,20 +169,23 @@ class Cache:
         return listing.resource_version
 
     async def _watch(self, version: str) -> bool:
-        """Run one watch. Returns False if it ended too early and without events, as from a server that is shutting down."""
-        begun, events = anyio.current_time(), 0
+        """Run one watch. Returns False if it ended too early, as from a server that is shutting down."""
+        begun = anyio.current_time()
         duration_s = self._timing.watch_s * self._jitter.uniform(0.8, 1.0)
         stream = self._cluster.watch(self._kind, version, timeout_s=duration_s, labels=self._labels)
-        with anyio.move_on_after(duration_s + self._timing.grace_s) as silence:
+        end = begun + duration_s + self._timing.grace_s
+        with anyio.CancelScope(deadline=min(end, begun + self._timing.idle_s)) as silence:
             async with closing(stream):
                 async for event in stream:
-                    events += 1
+                    self._events += 1
                     self._take(event)
+                    silence.deadline = min(end, anyio.current_time() + self._timing.idle_s)
         if silence.cancelled_caught:
-            log.warning("watch-silent", kind=self._kind.kind, after_s=round(anyio.current_time() - self._heard, 1))
-            return events > 0
+            log.info("watch-silent", kind=self._kind.kind, after_s=round(anyio.current_time() - begun, 1))
+            self._version = None
+            return True
         self._heard = anyio.current_time()
-        return events > 0 or self._heard - begun >= min(self._timing.short_s, duration_s / 2)
+        return self._heard - begun >= min(self._timing.short_s, duration_s / 2)
 
     def _take(self, event: port.Event) -> None:
         self._heard = anyio.current_time()
@@ -193,6 +232,17 @@ class Cache:
 
     def _delays(self) -> Iterator[float]:
         return backoff.delays(self._timing.first_delay_s, ceiling_s=self._timing.ceiling_s, jitter=self._jitter)
+
+
+async def start(group: anyio.abc.TaskGroup, caches: Iterable[Cache]) -> None:
+    """Run caches in a task group. Returns when each was listed once, or cannot be listed before a person allows it; at least one was."""
+    started = tuple(caches)
+    for each in started:
+        group.start_soon(each.run)
+    for each in started:
+        await each.settled()
+    while not any(each.is_listed for each in started):  # noqa: ASYNC110 - any of several can be the first
+        await anyio.sleep(_LOOK_S)
 
 
 def closing(stream: object) -> contextlib.AbstractAsyncContextManager[object]:

@@ -50,7 +50,7 @@ class Waiting:
         self._seen.add(entity["id"])
         run = self._runs.setdefault(entity["id"], _Run(None, float(REPORTS_AT_ONCE), now))
         reason, message = _state(resource)
-        if entity.get("status") != statuses.ADMITTED or reason is None:
+        if entity.get("status") != statuses.ADMITTED or (reason is None and entity.get("reason") != statuses.REFUSED):
             return None
         if (entity.get("reason"), entity.get("message")) == (reason, message):
             run.since = None
@@ -82,14 +82,24 @@ class Waiting:
 
 
 def _state(resource: port.Object) -> tuple[str | None, str | None]:
-    """The reason and the message of a resource that has not ended; None if the operator has not said anything yet."""
+    """The reason and the message of a resource that has not ended; None if the operator has not said anything yet.
+
+    What the cluster refuses comes first: nothing else happens before that is over.
+    """
+    refused = conditions.true_condition(resource, statuses.REFUSED)
+    if refused is not None:
+        return statuses.REFUSED, _message(refused)
     found = conditions.get(resource, conditions.COMPLETE)
     if found is None or found["status"] == "True" or conditions.finished(resource):
         return None, None
+    return found.get("reason") or None, _message(found)
+
+
+def _message(found: port.Object) -> str | None:
     message = found.get("message") or None
     if message is not None and len(message) > REPORT_CHARS:
         message = f"{message[:REPORT_CHARS]}..."
-    return found.get("reason") or None, message
+    return message
 
 
 def changes(waiting: Waiting, running: Iterator[tuple[Mirrored, port.Object]]) -> Iterator[outcomes.Change]:

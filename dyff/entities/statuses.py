@@ -44,6 +44,8 @@ UPLOAD_FAILED = "UploadFailed"
 ADMISSION_FAILED = "AdmissionFailed"
 ACCOUNT_SUSPENDED = "AccountSuspended"
 IMAGE_NOT_RUNNABLE = "ImageNotRunnable"
+REFUSED = "Refused"
+"""A rule of the cluster refuses a part of the run. It is tried again for a while."""
 
 
 def is_terminal(status: str) -> bool:

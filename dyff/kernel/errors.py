@@ -3,7 +3,9 @@
     DyffError
     ├── RetryLater              try again, nothing was done          503
     │   ├── Unavailable         a backend does not answer            503
+    │   │   ├── Blocked         a person must allow or install it    503
     │   │   └── DiskFull        there is no space left               503
+    │   ├── Refused             a rule refuses this object for now   503
     │   └── NotReady            a session is still starting          503
     ├── OutcomeUnknown          it may or may not have been done     500
     ├── BadGateway              a session's server broke off         502
@@ -79,6 +81,19 @@ class Unavailable(RetryLater):
 
 class DiskFull(Unavailable):
     """The disk is full; nothing was done."""
+
+
+class Blocked(Unavailable):
+    """A backend does not let us do this, or lacks a part that we need, until a person changes that; nothing was done."""
+
+
+class Refused(RetryLater):
+    """A rule of the cluster, or a program that it asks, refuses this one object; nothing was done."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0, passing: bool = False) -> None:
+        """`passing`: it is known to end, as a quota that is used up does; otherwise somebody has to change the rule."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.passing = passing
 
 
 class NotReady(RetryLater):

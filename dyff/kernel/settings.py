@@ -178,6 +178,8 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `steps_image`: the image of our own steps. `runner_port`: the port on which a runner listens in its container.
     `session_start_deadline_s`: time within which a session must become ready. `job_deadline_s`: limit of a step other than the
     evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: interval at which everything is reconciled.
+    `refusal_patience_s`: how long a part that a policy of the cluster refuses is tried again before the run fails.
+    `image_pull_patience_s`: how long a registry that denies access is tried again before the run fails.
     `fetch_env`: variables for the step that fetches models and for no other, such as `HF_ENDPOINT`. They are part of the manifests
     of Jobs, so secrets are refused here: name a file (`HF_TOKEN_PATH`), or name a Kubernetes Secret with `fetch_secret`, whose
     keys become variables, too. `fetch_allowed_hosts`: names and addresses of an internal network that models may be fetched from; all
@@ -192,6 +194,8 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_start_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 900.0
     job_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     resync_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    refusal_patience_s: Annotated[float, msgspec.Meta(ge=0)] = 120.0
+    image_pull_patience_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     fetch_env: dict[str, str] = {}
     fetch_secret: str | None = None
     fetch_allowed_hosts: tuple[str, ...] = ()

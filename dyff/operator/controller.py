@@ -10,8 +10,8 @@ import anyio.abc
 import structlog
 
 from dyff.cluster import port, watching
-from dyff.kernel import clock, errors, keyed, liveness
-from dyff.operator import applying, observing, plan, viewing
+from dyff.kernel import errors, keyed, liveness
+from dyff.operator import applying, observing, plan, refusals, viewing
 from dyff.operator.kinds import table
 
 PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.NETWORK_POLICY, port.POD)
@@ -25,9 +25,10 @@ log = structlog.get_logger()
 class Controller:
     """Drives each custom resource to completion: observe, plan, apply. A worker handles one resource at a time."""
 
-    def __init__(self, cluster: port.Cluster, wall: clock.Clock, setup: plan.Setup, *, timing: watching.Timing | None = None) -> None:
+    def __init__(self, cluster: port.Cluster, setup: plan.Setup, *, timing: watching.Timing | None = None) -> None:
         """`timing`: of the watches; None for the defaults."""
-        self._cluster, self._clock, self._setup = cluster, wall, setup
+        self._cluster, self._setup = cluster, setup
+        self._applier = applying.Applier(cluster, random.Random())
         self._workers = keyed.Workers(self.reconcile, failed=_report, limit=MAX_WORKERS, jitter=random.Random())
         kinds = (*(row.kind for row in table.TABLE), *PARTS)
         grouped = {port.POD: viewing.ID}
@@ -38,17 +39,16 @@ class Controller:
         self._referring: defaultdict[plan.Ref, set[plan.Request]] = defaultdict(set)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Reconcile until cancelled; ready when all watched kinds have been listed once."""
+        """Reconcile until cancelled; ready when all watched kinds have been listed once, apart from those that we may not list."""
         async with anyio.create_task_group() as group:
             await group.start(self._workers.run)
-            for cache in self._caches.values():
-                await group.start(cache.run)
+            await watching.start(group, self._caches.values())
             task_status.started()
 
     async def reconcile(self, request: plan.Request) -> float | None:
         """Reconcile one resource. Returns the seconds until the next time; None if it needs no requeue before something changes."""
         seen = await observing.observe(self._view, request)
-        at_rest = table.decide(seen, self._clock.now(), self._setup)
+        at_rest = self._decide(seen)
         if at_rest.empty:
             if seen.resource is None:
                 self._forget(request)
@@ -56,15 +56,27 @@ class Controller:
         observed = await observing.observe(self._cluster, request)
         if observed.resource is None:
             self._forget(request)
-        decided = table.decide(observed, self._clock.now(), self._setup)
-        refusal = await applying.apply(self._cluster, observed, decided)
+        decided = self._decide(observed)
+        refusal = await self._applier.apply(observed, decided)
         if refusal is not None:
-            log.warning("refused", kind=request.kind, name=request.name, reason=refusal)
-            observed = await observing.observe(self._cluster, request)
-            decided = table.refused(observed, refusal, self._clock.now())
-            await applying.apply(self._cluster, observed, decided)
-        _log_plan(request, decided)
-        return decided.requeue_after_s
+            await self._report_refusal(request, refusal)
+        else:
+            _log_plan(request, decided)
+        waits = [each for each in (decided.requeue_after_s, self._applier.next_s(request)) if each is not None]
+        return min(waits, default=None)
+
+    def _decide(self, observed: plan.Observed) -> plan.Plan:
+        now = self._cluster.now()
+        return refusals.cleared(observed, table.decide(observed, now, self._setup), now)
+
+    async def _report_refusal(self, request: plan.Request, refusal: applying.Refusal) -> None:
+        """Write into the status what the API server refuses, or let the resource fail with it."""
+        log.warning("refused", kind=request.kind, name=request.name, reason=refusal.message, final=refusal.final)
+        observed = await observing.observe(self._cluster, request)
+        decided = refusals.decide(observed, refusal, self._cluster.now(), self._setup)
+        another = await self._applier.apply(observed, decided)
+        if another is not None:
+            log.warning("refused", kind=request.kind, name=request.name, reason=another.message, final=another.final)
 
     def statistics(self) -> keyed.Statistics:
         """Statistics of the work queue."""
@@ -94,6 +106,7 @@ class Controller:
             self._workers.add(request)
 
     def _forget(self, request: plan.Request) -> None:
+        self._applier.forget(request)
         for other in [other for other, referring in self._referring.items() if request in referring]:
             self._referring[other].discard(request)
             if not self._referring[other]:

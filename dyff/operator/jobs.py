@@ -84,7 +84,7 @@ def _is_late(found: port.Object) -> bool:
     return target is not None and target.get("reason") == "DeadlineExceeded"
 
 
-def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome | None:
+def outcome(observed: plan.Observed, step: steps.Step, now: datetime, setup: plan.Setup) -> Outcome | None:
     """How the step ended, from the resource's status if it is recorded there, otherwise from its Job. None if it has not ended."""
     recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(step.component)
     if recorded == "Succeeded":
@@ -99,25 +99,38 @@ def outcome(observed: plan.Observed, step: steps.Step, now: datetime) -> Outcome
         return _failed(observed, step, found, own_pods)
     if _is_late(found):
         return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, _waiting(own_pods) or _before(observed)))
-    blocked = pods.not_runnable(own_pods)
+    blocked = pods.not_runnable(own_pods, now, setup.operator.image_pull_patience_s)
     if blocked:
         return Outcome(False, reasons.IMAGE_NOT_RUNNABLE, f"{step.title} cannot start: {blocked}")
-    if now > overdue(found):
+    due = overdue(found)
+    if due is not None and now > due:
         return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, _waiting(own_pods) or _before(observed)))
     return None
 
 
-def overdue(found: port.Object) -> datetime:
-    """The time by which a Job's own deadline must have ended it."""
-    created = clock.parse_iso(found["metadata"]["creationTimestamp"])
-    return created + timedelta(seconds=found["spec"]["activeDeadlineSeconds"] + _SLACK_S)
+def overdue(found: port.Object) -> datetime | None:
+    """The time by which a Job's own deadline must have ended it; None while it is suspended, for instance because it waits in a queue.
+
+    The time counts from when the Job runs, by the server's clock. It begins again after each suspension.
+    """
+    if suspended(found):
+        return None
+    resumed = conditions.get(found, "Suspended") or {}
+    begun = (found.get("status") or {}).get("startTime") or resumed.get("lastTransitionTime") or found["metadata"]["creationTimestamp"]
+    return clock.parse_iso(begun) + timedelta(seconds=found["spec"]["activeDeadlineSeconds"] + _SLACK_S)
+
+
+def suspended(found: port.Object) -> bool:
+    """Whether a Job may not run now. The condition follows the field a little later, in both directions."""
+    return bool(found["spec"].get("suspend")) or conditions.is_true(found, "Suspended")
 
 
 def progress(observed: plan.Observed, step: steps.Step) -> str:
     """What an unfinished step is doing, as a message for people."""
     found = observed.get(port.JOB, name(observed, step))
     if found is None:
-        return f"{step.title} is about to start"
+        refused = conditions.true_condition(observed.present, "Refused")
+        return f"{step.title} cannot start: {refused['message']}" if refused else f"{step.title} is about to start"
     if pods.deleting(found):
         return f"{step.title} was deleted by someone; it starts again when its pods are gone"
     own_pods = pods.of_owner(observed.pods, found["metadata"]["uid"])
@@ -125,6 +138,8 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
     reported = _reported_of(observed, step)
     if reported and living and all(map(pods.deleting, living)):
         return reported  # a pod that is being terminated no longer shows what it was waiting for
+    if suspended(found):
+        return f"{step.title} is suspended, as by a queue of the cluster; its deadline begins when it is resumed"
     waits = pods.waiting([pod for pod in living if not _runs(pod)])
     if waits or not living:
         return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from dyff.cluster import conditions, port
+from dyff.kernel import clock
 
 MAX_WORDS_BYTES = 2048
 """Maximum size of a container's last output in a message."""
@@ -16,16 +18,26 @@ MAX_WORDS_BYTES = 2048
 _NEVER_RUNNABLE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 _NOT_PULLED = frozenset({"ErrImagePull", "ImagePullBackOff"})
 _PULLED_NEVER = re.compile(
-    r"not found|manifest unknown|does not exist|no such image|invalid reference|denied|unauthorized|forbidden|authentication required|"
-    r"no match for platform",
+    r"not found|manifest unknown|does not exist|no such image|invalid reference|no match for platform",
     re.IGNORECASE,
 )
 """Errors of registries and container runtimes for which a retry is useless. Any other error can be a network problem."""
+
+_NAME_MARKS = re.compile(r"[/:@]")
+
+_PULLED_LATER = re.compile(
+    r"denied|unauthorized|forbidden|authentication required|insufficient_scope|no basic auth credentials|\b40[13]\b", re.IGNORECASE
+)
+"""The registry does not let us in: it can also say this while its accounts or tokens have a problem. It is retried for a while."""
+
+_PULLED_AGAIN = re.compile(r"toomanyrequests|too many requests|\b(429|5\d\d) |timeout|timed out|connection|no such host|EOF", re.IGNORECASE)
+"""The registry or the network has a problem: it is retried until the deadline."""
 
 _OF_THE_POD = frozenset({"Evicted", "Preempting", "NodeShutdown", "Terminated"})
 """Reasons for which a node ends a whole pod. They explain more than the exit codes of its containers."""
 
 _ADVICE = {
+    "SchedulingGated": "it waits for its turn in a queue of the cluster; its deadline begins afterwards",
     "Unschedulable": "request less, or add a node that has it",
     "ErrImagePull": "it is tried again; see that the nodes reach the registry",
     "ImagePullBackOff": "it is tried again; see that the nodes reach the registry",
@@ -93,17 +105,40 @@ def deleting(obj: port.Object) -> bool:
     return bool(obj["metadata"].get("deletionTimestamp"))
 
 
-def not_runnable(pods: Iterable[port.Object]) -> str | None:
-    """Why an image can never be run; None if no pod reports an image problem, or a retry can help."""
+def not_runnable(pods: Iterable[port.Object], now: datetime, patience_s: float) -> str | None:
+    """Why an image cannot be run; None if no pod reports an image problem, or a retry can help.
+
+    `patience_s`: how long a registry that denies access is retried, since the pod was given to its node.
+    """
     for pod in pods:
         for _, status in _containers(pod):
             waiting = (status.get("state") or {}).get("waiting") or {}
-            hopeless = waiting.get("reason") in _NOT_PULLED and _PULLED_NEVER.search(waiting.get("message") or "")
-            if hopeless or waiting.get("reason") in _NEVER_RUNNABLE:
-                image = status.get("image") or _image(pod, status["name"])
+            image = status.get("image") or _image(pod, status["name"])
+            if waiting.get("reason") in _NEVER_RUNNABLE or _is_hopeless(pod, waiting, image, now, patience_s):
                 reported = waiting.get("message") or waiting["reason"]
                 return f"the image {image} cannot be run: {reported}; correct the image, or let the nodes pull it, and create it again"
     return None
+
+
+def _is_hopeless(pod: port.Object, waiting: Mapping[str, Any], image: str, now: datetime, patience_s: float) -> bool:
+    """Whether an image that could not be pulled never will be."""
+    if waiting.get("reason") not in _NOT_PULLED:
+        return False
+    # A name can contain any of the words.
+    said = str(waiting.get("message") or "").replace(f'"{image}"', "")
+    said = said.replace(image, "") if _NAME_MARKS.search(image) else said
+    if _PULLED_AGAIN.search(said):
+        return False
+    if _PULLED_LATER.search(said):
+        begun = clock.parse_iso((pod.get("status") or {}).get("startTime") or pod["metadata"]["creationTimestamp"])
+        return (now - begun).total_seconds() >= patience_s
+    return bool(_PULLED_NEVER.search(said))
+
+
+def gated(pod: port.Object) -> bool:
+    """Whether a pod waits for something other than a node, such as a queue (Kueue), before it may be scheduled."""
+    scheduled = conditions.get(pod, "PodScheduled") or {}
+    return bool(pod["spec"].get("schedulingGates")) or scheduled.get("reason") == "SchedulingGated"
 
 
 def waiting(pods: Sequence[port.Object]) -> str:

@@ -13,6 +13,7 @@ VERIFICATION_FAILED = statuses.VERIFICATION_FAILED
 FETCH_FAILED = statuses.FETCH_FAILED
 SCHEMA_ERROR = statuses.SCHEMA_ERROR
 IMAGE_NOT_RUNNABLE = statuses.IMAGE_NOT_RUNNABLE
+REFUSED = statuses.REFUSED
 
 STARTING = "Starting"
 PODS_READY = "PodsReady"
@@ -28,3 +29,8 @@ SESSION_NOT_FOUND = "SessionNotFound"
 NOT_SUPPORTED = "NotSupported"
 NAME_TAKEN = "NameTaken"
 NOTHING_TO_RUN = "NothingToRun"
+
+WAITING = "Waiting"
+QUEUED = "Queued"
+ADMITTED = "Admitted"
+ACCEPTED = "Accepted"

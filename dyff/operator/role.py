@@ -8,14 +8,13 @@ import anyio
 import anyio.abc
 
 from dyff.cluster import port
-from dyff.kernel import clock, liveness, settings
+from dyff.kernel import liveness, settings
 from dyff.operator import controller, plan
 
 
 async def run(
     cluster: port.Cluster,
     *,
-    clock: clock.Clock,
     settings: settings.Operator,
     storage_env: Mapping[str, str],
     images: Mapping[str, settings.Image] | None = None,
@@ -27,6 +26,6 @@ async def run(
     `storage_env`: variables that give our own steps, and nothing else, access to the object store. It must not contain
     credentials, since it is visible in the pod specs. `images`: the setting `pods.images`, which grants programs the network.
     """
-    subject = controller.Controller(cluster, clock, plan.Setup(settings, storage_env, images or {}))
+    subject = controller.Controller(cluster, plan.Setup(settings, storage_env, images or {}))
     (signs or liveness.Signs()).add(subject.signs)
     await subject.run(task_status=task_status)

@@ -6,8 +6,9 @@ import json
 import random
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -21,6 +22,8 @@ from dyff.sdk.io import IO
 RETRIES = 5
 FIRST_DELAY_S = 0.25
 MAX_DELAY_S = 8.0
+MAX_PAUSE_S = 30.0
+"""The longest pause that a server can ask for."""
 RETRIED = frozenset({408, 429, 502, 503, 504})
 MAX_FOREIGN_BYTES = 2**28
 """Limit of the answer of a service behind Dyff, as for an evaluation."""
@@ -194,7 +197,7 @@ class Transport:
             if not left or answer.status_code not in (RETRIED if repeatable else _NOTHING_DONE):
                 token = request.headers["Authorization"].removeprefix("Bearer ")
                 raise errors.from_answer(answer.status_code, secrecy.masked(detail_of(answer), [token]), str(request.url))
-            await self.io.sleep(retry_after(answer) or next(waits))
+            await self.io.sleep(pause_s(answer, waits))
         raise AssertionError("unreachable")
 
     async def _raw(self, request: httpx.Request) -> httpx.Response:
@@ -234,12 +237,13 @@ def detail_of(answer: httpx.Response) -> Any:
     return body.get("detail", body) if isinstance(body, dict) else body
 
 
-def retry_after(answer: httpx.Response) -> float | None:
-    """Return the seconds that the server asks to wait, at most 30; None if it does not say."""
-    try:
-        return min(max(float(answer.headers["Retry-After"]), 0.0), 30.0)
-    except (KeyError, ValueError):
-        return None
+def pause_s(answer: httpx.Response | None, waits: Iterator[float]) -> float:
+    """Return the seconds before the next try: what the server asks for, at most `MAX_PAUSE_S`, and never less than our own growing delay.
+
+    `answer`: None if there was none.
+    """
+    asked = None if answer is None else backoff.asked_s(answer.headers.get("Retry-After"), datetime.now(UTC))
+    return backoff.pause_s(next(waits), asked, MAX_PAUSE_S)
 
 
 def unanswered(request: httpx.Request, error: httpx.TransportError) -> str:

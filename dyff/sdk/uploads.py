@@ -63,6 +63,7 @@ async def _put(io: IO, path: Path, target: models.SignedURL, count: tally.Tally)
     waits = transport.delays()
     for left in reversed(range(RETRIES + 1)):
         sent = 0
+        reply: httpx.Response | None = None
 
         def add(more: int) -> None:
             nonlocal sent
@@ -75,12 +76,11 @@ async def _put(io: IO, path: Path, target: models.SignedURL, count: tally.Tally)
         except httpx.TransportError as error:
             if not left:
                 raise errors.ServerUnreachable(f"the upload of {path.name} broke off: {transport.unanswered(request, error)}") from error
-            wait = None
         else:
             if answer.is_success:
                 return
             if not left or answer.status_code not in transport.RETRIED:
                 raise transport.refusal(answer, target.url)
-            wait = transport.retry_after(answer)
+            reply = answer
         count.add(-sent)
-        await io.sleep(wait or next(waits))
+        await io.sleep(transport.pause_s(reply, waits))

@@ -228,7 +228,7 @@ async def open_cluster(
     """Open the cluster.
 
     Raises:
-        Misconfigured: the credentials cannot be read, or are refused.
+        Misconfigured: the credentials cannot be read, or the API server's certificate is not trusted.
     """
     if not on_kubernetes(loaded):
         async with embedded_cluster.EmbeddedCluster.open(
@@ -246,7 +246,7 @@ async def open_cluster(
         namespace=chosen.namespace,
         timeout_s=chosen.timeout_s,
     )
-    async with kubernetes.KubernetesCluster.open(connection) as remote:
+    async with kubernetes.KubernetesCluster.open(connection, troubles, time) as remote:
         yield remote
 
 

@@ -150,7 +150,6 @@ async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], s
     adapters = process.adapters
     await role.run(
         given(adapters.cluster),
-        clock=adapters.clock,
         settings=process.settings.operator,
         storage_env=adapters.storage_env,
         images=process.settings.pods.images,

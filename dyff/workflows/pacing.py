@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
 from collections.abc import Callable
 from datetime import timedelta
 
 import anyio
 
-from dyff.kernel import clock
+from dyff.kernel import backoff, clock
 
 LONGEST_RUN_S = 30 * 86400.0
 """The time that is left to a run without a limit of its own: nothing runs longer."""
@@ -66,10 +65,4 @@ class Pace:
 
 def asked_s(header: str | None, time: clock.Clock) -> float:
     """The seconds from the header Retry-After, which has a number or a date. 0 if it is absent or invalid."""
-    text = (header or "").strip()
-    try:
-        if text.isascii() and text.isdecimal():
-            return float(text)
-        return max(0.0, (email.utils.parsedate_to_datetime(text) - time.now()).total_seconds())
-    except (OverflowError, TypeError, ValueError):
-        return 0.0
+    return backoff.asked_s(header, time.now()) or 0.0

@@ -17,13 +17,16 @@ from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from dyff.kernel import errors
 from tests import certificates as certificates_of_tests
 
-CONFIG = {"metadata": {"name": "a"}, "data": {"key": "value"}}
+CONFIG = {"metadata": {"name": "a", "resourceVersion": "1"}, "data": {"key": "value"}}
 LIST = {"metadata": {"resourceVersion": "7"}, "items": []}
 
 
 @asynccontextmanager
-async def api_server(tmp_path, answer: Callable, *, certificates=None, authority="ours", **changes):
-    """A server that gives `answer(request)`, and the adapter on it. `certificates`: it speaks TLS, and the adapter trusts `authority`."""
+async def api_server(tmp_path, answer: Callable, *, certificates=None, authority="ours", version=None, troubles=None, **changes):
+    """A server that gives `answer(request)`, and the adapter on it. `certificates`: it speaks TLS, and the adapter trusts `authority`.
+
+    `version`: answers the first request, for the server's version. `troubles`: where the adapter reports.
+    """
     tls, trusted = None, {}
     if certificates is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -31,7 +34,9 @@ async def api_server(tmp_path, answer: Callable, *, certificates=None, authority
         trusted = {"certificate-authority": str(certificates / f"{authority}.pem")}
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        return web.json_response({"major": "1"}) if request.path == "/version" else await answer(request)
+        if request.path == "/version":
+            return await version(request) if version else web.json_response({"major": "1"})
+        return await answer(request)
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handle)
@@ -41,14 +46,20 @@ async def api_server(tmp_path, answer: Callable, *, certificates=None, authority
     await site.start()
     number = site._server.sockets[0].getsockname()[1]
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": f"http{'s' if tls else ''}://127.0.0.1:{number}", **trusted}}],
-        "users": [{"name": "c", "user": {"token": "secret"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    }))  # fmt: skip
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": f"http{'s' if tls else ''}://127.0.0.1:{number}", **trusted}}],
+                "users": [{"name": "c", "user": {"token": "secret"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            }
+        )
+    )
     try:
-        async with KubernetesCluster.open(Connection(kubeconfig=str(kubeconfig), **{"timeout_s": 2.0, **changes})) as cluster:
+        async with KubernetesCluster.open(Connection(kubeconfig=str(kubeconfig), **{"timeout_s": 2.0, **changes}), troubles) as cluster:
             yield cluster
     finally:
         await runner.cleanup()
@@ -156,7 +167,7 @@ async def test_a_type_that_is_being_installed_is_waited_for(tmp_path):
         web.json_response(missing, status=404),
         web.json_response({"message": "storage is (re)initializing"}, status=429, headers={"Retry-After": "0"}),
         web.json_response(LIST),
-    ]  # fmt: skip
+    ]
 
     async def answer(request):
         return answers.pop(0)
@@ -168,12 +179,18 @@ async def test_a_type_that_is_being_installed_is_waited_for(tmp_path):
 
 async def test_a_list_whose_pages_were_forgotten_begins_again(tmp_path):
     """A list is of one version: pages of two are no list."""
-    pages = iter([
-        web.json_response({"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [{"metadata": {"name": "old"}}]}),
-        web.json_response({"code": 410, "reason": "Expired", "message": "continue token expired"}, status=410),
-        web.json_response({"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [{"metadata": {"name": "a"}}]}),
-        web.json_response({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b"}}]}),
-    ])  # fmt: skip
+    pages = iter(
+        [
+            web.json_response(
+                {"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [{"metadata": {"name": "old", "resourceVersion": "4"}}]}
+            ),
+            web.json_response({"code": 410, "reason": "Expired", "message": "continue token expired"}, status=410),
+            web.json_response(
+                {"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [{"metadata": {"name": "a", "resourceVersion": "8"}}]}
+            ),
+            web.json_response({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b", "resourceVersion": "9"}}]}),
+        ]
+    )
 
     async def answer(request):
         return next(pages)
@@ -192,7 +209,7 @@ async def test_credentials_are_read_again_when_they_are_refused(tmp_path):
         return web.json_response(CONFIG) if token in good else web.json_response({"message": "Unauthorized"}, status=401)
 
     async with api_server(tmp_path, answer) as cluster:
-        with pytest.raises(errors.Misconfigured, match="credentials"):
+        with pytest.raises(errors.Unavailable, match="credentials"):
             await cluster.get(port.CONFIG_MAP, "a")
         file = tmp_path / "kubeconfig"
         file.write_text(file.read_text().replace("secret", "newer"))
@@ -228,7 +245,7 @@ async def test_a_watch_shows_new_credentials_where_the_old_ones_are_refused(tmp_
         return web.Response(text=json.dumps({"type": "ADDED", "object": CONFIG}))
 
     async with api_server(tmp_path, answer) as cluster:
-        with pytest.raises(errors.Misconfigured, match="credentials"):
+        with pytest.raises(errors.Unavailable, match="credentials"):
             await anext(cluster.watch(port.CONFIG_MAP, "1", timeout_s=1))
         file = tmp_path / "kubeconfig"
         file.write_text(file.read_text().replace("secret", "newer"))

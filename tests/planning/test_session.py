@@ -152,8 +152,15 @@ CASES = {
         "not found",
         False,
     ),
-    "an image that one may not pull ends it": Case(
-        lambda: waiting_for("ErrImagePull", "failed to authorize: 403 Forbidden"), {"Failed"}, "ImageNotRunnable", "403", False
+    "a registry that does not let us in is tried again": Case(
+        lambda: waiting_for("ErrImagePull", "failed to authorize: 403 Forbidden"), set(), "Starting", "403"
+    ),
+    "but only for a while": Case(
+        lambda: waiting_for("ImagePullBackOff", "failed to authorize: 401 Unauthorized").after(seconds=301),
+        {"Failed"},
+        "ImageNotRunnable",
+        "401 Unauthorized",
+        False,
     ),
     "a registry that does not answer is tried again": Case(
         lambda: waiting_for("ImagePullBackOff", "dial tcp: i/o timeout"), set(), "Starting", "ImagePullBackOff: dial tcp: i/o timeout"

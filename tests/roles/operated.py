@@ -88,8 +88,7 @@ class Operated:
 
         async def run(task_status):
             env = {"DYFF_STORAGE_URL": "file:///srv/dyff"}
-            time = clock.SystemClock()
-            await role.run(cluster or self.cluster, clock=time, settings=own, storage_env=env, task_status=task_status)
+            await role.run(cluster or self.cluster, settings=own, storage_env=env, task_status=task_status)
 
         await group.start(run)
 

@@ -337,7 +337,7 @@ async def test_its_signs_report_a_reconciliation_that_does_not_end(there):
         return [(sign.name, sign.waiting, sign.mark) for sign in await signs.read() if sign.waiting is not None]
 
     async def run(*, task_status):
-        await role.run(mute, clock=clock.SystemClock(), settings=operated.SETTINGS, storage_env={}, signs=signs, task_status=task_status)
+        await role.run(mute, settings=operated.SETTINGS, storage_env={}, signs=signs, task_status=task_status)
 
     async with anyio.create_task_group() as group:
         await group.start(run)

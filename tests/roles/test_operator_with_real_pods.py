@@ -47,7 +47,7 @@ async def cluster_with_operator(path, store, **changes):
 
         async def operate(task_status):
             env = {"DYFF_STORAGE_URL": store.url}
-            await role.run(cluster, clock=time, settings=operator, storage_env=env, task_status=task_status)
+            await role.run(cluster, settings=operator, storage_env=env, task_status=task_status)
 
         await group.start(operate)
         try:

@@ -11,6 +11,7 @@ import functools
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,6 +87,9 @@ class EmbeddedCluster:
                 await self._writer.stop()
                 self._memory.wake()
                 await anyio.to_thread.run_sync(database.close)
+
+    def now(self) -> datetime:
+        return self._clock.now()
 
     async def create(self, kind: port.Kind, obj: port.Object) -> port.Object:
         resource, body = kinds.resource(kind), codec.encode(obj)

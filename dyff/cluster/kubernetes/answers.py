@@ -1,28 +1,60 @@
-"""Translates error responses of the API server. Pure.
+"""Translates error responses of the API server: what each is about, and what callers do about it (docs/adr/0032). Pure.
 
-An error's body is a `Status`: `{"message", "reason", "details": {"name", "kind", "causes": [{"field", "message"}], "retryAfterSeconds"}}`.
+An error's body is a `Status`: `{"message", "reason", "details": {"name", "kind", "causes": [{"reason", "field", "message"}],
+"retryAfterSeconds"}}`. Programs that the server asks (admission webhooks) choose code and message themselves, so the text decides first.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from dyff.kernel import errors
+from dyff.kernel import backoff, errors
 
 MAX_WAIT_S = 30.0
-_PASSING = ("exceeded quota", "being terminated", "not yet ready to handle request")
-"""Parts of messages that mean that a request is forbidden only for now."""
+MAX_MESSAGE_CHARS = 2000
+"""A longer message is cut. Policies write messages of any length, and they become part of a status."""
+
+_DENIED = re.compile(r"\bdenied (the )?request\b")
+"""Admission webhooks (Gatekeeper, Kyverno, ...) and ValidatingAdmissionPolicies, with any code: this object is refused."""
+
+_NOT_PERMITTED = re.compile(
+    r'\bUser ".*?" cannot \w+ (resource|path|\w+/\w+) |\bUser ".*?" cannot \w+ [\w.]+ (in the namespace|at the cluster scope)|'
+    r"cannot set blockOwnerDeletion|\bRBAC: "
+)
+"""The authorizer's answer: it would be the same for any object."""
+
+_PASSING = re.compile(
+    r"exceeded quota|status unknown for quota|being terminated|not yet ready to handle request|failed calling webhook|"
+    r"failed to call webhook|conversion webhook for .* failed|attempted to modify the object"
+)
+"""Parts of messages about one object that mean that it is refused only for now."""
+
+_EXPIRED = re.compile(
+    r"too (old|large|high) resource ?version|resource ?version .*(too old|too large|is too|expired|compacted)|"
+    r"continue parameter is too old|"
+    r"continue token|revision has been compacted|is a future revision|requested index is outdated|requested history has been cleared",
+    re.IGNORECASE,
+)
+"""Messages that mean that a version, or the next page of one, cannot be served (any more, or yet)."""
+
+_TOO_LARGE = re.compile(r"request is too large|larger than max|request entity too large", re.IGNORECASE)
+_READS = frozenset({"get", "list", "watch"})
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An error response. `what`: the request, for people. `body`: the `Status`; empty if the response had none."""
+    """An error response. `what`: the request, for people. `body`: the `Status`; empty if the response had none. `verb`: as in a role's
+    rules, such as `create`.
+    """
 
     what: str
     code: int
     body: Mapping[str, Any] = {}
+    verb: str = "get"
 
     @property
     def reason(self) -> str:
@@ -31,8 +63,9 @@ class Refusal(msgspec.Struct, frozen=True):
 
     @property
     def message(self) -> str:
-        """The message for people."""
-        return str(self.body.get("message") or f"status {self.code}")
+        """The message for people, at most `MAX_MESSAGE_CHARS` characters."""
+        text = str(self.body.get("message") or f"status {self.code}").strip()
+        return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 4] + " ..."
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -43,12 +76,39 @@ class Refusal(msgspec.Struct, frozen=True):
     @property
     def causes(self) -> list[Mapping[str, Any]]:
         """The problems, by field."""
-        return [each for each in self.details.get("causes") or () if isinstance(each, Mapping)]
+        found = self.details.get("causes")
+        return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list | tuple) else []
 
     @property
     def is_of_an_object(self) -> bool:
         """For a 404: whether the object is missing, rather than its type or its namespace."""
         return bool(self.details.get("name")) and self.details.get("kind") != "namespaces"
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the request was about changing one object."""
+        return self.verb not in _READS
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether a policy refuses this object."""
+        return self.is_write and bool(_DENIED.search(self.message))
+
+    @property
+    def is_not_permitted(self) -> bool:
+        """Whether we lack a permission, so that any object would be refused."""
+        if self.code != 403 or self.is_denied or _PASSING.search(self.message):
+            return False
+        return not self.is_write or bool(_NOT_PERMITTED.search(self.message))
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether a version cannot be served, so that everything has to be listed again."""
+        if self.is_write:
+            return False
+        named = self.code == 410 or self.reason in ("Expired", "Gone", "ResourceExpired")
+        caused = any(each.get("reason") in ("ResourceVersionTooLarge", "Expired") for each in self.causes)
+        return named or caused or (self.code in (400, 500, 504) and bool(_EXPIRED.search(self.message)))
 
 
 def status(body: bytes) -> Mapping[str, Any]:
@@ -60,34 +120,65 @@ def status(body: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def retry_after_s(refusal: Refusal, header: str | None) -> float | None:
-    """After how many seconds the same request can be retried, since nothing was done; None if a retry is useless."""
-    if refusal.code != 429 and not (refusal.code in (500, 503) and header):
+def of_event(what: str, obj: Any) -> Refusal:
+    """The refusal in an ERROR event of a watch, whose object is a `Status`."""
+    body = obj if isinstance(obj, Mapping) else {}
+    code = body.get("code")
+    return Refusal(what, code if isinstance(code, int) and 400 <= code < 600 else 500, body, "watch")
+
+
+def retry_after_s(refusal: Refusal, header: str | None, now: datetime) -> float | None:
+    """How many seconds the server asks to wait before the same request, since nothing was done; None if a retry is useless."""
+    if refusal.is_denied or refusal.is_expired or (refusal.code != 429 and not (refusal.code in (500, 503) and header)):
         return None
-    reported = header if header and header.isdecimal() else refusal.details.get("retryAfterSeconds")
-    return min(float(reported), MAX_WAIT_S) if reported else 1.0
+    asked = backoff.asked_s(header, now)
+    if asked is None:
+        asked = backoff.asked_s(str(refusal.details.get("retryAfterSeconds")), now)
+    return 1.0 if asked is None else min(asked, MAX_WAIT_S)
 
 
 def error(refusal: Refusal) -> errors.DyffError:
     """The error of ours for a refusal."""
-    what, message = refusal.what, refusal.message
-    if refusal.code == 422 and any(each.get("field") == "metadata.uid" for each in refusal.causes):
-        return errors.StaleVersion(f"{what}: another object has that name now")
-    if refusal.code in (400, 422):
-        return errors.InvalidFields(*_problems(refusal))
-    if refusal.code == 401:
-        return errors.Misconfigured(f"{what}: the API server does not know us ({message}); check the credentials of cluster.kubernetes")
-    if refusal.code == 403:
-        return _forbidden(refusal)
-    if refusal.code == 404:
-        return _not_found(refusal)
-    if refusal.code == 409:
-        return (errors.AlreadyExists if refusal.reason == "AlreadyExists" else errors.StaleVersion)(f"{what}: {message}")
-    if refusal.code == 410:
+    what, message, code = refusal.what, refusal.message, refusal.code
+    if refusal.is_expired:
         return errors.WatchExpired(f"{what}: {message}")
-    if refusal.code == 413:
+    if code == 422 and any(each.get("field") == "metadata.uid" for each in refusal.causes):
+        return errors.StaleVersion(f"{what}: another object has that name now")
+    if refusal.is_denied and code != 422:
+        return errors.Refused(f"{what}: {message}")
+    if code == 413 or (refusal.is_write and code >= 500 and _TOO_LARGE.search(message)):
         return errors.TooLarge(f"{what}: {message}")
-    return errors.Unavailable(f"{what}: the API server does not answer as it should ({message})")
+    if refusal.is_write and _PASSING.search(message):
+        return errors.Refused(f"{what}: {message}", passing=True)
+    if code in (400, 422):
+        return errors.InvalidFields(*_problems(refusal))
+    if code == 401:
+        return errors.Unavailable(f"{what}: the API server does not know us ({message}); check the credentials of cluster.kubernetes")
+    if code == 403:
+        return _forbidden(refusal)
+    if code == 404:
+        return _not_found(refusal)
+    if code == 409:
+        return _conflict(refusal)
+    return _other(refusal)
+
+
+def trouble(refusal: Refusal, place: str) -> str | None:
+    """The name of the trouble that a refusal shows (`dyff.kernel.degradation`), if it concerns more than one object. `place`: the type."""
+    if refusal.code == 401 and not refusal.is_denied:
+        return "cluster credentials"
+    if refusal.is_not_permitted:
+        return f"cluster permission: {refusal.verb} {place}"
+    if refusal.code in (404, 405, 406) and not refusal.is_denied and isinstance(error(refusal), errors.Blocked):
+        return "cluster namespace" if refusal.details.get("kind") == "namespaces" else f"cluster type: {place}"
+    return None
+
+
+def trouble_reason(refusal: Refusal) -> str:
+    """Why, in words that are the same for all objects, so that a trouble does not look new with each of them."""
+    text = error(refusal).message.removeprefix(f"{refusal.what}: ")
+    found = _NOT_PERMITTED.search(text)
+    return text[found.start() :] if found else text
 
 
 def _problems(refusal: Refusal) -> list[errors.Problem]:
@@ -97,13 +188,30 @@ def _problems(refusal: Refusal) -> list[errors.Problem]:
 
 
 def _forbidden(refusal: Refusal) -> errors.DyffError:
-    if any(words in refusal.message for words in _PASSING):
-        return errors.Unavailable(f"{refusal.what}: {refusal.message}")
-    return errors.Misconfigured(f"{refusal.what}: {refusal.message}; the role that allows it is printed by 'dyff manifests rbac'")
+    if refusal.is_not_permitted:
+        return errors.Blocked(f"{refusal.what}: {refusal.message}; the role that allows it is printed by 'dyff manifests rbac'")
+    return errors.Refused(f"{refusal.what}: {refusal.message}")
 
 
 def _not_found(refusal: Refusal) -> errors.DyffError:
     if refusal.is_of_an_object:
         return errors.NotFound(f"{refusal.what}: {refusal.message}")
     advice = "make the namespace" if refusal.details.get("kind") == "namespaces" else "install the types with 'dyff manifests crds'"
-    return errors.Misconfigured(f"{refusal.what}: {refusal.message}; {advice}")
+    return errors.Blocked(f"{refusal.what}: {refusal.message}; {advice}")
+
+
+def _conflict(refusal: Refusal) -> errors.DyffError:
+    what = f"{refusal.what}: {refusal.message}"
+    if refusal.reason == "AlreadyExists":
+        return errors.AlreadyExists(what)
+    # A creation names no version: another object changed at the same time, such as the quota that it counts against.
+    return errors.Refused(what, passing=True) if refusal.verb == "create" else errors.StaleVersion(what)
+
+
+def _other(refusal: Refusal) -> errors.DyffError:
+    what, message = refusal.what, refusal.message
+    if refusal.code in (405, 406, 415):
+        return errors.Blocked(f"{what}: the API server does not offer this ({message}); install the types with 'dyff manifests crds'")
+    if refusal.is_write and 400 <= refusal.code < 500 and refusal.code not in (408, 410, 429):
+        return errors.Refused(f"{what}: {message}")
+    return errors.Unavailable(f"{what}: the API server does not answer as it should ({message})")

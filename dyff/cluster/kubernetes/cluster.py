@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import aiohttp
 import anyio
 import msgspec
+import structlog
 
 from dyff.cluster import port
 from dyff.cluster.instants import instant
@@ -18,43 +21,67 @@ from dyff.cluster.kubernetes import answers, paths
 from dyff.cluster.kubernetes.connecting import Access, Connection
 from dyff.cluster.kubernetes.logs import Logs, containers
 from dyff.cluster.kubernetes.requests import MERGE_PATCH, Requests, slim
-from dyff.kernel import errors
+from dyff.kernel import backoff, clock, degradation, errors
 
 PAGE = 500
 _LIST_TRIES = 5
+_LIST_PAUSE_S = 0.2
 GRACE_S = 5.0
 """Additional time after which we end a watch that the server does not end."""
 
+_EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _JSON = msgspec.json.Decoder(dict[str, Any])
+
+
+log = structlog.get_logger()
 
 
 class KubernetesCluster:
     """One namespace of a Kubernetes cluster; use `open`."""
 
-    def __init__(self, connection: Connection, access: Access) -> None:
+    def __init__(
+        self, connection: Connection, access: Access, troubles: degradation.Troubles | None = None, time: clock.Clock | None = None
+    ) -> None:
         self._connection, self._access = connection, access
         self.namespace = connection.namespace
         """The namespace of all objects."""
-        self._requests = Requests(access, connection.timeout_s)
+        self._requests = Requests(access, connection.timeout_s, troubles, time)
         self._logs = Logs(self._requests, connection.namespace)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, connection: Connection) -> AsyncIterator[KubernetesCluster]:
-        """Open the namespace, after a first request has succeeded. Open only one per process: it blocks the event loop for a while.
+    async def open(
+        cls, connection: Connection, troubles: degradation.Troubles | None = None, time: clock.Clock | None = None
+    ) -> AsyncIterator[KubernetesCluster]:
+        """Open the namespace. Open only one per process: it blocks the event loop for a while.
+
+        An API server that does not answer, or that refuses us, need not do so for long: that is reported, and every call says it again.
+        `troubles`: where missing permissions and types are reported; None for nowhere. `time`: None for the system clock.
 
         Raises:
-            Misconfigured: the credentials cannot be read or are refused.
-            Unavailable: the API server does not answer.
+            Misconfigured: the credentials cannot be read, or the API server's certificate is not trusted.
         """
         access = await Access.open(connection)
         try:
-            cluster = cls(connection, access)
-            await cluster._requests.send("GET", "/version", what="asking the API server for its version")
+            cluster = cls(connection, access, troubles, time)
+            await cluster._greet()
             yield cluster
         finally:
             with anyio.CancelScope(shield=True):
                 await access.close()
+
+    async def _greet(self) -> None:
+        try:
+            await self._requests.send("GET", "/version", what="asking the API server for its version")
+        except errors.Blocked as error:
+            if isinstance(error.__cause__, aiohttp.ClientSSLError):
+                raise errors.Misconfigured(error.message) from error
+            log.warning("cluster-not-available", **errors.details(error))
+        except errors.DyffError as error:
+            log.warning("cluster-not-available", **errors.details(error))
+
+    def now(self) -> datetime:
+        return self._requests.servers_clock.now()
 
     async def create(self, kind: port.Kind, obj: port.Object) -> port.Object:
         what = f"creating {kind.kind} {(obj.get('metadata') or {}).get('name')}"
@@ -69,23 +96,33 @@ class KubernetesCluster:
         return slim(kind, found)
 
     async def list(self, kind: port.Kind, labels: Mapping[str, str] | None = None) -> port.Listing:
-        for _ in range(_LIST_TRIES):
-            with suppress(errors.WatchExpired):  # the version of its first page expired before the last page was read
-                return await self._listed(kind, paths.selector(dict(labels or {})))
+        pauses = backoff.delays(_LIST_PAUSE_S, jitter=random.Random())
+        for number in range(_LIST_TRIES):
+            # The version of its first page can expire before the last page is read; after some tries everything is asked for at once.
+            limit = {"limit": str(PAGE)} if number < _LIST_TRIES - 1 else {}
+            with suppress(errors.WatchExpired):
+                return await self._listed(kind, paths.selector(dict(labels or {})) | limit)
+            await anyio.sleep(next(pauses))
         raise errors.Unavailable(f"listing {kind.plural}: the API server forgets a version before all its pages were read")
 
     async def _listed(self, kind: port.Kind, query: dict[str, str]) -> port.Listing:
         """All pages, which belong to one version."""
+        what = f"listing {kind.plural}"
         items: list[port.Object] = []
         more = ""
         while True:
-            given = query | {"limit": str(PAGE)} | ({"continue": more} if more else {})
-            page = await self._requests.send("GET", paths.of(kind, self.namespace), what=f"listing {kind.plural}", query=given)
-            items += [slim(kind, each) for each in page.get("items") or ()]
-            about = page.get("metadata") or {}
-            more = about.get("continue") or ""
-            if not more:
-                return port.Listing(tuple(items), str(about["resourceVersion"]))
+            given = query | ({"continue": more} if more else {})
+            page = await self._requests.send("GET", paths.of(kind, self.namespace), what=what, query=given)
+            try:
+                items += [_whole(slim(kind, each)) for each in page.get("items") or ()]
+                about = page.get("metadata") or {}
+                before, more = more, about.get("continue") or ""
+                if not more:
+                    return port.Listing(tuple(items), str(about["resourceVersion"]))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise errors.Unavailable(f"{what}: the API server did not answer with a list: {error!r}") from error
+            if more == before:
+                raise errors.Unavailable(f"{what}: the API server repeats a page")
 
     async def watch(
         self, kind: port.Kind, resource_version: str, *, timeout_s: float, labels: Mapping[str, str] | None = None
@@ -175,11 +212,24 @@ def _event(kind: port.Kind, raw: bytes, what: str) -> port.Event:
     try:
         event = _JSON.decode(raw)
         event_type, obj = event["type"], event["object"]
-    except (msgspec.MsgspecError, KeyError) as error:
-        raise errors.Unavailable(f"{what}: the API server broke off: {error}") from error
-    if event_type == "ERROR":
-        raise answers.error(answers.Refusal(what, int(obj.get("code") or 500), obj))
-    return port.Event(event_type, slim(kind, obj))
+        if event_type in _EVENTS:
+            return port.Event(event_type, _whole(slim(kind, obj), is_named=event_type != "BOOKMARK"))
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
+        raise errors.Unavailable(f"{what}: the API server broke off: {error!r}") from error
+    raise answers.error(answers.of_event(what, obj))
+
+
+def _whole(obj: port.Object, *, is_named: bool = True) -> port.Object:
+    """The object, if it has what every object has.
+
+    Raises:
+        KeyError, TypeError: it does not.
+    """
+    metadata = obj["metadata"]
+    for field in ("name", "resourceVersion") if is_named else ("resourceVersion",):
+        if not isinstance(metadata[field], str):
+            raise TypeError(f"metadata.{field} is no text")
+    return obj
 
 
 def _check_time(since: str | None) -> None:

@@ -6,6 +6,7 @@ import ssl
 from typing import Any
 
 import aiohttp
+import anyio
 import msgspec
 import yaml
 from kubernetes_asyncio import config as vendor
@@ -40,6 +41,9 @@ class Access:
     def __init__(self, connection: Connection, configuration: Any) -> None:
         """Use `open`."""
         self._connection, self._configuration = connection, configuration
+        self.renewals = 0
+        """How often the credentials were read again."""
+        self._renewing = anyio.Lock()
         self._tls = _tls(configuration)
         # No limit: each watch and each followed log occupies a connection while it lasts.
         connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
@@ -79,19 +83,28 @@ class Access:
 
     async def headers(self) -> dict[str, str]:
         """The authorization header. A service account's token is read again from its file periodically, since it changes."""
-        token = await self._configuration.get_api_key_with_prefix(_BEARER)
+        try:
+            token = await self._configuration.get_api_key_with_prefix(_BEARER)
+        except _UNUSABLE as error:
+            raise _unreadable(error) from error
         return {"Authorization": token} if token else {}
 
-    async def renew(self) -> None:
-        """Read the credentials again, after the server has rejected them.
+    async def renew(self, known: int) -> None:
+        """Read the credentials again, after the server has rejected them. `known`: `renewals` when the rejected request was made; if they
+        were read since then, that suffices.
 
         Raises:
-            Misconfigured: they cannot be read any more.
+            Unavailable: they cannot be read at the moment, for instance because they are being replaced.
         """
-        try:
-            await _load(self._connection, self._configuration)
-        except _UNUSABLE as error:
-            raise errors.Misconfigured(f"cluster.kubernetes: the credentials cannot be read again: {error}") from error
+        async with self._renewing:
+            if self.renewals != known:
+                return
+            try:
+                await _load(self._connection, self._configuration)
+                _certify(self._tls, self._configuration)
+            except _UNUSABLE as error:
+                raise _unreadable(error) from error
+            self.renewals += 1
 
     async def close(self) -> None:
         """Close all connections."""
@@ -105,10 +118,19 @@ async def _load(connection: Connection, configuration: Any) -> None:
         await vendor.load_kube_config(connection.kubeconfig, connection.context, configuration, persist_config=False)
 
 
-def _tls(configuration: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+def _unreadable(error: BaseException) -> errors.Unavailable:
+    return errors.Unavailable(f"cluster.kubernetes: the credentials cannot be read again: {error}")
+
+
+def _certify(context: ssl.SSLContext, configuration: Any) -> None:
+    """Load our certificate, if we have one. New connections use it."""
     if configuration.cert_file:
         context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+
+
+def _tls(configuration: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    _certify(context, configuration)
     if not configuration.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

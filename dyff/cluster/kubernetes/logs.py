@@ -16,6 +16,8 @@ from dyff.kernel import errors
 
 _LOOK_S = 0.5
 """Interval of the checks whether a container has started."""
+_ASKED_MOST_S = 10.0
+"""The longest pause that the server can ask for before the same log is followed again."""
 _LINE_BYTES = 2**20
 """A longer line of a followed log is yielded in pieces of about this size."""
 SILENCE_S = 60.0
@@ -86,8 +88,10 @@ class Logs:
                         yield line
         except (errors.InvalidFields, errors.NotFound):
             return
-        except errors.Unavailable:
-            await anyio.sleep(_LOOK_S)
+        except errors.Blocked:
+            raise
+        except errors.Unavailable as error:
+            await anyio.sleep(max(_LOOK_S, min(error.retry_after_s, _ASKED_MOST_S)))
 
     async def _pod(self, name: str) -> port.Object | None:
         path = paths.of(port.POD, self._namespace, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -13,9 +14,10 @@ import anyio
 import msgspec
 
 from dyff.cluster import port
-from dyff.cluster.kubernetes import answers
+from dyff.cluster.kubernetes import answers, reporting
 from dyff.cluster.kubernetes.connecting import Access
-from dyff.kernel import errors
+from dyff.cluster.kubernetes.servers_clock import ServersClock
+from dyff.kernel import backoff, clock, degradation, errors
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -26,6 +28,8 @@ PATIENCE_S = 20.0
 
 _SETTLING_S = 3.0
 """How long to retry a 404 for a type: one that was just installed is not served immediately."""
+_FIRST_PAUSE_S = 0.2
+"""The pause before the first retry; each further one is twice as long, whatever the server asks for."""
 
 Query = Mapping[str, str]
 
@@ -33,9 +37,17 @@ Query = Mapping[str, str]
 class Requests:
     """Sends requests. Use it in one event loop only."""
 
-    def __init__(self, access: Access, timeout_s: float) -> None:
-        """`timeout_s`: of each request; for a stream, the time until the head of its response."""
+    def __init__(
+        self, access: Access, timeout_s: float, troubles: degradation.Troubles | None = None, time: clock.Clock | None = None
+    ) -> None:
+        """`timeout_s`: of each request; for a stream, the time until the head of its response. `troubles`: where missing permissions and
+        types are reported; None if they are only raised. `time`: None for the system clock.
+        """
         self._access, self._timeout_s = access, timeout_s
+        self._clock = time or clock.SystemClock()
+        self._reporter = reporting.Reporter(troubles or degradation.Troubles(self._clock))
+        self.servers_clock = ServersClock(self._clock)
+        """The clock of the API server."""
 
     async def send(
         self, method: str, path: str, *, what: str, query: Query | None = None, body: Any = None, content_type: str = JSON
@@ -67,13 +79,16 @@ class Requests:
                 response = await self._request("GET", path, query, None, JSON, limits)
             async with response:
                 if response.status != 200:
-                    raise answers.error(answers.Refusal(what, response.status, answers.status(await response.read())))
+                    refusal = answers.Refusal(what, response.status, answers.status(await response.read()), _verb("GET", path, query))
+                    raise self._refused(refusal, path, response.headers.get("Retry-After"))
+                self._reporter.succeeded(_verb("GET", path, query), path)
                 yield response.content
 
     async def _answered(self, method: str, path: str, what: str, query: Query | None, body: bytes | None, content_type: str) -> bytes:
         """The body of a successful response. Requests that had no effect are retried for a while."""
         limits, end = aiohttp.ClientTimeout(total=self._timeout_s), anyio.current_time() + PATIENCE_S
         settled, is_repeated = anyio.current_time() + _SETTLING_S, False
+        verb, pauses = _verb(method, path, query), backoff.delays(_FIRST_PAUSE_S, ceiling_s=answers.MAX_WAIT_S, jitter=random.Random())
         while True:
             try:
                 with translated(what):
@@ -85,29 +100,58 @@ class Requests:
                     continue
                 raise
             if response.status < 300:
+                self._reporter.succeeded(verb, path)
                 return answer
-            refusal = answers.Refusal(what, response.status, answers.status(answer))
-            wait_s = answers.retry_after_s(refusal, header)
-            if wait_s is None and refusal.code == 404 and not refusal.is_of_an_object and anyio.current_time() < settled:
-                wait_s = 0.2
-            if wait_s is None or anyio.current_time() + wait_s > end:
-                raise answers.error(refusal)
+            refusal = answers.Refusal(what, response.status, answers.status(answer), verb)
+            asked_s = answers.retry_after_s(refusal, header, self._clock.now())
+            if asked_s is None and refusal.code == 404 and not refusal.is_of_an_object and anyio.current_time() < settled:
+                asked_s = 0.0
+            wait_s = backoff.pause_s(next(pauses), asked_s, answers.MAX_WAIT_S)
+            if asked_s is None or anyio.current_time() + wait_s > end:
+                raise self._refused(refusal, path, header)
             await anyio.sleep(wait_s)
+
+    def _refused(self, refusal: answers.Refusal, path: str, header: str | None) -> errors.DyffError:
+        """The error for a refusal, which says when a retry is worthwhile."""
+        error = self._reporter.refused(refusal, path)
+        asked_s = answers.retry_after_s(refusal, header, self._clock.now())
+        if isinstance(error, errors.RetryLater) and asked_s is not None:
+            error.retry_after_s = max(error.retry_after_s, asked_s)
+        return error
 
     async def _request(
         self, method: str, path: str, query: Query | None, body: bytes | None, content_type: str, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         """The head of a response. If the credentials are rejected, they are read again once."""
-        url, options = self._access.url + path, self._access.options()
         common = {"Accept": JSON, "Content-Type": content_type}
         for is_renewed in (False, True):
-            headers = common | await self._access.headers()
-            response = await self._access.session.request(method, url, params=query, data=body, headers=headers, timeout=limits, **options)
+            url, options, known = self._access.url + path, self._access.options(), self._access.renewals
+            headers, sent = common | await self._headers(), self._clock.now()
+            # A redirect of a write would be followed with a GET.
+            response = await self._access.session.request(
+                method, url, params=query, data=body, headers=headers, timeout=limits, allow_redirects=False, **options
+            )
+            self.servers_clock.heard(response.headers.get("Date"), sent)
             if response.status != 401 or is_renewed:
                 return response
             response.release()
-            await self._access.renew()
+            try:
+                await self._access.renew(known)
+            except errors.Unavailable as error:
+                self._reporter.credentials(error.message)
+                raise
         raise AssertionError("unreachable")
+
+    async def _headers(self) -> dict[str, str]:
+        try:
+            return await self._access.headers()
+        except errors.Unavailable as error:
+            self._reporter.credentials(error.message)
+            raise
+
+
+def _verb(method: str, path: str, query: Query | None) -> str:
+    return reporting.verb(method, path, dict(query or {}))
 
 
 class _Broken(errors.Unavailable):
@@ -119,13 +163,13 @@ def translated(what: str) -> Iterator[None]:
     """Turns the vendor's errors into ours; our own errors pass unchanged.
 
     Raises:
-        Misconfigured: the settings do not trust the server's certificate.
+        Blocked: the settings do not trust the server's certificate.
         Unavailable: there is no response.
     """
     try:
         yield
     except aiohttp.ClientSSLError as error:
-        raise errors.Misconfigured(f"{what}: the API server's certificate is not trusted: {error}") from error
+        raise errors.Blocked(f"{what}: the API server's certificate is not trusted: {error}") from error
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
         raise _Broken(f"{what}: the connection to the API server broke: {error}") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -134,5 +178,5 @@ def translated(what: str) -> Iterator[None]:
 
 def slim(kind: port.Kind, obj: dict[str, Any]) -> port.Object:
     """An object without `managedFields`, which only the server needs, and with its kind, which lists omit."""
-    obj.get("metadata", {}).pop("managedFields", None)
+    (obj.get("metadata") or {}).pop("managedFields", None)
     return {"apiVersion": kind.api_version, "kind": kind.kind, **obj}

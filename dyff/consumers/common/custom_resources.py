@@ -23,10 +23,9 @@ class CustomResources:
         self._caches = {name: watching.Cache(cluster, kind, lambda _: on_change()) for name, kind in KINDS.items()}
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Keep the caches current until cancelled; ready when all kinds have been listed."""
+        """Keep the caches current until cancelled; ready when all kinds have been listed, apart from those that we may not list."""
         async with anyio.create_task_group() as group:
-            for cache in self._caches.values():
-                await group.start(cache.run)
+            await watching.start(group, self._caches.values())
             task_status.started()
 
     async def signs(self) -> list[liveness.Sign]:

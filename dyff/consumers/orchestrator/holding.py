@@ -20,6 +20,8 @@ ID_LABEL = "dyff.io/id"
 UNANSWERED_S = 60.0
 """How long a creation without an answer can still take effect: an API server drops a request after a minute."""
 _QUESTIONS_AT_ONCE = 16
+UNKNOWN = (errors.Blocked, errors.Refused, errors.FixRequest)
+"""Answers that say nothing about a run, and concern it or its kind alone: it stays as it is."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class Held:
         stay held.
 
         Raises:
-            RetryLater: the cluster does not answer; what was not answered stays held.
+            RetryLater: the cluster does not answer; what was not answered stays held, as does that of which it says nothing.
         """
         found: dict[str, tuple[str, Found]] = {}
         failures: list[errors.RetryLater] = []
@@ -72,7 +74,10 @@ class Held:
                 try:
                     answer = await self._ask(kind, entity_id)
                 except errors.RetryLater as error:
-                    failures.append(error)
+                    if not isinstance(error, UNKNOWN):
+                        failures.append(error)
+                    return
+                except UNKNOWN:
                     return
             if answer.resource is not None:
                 self.appeared(entity_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import timedelta
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import anyio
 import anyio.to_thread
@@ -14,9 +15,9 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers.common import custom_resources, outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import candidates, holding, runs
+from dyff.consumers.orchestrator import candidates, holding, rules, runs
 from dyff.entities import registry, statuses
-from dyff.kernel import errors, settings
+from dyff.kernel import backoff, errors
 from dyff.kernel.clock import Clock
 
 log = structlog.get_logger()
@@ -27,29 +28,13 @@ _IN_THREAD = 500
 _REPORTED_AT_ONCE = 500
 """Maximum number of "has to wait" changes per pass, so they do not delay entities that can run. The next pass publishes more."""
 _MESSAGE_CHARS = 1000
+_FIRST_DELAY_S = 0.1
+_CEILING_S = 30.0
+"""Delays between the attempts at an action that fails: the first, and the longest."""
+_SILENT_S = 10.0
+"""A creation that the cluster cannot answer is reported by its entity after this long."""
 
-Suspended = Callable[[str], Awaitable[bool]]
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """Rules from the settings. `retention`: how long the resource of an ended run stays. `suspended`: None if no account ever is."""
-
-    limits: snapshot.Amounts
-    retention: timedelta
-    suspended: Suspended | None
-
-    @classmethod
-    def of(cls, given: settings.Settings, suspended: Suspended | None) -> Rules:
-        """The rules for these settings.
-
-        Raises:
-            Misconfigured: a quota is not a quantity.
-        """
-        try:
-            limits = snapshot.limits(given.quotas)
-        except ValueError as error:
-            raise errors.Misconfigured(f"settings: quotas: {error}") from error
-        return cls(limits, timedelta(seconds=given.orchestrator.finished_retention_s), suspended)
+_Key = tuple[str, str]
 
 
 class Reconciler:
@@ -63,17 +48,18 @@ class Reconciler:
         cluster: port.Cluster,
         publisher: outcomes.Publisher,
         clock: Clock,
-        rules: Rules,
+        given: rules.Rules,
         step: Callable[[], None] = lambda: None,
     ) -> None:
         """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done."""
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
-        self._publisher, self._clock, self._rules, self._step = publisher, clock, rules, step
+        self._publisher, self._clock, self._rules, self._step = publisher, clock, given, step
         self._candidates = candidates.Candidates()
         self._held = holding.Held(cluster)
+        self._failing: backoff.Keyed[_Key] = backoff.Keyed(_FIRST_DELAY_S, ceiling_s=_CEILING_S, jitter=random.Random())
 
-    async def once(self) -> tuple[int, bool]:
-        """Run one pass. Returns the number of live entities, and whether all actions succeeded.
+    async def once(self) -> int:
+        """Run one pass. Returns the number of live entities. An action that fails holds up no other: it is done again in a later pass.
 
         Raises:
             RetryLater: the log or the cluster does not answer; actions that are done stay done.
@@ -81,10 +67,14 @@ class Reconciler:
         """
         waiting = await self._admit()
         self._step()
-        went_well = await self._carry_out()
+        await self._carry_out()
         self._step()
         await self._publisher.publish(waiting[:_REPORTED_AT_ONCE])
-        return len(list(self._mirror.live())), went_well
+        return len(list(self._mirror.live()))
+
+    def next_s(self) -> float | None:
+        """Seconds until an action that failed is due again; None if there is none."""
+        return self._failing.next_s()
 
     def busy(self) -> set[str]:
         """IDs of entities with a custom resource or a pod that can be running, and of those of which that is not known."""
@@ -99,15 +89,16 @@ class Reconciler:
         await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
         return [each for each in changes if each.status == statuses.CREATED]
 
-    async def _carry_out(self) -> bool:
-        """Do the next action of each run. Returns whether all actions succeeded."""
+    async def _carry_out(self) -> None:
+        """Do the next action of each run, if it is due."""
         observed = await self._with_suspensions(await self._observe(self._mirror.live()))
         planned = [action for run in observed if (action := runs.plan(run, self._clock.now(), self._rules.retention))]
         await self._publisher.publish([each for each in planned if isinstance(each, outcomes.Change)])
-        actions = [each for each in planned if not isinstance(each, outcomes.Change)]
-        results = await self._act(actions)
+        actions = {_key(each): each for each in planned if not isinstance(each, outcomes.Change)}
+        for key in set(self._failing.failing) - actions.keys():
+            self._failing.over(key)
+        results = await self._act([each for key, each in actions.items() if not self._failing.left_s(key)])
         await self._publisher.publish([each for each in results if each is not None])
-        return len(results) == len(actions)
 
     async def _observe(self, live: Iterable[Mirrored]) -> list[runs.Run]:
         """All runs: one for each entity with a reservation, one for each custom resource, and those that hold quota without one."""
@@ -115,13 +106,15 @@ class Reconciler:
         for run in [each for each in observed.values() if runs.still_runs(each)]:
             # Read again: the informer can have seen the end before us, and a run that has ended is kept for the retention time.
             self._held.add(run.kind, run.id)
-            observed[run.id] = msgspec.structs.replace(run, resource=await holding.sought(self._cluster, run.kind, run.id))
+            with suppress(*holding.UNKNOWN):
+                observed[run.id] = msgspec.structs.replace(run, resource=await holding.sought(self._cluster, run.kind, run.id))
         for mirrored in live:
             entity_id, status = mirrored.entity.get("id", ""), mirrored.entity.get("status")
             kind = registry.resource_kind(mirrored.entity.get("kind", ""))
             if status in runs.RESERVED and kind is not None and entity_id not in observed:
-                resource = await holding.sought(self._cluster, kind, entity_id) if status == statuses.ADMITTED else None
-                observed[entity_id] = self._run(kind, entity_id, resource)
+                with suppress(*holding.UNKNOWN):
+                    resource = await holding.sought(self._cluster, kind, entity_id) if status == statuses.ADMITTED else None
+                    observed[entity_id] = self._run(kind, entity_id, resource)
         return list((await self._with_held(observed)).values())
 
     async def _with_held(self, observed: dict[str, runs.Run]) -> dict[str, runs.Run]:
@@ -199,16 +192,45 @@ class Reconciler:
             async with limiter:
                 try:
                     results.append(await self._do(action))
-                except (errors.RetryLater, errors.FixRequest, errors.OutcomeUnknown) as error:
-                    log.warning("action-failed", action=type(action).__name__, kind=action.kind, **errors.details(error))
-                    if isinstance(action, runs.Create):
-                        self._held.unanswered(action.kind, action.done.id)
+                    self._failing.over(_key(action))
+                except (errors.RetryLater, errors.FixRequest, errors.OutcomeUnknown, errors.Conflict) as error:
+                    results.append(self._failed(action, error))
                 self._step()
 
         async with anyio.create_task_group() as group:
             for action in actions:
                 group.start_soon(act, action)
         return results
+
+    def _failed(self, action: runs.Create | runs.Delete | runs.Release, error: errors.DyffError) -> outcomes.Change | None:
+        """Note that an action failed. Returns what its entity has to say about it, if anything."""
+        key = _key(action)
+        wait_s = self._failing.failed(key, error.retry_after_s if isinstance(error, errors.RetryLater) else None)
+        log.warning(
+            "action-failed",
+            action=type(action).__name__,
+            kind=action.kind,
+            name=key[1],
+            retry_in_s=round(wait_s, 1),
+            **errors.details(error),
+        )
+        if not isinstance(action, runs.Create):
+            return None
+        if not isinstance(error, errors.Refused | errors.Blocked | errors.FixRequest | errors.Conflict):
+            self._held.unanswered(action.kind, action.done.id)
+            if self._failing.failing_s(key) < _SILENT_S:
+                return None
+        passing = not isinstance(error, errors.Refused) or error.passing
+        patience_s = self._rules.passing_patience_s if passing else self._rules.refusal_patience_s
+        lasts = isinstance(error, errors.Refused | errors.Blocked | errors.FixRequest) and self._failing.failing_s(key) >= patience_s
+        message = f"The cluster refuses the custom resource: {error.message}"[:_MESSAGE_CHARS]
+        if lasts:
+            self._failing.over(key)
+            return msgspec.structs.replace(action.refused, message=message)
+        mirrored = self._mirror.get(action.done.id)
+        if mirrored is None or mirrored.entity.get("message") == message:
+            return None
+        return msgspec.structs.replace(action.waits, message=message)
 
     async def _do(self, action: runs.Create | runs.Delete | runs.Release) -> outcomes.Change | None:
         kind = custom_resources.KINDS[action.kind]
@@ -244,6 +266,10 @@ class Reconciler:
             await self._cluster.patch(kind, action.name, patch)
         except (errors.StaleVersion, errors.NotFound):
             return  # it has changed, or is gone: the next pass decides again
+
+
+def _key(action: runs.Create | runs.Delete | runs.Release) -> _Key:
+    return type(action).__name__, action.resource["metadata"]["name"] if isinstance(action, runs.Create) else action.name
 
 
 def _account(run: runs.Run) -> str:

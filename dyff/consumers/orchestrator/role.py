@@ -23,7 +23,7 @@ from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import StateMirror
-from dyff.consumers.orchestrator import holding, measuring, reconciler, sweep, uploads
+from dyff.consumers.orchestrator import holding, measuring, reconciler, rules, sweep, uploads
 from dyff.kernel import degradation, errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -40,7 +40,7 @@ async def run(
     *,
     clock: Clock,
     settings: settings.Settings,
-    suspended: reconciler.Suspended | None = None,
+    suspended: rules.Suspended | None = None,
     objects: objects_port.Objects | None = None,
     signs: liveness.Signs | None = None,
     troubles: degradation.Troubles | None = None,
@@ -57,7 +57,7 @@ async def run(
         OutcomeUnknown: something may have been published; start again.
         Misconfigured: a quota is not a quantity.
     """
-    rules = reconciler.Rules.of(settings, suspended)
+    chosen = rules.Rules.of(settings, suspended)
     trigger, finalized, measurable, progress = reconciling.Trigger(), reconciling.Trigger(), reconciling.Trigger(), reconciling.Progress()
 
     def changed() -> None:
@@ -86,7 +86,7 @@ async def run(
         await group.start(pods.run)
         task_status.started()
         publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, OWNER)
-        work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, rules, progress.step)
+        work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, chosen, progress.step)
         if objects is not None:
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
@@ -98,9 +98,11 @@ async def run(
 
 async def _reconcile(work: reconciler.Reconciler, trigger: reconciling.Trigger, progress: reconciling.Progress, resync_s: float) -> None:
     async def once() -> float | None:
-        entities, well = await work.once()
-        return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S if well else None
+        entities = await work.once()
+        return reconciling.PAUSE_S + entities * _REST_PER_ENTITY_S
 
-    await reconciling.reconcile_forever(
-        once, trigger.wait, resync_s=resync_s, retried=(errors.RetryLater,), event="pass-failed", progress=progress
-    )
+    async def wait(timeout_s: float) -> None:
+        due_s = work.next_s()
+        await trigger.wait(timeout_s if due_s is None else min(timeout_s, due_s))
+
+    await reconciling.reconcile_forever(once, wait, resync_s=resync_s, retried=(errors.RetryLater,), event="pass-failed", progress=progress)

@@ -55,12 +55,15 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Create(msgspec.Struct, frozen=True):
-    """Create the custom resource, then publish `done`. If the cluster refuses it: publish `refused`, with the message added."""
+    """Create the custom resource, then publish `done`. If the cluster refuses it, publish one of these, with the message added: `refused`,
+    or `waits` while it is tried again.
+    """
 
     kind: str
     resource: port.Object
     done: outcomes.Change
     refused: outcomes.Change
+    waits: outcomes.Change
 
 
 class Delete(msgspec.Struct, frozen=True):
@@ -159,6 +162,7 @@ def _create(mirrored: Mirrored) -> Action:
         resource,
         outcomes.change(mirrored, statuses.ADMITTED),
         outcomes.change(mirrored, statuses.ERROR, statuses.ADMISSION_FAILED),
+        outcomes.change(mirrored, statuses.SCHEDULABLE, statuses.REFUSED),
     )
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.consumers import sink
-from dyff.kernel import errors
+from dyff.kernel import backoff, errors
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ class _Replay:
     async def _write(self, partition: int, position: int, records: tuple[port.Record, ...]) -> None:
         documents, reached = sink.view_of(records, self._epoch, partition, position)
         newest = {(each.collection, each.id): each for each in sorted(documents, key=lambda each: each.version)}
-        since = anyio.current_time()
+        since, delays = anyio.current_time(), backoff.delays()
         while True:
             try:
                 self.written += await self._rebuild.apply(list(newest.values()), reached)
@@ -88,7 +88,7 @@ class _Replay:
                 if anyio.current_time() - since > _TRIES_S:
                     raise
                 log.warning("replay-waits", **errors.details(error))
-                await anyio.sleep(error.retry_after_s)
+                await anyio.sleep(backoff.pause_s(next(delays), error.retry_after_s, _TRIES_S))
             else:
                 self.positions[partition] = position
                 return

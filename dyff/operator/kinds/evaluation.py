@@ -16,6 +16,7 @@ from dyff.entities import custom_resource, specs
 from dyff.entities.kinds import evaluation, inference_session
 from dyff.kernel import clock
 from dyff.operator import cleanup, jobs, plan, pods, reasons, steps
+from dyff.operator.kinds import inference_session as inference_session_plan
 from dyff.operator.manifests import metadata
 
 KIND = port.custom(evaluation.RESOURCE)
@@ -64,7 +65,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
     recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(_FAILURE)
     if recorded is not None:
         return _salvage(observed, msgspec.json.decode(recorded, type=_Failure), now, setup)
-    client = jobs.outcome(observed, steps.CLIENT, now)
+    client = jobs.outcome(observed, steps.CLIENT, now, setup)
     if client is not None and client.succeeded:
         return _verification(observed, now, setup)
     lost = _session_lost(observed, spec, now, setup)
@@ -82,7 +83,10 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
     if found is None and spec.inference_session is not None:
         actions.append(plan.Create(SESSION, _own_session(observed)))
     url = observed.urls.get(_session_name(observed))
-    if url is not None:
+    if conditions.is_true(found or {}, inference_session_plan.QUEUED):
+        # Its time would run out before the session has any. It starts again afterwards, and goes on from what is stored.
+        actions.extend(cleanup.stopped(observed, jobs.name(observed, steps.CLIENT)))
+    elif url is not None:
         manifest = {"spec": resource["spec"], "session": {"url": url, **_replicas(spec, found)}}
         deadline_s, env = _client_deadline_s(spec, setup), _client_env(setup)
         actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=deadline_s, env=env))
@@ -110,7 +114,7 @@ def _own_session(observed: plan.Observed) -> port.Object:
 def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
     """Run the verification. The client's outcome is recorded and its session is deleted, since it is no longer needed."""
     resource = observed.present
-    verify = jobs.outcome(observed, steps.VERIFY, now)
+    verify = jobs.outcome(observed, steps.VERIFY, now, setup)
     done = {steps.CLIENT.component: _SUCCEEDED}
     if verify is not None and not verify.succeeded:
         return _failed(observed, verify, now, setup, done)
@@ -147,7 +151,7 @@ def _salvage(
 ) -> plan.Plan:
     """Publish what was completed as incomplete, once nothing writes any more; then end as failed."""
     resource = observed.present
-    published = jobs.outcome(observed, steps.SALVAGE, now)
+    published = jobs.outcome(observed, steps.SALVAGE, now, setup)
     if published is not None:
         message = failure.message
         if not published.succeeded:
@@ -234,4 +238,5 @@ def _session_text(found: port.Object | None) -> str:
 
 def _deadlines(observed: plan.Observed, step: steps.Step) -> list[datetime]:
     found = observed.get(port.JOB, jobs.name(observed, step))
-    return [jobs.overdue(found)] if found is not None else []
+    due = jobs.overdue(found) if found is not None else None
+    return [due] if due is not None else []

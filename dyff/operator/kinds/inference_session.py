@@ -17,6 +17,9 @@ COMPONENT = "infer"
 MAX_CRASHES = 3
 """After so many ends of a runner that has never been ready, it is considered broken."""
 
+QUEUED = "Queued"
+"""The condition that is True while all pods wait for their turn in a queue of the cluster. The start has no deadline then."""
+
 _INVALID = "InvalidSpec"
 """The local kubelet's reason for a pod that it can never run."""
 
@@ -77,6 +80,9 @@ def _status(observed: plan.Observed, spec: specs.Session, now: datetime) -> port
     unready = reasons.PODS_NOT_READY if _was_ready(observed) else reasons.STARTING
     reason = reasons.PODS_READY if ready else unready
     wanted_conditions = {conditions.READY: conditions.Condition(ready > 0, reason, message), **conditions.running(reason, message)}
+    queued = _is_queued(observed)
+    if queued or conditions.get(observed.present, QUEUED) is not None:
+        wanted_conditions[QUEUED] = conditions.Condition(queued, reasons.QUEUED if queued else reasons.ADMITTED)
     first = {"readySince": clock.iso(now)} if ready and not _was_ready(observed) else None
     return conditions.status_patch(observed.present, wanted_conditions, now, first)
 
@@ -97,7 +103,7 @@ def _failure(observed: plan.Observed, spec: specs.Session, now: datetime, setup:
     if _ready_replicas(observed):
         return None
     if not _was_ready(observed):
-        hopeless = _hopeless(observed)
+        hopeless = _hopeless(observed, now, setup)
         if hopeless is not None:
             return hopeless
     if now < _start_deadline(observed, now, setup):
@@ -110,9 +116,9 @@ def _failure(observed: plan.Observed, spec: specs.Session, now: datetime, setup:
     return jobs.Outcome(False, reason, f"no replica was ready for {limit_s:g} s; {advice}. {detail}")
 
 
-def _hopeless(observed: plan.Observed) -> jobs.Outcome | None:
+def _hopeless(observed: plan.Observed, now: datetime, setup: plan.Setup) -> jobs.Outcome | None:
     """A failure that more time cannot fix, for a session that has never been ready; None if there is none."""
-    blocked = pods.not_runnable(_pods(observed))
+    blocked = pods.not_runnable(_pods(observed), now, setup.operator.image_pull_patience_s)
     if blocked is not None:
         return jobs.Outcome(False, reasons.IMAGE_NOT_RUNNABLE, blocked)
     failures = [found for pod in _pods(observed) if (found := pods.failure(pod, observed.logs)) is not None]
@@ -138,7 +144,8 @@ def _trouble(observed: plan.Observed) -> str:
     waits = pods.waiting([pod for pod in own if pods.live(pod)])
     failed = pods.last_failure([pod for pod in own if not pods.live(pod)], observed.logs)
     before = f"before: {failed.line()}" if failed is not None else ""
-    return "; ".join(each for each in (waits, before, _not_made(observed)) if each)
+    refused = (conditions.true_condition(observed.present, "Refused") or {}).get("message", "")
+    return "; ".join(each for each in (refused, waits, before, _not_made(observed)) if each)
 
 
 def _not_made(observed: plan.Observed) -> str:
@@ -151,9 +158,22 @@ def _not_made(observed: plan.Observed) -> str:
 
 
 def _start_deadline(observed: plan.Observed, now: datetime, setup: plan.Setup) -> datetime:
-    """Until when it can be without a ready replica, counted from the start or from the loss of the last one."""
+    """Until when it can be without a ready replica, counted from the start, from the loss of the last one, or from when its pods left the
+    queue of the cluster.
+    """
+    if _is_queued(observed):
+        return now + timedelta(seconds=setup.operator.session_start_deadline_s)
     unready = None if conditions.is_true(observed.present, conditions.READY) else conditions.since(observed.present, conditions.READY, now)
+    if unready is not None and conditions.get(observed.present, QUEUED) is not None:
+        left = now if conditions.is_true(observed.present, QUEUED) else conditions.since(observed.present, QUEUED, now)
+        unready = max(unready, left)
     return (unready or now) + timedelta(seconds=setup.operator.session_start_deadline_s)
+
+
+def _is_queued(observed: plan.Observed) -> bool:
+    """Whether none of its pods may be scheduled yet, for instance because they wait in a queue of the cluster."""
+    own = [pod for pod in _pods(observed) if pods.live(pod)]
+    return bool(own) and all(map(pods.gated, own))
 
 
 def _ready_replicas(observed: plan.Observed) -> int:

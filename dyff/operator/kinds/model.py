@@ -22,7 +22,7 @@ def wanted(name: str, resource: port.Object | None) -> plan.Wanted:
 def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
     """The next steps of a model that is neither finished nor being deleted."""
     resource, spec = observed.present, specs.model(observed.present)
-    fetch = jobs.outcome(observed, steps.FETCH, now)
+    fetch = jobs.outcome(observed, steps.FETCH, now, setup)
     if fetch is not None:
         ended = conditions.complete(reasons.COMPLETE) if fetch.succeeded else conditions.failed(fetch.reason, fetch.message)
         return plan.Plan(cleanup.leftovers(observed), conditions.status_patch(resource, ended, now))
@@ -39,7 +39,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
     message = jobs.progress(observed, steps.FETCH)
     status = conditions.status_patch(resource, conditions.running(reasons.FETCHING, message), now)
     found = observed.get(port.JOB, jobs.name(observed, steps.FETCH))
-    deadlines = [jobs.overdue(found)] if found is not None else []
+    deadlines = [due] if found is not None and (due := jobs.overdue(found)) is not None else []
     return plan.Plan((*cleanup.interrupted(observed), *missing), status, setup.look_again_s(now, *deadlines))
 
 

@@ -78,10 +78,17 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
         return refused(observed, str(error), now)
 
 
-def refused(observed: plan.Observed, why: str, now: datetime) -> plan.Plan:
-    """The plan for a resource that cannot be run as it is, because of its spec or because the API server rejects one of its parts."""
-    message = f"it cannot be run as it is described: {why}"
-    status = conditions.status_patch(observed.present, conditions.failed(reasons.SCHEMA_ERROR, message), now)
+def refused(observed: plan.Observed, why: str, now: datetime, reason: str = reasons.SCHEMA_ERROR) -> plan.Plan:
+    """The plan for a resource that cannot be run, because of its spec or because the API server refuses one of its parts.
+
+    What the resource has recorded about an earlier failure counts more: then only its publication is impossible.
+    """
+    message = f"it cannot be run as it is described: {why}" if reason == reasons.SCHEMA_ERROR else f"it cannot be run: {why}"
+    recorded = ((observed.present.get("status") or {}).get("steps") or {}).get("failure")
+    if recorded is not None:
+        failure = msgspec.json.decode(recorded, type=dict[str, str])
+        reason, message = failure["reason"], f"{failure['message']}\nWhat was completed could not be published: {why}"
+    status = conditions.status_patch(observed.present, conditions.failed(reason, message), now)
     return plan.Plan(cleanup.leftovers(observed), status)
 
 

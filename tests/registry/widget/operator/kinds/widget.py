@@ -29,7 +29,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
     """The next steps of a widget that is neither finished nor being deleted."""
     resource = observed.present
     specs.read(resource, widget.WidgetSpec)
-    outcome = jobs.outcome(observed, PAINT, now)
+    outcome = jobs.outcome(observed, PAINT, now, setup)
     if outcome is not None:
         ended = conditions.complete(reasons.COMPLETE) if outcome.succeeded else conditions.failed(outcome.reason, outcome.message)
         return plan.Plan(cleanup.leftovers(observed), conditions.status_patch(resource, ended, now))
