@@ -27,7 +27,8 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     derive it from host and port. `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: time within which a command must
     become durable. `read_wait_s`: the longest time that a read waits for the position that it requests. `session_life_s`:
     lifetime of an inference session that was created without `expires`. `finalize_wait_s`: the longest time that finalize waits until
-    the uploaded files are sealed; after it, the answer has the reason `Finalizing`.
+    the uploaded files are sealed; after it, the answer has the reason `Finalizing`. `clock_leeway_s`: how far the clock that issued a
+    token may be ahead of ours.
 
     Limits on what a client may cost before its token is known: `max_url_bytes`; `max_headers` and `max_headers_bytes`, with trailers;
     `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a request; `stall_timeout_s`: time without progress
@@ -45,6 +46,7 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     read_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
     finalize_wait_s: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
+    clock_leeway_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = 30.0
     max_url_bytes: Annotated[int, msgspec.Meta(ge=1024, le=65_535)] = 65_535
     max_headers: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 128
     max_headers_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2**20)] = 32 * 2**10

@@ -76,4 +76,5 @@ async def _signer(loaded: settings.Settings, found: Adapters) -> signing.Signer 
     """Signs and checks URLs that lead to the api; None if the object store has its own URLs."""
     if loaded.objects.url is not None:
         return None
-    return signing.Signer(await given(found.accounts).signing_secret(), found.public_url, found.clock)
+    secret = await given(found.accounts).signing_secret()
+    return signing.Signer(secret, found.public_url, found.clock, loaded.api.clock_leeway_s)

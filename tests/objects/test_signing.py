@@ -148,3 +148,14 @@ def test_a_bad_key_is_never_signed(signer):
     """The store's rules hold before anything is signed."""
     with pytest.raises(errors.InvalidFields):
         signer.url("GET", "../x")
+
+
+def test_a_clock_that_was_set_may_be_late_by_the_leeway(clock):
+    """A URL is valid for the leeway longer than it says, and not longer."""
+    lenient = signing.Signer(b"secret", "https://dyff.example/prefix", clock, 30)
+    key, query = parts(lenient.url("GET", KEY, expires_s=60))
+    clock.moment = START + timedelta(seconds=89)
+    assert lenient.verify("GET", key, query)
+    clock.moment = START + timedelta(seconds=90)
+    with pytest.raises(errors.Forbidden, match="expired"):
+        lenient.verify("GET", key, query)
