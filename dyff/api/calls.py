@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from dyff.accounts.authority import Principal
+from dyff.api import forwarded
 from dyff.entities import codecs
 from dyff.kernel import errors
 
@@ -60,6 +61,11 @@ class Call:
     def http_version(self) -> str:
         """The version of HTTP, such as `1.1`."""
         return str(self._scope.get("http_version", "1.1"))
+
+    @property
+    def base(self) -> str | None:
+        """The URL by which the client reached a trusted proxy, such as `https://host`; None if none said so."""
+        return self._scope.get(forwarded.BASE)
 
     @property
     def query_string(self) -> str:

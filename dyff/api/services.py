@@ -45,6 +45,15 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     is_full: Callable[[], bool] = lambda: False
     quotas: Quotas = Quotas()
 
+    def reachable(self, signed: objects.SignedURL, base: str | None) -> objects.SignedURL:
+        """A signed URL under the address that its client used. `base`: what a trusted proxy said about that.
+
+        The setting `api.public_url` comes first, and URLs of another object store stay as they are.
+        """
+        if base is None or self.signer is None or self.settings.public_url is not None:
+            return signed
+        return self.signer.moved(signed, base)
+
     def require_space(self) -> None:
         """Refuse what adds data while the disk is full.
 

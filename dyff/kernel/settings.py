@@ -9,6 +9,7 @@ program reads the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -31,11 +32,13 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token may be ahead of ours.
 
     Limits on what a client may cost before its token is known: `max_url_bytes`; `max_headers` and `max_headers_bytes`, with trailers;
-    `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a request; `stall_timeout_s`: time without progress
-    of a body or of an answer; `max_connections`: fewer if there are too few file descriptors.
+    `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a first request; `keep_alive_s`: time without a
+    further one; `stall_timeout_s`: time without progress of a body or of an answer; `max_connections`: fewer if there are too few file descriptors.
 
     Limits on answers that are too large to be held in memory: `max_large_answers`: how many are sent at the same time, of which one
     account can have a quarter; `large_answer_timeout_s`: time in which one must be taken by its client.
+
+    `trusted_proxies`: addresses and networks of proxies that say who the client is, by the `forwarded_headers`.
     """
 
     host: str = "127.0.0.1"
@@ -52,10 +55,21 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_headers_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2**20)] = 32 * 2**10
     head_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     idle_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    keep_alive_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
     stall_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4096
     max_large_answers: Annotated[int, msgspec.Meta(ge=1)] = 16
     large_answer_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_headers: Literal["x-forwarded", "forwarded"] = "x-forwarded"
+
+    def __post_init__(self) -> None:
+        """Refuse a proxy that is no address."""
+        for each in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError as error:
+                raise ValueError(f"trusted_proxies: {each!r} is no address or network, such as 10.0.0.0/8") from error
 
 
 class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -83,7 +83,7 @@ class Signer:
         `leeway_s`: see `verify`.
         """
         self._secret = secret
-        self._base = base_url.rstrip("/") + PATH
+        self._base = base_url.rstrip("/")
         self._clock, self._leeway_s = clock, leeway_s
 
     def url(
@@ -96,7 +96,11 @@ class Signer:
         """
         grant = Grant(method, layout.check_key(key), self._clock.now() + timedelta(seconds=expires_s), md5, limit_bytes)
         headers = {"Content-MD5": md5} if md5 is not None and method == "PUT" else {}
-        return port.SignedURL(self._base + quote(key) + "?" + sign(self._secret, grant), method, headers)
+        return port.SignedURL(self._base + PATH + quote(key) + "?" + sign(self._secret, grant), method, headers)
+
+    def moved(self, signed: port.SignedURL, base_url: str) -> port.SignedURL:
+        """The same permission under another base URL of the same API."""
+        return msgspec.structs.replace(signed, url=base_url + signed.url.removeprefix(self._base))
 
     def verify(self, method: str, key: str, query: str) -> Grant:
         """See `verify`."""
