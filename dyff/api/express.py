@@ -91,14 +91,17 @@ class _Protocol(connections.Bounded):
         self.url, self.headers, self.expect_100_continue = url, headers, expect
         self.scope["headers"] = headers
         if self._base is not None:
-            self.scope[forwarded.BASE] = self._base  # type: ignore[typeddict-unknown-key]
+            self.scope[forwarded.BASE] = self._base  # type: ignore[literal-required]
         HttpToolsProtocol.on_headers_complete(self)
 
 
 class _Exchange:
     """A request and its response, with the interface that the parent's methods expect."""
 
-    __slots__ = ("_client", "_connection", "_headers", "_route", "_waiter", "body", "disconnected", "keep_alive", "more_body", "response_complete")
+    __slots__ = (
+        "_client", "_connection", "_headers", "_route", "_waiter",
+        "body", "disconnected", "keep_alive", "more_body", "response_complete",
+    )  # fmt: skip
 
     def __init__(self, connection: _Protocol, route: Route) -> None:
         """Called when the headers are complete; the body is still to come."""

@@ -15,6 +15,7 @@ from dyff.kernel import clock, errors, ids, settings
 from dyff.kernel.settings import Quotas
 from dyff.objects import port as objects
 from dyff.objects import signing
+from dyff.objects.port import SignedURL
 from dyff.query import port as query
 
 FULL_RETRY_S = 10.0
@@ -45,7 +46,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     is_full: Callable[[], bool] = lambda: False
     quotas: Quotas = Quotas()
 
-    def reachable(self, signed: objects.SignedURL, base: str | None) -> objects.SignedURL:
+    def reachable(self, signed: SignedURL, base: str | None) -> SignedURL:
         """A signed URL under the address that its client used. `base`: what a trusted proxy said about that.
 
         The setting `api.public_url` comes first, and URLs of another object store stay as they are.

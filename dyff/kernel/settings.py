@@ -33,7 +33,8 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Limits on what a client may cost before its token is known: `max_url_bytes`; `max_headers` and `max_headers_bytes`, with trailers;
     `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a first request; `keep_alive_s`: time without a
-    further one; `stall_timeout_s`: time without progress of a body or of an answer; `max_connections`: fewer if there are too few file descriptors.
+    further one; `stall_timeout_s`: time without progress of a body or of an answer; `max_connections`: fewer if there are too few file
+    descriptors.
 
     Limits on answers that are too large to be held in memory: `max_large_answers`: how many are sent at the same time, of which one
     account can have a quarter; `large_answer_timeout_s`: time in which one must be taken by its client.

@@ -121,7 +121,9 @@ def test_a_token_from_a_clock_that_is_a_little_ahead_is_valid(ahead_s):
 
 def test_a_token_from_a_clock_that_is_far_ahead_is_refused():
     """Beyond the leeway the message says by how much the clocks differ, and names the setting."""
-    with pytest.raises(errors.Unauthenticated, match=r"3[23] s ahead of this server's, and 30 s are allowed \(setting api.clock_leeway_s\)"):
+    with pytest.raises(
+        errors.Unauthenticated, match=r"3[23] s ahead of this server's, and 30 s are allowed \(setting api.clock_leeway_s\)"
+    ):
         tokens.verify(tokens.sign(CLAIMS, SECRET), SECRET, CLAIMS.issued - timedelta(seconds=33), leeway_s=30)
 
 

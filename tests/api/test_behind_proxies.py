@@ -85,9 +85,14 @@ async def test_a_proxy_may_remove_the_prefix_or_keep_it(world, prefix, kept):
 
 async def test_a_socket_is_found_below_a_prefix(world):
     """The upgrade gets as far as the route, which asks for a token."""
-    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw==", "Sec-WebSocket-Version": "13"}
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw==",
+        "Sec-WebSocket-Version": "13",
+    }
     async with server(world, public_url="https://host/dyff") as client:
         del client.headers["Authorization"]
         for root in ("", "/dyff"):
-            answer = await client.get(f"{root}/v0/evaluations/{'0' * 32}/logs/stream", headers=headers)
+            answer = await client.get(f"{root}/v0/evaluations/{'0' * 32}/logs/workflow/stream", headers=headers)
             assert (answer.status_code, "Authorization" in answer.text) == (401, True)

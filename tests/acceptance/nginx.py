@@ -1,0 +1,80 @@
+"""A real nginx with the configuration of docs/production.md, for tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import missing
+
+PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "production.md"
+
+_AROUND = """daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr warn;
+events {{}}
+http {{
+access_log off;
+client_body_temp_path body;
+proxy_temp_path proxied;
+fastcgi_temp_path fastcgi;
+uwsgi_temp_path uwsgi;
+scgi_temp_path scgi;
+{}
+}}
+"""
+
+
+def free_port() -> int:
+    """A port on which nothing listens at the moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def documented(port: int, behind: int, *, removes_prefix: bool) -> str:
+    """The configuration of the document, on `port`, without TLS, in front of the port `behind`."""
+    (text,) = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    changes = {
+        "server 127.0.0.1:8000;": f"server 127.0.0.1:{behind};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{port};",
+        "server_name example.org;": "",
+        "proxy_pass http://dyff;": "proxy_pass http://dyff/;" if removes_prefix else "proxy_pass http://dyff;",
+    }
+    for old, new in changes.items():
+        assert text.count(old) == 1, f"the document has not {old!r} once"
+        text = text.replace(old, new)
+    return _AROUND.format(text)
+
+
+@contextmanager
+def running(folder: Path, configuration: str, port: int) -> Iterator[None]:
+    """nginx with that configuration, which listens on `port`. Its files are in `folder`. A skip if there is none."""
+    if PROGRAM is None:
+        missing("no nginx is installed (Debian: nginx-light)")
+    folder.mkdir()
+    (folder / "nginx.conf").write_text(configuration)
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([PROGRAM, "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"], stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        else:
+            raise AssertionError(f"nginx does not listen: {(folder / 'log').read_text()}")
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
