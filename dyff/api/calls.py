@@ -90,6 +90,11 @@ class Call:
         value = self._named.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def joined(self, name: bytes) -> str | None:
+        """Return the values of all headers called `name` (in lower case) as one list, or None if there is none."""
+        values = [value.decode("latin-1") for each, value in self.headers() if each == name]
+        return ", ".join(values) if values else None
+
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return all headers, with names in lower case."""
         headers: list[tuple[bytes, bytes]] = self._scope["headers"]

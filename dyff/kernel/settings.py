@@ -285,6 +285,7 @@ def load_with_origins(
     """
     environment = os.environ if environment is None else environment
     found = settings_sources.gather(Settings, file, environment, flags or {})
+    settings_sources.require_text(found)
     try:
         return msgspec.convert(found.tree, Settings, strict=False), found.origins
     except msgspec.ValidationError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
-from dyff.kernel import errors, settings
+from dyff.kernel import errors, init, settings
 from dyff.serve import cli_accounts, cli_manifests, cli_settings, command_options, protection
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def main() -> None:
     """Audits of AI systems whose results can be trusted."""
     from dyff.kernel import logs
 
+    init.become_parent_if_first()
     os.umask(protection.UMASK)
     logs.to_standard_error()
 

@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
-from dyff.kernel import errors
+from dyff.kernel import errors, settings_sources
 from dyff.serve import protection
 
 
@@ -22,8 +23,14 @@ class DataDirectory:
     """
 
     def __init__(self, root: str | Path) -> None:
-        """`root`: created by `create` if it does not exist."""
+        """`root`: created by `create` if it does not exist.
+
+        Raises:
+            Misconfigured: its path is not UTF-8, which SQLite cannot open.
+        """
         self.root = Path(root).absolute()
+        if not settings_sources.is_text(str(self.root)):
+            raise errors.Misconfigured(f"the path of the data directory, {str(self.root)!a}, is not UTF-8; choose another --data-dir")
 
     def create(self) -> None:
         """Create the directory, accessible to its owner only. One that exists is restricted to that.
@@ -59,7 +66,7 @@ class DataDirectory:
             problem = f"{', '.join(missing)} is not there" if missing else "it has no files of a server"
         raise errors.Misconfigured(
             f"there is no data of a Dyff server in {self.root}: {problem}. Name the server's directory with --data-dir or DYFF_DATA_DIR, "
-            f"or start a server there first: dyff serve --data-dir {self.root}"
+            f"or start a server there first: dyff serve --data-dir {quote(str(self.root))}"
         )
 
     @contextmanager

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext, suppress
+from shlex import quote
 from typing import Any
 
 import anyio
@@ -102,7 +103,7 @@ async def _announce_when_ready(
     if adapters.sandboxes is not None:
         lines.append(f"  pods  {isolation.sentence(adapters.sandboxes)}")
     if adapters.listener is not None:
-        where = f" --data-dir {place.root}" if "accounts" in local else ""
+        where = f" --data-dir {quote(str(place.root))}" if "accounts" in local else ""
         lines += ["Make a token with:", f"  dyff token create{where} --account $(dyff account create --name me{where})"]
     with suppress(OSError):  # a full disk behind standard output
         click.echo("\n".join(lines))

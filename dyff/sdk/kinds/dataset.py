@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dyff.sdk import groups, models, schemas, uploads
+from dyff.sdk import folders, groups, models, schemas, uploads
 from dyff.sdk.calls import Awaited, S, operation
 
 
@@ -45,6 +45,7 @@ def _arrow_dataset(folder: Path) -> Mapping[str, Any]:
     """The artifacts and the schema of the files in a directory."""
     import pyarrow.dataset
 
+    folders.require_text(each for each in (folder, *folder.rglob("*")) if each == folder or each.is_file())
     found = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive", ignore_prefixes=[".", "_"])
     if not found.files:
         raise ValueError(f"{folder} has no Parquet files")
