@@ -122,6 +122,23 @@ class DataDirectory:
         """The local cluster's pods."""
         return self.root / "pods"
 
+    @property
+    def scratch(self) -> Path:
+        """Temporary files, on a machine that has no other place for them."""
+        return self.root / "tmp"
+
+    def provide_scratch(self) -> None:
+        """If this process can write to no directory for temporary files, as on a read-only root without `/tmp`, let it use `scratch`.
+
+        SQLite needs one for large sorts, and so does the probe of the isolation of pods.
+        """
+        try:
+            tempfile.gettempdir()
+        except FileNotFoundError:
+            with suppress(OSError):
+                self.scratch.mkdir(mode=0o700, exist_ok=True)
+            os.environ["TMPDIR"] = str(self.scratch)  # SQLite reads the same variable
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Lock the directory for this process. The kernel releases the lock however the process ends.
@@ -144,6 +161,7 @@ class DataDirectory:
             with suppress(OSError):  # the number is for people only, and the disk may be full
                 os.ftruncate(file, 0)
                 os.pwrite(file, str(os.getpid()).encode(), 0)
+            self.provide_scratch()
             yield
         finally:
             os.close(file)
