@@ -35,6 +35,12 @@ class _Command(click.Group):
         except errors.DyffError as error:
             click.echo(f"dyff: {error.message}", err=True)
             sys.exit(_code(error, 1))
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":
+                raise
+            # What the shell passes as an argument can have any bytes.
+            click.echo(f"dyff: {error.object[:200]!a} is not UTF-8, which it has to be here; use another name or path", err=True)
+            sys.exit(EXIT_CODES[errors.Misconfigured])
 
 
 def _code(error: errors.DyffError, otherwise: int) -> int:

@@ -137,7 +137,8 @@ class DataDirectory:
         except FileNotFoundError:
             with suppress(OSError):
                 self.scratch.mkdir(mode=0o700, exist_ok=True)
-            os.environ["TMPDIR"] = str(self.scratch)  # SQLite reads the same variable
+            tempfile.tempdir = str(self.scratch)
+            os.putenv("TMPDIR", str(self.scratch))  # for SQLite
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

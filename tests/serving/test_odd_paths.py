@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
+from dyff.accounts import embedded
 from dyff.kernel import errors, settings
 from dyff.serve import directory, protection
 
@@ -100,7 +102,8 @@ def test_the_command_that_starts_a_server_can_be_pasted(tmp_path, name):
 @pytest.mark.parametrize("name", PATHS)
 def test_the_command_that_restricts_access_can_be_pasted(tmp_path, name, monkeypatch):
     """Both commands in it name the directory."""
-    (tmp_path / name).mkdir(mode=0o755)
+    (tmp_path / name).mkdir()
+    (tmp_path / name).chmod(0o755)
 
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
@@ -121,3 +124,24 @@ def test_the_command_that_restricts_access_can_be_pasted(tmp_path, name, monkeyp
         "go=",
         str(tmp_path / name),
     ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["account", "create", "--name"], ["account", "suspend"], ["token", "create", "--role", "Admin", "--account"], ["docs"]],
+    ids=lambda command: " ".join(command),
+)
+def test_an_argument_that_is_not_utf_8_is_one_line(tmp_path, command):
+    """Where there is data, so that the argument is really looked at."""
+    anyio.run(_with_accounts, tmp_path)
+    where = [] if command == ["docs"] else ["--data-dir", str(tmp_path)]
+    done = ran(*command, ODD, *where)
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("dyff: ")
+    assert r"\udcff" in line
+    assert done.returncode in (1, 2)
+
+
+async def _with_accounts(place):
+    async with embedded.EmbeddedAccounts.open(place / "accounts.sqlite"):
+        pass
