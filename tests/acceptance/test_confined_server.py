@@ -66,6 +66,7 @@ def server(request, tmp_path_factory):
     script.chmod(0o700)
     subject = ConfinedServer(data, command=str(script))
     subject.start(deadline_s=60)
+    assert (data / "tmp").exists() == (request.param == "no /tmp")
     yield subject
     if subject.is_running:
         subject.kill()
