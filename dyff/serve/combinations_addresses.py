@@ -25,6 +25,15 @@ def _host(url: str | None) -> str:
         return ""
 
 
+def _url_problem(url: str) -> str | None:
+    """Why it is no base URL; None if it is one."""
+    try:
+        web_addresses.normal(url)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def is_of_this_machine(host: str) -> bool:
     """Whether a host is this machine to everyone: a loopback address, or no certain one."""
     if host == "localhost" or host.endswith(".localhost"):
@@ -59,8 +68,12 @@ def steps_endpoint(case: Case) -> Iterator[Finding]:
         return
     own = case.settings.objects.steps_endpoint
     endpoint = own or (case.store.endpoint if case.store is not None else None)
-    if own is not None and not own.startswith(("http://", "https://")):
-        yield Finding(settings=("objects.steps_endpoint",), problem=f"{own!r} is no URL", fix="begin it with http:// or https://")
+    if own is not None and (problem := _url_problem(own)):
+        yield Finding(
+            settings=("objects.steps_endpoint",),
+            problem=f"{own!r} is no URL of a store: {problem}",
+            fix="set one such as http://minio:9000",
+        )
     elif endpoint is not None and is_of_this_machine(_host(endpoint)):
         yield Finding(
             settings=("objects.steps_endpoint",),

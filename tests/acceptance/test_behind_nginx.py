@@ -96,3 +96,35 @@ def test_a_session_answers_through_the_proxies(server, token, account, service):
         (row,) = client.inferencesessions.client(session.id, made.token, interface=interface).infer({"text": "hello"})
         assert row
         client.inferencesessions.terminate(session.id)
+
+
+@pytest.fixture
+def unnamed(tmp_path):
+    """A server that knows its proxy and not its own public URL, behind nginx at the root of the host."""
+    port, behind = nginx.free_port(), nginx.free_port()
+    file = tmp_path / "dyff.yaml"
+    file.write_text(json.dumps({"api": {"trusted_proxies": ["127.0.0.1"]}}))
+    configuration = nginx.documented(port, behind, removes_prefix=False).replace("location /dyff/", "location /")
+    with nginx.running(tmp_path / "nginx", configuration, port):
+        subject = Server(tmp_path / "data")
+        subject.start("--config", str(file), "--port", str(behind))
+        yield subject, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{behind}"
+        if subject.is_running:
+            assert subject.stop() == 0
+
+
+def test_a_client_cannot_say_which_url_it_used(unnamed, prompts):
+    """nginx says it, and overwrites what the client said; signed URLs begin with nginx's address. Without nginx, with our own."""
+    server, through, direct = unnamed
+    account = server.command("account", "create", "--name", "me")
+    token = server.command("token", "create", "--account", account, "--role", "Admin")
+    with OurClient(api_token=token, endpoint=f"{through}/v0") as client:
+        dataset = client.datasets.create_arrow_dataset(prompts, account=account, name="prompts")
+        client.datasets.upload_arrow_dataset(dataset, prompts)
+    forged = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "Forwarded": "host=evil.example;proto=https"}
+    answer = httpx.get(f"{through}/v0/datasets/{dataset.id}/downlinks", headers={"Authorization": f"Bearer {token}", **forged})
+    (link,) = answer.json()
+    assert link["signedURL"]["url"].startswith(f"{through}/objects/")
+    assert httpx.get(link["signedURL"]["url"]).status_code == 200
+    answer = httpx.get(f"{direct}/v0/datasets/{dataset.id}/downlinks", headers={"Authorization": f"Bearer {token}"})
+    assert answer.json()[0]["signedURL"]["url"].startswith(f"{direct}/objects/")
