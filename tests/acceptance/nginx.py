@@ -7,14 +7,19 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import missing
+from filelock import FileLock
 
-PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+from image import packages
+from tests.conftest import missing
+from tests.engines import building
+
+_PACKAGES = ("nginx", "libpcre2-8-0")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "production.md"
 
 _AROUND = """daemon off;
@@ -32,6 +37,29 @@ scgi_temp_path scgi;
 {}
 }}
 """
+
+
+def program() -> tuple[str, dict[str, str]]:
+    """The program nginx of this machine, and variables that it needs. If there is none, the one of Debian, only unpacked, once."""
+    installed = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    return (installed, {}) if installed is not None else unpacked()
+
+
+def unpacked() -> tuple[str, dict[str, str]]:
+    """That of Debian's packages. A skip if there is no way to get it."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        missing("no nginx is installed, and it can be unpacked on a Debian only")
+    target = building.root() / "nginx-of-debian"
+    with FileLock(building.root() / "nginx-of-debian.lock"):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=building.root(), prefix=".nginx-") as folder:
+                try:
+                    packages.unpack(_PACKAGES, Path(folder) / "build")
+                except subprocess.CalledProcessError as error:
+                    missing(f"no nginx is installed, and its package cannot be downloaded: {error}")
+                (Path(folder) / "build").rename(target)
+    libraries = sorted({str(each.parent) for each in target.rglob("lib*.so.*")})
+    return str(target / "usr/sbin/nginx"), {"LD_LIBRARY_PATH": ":".join(libraries)}
 
 
 def free_port() -> int:
@@ -59,12 +87,13 @@ def documented(port: int, behind: int, *, removes_prefix: bool) -> str:
 @contextmanager
 def running(folder: Path, configuration: str, port: int) -> Iterator[None]:
     """nginx with that configuration, which listens on `port`. Its files are in `folder`. A skip if there is none."""
-    if PROGRAM is None:
-        missing("no nginx is installed (Debian: nginx-light)")
+    found, variables = program()
     folder.mkdir()
     (folder / "nginx.conf").write_text(configuration)
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([PROGRAM, "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [found, "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"], stdout=log, stderr=log, env={**os.environ, **variables}
+        )
     try:
         end = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < end:

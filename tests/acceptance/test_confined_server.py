@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -13,12 +12,13 @@ from pathlib import Path
 import pytest
 from dyff.schema import requests
 
+from dyff.cluster.pods.isolation import bwrap
 from tests.acceptance.conftest import DYFF, Server, eventually
 from tests.conftest import missing
 
 pytestmark = pytest.mark.acceptance
 
-BWRAP = shutil.which("bwrap", path=f"{Path(DYFF).parent}:{os.environ.get('PATH', '')}")
+BWRAP = bwrap.find()
 NOBODY = "65534"
 
 
