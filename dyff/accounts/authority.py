@@ -52,11 +52,21 @@ class Authority:
     """Tokens on top of an accounts database. Safe for concurrent use by the tasks of one event loop."""
 
     def __init__(
-        self, accounts: port.Accounts, clock: clock.Clock, ids: ids.Ids, *, cost: int = _COST, remembered: int = _REMEMBERED
+        self,
+        accounts: port.Accounts,
+        clock: clock.Clock,
+        ids: ids.Ids,
+        *,
+        cost: int = _COST,
+        remembered: int = _REMEMBERED,
+        leeway_s: float = 0.0,
     ) -> None:
-        """`cost`: of bcrypt, for new secrets. `remembered`: how many verified tokens are cached; the least recently used are evicted."""
+        """`cost`: of bcrypt, for new secrets. `remembered`: how many verified tokens are cached; the least recently used are evicted.
+
+        `leeway_s`: how far the clock of a token's issuer may be ahead of ours.
+        """
         self._accounts, self._clock, self._ids = accounts, clock, ids
-        self._cost, self._capacity = cost, remembered
+        self._cost, self._capacity, self._leeway_s = cost, remembered, leeway_s
         self._checked: OrderedDict[bytes, _Checked] = OrderedDict()
         self._checking: dict[bytes, anyio.Lock] = {}
         self._signing_secret, self._secret_read = b"", 0.0
@@ -182,12 +192,12 @@ class Authority:
         """
         secret = await self._secret(float("inf"))
         try:
-            return tokens.verify(token, secret, self._clock.now()), secret
+            return tokens.verify(token, secret, self._clock.now(), self._leeway_s), secret
         except errors.Unauthenticated:
             newer = await self._secret(_SECRET_AGE_S)
             if newer == secret:
                 raise
-            return tokens.verify(token, newer, self._clock.now()), newer
+            return tokens.verify(token, newer, self._clock.now(), self._leeway_s), newer
 
     async def _active(self, account_id: str) -> port.Account:
         account = await self._accounts.get(account_id)

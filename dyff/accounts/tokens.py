@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,8 +60,10 @@ def unverified(token: str) -> tuple[str, str] | None:
         return None
 
 
-def verify(token: str, signing_secret: bytes, now: datetime) -> Claims:
+def verify(token: str, signing_secret: bytes, now: datetime, leeway_s: float = 0.0) -> Claims:
     """The claims of a token, if its signature and times are valid; nothing is looked up.
+
+    `leeway_s`: a token from a clock that is ahead of ours by up to as many seconds is valid already. It does not prolong a token's life.
 
     Raises:
         Unauthenticated: they are not valid, or a claim is missing or malformed. The message does not contain the token.
@@ -81,6 +84,10 @@ def verify(token: str, signing_secret: bytes, now: datetime) -> Claims:
     if claims.expires <= now:
         fix = "make a new one with 'dyff token create'" if claims.account else "ask for a new one with an account's token"
         raise errors.Unauthenticated(f"the bearer token of {claims.subject} has expired; {fix}")
-    if claims.issued > now.replace(microsecond=999_999):
-        raise errors.Unauthenticated("the bearer token is not valid yet")
+    ahead_s = (claims.issued - now.replace(microsecond=999_999)).total_seconds()
+    if ahead_s > leeway_s:
+        raise errors.Unauthenticated(
+            f"the bearer token of {claims.subject} is not valid yet: the clock of its issuer is {math.ceil(ahead_s)} s ahead of this "
+            f"server's, and {leeway_s:g} s are allowed (setting api.clock_leeway_s); set the clocks"
+        )
     return claims

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from litestar import HttpMethod, Litestar, Request, Response
 from litestar.connection import WebSocket
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, arrow, auditing, auth, calls, context, missing, problems, sockets
+from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, missing, problems, sockets
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
 from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, tokens
@@ -39,9 +40,11 @@ class Lane:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._auditing = auditing.Auditing(services.audit, services.clock)
+        self._proxies = forwarded.Proxies(services.settings)
 
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
+        _name_in_logs(scope)
         call, problem = Call(scope, receive, self._services.settings.max_body_bytes, path), None
         try:
             if not route.open:
@@ -56,7 +59,9 @@ class Lane:
 
     async def converse(self, stream: Socket, scope: calls.Scope, receive: calls.Receive, send: sockets.Send, path: dict[str, str]) -> None:
         """Serve a WebSocket to its end, or answer why there is none; never raises but for what ends the process."""
-        call = Call({**scope, "method": "GET"}, receive, 0, path)
+        scope = {**scope, "method": "GET", "client": self._proxies.client(scope)}
+        _name_in_logs(scope)
+        call = Call(scope, receive, 0, path)
         try:
             call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
             run = await stream.begin(call)
@@ -74,6 +79,13 @@ class Lane:
         """The same of a route whose path has no parameters, called without a query."""
         scope = {"method": route.method, "path": route.path, "query_string": b"", "headers": headers, "client": client}
         return await self.answer(route, scope, receive, {})
+
+
+def _name_in_logs(scope: calls.Scope) -> None:
+    """Add the client's address to what is logged about its request, which has a task of its own."""
+    client = scope.get("client")
+    if client:
+        structlog.contextvars.bind_contextvars(client=client[0])
 
 
 def build(services: Services) -> Application:

@@ -101,15 +101,15 @@ async def _stored(services: Services, prefixes: Sequence[str], wanted: kind.Decl
     return Artifact(path=wanted.path, key=info.key, size=info.size_bytes, digest={"md5": wanted.md5}, kind=wanted.kind)
 
 
-async def links(services: Services, manifest: manifests.Manifest) -> list[codecs.Json]:
+async def links(services: Services, manifest: manifests.Manifest, base: str | None) -> list[codecs.Json]:
     """Return the files in the published form: `[{"artifact": {...}, "signedURL": {...}}]`. The URLs give those bytes and no others.
 
-    Of the digests it has only the MD5, because the published client refuses answers with others.
+    Of the digests it has only the MD5, because the published client refuses answers with others. `base`: see `Services.reachable`.
     """
     listed = []
     for each in manifest.artifacts:
         url = await services.objects.sign("GET", each.key, expires_s=URL_LIFE_S, md5=each.digest.get("md5"))
         digest = {name: value for name, value in each.digest.items() if name == "md5"}
         artifact = {"path": each.path, "digest": digest, **({"kind": each.kind} if each.kind is not None else {})}
-        listed.append({"artifact": artifact, "signedURL": msgspec.to_builtins(url)})
+        listed.append({"artifact": artifact, "signedURL": msgspec.to_builtins(services.reachable(url, base))})
     return listed

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from dyff.accounts.authority import Principal
+from dyff.api import forwarded
 from dyff.entities import codecs
 from dyff.kernel import errors
 
@@ -80,6 +81,11 @@ class Call:
         return str(self._scope.get("http_version", "1.1"))
 
     @property
+    def base(self) -> str | None:
+        """The URL by which the client reached a trusted proxy, such as `https://host`; None if none said so."""
+        return self._scope.get(forwarded.BASE)
+
+    @property
     def query_string(self) -> str:
         """The part of the URL after the `?`."""
         return bytes(self._scope["query_string"]).decode("latin-1")
@@ -101,6 +107,11 @@ class Call:
             self._named = dict(reversed(self.headers()))
         value = self._named.get(name)
         return None if value is None else value.decode("latin-1")
+
+    def joined(self, name: bytes) -> str | None:
+        """Return the values of all headers called `name` (in lower case) as one list, or None if there is none."""
+        values = [value.decode("latin-1") for each, value in self.headers() if each == name]
+        return ", ".join(values) if values else None
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return all headers, with names in lower case."""

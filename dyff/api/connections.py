@@ -39,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     headers_bytes: int
     head_s: float
     idle_s: float
+    keep_alive_s: float
     stall_s: float
     connections: int
 
@@ -51,6 +52,7 @@ def limits(chosen: settings.Api) -> Limits:
         headers_bytes=chosen.max_headers_bytes,
         head_s=chosen.head_timeout_s,
         idle_s=chosen.idle_timeout_s,
+        keep_alive_s=chosen.keep_alive_s,
         stall_s=chosen.stall_timeout_s,
         connections=max(1, min(chosen.max_connections, descriptors.limit() * 3 // 4)),
     )
@@ -226,7 +228,8 @@ class Bounded(HttpToolsProtocol):
             return
         # A body that was not wanted may still be coming.
         unread = self.cycle is not None and self.cycle.more_body and now - self._heard <= self.limits.idle_s
-        if now - self._waits_since > (self.limits.stall_s if unread else self.limits.idle_s):
+        between = self.limits.idle_s if self.cycle is None else self.limits.keep_alive_s
+        if now - self._waits_since > (max(self.limits.stall_s, between) if unread else between):
             self.transport.close()
 
     def _is_stuck(self, now: float) -> bool:

@@ -14,21 +14,29 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dyff.api import connections
+from dyff.api import connections, forwarded
 from dyff.api.calls import Receive, Reply
 from dyff.api.route import Route
 
 Headers = list[tuple[bytes, bytes]]
-Answer = Callable[[Route, Headers, Receive, tuple[str, int] | None], Awaitable[Reply]]
+Client = tuple[str, int] | None
+Answer = Callable[[Route, Headers, Receive, Client], Awaitable[Reply]]
 """Answers a call of a route from a client's address. Raises nothing except what ends the process."""
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-def protocol(routes: Iterable[Route], reply: Answer, limits: connections.Limits) -> type[HttpToolsProtocol]:
-    """Return the class of one web server's connections. `routes`: the express routes; their paths have no parameters."""
+def protocol(
+    routes: Iterable[Route], reply: Answer, limits: connections.Limits, proxies: forwarded.Proxies, prefix: bytes = b""
+) -> type[HttpToolsProtocol]:
+    """Return the class of one web server's connections. `routes`: the express routes; their paths have no parameters.
+
+    `prefix`: of the paths by which clients reach the API, such as `/dyff/`; empty for none. A proxy may remove it or keep it; then it is
+    removed here.
+    """
     by_target = {(route.method.encode(), route.path.encode()): route for route in routes}
     own = {"express": by_target, "answer": staticmethod(reply), "limits": limits, "watch": connections.Watch()}
+    own |= {"proxies": proxies, "prefix": prefix}
     return type("Protocol", (_Protocol,), own)
 
 
@@ -37,6 +45,18 @@ class _Protocol(connections.Bounded):
     """Routes by method and full request target. A target with a query string never matches."""
 
     answer: Answer
+    proxies: forwarded.Proxies
+    prefix: bytes
+
+    _proxy: str | None = None
+    """The address of the trusted proxy at the other end; None if there is none."""
+
+    _base: str | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.client is not None and self.proxies.trusts(self.client[0]):
+            self._proxy = self.client[0]
 
     def on_message_begin(self) -> None:
         """Like the parent's, but without the scope, which only ASGI needs."""
@@ -47,6 +67,11 @@ class _Protocol(connections.Bounded):
 
     def on_headers_complete(self) -> None:
         self.end_head()
+        if self._proxy is not None:
+            origin = self.proxies.origin(self._proxy, self.headers)
+            self.client, self._base = (origin.client, 0), origin.base
+        if self.prefix and self.url.startswith(self.prefix):
+            self.url = self.url[len(self.prefix) - 1 :]
         parser = self.parser
         route = self.express.get((parser.get_method(), self.url))
         if route is None or self.expect_100_continue or parser.should_upgrade() or parser.get_http_version() != "1.1":
@@ -65,17 +90,22 @@ class _Protocol(connections.Bounded):
         HttpToolsProtocol.on_message_begin(self)
         self.url, self.headers, self.expect_100_continue = url, headers, expect
         self.scope["headers"] = headers
+        if self._base is not None:
+            self.scope[forwarded.BASE] = self._base  # type: ignore[literal-required]
         HttpToolsProtocol.on_headers_complete(self)
 
 
 class _Exchange:
     """A request and its response, with the interface that the parent's methods expect."""
 
-    __slots__ = ("_connection", "_headers", "_route", "_waiter", "body", "disconnected", "keep_alive", "more_body", "response_complete")
+    __slots__ = (
+        "_client", "_connection", "_headers", "_route", "_waiter",
+        "body", "disconnected", "keep_alive", "more_body", "response_complete",
+    )  # fmt: skip
 
     def __init__(self, connection: _Protocol, route: Route) -> None:
         """Called when the headers are complete; the body is still to come."""
-        self._connection, self._route, self._headers = connection, route, connection.headers
+        self._connection, self._route, self._headers, self._client = connection, route, connection.headers, connection.client
         self._waiter: asyncio.Future[None] | None = None
         self.keep_alive = connection.parser.should_keep_alive()
         self.disconnected = False
@@ -96,7 +126,7 @@ class _Exchange:
     async def run_asgi(self, _: Any) -> None:
         """Answer the request, in a task of its own. The parent discards any rest of the body that still arrives."""
         connection = self._connection
-        reply = await connection.answer(self._route, self._headers, self._receive, connection.client)
+        reply = await connection.answer(self._route, self._headers, self._receive, self._client)
         if connection.flow.write_paused and not self.disconnected:
             await connection.flow.drain()
         self.response_complete = True

@@ -60,8 +60,8 @@ _ERRORS: dict[int, tuple[str, str, Any, tuple[str, ...]]] = {
 """Errors that many operations have: name, meaning, body and headers, by status."""
 
 
-def document(routes: Iterable[Route]) -> codecs.Json:
-    """OpenAPI 3.1 of all routes that are not hidden.
+def document(routes: Iterable[Route], root: str = "/") -> codecs.Json:
+    """OpenAPI 3.1 of all routes that are not hidden. `root`: what the paths of clients begin with, such as `/dyff/`.
 
     Raises:
         Incomplete: two structs would have the same name.
@@ -75,7 +75,7 @@ def document(routes: Iterable[Route]) -> codecs.Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Dyff", "version": "0.1", "description": _DESCRIPTION, "license": {"name": "Apache-2.0"}},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": root if root == "/" else root.rstrip("/")}],
         "tags": [_tag(group) for group in dict.fromkeys(route.group for route in shown)],
         "paths": paths,
         "components": {

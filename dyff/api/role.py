@@ -10,9 +10,9 @@ import anyio
 import anyio.abc
 import uvicorn
 
-from dyff.api import app, connections, express, webserver
+from dyff.api import app, connections, express, forwarded, webserver
 from dyff.api.services import Services
-from dyff.kernel import listening
+from dyff.kernel import listening, settings, web_addresses
 
 WS_MAX_BYTES = 4096
 """The limit for a message from a client. Clients have nothing to send on our WebSockets."""
@@ -42,13 +42,15 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
         async with anyio.create_task_group() as group:
             application = app.build(services)
             group.start_soon(application.schemas.warm)
-            await webserver.serve(_config(application, connections.limits(chosen)), bound, task_status=task_status)
+            await webserver.serve(_config(application, chosen), bound, task_status=task_status)
 
 
-def _config(application: app.Application, limits: connections.Limits) -> uvicorn.Config:
+def _config(application: app.Application, chosen: settings.Api) -> uvicorn.Config:
+    prefix = web_addresses.prefix(chosen.public_url).encode()
+    limits, proxies = connections.limits(chosen), forwarded.Proxies(chosen)
     return uvicorn.Config(
         application,
-        http=express.protocol(application.express, application.lane.answer_express, limits),
+        http=express.protocol(application.express, application.lane.answer_express, limits, proxies, prefix),
         loop="none",
         lifespan="on",
         ws=_websocket,  # type: ignore[arg-type]  # any factory of a protocol works

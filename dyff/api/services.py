@@ -15,6 +15,7 @@ from dyff.kernel import audit, clock, errors, ids, settings
 from dyff.kernel.settings import Quotas
 from dyff.objects import port as objects
 from dyff.objects import signing
+from dyff.objects.port import SignedURL
 from dyff.query import port as query
 
 FULL_RETRY_S = 10.0
@@ -46,6 +47,15 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     is_full: Callable[[], bool] = lambda: False
     quotas: Quotas = Quotas()
     audit: audit.Trail | None = None
+
+    def reachable(self, signed: SignedURL, base: str | None) -> SignedURL:
+        """A signed URL under the address that its client used. `base`: what a trusted proxy said about that.
+
+        The setting `api.public_url` comes first, and URLs of another object store stay as they are.
+        """
+        if base is None or self.signer is None or self.settings.public_url is not None:
+            return signed
+        return self.signer.moved(signed, base)
 
     def require_space(self) -> None:
         """Refuse what adds data while the disk is full.

@@ -17,7 +17,7 @@ MIN_PAUSE_S = 0.05
 MAX_ASKED_S = 366 * 86400.0
 """A longer pause that is asked for counts as this long."""
 
-_NUMBER = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")
+_NUMBER = re.compile(r"[0-9]{1,4000}(\.[0-9]{1,4000})?")
 
 Key = TypeVar("Key", bound=Hashable)
 

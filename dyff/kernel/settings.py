@@ -9,6 +9,7 @@ program reads the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -37,14 +38,18 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     derive it from host and port. `max_body_bytes`: limit of a JSON body. `publish_timeout_s`: time within which a command must
     become durable. `read_wait_s`: the longest time that a read waits for the position that it requests. `session_life_s`:
     lifetime of an inference session that was created without `expires`. `finalize_wait_s`: the longest time that finalize waits until
-    the uploaded files are sealed; after it, the answer has the reason `Finalizing`.
+    the uploaded files are sealed; after it, the answer has the reason `Finalizing`. `clock_leeway_s`: how far the clock that issued a
+    token may be ahead of ours.
 
     Limits on what a client may cost before its token is known: `max_url_bytes`; `max_headers` and `max_headers_bytes`, with trailers;
-    `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a request; `stall_timeout_s`: time without progress
-    of a body or of an answer; `max_connections`: fewer if there are too few file descriptors.
+    `head_timeout_s`: time for the head of a request; `idle_timeout_s`: time without a first request; `keep_alive_s`: time without a
+    further one; `stall_timeout_s`: time without progress of a body or of an answer; `max_connections`: fewer if there are too few file
+    descriptors.
 
     Limits on answers that are too large to be held in memory: `max_large_answers`: how many are sent at the same time, of which one
     account can have a quarter; `large_answer_timeout_s`: time in which one must be taken by its client.
+
+    `trusted_proxies`: addresses and networks of proxies that say who the client is, by the `forwarded_headers`.
     """
 
     host: str = "127.0.0.1"
@@ -55,15 +60,27 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     read_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
     session_life_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86400.0
     finalize_wait_s: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
+    clock_leeway_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = 30.0
     max_url_bytes: Annotated[int, msgspec.Meta(ge=1024, le=65_535)] = 65_535
     max_headers: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 128
     max_headers_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2**20)] = 32 * 2**10
     head_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     idle_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    keep_alive_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
     stall_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4096
     max_large_answers: Annotated[int, msgspec.Meta(ge=1)] = 16
     large_answer_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_headers: Literal["x-forwarded", "forwarded"] = "x-forwarded"
+
+    def __post_init__(self) -> None:
+        """Refuse a proxy that is no address."""
+        for each in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError as error:
+                raise ValueError(f"trusted_proxies: {each!r} is no address or network, such as 10.0.0.0/8") from error
 
 
 class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -288,6 +305,7 @@ def load_with_origins(
     """
     environment = os.environ if environment is None else environment
     found = settings_sources.gather(Settings, file, environment, flags or {})
+    settings_sources.require_text(found)
     try:
         return msgspec.convert(found.tree, Settings, strict=False), found.origins
     except msgspec.ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,45 @@ def misconfigured(struct: type[msgspec.Struct], sources: Sources, error: msgspec
     if where.startswith("variable ") and ("`array`" in text or "`object`" in text):
         hint = "; a list or a map can only be set in a settings file"
     return errors.Misconfigured(f"settings: {place[1]}: {said}{hint}; {ADVICE}")
+
+
+def require_text(sources: Sources) -> None:
+    """Refuse texts that are no text: bytes that are not UTF-8 in a variable or a flag, as a path can have them, and NUL.
+
+    Neither SQLite nor JSON could hold them.
+
+    Raises:
+        Misconfigured: there are some; the message names each.
+    """
+    wrong = [_not_text(path, value, sources) for path, value in _texts(sources.tree) if not is_text(value)]
+    if wrong:
+        raise errors.Misconfigured(f"settings: {'; '.join(wrong)}; choose another, such as a path of letters of UTF-8")
+
+
+def is_text(value: str) -> bool:
+    """Whether a text can be stored: UTF-8 without NUL."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _texts(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """All texts of a tree, with their dotted paths. A key counts as its own value."""
+    if isinstance(tree, str):
+        yield ".".join(path), tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _texts(str(key), path)
+            yield from _texts(value, (*path, str(key)))
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _texts(value, path)
+
+
+def _not_text(path: str, value: str, sources: Sources) -> str:
+    where = origin(sources.origins, path)
+    return f"{ascii(path)[1:-1]} is not UTF-8, or has a NUL: {value!a}" + (f" ({ascii(where)[1:-1]})" if where != DEFAULT else "")
 
 
 class _Loader(yaml.SafeLoader):

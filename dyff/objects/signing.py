@@ -50,8 +50,10 @@ def sign(secret: bytes, grant: Grant) -> str:
     return urlencode({**fields, "signature": _signature(secret, grant.key, fields)})
 
 
-def verify(secret: bytes, method: str, key: str, query: str, now: datetime) -> Grant:
+def verify(secret: bytes, method: str, key: str, query: str, now: datetime, leeway_s: float = 0.0) -> Grant:
     """The permission in the URL of a request. `key`: from the path, unquoted. `query`: unparsed. HEAD is allowed wherever GET is.
+
+    `leeway_s`: the URL is valid for as many seconds longer than it says, since the clock may have been set since it was signed.
 
     Raises:
         Forbidden: it does not allow this request; the message says why.
@@ -66,7 +68,7 @@ def verify(secret: bytes, method: str, key: str, query: str, now: datetime) -> G
     grant = _grant(key, fields)
     if grant.method != ("GET" if method == "HEAD" else method):
         raise errors.Forbidden(f"this URL allows {grant.method} only")
-    if now >= grant.expires:
+    if now >= grant.expires + timedelta(seconds=leeway_s):
         raise errors.Forbidden(f"this URL expired at {grant.expires:%Y-%m-%d %H:%M:%S} UTC: ask for a new one")
     return grant
 
@@ -74,14 +76,15 @@ def verify(secret: bytes, method: str, key: str, query: str, now: datetime) -> G
 class Signer:
     """Signs and verifies with one secret. Changing the secret invalidates every URL signed before."""
 
-    def __init__(self, secret: bytes, base_url: str, clock: Clock) -> None:
+    def __init__(self, secret: bytes, base_url: str, clock: Clock, leeway_s: float = 0.0) -> None:
         """`secret`: may be used for other purposes too, since the signed data has its own prefix.
 
         `base_url`: the URL under which clients reach the API, e.g. `https://dyff.example.org`.
+        `leeway_s`: see `verify`.
         """
         self._secret = secret
-        self._base = base_url.rstrip("/") + PATH
-        self._clock = clock
+        self._base = base_url.rstrip("/")
+        self._clock, self._leeway_s = clock, leeway_s
 
     def url(
         self, method: Literal["GET", "PUT"], key: str, *, expires_s: float = 3600, md5: str | None = None, limit_bytes: int | None = None
@@ -93,11 +96,15 @@ class Signer:
         """
         grant = Grant(method, layout.check_key(key), self._clock.now() + timedelta(seconds=expires_s), md5, limit_bytes)
         headers = {"Content-MD5": md5} if md5 is not None and method == "PUT" else {}
-        return port.SignedURL(self._base + quote(key) + "?" + sign(self._secret, grant), method, headers)
+        return port.SignedURL(self._base + PATH + quote(key) + "?" + sign(self._secret, grant), method, headers)
+
+    def moved(self, signed: port.SignedURL, base_url: str) -> port.SignedURL:
+        """The same permission under another base URL of the same API."""
+        return msgspec.structs.replace(signed, url=base_url + signed.url.removeprefix(self._base))
 
     def verify(self, method: str, key: str, query: str) -> Grant:
         """See `verify`."""
-        return verify(self._secret, method, key, query, self._clock.now())
+        return verify(self._secret, method, key, query, self._clock.now(), self._leeway_s)
 
 
 def _fields(grant: Grant) -> dict[str, str]:

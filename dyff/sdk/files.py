@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dyff.adapters import partitions
 from dyff.objects import layout
+from dyff.sdk import folders
 
 _MARKER = "_SUCCESS"
 """Spark writes this empty file when it has written all others."""
@@ -29,7 +30,9 @@ def listed(folder: Path) -> dict[str, Path]:
         raise ValueError(f"{str(folder)!r} {what}")
     found: dict[str, Path] = {}
     wrong: list[str] = []
+    folders.require_text([folder])
     for local in sorted(_walk(folder, "", ())):
+        folders.require_text([folder / local])
         path, problem = partitions.decoded(local)
         if problem is None and (reason := _problem(folder / local) or layout.artifact_problem(path)):
             problem = reason if path == local else f"means {path!r}, which {reason}: {partitions.INSTEAD}"

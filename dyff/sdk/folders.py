@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,4 +73,18 @@ def list_files(root: Path, include_symlinks: bool, include: Sequence[str] | None
         kept = GitIgnoreSpec.from_lines(include or ["*"])
         dropped = GitIgnoreSpec.from_lines(exclude or [])
         found = [path for path in found if kept.match_file(path) and not dropped.match_file(path)]
+    require_text(found)
     return found
+
+
+def require_text(paths: Iterable[Path]) -> None:
+    """Refuse names of files that no JSON can hold.
+
+    Raises:
+        ValueError: a name is not UTF-8; the message has it.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the name of the file {str(path)!a} is not UTF-8, so it cannot be uploaded: rename it") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import click
 import msgspec
 
-from dyff.kernel import descriptors, errors, settings
+from dyff.kernel import descriptors, errors, init, settings
 from dyff.serve import cli_accounts, cli_audit_log, cli_backup, cli_manifests, cli_settings, command_options, protection
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ class _Command(click.Group):
             if not self._is_logged(ctx):
                 raise
             self._end(ctx, error.format_message(), error.exit_code)
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":
+                raise
+            # What the shell passes as an argument can have any bytes.
+            reason = f"{error.object[:200]!a} is not UTF-8, which it has to be here; use another name or path"
+            self._end(ctx, reason, EXIT_CODES[errors.Misconfigured])
 
     def _end(self, ctx: click.Context, reason: str, code: int) -> NoReturn:
         if self._is_logged(ctx):
@@ -70,6 +76,7 @@ def main() -> None:
     from dyff.kernel import logs
 
     descriptors.fill_standard()
+    init.become_parent_if_first()
     os.umask(protection.UMASK)
     if click.get_current_context().invoked_subcommand == "serve" and logs.wants_json("auto", sys.stderr):
         logs.configure(form="json")  # until the settings are known

@@ -39,6 +39,7 @@ TABLE: tuple[Rule, ...] = (
     addresses.steps_endpoint,
     addresses.public_url,
     addresses.signed_urls,
+    addresses.proxies,
     addresses.level,
 )
 """All rules, in the order of the report."""

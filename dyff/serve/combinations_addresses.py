@@ -7,7 +7,11 @@ import logging
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from dyff.kernel import web_addresses
 from dyff.serve.judging import Case, Finding
+
+_OURS = ("health", "objects", "ready", "v0")
+"""The first words of our own paths."""
 
 _INSIDE = (".svc", ".cluster.local", ".local", ".internal")
 """Ends of names that only a cluster or a private network resolves."""
@@ -19,6 +23,15 @@ def _host(url: str | None) -> str:
         return (urlsplit(url or "").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def _url_problem(url: str) -> str | None:
+    """Why it is no base URL; None if it is one."""
+    try:
+        web_addresses.normal(url)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def is_of_this_machine(host: str) -> bool:
@@ -55,8 +68,12 @@ def steps_endpoint(case: Case) -> Iterator[Finding]:
         return
     own = case.settings.objects.steps_endpoint
     endpoint = own or (case.store.endpoint if case.store is not None else None)
-    if own is not None and not own.startswith(("http://", "https://")):
-        yield Finding(settings=("objects.steps_endpoint",), problem=f"{own!r} is no URL", fix="begin it with http:// or https://")
+    if own is not None and (problem := _url_problem(own)):
+        yield Finding(
+            settings=("objects.steps_endpoint",),
+            problem=f"{own!r} is no URL of a store: {problem}",
+            fix="set one such as http://minio:9000",
+        )
     elif endpoint is not None and is_of_this_machine(_host(endpoint)):
         yield Finding(
             settings=("objects.steps_endpoint",),
@@ -81,9 +98,17 @@ def public_url(case: Case) -> Iterator[Finding]:
                 refused=False,
             )
         return
-    if not chosen.public_url.startswith(("http://", "https://")) or not _host(chosen.public_url):
+    try:
+        first = web_addresses.prefix(chosen.public_url).split("/")[1:2]
+    except ValueError as error:
+        problem = f"{chosen.public_url!r} is no URL of an API: {error}"
+        yield Finding(settings=("api.public_url",), problem=problem, fix="set one such as https://api.example.org")
+        return
+    if first and first[0] in _OURS and not chosen.public_url.rstrip("/").endswith("/v0"):
         yield Finding(
-            settings=("api.public_url",), problem=f"{chosen.public_url!r} is no URL", fix="set one such as https://api.example.org"
+            settings=("api.public_url",),
+            problem=f"its path begins with /{first[0]}, as paths of the API do, so it would not be known which of them a request means",
+            fix="choose a path that begins with another word",
         )
     elif urlsplit(chosen.public_url).path.rstrip("/").endswith("/v0"):
         yield Finding(
@@ -113,6 +138,18 @@ def signed_urls(case: Case) -> Iterator[Finding]:
             fix="add public_endpoint=URL, the address of the store for clients",
             refused=False,
         )
+
+
+def proxies(case: Case) -> Iterator[Finding]:
+    """A proxy that is trusted can name any address as the client's."""
+    for each in case.settings.api.trusted_proxies:
+        if ipaddress.ip_network(each, strict=False).prefixlen == 0 and any(row.serves_http for row in case.rows):
+            yield Finding(
+                settings=("api.trusted_proxies",),
+                problem=f"{each} trusts every client to say which address it has",
+                fix="name the addresses of the proxies",
+                refused=False,
+            )
 
 
 def level(case: Case) -> Iterator[Finding]:

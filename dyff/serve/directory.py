@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
-from dyff.kernel import errors
+from dyff.kernel import errors, settings_sources
 from dyff.serve import protection
 
 UNFINISHED = "restore-unfinished"
@@ -26,8 +27,14 @@ class DataDirectory:
     """
 
     def __init__(self, root: str | Path) -> None:
-        """`root`: created by `create` if it does not exist."""
+        """`root`: created by `create` if it does not exist.
+
+        Raises:
+            Misconfigured: its path is not UTF-8, which SQLite cannot open.
+        """
         self.root = Path(root).absolute()
+        if not settings_sources.is_text(str(self.root)):
+            raise errors.Misconfigured(f"the path of the data directory, {str(self.root)!a}, is not UTF-8; choose another --data-dir")
 
     def create(self) -> None:
         """Create the directory, accessible to its owner only. One that exists is restricted to that.
@@ -63,7 +70,7 @@ class DataDirectory:
             problem = f"{', '.join(missing)} is not there" if missing else "it has no files of a server"
         raise errors.Misconfigured(
             f"there is no data of a Dyff server in {self.root}: {problem}. Name the server's directory with --data-dir or DYFF_DATA_DIR, "
-            f"or start a server there first: dyff serve --data-dir {self.root}"
+            f"or start a server there first: dyff serve --data-dir {quote(str(self.root))}"
         )
 
     @contextmanager
@@ -145,6 +152,24 @@ class DataDirectory:
                 f"a restore into {self.root} is not finished ({self.unfinished} says so): wait for it, or run the same `dyff restore` again"
             )
 
+    @property
+    def scratch(self) -> Path:
+        """Temporary files, on a machine that has no other place for them."""
+        return self.root / "tmp"
+
+    def provide_scratch(self) -> None:
+        """If this process can write to no directory for temporary files, as on a read-only root without `/tmp`, let it use `scratch`.
+
+        SQLite needs one for large sorts, and so does the probe of the isolation of pods.
+        """
+        try:
+            tempfile.gettempdir()
+        except FileNotFoundError:
+            with suppress(OSError):
+                self.scratch.mkdir(mode=0o700, exist_ok=True)
+            tempfile.tempdir = str(self.scratch)
+            os.putenv("TMPDIR", str(self.scratch))  # for SQLite
+
     @contextmanager
     def claimed(self, *, unfinished: bool = False) -> Iterator[None]:
         """Lock the directory for this process. The kernel releases the lock however the process ends.
@@ -171,6 +196,7 @@ class DataDirectory:
                 os.pwrite(file, str(os.getpid()).encode(), 0)
             if not unfinished:
                 self.require_finished()
+            self.provide_scratch()
             yield
         finally:
             os.close(file)

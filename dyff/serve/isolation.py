@@ -68,6 +68,7 @@ def doctor(loaded: settings.Settings) -> Iterator[str]:
         Unavailable: programs of accounts would be refused. Raised at the end.
     """
     with directory.DataDirectory(loaded.data_dir).for_trial() as place:
+        place.provide_scratch()
         hidden = _hidden(loaded, place)
         tried = [tiers.probe(tier, loaded.pods, place.pods, hidden) for tier in tiers.ORDER]
     for each in tried:

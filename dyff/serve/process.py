@@ -8,6 +8,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import metadata
+from shlex import quote
 from typing import Any
 
 import anyio
@@ -139,7 +140,7 @@ async def _announce_when_ready(
     garbage_collector.tune()
     url = adapters.public_url if adapters.listener is not None else None
     sandboxes = isolation.sentence(adapters.sandboxes) if adapters.sandboxes is not None else None
-    where = f" --data-dir {place.root}" if "accounts" in local else ""
+    where = f" --data-dir {quote(str(place.root))}" if "accounts" in local else ""
     token = f"dyff token create{where} --account $(dyff account create --name me{where})"
     api = {"api": f"{url}/v0", "docs": f"{url}/v0/docs"} if url is not None else {}
     data = {"data": str(place.root)} if local else {}

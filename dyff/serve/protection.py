@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 
 import structlog
 
@@ -45,8 +46,9 @@ def _restrict(path: Path, wanted: int, root: Path) -> None:
     except FileNotFoundError:
         return  # SQLite of another process has removed its file
     except OSError as error:
+        quoted = quote(str(root))
         raise errors.Misconfigured(
             f"others can read {path} (mode {found:o}), and this user cannot change that ({error.strerror}); run "
-            f"`sudo chown -R {os.getuid()} {root} && chmod -R go= {root}`, or choose a directory below it with --data-dir"
+            f"`sudo chown -R {os.getuid()} {quoted} && chmod -R go= {quoted}`, or choose a directory below it with --data-dir"
         ) from error
     log.warning("access-restricted", path=str(path), had=f"{found:o}", has=f"{found & wanted:o}")

@@ -73,7 +73,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         bus=given(adapters.bus),
         query=given(adapters.query),
         accounts=given(adapters.accounts),
-        authority=Authority(given(adapters.accounts), adapters.clock, adapters.ids),
+        authority=Authority(given(adapters.accounts), adapters.clock, adapters.ids, leeway_s=process.settings.api.clock_leeway_s),
         objects=given(adapters.objects),
         cluster=given(adapters.cluster),
         signer=adapters.signer,

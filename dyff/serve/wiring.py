@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from dyff.kernel import clock, degradation, ids, listening, settings
+from dyff.kernel import clock, degradation, ids, listening, settings, web_addresses
 from dyff.objects import signing
 from dyff.serve import directory, migrating, opening, roles
 from dyff.serve.adapters import Adapters, given
@@ -16,7 +16,7 @@ from dyff.serve.adapters import Adapters, given
 def public_url(chosen: settings.Api, port: int) -> str:
     """The `public_url` setting, or a URL from the host and the bound port if it is not set."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)
-    return (chosen.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
+    return web_addresses.normal(chosen.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 @asynccontextmanager
@@ -76,4 +76,5 @@ async def _signer(loaded: settings.Settings, found: Adapters) -> signing.Signer 
     """Signs and checks URLs that lead to the api; None if the object store has its own URLs."""
     if loaded.objects.url is not None:
         return None
-    return signing.Signer(await given(found.accounts).signing_secret(), found.public_url, found.clock)
+    secret = await given(found.accounts).signing_secret()
+    return signing.Signer(secret, found.public_url, found.clock, loaded.api.clock_leeway_s)

@@ -8,12 +8,16 @@ import signal
 import socket
 import time
 
+import anyio
 import apsw
 import httpx
+import jwt
 import pytest
 from dyff.client import Client
 
+from dyff.accounts import embedded, tokens
 from dyff.bus import envelope, topics
+from dyff.kernel import settings
 from tests.acceptance.conftest import run
 from tests.roles import log
 
@@ -184,3 +188,23 @@ async def test_a_role_that_gives_up_is_one_line(fresh):
     assert (result.returncode, last["exit_code"]) == (2, 2), last
     assert last["reason"].startswith("role aggregator gave up: ")
     assert "Traceback" not in result.stderr
+
+
+def test_a_token_from_a_clock_that_is_ahead_is_accepted_up_to_the_setting(server, token):
+    """Half of the leeway ahead is accepted, twice the leeway is refused with a message that says by how much."""
+
+    async def secret():
+        async with embedded.EmbeddedAccounts.open(server.directory / "accounts.sqlite") as accounts:
+            return await accounts.signing_secret()
+
+    key, leeway_s = anyio.run(secret), settings.Api().clock_leeway_s
+    claims = jwt.decode(token, key, algorithms=[tokens.ALGORITHM])
+
+    def answered(ahead_s):
+        start = int(time.time() + ahead_s)
+        ahead = jwt.encode({**claims, "iat": start, "nbf": start}, key, algorithm=tokens.ALGORITHM)
+        return httpx.get(server.endpoint + "/datasets", headers={"Authorization": f"Bearer {ahead}"})
+
+    assert answered(leeway_s / 2).status_code == 200
+    refused = answered(leeway_s * 2)
+    assert (refused.status_code, "ahead of this server's" in refused.text) == (401, True)

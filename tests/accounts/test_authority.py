@@ -303,3 +303,13 @@ async def test_nonsense_is_unauthenticated(guard, token):
     """Whatever the text: 401."""
     with pytest.raises(errors.Unauthenticated):
         await guard.verify(token)
+
+
+async def test_the_leeway_is_that_of_the_authority(guard, accounts, clock):
+    """A token from a clock that is a second ahead is refused without a leeway, and accepted with one."""
+    ahead = tokens.Claims("8" * 32, "Account/" + "1" * 32, START + timedelta(seconds=2), START + timedelta(hours=1), (GRANT,))
+    token = tokens.sign(ahead, await accounts.signing_secret())
+    with pytest.raises(errors.Unauthenticated, match="not valid yet"):
+        await guard.verify(token)
+    lenient = authority.Authority(accounts, clock, ids.RandomIds(), cost=4, leeway_s=30)
+    assert (await lenient.verify(token)).claims.id == "8" * 32

@@ -110,3 +110,25 @@ def test_unknown_claims_and_grant_fields_are_ignored():
     grant = {"resources": ["r"], "functions": ["get"], "accounts": ["a"], "new": 1}
     read = tokens.verify(encoded({**PAYLOAD, "grants": [grant], "permissionsVersion": "7"}), SECRET, NOW)
     assert read.grants == (Grant(("r",), ("get",), ("a",)),)
+
+
+@pytest.mark.parametrize("ahead_s", [1, 30])
+def test_a_token_from_a_clock_that_is_a_little_ahead_is_valid(ahead_s):
+    """Up to the leeway, the issuer's clock may be ahead of ours."""
+    now = CLAIMS.issued - timedelta(seconds=ahead_s)
+    assert tokens.verify(tokens.sign(CLAIMS, SECRET), SECRET, now, leeway_s=30).id == "k1"
+
+
+def test_a_token_from_a_clock_that_is_far_ahead_is_refused():
+    """Beyond the leeway the message says by how much the clocks differ, and names the setting."""
+    with pytest.raises(
+        errors.Unauthenticated, match=r"3[23] s ahead of this server's, and 30 s are allowed \(setting api.clock_leeway_s\)"
+    ):
+        tokens.verify(tokens.sign(CLAIMS, SECRET), SECRET, CLAIMS.issued - timedelta(seconds=33), leeway_s=30)
+
+
+@pytest.mark.parametrize("late_s", [0, 1, 29])
+def test_the_leeway_does_not_prolong_a_token(late_s):
+    """At its expiry a token is refused, whatever the leeway is."""
+    with pytest.raises(errors.Unauthenticated, match="expired"):
+        tokens.verify(tokens.sign(CLAIMS, SECRET), SECRET, CLAIMS.expires + timedelta(seconds=late_s), leeway_s=30)

@@ -159,14 +159,30 @@ async def test_a_head_has_a_deadline(world):
 
 @pytest.mark.parametrize("first", [b"", GET + b"\r\n"])
 async def test_an_idle_connection_ends(world, first):
-    """Whether or not it ever had a request; silently, since nothing was asked."""
-    async with server(world, idle_timeout_s=1.0) as port:
+    """Whether or not it ever had a request; silently, since nothing was asked. Each has a setting of its own."""
+    own = {"keep_alive_s": 1.0, "idle_timeout_s": 60.0} if first else {"keep_alive_s": 60.0, "idle_timeout_s": 1.0}
+    async with server(world, **own) as port:
         reader, writer = await opened(port)
         writer.write(first)
         if first:
             assert (await answer(reader))[0] == 200
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
+
+
+async def test_a_connection_is_kept_for_the_next_request(world):
+    """Longer than one that has had none, and by default longer than proxies keep theirs."""
+    assert settings.Api().keep_alive_s > 75
+    async with server(world, idle_timeout_s=1.0) as port:
+        reader, writer = await opened(port)
+        writer.write(GET + b"\r\n")
+        assert (await answer(reader))[0] == 200
+        silent, other = await opened(port)  # this one ends after the idle timeout, so that has passed for the first one, too
+        assert await asyncio.wait_for(silent.read(), 10) == b""
+        writer.write(GET + b"\r\n")
+        assert (await answer(reader))[0] == 200
+        writer.close()
+        other.close()
 
 
 @pytest.mark.parametrize("express", [True, False])

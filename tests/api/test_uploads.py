@@ -265,6 +265,46 @@ async def test_a_range_of_another_file_is_not_served(world, api, condition, want
     assert (response.status_code, response.content) == want
 
 
+TAG, OTHER = f'"{bodies.md5(b"0123456789")}"', f'"{bodies.md5(b"another")}"'
+CONDITIONS = [
+    ({"If-None-Match": TAG}, 304),
+    ({"If-None-Match": f"W/{TAG}"}, 304),
+    ({"If-None-Match": f'{OTHER}, "a,b" ,, W/"", {TAG}'}, 304),
+    ({"If-None-Match": "*"}, 304),
+    ({"If-None-Match": TAG, "Range": "bytes=3-"}, 304),
+    ({"If-None-Match": TAG, "If-Modified-Since": "Wed, 21 Oct 2015 07:28:00 GMT"}, 304),
+    ({"If-None-Match": OTHER}, 200),
+    ({"If-None-Match": TAG.strip('"')}, 200),
+    ({"If-None-Match": f"{TAG} x"}, 200),
+    ({"If-None-Match": ""}, 200),
+    ({"If-Modified-Since": "Wed, 21 Oct 2037 07:28:00 GMT"}, 200),
+    ({"If-Match": TAG}, 200),
+    ({"If-Match": "*"}, 200),
+    ({"If-Match": OTHER}, 412),
+    ({"If-Match": f"W/{TAG}"}, 412),
+    ({"If-Match": OTHER, "If-None-Match": TAG}, 412),
+]
+
+
+@pytest.mark.parametrize(("headers", "want"), CONDITIONS, ids=str)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_file_that_the_client_has_is_not_sent_again(world, api, method, headers, want):
+    """If-None-Match and If-Match compare with the digest; there is no date, so conditions with dates are ignored."""
+    await world.services.objects.put("outputs/x/file", b"0123456789")
+    url = (await world.services.objects.sign("GET", "outputs/x/file")).url
+    response = await api.request(method, url, headers=headers)
+    assert (response.status_code, response.headers["etag"]) == (want, TAG)
+    assert response.content == (b"0123456789" if (want, method) == (200, "GET") else b"")
+    assert want != 304 or not {"content-length", "content-type"} & set(response.headers)
+
+
+async def test_a_condition_in_several_headers_is_one_list(world, api):
+    """As HTTP says of every list."""
+    await world.services.objects.put("outputs/x/file", b"0123456789")
+    url = (await world.services.objects.sign("GET", "outputs/x/file")).url
+    assert (await api.get(url, headers=[("If-None-Match", OTHER), ("If-None-Match", TAG)])).status_code == 304
+
+
 async def test_what_has_arrived_need_not_be_sent_again(world, api):
     """The answer with the URL says whether the declared bytes are there; others do not count."""
     dataset = await world.dataset()

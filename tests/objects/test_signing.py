@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+import httpx
 import pytest
 
-from dyff.kernel import errors
+from dyff.kernel import errors, web_addresses
 from dyff.objects import signing
 
 START = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
@@ -148,3 +149,35 @@ def test_a_bad_key_is_never_signed(signer):
     """The store's rules hold before anything is signed."""
     with pytest.raises(errors.InvalidFields):
         signer.url("GET", "../x")
+
+
+def test_a_clock_that_was_set_may_be_late_by_the_leeway(clock):
+    """A URL is valid for the leeway longer than it says, and not longer."""
+    lenient = signing.Signer(b"secret", "https://dyff.example/prefix", clock, 30)
+    key, query = parts(lenient.url("GET", KEY, expires_s=60))
+    clock.moment = START + timedelta(seconds=89)
+    assert lenient.verify("GET", key, query)
+    clock.moment = START + timedelta(seconds=90)
+    with pytest.raises(errors.Forbidden, match="expired"):
+        lenient.verify("GET", key, query)
+
+
+BASES = [
+    "https://Dyff.Example:443", "http://host:80/", "https://[2001:DB8::1]:8443/dyff", "https://straße.example/a b/ü//", "http://10.0.0.1",
+]  # fmt: skip
+KEYS = ["a", KEY, "a b+c", "..a/.b", "a/...b/c..d", "ä/😀", "(1)!'", "x=y&z;,@$", "e\u0301", "~", "^`{}[]"]
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_url_arrives_as_it_was_signed(clock, base, key):
+    """Under every address of the API, whatever is in the key: a client that follows the URL asks for that key, and is allowed to."""
+    signer = signing.Signer(b"secret", web_addresses.normal(base), clock)
+    url = httpx.URL(signer.url("GET", key).url)
+    path, _, query = url.raw_path.decode().partition("?")
+    asked = unquote(path).partition("/objects/")[2]
+    assert asked == key
+    assert signer.verify("GET", asked, query).key == key
+    elsewhere = signer.moved(signer.url("GET", key), "https://other.example")
+    assert elsewhere.url.startswith("https://other.example/objects/")
+    assert signer.verify("GET", key, elsewhere.url.partition("?")[2]).key == key

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import dyff.client
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
-from dyff.sdk import Client
+from dyff.sdk import Client, folders
 
 
 @pytest.fixture
@@ -48,3 +53,24 @@ def test_a_token_shows_what_it_says(kind):
     assert client.tokens.inspect(token) == ({"alg": "HS256", "typ": "JWT"}, {"sub": "Account/me"})
     with pytest.raises(ValueError, match="not a token"):
         client.tokens.inspect("t")
+
+
+def test_a_name_that_is_not_utf_8_is_refused_by_its_name(tmp_path):
+    """No JSON can hold it. A file that is not selected may have it."""
+    (tmp_path / os.fsdecode(b"caf\xe9.bin")).write_bytes(b"x")
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"'caf\\udce9\.bin' is not UTF-8, so it cannot be uploaded: rename it"):
+        folders.list_files(tmp_path, False, None, None)
+    assert folders.list_files(tmp_path, False, ["weights.*"], None) == [Path("weights.bin")]
+
+
+@pytest.mark.parametrize("odd", ["folder", "file"])
+def test_a_dataset_with_a_name_that_is_not_utf_8_is_refused(tmp_path, odd):
+    """The folder's own name counts, too, because Arrow cannot open it."""
+    folder = tmp_path / (os.fsdecode(b"\xff") if odd == "folder" else "prompts")
+    folder.mkdir()
+    table = pa.table({"_index_": pa.array([0], pa.int64())})
+    with (folder / (os.fsdecode(b"\xff.parquet") if odd == "file" else "rows.parquet")).open("wb") as file:
+        pyarrow.parquet.write_table(table, file)
+    with Client(api_token="t", endpoint="http://127.0.0.1:1/v0") as client, pytest.raises(ValueError, match=r"\\udcff.* is not UTF-8"):
+        client.datasets.create_arrow_dataset(folder, account="me", name="x")

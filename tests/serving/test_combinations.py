@@ -89,6 +89,9 @@ REFUSED = [
     ("public URL is no URL", {"api": {"public_url": "api.example.org"}}, "all", "api.public_url"),
     ("public URL has no host", {"api": {"public_url": "http://"}}, "all", "api.public_url"),
     ("public URL with /v0", {"api": {"public_url": "https://api.example.org/v0/"}}, "all", "api.public_url"),
+    ("public URL with a query", {"api": {"public_url": "https://api.example.org/?x"}}, "all", "api.public_url"),
+    ("public URL with a login", {"api": {"public_url": "https://me:x@api.example.org"}}, "all", "api.public_url"),
+    ("public URL with a path of ours", {"api": {"public_url": "https://api.example.org/objects/dyff"}}, "all", "api.public_url"),
     ("log level", {"log_level": "verbose"}, "all", "log_level"),
     ("quota", {"quotas": {"cpu": "four"}}, "all", "quotas"),
 ]  # fmt: skip
@@ -97,6 +100,7 @@ WARNED = [
     ("no public URL", {"api": {"host": "0.0.0.0"}}, "api.public_url"),
     ("no public URL, IPv6", {"api": {"host": "::"}}, "api.public_url"),
     ("public URL is local", {"api": {"host": "0.0.0.0", "public_url": "http://127.0.0.1:8000"}}, "api.public_url"),
+    ("every proxy is trusted", {"api": {"trusted_proxies": ["10.0.0.0/8", "::/0"]}}, "api.trusted_proxies"),
     ("data in a pod", {**ON_KUBERNETES, "bus": {}}, "data_dir"),
     ("PLAIN, no TLS", {"bus": {"kafka": {**KAFKA["kafka"], "sasl_mechanism": "PLAIN", "sasl_username": "a", "sasl_password_file": "/p"}}},
      "bus.kafka.tls"),
@@ -123,6 +127,7 @@ ACCEPTED = [
     ("a role of the machine", {"objects": {"url": "s3://b?ambient=true"}}, "all"),
     ("an internal hub that is allowed",
      {"operator": {"fetch_env": {"HF_ENDPOINT": "http://10.1.2.3"}, "fetch_allowed_hosts": ["10.1.2.3"]}}, "all"),
+    ("trusted proxies", {"api": {"trusted_proxies": ["10.0.0.0/8", "::1"]}}, "all"),
     ("an open API with its URL", {"api": {"host": "0.0.0.0", "public_url": "https://api.example.org/dyff"}}, "all"),
     ("a store with an address for clients", merged(ON_KUBERNETES, {"objects": {
         "url": "s3://b?endpoint=http://127.0.0.1:9&public_endpoint=https://files", "steps_endpoint": "http://s3"}}), "all"),

@@ -76,6 +76,7 @@ class Uploads:
         url = await objects.sign("PUT", key, expires_s=artifacts.URL_LIFE_S, md5=wanted.md5, limit_bytes=limit)
         info = await objects.head(key)
         is_there = info is not None and info.md5 == wanted.md5
+        url = self._context.services.reachable(url, call.base)
         return json(msgspec.to_builtins(url), headers=[("dyff-uploaded", "true")] if is_there else [])
 
     async def finalize(self, call: Call) -> Reply:
@@ -161,7 +162,7 @@ class Downloads:
         if manifest is None:
             hint = f"; what a failed run completed is served with ?{INCOMPLETE}=true" if self._offers(entity, wants_incomplete) else ""
             raise errors.WrongStatus(f"the {self._row.name} {entity['id']} has no data to fetch: its status is {entity['status']}{hint}")
-        return json(await artifacts.links(services, manifest))
+        return json(await artifacts.links(services, manifest, call.base))
 
     def _offers(self, entity: codecs.Json, wants_incomplete: bool) -> bool:
         return self._provided.incomplete and not wants_incomplete and entity["status"] == statuses.FAILED

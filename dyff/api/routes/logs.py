@@ -126,6 +126,7 @@ class Logs:
         elif await objects.head(key) is None:
             raise errors.NotFound(f"nothing was logged for the {self._row.name} {entity['id']}: no pod of it has run")
         url = await objects.sign("GET", key, expires_s=artifacts.URL_LIFE_S)
+        url = self._context.services.reachable(url, call.base)
         return json({"artifact": {"kind": "text", "path": "logs.txt", "digest": {}}, "signedURL": msgspec.to_builtins(url)})
 
     async def answer(self, call: Call) -> Reply:

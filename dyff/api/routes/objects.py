@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dyff.accounts import port as accounts
-from dyff.api import artifacts
+from dyff.api import artifacts, preconditions
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.documents import summary
@@ -30,6 +30,7 @@ def routes(context: Context) -> list[Route]:
     group = ObjectRoutes(context, signer)
     common: dict[str, Any] = {"path": signing.PATH + "{key:path}", "group": "objects"}
     words, names = "this is not a signed URL for it, or it has expired", {"WWW-Authenticate": "Bearer"}
+    tag = {"ETag": _HEADERS["ETag"]}
     refused = {403: Other(words, answers.Problem, headers=names)}
     return [
         Route(
@@ -37,7 +38,9 @@ def routes(context: Context) -> list[Route]:
             media_type=BYTES, headers=_HEADERS, open=True,
             others={
                 206: Other("a range of the file, as the header Range asks for", media_type=BYTES, headers=_HEADERS),
+                304: Other("the client has the file already, as the header If-None-Match says", headers=tag),
                 404: Other("there is no such file", answers.Problem),
+                412: Other("it is another file than the header If-Match says", headers=tag),
                 416: Other("the file ends before the range begins"),
                 500: Other("the file was changed on the disk since it was stored", answers.Problem),
                 503: Other("the store does not answer; try again", answers.Problem, headers=_RETRY),
@@ -48,7 +51,7 @@ def routes(context: Context) -> list[Route]:
         Route(method="HEAD", answer=group.head, operation="head", summary="Its size", hidden=True, open=True, **common),
         Route(
             method="PUT", answer=group.put, operation="store", summary="Store a file by a signed URL", returns="nothing",
-            body_type=BYTES, headers={"ETag": _HEADERS["ETag"]}, open=True, conflict="these are not the bytes that were declared",
+            body_type=BYTES, headers=tag, open=True, conflict="these are not the bytes that were declared",
             others={
                 413: Other("it is larger than the URL allows", answers.Problem),
                 503: Other("the disk is full, or the store does not answer; try again", answers.Problem, headers=_RETRY),
@@ -74,8 +77,10 @@ class ObjectRoutes:
     async def get(self, call: Call) -> Reply:
         """Return the whole file or a range of it, with its length, its entity tag and no content encoding."""
         info = await self._info(call)
-        size, common = info.size_bytes, _common(info)
-        span = _span(call.header(b"range"), size) if _is_same(call.header(b"if-range"), info) else None
+        size, common, tag = info.size_bytes, _common(info), _quoted(info)
+        if (unmet := _unmet(call, info)) is not None:
+            return unmet
+        span = _span(call.header(b"range"), size) if preconditions.range_holds(tag, call.header(b"if-range")) else None
         if span is None:
             return Reply(200, self._objects.stream(info.key), (("content-length", str(size)), *common), BYTES)
         start, end = span
@@ -87,6 +92,8 @@ class ObjectRoutes:
     async def head(self, call: Call) -> Reply:
         """Like `get` for the whole file, without the bytes."""
         info = await self._info(call)
+        if (unmet := _unmet(call, info)) is not None:
+            return unmet
         return Reply(200, _nothing(), (("content-length", str(info.size_bytes)), *_common(info)), BYTES)
 
     async def put(self, call: Call) -> Reply:
@@ -167,16 +174,22 @@ class ObjectRoutes:
 
 def _tag(info: port.ObjectInfo) -> tuple[tuple[str, str], ...]:
     """The entity tag, which is the digest; none if the store does not know it."""
-    return (("etag", f'"{info.md5}"'),) if info.md5 else ()
+    tag = _quoted(info)
+    return (("etag", tag),) if tag is not None else ()
+
+
+def _quoted(info: port.ObjectInfo) -> str | None:
+    return f'"{info.md5}"' if info.md5 else None
+
+
+def _unmet(call: Call, info: port.ObjectInfo) -> Reply | None:
+    """The answer if a condition of the request says that the file is not wanted; None if it is."""
+    status = preconditions.status(_quoted(info), call.joined(b"if-match"), call.joined(b"if-none-match"))
+    return Reply(status, b"", _tag(info), BYTES) if status is not None else None
 
 
 def _common(info: port.ObjectInfo) -> tuple[tuple[str, str], ...]:
     return (("accept-ranges", "bytes"), *_tag(info))
-
-
-def _is_same(if_range: str | None, info: port.ObjectInfo) -> bool:
-    """Whether a range may be served: If-Range is absent, or has the tag of exactly this file. Dates never match: they are too coarse."""
-    return if_range is None or (info.md5 is not None and if_range.strip() == f'"{info.md5}"')
 
 
 def _span(header: str | None, size: int) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Other, Route
 from dyff.entities import answers, codecs
+from dyff.kernel import web_addresses
 
 HTML = "text/html"
 
@@ -50,6 +51,7 @@ class Probes:
         """The description of the API is empty until `describe`."""
         self._report = context.services.health
         self._routes: list[Route] = []
+        self._root = web_addresses.prefix(context.services.settings.public_url) or "/"
         self._openapi: bytes | None = None
         self._docs = resources.files("dyff.api").joinpath("docs.html").read_bytes()
 
@@ -74,7 +76,7 @@ class Probes:
         return Reply(200, self._openapi)
 
     def _made(self) -> bytes:
-        return codecs.encode(openapi.document(self._routes))
+        return codecs.encode(openapi.document(self._routes, self._root))
 
     async def docs(self, _: Call) -> Reply:
         """Return a page that renders the description, without resources from other sites."""

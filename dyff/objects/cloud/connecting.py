@@ -11,7 +11,7 @@ import msgspec
 from obstore import exceptions as vendor
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from dyff.kernel import errors
+from dyff.kernel import errors, web_addresses
 from dyff.objects import layout
 from dyff.objects.cloud import sigv4
 
@@ -120,8 +120,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             raise errors.Misconfigured(f"the object store's prefix {self.prefix!r} {problem}")
         for name in ("endpoint", "public_endpoint"):
             value = getattr(self, name)
-            if value is not None and not value.startswith(("http://", "https://")):
-                raise errors.Misconfigured(f"the object store's {name} {value!r} must begin with http:// or https://")
+            if value is None:
+                continue
+            try:
+                web_addresses.normal(value)
+            except ValueError as error:
+                raise errors.Misconfigured(f"the object store's {name} is no URL of a store: {error}") from error
         if self.service == "az" and not self.account:
             raise errors.Misconfigured(
                 "an object store of Azure needs the name of its account: give account, or AZURE_STORAGE_ACCOUNT_NAME"
@@ -129,7 +133,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     def public_base(self) -> str:
         """The beginning of signed URLs of S3, including the bucket."""
-        return f"{(self.public_endpoint or self.endpoint or f'https://s3.{self.region}.amazonaws.com').rstrip('/')}/{self.bucket}"
+        endpoint = self.public_endpoint or self.endpoint or f"https://s3.{self.region}.amazonaws.com"
+        return f"{web_addresses.normal(endpoint)}/{self.bucket}"
 
     def connect(self, *, retries: bool = True, public: bool = False) -> Store:
         """The vendor's store object. `retries`: whether it retries calls. `public`: with the public endpoint. Sends nothing yet.
@@ -138,6 +143,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             Misconfigured: the vendor's library refuses the settings.
         """
         endpoint = self.public_endpoint if public and self.public_endpoint else self.endpoint
+        endpoint = web_addresses.normal(endpoint) if endpoint is not None else None
         client: ClientConfig = {
             "allow_http": endpoint is not None and endpoint.startswith("http://"),
             "connect_timeout": timedelta(seconds=min(CONNECT_S, self.timeout_s)),

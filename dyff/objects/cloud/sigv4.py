@@ -10,9 +10,11 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
+
+from dyff.kernel import web_addresses
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -33,10 +35,14 @@ def presign(
 ) -> str:
     """The URL that allows `method` on `key` below `base` (such as `https://host/bucket`), with exactly these `headers`.
 
-    `now`: in UTC. S3 refuses an `expires_s` of more than a week.
+    `now`: in UTC. S3 refuses an `expires_s` of more than a week. The URL and what is signed have the form of the host and of the path that
+    every client sends: see `web_addresses.normal`.
+
+    Raises:
+        ValueError: `base` is no URL of a server.
     """
-    parts = urlsplit(base)
-    path = quote(f"{parts.path.rstrip('/')}/{key}", safe="/~")
+    parts = urlsplit(web_addresses.normal(base))
+    path = quote(f"{unquote(parts.path)}/{key}", safe="/~")
     covered = {"host": parts.netloc, **{name.lower(): value.strip() for name, value in headers.items()}}
     names = ";".join(sorted(covered))
     moment, scope = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}/{region}/s3/aws4_request"
