@@ -3,7 +3,9 @@
     DyffError
     ├── RetryLater              try again, nothing was done          503
     │   ├── Unavailable         a backend does not answer            503
-    │   │   └── DiskFull        there is no space left               503
+    │   │   ├── DiskFull        there is no space left               503
+    │   │   ├── Locked          another program locked the file      503
+    │   │   └── Refused         not before an operator has acted     503
     │   └── NotReady            a session is still starting          503
     ├── OutcomeUnknown          it may or may not have been done     500
     ├── BadGateway              a session's server broke off         502
@@ -79,6 +81,18 @@ class Unavailable(RetryLater):
 
 class DiskFull(Unavailable):
     """The disk is full; nothing was done."""
+
+
+class Locked(Unavailable):
+    """Another program holds the lock of a database file; nothing was done."""
+
+
+class Refused(Unavailable):
+    """An engine refuses this one thing until someone changes something there or here; nothing was done."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 30.0) -> None:
+        """`retry_after_s`: as for `RetryLater`."""
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class NotReady(RetryLater):

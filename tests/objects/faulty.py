@@ -26,6 +26,7 @@ class Faulty:
         self.uploads = itertools.count(1)
         self.conditional = self.md5_etags = True
         self.answers = {}
+        self.refusals = {}
         self.url = ""
 
     def asked(self, method):
@@ -43,6 +44,8 @@ def a_store():
         def do_PUT(self):
             body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             key, query = self._asked()
+            if self._refuses(key):
+                return None
             if "partNumber" in query:
                 parts = state.parts.get(query["uploadId"][0])
                 if parts is None:
@@ -57,8 +60,10 @@ def a_store():
             return self._say(status or 200, ETag=_etag(state, body))
 
         def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             key, query = self._asked()
+            if any(each.encode() in body for each in state.refusals) and self._refuses(*state.refusals):
+                return None
             if "uploads" in query:
                 upload = str(next(state.uploads))
                 state.parts[upload] = {}
@@ -69,6 +74,8 @@ def a_store():
 
         def do_GET(self):
             key, _ = self._asked()
+            if self._refuses(key):
+                return None
             status, body = self._status(), state.objects.get(key)
             if status or body is None:
                 return self._say(status or 404)
@@ -90,6 +97,14 @@ def a_store():
             key = unquote(parts.path).partition("/bucket/")[2]
             state.requests.append(f"{self.command} {key}" + (f"?{parts.query}" if parts.query else ""))
             return key, parse_qs(parts.query, keep_blank_values=True)
+
+        def _refuses(self, key):
+            """Whether it was answered with the error that is set for this key."""
+            if key not in state.refusals:
+                return False
+            status, code = state.refusals[key]
+            self._say(status, f"<Error><Code>{code}</Code><Message>as asked for</Message></Error>".encode() if code else b"")
+            return True
 
         def _status(self):
             waiting = state.answers.get(self.command)

@@ -103,6 +103,7 @@ class CloudObjects:
             with answers.reading(f"looking at {key}"):
                 return self._info(await self._run(obstore.head, self._store, self._prefix + key))
         except errors.NotFound:
+            await self._require_bucket(key)
             return None
 
     async def get(self, key: str) -> bytes:
@@ -157,10 +158,19 @@ class CloudObjects:
             headers["x-ms-blob-type"] = "BlockBlob"
         return port.SignedURL(url, method, headers)
 
+    async def _require_bucket(self, key: str) -> None:
+        """An answer to HEAD has no body, and a bucket that is gone has the same status as an object that is: ask for the reason.
+
+        Raises:
+            Refused: there is no such bucket.
+        """
+        with suppress(errors.NotFound), answers.reading(f"looking at {key}"):
+            await self._run(self._get, key, {"range": (0, 1)})
+
     def _find_out(self) -> None:
         """Check that put-if-absent works, and whether ETags are MD5s, which encryption by the store prevents."""
         key, where = self._prefix + _MARKER, f"opening the object store {self._connection.url()}"
-        with answers.writing(where):
+        with answers.opening(), answers.writing(where):
             etag = obstore.put(self._store, key, _MARKED, use_multipart=False)["e_tag"]
             self._etags_are_md5 = _md5(etag) == _encoded(hashlib.md5(_MARKED, usedforsecurity=False).digest())
             with suppress(vendor.AlreadyExistsError, vendor.PreconditionError):
