@@ -49,10 +49,20 @@ BY_CODE: dict[str | int, Row] = {
     **_rows(Concern.REQUEST, "the key is longer than the store accepts", "KeyTooLongError", "KeyTooLong", "InvalidURI", "OutOfRangeInput"),
     **_rows(Concern.REQUEST, "that range is not in the object", "InvalidRange"),
     **_rows(Concern.REQUEST, "the bytes are not those that were announced", "BadDigest", "InvalidDigest", "Md5Mismatch", "IncompleteBody"),
-    **_rows(Concern.REQUEST, "the store cannot read the request", "MalformedXML", "InvalidArgument", "InvalidRequest", "MissingContentLength"),
+    **_rows(
+        Concern.REQUEST, "the store cannot read the request", "MalformedXML", "InvalidArgument", "InvalidRequest", "MissingContentLength"
+    ),
     **_rows(Concern.LATER, _CLOCK, "RequestTimeTooSkewed", "RequestExpired"),
     **_rows(Concern.LATER, _BUSY, "SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "ServerBusy", "Throttling"),
-    **_rows(Concern.LATER, _BUSY, "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "RateLimitExceeded", "BandwidthLimitExceeded"),
+    **_rows(
+        Concern.LATER,
+        _BUSY,
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "TooManyRequests",
+        "RateLimitExceeded",
+        "BandwidthLimitExceeded",
+    ),
     **_rows(Concern.LATER, _FAULT, "InternalError", "InternalServerError", "OperationTimedOut", "XMinioServerNotInitialized"),
     **_rows(Concern.LATER, "the request took too long", "RequestTimeout", "RequestTimedOut", "UploadTimeout"),
     **_rows(Concern.LATER, "another request changes the same object or bucket", "OperationAborted", "ConditionalRequestConflict"),
@@ -62,17 +72,31 @@ BY_CODE: dict[str | int, Row] = {
     **_rows(Concern.OPERATOR, _GRANT, "AccessDenied", "AuthorizationFailure", "AuthorizationPermissionMismatch", "AllAccessDisabled"),
     **_rows(Concern.OPERATOR, _GRANT, "InsufficientAccountPermissions", "AuthorizationSourceIPMismatch", "AuthorizationProtocolMismatch"),
     **_rows(Concern.OPERATOR, _KEYS, "InvalidAccessKeyId", "InvalidToken", "InvalidSecurity", "AuthenticationRequired", "Unauthorized"),
-    **_rows(Concern.OPERATOR, _KEYS, "AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation", "UnauthorizedAccess"),
+    **_rows(
+        Concern.OPERATOR, _KEYS, "AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation", "UnauthorizedAccess"
+    ),
     **_rows(Concern.OPERATOR, _KEYS, "KeyBasedAuthenticationNotPermitted", "MissingSecurityHeader", "AccessKeyDisabled"),
     **_rows(Concern.OPERATOR, _EXPIRED, "ExpiredToken", "TokenRefreshRequired", "ExpiredTokenException"),
-    **_rows(Concern.OPERATOR, _REGION, "PermanentRedirect", "Redirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
-    **_rows(Concern.OPERATOR, _BUCKET, "NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "ContainerDisabled", "InvalidResourceName"),
-    **_rows(Concern.OPERATOR, _ACCOUNT, "AccountProblem", "AccountIsDisabled", "UserProjectAccountProblem", "UserProjectMissing", "NotSignedUp"),
+    **_rows(
+        Concern.OPERATOR, _REGION, "PermanentRedirect", "Redirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"
+    ),
+    **_rows(
+        Concern.OPERATOR, _BUCKET, "NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "ContainerDisabled", "InvalidResourceName"
+    ),
+    **_rows(
+        Concern.OPERATOR, _ACCOUNT, "AccountProblem", "AccountIsDisabled", "UserProjectAccountProblem", "UserProjectMissing", "NotSignedUp"
+    ),
     **_rows(Concern.OPERATOR, _SPACE, "XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "QuotaExceededException"),
     **_rows(Concern.OPERATOR, _MISSING_FEATURE, "NotImplemented", "UnsupportedHeader", "FeatureNotEnabled"),
-    **_rows(Concern.OPERATOR, "the key that encrypts the bucket cannot be used: enable it, and let the credentials use it",
-            "KMS.DisabledException", "KMS.NotFoundException", "KMS.AccessDeniedException", "KMS.KMSInvalidStateException"),
-}  # fmt: skip
+    **_rows(
+        Concern.OPERATOR,
+        "the key that encrypts the bucket cannot be used: enable it, and let the credentials use it",
+        "KMS.DisabledException",
+        "KMS.NotFoundException",
+        "KMS.AccessDeniedException",
+        "KMS.KMSInvalidStateException",
+    ),
+}
 """Rows by error code."""
 
 BY_STATUS: dict[str | int, Row] = {
