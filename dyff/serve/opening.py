@@ -18,6 +18,7 @@ from dyff.accounts import embedded as embedded_accounts
 from dyff.accounts import port as accounts
 from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
+from dyff.bus import topics
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
 from dyff.kernel import clock, degradation, engines, errors, ids, patience, settings, sqlite
@@ -84,7 +85,9 @@ def open_bus(
             replication=chosen.replication,
             compression=chosen.compression,
             prefix=chosen.prefix,
-        )
+            used={topics.SCHEMA: 1, **{spec.name: spec.partitions for spec in topics.specs(loaded.bus.partitions)}},
+        ),
+        troubles,
     )
 
 

@@ -81,11 +81,16 @@ async def _repeated(act: Callable[[], Awaitable[T]], what: str, troubles: degrad
     """The result of `act`, which is repeated while another program holds the lock of a file, for as long as that takes.
 
     It is no reason to end: a start that gave up would have to be repeated by a person. `what`: for the report.
+
+    Raises:
+        Misconfigured: an engine refuses something that only an operator can change.
     """
     name, delays = f"start: {what}", backoff.delays(degradation.RETRY_FIRST_S, ceiling_s=LOOK_CEILING_S, jitter=random.Random())
     while True:
         try:
             result = await act()
+        except errors.Refused as error:  # it has never worked, so a person is waiting for the reason
+            raise errors.Misconfigured(error.message) from error
         except errors.Locked as error:
             troubles.report(name, error.message)
             await anyio.sleep(next(delays))

@@ -92,7 +92,7 @@ async def test_a_status_alone_is_classified_too(server, objects, status, code):
 
 
 async def test_a_clock_is_not_called_credentials(server, objects):
-    """`RequestTimeTooSkewed` passes when the clock is set, and whoever reads the message looks at the clock."""
+    """`RequestTimeTooSkewed` passes when the clock is set, and the message leads its reader to the clock."""
     server.refusals["one"] = (403, "RequestTimeTooSkewed")
     with pytest.raises(errors.Unavailable, match="clocks") as caught:
         await objects.put("one", b"1")
