@@ -110,6 +110,17 @@ async def test_a_bucket_that_is_gone_is_no_missing_object(server, objects):
             await call("one")
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "RequestTimeTooSkewed"), (403, "InvalidAccessKeyId"), (400, "ExpiredToken"), (403, "AccessDenied")]
+)
+async def test_the_reason_of_a_bare_status_is_asked_for(server, objects, status, code):
+    """An answer to HEAD has no body, so a wrong clock would look like a lack of rights."""
+    server.refusals["one"] = (status, code)
+    with pytest.raises(errors.Unavailable, match=code) as caught:
+        await objects.head("one")
+    assert codes.BY_CODE[code].advice in caught.value.message
+
+
 @pytest.mark.parametrize(("status", "code"), [(409, "OperationAborted"), (409, "ConditionalRequestConflict")])
 async def test_a_conflict_of_requests_is_not_a_taken_key(server, objects, status, code):
     """Nothing was stored, and nothing of the same name is there: it is put again later."""

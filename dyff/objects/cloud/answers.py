@@ -18,6 +18,8 @@ from dyff.objects.cloud import codes
 from dyff.objects.cloud.connecting import first_line
 
 _UNCONNECTED = re.compile("kind: Connect")
+_WORDS = re.compile(r"<Message>([^<]{1,200})")
+_TIME = re.compile(r" in [0-9.]+(ns|µs|ms|s)\b")
 _TAKEN = (vendor.AlreadyExistsError, vendor.PreconditionError)
 _LIBRARY = (vendor.NotSupportedError, vendor.UnknownConfigurationKeyError)
 _NO_FEATURE = Row(Concern.OPERATOR, "the settings of the store ask for something that does not exist")
@@ -54,7 +56,7 @@ def writing(what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:  # to write, no object is needed
-        raise errors.Refused(f"{what}: {codes.BY_CODE['NoSuchBucket'].advice} ({first_line(error)})") from error
+        raise errors.Refused(f"{what}: {codes.BY_CODE['NoSuchBucket'].advice}") from error
     except (vendor.BaseError, OSError) as error:
         answer = codes.read(str(error))
         if isinstance(error, _TAKEN) and answer.row.concern is not Concern.LATER:
@@ -77,6 +79,12 @@ def opening() -> Iterator[None]:
         raise errors.Misconfigured(error.message) from error
 
 
+def has_a_reason_to_ask_for(error: errors.DyffError) -> bool:
+    """Whether the store answered with a status and no more, as it must to HEAD, and more would say something else."""
+    answer = codes.read(str(error.__cause__))
+    return answer.status is not None and answer.status < 500 and answer.code is None
+
+
 def _read(what: str, error: Exception) -> errors.DyffError:
     answer = codes.read(str(error))
     row = _NO_FEATURE if isinstance(error, _LIBRARY) else answer.row
@@ -91,7 +99,12 @@ def _read(what: str, error: Exception) -> errors.DyffError:
 
 
 def _sentence(error: Exception, answer: codes.Answer) -> str:
-    """What the answer means, its code, and the vendor's own words."""
+    """What the answer means, its code, and the store's own words. Without an answer: the vendor's, without times, which differ each time.
+
+    Owners of entities read it, so an answer is shown without our endpoint.
+    """
     row = _NO_FEATURE if isinstance(error, _LIBRARY) else answer.row
-    known = f"{row.advice} [{answer.shown}]" if answer.shown else ""
-    return "; ".join(each for each in (known, first_line(error)) if each)
+    if not answer.shown:
+        return f"{row.advice}; {_TIME.sub('', first_line(error))}"
+    words = _WORDS.search(str(error))
+    return f"{row.advice} [{answer.shown}]" + (f" {words[1]}" if words else "")

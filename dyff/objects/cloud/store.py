@@ -102,9 +102,12 @@ class CloudObjects:
         try:
             with answers.reading(f"looking at {key}"):
                 return self._info(await self._run(obstore.head, self._store, self._prefix + key))
-        except errors.NotFound:
-            await self._require_bucket(key)
-            return None
+        except (errors.NotFound, errors.Unavailable) as error:
+            if answers.has_a_reason_to_ask_for(error):
+                await self._ask_why(key)
+            if isinstance(error, errors.NotFound):
+                return None
+            raise
 
     async def get(self, key: str) -> bytes:
         layout.check_key(key)
@@ -158,11 +161,12 @@ class CloudObjects:
             headers["x-ms-blob-type"] = "BlockBlob"
         return port.SignedURL(url, method, headers)
 
-    async def _require_bucket(self, key: str) -> None:
-        """An answer to HEAD has no body, and a bucket that is gone has the same status as an object that is: ask for the reason.
+    async def _ask_why(self, key: str) -> None:
+        """An answer to HEAD has no body: a bucket that is gone, a clock or a password look like an object that is gone, or like a lack of
+        rights. An answer to GET says which.
 
         Raises:
-            Refused: there is no such bucket.
+            Refused, Unavailable: as it says.
         """
         with suppress(errors.NotFound), answers.reading(f"looking at {key}"):
             await self._run(self._get, key, {"range": (0, 1)})
