@@ -68,7 +68,9 @@ BY_CODE: dict[str | int, Row] = {
     **_rows(Concern.LATER, "another request changes the same object or bucket", "OperationAborted", "ConditionalRequestConflict"),
     **_rows(Concern.LATER, "another request changes the same object or bucket", "ContainerBeingDeleted", "RestoreAlreadyInProgress"),
     **_rows(Concern.LATER, "the bucket was moved a moment ago", "TemporaryRedirect"),
-    **_rows(Concern.LATER, "the secret that signs is being exchanged, or is wrong: check it if this lasts", "SignatureDoesNotMatch"),
+    **_rows(
+        Concern.OPERATOR, "the secret does not belong to the key, or is mistyped: check it in the environment", "SignatureDoesNotMatch"
+    ),
     **_rows(Concern.OPERATOR, _GRANT, "AccessDenied", "AuthorizationFailure", "AuthorizationPermissionMismatch", "AllAccessDisabled"),
     **_rows(Concern.OPERATOR, _GRANT, "InsufficientAccountPermissions", "AuthorizationSourceIPMismatch", "AuthorizationProtocolMismatch"),
     **_rows(Concern.OPERATOR, _KEYS, "InvalidAccessKeyId", "InvalidToken", "InvalidSecurity", "AuthenticationRequired", "Unauthorized"),

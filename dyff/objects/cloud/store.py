@@ -249,7 +249,7 @@ class CloudObjects:
         try:
             with answers.reading(f"reading {key}"):
                 return await self._run(self._get, key, options)
-        except errors.Unavailable:
+        except (errors.Unavailable, errors.FixRequest):
             info = await self.head(key) if options is not None else None
             if info is None or info.size_bytes > start:
                 raise
