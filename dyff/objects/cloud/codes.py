@@ -69,7 +69,7 @@ BY_CODE: dict[str | int, Row] = {
     **_rows(Concern.LATER, "another request changes the same object or bucket", "ContainerBeingDeleted", "RestoreAlreadyInProgress"),
     **_rows(Concern.LATER, "the bucket was moved a moment ago", "TemporaryRedirect"),
     **_rows(
-        Concern.OPERATOR, "the secret does not belong to the key, or is mistyped: check it in the environment", "SignatureDoesNotMatch"
+        Concern.OPERATOR, "the secret of the credentials does not fit their key: check both in the environment", "SignatureDoesNotMatch"
     ),
     **_rows(Concern.OPERATOR, _GRANT, "AccessDenied", "AuthorizationFailure", "AuthorizationPermissionMismatch", "AllAccessDisabled"),
     **_rows(Concern.OPERATOR, _GRANT, "InsufficientAccountPermissions", "AuthorizationSourceIPMismatch", "AuthorizationProtocolMismatch"),
