@@ -9,11 +9,13 @@ only.
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
 import os
 import secrets
 import string
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +27,7 @@ import msgspec
 from dyff.accounts import port
 from dyff.accounts.grants import Grant
 from dyff.entities import codecs
-from dyff.kernel import clock, errors, sqlite
+from dyff.kernel import clock, degradation, errors, patience, sqlite
 
 T = TypeVar("T")
 _NAME = "the accounts database"
@@ -54,18 +56,27 @@ _key = msgspec.json.Decoder(port.Key)
 class EmbeddedAccounts:
     """The `Accounts` on SQLite; use `open`."""
 
-    def __init__(self, writer: apsw.Connection, reader: apsw.Connection) -> None:
+    def __init__(
+        self, writer: apsw.Connection, reader: apsw.Connection, troubles: degradation.Troubles | None = None, patience_s: float = 0.0
+    ) -> None:
         self._writer, self._reader = writer, reader
+        self._patience, self._patience_s = patience.Patience(_NAME, troubles or degradation.Troubles()), patience_s
         self._writing = anyio.CapacityLimiter(1)
         self._revisions: dict[str, int] = {}
         self._wrote = anyio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path | str) -> AsyncIterator[EmbeddedAccounts]:
+    async def open(
+        cls, path: Path | str, *, troubles: degradation.Troubles | None = None, patience_s: float = patience.PATIENCE_S
+    ) -> AsyncIterator[EmbeddedAccounts]:
         """Open the database in the file `path`, which is created if it is missing.
 
+        `troubles`: where faults that are worked around are reported; None if they are only logged. `patience_s`: how long a write waits
+        for another program's lock before it is refused; what the relay acknowledges waits for as long as it takes.
+
         Raises:
+            Locked: another program holds the lock of the file.
             Unavailable: the file cannot be opened.
             Damaged: it is damaged; the message says what to do.
             NewerSchema: a newer release created it.
@@ -73,7 +84,7 @@ class EmbeddedAccounts:
         with sqlite.translated(_NAME, _REMEDY):
             writer, reader = await anyio.to_thread.run_sync(_open, Path(path))
         try:
-            yield cls(writer, reader)
+            yield cls(writer, reader, troubles, patience_s)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(reader.close)
@@ -162,12 +173,13 @@ class EmbeddedAccounts:
     async def wait_outbox(self, timeout_s: float) -> bool:
         with anyio.move_on_after(timeout_s):
             while not await self.outbox(1):
+                await self._look_at_the_lock()
                 with anyio.move_on_after(_LOOK_S):
                     await self._wrote.wait()
         return bool(await self.outbox(1))
 
     async def acknowledge(self, sequence: int) -> None:
-        await self._write(lambda connection: connection.execute("DELETE FROM outbox WHERE sequence <= ?", (sequence,)))
+        await self._write(lambda connection: connection.execute("DELETE FROM outbox WHERE sequence <= ?", (sequence,)), patience_s=math.inf)
 
     def _read(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Takes microseconds: in WAL mode a reader never waits, so it needs no thread."""
@@ -177,7 +189,18 @@ class EmbeddedAccounts:
             with sqlite.translated(_NAME, _REMEDY):
                 raise error
 
-    async def _write(self, act: Callable[[apsw.Connection], T]) -> T:
+    async def _look_at_the_lock(self) -> None:
+        """If the last write met another program's lock: try whether it is gone, since the next write may be far away."""
+        if self._patience.meets_a_lock:
+            with suppress(errors.Locked):
+                await self._write(lambda _: None, patience_s=0.0)
+
+    async def _write(self, act: Callable[[apsw.Connection], T], *, patience_s: float | None = None) -> T:
+        """What `act` returns, in a transaction. `patience_s`: see `open`; None for what is set there."""
+        wait_s = self._patience_s if patience_s is None else patience_s
+        return await self._patience.during(functools.partial(self._written, act), patience_s=wait_s)
+
+    async def _written(self, act: Callable[[apsw.Connection], T]) -> T:
         def run() -> T:
             with sqlite.transaction(self._writer):
                 return act(self._writer)
@@ -201,7 +224,7 @@ class EmbeddedAccounts:
 def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
     """A writing and a reading connection, on a file that has the schema and is readable by its owner only."""
     _protect(path)
-    writer = sqlite.connect(path, durable=True)
+    writer = sqlite.connect(path, durable=True, busy_s=sqlite.LOCK_LOOK_S)
     try:
         with sqlite.transaction(writer):
             prepare(writer)

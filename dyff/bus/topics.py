@@ -43,7 +43,7 @@ def require_same(found: port.Topic, wanted: port.TopicSpec) -> None:
         raise errors.Misconfigured(
             f"topic {found.name} has {found.partitions} partitions, wanted are {wanted.partitions}: their number can't be changed, because"
             " an entity's partition follows from its ID and that number, and with another one its events would be in two partitions,"
-            f" in no order; set bus.partitions to {found.partitions} again"
+            f" in no order; set bus.partitions to {found.partitions} again, unless the topic was deleted and created again: then restore it"
         )
     if found.compacted != wanted.compacted:
         kept = {True: "compacted", False: "kept as a whole"}

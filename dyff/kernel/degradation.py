@@ -61,6 +61,10 @@ class Troubles:
         if known is not None:
             log.info("degraded-over", trouble=name, since=known.since, times=known.times)
 
+    def has(self, name: str) -> bool:
+        """Whether `name` is a present trouble."""
+        return name in self._known
+
     @property
     def blocked(self) -> bool:
         """Whether roles wait for the end of a trouble."""

@@ -3,9 +3,10 @@
     DyffError
     ├── RetryLater              try again, nothing was done          503
     │   ├── Unavailable         a backend does not answer            503
-    │   │   ├── Blocked         a person must allow or install it    503
-    │   │   └── DiskFull        there is no space left               503
-    │   ├── Refused             a rule refuses this object for now   503
+    â   â   âââ Blocked         not before an operator has acted     503
+    â   â   âââ DiskFull        there is no space left               503
+    â   â   âââ Locked          another program locked the file      503
+    â   âââ Refused             a rule refuses this object for now   503
     │   └── NotReady            a session is still starting          503
     ├── OutcomeUnknown          it may or may not have been done     500
     ├── BadGateway              a session's server broke off         502
@@ -83,8 +84,16 @@ class DiskFull(Unavailable):
     """The disk is full; nothing was done."""
 
 
+class Locked(Unavailable):
+    """Another program holds the lock of a database file; nothing was done."""
+
+
 class Blocked(Unavailable):
-    """A backend does not let us do this, or lacks a part that we need, until a person changes that; nothing was done."""
+    """A backend does not let us do this, or lacks a part that we need, until someone changes that there or here; nothing was done."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 30.0) -> None:
+        """`retry_after_s`: as for `RetryLater`."""
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class Refused(RetryLater):

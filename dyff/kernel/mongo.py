@@ -1,4 +1,5 @@
-"""MongoDB, as far as both of our databases on it need it. This is the only module that knows a driver.
+"""MongoDB, as far as both of our databases on it need it. Only this module and
+`mongo_errors` know a driver.
 
 It uses only calls that motor and PyMongo Async have in common, so that the driver is one setting (ADR 9). A client belongs to the
 event loop in which it was created: open it where it is used. Writes use majority write concern with journaling; reads use majority
@@ -10,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 import anyio
@@ -23,7 +24,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from dyff.kernel import errors
+from dyff.kernel import mongo_codes
+from dyff.kernel.mongo_errors import opening, translated
 
 Json = Mapping[str, Any]
 """A document, a filter or an update, in MongoDB's notation."""
@@ -33,12 +35,6 @@ Order = Sequence[tuple[str, Literal[1, -1]]]
 NEVER: Json = {"_id": {"$in": []}}
 """A filter that matches nothing."""
 
-_DUPLICATE = 11000
-_REFUSED = frozenset({13, 18, 8000})
-"""Unauthorized, AuthenticationFailed, and the code for the latter on a hosted MongoDB."""
-_TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
-_ABSENT = frozenset({26, 27})
-"""NamespaceNotFound, IndexNotFound."""
 _SLOW_S = 600.0
 """Time limit for operations whose duration depends on the amount of data."""
 
@@ -99,7 +95,7 @@ class Database:
             Unavailable: it does not answer.
             Misconfigured: it refuses us, or the URI is wrong.
         """
-        with translated(name):
+        with opening(), translated(name):
             client = await _client(connection)
         try:
             database = client.get_database(
@@ -108,7 +104,7 @@ class Database:
                 read_concern=ReadConcern("majority"),
                 write_concern=WriteConcern("majority", j=True),  # without a wtimeout, since the client limits the time
             )
-            with translated(name):
+            with opening(), translated(name):
                 await database.command("ping")
             yield cls(database, name)
         finally:
@@ -132,7 +128,8 @@ class Database:
 class Collection:
     """A collection.
 
-    Every method can raise `Unavailable` and `Misconfigured`; methods that change something also `OutcomeUnknown` and `TooLarge`.
+    Every method can raise `Unavailable`, also as `Blocked`. Methods that only read can raise `FixRequest`, methods that change something
+    `OutcomeUnknown` and `TooLarge`.
     """
 
     def __init__(self, collection: Any, name: str) -> None:
@@ -220,7 +217,7 @@ class Collection:
                 await self._collection.bulk_write(requests, ordered=False)
             except vendor.BulkWriteError as error:
                 failed = error.details["writeErrors"]
-                if error.details["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in failed):
+                if error.details["writeConcernErrors"] or any(each["code"] != mongo_codes.DUPLICATE for each in failed):
                     raise
                 return {each["index"] for each in failed}
         return set()
@@ -238,7 +235,7 @@ class Collection:
             try:
                 await self._collection.drop_index(name)
             except vendor.OperationFailure as error:
-                if error.code not in _ABSENT:
+                if error.code not in mongo_codes.ABSENT:
                     raise
 
     async def drop(self) -> None:
@@ -250,36 +247,6 @@ class Collection:
         """Delete all matching documents, for as long as that takes (up to ten minutes)."""
         with translated(self._name, changing=True), pymongo.timeout(_SLOW_S):
             await self._collection.delete_many(where)
-
-
-@contextmanager
-def translated(name: str, *, changing: bool = False) -> Iterator[None]:
-    """Translate the driver's errors into ours. `name`: of the database. `changing`: a write, whose outcome can be unknown.
-
-    Raises:
-        Misconfigured: the settings are wrong, or our user lacks the permission.
-        TooLarge: the document is too large.
-        Unavailable: nothing was done.
-        OutcomeUnknown: something may have been changed.
-    """
-    try:
-        yield
-    except vendor.DocumentTooLarge as error:
-        raise errors.TooLarge(f"{name}: what is to be stored is too large for one document of MongoDB") from error
-    except (vendor.ConfigurationError, vendor.InvalidURI) as error:
-        raise errors.Misconfigured(f"{name}: the connection to MongoDB cannot be made: {error}") from error
-    except vendor.PyMongoError as error:
-        codes = _codes(error)
-        if codes & _REFUSED:
-            raise errors.Misconfigured(f"{name}: MongoDB refuses it ({error}); check user, password and roles") from error
-        if codes & _TOO_LARGE:
-            raise errors.TooLarge(f"{name}: what is to be stored is too large for one document of MongoDB") from error
-        message = f"{name}: MongoDB does not answer as it should ({type(error).__name__}: {str(error)[:300]})"
-        if changing and not _did_nothing(error):
-            raise errors.OutcomeUnknown(message) from error
-        raise errors.Unavailable(message) from error
-    except OSError as error:  # usually a certificate file
-        raise errors.Misconfigured(f"{name}: {error}") from error
 
 
 async def _client(connection: Connection) -> Any:
@@ -299,19 +266,6 @@ async def _close(connection: Connection, client: Any) -> None:
             await client.close()
         else:
             await anyio.to_thread.run_sync(client.close)
-
-
-def _codes(error: vendor.PyMongoError) -> set[int]:
-    """The server's error codes."""
-    if isinstance(error, vendor.BulkWriteError):
-        return {each["code"] for each in error.details["writeErrors"]}
-    return {error.code} if isinstance(error, vendor.OperationFailure) and error.code is not None else set()
-
-
-def _did_nothing(error: vendor.PyMongoError) -> bool:
-    """Whether no server received the call. If a retry finds no server, the drivers raise the first error, which is a different one."""
-    unasked = isinstance(error, vendor.ServerSelectionTimeoutError | vendor.WaitQueueTimeoutError)
-    return unasked or error.has_error_label("NoWritesPerformed")
 
 
 def _options(index: Index) -> dict[str, Any]:

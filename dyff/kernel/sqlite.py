@@ -17,8 +17,13 @@ import apsw
 from dyff.kernel import errors
 
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError)
-_PASSING = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError)
+_LOCKED = (apsw.BusyError, apsw.LockedError)
+_PASSING = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError)
 _WAL_PAUSE_S = 0.01
+LOCK_LOOK_S = 0.25
+"""How long one attempt of a server waits for another program's lock, in a thread that cannot be cancelled. `dyff.kernel.patience` repeats
+the attempt."""
+
 _NO_SPACE = errors.NO_SPACE | {errno.EFBIG}
 
 
@@ -92,13 +97,24 @@ def remove(path: Path) -> None:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether `error` means that another connection holds the lock; nothing was done."""
+    return isinstance(error, _LOCKED)
+
+
+def locked(what: str) -> errors.Locked:
+    """The error for a lock of another program. `what`: the name of the database for messages."""
+    return errors.Locked(f"another program has locked {what} (a backup or a shell); it is tried again until the lock is gone")
+
+
 @contextmanager
 def translated(what: str, remedy: str = "restore a backup") -> Iterator[None]:
     """Translate SQLite's errors into ours. `what`: the name of the database for messages. `remedy`: what to do if it is damaged.
 
     Raises:
         DiskFull: nothing was done.
-        Unavailable: locked for too long, or an I/O error; nothing was done.
+        Locked: another program holds its lock; nothing was done.
+        Unavailable: an I/O error; nothing was done.
         Damaged: the file is damaged.
         Fatal: one of our statements is wrong.
     """
@@ -106,6 +122,8 @@ def translated(what: str, remedy: str = "restore a backup") -> Iterator[None]:
         yield
     except apsw.FullError as error:
         raise errors.DiskFull(f"the disk of {what} is full: {error}") from error
+    except _LOCKED as error:
+        raise locked(what) from error
     except _PASSING as error:
         raise errors.Unavailable(f"{what} does not answer: {error}") from error
     except _DAMAGED as error:

@@ -22,13 +22,12 @@ import anyio.to_thread
 import apsw
 import structlog
 
-from dyff.kernel import backoff, degradation, errors, sqlite, sqlite_checkpoints
+from dyff.kernel import degradation, errors, patience, sqlite, sqlite_checkpoints
 from dyff.query import columns, cutover, damage, document_cache, filters, finding, plans, port, tables
 
 log = structlog.get_logger()
 
 _CHECKPOINT_PAGES = 1000
-_SPACE = "space for the query store"
 _THREADS = 2
 
 _TABLES = tables.Tables()
@@ -44,6 +43,7 @@ class EmbeddedQuery:
     def __init__(self, path: Path, writer: apsw.Connection, troubles: degradation.Troubles) -> None:
         self._path, self._troubles = path, troubles
         self._damage = damage.Damage(path, troubles)
+        self._patience = patience.Patience(tables.NAME, troubles)
         self._writing = anyio.CapacityLimiter(1)
         self._threads = anyio.CapacityLimiter(_THREADS)
         self.walks = 0  # in progress
@@ -63,6 +63,7 @@ class EmbeddedQuery:
         `troubles`: where faults that are worked around are reported; None if they are only logged.
 
         Raises:
+            Locked: another program holds the lock of the file.
             Unavailable: the file cannot be opened.
         """
         with tables.translated():
@@ -148,30 +149,24 @@ class EmbeddedQuery:
         async with self._writing:
             after = tables.moved_on(self._reached, reached)
             with self._documents.without({(each.collection, each.id) for each in documents}):
-                news = await self._write_when_there_is_space(documents, after)
+                news = await self._patience.during(lambda: self._written(documents, after))
             self._announce(after)
             self._damage.repaired(after)
         return news
 
-    async def _write_when_there_is_space(self, documents: Sequence[port.Document], after: port.Reached) -> int:
-        delays = backoff.delays(0.1, ceiling_s=2.0)
-        while True:
-            try:
-                with self._damage.noticed():
-                    # A thread cannot be cancelled: when this raises, it has ended, and may have committed.
-                    news = await anyio.to_thread.run_sync(self._write, documents, after)
-            except errors.DiskFull as full:
-                self._troubles.report(_SPACE, full.message, blocks=True)
-                await anyio.sleep(next(delays))
-            else:
-                self._troubles.clear(_SPACE)
-                return news
+    async def _written(self, documents: Sequence[port.Document], after: port.Reached) -> int:
+        with self._damage.noticed():
+            # A thread cannot be cancelled: when this raises, it has ended, and may have committed.
+            return await anyio.to_thread.run_sync(self._write, documents, after)
+
+    async def _erased(self) -> None:
+        with self._damage.noticed():
+            await anyio.to_thread.run_sync(self._erase)
 
     async def reset(self) -> None:
         async with self._writing:
             try:
-                with self._damage.noticed():
-                    await anyio.to_thread.run_sync(self._erase)
+                await self._patience.during(self._erased)
             finally:
                 self._documents.clear()
             self._damage.forget_position()
@@ -226,7 +221,7 @@ class EmbeddedQuery:
 def _open(path: Path) -> apsw.Connection:
     """The writing connection, on a file with the current schema."""
     try:
-        connection = sqlite.connect(path, durable=False)
+        connection = sqlite.connect(path, durable=False, busy_s=sqlite.LOCK_LOOK_S)
         if has_schema(connection) and _is_readable(connection):
             return connection
         connection.close()
@@ -235,7 +230,7 @@ def _open(path: Path) -> apsw.Connection:
             raise
     log.warning("view-replaced", path=str(path), reason="it is damaged, or of another release; it is filled from the log")
     sqlite.remove(path)
-    connection = sqlite.connect(path, durable=False)
+    connection = sqlite.connect(path, durable=False, busy_s=sqlite.LOCK_LOOK_S)
     has_schema(connection)
     return connection
 

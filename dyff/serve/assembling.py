@@ -17,7 +17,7 @@ import anyio.abc
 from dyff.bus import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import degradation, liveness, settings
-from dyff.serve import directory, election, log_clock, opening
+from dyff.serve import directory, election, log_clock, log_topics, opening
 from dyff.serve.adapters import Adapters, given
 from dyff.serve.roles import Process, Report, Row
 from dyff.serve.supervisor import Role
@@ -54,6 +54,7 @@ def _background(process: Process) -> list[Role]:
     bus = process.adapters.bus
     if bus is not None and log is None:
         background.append(Role("log-clock", 0, _log_clock(bus, process.adapters.troubles)))
+        background.append(Role("log-topics", 0, _log_topics(bus, process)))
     if log is not None:
         background.append(Role("log-maintenance", 0, lambda task_status, signs: log.maintain(task_status=task_status)))
     if process.adapters.local_cluster is not None:
@@ -64,6 +65,12 @@ def _background(process: Process) -> list[Role]:
 def _log_clock(bus: port.Bus, troubles: degradation.Troubles) -> Callable[[anyio.abc.TaskStatus[None], liveness.Signs], Awaitable[None]]:
     """Not for the embedded log, which has the same clock."""
     return lambda task_status, signs: log_clock.run(bus, troubles, task_status=task_status)
+
+
+def _log_topics(bus: port.Bus, process: Process) -> Callable[[anyio.abc.TaskStatus[None], liveness.Signs], Awaitable[None]]:
+    """Not for the embedded log, whose file belongs to this process."""
+    partitions, troubles = process.settings.bus.partitions, process.adapters.troubles
+    return lambda task_status, signs: log_topics.run(bus, partitions, troubles, task_status=task_status)
 
 
 def _probes(listener: socket.socket, report: Report) -> Role:

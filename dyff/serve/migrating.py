@@ -14,8 +14,8 @@ import anyio
 import msgspec
 import structlog
 
+from dyff.bus import evidence, topics
 from dyff.bus import port as bus
-from dyff.bus import topics
 from dyff.bus.schema import BusStore
 from dyff.kernel import clock, errors, ids, schema, settings
 from dyff.kernel.schema_sqlite import SqliteStore
@@ -79,6 +79,7 @@ async def prepare(
             await require(store, report)
     if log_there is not None:
         await topics.require(log_there, loaded.bus.partitions)
+        await evidence.require(log_there, loaded.bus.partitions)
 
 
 async def require_query(loaded: settings.Settings, place: directory.DataDirectory) -> None:

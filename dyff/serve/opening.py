@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,10 @@ from dyff.accounts import embedded as embedded_accounts
 from dyff.accounts import port as accounts
 from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
+from dyff.bus import topics
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
-from dyff.kernel import clock, degradation, engines, errors, ids, settings
+from dyff.kernel import clock, degradation, engines, errors, ids, patience, settings, sqlite
 from dyff.objects import local, signing, stores
 from dyff.objects import port as objects
 from dyff.query import embedded as embedded_query
@@ -67,7 +68,7 @@ def open_bus(
     """
     chosen = loaded.bus.kafka
     if chosen.bootstrap_servers is None:
-        return embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names, troubles=troubles)
+        return embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names, troubles=troubles, patience_s=patience_s(loaded))
     from dyff.bus import kafka
 
     try:
@@ -84,7 +85,9 @@ def open_bus(
             replication=chosen.replication,
             compression=chosen.compression,
             prefix=chosen.prefix,
-        )
+            used={topics.SCHEMA: 1, **{spec.name: spec.partitions for spec in topics.specs(loaded.bus.partitions)}},
+        ),
+        troubles,
     )
 
 
@@ -128,7 +131,14 @@ async def open_query_for_maintenance(loaded: settings.Settings, place: directory
         yield found
 
 
-def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> AbstractAsyncContextManager[accounts.Accounts]:
+def patience_s(loaded: settings.Settings) -> float:
+    """How long a request waits for space or a lock: less than until its outcome would be unknown."""
+    return min(patience.PATIENCE_S, loaded.api.publish_timeout_s / 2)
+
+
+def open_accounts(
+    loaded: settings.Settings, place: directory.DataDirectory, troubles: degradation.Troubles | None = None
+) -> AbstractAsyncContextManager[accounts.Accounts]:
     """Open the accounts database.
 
     Raises:
@@ -136,7 +146,7 @@ def open_accounts(loaded: settings.Settings, place: directory.DataDirectory) -> 
     """
     chosen = loaded.accounts.mongodb
     if chosen.uri is None:
-        return embedded_accounts.EmbeddedAccounts.open(place.accounts)
+        return embedded_accounts.EmbeddedAccounts.open(place.accounts, troubles=troubles, patience_s=patience_s(loaded))
     from dyff.accounts.mongo import MongoAccounts
 
     return MongoAccounts.open(_mongodb("accounts.mongodb", chosen, chosen.uri), prepared=True)
@@ -229,11 +239,15 @@ async def open_cluster(
 
     Raises:
         Misconfigured: the credentials cannot be read, or the API server's certificate is not trusted.
+        Locked: another program holds the lock of the embedded one's file.
     """
     if not on_kubernetes(loaded):
-        async with embedded_cluster.EmbeddedCluster.open(
-            place.cluster, clock=time, ids=names, pods_dir=place.pods, troubles=troubles
-        ) as resources:
+        async with AsyncExitStack() as stack:
+            opened = embedded_cluster.EmbeddedCluster.open(place.cluster, clock=time, ids=names, pods_dir=place.pods, troubles=troubles)
+            try:
+                resources = await stack.enter_async_context(opened)
+            except errors.InUse as error:  # not a server: the data directory is ours
+                raise sqlite.locked("the cluster database") from error
             yield resources
         return
     from dyff.cluster import kubernetes

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TypeVar
 
+import anyio
 import msgspec
 
-from dyff.kernel import clock, degradation, ids, listening, settings, web_addresses
+from dyff.kernel import backoff, clock, degradation, errors, ids, listening, settings, web_addresses
 from dyff.objects import signing
 from dyff.serve import directory, migrating, opening, roles
 from dyff.serve.adapters import Adapters, given
+
+T = TypeVar("T")
+
+LOOK_CEILING_S = 10.0
+"""The longest pause between two attempts of a start to open a file that another program has locked."""
 
 
 def public_url(chosen: settings.Api, port: int) -> str:
@@ -43,21 +52,51 @@ async def open_adapters(
         if any(row.starts_steps for row in rows):
             found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded)})
         if "bus" in wanted:
-            log = await stack.enter_async_context(opening.open_bus(loaded, place, time, new_ids, troubles))
+            log = await _entered(stack, partial(opening.open_bus, loaded, place, time, new_ids, troubles), "log", troubles)
             found = msgspec.structs.replace(found, bus=log)
-        await migrating.prepare(loaded, place, time, wanted, found.bus)
+        await _repeated(partial(migrating.prepare, loaded, place, time, wanted, found.bus), "stored data", troubles)
         if "query" in wanted:
-            view = await stack.enter_async_context(opening.open_query(loaded, place, troubles))
+            view = await _entered(stack, partial(opening.open_query, loaded, place, troubles), "query store", troubles)
             found = msgspec.structs.replace(found, query=view)
         if "accounts" in wanted:
-            found = msgspec.structs.replace(found, accounts=await stack.enter_async_context(opening.open_accounts(loaded, place)))
+            database = await _entered(stack, partial(opening.open_accounts, loaded, place, troubles), "accounts", troubles)
+            found = msgspec.structs.replace(found, accounts=database)
         if "cluster" in wanted:
-            resources = await stack.enter_async_context(opening.open_cluster(loaded, place, time, new_ids, troubles))
+            resources = await _entered(stack, partial(opening.open_cluster, loaded, place, time, new_ids, troubles), "cluster", troubles)
             found = msgspec.structs.replace(found, cluster=resources)
         if "objects" in wanted:
             signer = await _signer(loaded, found) if found.listener is not None else None
             found = msgspec.structs.replace(found, objects=await opening.open_objects(loaded, place, time, signer), signer=signer)
         yield found
+
+
+async def _entered(
+    stack: AsyncExitStack, make: Callable[[], AbstractAsyncContextManager[T]], what: str, troubles: degradation.Troubles
+) -> T:
+    """The opened adapter. Each attempt is a new one."""
+    return await _repeated(lambda: stack.enter_async_context(make()), what, troubles)
+
+
+async def _repeated(act: Callable[[], Awaitable[T]], what: str, troubles: degradation.Troubles) -> T:
+    """The result of `act`, which is repeated while another program holds the lock of a file, for as long as that takes.
+
+    It is no reason to end: a start that gave up would have to be repeated by a person. `what`: for the report.
+
+    Raises:
+        Misconfigured: an engine refuses something that only an operator can change.
+    """
+    name, delays = f"start: {what}", backoff.delays(degradation.RETRY_FIRST_S, ceiling_s=LOOK_CEILING_S, jitter=random.Random())
+    while True:
+        try:
+            result = await act()
+        except errors.Blocked as error:  # it has never worked, so a person is waiting for the reason
+            raise errors.Misconfigured(error.message) from error
+        except errors.Locked as error:
+            troubles.report(name, error.message)
+            await anyio.sleep(next(delays))
+        else:
+            troubles.clear(name)
+            return result
 
 
 def _listening(loaded: settings.Settings, found: Adapters, rows: Sequence[roles.Row], stack: AsyncExitStack) -> Adapters:

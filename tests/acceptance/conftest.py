@@ -106,6 +106,15 @@ class Server:
         assert result.returncode == 0, result.stderr + result.stdout
         return result.stdout.strip()
 
+    def refused(self, *arguments: str) -> str:
+        """What another `dyff` command on the same directory says when it fails."""
+        result = subprocess.run(
+            [self.program, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
+            env=plain_environment() | self.settings,
+        )  # fmt: skip
+        assert result.returncode != 0, result.stdout
+        return result.stderr
+
     def processes(self) -> list[str]:
         """Command lines of all processes that work below the data directory."""
         found = []

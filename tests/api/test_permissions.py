@@ -32,7 +32,7 @@ async def account(world):
 
 async def a_token(world, account, role=None):
     """What `dyff token create` makes."""
-    wanted = administration.grants_for(account, role, None)
+    wanted = administration.grants_for(role, None)(account)
     await world.services.accounts.set_permissions(account, wanted, world.services.ids.new())
     return await world.token(*wanted, account=account)
 

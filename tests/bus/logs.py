@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from dyff.bus import port
 from dyff.bus.embedded import EmbeddedBus
+from dyff.kernel import patience
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
 
@@ -13,8 +14,9 @@ TOPIC = port.TopicSpec("t", 2, compacted=False)
 
 
 @asynccontextmanager
-async def opened(path, clock=None, troubles=None):
-    async with EmbeddedBus.open(path, clock=clock or SystemClock(), ids=RandomIds(), troubles=troubles) as bus:
+async def opened(path, clock=None, troubles=None, patience_s=patience.PATIENCE_S):
+    limits = {"troubles": troubles, "patience_s": patience_s}
+    async with EmbeddedBus.open(path, clock=clock or SystemClock(), ids=RandomIds(), **limits) as bus:
         await bus.create_topics([TOPIC, port.TopicSpec("c", 1, compacted=True)])
         yield bus
 

@@ -61,11 +61,10 @@ async def test_a_full_disk_refuses_and_recovers(tmp_path):
         assert await texts(bus) == ["before", "after"]
 
 
-async def test_an_owner_waits_for_space(tmp_path, monkeypatch):
+async def test_an_owner_waits_for_space(tmp_path):
     """A publisher is refused after a while, with nothing appended; an owner gives nothing up, and appends once when there is space."""
-    monkeypatch.setattr(log, "FULL_WAIT_S", 0.2)
     troubles = degradation.Troubles()
-    async with opened(tmp_path / "log.db", troubles=troubles) as bus, bus.own("me") as owner:
+    async with opened(tmp_path / "log.db", troubles=troubles, patience_s=0.2) as bus, bus.own("me") as owner:
         pages = bus._connection.pragma("page_count")
         bus._connection.pragma("max_page_count", pages)
         large = [message("x" * 100_000)]
@@ -88,9 +87,8 @@ async def test_an_owner_waits_for_space(tmp_path, monkeypatch):
 )
 async def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path, monkeypatch, code, want):
     """SQLite calls it an I/O error. It ends nothing; of the index, the outcome is unknown."""
-    monkeypatch.setattr(log, "FULL_WAIT_S", 0.0)
     monkeypatch.setattr(sqlite, "is_full", lambda *_: True)
-    async with opened(tmp_path / "log.db") as bus:
+    async with opened(tmp_path / "log.db", patience_s=0.0) as bus:
 
         def fail():
             error = apsw.IOError("no quota")

@@ -123,10 +123,10 @@ async def test_every_kind_of_client_shows_its_password_over_tls(chosen, tmp_path
 
 
 WRONG = {
-    "a wrong password": ({"sasl_password_file": "wrong"}, errors.Misconfigured, "bus.kafka"),
+    "a wrong password": ({"sasl_password_file": "wrong"}, errors.Blocked, "bus.kafka"),
     "a password file that is not there": ({"sasl_password_file": "absent"}, errors.Misconfigured, "bus.kafka.sasl_password_file"),
     "authorities that are not there": ({"tls_ca_file": "absent"}, errors.Misconfigured, "bus.kafka.tls_ca_file"),
-    "another authority": ({"tls_ca_file": "other.pem"}, errors.Misconfigured, "certificate"),
+    "another authority": ({"tls_ca_file": "other.pem"}, errors.Blocked, "certificate"),
 }
 
 

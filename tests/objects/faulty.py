@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import html
 import http.server
 import itertools
+import re
 import threading
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,8 +19,8 @@ class Faulty:
 
     `requests`: `"METHOD key?query"` of each. `parts`: of the uploads that are neither completed nor aborted, by their IDs and
     their numbers. `conditional`: whether it obeys If-None-Match. `md5_etags`: whether an ETag is an MD5, as with encryption by
-    the store it is not. `answers`: statuses for the next requests of a method, for instance `{"PUT": [500]}`; negative: and
-    nothing is done.
+    the store it is not. `refusals`: status and error code for all that is asked of a key, or below a prefix. `answers`: statuses for
+    the next requests of a method, for instance `{"PUT": [500]}`; negative: and nothing is done.
     """
 
     def __init__(self):
@@ -26,6 +28,7 @@ class Faulty:
         self.uploads = itertools.count(1)
         self.conditional = self.md5_etags = True
         self.answers = {}
+        self.refusals = {}
         self.url = ""
 
     def asked(self, method):
@@ -43,6 +46,8 @@ def a_store():
         def do_PUT(self):
             body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             key, query = self._asked()
+            if self._refuses(key):
+                return None
             if "partNumber" in query:
                 parts = state.parts.get(query["uploadId"][0])
                 if parts is None:
@@ -57,8 +62,16 @@ def a_store():
             return self._say(status or 200, ETag=_etag(state, body))
 
         def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             key, query = self._asked()
+            if any(each.encode() in body for each in state.refusals) and self._refuses(*state.refusals):
+                return None
+            if "delete" in query:
+                keys = [html.unescape(each.decode()) for each in re.findall(rb"<Key>(.*?)</Key>", body)]
+                for each in keys:
+                    state.objects.pop(each, None)
+                deleted = "".join(f"<Deleted><Key>{html.escape(each)}</Key></Deleted>" for each in keys)
+                return self._say(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
             if "uploads" in query:
                 upload = str(next(state.uploads))
                 state.parts[upload] = {}
@@ -68,10 +81,19 @@ def a_store():
             return self._say(200, b'<CompleteMultipartUploadResult><ETag>"x-1"</ETag></CompleteMultipartUploadResult>')
 
         def do_GET(self):
-            key, _ = self._asked()
+            key, query = self._asked()
+            if self._refuses(key):
+                return None
+            if "list-type" in query:
+                return self._say(200, _listing(state, query.get("prefix", [""])[0]))
             status, body = self._status(), state.objects.get(key)
             if status or body is None:
                 return self._say(status or 404)
+            if asked := re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers["Range"] or ""):
+                first = int(asked[1]) if asked[1] else max(0, len(body) - int(asked[2]))
+                end = min(len(body), int(asked[2]) + 1) if asked[1] and asked[2] else len(body)
+                place = {"Content-Range": f"bytes {first}-{end - 1}/{len(body)}"}
+                return self._say(206, body[first:end], ETag=_etag(state, body), **place)
             return self._say(200, body, ETag=_etag(state, body))
 
         def do_HEAD(self):
@@ -90,6 +112,15 @@ def a_store():
             key = unquote(parts.path).partition("/bucket/")[2]
             state.requests.append(f"{self.command} {key}" + (f"?{parts.query}" if parts.query else ""))
             return key, parse_qs(parts.query, keep_blank_values=True)
+
+        def _refuses(self, key):
+            """Whether it was answered with the error that is set for this key."""
+            found = next((each for each in state.refusals if key == each or (each.endswith("/") and key.startswith(each))), None)
+            if found is None:
+                return False
+            status, code = state.refusals[found]
+            self._say(status, f"<Error><Code>{code}</Code><Message>as asked for</Message></Error>".encode() if code else b"")
+            return True
 
         def _status(self):
             waiting = state.answers.get(self.command)
@@ -118,6 +149,16 @@ def a_store():
         finally:
             server.shutdown()
             thread.join()
+
+
+def _listing(state, prefix):
+    """All keys with this prefix, in one page."""
+    found = "".join(
+        f"<Contents><Key>{html.escape(key)}</Key><Size>{len(body)}</Size><ETag>{html.escape(_etag(state, body))}</ETag>"
+        "<LastModified>2026-11-03T12:00:00.000Z</LastModified></Contents>"
+        for key, body in sorted(state.objects.items()) if key.startswith(prefix)
+    )  # fmt: skip
+    return f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode()
 
 
 def _etag(state, body):

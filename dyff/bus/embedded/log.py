@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ import structlog
 
 from dyff.bus import port, topics
 from dyff.bus.embedded import compaction, groups, high_watermark, logfile, openness, reading, records, transactions
-from dyff.kernel import backoff, clock, degradation, errors, ids, locks, sqlite_writer
+from dyff.kernel import clock, degradation, errors, ids, locks, patience, sqlite_writer
 from dyff.kernel.positions import Position
 
 log = structlog.get_logger()
@@ -33,9 +32,6 @@ TOMBSTONE_LAG = timedelta(days=28)
 """Time within which a reader that starts at the beginning must reach a tombstone."""
 
 MAINTENANCE_S = 10.0
-FULL_WAIT_S = 3.0
-"""How long a publisher waits for space before it is refused. An owner waits for as long as it takes."""
-_SPACE = "space for the log"
 _TRUNCATED_AT_ONCE = 5000
 
 
@@ -52,6 +48,7 @@ class EmbeddedBus:
         ids: ids.Ids,
         max_message_bytes: int = port.MAX_MESSAGE_BYTES,
         troubles: degradation.Troubles | None = None,
+        patience_s: float = patience.PATIENCE_S,
     ) -> AsyncIterator[EmbeddedBus]:
         """Open the log in the file `path`, which is created if it does not exist. Published records are durable when it is closed.
 
@@ -61,15 +58,19 @@ class EmbeddedBus:
             ids: provides the IDs of new logs.
             max_message_bytes: limit of key, value and headers together.
             troubles: where failed maintenance is reported; None if only the log file has it.
+            patience_s: how long a publisher waits for space, or for another program's lock, before it is refused. An owner and a
+                commit wait for as long as it takes.
 
         Raises:
             InUse: another bus has it open.
+            Locked: another program holds the lock of the file.
             LogDiverged: something that was acknowledged is missing or damaged.
             Misconfigured: this release cannot read the log, or the SQLite library is unsafe.
         """
         path = Path(path)
         with _locked(path.with_name(path.name + ".lock")):
             bus = await anyio.to_thread.run_sync(cls, path, clock, ids, max_message_bytes, troubles)
+            bus._patience_s = patience_s
             bus._writer.start(bus._records.adopt)
             try:
                 yield bus
@@ -83,6 +84,7 @@ class EmbeddedBus:
     ) -> None:
         """Use `open`. Blocks."""
         self._troubles = troubles or degradation.Troubles(time)
+        self._patience, self._patience_s = patience.Patience(transactions.Transactions.name, self._troubles), patience.PATIENCE_S
         self._path, self._clock, self._ids, self._max_message_bytes = path, time, new_ids, max_message_bytes
         openness.require_wal(path)
         self._watermark = high_watermark.HighWatermark(path.with_name(path.name + ".mark"))
@@ -116,7 +118,7 @@ class EmbeddedBus:
         self._watermark.close()
 
     async def create_topics(self, specs: Sequence[port.TopicSpec]) -> None:
-        await self._writer.submit(transactions.CreateTopics(specs, self._ids).apply)
+        await self._submit_patiently(transactions.CreateTopics(specs, self._ids).apply)
 
     async def amend_topics(self, specs: Sequence[port.TopicSpec], *, dry_run: bool = False) -> list[str]:
         changes = []
@@ -144,7 +146,7 @@ class EmbeddedBus:
         return await self._records.committed(group, topic)
 
     async def publish(self, topic: str, messages: Sequence[port.Message]) -> list[Position]:
-        return await self._with_space(lambda: self._append(topic, messages), patience_s=FULL_WAIT_S)
+        return await self._patience.during(lambda: self._append(topic, messages), patience_s=self._patience_s)
 
     def clock_offset_s(self) -> float | None:
         return 0.0  # it is the same clock
@@ -153,7 +155,7 @@ class EmbeddedBus:
     async def subscribe(self, group: str, topic: str) -> AsyncIterator[reading.EmbeddedSubscription]:
         partitions = self._records.topic(topic).partitions
         members = self._groups.setdefault((group, topic), groups.Group(partitions))
-        subscription = reading.EmbeddedSubscription(members, group, topic, self._records, self._writer, self._clock)
+        subscription = reading.EmbeddedSubscription(members, group, topic, self._records, self._submit_patiently, self._clock)
         subscription.join()
         try:
             yield subscription
@@ -166,30 +168,14 @@ class EmbeddedBus:
 
     @asynccontextmanager
     async def own(self, name: str) -> AsyncIterator[EmbeddedOwner]:
-        yield EmbeddedOwner(self, name, await self._with_space(lambda: self._submit(transactions.Own(name))))
+        yield EmbeddedOwner(self, name, await self._submit_patiently(transactions.Own(name).apply))
 
-    async def _submit(self, own: transactions.Own) -> int:
-        return await self._writer.submit(own.apply)
+    async def _submit(self, write: Callable[[transactions.Transaction], T]) -> T:
+        return await self._writer.submit(write)
 
-    async def _with_space(self, write: Callable[[], Awaitable[T]], *, patience_s: float = math.inf) -> T:
-        """The result of `write`, which is repeated while the disk is full: nothing was done then, and nothing must be given up.
-
-        Raises:
-            DiskFull: it was full for `patience_s`.
-        """
-        delays, until = backoff.delays(0.1, ceiling_s=2.0), anyio.current_time() + patience_s
-        while True:
-            try:
-                result = await write()
-            except errors.DiskFull as full:
-                self._troubles.report(_SPACE, full.message, blocks=True)
-                pause_s = next(delays)
-                if anyio.current_time() + pause_s > until:
-                    raise
-                await anyio.sleep(pause_s)
-            else:
-                self._troubles.clear(_SPACE)
-                return result
+    async def _submit_patiently(self, write: Callable[[transactions.Transaction], T]) -> T:
+        """The result of a small write that must not be given up."""
+        return await self._patience.during(lambda: self._submit(write))
 
     async def maintain(
         self, *, every_s: float = MAINTENANCE_S, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -220,6 +206,8 @@ class EmbeddedBus:
     async def _require_writable(self) -> None:
         if self._writer.broken is not None:
             raise self._writer.broken
+        if self._patience.meets_a_lock:  # nothing else may be written for long, and the end of the lock is to be noticed
+            await self._patience.during(lambda: self._submit(_nothing), patience_s=0.0)
 
     async def _compact_all(self) -> None:
         for topic in [each for each in self._records.topics.values() if each.compacted]:
@@ -318,7 +306,11 @@ class EmbeddedOwner:
         return 0
 
     async def append(self, topic: str, messages: Sequence[port.Message], commit: port.Commit | None = None) -> list[Position]:
-        return await self._bus._with_space(lambda: self._bus._append(topic, messages, (self._name, self._epoch), commit))
+        return await self._bus._patience.during(lambda: self._bus._append(topic, messages, (self._name, self._epoch), commit))
+
+
+def _nothing(_: transactions.Transaction) -> None:
+    """A write that changes nothing."""
 
 
 def _checkpointed(connection: apsw.Connection) -> None:

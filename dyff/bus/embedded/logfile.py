@@ -19,7 +19,7 @@ import msgspec
 
 from dyff.bus import port
 from dyff.bus.embedded import eras, high_watermark, openness
-from dyff.kernel import errors
+from dyff.kernel import errors, sqlite
 
 OLDEST_SQLITE = (3, 51, 3)
 """Earlier libraries can lose commits when a WAL file is reset while it is read (sqlite.org/wal.html#walresetbug)."""
@@ -208,13 +208,15 @@ def translated_errors(path: Path) -> Iterator[None]:
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
         raise errors.LogDiverged(f"the log file {path} is damaged ({error}); restore a backup") from error
     except apsw.Error as error:
+        if sqlite.is_locked(error):
+            raise sqlite.locked(f"the log file {path}") from error
         raise errors.Unavailable(f"the log file {path} cannot be used: {error}") from error
 
 
 def connect(path: Path) -> apsw.Connection:
     """A connection with our settings: every commit is on disk when it returns, and checkpoints happen only on request."""
     connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(10_000)
+    connection.set_busy_timeout(int(sqlite.LOCK_LOOK_S * 1000))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -11,7 +11,7 @@ import anyio.to_thread
 from dyff.bus import port
 from dyff.bus.embedded import groups, logfile, transactions
 from dyff.bus.embedded.records import Records
-from dyff.kernel import clock, sqlite_writer
+from dyff.kernel import clock
 
 
 class EmbeddedReader:
@@ -50,12 +50,12 @@ class EmbeddedSubscription:
         name: str,
         topic: str,
         records: Records,
-        writer: sqlite_writer.Writer[transactions.Transaction],
+        submit: Callable[[Callable[[transactions.Transaction], None]], Awaitable[None]],
         time: clock.Clock,
     ) -> None:
-        """`group`: the group called `name` on `topic`."""
+        """`group`: the group called `name` on `topic`. `submit`: does a write in a transaction of the log."""
         self._group, self._name, self._topic = group, name, topic
-        self._records, self._writer, self._clock = records, writer, time
+        self._records, self._submit, self._clock = records, submit, time
         self._member = groups.Member()
         self._positions: dict[port.Assignment, int] = {}
 
@@ -100,7 +100,7 @@ class EmbeddedSubscription:
             if self._member.holds(assignment)
         ]
         if ours:
-            await self._writer.submit(transactions.CommitOffsets(ours).apply)
+            await self._submit(transactions.CommitOffsets(ours).apply)
 
     async def _take(self, limit: int) -> port.Polled:
         self._notify(self._group.polled(self._member, self._clock.monotonic()))

@@ -98,6 +98,8 @@ class Transactions:
         Without space for the index of the WAL it is unknown, too: all is written then, but only a start would find it. The next commit
         settles it, since it takes the same place.
         """
+        if sqlite.is_locked(error):
+            return sqlite_writer.Failure(sqlite.locked(self.name))
         log.error("log-write-failed", **errors.details(error))
         if sqlite.is_full(error, self.connection):
             if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_WRITE and in_commit:

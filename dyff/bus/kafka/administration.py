@@ -14,10 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from dyff.bus import port, topics
-from dyff.bus.kafka import lookups, requests
+from dyff.bus.kafka import added, codes, lookups, requests
 from dyff.bus.kafka.clients import Kept, consumer
 from dyff.bus.kafka.connecting import Connection, translated
-from dyff.kernel import errors
+from dyff.kernel import degradation, errors
 
 T = TypeVar("T")
 
@@ -68,9 +68,9 @@ class Described(msgspec.Struct, frozen=True):
 class Administration:
     """Manages topics. Safe for concurrent use."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Connects on first use."""
-        self._connection = connection
+    def __init__(self, connection: Connection, troubles: degradation.Troubles) -> None:
+        """Connects on first use. `troubles`: where partitions are reported that someone has added."""
+        self._connection, self._troubles = connection, troubles
         self._admin: Kept[_Admin] = Kept(lambda: _Admin(**connection.options()), "connecting to Kafka")
         self._looking: Kept[AIOKafkaConsumer] = Kept(lambda: consumer(connection), "connecting to Kafka")
 
@@ -100,7 +100,8 @@ class Administration:
                 problems.append(f"topic {spec.name} is missing")
                 continue
             found = await self._configs(spec.name)
-            topics.require_same(port.Topic(spec.name, described.partitions, spec.compacted, described.epoch), spec)
+            used = await self._used(described)
+            topics.require_same(port.Topic(spec.name, used, spec.compacted, described.epoch), spec)
             wrong[spec.name] = amiss(found, self._kept(spec))
             problems += [f"topic {spec.name}: {name} is {found[name]}, needed is {value}" for name, value in wrong[spec.name].items()]
         if problems and not dry_run:
@@ -136,11 +137,11 @@ class Administration:
             while True:
                 response = await client._send_request(request, coordinator)
                 places = [place for _, found, _ in response.topics for place in found]
-                codes = {response.error_code, *(place[4] for place in places)} - {0}
-                if not codes:
+                answered = {response.error_code, *(place[4] for place in places)} - {0}
+                if not answered:
                     return {place[0]: place[1] for place in places if place[1] >= 0}
-                if codes != {requests.UNSTABLE_OFFSET_COMMIT}:
-                    raise kafka.for_code((codes - {requests.UNSTABLE_OFFSET_COMMIT}).pop())(group)
+                if answered != {requests.UNSTABLE_OFFSET_COMMIT}:
+                    raise codes.error((answered - {requests.UNSTABLE_OFFSET_COMMIT}).pop(), group)
                 await anyio.sleep(_PAUSE_S / 10)
 
         return await self._tried(self._admin, f"looking at the offsets of {group}", look)
@@ -182,7 +183,23 @@ class Administration:
         if described is None:
             return None
 
-        return port.Topic(name, described.partitions, "compact" in (await self._configs(name))[_POLICY], described.epoch)
+        used = await self._used(described)
+        return port.Topic(name, used, "compact" in (await self._configs(name))[_POLICY], described.epoch)
+
+    async def _used(self, described: Described) -> int:
+        """The number of partitions that the log has, without those that someone has added.
+
+        Raises:
+            Misconfigured: an added partition has records.
+        """
+        name, there = described.name, described.partitions
+        used = min(there, self._connection.used.get(name, there))
+        if used == there:
+            self._troubles.clear(added.trouble(name))
+            return there
+        added.require_empty(name, used, await self.ranges(name, there))
+        added.report(self._troubles, name, there, used)
+        return used
 
     async def _configs(self, name: str) -> dict[str, str]:
         """A topic's configuration, in the brokers' notation."""
@@ -205,7 +222,7 @@ class Administration:
             response = await client._send_request(request)
             for code, message, _, _ in response.responses:
                 if code:
-                    raise kafka.for_code(code)(f"{name}: {message}")
+                    raise codes.error(code, f"{name}: {message}")
 
         await self._tried(self._admin, f"configuring {name}", change)
 
@@ -216,7 +233,7 @@ class Administration:
             if code == _UNKNOWN_TOPIC:
                 return None
             if code:
-                raise kafka.for_code(code)(name)
+                raise codes.error(code, name)
             return Described(name, len(partitions), topic_id.hex(), sum(each[2] >= 0 for each in partitions))
 
         return await self._tried(self._admin, f"looking at {name}", look)
@@ -229,7 +246,7 @@ class Administration:
             response = await client.create_topics([self._new(spec, replicas) for spec in specs])
             for name, code, message in response.topic_errors:
                 if code not in (0, kafka.TopicAlreadyExistsError.errno):
-                    raise kafka.for_code(code)(f"{name}: {message}")
+                    raise codes.error(code, f"{name}: {message}")
 
         await self._tried(self._admin, f"creating {', '.join(spec.name for spec in specs)}", create)
 

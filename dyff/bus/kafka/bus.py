@@ -11,26 +11,28 @@ from dyff.bus import port
 from dyff.bus.kafka import clients, consuming, log_clock, producing
 from dyff.bus.kafka.administration import Administration
 from dyff.bus.kafka.connecting import Connection, translated
-from dyff.kernel import clock, errors
+from dyff.kernel import clock, degradation, errors
 from dyff.kernel.positions import Position
 
 
 class KafkaBus:
     """Topics of a Kafka cluster. See `dyff.bus.port.Bus`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, troubles: degradation.Troubles | None = None) -> None:
         """Use `open`."""
         self._connection = connection
-        self._administration = Administration(connection)
+        self._administration = Administration(connection, troubles or degradation.Troubles())
         self._clock = log_clock.LogClock(clock.SystemClock())
         self._publisher = producing.Publisher(connection, self._clock)
         self._topics: dict[str, port.Topic] = {}
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, connection: Connection) -> AsyncIterator[KafkaBus]:
-        """A bus on these brokers, which are contacted on first use."""
-        bus = cls(connection)
+    async def open(cls, connection: Connection, troubles: degradation.Troubles | None = None) -> AsyncIterator[KafkaBus]:
+        """A bus on these brokers, which are contacted on first use. `troubles`: where faults that are worked around are reported; None
+        if they are only logged.
+        """
+        bus = cls(connection, troubles)
         try:
             yield bus
         finally:

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import client as network
 from aiokafka import errors as kafka
 
-from dyff.bus.kafka.connecting import SETTINGS_WRONG, STOP_S, Connection, translated
+from dyff.bus.kafka.connecting import STOP_S, Connection, needs_an_operator, translated
 from dyff.kernel import errors
 
 log = structlog.get_logger()
@@ -109,7 +109,7 @@ async def start(client: Client) -> None:
         await asyncio.shield(starting)
     except kafka.KafkaConnectionError as error:
         # The vendor logs the reason why it could not connect, but raises only the fact.
-        raise next((each for each in refusals if isinstance(each, SETTINGS_WRONG)), error) from error
+        raise next((each for each in refusals if needs_an_operator(each)), error) from error
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + STOP_S):
             await asyncio.wait([starting])
@@ -121,7 +121,7 @@ async def running(client: C, what: str) -> AsyncIterator[C]:
     """A client that runs while the context is open.
 
     Raises:
-        Unavailable, Misconfigured: it cannot start.
+        Unavailable, Blocked: it cannot start.
     """
     try:
         with translated(what):
@@ -144,7 +144,7 @@ class Kept(Generic[C]):
         """The client, started.
 
         Raises:
-            Unavailable, Misconfigured: it cannot start.
+            Unavailable, Blocked: it cannot start.
         """
         if self._client is None:
             async with self._starting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,27 +11,14 @@ import msgspec
 from aiokafka import errors as kafka
 
 from dyff.bus import port
+from dyff.bus.kafka import codes
 from dyff.kernel import errors
+from dyff.kernel.concerns import Concern
 
 STOP_S = 10.0
 """How long a client may take to stop. It is not cancelled earlier, since it would leave its tasks and its membership behind."""
 
-SETTINGS_WRONG = (
-    kafka.AuthenticationFailedError,
-    kafka.SaslAuthenticationFailed,
-    kafka.AuthenticationMethodNotSupported,
-    kafka.UnsupportedSaslMechanismError,
-    kafka.TopicAuthorizationFailedError,
-    kafka.GroupAuthorizationFailedError,
-    kafka.ClusterAuthorizationFailedError,
-    kafka.TransactionalIdAuthorizationFailed,
-    kafka.UnsupportedCodecError,
-    kafka.KafkaConfigurationError,
-    ssl.SSLCertVerificationError,
-)
-"""Errors that no retry can fix."""
-
-FENCED = (kafka.ProducerFenced, kafka.InvalidProducerEpoch, kafka.InvalidProducerIdMapping)
+FENCED = (kafka.ProducerFenced, kafka.InvalidProducerEpoch, kafka.InvalidProducerIdMapping, kafka.kafka_errors[90])
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +29,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     time is considered unavailable. `replication`: the replication factor of topics that we create; None for three, or the number
     of brokers if there are fewer. `compression`: of published records: `zstd`, `lz4`, `snappy`, `gzip`; None for none.
     `session_timeout_s`: a member of a group that is silent for this long loses its partitions. `prefix`: prefix of the names of all
-    topics, groups and owners, so that several installations can share brokers.
+    topics, groups and owners, so that several installations can share brokers. `used`: the number of partitions that the log has, by
+    topic; what somebody added to a topic later is not used, since keys would move. A topic that is not named is used as it is.
     """
 
     bootstrap_servers: str
@@ -57,6 +45,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     compression: str | None = "zstd"
     max_message_bytes: int = port.MAX_MESSAGE_BYTES
     prefix: str = ""
+    used: Mapping[str, int] = {}
 
     def named(self, name: str) -> str:
         """The name of a topic, a group or an owner on the brokers."""
@@ -86,15 +75,25 @@ def translated(what: str) -> Iterator[None]:
     """Translate the vendor's errors into ours, for calls that change nothing. `what`: the operation for messages, e.g. `reading a/0`.
 
     Raises:
-        Misconfigured: the settings are wrong, or our user lacks the permission.
         NotFound: the topic or partition does not exist.
+        Blocked: not before someone has changed a setting or a right.
         Unavailable: any other error.
     """
     try:
         yield
-    except SETTINGS_WRONG as error:
-        raise errors.Misconfigured(f"{what}: the broker refuses it ({error}); check the settings bus.kafka") from error
-    except kafka.UnknownTopicOrPartitionError as error:
-        raise errors.NotFound(f"{what}: there is no such topic or partition") from error
     except (kafka.KafkaError, OSError, TimeoutError) as error:
-        raise errors.Unavailable(f"{what}: the broker does not answer ({type(error).__name__}: {error})") from error
+        raise ours(what, error) from error
+
+
+def ours(what: str, error: BaseException) -> errors.DyffError:
+    """Our error for one of the vendor's, if nothing was done. `what`: as for `translated`."""
+    row = codes.row_of(error)
+    text = f"{what}: {row.advice} ({codes.shown(error)})"
+    if isinstance(error, kafka.UnknownTopicOrPartitionError):
+        return errors.NotFound(text)
+    return errors.Unavailable(text) if row.concern is Concern.LATER else errors.Blocked(text)
+
+
+def needs_an_operator(error: BaseException) -> bool:
+    """Whether it lasts until someone changes a setting or a right."""
+    return codes.row_of(error).concern is Concern.OPERATOR

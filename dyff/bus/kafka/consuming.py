@@ -91,6 +91,7 @@ class KafkaSubscription(ConsumerRebalanceListener):
         self._client, self._group, self._topic, self._administration = client, group, topic, administration
         self._name = connection.named(topic.name)
         self._generation = self._turn = 0
+        self._grown = False
         self._held: dict[int, port.Assignment] = {}
         self._started: dict[port.Assignment, int] = {}
         self._news: tuple[list[port.Assignment], list[port.Assignment]] = ([], [])
@@ -116,6 +117,8 @@ class KafkaSubscription(ConsumerRebalanceListener):
         for place in places:
             self._client.pause(place)
             self._client.seek(place, 0)  # so that the client does not look for a committed offset that may not exist
+        self._grown = self._grown or any(place.partition >= self._topic.partitions for place in places)
+        places = [place for place in places if place.partition < self._topic.partitions]  # see `added`
         self._generation += 1
         for place in places:
             given = self._held[place.partition] = port.Assignment(place.partition, self._generation)
@@ -134,6 +137,9 @@ class KafkaSubscription(ConsumerRebalanceListener):
 
     async def poll(self, max_records: int, wait_s: float) -> port.Polled:
         end = anyio.current_time() + wait_s
+        if self._grown:
+            await self._administration.topic(self._topic.name)  # reports it, or refuses to continue
+            self._grown = False
         while True:
             records = await self._records(max_records, min(_SLICE_S, max(0.0, end - anyio.current_time())))
             revoked, assigned = self._news

@@ -12,6 +12,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
 
 from dyff.bus import port
+from dyff.bus.kafka import codes
 
 _AT_ONCE = 16
 _ALL = 0
@@ -52,7 +53,7 @@ async def _batch(network: Any, place: TopicPartition, offset: int) -> bytes:
     if code == kafka.OffsetOutOfRangeError.errno:
         return b""
     if code:
-        raise kafka.for_code(code)(place)
+        raise codes.error(code, str(place))
     return bytes(data or b"")
 
 

@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka import errors as kafka
 
 from dyff.bus import port, topics
+from dyff.bus.kafka import codes
 from dyff.bus.kafka.clients import Kept, producer
-from dyff.bus.kafka.connecting import FENCED, SETTINGS_WRONG, Connection
+from dyff.bus.kafka.connecting import FENCED, Connection, needs_an_operator, ours
 from dyff.bus.kafka.log_clock import LogClock
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
@@ -63,7 +64,7 @@ class Publisher:
         Raises:
             Unavailable: nothing was appended.
             OutcomeUnknown: some may have been appended.
-            Misconfigured: the broker does not allow it.
+            Blocked: the broker does not allow it; nothing was appended.
         """
         client = await self._kept.get()
         sent: list[asyncio.Future[Any]] = []
@@ -74,16 +75,15 @@ class Publisher:
                 outcomes = await asyncio.gather(*sent)
                 self._time.compare(started_ms, outcomes)
                 return positions(topic, outcomes)
-        except SETTINGS_WRONG as error:
-            raise errors.Misconfigured(f"publishing to {topic.name}: the broker refuses it ({error})") from error
-        except kafka.MessageSizeTooLargeError as error:
-            raise errors.TooLarge(f"publishing to {topic.name}: a message is over the broker's limit") from error
+        except (kafka.MessageSizeTooLargeError, kafka.RecordListTooLargeError) as error:
+            raise errors.TooLarge(ours(f"publishing to {topic.name}", error).message) from error
         except (kafka.KafkaError, OSError, TimeoutError) as error:
             # After an error the producer's state is unpredictable, so it is replaced; the commands' IDs identify duplicates.
             await self._kept.discard(client)
-            if not sent:
-                raise errors.Unavailable(f"publishing to {topic.name}: the broker does not answer ({error})") from error
-            raise errors.OutcomeUnknown(f"publishing to {topic.name}: the broker has not answered ({error})") from error
+            refused = ours(f"publishing to {topic.name}", error)
+            if not sent or (len(messages) == 1 and needs_an_operator(error)):
+                raise refused from error
+            raise errors.OutcomeUnknown(refused.message) from error
 
 
 async def send(client: AIOKafkaProducer, topic: str, messages: Sequence[Placed], sent: list[asyncio.Future[Any]]) -> None:
@@ -190,7 +190,7 @@ class KafkaOwner:
         except (kafka.KafkaError, OSError, TimeoutError, KeyError) as error:
             # A transaction that was not committed is never visible: the next owner's fencing aborts it.
             kind = errors.OutcomeUnknown if committing else errors.Unavailable
-            raise kind(f"appending to {topic.name}: {type(error).__name__}: {error}") from error
+            raise kind(f"appending to {topic.name}: {codes.row_of(error).advice} ({codes.shown(error)})") from error
         finally:
             for each in sent:
                 each.cancel()

@@ -191,6 +191,8 @@ class Store:
 
     def failed(self, error: Exception, *, in_commit: bool) -> sqlite_writer.Failure:
         """Before the commit, and if the disk is full, nothing was written; another failed commit can be on the disk nevertheless."""
+        if sqlite.is_locked(error):
+            return sqlite_writer.Failure(sqlite.locked(self.name))
         if isinstance(error, apsw.FullError):
             return sqlite_writer.Failure(errors.DiskFull(f"the disk of the cluster database is full: {error}"))
         if in_commit:

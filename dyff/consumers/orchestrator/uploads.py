@@ -29,6 +29,10 @@ _FAULTS = (errors.RetryLater, errors.OutcomeUnknown, errors.FixRequest, errors.C
 """What the store can raise. None of it ends the orchestrator: the upload is tried again, with growing delays."""
 
 
+_SAID_CHARS = 500
+"""Of a fault of the store, in the status of an entity that waits for its end."""
+
+
 class Uploads:
     """Seals uploads while it runs."""
 
@@ -109,7 +113,7 @@ class Uploads:
             self._busy.discard(entity_id)
 
     async def _attempt(self, mirrored: Mirrored) -> outcomes.Change | None:
-        """Seal once. Returns the change that records how it ended; None if it has not ended."""
+        """Seal once. Returns the change that records how it ended, or why it cannot end yet; None if there is nothing to record."""
         entity = mirrored.entity
         row = registry.BY_KIND[entity["kind"]]
         try:
@@ -121,7 +125,7 @@ class Uploads:
             return outcomes.change(mirrored, row.failure, statuses.UPLOAD_FAILED, message)
         except _FAULTS as error:
             log.warning("upload-not-sealed", entity_id=entity["id"], kind=row.name, **errors.details(error))
-            return None
+            return _delayed(mirrored, error)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             message = f"The files of the entity cannot be found: {type(error).__name__}: {error}. Create it again."
             return outcomes.change(mirrored, row.failure, statuses.SCHEMA_ERROR, message)
@@ -142,6 +146,14 @@ class Uploads:
         await degradation.keep_doing(
             self.sweep, name="sweep of staged files", every_s=self._sweep_s, troubles=self._troubles, raised=(errors.Fenced,)
         )
+
+
+def _delayed(mirrored: Mirrored, error: errors.DyffError) -> outcomes.Change | None:
+    """Say to the owner why the files are not sealed yet; None if that is said already, or if it is this program's trouble."""
+    message = f"The files cannot be sealed yet, and it is tried again: {error.message}"[:_SAID_CHARS]
+    if not isinstance(error, errors.Unavailable) or mirrored.entity.get("message") == message:
+        return None
+    return outcomes.change(mirrored, statuses.WAITING_FOR_UPLOAD, statuses.FINALIZING, message)
 
 
 def _is_finalized(mirrored: Mirrored) -> bool:

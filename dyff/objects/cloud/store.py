@@ -102,8 +102,12 @@ class CloudObjects:
         try:
             with answers.reading(f"looking at {key}"):
                 return self._info(await self._run(obstore.head, self._store, self._prefix + key))
-        except errors.NotFound:
-            return None
+        except (errors.NotFound, errors.Unavailable) as error:
+            if answers.has_a_reason_to_ask_for(error):
+                await self._ask_why(key)
+            if isinstance(error, errors.NotFound):
+                return None
+            raise
 
     async def get(self, key: str) -> bytes:
         layout.check_key(key)
@@ -157,10 +161,20 @@ class CloudObjects:
             headers["x-ms-blob-type"] = "BlockBlob"
         return port.SignedURL(url, method, headers)
 
+    async def _ask_why(self, key: str) -> None:
+        """An answer to HEAD has no body: a bucket that is gone, a clock or a password look like an object that is gone, or like a lack of
+        rights. An answer to GET says which.
+
+        Raises:
+            Blocked, Unavailable: as it says.
+        """
+        with suppress(errors.NotFound), answers.reading(f"looking at {key}"):
+            await self._run(self._get, key, {"range": (0, 1)})
+
     def _find_out(self) -> None:
         """Check that put-if-absent works, and whether ETags are MD5s, which encryption by the store prevents."""
         key, where = self._prefix + _MARKER, f"opening the object store {self._connection.url()}"
-        with answers.writing(where):
+        with answers.opening(), answers.writing(where):
             etag = obstore.put(self._store, key, _MARKED, use_multipart=False)["e_tag"]
             self._etags_are_md5 = _md5(etag) == _encoded(hashlib.md5(_MARKED, usedforsecurity=False).digest())
             with suppress(vendor.AlreadyExistsError, vendor.PreconditionError):
@@ -235,7 +249,7 @@ class CloudObjects:
         try:
             with answers.reading(f"reading {key}"):
                 return await self._run(self._get, key, options)
-        except errors.Unavailable:
+        except (errors.Unavailable, errors.FixRequest):
             info = await self.head(key) if options is not None else None
             if info is None or info.size_bytes > start:
                 raise
