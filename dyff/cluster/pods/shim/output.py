@@ -94,7 +94,7 @@ class Log:
         if len(text) <= _TAIL_BYTES:
             return text
         cut = text[-_TAIL_BYTES:]
-        begins, _, rest = cut.partition("\n")
+        _, _, rest = cut.partition("\n")
         return rest if rest and text[-_TAIL_BYTES - 1] != "\n" else cut
 
     def _append(self, lines: list[bytes]) -> None:
