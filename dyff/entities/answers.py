@@ -73,6 +73,13 @@ class WorkflowLogs(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     logs: list[LogEntry]
     totalLines: int = 0
 
+    def __str__(self) -> str:
+        """The last lines, each after its time and cut if it is long, as `print` shows them. `logs` has all of them in full."""
+        left_out = len(self.logs) - showing.ROWS
+        head = [f"... ({left_out} lines before; .logs has them)"] if left_out > 0 else []
+        last = self.logs[-showing.ROWS :]
+        return "\n".join([*head, *(showing.harmless(f"{each.timestamp} {each.message}") for each in last)])
+
 
 class AccessGrant(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     """Grants all `functions` on all `resources` of the `accounts` and `entities`; `*` means all."""

@@ -14,6 +14,9 @@ GROUP_VERSION = "dyff.io/v1alpha1"
 FINALIZER = "dyff.io/orchestrator"
 """Keeps a custom resource until its terminal status is folded and its pods are deleted."""
 
+SESSION_SAYS = "the inference session: "
+"""In the message of an evaluation's status, the state of its session follows these words."""
+
 
 class Column(msgspec.Struct, frozen=True):
     """A column of `kubectl get`. `path`: a JSON path. `wide`: shown only with `-o wide`."""

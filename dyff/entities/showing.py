@@ -14,6 +14,8 @@ ROWS = 20
 """Longer lists are cut in a notebook."""
 ITEMS = 3
 """Longer lists are cut in a console."""
+LINE_CHARS = 240
+"""Longer lines of logs are cut."""
 
 HIDDEN = "(hidden)"
 _EVERYWHERE = "schemaVersion"
@@ -34,6 +36,12 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         return f"<b>{_escaped(type(self).__name__)}</b>{table(('field', 'value'), _fields(self))}"
+
+
+def harmless(text: str) -> str:
+    """`text` on one line of a terminal, at most `LINE_CHARS` of it. Characters that could move the cursor are escaped."""
+    cut = f"{text[:LINE_CHARS]}..." if len(text) > LINE_CHARS else text
+    return "".join(each if each.isprintable() or each == "\t" else repr(each)[1:-1] for each in cut)
 
 
 class _As:

@@ -46,6 +46,15 @@ def iso(moment: datetime) -> str:
     return text if in_utc.microsecond else f"{text[:-1]}.000000Z"
 
 
+def iso_seconds(moment: datetime) -> str:
+    """`moment` for a message that people read: UTC, whole seconds, `Z`. It is never stored as a time of its own.
+
+    Raises:
+        ValueError: `moment` has no time zone.
+    """
+    return f"{iso(moment)[:19]}Z"
+
+
 def parse_iso(text: str) -> datetime:
     """Parse a text written by `iso`; any RFC 3339 text with a time zone is accepted.
 

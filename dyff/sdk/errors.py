@@ -52,7 +52,7 @@ class NotAuthenticated(ApiError):
 class NotAllowed(ApiError):
     """The token does not grant this."""
 
-    advice = "use a token that grants it: client.tokens.inspect(token) shows whose it is"
+    advice = "client.tokens.inspect(token) shows whose token it is, and what it grants"
 
 
 class Missing(ApiError):

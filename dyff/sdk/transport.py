@@ -189,7 +189,8 @@ class Transport:
                 answer = await (self._raw(request) if foreign else self.io.send(request))
             except httpx.TransportError as error:
                 if not left or not (repeatable or isinstance(error, _NOT_SENT)):
-                    raise errors.ServerUnreachable(unanswered(request, error)) from error
+                    # The library's own traces are seventy lines that say the same; `__context__` has them.
+                    raise errors.ServerUnreachable(unanswered(request, error)) from None
                 await self.io.sleep(next(waits))
                 continue
             if answer.is_success:

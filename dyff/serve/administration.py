@@ -74,15 +74,27 @@ def create_account(loaded: settings.Settings, name: str) -> str:
     """Create an account; returns its ID.
 
     Raises:
-        AlreadyExists: the name is taken.
+        AlreadyExists: the name is taken; the message has the account's ID.
         Misconfigured: the name is empty.
     """
     if not name.strip():
         raise errors.Misconfigured("--name is empty; give the account a name that people know it by")
     now, account_id = clock.SystemClock().now(), ids.RandomIds().new()
     with recorded(loaded, "account.create", kind=KIND, entity=account_id, name=name[:MAX_NAME_CHARS]):
-        _with_accounts(loaded, lambda accounts: accounts.create(port.Account(id=account_id, name=name, created=now)))
+        _with_accounts(loaded, lambda accounts: _create(accounts, port.Account(id=account_id, name=name, created=now)))
     return account_id
+
+
+async def _create(accounts: port.Accounts, account: port.Account) -> None:
+    try:
+        await accounts.create(account)
+    except errors.AlreadyExists as error:
+        found = await _found(accounts, account.name)
+        if found is None or found.name != account.name:
+            raise
+        raise errors.AlreadyExists(
+            f"there is an account {suggestions.shown(account.name)!r} already, with the ID {found.id}; use it, or choose another --name"
+        ) from error
 
 
 def list_accounts(loaded: settings.Settings) -> list[port.Account]:

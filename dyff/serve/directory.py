@@ -170,6 +170,15 @@ class DataDirectory:
             tempfile.tempdir = str(self.scratch)
             os.putenv("TMPDIR", str(self.scratch))  # for SQLite
 
+    def _lock(self) -> int:
+        try:
+            return os.open(self.root / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise errors.Misconfigured(
+                f"the data directory {self.root} cannot be used: {error.strerror} (server.lock); "
+                "make it writable for this user, or choose another --data-dir"
+            ) from error
+
     @contextmanager
     def claimed(self, *, unfinished: bool = False) -> Iterator[None]:
         """Lock the directory for this process. The kernel releases the lock however the process ends.
@@ -178,10 +187,10 @@ class DataDirectory:
 
         Raises:
             InUse: another server has locked it; the message contains its process ID.
-            Misconfigured: see `create` and `require_finished`.
+            Misconfigured: see `create` and `require_finished`; or the lock cannot be opened, as on a disk that is read-only.
         """
         self.create()
-        file = os.open(self.root / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = self._lock()
         try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,9 +19,10 @@ def folder() -> Path:
 
 
 def titles() -> dict[str, str]:
-    """The names of all documents, such as `settings` or `adr/0001-language`, with their titles."""
+    """The names of all documents, such as `settings` or `adr/0001-language`, with their titles. Those in folders come last."""
     where = folder()
-    return {str(each.relative_to(where).with_suffix("")): _title(each.read_text()) for each in sorted(where.rglob("*.md"))}
+    found = sorted(where.rglob("*.md"), key=lambda each: (each.parent != where, each))
+    return {str(each.relative_to(where).with_suffix("")): _title(each.read_text()) for each in found}
 
 
 def _title(text: str) -> str:
@@ -41,7 +42,9 @@ def text(name: str) -> str:
     wanted = wanted.removeprefix("docs/").removesuffix(".md")
     known = titles()
     if wanted not in known:
-        raise errors.NotFound(f"there is no document {suggestions.shown(wanted)!r}; {suggestions.hint(wanted, known)}")
+        near = suggestions.nearest(wanted, known)
+        hint = f"did you mean {near!r}? " if near else ""
+        raise errors.NotFound(f"there is no document {suggestions.shown(wanted)!r}; {hint}'dyff docs' lists all of them")
     whole = (folder() / f"{wanted}.md").read_text()
     return _section(wanted, whole, heading) if heading else whole
 

@@ -110,7 +110,7 @@ class Inference:
         """
         limit_s = max(1, self._policy.transient_error_retry_limit) * self._policy.transient_error_retry_delay_seconds
         head, delays, reason = self._service.head("GET", path), backoff.delays(_FIRST_LOOK_S, factor=1.5, ceiling_s=1.0), "it was not asked"
-        end = clock.iso((self._clock.now() + timedelta(seconds=limit_s)).replace(microsecond=0))
+        end = clock.iso_seconds(self._clock.now() + timedelta(seconds=limit_s))
         with anyio.move_on_after(limit_s):
             while True:
                 try:
@@ -157,7 +157,7 @@ class Inference:
                 if self._is_given_up(call, trouble, verdict):
                     return Result(None, 0, verdict.failure())
                 self._board.put(call, trouble.failures, verdict.reason, delay_s, self._limit(verdict))
-                self._notice(f"{self._pace.message() or self._board.line(call)} ({self._failures} errors so far)")
+                self._notice(f"{self._pace.message() or self._board.line(call)} (errors so far: {self._failures})")
                 await anyio.sleep(delay_s)
         finally:
             if trouble is not None:

@@ -60,7 +60,7 @@ class Pace:
             await anyio.sleep(left_s + self._random.uniform(0.0, self._spread_s))
 
     def _time(self, from_now_s: float) -> str:
-        return clock.iso((self._clock.now() + timedelta(seconds=from_now_s)).replace(microsecond=0))
+        return clock.iso_seconds(self._clock.now() + timedelta(seconds=from_now_s))
 
 
 def asked_s(header: str | None, time: clock.Clock) -> float:

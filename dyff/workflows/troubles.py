@@ -84,7 +84,7 @@ class Board:
         return f", or at {self._time(max(0.0, left_s))} with client.totalTimeoutSeconds" if left_s < _ENDLESS_S else ""
 
     def _time(self, from_now_s: float) -> str:
-        return clock.iso((self._clock.now() + timedelta(seconds=from_now_s)).replace(microsecond=0))
+        return clock.iso_seconds(self._clock.now() + timedelta(seconds=from_now_s))
 
 
 def _more(others: int) -> str:

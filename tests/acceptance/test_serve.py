@@ -64,9 +64,9 @@ def test_a_taken_port_is_a_clear_error(tmp_path, dyff):
     assert (last["event"], port in last["reason"], "exception" in last) == ("ended", True, False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_stops_cleanly(fresh, number):
-    """SIGTERM and Ctrl-C end it with exit code 0, soon, and leave no process."""
+    """SIGTERM, Ctrl-C and a terminal that is closed end it with exit code 0, soon, and leave no process."""
     fresh.start()
     started = time.monotonic()
     fresh._process.send_signal(number)

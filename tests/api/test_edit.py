@@ -157,6 +157,26 @@ def test_what_a_run_waits_for_is_part_of_its_progress(written, want):
     assert entities.progress_of(ENTITY, written).get("message") == want
 
 
+UNREADY = "the inference session: 0 of 1 replicas ready (pod p: container runner runs and does not answer yet at port 8000, /ready)"
+
+
+@pytest.mark.parametrize(
+    ("session", "rate", "want"),
+    [
+        (UNREADY, 0.0, f"{UNREADY}; waiting for the service"),
+        (UNREADY, None, f"{UNREADY}; waiting for the service"),
+        (UNREADY, 1.5, "waiting for the service"),
+        ("the inference session: 1 of 1 replicas ready", 0.0, "waiting for the service"),
+        ("the inference session has not begun to start", 0.0, "waiting for the service"),
+    ],
+)
+def test_why_a_service_is_not_ready_goes_first(session, rate, want):
+    """A step sees only that nothing answers; the status knows that the program has crashed or listens elsewhere."""
+    entity = {**ENTITY, "message": f"the evaluation client is running; {session}"}
+    written = {**WROTE, "rate": rate, "message": "waiting for the service"}
+    assert entities.progress_of(entity, written).get("message") == want
+
+
 async def test_every_kind_has_the_common_routes(world, api):
     """Get, query, labels, documentation, delete and progress answer for each kind."""
     for plural, body in [("datasets", bodies.DATASET), ("models", bodies.MODEL_HUB), ("inferenceservices", bodies.SERVICE)]:

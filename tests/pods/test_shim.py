@@ -62,6 +62,26 @@ def test_an_endless_line_is_split(tmp_path):
     assert [len(text) for _, text in lines(tmp_path / "log")] == [output.MAX_LINE_BYTES, output.MAX_LINE_BYTES, 1]
 
 
+@pytest.mark.parametrize(
+    ("written", "want"),
+    [
+        ([], ""),
+        (["a", "b"], "a\nb"),
+        (["a" * 1500, "b" * 1000], "b" * 1000),
+        (["a" * 1500, "b" * 2048], "b" * 2048),
+        (["a" * 1500, "b" * 3000], "b" * 2048),
+        (["a" * 1000, "b" * 1047], "a" * 1000 + "\n" + "b" * 1047),
+    ],
+    ids=["nothing", "all", "a line that fits in part", "a line that just fits", "a line that is longer than all", "two that just fit"],
+)
+def test_the_last_lines_are_whole(tmp_path, written, want):
+    """What is kept of a container's end begins at the start of a line, unless one line alone is too long."""
+    log = output.Log(str(tmp_path / "log"), 10**6)
+    log.feed("".join(f"{line}\n" for line in written).encode())
+    log.close()
+    assert log.tail() == want
+
+
 def test_a_log_that_cannot_be_made_costs_lines_only(tmp_path, monkeypatch):
     """On a full disk the container runs without a log, which begins when there is space."""
 

@@ -105,6 +105,24 @@ def part(value) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
+def test_print_shows_the_lines_of_logs():
+    """Each line of a workflow is one line after its time, and what programs wrote cannot act on the terminal."""
+    entries = [
+        answers.LogEntry(timestamp=f"2026-01-01T00:00:0{n}.000000Z", message=text) for n, text in enumerate(["gr\u00fcn\tx", "\x1b[2J\nb"])
+    ]
+    shown = str(answers.WorkflowLogs(workflow={}, logs=entries))
+    assert shown == "2026-01-01T00:00:00.000000Z gr\u00fcn\tx\n2026-01-01T00:00:01.000000Z \\x1b[2J\\nb"
+
+
+def test_print_shows_the_last_lines_of_long_logs():
+    """The number of the others is given, and a long line is cut."""
+    entries = [answers.LogEntry(timestamp="2026-01-01T00:00:00.000000Z", message=f"{n} " + "x" * 1000) for n in range(showing.ROWS + 7)]
+    first, *lines = str(answers.WorkflowLogs(workflow={}, logs=entries)).splitlines()
+    assert first == "... (7 lines before; .logs has them)"
+    assert [line.split()[1] for line in lines] == [str(n) for n in range(7, showing.ROWS + 7)]
+    assert all(len(line) == showing.LINE_CHARS + len("...") for line in lines)
+
+
 def test_inspect_hides_the_secret():
     """The claims are readable except for the one by which the token can be used or revoked."""
     header, claims = folders.Tokens().inspect(f"{part({'alg': 'HS256'})}.{part({'sub': 'Account/me', 'secret': 's3cr3t'})}.signature")

@@ -56,8 +56,9 @@ async def test_what_is_not_there_is_reported_with_the_address(connect):
     def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    with pytest.raises(errors.ServerUnreachable, match=r"http://server does not answer: refused\. Is 'dyff serve' running"):
+    with pytest.raises(errors.ServerUnreachable, match=r"http://server does not answer: refused\. Is 'dyff serve' running") as raised:
         await got(connect(handler, retries=1).models.get("a" * 32))
+    assert raised.value.__suppress_context__, "the traces of the HTTP library would hide the sentence"
 
 
 async def test_what_may_have_happened_is_not_repeated_where_it_must_not(connect):

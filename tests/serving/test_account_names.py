@@ -127,6 +127,15 @@ def test_an_account_is_found_by_its_name(place):
         assert json.loads(run("account", "list", *place))["status"] == "Active"
 
 
+def test_a_name_that_is_taken_leads_to_its_account(place):
+    """The error has the ID, for anyone who follows a guide a second time; no second account is made."""
+    account = run("account", "create", "--name", "me", *place)
+    result = CliRunner().invoke(cli.main, ["account", "create", "--name", "me", *place])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"there is an account 'me' already, with the ID {account}; use it" in result.stderr
+    assert len(run("account", "list", *place).splitlines()) == 1
+
+
 def test_a_token_made_by_name_is_for_the_accounts_id(place):
     """The grant names the ID, as entities do, not the name that was typed."""
     account = run("account", "create", "--name", "me", *place)

@@ -44,6 +44,17 @@ def test_a_directory_of_someone_else_is_restricted(place):
         assert set(found.values()) == {0o700, 0o600}
 
 
+def test_a_lock_that_cannot_be_opened_is_a_sentence(place):
+    """As on a disk that has become read-only: the error names the directory and the fix."""
+    (place.root / "server.lock").unlink()
+    (place.root / "server.lock").mkdir()
+    with (
+        pytest.raises(errors.Misconfigured, match=r"data cannot be used: Is a directory \(server.lock\); make it writable"),
+        place.claimed(),
+    ):
+        pytest.fail("it was claimed")
+
+
 def test_a_link_is_left_alone(place, tmp_path):
     """What a person put elsewhere by a link can be for others, too."""
     elsewhere = tmp_path / "elsewhere"

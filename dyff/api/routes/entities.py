@@ -13,7 +13,7 @@ from dyff.api import auth, bodies, positions, publishing, queries
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Route
-from dyff.entities import answers, codecs, commands, kind, labels, registry, statuses
+from dyff.entities import answers, codecs, commands, custom_resource, kind, labels, registry, statuses
 from dyff.kernel import errors
 from dyff.objects import layout
 
@@ -174,6 +174,7 @@ def progress_of(entity: codecs.Json, written: codecs.Json) -> codecs.Json:
     """Return the published Progress. `written`: what the last step wrote; empty if none did.
 
     A step that was killed, or that waits for a pod, writes nothing: the entity then says what the run waits for, or how it ended.
+    A step that waits for its service only sees that it does not answer: why is known to the entity, and goes first.
     """
     counts = {key: written.get(key) for key in ("done", "total", "rate")}
     message = entity.get("message")
@@ -181,8 +182,16 @@ def progress_of(entity: codecs.Json, written: codecs.Json) -> codecs.Json:
         found = {"stage": entity["status"], **counts, "rate": None}
     else:
         found = {"stage": written.get("stage") or entity["status"], **counts}
-        message = written.get("message") or (None if written.get("rate") else message)
+        said, halts = written.get("message"), not written.get("rate")
+        unready = _unready(message or "") if halts and said else ""
+        message = (f"{unready}; {said}" if unready else said) or (message if halts else None)
     return {**found, **({"message": message} if message else {})}
+
+
+def _unready(message: str) -> str:
+    """The part of a status's message that says why replicas of the session are not ready; empty if they are, or nothing is known."""
+    _, says, session = message.partition(custom_resource.SESSION_SAYS)
+    return f"{says}{session}" if " replicas ready (" in session else ""
 
 
 def status(entity: codecs.Json) -> codecs.Json:

@@ -233,7 +233,7 @@ def _session_text(found: port.Object | None) -> str:
     if found is None:
         return "the inference session does not exist yet"
     ready = conditions.get(found, conditions.READY)
-    return f"the inference session: {ready['message']}" if ready else "the inference session has not begun to start"
+    return f"{custom_resource.SESSION_SAYS}{ready['message']}" if ready else "the inference session has not begun to start"
 
 
 def _deadlines(observed: plan.Observed, step: steps.Step) -> list[datetime]:

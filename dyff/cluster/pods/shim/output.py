@@ -89,8 +89,13 @@ class Log:
             os.close(self._file)
 
     def tail(self) -> str:
-        """The last lines, at most 2 KiB, which usually show why a container failed."""
-        return b"\n".join(self._tail).decode(errors="replace")[-_TAIL_BYTES:]
+        """The last lines, at most 2 KiB, which usually show why a container failed. A line is cut only if it alone is longer."""
+        text = b"\n".join(self._tail).decode(errors="replace")
+        if len(text) <= _TAIL_BYTES:
+            return text
+        cut = text[-_TAIL_BYTES:]
+        _, _, rest = cut.partition("\n")
+        return rest if rest and text[-_TAIL_BYTES - 1] != "\n" else cut
 
     def _append(self, lines: list[bytes]) -> None:
         self._tail.extend(lines[-_TAIL_LINES:])
