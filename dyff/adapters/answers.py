@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,9 @@ import msgspec
 
 MAX_DECODED_BYTES = 2**26
 """Limit of a compressed answer after it is decompressed."""
+
+MAX_VALUE_BYTES = 2**28
+"""Limit of the values of an answer in memory, without the characters of its texts: a body of `{}` many times needs thirty times its size."""
 
 MAX_REASON_CHARS = 1_000
 MAX_RECEIVED_CHARS = 1_000
@@ -25,6 +29,15 @@ _STREAM = "text/event-stream"
 _CODINGS = 3
 """The most content codings of an answer. Each can decompress to many times its size."""
 _DECODER = msgspec.json.Decoder()
+
+_QUICK_BYTES = 2**16
+"""A body up to this size is not large as values, whatever it has."""
+_STRUCTURE = {b"{": 240, b"[": 104, b",": 40, b":": 72, b'"': 40}
+"""The most bytes of a value in CPython, by the character that it needs in JSON."""
+_ONE_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TEXT = re.compile(_ONE_TEXT, re.DOTALL)
+_SOME_TEXTS = re.compile(rb'(?:[^"]++|%b){1,1000}+' % _ONE_TEXT, re.DOTALL)
+"""A part of a JSON text with some whole texts, so that what is made of it is small."""
 
 Outputs = Callable[[Iterable[Any]], Iterable[Any]]
 Check = Callable[[list[Any]], None]
@@ -55,6 +68,8 @@ def read(body: bytes, encoding: str | None, media_type: str | None, outputs: Out
         Unfit: it cannot be read or does not fit.
     """
     data = body if encoding is None and not body.startswith(_GZIP) else _decompressed(body, encoding or "gzip")
+    if len(data) > _QUICK_BYTES and bytes_of_values(data) > MAX_VALUE_BYTES:
+        raise Unfit(f"has so many values that they need more than {MAX_VALUE_BYTES} bytes in memory")
     try:
         value, is_strict = _DECODER.decode(data), True
     except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -72,6 +87,26 @@ def read(body: bytes, encoding: str | None, media_type: str | None, outputs: Out
     if check is not None:
         check(responses)
     return Reading(value, responses)
+
+
+def bytes_of_values(data: bytes) -> int:
+    """Return about how many bytes the values of a JSON text need at most, without the characters of texts. It makes none of them.
+
+    Texts are looked at only if this matters, because that takes ten times as long as to count.
+    """
+    found = _counted(data)
+    if found <= MAX_VALUE_BYTES:
+        return found
+    found = 0
+    for part in _SOME_TEXTS.finditer(data):
+        found += _counted(_TEXT.sub(b'""', part[0]))
+        if found > MAX_VALUE_BYTES:
+            break
+    return found
+
+
+def _counted(data: bytes) -> int:
+    return sum(data.count(char) * size for char, size in _STRUCTURE.items())
 
 
 def excerpt(body: bytes) -> str:
