@@ -16,7 +16,9 @@ def outputs(items):
     return [{"text": item["text"]} for item in items]
 
 
-@pytest.mark.parametrize("value", [b"[]", b"{}", b'{"a":1}', b'"a"', b"1.5", b"[[[]]]", b'{"a":{}}', b'"\\u00e4"', b'[1,{"a":"b"}]', b"123456789"])
+@pytest.mark.parametrize(
+    "value", [b"[]", b"{}", b'{"a":1}', b'"a"', b"1.5", b"[[[]]]", b'{"a":{}}', b'"\\u00e4"', b'[1,{"a":"b"}]', b"123456789"]
+)
 def test_many_small_values(value, monkeypatch):
     """A body of many small values, which need many times its size as objects, is refused before they are made; half as many are read."""
     monkeypatch.setattr(answers, "MAX_VALUE_BYTES", 2**22)
