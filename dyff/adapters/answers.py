@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,9 @@ import msgspec
 
 MAX_DECODED_BYTES = 2**26
 """Limit of a compressed answer after it is decompressed."""
+
+MAX_VALUE_BYTES = 2**28
+"""Limit of the values of an answer in memory, without the characters of its texts: a body of many `{}` needs thirty times its size."""
 
 MAX_REASON_CHARS = 1_000
 MAX_RECEIVED_CHARS = 1_000
@@ -25,6 +29,15 @@ _STREAM = "text/event-stream"
 _CODINGS = 3
 """The most content codings of an answer. Each can decompress to many times its size."""
 _DECODER = msgspec.json.Decoder()
+
+_QUICK_BYTES = 2**16
+"""A body up to this size is not large as values, whatever it has."""
+_STRUCTURE = {b"{": 240, b"[": 104, b",": 40, b":": 72, b'"': 40}
+"""The most bytes of a value in CPython, by the character that it needs in JSON."""
+_ONE_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TEXT = re.compile(_ONE_TEXT, re.DOTALL)
+_SOME_TEXTS = re.compile(rb'(?:[^"]++|%b){1,1000}+' % _ONE_TEXT, re.DOTALL)
+"""A part of a JSON text with some whole texts, so that what is made of it is small."""
 
 Outputs = Callable[[Iterable[Any]], Iterable[Any]]
 Check = Callable[[list[Any]], None]
@@ -54,7 +67,10 @@ def read(body: bytes, encoding: str | None, media_type: str | None, outputs: Out
     Raises:
         Unfit: it cannot be read or does not fit.
     """
-    data = body if encoding is None and not body.startswith(_GZIP) else _decompressed(body, encoding or "gzip")
+    encoding = (encoding or "").strip()
+    data = body if not encoding and not body.startswith(_GZIP) else _decompressed(body, encoding or "gzip")
+    if len(data) > _QUICK_BYTES and bytes_of_values(data) > MAX_VALUE_BYTES:
+        raise Unfit(f"has so many values that they need more than {MAX_VALUE_BYTES} bytes in memory")
     try:
         value, is_strict = _DECODER.decode(data), True
     except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -62,7 +78,9 @@ def read(body: bytes, encoding: str | None, media_type: str | None, outputs: Out
     try:
         responses = list(outputs([value]))
         if not is_strict:
-            msgspec.json.encode(responses)
+            _check_kept(responses)
+    except Unfit:
+        raise
     except UnicodeEncodeError as error:
         raise Unfit("has a text with half a surrogate pair, which is no character") from error
     except Exception as error:
@@ -72,6 +90,26 @@ def read(body: bytes, encoding: str | None, media_type: str | None, outputs: Out
     if check is not None:
         check(responses)
     return Reading(value, responses)
+
+
+def bytes_of_values(data: bytes) -> int:
+    """Return about how many bytes the values of a JSON text need at most, without the characters of texts. It makes none of them.
+
+    Texts are looked at only if this matters, because that takes ten times as long as to count.
+    """
+    found = _counted(data)
+    if found <= MAX_VALUE_BYTES:
+        return found
+    found = 0
+    for part in _SOME_TEXTS.finditer(data):
+        found += _counted(_TEXT.sub(b'""', part[0]))
+        if found > MAX_VALUE_BYTES:
+            break
+    return found
+
+
+def _counted(data: bytes) -> int:
+    return sum(data.count(char) * size for char, size in _STRUCTURE.items())
 
 
 def excerpt(body: bytes) -> str:
@@ -92,18 +130,47 @@ def _leniently(data: bytes, media_type: str) -> Any:
     except UnicodeDecodeError as error:
         raise Unfit(f"is not UTF-8 text: {error.reason} at byte {error.start}") from error
     try:
-        return json.loads(text, parse_float=_finite)
+        return json.loads(text, parse_float=_number, parse_int=_number)
     except RecursionError as error:
         raise Unfit("is nested too deep") from error
     except ValueError as error:
         raise Unfit(f"is not JSON{_what_instead(text, media_type)}: {_shortened(str(error))}") from error
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"the number {_shortened(text, 40)} is out of range")
-    return number
+class _OutOfRange(float):
+    """A number that cannot be held. It does no harm if the pipeline drops it. `text`: its beginning, as it was received."""
+
+    text: str
+
+
+def _number(text: str) -> float | int:
+    try:
+        number = float(text) if any(char in text for char in ".eE") else int(text)
+    except ValueError:  # Python refuses very long integers
+        number = math.inf
+    if not isinstance(number, float) or not math.isinf(number):
+        return number
+    made = _OutOfRange(number)
+    made.text = _shortened(text, 40)
+    return made
+
+
+def _check_kept(responses: list[Any]) -> None:
+    """Check what is left of an answer that is JSON only to a lenient reader.
+
+    Raises:
+        UnicodeEncodeError: it has half a surrogate pair.
+        Unfit: a number is out of range.
+    """
+
+    def found(value: Any) -> Any:
+        raise (
+            Unfit(f"has the number {value.text}, which is out of range")
+            if isinstance(value, _OutOfRange)
+            else TypeError(type(value).__name__)
+        )
+
+    msgspec.json.encode(responses, enc_hook=found)
 
 
 def _what_instead(text: str, media_type: str) -> str:
@@ -119,7 +186,7 @@ def _own_words(value: Any) -> str:
     if not said:
         return ""
     try:
-        return f"; it says: {_shortened(msgspec.json.encode(said).decode(), 300)}"
+        return f"; it says: {_shortened(msgspec.json.encode(said, enc_hook=repr).decode(), 300)}"
     except (RecursionError, UnicodeError):
         return ""
 

@@ -62,6 +62,12 @@ class Answer(msgspec.Struct, frozen=True):
                 found = value
         return None if found is None else found.decode("latin-1")
 
+    @property
+    def encoding(self) -> str | None:
+        """The content codings, in their order: several headers are one list. None if there are none."""
+        found = [value.decode("latin-1") for name, value in self.headers if name == b"content-encoding"]
+        return ", ".join(found) if found else None
+
 
 class Service:
     """Sends requests to the service at a base URL. An async context manager that closes open connections."""

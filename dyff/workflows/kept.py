@@ -136,7 +136,7 @@ _NOTHING = (None, None, None, None)
 
 
 def _received(answer: exchanges.Answer, kept: bytes) -> tuple[int, str | None, str | None, bytes]:
-    return answer.status, answer.header(b"content-type"), answer.header(b"content-encoding"), kept
+    return answer.status, answer.header(b"content-type"), answer.encoding, kept
 
 
 def _file(rows: list[tuple[Any, ...]]) -> bytes:
@@ -168,7 +168,7 @@ def _json(value: Any) -> str | None:
     if not isinstance(value, dict):
         return None
     try:
-        text = msgspec.json.encode(value).decode()
+        text = msgspec.json.encode(value, enc_hook=str).decode()
     except (RecursionError, UnicodeError):
         return None
     return text if len(text) <= 4 * _MOST_TEXT else None

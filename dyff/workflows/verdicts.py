@@ -54,7 +54,7 @@ def of(answer: exchanges.Answer, outputs: answers.Outputs, check: answers.Check)
     status = answer.status
     if 200 <= status < 300:
         try:
-            return Good(answers.read(answer.body, answer.header(b"content-encoding"), answer.header(b"content-type"), outputs, check))
+            return Good(answers.read(answer.body, answer.encoding, answer.header(b"content-type"), outputs, check))
         except answers.Unfit as error:
             received = answers.excerpt(answer.body)
             return Bad(failures.UNFIT_ANSWER, f"status {status}, but the answer {error}", status, received)

@@ -74,6 +74,8 @@ UNFIT = {
     "deep JSON as the text": ok(b'{"choices": [{"text": ' + b"[" * 600 + b"]" * 600 + b"}]}"),
     "an integer of 5000 digits": ok(b'{"choices": [{"text": ' + b"1" * 5000 + b"}]}"),
     "a float out of range": ok(b'{"choices": [{"text": 1e999}]}'),
+    "an error with a number out of range": ok(b'{"error": {"code": 1e999}}'),
+    "millions of objects": ok(b'{"choices": [{"text": "fine"}], "x": [' + b"{}," * 1_200_000 + b"{}]}"),
     # Values that do not fit the schema.
     "content as a list": ok(text([{"type": "text", "text": "hello"}])),
     "content as an object": ok(text({"value": "hello"})),
@@ -144,6 +146,11 @@ HARMLESS = {
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n" + GOOD,
     "an early hint first": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok(GOOD),
     "something after it": ok(GOOD) + b"HTTP/1.1 200 OK\r\n\r\n",
+    "a number out of range in a field that is dropped": ok(b'{"choices": [{"text": "fine"}], "usage": {"seconds": 1e400, "cost": -1e999}}'),
+    "an integer of 5000 digits in a field that is dropped": ok(b'{"choices": [{"text": "fine"}], "created": ' + b"1" * 5000 + b"}"),
+    "an empty content coding": ok(GOOD, "Content-Encoding: "),
+    "two headers of content codings": ok(gzip.compress(gzip.compress(GOOD)), "Content-Encoding: gzip", "Content-Encoding: gzip"),
+    "gzip, then identity": ok(gzip.compress(GOOD), "Content-Encoding: gzip", "Content-Encoding: identity"),
     "an unknown field": ok({"choices": [{"text": "fine", "extra": {"a": [1]}}], "usage": None}),
     "an error that is null": ok({**text("fine"), "error": None}),
 }
