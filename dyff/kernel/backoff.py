@@ -14,7 +14,7 @@ import anyio
 
 MIN_PAUSE_S = 0.05
 """No retry comes earlier than this, also if the other side asks for a pause of zero."""
-MAX_ASKED_S = 366 * 86400.0
+MAX_ASKED_S = 100 * 366 * 86400.0
 """A longer pause that is asked for counts as this long."""
 
 _NUMBER = re.compile(r"[0-9]{1,4000}(\.[0-9]{1,4000})?")

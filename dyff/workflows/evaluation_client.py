@@ -99,7 +99,10 @@ class _Run:
                         keep=self._keep, already=progress.done, left_s=lambda: limit.deadline - anyio.current_time(),
                     )  # fmt: skip
                     progress.describe = calls.message
-                    await self._all(todo, calls, progress)
+                    try:
+                        await self._all(todo, calls, progress)
+                    finally:
+                        self._outputs.note([failure.row(call.index, call.replication) for call, failure in calls.unresolved])
         except* pacing.OutOfTime as group:
             self.cut_short = str(endings.first(group))
         if limit.cancelled_caught:

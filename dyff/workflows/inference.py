@@ -97,6 +97,8 @@ class Inference:
         self._waits_for = ""
         self._noticed = float("-inf")
         self._is_in_trouble = False
+        self.unresolved: list[tuple[Call, failures.Failure]] = []
+        """The calls that had failed and were to be tried again when the run ended, each with its last failure."""
 
     def message(self) -> str:
         """Describe what the run waits for and what it retries, for people; empty if all is well."""
@@ -138,6 +140,7 @@ class Inference:
         """
         head = self._head if call.media_type == exchanges.JSON else self._service.head("POST", self._endpoint, call.media_type)
         trouble: _Trouble | None = None
+        last: verdicts.Bad | None = None
         number = 0
         try:
             while True:
@@ -145,16 +148,20 @@ class Inference:
                 number += 1
                 verdict, size_bytes = await self._try(head, call, number, trouble)
                 if isinstance(verdict, verdicts.Good):
+                    last = None
                     self._successes, self._fruitless = self._successes + 1, 0
                     if self._is_in_trouble and trouble is not None:
                         self._all_is_well(call)
                     return Result(verdict.reading.responses, size_bytes)
                 if verdict.error == failures.BAD_REQUEST:
+                    last = None
                     return Result(None, 0, self._refused(call, verdict))
+                last = verdict
                 if trouble is None:
                     trouble = _Trouble(self._successes, self._policy.transient_error_retry_delay_seconds, self._random)
                 delay_s = self._delay_s(trouble, verdict)
                 if self._is_given_up(call, trouble, verdict):
+                    last = None
                     return Result(None, 0, verdict.failure())
                 self._board.put(call, trouble.failures, verdict.reason, delay_s, self._limit(verdict))
                 self._notice(f"{self._pace.message() or self._board.line(call)} (errors so far: {self._failures})")
@@ -162,6 +169,8 @@ class Inference:
         finally:
             if trouble is not None:
                 self._board.remove(call)
+            if last is not None:
+                self.unresolved.append((call, last.cut_short()))
 
     def conclude(self) -> None:
         """Check at the end that the service has ever given an answer that could be used.

@@ -81,6 +81,10 @@ class Outputs:
             while self._fills(2):
                 await self._taken.wait()
 
+    def note(self, found: list[Row]) -> None:
+        """Add reasons why items have no responses when the run ends. It does not wait, so there must be few."""
+        self._errors += found
+
     def _fills(self, files: int) -> bool:
         size = files * self._batch_size
         if self._exchanges is not None and self._exchanges.kept.size_bytes >= files * kept.FILE_BYTES:

@@ -38,6 +38,10 @@ class Bad(msgspec.Struct, frozen=True):
         """Return the failure to record for the item."""
         return failures.Failure(self.error, self.reason, self.status, self.received)
 
+    def cut_short(self) -> failures.Failure:
+        """Return the failure to record if the run ended before the next try."""
+        return failures.Failure(self.error, f"the run ended before the next try; the last: {self.reason}", self.status, self.received)
+
 
 def no_answer(reason: str) -> Bad:
     """The verdict if nothing was received."""

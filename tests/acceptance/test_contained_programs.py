@@ -56,7 +56,7 @@ def place(node, tmp_path_factory) -> Iterator[Place]:
     settings = {
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
-        "DYFF_OBJECTS__URL": "s3://bucket?endpoint=http://127.0.0.1:9",
+        "DYFF_OBJECTS__URL": "s3://bucket?endpoint=http://192.0.2.1:9",  # pods could not reach a loopback address
         "DYFF_OPERATOR__PROGRAMS__TMP_LIMIT": "5Mi",
     }
     made = Place(node, tmp_path_factory.mktemp("contained"), settings)

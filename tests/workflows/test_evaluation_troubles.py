@@ -118,6 +118,26 @@ def test_a_pause_that_is_longer_than_the_time_left(store, steps, status, header)
         assert steps.evaluate(url, workers=1, client={"missingOutputPolicy": "Ignore"}, attempt="attempt-2").code == 0
 
 
+@pytest.mark.parametrize(
+    ("reply", "client", "error"),
+    [
+        ((500, {}, 0, "boom"), {"totalTimeoutSeconds": 3}, "TransientErrors"),
+        ((404, {}, 0, "boom"), {"totalTimeoutSeconds": 1}, "Refused"),
+        ((503, {"Retry-After": "86400"}, 0, "boom"), {}, "TransientErrors"),
+        ((500, {}, 0, "boom"), {"transientErrorRetryLimit": 1}, "TransientErrors"),
+    ],
+)
+def test_an_item_that_is_still_retried_at_the_end(store, steps, reply, client, error):
+    """If the run ends while an item is retried, for whatever reason, errors.parquet has its last failure."""
+    store.dataset(runs.rows(5))
+    with runs.a_service(lambda prompt, tries: reply if prompt == "prompt number 3" else 200) as (url, _):
+        assert steps.evaluate(url, workers=1, client=client).code != 0
+    assert steps.salvage(client=client).code == 0
+    found = store.errors(store.incomplete()["artifacts"])
+    assert [(row["_index_"], row["error"], row["status"]) for row in found] == [(3, error, reply[0])]
+    assert re.match("the run ended before the next try; the last: status .*boom", found[0]["message"])
+
+
 def test_a_pause_without_a_time_limit_is_bounded(store, steps):
     """A run without a limit of its own does not wait for decades either."""
     store.dataset(runs.rows(1))
