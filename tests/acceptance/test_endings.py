@@ -154,6 +154,7 @@ def places(node, tmp_path_factory) -> Iterator[dict[str, Place]]:
                 "DYFF_OBJECTS__STEPS_ENDPOINT": f"http://{node.host}:{stored}",
                 "DYFF_OPERATOR__SESSION_START_DEADLINE_S": str(start_s),
                 "DYFF_OPERATOR__JOB_DEADLINE_S": str(job_s),
+                "DYFF_OPERATOR__IMAGE_PULL_PATIENCE_S": "5",  # by default, a registry that denies access is asked for minutes
             }
             return Place(node, folder, settings, secret=secret)
 
