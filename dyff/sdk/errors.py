@@ -87,12 +87,12 @@ class WorkflowFailed(SdkError):
 class WaitTimeout(SdkError):
     """The workflow has not ended within the time limit, and continues. `entity`: its last known state."""
 
-    def __init__(self, entity: Any, timeout_s: float) -> None:
-        """The message says what the workflow is waiting for, if the server knows."""
+    def __init__(self, entity: Any, timeout_s: float, doing: str | None = None) -> None:
+        """The message says what the workflow is waiting for, if the server knows. `doing`: what its run reports; None for nothing."""
         waits = f", {entity.reason}: {entity.message}" if entity.reason else ""
-        super().__init__(
-            f"{entity.kind} {entity.id} is still {entity.status} after {timeout_s:g} s{waits}; it goes on, and can be waited for again"
-        )
+        retries = f"; {doing}" if doing and doing != entity.message else ""
+        still = f"{entity.kind} {entity.id} is still {entity.status} after {timeout_s:g} s"
+        super().__init__(f"{still}{waits}{retries}; it continues, and can be waited for again")
         self.entity = entity
 
 

@@ -227,7 +227,8 @@ class Group(calls.Bound[S], Generic[S, E]):
                 if statuses.is_terminal(entity.status):
                     raise errors.WorkflowFailed(entity)
                 if time.monotonic() > end:
-                    raise errors.WaitTimeout(entity, timeout_s)
+                    last = await self.progress(id)
+                    raise errors.WaitTimeout(entity, timeout_s, last.message if last else None)
                 await self._http.io.sleep(pause)
                 pause = min(pause * 1.5, MAX_POLL_S)
 

@@ -24,6 +24,7 @@ MODEL = {
     "artifact": {"kind": "Mock"},
     "source": {"kind": "Mock"},
 }
+RETRIED = "trying again at 12:00: item 3, which has failed 4 times; the last time: status 500"
 SESSION = {
     "id": "a" * 32,
     "account": "me",
@@ -69,7 +70,7 @@ async def test_waiting_for_a_session_that_has_ended_fails(connect):
 async def test_a_session_that_is_late_goes_on(connect):
     """The time is over, not the session."""
     client = connect(a_session(iter(lambda: False, None)))
-    with pytest.raises(errors.WaitTimeout, match="it goes on"):
+    with pytest.raises(errors.WaitTimeout, match="it continues"):
         await got(client.inferencesessions.wait("a" * 32, timeout_s=0.1, progress=False))
 
 
@@ -87,6 +88,20 @@ async def test_a_wait_that_is_over_says_what_the_workflow_waits_for(connect):
     client = connect(lambda request: httpx.Response(200, json=waiting))
     with pytest.raises(errors.WaitTimeout, match="still Created after 0 s, QuotaLimit: Account quota exceeded: 8/8"):
         await got(client.models.wait("a" * 32, timeout_s=0, progress=False))
+
+
+@pytest.mark.parametrize("reported", ["it runs", RETRIED])
+async def test_a_wait_that_is_over_says_what_is_being_retried(connect, reported):
+    """The status does not have it: the progress of the run does. Nothing is said twice."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/progress"):
+            return httpx.Response(200, json={"stage": "Inference", "message": RETRIED})
+        return httpx.Response(200, json={**MODEL, "status": "Admitted", "reason": "Running", "message": reported})
+
+    with pytest.raises(errors.WaitTimeout) as caught:
+        await got(connect(handler).models.wait("a" * 32, timeout_s=0, progress=False))
+    assert ("Running: it runs; " in str(caught.value), str(caught.value).count(RETRIED)) == (reported == "it runs", 1)
 
 
 @pytest.mark.parametrize("wanted", [True, False])
