@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Mapping
 
@@ -19,6 +20,11 @@ import pytest
 hypothesis.settings.register_profile("dyff", deadline=None)
 hypothesis.settings.load_profile("dyff")
 """No test asserts a time: a busy machine is slow, and that is no failure."""
+
+for _number, _handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    # Under `nohup`, in the background of a script or in CI they can be ignored. Programs that tests start would inherit that and not stop.
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 PORTS = frozenset({"bus", "query", "accounts", "objects", "cluster"})
 _ran: Counter[str] = Counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,6 @@ import click
 from dyff.kernel import settings
 from dyff.serve import command_options
 
-NICE = 10
 _PATH_CHARS = 500
 """The most of a path that the audit log has."""
 
@@ -33,7 +31,6 @@ def backup(target: Path, data_dir: str | None, config: str | None) -> None:
     from dyff.serve.backups import taking
 
     logs.configure("error")
-    os.nice(NICE)  # the server comes first
     started = time.monotonic()
     loaded = settings.load(config, flags={"data_dir": data_dir})
     with output.recorded(loaded, "backup", target=str(target)[:_PATH_CHARS]):

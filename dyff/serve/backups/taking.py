@@ -21,6 +21,8 @@ from dyff.serve.audit import files as audit
 from dyff.serve.backups import contents, cut, files
 
 Report = Callable[[str], None]
+NICE = 10
+"""By how much the command lowers its own priority."""
 _PORTS = ("bus", "accounts", "objects", "cluster")
 
 
@@ -42,6 +44,7 @@ def backup(loaded: settings.Settings, target: Path, report: Report) -> contents.
     partial = target.with_name(target.name + contents.PARTIAL)
     _require_free(place, target)
     with _claimed(partial, report):
+        os.nice(NICE)  # the server comes first
         try:
             head = _write(place, partial, report)
             os.rename(partial, target)
