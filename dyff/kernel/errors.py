@@ -91,10 +91,6 @@ class Locked(Unavailable):
 class Blocked(Unavailable):
     """A backend does not let us do this, or lacks a part that we need, until someone changes that there or here; nothing was done."""
 
-    def __init__(self, message: str | None = None, *, retry_after_s: float = 30.0) -> None:
-        """`retry_after_s`: as for `RetryLater`."""
-        super().__init__(message, retry_after_s=retry_after_s)
-
 
 class Refused(RetryLater):
     """A rule of the cluster, or a program that it asks, refuses this one object; nothing was done."""
