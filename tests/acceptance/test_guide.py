@@ -37,10 +37,14 @@ class Clone:
     """A directory with what a clone has after `make setup`, and a reader in it, whose server has a port of its own."""
 
     def __init__(self, folder: Path) -> None:
+        if subprocess.run(["make", "--question", ".venv/.ready"], cwd=ROOT, check=False).returncode:
+            pytest.fail(
+                "the environment is older than its requirements: run make setup (here it would be installed from a folder of the test)"
+            )
         for name in ("Makefile", "pyproject.toml", "requirements", "examples", ".venv", MODEL_VENV.name):
             (folder / name).symlink_to(ROOT / name)
         self.folder = folder
-        self.environment = plain_environment() | {"DYFF_API__PORT": "0"}
+        self.environment = plain_environment() | {"DYFF_API__PORT": "0", "DYFF_LOGS__FORMAT": "text"}  # what a person sees at a terminal
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, lines: str, name: str) -> Path:
