@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 
 import httpx
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pytest
 from dyff.client import Client
 from dyff.schema import requests
 
+from dyff.accounts import restored as accounts
 from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
 
 pytestmark = pytest.mark.acceptance
@@ -62,6 +64,14 @@ def verified(directory, *flags: str) -> tuple[int, list[dict], str]:
     return done.returncode, json.loads(done.stdout)["differences"] if done.stdout else [], done.stderr
 
 
+def wait_for_relay(subject: Server) -> None:
+    """Until the log has all changes of accounts: otherwise it is not newer than an old copy of them."""
+    end = time.monotonic() + 60.0
+    while (found := accounts.sequences(subject.directory / "accounts.sqlite")).relayed < found.made:
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory, service_request):
     """Copies of one directory at different moments."""
@@ -86,6 +96,7 @@ def copies(tmp_path_factory, service_request):
     session = made.inferencesession
     subject.command("account", "create", "--name", "another")
     eventually(lambda: client.inferencesessions.get(session.id), "Admitted")
+    wait_for_relay(subject)
     shutil.copytree(subject.directory, folder / "live", ignore=shutil.ignore_patterns("*.sock", "pods"))
     subject.kill()
     assert verified(subject.directory)[:2] == (0, [])
