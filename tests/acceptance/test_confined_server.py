@@ -22,6 +22,10 @@ BWRAP = bwrap.find()
 NOBODY = "65534"
 
 
+CHECKOUT = str(Path(__file__).parents[2])
+"""It can be below /tmp itself."""
+
+
 class ConfinedServer(Server):
     """Started through Bubblewrap, as process 1 of a namespace."""
 
@@ -54,7 +58,7 @@ def server(request, tmp_path_factory):
         missing("no bwrap is installed")
     folder = tmp_path_factory.mktemp("confined")
     data = folder / "the data"
-    arguments = ["--ro-bind", "/", "/", *(["--tmpfs", "/tmp"] if request.param == "/tmp" else [])]
+    arguments = ["--ro-bind", "/", "/", *(["--tmpfs", "/tmp", "--ro-bind", CHECKOUT, CHECKOUT] if request.param == "/tmp" else [])]
     arguments += ["--bind", "DATA", "DATA", "--dev", "/dev", "--proc", "/proc", "--unshare-pid", "--as-pid-1", "--unshare-user"]
     arguments += ["--uid", NOBODY, "--gid", NOBODY, "--die-with-parent", "--chdir", "/", "--setenv", "HOME", "/nonexistent"]
     data.mkdir(mode=0o700)
@@ -64,7 +68,7 @@ def server(request, tmp_path_factory):
     script = folder / "dyff"
     script.write_text(f'#!/bin/sh\nexec {shlex.join([BWRAP, *wrapped, str(DYFF)])} "$@"\n')
     script.chmod(0o700)
-    subject = ConfinedServer(data, command=str(script))
+    subject = ConfinedServer(data, {"DYFF_LOGS__FORMAT": "text"}, command=str(script))  # what a person sees
     subject.start(deadline_s=60)
     assert (data / "tmp").exists() == (request.param == "no /tmp")
     yield subject

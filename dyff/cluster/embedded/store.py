@@ -161,9 +161,7 @@ class Store:
         except BaseException as error:
             connection.close()
             if isinstance(error, apsw.BusyError):
-                raise errors.Unavailable(
-                    f"the cluster database {path} is locked by another program, such as a shell or a backup"
-                ) from error
+                raise sqlite.locked(f"the cluster database {path}") from error
             if sqlite.is_damaged(error) or isinstance(error, (apsw.SQLError, TypeError)):
                 raise errors.Damaged(f"the cluster database {path} is damaged ({error}): {REMEDY}") from error
             if isinstance(error, apsw.Error):
