@@ -95,7 +95,7 @@ lint: setup ## run ruff, and check the import contracts
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports --no-logo
 
-types: setup ## run mypy in strict mode
+types: setup ## run mypy: strict for the product, and also inside the tests
 	@$(BIN)/mypy
 
 fmt: setup ## format, and fix what can be fixed automatically

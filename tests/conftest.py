@@ -12,6 +12,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Mapping
+from typing import NoReturn
 
 import hypothesis
 import looptime
@@ -34,7 +35,7 @@ long_round = pytest.mark.skipif(not os.environ.get("DYFF_TEST_LONG"), reason="a 
 """Of tests whose rule is tested by others already, or that take minutes for little."""
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip because something is not here; in CI that is an error, since CI claims to have it."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must have it: {reason}")
@@ -69,7 +70,7 @@ def summary(ran: Mapping[str, int], servers: Mapping[str, str]) -> list[str]:
 
     `servers` (from tests.engines) has families of adapters: "query:mongo" is the server of "query:mongo-motor", too.
     """
-    of = {adapter: next((family for family in servers if adapter.startswith(family)), None) for adapter in ran}
+    of = {adapter: next((family for family in servers if adapter.startswith(family)), adapter) for adapter in ran}
     counts = {**ran, **{family: 0 for family in servers if family not in of.values()}}
     return [f"{adapter:<24} {servers.get(of.get(adapter, adapter), ''):<24} {count}" for adapter, count in sorted(counts.items())]
 

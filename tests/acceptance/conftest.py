@@ -21,6 +21,7 @@ from dyff.client import Client
 from dyff.schema import platform, requests
 
 from tests.conftest import missing
+from tests.narrowing import sure
 
 DYFF = os.environ.get("TESTED_DYFF") or str(Path(sys.executable).parent / "dyff")
 """The installed command; another environment's, where the tests run in one that has only a client."""
@@ -84,13 +85,13 @@ class Server:
 
     def stop(self, deadline_s: float = 30.0) -> int:
         """SIGTERM; returns the exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(deadline_s)
+        sure(self._process).send_signal(signal.SIGTERM)
+        return sure(self._process).wait(deadline_s)
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._process.kill()
-        self._process.wait()
+        sure(self._process).kill()
+        sure(self._process).wait()
 
     @property
     def is_running(self) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.conftest import missing
+from tests.narrowing import sure
 
 SECRET = "storage"
 
@@ -106,7 +107,7 @@ class Process:
 
     def wait(self, deadline_s: float = 30.0) -> int:
         """Wait for its end, which was asked for; its exit code."""
-        return self._process.wait(deadline_s)
+        return sure(self._process).wait(deadline_s)
 
     @property
     def is_running(self) -> bool:

@@ -20,6 +20,7 @@ from tests.acceptance.conftest import DYFF, plain_environment, run
 from tests.acceptance.deployment import SECRET, engines
 from tests.acceptance.on_kubernetes import STEPS
 from tests.engines.node.access import Node
+from tests.narrowing import sure
 
 _OURS = ("-l", "app.kubernetes.io/name=dyff")
 _READY_S = 240.0
@@ -126,7 +127,7 @@ def deployed(node: Node, folder: Path) -> Iterator[Pods]:
     with ExitStack() as stack:
         ports = {each: stack.enter_context(node.reaching(each)) for each in _ports(settings)}
         store = urlsplit(settings["DYFF_OBJECTS__URL"].rpartition("endpoint=")[2]).port
-        own |= {"DYFF_OBJECTS__STEPS_ENDPOINT": f"http://{node.host}:{ports[store]}", "DYFF_OPERATOR__STEPS_IMAGE": STEPS}
+        own |= {"DYFF_OBJECTS__STEPS_ENDPOINT": f"http://{node.host}:{ports[sure(store)]}", "DYFF_OPERATOR__STEPS_IMAGE": STEPS}
         (folder / "settings.yaml").write_text(yaml.safe_dump(_tree(own)))
         subject = Pods(node, namespace, settings)
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}

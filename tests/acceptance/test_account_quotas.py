@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -39,7 +40,7 @@ def test_an_exceeded_limit_is_clear_and_is_not_tried_again(limited, monkeypatch)
         return handle(self, request)
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", counted)
-    body = {**bodies.MODEL_MOCK, "account": account}
+    body: Any = {**bodies.MODEL_MOCK, "account": account}
     with OurClient(api_token=token, endpoint=limited.endpoint) as ours:
         made = ours.models.create(body)
         sent.clear()

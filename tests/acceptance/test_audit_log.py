@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.acceptance.test_log_output import fill_up, parsed, until
+from tests.narrowing import sure
 
 pytestmark = pytest.mark.acceptance
 
@@ -78,7 +79,7 @@ def test_following_shows_what_happens(fresh):
     command = [DYFF, "audit-log", "--follow", "--action", "models.*", "--data-dir", str(fresh.directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=plain_environment()) as following:
         httpx.get(fresh.endpoint + "/models")
-        assert json.loads(following.stdout.readline())["action"] == "models.query"
+        assert json.loads(sure(following.stdout).readline())["action"] == "models.query"
         following.terminate()
 
 

@@ -15,6 +15,7 @@ from dyff.schema import requests
 from dyff.cluster.pods.isolation import bwrap
 from tests.acceptance.conftest import DYFF, Server, eventually
 from tests.conftest import missing
+from tests.narrowing import sure
 
 pytestmark = pytest.mark.acceptance
 
@@ -32,7 +33,7 @@ class ConfinedServer(Server):
     def descendants(self) -> dict[int, str]:
         """The processes of the server, with their states (`Z` for a zombie), the first of them process 1."""
         found: dict[int, str] = {}
-        waiting = [self._process.pid]
+        waiting = [sure(self._process).pid]
         while waiting:
             for each in children(waiting.pop(0)):
                 state = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[0]
@@ -44,7 +45,7 @@ class ConfinedServer(Server):
     def stop(self, deadline_s: float = 30.0) -> int:
         """SIGTERM to process 1, as a container's runtime sends it; returns the exit code."""
         os.kill(next(iter(self.descendants())), signal.SIGTERM)
-        return self._process.wait(deadline_s)
+        return sure(self._process).wait(deadline_s)
 
 
 def children(pid):
@@ -62,7 +63,7 @@ def server(request, tmp_path_factory):
     arguments += ["--bind", "DATA", "DATA", "--dev", "/dev", "--proc", "/proc", "--unshare-pid", "--as-pid-1", "--unshare-user"]
     arguments += ["--uid", NOBODY, "--gid", NOBODY, "--die-with-parent", "--chdir", "/", "--setenv", "HOME", "/nonexistent"]
     data.mkdir(mode=0o700)
-    wrapped = [str(data) if each == "DATA" else each for each in arguments]
+    wrapped = [str(data) if each == "DATA" else str(each) for each in arguments]
     if subprocess.run([BWRAP, *wrapped, "true"], capture_output=True, check=False).returncode != 0:
         missing("this machine does not allow the namespaces of a container (bwrap --unshare-user --unshare-pid)")
     script = folder / "dyff"

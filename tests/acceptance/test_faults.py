@@ -155,8 +155,8 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
         for each in (labelled, created):
             each.join()
     story = f"{gremlin.done} {labelled.failures} {created.failures} (FAULT_SEED={SEED})"
-    for each in victims.values():
-        each.restart()
+    for victim in victims.values():
+        victim.restart()
     for each in deployment.processes:
         each.wait_ready(120)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ ENDED = {"Complete", "Failed", "Error", "Terminated"}
 class Caller(threading.Thread):
     """Calls a session again and again: how often it was answered, and what else happened."""
 
-    def __init__(self, session: object) -> None:
+    def __init__(self, session: Any) -> None:
         super().__init__(name="caller")
         self._session, self.over = session, threading.Event()
         self.answered, self.failures = 0, Counter[str]()
@@ -70,7 +71,7 @@ def test_sessions_run_on_and_evaluations_complete(server_on_disk: Server, disk, 
     session = client.inferencesessions.wait(made.inferencesession.id, progress=False)
     interface = session.inferenceService.interface
     session_of = {"inferenceService": service.id}
-    body = {"account": account, "dataset": dataset.id, "inferenceSession": session_of, "replications": 50}
+    body: Any = {"account": account, "dataset": dataset.id, "inferenceSession": session_of, "replications": 50}
     caller = Caller(client.inferencesessions.client(session.id, made.token, interface=interface))
     with caller.calling():
         evaluations = [client.evaluations.create(body).id for _ in range(EVALUATIONS)]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import apsw
@@ -197,11 +198,11 @@ def test_a_role_does_not_start_on_engines_that_were_not_migrated(tmp_path):
         other = Installation(folder, engines(folder) | settings, installation.stores)
         if migrate:
             other.output("migrate", "pre")
-        role = Process("aggregator", "aggregator", folder, other.settings)
-        role.begin()
-        role.wait_ready()
-        role.send(signal.SIGTERM)
-        assert role.wait() == 0
+        process = Process("aggregator", "aggregator", folder, other.settings)
+        process.begin()
+        process.wait_ready()
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
 
 
 def test_a_release_is_refused_what_a_newer_one_has_changed(installation):
@@ -260,7 +261,7 @@ def test_a_data_directory_of_0_1_0_is_adopted(fresh, migrated):
     answer = httpx.get(f"{fresh.endpoint}/datasets/{OLD_DATASET}", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["name"]) == (200, "old")
     admin = fresh.command("token", "create", "--account", OLD_ACCOUNT, "--role", "Admin")
-    labels = {"json": {"labels": {"seen": "again"}}, "headers": {"Authorization": f"Bearer {admin}"}}
+    labels: dict[str, Any] = {"json": {"labels": {"seen": "again"}}, "headers": {"Authorization": f"Bearer {admin}"}}
     assert httpx.patch(f"{fresh.endpoint}/datasets/{OLD_DATASET}/labels", **labels).status_code == 200
     assert fresh.stop() == 0
     fresh.command("verify")  # old events by the old fold, the new one by the new

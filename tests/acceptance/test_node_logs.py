@@ -13,6 +13,7 @@ import pytest
 from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from tests.acceptance.on_kubernetes import STEPS
+from tests.narrowing import sure
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.engines]
 
@@ -57,7 +58,7 @@ async def run(cluster) -> AsyncIterator[Callable]:
 async def until(cluster: port.Cluster, name: str, true: Callable[[dict[str, Any]], Any]) -> None:
     """Wait until that is true of a pod's status."""
     with anyio.fail_after(DEADLINE_S):
-        while not true((await cluster.get(port.POD, name)).get("status") or {}):
+        while not true((sure(await cluster.get(port.POD, name))).get("status") or {}):
             await anyio.sleep(0.2)
 
 

@@ -132,15 +132,15 @@ async def deployed(tmp_path, kubeconfig):
         }
         processes = [Process(f"operator-{number}", "operator", tmp_path, settings) for number in range(2)]
         try:
-            for each in processes:
-                each.begin()
-            for each in processes:
-                await anyio.to_thread.run_sync(each.wait_ready)
+            for process in processes:
+                process.begin()
+            for process in processes:
+                await anyio.to_thread.run_sync(process.wait_ready)
             async with operated.Operated.open(cluster) as there:
                 yield Operators(there, processes, requests, namespace)
         finally:
-            for each in processes:
-                await anyio.to_thread.run_sync(each.kill)
+            for process in processes:
+                await anyio.to_thread.run_sync(process.kill)
             await access.close()
 
 

@@ -13,6 +13,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pyarrow.dataset
@@ -170,7 +171,7 @@ def test_the_stream_of_a_session_lasts_until_it_is_terminated(client, account, s
     ).inferencesession
 
     async def follow():
-        seen = []
+        seen: list[Any] = []
         async with asyncio.timeout(60):
             async for each in client.inferencesessions.stream_workflow_logs(session.id):
                 if not seen:
@@ -218,7 +219,7 @@ def test_an_account_and_its_tokens(client, server):
     """Create, permit, make tokens, list and revoke them, delete. The claims of a token have all four lists of its grants."""
     made = client.accounts.create(requests.AccountCreateRequest(name=f"made-{uuid.uuid4().hex[:8]}"))
     assert client.accounts.get(made.id).name == made.name
-    grant = platform.AccessGrant(resources=["datasets"], functions=["get", "query"], accounts=["lab"])
+    grant = platform.AccessGrant.model_validate({"resources": ["datasets"], "functions": ["get", "query"], "accounts": ["lab"]})
     client.accounts.set_permissions(made.id, requests.AccountPermissionsSetRequest(permissions=[grant]))
     assert [each.accounts for each in client.accounts.get_permissions(made.id)] == [["lab"]]
     expires = datetime.now(UTC) + timedelta(hours=1)
@@ -251,7 +252,7 @@ def test_labels_access_and_documentation_are_edited(client, dataset):
         labels = client.datasets.get(dataset.id).labels
         assert (labels.get("dyff.io/access"), labels.get("kept"), labels.get("purpose")) == (label, "yes", None)
     assert client.datasets.documentation(dataset.id).title is None
-    edit = requests.DocumentationEditRequest(documentation={"title": "Prompts", "summary": "Twenty"})
+    edit = requests.DocumentationEditRequest.model_validate({"documentation": {"title": "Prompts", "summary": "Twenty"}})
     assert client.datasets.edit_documentation(dataset.id, edit).title == "Prompts"
     edit = requests.DocumentationEditRequest.model_validate({"documentation": {"summary": None}})
     after = client.datasets.edit_documentation(dataset.id, edit)

@@ -7,6 +7,7 @@ import random
 import subprocess
 import threading
 import time
+from typing import Any
 
 import apsw
 import httpx
@@ -27,7 +28,7 @@ SERVICES = 25
 def subject(request, tmp_path):
     """One server, or all roles on engines, of api and sink two."""
     if request.param == "embedded":
-        found = Server(tmp_path / "data")
+        found: Any = Server(tmp_path / "data")
     else:
         found = Deployment(tmp_path, engines(tmp_path), ["api,orchestrator,informer,operator", "aggregator", "sink", "sink"])
     found.start()
@@ -97,7 +98,7 @@ def _position(answer: httpx.Response) -> dict[str, str]:
 def begun(subject) -> subprocess.Popen[str]:
     """A replay that runs."""
     where = ["--data-dir", str(subject.directory)] if isinstance(subject, Server) else []
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([DYFF, "replay", *where], env=plain_environment() | subject.settings, **pipes)
 
 

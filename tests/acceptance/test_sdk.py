@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import msgspec
@@ -27,7 +28,10 @@ def client(request, server, token):
 
 
 async def close(client) -> None:
-    await got(client.close() if isinstance(client, Client) else client.aclose())
+    if isinstance(client, Client):
+        client.close()
+    else:
+        await client.aclose()
 
 
 async def a_dataset(client, account, folder):
@@ -140,7 +144,7 @@ class Recorded(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """The network, and the status and size of every file that came from it."""
 
     def __init__(self, kind) -> None:
-        self._inner = httpx.HTTPTransport() if kind is Client else httpx.AsyncHTTPTransport()
+        self._inner: Any = httpx.HTTPTransport() if kind is Client else httpx.AsyncHTTPTransport()
         self.answers: list[tuple[int, int]] = []
 
     def handle_request(self, request):

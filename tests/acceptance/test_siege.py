@@ -20,6 +20,7 @@ from tests.acceptance.attackers import attacked
 from tests.acceptance.deployment import free_port
 from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
+from tests.narrowing import sure
 
 pytestmark = pytest.mark.faults
 
@@ -59,7 +60,7 @@ class Round:
     def memory(self) -> dict[str, int]:
         """The server's peak, in all its lives until now, and what it uses now; in KiB."""
         status = Path(f"/proc/{self.server._process.pid}/status").read_text()
-        peak, present = (int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) for name in ("VmHWM", "VmRSS"))
+        peak, present = (int(sure(re.search(rf"{name}:\s+(\d+) kB", status))[1]) for name in ("VmHWM", "VmRSS"))
         self.peak = max(self.peak, peak)
         return {"peak": self.peak, "present": present}
 

@@ -15,7 +15,7 @@ from dyff.bus import port, topics
 from dyff.bus.embedded import high_watermark
 from dyff.kernel import mongo
 from dyff.query.mongo import stored
-from dyff.sdk import Client
+from dyff.sdk import Client, requests
 from tests.acceptance.conftest import DYFF, plain_environment, run
 from tests.acceptance.deployment import Deployment, engines
 from tests.roles import log
@@ -85,7 +85,7 @@ def test_stored_files_are_compared_with_their_manifests(fresh, tmp_path):
     account = fresh.command("account", "create", "--name", "auditor")
     token = fresh.command("token", "create", "--account", account)
     with Client(endpoint=fresh.endpoint, api_token=token) as client:
-        resources = {"storage": "1Gi", "memory": "1Gi"}
+        resources: requests.ModelResources = {"storage": "1Gi", "memory": "1Gi"}
         model = client.models.create_from_volume(folder, account=account, name="mine", resources=resources)
         client.models.upload_volume(model, folder, progress=False)
         assert client.models.get(model.id).status == "Ready"

@@ -10,6 +10,7 @@ import pytest
 
 from dyff.accounts import authority, embedded, grants, port, tokens
 from dyff.kernel import errors, ids
+from tests.narrowing import sure
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GRANT = grants.Grant(("datasets",), ("get", "query"), ("a",))
@@ -97,9 +98,9 @@ async def test_the_record_has_a_hash_and_not_the_secret(guard, accounts):
     """Who reads the database learns no token."""
     claims = tokens.verify(await issue(guard), await accounts.signing_secret(), START)
     key = await accounts.get_key(claims.id)
-    assert bcrypt.checkpw(claims.secret.encode(), key.secret_hash)
-    assert claims.secret.encode() not in key.secret_hash
-    assert len(claims.secret) >= 32
+    assert bcrypt.checkpw(sure(claims.secret).encode(), key.secret_hash)
+    assert sure(claims.secret).encode() not in key.secret_hash
+    assert len(sure(claims.secret)) >= 32
 
 
 async def test_issuing_needs_an_active_account(guard, accounts):
@@ -285,7 +286,7 @@ async def test_what_is_remembered_is_bounded_and_holds_no_token(accounts, clock,
     """The least recently used goes; neither tokens nor their secrets are kept."""
     guard = authority.Authority(accounts, clock, ids.RandomIds(), cost=4, remembered=2)
     first, second, third = [await issue(guard) for _ in range(3)]
-    secret = tokens.verify(first, await accounts.signing_secret(), START).secret
+    secret = sure(tokens.verify(first, await accounts.signing_secret(), START).secret)
     for token in (first, second, first, third):
         await guard.verify(token)
     assert len(checks) == 3

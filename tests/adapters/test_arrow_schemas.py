@@ -9,7 +9,8 @@ from dyff.adapters import arrow_schemas
 
 def test_only_large_metadata_is_dropped():
     """Of the schema and of its columns; a schema without any stays the same bytes."""
-    small, large = {"__doc__": "short"}, {"huge": "x" * arrow_schemas.MAX_METADATA_BYTES}
+    small: dict[str | bytes, str | bytes] = {"__doc__": "short"}
+    large: dict[str | bytes, str | bytes] = {"huge": "x" * arrow_schemas.MAX_METADATA_BYTES}
     given = pa.schema([pa.field("a", pa.int8(), metadata={**small, **large}), pa.field("b", pa.int8())], {**small, **large})
     assert not arrow_schemas.is_reduced(given)
     found = arrow_schemas.reduced(given)

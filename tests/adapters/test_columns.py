@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -56,7 +57,7 @@ def test_only_what_a_pipeline_uses_is_converted(case):
     assert set(names) == want
     assert names == [name for name in SCHEMA.names if name in want]
     run = pipelines.build(pipeline, upload=True)
-    results = []
+    results: list[tuple[dict[str, Any], list[Any]]] = []
     for item in ITEMS:
         with contextlib.suppress(errors.FixRequest):
             results.append((item, list(run([item]))))
@@ -65,7 +66,7 @@ def test_only_what_a_pipeline_uses_is_converted(case):
         assert list(run([{name: item[name] for name in names}])) == result
 
 
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     dict.fromkeys(SCHEMA.names, "YWI="), {name: [{"a": name}] for name in SCHEMA.names},
     {name: {"b": [{"c": name, "z": 1}]} for name in SCHEMA.names},
     {**dict.fromkeys(SCHEMA.names, "x"), "b": [{"z": 1}], "a": {"b": [{"c": 1}]}},

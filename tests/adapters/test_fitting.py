@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from dyff.adapters import answers, fitting
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "int8": pa.int8(), "uint8": pa.uint8(), "int64": pa.int64(), "uint64": pa.uint64(), "float16": pa.float16(),
     "float32": pa.float32(),
     "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string(), "large_string": pa.large_string(), "binary": pa.binary(),

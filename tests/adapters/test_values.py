@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import random
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -13,6 +14,9 @@ import pytest
 
 from dyff.adapters import sendable, sizes, times, values
 from tests.adapters import arriving
+
+UNTYPED: Any = pa
+"""For calls that Arrow takes and its types do not."""
 
 
 def converted(array):
@@ -75,7 +79,7 @@ def test_a_type_arrives_in_the_same_way_inside_others(example):
     struct = pa.StructArray.from_arrays([several, several], names=["a", "b"], mask=pa.array([False, True, False]))
     assert converted(struct) == [f'{{"a":{example.json},"b":{example.json}}}', "null", f'{{"a":{example.json},"b":{example.json}}}']
     assert converted(struct[1:]) == converted(struct)[1:]
-    pairs = pa.MapArray.from_arrays(pa.array([0, 1, 1, 3], pa.int32()), pa.array(["x", "y", "z"]), several)
+    pairs = UNTYPED.MapArray.from_arrays(pa.array([0, 1, 1, 3], pa.int32()), pa.array(["x", "y", "z"]), several)
     assert converted(pairs) == [f'[["x",{example.json}]]', "[]", f'[["y",{example.json}],["z",{example.json}]]']
     assert converted(pairs[2:]) == converted(pairs)[2:]
     if not pa.types.is_dictionary(one.type):
@@ -92,7 +96,7 @@ def test_what_fails_names_its_place(example):
     with pytest.raises(values.Unsendable) as caught:
         values.converter(nested.type)(nested)
     assert (caught.value.place, example.json in caught.value.reason) == (".a[]", True)
-    pairs = pa.MapArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["x"]), one)
+    pairs = UNTYPED.MapArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["x"]), one)
     with pytest.raises(values.Unsendable) as caught:
         values.converter(pairs.type)(pairs)
     assert caught.value.place == "[].value"
@@ -118,7 +122,8 @@ def test_times_agree_with_pythons_wherever_python_has_them():
         instant = found.replace(tzinfo=datetime.UTC) if zone is None else found
         assert (int(instant.timestamp()), int((digits or "0").ljust(9, "0"))) == divmod(count * (10**9 // times.PER_S[unit]), 10**9)
         if zone and zone[0] in "AE":
-            offset = pa.scalar(seconds, pa.timestamp("s", zone)).as_py().utcoffset()
+            shown: Any = pa.scalar(seconds, pa.timestamp("s", zone)).as_py()
+            offset = shown.utcoffset()
             assert found.utcoffset() == (offset if offset.seconds % 60 == 0 else datetime.timedelta())
 
 
@@ -152,7 +157,7 @@ def test_a_schema_shows_what_can_never_be_sent():
     twice = pa.struct([pa.field("a", pa.int8()), pa.field("a", pa.string())])
     schema = pa.schema([
         pa.field("fine", pa.timestamp("ns", "GMT+1")), pa.field("deep", pa.list_(pa.struct([pa.field("m", pa.map_(pa.string(), twice))]))),
-        pa.field("twice", pa.int8()), pa.field("twice", pa.int8()), pa.field("d", pa.dictionary(pa.int8(), twice)),
+        pa.field("twice", pa.int8()), pa.field("twice", pa.int8()), pa.field("d", UNTYPED.dictionary(pa.int8(), twice)),
     ])  # fmt: skip
     found = sendable.problems(schema)
     assert [(each.column, each.place) for each in found] == [("twice", ""), ("deep", "[].m[].value"), ("d", "")]
@@ -169,7 +174,7 @@ WITHOUT_TWICE = [each for each in arriving.examples() if "same name" not in each
         (pa.timestamp("us"), pa.timestamp("ns"), True), (pa.timestamp("us"), pa.timestamp("us", "UTC"), False),
         (pa.timestamp("us", "UTC"), pa.timestamp("us", "Europe/Berlin"), True), (pa.string(), pa.dictionary(pa.int8(), pa.string()), True),
         (pa.int8(), pa.uint64(), True), (pa.int8(), pa.float64(), False), (pa.list_(pa.int8()), pa.large_list(pa.int64()), True),
-        (pa.string(), pa.binary(), False), (pa.struct({"a": pa.int8()}), pa.struct({"b": pa.int8()}), False),
+        (pa.string(), pa.binary(), False), (pa.struct([("a", pa.int8())]), pa.struct([("b", pa.int8())]), False),
         (pa.decimal128(5, 1), pa.decimal128(5, 2), False), (pa.date32(), pa.date64(), True), (pa.date32(), pa.timestamp("s"), False),
         (pa.map_(pa.string(), pa.int8()), pa.map_(pa.large_string(), pa.int64()), True),
     ],
@@ -186,7 +191,7 @@ def test_types_of_the_same_form_can_be_mixed(one, other, is_same):
         pa.array([[None] * 2_000_000]), pa.array([[True] * 2_000_000]), pa.array([[{}] * 2_000_000]),
         pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int8()), pa.array(["x" * 200_000])),
         pa.array([["x" * 200_000] * 100], pa.list_(pa.dictionary(pa.int8(), pa.string()))), pa.array(["x" * 16_000_000]),
-        pa.array([b"x" * 8_000_000]), pa.RunEndEncodedArray.from_arrays([100], ["x" * 200_000]), pa.array([[1] * 500_000]),
+        pa.array([b"x" * 8_000_000]), UNTYPED.RunEndEncodedArray.from_arrays([100], ["x" * 200_000]), pa.array([[1] * 500_000]),
     ],
     ids=lambda array: str(array.type),
 )  # fmt: skip

@@ -11,6 +11,8 @@ import jsonschema
 import referencing
 from referencing.jsonschema import DRAFT202012
 
+from tests.narrowing import sure
+
 URI = "urn:openapi"
 FORMATS = jsonschema.FormatChecker(["date-time"])
 """Of answers. In requests a time may lack its zone, which the format does not allow."""
@@ -62,7 +64,7 @@ class Document:
 
     def request_problems(self, method: str, path: str, body: bytes) -> list[str]:
         """How a JSON body differs from the document."""
-        place, operation = self.operation(method, path)
+        place, operation = sure(self.operation(method, path))
         if "application/json" not in operation.get("requestBody", {}).get("content", {}) or "default" in operation["responses"]:
             return []
         if not body.strip():
@@ -71,7 +73,7 @@ class Document:
 
     def answer_problems(self, method: str, path: str, answer: httpx.Response) -> list[str]:
         """How the answer of an operation differs from the document."""
-        place, operation = self.operation(method, path)
+        place, operation = sure(self.operation(method, path))
         status = str(answer.status_code)
         if status not in operation["responses"]:
             return [] if "default" in operation["responses"] else [f"the status {status} is not documented"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import httpx
@@ -27,6 +28,7 @@ from dyff.query import embedded as query
 from dyff.query import port as views
 from tests.api import conforming
 from tests.entities import bodies
+from tests.narrowing import sure
 
 
 class RememberedCluster:
@@ -158,7 +160,7 @@ class World:
 
     def __init__(self, known: services.Services, application, view: View, sealer: Sealer):
         self.services, self.app, self.view, self.sealer = known, application, view, sealer
-        self.cluster: RememberedCluster = known.cluster
+        self.cluster: Any = known.cluster
         self.account = ""
         self.admin = ""
 
@@ -179,7 +181,7 @@ class World:
         for partition, held in (await self.services.bus.ranges(topics.EVENTS)).items():
             async with self.services.bus.read(topics.EVENTS, partition, held.first) as reader:
                 while reader.position < held.end:
-                    found += [codecs.decode_object(record.value) for record in await reader.poll(100, 0.1)]
+                    found += [codecs.decode_object(sure(record.value)) for record in await reader.poll(100, 0.1)]
         return found
 
     async def set_status(self, entity_id: str, status: str, reason: str | None = None) -> None:
@@ -230,9 +232,10 @@ async def opened(path, **changes) -> AsyncIterator[World]:
         embedded.EmbeddedAccounts.open(path / "accounts") as database,
     ):
         await log.create_topics(topics.specs(2))
+        remembered: Any = RememberedCluster()
         known = services.Services(
             bus=log, query=view_store, accounts=database, authority=authority.Authority(database, time, names, cost=4),
-            objects=local.LocalObjects.open(path / "objects", signer), cluster=RememberedCluster(), clock=time, ids=names,
+            objects=local.LocalObjects.open(path / "objects", signer), cluster=remembered, clock=time, ids=names,
             settings=chosen, signer=signer,
         )  # fmt: skip
         known = msgspec.structs.replace(known, **changes)

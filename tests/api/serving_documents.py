@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -38,7 +39,8 @@ async def main(number: int, size: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         async with opened(Path(place)) as world:
             for each in range(number):
-                await world.services.query.apply([document(each, size)], port.Reached("state"))
+                store: Any = world.services.query  # the tests' store can also write
+                await store.apply([document(each, size)], port.Reached("state"))
             with role.listener("127.0.0.1", 0) as bound:
                 services = msgspec.structs.replace(world.services, listener=bound)
                 async with anyio.create_task_group() as group:

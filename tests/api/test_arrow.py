@@ -7,11 +7,12 @@ import os
 import random
 import subprocess
 import sys
+from collections import OrderedDict
 
 import pyarrow as pa
 import pytest
 
-from dyff.api import arrow
+from dyff.api import arrow, programs
 from dyff.kernel import errors
 from tests.entities import bodies
 
@@ -19,7 +20,7 @@ from tests.entities import bodies
 @pytest.fixture
 async def schemas(monkeypatch):
     """With nothing cached."""
-    monkeypatch.setattr(arrow, "_known", arrow.OrderedDict())
+    monkeypatch.setattr(arrow, "_known", OrderedDict())
     subject = arrow.Schemas()
     yield subject
     await subject.close()
@@ -56,13 +57,13 @@ async def test_broken_schemas_are_only_broken_schemas(schemas):
 async def test_programs_are_kept_and_results_cached(schemas, monkeypatch):
     """One program answers all, and a schema that was read once needs none."""
     started = []
-    start = arrow.programs.start
+    start = programs.start
 
     async def counted(command):
         started.append(command)
         return await start(command)
 
-    monkeypatch.setattr(arrow.programs, "start", counted)
+    monkeypatch.setattr(programs, "start", counted)
     await schemas.warm()
     for name in ("a", "b", "a"):
         await verdict(schemas, pa.schema([(name, pa.int64())]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 
 import anyio
@@ -154,7 +155,7 @@ async def test_a_flood_of_strangers_is_counted_not_listed(audited, monkeypatch):
     """Beyond a number in a second, requests without a valid token have one entry together, so that they cannot fill the disk."""
     monkeypatch.setattr(auditing, "MAX_UNKNOWN_PER_S", 3)
     now = [100.0]
-    monkeypatch.setattr(auditing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     async with audited.world.client("") as client:
         for _ in range(10):
             await client.get("/v0/datasets")

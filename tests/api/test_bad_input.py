@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ LOADERS = ("LD_PRELOAD", "PYTHONPATH", "GLIBC_TUNABLES", "BASH_ENV", "NODE_OPTIO
 BOMB = [{"name": "A", "value": "x" * 30_000}, *[{"name": "A", "value": "$(A)$(A)$(A)$(A)$(A)"}] * 20]
 SCRATCH = {"kind": "Scratch", "name": "v", "mountPath": "/v", "scratch": {"capacity": "1Gi"}}
 REFERENCE = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}, "value": ""}
-SECRETS = [
+SECRETS: list[dict[str, Any]] = [
     {"env": [REFERENCE]},
     {"envFrom": [{"secretRef": {"name": "s"}}]},
     {"imagePullSecrets": [{"name": "s"}]},

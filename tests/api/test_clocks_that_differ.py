@@ -23,10 +23,10 @@ class OurClock(clock.SystemClock):
 
 @pytest.mark.parametrize("apart_s", [-1500, 1500])
 @pytest.mark.parametrize("known", [True, False], ids=["difference-known", "not-known-yet"])
-async def test_an_acknowledged_edit_takes_effect(tmp_path, apart_s, known):
+async def test_an_acknowledged_edit_takes_effect(tmp_path, monkeypatch, apart_s, known):
     """Creations, edits and deletions, and an edit that is sent again with its key happens once."""
     async with conftest.opened(tmp_path, clock=OurClock(timedelta(seconds=apart_s))) as world, world.client() as api:
-        world.services.bus.clock_offset_s = lambda: -apart_s if known else None
+        monkeypatch.setattr(world.services.bus, "clock_offset_s", lambda: -apart_s if known else None)
         created = (await api.post("/v0/datasets", json=bodies.DATASET)).json()
         url = f"/v0/datasets/{created['id']}"
         for _ in range(2):

@@ -7,6 +7,7 @@ from dyff.schema import platform
 
 from dyff.kernel import errors
 from tests.entities import bodies
+from tests.narrowing import sure
 
 
 @pytest.mark.parametrize("kind", ["Dataset", "Model", "InferenceService"])
@@ -35,7 +36,7 @@ async def test_an_evaluation_embeds_the_service_and_its_model(world, api):
     evaluation = platform.Evaluation.model_validate(response.json())
     assert evaluation.status == "Created"
     embedded = evaluation.inferenceSession.inferenceService
-    assert (embedded.id, embedded.name, embedded.model.id) == (service, "mock", model["id"])
+    assert (embedded.id, embedded.name, sure(embedded.model).id) == (service, "mock", model["id"])
     assert response.json() in [each["data"] for each in await world.events()]
 
 

@@ -18,6 +18,7 @@ from dyff.query import port
 from tests.api.serving_documents import document
 from tests.api.test_express import answer
 from tests.api.test_role import serving
+from tests.narrowing import sure
 
 NUMBER, SIZE = 20, 400_000
 
@@ -25,7 +26,7 @@ NUMBER, SIZE = 20, 400_000
 async def fill(world, number=NUMBER, size=SIZE):
     documents = [document(each, size) for each in range(number)]
     await world.services.query.apply(documents, port.Reached("state"))
-    return b"[" + b",".join(each.body for each in documents) + b"]"
+    return b"[" + b",".join(sure(each.body) for each in documents) + b"]"
 
 
 def asked(world, target="/v0/datasets", *, method="GET", version="1.1", token=None):
@@ -180,10 +181,10 @@ async def test_who_waits_for_a_place_gets_it():
         group.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         assert got == []
-        first.release()
-        first.release()
+        sure(first).release()
+        sure(first).release()
     assert subject.taken == 2
     assert subject.take("a") is None
     for each in (second, *got):
-        each.release()
+        sure(each).release()
     assert subject.taken == 0

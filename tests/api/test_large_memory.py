@@ -14,6 +14,8 @@ import httpx
 import msgspec
 import pytest
 
+from tests.narrowing import sure
+
 NUMBER, SIZE = 30, 9_400_000
 TOTAL = NUMBER * SIZE
 ALLOWED = 96 * 2**20
@@ -43,7 +45,7 @@ async def serving(number: int, size: int):
     command = [sys.executable, "-m", "tests.api.serving_documents", str(number), str(size)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2])
     try:
-        line = await process.stdout.readline()
+        line = await sure(process.stdout).readline()
         yield Server(process.pid, **json.loads(line))
     finally:
         os.kill(process.pid, signal.SIGKILL)

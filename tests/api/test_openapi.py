@@ -12,6 +12,7 @@ from dyff.api import components
 from dyff.entities import registry, stored
 from dyff.entities.identity import Part
 from dyff.kernel import errors
+from tests.narrowing import sure
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -81,7 +82,7 @@ async def test_two_structs_never_share_a_name():
         """Of something else."""
 
     with pytest.raises(errors.Incomplete, match=r"Digest.*Digest"):
-        components.Components([Digest, registry.BY_KIND["Dataset"].creation.request])
+        components.Components([Digest, sure(registry.BY_KIND["Dataset"].creation).request])
 
     class Volume(stored.Part, frozen=True):
         """Of something else, too."""

@@ -23,20 +23,21 @@ ABSENT = {
     ("PATCH", f"/v0/accounts/{ID}/labels"): "a published Account has no labels",
     ("POST", f"/v0/evaluations/{ID}/finalize"): "inherited by the client; an evaluation's outputs are made by its run",
 }
-GRANT = {"resources": ["datasets"], "functions": ["get"], "accounts": ["test"]}
+GRANT: Any = {"resources": ["datasets"], "functions": ["get"], "accounts": ["test"]}
 ARGUMENTS: dict[str, Any] = {
     "id": ID, "session_id": ID, "model_id": ID, "account_id": ID, "token_id": ID, "path": "a/b.bin", "token": "t", "endpoint": "generate",
     "labels": {"a": "1"}, "access": "public", "expires": None,
-    "edit_request": requests.DocumentationEditRequest(documentation={"title": "t"}),
+    "edit_request": requests.DocumentationEditRequest.model_validate({"documentation": {"title": "t"}}),
     "account": "test", "name": "n", "resources": {"storage": "1Mi"},
 }  # fmt: skip
-REQUESTS = {
+LATER: Any = "2090-01-01T00:00:00Z"  # as text, which the published models take
+REQUESTS: dict[str, dict[str, Any]] = {
     "create": {
         "accounts": {"name": "n"}, "datasets": bodies.DATASET, "models": bodies.MODEL_MOCK, "inferenceservices": bodies.SERVICE,
         "inferencesessions": {"account": "test", "inferenceService": ID},
         "evaluations": {"account": "test", "dataset": ID, "inferenceSession": {"inferenceService": ID}},
     },
-    "create_token": {"accounts": requests.AccountTokenCreateRequest(grants=[GRANT], expires="2090-01-01T00:00:00Z")},
+    "create_token": {"accounts": requests.AccountTokenCreateRequest(grants=[GRANT], expires=LATER)},
     "set_permissions": {"accounts": requests.AccountPermissionsSetRequest(permissions=[GRANT])},
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import msgspec
@@ -172,7 +173,7 @@ async def test_declared_sizes_count_from_the_creation_on(world, clients):
 
 async def test_tokens_are_limited_also_at_the_same_time(world, clients):
     """Each is stored, so that an account cannot make tokens without end; a revoked one makes room."""
-    body = {"grants": [], "expires": iso(world.services.clock.now() + timedelta(hours=1))}
+    body: dict[str, Any] = {"grants": [], "expires": iso(world.services.clock.now() + timedelta(hours=1))}
     body["grants"] = [{"resources": ["datasets"], "functions": ["get"], "accounts": [world.account]}]
     there = len(await world.services.accounts.keys(world.account))
     async with clients(tokens=there + 2) as api:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import anyio
 import pytest
@@ -63,7 +64,8 @@ async def test_labels_must_all_match(shared_api, five):
 
 async def test_pages_follow_one_another_without_gap_or_repetition(shared_api, five):
     """`after` with the last result of a page gives the next."""
-    seen, after = "", {}
+    seen = ""
+    after: dict[str, str] = {}
     while True:
         response = await shared_api.get(
             "/v0/datasets", params={"account": five[0]["account"], "orderBy": "creationTime", "order": "descending", "limit": 2, **after}
@@ -80,7 +82,8 @@ async def test_pages_follow_one_another_without_gap_or_repetition(shared_api, fi
 @pytest.mark.parametrize("order", ["ascending", "descending"])
 async def test_every_key_can_be_paged_by(shared_api, five, key, order):
     """Also where all have the same value or none: `after` with the value and the ID of the last result, null included."""
-    seen, after = [], {}
+    seen: list[Any] = []
+    after: dict[str, str] = {}
     while len(seen) < 10:
         parameters = {"account": five[0]["account"], "orderBy": key, "order": order, "limit": 2, **after}
         page = (await shared_api.get("/v0/datasets", params=parameters)).json()

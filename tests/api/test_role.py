@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -108,7 +109,8 @@ async def test_the_published_client_uploads_and_reads_back(world, tmp_path):
             assert [each.id for each in client.datasets.query(labels={"a": "1"})] == [dataset.id]
             client.datasets.download(dataset.id, destination)
             assert client.datasets.delete(dataset.id).status == "Deleted"
-            model = client.models.create_from_volume(folder, account="test", name="m", resources={})
+            needed: Any = {}
+            model = client.models.create_from_volume(folder, account="test", name="m", resources=needed)
             client.models.upload_volume(model, folder)
             assert client.models.get(model.id).status == "Ready"
             assert client.datasets.documentation(dataset.id).title is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import OrderedDict
 
 import pyarrow as pa
 import pytest
@@ -12,7 +13,9 @@ from dyff.api import arrow, checks
 from dyff.entities import data, registry
 from dyff.objects import layout, manifests
 from tests.api.test_uploads import uploaded
+from tests.arrow_types import schema_of
 from tests.entities import bodies
+from tests.narrowing import sure
 
 DATASET = next(row for row in registry.ROWS if row.plural == "datasets").creation
 
@@ -64,17 +67,17 @@ async def test_a_megabyte_of_it_is_accepted(size):
     finally:
         await schemas.close()
     assert (verdict.problem, verdict.as_rows) == (None, None)
-    assert decoded(verdict.reduced).equals(bodies.ROW)
+    assert decoded(sure(verdict.reduced)).equals(bodies.ROW)
     assert len(text) <= data.MAX_SENT_SCHEMA_CHARS
 
 
 async def test_what_is_left_is_bounded(monkeypatch):
     """A schema that is itself too large is refused, with its size; a large one is not cached."""
-    monkeypatch.setattr(arrow, "_known", arrow.OrderedDict())
+    monkeypatch.setattr(arrow, "_known", OrderedDict())
     schemas = arrow.Schemas()
     try:
         for columns_of, want in ((25_000, "must have at most 1048576 characters without large metadata"), (200, None)):
-            schema = large(pa.schema([("_index_", pa.int64()), *((f"c{n:05}", pa.string()) for n in range(columns_of))]))
+            schema = large(schema_of(("_index_", pa.int64()), *((f"c{n:05}", pa.string()) for n in range(columns_of))))
             text = bodies.arrow(schema)
             verdict = (await schemas.verdicts([text]))[text]
             assert (want or "") in (verdict.problem or "")
@@ -101,12 +104,12 @@ def test_only_schemas_are_replaced():
     import msgspec
 
     body = bodies.changed(bodies.DATASET_FULL, "schema.arrowSchema", "old")
-    request = msgspec.json.decode(json.dumps(body), type=DATASET.request)
-    found = checks.with_reduced(request, DATASET.checks, {"old": arrow.Verdict(reduced="new")})
+    request = msgspec.json.decode(json.dumps(body), type=sure(DATASET).request)
+    found = checks.with_reduced(request, sure(DATASET).checks, {"old": arrow.Verdict(reduced="new")})
     assert msgspec.to_builtins(found) == msgspec.to_builtins(
-        msgspec.json.decode(json.dumps(bodies.changed(body, "schema.arrowSchema", "new")), type=DATASET.request)
+        msgspec.json.decode(json.dumps(bodies.changed(body, "schema.arrowSchema", "new")), type=sure(DATASET).request)
     )
-    assert checks.with_reduced(request, DATASET.checks, {}) is request
+    assert checks.with_reduced(request, sure(DATASET).checks, {}) is request
 
 
 async def test_the_schema_is_sealed_with_the_files(world, api):
@@ -116,5 +119,5 @@ async def test_the_schema_is_sealed_with_the_files(world, api):
     assert (await uploaded(api, "datasets", dataset, "part-0.parquet", bodies.ROWS)).status_code == 200
     assert (await api.post(f"/v0/datasets/{dataset}/finalize")).json()["status"] == "Ready"
     manifest = await manifests.read(world.services.objects, layout.root("datasets", dataset))
-    assert decoded(manifest.schema).equals(bodies.ROW)
-    assert arrow_schemas.is_reduced(decoded(manifest.schema))
+    assert decoded(sure(sure(manifest).schema)).equals(bodies.ROW)
+    assert arrow_schemas.is_reduced(decoded(sure(sure(manifest).schema)))

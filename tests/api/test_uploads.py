@@ -8,6 +8,7 @@ import pytest
 
 from dyff.objects import layout, manifests
 from tests.entities import bodies
+from tests.narrowing import sure
 
 ROWS = bodies.ROWS
 
@@ -178,7 +179,7 @@ async def test_bytes_that_the_manifest_does_not_list_are_not_served(world, api, 
     await uploaded(api, "datasets", dataset, "part-0.parquet", ROWS)
     await api.post(f"/v0/datasets/{dataset}/finalize")
     (link,) = (await api.get(f"/v0/datasets/{dataset}/downlinks")).json()
-    (artifact,) = (await manifests.read(world.services.objects, layout.root("datasets", dataset))).artifacts
+    (artifact,) = (sure(await manifests.read(world.services.objects, layout.root("datasets", dataset)))).artifacts
     await world.services.objects.put(artifact.key, ROWS[:-7])
     refused = await api.request(method, link["signedURL"]["url"])
     assert refused.status_code == 500

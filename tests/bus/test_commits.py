@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import apsw
 import pytest
@@ -14,8 +16,13 @@ from tests.bus.logs import message, opened, texts
 async def test_what_waits_together_is_committed_together(tmp_path):
     """A hundred publishers at once need far fewer transactions than a hundred."""
     commits = []
+
+    def counted() -> bool:
+        commits.append(1)
+        return False
+
     async with opened(tmp_path / "log.db") as bus:
-        bus._connection.set_commit_hook(lambda: bool(commits.append(1)))
+        bus._connection.set_commit_hook(counted)
         async with anyio.create_task_group() as group:
             for number in range(100):
                 group.start_soon(bus.publish, "t", [message(str(number))])
@@ -91,7 +98,7 @@ async def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path, monkeypatch, cod
     async with opened(tmp_path / "log.db", patience_s=0.0) as bus:
 
         def fail():
-            error = apsw.IOError("no quota")
+            error: Any = apsw.IOError("no quota")
             error.extendedresult = code
             raise error
 

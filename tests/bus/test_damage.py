@@ -16,6 +16,7 @@ from dyff.kernel import errors
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
 from tests.bus.logs import message, opened, texts
+from tests.narrowing import sure
 
 _WRITER = """
 import sys, anyio
@@ -48,11 +49,11 @@ async def test_kill_loses_nothing_that_was_acknowledged(tmp_path, lines):
     """A process that is killed in the middle of its writing leaves every acknowledged record, once, in order."""
     path = tmp_path / "log.db"
     process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True)
-    acknowledged = [process.stdout.readline().strip() for _ in range(lines)]
+    acknowledged = [sure(process.stdout).readline().strip() for _ in range(lines)]
     process.send_signal(signal.SIGKILL)
-    acknowledged += [line.strip() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+    acknowledged += [line.strip() for line in sure(process.stdout).read().splitlines(keepends=True) if line.endswith("\n")]
     process.wait()
-    process.stdout.close()
+    sure(process.stdout).close()
     async with EmbeddedBus.open(path, clock=SystemClock(), ids=RandomIds()) as bus:
         held = await bus.ranges("t")
         keys = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from typing import Any
 
 import anyio
 import msgspec
@@ -47,7 +48,8 @@ async def grow(bus, where, topic, partitions):
 
 async def consumed(subscription, wanted, noticed=lambda: True):
     """Poll until so many records are there and something was noticed; returns the records and the partitions that were assigned."""
-    found, assigned = [], set()
+    found: list[Any] = []
+    assigned: set[Any] = set()
     with anyio.fail_after(LIMIT_S):
         while len(found) < wanted or not noticed():
             polled = await subscription.poll(500, 1.0)
@@ -126,7 +128,7 @@ async def test_a_changed_configuration_is_a_trouble(where, topic, config):
     """Reported with what it is and what is needed while it can still be corrected; cleared when it was."""
     troubles, specs = degradation.Troubles(), topics.specs(2)
     async with KafkaBus.open(using(where, 2), troubles) as bus:
-        known = {}
+        known: dict[Any, Any] = {}
         await log_topics.check(bus, specs, known, troubles)
         assert troubles.current() == []
         await bus.administration._set(topic, config)
@@ -147,7 +149,7 @@ async def test_a_topic_that_was_created_again_is_another_log(where, partitions):
     """Its offsets begin again, so what is served would be wrong. Before it is there again, its absence is reported."""
     troubles, specs = degradation.Troubles(), topics.specs(2)
     async with KafkaBus.open(using(where, 2), troubles) as bus:
-        known = {}
+        known: dict[Any, Any] = {}
         await log_topics.check(bus, specs, known, troubles)
         admin = await bus.administration._admin.get()
         await admin.delete_topics([where.named(topics.EVENTS)])

@@ -155,6 +155,7 @@ class StandIn:
 
 
 def _refused(asked: Asked, error: errors.DyffError) -> web.Response:
+    body: dict[str, Any]
     if isinstance(error, errors.NotFound):
         body = {"code": 404, "reason": "NotFound", "details": {"name": asked.about, "kind": asked.place}}
     elif isinstance(error, errors.InvalidFields):

@@ -15,6 +15,7 @@ from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.embedded.controllers import jobs
 from dyff.kernel import clock, errors, ids
 from tests.cluster import builders
+from tests.narrowing import sure
 
 DEADLINE_S = 20.0
 KUBELET = "dyff.io/kubelet"
@@ -94,7 +95,7 @@ async def until(check) -> None:
 
 def has(cluster: port.Cluster, kind: port.Kind, name: str, condition: str):
     async def check() -> bool:
-        status = (await cluster.get(kind, name)).get("status") or {}
+        status = (sure(await cluster.get(kind, name))).get("status") or {}
         return any(each["type"] == condition and each["status"] == "True" for each in status.get("conditions") or ())
 
     return check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from dyff.kernel import patches
 from tests.cluster import builders
 
 OTHER_IMAGE = builders.a_deployment(image="other")
-RECREATE = {"strategy": {"type": "Recreate"}}
+RECREATE: dict[str, Any] = {"strategy": {"type": "Recreate"}}
 
 
 def pods_of(deployment: port.Object, count: int, *, seconds: float = 0) -> list[port.Object]:

@@ -15,6 +15,7 @@ import pytest
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, cluster, store
 from dyff.kernel import clock, errors, ids
+from tests.narrowing import closing_stream
 
 WRITER = Path(__file__).with_name("write_for_ever.py")
 
@@ -30,7 +31,7 @@ def a_config(name: str, value: str = "1", **metadata) -> port.Object:
 async def changes(opened_cluster: port.Cluster, version: str, count: int) -> list[tuple[str, str]]:
     """The first `count` changes of ConfigMaps after `version`."""
     found: list[tuple[str, str]] = []
-    async with contextlib.aclosing(opened_cluster.watch(port.CONFIG_MAP, version, timeout_s=10)) as stream:
+    async with closing_stream(opened_cluster.watch(port.CONFIG_MAP, version, timeout_s=10)) as stream:
         async for event in stream:
             found.append((event.type, event.object["metadata"]["name"]))
             if len(found) == count:
@@ -59,7 +60,7 @@ async def test_watches_continue_over_a_restart(tmp_path):
         new = await after.create(port.CONFIG_MAP, a_config("b"))
         assert int(new["metadata"]["resourceVersion"]) > int(last["metadata"]["resourceVersion"])
         assert await changes(after, version, 3) == [("ADDED", "a"), ("MODIFIED", "a"), ("ADDED", "b")]
-        async with contextlib.aclosing(after.watch(port.CONFIG_MAP, version, timeout_s=5, labels={"l": "x"})) as stream:
+        async with closing_stream(after.watch(port.CONFIG_MAP, version, timeout_s=5, labels={"l": "x"})) as stream:
             assert [(await anext(stream)).type for _ in range(2)] == ["ADDED", "DELETED"]
 
 
@@ -98,7 +99,7 @@ async def test_a_slow_watch_expires(tmp_path):
     async with opened(tmp_path, store.Limits(changes=10)) as small:
         version = (await small.list(port.CONFIG_MAP)).resource_version
         await small.create(port.CONFIG_MAP, a_config("a"))
-        async with contextlib.aclosing(small.watch(port.CONFIG_MAP, version, timeout_s=10)) as stream:
+        async with closing_stream(small.watch(port.CONFIG_MAP, version, timeout_s=10)) as stream:
             assert (await anext(stream)).type == "ADDED"
             for number in range(40):
                 await small.patch(port.CONFIG_MAP, "a", {"data": {"n": str(number)}})
@@ -137,7 +138,7 @@ async def test_watches_report_how_far_they_are(tmp_path, monkeypatch):
     async with opened(tmp_path) as quiet:
         version = (await quiet.list(port.CONFIG_MAP)).resource_version
         pod = await quiet.create(port.POD, {"metadata": {"name": "pod"}, "spec": {"containers": [{"name": "main", "image": "i"}]}})
-        async with contextlib.aclosing(quiet.watch(port.CONFIG_MAP, version, timeout_s=5)) as stream:
+        async with closing_stream(quiet.watch(port.CONFIG_MAP, version, timeout_s=5)) as stream:
             assert await anext(stream) == port.Event("BOOKMARK", {"metadata": {"resourceVersion": pod["metadata"]["resourceVersion"]}})
 
 
@@ -270,6 +271,6 @@ async def test_kill_9_loses_nothing_that_was_answered(tmp_path, lines):
         listing = await after.list(port.CONFIG_MAP)
         found = {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in listing.items}
         assert answered.items() <= found.items()
-        async with contextlib.aclosing(after.watch(port.CONFIG_MAP, start, timeout_s=0)) as stream:
+        async with closing_stream(after.watch(port.CONFIG_MAP, start, timeout_s=0)) as stream:
             versions = [int(event.object["metadata"]["resourceVersion"]) async for event in stream]
         assert versions == list(range(int(start) + 1, int(listing.resource_version) + 1))

@@ -12,6 +12,7 @@ from dyff.cluster import owners, port
 from dyff.cluster.embedded.controllers import jobs, plan, podstates
 from dyff.kernel import patches
 from tests.cluster import builders
+from tests.narrowing import sure
 
 DELAYS = jobs.Delays(first_s=10.0, ceiling_s=60.0)
 POLICY = {
@@ -195,7 +196,7 @@ def test_pods_carry_the_template():
     assert FIRST["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
     assert FIRST["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "job"
     assert FIRST["metadata"]["finalizers"] == [jobs.FINALIZER]
-    assert owners.controller(FIRST)["uid"] == builders.JOB_UID
+    assert sure(owners.controller(FIRST))["uid"] == builders.JOB_UID
 
 
 def test_jobs_of_one_name_have_different_pods():

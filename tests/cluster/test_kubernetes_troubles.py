@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -92,7 +93,7 @@ async def test_an_event_that_is_none_is_unavailable(tmp_path, event):
 
 async def test_a_server_that_refuses_us_at_the_start_ends_nothing(tmp_path):
     """The cluster opens, every call says what is wrong, and works when the server does."""
-    good = []
+    good: list[Any] = []
 
     async def answer(request):
         return web.json_response(LIST) if good else web.json_response({"message": "Unauthorized"}, status=401)

@@ -7,6 +7,7 @@ import json
 import ssl
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import yaml
@@ -44,7 +45,7 @@ async def api_server(tmp_path, answer: Callable, *, certificates=None, authority
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    number = site._server.sockets[0].getsockname()[1]
+    number = runner.addresses[0][1]
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
         yaml.safe_dump(
@@ -309,7 +310,7 @@ async def test_the_log_of_the_previous_attempt_is_read_too(tmp_path):
 async def test_a_follower_notices_that_its_connection_died(tmp_path, monkeypatch):
     """Nothing says so where a machine in between is lost: it asks again for what came after the last line."""
     monkeypatch.setattr("dyff.cluster.kubernetes.logs.SILENCE_S", 0.2)
-    asked = []
+    asked: list[Any] = []
 
     async def answer(request):
         if not request.path.endswith("/log"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
 
 from dyff.cluster import leases, port
 from dyff.kernel import errors
+from tests.narrowing import sure
 
 pytestmark = pytest.mark.virtual_time
 
@@ -126,7 +128,7 @@ def when(journal, who, what):
 
 async def the_first_of_two(group, cluster, **options):
     """A leads, B stands by."""
-    journal = []
+    journal: list[Any] = []
     one, two = Candidate(cluster, "A", journal, **options), Candidate(cluster, "B", journal)
     group.start_soon(one.run)
     await anyio.sleep(1)
@@ -145,7 +147,7 @@ async def test_one_leads_and_an_orderly_end_hands_over_at_once():
         await anyio.sleep(10)
         assert said(journal)[2:] == ["A ends", "B begins"]
         assert when(journal, "B", "begins")[0] - when(journal, "A", "ends")[0] < 3
-        spec = cluster.lease["spec"]
+        spec = sure(cluster.lease)["spec"]
         assert (spec["holderIdentity"], spec["leaseTransitions"], spec["leaseDurationSeconds"]) == ("B", 1, 15)
         assert spec["acquireTime"] > clock_text(31)
         group.cancel_scope.cancel()
@@ -220,7 +222,8 @@ async def test_one_lost_renewal_is_no_loss():
 
 async def test_clocks_that_disagree_change_nothing():
     """Times of day are never compared: a candidate whose clock is hours ahead waits like any other."""
-    cluster, journal = Leases(), []
+    cluster = Leases()
+    journal: list[Any] = []
     one = Candidate(cluster, "A", journal, clock=Clock(timedelta(hours=-5)))
     two = Candidate(cluster, "B", journal, clock=Clock(timedelta(hours=5)))
     async with anyio.create_task_group() as group:
@@ -255,7 +258,7 @@ async def test_a_leader_whose_work_fails_gives_the_lease_up():
     """Nobody leads and does nothing: the failure is the role's, and another takes over at once."""
     cluster = Leases()
     async with anyio.create_task_group() as group:
-        journal = []
+        journal: list[Any] = []
         one, two = Candidate(cluster, "A", journal), Candidate(cluster, "B", journal)
 
         async def failing():
@@ -281,15 +284,17 @@ async def test_work_that_returns_unasked_is_a_failure():
     async def nothing():
         await anyio.sleep(5)
 
+    only_leases: Any = cluster
     with pytest.raises(BaseExceptionGroup) as caught:
-        await leases.Elector(cluster, "role", "A", Clock()).run(nothing)
+        await leases.Elector(only_leases, "role", "A", Clock()).run(nothing)
     assert caught.group_contains(errors.DyffError, match="returned without being asked")
     assert cluster.holder == ""
 
 
 async def test_a_write_whose_answer_was_lost_is_recognised():
     """Who took the Lease without hearing of it finds its own name there, and leads."""
-    cluster, journal = Leases(), []
+    cluster = Leases()
+    journal: list[Any] = []
     cluster.lost = errors.OutcomeUnknown("the answer was lost")
     one = Candidate(cluster, "A", journal)
     async with anyio.create_task_group() as group:
@@ -309,7 +314,8 @@ async def test_of_many_one_leads_at_any_time():
 
 
 async def _many(chance):
-    cluster, journal = Leases(), []
+    cluster = Leases()
+    journal: list[Any] = []
     working = set()
 
     class Noted(Candidate):
@@ -325,7 +331,7 @@ async def _many(chance):
         raise errors.Unavailable("no route")
 
     async with anyio.create_task_group() as group:
-        present = []
+        present: list[Any] = []
         for number in range(40):
             if len(present) < 2 or (len(present) < 4 and chance.random() < 0.4):
                 present.append(Noted(cluster, f"C{number}", journal, Clock(timedelta(hours=chance.uniform(-9, 9)))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -23,7 +24,7 @@ def write(path: Path, numbers: range, *, width: int = 1, tail: str = "") -> None
     path.write_text("".join(f"{stamp(number)} {'x' * width} {number}\n" for number in numbers) + tail)
 
 
-def numbers(lines: tuple[port.LogLine, ...]) -> list[int]:
+def numbers(lines: Sequence[port.LogLine]) -> list[int]:
     return [int(line.message.rpartition(" ")[2]) for line in lines]
 
 

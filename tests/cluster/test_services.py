@@ -13,6 +13,7 @@ from dyff.cluster.embedded import ports
 from dyff.cluster.embedded.controllers import podstates, proxy, services
 from dyff.kernel import errors
 from tests.cluster import builders
+from tests.narrowing import sure
 
 
 def a_pod(name: str, number: int = 15000, **labels: str) -> port.Object:
@@ -52,7 +53,7 @@ def test_no_selector_selects_nothing():
 def test_ports_are_not_given_twice():
     """A new Service gets a port that no other has and that is free on the machine."""
     service = builders.made(port.SERVICE, {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}, builders.JOB_UID)
-    first = ports.of(ports.assign(service, [], lambda number: True))
+    first = sure(ports.of(ports.assign(service, [], lambda number: True)))
     assert first in ports.RANGE
     assert ports.of(ports.assign(service, [builders.a_service(number=first)], lambda number: True)) == first + 1
     assert ports.of(ports.assign(service, [], lambda number: number != first)) == first + 1

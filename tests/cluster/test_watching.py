@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from typing import Any
 
 import anyio
 import pytest
@@ -25,7 +26,7 @@ class ScriptedCluster:
         self.version = 0
         self.asked = []
         self.refusals = []
-        self._send, self._receive = anyio.create_memory_object_stream(100)
+        self._send, self._receive = anyio.create_memory_object_stream[Any](100)
 
     def put(self, name, **labels):
         """Change the object without telling anyone."""
@@ -172,7 +173,7 @@ async def test_what_was_replaced_while_nobody_watched_is_reported_twice(cluster)
     """Another object of the same name, recognized by its uid, is a deletion and a creation: the first is reported while neither exists."""
     old = cluster.put("a")
     old["metadata"]["uid"] = "one"
-    reported = []
+    reported: list[Any] = []
 
     def note(obj):
         here = cache.get("a")

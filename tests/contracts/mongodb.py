@@ -7,6 +7,7 @@ import os
 import ssl
 import uuid
 from contextlib import asynccontextmanager, suppress
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 
 from dyff.kernel import mongo
 from tests.conftest import missing
+from tests.narrowing import sure
 
 URI = "DYFF_TEST_MONGODB"
 DRIVERS = ("motor", "pymongo")
@@ -24,13 +26,18 @@ def params(port: str) -> list[object]:
     return [pytest.param(f"{port}:mongo-{driver}", marks=pytest.mark.engines) for driver in DRIVERS]
 
 
+def driver(param: str) -> Literal["motor", "pymongo"]:
+    """That of one of `params`."""
+    return "motor" if param.endswith("-motor") else "pymongo"
+
+
 @asynccontextmanager
 async def database(param: str):
     """How to connect to a new database, which is dropped afterwards. `param`: one of `params`."""
     uri = os.environ.get(URI)
     if not uri:
         missing(f"no MongoDB: {URI} is not set; start one with make services, or run make test-engines")
-    connection = mongo.Connection(uri=uri, database=f"dyff-test-{uuid.uuid4().hex}", driver=param.rpartition("-")[2])
+    connection = mongo.Connection(uri=sure(uri), database=f"dyff-test-{uuid.uuid4().hex}", driver=driver(param))
     try:
         yield connection
     finally:

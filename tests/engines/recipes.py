@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.narrowing import sure
+
 
 class EngineError(Exception):
     """A server could not be built or did not come up; the message says why and what to do."""
@@ -95,7 +97,7 @@ class PackagedRecipe(Recipe):
     @property
     def title(self) -> str:
         found = re.search(rf"^{re.escape(self.package)}==(\S+)", (self.folder / "requirements.txt").read_text(), re.M)
-        return f"{self.label} {found[1]}"
+        return f"{self.label} {sure(found)[1]}"
 
     def identity(self) -> bytes:
         return f"{sys.base_prefix} {sys.version}".encode()

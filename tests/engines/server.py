@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.engines import ports, supervise
 from tests.engines.recipes import EngineError, Place, Recipe
+from tests.narrowing import sure
 
 DEADLINE_S = 90.0
 _SUPERVISOR = str(Path(supervise.__file__))
@@ -85,7 +86,7 @@ class Server:
         if self._supervisor is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._supervisor.pid, signal.SIGKILL)
-            self._supervisor.stdin.close()
+            sure(self._supervisor.stdin).close()
             self._supervisor.wait()
             self._supervisor = None
             self._recipe.clean(self._place)

@@ -33,16 +33,16 @@ def test_nodes_on_one_machine_share_no_address():
         networks = [each for number in (one, two) for each in networks_of(number)]
         assert not any(first.overlaps(second) for first, second in itertools.combinations(networks, 2))
     last = networks_of(ports.END - ports.FIRST - 1)
-    assert all(each.subnet_of(ipaddress.ip_network("10.0.0.0/8")) for each in last)
-    assert max(each.broadcast_address for each in last) < ipaddress.ip_network(launcher.SERVICES).network_address
+    assert all(each.subnet_of(ipaddress.IPv4Network("10.0.0.0/8")) for each in last)
+    assert max(each.broadcast_address for each in last) < ipaddress.IPv4Network(launcher.SERVICES).network_address
 
 
 def networks_of(number: int) -> list[ipaddress.IPv4Network]:
     """The link to the node, and its pods."""
     machine = launcher.Machine(number)
-    link = ipaddress.ip_network(f"{machine.host}/30", strict=False)
+    link = ipaddress.IPv4Network(f"{machine.host}/30", strict=False)
     assert ipaddress.ip_address(machine.node) in link
-    return [link, ipaddress.ip_network(machine.pods)]
+    return [link, ipaddress.IPv4Network(machine.pods)]
 
 
 def test_what_ends_by_itself_meanwhile_is_no_error(monkeypatch):

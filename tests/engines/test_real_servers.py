@@ -13,6 +13,7 @@ from tests.engines import building, server
 from tests.engines.catalog import RECIPES
 from tests.engines.recipes import Unavailable
 from tests.engines.server import running
+from tests.narrowing import sure
 
 pytestmark = pytest.mark.engines
 
@@ -40,7 +41,7 @@ def test_a_server_comes_back_after_kill_9(name, tmp_path):
         started.kill()
         started.start()
         assert started.address == address
-        assert os.getpgid(started.pid) == started._supervisor.pid
+        assert os.getpgid(started.pid) == sure(started._supervisor).pid
 
 
 def test_started_servers_stay_until_they_are_stopped(tmp_path):

@@ -12,6 +12,7 @@ from tests.engines.building import build
 from tests.engines.fakes import FakeRecipe, is_there, visits, wait_until_gone
 from tests.engines.recipes import EngineError
 from tests.engines.server import running
+from tests.narrowing import sure
 
 
 def processes(server) -> list[int]:
@@ -86,7 +87,7 @@ def test_a_killed_runner_leaves_no_server_behind(recipe, tmp_path):
     """SIGKILL of the process that started a server ends the server and all that it started."""
     home = tmp_path / "run"
     with subprocess.Popen([sys.executable, "-c", RUNNER, str(recipe.folder), str(home)], stdout=subprocess.PIPE, text=True) as runner:
-        assert runner.stdout.readline() == "up\n"
+        assert sure(runner.stdout).readline() == "up\n"
         pids = [int((home / name).read_text()) for name in ("server.pid", "child.pid")]
         assert all(is_there(pid) for pid in pids)
         runner.kill()

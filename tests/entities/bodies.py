@@ -11,9 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-ROW = pa.schema([("_index_", pa.int64()), ("text", pa.string())])
+from tests.arrow_types import schema_of
+
+ROW = schema_of(("_index_", pa.int64()), ("text", pa.string()))
 _RESPONSE = pa.struct([("_response_index_", pa.int64()), ("text", pa.string())])
-ANSWER = pa.schema([("_index_", pa.int64()), ("_replication_", pa.string()), ("responses", pa.list_(_RESPONSE))])
+ANSWER = schema_of(("_index_", pa.int64()), ("_replication_", pa.string()), ("responses", pa.list_(_RESPONSE)))
 
 
 def arrow(schema: pa.Schema) -> str:

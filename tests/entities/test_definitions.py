@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dyff.entities import definitions, registry, structural
 from tests.entities import bodies
+from tests.narrowing import sure
 from tests.planning import world
 
 ID = "0" * 31 + "9"
@@ -80,7 +81,7 @@ def refused_by_struct(kind: str, spec: Any) -> list[str]:
 
 def created(kind: str, body: Any, embedded: dict[str, Any], entity_id: str) -> Any:
     row = registry.BY_KIND[kind]
-    return row.create(msgspec.convert(body, row.creation.request), embedded, entity_id, NOW)
+    return row.create(msgspec.convert(body, sure(row.creation).request), embedded, entity_id, NOW)
 
 
 def an_entity(kind: str, body: Any, service: Any = bodies.SERVICE) -> Any:
@@ -113,7 +114,7 @@ MADE = [
     *(registry.resource_for(an_entity(*given_)) for given_ in ENTITIES.values()),
 ]
 TEXTS = ("", "x", "1Gi", "-1", "a" * 300, "0" * 32, "0" * 32 + "\n", "2026-11-01", "2026-11-01T00:00:00Z")
-VALUES = (True, 0, 1, -1, 2**31, 1.5, [], {}, ["x"], *TEXTS)
+VALUES: tuple[Any, ...] = (True, 0, 1, -1, 2**31, 1.5, [], {}, ["x"], *TEXTS)
 
 
 @pytest.mark.parametrize(("kind", "body", "service"), ENTITIES.values(), ids=ENTITIES)

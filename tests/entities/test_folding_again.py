@@ -10,6 +10,7 @@ from dyff.entities import commands, folding
 from dyff.entities.folding import Outcome
 from dyff.kernel import errors
 from tests.entities.history import ID, LIFE, NOW, an_entity, at, create, edit, event, folded, restore, status
+from tests.narrowing import sure
 
 
 def test_an_entity_is_created_once():
@@ -33,8 +34,8 @@ def test_a_late_command_is_dropped():
     assert folding.fold(None, event(create(), 1, LIFE + timedelta(seconds=1)), 1) == (None, Outcome.EXPIRED)
     state, _ = folded(create())
     after, outcome = folding.fold(state, event(status("Ready"), 11, LIFE + timedelta(seconds=1)), 1)
-    assert (outcome, after.entity, after.source) == (Outcome.EXPIRED, an_entity(), at(11))
-    assert "status" not in after.recent
+    assert (outcome, sure(after).entity, sure(after).source) == (Outcome.EXPIRED, an_entity(), at(11))
+    assert "status" not in sure(after).recent
     assert folding.fold(state, event(status("Ready"), 11, LIFE), 1)[1] is Outcome.APPLIED
 
 
@@ -44,8 +45,8 @@ def test_recent_ids_are_forgotten_in_time():
     for hours, want in ((1, True), (2, False)):
         later = edit(commands.EDIT_LABELS, {"labels": {}}, f"later-{hours}", time=NOW + timedelta(hours=hours))
         state, _ = folding.fold(state, event(later, 10 + hours), 1)
-        assert ("create" in state.recent) is want
-        assert later.id in state.recent
+        assert ("create" in sure(state).recent) is want
+        assert later.id in sure(state).recent
 
 
 def test_a_clock_that_was_set_back_repeats_nothing():
@@ -80,9 +81,9 @@ def test_a_decision_on_an_old_status_is_dropped():
     state, outcome = folding.fold(state, event(status("Admitted", "1", decided_on=decided), 11), 1)
     assert outcome is Outcome.APPLIED
     state, outcome = folding.fold(state, event(status("Failed", "2", decided_on=decided), 12), 1)
-    assert (outcome, state.entity["status"]) == (Outcome.MOVED, "Admitted")
+    assert (outcome, sure(sure(state).entity)["status"]) == (Outcome.MOVED, "Admitted")
     state, outcome = folding.fold(state, event(status("Failed", "3", decided_on=at(11).text()), 13), 1)
-    assert (outcome, state.entity["status"]) == (Outcome.APPLIED, "Failed")
+    assert (outcome, sure(sure(state).entity)["status"]) == (Outcome.APPLIED, "Failed")
 
 
 STATUS_POSITION = {
@@ -109,4 +110,4 @@ def test_a_late_admitted_cannot_follow_a_failed():
     decided = state.status_source.text()
     state, _ = folding.fold(state, event(status("Failed", "fails"), 11), 1)
     state, outcome = folding.fold(state, event(status("Admitted", "late", decided_on=decided), 12), 1)
-    assert (outcome, state.entity["status"]) == (Outcome.MOVED, "Failed")
+    assert (outcome, sure(sure(state).entity)["status"]) == (Outcome.MOVED, "Failed")

@@ -27,6 +27,7 @@ from tests.entities.history import (
     restore,
     status,
 )
+from tests.narrowing import sure
 
 
 def test_the_given_state_is_not_changed():
@@ -44,9 +45,9 @@ def test_states_form_a_chain():
 
     state, _ = folded(create())
     after, _ = folding.fold(state, event(status("Admitted"), 11), 1)
-    assert after.previous == hashlib.sha256(state.value()).hexdigest()
+    assert sure(after).previous == hashlib.sha256(state.value()).hexdigest()
     unchanged, _ = folding.fold(after, event(status("Ready", kind="Model"), 12), 1)
-    assert unchanged.previous == hashlib.sha256(after.value()).hexdigest()
+    assert sure(unchanged).previous == hashlib.sha256(sure(sure(after).value())).hexdigest()
 
 
 def test_every_outcome_is_tested():

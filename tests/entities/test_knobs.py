@@ -11,6 +11,7 @@ import pytest
 
 from dyff.entities import identity, specs
 from dyff.entities.kinds import evaluation
+from tests.narrowing import sure
 
 DOCUMENT = Path(__file__).parents[2] / "docs/sdk.md"
 REQUEST, RESOURCE = evaluation.EvaluationClientConfiguration, specs.Client
@@ -59,13 +60,20 @@ def values(given: dict[str, Any]) -> str:
     return f"a whole number from {given['minimum']}"
 
 
+def meaning(type_: msgspec.inspect.Type) -> str:
+    assert isinstance(type_, msgspec.inspect.Metadata)
+    return str(sure(type_.extra)["meaning"])
+
+
 def table() -> list[str]:
     """The lines of the table in the documentation."""
-    fields = msgspec.inspect.type_info(RESOURCE).fields
+    known = msgspec.inspect.type_info(RESOURCE)
+    assert isinstance(known, msgspec.inspect.StructType)
+    fields = known.fields
     given = schema(REQUEST)
     assert list(given) == [each.encode_name for each in fields]
     defaults = {name: f"`{json.dumps(each['default']).strip(chr(34))}`" for name, each in given.items()}
-    meanings = {each.encode_name: each.type.extra["meaning"] for each in fields}
+    meanings = {each.encode_name: meaning(each.type) for each in fields}
     return [f"| `{name}` | {defaults[name]} | {values(each)} | {meanings[name]} |" for name, each in given.items()]
 
 

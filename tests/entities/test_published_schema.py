@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dyff.entities import account, labels, registry
 from dyff.entities.kinds import inference_session
 from tests.entities import bodies, mutations
+from tests.narrowing import sure
 
 NOW = datetime(2026, 11, 23, 12, 30, 0, 123456, UTC)
 ID = "0123456789ab4def8123456789abcdef"
@@ -102,7 +103,7 @@ def embedded() -> dict[str, Any]:
 def made(kind: str, body: dict[str, Any], refs: dict[str, Any]) -> dict[str, Any]:
     """The entity that the request `body` becomes."""
     row = registry.BY_KIND[kind]
-    return row.create(msgspec.json.decode(json.dumps(body), type=row.creation.request), refs, ID, NOW)
+    return row.create(msgspec.json.decode(json.dumps(body), type=sure(row.creation).request), refs, ID, NOW)
 
 
 CASES = [(kind, body) for kind, several in bodies.CREATE.items() for body in several]
@@ -141,11 +142,11 @@ def test_whatever_we_accept_the_published_schema_accepts_too(case, data):
     body = bodies.changed(body, path, data.draw(st.one_of(st.just(...), VALUES)))
     row = registry.BY_KIND[kind]
     try:
-        request = msgspec.json.decode(json.dumps(body), type=row.creation.request)
+        request = msgspec.json.decode(json.dumps(body), type=sure(row.creation).request)
     except msgspec.ValidationError:
         return
     getattr(requests, f"{kind}CreateRequest").model_validate_json(json.dumps(body))
     known = embedded()
     by_kind = dict(zip(("Model", "InferenceService", "InferenceSession"), known.values(), strict=True))
-    embeddable = {each.id: by_kind.get(each.kind) for each in row.creation.references(request)}
+    embeddable = {each.id: by_kind.get(each.kind) for each in sure(row.creation).references(request)}
     getattr(platform, kind).model_validate_json(msgspec.json.encode(row.create(request, embeddable, ID, NOW)))

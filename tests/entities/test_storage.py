@@ -8,6 +8,7 @@ import pytest
 from dyff.entities import commands, folding, storage
 from dyff.entities.folding import Outcome
 from tests.entities.history import create, edit, event, status
+from tests.narrowing import sure
 
 UPLOADED = {
     "kind": "Model", "source": {"kind": "Upload"}, "artifact": {"kind": "Volume", "volume": {"files": [{"size": 3}, {"size": 4}]}},
@@ -77,7 +78,7 @@ def test_the_command_is_part_of_the_second_version(version, want):
     state, _ = folding.fold(None, event(create(), 10), version)
     state, outcome = folding.fold(state, event(record(), 11), version)
     assert outcome is want
-    assert storage.is_recorded(state.entity) == (want is Outcome.APPLIED)
+    assert storage.is_recorded(sure(sure(state).entity)) == (want is Outcome.APPLIED)
 
 
 @pytest.mark.parametrize("ended", ["Ready", "Error", "Deleted"])
@@ -86,7 +87,7 @@ def test_it_is_recorded_of_what_has_ended(ended):
     state, _ = folding.fold(None, event(create(), 10), 2)
     state, _ = folding.fold(state, event(status(ended), 11), 2)
     after, outcome = folding.fold(state, event(record(), 12), 2)
-    assert (outcome, after.entity["status"], after.status_source) == (Outcome.APPLIED, ended, state.status_source)
+    assert (outcome, sure(sure(after).entity)["status"], sure(after).status_source) == (Outcome.APPLIED, ended, sure(state).status_source)
     late = msgspec.structs.replace(record(2), decided_on="another")
     assert folding.fold(after, event(late, 13), 2)[1] is Outcome.MOVED
     assert folding.fold(after, event(record(3, stored="x"), 13), 2)[1] is Outcome.INVALID
@@ -95,5 +96,5 @@ def test_it_is_recorded_of_what_has_ended(ended):
 def test_it_always_fits(monkeypatch):
     """An entity of the largest size is measured like any other."""
     state, _ = folding.fold(None, event(create(), 10), 2)
-    monkeypatch.setattr(folding, "MAX_ENTITY_BYTES", len(state.value()))
+    monkeypatch.setattr(folding, "MAX_ENTITY_BYTES", len(sure(sure(state).value())))
     assert folding.fold(state, event(record(), 11), 2)[1] is Outcome.APPLIED

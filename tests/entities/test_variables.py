@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,8 @@ def test_other_names_are_allowed(name):
 @pytest.mark.parametrize("name", [*LOADERS, *OURS, *ALLOWED])
 def test_the_schema_says_the_same(name):
     """The JSON schema of what is refused agrees with the check."""
-    refused = re.search(variables.REFUSED["pattern"], name) is not None and name not in variables.REFUSED["not"]["enum"]
+    schema: dict[str, Any] = variables.REFUSED
+    refused = re.search(schema["pattern"], name) is not None and name not in schema["not"]["enum"]
     assert refused is (variables.problem(name) is not None)
 
 

@@ -10,6 +10,7 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from dyff.bus import envelope, port, topics
 from dyff.entities import commands, folding
@@ -134,7 +135,8 @@ def bounded():
 
 def folded(records):
     """The state messages that folding the records gives, each with the offset of its event and the outcome."""
-    known, found = {}, []
+    known: dict[Any, Any] = {}
+    found = []
     for each in records:
         event = envelope.event(each, EPOCH)
         known[each.key], outcome = folding.fold(known.get(each.key), event, folding.VERSION)

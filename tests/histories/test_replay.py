@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dyff.bus import envelope, port, topics
 from dyff.entities import folding
 from dyff.kernel.positions import Position
+from tests.narrowing import sure
 
 HISTORIES = sorted(Path(__file__).parent.glob("*/*.json"))
 
@@ -40,13 +42,13 @@ def test_there_are_histories():
 def test_a_recorded_history_folds_to_its_recorded_states(path):
     """Values, headers and outcomes are those that were recorded, at every event."""
     epoch, records, states, version = _read(path)
-    known = {}
+    known: dict[Any, Any] = {}
     for record, want in zip(records, states, strict=True):
         event = envelope.event(record, epoch)
         assert event.position == Position(epoch, record.partition, want["offset"])
         known[record.key], outcome = folding.fold(known.get(record.key), event, version)
         assert outcome.value == want["outcome"]
-        message = None if known[record.key] is None else envelope.state_message(known[record.key], record.key.decode())
+        message = None if known[record.key] is None else envelope.state_message(sure(known[record.key]), record.key.decode())
         if message is None:
             assert want["headers"] is None
             continue
@@ -68,6 +70,6 @@ def test_a_recorded_state_goes_on_like_the_one_that_was_folded(path):
         for record, want in zip(records[stop:], states[stop:], strict=True):
             known[record.key], _ = folding.fold(known.get(record.key), envelope.event(record, epoch), version)
             if known[record.key] is not None:
-                message = envelope.state_message(known[record.key], record.key.decode())
+                message = envelope.state_message(sure(known[record.key]), record.key.decode())
                 assert [[name, text.decode()] for name, text in message.headers] == want["headers"]
                 assert message.value == (None if want["value"] is None else want["value"].encode())

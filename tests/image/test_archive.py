@@ -8,6 +8,7 @@ import tarfile
 import pytest
 
 from image import archive
+from tests.narrowing import sure
 
 CONFIG = {"Entrypoint": ["/program"]}
 
@@ -26,9 +27,9 @@ def root(tmp_path):
 def described(path):
     """The image's own description and the entries of its layer."""
     with tarfile.open(path) as tar:
-        manifest = json.load(tar.extractfile("manifest.json"))[0]
+        manifest = json.load(sure(tar.extractfile("manifest.json")))[0]
         with tarfile.open(fileobj=tar.extractfile("layer.tar")) as layer:
-            return manifest, json.load(tar.extractfile(manifest["Config"])), layer.getmembers()
+            return manifest, json.load(sure(tar.extractfile(manifest["Config"]))), layer.getmembers()
 
 
 def test_an_archive_has_the_folder_and_the_programs(root, tmp_path):
@@ -49,7 +50,7 @@ def test_the_parts_name_one_another_by_digest(root, tmp_path):
     """The manifest names the configuration by its digest, and that has the layer's: else no engine takes the image."""
     archive.write(tmp_path / "out.tar", "dyff.local/it:1", CONFIG, root=root)
     with tarfile.open(tmp_path / "out.tar") as tar:
-        parts = {each.name: tar.extractfile(each).read() for each in tar}
+        parts = {each.name: sure(tar.extractfile(each)).read() for each in tar}
     (manifest,) = json.loads(parts["manifest.json"])
     assert manifest["Layers"] == ["layer.tar"]
     assert manifest["Config"] == f"{hashlib.sha256(parts[manifest['Config']]).hexdigest()}.json"

@@ -11,6 +11,7 @@ import pytest
 
 from image import build
 from tests.conftest import long_round, missing
+from tests.narrowing import sure
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, long_round]
 
@@ -27,8 +28,8 @@ def test_an_image_says_nothing_of_where_it_was_built(tmp_path):
         with out.open("rb") as file:
             digests.add(hashlib.file_digest(file, "sha256").hexdigest())
         with tarfile.open(out) as tar:
-            manifest = json.load(tar.extractfile("manifest.json"))[0]
-            config = json.load(tar.extractfile(manifest["Config"]))["config"]
+            manifest = json.load(sure(tar.extractfile("manifest.json")))[0]
+            config = json.load(sure(tar.extractfile(manifest["Config"])))["config"]
         out.unlink()
     assert len(digests) == 1
     assert config["User"] == "65532:65532"

@@ -77,7 +77,8 @@ def structs_of_dyff() -> list[type[msgspec.Struct]]:
 def first_uses(form: type[msgspec.Struct]) -> list[Callable[[], object]]:
     """All ways in which a Struct is used for the first time. Its last field is prepared last, so documents have that one."""
     last = form.__struct_encode_fields__[-1:]
-    documents: list[dict[str, object]] = [dict.fromkeys(last, value) for value in ({}, [{}], None, "x")]
+    values: tuple[object, ...] = ({}, [{}], None, "x")
+    documents = [dict.fromkeys(last, value) for value in values]
     return [
         *(functools.partial(msgspec.convert, document, form) for document in documents),
         *(functools.partial(msgspec.json.decode, msgspec.json.encode(document), type=form) for document in documents[:2]),
@@ -125,7 +126,7 @@ def fresh_family(number: int) -> list[Callable[[], object]]:
         lambda: msgspec.convert(leaf, Leaf),
         lambda: msgspec.json.decode(text, type=Node[Leaf]),
         lambda: msgspec.msgpack.decode(packed, type=Node[Leaf]),
-        lambda: msgspec.json.Decoder(Leaf | Node[Leaf]).decode(text),  # type: ignore[operator]
+        lambda: msgspec.json.Decoder(Leaf | Node[Leaf]).decode(text),
         lambda: msgspec.json.schema(Node[Leaf]),
         lambda: msgspec.to_builtins(Node(value=Leaf({"color": Color.RED, "level": Level.LOW}))),
         lambda: msgspec.json.encode(Node(value=Leaf({"color": Color.RED, "level": Level.LOW}))),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from typing import Any
 
 import anyio
 import pytest
@@ -137,7 +138,7 @@ class Server(asyncio.Protocol):
 @contextlib.asynccontextmanager
 async def a_server(row):
     """A server that answers each request as the row says; its port."""
-    transports = []
+    transports: list[Any] = []
     server = await asyncio.get_running_loop().create_server(lambda: Server(row, transports), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]

@@ -45,7 +45,8 @@ def namespaced(program):
     """Run a program as process 1 of a namespace of its own; a skip where the machine forbids that."""
     unshare = shutil.which("unshare")
     flags = ["--pid", "--fork", "--mount-proc", "--kill-child", *([] if os.getuid() == 0 else ["--user", "--map-root-user"])]
-    if unshare is None or subprocess.run([unshare, *flags, "true"], capture_output=True, check=False).returncode != 0:
+    assert unshare is not None, "util-linux is part of every Linux"
+    if subprocess.run([unshare, *flags, "true"], capture_output=True, check=False).returncode != 0:
         missing("this machine does not allow a namespace of processes (unshare --pid)")
     return subprocess.Popen([unshare, *flags, sys.executable, "-c", PROGRAM + program], stdout=subprocess.PIPE, text=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -17,7 +18,8 @@ class Work:
     """Work that records what it did and can be made to fail, to take long and to ask for another turn."""
 
     def __init__(self):
-        self.runs, self.failures, self.active, self.peak = [], [], Counter(), 0
+        self.runs, self.failures, self.peak = [], [], 0
+        self.active: Counter[Any] = Counter()
         self.takes_s, self.again_s, self.errors = 0.0, None, []
 
     async def __call__(self, key):

@@ -14,6 +14,7 @@ import pytest
 from pymongo import errors as vendor
 
 from dyff.kernel import errors, mongo
+from dyff.kernel.mongo_errors import translated
 from tests import certificates as certificates_of_tests
 from tests.contracts import mongodb
 
@@ -86,7 +87,7 @@ def without_writes(error: vendor.PyMongoError) -> vendor.PyMongoError:
 def test_what_may_have_changed_something_is_unknown(error, want_reading, want_changing):
     """A call that reads did nothing; one that changes something did nothing only where no server was asked, or the server says so."""
     for changing, wanted in [(False, want_reading), (True, want_changing)]:
-        with pytest.raises(wanted, match=NAME) as caught, mongo.translated(NAME, changing=changing):
+        with pytest.raises(wanted, match=NAME) as caught, translated(NAME, changing=changing):
             raise error
         assert type(caught.value) is wanted
 

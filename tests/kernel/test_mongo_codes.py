@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+from typing import Any
 
 import bson.errors
 import pytest
@@ -11,6 +12,7 @@ from pymongo import errors as vendor
 
 from dyff.kernel import errors, mongo, mongo_codes
 from dyff.kernel.concerns import UNKNOWN, Concern
+from dyff.kernel.mongo_errors import translated
 from tests.contracts import mongodb
 from tests.kernel import op_msg
 
@@ -33,7 +35,7 @@ def test_a_code_becomes_what_it_concerns(code):
     """None is fatal. The message has the code and the advice. A write that was refused was not done; any other one may have been."""
     row = mongo_codes.CODES.get(code, UNKNOWN)
     for changing in (False, True):
-        with pytest.raises(errors.DyffError, match=NAME) as caught, mongo.translated(NAME, changing=changing):
+        with pytest.raises(errors.DyffError, match=NAME) as caught, translated(NAME, changing=changing):
             raise vendor.OperationFailure("odd", code)
         found = caught.value
         assert not isinstance(found, errors.Fatal)
@@ -52,7 +54,7 @@ def test_a_code_becomes_what_it_concerns(code):
 @pytest.mark.parametrize("code", [64, 79, 91, 100, 189, 10107])
 def test_a_write_without_its_confirmation_is_unknown(code):
     """A write concern's error comes after the write, whatever its code says."""
-    with pytest.raises(errors.OutcomeUnknown, match=str(code)), mongo.translated(NAME, changing=True):
+    with pytest.raises(errors.OutcomeUnknown, match=str(code)), translated(NAME, changing=True):
         raise vendor.WriteConcernError("not confirmed", code)
 
 
@@ -68,12 +70,12 @@ def test_an_exception_of_the_driver_is_never_fatal(kind):
         vendor.EncryptionError: ValueError("x"),
         vendor.EncryptedCollectionError: ValueError("x"),
     }
-    arguments = (made.get(kind, "x"),)
+    arguments: tuple[Any, ...] = (made.get(kind, "x"),)
     if kind is vendor.EncryptedCollectionError:
         arguments = (ValueError("x"), {})
     if kind is vendor.ClientBulkWriteException:
         arguments = ({"error": None, "writeErrors": [], "writeConcernErrors": []}, False)
-    with pytest.raises(errors.Unavailable) as caught, mongo.translated(NAME):
+    with pytest.raises(errors.Unavailable) as caught, translated(NAME):
         raise kind(*arguments)
     assert isinstance(caught.value, errors.Blocked) == issubclass(kind, OPERATORS)
 
@@ -81,9 +83,9 @@ def test_an_exception_of_the_driver_is_never_fatal(kind):
 @pytest.mark.parametrize("error", [bson.errors.InvalidDocument("x"), OverflowError("x")], ids=repr)
 def test_a_value_that_cannot_be_encoded_is_this_requests(error):
     """In a question it is the caller's; in what is to be stored it concerns that document."""
-    with pytest.raises(errors.FixRequest), mongo.translated(NAME):
+    with pytest.raises(errors.FixRequest), translated(NAME):
         raise error
-    with pytest.raises(errors.Blocked), mongo.translated(NAME, changing=True):
+    with pytest.raises(errors.Blocked), translated(NAME, changing=True):
         raise error
 
 

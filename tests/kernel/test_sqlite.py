@@ -1,6 +1,7 @@
 """`dyff.kernel.sqlite`: files that several processes open."""
 
 import threading
+from typing import Any
 
 import apsw
 import pytest
@@ -25,7 +26,8 @@ def _write(path, barrier, failed):
 def test_a_new_file_can_be_opened_by_many_at_once(tmp_path):
     """SQLite refuses all but one who turn a new file into WAL mode at the same time, without waiting: we wait for it."""
     for round_ in range(ROUNDS):
-        path, barrier, failed = tmp_path / f"{round_}.sqlite", threading.Barrier(OPENERS), []
+        path, barrier = tmp_path / f"{round_}.sqlite", threading.Barrier(OPENERS)
+        failed: list[Any] = []
         threads = [threading.Thread(target=_write, args=(path, barrier, failed)) for _ in range(OPENERS)]
         for thread in threads:
             thread.start()

@@ -17,6 +17,8 @@ class Counting(difflib.SequenceMatcher):
 
     looks = comparisons = pairs = 0
     longest = 0
+    a: str
+    b: str
 
     def real_quick_ratio(self):
         Counting.looks += 1
@@ -52,7 +54,7 @@ def test_it_finds_what_difflib_finds():
         letters = "abcd" if chance.random() < 0.5 else "abcdefghijklmnop"
         known = ["".join(chance.choices(letters, k=chance.randint(1, 12))) for _ in range(chance.randint(0, 30))]
         name = "".join(chance.choices(letters, k=chance.randint(1, 12)))
-        assert [suggestions.nearest(name, known)] == (difflib.get_close_matches(name, known, n=1) or [None])
+        assert [suggestions.nearest(name, known)] == [next(iter(difflib.get_close_matches(name, known, n=1)), None)]
 
 
 def test_a_hint_names_what_is_known_if_nothing_is_near():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ async def test_manifests_come_first(tmp_path):
     await store.put("datasets/b/x", b"x")
     await store.put("datasets/b/.dyff/artifacts.json", b"b")
     with keeping.Kept(tmp_path).keeping() as removed:
-        keys = []
+        keys: list[Any] = []
         for found in exporting.objects(tmp_path, removed):
             if not keys:
                 await store.put("datasets/a/x", b"x")

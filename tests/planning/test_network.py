@@ -8,9 +8,9 @@ import pytest
 
 from dyff.cluster import port
 from dyff.kernel import programs, settings
+from dyff.kernel.addresses import is_public
 from dyff.operator import plan
 from dyff.operator.manifests import network
-from dyff.workflows import addresses
 from tests import kinds
 from tests.planning import world
 from tests.planning.world import ID, OTHER, World
@@ -145,7 +145,7 @@ def test_the_rule_is_that_of_the_steps():
     beside = [
         type(edge[0])(int(edge[0]) + n) for edge in edges for n in (-1, edge.num_addresses) if 0 < int(edge[0]) + n < 2**edge.max_prefixlen
     ]
-    wrong = [str(each) for each in (*tried, *beside) if allows(spec, str(each)) and not addresses.is_public(str(each))]
+    wrong = [str(each) for each in (*tried, *beside) if allows(spec, str(each)) and not is_public(str(each))]
     assert wrong == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.planning.world import ID, OTHER, World
 REAL_STEPS = "registry.example/dyff:1.0"
 DATA = {"kind": "Data", "name": "weights", "mountPath": "/weights", "source": {"kind": "Model", "id": OTHER}}
 SCRATCH = {"kind": "Scratch", "name": "work", "mountPath": "/work", "capacity": "2Gi"}
-SECRETS = {"storage_secret": "storage", "fetch_secret": "hub"}
+SECRETS: dict[str, Any] = {"storage_secret": "storage", "fetch_secret": "hub"}
 
 
 def the_template(chosen: settings.Operator | None = None, **spec):

@@ -9,6 +9,7 @@ import pytest
 from dyff.cluster import conditions, port
 from dyff.kernel import clock
 from dyff.operator import pods
+from tests.narrowing import sure
 from tests.planning import world
 from tests.planning.world import ID, World
 
@@ -37,7 +38,7 @@ def test_a_suspended_job_is_not_overdue():
     """However long it waits, and the status says so; its time begins when it is resumed."""
     there = fetched().after(days=7)
     assert not conditions.finished(model(there))
-    assert "suspended" in conditions.get(model(there), "Complete")["message"]
+    assert "suspended" in sure(conditions.get(model(there), "Complete"))["message"]
     there.get(port.JOB, FETCH)["spec"]["suspend"] = False
     there.settle()  # the condition follows the field a little later
     assert not conditions.finished(model(there))
@@ -45,7 +46,7 @@ def test_a_suspended_job_is_not_overdue():
     there.after(seconds=3600)
     assert not conditions.finished(model(there))
     there.after(seconds=60)
-    assert conditions.get(model(there), "Failed")["reason"] == "DeadlineExceeded"
+    assert sure(conditions.get(model(there), "Failed"))["reason"] == "DeadlineExceeded"
 
 
 def test_a_job_that_was_suspended_while_it_ran_begins_again():
@@ -84,13 +85,13 @@ def test_a_session_whose_pods_are_gated_has_no_start_deadline():
     there.settle().after(days=2)
     assert not conditions.finished(session(there))
     assert conditions.is_true(session(there), "Queued")
-    assert "waits for its turn" in conditions.get(session(there), "Ready")["message"]
+    assert "waits for its turn" in sure(conditions.get(session(there), "Ready"))["message"]
     del pod["spec"]["schedulingGates"]
     pod["status"]["conditions"] = [{**GATED, "reason": "Unschedulable"}]
     there.settle().after(seconds=890)
     assert not conditions.finished(session(there))
     there.after(seconds=20)
-    assert conditions.get(session(there), "Failed")["reason"] == "DeadlineExceeded"
+    assert sure(conditions.get(session(there), "Failed"))["reason"] == "DeadlineExceeded"
 
 
 def pulling(message, reason="ImagePullBackOff", image="registry.example/team/denied-not-found:1"):

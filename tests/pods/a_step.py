@@ -19,7 +19,9 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TextIO
 
 _PR_GET_PDEATHSIG = 2
 
@@ -86,7 +88,7 @@ def print_state() -> None:
 
 
 def _descriptors() -> list[list[object]]:
-    found = []
+    found: list[list[object]] = []
     for number in range(256):
         try:
             kind = os.fstat(number).st_mode
@@ -96,9 +98,9 @@ def _descriptors() -> list[list[object]]:
     return found
 
 
-def _stream(stream: object) -> list[object]:
+def _stream(stream: TextIO) -> list[object]:
     names = ("encoding", "errors", "line_buffering", "write_through", "newlines", "name", "mode", "closed")
-    buffered = stream.buffer
+    buffered: Any = stream.buffer
     return [*(str(getattr(stream, each, None)) for each in names), type(buffered).__name__, buffered.raw.mode, buffered.raw.closefd]
 
 
@@ -106,18 +108,23 @@ def _fail() -> None:
     raise ValueError("this is what went wrong")
 
 
-def _exit_with(code: object) -> object:
+def _exit_with(code: int | str | None) -> Callable[[], object]:
     return lambda: sys.exit(code)
+
+
+def _say_late() -> None:
+    time.sleep(0.2)
+    say("the thread has ended")
 
 
 def _end_late() -> None:
     """Returns while a thread still works, and with something to call at the end."""
     atexit.register(lambda: say("called at the end"))
-    threading.Thread(target=lambda: (time.sleep(0.2), say("the thread has ended"))).start()
+    threading.Thread(target=_say_late).start()
     say("main has ended")
 
 
-def _stay_signalled(number: int) -> object:
+def _stay_signalled(number: int) -> Callable[[], None]:
     def act() -> None:
         os.kill(os.getpid(), number)
         time.sleep(60)
@@ -149,7 +156,12 @@ def _leave_child() -> None:
     time.sleep(600)
 
 
-ACTIONS = {
+def _sleep() -> None:
+    say("asleep", flush=True)
+    time.sleep(600)
+
+
+ACTIONS: dict[str, Callable[[], Any]] = {
     "state": print_state,
     "random": lambda: say(random.random()),
     "return-7": lambda: 7,
@@ -168,7 +180,7 @@ ACTIONS = {
     "at-once": lambda: os._exit(5),
     "allocate": _allocate,
     "child": _leave_child,
-    "sleep": lambda: (say("asleep", flush=True), time.sleep(600)),
+    "sleep": _sleep,
 }
 
 if __name__ == "__main__":

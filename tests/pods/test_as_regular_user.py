@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def is_possible() -> bool:
     """Whether another user could start the system's Python with the packages of these tests."""
     if os.getuid() != 0 or not os.path.exists(PYTHON):
         return False
-    as_user = {"user": USER, "group": USER, "extra_groups": [], "cwd": "/", "capture_output": True, "text": True}
+    as_user: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": [], "cwd": "/", "capture_output": True, "text": True}
     script = f"{SAME_VERSION}; import sys; sys.path += {paths()!r}; import msgspec, anyio, pytest"
     done = subprocess.run([PYTHON, "-I", "-c", script], check=False, **as_user)
     return done.returncode == 0 and done.stdout.split() == [str(each) for each in sys.version_info[:2]]

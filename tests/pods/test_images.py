@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -10,11 +12,12 @@ from dyff.entities import compute
 from dyff.entities.kinds import inference_session
 from dyff.kernel import images as names
 from dyff.kernel import settings
+from tests.narrowing import sure
 
 DIGEST = "@sha256:" + "0" * 64
 OURS = ("python", "-P", "-m", "dyff.workflows")
 JOB = {"kind": "Job", "name": "j"}
-MARKED = {images.STEPS_OF: "step,fetch-data"}
+MARKED: dict[str, Any] = {images.STEPS_OF: "step,fetch-data"}
 
 
 def mapping(*command: str) -> settings.Image:
@@ -95,7 +98,7 @@ def test_no_spelling_of_an_account_is_taken_for_the_steps(host, name, digest):
     image = inference_session._image({"host": host, "name": name, "digest": digest})
     for more in ({}, {"initial": True, **MARKED}, {"job": True, **MARKED}, MARKED):
         with pytest.raises(refusals.Refused) as refused:
-            program(image, **more)
+            program(sure(image), **more)
         assert refused.value.reason == refusals.NO_IMAGE
 
 
@@ -107,7 +110,7 @@ def test_the_api_refuses_them_or_they_are_another_image(host, name):
     except msgspec.ValidationError:
         return
     joined = inference_session._image(msgspec.to_builtins(made))
-    assert names.bare(joined).lower() not in (names.STEPS, images.STEPS_BEFORE)
+    assert names.bare(sure(joined)).lower() not in (names.STEPS, images.STEPS_BEFORE)
 
 
 def test_a_setting_for_any_host_is_not_the_steps():

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dyff.cluster.pods.shim import launcher, rlimits
+from tests.narrowing import sure
 
 CHECKOUT = Path(__file__).parents[2]
 ROOT = os.getuid() == 0
@@ -55,7 +57,7 @@ def plan(tmp_path: Path, **more: object) -> dict[str, object]:
     return {"argv": [PYTHON, "-I", "-S", "-c", ASK], "env": {"A": "b"}, "cwd": "/", **more}
 
 
-def ask(tmp_path: Path, **more: object) -> dict[str, object]:
+def ask(tmp_path: Path, **more: object) -> dict[str, Any]:
     code, output, words = launched(plan(tmp_path, **more))
     assert (code, words) == (0, ""), words
     answer: dict[str, object] = json.loads(output)
@@ -102,7 +104,7 @@ def test_signals_are_as_at_the_start_of_a_program(tmp_path):
         file.write(json.dumps(plan(tmp_path, argv=["/bin/grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])).encode())
     with os.fdopen(reports) as file, child:
         assert file.read() == ""
-        lines = child.stdout.read().split()
+        lines = sure(child.stdout).read().split()
     # Signals 32 and 33 belong to the C library. It sets them itself, and lets no program change them: some callers leave them ignored.
     of_the_library = 1 << 31 | 1 << 32
     assert [int(mask, 16) & ~of_the_library for mask in lines[1::2]] == [0, 0]
@@ -174,10 +176,10 @@ def test_a_mark_is_inherited_and_found():
     assert rlimits.marked(mark) == []
     command = [sys.executable, "-I", "-S", "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        child.stdout.readline()
-        child.stdout.readline()
+        sure(child.stdout).readline()
+        sure(child.stdout).readline()
         found = rlimits.marked(mark)
-        child.stdin.close()
+        sure(child.stdin).close()
     assert child.pid in found
     assert len(found) == 2
     assert rlimits.mark_of(os.getpid()) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dyff.cluster.pods.shim import output
@@ -11,7 +13,7 @@ from dyff.cluster.pods.shim import output
 def at(monkeypatch):
     """Moves the clock."""
     now = [100.0]
-    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def forward(seconds: float) -> None:
         now[0] += seconds

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
-from dyff.cluster.pods import directory, environment, refusals, specs, starting
+from dyff.cluster.pods import confinement, directory, environment, refusals, specs, starting
 from dyff.cluster.pods import images as image_names
 from dyff.cluster.pods.isolation import describing, machine
 from dyff.cluster.pods.shim import bubblewrap
@@ -20,8 +20,10 @@ PLACE = environment.Place(Path("/data/pods/u/work"), Path("/data/pods/u/tmp"), P
 SH = settings.Image(command=("/bin/sh", "-c"), readiness_path=None)
 FOLDERS = {"/home/pod": "/data/pods/u/work", "/tmp": "/data/pods/u/tmp", "/dev/shm": "/data/pods/u/shm"}
 
+Tier = Literal["bubblewrap", "landlock", "none"]
 
-def known(tier: str = "bubblewrap", **more: Any) -> describing.Sandboxes:
+
+def known(tier: Tier = "bubblewrap", **more: Any) -> describing.Sandboxes:
     return describing.Sandboxes(tier=tier, reason="", bwrap="/usr/bin/bwrap", hidden=("/data",), **more)
 
 
@@ -189,14 +191,14 @@ def test_only_our_own_steps_are_trusted(name, tmp_path):
 @pytest.mark.parametrize("path", ["/home/me/python", "/home/me/python/lib"])
 def test_nothing_is_mounted_over_what_the_launcher_loads(monkeypatch, path):
     """The launcher still has rights of root: an interpreter outside the usual folders cannot be replaced by a volume."""
-    monkeypatch.setattr(machine, "interpreter", lambda: [machine.Bind("/home/me/python", "/home/me/python")])
+    monkeypatch.setattr(machine, "interpreter", lambda: [confinement.Bind("/home/me/python", "/home/me/python")])
     with pytest.raises(refusals.Refused, match="would hide /home/me/python"):
         confined(known(), volume_mounts=(specs.Mount("v", path),))
 
 
 def test_what_is_needed_below_a_volume_is_mounted_after_it(monkeypatch):
     """A volume above the interpreter, such as one at `/tmp`, does not replace it: it is mounted on top."""
-    monkeypatch.setattr(machine, "interpreter", lambda: [machine.Bind("/home/me/python", "/home/me/python")])
+    monkeypatch.setattr(machine, "interpreter", lambda: [confinement.Bind("/home/me/python", "/home/me/python")])
     found = words(volume_mounts=(specs.Mount("v", "/home/me"),))
     volume = next(at for at in range(len(found)) if found[at] in ("--bind", "--ro-bind") and found[at + 2] == "/home/me")
     assert [at > volume for at in range(len(found)) if found[at : at + 3] == ["--ro-bind", "/home/me/python", "/home/me/python"]] == [True]

@@ -5,12 +5,14 @@ import io
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from dyff.cluster.pods.shim import files, output, processes, watch
+from tests.narrowing import sure
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,13 +126,13 @@ def test_a_supervisor_outlives_a_disk_that_is_full_for_its_own_log_too(tmp_path,
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", Full())
         pod.run()
-    assert files.read(str(tmp_path / "record.json"))["finished"] is True
+    assert sure(files.read(str(tmp_path / "record.json")))["finished"] is True
 
 
 def test_a_supervisor_whose_directory_was_removed_ends(tmp_path, monkeypatch):
     """Its record can be read by no one, so it does not try forever to write it."""
     intent = {"run": 0, "done": {}, "containers": [], "deadline_s": None, "server_lock": str(tmp_path / "lock"), "orphan_grace_s": 60.0}
-    monkeypatch.setattr(watch.time, "sleep", lambda _: pytest.fail("it tries again"))
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it tries again"))
     monkeypatch.setattr(watch, "_wake_on_signals", lambda: -1)
     watch.Pod(str(tmp_path / "removed"), intent, started=-1).run()
     assert not (tmp_path / "removed").exists()

@@ -6,6 +6,7 @@ import pytest
 
 from dyff.cluster.pods import directory, lifecycle, refusals, specs, statuses
 from dyff.kernel import clock, patches
+from tests.narrowing import sure
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SINCE = clock.iso(NOW - timedelta(minutes=10))
@@ -117,7 +118,7 @@ def test_transition_times_change_with_the_condition_only():
     running = facts(held=True, finished=False, main=an_outcome())
     first = patches.merged({}, statuses.patch(a_pod(), observed(running, lifecycle.Stage("running"))))
     later = statuses.Observed(running, lifecycle.Stage("running"), clock.iso(NOW + timedelta(hours=1)), ready=True)
-    second = {each["type"]: each for each in statuses.patch(a_pod(status=first), later)["conditions"]}
+    second = {each["type"]: each for each in sure(statuses.patch(a_pod(status=first), later))["conditions"]}
     assert second["PodScheduled"]["lastTransitionTime"] == clock.iso(NOW)
     assert second["Ready"] == {"type": "Ready", "status": "True", "lastTransitionTime": later.now}
 

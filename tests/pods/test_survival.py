@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -17,6 +18,7 @@ from dyff.cluster import port
 from dyff.cluster.pods import directory, environment, kubelet, starting
 from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, errors, settings
+from tests.narrowing import sure
 
 COUNTED = "echo begun >> $0; "
 
@@ -152,10 +154,10 @@ async def test_shims_that_start_together_run_a_pod_once(lab, tmp_path):
     )
     async with anyio.create_task_group() as group:
         for _ in range(5):
-            group.start_soon(anyio.to_thread.run_sync, starting.spawn, config, place, 0)
+            group.start_soon(partial(anyio.to_thread.run_sync, starting.spawn, config, place, 0))
     await lab.until_dead((await lab.recorded(place.uid))["shim"]["pid"])
     starting.spawn(config, place, 0)
-    assert place.facts().record.finished
+    assert sure(place.facts().record).finished
     assert starts(tmp_path) == 1
 
 

@@ -17,6 +17,7 @@ from dyff.cluster.pods import directory, environment, starting, stopping, templa
 from dyff.cluster.pods.isolation import describing
 from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import settings
+from tests.narrowing import sure
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
@@ -68,7 +69,7 @@ class Bench:
         """How it ended, and its lines."""
         place = self.start(uid, action, forked=forked, **more)
         until(lambda: not place.facts().held, "the end")
-        return place.facts().record.containers["step"], lines(place)
+        return sure(place.facts().record).containers["step"], lines(place)
 
 
 def lines(place: directory.Directory) -> list[str]:
@@ -77,12 +78,12 @@ def lines(place: directory.Directory) -> list[str]:
 
 
 def outcome(place: directory.Directory) -> directory.Outcome:
-    return place.facts().record.containers["step"]
+    return sure(place.facts().record).containers["step"]
 
 
 def was_forked(place: directory.Directory) -> bool:
     """Whether the pod's shim comes from a template."""
-    return Path(f"/proc/{place.facts().record.shim.pid}/comm").read_text().strip() == "dyff-shim"
+    return Path(f"/proc/{sure(place.facts().record).shim.pid}/comm").read_text().strip() == "dyff-shim"
 
 
 @pytest.fixture
@@ -94,10 +95,11 @@ def bench(tmp_path):
         place = directory.Directory(tmp_path / "pods", uid)
         facts = place.facts()
         if facts.held:
-            processes.signal_exactly(facts.record.shim.pid, facts.record.shim.ticks, signal.SIGKILL)
+            shim = sure(facts.record).shim
+            processes.signal_exactly(shim.pid, shim.ticks, signal.SIGKILL)
         until(lambda place=place: not place.facts().held)
         stopping.settle(place)
-    os.close(subject.lock)
+    os.close(sure(subject.lock))
 
 
 def test_a_forked_step_begins_like_an_executed_one(bench):
@@ -289,8 +291,13 @@ def test_an_idle_template_does_nothing(bench):
         status = Path(f"/proc/{pid}/status").read_text()
         return [*fields[11:13], *re.findall(r"ctxt_switches:\t(\d+)", status)]
 
+    def steady() -> list[str] | None:
+        first = used()
+        time.sleep(0.1)
+        return first if used() == first else None
+
     until(lambda: not list(processes.descendants(pid)))
-    before = until(lambda: (first := used()) == (time.sleep(0.1), used())[1] and first)
+    before = until(steady)
     time.sleep(1)
     assert used() == before
 
@@ -302,7 +309,8 @@ def test_the_real_template_has_one_thread_and_the_steps(tmp_path):
         read, write = os.pipe()
         with open(tmp_path / "errors", "wb") as errors:
             assert subject.request(tmp_path, 0, errors.fileno()) is not None
-        os.close(read), os.close(write)
+        os.close(read)
+        os.close(write)
         status = Path(f"/proc/{subject.pid}/status").read_text()
         assert re.search(r"Threads:\t1\n", status)
         assert "arrow" in Path(f"/proc/{subject.pid}/maps").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import pytest
 
@@ -14,8 +15,10 @@ HELD = probing.Examination(attacks={"read": None, "write": None})
 REACHED = probing.Examination(attacks={"read": "a file", "write": None})
 MISSING = probing.Examination(problem="there is no program bwrap on this machine")
 
+Tier = Literal["bubblewrap", "landlock", "none"]
 
-def tried(tier: str, examination: probing.Examination) -> tiers.Tried:
+
+def tried(tier: Tier, examination: probing.Examination) -> tiers.Tried:
     fix = "" if examination.holds else advice.fix(tier, examination.problem or "")
     return tiers.Tried(describing.Sandboxes(tier=tier, reason=""), examination, fix)
 

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from typing import Any
 
 import anyio
 import anyio.from_thread
@@ -19,7 +20,7 @@ from dyff.query.maintenance import EmbeddedMaintenance
 
 
 def document(number: int) -> port.Document:
-    body = {
+    body: dict[str, Any] = {
         "id": f"{number:032x}", "account": f"a{number % 3}", "status": "Complete", "creationTime": f"2026-01-01T00:00:00.{number:06}Z",
         "dataset": f"d{number % 10}", "labels": {"n": f"{number}"},
     }  # fmt: skip
@@ -59,7 +60,7 @@ async def test_a_file_that_cannot_be_used_is_made_anew(tmp_path, damage):
         assert len(await port.found(query.find(filters.Find(collection="evaluations")))) == 1
 
 
-PAGE = {"order_by": ("creationTime",), "limit": 100}
+PAGE: dict[str, Any] = {"order_by": ("creationTime",), "limit": 100}
 MIDDLE = filters.After("2026-01-01T00:00:00.000500Z", "0")
 SCOPE = filters.AnyOf((filters.OneOf(("account",), ("a1", "public")), filters.OneOf(("id",), ("x", "y"))))
 
@@ -165,7 +166,7 @@ def test_every_query_parameter_has_a_column():
 
 async def test_readers_see_all_of_an_apply_or_nothing(tmp_path):
     """An apply is one step for those that read meanwhile (the port promises it of single documents only)."""
-    sizes = set()
+    sizes: set[Any] = set()
 
     async def reader() -> None:
         while not await query.wait({0: 30}, 0.0):
@@ -231,7 +232,7 @@ async def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path):
         cutover.CutoverCounter(path).begin()
         assert await query.get("evaluations", document(1).id) == document(1).body
         changed = apsw.Connection(str(path))
-        changed.create_scalar_function("summed", lambda *place: checked.checksum(*place, b"{}"))
+        changed.create_scalar_function("summed", summed)
         changed.execute("UPDATE documents SET body = '{}', checksum = summed(collection, version, id)")
         assert await query.get("evaluations", document(1).id) == b"{}"
         async with EmbeddedMaintenance(path).rebuild() as rebuild:
@@ -274,18 +275,24 @@ async def test_a_new_view_is_asked_by_the_same_indexes(tmp_path):
             assert indexes(path) == before
 
 
+def summed(*place: Any) -> int:
+    collection, version, entity_id = place
+    return checked.checksum(collection, version, entity_id, b"{}")
+
+
 def indexes(path) -> list[str]:
     """What each index is of, without its name."""
     connection = apsw.Connection(str(path))
     rows = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY rootpage").fetchall()
     connection.close()
-    return sorted(re.sub(r'INDEX "?[\w.]+"? ON', "INDEX ON", sql).replace('"documents"', "documents") for (sql,) in rows)
+    return sorted(re.sub(r'INDEX "?[\w.]+"? ON', "INDEX ON", str(sql)).replace('"documents"', "documents") for (sql,) in rows)
 
 
 def test_a_new_file_can_be_opened_by_a_server_and_a_rebuild_at_once(tmp_path):
     """The first one makes the tables, the others find them: no error, and no file is removed."""
     for number in range(30):
-        path, barrier, failed = tmp_path / f"{number}.sqlite", threading.Barrier(4), []
+        path, barrier = tmp_path / f"{number}.sqlite", threading.Barrier(4)
+        failed: list[Any] = []
 
         def open_it(path=path, barrier=barrier, failed=failed):
             barrier.wait()

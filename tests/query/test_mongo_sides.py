@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -21,7 +23,7 @@ async def versions(query) -> dict[str, int]:
     return {each.document.id: each.document.version async for batch in query.scan() for each in batch}
 
 
-TAMPERED = {
+TAMPERED: dict[str, dict[str, Any]] = {
     "a byte of the body": {"$set": {"body": b'{"id":"b"}'}},
     "no JSON": {"$set": {"body": b"\xff"}},
     "a field": {"$set": {"fields.account": "other"}},

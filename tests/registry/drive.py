@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from dyff.sdk import Client, errors
 
 def main(endpoint: str, account: str, token: str, folder: Path) -> None:
     """All of it, in order; what is not as it must be raises."""
-    client = Client(api_token=token, endpoint=endpoint)
+    client: Any = Client(api_token=token, endpoint=endpoint)
     http = httpx.Client(base_url=f"{endpoint}/", headers={"Authorization": f"Bearer {token}"})
     painted = client.widgets.wait(client.widgets.create({"account": account, "name": "first", "color": "red"}).id, progress=False)
     assert (painted.status, painted.color, painted.parts) == ("Ready", "red", {}), painted
@@ -33,7 +34,7 @@ def main(endpoint: str, account: str, token: str, folder: Path) -> None:
     assert {"widgets_create", "widgets_edit_parts", "widgets_color"} <= operations(listed), operations(listed)
 
 
-def queries(client: Client, account: str, first: str, second: str) -> None:
+def queries(client: Any, account: str, first: str, second: str) -> None:
     """Every key of the row, and those that all kinds have."""
     keys = {"id": first, "name": "first", "color": "red", "status": "Ready"}
     for key, value in keys.items():
@@ -42,7 +43,7 @@ def queries(client: Client, account: str, first: str, second: str) -> None:
     assert [each.id for each in client.widgets.query(like=first)] == [second]
 
 
-def edits(client: Client, http: httpx.Client, first: str, blue: str) -> None:
+def edits(client: Any, http: httpx.Client, first: str, blue: str) -> None:
     """Labels, documentation, and the edit of its own."""
     client.widgets.label(first, {"shelf": "3"})
     assert [each.id for each in client.widgets.query(labels={"shelf": "3"})] == [first]
@@ -59,7 +60,7 @@ def edits(client: Client, http: httpx.Client, first: str, blue: str) -> None:
     assert http.get(f"widgets/{first}/color").json() == "red"
 
 
-def outputs(client: Client, http: httpx.Client, first: str, folder: Path) -> None:
+def outputs(client: Any, http: httpx.Client, first: str, folder: Path) -> None:
     """What the run made, and what it wrote."""
     assert client.widgets.progress(first) is not None
     client.widgets.download(first, folder / "painted", progress=False)
@@ -69,7 +70,7 @@ def outputs(client: Client, http: httpx.Client, first: str, folder: Path) -> Non
     assert http.get(f"widgets/{first}/logs").json()["artifact"]["path"] == "logs.txt"
 
 
-def uploads(client: Client, account: str, folder: Path) -> None:
+def uploads(client: Any, account: str, folder: Path) -> None:
     """A widget whose files come from here."""
     made = folder / "made"
     made.mkdir()
@@ -105,5 +106,5 @@ def operations(document: dict) -> set[str]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], Path(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))
     sys.stdout.write(json.dumps("all of it works") + "\n")

@@ -12,6 +12,7 @@ from dyff.entities import identity, kind, registry, statuses
 from dyff.entities.kinds import dataset, evaluation, model
 from dyff.kernel import errors
 from tests.entities import bodies
+from tests.narrowing import sure
 
 PACKAGE = Path(__file__).parents[2] / "dyff"
 KINDS = {row.name for row in registry.ROWS}
@@ -63,15 +64,17 @@ def changed(row: kind.Kind, **fields) -> kind.Kind:
 
 
 RENAMED = changed(model.KIND, name="Other", run=None, logs=None)
-ARROW = kind.Upload(files=model.KIND.upload.files, contents="arrow")
-MISSPELT = msgspec.structs.replace(dataset.KIND.creation, checks=(kind.Check("paths", ("artifacts", "path")),))
+ARROW = kind.Upload(files=sure(model.KIND.upload).files, contents="arrow")
+MISSPELT = msgspec.structs.replace(sure(dataset.KIND.creation), checks=(kind.Check("paths", ("artifacts", "path")),))
 WRONG = {
     "a plural that is there twice": ([model.KIND, RENAMED], "the plural 'models'"),
     "a resource whose name is taken": (
         [
             model.KIND,
             changed(
-                model.KIND, plural="others", run=msgspec.structs.replace(model.KIND.run, resource=msgspec.structs.replace(model.RESOURCE))
+                model.KIND,
+                plural="others",
+                run=msgspec.structs.replace(sure(model.KIND.run), resource=msgspec.structs.replace(model.RESOURCE)),
             ),
         ],
         "the kind of the custom resource 'Model'",
@@ -81,7 +84,7 @@ WRONG = {
     "an upload without downloads": ([changed(dataset.KIND, download=None)], "`download` must say that folder"),
     "an upload that never waits": ([changed(dataset.KIND, first=kind.created)], "`first` must say when"),
     "Arrow data without a schema": (
-        [changed(model.KIND, upload=kind.Upload(files=model.KIND.upload.files, contents="arrow"))],
+        [changed(model.KIND, upload=kind.Upload(files=sure(model.KIND.upload).files, contents="arrow"))],
         "needs a field `schema`",
     ),
     "a query that asks for nothing": ([changed(dataset.KIND, query={"nam": ("nam",)})], "has no field 'nam'"),

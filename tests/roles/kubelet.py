@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 
 from dyff.cluster import port
@@ -17,7 +19,7 @@ class Kubelet:
     def __init__(self, cluster: port.Cluster, **plays):
         self.plays = {"infer": READY, "client": 0, "verify": 0, "salvage": 0, "fetch": 0, **plays}
         self._cluster = cluster
-        self._shown = {}
+        self._shown: dict[Any, Any] = {}
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import msgspec
@@ -109,7 +110,9 @@ async def latest(bus):
 async def replayed(bus):
     """What the state topic must hold, byte for byte: the messages of folding all events again, by partition."""
     epochs = (await bus.topic(topics.EVENTS)).epochs
-    known, messages, versions = {}, [], {}
+    known: dict[Any, Any] = {}
+    messages: list[Any] = []
+    versions: dict[Any, Any] = {}
     for record in await records(bus, topics.EVENTS):
         version = envelope.marker(record)
         if version is not None:
@@ -135,7 +138,7 @@ async def written(bus):
 
 async def is_current(bus):
     """Whether the states tell that every event was seen."""
-    seen = {}
+    seen: dict[Any, Any] = {}
     for source in [envelope.source(each) for each in await records(bus, topics.STATE) if each.headers]:
         seen[source.partition] = max(seen.get(source.partition, 0), source.offset + 1)
     return all(seen.get(partition, 0) >= held.end for partition, held in (await bus.ranges(topics.EVENTS)).items())
@@ -165,8 +168,8 @@ class Around:
 
 
 class _Owner(msgspec.Struct):
-    owner: object
-    act: object
+    owner: Any
+    act: Any
 
     @property
     def spacing(self):

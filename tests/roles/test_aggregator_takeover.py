@@ -9,6 +9,7 @@ from dyff.bus import envelope, port, topics
 from dyff.consumers.aggregator import partitions
 from dyff.consumers.aggregator import role as aggregator
 from dyff.kernel import errors
+from tests.narrowing import sure
 from tests.roles import log
 from tests.roles.aggregated import folded, running
 from tests.roles.instead import Instead
@@ -84,7 +85,7 @@ async def test_foreign_bytes_among_the_states_are_written_over(bus):
     await bus.publish(topics.STATE, [port.Message(entity["id"].encode(), b"garbage", (), positions[0].partition)])
     async with running(bus):
         pass
-    assert envelope.state((await log.records(bus, topics.STATE))[-1]).entity == entity
+    assert sure(envelope.state((await log.records(bus, topics.STATE))[-1])).entity == entity
 
 
 async def test_an_idle_owner_survives_a_broker_that_does_not_answer(bus, monkeypatch):

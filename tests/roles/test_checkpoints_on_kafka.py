@@ -11,6 +11,7 @@ from dyff.bus import topics
 from dyff.bus.kafka import Connection, KafkaBus
 from dyff.consumers.aggregator import restoring
 from tests.conftest import missing
+from tests.narrowing import sure
 from tests.roles import log
 from tests.roles.aggregated import folded, running
 from tests.roles.test_checkpoints import small
@@ -39,4 +40,4 @@ async def test_owners_go_on_from_each_others_checkpoints():
                 assert states.checkpoint is not None
                 assert states.since < len(entities)
                 every = await states.newest([each["id"].encode() for each in entities])
-                assert {states.decoded(each).entity["status"] for each in every.values()} == {"Deleted"}
+                assert {sure(states.decoded(each).entity)["status"] for each in every.values()} == {"Deleted"}

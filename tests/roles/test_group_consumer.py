@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -149,7 +150,7 @@ async def test_a_slow_task_is_not_flooded():
 
 async def test_a_failing_task_ends_the_loop():
     """What a task raises ends the membership, so that everything is taken over again."""
-    bus = Script(port.Polled(assigned=(A, B)))
+    bus: Any = Script(port.Polled(assigned=(A, B)))
 
     async def serve(share):
         if share.partition == 1:
@@ -172,7 +173,8 @@ async def test_a_spare_is_ready(monkeypatch):
 
 async def test_its_signs_report_how_far_behind_each_partition_is():
     """A batch counts when it is done, not when it was handed over; the records that nobody polled yet count as well."""
-    bus, signs, proceed = Script(port.Polled(assigned=(A, B))), liveness.Signs(), anyio.Event()
+    bus: Any = Script(port.Polled(assigned=(A, B)))
+    signs, proceed = liveness.Signs(), anyio.Event()
 
     async def ranges(topic):
         return {0: port.Range(0, 7), 1: port.Range(0, 5)}

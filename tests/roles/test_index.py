@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyff.consumers.aggregator.index import ENTRY_BYTES, Index, Newest
+from tests.narrowing import sure
 
 PUTS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**63)), max_size=80)
 
@@ -38,7 +39,7 @@ def test_it_is_what_a_dictionary_would_be(first, second):
         changes.append(index.take_changes())
     for puts in (first, second[: len(second) // 2], second[len(second) // 2 :]):
         for place, (number, source) in enumerate(puts):
-            if want[number] is None or source >= want[number].source:
+            if want[number] is None or source >= sure(want[number]).source:
                 want[number] = Newest(source, place)
     assert contents(index) == want
     assert len(index) == sum(each is not None for each in want.values())

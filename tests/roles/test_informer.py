@@ -8,6 +8,7 @@ import pytest
 from dyff.consumers import informer
 from dyff.consumers.common import custom_resources
 from dyff.entities import custom_resource, registry
+from tests.narrowing import sure
 from tests.roles import world
 
 E = [world.an_id(number) for number in range(10)]
@@ -54,7 +55,7 @@ def having(*names, status="True", **fields):
 )
 def test_what_conditions_mean(kind, resource, want):
     """Only a condition that is true ends a run, what failed never counts as complete, and a reason that tells nothing is none."""
-    ended = informer.how_ended(registry.BY_KIND[kind].run.ended, resource)
+    ended = informer.how_ended(sure(registry.BY_KIND[kind].run).ended, resource)
     assert (ended and (ended.status, ended.reason, ended.message)) == want
 
 

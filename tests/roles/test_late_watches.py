@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -52,7 +54,7 @@ async def two(here):
 @pytest.mark.parametrize("status", ["Terminated", "Deleted"])
 async def test_what_was_created_just_now_counts_before_the_watch_has_reported_it(here, status):
     """A run that ends before the watch has reported its resource holds its quota until the resource and the pods are gone."""
-    running = []
+    running: list[Any] = []
     async with leading(here, with_quota(admitted=1), cluster=watched(here, late(here.cluster, EVALUATION, port.POD), running)):
         await two(here)
         await world.until(lambda: here.resource("Evaluation", E[1]))
@@ -67,7 +69,7 @@ async def test_what_was_created_just_now_counts_before_the_watch_has_reported_it
 
 async def test_a_finished_run_counts_while_a_pod_runs_that_the_watch_has_not_reported(here):
     """The resource says that the run is over, and no pod was seen: the cluster is asked whether there is one."""
-    running = []
+    running: list[Any] = []
     async with leading(here, with_quota(admitted=1), cluster=watched(here, late(here.cluster, port.POD), running)):
         await two(here)
         await here.until_status(E[1], "Admitted")
@@ -83,7 +85,7 @@ async def test_a_finished_run_counts_while_a_pod_runs_that_the_watch_has_not_rep
 
 async def test_a_resource_that_was_removed_by_force_counts_while_its_pods_run(here):
     """Nobody waited for the pods of a resource whose finalizer was removed by hand; they count although the watch has not seen them."""
-    running = []
+    running: list[Any] = []
     async with leading(here, with_quota(admitted=1), cluster=watched(here, late(here.cluster, port.POD), running)):
         await two(here)
         await here.until_status(E[1], "Admitted")
@@ -100,7 +102,7 @@ async def test_a_resource_that_was_removed_by_force_counts_while_its_pods_run(he
 
 async def test_a_new_leader_counts_what_the_old_one_created(here):
     """What was terminated while nobody led still counts, also while the new leader's watches are late."""
-    running = []
+    running: list[Any] = []
     async with leading(here, with_quota(admitted=1)):
         await two(here)
         await here.until_status(E[1], "Admitted")

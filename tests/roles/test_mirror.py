@@ -12,6 +12,7 @@ from dyff.consumers.common.mirror import StateMirror
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
+from tests.narrowing import sure
 from tests.roles import log
 
 
@@ -32,16 +33,16 @@ async def test_it_is_ready_when_it_knows_everything(bus):
     mirror = StateMirror(bus)
     async with running(mirror):
         assert [each.entity for each in mirror.live()] == [lives]
-        assert mirror.get(lives["id"]).status_source == positions[0]
+        assert sure(mirror.get(lives["id"])).status_source == positions[0]
         (slim,) = mirror.ended()
         assert slim is mirror.get(ended["id"])
         assert slim.ended
-        assert not mirror.get(lives["id"]).ended
+        assert not sure(mirror.get(lives["id"])).ended
         assert {key: slim.entity[key] for key in ("id", "kind", "account", "status")} == {
             "id": ended["id"], "kind": "Evaluation", "account": "acc", "status": "Complete"
         }  # fmt: skip
         assert "labels" not in slim.entity
-        assert slim.cost == mirror.get(lives["id"]).cost == {"workflows.dyff.io/admitted": "1"}
+        assert slim.cost == sure(mirror.get(lives["id"])).cost == {"workflows.dyff.io/admitted": "1"}
         assert mirror.get("f" * 32) is None
 
 
@@ -54,7 +55,7 @@ async def test_it_waits_until_it_is_current(bus):
             await log.publish(bus, log.create(entity), log.status(log.an_evaluation(), "Ready"))
             with anyio.fail_after(log.DEADLINE_S):
                 await mirror.wait_current()
-            assert mirror.get(entity["id"]).entity == entity
+            assert sure(mirror.get(entity["id"])).entity == entity
             assert sum(mirror.events_seen.values()) == 2 * (number + 1)
 
 
@@ -72,7 +73,7 @@ async def test_it_says_that_something_has_changed(bus):
         async with anyio.create_task_group() as group:
             group.start_soon(log.publish, bus, log.status(entity, "Admitted"))
             assert await trigger.wait(log.DEADLINE_S)
-        assert mirror.get(entity["id"]).entity["status"] == "Admitted"
+        assert sure(mirror.get(entity["id"])).entity["status"] == "Admitted"
 
 
 async def test_a_restored_entity_lives_again(bus):
@@ -108,7 +109,7 @@ async def test_an_old_state_behind_a_newer_changes_nothing(bus):
         await bus.publish(topics.STATE, [port.Message(b"x", b"garbage", (), partition) for partition in range(log.PARTITIONS)])
         ends = {partition: held.end for partition, held in (await bus.ranges(topics.STATE)).items()}
         await mirror._until(mirror._read, ends)
-        assert mirror.get(entity["id"]).entity["status"] == "Admitted"
+        assert sure(mirror.get(entity["id"])).entity["status"] == "Admitted"
         assert mirror.get(gone["id"]) is None
 
 
@@ -129,4 +130,4 @@ async def test_an_entity_of_an_unforeseen_form_stops_nothing(bus):
     async with running(mirror), folding_bus(bus):
         await log.publish(bus, log.create(odd))
         await mirror.wait_current()
-        assert mirror.get(odd["id"]).cost == {}
+        assert sure(mirror.get(odd["id"])).cost == {}

@@ -14,6 +14,7 @@ from dyff.cluster.kubernetes.requests import Requests
 from dyff.kernel import errors
 from tests.conftest import missing
 from tests.contracts.cluster import namespaces
+from tests.narrowing import sure
 from tests.roles import operated
 from tests.roles.test_operator_and_answers import MODEL, a_model
 
@@ -30,7 +31,7 @@ async def there():
     kubeconfig = os.environ.get("DYFF_TEST_KUBECONFIG")
     if not kubeconfig:
         missing("no Kubernetes: DYFF_TEST_KUBECONFIG is not set; start one with make services, or run make test-engines")
-    async with namespaces.fresh(kubeconfig) as cluster:
+    async with namespaces.fresh(sure(kubeconfig)) as cluster:
         access = await Access.open(Connection(kubeconfig=kubeconfig, namespace=cluster.namespace))
         try:
             async with operated.Operated.open(cluster) as opened:

@@ -8,6 +8,7 @@ import pytest
 from dyff.bus import envelope, port, topics
 from dyff.consumers.aggregator import partitions
 from dyff.kernel.positions import Position
+from tests.narrowing import sure
 from tests.roles import log
 from tests.roles.aggregated import failure, folded, running
 
@@ -66,11 +67,11 @@ async def test_the_newest_is_found_until_it_is_written():
     taking = subject.take()
     await subject.put(one(0, b"k", b"old"))
     await taken(taking)
-    assert subject.newest(b"k").value == b"old"
+    assert sure(subject.newest(b"k")).value == b"old"
     await subject.put(one(1, b"k", b"new"))
-    assert subject.newest(b"k").value == b"new"
+    assert sure(subject.newest(b"k")).value == b"new"
     await taken(taking)
-    assert subject.newest(b"k").value == b"new"
+    assert sure(subject.newest(b"k")).value == b"new"
     await subject.put(one(2, b"other"))
     await taken(taking)
     assert subject.newest(b"k") is None

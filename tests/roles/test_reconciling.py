@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -45,7 +47,7 @@ class Looping:
 @pytest.fixture
 def delays(monkeypatch):
     """How long it waited after failures; each wait is in truth a hundredth of that."""
-    waited = []
+    waited: list[Any] = []
 
     def counted(*args, **kwargs):
         for delay in real():
@@ -95,7 +97,7 @@ async def test_after_failures_it_waits_longer_and_longer(delays):
     assert delays == [0.1, 0.2, 0.4, 0.8, 0.1]
 
 
-async def test_what_fails_in_the_wait_is_tried_again_as_well(delays):
+async def test_what_fails_in_the_wait_is_tried_again_as_well(delays, monkeypatch):
     """As a database that does not answer when the relay waits for it; then the waits grow although each look goes well."""
     loop, refusals = Looping(), [errors.Unavailable(), errors.Unavailable()]
 
@@ -104,7 +106,9 @@ async def test_what_fails_in_the_wait_is_tried_again_as_well(delays):
             raise refusals.pop()
         return await reconciling.Trigger.wait(trigger, timeout_s)
 
-    trigger, loop.trigger = loop.trigger, type("Failing", (), {"wait": staticmethod(wait)})
+    trigger, failing = loop.trigger, reconciling.Trigger()
+    monkeypatch.setattr(failing, "wait", wait)
+    loop.trigger = failing
     async with log.running(loop.run):
         await world.until(lambda: loop.looks == 3)
     assert delays == [0.1, 0.2]
@@ -117,7 +121,7 @@ async def test_another_error_ends_it():
         await loop.run()
 
 
-async def test_the_liveness_check_sees_a_look_that_does_not_end(delays):
+async def test_the_liveness_check_sees_a_look_that_does_not_end(delays, monkeypatch):
     """From the beginning of a look to its end something waits, and after a failure until a look goes well; steps are progress."""
     hanging, proceed, loop = anyio.Event(), anyio.Event(), Looping()
 
@@ -129,7 +133,7 @@ async def test_the_liveness_check_sees_a_look_that_does_not_end(delays):
         await proceed.wait()
         return 0.0
 
-    loop.reconcile = reconcile
+    monkeypatch.setattr(loop, "reconcile", reconcile)
     assert await loop.waiting() is None
     async with log.running(loop.run):
         await hanging.wait()

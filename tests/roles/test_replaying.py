@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import apsw
 import pytest
@@ -27,7 +29,12 @@ async def replayed(path, patience_s=0.2):
 def spoil(path):
     """Change and remove documents, as a fault of the sink would: the checksums are right."""
     connection = apsw.Connection(str(path / "view.sqlite"))
-    connection.create_scalar_function("summed", lambda *place: checked.checksum(*place, b"{}"))
+
+    def summed(*place: Any) -> int:
+        collection, version, entity_id = place
+        return checked.checksum(collection, version, entity_id, b"{}")
+
+    connection.create_scalar_function("summed", summed)
     connection.execute(
         "UPDATE documents SET body = '{}', checksum = summed(collection, version, id) WHERE rowid % 2;"
         "DELETE FROM documents WHERE rowid % 3 = 0; DELETE FROM tombstones"

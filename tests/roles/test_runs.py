@@ -12,6 +12,7 @@ from dyff.consumers.orchestrator import runs
 from dyff.entities import custom_resource, registry
 from dyff.kernel import clock
 from dyff.kernel.positions import Position
+from tests.narrowing import sure
 from tests.roles import world
 
 ID = world.an_id(1)
@@ -136,6 +137,7 @@ def test_an_ended_run_holds_its_quota(run, want):
 def test_creating_says_how_it_goes_on():
     """The plan to create has the whole resource, and both ways in which it can end, decided on the same status."""
     action = runs.plan(a_run(folded("Schedulable")), NOW, HOUR)
+    assert isinstance(action, runs.Create)
     assert action.resource == registry.resource_for(world.an_evaluation(ID))
     assert says("Admitted")(action.done)
     assert says("Error", "AdmissionFailed")(action.refused)
@@ -144,4 +146,5 @@ def test_creating_says_how_it_goes_on():
 def test_a_schema_error_names_the_field():
     """The message of a schema error says which field is missing."""
     action = runs.plan(a_run(folded("Schedulable", inferenceSession={})), NOW, HOUR)
-    assert "inferenceService" in action.message
+    assert isinstance(action, outcomes.Change)
+    assert "inferenceService" in sure(action.message)

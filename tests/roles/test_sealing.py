@@ -15,6 +15,7 @@ from dyff.objects import layout, manifests
 from dyff.objects.local import LocalObjects
 from tests import collisions
 from tests.entities.bodies import md5
+from tests.narrowing import sure
 from tests.roles import world
 
 E = [world.an_id(number) for number in range(10)]
@@ -97,12 +98,12 @@ async def test_files_are_sealed_under_their_sha256(here, objects, like, small_by
         await here.until_status(E[0], "Ready", None)
         manifest = await manifests.read(objects, layout.root("models", E[0]))
         await world.until(lambda: empty(objects))
-    for each in manifest.artifacts:
+    for each in sure(manifest).artifacts:
         data = FILES[each.path]
         assert (each.size, each.digest) == (len(data), {"md5": md5(data), "sha256": hashlib.sha256(data).hexdigest()})
         assert await objects.get(each.key) == data
         assert each.key == f"models/{E[0]}/.dyff/blobs/{each.digest['sha256']}"
-    assert [each.path for each in manifest.artifacts] == list(FILES)
+    assert [each.path for each in sure(manifest).artifacts] == list(FILES)
 
 
 async def empty(objects):
@@ -191,9 +192,9 @@ async def test_two_sealers_never_change_what_is_listed(objects):
         return found
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sealing.manifests, "read", after_the_first)
+        patched.setattr(manifests, "read", after_the_first)
         await sealing.seal(slow, row, model, lambda: True)
-    (artifact,) = (await read(objects, layout.root("models", E[0]))).artifacts
+    (artifact,) = (sure(await read(objects, layout.root("models", E[0])))).artifacts
     assert artifact.digest["sha256"] == hashlib.sha256(collisions.FIRST).hexdigest()
     assert await objects.get(artifact.key) == collisions.FIRST
 
@@ -214,7 +215,7 @@ async def test_a_file_that_changes_while_it_is_copied_is_not_stored(objects, mon
         await sealing.seal(Swapping(objects, digests=False), row, model, lambda: True)
     assert await stored(objects, "models/") == []
     await sealing.seal(CloudLike(objects, digests=False), row, model, lambda: True)
-    (artifact,) = (await manifests.read(objects, layout.root("models", E[0]))).artifacts
+    (artifact,) = (sure(await manifests.read(objects, layout.root("models", E[0])))).artifacts
     assert artifact.digest["sha256"] == hashlib.sha256(collisions.SECOND).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +20,7 @@ from dyff.query.embedded import EmbeddedQuery
 from dyff.query.port import Reached
 from dyff.query.port import found as found_by
 from dyff.serve import supervisor
+from tests.narrowing import sure
 from tests.roles import log
 
 
@@ -204,7 +206,8 @@ async def test_a_database_that_does_not_answer_loses_nothing(bus, view):
 
 async def test_documents_that_cannot_be_written_move_no_position(bus, view):
     """A view says that it has seen a state only when it has the document: a sink that dies in between writes it again."""
-    apply, failures = view.apply, []
+    apply = view.apply
+    failures: list[Any] = []
 
     async def fail_once(documents, reached):
         if documents and not failures:
@@ -289,14 +292,15 @@ async def test_the_embedded_store_is_such_a_view(bus, tmp_path):
                 await fold(bus, log.create(entity), log.status(entity, "Admitted"))
             ends = {partition: held.end for partition, held in (await bus.ranges(topics.EVENTS)).items() if held.end}
             assert await store.wait(ends, log.DEADLINE_S)
-            assert codecs.decode(await store.get("evaluations", entity["id"]))["status"] == "Admitted"
+            assert codecs.decode(sure(await store.get("evaluations", entity["id"])))["status"] == "Admitted"
             (found,) = await found_by(store.find(filters.Find(collection="evaluations", where=filters.Equals(("status",), "Admitted"))))
             assert found == (await log.latest(bus))[entity["id"]].value()
 
 
 async def test_a_database_that_hangs_is_noticed_and_left(bus, view):
     """A sink whose write never returns is alive as a task, but makes no progress: the supervisor starts it again, and it catches up."""
-    apply, hung = view.apply, []
+    apply = view.apply
+    hung: list[Any] = []
 
     async def hang_once(documents, reached):
         if not hung:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from dyff.consumers.orchestrator import sealing
 from dyff.consumers.verification import proofs, stored
 from dyff.entities import registry
-from dyff.kernel import errors
+from dyff.kernel import backoff, errors
 from dyff.objects import hashing, layout, manifests
 from dyff.objects.local import LocalObjects
 from dyff.query import port as query_port
 from tests import collisions
 from tests.entities.bodies import md5
+from tests.narrowing import sure
 from tests.roles import world
 
 FILES = {"a": b"first", "b/c": collisions.FIRST}
@@ -77,7 +79,8 @@ EMPTY = proofs.Report("epoch", {}, 0, 0, {"events": ""}, 0, [], [])
 
 async def verified(store, *entities, fenced=0):
     entities = entities or (a_model(), world.an_evaluation(EVALUATION, "Complete"), a_fetched_model())
-    return await stored.verify(Scanned(entities, fenced), store, EMPTY)
+    scanned: Any = Scanned(entities, fenced)
+    return await stored.verify(scanned, store, EMPTY)
 
 
 def said(report):
@@ -128,7 +131,7 @@ async def test_what_is_missing_or_unreadable_is_found(objects, what):
     manifest = await manifests.read(objects, root)
     match what:
         case "file":
-            await objects.delete(manifest.artifacts[0].key)
+            await objects.delete(sure(manifest).artifacts[0].key)
             want = ("missing", f"Model/{MODEL}: a")
         case "manifest":
             await objects.delete(root + layout.ARTIFACTS)
@@ -142,7 +145,7 @@ async def test_what_is_missing_or_unreadable_is_found(objects, what):
 async def test_a_manifest_that_is_not_what_was_declared_is_found(objects):
     """A file that is missing in it, one too many, another size or MD5, and a file of another entity."""
     root = layout.root("models", MODEL)
-    first, second = (await manifests.read(objects, root)).artifacts
+    first, second = (sure(await manifests.read(objects, root))).artifacts
     await objects.put(root + "other", b"other")
     wrong = {
         "none": (first,),
@@ -196,7 +199,7 @@ async def test_a_store_that_does_not_answer_is_no_difference(objects, monkeypatc
             yield piece
 
     monkeypatch.setattr(objects, "stream", stream)
-    monkeypatch.setattr(stored.backoff, "delays", lambda _: iter([0.0] * 10))
+    monkeypatch.setattr(backoff, "delays", lambda _: iter([0.0] * 10))
     assert (await verified(objects)).count == 0
     faults += [errors.Unavailable("down")] * 100
     with pytest.raises(errors.Unavailable, match=r"part-00000\.parquet cannot be read: down"):

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import random
 from collections import Counter
+from typing import Any
 
 import anyio
 import pytest
@@ -30,7 +31,8 @@ class Paused:
 
     def __init__(self, cluster: port.Cluster, at: int = 1, verbs: tuple[str, ...] = ("create", "patch", "delete")):
         self._cluster, self._at, self._verbs, self._writes = cluster, at, verbs, 0
-        self.stopped, self.resume, self.landed = anyio.Event(), anyio.Event(), Counter()
+        self.stopped, self.resume = anyio.Event(), anyio.Event()
+        self.landed: Counter[Any] = Counter()
 
     def __getattr__(self, name):
         found = getattr(self._cluster, name)
@@ -118,7 +120,8 @@ async def test_orchestrators_that_fight_double_nothing(here):
     """Three that take the leadership from each other all the time, as no election would let them, admit each entity once and make
     each resource once; what they wrote to the log twice is folded once.
     """
-    kind, chance, terms = custom_resources.KINDS["Evaluation"], random.Random(5), Counter()
+    kind, chance = custom_resources.KINDS["Evaluation"], random.Random(5)
+    terms: Counter[Any] = Counter()
     before = (await here.cluster.list(kind)).resource_version
 
     async def insist():
@@ -162,7 +165,7 @@ async def test_informers_that_run_twice_say_nothing_twice(here):
 
 async def folded(here, wanted):
     """The statuses that each entity went through, as folded: a status is there as often as the entity came to it."""
-    seen = {each: [] for each in wanted}
+    seen: dict[Any, list[Any]] = {each: [] for each in wanted}
     positions = set()
     for partition, held in (await here.bus.ranges(topics.STATE)).items():
         async with here.bus.read(topics.STATE, partition, held.first) as reader:

@@ -15,6 +15,7 @@ from dyff.bus.embedded import EmbeddedHistory
 from dyff.consumers import sink
 from dyff.consumers.aggregator import role as aggregator
 from dyff.consumers.verification import proofs, verifying
+from dyff.kernel.positions import Position
 from dyff.query import port as query_port
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.maintenance import EmbeddedMaintenance
@@ -245,7 +246,7 @@ async def test_a_log_that_lost_its_end_is_found(tmp_path):
     """A state that names an event beyond the log's end is one of another history."""
     async with log.opened(tmp_path / "log.db") as bus, EmbeddedQuery.open(tmp_path / "view.sqlite"):
         epoch = (await bus.topic(topics.EVENTS)).epoch
-        await bus.publish(topics.STATE, [envelope.progress_message(envelope.Position(epoch, 0, 5), "x")])
+        await bus.publish(topics.STATE, [envelope.progress_message(Position(epoch, 0, 5), "x")])
         assert found(await verified(tmp_path)) == {("state topic", "position", "partition 0")}
 
 
@@ -281,9 +282,9 @@ async def test_a_progress_record_of_another_event_is_found(tmp_path):
         await filled(bus, view)
     async with log.opened(tmp_path / "log.db") as bus:
         epoch = (await bus.topic(topics.EVENTS)).epoch
-        await bus.publish(topics.STATE, [envelope.progress_message(envelope.Position(epoch, 0, 0), "not this")])
+        await bus.publish(topics.STATE, [envelope.progress_message(Position(epoch, 0, 0), "not this")])
         junk = next(each for each in await log.records(bus, topics.EVENTS) if each.key == b"junk")
-        source = envelope.Position(epoch, junk.partition, junk.offset)
+        source = Position(epoch, junk.partition, junk.offset)
         await bus.publish(topics.STATE, [envelope.progress_message(source, "nor this")])
     assert ("state topic", "position", f"event {junk.offset}") in found(await verified(tmp_path))
 

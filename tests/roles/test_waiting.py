@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -30,14 +32,16 @@ class Run:
 
     def __init__(self):
         self.time = Time()
-        self.subject = waiting.Waiting(self.time)
+        time: Any = self.time
+        self.subject = waiting.Waiting(time)
         self.entity = world.an_evaluation(ID, "Admitted")
 
     def look(self, reason="Starting", message="pod p: Unschedulable", status="False"):
         """One pass; returns what is reported, which the entity then has."""
         conditions = [{"type": "Complete", "status": status, "reason": reason, "message": message}]
         position = Position("e", 0, 0)
-        mirrored = Mirrored(**{each.name: None for each in msgspec.structs.fields(Mirrored)})
+        nothing: dict[str, Any] = {each.name: None for each in msgspec.structs.fields(Mirrored)}
+        mirrored = Mirrored(**nothing)
         mirrored = msgspec.structs.replace(mirrored, entity=self.entity, status_source=position)
         found = list(waiting.changes(self.subject, iter([(mirrored, {"status": {"conditions": conditions}})])))
         for each in found:

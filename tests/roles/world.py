@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import anyio
 
@@ -14,6 +15,7 @@ from dyff.cluster.embedded import EmbeddedCluster
 from dyff.consumers.common import custom_resources, mirror
 from dyff.entities import commands, custom_resource, folding, registry
 from dyff.kernel import clock, ids, positions
+from tests.narrowing import sure
 
 DEADLINE_S = 20.0
 DATASET, SERVICE = "d" * 32, "5" * 32
@@ -135,12 +137,14 @@ class World:
 
     async def resource(self, kind, entity_id):
         """The custom resource of an entity; None: there is none."""
-        return await self.cluster.get(custom_resources.KINDS[kind], custom_resource.name(registry.BY_KIND[kind].run.resource, entity_id))
+        return await self.cluster.get(
+            custom_resources.KINDS[kind], custom_resource.name(sure(registry.BY_KIND[kind].run).resource, entity_id)
+        )
 
     async def set_condition(self, kind, entity_id, name, reason="Complete", message="", status="True"):
         """What the operator says about a run."""
         condition = {"type": name, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-11-03T12:00:00Z"}
-        name = custom_resource.name(registry.BY_KIND[kind].run.resource, entity_id)
+        name = custom_resource.name(sure(registry.BY_KIND[kind].run).resource, entity_id)
         await self.cluster.patch(custom_resources.KINDS[kind], name, {"status": {"conditions": [condition]}}, status=True)
 
     async def start_pod(self, entity_id, name="pod"):
@@ -185,7 +189,7 @@ async def _background(bus, folded, version):
 
 async def _fold(bus, partition, version):
     """What the aggregator does, without its concern for restarts."""
-    states = {}
+    states: dict[Any, Any] = {}
     epoch = (await bus.topic(topics.EVENTS)).epoch
     async with bus.read(topics.EVENTS, partition, 0) as reader:
         while True:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dyff.sdk import indices
+from tests.arrow_types import schema_of
 from tests.sdk.small_datasets import folder, table
 
 SCHEMA = table(1).schema
@@ -53,14 +54,19 @@ def test_rows_in_order_are_read_once(tmp_path, monkeypatch):
     """Most datasets are in order: then one pass is enough."""
     read = []
     real = indices._of_file
-    monkeypatch.setattr(indices, "_of_file", lambda *arguments: read.append(arguments[0]) or real(*arguments))
+
+    def noted(*arguments):
+        read.append(arguments[0])
+        return real(*arguments)
+
+    monkeypatch.setattr(indices, "_of_file", noted)
     indices.check(files(tmp_path, range(10), range(10, 20)), SCHEMA)
     assert read == ["000", "001"]
 
 
 def test_an_index_in_the_path(tmp_path):
     """An index that a folder gives is the same for all rows below it, so there can be only one."""
-    schema = pa.schema([("text", pa.string()), ("_index_", pa.int64())])
+    schema = schema_of(("text", pa.string()), ("_index_", pa.int64()))
     for count in (1, 2):
         folder(tmp_path / str(count), {"_index_=4/a": pa.table({"text": ["x"] * count})})
     indices.check([("_index_=4/a", tmp_path / "1" / "_index_=4" / "a")], schema)

@@ -13,6 +13,7 @@ from dyff.schema import adapters
 
 from dyff.kernel import errors as kernel
 from dyff.sdk import errors, models
+from tests.narrowing import sure
 from tests.sdk.conftest import got
 
 INTERFACE = models.InferenceInterface(
@@ -101,7 +102,7 @@ async def test_a_file_upload_is_sent_as_the_published_client_sends_it(connect, c
 
     def handler(request: httpx.Request) -> httpx.Response:
         media_type = request.headers["content-type"]
-        boundary = re.search("boundary=([0-9a-f]+)", media_type)[1]
+        boundary = sure(re.search("boundary=([0-9a-f]+)", media_type))[1]
         seen.append((media_type.replace(boundary, "BOUNDARY"), request.read().replace(boundary.encode(), b"BOUNDARY")))
         return httpx.Response(200, json={})
 

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from dyff.sdk import interruptions
+from tests.narrowing import sure
 
 SERVER = """
 import asyncio, base64, http.server, json, sys, threading, time
@@ -89,7 +91,7 @@ def interrupted(mode, progress, folder):
     (folder / "weights.bin").write_bytes(b"abc")
     command = [sys.executable, "-c", SERVER, mode, progress]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
-        for line in process.stderr:
+        for line in sure(process.stderr):
             if line == "now\n":
                 break
         os.kill(process.pid, signal.SIGINT)
@@ -124,18 +126,19 @@ def test_other_calls_end_without_the_frames_of_the_library(as_in_a_terminal, tmp
 
 def test_an_interruption_that_is_caught_has_the_line():
     """Programs and notebooks find the line in the error, which is an ordinary KeyboardInterrupt."""
-    said = []
+    said: list[Any] = []
     with pytest.raises(KeyboardInterrupt, match="it continues") as caught, interruptions.Explained("  it continues", said.append):
         raise KeyboardInterrupt
     assert said == ["  it continues"]
     assert type(caught.value) is KeyboardInterrupt
-    assert caught.value._render_traceback_() == ["KeyboardInterrupt"]
+    shown: Any = caught.value
+    assert shown._render_traceback_() == ["KeyboardInterrupt"]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit])
 def test_other_errors_are_left_alone(error):
     """Only interruptions are explained."""
-    said = []
+    said: list[Any] = []
     with pytest.raises(error), interruptions.Explained("it continues", said.append):
         raise error
     assert said == []

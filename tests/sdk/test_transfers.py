@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from dyff.sdk import errors, tally
+from tests.narrowing import sure
 from tests.sdk.conftest import got
 
 ID = "a" * 32
@@ -30,7 +31,7 @@ class Store:
 
     def __init__(self, files: dict[str, bytes], *, digests: dict[str, str | None] | None = None, breaks: list[int] | None = None) -> None:
         self.files = files
-        self.digests = {path: md5(content) for path, content in files.items()} | (digests or {})
+        self.digests = {**{path: md5(content) for path, content in files.items()}, **(digests or {})}
         self.breaks = breaks or []
         self.asked: list[tuple[str, str | None]] = []
         self.expired: set[str] = set()
@@ -54,7 +55,7 @@ class Store:
         return {"artifact": {"path": path, "digest": {"md5": self.digests[path]}}, "signedURL": {"url": url}}
 
     def _content(self, content: bytes, span: str | None) -> httpx.Response:
-        start = int(re.fullmatch(r"bytes=(\d+)-", span)[1]) if span and self.takes_ranges else 0
+        start = int(sure(re.fullmatch(r"bytes=(\d+)-", span))[1]) if span and self.takes_ranges else 0
         if span and start >= len(content):
             return httpx.Response(416)
         rest, end = content[start:], self.breaks.pop(0) if self.breaks else None
@@ -221,7 +222,7 @@ def test_ctrl_c_ends_a_transfer_at_once(tmp_path, as_in_a_terminal):
     """All files that are on their way end at their next piece, and what has arrived is kept for the next call."""
     arguments = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "out")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert "more" in process.stdout.readline()
+        assert "more" in sure(process.stdout).readline()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert out.splitlines()[-1] == "interrupted"

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from dyff.sdk import AsyncClient, errors
+from tests.narrowing import sure
 from tests.sdk.conftest import got
 
 MODEL = {
@@ -188,7 +189,7 @@ def test_ctrl_c_ends_the_waiting_only(as_in_a_terminal):
     """Ctrl-C is a KeyboardInterrupt as ever; a line says that the run goes on; nothing but reads was sent."""
     entity = json.dumps({**MODEL, "status": "Created"})
     with subprocess.Popen([sys.executable, "-c", SCRIPT, entity], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
+        for line in sure(process.stdout):
             if "waiting" in line:
                 break
         os.kill(process.pid, signal.SIGINT)

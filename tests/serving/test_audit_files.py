@@ -11,6 +11,7 @@ import pytest
 
 from dyff.kernel import audit, clock, log_settings
 from dyff.serve.audit import files, reading
+from tests.narrowing import sure
 
 
 class Now:
@@ -39,7 +40,7 @@ def entry(number: int, **fields) -> bytes:
 
 
 def numbers(folder, **wanted) -> list[int]:
-    return [each.count for each in reading.Reader(reading.Wanted(**wanted)).folder(folder)]
+    return [sure(each.count) for each in reading.Reader(reading.Wanted(**wanted)).folder(folder)]
 
 
 def opened(folder, time=None, *, keeps_house=False, **chosen) -> files.Files:
@@ -85,7 +86,7 @@ def test_an_idle_file_is_closed_at_midnight_too(tmp_path):
     subject._looked = None
     subject._unsynced_since = None
     subject.idle()
-    subject._work.join(10)
+    sure(subject._work).join(10)
     assert [each.suffix for each in files.closed(tmp_path)] == [".gz"]
     assert numbers(tmp_path) == [1]
 
@@ -198,11 +199,11 @@ def test_a_full_disk_cuts_no_entry_for_the_reader(tmp_path, monkeypatch):
     subject = opened(tmp_path)
     lines = entry(1) + entry(2)
     real = os.write
-    monkeypatch.setattr(files.os, "write", lambda fd, data: real(fd, data[: len(entry(1)) + 10]))
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[: len(entry(1)) + 10]))
     assert subject.write(lines) == len(entry(1))
-    monkeypatch.setattr(files.os, "write", lambda fd, data: real(fd, data[:5]))
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:5]))
     with pytest.raises(OSError, match="No space"):
         subject.write(entry(2))
-    monkeypatch.setattr(files.os, "write", real)
+    monkeypatch.setattr(os, "write", real)
     subject.write(entry(2))
     assert numbers(tmp_path) == [1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 import pytest
@@ -151,7 +152,7 @@ def test_what_may_not_work_is_warned_about(tree, named):
     found = examined(tree, "all" if "bus" not in tree or "query" in tree else "aggregator")
     assert [each.text() for each in found if each.refused] == []
     assert named in [each.settings[0] for each in found]
-    seen = []
+    seen: list[Any] = []
     combinations.require(found, seen.append)
     assert seen == found
 

@@ -11,6 +11,7 @@ from dyff.accounts import port as accounts_port
 from dyff.cluster import port as cluster
 from dyff.kernel import clock, errors, ids, settings
 from dyff.serve import directory, roles, wiring
+from tests.narrowing import sure
 
 
 def zeros(path):
@@ -50,10 +51,10 @@ async def test_a_damaged_file_is_one_sentence_with_what_to_do(tmp_path, name, da
     async with wiring.open_adapters(loaded, place, clock.SystemClock(), rows) as adapters:
         for number in range(40):
             config = {"metadata": {"name": f"c-{number}"}, "data": {"v": "x" * 2000}}
-            await adapters.cluster.create(cluster.CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", **config})
+            await sure(adapters.cluster).create(cluster.CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", **config})
             now = clock.SystemClock().now()
-            await adapters.accounts.create(accounts_port.Account(id=ids.RandomIds().new(), name=f"a{number}", created=now))
+            await sure(adapters.accounts).create(accounts_port.Account(id=ids.RandomIds().new(), name=f"a{number}", created=now))
     damage(getattr(place, name))
     with pytest.raises((errors.Damaged, errors.LogDiverged), match=r"(damaged|cut|lost its end).*restore a backup"):
         async with wiring.open_adapters(loaded, place, clock.SystemClock(), rows) as adapters:
-            await adapters.accounts.find()
+            await sure(adapters.accounts).find()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import anyio
 import pytest
@@ -25,7 +26,8 @@ class Permitted:
 
     def __init__(self, real: port.Cluster, role: str):
         self._real = real
-        self.used, self.refused = set(), set()
+        self.used: set[Any] = set()
+        self.refused: set[Any] = set()
         (row,) = roles.parse(role)
         self.granted = {(each.group, resource, verb) for each in row.granted for resource in each.resources for verb in each.verbs}
 

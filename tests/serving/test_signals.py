@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dyff.serve import signals
+from tests.narrowing import sure
 
 PROGRAM = """
 import anyio
@@ -39,7 +40,7 @@ def program(request):
     before = [f"trap '' {name};" for name in getattr(request, "param", [])]
     command = " ".join([*before, 'exec "$0" -c "$1"'])
     process = subprocess.Popen(["sh", "-c", command, sys.executable, PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "up\n"
+    assert sure(process.stdout).readline() == "up\n"
     yield process
     process.kill()
     process.communicate()

@@ -18,7 +18,7 @@ class Disk:
 
     def __init__(self, root, monkeypatch):
         self.root, self.free = root, 512 * MIB
-        monkeypatch.setattr(space.os, "statvfs", self.statvfs)
+        monkeypatch.setattr(os, "statvfs", self.statvfs)
 
     def statvfs(self, _path):
         taken = sum(entry.stat().st_size for entry in os.scandir(self.root))
@@ -80,7 +80,7 @@ def test_a_reserve_that_does_not_fit_leaves_nothing(disk, monkeypatch):
     def refuse(_file, _data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(space.os, "write", refuse)
+    monkeypatch.setattr(os, "write", refuse)
     with pytest.raises(OSError, match="No space"):
         space.Space(disk.root, 8 * MIB, degradation.Troubles()).look()
     assert reserve(disk) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
@@ -18,7 +19,7 @@ def behind(count, mark, name="topic/0"):
     return liveness.Sign(name, f"{count} behind" if count else None, mark)
 
 
-HISTORIES = {
+HISTORIES: dict[str, tuple[list[Any], str | None]] = {
     "nothing waits": ([[behind(0, 1)]] * 9, None),
     "it makes progress": ([[behind(9 - n, n)] for n in range(9)], None),
     "it makes progress more slowly than others publish": ([[behind(9 + n, n)] for n in range(9)], None),
@@ -50,7 +51,7 @@ HISTORIES = {
 def test_what_stands_still(name):
     """The case's name is the rule; ten seconds from look to look, None: no answer."""
     history, want = HISTORIES[name]
-    judged = {}
+    judged: dict[Any, Any] = {}
     for signs in history:
         judged = watchdog.unreadable(judged, "no answer", 10) if signs is None else watchdog.judge(judged, signs, 10)
     assert watchdog.problem(judged, LIMIT_S) == want

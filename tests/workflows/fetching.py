@@ -11,6 +11,7 @@ from unittest import mock
 import msgspec
 
 from dyff.entities import registry
+from tests.narrowing import sure
 from tests.workflows import runs
 
 MODEL = "0d" * 16
@@ -32,7 +33,9 @@ class Fetch:
         artifact = artifact or {"kind": "HuggingFaceCache", "huggingFaceCache": {"repoID": REPO, "revision": "main"}}
         entity = {"source": source, "artifact": artifact, "resources": {"storage": storage} if storage else {}}
         manifest = self.directory / "model.json"
-        manifest.write_bytes(msgspec.json.encode({"spec": {"id": MODEL, "account": "a", **registry.BY_KIND["Model"].run.spec(entity)}}))
+        manifest.write_bytes(
+            msgspec.json.encode({"spec": {"id": MODEL, "account": "a", **sure(registry.BY_KIND["Model"].run).spec(entity)}})
+        )
         return ["--manifest", str(manifest)]
 
     def start(self, *args, **kwargs):

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.narrowing import sure
 from tests.workflows import runs
 
 COMMIT = "c0ffee" + "0" * 34
@@ -53,7 +54,7 @@ class Files:
             handler.json({}, self.troubles.pop(0))
             return
         asked = None if self.ignores_ranges else asked
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
+        start = int(sure(re.fullmatch(r"bytes=(\d+)-", asked))[1]) if asked else 0
         if asked:
             headers = {**headers, "Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
         rest = data[start:]
@@ -204,6 +205,7 @@ class GitServer(Files):
         for path, value in files.items():
             mode, data = value if isinstance(value, tuple) else ("100644", value)
             if mode == "160000":
+                assert isinstance(data, str)
                 sha = data
             else:
                 content = self._kept(path, data, large) if isinstance(data, bytes) else data.encode()

@@ -11,7 +11,9 @@ import socketserver
 import threading
 import zlib
 from collections import Counter
+from typing import Any
 
+from tests.narrowing import sure
 from tests.workflows import runs
 
 
@@ -162,7 +164,8 @@ def a_raw_server(reply, *, stays_open=False):
     """A server that answers each POST of `{"prompt": "prompt number N"}` with the bytes of `reply(N, tries)`, then closes; its URL, and the
     tries by N. None: a good answer. Other requests are answered 404. `stays_open`: wait for the client to close.
     """
-    seen, lock = Counter(), threading.Lock()
+    seen: Counter[Any] = Counter()
+    lock = threading.Lock()
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self):
@@ -175,7 +178,7 @@ def a_raw_server(reply, *, stays_open=False):
             if not head.startswith(b"POST"):
                 self.wfile.write(ok(b"", status="404 Not Found"))
                 return
-            body = self.rfile.read(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
+            body = self.rfile.read(int(sure(re.search(rb"(?i)content-length: (\d+)", head))[1]))
             number = int(json.loads(body)["prompt"].split()[-1])
             with lock:
                 seen[number] += 1

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import httpx
@@ -30,6 +31,7 @@ from dyff.schema.dataset import arrow as published
 
 from dyff.entities import registry, specs
 from dyff.workflows import failures
+from tests.narrowing import sure
 
 EVALUATION, DATASET = "0e" * 16, "da" * 16
 SCHEMA = published.make_response_schema(pa.schema([pa.field("text", pa.string())]))
@@ -157,7 +159,7 @@ class Steps:
                 "inferenceService": {"id": "5e" * 16, "interface": an_interface(endpoint, **interface)},
             },
         }
-        spec = {"id": EVALUATION, "account": "test", **registry.BY_KIND["Evaluation"].run.spec(entity)}
+        spec = {"id": EVALUATION, "account": "test", **sure(registry.BY_KIND["Evaluation"].run).spec(entity)}
         file = self._directory / f"manifest-{time.monotonic_ns()}.json"
         file.write_bytes(msgspec.json.encode({"spec": spec, "session": {"url": url or "http://127.0.0.1:9"}}))
         return file
@@ -272,7 +274,7 @@ def a_service(reply, probe=200):
     `probe`: the status of its answers to GET, or an iterator of them.
     `reply(prompt, tries)` gives the status, or a tuple of status, headers, delay in seconds and answer.
     """
-    seen = Counter()
+    seen: Counter[Any] = Counter()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -314,10 +316,10 @@ def a_slow_service(delay_s):
 @contextlib.contextmanager
 def a_fast_service(delay_s=0.0):
     """A service in a process of its own that costs as little as can be, see `fast_service`; its URL."""
-    command = [sys.executable, Path(__file__).with_name("fast_service.py"), str(delay_s)]
+    command = [sys.executable, str(Path(__file__).with_name("fast_service.py")), str(delay_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            yield f"http://127.0.0.1:{int(sure(process.stdout).readline())}"
         finally:
             process.kill()
 

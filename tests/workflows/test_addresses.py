@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.server
 import socket
 import urllib.request
+from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from dyff.kernel.addresses import is_public
 from dyff.workflows import addresses, downloads, endings
 from tests.workflows import hub as hubs
 from tests.workflows import runs
@@ -25,13 +27,13 @@ INTERNAL = [
 @pytest.mark.parametrize("address", INTERNAL)
 def test_internal_addresses(address):
     """Private, loopback, link-local, shared, reserved and multicast addresses, and IPv6 addresses that stand for such, are internal."""
-    assert not addresses.is_public(address)
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "140.82.121.4", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_public_addresses(address):
     """The Internet is public."""
-    assert addresses.is_public(address)
+    assert is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +71,19 @@ def _resolving(monkeypatch, names):
     return asked
 
 
+class Noting(http.server.ThreadingHTTPServer):
+    """Keeps the Host headers that arrived."""
+
+    asked: list[str]
+
+
 class Answers(hubs.Handler):
     """Redirects `/to/<host>/<rest>` to that host, and notes the hosts that it was asked by."""
 
     def do_GET(self):
+        assert isinstance(self.server, Noting)
         self.server.asked.append(self.headers["Host"])
-        port = self.server.server_address[1]
+        port = self.server.server_port
         if self.path.startswith("/to/"):
             host, _, rest = self.path.removeprefix("/to/").partition("/")
             return self.reply(302, {"Location": f"http://{host}:{port}/{rest}"}, b"")
@@ -84,7 +93,7 @@ class Answers(hubs.Handler):
 @pytest.fixture
 def server():
     """A server on this machine; `asked`: the Host headers that arrived."""
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    made = Noting(("127.0.0.1", 0), Answers)
     made.asked = []
     with runs.serving(made):
         yield made
@@ -181,7 +190,8 @@ def test_a_hub_cannot_lead_to_an_internal_host(fetch, hub, what):
 
 def test_a_repository_on_an_internal_host_must_be_allowed(fetch, git):
     """Nothing is asked of a Git server that is not allowed."""
-    url, seen = git.repository("tiny", {"config.json": CONFIG}), []
+    url = git.repository("tiny", {"config.json": CONFIG})
+    seen: list[Any] = []
     fetch.environment = {}
     _note(git, seen)
     done = fetch.run(git_source(url), artifact=VOLUME)
@@ -191,7 +201,8 @@ def test_a_repository_on_an_internal_host_must_be_allowed(fetch, git):
 
 def test_a_repository_cannot_lead_to_an_internal_host(fetch, git):
     """A redirect of a repository is not followed to a host that is not allowed; to one that is, it is."""
-    url, seen = git.repository("tiny", {"config.json": CONFIG}).replace("127.0.0.1", "localhost"), []
+    url = git.repository("tiny", {"config.json": CONFIG}).replace("127.0.0.1", "localhost")
+    seen: list[Any] = []
     git.redirects_from = "localhost"
     fetch.environment = {addresses.VARIABLE: "localhost"}
     _note(git, seen)

@@ -6,12 +6,14 @@ import email.utils
 import itertools
 import re
 import time
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 from dyff.workflows import inference
+from tests.arrow_types import schema_of
 from tests.workflows import runs
 
 
@@ -54,7 +56,7 @@ def test_an_item_that_always_fails_is_given_up(store, steps, monkeypatch):
     monkeypatch.setattr(inference, "_ITEM_TRIES", 3)
     monkeypatch.setattr(inference, "_FIRST_DELAY_S", 0.01)
     store.dataset(runs.rows(30))
-    client = {"transientErrorRetryLimit": 2, "transientErrorRetryDelaySeconds": 1}
+    client: dict[str, Any] = {"transientErrorRetryLimit": 2, "transientErrorRetryDelaySeconds": 1}
     with runs.a_service(lambda prompt, tries: (500, {}, 0, "boom") if prompt == "prompt number 0" else (200, {}, 0.05)) as (url, seen):
         late = steps.evaluate(url, workers=2, client=client)
         assert (late.code, "1 items were given up" in late.last) == (20, True), late
@@ -312,8 +314,8 @@ def test_rows_that_fit_are_stored_next_to_one_that_does_not(store, steps):
 
 def test_a_row_that_arrow_cannot_store_costs_its_item(store, steps):
     """What the check of an answer cannot foresee is found when the file is written, and costs its item only."""
-    fields = [pa.field("_replication_", pa.string()), pa.field("_index_", pa.int8()), runs.SCHEMA.field("responses")]
-    schema = pa.schema(fields)
+    fields: list[pa.Field[Any]] = [pa.field("_replication_", pa.string()), pa.field("_index_", pa.int8()), runs.SCHEMA.field("responses")]
+    schema = schema_of(*fields)
     store.dataset(runs.rows(3, start=126))
     with runs.a_service(lambda prompt, tries: 200) as (url, _):
         ended = steps.evaluate(url, schema=schema)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from dyff.objects import local
-from dyff.workflows import fetch_data, space
+from dyff.workflows import fetch_data, manifests, space
 from tests import collisions
 from tests.workflows import runs
 
@@ -150,7 +150,7 @@ async def test_a_full_disk_is_waited_for(model, store, tmp_path, monkeypatch, ca
 
     for name in ("_FIRST_S", "_CEILING_S"):
         monkeypatch.setattr(space, name, 0.001)
-    monkeypatch.setattr(fetch_data.manifests, "store", lambda: local.LocalObjects.open(store.root))
+    monkeypatch.setattr(manifests, "store", lambda: local.LocalObjects.open(store.root))
     monkeypatch.setattr(os, call, full_at_first)
     await fetch_data._step(["--source", f"models/{MODEL}/", "--destination", str(tmp_path / "volume")])
     assert {path: (tmp_path / "volume" / path).read_bytes() for path in FILES} == FILES

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from tests.arrow_types import schema_of
 from tests.workflows import runs
 
 FEW, ROWS, ROW_BYTES = 50_000, 100_000, 2_000
@@ -130,7 +131,7 @@ def test_a_row_that_is_too_large_needs_no_memory_for_its_values(store, steps):
 def many_rows(file, count, at_once=100_000):
     """Store `count` rows of some 200 bytes, without having them all in memory."""
     file.parent.mkdir(parents=True)
-    schema = pa.schema([("_index_", pa.int64()), ("text", pa.string())])
+    schema = schema_of(("_index_", pa.int64()), ("text", pa.string()))
     with pa.parquet.ParquetWriter(file, schema) as writer:
         for start in range(0, count, at_once):
             indices = range(start, min(start + at_once, count))

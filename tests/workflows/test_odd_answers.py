@@ -6,10 +6,11 @@ import pyarrow as pa
 import pytest
 
 from dyff.workflows import failures, inference
+from tests.arrow_types import schema_of
 from tests.workflows import odd_answers, runs
 
 RESPONSE = pa.struct([pa.field("_response_index_", pa.int64()), pa.field("text", pa.string(), nullable=False)])
-SCHEMA = pa.schema([pa.field("_replication_", pa.string()), pa.field("_index_", pa.int64()), pa.field("responses", pa.list_(RESPONSE))])
+SCHEMA = schema_of(pa.field("_replication_", pa.string()), pa.field("_index_", pa.int64()), pa.field("responses", pa.list_(RESPONSE)))
 """Like the usual one, but the text must not be null."""
 
 ODD = {**odd_answers.UNFIT, **odd_answers.REFUSED}

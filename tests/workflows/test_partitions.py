@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tests.arrow_types import schema_of
 from tests.workflows import runs
 
 INDEX = ("_index_", pa.int64())
@@ -22,7 +24,7 @@ def manifest(store, schema: pa.Schema | None) -> None:
         {"path": file.relative_to(root).as_posix(), "key": file.relative_to(store.objects).as_posix(), "size": file.stat().st_size}
         for file in sorted(files)
     ]
-    found = {"artifacts": listed}
+    found: dict[str, Any] = {"artifacts": listed}
     if schema is not None:
         found["schema"] = base64.b64encode(schema.serialize().to_pybytes()).decode()
     (root / ".dyff").mkdir(exist_ok=True)
@@ -64,7 +66,7 @@ def test_a_value_of_a_path_arrives_as_declared(store, steps, folders, kind, want
 def test_a_column_of_the_path_that_nobody_declared_keeps_its_text(store, steps):
     """It arrives after the declared ones."""
     store.dataset(runs.rows(1), name="zip=01234/part.parquet")
-    manifest(store, pa.schema([INDEX, ("text", pa.string())]))
+    manifest(store, schema_of(INDEX, ("text", pa.string())))
     ended, found = sent(store, steps, "zip")
     assert (ended.code, found) == (0, ["01234"])
 
@@ -83,7 +85,7 @@ def test_rows_of_all_files_are_sent(store, steps):
     store.dataset(pa.table({"_index_": pa.array([], pa.int64()), "text": pa.array([], pa.string())}), name="0.parquet")
     for number, name in enumerate(names):
         store.dataset(runs.rows(2, 2 * number), name=name)
-    manifest(store, pa.schema([INDEX, ("text", pa.string())]))
+    manifest(store, schema_of(INDEX, ("text", pa.string())))
     ended, found = sent(store, steps, "text")
     assert ended.code == 0, ended
     assert found == sorted(f"prompt number {n}" for n in range(10))
@@ -95,7 +97,7 @@ def test_columns_in_another_order_and_of_nothing_but_nulls(store, steps):
     """Names decide; a column without values has no type of its own."""
     store.dataset(pa.table({"text": ["a"], "_index_": [0]}), name="a.parquet")
     store.dataset(pa.table({"_index_": [1], "text": pa.array([None])}), name="b.parquet")
-    manifest(store, pa.schema([INDEX, ("text", pa.string())]))
+    manifest(store, schema_of(INDEX, ("text", pa.string())))
     ended, found = sent(store, steps, "text")
     assert (ended.code, found) == (0, ["a", "null"])
 
@@ -122,7 +124,7 @@ def test_a_column_that_says_something_else_than_the_path_ends_the_run(store, ste
 def test_a_column_that_says_the_same_as_the_path_is_fine(store, steps):
     """Some writers keep it in the files too."""
     store.dataset(pa.table({"_index_": [0], "n": pa.array(["01"]).dictionary_encode()}), name="n=01/a.parquet")
-    manifest(store, pa.schema([INDEX, ("n", pa.string())]))
+    manifest(store, schema_of(INDEX, ("n", pa.string())))
     ended, found = sent(store, steps, "n")
     assert (ended.code, found) == (0, ["01"])
 
@@ -131,7 +133,7 @@ def test_an_index_twice_is_reported_before_the_first_request(store, steps):
     """With its value, the files and the rows."""
     store.dataset(pa.table({"_index_": [5, 3], "text": ["a", "b"]}), name="a.parquet")
     store.dataset(pa.table({"_index_": [4, 6, 3], "text": ["a", "b", "c"]}), name="b.parquet")
-    manifest(store, pa.schema([INDEX, ("text", pa.string())]))
+    manifest(store, schema_of(INDEX, ("text", pa.string())))
     ended, found = sent(store, steps, "text")
     assert (ended.code, found) == (65, [])
     assert "such as 3 (in row 1 of 'a.parquet' and row 2 of 'b.parquet', counted from 0)" in ended.last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -14,6 +15,7 @@ import pytest
 from dyff.kernel import clock, errors
 from dyff.objects import layout, local, manifests
 from dyff.workflows import endings, inputs, items, outputs, pacing, parquet_files, progress, trees
+from tests.narrowing import sure
 from tests.workflows import runs
 
 
@@ -58,7 +60,7 @@ async def test_partitions_come_from_paths_not_from_keys(objects):
 
 async def test_storing_is_tried_again(objects):
     """A store that does not answer for a moment loses no output and ends no run."""
-    flaky = Flaky(objects, errors.Unavailable(), errors.OutcomeUnknown())
+    flaky: Any = Flaky(objects, errors.Unavailable(), errors.OutcomeUnknown())
     assert (await outputs.persist(flaky, "outputs/x", b"data")).size_bytes == 4
     assert len(flaky.keys) == 3
 
@@ -66,7 +68,7 @@ async def test_storing_is_tried_again(objects):
 @pytest.mark.virtual_time
 async def test_a_full_disk_is_waited_for(objects, capsys):
     """However long there is no space, no attempt of the run is used up; the log says once what is waited for."""
-    flaky = Flaky(objects, *[errors.DiskFull("the disk is full")] * 100)
+    flaky: Any = Flaky(objects, *[errors.DiskFull("the disk is full")] * 100)
     assert (await outputs.persist(flaky, "outputs/x", b"data")).size_bytes == 4
     assert len(flaky.keys) == 101
     assert capsys.readouterr().out == "the disk is full; waiting for space\n"
@@ -91,7 +93,7 @@ async def test_files_have_at_most_the_batch_size(objects):
             await writer.add(row)
     tables = [pa.parquet.read_table(pa.BufferReader(await objects.get(info.key))) async for info in objects.list("raw/")]
     assert max(table.num_rows for table in tables) == 10
-    assert sorted(index for table in tables for index in table["_index_"].to_pylist()) == list(range(95))
+    assert sorted(sure(index) for table in tables for index in table["_index_"].to_pylist()) == list(range(95))
 
 
 async def test_large_rows_make_small_files(objects):
@@ -147,7 +149,7 @@ async def test_progress_at_start_and_end(objects):
 
 async def test_progress_is_written_at_most_once_a_second(objects):
     """However often it changes, the object is written once a second; a store that fails costs the view alone."""
-    flaky = Flaky(objects, errors.Unavailable("no disk"))
+    flaky: Any = Flaky(objects, errors.Unavailable("no disk"))
     shown = progress.Progress(flaky, "progress.json", "Inference", 10)
     started = time.monotonic()
     async with shown.shown():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -103,7 +104,7 @@ def test_a_column_that_nobody_reads_does_not_matter(store, steps):
 
 def test_a_column_that_is_there_twice(store, steps):
     """Arrow cannot read such a dataset, so it is named before anything is sent."""
-    columns = [pa.array([0, 1]), pa.array(["a", "b"]), pa.array([1, 2]), pa.array([3, 4])]
+    columns: list[pa.Array[Any]] = [pa.array([0, 1]), pa.array(["a", "b"]), pa.array([1, 2]), pa.array([3, 4])]
     store.dataset(pa.Table.from_arrays(columns, ["_index_", "text", "x", "x"]))
     with a_recording_service() as (url, bodies):
         ended = steps.evaluate(url)

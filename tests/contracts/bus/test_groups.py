@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from typing import Any
 
 import anyio
 import pytest
@@ -211,7 +212,7 @@ async def test_a_waiting_member_is_woken(bus):
     async with bus.subscribe("g", "plain") as subscription:
         consumer = Consumer(subscription)
         await until(lambda: len(consumer.held) == 3, consumer)
-        got = []
+        got: list[Any] = []
 
         async def wait():
             while not got:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import anyio
 import pytest
@@ -48,7 +49,7 @@ async def test_a_reader_gets_at_most_what_it_asks_for(bus):
 
 async def test_cancelling_a_poll_loses_nothing(bus):
     """A reader whose polls are cancelled at any moment still sees every record once."""
-    seen = []
+    seen: list[Any] = []
     async with anyio.create_task_group() as group, bus.read("plain", 0, 0) as reader:
 
         async def fill():

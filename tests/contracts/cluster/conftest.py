@@ -16,6 +16,7 @@ from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.kernel import clock, ids
 from tests.conftest import missing
 from tests.contracts.cluster.objects import DEADLINE_S
+from tests.narrowing import sure
 
 
 @asynccontextmanager
@@ -46,7 +47,7 @@ async def kubernetes(tmp_path) -> AsyncIterator[port.Cluster]:
     file = os.environ.get("DYFF_TEST_KUBECONFIG")
     if not file:
         missing("no Kubernetes: DYFF_TEST_KUBECONFIG is not set; start one with make services, or run make test-engines")
-    async with namespaces.fresh(file) as opened:
+    async with namespaces.fresh(sure(file)) as opened:
         yield opened
 
 

@@ -15,6 +15,7 @@ import pytest
 from dyff.cluster import port
 from dyff.kernel import errors
 from tests.contracts.cluster.objects import DEADLINE_S, EVALUATION, FINALIZER, a_config, an_evaluation, condition
+from tests.narrowing import closing_stream
 
 
 async def watched(
@@ -23,7 +24,7 @@ async def watched(
     """The first `count` events after `version` that are not bookmarks."""
     events: list[port.Event] = []
     with anyio.fail_after(DEADLINE_S):
-        async with contextlib.aclosing(cluster.watch(kind, version, timeout_s=DEADLINE_S, labels=labels)) as stream:
+        async with closing_stream(cluster.watch(kind, version, timeout_s=DEADLINE_S, labels=labels)) as stream:
             async for event in stream:
                 if event.type != "BOOKMARK":
                     events.append(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ async def test_equals_distinguishes_types(query):
     values |= {"object": {"a": 1}, "array": [1], "big": 2**70}
     fields = [("status",), ("labels", "k")]
     await put(query, *(document(name, status=value, labels={"k": value}) for name, value in values.items()), document("absent"))
-    expected = [
+    expected: list[tuple[Any, set[str]]] = [
         (True, {"t"}), (False, {"f"}), (1, {"one", "float"}), (1.0, {"one", "float"}), (0, {"zero"}), ("1", {"text"}), ("true", {"word"}),
         (None, {"null", "absent"}), ("", {"empty"}), ('{"a":1}', set()), ("[1]", set()), (2**70, {"big"}), (10**400, set()),
     ]  # fmt: skip
@@ -104,7 +105,7 @@ async def test_all_of_and_any_of(query):
 async def test_a_label_key_is_one_step_whatever_it_contains(query, key):
     """Keys with dots, slashes, quotes or SQL are keys and nothing else."""
     others = {other: "wrong" for other in ODD_KEYS if other != key}
-    body = {"a": {"b/c": "right"}, "labels": {**others, key: "right", "a": {"b/c": "right"}}}
+    body: dict[str, Any] = {"a": {"b/c": "right"}, "labels": {**others, key: "right", "a": {"b/c": "right"}}}
     await put(query, document("a", **body), document("b", labels=others))
     assert await matching(query, filters.Equals(("labels", key), "right")) == {"a"}
     assert await matching(query, filters.OneOf(("labels", key), ("right", "other"))) == {"a"}
@@ -133,7 +134,7 @@ async def test_paging_sees_each_document_once_in_order(query, order, path):
     """Pages of any size, chained by `after`, give the whole order, with ties by ID and absent values first when ascending."""
     chance = random.Random(7)
     times = ["2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00.000001Z", "2026-02-01T00:00:00.000000Z"]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in range(60):
         fields = {"creationTime": chance.choice(times), "labels": {"n": chance.choice(times)}} if number % 5 else {}
         rows.append({"id": f"{chance.randrange(10**9):09}", "account": chance.choice("xyz"), **fields})
@@ -235,7 +236,13 @@ async def test_a_find_comes_in_batches_of_bytes(query):
     for start in range(0, 90, 10):
         await put(query, *documents[start : start + 10])
     expected = [each.body for each in documents]
-    for given in ({}, {"where": filters.Equals(("account",), "a")}, {"where": filters.Equals(("labels", "none"), None)}, {"limit": 80}):
+    cases: tuple[dict[str, Any], ...] = (
+        {},
+        {"where": filters.Equals(("account",), "a")},
+        {"where": filters.Equals(("labels", "none"), None)},
+        {"limit": 80},
+    )
+    for given in cases:
         batches = [batch async for batch in query.find(filters.Find(collection="evaluations", **given))]
         assert [body for batch in batches for body in batch] == expected[: given.get("limit")]
         sizes = [sum(map(len, batch)) for batch in batches]

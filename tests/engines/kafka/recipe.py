@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
 from tests.engines.recipes import EngineError, Place, Recipe, run
+from tests.narrowing import sure
 
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _OLDEST_JAVA = 17
@@ -25,7 +26,7 @@ class Kafka(Recipe):
     variable = "DYFF_TEST_KAFKA"
     adapters = ("bus:kafka",)
     folder = Path(__file__).parent
-    ports = ("broker", "controller")
+    ports: tuple[str, ...] = ("broker", "controller")
     programs = ("java",)
     build_programs = ("mvn",)
     format_options: tuple[str, ...] = ()
@@ -33,7 +34,7 @@ class Kafka(Recipe):
     @property
     def title(self) -> str:
         found = re.search(r"<artifactId>kafka_[\d.]+</artifactId><version>(.+?)</version>", (self.folder / "pom.xml").read_text())
-        return f"Apache Kafka {found[1]}"
+        return f"Apache Kafka {sure(found)[1]}"
 
     def lacking(self, built: bool) -> str | None:
         if reason := super().lacking(built):

@@ -109,6 +109,7 @@ class Node:
         libraries = [built / "packages" / each for each in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
         self.environment = {**os.environ, "PATH": self.path, "LD_LIBRARY_PATH": ":".join(map(str, libraries))}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
         self.tokens = {name: secrets.token_hex(16) for name in _USERS}
         self.api = f"https://{machine.node}:6443"
 
@@ -134,7 +135,7 @@ class Node:
         """Start again what ended, as those do who run a cluster; without its namespaces or containerd there is no node."""
         for name in _RESTARTED:
             if self.running[name].poll() is not None:
-                self._open(name, self.running[name].args)
+                self._open(name, self._commands[name])
         self.check()
 
     def check(self) -> None:
@@ -271,7 +272,7 @@ class Node:
     def _open(self, name: str, command: list[str]) -> None:
         with open(self.home / f"{name}.log", "ab") as log:
             started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
-        self.running[name] = started
+        self.running[name], self._commands[name] = started, command
         (self.home / f"{name}.pid").write_text(str(started.pid))
 
 

@@ -13,6 +13,7 @@ from image import archive, packages
 from tests.engines import building, ports
 from tests.engines.kubernetes import recipe as control_plane
 from tests.engines.recipes import EngineError, Place, Recipe, run
+from tests.narrowing import sure
 
 _HIDDEN = ("/run", "/var/lib", "/var/log")
 """What `init.sh` mounts."""
@@ -40,7 +41,7 @@ class Node(Recipe):
 
     def identity(self) -> bytes:
         """The control plane, and what unpacks packages and writes images."""
-        shared = [Path(each.__file__).read_bytes() for each in (archive, packages)]
+        shared = [Path(sure(each.__file__)).read_bytes() for each in (archive, packages)]
         return b"\0".join([building.fingerprint(self._kubernetes).encode(), *shared])
 
     def lacking(self, built: bool) -> str | None:

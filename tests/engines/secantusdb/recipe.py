@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 
@@ -44,7 +45,7 @@ class SecantusDB(PackagedRecipe):
 
 def check(address: str) -> None:
     """Ping, insert and find, in a database that is dropped again."""
-    with MongoClient(address, serverSelectionTimeoutMS=_DEADLINE_MS, timeoutMS=_DEADLINE_MS) as client:
+    with MongoClient[dict[str, Any]](address, serverSelectionTimeoutMS=_DEADLINE_MS, timeoutMS=_DEADLINE_MS) as client:
         client.admin.command("ping")
         name = f"dyff_engines_{uuid.uuid4().hex}"
         client[name].things.insert_one({"_id": 1, "text": "are you there?"})

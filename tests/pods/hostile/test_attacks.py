@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ HARMLESS = (
 def test_the_attacks_are_real(tmp_path):
     """Without a sandbox, the attacks reach what was placed for them: a probe that can only fail would prove nothing."""
     with targets.placed() as placed:
-        missed = {}
+        missed: dict[Any, Any] = {}
         for name in HARMLESS:
             where = tmp_path / name
             where.mkdir()
