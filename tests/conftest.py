@@ -17,6 +17,9 @@ from typing import NoReturn
 import hypothesis
 import looptime
 import pytest
+import pytest_asyncio
+
+from tests import blocking, leaks
 
 hypothesis.settings.register_profile("dyff", deadline=None)
 hypothesis.settings.load_profile("dyff")
@@ -80,3 +83,39 @@ def pytest_asyncio_loop_factories(config, item):
     if item.get_closest_marker("virtual_time"):
         return {"virtual": lambda: looptime.new_event_loop(start=0)}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched_loops():
+    with blocking.watched():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _left_nothing(request):
+    """Fails a test that blocks an event loop, or leaves a thread, a process, a socket or a loop."""
+    before = leaks.present()
+    yield
+    found = blocking.taken() + leaks.left_since(before, shares=_shares(request))
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
+
+
+def _shares(request):
+    """If the test uses a fixture of these tests that outlives it."""
+    known = request.node._fixtureinfo.name2fixturedefs
+    return any(each[-1].scope != "function" and each[-1].baseid and not name.startswith("_") for name, each in known.items())
+
+
+@pytest.fixture
+async def _ended_tasks():
+    """Fails a test that leaves a task on its loop."""
+    yield
+    if found := await leaks.tasks_left():
+        pytest.fail("left by the test:\n" + "\n".join(found), pytrace=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if pytest_asyncio.is_async_test(item):
+        item.fixturenames.insert(0, "_ended_tasks")  # first, so that it looks when all other fixtures have ended

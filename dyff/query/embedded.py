@@ -40,7 +40,14 @@ _FORGOTTEN = (
 class EmbeddedQuery:
     """The `QueryStore` on SQLite; use `open`."""
 
-    def __init__(self, path: Path, writer: apsw.Connection, troubles: degradation.Troubles) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: apsw.Connection,
+        reached: port.Reached,
+        cutovers: cutover.CutoverCounter,
+        troubles: degradation.Troubles,
+    ) -> None:
         self._path, self._troubles = path, troubles
         self._damage = damage.Damage(path, troubles)
         self._patience = patience.Patience(tables.NAME, troubles)
@@ -48,11 +55,10 @@ class EmbeddedQuery:
         self._threads = anyio.CapacityLimiter(_THREADS)
         self.walks = 0  # in progress
         self._use(writer)
-        self._reached = _TABLES.reached(writer)
+        self._reached = reached
         self._moved = anyio.Event()
         self._documents = document_cache.DocumentCache()
-        self._cutovers = cutover.CutoverCounter(path)
-        self._cutovers.settle()
+        self._cutovers = cutovers
         self._cutovers_seen = self._cutovers.count()
 
     @classmethod
@@ -68,7 +74,8 @@ class EmbeddedQuery:
         """
         with tables.translated():
             writer = await anyio.to_thread.run_sync(_open, Path(path))
-            store = cls(Path(path), writer, troubles or degradation.Troubles())
+            reached, cutovers = await anyio.to_thread.run_sync(_begun, Path(path), writer)
+            store = cls(Path(path), writer, reached, cutovers, troubles or degradation.Troubles())
         try:
             yield store
         finally:
@@ -216,6 +223,13 @@ class EmbeddedQuery:
         self._readers.close()
         self._writer.close()
         self._cutovers.close()
+
+
+def _begun(path: Path, writer: apsw.Connection) -> tuple[port.Reached, cutover.CutoverCounter]:
+    """What an open store knows of its file."""
+    reached, cutovers = _TABLES.reached(writer), cutover.CutoverCounter(path)
+    cutovers.settle()
+    return reached, cutovers
 
 
 def _open(path: Path) -> apsw.Connection:

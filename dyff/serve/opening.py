@@ -174,7 +174,7 @@ async def open_objects(
         Unavailable, OutcomeUnknown: the store does not answer.
     """
     if loaded.objects.url is None:
-        return local.LocalObjects.open(place.objects, signer)
+        return await anyio.to_thread.run_sync(local.LocalObjects.open, place.objects, signer)
     from dyff.objects import cloud
 
     connection = cloud.Connection.from_url(loaded.objects.url, os.environ)

@@ -22,6 +22,7 @@ from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, kinds
 from dyff.cluster.kubernetes import Connection, KubernetesCluster, reporting
 from dyff.kernel import degradation, errors
+from tests.cluster import web_servers
 
 KINDS = {each.kind.plural: each.kind for each in kinds.ALL}
 _REASONS = {
@@ -181,7 +182,7 @@ async def serving(inner: EmbeddedCluster) -> AsyncIterator[StandIn]:
     try:
         yield server
     finally:
-        await runner.cleanup()
+        await web_servers.end(runner)
 
 
 def kubeconfig(server: StandIn, folder: Path) -> Path:

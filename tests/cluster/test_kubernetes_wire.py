@@ -17,6 +17,7 @@ from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
 from dyff.kernel import errors
 from tests import certificates as certificates_of_tests
+from tests.cluster import web_servers
 
 CONFIG = {"metadata": {"name": "a", "resourceVersion": "1"}, "data": {"key": "value"}}
 LIST = {"metadata": {"resourceVersion": "7"}, "items": []}
@@ -63,7 +64,7 @@ async def api_server(tmp_path, answer: Callable, *, certificates=None, authority
         async with KubernetesCluster.open(Connection(kubeconfig=str(kubeconfig), **{"timeout_s": 2.0, **changes}), troubles) as cluster:
             yield cluster
     finally:
-        await runner.cleanup()
+        await web_servers.end(runner)
 
 
 async def test_the_server_must_be_the_one_that_is_trusted(tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import apsw
 import pytest
 
@@ -58,7 +59,7 @@ Writer = sqlite_writer.Writer[list[int]]
 async def writing(
     path: Path, limits: sqlite_writer.Limits | None = None, refusals: type[Exception] = errors.DyffError
 ) -> AsyncIterator[tuple[Numbers, Writer]]:
-    numbers = Numbers(path / "numbers.sqlite")
+    numbers = await anyio.to_thread.run_sync(Numbers, path / "numbers.sqlite")
     writer = sqlite_writer.Writer(numbers, limits or sqlite_writer.Limits(), refusals=refusals)
     writer.start(numbers.delivered.append)
     try:

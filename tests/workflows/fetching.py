@@ -8,6 +8,7 @@ import subprocess
 import sys
 from unittest import mock
 
+import huggingface_hub
 import msgspec
 
 from dyff.entities import registry
@@ -47,8 +48,11 @@ class Fetch:
     def run(self, *args, process=False, **kwargs):
         """In this process, which is faster, unless a process is asked for."""
         if not process:
-            with mock.patch.dict(os.environ, self.environment):
-                return self.steps.call("fetch-model", *self.command(*args, **kwargs))
+            try:
+                with mock.patch.dict(os.environ, self.environment):
+                    return self.steps.call("fetch-model", *self.command(*args, **kwargs))
+            finally:
+                huggingface_hub.close_session()  # otherwise its connections live as long as this process
         running = self.start(*args, **kwargs)
         output, _ = running.communicate(timeout=60)
         return runs.Run(running.returncode, output.splitlines())

@@ -63,7 +63,7 @@ class Kubelet:
         Raises:
             InUse: another server is running pods in this directory.
         """
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await anyio.Path(self._root).mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._claimed(), self._template() as template, anyio.create_task_group() as group:
             self._workers.clear()
             self._node = node.Node(self._cluster, self._config, self._time, self._wake, template)
