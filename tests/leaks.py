@@ -25,7 +25,7 @@ KEPT = (
     "asyncio-waitpid-",  # waits for a program, which is looked at itself
     "asyncio_",  # of the executor of a loop that a module or the session has; closing a loop joins its own
 )
-"""How the names of threads begin that are somebody else's."""
+"""How the names of threads begin that are of others."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def short(monkeypatch):
 
 
 async def test_a_call_that_waits_is_seen_even_if_its_error_is_caught():
-    """A sleep, a lock that is held and another process's end block the loop, whoever makes the call."""
+    """A sleep, a lock that is held and another process's end block the loop, also when a test makes the call."""
     held = threading.Lock()
     held.acquire()
     process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -74,7 +74,7 @@ def test_a_thread_that_is_left_is_named():
 
 @pytest.mark.usefixtures("short")
 def test_a_process_that_is_left_is_named():
-    """With its command, as long as it lives."""
+    """With its command, until it has ended."""
     before = leaks.present()
     process = subprocess.Popen([sys.executable, "-c", "input('forgotten')"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     (found,) = leaks.left_since(before)
