@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,6 +24,10 @@ FORMAT = "{quantity:.1f}"
 Format = Annotated[str, msgspec.Meta(max_length=score_formats.MAX_CHARS)]
 Valence = Literal["positive", "negative", "neutral"]
 Priority = Literal["primary", "secondary"]
+
+
+OF_SCORES = ("valence", "priority", "minimum", "maximum", "format", "unit")
+"""Fields that a curve does not have."""
 
 
 class ScoreSpec(identity.Part, frozen=True):
@@ -54,6 +58,11 @@ class ScoreOrCurveSpec(identity.Part, frozen=True):
     `dimensions`: by the name of each column of the curve's points, what it means.
     """
 
+    rules: ClassVar[codecs.Json] = {
+        "if": {"required": ["dimensions"]},
+        "then": {"not": {"anyOf": [{"required": [name]} for name in OF_SCORES]}},
+    }
+
     name: Identifier
     title: Title
     summary: Summary
@@ -71,7 +80,7 @@ class ScoreOrCurveSpec(identity.Part, frozen=True):
             text = FORMAT if self.format is UNSET else self.format
             _check(text, self.minimum, self.maximum)
             return
-        mixed = [name for name in _OF_SCORES if getattr(self, name) is not UNSET]
+        mixed = [name for name in OF_SCORES if getattr(self, name) is not UNSET]
         if mixed:
             raise ValueError(f"{mixed[0]} belongs to scores; with dimensions this is a curve, so leave out one of them")
 
@@ -91,9 +100,6 @@ class ScoreOrCurveSpec(identity.Part, frozen=True):
         if self.dimensions is not UNSET:
             return {**given, "dimensions": {name: identity.filled(each) for name, each in self.dimensions.items()}}
         return identity.filled(ScoreSpec(**given))
-
-
-_OF_SCORES = ("valence", "priority", "minimum", "maximum", "format", "unit")
 
 
 def _check(text: str, minimum: float | UnsetType | None, maximum: float | UnsetType | None) -> None:

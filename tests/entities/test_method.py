@@ -27,6 +27,13 @@ REFUSED = {
     "a name without a module": (bodies.METHOD, "implementation.pythonFunction.fullyQualifiedName", "mean", "regex"),
     "an unknown scope": (bodies.METHOD, "scope", "Dataset", "Invalid enum value"),
     "an output of another kind": (bodies.METHOD, "output.kind", "SafetyCase", "safetyCase must be given"),
+    "a function that makes a document": (
+        bodies.METHOD,
+        "output",
+        {"kind": "SafetyCase", "safetyCase": {"name": "s"}},
+        "output.kind must be Measurement, which is what a PythonFunction makes",
+    ),
+    "a notebook that makes a table": (NOTEBOOK, "output", bodies.METHOD["output"], "output.kind must be SafetyCase"),
     "a keyword twice": (FULL, "parameters.1.keyword", "threshold", "keyword 'threshold' is there twice"),
     "a parameter and an input with one keyword": (FULL, "inputs.0.keyword", "threshold", "keyword 'threshold' is there twice"),
     "a notebook whose module is not listed": (NOTEBOOK, "modules", [], "modules must contain"),

@@ -118,9 +118,46 @@ class MethodOutput(Part, frozen=True):
         _one_of(self, {"Measurement": "measurement", "SafetyCase": "safetyCase"})
 
 
+def _at(path: str, schema: codecs.Json) -> codecs.Json:
+    """The rule that `schema` holds of the field at a path such as `output.kind`."""
+    for step in reversed(path.split(".")):
+        schema = {"properties": {step: schema}}
+    return schema
+
+
+def _implemented_by(name: str) -> codecs.Json:
+    return _at("implementation.kind", {"const": name})
+
+
+def _makes(name: str) -> codecs.Json:
+    return _at("output.kind", {"const": name})
+
+
+_OF_RUBRICS: codecs.Json = {
+    "required": ["inputs"],
+    "properties": {
+        **_at("output.measurement.level", {"const": "Instance"})["properties"],
+        "parameters": {"maxItems": 0},
+        "inputs": {
+            "minItems": 2,
+            "maxItems": 2,
+            "allOf": [
+                {"contains": {"properties": {"keyword": {"const": name}, "kind": {"const": of}}}} for name, of in RUBRIC_INPUTS.items()
+            ],
+        },
+    },
+}
+
+
 class MethodCreateRequest(identity.CreateRequest, frozen=True):
     """Describes a method. `scope`: what its results are about. `analysisImage`: the environment; None for the server's own."""
 
+    rules: ClassVar[codecs.Json] = {
+        "allOf": [
+            {"if": _implemented_by("JupyterNotebook"), "then": _makes("SafetyCase"), "else": _makes("Measurement")},
+            {"if": _implemented_by("PythonRubric"), "then": _OF_RUBRICS},
+        ]
+    }
     example: ClassVar[codecs.Json] = {
         "account": "example",
         "name": "mean-word-length",
@@ -152,6 +189,9 @@ class MethodCreateRequest(identity.CreateRequest, frozen=True):
         notebook = self.implementation.jupyterNotebook
         if notebook is not None and notebook.notebookModule not in self.modules:
             raise ValueError(f"modules must contain implementation.jupyterNotebook.notebookModule, {notebook.notebookModule}")
+        wanted = "SafetyCase" if notebook is not None else "Measurement"
+        if self.output.kind != wanted:
+            raise ValueError(f"output.kind must be {wanted}, which is what a {self.implementation.kind} makes; it is {self.output.kind}")
         if self.implementation.pythonRubric is not None:
             self._check_rubric()
 
