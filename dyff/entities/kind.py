@@ -177,6 +177,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     `resource`: a custom resource that people can create for it but the orchestrator does not; None if there is only `run`'s, or none.
     `documentation`: the response to an edit of its documentation: the Documentation (`separate`), or the entity that includes the
     texts (`entity`), as the published clients expect for newer kinds. It is stored in the entity either way.
+    `members`: the field that maps tags to entities, if `ID@tag` is a reference to one of them; None if not.
     `own_routes`: whether it has routes in addition to those derived from this row, or in place of them.
     """
 
@@ -198,6 +199,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     run: Run | None = None
     resource: CustomResource | None = None
     documentation: Literal["separate", "entity"] = "separate"
+    members: str | None = None
     own_routes: bool = False
 
     @property

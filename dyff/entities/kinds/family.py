@@ -127,4 +127,5 @@ KIND = kind.Kind(
         ),
     ),
     documentation="entity",
+    members="members",
 )

@@ -225,7 +225,12 @@ class _KnownModule(stored.Part, frozen=True):
 
 
 def _references(request: MethodCreateRequest) -> list[identity.Reference]:
-    return [identity.Reference("Module", each, ("body", "modules", n)) for n, each in enumerate(request.modules)]
+    found = [identity.Reference("Module", each, ("body", "modules", n)) for n, each in enumerate(request.modules)]
+    notebook = request.implementation.jupyterNotebook
+    if notebook is not None:  # one of `modules`, but a tag must be replaced here, too
+        loc = ("body", "implementation", "jupyterNotebook", "notebookModule")
+        found.append(identity.Reference("Module", notebook.notebookModule, loc))
+    return found
 
 
 def _own(request: MethodCreateRequest, embedded: identity.Embedded) -> codecs.Json:
