@@ -60,7 +60,7 @@ class Tags:
         reference = next(each for each in references if each.id == said)
         field = ".".join(map(str, reference.loc[1:]))
         family_id, _, tag = said.partition(SEPARATOR)
-        row = _row(reference)
+        row, members_field = _row(reference)
         auth.require_any(principal, row.plural, "consume")
         if ids.is_id(family_id) and not await self._positions.reaches_end(family_id):
             raise errors.NotReady(f"{field}: what {said} stands for is not known yet: the view is behind the log; try again")
@@ -71,7 +71,7 @@ class Tags:
         auth.require(principal, row.plural, "consume", account=family["account"], entity=family_id)
         if family["status"] == statuses.DELETED:
             raise errors.Conflict(f"{field}: the {row.name} {family_id} cannot be used: it was deleted")
-        members = family.get(row.members) or {}
+        members = family.get(members_field) or {}
         if tag not in members:
             has = f"it has the tags {', '.join(sorted(members)[:20])}" if members else "it has no tags"
             near = suggestions.nearest(tag, members)
@@ -91,11 +91,12 @@ def annotated(entity: codecs.Json, given: Given) -> codecs.Json:
     return {**entity, "annotations": [*entity["annotations"], *({"key": key, "value": said} for key, said in given.items())]}
 
 
-def _row(reference: identity.Reference) -> kind.Kind:
-    row = next((each for each in registry.ROWS if each.members is not None), None)
-    if row is None:
-        raise errors.InvalidFields(errors.Problem(reference.loc, "must be an ID: this server has no kind with tags"))
-    return row
+def _row(reference: identity.Reference) -> tuple[kind.Kind, str]:
+    """The kind whose entities have tags, and the field with the tags."""
+    for row in registry.ROWS:
+        if row.members is not None:
+            return row, row.members
+    raise errors.InvalidFields(errors.Problem(reference.loc, "must be an ID: this server has no kind with tags"))
 
 
 def _set(value: Any, at: Sequence[str | int], new: str) -> None:
