@@ -8,7 +8,6 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any
 
 import aiohttp
 import anyio
