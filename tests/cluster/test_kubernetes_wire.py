@@ -70,7 +70,7 @@ async def test_the_server_must_be_the_one_that_is_trusted(tmp_path):
     certificates = certificates_of_tests.make(tmp_path)
 
     async def answer(request):
-        return web.json_response({"spec": {"ports": [{"port": 80}]}})
+        return web.json_response({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": {"ports": [{"port": 80}]}})
 
     async with api_server(tmp_path, answer, certificates=certificates) as cluster:
         place = await cluster.service_url("a")
@@ -265,7 +265,7 @@ async def test_a_list_that_is_forgotten_again_and_again_is_given_up(tmp_path):
 
 
 POD = {
-    "metadata": {"name": "p", "uid": "u"},
+    "metadata": {"name": "p", "uid": "u", "resourceVersion": "1"},
     "spec": {"containers": [{"name": "main"}]},
     "status": {"containerStatuses": [{"name": "main", "containerID": "c", "state": {"terminated": {"exitCode": 0}}}]},
 }

@@ -15,7 +15,7 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers.common import custom_resources, outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import candidates, holding, rules, runs
+from dyff.consumers.orchestrator import candidates, holding, questions, rules, runs
 from dyff.entities import registry, statuses
 from dyff.kernel import backoff, errors
 from dyff.kernel.clock import Clock
@@ -55,7 +55,8 @@ class Reconciler:
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, given, step
         self._candidates = candidates.Candidates()
-        self._held = holding.Held(cluster)
+        self._asked = questions.Questions()
+        self._held = holding.Held(cluster, self._asked)
         self._failing: backoff.Keyed[_Key] = backoff.Keyed(_FIRST_DELAY_S, ceiling_s=_CEILING_S, jitter=random.Random())
 
     async def once(self) -> int:
@@ -65,6 +66,7 @@ class Reconciler:
             RetryLater: the log or the cluster does not answer; actions that are done stay done.
             Fenced, OutcomeUnknown: see `dyff.bus.port.Owner.append`.
         """
+        self._asked.begin()
         waiting = await self._admit()
         self._step()
         await self._carry_out()
@@ -73,8 +75,8 @@ class Reconciler:
         return len(list(self._mirror.live()))
 
     def next_s(self) -> float | None:
-        """Seconds until an action that failed is due again; None if there is none."""
-        return self._failing.next_s()
+        """Seconds until an action or a question that failed is due again; None if there is none."""
+        return min((each for each in (self._failing.next_s(), self._asked.next_s()) if each is not None), default=None)
 
     def busy(self) -> set[str]:
         """IDs of entities with a custom resource or a pod that can be running, and of those of which that is not known."""
@@ -106,16 +108,19 @@ class Reconciler:
         for run in [each for each in observed.values() if runs.still_runs(each)]:
             # Read again: the informer can have seen the end before us, and a run that has ended is kept for the retention time.
             self._held.add(run.kind, run.id)
-            with suppress(*holding.UNKNOWN):
-                observed[run.id] = msgspec.structs.replace(run, resource=await holding.sought(self._cluster, run.kind, run.id))
+            with suppress(questions.NotKnown):
+                observed[run.id] = msgspec.structs.replace(run, resource=await self._sought(run.kind, run.id))
         for mirrored in live:
             entity_id, status = mirrored.entity.get("id", ""), mirrored.entity.get("status")
             kind = registry.resource_kind(mirrored.entity.get("kind", ""))
             if status in runs.RESERVED and kind is not None and entity_id not in observed:
-                with suppress(*holding.UNKNOWN):
-                    resource = await holding.sought(self._cluster, kind, entity_id) if status == statuses.ADMITTED else None
+                with suppress(questions.NotKnown):
+                    resource = await self._sought(kind, entity_id) if status == statuses.ADMITTED else None
                     observed[entity_id] = self._run(kind, entity_id, resource)
         return list((await self._with_held(observed)).values())
+
+    async def _sought(self, kind: str, entity_id: str) -> port.Object | None:
+        return await self._asked.ask(entity_id, lambda: holding.sought(self._cluster, kind, entity_id))
 
     async def _with_held(self, observed: dict[str, runs.Run]) -> dict[str, runs.Run]:
         """The runs, with what the cluster itself has of those that ended and that only a late watch can make look as if they were over."""
