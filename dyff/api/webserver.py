@@ -67,7 +67,7 @@ class _Server(uvicorn.Server):
             self._task_status.started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Like the parent's, but first answer those who cannot know of the stop: proxies send requests on connections that they have kept."""
+        """Like the parent's, but first answer those who cannot know of the stop: proxies send requests on connections that they kept."""
         waiting = [each.dup() for each in sockets or ()]
         for server in self.servers:
             server.close()
@@ -77,7 +77,7 @@ class _Server(uvicorn.Server):
         watch.leave()
         await self._take(waiting)
         end = asyncio.get_running_loop().time() + LEAVE_S
-        while watch.waiting and asyncio.get_running_loop().time() < end:
+        while watch.waiting and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
         await super().shutdown(sockets)
 
