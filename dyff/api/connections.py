@@ -59,12 +59,16 @@ def limits(chosen: settings.Api) -> Limits:
 
 
 class Watch:
-    """The connections of one server. `waiting`: those without a request in progress, the longest waiting first."""
+    """The connections of one server.
+
+    `waiting`: those without a request in progress, the longest waiting first. `is_leaving`: whether each ends with its next answer.
+    """
 
     def __init__(self) -> None:
         """No connection yet; the look is repeated only while there are some."""
         self.connections: set[Bounded] = set()
         self.waiting: dict[Bounded, None] = {}
+        self.is_leaving = False
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, connection: Bounded) -> None:
@@ -78,6 +82,13 @@ class Watch:
         """Forget a connection that is lost, or speaks another protocol from now on."""
         self.connections.discard(connection)
         self.waiting.pop(connection, None)
+
+    def leave(self) -> None:
+        """From now on, end each connection with the answer to the request in progress, or else to the next one."""
+        self.is_leaving = True
+        for each in self.connections:
+            if each.cycle is not None:
+                each.cycle.keep_alive = False
 
     def make_room(self, newest: Bounded) -> bool:
         """Close the connection that has waited longest for a request; False if all have one in progress."""
@@ -192,6 +203,10 @@ class Bounded(HttpToolsProtocol):
         self.watch.waiting.pop(self, None)
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop(400, f"more than {MAX_PIPELINED} requests wait for an earlier one on this connection")
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        cycle.keep_alive = cycle.keep_alive and not self.watch.is_leaving
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Replaces the parent's: the same, but without a timer."""

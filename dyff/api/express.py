@@ -80,7 +80,7 @@ class _Protocol(connections.Bounded):
         before, exchange = self.cycle, _Exchange(self, route)
         self.cycle = exchange  # type: ignore[assignment]
         if before is None or before.response_complete:
-            self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type]
+            self._start_asgi_task(exchange, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]

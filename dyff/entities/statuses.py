@@ -19,6 +19,9 @@ ALL = (
     CREATED, SCHEDULABLE, ADMITTED, WAITING_FOR_UPLOAD, READY, COMPLETE, APPROVED, FAILED, ERROR, DENIED, TERMINATED, DELETED,
 )  # fmt: skip
 
+PUBLISHED = (*ALL, "WaitingForApproval", "Active", "EntryDenied", "Suspended")
+"""All that published clients know, also of teams and accounts. No other one can ever be found."""
+
 SUCCESS = frozenset({COMPLETE, READY, APPROVED})
 FAILURE = frozenset({ERROR, FAILED, DENIED})
 TERMINAL = SUCCESS | FAILURE | {TERMINATED, DELETED}

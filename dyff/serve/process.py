@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -95,7 +96,7 @@ async def _serve(
             subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
             async with anyio.create_task_group() as group:
                 group.start_soon(watched.watch)
-                await group.start(signals.stop_on_signal, _stopper(subject, loaded))
+                await group.start(signals.stop_on_signal, _stopper(subject, loaded, adapters.listener))
                 group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
                 await subject.run()
                 group.cancel_scope.cancel()
@@ -116,13 +117,18 @@ def _audit(loaded: settings.Settings, time: clock.Clock, rows: Sequence[roles.Ro
         opened.close()
 
 
-def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
-    """Requests an orderly stop, and makes sure that the process ends even if something hangs in a shielded clean-up."""
+def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings, listener: socket.socket | None) -> Any:
+    """Requests an orderly stop, and makes sure that the process ends even if something hangs in a shielded clean-up.
+
+    `listener`: of the API, or None. It is kept for a role that starts again; at a stop the kernel would accept connections for no one.
+    """
 
     def stop() -> None:
         watchdog = threading.Timer(loaded.supervision.shutdown_grace_s + HARD_STOP_EXTRA_S, os._exit, [EXIT_STUCK])
         watchdog.daemon = True
         watchdog.start()
+        if listener is not None:
+            listener.close()
         subject.stop()
 
     return stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 
 import httpx
 import pyarrow as pa
@@ -96,6 +97,35 @@ def test_a_session_answers_through_the_proxies(server, token, account, service):
         (row,) = client.inferencesessions.client(session.id, made.token, interface=interface).infer({"text": "hello"})
         assert row
         client.inferencesessions.terminate(session.id)
+
+
+def test_a_stop_breaks_no_request(tmp_path):
+    """While clients are busy, a stop makes nginx unable to connect, which it may repeat elsewhere; no request that was taken is lost."""
+    port, behind = nginx.free_port(), nginx.free_port()
+    configuration = nginx.documented(port, behind, removes_prefix=False).replace("location /dyff/", "location /")
+    statuses: set[int] = set()
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            while not over.is_set():
+                statuses.add(client.get("/health").status_code)
+
+    with nginx.running(tmp_path / "nginx", configuration, port):
+        subject = Server(tmp_path / "data")
+        subject.start("--port", str(behind))
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for each in threads:
+            each.start()
+        while not statuses:
+            over.wait(0.01)
+        assert subject.stop() == 0
+        over.set()
+        for each in threads:
+            each.join()
+    assert statuses <= {200, 502}
+    errors = [line for line in (tmp_path / "nginx" / "log").read_text().splitlines() if "upstream" in line]
+    assert [line for line in errors if "Connection refused" not in line] == []
 
 
 @pytest.fixture

@@ -147,15 +147,18 @@ async def test_ready_follows_the_probe(lab):
     web = {"name": "main", "image": "test/web", "ports": [{"containerPort": 8000}], "readinessProbe": probe, "volumeMounts": mount}
     async with lab.running():
         uid = await lab.create(lab.a_pod("p", web, volumes=[{"name": "site", "emptyDir": {}}], restartPolicy="Always"))
-        status = await lab.started("p")
+        await lab.started("p")
+        said = "Readiness probe failed: GET /ready.txt is answered with status 404"
+        status = await lab.until("p", lambda status: lab.condition(status, "Ready").get("message") == said)
         assert lab.condition(status, "Ready")["status"] == "False"
         page = lab.pods_dir / uid / "volumes" / "site" / "ready.txt"
         page.write_text("yes")
         status = await lab.ready("p")
         assert status["containerStatuses"][0]["ready"] is True
         assert status["podIP"] == "127.0.0.1"
+        assert "message" not in lab.condition(status, "Ready")
         page.unlink()
-        await lab.until("p", lambda status: lab.condition(status, "Ready").get("status") == "False")
+        await lab.until("p", lambda status: lab.condition(status, "Ready").get("message") == said)
 
 
 async def test_a_mapping_without_a_path_probes_by_connecting(lab):
