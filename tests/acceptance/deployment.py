@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -17,6 +16,7 @@ import pytest
 
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.conftest import missing
+from tests.engines.ports import free_port
 
 SECRET = "storage"
 
@@ -48,13 +48,6 @@ def engines(folder: Path) -> dict[str, str]:
         "DYFF_OPERATOR__STORAGE_SECRET": SECRET,
         "DYFF_PODS__SECRETS_DIR": str(folder / "secrets"),
     }
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:

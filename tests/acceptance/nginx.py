@@ -62,13 +62,6 @@ def unpacked() -> tuple[str, dict[str, str]]:
     return str(target / "usr/sbin/nginx"), {"LD_LIBRARY_PATH": ":".join(libraries)}
 
 
-def free_port() -> int:
-    """A port on which nothing listens at the moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 def documented(port: int, behind: int, *, removes_prefix: bool) -> str:
     """The configuration of the document, on `port`, without TLS, in front of the port `behind`."""
     (text,) = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from tests.acceptance.conftest import DYFF, plain_environment, run
+from tests.engines.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -41,12 +41,6 @@ def until(condition, limit_s: float = 60.0):
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_everything_that_a_server_writes_is_json(tmp_path):

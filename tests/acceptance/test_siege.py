@@ -17,9 +17,9 @@ from dyff.client import Client
 from dyff.schema import requests
 
 from tests.acceptance.attackers import attacked
-from tests.acceptance.deployment import free_port
 from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
+from tests.engines.ports import free_port
 
 pytestmark = pytest.mark.faults
 

@@ -13,6 +13,7 @@ from dyff.cluster.embedded import ports
 from dyff.cluster.embedded.controllers import podstates, proxy, services
 from dyff.kernel import errors
 from tests.cluster import builders
+from tests.engines.ports import free_port
 
 
 def a_pod(name: str, number: int = 15000, **labels: str) -> port.Object:
@@ -100,10 +101,7 @@ class Backend:
 @pytest.fixture
 async def front():
     """A proxy that holds a free port and leads nowhere yet."""
-    with socket.socket() as probe:
-        probe.bind((ports.HOST, 0))
-        number = probe.getsockname()[1]
-    made = proxy.Proxy(number)
+    made = proxy.Proxy(free_port())
     made.hold()
     yield made
     made.close()

@@ -30,6 +30,7 @@ from dyff.schema.dataset import arrow as published
 
 from dyff.entities import registry, specs
 from dyff.workflows import failures
+from tests.engines.ports import free_port
 
 EVALUATION, DATASET = "0e" * 16, "da" * 16
 SCHEMA = published.make_response_schema(pa.schema([pa.field("text", pa.string())]))
@@ -220,12 +221,6 @@ def pairs(found):
 
 def all_pairs(indices, replications=1):
     return sorted((index, specs.replication_id(EVALUATION, number)) for index in indices for number in range(replications))
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def start_mock_service(port):
