@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.conftest import missing
 from tests.engines.ports import free_port
@@ -83,7 +84,7 @@ class Process:
             if not self.is_running or time.monotonic() > end:
                 self.kill()
                 pytest.fail(f"{self.name} did not become ready: {reported}\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.05)
+            waiting.a_blocking_moment(0.05)
 
     def send(self, number: signal.Signals) -> None:
         """A signal, if it runs."""

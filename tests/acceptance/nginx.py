@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from image import packages
+from tests import waiting
 from tests.conftest import missing
 from tests.engines import building
 
@@ -93,7 +94,7 @@ def running(folder: Path, configuration: str, port: int) -> Iterator[None]:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-            time.sleep(0.02)
+            waiting.a_blocking_moment()
         else:
             raise AssertionError(f"nginx does not listen: {(folder / 'log').read_text()}")
         yield

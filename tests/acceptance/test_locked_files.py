@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import Server
 from tests.entities import bodies
 
@@ -63,7 +64,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.1)
+        waiting.a_blocking_moment(0.1)
     return found
 
 

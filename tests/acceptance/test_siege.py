@@ -69,6 +69,7 @@ class Round:
         client = self.client()
         accepted = {client.evaluations.create(self._body).id for _ in range(EVALUATIONS)}
         for _ in range(KILLS):
+            # real time: SIGKILL comes at a random moment of the attack
             time.sleep(moments.uniform(0.5, 4.0))
             self.memory()
             self.server.kill()

@@ -128,6 +128,7 @@ class Clients:
 def killed_under_load(server: Server, clients: Clients) -> Iterator[None]:
     """It is killed while the clients are at work."""
     with clients.at_work(server.endpoint):
+        # real time: clients work for that long before SIGKILL
         time.sleep(SECONDS)
         yield
         server.kill()

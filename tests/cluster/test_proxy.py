@@ -44,6 +44,7 @@ def test_what_is_sent_at_once_arrives_whole(factory):
             assert all(answer == data for answer in answers)
         front.close()
         server.close()
+        # real time: a loop in C ends the transports that were closed in rounds of its own
         await asyncio.sleep(0.05)
 
     with asyncio.Runner(loop_factory=factory) as runner:

@@ -30,6 +30,7 @@ from dyff.schema.dataset import arrow as published
 
 from dyff.entities import registry, specs
 from dyff.workflows import failures
+from tests import waiting
 from tests.engines.ports import free_port
 
 EVALUATION, DATASET = "0e" * 16, "da" * 16
@@ -252,7 +253,7 @@ def wait_for(condition, timeout_s=30):
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        waiting.a_blocking_moment()
     return value
 
 
@@ -283,6 +284,7 @@ def a_service(reply, probe=200):
             status, headers, delay_s, answer = (
                 (*given, *(None, {}, 0, "an answer")[len(given) :]) if isinstance(given, tuple) else (given, {}, 0, "an answer")
             )
+            # real time: the service answers that late
             time.sleep(delay_s)
             self._send(status, headers, {"text": [answer], "choices": [{"text": answer}]})
 
