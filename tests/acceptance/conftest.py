@@ -54,7 +54,7 @@ class Server:
         self.endpoint = ""
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *flags: str, deadline_s: float = 30.0) -> None:
+    def start(self, *flags: str, deadline_s: float = 120.0) -> None:
         """Start, and wait for the message that it is ready."""
         environment = plain_environment() | self.settings
         arguments = [self.program, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]

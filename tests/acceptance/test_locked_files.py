@@ -77,6 +77,20 @@ def person(make_server):
         yield found
 
 
+@pytest.fixture(scope="module")
+def at_a_start(tmp_path_factory):
+    """For tests that stop and start the server themselves."""
+    server = Server(tmp_path_factory.mktemp("locked") / "data", HELD)
+    server.start()
+    try:
+        found = Person(server)
+        with found.http:
+            yield found
+    finally:
+        if server.is_running:
+            server.kill()
+
+
 @pytest.mark.acceptance
 @pytest.mark.parametrize("how", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_a_locked_view_is_late_and_nothing_else(person, how):
@@ -126,9 +140,9 @@ def test_a_locked_accounts_database_refuses_changes_only(person):
 @pytest.mark.acceptance
 @pytest.mark.parametrize("file", ["bus.sqlite", "query.sqlite", "accounts.sqlite", "cluster.sqlite"])
 @pytest.mark.parametrize("how", ["BEGIN IMMEDIATE", "PRAGMA locking_mode=EXCLUSIVE"], ids=["writers", "readers too"])
-def test_a_start_waits_for_a_lock(person, file, how):
+def test_a_start_waits_for_a_lock(at_a_start, file, how):
     """It says which file is locked, and serves when the lock is gone: nothing has to be started again by a person."""
-    server = person.server
+    person, server = at_a_start, at_a_start.server
     assert server.stop() == 0
     said = len(server.log.read_text())
     with contextlib.ExitStack() as stack:
