@@ -19,6 +19,7 @@ import pytest
 from dyff.client import Client
 from dyff.schema import requests
 
+from tests import waiting
 from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
 from tests.acceptance.test_kill_9 import wait_for_all
 
@@ -141,7 +142,7 @@ class Load:
         """Wait until so many were acknowledged."""
         while len(self.acknowledged) < count:
             assert any(each.is_alive() for each in self._threads)
-            time.sleep(0.02)
+            waiting.a_blocking_moment()
 
     def _run(self) -> None:
         headers = {"Authorization": f"Bearer {self._token}"}

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 from dyff.sdk import Client as OurClient
 from tests.acceptance import nginx
 from tests.acceptance.conftest import Server, eventually
+from tests.engines.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -27,7 +28,7 @@ LARGE_BYTES = 12 * 2**20
 def server(request, tmp_path_factory):
     """A server that clients reach only below the path /dyff of nginx."""
     folder = tmp_path_factory.mktemp("nginx")
-    port, behind = nginx.free_port(), nginx.free_port()
+    port, behind = free_port(), free_port()
     file = folder / "dyff.yaml"
     file.write_text(json.dumps({"api": {"public_url": f"http://127.0.0.1:{port}/dyff", "trusted_proxies": ["127.0.0.1"]}}))
     configuration = nginx.documented(port, behind, removes_prefix=request.param == "removes")
@@ -131,7 +132,7 @@ def test_a_stop_breaks_no_request(tmp_path):
 @pytest.fixture
 def unnamed(tmp_path):
     """A server that knows its proxy and not its own public URL, behind nginx at the root of the host."""
-    port, behind = nginx.free_port(), nginx.free_port()
+    port, behind = free_port(), free_port()
     file = tmp_path / "dyff.yaml"
     file.write_text(json.dumps({"api": {"trusted_proxies": ["127.0.0.1"]}}))
     configuration = nginx.documented(port, behind, removes_prefix=False).replace("location /dyff/", "location /")

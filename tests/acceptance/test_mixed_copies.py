@@ -15,6 +15,7 @@ from dyff.client import Client
 from dyff.schema import requests
 
 from dyff.accounts import restored as accounts
+from tests import waiting
 from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
 
 pytestmark = pytest.mark.acceptance
@@ -69,7 +70,7 @@ def wait_for_relay(subject: Server) -> None:
     end = time.monotonic() + 60.0
     while (found := accounts.sequences(subject.directory / "accounts.sqlite")).relayed < found.made:
         assert time.monotonic() < end, found
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
 
 
 @pytest.fixture(scope="module")

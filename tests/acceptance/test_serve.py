@@ -18,6 +18,7 @@ from dyff.client import Client
 from dyff.accounts import embedded, tokens
 from dyff.bus import envelope, topics
 from dyff.kernel import settings
+from tests import waiting
 from tests.acceptance.conftest import run
 from tests.roles import log
 
@@ -116,7 +117,7 @@ def test_what_was_accepted_is_there_after_kill_9(fresh):
     end = time.monotonic() + 15
     while (model := httpx.get(f"{fresh.endpoint}/models/{created.json()['id']}", headers=headers).json()).get("status") != "Ready":
         assert time.monotonic() < end, model
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
     assert os.path.exists(fresh.directory)
 
 
@@ -132,7 +133,7 @@ async def test_changes_of_accounts_are_in_the_log(fresh):
     end = time.monotonic() + 15
     while outbox.execute("SELECT count(*) FROM outbox").get:
         assert time.monotonic() < end, "the outbox is not emptied"
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
     outbox.close()
     assert fresh.stop() == 0
     async with log.opened(fresh.directory / "bus.sqlite", partitions=4) as bus:
@@ -164,7 +165,7 @@ def test_a_deleted_dataset_goes_for_good(fresh, prompts, tmp_path):
         headers = {"authorization": f"Bearer {token}"}
         while httpx.get(f"{fresh.endpoint}/datasets/{gone.id}", headers=headers).status_code != 404:
             assert time.monotonic() < end, "it is still found"
-            time.sleep(0.05)
+            waiting.a_blocking_moment(0.05)
 
     until_gone()
     assert [folder.is_dir() for folder in folders] == [True, False]

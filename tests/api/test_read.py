@@ -157,7 +157,7 @@ async def test_a_read_with_a_position_waits_for_it(shared_world, shared_api):
 
     async with anyio.create_task_group() as group:
         group.start_soon(read)
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         assert seen == []
         shared_world.view.proceed()
     assert seen == [1]

@@ -78,6 +78,7 @@ async def test_what_has_begun_is_ended_before_it_stops(world):
                 answers.append(await client.get(f"{url}/v0/datasets/{created.json()['id']}"))
 
             group.start_soon(read)
+            # real time: the request is on its way through a socket, and nothing reports that it waits
             await anyio.sleep(0.2)
             group.start_soon(_later, 0.2, world.view.proceed)
         assert [answer.status_code for answer in answers] == [200]
@@ -125,6 +126,7 @@ async def test_a_kept_connection_is_not_closed_under_a_request(world):
 
 
 async def _later(seconds, act):
+    # real time: an orderly stop begins first, which nothing reports
     await anyio.sleep(seconds)
     act()
 

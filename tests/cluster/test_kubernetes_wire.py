@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 import yaml
 from aiohttp import web
@@ -101,7 +102,7 @@ async def test_a_server_that_does_not_answer_is_given_up(tmp_path):
     """No call waits for ever: the vendor has no limit of its own."""
 
     async def answer(request):
-        await asyncio.sleep(30)
+        await anyio.sleep_forever()
 
     async with api_server(tmp_path, answer, timeout_s=0.2) as cluster:
         for call in (cluster.get(port.CONFIG_MAP, "a"), cluster.create(port.CONFIG_MAP, CONFIG), cluster.list(port.CONFIG_MAP)):
@@ -118,7 +119,7 @@ async def test_a_silent_watch_ends_a_little_after_its_time(tmp_path):
     async def answer(request):
         response = web.StreamResponse()
         await response.prepare(request)
-        await asyncio.sleep(30)
+        await anyio.sleep_forever()
         return response
 
     async with api_server(tmp_path, answer) as cluster:
@@ -322,7 +323,7 @@ async def test_a_follower_notices_that_its_connection_died(tmp_path, monkeypatch
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(LOG.partition(b"\n")[0] + b"\n")
-        await asyncio.sleep(30)
+        await anyio.sleep_forever()
         return response
 
     async with api_server(tmp_path, answer) as cluster, asyncio.timeout(20):

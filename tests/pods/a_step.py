@@ -113,6 +113,7 @@ def _exit_with(code: object) -> object:
 def _end_late() -> None:
     """Returns while a thread still works, and with something to call at the end."""
     atexit.register(lambda: say("called at the end"))
+    # real time: the thread must outlive the main function
     threading.Thread(target=lambda: (time.sleep(0.2), say("the thread has ended"))).start()
     say("main has ended")
 
@@ -120,6 +121,7 @@ def _end_late() -> None:
 def _stay_signalled(number: int) -> object:
     def act() -> None:
         os.kill(os.getpid(), number)
+        # real time: it stays until it is killed
         time.sleep(60)
 
     return act
@@ -139,6 +141,7 @@ def _break_output() -> None:
 def _allocate() -> None:
     held = bytearray(random.randbytes(2**20)) * 200
     say(len(held), flush=True)
+    # real time: it stays until it is killed
     time.sleep(60)
 
 
@@ -146,6 +149,7 @@ def _leave_child() -> None:
     """A child that outlives it, in a session of its own and with an environment of its own."""
     subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
     say("started", flush=True)
+    # real time: it stays until it is killed
     time.sleep(600)
 
 
@@ -168,6 +172,7 @@ ACTIONS = {
     "at-once": lambda: os._exit(5),
     "allocate": _allocate,
     "child": _leave_child,
+    # real time: it stays until it is killed
     "sleep": lambda: (say("asleep", flush=True), time.sleep(600)),
 }
 

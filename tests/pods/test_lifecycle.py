@@ -12,6 +12,7 @@ from dyff.cluster import port
 from dyff.cluster.pods import kubelet, specs
 from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, settings
+from tests import waiting
 
 SERVE = (
     "import http.server, os, sys; http.server.test(http.server.SimpleHTTPRequestHandler, port=int(os.environ['PORT']), bind='127.0.0.1')"
@@ -207,7 +208,7 @@ async def test_a_crash_loop_backs_off(lab):
         assert status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 1
         with anyio.fail_after(30):
             while len(await lab.logs("p")) < 3:  # the third run counts before it has written anything
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
         first, second, third = [float(line) for line in (await lab.logs("p"))[:3]]
     assert 0.5 <= second - first < 5
     assert 1.0 <= third - second < 10

@@ -55,6 +55,7 @@ async def test_a_refused_custom_resource_is_the_error_of_its_entity(here, tmp_pa
             before = server.count("create", "evaluations")
             await here.create(world.an_evaluation(E[2]))
             await here.until_status(E[2], "Admitted")
+            # real time: requests are counted over a time
             await anyio.sleep(0.5)
             assert server.count("create", "evaluations") <= before + 6
         await here.until_status(E[1], "Admitted")
@@ -176,6 +177,7 @@ async def test_a_server_that_answers_nothing_else_for_a_while_ends_nothing(here,
         server.faults.append(bad)
         await here.create(world.an_evaluation(E[2]))
         before = len(server.asked)
+        # real time: requests are counted over a time
         await anyio.sleep(1.5)
         assert len(server.asked) - before < 150
         server.faults.remove(bad)

@@ -11,6 +11,7 @@ import pytest
 
 from dyff.entities import specs
 from dyff.workflows import mock_service
+from tests.engines.ports import free_port
 from tests.workflows import runs
 
 
@@ -190,7 +191,7 @@ def test_nothing_left_to_do_needs_no_service(store, steps):
     """A run that finds everything done ends well, even if the service is gone."""
     store.dataset(runs.rows(3))
     store.raw(runs.outputs(range(3)))
-    assert steps.evaluate(f"http://127.0.0.1:{runs.free_port()}").last == "done: 3 of 3 items"
+    assert steps.evaluate(f"http://127.0.0.1:{free_port()}").last == "done: 3 of 3 items"
 
 
 def test_extra_options_are_reported_and_ignored(store, steps, service):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from tests import waiting
 from tests.workflows import runs
 
 FEW, ROWS, ROW_BYTES = 50_000, 100_000, 2_000
@@ -24,7 +25,7 @@ def peak_mib(steps, name, *arguments, **kwargs):
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, peak_so_far_mib(process.pid))
-        time.sleep(0.02)
+        waiting.a_blocking_moment()
     output, _ = process.communicate(timeout=5)
     assert process.returncode == 0, output
     return peak
