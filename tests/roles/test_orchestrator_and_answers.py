@@ -224,7 +224,7 @@ async def test_a_run_that_cannot_be_read_holds_up_no_other(here, tmp_path, place
             await end(here, E[2])
             await here.until_status(E[2], "Complete")
             before = len(server.asked)
-            await anyio.sleep(1.0)
+            await anyio.sleep(1.0)  # real time: counts how often the cluster is asked again
             assert len(server.asked) - before < 60
 
         async def gone():
