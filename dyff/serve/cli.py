@@ -26,6 +26,9 @@ EXIT_CODES: dict[type[errors.DyffError], int] = {
 }
 """Exit codes by error class; our other errors exit with 1."""
 
+EXIT_INTERRUPTED = 130
+"""Of a command that Ctrl-C has ended, as shells count it."""
+
 
 class _Command(click.Group):
     """Turns our errors into one line on standard error and an exit code. Of a server, that line is one of its log."""
@@ -39,6 +42,8 @@ class _Command(click.Group):
             if not self._is_logged(ctx):
                 raise
             self._end(ctx, error.format_message(), error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)  # click's own code, 1, is an answer of some commands
         except UnicodeEncodeError as error:
             if error.reason != "surrogates not allowed":
                 raise

@@ -76,6 +76,21 @@ def _keep_native_errors(out: log_output.LogOutput, place: directory.DataDirector
 async def _serve(
     loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row], local: bool, out: log_output.LogOutput
 ) -> None:
+    async with anyio.create_task_group() as group:
+        stopping = _Stopping(loaded, group.cancel_scope)
+        await group.start(signals.stop_on_signal, stopping.stop)
+        await _open_and_run(loaded, place, rows, local, out, stopping)
+        group.cancel_scope.cancel()
+
+
+async def _open_and_run(
+    loaded: settings.Settings,
+    place: directory.DataDirectory,
+    rows: Sequence[roles.Row],
+    local: bool,
+    out: log_output.LogOutput,
+    stopping: _Stopping,
+) -> None:
     time = clock.SystemClock()
     troubles = degradation.Troubles(time)
     disk = space.Space(place.root, loaded.disk.reserve_bytes, troubles) if local else None
@@ -94,9 +109,9 @@ async def _serve(
                 return {**reported, "lost": watched.lost()}
 
             subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
+            stopping.roles_begin(subject, adapters.listener)
             async with anyio.create_task_group() as group:
                 group.start_soon(watched.watch)
-                await group.start(signals.stop_on_signal, _stopper(subject, loaded, adapters.listener))
                 group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
                 await subject.run()
                 group.cancel_scope.cancel()
@@ -117,21 +132,34 @@ def _audit(loaded: settings.Settings, time: clock.Clock, rows: Sequence[roles.Ro
         opened.close()
 
 
-def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings, listener: socket.socket | None) -> Any:
-    """Requests an orderly stop, and makes sure that the process ends even if something hangs in a shielded clean-up.
+class _Stopping:
+    """Stops the process in an orderly way, and makes sure that it ends even if something hangs in a shielded clean-up."""
 
-    `listener`: of the API, or None. It is kept for a role that starts again; at a stop the kernel would accept connections for no one.
-    """
+    def __init__(self, loaded: settings.Settings, opening: anyio.CancelScope) -> None:
+        """`opening`: cancelled by a stop before there are roles, while stores are opened or waited for."""
+        self._within_s = loaded.supervision.shutdown_grace_s + HARD_STOP_EXTRA_S
+        self._opening = opening
+        self._subject: supervisor.Supervisor | None = None
+        self._listener: socket.socket | None = None
 
-    def stop() -> None:
-        watchdog = threading.Timer(loaded.supervision.shutdown_grace_s + HARD_STOP_EXTRA_S, os._exit, [EXIT_STUCK])
+    def roles_begin(self, subject: supervisor.Supervisor, listener: socket.socket | None) -> None:
+        """From now on, a stop ends the roles in their order.
+
+        `listener`: of the API, or None. It is kept for a role that starts again; at a stop the kernel would accept connections for no one.
+        """
+        self._subject, self._listener = subject, listener
+
+    def stop(self) -> None:
+        """Request the stop."""
+        watchdog = threading.Timer(self._within_s, os._exit, [EXIT_STUCK])
         watchdog.daemon = True
         watchdog.start()
-        if listener is not None:
-            listener.close()
-        subject.stop()
-
-    return stop
+        if self._listener is not None:
+            self._listener.close()
+        if self._subject is not None:
+            self._subject.stop()
+        else:
+            self._opening.cancel()
 
 
 async def _announce_when_ready(

@@ -167,7 +167,7 @@ class Inference:
                     last = None
                     return Result(None, 0, self._refused(call, verdict) if self._is_skipped(verdict) else verdict.failure())
                 self._board.put(call, trouble.failures, verdict.reason, delay_s, self._limit(verdict))
-                self._notice(f"{self._pace.message() or self._board.line(call)} (errors so far: {self._failures})")
+                self._notice(self._pace.message() or self._board.log_line(call, self._failures))
                 await anyio.sleep(delay_s)
         finally:
             if trouble is not None:

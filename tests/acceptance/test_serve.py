@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
+import subprocess
 import time
 
 import anyio
@@ -19,7 +22,7 @@ from dyff.accounts import embedded, tokens
 from dyff.bus import envelope, topics
 from dyff.kernel import settings
 from tests import waiting
-from tests.acceptance.conftest import run
+from tests.acceptance.conftest import DYFF, plain_environment, run
 from tests.roles import log
 
 pytestmark = pytest.mark.acceptance
@@ -73,6 +76,27 @@ def test_it_stops_cleanly(fresh, number):
     fresh._process.send_signal(number)
     assert fresh._process.wait(20) == 0
     assert time.monotonic() - started < 12
+    assert fresh.processes() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_start_that_waits_stops_cleanly(fresh, number):
+    """It is orderly before there are roles, too: what is open is closed, the exit code is 0, and the log says what was received."""
+    fresh.start()
+    assert fresh.stop() == 0
+    fresh.log.write_text("")
+    with contextlib.closing(sqlite3.connect(fresh.directory / "cluster.sqlite", isolation_level=None)) as locked:
+        locked.execute("BEGIN EXCLUSIVE")
+        arguments = [DYFF, "serve", "--data-dir", str(fresh.directory), "--port", "0"]
+        with fresh.log.open("a") as log, subprocess.Popen(arguments, stderr=log, env=plain_environment()) as process:
+            end = time.monotonic() + 60
+            while "start: cluster" not in fresh.log.read_text():
+                assert (process.poll(), time.monotonic() < end) == (None, True), fresh.log.read_text()
+                time.sleep(0.05)
+            process.send_signal(number)
+            assert process.wait(30) == 0
+    (line,) = [each for each in map(json.loads, fresh.log.read_text().splitlines()) if each["event"] == "stopping"]
+    assert line["signal"] == number.name
     assert fresh.processes() == []
 
 
