@@ -167,6 +167,7 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_se
     held up; and the restored directory has no difference.
     """
     first, second = make_server("data"), make_server("elsewhere")
+    first.settings["DYFF_QUOTAS__ENTITIES"] = str(10 * ENTITIES)  # one account has all of them
     first.start()
     account = first.command("account", "create", "--name", "auditor")
     token = first.command("token", "create", "--account", account)
@@ -187,7 +188,8 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_se
     printed = restored(tmp_path / "backup", second)
     measured.append(f"restored in {time.monotonic() - started:.1f} s: {printed}")
     report = clean(second)
-    second.start()
+    assert f": {report['entities']} entities\n" in printed
+    second.start(deadline_s=600.0)  # it reads all states, which takes a minute for 100,000 entities
     found = entities(second, account)
     assert set(before) <= set(found) <= set(original)
     assert all(found[each] == original[each] for each in before)
