@@ -286,7 +286,8 @@ def test_a_killed_restore_can_be_repeated_and_no_server_uses_what_it_left(origin
     assert refused.returncode == 2
     assert "is not finished" in refused.stderr
     assert run("verify", "--data-dir", str(other.directory)).returncode == 2
-    restored(backup_of(original), other, "--force")
+    printed = restored(backup_of(original), other, "--force")
+    assert " 0 entities" not in printed  # also if it was only finished now
     assert sorted(path.name for path in other.directory.glob("*rest*")) == []
     [kept] = other.directory.glob("replaced-*/mine")
     assert kept.read_text() == "kept"

@@ -82,6 +82,6 @@ def require_space(path: Path, needed: int) -> None:
     free = disk.f_bavail * disk.f_frsize
     if free < needed + SPARE_BYTES:
         raise errors.DiskFull(
-            f"the disk of {path} has {free // 2**20} MiB of free space, and {(needed + SPARE_BYTES) // 2**20 + 1} MiB are needed: make space, or"
-            " choose another disk"
+            f"the disk of {path} has {free // 2**20} MiB of free space, and {(needed + SPARE_BYTES) // 2**20 + 1} MiB are needed: make"
+            " space, or choose another disk"
         )

@@ -51,14 +51,15 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """The outcome. `replaced`: the directory with what was there before; None if nothing was. `documents`: in the view. `tokens`: that are
-    not valid any more. `pods`: that run again. `held`: names of accounts that stay suspended or deleted as in the replaced data.
+    """The outcome. `replaced`: the directory with what was there before; None if nothing was. `documents`: entities in the view. `tokens`:
+    that are not valid any more. Both are None if this only finished a restore that was cut, which had counted them. `pods`: that run again.
+    `held`: names of accounts that stay suspended or deleted as in the replaced data.
     """
 
     head: contents.Head
     replaced: Path | None
-    documents: int = 0
-    tokens: int = 0
+    documents: int | None = None
+    tokens: int | None = None
     pods: int = 0
     held: tuple[str, ...] = ()
 
