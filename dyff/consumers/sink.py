@@ -101,6 +101,7 @@ async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -
     reached = (await query.reached()).state.get(partition, held.first)
     if reached > held.end:
         raise errors.LogDiverged(
-            f"the view has seen {topics.STATE}/{partition} up to {reached}, but that ends at {held.end}: the log lost its end"
+            f"the view has seen {topics.STATE}/{partition} up to {reached}, but that ends at {held.end}: the log lost its end;"
+            " restore a whole backup (`dyff restore`), or if this log is the one to keep, run `dyff replay` and then `dyff verify`"
         )
     return max(reached, held.first)

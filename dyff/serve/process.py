@@ -175,19 +175,28 @@ async def _announce_when_ready(
     url = adapters.public_url if adapters.listener is not None else None
     sandboxes = isolation.sentence(adapters.sandboxes) if adapters.sandboxes is not None else None
     where = f" --data-dir {quote(str(place.root))}" if "accounts" in local else ""
-    token = f"dyff token create{where} --account $(dyff account create --name me{where})"
+    first = f"dyff token create{where} --account $(dyff account create --name me{where})" if await _has_no_account(adapters) else None
+    token = {"make_a_token": first} if first is not None else {}
     api = {"api": f"{url}/v0", "docs": f"{url}/v0/docs"} if url is not None else {}
     data = {"data": str(place.root)} if local else {}
     pods = {"pods": sandboxes} if sandboxes is not None else {}
     if out.as_json:
-        out.announce("ready", roles=roles.names(rows), **api, **data, **pods, make_a_token=token)
+        out.announce("ready", roles=roles.names(rows), **api, **data, **pods, **token)
         if not sys.stdout.isatty():
             return
     lines = [f"Dyff is ready: {', '.join(roles.names(rows))}"]
     lines += [f"  {'API' if name == 'api' else name:<6}{value}" for name, value in {**api, **data, **pods}.items()]
-    if url is not None:
-        lines += ["Make a token with:", f"  {token}"]
+    if first is not None and url is not None:
+        lines += ["Make a token with:", f"  {first}"]
     threading.Thread(target=_print, args=["\n".join(lines)], daemon=True).start()
+
+
+async def _has_no_account(adapters: given.Adapters) -> bool:
+    """Whether the installation is new. Who has an account already needs no other one."""
+    try:
+        return adapters.accounts is not None and not await adapters.accounts.find(limit=1)
+    except errors.DyffError:
+        return False  # it is only for a message
 
 
 def _print(text: str) -> None:

@@ -342,3 +342,15 @@ def test_a_server_without_standard_streams_serves(tmp_path, closed):
     finally:
         process.kill()
     assert run("verify", "--data-dir", str(tmp_path / "data")).returncode == 0
+
+
+def test_an_account_is_only_suggested_while_there_is_none(make_server):
+    """A second account of the same name would be refused, and a person who has one needs no other."""
+    subject = make_server("data")
+    subject.start()
+    assert "dyff account create" in subject.lines("ready")[-1]["make_a_token"]
+    subject.command("account", "create", "--name", "me")
+    assert subject.stop() == 0
+    subject.start()
+    assert "make_a_token" not in subject.lines("ready")[-1]
+    assert subject.stop() == 0
