@@ -369,7 +369,7 @@ def test_what_was_not_done_may_be_asked_again(refusal, header, want_s):
     ],
 )
 def test_an_answer_that_is_no_status_still_says_why(body, words):
-    """A proxy's page, half an answer, or bytes that are no text: the owner sees the words that there are."""
+    """A proxy's page, half an answer, or bytes that are no text: the owner sees the words in it."""
     refusal = answers.Refusal("creating Job a", 403, answers.status(body), CREATE)
     error = answers.error(refusal)
     assert type(error) is errors.Refused
