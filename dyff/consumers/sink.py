@@ -98,10 +98,11 @@ def view_of(
 async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -> int:
     """Where the view continues: at its own position, or at the first record if the log no longer has that position."""
     held = (await bus.ranges(topics.STATE))[partition]
-    reached = (await query.reached()).state.get(partition, held.first)
+    view = await query.reached()
+    reached = view.state.get(partition, held.first)
     if reached > held.end:
         raise errors.LogDiverged(
             f"the view has seen {topics.STATE}/{partition} up to {reached}, but that ends at {held.end}: the log lost its end;"
             " restore a whole backup (`dyff restore`), or if this log is the one to keep, run `dyff replay` and then `dyff verify`"
         )
-    return max(reached, held.first)
+    return max(min(reached, view.again.get(partition, reached)), held.first)

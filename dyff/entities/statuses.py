@@ -49,6 +49,8 @@ ACCOUNT_SUSPENDED = "AccountSuspended"
 IMAGE_NOT_RUNNABLE = "ImageNotRunnable"
 REFUSED = "Refused"
 """A rule of the cluster refuses a part of the run. It is tried again for a while."""
+NOT_SHOWN = "NotShown"
+"""The view cannot store the entity as it is, and shows only a part of it. No command sets this: the entity in the log is whole."""
 
 
 def is_terminal(status: str) -> bool:

@@ -113,7 +113,7 @@ def open_query(
     Raises:
         Misconfigured: a file that the settings name cannot be read.
     """
-    return _mongo_query(loaded) or embedded_query.EmbeddedQuery.open(place.query, troubles=troubles)
+    return _mongo_query(loaded, troubles) or embedded_query.EmbeddedQuery.open(place.query, troubles=troubles)
 
 
 @asynccontextmanager
@@ -264,14 +264,14 @@ async def open_cluster(
         yield remote
 
 
-def _mongo_query(loaded: settings.Settings) -> AbstractAsyncContextManager[MongoQuery] | None:
+def _mongo_query(loaded: settings.Settings, troubles: degradation.Troubles | None = None) -> AbstractAsyncContextManager[MongoQuery] | None:
     """The query store on MongoDB, prepared by `dyff migrate`; None if the embedded one is chosen."""
     chosen = loaded.query.mongodb
     if chosen.uri is None:
         return None
     from dyff.query.mongo import MongoQuery
 
-    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True)
+    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True, troubles=troubles)
 
 
 def _mongodb(name: str, chosen: engines.QueryDatabase | engines.AccountsDatabase, uri: str) -> mongo.Connection:
