@@ -1,4 +1,4 @@
-"""The names of spans, of their attributes, and of the log fields that belong to a trace. docs/tracing.md explains each (a test compares)."""
+"""The names of spans, of their attributes, and of the log fields that belong to a trace; docs/tracing.md explains each."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def compared(headers: Iterable[Header]) -> tuple[Header, ...]:
     return tuple(each for each in headers if each[0] not in HEADERS)
 
 
-def annotations(context: Context | None) -> dict[str, str]:
+def to_annotations(context: Context | None) -> dict[str, str]:
     """The annotations of an object in the cluster; none for None."""
     if context is None:
         return {}
@@ -143,7 +143,7 @@ def of_object(obj: Mapping[str, object] | None) -> Context | None:
     return parsed(parent, state if isinstance(state, str) else None) if isinstance(parent, str) else None
 
 
-def variables(context: Context | None) -> dict[str, str]:
+def to_variables(context: Context | None) -> dict[str, str]:
     """The variables of a step; none for None."""
     if context is None:
         return {}

@@ -159,7 +159,7 @@ class Otlp:
 
     def close(self) -> None:
         """See `Client`."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _Said(logging.Handler):

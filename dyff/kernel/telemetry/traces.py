@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -126,9 +126,13 @@ class Tracer:
         end = time.time_ns() if end_ns is None else end_ns
         given = {**(attributes or {}), **({span_names.ROLE: self._role} if self._role else {})}
         parent_id = parent.span_id if isinstance(parent, Context) else parent
-        self._put(
-            Span(name, context, parent_id, kind, start_ns, max(start_ns, end), given, links[:MAX_LINKS], events[:MAX_EVENTS], error)
-        )
+        self._put(Span(name, context, parent_id, kind, start_ns, max(start_ns, end), given, links[:MAX_LINKS], events[:MAX_EVENTS], error))
+
+
+def of_batch(tracer: Tracer, handled: Sequence[Context]) -> Context:
+    """The first span of a trace of its own, for a batch. It is recorded because one of `handled` is."""
+    made = tracer.new()
+    return trace_context.made(made.trace_id, made.span_id, sampled=any(each.sampled for each in handled))
 
 
 SILENT = Tracer()
