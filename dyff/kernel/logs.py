@@ -1,8 +1,9 @@
 """Logging: structlog, one line per unit of work, console format on a terminal and JSON otherwise, to standard error.
 
 Every line has `time`, `level`, a stable `event` and a `logger`; `role`, `topic`, `partition`, `offset` are bound where they apply. A line
-about an entity or a request has `trace_id`, `entity_id` and `account` (`dyff.kernel.telemetry.log_fields`). What other libraries log takes the same way, with their message as the event. Tokens and secrets
-never reach a logger; `_redact` and `_redact_line` are the last line of defence.
+about an entity or a request has `trace_id`, `entity_id` and `account` (`dyff.kernel.telemetry.log_fields`). What other libraries log takes
+the same way, with their message as the event. Tokens and secrets never reach a logger; `_redact` and `_redact_line` are the last line of
+defence.
 """
 
 from __future__ import annotations
