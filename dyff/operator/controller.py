@@ -35,7 +35,7 @@ class Controller:
         self._about: dict[plan.Request, log_fields.About] = {}
         self._cluster, self._setup = cluster, setup
         self._applier = applying.Applier(cluster, random.Random())
-        self._workers = keyed.Workers(self.reconcile, failed=self._failed, limit=MAX_WORKERS, jitter=random.Random())
+        self._workers = keyed.Workers(self.reconcile, failed=_report, limit=MAX_WORKERS, jitter=random.Random())
         kinds = (*(row.kind for row in table.TABLE), *PARTS)
         grouped = {port.POD: viewing.ID}
         self._caches = {
@@ -53,10 +53,7 @@ class Controller:
 
     async def reconcile(self, request: plan.Request) -> float | None:
         """Reconcile one resource. Returns the seconds until the next time; None if it needs no requeue before something changes."""
-        with log_fields.during(self._about.get(request) or log_fields.About()):
-            return await self._reconcile(request)
-
-    async def _reconcile(self, request: plan.Request) -> float | None:
+        log_fields.begin(self._about.get(request) or log_fields.About())
         began_ns = time.time_ns()
         seen = await observing.observe(self._view, request)
         at_rest = self._decide(seen)
@@ -73,9 +70,10 @@ class Controller:
             await self._report_refusal(request, refusal)
         else:
             _log_plan(request, decided)
-        actions = [f"{type(action).__name__} {action.kind.kind}" for action in decided.actions]
-        why = refusal.message if refusal is not None else None
-        tracing.reconciled(self._tracer, observed.resource, began_ns, actions, _reason(decided), why)
+        if not decided.empty:
+            actions = [f"{type(action).__name__} {action.kind.kind}" for action in decided.actions]
+            why = refusal.message if refusal is not None else None
+            tracing.reconciled(self._tracer, observed.resource, began_ns, actions, _reason(decided), why)
         waits = [each for each in (decided.requeue_after_s, self._applier.next_s(request)) if each is not None]
         return min(waits, default=None)
 
@@ -102,10 +100,6 @@ class Controller:
         waiting = now.waiting + now.active
         todo = liveness.Sign("reconciliations", f"{waiting} to look at" if waiting else None, self._workers.ended)
         return [todo, *(cache.sign() for cache in self._caches.values())]
-
-    def _failed(self, request: plan.Request, error: Exception, delay_s: float) -> None:
-        with log_fields.during(self._about.get(request) or log_fields.About()):
-            _report(request, error, delay_s)
 
     def _changed(self, obj: port.Object) -> None:
         meta, request = obj["metadata"], plan.Request(obj["kind"], obj["metadata"]["name"])

@@ -5,6 +5,7 @@
         schedule                until a node had room for it
         start                   until the first container ran: the image is pulled, volumes are mounted
         run fetch-data, step    a container, from its start to its end
+        become ready            of a runner: from the start of its container until it answered its probe
 
 Kubernetes has these times in whole seconds, so that a span can seem to begin up to a second before its parent.
 """
@@ -58,15 +59,20 @@ def of_pod(pod: port.Object, gone_ns: int | None) -> Iterator[Part]:
     if life is None or created is None:
         return
     context, uid = life.derived("pod", meta["uid"]), meta["uid"]
-    scheduled = _since(pod, "PodScheduled")
     ran = list(_containers(status))
     first = min((each.start_ns for each in ran if each.start_ns is not None), default=None)
+    # A cluster can note that it had room for a pod later than that the pod started.
+    times = [each for each in (_since(pod, "PodScheduled"), traces.ns_of(status.get("startTime")), first) if each is not None]
+    scheduled = min(times) if times and _since(pod, "PodScheduled") is not None else None
     whose = {**_whose(meta), span_names.POD_NAME: meta["name"], span_names.NODE: (pod.get("spec") or {}).get("nodeName")}
     if scheduled is not None and (first is not None or scheduled > created):
         yield Part("schedule", span_names.SCHEDULE, context.derived("schedule", uid), context, created, scheduled, whose)
     if first is not None:
         begun = scheduled if scheduled is not None else created
         yield Part("start", span_names.START, context.derived("start", uid), context, min(begun, first), first, whose, waits=True)
+    ready = _since(pod, "Ready")
+    if ready is not None and first is not None and _parent(pod, life) is life:
+        yield Part("ready", span_names.READY, context.derived("ready", uid), context, first, max(first, ready), whose)
     is_asked = pods.deleting(pod)
     for each in ran:
         end = each.end_ns if each.end_ns is not None else gone_ns

@@ -63,7 +63,7 @@ def test_all_spans_of_an_evaluation_are_one_tree(traced, client, collector, prom
     wanted = {
         "POST /v0/evaluations", "publish CreateEntity", "fold CreateEntity", "write view", "Evaluation", "admission", "status Schedulable",
         "create resource", "status Admitted", "reconcile Evaluation", "reconcile InferenceSession", "step client", "step verify",
-        "pod client", "pod verify", "pod infer", "schedule", "start", "run step", "run runner", "status Complete", "fold UpdateEntityStatus",
+        "pod client", "pod verify", "pod infer", "schedule", "start", "become ready", "run step", "run runner", "status Complete", "fold UpdateEntityStatus",
     }  # fmt: skip
     mine = collector.until(lambda spans: of(spans, THEIRS) if wanted <= {each.name for each in of(spans, THEIRS)} else None)
     print("\n".join(collectors.tree(mine, THEIRS)))

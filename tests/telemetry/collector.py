@@ -101,9 +101,20 @@ def decoded(body: bytes) -> list[Received]:
                 error = span.status.message if span.status.code == 2 else None
                 found.append(
                     Received(
-                        span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex(), span.name, span.kind, span.start_time_unix_nano,
-                        span.end_time_unix_nano, _values(span.attributes), links, events, error, span.trace_state, service,
-                    )  # fmt: skip
+                        span.trace_id.hex(),
+                        span.span_id.hex(),
+                        span.parent_span_id.hex(),
+                        span.name,
+                        span.kind,
+                        span.start_time_unix_nano,
+                        span.end_time_unix_nano,
+                        _values(span.attributes),
+                        links,
+                        events,
+                        error,
+                        span.trace_state,
+                        service,
+                    )
                 )
     return found
 

@@ -17,12 +17,14 @@ POD = "pod {component}"
 SCHEDULE = "schedule"
 START = "start"
 RUN = "run {container}"
+READY = "become ready"
 """Names of spans; the name of a request's span is its method and its route. Braces stand for one of a small, fixed set of words, but for
 containers, whose names are those of the pod.
 """
 
 SPANS = (
     PUBLISH, FOLD, FOLD_BATCH, VIEW, VIEW_BATCH, LIFE, ADMISSION, STATUS, RESOURCE, RECONCILE, STEP, POD, SCHEDULE, START, RUN,
+    READY,
 )  # fmt: skip
 
 ROLE = "dyff.role"
