@@ -31,12 +31,14 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Collector:
-    """Serves on a free port. `status`: what it answers. `held`: while it is set, requests wait."""
+    """Serves on a free port. `status`: what it answers. `leads_to`: where it
+    redirects to. While `free` is not set, requests wait."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
         self.heads: list[dict[str, str]] = []
         self.status = 200
+        self.leads_to = ""
         self.changed = threading.Condition()
         self.free = threading.Event()
         self.free.set()
@@ -48,6 +50,8 @@ class Collector:
                 collector.free.wait(60)
                 collector.take(self.path, dict(self.headers), body)
                 self.send_response(collector.status)
+                if collector.leads_to:
+                    self.send_header("location", collector.leads_to)
                 self.send_header("content-length", "0")
                 self.end_headers()
 

@@ -156,6 +156,19 @@ def test_a_refusing_collector_is_named_with_what_it_answered_and_without_the_cre
     assert caplog.records == []
 
 
+def test_a_redirect_is_not_followed(collector):
+    """Another host must not get the credentials."""
+    with collectors.serving() as other:
+        collector.status, collector.leads_to = 307, f"{other.url}/v1/traces"
+        tracer, exporter = opened(collector, otlp_headers={"x-key": "s3cr3t"}, export_timeout_s=1.0)
+        tracer.record("x", CONTEXT, None, 1, 2)
+        while exporter.look().reason is None:
+            time.sleep(0.001)
+        exporter.close()
+        assert other.heads == []
+        assert exporter.look().lost == 1
+
+
 def test_a_collector_that_is_not_there_is_a_reason_too(collector):
     """The exporter tries again within its time limit, and then the spans are lost."""
     url = collector.url

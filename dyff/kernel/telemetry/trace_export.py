@@ -127,6 +127,7 @@ class Otlp:
             Misconfigured: the packages are missing.
         """
         try:
+            import requests
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource
         except ImportError as error:
@@ -140,7 +141,10 @@ class Otlp:
             logger.handlers, logger.propagate = [self._said], False
         assert chosen.otlp_endpoint is not None
         self._url = telemetry_settings.traces_url(chosen.otlp_endpoint)
-        self._exporter = OTLPSpanExporter(self._url, headers=dict(chosen.otlp_headers), timeout=chosen.export_timeout_s)
+        session = requests.Session()
+        session.max_redirects = 0  # another host would get the credentials
+        headers = dict(chosen.otlp_headers)
+        self._exporter = OTLPSpanExporter(self._url, headers=headers, timeout=chosen.export_timeout_s, session=session)
         self._secrets = tuple(each for each in chosen.otlp_headers.values() if each)
         self._resource = Resource.create({"service.name": chosen.service_name, "service.version": version})
 
