@@ -24,11 +24,8 @@ class Tracing:
         parent = call.header(b"traceparent")
         entered = self._tracer.entered(parent, call.joined(b"tracestate") if parent is not None else None)
         about = call.about
-        about.trace = entered.context
-        if client is not None:
-            about.others = {"client": client}
-        named = call.path.get("id")
-        if named is not None and ids.is_id(named):
+        about.trace, about.client = entered.context, client
+        if call.path and ids.is_id(named := call.path.get("id")):
             about.entity = named
         log_fields.begin(about)
         return entered

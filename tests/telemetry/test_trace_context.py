@@ -70,7 +70,7 @@ def test_it_travels_in_headers_annotations_and_variables(state):
     "obj", [None, {}, {"metadata": None}, {"metadata": {"annotations": []}}, {"metadata": {"annotations": {"dyff.io/traceparent": 1}}}]
 )
 def test_an_object_of_any_form_is_no_error(obj):
-    """Annotations are data of whoever wrote the object."""
+    """Annotations are data that others can have written."""
     assert trace_context.of_object(obj) is None
 
 

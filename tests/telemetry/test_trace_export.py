@@ -28,7 +28,7 @@ def span(number: int = 0, **changes) -> traces.Span:
 
 
 class Client:
-    """Takes spans when it is let, and answers what it is told."""
+    """Takes spans when it is let, and answers as it is set."""
 
     def __init__(self, answer=None) -> None:
         self.answer, self.sent, self.closed = answer, [], False

@@ -93,8 +93,7 @@ async def run(
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
             group.start_soon(measuring.Measuring(mirror, objects, append, bus.clock_offset_s, measurable, clock, reported).run)
-            sweeping = sweep.Sweep(mirror, objects, append, bus.clock_offset_s, work.busy, clock, retention, reported)
-            group.start_soon(sweeping.run)
+            group.start_soon(sweep.Sweep(mirror, objects, append, bus.clock_offset_s, work.busy, clock, retention, reported).run)
         await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)
 
 

@@ -17,16 +17,16 @@ from dyff.kernel.telemetry import span_names, trace_context
 
 
 class About(msgspec.Struct):
-    """What a task works on. Each is None if it is not known (yet). `others`: further fields by name."""
+    """What a task works on. Each is None if it is not known (yet). `client`: the address of who asked for it."""
 
     trace: trace_context.Context | None = None
     entity: str | None = None
     account: str | None = None
-    others: dict[str, str] = {}
+    client: str | None = None
 
     def fields(self) -> dict[str, str]:
         """The fields of a log line."""
-        found = dict(self.others)
+        found = {} if self.client is None else {span_names.LOG_CLIENT: self.client}
         if self.trace is not None:
             found[span_names.LOG_TRACE] = self.trace.trace_id
         if self.entity is not None:

@@ -63,9 +63,10 @@ ATTRIBUTES = (
 LOG_TRACE = "trace_id"
 LOG_ENTITY = "entity_id"
 LOG_ACCOUNT = "account"
-"""Fields of a log line that concerns an entity or a request."""
+LOG_CLIENT = "client"
+"""Fields of a log line that concerns an entity or a request; the address of the client is in those of requests only."""
 
-LOG_FIELDS = (LOG_TRACE, LOG_ENTITY, LOG_ACCOUNT)
+LOG_FIELDS = (LOG_TRACE, LOG_ENTITY, LOG_ACCOUNT, LOG_CLIENT)
 
 RESPONSE_HEADER = "dyff-trace"
 """The header of each answer that has the trace ID, so that a user can report it."""

@@ -113,7 +113,7 @@ def to_headers(context: Context | None, parent: str = PARENT, state: str = STATE
 
 
 def of_headers(headers: Mapping[str, bytes], parent: str = PARENT, state: str = STATE) -> Context | None:
-    """The context in the headers of a record of the log; None if it has none. Never raises: it is data of whoever wrote the record."""
+    """The context in the headers of a record of the log; None if it has none. Never raises: others may have written the record."""
     found = headers.get(parent)
     if found is None:
         return None
