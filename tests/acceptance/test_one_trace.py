@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import httpx
 import pytest
@@ -63,10 +64,11 @@ def test_all_spans_of_an_evaluation_are_one_tree(traced, client, collector, prom
     wanted = {
         "POST /v0/evaluations", "publish CreateEntity", "fold CreateEntity", "write view", "Evaluation", "admission", "status Schedulable",
         "create resource", "status Admitted", "reconcile Evaluation", "reconcile InferenceSession", "step client", "step verify",
-        "pod client", "pod verify", "pod infer", "schedule", "start", "become ready", "run step", "run runner", "status Complete", "fold UpdateEntityStatus",
+        "pod client", "pod verify", "pod infer", "schedule", "start", "become ready", "run step", "run runner",
+        "status Complete", "fold UpdateEntityStatus",
     }  # fmt: skip
     mine = collector.until(lambda spans: of(spans, THEIRS) if wanted <= {each.name for each in of(spans, THEIRS)} else None)
-    print("\n".join(collectors.tree(mine, THEIRS)))
+    sys.stdout.write("\n".join(["", *collectors.tree(mine, THEIRS), ""]))  # pytest -s shows it to a person
     ids = {each.id for each in mine}
     assert {each.parent for each in mine} - ids == {"00f067aa0ba902b7"}
     assert [each.name for each in mine if each.parent == "00f067aa0ba902b7"] == ["POST /v0/evaluations"]

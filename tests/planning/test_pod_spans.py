@@ -23,7 +23,8 @@ def meta(name: str, component: str, owner: str | None = None) -> dict:
     annotations = {"dyff.io/resource": "Evaluation/eval-e", **trace_context.to_annotations(LIFE)}
     owners = [{"kind": owner, "uid": "owner", "name": "x", "controller": True, "apiVersion": "v1"}] if owner else []
     return {
-        "name": name, "uid": f"uid-{name}", "creationTimestamp": at(0), "labels": labels, "annotations": annotations, "ownerReferences": owners,
+        "name": name, "uid": f"uid-{name}", "creationTimestamp": at(0), "labels": labels, "annotations": annotations,
+        "ownerReferences": owners,
     }  # fmt: skip
 
 
@@ -49,7 +50,8 @@ def test_a_step_that_succeeded():
     subject = pod(initContainerStatuses=[ended("fetch-data", 4, 6)], containerStatuses=[ended("step", 7, 20)])
     parts = list(pod_spans.of_pod(subject, None))
     assert shown(parts) == [
-        ("schedule", 0, 1, None), ("start", 1, 4, None), ("run fetch-data", 4, 6, None), ("run step", 7, 20, None), ("pod client", 0, 20, None),
+        ("schedule", 0, 1, None), ("start", 1, 4, None), ("run fetch-data", 4, 6, None), ("run step", 7, 20, None),
+        ("pod client", 0, 20, None),
     ]  # fmt: skip
     whole = parts[-1]
     assert {each.parent for each in parts[:-1]} == {whole.context}

@@ -75,7 +75,7 @@ async def test_a_verification_does_not_compare_traces(tmp_path):
 
 
 async def test_each_command_has_a_span_in_its_trace_with_a_link_to_the_batch(bus, tmp_path):
-    """Folding and writing, in the trace of the command, below the span that published it. Another trace's command links the entity's own."""
+    """Folding and writing, in the trace of the command, below the span that published it. A command of another trace links the entity's."""
     spans: list[traces.Span] = []
     tracer = traces.Tracer(spans.append)
     entity = an_evaluation()

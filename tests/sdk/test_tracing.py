@@ -41,12 +41,10 @@ def test_a_fault_of_the_server_names_its_trace(status):
         return httpx.Response(status, json={"detail": "it broke"}, headers={"Dyff-Trace": "ab" * 16})
 
     with (
-        Client(
-            api_token="t", endpoint="http://dyff.test/v0", http=httpx.MockTransport(answer), retries=0
-        ) as client,
+        Client(api_token="t", endpoint="http://dyff.test/v0", http=httpx.MockTransport(answer), retries=0) as client,
         api.use_span(span()),
+        pytest.raises(errors.ApiError) as caught,
     ):
-        with pytest.raises(errors.ApiError) as caught:
-            client.datasets.get("0" * 32)
+        client.datasets.get("0" * 32)
     assert ("ab" * 16 in str(caught.value)) == (status == 500)
     assert sent[0].startswith("00-4bf92f35")
