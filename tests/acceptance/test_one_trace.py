@@ -88,6 +88,7 @@ def test_all_spans_of_an_evaluation_are_one_tree(traced, client, collector, prom
     assert {(line["entity_id"], line["account"]) for line in said if line["event"] != "pod ended"} == {(evaluation.id, client.account)}
     entries = [json.loads(line) for line in traced.command("audit-log", "--json").splitlines()]
     assert [each["action"] for each in entries if THEIRS in each.get("trace", "")] == ["evaluations.create"]
+    traced.command("verify")
     assert {each["x-key"] for each in collector.heads} == {SECRET}
     assert SECRET not in traced.log.read_text()
 

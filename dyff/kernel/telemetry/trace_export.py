@@ -6,6 +6,8 @@ While the collector is slow or down, spans wait in bounded memory. What does not
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -132,8 +134,8 @@ class Otlp:
             from opentelemetry.sdk.resources import Resource
         except ImportError as error:
             raise errors.Misconfigured(
-                "telemetry.otlp_endpoint is set, but the packages that send traces are not installed. Install the extra `otlp`"
-                f" (pip install 'dyff-platform[otlp]'), or remove the setting ({error})"
+                "telemetry.otlp_endpoint (or OTEL_EXPORTER_OTLP_ENDPOINT) is set, but the packages that send traces are not installed."
+                f" Install the extra `otlp` (pip install 'dyff-platform[otlp]'), or remove the setting ({error})"
             ) from error
         self._said = _Said()
         for name in (_LOGGER, "opentelemetry.sdk"):
@@ -143,20 +145,27 @@ class Otlp:
         self._url = telemetry_settings.traces_url(chosen.otlp_endpoint)
         session = requests.Session()
         session.max_redirects = 0  # another host would get the credentials
+        session.send = self._said.noting(session.send)  # type: ignore[method-assign]  # the exporter keeps to itself why it failed
         headers = dict(chosen.otlp_headers)
         self._exporter = OTLPSpanExporter(self._url, headers=headers, timeout=chosen.export_timeout_s, session=session)
         self._secrets = tuple(each for each in chosen.otlp_headers.values() if each)
-        self._resource = Resource.create({"service.name": chosen.service_name, "service.version": version})
+        self._resource = Resource.create(
+            {
+                "service.name": chosen.service_name,
+                "service.version": version,
+                "service.instance.id": f"{socket.gethostname()}/{os.getpid()}",
+            }
+        )
 
     def send(self, spans: Sequence[Span]) -> str | None:
         """See `Send`. The exporter tries again within its time limit."""
         from opentelemetry.sdk.trace.export import SpanExportResult
 
-        self._said.last = ""
+        self._said.first = ""
         if self._exporter.export([_readable(each, self._resource) for each in spans]) is SpanExportResult.SUCCESS:
             return None
         hint = "; this is the port of gRPC, use 4318, that of HTTP" if _GRPC_PORT in self._url else ""
-        said = self._said.last or "the collector did not take them"
+        said = self._said.first or "the collector did not take them"
         for secret in self._secrets:
             said = said.replace(secret, "***")
         return f"{self._url}: {said[:_SAID_CHARS]}{hint}"
@@ -167,12 +176,27 @@ class Otlp:
 
 
 class _Said(logging.Handler):
-    """Keeps the last thing that the exporter logged, for the trouble. As lines of the log they would repeat with every batch."""
+    """Keeps the first thing that the exporter logged of a batch, which has the cause; what follows only says that it gave up.
 
-    last = ""
+    As lines of the log they would repeat with every batch.
+    """
+
+    first = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
+        self.first = self.first or record.getMessage()
+
+    def noting(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, which also notes why it fails."""
+
+        def noted(*arguments: Any, **options: Any) -> Any:
+            try:
+                return send(*arguments, **options)
+            except Exception as error:
+                self.first = self.first or str(error)
+                raise
+
+        return noted
 
 
 def _readable(span: Span, resource: Any) -> Any:
