@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import structlog
 from litestar import HttpMethod, Litestar, Request, Response
 from litestar.connection import WebSocket
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, missing, problems, sockets
+from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
 from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, tokens
@@ -41,36 +40,41 @@ class Lane:
         self._services = services
         self._auditing = auditing.Auditing(services.audit, services.clock)
         self._proxies = forwarded.Proxies(services.settings)
+        self._tracing = tracing.Tracing(services.tracer)
 
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
-        _name_in_logs(scope)
         call, problem = Call(scope, receive, self._services.settings.max_body_bytes, path), None
+        entered = self._tracing.begin(call, _client(scope))
         try:
             if not route.open:
                 call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
+                self._tracing.identified(call)
             reply = await route.answer(call)
         except Exception as error:
             reply, problem = problems.reply(error, self._services.ids), error
         except BaseException:
             self._auditing.aborted(route, call)
             raise
-        return self._auditing.answered(route, call, reply, problem)
+        return self._auditing.answered(route, call, self._tracing.answered(route, call, entered, reply, problem), problem)
 
     async def converse(self, stream: Socket, scope: calls.Scope, receive: calls.Receive, send: sockets.Send, path: dict[str, str]) -> None:
         """Serve a WebSocket to its end, or answer why there is none; never raises but for what ends the process."""
         scope = {**scope, "method": "GET", "client": self._proxies.client(scope)}
-        _name_in_logs(scope)
         call = Call(scope, receive, 0, path)
+        entered = self._tracing.begin(call, _client(scope))
         try:
             call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
+            self._tracing.identified(call)
             run = await stream.begin(call)
         except Exception as error:
             reply = problems.reply(error, self._services.ids)
             self._auditing.conversed(stream, call, reply.status, error)
+            self._tracing.conversed(stream.path, call, entered, reply.status, error)
             await sockets.refuse(send, reply)
         else:
             self._auditing.conversed(stream, call, 101, None)
+            self._tracing.conversed(stream.path, call, entered, 101, None)
             await sockets.serve(run, receive, send, self._services.ids)
 
     async def answer_express(
@@ -81,11 +85,10 @@ class Lane:
         return await self.answer(route, scope, receive, {})
 
 
-def _name_in_logs(scope: calls.Scope) -> None:
-    """Add the client's address to what is logged about its request, which has a task of its own."""
+def _client(scope: calls.Scope) -> str | None:
+    """The client's address, for what is logged about its request."""
     client = scope.get("client")
-    if client:
-        structlog.contextvars.bind_contextvars(client=client[0])
+    return client[0] if client else None
 
 
 def build(services: Services) -> Application:

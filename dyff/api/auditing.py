@@ -26,7 +26,9 @@ _GIVES_TOKEN = frozenset({"create_token", "token", "default_token"})
 _GIVES_SECRETS = frozenset({"list_tokens", "get_token", "permissions", "downlinks", "upload", *_GIVES_TOKEN})
 """Operations that only read, but tokens, permissions, or URLs that are credentials."""
 
-_PUBLIC = frozenset({"health", "ready", "openapi", "docs"})
+PUBLIC = frozenset({"health", "ready", "openapi", "docs"})
+"""Open operations that concern no account. They have neither an entry nor a span."""
+
 _NAME = re.compile(rf"[\w.:/+=-]{{1,{MAX_NAME_CHARS}}}", re.ASCII)
 
 
@@ -81,7 +83,7 @@ class Auditing:
         mutating = route.method in _MUTATING and route.operation not in _READS_BY_POST
         stream = audit.AUDIT if mutating or route.operation in _GIVES_SECRETS else audit.ACCESS
         what = _What(
-            None if route.operation in _PUBLIC and route.open else stream,
+            None if route.operation in PUBLIC and route.open else stream,
             f"{route.group}.{route.operation}",
             route.method,
             route.template,
@@ -109,7 +111,7 @@ class Auditing:
             status=status,
             error=None if error is None else type(error).__name__,
             request=_name(call.header(b"x-request-id")),
-            trace=_name(call.header(b"traceparent")),
+            trace=_name(call.header(b"traceparent")) or _parent(call),
             client=call.client,
             bytes_in=call.received,
             bytes_out=bytes_out,
@@ -175,6 +177,11 @@ def _outcome(status: int | None, error: Exception | None) -> str:
     if status < 500:
         return audit.REJECTED
     return audit.UNKNOWN if isinstance(error, errors.OutcomeUnknown) else audit.FAILED
+
+
+def _parent(call: Call) -> str | None:
+    """The trace that a request got here, in the same form."""
+    return None if call.about.trace is None else call.about.trace.parent
 
 
 def _kind(group: str) -> str | None:

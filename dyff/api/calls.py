@@ -13,6 +13,7 @@ from dyff.accounts.authority import Principal
 from dyff.api import forwarded
 from dyff.entities import codecs
 from dyff.kernel import errors
+from dyff.kernel.telemetry import log_fields
 
 JSON = "application/json"
 
@@ -40,11 +41,11 @@ def json(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = 
 
 class Call:
     """A request. `path`: the values of the path parameters. `principal`: the caller; unset on open routes, and before it is known.
-    `entity`: the ID of an entity that the path does not name, as far as it is known. `began`: by the clock that measures durations.
-    `received`: bytes of the body so far.
+    `about`: its trace, and what log lines have of its entity and account. `began`: by the clock that measures durations. `received`: bytes
+    of the body so far.
     """
 
-    __slots__ = ("_named", "_receive", "_scope", "began", "entity", "max_body_bytes", "path", "principal", "received")
+    __slots__ = ("_named", "_receive", "_scope", "about", "began", "max_body_bytes", "path", "principal", "received")
 
     principal: Principal
 
@@ -55,7 +56,7 @@ class Call:
         self._named: dict[bytes, bytes] | None = None
         self.max_body_bytes = max_body_bytes
         self.path = path
-        self.entity: str | None = None
+        self.about = log_fields.About()
         self.received = 0
         self.began = time.perf_counter()
 
@@ -63,6 +64,15 @@ class Call:
     def principal_or_none(self) -> Principal | None:
         """The caller, if it is known."""
         return getattr(self, "principal", None)
+
+    @property
+    def entity(self) -> str | None:
+        """The ID of an entity that the path does not name, as far as it is known."""
+        return self.about.entity
+
+    @entity.setter
+    def entity(self, entity_id: str) -> None:
+        self.about.entity = entity_id
 
     @property
     def client(self) -> str | None:

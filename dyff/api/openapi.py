@@ -20,6 +20,9 @@ A write answers with the header `Dyff-Position`. A read that sends it sees that 
 got with every request. A create with the header `Idempotency-Key` may be repeated: it happens once. 410: what was created with the
 key was deleted.
 
+Every answer has the header `Dyff-Trace`: name it when you report a problem. It is the ID of the request's trace; a request with the
+header `traceparent` (W3C Trace Context) continues the trace of its client.
+
 HEAD is possible wherever GET is. OPTIONS answers with the header `Allow`, which lists the methods of a path; so does 405, the
 answer to any other method."""
 
@@ -27,6 +30,10 @@ _HEADERS: codecs.Json = {
     "Dyff-Position": {
         "description": "where in the log this write is; a read that sends it sees the write",
         "schema": {"type": "string", "pattern": positions.PATTERN},
+    },
+    "Dyff-Trace": {
+        "description": "the ID of the trace of the request, for reports of problems",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     },
     "Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"schema": {"type": "string"}},
@@ -166,9 +173,8 @@ def _response(components: Components, answer: Other, referred: Iterable[str]) ->
     """`referred`: names of headers that many answers have."""
     found: codecs.Json = {"description": answer.returns}
     headers = {name: {"description": words, "schema": {"type": "string"}} for name, words in answer.headers.items()}
-    headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in referred}
-    if headers:
-        found["headers"] = headers
+    headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in (*referred, "Dyff-Trace")}
+    found["headers"] = headers
     if answer.answers is not None:
         found["content"] = {JSON: {"schema": components.of(answer.answers)}}
     elif answer.media_type is not None:

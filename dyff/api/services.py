@@ -13,6 +13,7 @@ from dyff.bus import port as bus
 from dyff.cluster import port as cluster
 from dyff.kernel import audit, clock, errors, ids, settings
 from dyff.kernel.settings import Quotas
+from dyff.kernel.telemetry import traces
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.objects.port import SignedURL
@@ -29,7 +30,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     and `/ready`.
     `listener`: a bound socket to serve on; None to bind one according to the settings.
     `is_full`: whether the disk has room only for what frees some. `quotas`: limits of what an account keeps.
-    `audit`: takes an entry of each request that has to have one; None for none.
+    `audit`: takes an entry of each request that has to have one; None for none. `tracer`: records spans of requests.
     """
 
     bus: bus.Bus
@@ -47,6 +48,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     is_full: Callable[[], bool] = lambda: False
     quotas: Quotas = Quotas()
     audit: audit.Trail | None = None
+    tracer: traces.Tracer = traces.SILENT
 
     def reachable(self, signed: SignedURL, base: str | None) -> SignedURL:
         """A signed URL under the address that its client used. `base`: what a trusted proxy said about that.

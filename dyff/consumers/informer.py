@@ -25,6 +25,7 @@ from dyff.entities import registry
 from dyff.kernel import errors, liveness
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import traces
 
 PRINCIPAL = "dyff.informer"
 RESYNC_S = 30.0
@@ -36,9 +37,10 @@ async def run(
     *,
     clock: Clock,
     signs: liveness.Signs | None = None,
+    tracer: traces.Tracer = traces.SILENT,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; ready when all entities and custom resources have been read once."""
+    """Serve until cancelled; ready when all entities and custom resources have been read once. `tracer`: records a span of each report."""
     trigger, progress = reconciling.Trigger(), reconciling.Progress()
     mirror = StateMirror(bus, trigger.set)
     resources = custom_resources.CustomResources(cluster, trigger.set)
@@ -46,7 +48,7 @@ async def run(
     async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
         return await bus.publish(topics.EVENTS, messages)
 
-    publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, PRINCIPAL)
+    publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, PRINCIPAL, tracer)
 
     reports = waiting.Waiting(clock)
 

@@ -5,6 +5,7 @@ The view alone decides where to continue, since only it knows its content; the g
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import anyio
@@ -12,9 +13,10 @@ import anyio.abc
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers.common import group_consumer
+from dyff.consumers.common import batch_spans, group_consumer
 from dyff.entities import registry
 from dyff.kernel import errors, liveness
+from dyff.kernel.telemetry import log_fields, span_names, traces
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -27,9 +29,10 @@ async def run(
     query: query_port.QueryWriter,
     *,
     signs: liveness.Signs | None = None,
+    tracer: traces.Tracer = traces.SILENT,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Write until cancelled. A view that lost documents is filled again from the log.
+    """Write until cancelled. A view that lost documents is filled again from the log. `tracer`: records the spans of writing.
 
     Raises:
         LogDiverged: the view has read further than the end of the log.
@@ -46,7 +49,7 @@ async def run(
         async with anyio.create_task_group() as group:
             group.start_soon(_until_lost, query, group.cancel_scope)
             await group_consumer.consume(
-                bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), signs=signs, task_status=ready
+                bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch, tracer), signs=signs, task_status=ready
             )
 
 
@@ -56,11 +59,24 @@ async def _until_lost(query: query_port.QueryWriter, scope: anyio.CancelScope) -
     scope.cancel()
 
 
-async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str) -> None:
+async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str, tracer: traces.Tracer) -> None:
     async for batch in share.batches(await _start(bus, query, share.partition)):
+        began_ns = time.time_ns()
         documents, reached = view_of(batch.records, epoch, share.partition, batch.position)
         news = await query.apply(documents, reached)
         log.debug("view-written", partition=share.partition, offset=batch.position, documents=len(documents), news=news)
+        _record(tracer, batch, began_ns, len(documents), share.partition)
+
+
+def _record(tracer: traces.Tracer, batch: group_consumer.Batch, began_ns: int, size: int, partition: int) -> None:
+    if tracer.recording:
+        contexts = ((each, batch_spans.context_of(each)) for each in batch.records)
+        handled = [
+            batch_spans.Handled(span_names.VIEW, context, began_ns, batch_spans.place(record))
+            for record, context in contexts
+            if context is not None and context.sampled
+        ]
+        batch_spans.record(tracer, span_names.VIEW_BATCH, handled, size, partition)
 
 
 def view_of(
@@ -80,7 +96,8 @@ def view_of(
             heading = envelope.heading(record)
         except ValueError as error:
             # The aggregator, which owns the topic, overwrites it with the right state.
-            log.error("state-undecodable", partition=partition, offset=record.offset, **errors.details(error))
+            about = log_fields.of_record(record.key, record.headers).fields()
+            log.error("state-undecodable", partition=partition, offset=record.offset, **errors.details(error), **about)
             continue
         version = heading.source.offset
         if version >= events:
@@ -89,7 +106,8 @@ def view_of(
             continue  # a progress record
         row = registry.BY_KIND.get(heading.kind)
         if row is None:
-            log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
+            about = log_fields.of_record(record.key, record.headers).fields()
+            log.warning("kind-unknown", kind=heading.kind, offset=record.offset, **about)
             continue
         documents.append(query_port.Document(row.plural, record.key.decode(), version, envelope.body(record)))
     return documents, query_port.Reached(epoch, {partition: position}, {partition: events} if events else {})

@@ -23,7 +23,8 @@ class Entry(msgspec.Struct, omit_defaults=True, kw_only=True):
     `evaluations.create`, `operator.token.create`. `account`, `account_name`, `subject`, `token`: who did it: the account, or another
     subject such as a session, and the ID of the token. `claimed`: what a token that was refused says about itself, unchecked. `user`: for
     a command on the machine, its user. `kind`, `entity`, `target`: what it was done to, and the token that was made or revoked.
-    `status`: of HTTP. `error`: its class. `request`, `trace`: the caller's `X-Request-Id` and `traceparent`. `client`: its address.
+    `status`: of HTTP. `error`: its class. `request`, `trace`: the caller's `X-Request-Id`, and its `traceparent` or the one that
+    the request got here. `client`: its address.
     `bytes_in`, `bytes_out`: of the bodies. `count`: of requests that this entry stands for. `details`: of a command.
     """
 

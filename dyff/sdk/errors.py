@@ -102,8 +102,10 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }  # fmt: skip
 
 
-def from_answer(status: int, detail: Any, url: str) -> ApiError:
-    """Return the error for an answer."""
+def from_answer(status: int, detail: Any, url: str, trace_id: str | None = None) -> ApiError:
+    """Return the error for an answer. `trace_id`: of the server's trace, which a report of a fault of the server should name."""
+    if status >= 500 and trace_id and isinstance(detail, str):
+        detail = f"{detail} (trace {trace_id[:64]})"
     return _BY_STATUS.get(status, ApiError)(status, detail, url)
 
 

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, memory, settings
+from dyff.kernel.telemetry import trace_export, traces
 from dyff.serve import adapters as given
 from dyff.serve import (
     assembling,
@@ -97,12 +98,12 @@ async def _open_and_run(
     if disk is not None:
         disk.make_room()
     choosing = isolation.begin(loaded, place) if "cluster" in roles.ports(rows) & opening.embedded(loaded) else None
-    with _audit(loaded, time, rows) as audit:
+    with _audit(loaded, time, rows) as audit, _traces(loaded) as (tracer, exporter):
         async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
             sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
-            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=audit.trail if audit else None)
+            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=audit.trail if audit else None, tracer=tracer)
             subject: supervisor.Supervisor | None = None
-            watched = outputs.Outputs(out, audit, troubles)
+            watched = outputs.Outputs(out, audit, troubles, exporter)
 
             def report() -> dict[str, Any]:
                 reported = subject.health.report() if subject else {"status": "starting", "roles": {}}
@@ -130,6 +131,19 @@ def _audit(loaded: settings.Settings, time: clock.Clock, rows: Sequence[roles.Ro
     finally:
         opened.mark("server.stop")
         opened.close()
+
+
+@contextmanager
+def _traces(loaded: settings.Settings) -> Iterator[tuple[traces.Tracer, trace_export.Exporter | None]]:
+    """The tracer of a process, and what sends its spans until the process ends; None if nothing is sent."""
+    opened = trace_export.open_exporter(loaded.telemetry, metadata.version("dyff-platform"))
+    if opened is None:
+        yield traces.SILENT, None
+        return
+    try:
+        yield opened
+    finally:
+        opened[1].close()
 
 
 class _Stopping:

@@ -85,6 +85,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         health=process.report,
         is_full=lambda: adapters.disk is not None and adapters.disk.full,
         audit=adapters.audit,
+        tracer=adapters.tracer.of("api"),
     )
     await role.run(services, task_status=task_status)
 
@@ -93,14 +94,22 @@ async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None],
     from dyff.consumers.aggregator import role as aggregator
 
     adapters = process.adapters
-    await aggregator.run(given(adapters.bus), clock=adapters.clock, signs=signs, troubles=adapters.troubles, task_status=task_status)
+    await aggregator.run(
+        given(adapters.bus),
+        clock=adapters.clock,
+        signs=signs,
+        troubles=adapters.troubles,
+        tracer=adapters.tracer.of("aggregator"),
+        task_status=task_status,
+    )
 
 
 async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers import sink
 
     adapters = process.adapters
-    await sink.run(given(adapters.bus), given(adapters.query), signs=signs, task_status=task_status)
+    tracer = adapters.tracer.of("sink")
+    await sink.run(given(adapters.bus), given(adapters.query), signs=signs, tracer=tracer, task_status=task_status)
 
 
 async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
@@ -116,6 +125,7 @@ async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None
         objects=given(adapters.objects),
         signs=signs,
         troubles=adapters.troubles,
+        tracer=adapters.tracer.of("orchestrator"),
         task_status=task_status,
     )
 
@@ -141,7 +151,10 @@ async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], s
     from dyff.consumers import informer
 
     adapters = process.adapters
-    await informer.run(given(adapters.bus), given(adapters.cluster), clock=adapters.clock, signs=signs, task_status=task_status)
+    tracer = adapters.tracer.of("informer")
+    await informer.run(
+        given(adapters.bus), given(adapters.cluster), clock=adapters.clock, signs=signs, tracer=tracer, task_status=task_status
+    )
 
 
 async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
@@ -154,6 +167,7 @@ async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], s
         storage_env=adapters.storage_env,
         images=process.settings.pods.images,
         signs=signs,
+        tracer=adapters.tracer.of("operator"),
         task_status=task_status,
     )
 

@@ -69,6 +69,7 @@ class Creating:
         large = len(body) > bodies.IN_A_THREAD_BYTES
         request: Any = await self._context.threads.run(bodies.decode, self._decoder, body, apart=large)
         auth.require(call.principal, self._resource, "create", account=request.account)
+        call.about.account = request.account
         now, rules = self._context.services.clock.now(), self._creation.checks
         facts = checks.Facts(now, await self._context.schemas.verdicts(checks.schemas(request, rules)))
         await self._context.threads.run(checks.check, request, rules, facts, apart=large or checks.has_pipelines(request, rules))

@@ -25,6 +25,7 @@ from dyff.cluster.pods import (
     volumes,
 )
 from dyff.kernel import backoff, clock, errors
+from dyff.kernel.telemetry import log_fields
 
 log = structlog.get_logger()
 
@@ -87,6 +88,8 @@ class Worker:
         shutting_down = self._node.shutdown_grace_s is not None
         if self._stale:
             await self._refresh()
+        if self._object is not None:
+            log_fields.begin(log_fields.of_object(self._object))
         facts = await anyio.to_thread.run_sync(self._place.facts)
         if facts.damaged and facts.held:  # it could not be asked to stop
             await anyio.to_thread.run_sync(stopping.kill_orphans, self._place, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -15,10 +16,11 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers.common import custom_resources, outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import candidates, holding, questions, rules, runs
+from dyff.consumers.orchestrator import admission_spans, candidates, holding, questions, rules, runs
 from dyff.entities import registry, statuses
 from dyff.kernel import backoff, errors
 from dyff.kernel.clock import Clock
+from dyff.kernel.telemetry import log_fields, span_names, trace_context, traces
 
 log = structlog.get_logger()
 
@@ -50,8 +52,12 @@ class Reconciler:
         clock: Clock,
         given: rules.Rules,
         step: Callable[[], None] = lambda: None,
+        tracer: traces.Tracer = traces.SILENT,
     ) -> None:
-        """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done."""
+        """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done.
+        `tracer`: records the spans of admission and of creations.
+        """
+        self._tracer, self._waits = tracer, admission_spans.Waits(tracer)
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, given, step
         self._candidates = candidates.Candidates()
@@ -88,6 +94,7 @@ class Reconciler:
         live = list(self._mirror.live())
         await self._observe(live)  # afterwards it is known what is held
         changes = await self._admission(live)
+        self._waits.decided(changes, self._mirror)
         await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
         return [each for each in changes if each.status == statuses.CREATED]
 
@@ -194,6 +201,7 @@ class Reconciler:
         limiter = anyio.CapacityLimiter(_ACTIONS_AT_ONCE)
 
         async def act(action: runs.Create | runs.Delete | runs.Release) -> None:
+            log_fields.begin(self._about(action))
             async with limiter:
                 try:
                     results.append(await self._do(action))
@@ -252,15 +260,36 @@ class Reconciler:
                 await self._release(kind, action)
         return None
 
+    def _about(self, action: runs.Create | runs.Delete | runs.Release) -> log_fields.About:
+        entity_id = action.done.id if isinstance(action, runs.Create) else action.id
+        mirrored = self._mirror.get(entity_id)
+        return log_fields.About(entity=entity_id) if mirrored is None else mirrored.about
+
     async def _create(self, kind: port.Kind, action: runs.Create) -> outcomes.Change:
+        began_ns = time.time_ns()
         try:
             await self._cluster.create(kind, action.resource)
+            self._record_creation(action, began_ns, None)
         except errors.AlreadyExists:
             log.info("resource-found", kind=action.kind, name=action.resource["metadata"]["name"])
         except (errors.InvalidFields, errors.TooLarge) as error:
+            self._record_creation(action, began_ns, error)
             message = f"The cluster refuses the custom resource: {error.message}"
             return msgspec.structs.replace(action.refused, message=message[:_MESSAGE_CHARS])
         return action.done
+
+    def _record_creation(self, action: runs.Create, began_ns: int, error: Exception | None) -> None:
+        life = trace_context.of_object(action.resource)
+        if life is None or not self._tracer.wants(life):
+            return
+        attributes = {
+            span_names.ENTITY: action.done.id,
+            span_names.KIND: action.done.kind,
+            span_names.ACCOUNT: action.done.account,
+            span_names.RESOURCE_NAME: f"{action.kind}/{action.resource['metadata']['name']}",
+        }
+        failed = None if error is None else str(error)
+        self._tracer.record(span_names.RESOURCE, self._tracer.child(life), life, began_ns, attributes=attributes, error=failed)
 
     async def _release(self, kind: port.Kind, action: runs.Release) -> None:
         """Remove our finalizer unless pods can run. The cluster itself is asked, since nothing checks again once the resource is gone."""

@@ -27,6 +27,7 @@ from dyff.consumers.orchestrator import holding, measuring, reconciler, rules, s
 from dyff.kernel import degradation, errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import traces
 from dyff.objects import port as objects_port
 
 OWNER = "dyff.orchestrator"
@@ -44,13 +45,14 @@ async def run(
     objects: objects_port.Objects | None = None,
     signs: liveness.Signs | None = None,
     troubles: degradation.Troubles | None = None,
+    tracer: traces.Tracer = traces.SILENT,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ready when it leads and has read everything once.
 
     `suspended(account)`: whether an account is suspended, so that nothing new of it can run; None if no account ever is.
     `objects`: the store in which uploads are sealed, and from which the data of deleted entities is removed; None if nothing of this is
-    done. `troubles`: where a failed sweep is reported; None if it is only logged.
+    done. `troubles`: where a failed sweep is reported; None if it is only logged. `tracer`: records the spans of its work.
 
     Raises:
         Fenced: another orchestrator leads now.
@@ -85,14 +87,13 @@ async def run(
         await group.start(resources.run)
         await group.start(pods.run)
         task_status.started()
-        publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, OWNER)
-        work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, chosen, progress.step)
+        publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, OWNER, tracer)
+        work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, chosen, progress.step, tracer)
         if objects is not None:
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
             group.start_soon(measuring.Measuring(mirror, objects, append, bus.clock_offset_s, measurable, clock, reported).run)
-            sweeping = sweep.Sweep(mirror, objects, append, bus.clock_offset_s, work.busy, clock, retention, reported)
-            group.start_soon(sweeping.run)
+            group.start_soon(sweep.Sweep(mirror, objects, append, bus.clock_offset_s, work.busy, clock, retention, reported).run)
         await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)
 
 
