@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from dyff.accounts import tokens
+from dyff.accounts.authority import Principal
 from dyff.api.calls import Call, Reply
 from dyff.api.route import Route, Socket
 from dyff.entities import registry
@@ -93,39 +95,22 @@ class Auditing:
     def _record(
         self, what: _What, call: Call, status: int | None, error: Exception | None, bytes_out: int | None, target: str | None = None
     ) -> None:
+        """Hand over what an entry is made of. Making it takes longer than everything else here, so it is left to the trail's thread."""
         trail, principal = self._trail, call.principal_or_none
         if trail is None or (principal is None and status in (401, 403) and not self._is_within_rate(trail)):
             return
-        entry = audit.Entry(
-            stream=audit.AUDIT if status in (401, 403) else what.stream or audit.ACCESS,
-            time=clock.iso(self._clock.now()),
-            action=what.action,
-            outcome=_outcome(status, error),
-            method=what.method,
-            route=what.route,
-            kind=what.kind,
-            entity=call.entity or _name(call.path.get("id")),
-            target=target or (_name(call.path["token"]) if "token" in call.path else None),
-            status=status,
-            error=None if error is None else type(error).__name__,
-            request=_name(call.header(b"x-request-id")),
-            trace=_name(call.header(b"traceparent")),
-            client=call.client,
-            bytes_in=call.received,
-            bytes_out=bytes_out,
-            duration_ms=round((time.perf_counter() - call.began) * 1e3, 2),
-        )
-        if principal is not None:
-            account, entry.token = principal.account, principal.claims.id
-            if account is None:
-                entry.subject = principal.claims.subject
-            else:
-                entry.account, entry.account_name = account.id, account.name
-        elif status == 401:
-            entry.claimed = _claimed(call.header(b"authorization"))
-        if "key" in call.path:
-            _place(entry, call.path["key"])
-        trail.record(entry)
+        path, header = call.path, call.header
+        token = header(b"authorization") if principal is None and status == 401 else None
+        request, trace = header(b"x-request-id"), header(b"traceparent")
+        trail.note(
+            _entry,
+            (
+                what, self._clock.now(), status, None if error is None else type(error), principal, call.client, call.received, bytes_out,
+                time.perf_counter() - call.began, call.entity or (_name(path["id"]) if "id" in path else None),
+                target or (_name(path["token"]) if "token" in path else None), request and _cut(request), trace and _cut(trace),
+                _claimed(token) if token else None, _place(path["key"]) if "key" in path else None,
+            ),
+        )  # fmt: skip
 
     def _is_within_rate(self, trail: audit.Trail) -> bool:
         """Whether one more request without a valid token can have an entry. Those that had none are reported when a new second begins."""
@@ -140,6 +125,46 @@ class Auditing:
             self._uncounted += 1
             return False
         return True
+
+
+_Noted = tuple[
+    _What, datetime, int | None, type[Exception] | None, Principal | None, str | None, int, int | None, float,
+    str | None, str | None, str | None, str | None, dict[str, str] | None, tuple[str | None, str | None] | None,
+]  # fmt: skip
+"""What an entry is made of; nothing of it is large, and nothing changes."""
+
+
+def _entry(noted: _Noted) -> audit.Entry:
+    what, now, status, error, principal, client, bytes_in, bytes_out, seconds, entity, target, request, trace, claimed, place = noted
+    entry = audit.Entry(
+        stream=audit.AUDIT if status in (401, 403) else what.stream or audit.ACCESS,
+        time=clock.iso(now),
+        action=what.action,
+        outcome=_outcome(status, error),
+        method=what.method,
+        route=what.route,
+        kind=what.kind,
+        entity=entity,
+        target=target,
+        status=status,
+        error=None if error is None else error.__name__,
+        request=_name(request),
+        trace=_name(trace),
+        client=client,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        duration_ms=round(seconds * 1e3, 2),
+        claimed=claimed,
+    )
+    if principal is not None:
+        account, entry.token = principal.account, principal.claims.id
+        if account is None:
+            entry.subject = principal.claims.subject
+        else:
+            entry.account, entry.account_name = account.id, account.name
+    if place is not None:
+        entry.kind, entry.entity = place
+    return entry
 
 
 class _Counted:
@@ -165,7 +190,7 @@ class _Counted:
             await close()
 
 
-def _outcome(status: int | None, error: Exception | None) -> str:
+def _outcome(status: int | None, error: type[Exception] | None) -> str:
     if status is None:
         return audit.ABORTED
     if status < 400:
@@ -174,7 +199,7 @@ def _outcome(status: int | None, error: Exception | None) -> str:
         return audit.REFUSED
     if status < 500:
         return audit.REJECTED
-    return audit.UNKNOWN if isinstance(error, errors.OutcomeUnknown) else audit.FAILED
+    return audit.UNKNOWN if error is not None and issubclass(error, errors.OutcomeUnknown) else audit.FAILED
 
 
 def _kind(group: str) -> str | None:
@@ -189,6 +214,11 @@ def _name(text: str | None) -> str | None:
     return text if _NAME.fullmatch(text) else ascii(text[:MAX_NAME_CHARS])
 
 
+def _cut(text: str) -> str:
+    """As much of a text as shows whether it is a name."""
+    return text[: MAX_NAME_CHARS + 1]
+
+
 def _made(reply: Reply) -> str | None:
     """The ID of the token in an answer, which is a JSON string."""
     if reply.status >= 300 or not isinstance(reply.body, bytes):
@@ -197,13 +227,13 @@ def _made(reply: Reply) -> str | None:
     return claims[0] if claims else None
 
 
-def _claimed(header: str | None) -> dict[str, str] | None:
-    claims = tokens.unverified((header or "").partition(" ")[2].strip())
+def _claimed(header: str) -> dict[str, str] | None:
+    claims = tokens.unverified(header.partition(" ")[2].strip())
     return {"token": str(_name(claims[0])), "subject": str(_name(claims[1]))} if claims else None
 
 
-def _place(entry: audit.Entry, key: str) -> None:
-    """Whose file is behind a signed URL. The rest of the path is not kept: it may be long."""
+def _place(key: str) -> tuple[str | None, str | None]:
+    """Whose file is behind a signed URL: kind and entity. The rest of the path is not kept: it may be long."""
     key = key.lstrip("/")
     parts = (layout.staged(key) or (*key.split("/", 2), "", ""))[:2]
-    entry.kind, entry.entity = _kind(parts[0]) or _name(parts[0]), _name(parts[1])
+    return _kind(parts[0]) or _name(parts[0]), _name(parts[1])

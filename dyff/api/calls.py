@@ -191,4 +191,6 @@ class Call:
         return body
 
     def _too_large(self) -> errors.TooLarge:
-        return errors.TooLarge(f"the body is larger than {self.max_body_bytes} bytes (setting api.max_body_bytes)")
+        return errors.TooLarge(f"the body is larger than {self.max_body_bytes} bytes (setting api.max_body_bytes)").of_limit(
+            "api.max_body_bytes"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 from dyff.accounts.authority import Principal
@@ -15,6 +16,7 @@ from dyff.bus import envelope, expiry, topics
 from dyff.entities import codecs, commands, registry, statuses, storage
 from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import timing
 from dyff.query.port import Usage
 
 MAX_KEY_CHARS = 255
@@ -42,6 +44,7 @@ class Publishing:
         self._documents = documents
         self._positions = positions
         self._deadlines = deadlines.Deadlines(services.settings.publish_timeout_s)
+        self._publications = timing.Publications(services.metrics, "api")
 
     async def create(
         self, principal: Principal, entity: codecs.Json, encoded: bytes, command_id: str, *, repeatable: bool = False
@@ -160,12 +163,18 @@ class Publishing:
         return position
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:
-        message = envelope.command_message(command)
+        message, began = envelope.command_message(command), time.perf_counter()
         try:
             with self._deadlines.start():
-                return (await self._services.bus.publish(topics.EVENTS, [message]))[0]
-        except errors.OutcomeUnknown as error:
-            raise errors.OutcomeUnknown(_unknown(command, kind)) from error
+                positions = await self._services.bus.publish(topics.EVENTS, [message])
+                self._publications.ok.observe(time.perf_counter() - began)
+                return positions[0]
+        except errors.DyffError as error:
+            self._publications.not_ok(error, time.perf_counter() - began)
+            if isinstance(error, errors.OutcomeUnknown):
+                raise errors.OutcomeUnknown(_unknown(command, kind)) from error
+            raise
+        self._publications.not_ok(None, time.perf_counter() - began)
         raise errors.OutcomeUnknown(_unknown(command, kind))
 
 

@@ -100,3 +100,8 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     begin: Begin
+
+    @property
+    def template(self) -> str:
+        """The path in OpenAPI's syntax."""
+        return _PARAMETER.sub(r"{\1}", self.path)

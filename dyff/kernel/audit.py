@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
+
+from dyff.kernel import lines
 
 AUDIT, ACCESS = "audit", "access"
 OK, REFUSED, REJECTED, FAILED, UNKNOWN, ABORTED = "ok", "refused", "rejected", "failed", "unknown", "aborted"
@@ -56,14 +60,23 @@ class Entry(msgspec.Struct, omit_defaults=True, kw_only=True):
     details: dict[str, str] | None = None
 
 
+Noted = TypeVar("Noted")
+
+
 class Trail:
     """Numbers the entries of this process and passes them on. Any thread may use it."""
 
-    def __init__(self, put: Callable[[bytes], None], writer: str, *, reads: bool) -> None:
-        """`put`: takes finished lines; must neither block nor fail. `writer`: names this process. `reads`: keep requests that only read."""
+    def __init__(self, put: Callable[[lines.Line], None], writer: str, *, reads: bool) -> None:
+        """`put`: takes lines, also such that are made later; must neither block nor fail. `writer`: names this process. `reads`: keep
+        requests that only read.
+        """
         self._put, self._writer, self.reads = put, writer, reads
         self._encode = msgspec.json.Encoder().encode
         self._numbers = itertools.count(1)
+
+    def note(self, make: Callable[[Noted], Entry], noted: Noted) -> None:
+        """Add an entry that `make` makes of `noted` when it is written: in another thread, so `noted` must not change any more."""
+        self._put(functools.partial(self._made, next(self._numbers), make, noted))
 
     def record(self, entry: Entry) -> None:
         """Add an entry."""
@@ -71,5 +84,11 @@ class Trail:
 
     def line(self, entry: Entry) -> bytes:
         """The next entry as a line."""
-        entry.writer, entry.seq = self._writer, next(self._numbers)
+        return self._numbered(next(self._numbers), entry)
+
+    def _made(self, number: int, make: Callable[[Noted], Entry], noted: Noted) -> bytes:
+        return self._numbered(number, make(noted))
+
+    def _numbered(self, number: int, entry: Entry) -> bytes:
+        entry.writer, entry.seq = self._writer, number
         return self._encode(entry) + b"\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 
 import anyio
@@ -11,7 +12,8 @@ import structlog
 
 from dyff.cluster import port, watching
 from dyff.kernel import errors, keyed, liveness
-from dyff.operator import applying, observing, plan, refusals, viewing
+from dyff.kernel.telemetry import metrics
+from dyff.operator import applying, counting, observing, plan, refusals, viewing
 from dyff.operator.kinds import table
 
 PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.NETWORK_POLICY, port.POD)
@@ -25,11 +27,19 @@ log = structlog.get_logger()
 class Controller:
     """Drives each custom resource to completion: observe, plan, apply. A worker handles one resource at a time."""
 
-    def __init__(self, cluster: port.Cluster, setup: plan.Setup, *, timing: watching.Timing | None = None) -> None:
-        """`timing`: of the watches; None for the defaults."""
+    def __init__(
+        self,
+        cluster: port.Cluster,
+        setup: plan.Setup,
+        *,
+        timing: watching.Timing | None = None,
+        measured: metrics.Metrics | None = None,
+    ) -> None:
+        """`timing`: of the watches; None for the defaults. `measured`: of this process; None for new ones."""
+        self._counted = counting.Counted(measured or metrics.Metrics(), cluster.now)
         self._cluster, self._setup = cluster, setup
         self._applier = applying.Applier(cluster, random.Random())
-        self._workers = keyed.Workers(self.reconcile, failed=_report, limit=MAX_WORKERS, jitter=random.Random())
+        self._workers = keyed.Workers(self._timed, failed=self._failed, limit=MAX_WORKERS, jitter=random.Random())
         kinds = (*(row.kind for row in table.TABLE), *PARTS)
         grouped = {port.POD: viewing.ID}
         self._caches = {
@@ -44,6 +54,17 @@ class Controller:
             await group.start(self._workers.run)
             await watching.start(group, self._caches.values())
             task_status.started()
+
+    async def _timed(self, request: plan.Request) -> float | None:
+        began = time.perf_counter()
+        try:
+            return await self.reconcile(request)
+        finally:
+            self._counted.reconciled(request, time.perf_counter() - began)
+
+    def _failed(self, request: plan.Request, error: Exception, delay_s: float) -> None:
+        self._counted.failed(request, type(error).__name__)
+        _report(request, error, delay_s)
 
     async def reconcile(self, request: plan.Request) -> float | None:
         """Reconcile one resource. Returns the seconds until the next time; None if it needs no requeue before something changes."""
@@ -71,6 +92,7 @@ class Controller:
 
     async def _report_refusal(self, request: plan.Request, refusal: applying.Refusal) -> None:
         """Write into the status what the API server refuses, or let the resource fail with it."""
+        self._counted.failed(request, errors.Refused.__name__)
         log.warning("refused", kind=request.kind, name=request.name, reason=refusal.message, final=refusal.final)
         observed = await observing.observe(self._cluster, request)
         decided = refusals.decide(observed, refusal, self._cluster.now(), self._setup)
@@ -82,6 +104,10 @@ class Controller:
         """Statistics of the work queue."""
         return self._workers.statistics()
 
+    async def samples(self) -> list[metrics.Sample]:
+        """The gauges of the operator."""
+        return self._counted.samples(self._workers.statistics(), self._caches[port.POD.kind])
+
     async def signs(self) -> list[liveness.Sign]:
         """Liveness signs for the watchdog: whether reconciliation makes progress and the watches receive events."""
         now = self._workers.statistics()
@@ -90,6 +116,8 @@ class Controller:
         return [todo, *(cache.sign() for cache in self._caches.values())]
 
     def _changed(self, obj: port.Object) -> None:
+        if obj["kind"] == port.POD.kind:
+            self._counted.changed(obj, is_there=self._caches[port.POD.kind].get(obj["metadata"]["name"]) is not None)
         for request in table.concerned(obj):
             self._workers.add(request)
         self._follow_references(obj)

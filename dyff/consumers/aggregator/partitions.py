@@ -22,10 +22,13 @@ from dyff.consumers.common import group_consumer
 from dyff.entities import folding
 from dyff.kernel import degradation, errors
 from dyff.kernel.positions import Epochs, Position
+from dyff.kernel.telemetry import metrics, names
 
 log = structlog.get_logger()
 
 GROUP = "dyff.aggregator"
+QUARANTINED = "quarantined"
+"""Counted as an outcome, next to those of the fold."""
 QUARANTINE_TROUBLE = "quarantine"
 """Stays until the process ends: a person must look at the event, and nothing here can notice that."""
 
@@ -148,13 +151,36 @@ class PendingWrites:
             yield self._writing
 
 
+class Counted:
+    """Counts what all partitions of one process fold."""
+
+    def __init__(self, measured: metrics.Metrics) -> None:
+        """Every outcome is there from the start, so that the first one of its kind is seen as an increase."""
+        self._events, self.writes = measured.counter(names.FOLDED), measured.histogram(names.FOLD_WRITE)
+        for outcome in (*folding.Outcome, None):
+            self._events.cell(outcome.value if outcome is not None else QUARANTINED)
+
+    def written(self, done: Transaction) -> None:
+        """Count the events of a transaction that is durable."""
+        self._events.add(folding.Outcome.APPLIED.value, by=done.applied)
+        for outcome, number in done.outcomes.items():
+            self._events.add(outcome, by=number)
+
+
 class OwnedPartition:
     """Folds and writes one partition. After any error it must not be used any more: the partition has to be taken over again."""
 
     def __init__(
-        self, bus: port.Bus, owner: port.Owner, states: restoring.States, end: int, troubles: degradation.Troubles | None = None
+        self,
+        bus: port.Bus,
+        owner: port.Owner,
+        states: restoring.States,
+        end: int,
+        troubles: degradation.Troubles | None = None,
+        counted: Counted | None = None,
     ) -> None:
         """`end`: offset up to which the states are restored. `troubles`: where quarantined events are reported."""
+        self._counted = counted or Counted(metrics.Metrics())
         self._troubles = troubles or degradation.Troubles()
         self._bus, self._owner, self._states = bus, owner, states
         self._epochs, self._partition = states.epochs, states.partition
@@ -213,7 +239,7 @@ class OwnedPartition:
                 reason = f"{type(error).__name__}: {error}"
                 log.error("event-quarantined", partition=record.partition, offset=record.offset, reason=reason)
                 done.quarantined.append(envelope.quarantine_message(record, reason))
-                done.outcomes["quarantined"] += 1
+                done.outcomes[QUARANTINED] += 1
             done.seen = record
         return done
 
@@ -251,7 +277,9 @@ class OwnedPartition:
         position = done.position if done.newer is None else done.seen.offset + 1 if done.seen else None
         if position is not None:
             self._record_progress(done, position)
-            await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            with self._counted.writes.timed():
+                await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            self._counted.written(done)
             await self.checkpoint()
         log.debug("folded", partition=self._partition, offset=position, applied=done.applied, **done.outcomes)
         if done.newer is not None:

@@ -13,6 +13,7 @@ from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, statuses
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import metrics, names
 
 log = structlog.get_logger()
 
@@ -68,8 +69,19 @@ def command(decided: Change, now: datetime, expires: datetime, principal: str) -
 class Publisher:
     """Publishes changes and waits until they are folded, so that the mirror contains them afterwards."""
 
-    def __init__(self, append: Append, log_offset: LogOffset, mirror: StateMirror, clock: Clock, principal: str) -> None:
-        """`append`: appends messages to the events topic. `principal`: named in the commands."""
+    def __init__(
+        self,
+        append: Append,
+        log_offset: LogOffset,
+        mirror: StateMirror,
+        clock: Clock,
+        principal: str,
+        published: Callable[[Change], object] = lambda _: None,
+    ) -> None:
+        """`append`: appends messages to the events topic. `principal`: named in the commands. `published`: called for each change that is
+        durable.
+        """
+        self._published = published
         self._append, self._log_offset, self._mirror, self._clock, self._principal = append, log_offset, mirror, clock, principal
         self._ignored: dict[str, float] = {}
 
@@ -91,6 +103,8 @@ class Publisher:
             level("status-decided", entity_id=each.id, kind=each.kind, status=each.status, reason=each.reason)
         expires = expiry.after(now, self._log_offset())
         positions = await self._append([envelope.command_message(command(each, now, expires, self._principal)) for each in batch])
+        for each in batch:
+            self._published(each)
         await self._mirror.wait_events(ends(positions))
         for each in batch:
             self._check(each)
@@ -101,6 +115,12 @@ class Publisher:
         if mirrored is not None and mirrored.status_source.text() == published.decided_on:
             log.error("command-without-effect", entity_id=published.id, status=published.status, reason=published.reason)
             self._ignored[published.command_id] = self._clock.monotonic() + _IGNORED_S
+
+
+def counting(measured: metrics.Metrics, role: str) -> Callable[[Change], object]:
+    """A function for `Publisher`: counts the changes that a role publishes."""
+    changes = measured.counter(names.CHANGES)
+    return lambda each: changes.add(role, each.kind, each.status, each.reason or "")
 
 
 def ends(positions: Sequence[Position]) -> dict[int, int]:

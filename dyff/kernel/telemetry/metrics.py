@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import anyio
@@ -243,7 +243,7 @@ class Sticky:
         self._most = most
         self._placed: dict[str, None] = {}
 
-    def bounded(self, values: dict[str, float]) -> dict[str, float]:
+    def bounded(self, values: Mapping[str, float]) -> dict[str, float]:
         """`values` by label, with the rest as `other`. Free places go to the largest."""
         self._placed = {each: None for each in self._placed if each in values}
         for each in sorted(values.keys() - self._placed.keys(), key=lambda each: (-values[each], each)):

@@ -1,7 +1,8 @@
 """The names of everything that a process reports about itself.
 
-A metric has a row in `METRICS`; docs/metrics.md has the same rows, and a test compares them. The names follow the conventions of Prometheus:
-base units, `_total` for what only grows. A label has a bounded number of values: routes are templates, errors are classes of ours.
+A metric has a row in `METRICS`; docs/metrics.md has the same rows, and a test compares them. The names follow the conventions of
+Prometheus: base units, `_total` for what only grows. A label has a bounded number of values: routes are templates, errors are classes of
+ours.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ _OF_CONSUMERS = (
 
 _OF_CONTROLLERS = (
     Metric(
-        name=CYCLE, type=HISTOGRAM, unit="seconds", roles=_ORCHESTRATOR, buckets=FAST,
+        name=CYCLE, type=HISTOGRAM, unit="seconds", roles=_ORCHESTRATOR, buckets=(0.0001, 0.0005, *FAST),
         meaning="Time of one admission cycle: snapshot and decision.",
     ),
     Metric(
