@@ -15,7 +15,7 @@ from dyff.entities import answers, codecs
 from dyff.kernel import web_addresses
 
 HTML = "text/html"
-TEXT = "text/plain"
+TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
 
 
 def routes(context: Context, documented: list[Route]) -> list[Route]:
@@ -50,6 +50,7 @@ def routes(context: Context, documented: list[Route]) -> list[Route]:
             operation="metrics",
             summary="The metrics of this process, for Prometheus",
             media_type=TEXT,
+            or_media_types=(OPENMETRICS,),
             returns="the text format of Prometheus, or OpenMetrics if the header Accept prefers it",
         )
     )
@@ -87,7 +88,7 @@ class Probes:
         """The metrics of this process. They show what every account does, so they need a token that grants everything."""
         auth.require_operator(call.principal, "GET /metrics")
         content_type, body = await self._metrics.scrape(call.header(b"accept"))
-        return Reply(200, body, (("cache-control", "no-store"),), content_type)
+        return Reply(200, body, media_type=content_type)
 
     async def openapi(self, _: Call) -> Reply:
         """OpenAPI 3.1."""
