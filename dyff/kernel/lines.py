@@ -23,7 +23,9 @@ MAX_BATCH_BYTES = 256 * 2**10
 RETRY_S = 1.0
 """The pause after a failed write."""
 LATER_BYTES = 1024
-"""What a line counts that is not made yet. It may be a little more: what lines are made of is cut to some hundred characters."""
+"""About the size of a line that is not made yet: what lines are made of is cut to some hundred characters."""
+MAX_LATER = MAX_WAITING_BYTES // LATER_BYTES
+"""No further line that is not made yet is taken if so many lines wait."""
 MADE_AT_ONCE = 32
 """So many lines are made, then other threads may run: a tenth of a millisecond."""
 STALLED_S = 5.0
@@ -84,10 +86,21 @@ class Lines:
 
     def put(self, line: Line) -> None:
         """Write a line soon. Never blocks."""
-        size = len(line) if isinstance(line, bytes) else LATER_BYTES
+        if isinstance(line, bytes):
+            self._put(line, len(line))
+        elif self._keep and not self._unreported and len(self._waiting) < MAX_LATER:
+            self._waiting.append(line)  # without the lock, since appending is atomic, and nothing has to be counted
+        else:
+            self._put(line, 0)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _put(self, line: Line, size: int) -> None:
+        later = 0 if isinstance(line, bytes) else LATER_BYTES
         with self._lock:
             failing = self._error is not None and not self._keep
-            if failing or len(self._waiting) >= MAX_WAITING or self._size + size > MAX_WAITING_BYTES:
+            is_full = len(self._waiting) >= (MAX_LATER if later else MAX_WAITING) or self._size + size + later > MAX_WAITING_BYTES
+            if failing or is_full:
                 self._lost += 1
                 self._unreported += 1
                 return
@@ -95,8 +108,6 @@ class Lines:
                 self._report_lost()
             self._waiting.append(line)
             self._size += size
-        if not self._wake.is_set():
-            self._wake.set()
 
     def state(self) -> State:
         """How it goes at present."""
@@ -189,8 +200,9 @@ class Lines:
             while self._waiting and size < MAX_BATCH_BYTES:
                 line = self._waiting.popleft()
                 taken.append(line)
-                size += len(line) if isinstance(line, bytes) else LATER_BYTES
-            self._size -= size
+                counted = len(line) if isinstance(line, bytes) else 0
+                self._size -= counted
+                size += counted or LATER_BYTES
         return b"".join(self._made(taken))
 
     def _made(self, taken: list[Line]) -> Iterator[bytes]:

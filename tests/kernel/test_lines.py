@@ -162,7 +162,7 @@ def test_a_line_that_cannot_be_made_is_counted_and_takes_no_other_with_it():
 
 def test_lines_that_are_not_made_yet_are_bounded_by_their_number_and_size(monkeypatch):
     """While nothing can be written, no more of them wait than of finished lines."""
-    monkeypatch.setattr(lines, "MAX_WAITING_BYTES", 10 * lines.LATER_BYTES)
+    monkeypatch.setattr(lines, "MAX_LATER", 10)
     sink = Failing()
     sink.broken = True
     subject = lines.Lines(sink, notice, keep=True)
