@@ -20,7 +20,7 @@ from dyff.objects import layout
 
 MAX_NAME_CHARS = 128
 MAX_FIXED = 5000
-"""Accounts' requests whose fixed part is kept to be used again; then all of them are made anew."""
+"""Accounts' requests whose fixed part is kept to be used again; then all of them are made again."""
 
 MAX_UNKNOWN_PER_S = 50
 """Requests without a valid token that have an entry of their own, in a second. The others of that second are counted in one entry."""
