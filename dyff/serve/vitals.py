@@ -81,7 +81,7 @@ class Vitals:
     def shown(self) -> Iterator[None]:
         """In the context they are part of each scrape."""
         with ExitStack() as stack:
-            stack.enter_context(self._metrics.reading("roles", self.roles))
+            stack.enter_context(self._metrics.reading("roles", self.roles, (names.TROUBLE,)))
             if self._disk is not None or self._log is not None:
                 stack.enter_context(self._metrics.reading("disk", self.files))
             yield

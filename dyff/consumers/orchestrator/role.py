@@ -28,7 +28,7 @@ from dyff.consumers.orchestrator import counting, holding, items, measuring, rec
 from dyff.kernel import degradation, errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
-from dyff.kernel.telemetry import metrics, timing
+from dyff.kernel.telemetry import metrics, names, timing
 from dyff.objects import port as objects_port
 
 ROLE = "orchestrator"
@@ -93,7 +93,7 @@ async def run(
         publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, OWNER, outcomes.counting(known, ROLE))
         counted = counting.Counted(known)
         work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, chosen, progress.step, counted)
-        stack.enter_context(known.reading("admission", counted.read))
+        stack.enter_context(known.reading("admission", counted.read, (names.ADMITTED,)))
         if objects is not None:
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)

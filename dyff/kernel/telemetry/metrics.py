@@ -149,6 +149,7 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
         self._readers: dict[object, tuple[str, Read]] = {}
+        self._shown: set[str] = set()
         self._scraping = anyio.Lock()
         self._limiter: anyio.CapacityLimiter | None = None
         self._last: dict[str, tuple[float, tuple[str, bytes]]] = {}
@@ -172,10 +173,14 @@ class Metrics:
         return self._histograms.setdefault(name, Histogram(_metric(name, names.HISTOGRAM)))
 
     @contextmanager
-    def reading(self, who: str, read: Read) -> Iterator[None]:
-        """Ask `read` at each scrape while the context is open. `who`: names it in `dyff_scrape_errors_total`."""
+    def reading(self, who: str, read: Read, shows: tuple[str, ...] = ()) -> Iterator[None]:
+        """Ask `read` at each scrape while the context is open. `who`: names it in `dyff_scrape_errors_total`.
+
+        `shows`: metrics that are listed even if there are no samples at the moment.
+        """
         key = object()
         self._readers[key] = (who, read)
+        self._shown.update(shows)
         try:
             yield
         finally:
@@ -215,7 +220,7 @@ class Metrics:
             samples = {} if counter is None else {labels: cell.value for labels, cell in counter.cells.items()}
             samples |= read.get(metric.name, {})
             series = {} if histogram is None else {labels: (list(each.counts), each.sum) for labels, each in histogram.series.items()}
-            if counter is not None or histogram is not None or samples:
+            if counter is not None or histogram is not None or samples or metric.name in self._shown:
                 found.append(Collected(metric, samples, series))
         return found
 
