@@ -57,6 +57,7 @@ class Lane:
             self.metering.failed(error)
         except BaseException:
             self._auditing.aborted(route, call)
+            self.metering.aborted(route)
             raise
         self.metering.answered(route, reply.status, time.perf_counter() - call.began)
         return self._auditing.answered(route, call, reply, problem)

@@ -9,6 +9,9 @@ from dyff.api.route import Route, Socket
 from dyff.kernel import errors
 from dyff.kernel.telemetry import metrics, names
 
+ABORTED = "aborted"
+"""In place of a status."""
+
 _METHODS = frozenset(HTTPMethod)
 
 
@@ -29,6 +32,10 @@ class Metering:
         counted, durations = self._known.get((id(route), status)) or self._learn(route, status)
         counted.value += 1.0
         durations.observe(seconds)
+
+    def aborted(self, route: Route) -> None:
+        """Count a request that got no answer, because the server stops."""
+        self._requests.add(route.method, route.template, ABORTED)
 
     def failed(self, error: Exception) -> None:
         """Count a request that a limit refused; any other error is none of that."""

@@ -7,7 +7,6 @@ of a short one is missed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NoReturn
 
 import anyio
 import msgspec
@@ -49,7 +48,7 @@ class Items:
 
     def __init__(self, mirror: StateMirror, objects: port.Objects, measured: metrics.Metrics, troubles: degradation.Troubles) -> None:
         """Follows nothing yet."""
-        self._mirror, self._objects, self._troubles = mirror, objects, troubles
+        self._mirror, self._objects, self._metrics, self._troubles = mirror, objects, measured, troubles
         self._done, self._errors = measured.counter(names.ITEMS), measured.counter(names.ITEM_ERRORS)
         self._followed: dict[str, Tally] = {}
         self._is_first = True
@@ -63,9 +62,10 @@ class Items:
                 self._followed[entity["id"]] = Tally(counted=not self._is_first)
         self._is_first = False
 
-    async def run(self) -> NoReturn:
-        """Read every few seconds, until cancelled."""
-        await degradation.keep_doing(self.look, name=_TROUBLE, every_s=EVERY_S, troubles=self._troubles)
+    async def run(self) -> None:
+        """Read every few seconds, until cancelled; the metrics of all of them are shown meanwhile."""
+        with self._metrics.reading("evaluations", self.read):
+            await degradation.keep_doing(self.look, name=_TROUBLE, every_s=EVERY_S, troubles=self._troubles)
 
     async def look(self) -> None:
         """Read the progress of as many as may be read at once; those come first that were not read for longest."""

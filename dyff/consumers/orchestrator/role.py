@@ -13,7 +13,6 @@ expired sessions is not done here, but by the operator.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 import anyio
 import anyio.abc
@@ -63,37 +62,29 @@ async def run(
     """
     chosen, known = rules.Rules.of(settings, suspended), measured or metrics.Metrics()
     publications = timing.Publications(known, ROLE)
-    trigger, finalized, measurable, progress = reconciling.Trigger(), reconciling.Trigger(), reconciling.Trigger(), reconciling.Progress()
+    triggers, progress = [reconciling.Trigger() for _ in range(3)], reconciling.Progress()
+    trigger, finalized, measurable = triggers
 
     def changed() -> None:
-        trigger.set()
-        finalized.set()
-        measurable.set()
+        for each in triggers:
+            each.set()
 
     mirror = StateMirror(bus, changed)
     resources = custom_resources.CustomResources(cluster, trigger.set)
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=holding.ID_LABEL)
-
-    async def watches() -> list[liveness.Sign]:
-        return [*(await resources.signs()), pods.sign()]
-
-    (signs or liveness.Signs()).add(progress.signs, mirror.signs, watches)
-    async with AsyncExitStack() as stack, bus.own(OWNER) as owner, anyio.create_task_group() as group:
+    (signs or liveness.Signs()).add(progress.signs, mirror.signs, resources.signs, _sign_of(pods))
+    async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
         appending = anyio.Lock()
 
         async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
             async with appending:
                 return await publications.timed(owner.append(topics.EVENTS, messages))
 
-        await group.start(mirror.run)
-        await mirror.wait_current()
-        await group.start(resources.run)
-        await group.start(pods.run)
+        await _read_everything(group, mirror, resources, pods)
         task_status.started()
         publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, OWNER, outcomes.counting(known, ROLE))
         counted = counting.Counted(known)
         work = reconciler.Reconciler(mirror, resources, pods, cluster, publisher, clock, chosen, progress.step, counted)
-        stack.enter_context(known.reading("admission", counted.read, (names.ADMITTED,)))
         if objects is not None:
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
@@ -102,9 +93,26 @@ async def run(
             group.start_soon(sweeping.run)
             followed = items.Items(mirror, objects, known, reported)
             counted.follow = followed.follow
-            stack.enter_context(known.reading("evaluations", followed.read))
             group.start_soon(followed.run)
-        await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)
+        with known.reading("admission", counted.read, (names.ADMITTED,)):
+            await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)
+
+
+async def _read_everything(
+    group: anyio.abc.TaskGroup, mirror: StateMirror, resources: custom_resources.CustomResources, pods: watching.Cache
+) -> None:
+    """Start what mirrors the log and the cluster. Returns when it has all that was there at the call."""
+    await group.start(mirror.run)
+    await mirror.wait_current()
+    await group.start(resources.run)
+    await group.start(pods.run)
+
+
+def _sign_of(pods: watching.Cache) -> liveness.Read:
+    async def read() -> list[liveness.Sign]:
+        return [pods.sign()]
+
+    return read
 
 
 async def _reconcile(work: reconciler.Reconciler, trigger: reconciling.Trigger, progress: reconciling.Progress, resync_s: float) -> None:
