@@ -81,6 +81,12 @@ class Call:
         return str(known[0]) if known else None
 
     @property
+    def peer(self) -> tuple[str, int] | None:
+        """The address and the port of the client; None if the transport has none."""
+        known: tuple[str, int] | None = self._scope.get("client")
+        return known
+
+    @property
     def method(self) -> str:
         """The HTTP method, in upper case."""
         return str(self._scope["method"])
@@ -111,11 +117,15 @@ class Call:
         except ValueError as error:
             raise errors.InvalidFields(errors.Problem(("query",), "the query string is not UTF-8")) from error
 
-    def header(self, name: bytes) -> str | None:
-        """Return the first header called `name` (in lower case), or None if there is none."""
+    def named(self) -> Mapping[bytes, bytes]:
+        """Return the first header of each name (in lower case)."""
         if self._named is None:
             self._named = dict(reversed(self.headers()))
-        value = self._named.get(name)
+        return self._named
+
+    def header(self, name: bytes) -> str | None:
+        """Return the first header called `name` (in lower case), or None if there is none."""
+        value = self.named().get(name)
         return None if value is None else value.decode("latin-1")
 
     def joined(self, name: bytes) -> str | None:
@@ -201,4 +211,6 @@ class Call:
         return body
 
     def _too_large(self) -> errors.TooLarge:
-        return errors.TooLarge(f"the body is larger than {self.max_body_bytes} bytes (setting api.max_body_bytes)")
+        return errors.TooLarge(f"the body is larger than {self.max_body_bytes} bytes (setting api.max_body_bytes)").of_limit(
+            "api.max_body_bytes"
+        )

@@ -138,7 +138,7 @@ def _operation(route: Route, components: Components) -> codecs.Json:
 
 def _answers(route: Route) -> Iterator[tuple[str, Other | str]]:
     """By status what a route answers; a text is the name of a common response."""
-    yield str(route.status), Other(route.returns, route.answers, route.media_type, route.headers)
+    yield str(route.status), Other(route.returns, route.answers, route.media_type, route.headers, route.or_media_types)
     if route.media_type == ANYTHING:
         yield "default", Other("what the service answers, or why it could not be asked", media_type=ANYTHING)
         return
@@ -178,7 +178,7 @@ def _response(components: Components, answer: Other, referred: Iterable[str]) ->
     if answer.answers is not None:
         found["content"] = {JSON: {"schema": components.of(answer.answers)}}
     elif answer.media_type is not None:
-        found["content"] = {answer.media_type: _content(answer.media_type)}
+        found["content"] = {each: _content(each) for each in (answer.media_type, *answer.or_media_types)}
     return found
 
 

@@ -16,7 +16,7 @@ from dyff.bus import envelope, expiry, topics
 from dyff.entities import codecs, commands, registry, statuses, storage
 from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
-from dyff.kernel.telemetry import span_names, trace_context
+from dyff.kernel.telemetry import span_names, timing, trace_context
 from dyff.query.port import Usage
 
 MAX_KEY_CHARS = 255
@@ -44,6 +44,7 @@ class Publishing:
         self._documents = documents
         self._positions = positions
         self._deadlines = deadlines.Deadlines(services.settings.publish_timeout_s)
+        self._publications = timing.Publications(services.metrics, "api")
 
     async def create(
         self, principal: Principal, entity: codecs.Json, encoded: bytes, command_id: str, *, repeatable: bool = False
@@ -174,19 +175,21 @@ class Publishing:
         return None if request is None else self._services.tracer.child(request)
 
     async def _publish(self, command: commands.Command, kind: str) -> Position:
-        message = envelope.command_message(command)
-        began = time.time_ns() if command.trace is not None else 0
+        message, began, began_ns = envelope.command_message(command), time.perf_counter(), time.time_ns()
         try:
             with self._deadlines.start():
                 position = (await self._services.bus.publish(topics.EVENTS, [message]))[0]
-                self._record(command, kind, began, position, None)
+                self._publications.ok.observe(time.perf_counter() - began)
+                self._record(command, kind, began_ns, position, None)
                 return position
         except errors.DyffError as error:
-            self._record(command, kind, began, None, error)
+            self._publications.not_ok(error, time.perf_counter() - began)
+            self._record(command, kind, began_ns, None, error)
             if isinstance(error, errors.OutcomeUnknown):
                 raise errors.OutcomeUnknown(_unknown(command, kind)) from error
             raise
-        self._record(command, kind, began, None, None)
+        self._publications.not_ok(None, time.perf_counter() - began)
+        self._record(command, kind, began_ns, None, None)
         raise errors.OutcomeUnknown(_unknown(command, kind))
 
     def _record(self, command: commands.Command, kind: str, began: int, at: Position | None, error: Exception | None) -> None:

@@ -16,7 +16,7 @@ from dyff.bus import envelope, port, topics
 from dyff.consumers.common import batch_spans, group_consumer
 from dyff.entities import registry
 from dyff.kernel import errors, liveness
-from dyff.kernel.telemetry import log_fields, span_names, traces
+from dyff.kernel.telemetry import log_fields, metrics, names, span_names, traces
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -30,9 +30,12 @@ async def run(
     *,
     signs: liveness.Signs | None = None,
     tracer: traces.Tracer = traces.SILENT,
+    measured: metrics.Metrics | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Write until cancelled. A view that lost documents is filled again from the log. `tracer`: records the spans of writing.
+    """Write until cancelled. A view that lost documents is filled again from the log.
+
+    `tracer`: records the spans of writing. `measured`: of this process.
 
     Raises:
         LogDiverged: the view has read further than the end of the log.
@@ -44,12 +47,12 @@ async def run(
     if reached.epoch not in (None, epoch):
         log.warning("view-reset", had=reached.epoch, log=epoch)
         await query.reset()
-    ready = group_consumer.ReadyOnce(task_status)
+    ready, counted = group_consumer.ReadyOnce(task_status), _Counted(measured or metrics.Metrics())
     while True:
         async with anyio.create_task_group() as group:
             group.start_soon(_until_lost, query, group.cancel_scope)
             await group_consumer.consume(
-                bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch, tracer), signs=signs, task_status=ready
+                bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch, tracer, counted), signs=signs, task_status=ready
             )
 
 
@@ -59,11 +62,25 @@ async def _until_lost(query: query_port.QueryWriter, scope: anyio.CancelScope) -
     scope.cancel()
 
 
-async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str, tracer: traces.Tracer) -> None:
+class _Counted:
+    def __init__(self, measured: metrics.Metrics) -> None:
+        documents = measured.counter(names.SUNK)
+        self.writes, self._written, self._known = measured.histogram(names.SINK_WRITE), documents.cell("written"), documents.cell("known")
+
+    def wrote(self, documents: int, news: int) -> None:
+        self._written.value += news
+        self._known.value += max(0, documents - news)
+
+
+async def _serve(
+    bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str, tracer: traces.Tracer, counted: _Counted
+) -> None:
     async for batch in share.batches(await _start(bus, query, share.partition)):
         began_ns = time.time_ns()
         documents, reached = view_of(batch.records, epoch, share.partition, batch.position)
-        news = await query.apply(documents, reached)
+        with counted.writes.timed():
+            news = await query.apply(documents, reached)
+        counted.wrote(len(documents), news)
         log.debug("view-written", partition=share.partition, offset=batch.position, documents=len(documents), news=news)
         _record(tracer, batch, began_ns, len(documents), share.partition)
 

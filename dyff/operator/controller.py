@@ -12,8 +12,8 @@ import structlog
 
 from dyff.cluster import port, watching
 from dyff.kernel import errors, keyed, liveness
-from dyff.kernel.telemetry import log_fields, traces
-from dyff.operator import applying, observing, plan, refusals, tracing, viewing
+from dyff.kernel.telemetry import log_fields, metrics, traces
+from dyff.operator import applying, counting, observing, plan, refusals, tracing, viewing
 from dyff.operator.kinds import table
 
 PARTS = (port.JOB, port.DEPLOYMENT, port.SERVICE, port.NETWORK_POLICY, port.POD)
@@ -28,14 +28,23 @@ class Controller:
     """Drives each custom resource to completion: observe, plan, apply. A worker handles one resource at a time."""
 
     def __init__(
-        self, cluster: port.Cluster, setup: plan.Setup, *, timing: watching.Timing | None = None, tracer: traces.Tracer = traces.SILENT
+        self,
+        cluster: port.Cluster,
+        setup: plan.Setup,
+        *,
+        timing: watching.Timing | None = None,
+        tracer: traces.Tracer = traces.SILENT,
+        measured: metrics.Metrics | None = None,
     ) -> None:
-        """`timing`: of the watches; None for the defaults. `tracer`: records the spans of reconciliations, steps and pods."""
+        """`timing`: of the watches; None for the defaults. `tracer`: records the spans of reconciliations, steps and pods.
+        `measured`: of this process; None for new ones.
+        """
         self._tracer, self._parts = tracer, tracing.Parts(tracer)
+        self._counted = counting.Counted(measured or metrics.Metrics(), cluster.now)
         self._about: dict[plan.Request, log_fields.About] = {}
         self._cluster, self._setup = cluster, setup
         self._applier = applying.Applier(cluster, random.Random())
-        self._workers = keyed.Workers(self.reconcile, failed=_report, limit=MAX_WORKERS, jitter=random.Random())
+        self._workers = keyed.Workers(self._timed, failed=self._failed, limit=MAX_WORKERS, jitter=random.Random())
         kinds = (*(row.kind for row in table.TABLE), *PARTS)
         grouped = {port.POD: viewing.ID}
         self._caches = {
@@ -50,6 +59,17 @@ class Controller:
             await group.start(self._workers.run)
             await watching.start(group, self._caches.values())
             task_status.started()
+
+    async def _timed(self, request: plan.Request) -> float | None:
+        began = time.perf_counter()
+        try:
+            return await self.reconcile(request)
+        finally:
+            self._counted.reconciled(request, time.perf_counter() - began)
+
+    def _failed(self, request: plan.Request, error: Exception, delay_s: float) -> None:
+        self._counted.failed(request, type(error).__name__)
+        _report(request, error, delay_s)
 
     async def reconcile(self, request: plan.Request) -> float | None:
         """Reconcile one resource. Returns the seconds until the next time; None if it needs no requeue before something changes."""
@@ -83,6 +103,7 @@ class Controller:
 
     async def _report_refusal(self, request: plan.Request, refusal: applying.Refusal) -> None:
         """Write into the status what the API server refuses, or let the resource fail with it."""
+        self._counted.failed(request, errors.Refused.__name__)
         log.warning("refused", kind=request.kind, name=request.name, reason=refusal.message, final=refusal.final)
         observed = await observing.observe(self._cluster, request)
         decided = refusals.decide(observed, refusal, self._cluster.now(), self._setup)
@@ -94,6 +115,10 @@ class Controller:
         """Statistics of the work queue."""
         return self._workers.statistics()
 
+    async def samples(self) -> list[metrics.Sample]:
+        """The gauges of the operator."""
+        return self._counted.samples(self._workers.statistics(), self._caches[port.POD.kind])
+
     async def signs(self) -> list[liveness.Sign]:
         """Liveness signs for the watchdog: whether reconciliation makes progress and the watches receive events."""
         now = self._workers.statistics()
@@ -103,7 +128,10 @@ class Controller:
 
     def _changed(self, obj: port.Object) -> None:
         meta, request = obj["metadata"], plan.Request(obj["kind"], obj["metadata"]["name"])
-        self._parts.seen(obj, gone=self._caches[obj["kind"]].get(meta["name"]) is not obj)
+        present = self._caches[obj["kind"]].get(meta["name"])
+        self._parts.seen(obj, gone=present is not obj)
+        if obj["kind"] == port.POD.kind:
+            self._counted.changed(obj, is_there=present is not None)
         if obj["kind"] in table.BY_KIND:
             self._about[request] = log_fields.of_object(obj)
         for request in table.concerned(obj):

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, memory, settings
-from dyff.kernel.telemetry import trace_export, traces
+from dyff.kernel.telemetry import metrics, trace_export, traces
 from dyff.serve import adapters as given
 from dyff.serve import (
     assembling,
@@ -32,6 +32,7 @@ from dyff.serve import (
     signals,
     space,
     supervisor,
+    vitals,
     wiring,
 )
 from dyff.serve.audit import output
@@ -101,7 +102,8 @@ async def _open_and_run(
     with _audit(loaded, time, rows) as audit, _traces(loaded) as (tracer, exporter):
         async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
             sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
-            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=audit.trail if audit else None, tracer=tracer)
+            trail, measured = audit.trail if audit else None, metrics.Metrics()
+            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=trail, tracer=tracer, metrics=measured)
             subject: supervisor.Supervisor | None = None
             watched = outputs.Outputs(out, audit, troubles, exporter)
 
@@ -109,13 +111,19 @@ async def _open_and_run(
                 reported = subject.health.report() if subject else {"status": "starting", "roles": {}}
                 return {**reported, "lost": watched.lost()}
 
-            subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
+            built = assembling.build(rows, loaded, adapters, report)
+            subject = supervisor.Supervisor(built, loaded.supervision, time, troubles, measured)
             stopping.roles_begin(subject, adapters.listener)
-            async with anyio.create_task_group() as group:
-                group.start_soon(watched.watch)
-                group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
-                await subject.run()
-                group.cancel_scope.cancel()
+            own_log = place.bus if adapters.local_bus is not None else None
+            vital = vitals.Vitals(measured, subject.health, troubles, watched.lost, disk=disk, log=own_log)
+            with vital.shown():
+                async with anyio.create_task_group() as group:
+                    group.start_soon(watched.watch)
+                    group.start_soon(vital.watch_delays)
+                    embedded = roles.ports(rows) & opening.embedded(loaded)
+                    group.start_soon(_announce_when_ready, subject, place, adapters, rows, embedded, out)
+                    await subject.run()
+                    group.cancel_scope.cancel()
 
 
 @contextmanager

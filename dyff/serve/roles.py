@@ -86,6 +86,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         is_full=lambda: adapters.disk is not None and adapters.disk.full,
         audit=adapters.audit,
         tracer=adapters.tracer.of("api"),
+        metrics=adapters.metrics,
     )
     await role.run(services, task_status=task_status)
 
@@ -100,6 +101,7 @@ async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None],
         signs=signs,
         troubles=adapters.troubles,
         tracer=adapters.tracer.of("aggregator"),
+        measured=adapters.metrics,
         task_status=task_status,
     )
 
@@ -108,8 +110,8 @@ async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs
     from dyff.consumers import sink
 
     adapters = process.adapters
-    tracer = adapters.tracer.of("sink")
-    await sink.run(given(adapters.bus), given(adapters.query), signs=signs, tracer=tracer, task_status=task_status)
+    tracer, measured = adapters.tracer.of("sink"), adapters.metrics
+    await sink.run(given(adapters.bus), given(adapters.query), signs=signs, tracer=tracer, measured=measured, task_status=task_status)
 
 
 async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
@@ -126,6 +128,7 @@ async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None
         signs=signs,
         troubles=adapters.troubles,
         tracer=adapters.tracer.of("orchestrator"),
+        measured=adapters.metrics,
         task_status=task_status,
     )
 
@@ -144,16 +147,21 @@ async def _relay(process: Process, task_status: anyio.abc.TaskStatus[None], sign
     from dyff.consumers import relay
 
     adapters = process.adapters
-    await relay.run(given(adapters.bus), given(adapters.accounts), signs=signs, task_status=task_status)
+    await relay.run(given(adapters.bus), given(adapters.accounts), signs=signs, measured=adapters.metrics, task_status=task_status)
 
 
 async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers import informer
 
     adapters = process.adapters
-    tracer = adapters.tracer.of("informer")
     await informer.run(
-        given(adapters.bus), given(adapters.cluster), clock=adapters.clock, signs=signs, tracer=tracer, task_status=task_status
+        given(adapters.bus),
+        given(adapters.cluster),
+        clock=adapters.clock,
+        signs=signs,
+        tracer=adapters.tracer.of("informer"),
+        measured=adapters.metrics,
+        task_status=task_status,
     )
 
 
@@ -168,6 +176,7 @@ async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], s
         images=process.settings.pods.images,
         signs=signs,
         tracer=adapters.tracer.of("operator"),
+        measured=adapters.metrics,
         task_status=task_status,
     )
 

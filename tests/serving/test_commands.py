@@ -92,6 +92,8 @@ def test_deployments_start_what_the_settings_say(tmp_path):
     deployments = [each for each in found if each["kind"] == "Deployment"]
     assert [each["metadata"]["name"] for each in deployments] == [f"dyff-{row.name}" for row in roles.TABLE]
     for each in deployments:
+        annotations = each["spec"]["template"]["metadata"]["annotations"]
+        assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": "8081", "prometheus.io/path": "/metrics"}
         container = each["spec"]["template"]["spec"]["containers"][0]
         environment = {variable["name"]: variable.get("value", "audits") for variable in container["env"]}
         loaded = settings.load(str(file), environment={k: v for k, v in environment.items() if k != "DYFF_CONFIG_FILE"})

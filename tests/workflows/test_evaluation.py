@@ -22,6 +22,7 @@ def test_from_dataset_to_verified_output(store, steps, service):
     assert client.code == 0, client
     assert client.last == "done: 60 of 60 items"
     assert store.progress()["done"] == store.progress()["total"] == 60
+    assert store.progress()["items"] == {"done": 60, "errors": 0, "total": 60}
     verification = steps.verify(replications=2, process=True)
     assert verification.code == 0, verification
     table = store.verified()
@@ -32,6 +33,7 @@ def test_from_dataset_to_verified_output(store, steps, service):
     want = mock_service.completion("prompt number 7", 0, 16)
     assert table.to_pylist()[14]["responses"] == [{"_response_index_": 0, "text": want}]
     assert store.progress() == {**store.progress(), "stage": "Verification", "done": 60, "total": 60}
+    assert store.progress()["items"] == {"done": 60, "errors": 0, "total": 60}  # passed on, for the metrics
 
 
 def test_the_manifest_lists_what_users_see(store, steps, service):

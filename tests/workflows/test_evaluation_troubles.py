@@ -322,6 +322,7 @@ def test_a_row_that_arrow_cannot_store_costs_its_item(store, steps):
     assert sorted(row["_index_"] for row in store.raw_rows()) == [126, 127]
     assert [(row["_index_"], row["error"]) for row in store.raw_errors()] == [(128, "UnfitAnswer")]
     assert store.progress()["done"] == 2
+    assert store.progress()["items"] == {"done": 2, "errors": 1, "total": 3}
 
 
 def test_a_service_that_is_late(store, steps):

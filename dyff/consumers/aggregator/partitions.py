@@ -23,11 +23,13 @@ from dyff.consumers.common import group_consumer
 from dyff.entities import folding
 from dyff.kernel import degradation, errors
 from dyff.kernel.positions import Epochs, Position
-from dyff.kernel.telemetry import log_fields, traces
+from dyff.kernel.telemetry import log_fields, metrics, names, traces
 
 log = structlog.get_logger()
 
 GROUP = "dyff.aggregator"
+QUARANTINED = "quarantined"
+"""Counted as an outcome, next to those of the fold."""
 QUARANTINE_TROUBLE = "quarantine"
 """Stays until the process ends: a person must look at the event, and nothing here can notice that."""
 
@@ -153,6 +155,22 @@ class PendingWrites:
             yield self._writing
 
 
+class Counted:
+    """Counts what all partitions of one process fold."""
+
+    def __init__(self, measured: metrics.Metrics) -> None:
+        """Every outcome is there from the start, so that the first one of its kind is seen as an increase."""
+        self._events, self.writes = measured.counter(names.FOLDED), measured.histogram(names.FOLD_WRITE)
+        for outcome in (*folding.Outcome, None):
+            self._events.cell(outcome.value if outcome is not None else QUARANTINED)
+
+    def written(self, done: Transaction) -> None:
+        """Count the events of a transaction that is durable."""
+        self._events.add(folding.Outcome.APPLIED.value, by=done.applied)
+        for outcome, number in done.outcomes.items():
+            self._events.add(outcome, by=number)
+
+
 class OwnedPartition:
     """Folds and writes one partition. After any error it must not be used any more: the partition has to be taken over again."""
 
@@ -164,9 +182,11 @@ class OwnedPartition:
         end: int,
         troubles: degradation.Troubles | None = None,
         tracer: traces.Tracer = traces.SILENT,
+        counted: Counted | None = None,
     ) -> None:
         """`end`: offset up to which the states are restored. `troubles`: where quarantined events are reported."""
         self._tracer = tracer
+        self._counted = counted or Counted(metrics.Metrics())
         self._troubles = troubles or degradation.Troubles()
         self._bus, self._owner, self._states = bus, owner, states
         self._epochs, self._partition = states.epochs, states.partition
@@ -226,7 +246,7 @@ class OwnedPartition:
                 about = log_fields.of_record(record.key, record.headers).fields()
                 log.error("event-quarantined", partition=record.partition, offset=record.offset, reason=reason, **about)
                 done.quarantined.append(envelope.quarantine_message(record, reason))
-                done.outcomes["quarantined"] += 1
+                done.outcomes[QUARANTINED] += 1
             done.seen = record
         return done
 
@@ -266,7 +286,9 @@ class OwnedPartition:
         position = done.position if done.newer is None else done.seen.offset + 1 if done.seen else None
         if position is not None:
             self._record_progress(done, position)
-            await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            with self._counted.writes.timed():
+                await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            self._counted.written(done)
             spans.record(self._tracer, done.spans, len(done.messages), self._partition)
             await self.checkpoint()
         log.debug("folded", partition=self._partition, offset=position, applied=done.applied, **done.outcomes)

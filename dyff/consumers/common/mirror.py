@@ -109,8 +109,7 @@ class StateMirror:
         held = await self._bus.ranges(topics.STATE)
         found = [(partition, self._read.get(partition, each.first), each.end) for partition, each in held.items()]
         return [
-            liveness.Sign(f"mirror of {topics.STATE}/{partition}", f"{end - read} behind" if end > read else None, read)
-            for partition, read, end in found
+            liveness.behind(f"mirror of {topics.STATE}/{partition}", topics.STATE, partition, read, end) for partition, read, end in found
         ]
 
     def get(self, entity_id: str) -> Mirrored | None:

@@ -14,7 +14,7 @@ from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, statuses
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
-from dyff.kernel.telemetry import log_fields, span_names, trace_context, traces
+from dyff.kernel.telemetry import log_fields, metrics, names, span_names, trace_context, traces
 
 log = structlog.get_logger()
 
@@ -90,9 +90,12 @@ class Publisher:
         clock: Clock,
         principal: str,
         tracer: traces.Tracer = traces.SILENT,
+        published: Callable[[Change], object] = lambda _: None,
     ) -> None:
-        """`append`: appends messages to the events topic. `principal`: named in the commands. `tracer`: records a span of each change."""
-        self._tracer = tracer
+        """`append`: appends messages to the events topic. `principal`: named in the commands. `tracer`: records a span of each change.
+        `published`: called for each change that is durable.
+        """
+        self._tracer, self._published = tracer, published
         self._append, self._log_offset, self._mirror, self._clock, self._principal = append, log_offset, mirror, clock, principal
         self._ignored: dict[str, float] = {}
 
@@ -117,6 +120,8 @@ class Publisher:
         spans = [self._span(each) for each in batch]
         decided = [command(each, now, expires, self._principal, span) for each, span in zip(batch, spans, strict=True)]
         positions = await self._append([envelope.command_message(each) for each in decided])
+        for each in batch:
+            self._published(each)
         await self._mirror.wait_events(ends(positions))
         for each, span in zip(batch, spans, strict=True):
             self._check(each)
@@ -147,6 +152,12 @@ class Publisher:
             with log_fields.during(published.about):
                 log.error("command-without-effect", status=published.status, reason=published.reason)
             self._ignored[published.command_id] = self._clock.monotonic() + _IGNORED_S
+
+
+def counting(measured: metrics.Metrics, role: str) -> Callable[[Change], object]:
+    """A function for `Publisher`: counts the changes that a role publishes."""
+    changes = measured.counter(names.CHANGES)
+    return lambda each: changes.add(role, each.kind, each.status, each.reason or "")
 
 
 def ends(positions: Sequence[Position]) -> dict[int, int]:

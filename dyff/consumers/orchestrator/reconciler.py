@@ -16,11 +16,11 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers.common import custom_resources, outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import admission_spans, candidates, holding, questions, rules, runs
+from dyff.consumers.orchestrator import admission_spans, candidates, counting, holding, questions, rules, runs
 from dyff.entities import registry, statuses
 from dyff.kernel import backoff, errors
 from dyff.kernel.clock import Clock
-from dyff.kernel.telemetry import log_fields, span_names, trace_context, traces
+from dyff.kernel.telemetry import log_fields, metrics, span_names, trace_context, traces
 
 log = structlog.get_logger()
 
@@ -53,11 +53,13 @@ class Reconciler:
         given: rules.Rules,
         step: Callable[[], None] = lambda: None,
         tracer: traces.Tracer = traces.SILENT,
+        counted: counting.Counted | None = None,
     ) -> None:
         """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done.
-        `tracer`: records the spans of admission and of creations.
+        `tracer`: records the spans of admission and of creations. `counted`: the metrics; None if they are of no interest.
         """
         self._tracer, self._waits = tracer, admission_spans.Waits(tracer)
+        self._counted = counted or counting.Counted(metrics.Metrics())
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, given, step
         self._candidates = candidates.Candidates()
@@ -73,12 +75,15 @@ class Reconciler:
             Fenced, OutcomeUnknown: see `dyff.bus.port.Owner.append`.
         """
         self._asked.begin()
-        waiting = await self._admit()
-        self._step()
-        await self._carry_out()
-        self._step()
-        await self._publisher.publish(waiting[:_REPORTED_AT_ONCE])
-        return len(list(self._mirror.live()))
+        with self._counted.passes.timed():
+            waiting = await self._admit()
+            self._step()
+            await self._carry_out()
+            self._step()
+            await self._publisher.publish(waiting[:_REPORTED_AT_ONCE])
+        live = list(self._mirror.live())
+        self._counted.follow(live)
+        return len(live)
 
     def next_s(self) -> float | None:
         """Seconds until an action or a question that failed is due again; None if there is none."""
@@ -93,7 +98,8 @@ class Reconciler:
         """Publish the changes that admit or end entities. Returns the other changes: those that say why an entity has to wait."""
         live = list(self._mirror.live())
         await self._observe(live)  # afterwards it is known what is held
-        changes = await self._admission(live)
+        with self._counted.cycles.timed():
+            changes = await self._admission(live)
         self._waits.decided(changes, self._mirror)
         await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
         return [each for each in changes if each.status == statuses.CREATED]
@@ -160,11 +166,12 @@ class Reconciler:
         taken = snapshot.Snapshot(
             waiting=entities,
             dependencies=await self._dependencies(entities),
-            reserved=candidates.reserved(self._using(live)),
+            reserved=candidates.reserved(using := self._using(live)),
             limits=self._rules.limits,
             suspended=await self._suspended({each.account for each in entities if each.runs}),
         )
         decided = await anyio.to_thread.run_sync(cycle.decide, taken) if len(entities) > _IN_THREAD else cycle.decide(taken)
+        self._counted.decided(decided, live, using)
         news = [(waiting[said.id][0], said) for said in decided if outcome.is_news(waiting[said.id][1], said)]
         return [*unreadable, *(outcomes.change(mirrored, said.status, said.reason, said.message) for mirrored, said in news)]
 
@@ -218,6 +225,7 @@ class Reconciler:
     def _failed(self, action: runs.Create | runs.Delete | runs.Release, error: errors.DyffError) -> outcomes.Change | None:
         """Note that an action failed. Returns what its entity has to say about it, if anything."""
         key = _key(action)
+        self._counted.failed(action, error)
         wait_s = self._failing.failed(key, error.retry_after_s if isinstance(error, errors.RetryLater) else None)
         log.warning(
             "action-failed",
