@@ -16,12 +16,12 @@ help: ## list the targets
 
 setup: .venv/.ready ## create .venv with the dyff command
 
-.venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+.venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml wheels/sdk/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Dyff needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt requirements/uv.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable wheels/sdk
 	@touch $@
 
 .venv-client-%/.ready: requirements/client-%.txt .venv/.ready
@@ -59,7 +59,7 @@ clean: ## remove what make setup and the tests created
 	@test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
 	@$(BIN)/uv pip sync --quiet --python .venv-demo/bin/python --require-hashes requirements/demo.txt
 	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --require-hashes --only-binary :all: -r requirements/demo-prompts.txt
-	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --no-build-isolation --editable . --editable wheels/sdk
 	@touch $@
 
 demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on RealToxicityPrompts (under four minutes)
