@@ -7,12 +7,12 @@ from typing import NoReturn
 
 import click
 
+from dyff.cli import reporting
+
 NAMES = (
     "account", "audit-log", "backup", "config", "docs", "doctor", "manifests", "migrate", "replay", "restore", "serve", "token", "verify",
 )  # fmt: skip
 """Commands that `dyff-platform` adds (a test compares them). A command that uses a server cannot have one of these names."""
-
-EXIT_CODE = 2
 
 _ELSEWHERE = (
     "To use a server that runs elsewhere, set DYFF_API_ENDPOINT and DYFF_API_TOKEN: 'dyff whoami' checks them, and 'dyff --help' lists "
@@ -53,8 +53,6 @@ def _explanation(name: str) -> click.Command:
     @click.command(name, context_settings={"ignore_unknown_options": True, "help_option_names": []}, hidden=True)
     @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
     def explain(rest: tuple[str, ...]) -> NoReturn:
-        error = click.ClickException(f"'dyff {name}' is a command of the server. {advice(sys.platform)}.")
-        error.exit_code = EXIT_CODE  # type: ignore[misc]  # click reads it from the instance
-        raise error
+        reporting.stop(f"'dyff {name}' is a command of the server. {advice(sys.platform)}.", reporting.WRONG)
 
     return explain

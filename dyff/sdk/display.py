@@ -79,17 +79,15 @@ class Bar(Silent):
         self._line.end(keep=True)
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
-        done, total = (progress.done or 0, progress.total) if progress else (0, None)
-        left = seconds_left(progress)
-        parts = [
-            f"  {_headline(entity, progress):<24}",
-            status_line.bar(done, total),
-            f"{done}/{'?' if total is None else total}",
-            f"{progress.rate:.1f}/s" if progress and progress.rate else "",
-            status_line.duration(time.monotonic() - self._began),
-            "" if left is None else f"{left:.0f} s left",
-        ]
-        self._line.show(" ".join(part for part in parts if part))
+        parts = [f"  {_headline(entity, progress):<24}"]
+        if progress is not None and progress.total is not None:
+            parts += [status_line.bar(progress.done or 0, progress.total), f"{progress.done or 0}/{progress.total}"]
+        if progress is not None and progress.rate:
+            parts.append(f"{progress.rate:.1f}/s")
+        parts.append(status_line.duration(time.monotonic() - self._began))
+        if (left := seconds_left(progress)) is not None:
+            parts.append(f"{left:.0f} s left")
+        self._line.show(" ".join(parts))
         now = time.monotonic()
         waits = _waits(entity, progress)
         if waits and now - self._said_at >= LINE_EVERY_S:
