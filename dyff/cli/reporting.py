@@ -50,6 +50,8 @@ def translated() -> Iterator[None]:
     Raises:
         Ended: with the error's text and its exit code.
     """
+    import msgspec
+
     from dyff.sdk import errors
 
     codes: tuple[tuple[type[Exception], int], ...] = (
@@ -62,8 +64,8 @@ def translated() -> Iterator[None]:
         (errors.BadRequest, WRONG),
         (errors.WaitTimeout, TIME_OVER),
         (errors.SdkError, FAILED),
-        (FileExistsError, FAILED),
         (OSError, FAILED),
+        (msgspec.MsgspecError, FAILED),
         (ValueError, WRONG),
         (TypeError, WRONG),
     )

@@ -19,7 +19,8 @@ FUNCTIONS = ("fork", "getuid", "geteuid", "getpgid", "setsid", "umask", "killpg"
 
 FAKED = f"""
 import importlib, importlib.util, os, pathlib, pkgutil, signal, subprocess, sys
-import anyio._backends._asyncio, asyncio, click.shell_completion, ctypes, httpx, jsonpath_ng, msgspec, pathspec, shutil, ssl, tempfile, uuid
+import anyio._backends._asyncio, asyncio, click.shell_completion, ctypes, httpx, jsonpath_ng, msgspec, pathspec
+import shutil, ssl, tempfile, uuid, zoneinfo
 # What others import is theirs, and works on their systems: they have wheels for these (wheels.check).
 system, arrow = sys.argv[1], sys.argv[2] == "arrow"
 if arrow:
