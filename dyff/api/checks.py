@@ -13,9 +13,8 @@ import msgspec
 
 from dyff.adapters import pipelines
 from dyff.api import arrow
-from dyff.entities import data, identity, kind
+from dyff.entities import data, identity, kind, tree_paths
 from dyff.kernel import errors
-from dyff.objects import layout
 
 Loc = tuple[str | int, ...]
 Found = Sequence[tuple[Loc, Any]]
@@ -123,9 +122,9 @@ def _paths(found: Found, _: Facts) -> Iterable[errors.Problem]:
     if size > MAX_PATHS_BYTES:
         yield errors.Problem(_of_tree(found), f"have paths of {size} characters in total; at most {MAX_PATHS_BYTES} are allowed")
         return
-    wrong = [errors.Problem(loc, problem) for loc, path in found if (problem := layout.artifact_problem(path))]
+    wrong = [errors.Problem(loc, problem) for loc, path in found if (problem := tree_paths.artifact_problem(path))]
     yield from wrong
-    if found and not wrong and (problem := layout.tree_problem([path for _, path in found])):
+    if found and not wrong and (problem := tree_paths.tree_problem([path for _, path in found])):
         yield errors.Problem(_of_tree(found), problem)
 
 

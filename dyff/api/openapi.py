@@ -10,9 +10,8 @@ from dyff.api import positions, publishing
 from dyff.api.calls import JSON
 from dyff.api.components import Components
 from dyff.api.route import ANYTHING, BYTES, Other, Route
-from dyff.entities import answers, codecs, registry
+from dyff.entities import answers, codecs, registry, tree_paths
 from dyff.kernel import ids
-from dyff.objects import layout
 
 _DESCRIPTION = """Errors have the body `{"detail": ...}`: a sentence; for 422 a list of what is wrong with which field.
 
@@ -50,7 +49,13 @@ _PARAMETERS: codecs.Json = {
 _ID = {"type": "string", "pattern": ids.PATTERN}
 _IN_PATHS: dict[str, codecs.Json] = {
     "id": {"description": "its ID; there is nothing with another form of ID, which is a 404", "schema": _ID},
-    "key": {"description": "as in the URL that was given; it has slashes", "schema": {"type": "string", "maxLength": layout.MAX_KEY_BYTES}},
+    "key": {
+        "description": "as in the URL that was given; it has slashes",
+        "key": {
+            "description": "as in the URL that was given; it has slashes",
+            "schema": {"type": "string", "maxLength": tree_paths.MAX_KEY_BYTES},
+        },
+    },
     "path": {"description": "a path, which may have slashes", "schema": {"type": "string"}},
     "token": {"description": "the ID of a token", "schema": _ID},
 }

@@ -9,6 +9,7 @@ SdkError
 │   ├── Missing            404, 410   it does not exist, or no longer
 │   ├── Refused            409        its status does not allow this
 │   └── ServerBusy         429, 503   try again later
+├── NotInstalled           a package that this needs: the message has the command that installs it
 ├── TransferFailed         the transferred bytes are not the promised ones
 ├── WorkflowFailed         the workflow failed: `entity`
 └── WaitTimeout            the workflow has not ended in time: `entity`
@@ -67,6 +68,10 @@ class ServerBusy(ApiError):
     """The server cannot do this now, and has done nothing."""
 
     advice = "try again later"
+
+
+class NotInstalled(SdkError, ImportError):
+    """A package that this needs is not installed. The message has the command that installs it."""
 
 
 class TransferFailed(SdkError):

@@ -1,4 +1,7 @@
-"""The command `dyff`, a thin layer: one function for each subcommand, and one place that turns errors into exit codes."""
+"""The server's part of the command `dyff`, a thin layer: one function for each subcommand, and one place that turns errors into exit codes.
+
+`dyff.cli.main` is the entry point, and has the commands that use a server.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import click
 import msgspec
 
+from dyff.cli import commands, server_commands
 from dyff.kernel import descriptors, errors, init, settings
 from dyff.serve import cli_accounts, cli_audit_log, cli_backup, cli_manifests, cli_settings, command_options, protection
 
@@ -78,6 +82,8 @@ def _code(error: errors.DyffError, otherwise: int) -> int:
 @click.version_option(metadata.version("dyff-platform"), prog_name="dyff")
 def main() -> None:
     """Audits of AI systems whose results can be trusted."""
+    if click.get_current_context().invoked_subcommand not in server_commands.NAMES:
+        return  # it uses a server, and does so in the same way where only the client is installed
     from dyff.kernel import logs
 
     descriptors.fill_standard()
@@ -212,5 +218,6 @@ for _command in (
     cli_backup.backup,
     cli_backup.restore,
     cli_manifests.manifests,
+    *commands.ALL,
 ):
     main.add_command(_command)

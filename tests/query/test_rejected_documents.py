@@ -74,7 +74,7 @@ async def until(check, limit_s=20.0):
     """Wait until `check` is true."""
     with anyio.fail_after(limit_s):
         while not await check():
-            await anyio.sleep(0.05)
+            await anyio.sleep(0.05)  # real time: the engine has no event for what it shows
 
 
 HOW = [("each", 121), ("each", 10334), ("each", 17280), ("each", 99999), ("command", 10334), ("command", 2), ("driver", 0), ("value", 0)]

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from dyff.kernel import errors, lines, telemetry_settings
+from dyff.kernel import extras, lines, telemetry_settings
 from dyff.kernel.telemetry.traces import MAX_VALUE_CHARS, Span, Tracer, Value
 
 MAX_BATCH = 512
@@ -128,15 +128,11 @@ class Otlp:
         Raises:
             Misconfigured: the packages are missing.
         """
-        try:
-            import requests
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-            from opentelemetry.sdk.resources import Resource
-        except ImportError as error:
-            raise errors.Misconfigured(
-                "telemetry.otlp_endpoint (or OTEL_EXPORTER_OTLP_ENDPOINT) is set, but the packages that send traces are not installed."
-                f" Install the extra `otlp` (pip install 'dyff-platform[otlp]'), or remove the setting ({error})"
-            ) from error
+        extras.require("otlp", "telemetry.otlp_endpoint (or OTEL_EXPORTER_OTLP_ENDPOINT)")
+        import requests
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+
         self._said = _Said()
         for name in (_LOGGER, "opentelemetry.sdk"):
             logger = logging.getLogger(name)

@@ -20,6 +20,7 @@ import anyio.to_thread
 import obstore
 from obstore import exceptions as vendor
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors
 from dyff.kernel.clock import Clock, SystemClock
 from dyff.objects import layout, port
@@ -122,7 +123,7 @@ class CloudObjects:
 
     async def list(self, prefix: str) -> AsyncIterator[port.ObjectInfo]:
         head = prefix.rpartition("/")[0]
-        if "/" in prefix and layout.path_problem(head, layout.MAX_KEY_BYTES):
+        if "/" in prefix and tree_paths.path_problem(head, tree_paths.MAX_KEY_BYTES):
             return  # no key can begin like that
         with answers.reading(f"listing {prefix}"):
             infos = await self._run(self._listed, head, prefix)
@@ -276,7 +277,7 @@ class CloudObjects:
         for chunk in obstore.list(self._store, under or None, chunk_size=_LISTED_AT_ONCE):
             for meta in chunk:
                 key = meta["path"].removeprefix(self._prefix)
-                if key.startswith(prefix) and not layout.path_problem(key, layout.MAX_KEY_BYTES):
+                if key.startswith(prefix) and not tree_paths.path_problem(key, tree_paths.MAX_KEY_BYTES):
                     found.append(self._info(meta))
         return sorted(found, key=lambda info: info.key)
 

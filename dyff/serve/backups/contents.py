@@ -20,8 +20,8 @@ from typing import Self
 
 import msgspec
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors
-from dyff.objects import layout
 from dyff.serve.audit import files as audit
 
 FORMAT = 1
@@ -220,7 +220,7 @@ def _checked(path: Path, count: int, line: bytes) -> File:
         raise errors.Damaged(f"{path}, line {count}, is not as it was written ({error}); {_AGAIN}") from error
     key = file.key
     is_other = file.path in {f"{STORES}/{name}" for name in _NAMES} or file.is_audit
-    if not is_other and (key is None or layout.path_problem(key, layout.MAX_KEY_BYTES)):
+    if not is_other and (key is None or tree_paths.path_problem(key, tree_paths.MAX_KEY_BYTES)):
         raise errors.Damaged(f"{path}, line {count}, names {file.path!r}, which no backup has; {_AGAIN}")
     return file
 
