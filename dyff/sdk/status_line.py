@@ -10,7 +10,7 @@ from dyff.entities import showing
 
 EVERY_S = 0.1
 """It is not written more often than this."""
-BAR_CHARS = 30
+BAR_CHARS = 20
 
 
 class StatusLine:
@@ -36,8 +36,9 @@ class StatusLine:
 
     def end(self, *, keep: bool) -> None:
         """The program goes on below the line if it is kept, and in its place otherwise."""
-        if keep and self._text:
+        if self._text:
             self._write()
+        if keep and self._text:
             sys.stdout.write("\n")
         else:
             self._replace("")

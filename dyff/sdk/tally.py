@@ -107,7 +107,7 @@ class Bar(Tally):
         rate = self.done / max(time.monotonic() - self._began, 0.001)
         left = f", {status_line.duration((self.total - self.done) / rate)} left" if self.total and rate else ""
         total = f"/{size(self.total)}" if self.total else ""
-        words = f"  {f'{self.what} {self.files_done} of {self.files}':<24} {status_line.bar(self.done, self.total)}"
+        words = f"  {self.what} {self.files_done} of {self.files} {status_line.bar(self.done, self.total)}"
         self._bar.show(f"{words} {size(self.done)}{total} {size(rate)}/s{left}")
 
 

@@ -81,7 +81,7 @@ def test_whoami_shows_the_token_and_asks_the_server(dyff_command):
     )
     assert done.exit_code == 0, done.output
     assert ["account", "me"] in [line.split() for line in done.output.splitlines()]
-    assert "get on" + " * of accounts me" in done.output
+    assert "* of accounts me" in done.output
     assert "2027-01-15T08:00:00Z" in done.output
     assert "c2ln" not in done.output  # the signature
     assert [each.url.path for each in dyff_command.asked] == ["/v0/accounts/me/tokens/t1"]

@@ -90,7 +90,7 @@ def test_the_progress_of_a_run(screen):
         shown.show(entity, answers.Progress(stage="Inference", done=5, total=10, rate=2.0))
     last = screen()
     assert first[0].split() == ["Admitted", "0:00:00"]
-    assert "[###############...............] 5/10" in last[0]
+    assert "[##########..........] 5/10" in last[0]
     assert "Admitted, Inference" in last[0]
 
 
@@ -102,13 +102,13 @@ def test_the_progress_of_a_transfer(screen):
         count.finish_file()
         during = screen()
     assert "upload 1 of 2" in during[0]
-    assert "[###############...............]" in during[0]
+    assert "[##########..........]" in during[0]
     assert screen() == [""]
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "full"), [(0, None, 0), (0, 0, 0), (0, 10, 0), (5, 10, 15), (10, 10, 30), (11, 10, 30), (-1, 10, 0)]
+    ("done", "total", "full"), [(0, None, 0), (0, 0, 0), (0, 10, 0), (5, 10, 10), (10, 10, 20), (11, 10, 20), (-1, 10, 0)]
 )
 def test_a_bar_has_always_the_same_width(done, total, full):
     """Whatever the numbers are."""
-    assert status_line.bar(done, total) == f"[{'#' * full}{'.' * (30 - full)}]"
+    assert status_line.bar(done, total) == f"[{'#' * full}{'.' * (20 - full)}]"
