@@ -73,18 +73,14 @@ demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on Re
 demo-small: setup ## the same audit with a mock model, in seconds
 	@examples/toxicity/run.sh $(BIN)/python --small
 
-FAST := not acceptance and not faults and not slow and not engines
-ALONE := (acceptance or faults or slow) and not engines
+# Several workers share the tests, and each begins with some that wait (tests/spreading.py).
+SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-# Tests that start whole servers, kill things or measure memory run one after the other: they would disturb each other.
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers
-	@status=0; \
-	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "$(FAST)" || status=1; \
-	$(PYTEST) -m "$(ALONE)" || status=1; \
-	exit $$status
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (under six minutes)
+	@$(SPREAD) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)
-	@$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "$(FAST)"
+	@$(SPREAD) -m "not acceptance and not faults and not slow and not engines"
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build
