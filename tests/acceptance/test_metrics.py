@@ -48,7 +48,7 @@ def until(server, condition) -> Scrape:
     end = time.monotonic() + 120
     while not condition(found := scraped(server)):
         assert time.monotonic() < end, sorted(found.samples.items(), key=str)
-        time.sleep(0.3)
+        time.sleep(0.3)  # real time: another process is asked again
     return found
 
 
@@ -116,7 +116,7 @@ def test_a_pause_and_a_kill_show(server, client, account, dataset, service, eval
     before = scraped(server)
     late = lambda each: each.value(f"{names.LOOP_DELAY}_count") - each.value(f"{names.LOOP_DELAY}_bucket", le="1.0")  # noqa: E731
     os.kill(server._process.pid, signal.SIGSTOP)
-    time.sleep(3.5)  # a real pause is the point
+    time.sleep(3.5)  # real time: a pause that the metrics must show
     os.kill(server._process.pid, signal.SIGCONT)
     until(server, lambda each: late(each) > late(before))
     server.kill()

@@ -92,7 +92,7 @@ def test_a_start_that_waits_stops_cleanly(fresh, number):
             end = time.monotonic() + 60
             while "start: cluster" not in fresh.log.read_text():
                 assert (process.poll(), time.monotonic() < end) == (None, True), fresh.log.read_text()
-                time.sleep(0.05)
+                time.sleep(0.05)  # real time: another process writes its log
             process.send_signal(number)
             assert process.wait(30) == 0
     (line,) = [each for each in map(json.loads, fresh.log.read_text().splitlines()) if each["event"] == "stopping"]

@@ -276,7 +276,7 @@ def test_a_data_directory_in_the_backup_is_refused(backup):
     assert "data" not in names(backup)
 
 
-# What is there already.
+# What the target has before.
 
 
 def test_a_damaged_audit_log_does_not_stop_a_restore(backup, data):

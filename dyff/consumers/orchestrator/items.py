@@ -15,7 +15,7 @@ import structlog
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import codecs, registry, statuses
 from dyff.kernel import degradation, errors
-from dyff.kernel.telemetry import metrics, names
+from dyff.kernel.telemetry import log_fields, metrics, names
 from dyff.objects import layout, port
 
 log = structlog.get_logger()
@@ -28,14 +28,17 @@ MAX_FOLLOWED = 2000
 LAST_READS = 3
 """So often an evaluation that has ended is read, if that fails."""
 
-EVALUATION = "Evaluation"
 _AT_ONCE = 8
 _TROUBLE = "progress of evaluations"
 
 
 class Tally(msgspec.Struct):
-    """What is known of one evaluation: items that were done and given up, of how many. `counted`: whether what is read first counts."""
+    """What is known of one evaluation: items that were done and given up, of how many.
 
+    `collection`: where its progress is. `counted`: whether what is read first counts.
+    """
+
+    collection: str
     counted: bool
     done: int = 0
     errors: int = 0
@@ -55,11 +58,11 @@ class Items:
 
     def follow(self, live: Iterable[Mirrored]) -> None:
         """Follow those of these entities that are evaluations that run. What runs at the first call is not counted from its beginning."""
-        for each in live:
-            entity = each.entity
-            runs = entity.get("kind") == EVALUATION and entity.get("status") == statuses.ADMITTED
+        for entity in (each.entity for each in live):
+            runs = entity.get("status") == statuses.ADMITTED and _is_of_items(entity)
             if runs and entity["id"] not in self._followed and len(self._followed) < MAX_FOLLOWED:
-                self._followed[entity["id"]] = Tally(counted=not self._is_first)
+                collection = registry.BY_KIND[entity["kind"]].collection
+                self._followed[entity["id"]] = Tally(collection, counted=not self._is_first)
         self._is_first = False
 
     async def run(self) -> None:
@@ -86,7 +89,7 @@ class Items:
     async def _read(self, entity_id: str, limiter: anyio.CapacityLimiter) -> None:
         tally, known = self._followed[entity_id], self._mirror.get(entity_id)
         has_ended = known is None or known.ended  # looked up before the object is read, which is then the last one
-        key = layout.progress(registry.BY_KIND[EVALUATION].collection, entity_id)
+        key = layout.progress(tally.collection, entity_id)
         try:
             async with limiter:
                 self._note(tally, codecs.decode_object(await self._objects.get(key)))
@@ -94,7 +97,8 @@ class Items:
             tally.reads_left = 0 if has_ended else tally.reads_left
         except (errors.DyffError, ValueError) as error:
             tally.reads_left -= has_ended
-            log.debug("progress-not-read", entity_id=entity_id, **errors.details(error))
+            with log_fields.during(known.about if known else log_fields.About(entity=entity_id)):
+                log.debug("progress-not-read", **errors.details(error))
         else:
             tally.reads_left = 0 if has_ended else tally.reads_left
 
@@ -108,6 +112,12 @@ class Items:
             self._done.add(by=max(0, done - tally.done))
             self._errors.add(by=max(0, given_up - tally.errors))
         tally.counted, tally.done, tally.errors, tally.total = True, done, given_up, total
+
+
+def _is_of_items(entity: codecs.Json) -> bool:
+    """Whether it is a run on items, some of which can be left without output."""
+    row = registry.BY_KIND.get(entity.get("kind", ""))
+    return row is not None and row.run is not None and row.download is not None and row.download.incomplete
 
 
 def _count(value: object) -> int:

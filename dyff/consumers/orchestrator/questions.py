@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from dyff.kernel import backoff, errors
+from dyff.kernel.telemetry import log_fields
 
 log = structlog.get_logger()
 
@@ -28,8 +29,9 @@ class NotKnown(errors.DyffError):
 class Questions:
     """Asks about runs, and remembers which could not be answered. These are asked again after growing delays."""
 
-    def __init__(self) -> None:
-        """Nothing was asked yet."""
+    def __init__(self, about: Callable[[str], log_fields.About]) -> None:
+        """Nothing was asked yet. `about(entity_id)`: what log lines about a run say it is."""
+        self._about = about
         self._failing: backoff.Keyed[str] = backoff.Keyed(_FIRST_DELAY_S, ceiling_s=_CEILING_S, jitter=random.Random())
         self._wanted: set[str] = set()
         self._in_vain = 0
@@ -55,7 +57,8 @@ class Questions:
             answer = await question()
         except (errors.RetryLater, errors.FixRequest) as error:
             pause_s = self._failing.failed(entity_id, error.retry_after_s if isinstance(error, errors.RetryLater) else None)
-            log.warning("run-not-known", entity_id=entity_id, retry_in_s=round(pause_s, 1), **errors.details(error))
+            with log_fields.during(self._about(entity_id)):
+                log.warning("run-not-known", retry_in_s=round(pause_s, 1), **errors.details(error))
             self._note(error)
             raise NotKnown(error.message) from error
         self._failing.over(entity_id)

@@ -63,7 +63,7 @@ class Reconciler:
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, given, step
         self._candidates = candidates.Candidates()
-        self._asked = questions.Questions()
+        self._asked = questions.Questions(self._about_run)
         self._held = holding.Held(cluster, self._asked)
         self._failing: backoff.Keyed[_Key] = backoff.Keyed(_FIRST_DELAY_S, ceiling_s=_CEILING_S, jitter=random.Random())
 
@@ -155,6 +155,10 @@ class Reconciler:
         mirrored = self._mirror.get(entity_id)
         is_same_kind = mirrored is not None and registry.resource_kind(mirrored.entity.get("kind", "")) == kind
         return runs.Run(kind, entity_id, mirrored if is_same_kind else None, resource, active or self._is_active(entity_id))
+
+    def _about_run(self, entity_id: str) -> log_fields.About:
+        mirrored = self._mirror.get(entity_id)
+        return log_fields.About(entity=entity_id) if mirrored is None else mirrored.about
 
     def _is_active(self, entity_id: str) -> bool:
         return any(map(holding.may_run, self._pods.group(entity_id)))

@@ -12,7 +12,7 @@ expired sessions is not done here, but by the operator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import anyio.abc
@@ -64,14 +64,9 @@ async def run(
     """
     chosen, known = rules.Rules.of(settings, suspended), measured or metrics.Metrics()
     publications = timing.Publications(known, ROLE)
-    triggers, progress = [reconciling.Trigger() for _ in range(3)], reconciling.Progress()
-    trigger, finalized, measurable = triggers
-
-    def changed() -> None:
-        for each in triggers:
-            each.set()
-
-    mirror = StateMirror(bus, changed)
+    trigger, finalized, measurable = triggers = [reconciling.Trigger() for _ in range(3)]
+    progress = reconciling.Progress()
+    mirror = StateMirror(bus, _each(triggers))
     resources = custom_resources.CustomResources(cluster, trigger.set)
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=holding.ID_LABEL)
     (signs or liveness.Signs()).add(progress.signs, mirror.signs, resources.signs, _sign_of(pods))
@@ -98,6 +93,14 @@ async def run(
             group.start_soon(followed.run)
         with known.reading("admission", counted.read, (names.ADMITTED,)):
             await _reconcile(work, trigger, progress, settings.orchestrator.resync_s)
+
+
+def _each(triggers: Sequence[reconciling.Trigger]) -> Callable[[], None]:
+    def fire() -> None:
+        for each in triggers:
+            each.set()
+
+    return fire
 
 
 async def _read_everything(

@@ -14,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 
 from dyff.kernel import errors
 from dyff.kernel.telemetry import names
-from dyff.kernel.telemetry.collected import Collected, Labels
+from dyff.kernel.telemetry.collected import Collected
 
 log = structlog.get_logger()
 
