@@ -14,6 +14,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from dyff.kernel import errors
 from dyff.kernel.telemetry import exposition, metrics, names
+from dyff.kernel.telemetry.collected import Collected
 from tests.telemetry.scraped import Scrape, scrape
 
 
@@ -87,7 +88,7 @@ async def test_a_reader_that_fails_costs_only_its_own_samples():
 async def test_a_reader_that_does_not_answer_is_left_out():
     """A scrape waits for it for two seconds, together with all others."""
     subject = metrics.Metrics()
-    collected: list[metrics.Collected] = []
+    collected: list[Collected] = []
     with subject.reading("late", anyio.sleep_forever), subject.reading("later", anyio.sleep_forever):
         began = anyio.current_time()
         collected = await subject.collect()

@@ -13,12 +13,13 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from dyff.kernel import errors
-from dyff.kernel.telemetry import metrics, names
+from dyff.kernel.telemetry import names
+from dyff.kernel.telemetry.collected import Collected
 
 log = structlog.get_logger()
 
 
-def rendered(collected: Iterable[metrics.Collected], accept: str | None) -> tuple[tuple[str, bytes], list[str]]:
+def rendered(collected: Iterable[Collected], accept: str | None) -> tuple[tuple[str, bytes], list[str]]:
     """The content type and the body, and the names of collectors that failed. `accept`: a header; None for the text format.
 
     Takes milliseconds for each thousand samples, so it belongs in a thread.
@@ -32,7 +33,7 @@ def rendered(collected: Iterable[metrics.Collected], accept: str | None) -> tupl
 class _All(Collector):
     """What this process counts, and what the system knows about it."""
 
-    def __init__(self, collected: Iterable[metrics.Collected], failed: list[str]) -> None:
+    def __init__(self, collected: Iterable[Collected], failed: list[str]) -> None:
         self._collected, self._failed = collected, failed
 
     def describe(self) -> Iterable[Metric]:
@@ -56,7 +57,7 @@ def _is_listed(found: Metric) -> bool:
     return f"{found.name}{'_total' if found.type == 'counter' else ''}" in names.BY_NAME
 
 
-def _family(each: metrics.Collected) -> Metric:
+def _family(each: Collected) -> Metric:
     metric = each.metric
     if metric.type == names.HISTOGRAM:
         histogram = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)

@@ -21,6 +21,7 @@ import structlog
 
 from dyff.kernel import errors
 from dyff.kernel.telemetry import names
+from dyff.kernel.telemetry.collected import Collected, Labels
 
 log = structlog.get_logger()
 
@@ -37,8 +38,6 @@ MAX_SERIES = 1000
 """The most series of one metric. Further ones are counted together, with `other` in each label."""
 
 OTHER = "other"
-
-Labels = tuple[str, ...]
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -131,14 +130,6 @@ class Histogram:
             yield
         finally:
             self.observe(time.perf_counter() - began, *labels)
-
-
-class Collected(msgspec.Struct, frozen=True):
-    """One metric at a scrape: either samples by labels, or the series of a histogram: counts by bucket, and sums."""
-
-    metric: names.Metric
-    samples: dict[Labels, float] = {}
-    series: dict[Labels, tuple[list[int], float]] = {}
 
 
 class Metrics:
