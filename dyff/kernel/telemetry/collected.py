@@ -1,4 +1,4 @@
-"""What a scrape collects: what `metrics` has, in the form that `exposition` writes."""
+"""What a scrape has read, before it is written in a format."""
 
 from __future__ import annotations
 
