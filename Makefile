@@ -9,19 +9,19 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-small your-own-model test test-fast coverage services image test-engines check lint types fmt bench lock clean
+.PHONY: help setup demo demo-small your-own-model test test-fast coverage services wheels image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: .venv/.ready ## create .venv with the dyff command
 
-.venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+.venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml wheels/sdk/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Dyff needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt requirements/uv.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable wheels/sdk
 	@touch $@
 
 .venv-client-%/.ready: requirements/client-%.txt .venv/.ready
@@ -41,11 +41,16 @@ setup: .venv/.ready ## create .venv with the dyff command
 
 your-own-model: setup .venv-your-own-model/.ready ## install what the guide to your own model needs: scikit-learn (docs/your-own-model.md)
 
-PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# What each installation has: all.txt the server with every engine (the image, and development), runtime.txt a laptop's server, sdk.txt
+# the client. The wheels themselves are built from this tree.
+PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  --no-emit-package dyff-sdk --no-emit-package dyff-platform
 lock: setup ## update the pinned requirements from pyproject.toml
-	@$(PIN) pyproject.toml -o requirements/runtime.txt
-	@$(PIN) -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
-	@$(PIN) -c requirements/runtime.txt pyproject.toml --group demo -o requirements/demo.txt
+	@$(PIN) pyproject.toml --extra all -o requirements/all.txt
+	@$(PIN) -c requirements/all.txt pyproject.toml -o requirements/runtime.txt
+	@$(PIN) -c requirements/all.txt wheels/sdk/pyproject.toml --extra arrow -o requirements/sdk.txt
+	@$(PIN) -c requirements/all.txt pyproject.toml --extra all --group dev -o requirements/dev.txt
+	@$(PIN) -c requirements/all.txt pyproject.toml --group demo -o requirements/demo.txt
 	@for each in previous installed; do $(PIN) requirements/client-$$each.in -o requirements/client-$$each.txt || exit 1; done
 	@$(PIN) requirements/openapi-tools.in -o requirements/openapi-tools.txt
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
@@ -59,7 +64,7 @@ clean: ## remove what make setup and the tests created
 	@test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
 	@$(BIN)/uv pip sync --quiet --python .venv-demo/bin/python --require-hashes requirements/demo.txt
 	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --require-hashes --only-binary :all: -r requirements/demo-prompts.txt
-	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --no-build-isolation --editable . --editable wheels/sdk
 	@touch $@
 
 demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on RealToxicityPrompts (under four minutes)
@@ -68,18 +73,14 @@ demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on Re
 demo-small: setup ## the same audit with a mock model, in seconds
 	@examples/toxicity/run.sh $(BIN)/python --small
 
-FAST := not acceptance and not faults and not slow and not engines
-ALONE := (acceptance or faults or slow) and not engines
+# Several workers share the tests, and each begins with some that wait (tests/spreading.py).
+SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-# Tests that start whole servers, kill things or measure memory run one after the other: they would disturb each other.
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers
-	@status=0; \
-	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "$(FAST)" || status=1; \
-	$(PYTEST) -m "$(ALONE)" || status=1; \
-	exit $$status
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (under six minutes)
+	@$(SPREAD) -m "not engines"
 
 test-fast: setup ## unit and contract tests only (under two minutes)
-	@$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "$(FAST)"
+	@$(SPREAD) -m "not acceptance and not faults and not slow and not engines"
 
 PURE := tests/entities tests/admission tests/adapters tests/planning tests/objects/test_layout.py tests/accounts/test_grants.py tests/cluster/test_conditions.py
 
@@ -90,6 +91,10 @@ coverage: setup ## branch coverage of the pure packages by their own tests, with
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build
+
+wheels: setup ## build dyff-platform and dyff-sdk, and check that everything that is locked has wheels (docs/install.md)
+	@$(BIN)/python -m wheels.build --out build/wheels
+	@$(BIN)/python -m wheels.check
 
 image: setup ## build Dyff's own container image into build/image/dyff.tar
 	@$(BIN)/python -m image.build --out build/image/dyff.tar

@@ -64,7 +64,7 @@ async def _audited() -> None:
 
 async def _dyff(**changes: Any) -> None:
     from dyff.accounts import grants
-    from dyff.api import connections, express
+    from dyff.api import connections, express, forwarded
     from dyff.kernel import garbage_collector
     from tests.api.conftest import opened
 
@@ -74,7 +74,9 @@ async def _dyff(**changes: Any) -> None:
             token = await world.services.authority.issue(world.account, grants.ADMIN, now + timedelta(hours=1))
             body = await world.evaluation_body()
             world.view.pause()  # measure the work of the api, not that of the roles behind the log
-            lane = express.protocol(world.app.express, world.app.lane.answer_express, connections.limits(world.services.settings))
+            chosen = world.services.settings
+            proxies, limits = forwarded.Proxies(chosen), connections.limits(chosen)
+            lane = express.protocol(world.app.express, world.app.lane.answer_express, limits, proxies)
             garbage_collector.tune()  # as `dyff serve` does
             await _run(world.app, token, body, http=lane)
 

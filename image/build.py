@@ -3,7 +3,7 @@
     python -m image.build --out build/image/dyff.tar
 
 It uses the Dockerfile next to this file if a container builder is found. Otherwise, or with --without-builder, it installs the
-project's wheel and its pinned dependencies on a small Debian with Python, which is cached. This needs root on a Debian.
+project's wheels and their pinned dependencies on a small Debian with Python, which is cached. This needs root on a Debian.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import tempfile
 from pathlib import Path
 
 from image import archive, packages
+from wheels.build import build as build_wheels
 
 ROOT = Path(__file__).parents[1]
 NAME = "dyff.local/dyff:latest"
+NAMES = ("dyff-platform", "dyff-sdk")
 BUILDERS = ("docker", "podman")
 PYTHON = "3.11"
 """The Debian release's version. Every dependency has a wheel for it."""
@@ -34,7 +36,7 @@ CONFIG = {
     "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "LANG=C.UTF-8"],
     "WorkingDir": "/tmp",
 }
-_COMMAND = "#!/usr/bin/python3 -P\nfrom dyff.serve.cli import main\n\nmain()\n"
+_COMMAND = "#!/usr/bin/python3 -P\nfrom dyff.cli.main import main\n\nmain()\n"
 
 
 def main() -> None:
@@ -71,15 +73,15 @@ def build(out: Path, name: str) -> None:
 
 
 def _install(root: Path, work: Path) -> None:
-    """Install the wheel, its dependencies, the command, and byte code, which cannot be written later."""
+    """Install the wheels, their dependencies, the command, and byte code, which cannot be written later."""
     uv, modules = str(Path(sys.executable).parent / "uv"), root / f"usr/local/lib/python{PYTHON}/dist-packages"
-    wheels = work / "wheels"
-    built = ("build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(wheels), str(ROOT))
-    packages.run(uv, *built)
+    folder = work / "wheels"
+    folder.mkdir()
+    build_wheels(folder)
     into = ("pip", "install", "--quiet", "--target", str(modules), "--python-version", PYTHON, "--python-platform", "linux", "--no-deps")
     copied = ("--link-mode=copy", "--only-binary", ":all:")
-    packages.run(uv, *into, *copied, "--require-hashes", "-r", str(ROOT / "requirements/runtime.txt"))
-    packages.run(uv, *into, *copied, "--no-index", "--find-links", str(wheels), "dyff-platform")  # by name: a path would be recorded
+    packages.run(uv, *into, *copied, "--require-hashes", "-r", str(ROOT / "requirements/all.txt"))
+    packages.run(uv, *into, *copied, "--no-index", "--find-links", str(folder), *NAMES)  # by name: a path would be recorded
     _forget_times(modules)
     shutil.rmtree(modules / "bin", ignore_errors=True)  # commands for the interpreter that installed them
     command = root / "usr/local/bin/dyff"

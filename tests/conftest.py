@@ -7,6 +7,7 @@ that is missing is a loud skip on a laptop and an error in CI (`CI=true`).
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import looptime
 import pytest
 import pytest_asyncio
 
-from tests import blocking, leaks
+from tests import blocking, leaks, spreading
 
 hypothesis.settings.register_profile("dyff", deadline=None)
 hypothesis.settings.load_profile("dyff")
@@ -43,6 +44,20 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"CI must have it: {reason}")
     pytest.skip(reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Several workers share the waiting."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = spreading.spread(items, workers)
+
+
+def pytest_collection_finish():
+    """What is loaded now stays: half a million objects, which each collection of a test's garbage would look at again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

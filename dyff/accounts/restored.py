@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from dyff.accounts import embedded, port
-from dyff.kernel import errors, sqlite
+from dyff.kernel import sqlite
 
 _NAME = "the accounts database"
 _REMEDY = "restore another backup"
@@ -79,14 +79,14 @@ async def invalidate_tokens(path: Path) -> int:
 async def carry_over(path: Path, replaced: Path) -> list[str]:
     """Suspend the accounts of the database `path` that are suspended or deleted in the newer one that it replaces.
 
-    Returns their names. Nothing is done if the replaced one cannot be read: it may be the reason for the restore.
+    Returns their names.
+
+    Raises:
+        Damaged, NewerSchema, Unavailable: the replaced one cannot be read; nothing was done.
     """
     changed: list[str] = []
-    try:
-        async with embedded.EmbeddedAccounts.open(replaced) as newer:
-            held = [each for each in await newer.find() if each.status != port.ACTIVE]
-    except errors.DyffError:
-        return changed
+    async with embedded.EmbeddedAccounts.open(replaced) as newer:
+        held = [each for each in await newer.find() if each.status != port.ACTIVE]
     async with embedded.EmbeddedAccounts.open(path) as accounts:
         for each in held:
             known = await accounts.get(each.id)

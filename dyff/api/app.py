@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import structlog
 from litestar import HttpMethod, Litestar, Request, Response
 from litestar.connection import WebSocket
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, missing, problems, sockets
+from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
 from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, tokens
@@ -40,37 +40,48 @@ class Lane:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._auditing = auditing.Auditing(services.audit, services.clock)
+        self.metering = metering.Metering(services.metrics)
         self._proxies = forwarded.Proxies(services.settings)
+        self._tracing = tracing.Tracing(services.tracer)
 
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
-        _name_in_logs(scope)
         call, problem = Call(scope, receive, self._services.settings.max_body_bytes, path), None
+        entered = self._tracing.begin(call, _client(scope))
         try:
             if not route.open:
                 call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
+                self._tracing.identified(call)
             reply = await route.answer(call)
         except Exception as error:
             reply, problem = problems.reply(error, self._services.ids), error
+            self.metering.failed(error)
         except BaseException:
             self._auditing.aborted(route, call)
+            self.metering.aborted(route)
             raise
-        return self._auditing.answered(route, call, reply, problem)
+        self.metering.answered(route, reply.status, time.perf_counter() - call.began)
+        return self._auditing.answered(route, call, self._tracing.answered(route, call, entered, reply, problem), problem)
 
     async def converse(self, stream: Socket, scope: calls.Scope, receive: calls.Receive, send: sockets.Send, path: dict[str, str]) -> None:
         """Serve a WebSocket to its end, or answer why there is none; never raises but for what ends the process."""
         scope = {**scope, "method": "GET", "client": self._proxies.client(scope)}
-        _name_in_logs(scope)
         call = Call(scope, receive, 0, path)
+        entered = self._tracing.begin(call, _client(scope))
         try:
             call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
+            self._tracing.identified(call)
             run = await stream.begin(call)
         except Exception as error:
             reply = problems.reply(error, self._services.ids)
             self._auditing.conversed(stream, call, reply.status, error)
+            self.metering.conversed(stream, reply.status)
+            self._tracing.conversed(stream.path, call, entered, reply.status, error)
             await sockets.refuse(send, reply)
         else:
             self._auditing.conversed(stream, call, 101, None)
+            self.metering.conversed(stream, 101)
+            self._tracing.conversed(stream.path, call, entered, 101, None)
             await sockets.serve(run, receive, send, self._services.ids)
 
     async def answer_express(
@@ -81,11 +92,10 @@ class Lane:
         return await self.answer(route, scope, receive, {})
 
 
-def _name_in_logs(scope: calls.Scope) -> None:
-    """Add the client's address to what is logged about its request, which has a task of its own."""
+def _client(scope: calls.Scope) -> str | None:
+    """The client's address, for what is logged about its request."""
     client = scope.get("client")
-    if client:
-        structlog.contextvars.bind_contextvars(client=client[0])
+    return client[0] if client else None
 
 
 def build(services: Services) -> Application:
@@ -108,7 +118,7 @@ def build(services: Services) -> Application:
     app = Application(
         route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
         lifespan=[lifespan],
-        exception_handlers={HTTPException: _framework_errors([route.path for route in routes])},
+        exception_handlers={HTTPException: _framework_errors([route.path for route in routes], lane.metering)},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
@@ -134,6 +144,7 @@ def _handler(lane: Lane, path: str, routes: dict[str, Route]) -> HTTPRouteHandle
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
         if request.method == "OPTIONS":
+            lane.metering.unrouted("OPTIONS", options.status)
             return answers.Answer(options)
         return answers.Answer(await lane.answer(routes[request.method], request.scope, request.receive, request.path_params))
 
@@ -147,10 +158,11 @@ def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
     return WebsocketRouteHandler(stream.path)(handle)
 
 
-def _framework_errors(paths: list[str]) -> Callable[[Request[Any, Any, Any], HTTPException], Response[Any]]:
+def _framework_errors(paths: list[str], counting: metering.Metering) -> Callable[[Request[Any, Any, Any], HTTPException], Response[Any]]:
     """A handler for what the router itself refuses. `paths`: of all routes."""
 
     def handle(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+        counting.unrouted(request.method, error.status_code)
         if error.status_code == 404:
             return answers.Answer(json({"detail": missing.detail(str(request.scope["path"]), paths)}, status=404))
         return _framework_error(request, error)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from dyff.accounts import tokens
+from dyff.accounts.authority import Principal
 from dyff.api.calls import Call, Reply
 from dyff.api.route import Route, Socket
 from dyff.entities import registry
 from dyff.kernel import audit, clock, errors
+from dyff.kernel.telemetry import trace_context
 from dyff.objects import layout
 
 MAX_NAME_CHARS = 128
+MAX_FIXED = 5000
+"""Accounts' requests whose fixed part is kept to be used again; then all of them are made again."""
+
 MAX_UNKNOWN_PER_S = 50
 """Requests without a valid token that have an entry of their own, in a second. The others of that second are counted in one entry."""
 
@@ -26,12 +32,17 @@ _GIVES_TOKEN = frozenset({"create_token", "token", "default_token"})
 _GIVES_SECRETS = frozenset({"list_tokens", "get_token", "permissions", "downlinks", "upload", *_GIVES_TOKEN})
 """Operations that only read, but tokens, permissions, or URLs that are credentials."""
 
-_PUBLIC = frozenset({"health", "ready", "openapi", "docs"})
+PUBLIC = frozenset({"health", "ready", "openapi", "docs"})
+"""Open operations that concern no account. They have neither an entry nor a span."""
+
 _NAME = re.compile(rf"[\w.:/+=-]{{1,{MAX_NAME_CHARS}}}", re.ASCII)
 
 
+_Key = tuple[str, int | None, type[Exception] | None, str, tuple[str, str] | None]
+
+
 class _What(msgspec.Struct, frozen=True):
-    """What a route does: the constant part of its entries."""
+    """What a route does: the constant part of its entries. `is_kept`: it has an entry even if it was not refused."""
 
     stream: str | None
     action: str
@@ -39,6 +50,7 @@ class _What(msgspec.Struct, frozen=True):
     route: str
     kind: str | None
     gives_token: bool
+    is_kept: bool
 
 
 class Auditing:
@@ -48,6 +60,7 @@ class Auditing:
         """`trail`: None for no entries."""
         self._trail, self._clock = trail, time_
         self._known: dict[int, _What] = {}
+        self._fixed: dict[_Key, bytes] = {}
         self._second, self._refused, self._uncounted = 0, 0, 0
 
     def answered(self, route: Route, call: Call, reply: Reply, error: Exception | None) -> Reply:
@@ -55,13 +68,13 @@ class Auditing:
         if self._trail is None:
             return reply
         what = self._known.get(id(route)) or self._learn(route)
-        refused = reply.status in (401, 403)
-        if not refused and (what.stream is None or (what.stream == audit.ACCESS and not self._trail.reads)):
+        status, body = reply.status, reply.body
+        if not what.is_kept and status != 401 and status != 403:
             return reply
-        if isinstance(reply.body, bytes):
-            self._record(what, call, reply.status, error, len(reply.body), _made(reply) if what.gives_token else None)
+        if isinstance(body, bytes):
+            self._record(what, call, status, error, len(body), _made(reply) if what.gives_token else None)
             return reply
-        return msgspec.structs.replace(reply, body=_Counted(reply.body, lambda size: self._record(what, call, reply.status, error, size)))
+        return msgspec.structs.replace(reply, body=_Counted(body, lambda size: self._record(what, call, status, error, size)))
 
     def aborted(self, route: Route, call: Call) -> None:
         """Record a request that got no answer."""
@@ -74,58 +87,65 @@ class Auditing:
         if self._trail is None or not (status in (401, 403) or self._trail.reads):
             return
         plural = stream.path.split("/")[2]
-        what = _What(audit.ACCESS, f"{plural}.stream", "GET", stream.path, _kind(plural), gives_token=False)
+        what = _What(audit.ACCESS, f"{plural}.stream", "GET", stream.path, _kind(plural), gives_token=False, is_kept=True)
         self._record(what, call, status, error, None)
 
     def _learn(self, route: Route) -> _What:
         mutating = route.method in _MUTATING and route.operation not in _READS_BY_POST
         stream = audit.AUDIT if mutating or route.operation in _GIVES_SECRETS else audit.ACCESS
+        public, reads = route.operation in PUBLIC and route.open, self._trail is not None and self._trail.reads
         what = _What(
-            None if route.operation in _PUBLIC and route.open else stream,
+            None if public else stream,
             f"{route.group}.{route.operation}",
             route.method,
             route.template,
             _kind(route.group),
             route.operation in _GIVES_TOKEN,
+            not public and (stream == audit.AUDIT or reads),
         )
         return self._known.setdefault(id(route), what)
 
     def _record(
         self, what: _What, call: Call, status: int | None, error: Exception | None, bytes_out: int | None, target: str | None = None
     ) -> None:
-        trail, principal = self._trail, call.principal_or_none
+        """Hand over what an entry is made of. Making it takes longer than everything else here, so it is left to the trail's thread."""
+        seconds = time.perf_counter() - call.began
+        trail, principal, path, named = self._trail, call.principal_or_none, call.path, call.named()
         if trail is None or (principal is None and status in (401, 403) and not self._is_within_rate(trail)):
             return
-        entry = audit.Entry(
-            stream=audit.AUDIT if status in (401, 403) else what.stream or audit.ACCESS,
-            time=clock.iso(self._clock.now()),
-            action=what.action,
-            outcome=_outcome(status, error),
-            method=what.method,
-            route=what.route,
-            kind=what.kind,
-            entity=call.entity or _name(call.path.get("id")),
-            target=target or (_name(call.path["token"]) if "token" in call.path else None),
-            status=status,
-            error=None if error is None else type(error).__name__,
-            request=_name(call.header(b"x-request-id")),
-            trace=_name(call.header(b"traceparent")),
-            client=call.client,
-            bytes_in=call.received,
-            bytes_out=bytes_out,
-            duration_ms=round((time.perf_counter() - call.began) * 1e3, 2),
-        )
-        if principal is not None:
-            account, entry.token = principal.account, principal.claims.id
-            if account is None:
-                entry.subject = principal.claims.subject
-            else:
-                entry.account, entry.account_name = account.id, account.name
-        elif status == 401:
-            entry.claimed = _claimed(call.header(b"authorization"))
-        if "key" in call.path:
-            _place(entry, call.path["key"])
-        trail.record(entry)
+        entity, rest = call.entity, None
+        if path or target is not None or principal is None:
+            token = call.header(b"authorization") if principal is None and status == 401 else None
+            rest = _Rest(
+                target=_name(path.get("token")) if target is None else target,
+                claimed=_claimed(token) if token is not None else None,
+                place=_place(path["key"]) if "key" in path else None,
+            )
+            entity = _name(path.get("id")) if entity is None else entity
+        request, trace = named.get(b"x-request-id"), named.get(b"traceparent")
+        noted = (
+            what, self._clock.now(), status, None if error is None else type(error), principal, call.peer, call.received, bytes_out,
+            seconds, entity, None if request is None else _cut(request), call.about.trace if trace is None else _cut(trace), rest,
+        )  # fmt: skip
+        trail.note(self._entry, noted)
+
+    def _entry(self, noted: _Noted) -> audit.Made:
+        """The entry, made in another thread. What is the same for many requests is made once."""
+        what, now, status, error, principal, peer, bytes_in, bytes_out, seconds, entity, request, trace, rest = noted
+        varying = audit.Varying(
+            time=clock.iso(now), entity=entity, request=_text(request), trace=_trace(trace), client=peer[0] if peer else None,
+            bytes_in=bytes_in, bytes_out=bytes_out, duration_ms=round(seconds * 1e3, 2),
+        )  # fmt: skip
+        if rest is not None or principal is None:
+            return _whole(noted, varying, rest or _Rest())
+        account = principal.account
+        key = (what.action, status, error, principal.claims.id, None if account is None else (account.id, account.name))
+        fixed = self._fixed.get(key)
+        if fixed is None:
+            if len(self._fixed) >= MAX_FIXED:
+                self._fixed.clear()
+            fixed = self._fixed[key] = audit.fixed_part(_whole(noted, varying, _Rest()))
+        return varying, fixed
 
     def _is_within_rate(self, trail: audit.Trail) -> bool:
         """Whether one more request without a valid token can have an entry. Those that had none are reported when a new second begins."""
@@ -140,6 +160,54 @@ class Auditing:
             self._uncounted += 1
             return False
         return True
+
+
+class _Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """What few entries have. `place`: kind and entity of a signed URL."""
+
+    target: str | None = None
+    claimed: dict[str, str] | None = None
+    place: tuple[str | None, str | None] | None = None
+
+
+_Noted = tuple[
+    _What, datetime, int | None, type[Exception] | None, Principal | None, tuple[str, int] | None, int, int | None,
+    float, str | None, bytes | None, bytes | trace_context.Context | None, _Rest | None,
+]  # fmt: skip
+"""What an entry is made of; nothing of it is large, and nothing changes."""
+
+
+def _whole(noted: _Noted, varying: audit.Varying, rest: _Rest) -> audit.Entry:
+    what, _, status, error, principal, *_ = noted
+    entry = audit.Entry(
+        stream=audit.AUDIT if status in (401, 403) else what.stream or audit.ACCESS,
+        time=varying.time,
+        action=what.action,
+        outcome=_outcome(status, error),
+        method=what.method,
+        route=what.route,
+        kind=what.kind,
+        entity=varying.entity,
+        target=rest.target,
+        status=status,
+        error=None if error is None else error.__name__,
+        request=varying.request,
+        trace=varying.trace,
+        client=varying.client,
+        bytes_in=varying.bytes_in,
+        bytes_out=varying.bytes_out,
+        duration_ms=varying.duration_ms,
+        claimed=rest.claimed,
+    )
+    if principal is not None:
+        account, entry.token = principal.account, principal.claims.id
+        if account is None:
+            entry.subject = principal.claims.subject
+        else:
+            entry.account, entry.account_name = account.id, account.name
+    if rest.place is not None:
+        entry.kind, entry.entity = rest.place
+    return entry
 
 
 class _Counted:
@@ -165,7 +233,7 @@ class _Counted:
             await close()
 
 
-def _outcome(status: int | None, error: Exception | None) -> str:
+def _outcome(status: int | None, error: type[Exception] | None) -> str:
     if status is None:
         return audit.ABORTED
     if status < 400:
@@ -174,7 +242,12 @@ def _outcome(status: int | None, error: Exception | None) -> str:
         return audit.REFUSED
     if status < 500:
         return audit.REJECTED
-    return audit.UNKNOWN if isinstance(error, errors.OutcomeUnknown) else audit.FAILED
+    return audit.UNKNOWN if error is not None and issubclass(error, errors.OutcomeUnknown) else audit.FAILED
+
+
+def _trace(given: bytes | trace_context.Context | None) -> str | None:
+    """The trace that the client named, or the one that its request got here, in the same form."""
+    return given.parent if isinstance(given, trace_context.Context) else _text(given)
 
 
 def _kind(group: str) -> str | None:
@@ -189,6 +262,15 @@ def _name(text: str | None) -> str | None:
     return text if _NAME.fullmatch(text) else ascii(text[:MAX_NAME_CHARS])
 
 
+def _cut(value: bytes) -> bytes:
+    """As much of a header as shows whether it is a name."""
+    return value[: MAX_NAME_CHARS + 1]
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else _name(value.decode("latin-1"))
+
+
 def _made(reply: Reply) -> str | None:
     """The ID of the token in an answer, which is a JSON string."""
     if reply.status >= 300 or not isinstance(reply.body, bytes):
@@ -197,13 +279,13 @@ def _made(reply: Reply) -> str | None:
     return claims[0] if claims else None
 
 
-def _claimed(header: str | None) -> dict[str, str] | None:
-    claims = tokens.unverified((header or "").partition(" ")[2].strip())
+def _claimed(header: str) -> dict[str, str] | None:
+    claims = tokens.unverified(header.partition(" ")[2].strip())
     return {"token": str(_name(claims[0])), "subject": str(_name(claims[1]))} if claims else None
 
 
-def _place(entry: audit.Entry, key: str) -> None:
-    """Whose file is behind a signed URL. The rest of the path is not kept: it may be long."""
+def _place(key: str) -> tuple[str | None, str | None]:
+    """Whose file is behind a signed URL: kind and entity. The rest of the path is not kept: it may be long."""
     key = key.lstrip("/")
     parts = (layout.staged(key) or (*key.split("/", 2), "", ""))[:2]
-    entry.kind, entry.entity = _kind(parts[0]) or _name(parts[0]), _name(parts[1])
+    return _kind(parts[0]) or _name(parts[0]), _name(parts[1])

@@ -53,6 +53,17 @@ def require_entity(principal: Principal, resource: str, function: str, entity: s
         raise errors.Forbidden(f"{function!r} on {resource} needs a token for {entity} itself, which POST .../{entity}/token gives")
 
 
+def require_operator(principal: Principal, what: str) -> None:
+    """Check that the token grants everything: what concerns all accounts is for operators only. `what`: for the message.
+
+    Raises:
+        Forbidden: it does not.
+    """
+    if not all(grants.is_covered(each, principal.grants) for each in grants.ADMIN):
+        advice = "use one that 'dyff token create --role Admin' has made"
+        raise errors.Forbidden(f"{what} needs an operator's token, which grants everything on everything; {advice}")
+
+
 def _of(account: str | None, entity: str | None) -> str:
     if entity is not None:
         return f" with the ID {entity[:64]}"

@@ -29,7 +29,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         InvalidFields: it is not JSON, or not what the decoder expects, or it has a time that cannot be used. Names the field.
     """
     if problem := json_limits.problem(body):
-        raise errors.InvalidFields(errors.Problem(("body",), f"the JSON {problem}"))
+        raise errors.InvalidFields(errors.Problem(("body",), f"the JSON {problem}")).of_limit("json_values")
     try:
         request = decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -13,6 +13,7 @@ from dyff.accounts.authority import Principal
 from dyff.api import forwarded
 from dyff.entities import codecs
 from dyff.kernel import errors
+from dyff.kernel.telemetry import log_fields
 
 JSON = "application/json"
 
@@ -40,11 +41,11 @@ def json(value: Any, *, status: int = 200, headers: Iterable[tuple[str, str]] = 
 
 class Call:
     """A request. `path`: the values of the path parameters. `principal`: the caller; unset on open routes, and before it is known.
-    `entity`: the ID of an entity that the path does not name, as far as it is known. `began`: by the clock that measures durations.
-    `received`: bytes of the body so far.
+    `about`: its trace, and what log lines have of its entity and account. `began`: by the clock that measures durations. `received`: bytes
+    of the body so far.
     """
 
-    __slots__ = ("_named", "_receive", "_scope", "began", "entity", "max_body_bytes", "path", "principal", "received")
+    __slots__ = ("_named", "_receive", "_scope", "about", "began", "max_body_bytes", "path", "principal", "received")
 
     principal: Principal
 
@@ -55,7 +56,7 @@ class Call:
         self._named: dict[bytes, bytes] | None = None
         self.max_body_bytes = max_body_bytes
         self.path = path
-        self.entity: str | None = None
+        self.about = log_fields.About()
         self.received = 0
         self.began = time.perf_counter()
 
@@ -65,10 +66,25 @@ class Call:
         return getattr(self, "principal", None)
 
     @property
+    def entity(self) -> str | None:
+        """The ID of an entity that the path does not name, as far as it is known."""
+        return self.about.entity
+
+    @entity.setter
+    def entity(self, entity_id: str) -> None:
+        self.about.entity = entity_id
+
+    @property
     def client(self) -> str | None:
         """The address of the client; None if the transport has none."""
         known = self._scope.get("client")
         return str(known[0]) if known else None
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """The address and the port of the client; None if the transport has none."""
+        known: tuple[str, int] | None = self._scope.get("client")
+        return known
 
     @property
     def method(self) -> str:
@@ -101,11 +117,15 @@ class Call:
         except ValueError as error:
             raise errors.InvalidFields(errors.Problem(("query",), "the query string is not UTF-8")) from error
 
-    def header(self, name: bytes) -> str | None:
-        """Return the first header called `name` (in lower case), or None if there is none."""
+    def named(self) -> Mapping[bytes, bytes]:
+        """Return the first header of each name (in lower case)."""
         if self._named is None:
             self._named = dict(reversed(self.headers()))
-        value = self._named.get(name)
+        return self._named
+
+    def header(self, name: bytes) -> str | None:
+        """Return the first header called `name` (in lower case), or None if there is none."""
+        value = self.named().get(name)
         return None if value is None else value.decode("latin-1")
 
     def joined(self, name: bytes) -> str | None:
@@ -191,4 +211,6 @@ class Call:
         return body
 
     def _too_large(self) -> errors.TooLarge:
-        return errors.TooLarge(f"the body is larger than {self.max_body_bytes} bytes (setting api.max_body_bytes)")
+        return errors.TooLarge(f"the body is larger than {self.max_body_bytes} bytes (setting api.max_body_bytes)").of_limit(
+            "api.max_body_bytes"
+        )

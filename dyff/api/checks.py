@@ -13,9 +13,8 @@ import msgspec
 
 from dyff.adapters import pipelines
 from dyff.api import arrow
-from dyff.entities import data, identity, kind
+from dyff.entities import data, identity, kind, tree_paths
 from dyff.kernel import errors
-from dyff.objects import layout
 
 Loc = tuple[str | int, ...]
 Found = Sequence[tuple[Loc, Any]]
@@ -44,7 +43,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 def schemas(request: Any, rules: Iterable[kind.Check]) -> list[str]:
     """Return the Arrow schemas in a request, whose verdicts `check` needs."""
-    found = [value for rule in rules if rule.rule in _SCHEMA_RULES for _, value in _values(request, rule.at)]
+    found = [value for rule in rules if rule.rule in _SCHEMA_RULES and rule.when(request) for _, value in _values(request, rule.at)]
     return [schema.arrowSchema for schema in found]
 
 
@@ -52,7 +51,7 @@ def with_reduced(request: Any, rules: Iterable[kind.Check], verdicts: arrow.Verd
     """Return the request with what is to be stored of its Arrow schemas."""
     smaller = {text: verdict.reduced for text, verdict in verdicts.items() if verdict.reduced is not None}
     for rule in rules if smaller else ():
-        if rule.rule in _SCHEMA_RULES:
+        if rule.rule in _SCHEMA_RULES and rule.when(request):
             request = _replaced(request, rule.at, smaller)
     return request
 
@@ -83,7 +82,7 @@ def check(request: Any, rules: Sequence[kind.Check], facts: Facts) -> None:
     every = [(loc, list(value)) for rule in rules if rule.rule in _PIPELINES for loc, value in _values(request, rule.at) if value]
     if len(every) > 1 and (problem := pipelines.size_problem([_plain(adapters) for _, adapters in every], MAX_PIPELINES)):
         raise errors.InvalidFields(errors.Problem(every[-1][0], f"is the last of {len(every)} pipelines, which together have {problem}"))
-    problems = [problem for rule in rules for problem in _RULES[rule.rule](list(_values(request, rule.at)), facts)]
+    problems = [problem for rule in rules if rule.when(request) for problem in _RULES[rule.rule](list(_values(request, rule.at)), facts)]
     if problems:
         raise errors.InvalidFields(*problems)
 
@@ -123,9 +122,9 @@ def _paths(found: Found, _: Facts) -> Iterable[errors.Problem]:
     if size > MAX_PATHS_BYTES:
         yield errors.Problem(_of_tree(found), f"have paths of {size} characters in total; at most {MAX_PATHS_BYTES} are allowed")
         return
-    wrong = [errors.Problem(loc, problem) for loc, path in found if (problem := layout.artifact_problem(path))]
+    wrong = [errors.Problem(loc, problem) for loc, path in found if (problem := tree_paths.artifact_problem(path))]
     yield from wrong
-    if found and not wrong and (problem := layout.tree_problem([path for _, path in found])):
+    if found and not wrong and (problem := tree_paths.tree_problem([path for _, path in found])):
         yield errors.Problem(_of_tree(found), problem)
 
 

@@ -7,6 +7,7 @@ needs a timer for each connection: one look a second finds those that are late.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -59,12 +60,20 @@ def limits(chosen: settings.Api) -> Limits:
 
 
 class Watch:
-    """The connections of one server. `waiting`: those without a request in progress, the longest waiting first."""
+    """The connections of one server.
 
-    def __init__(self) -> None:
-        """No connection yet; the look is repeated only while there are some."""
+    `waiting`: those without a request in progress, the longest waiting first. `is_leaving`: whether each ends with its next answer.
+    """
+
+    def __init__(self, refused: Callable[[int, str | None], object] = lambda status, limit: None) -> None:
+        """No connection yet; the look is repeated only while there are some.
+
+        `refused`: called with the status of each refusal that a connection writes itself, and the limit that it comes from.
+        """
+        self.refused = refused
         self.connections: set[Bounded] = set()
         self.waiting: dict[Bounded, None] = {}
+        self.is_leaving = False
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, connection: Bounded) -> None:
@@ -78,6 +87,13 @@ class Watch:
         """Forget a connection that is lost, or speaks another protocol from now on."""
         self.connections.discard(connection)
         self.waiting.pop(connection, None)
+
+    def leave(self) -> None:
+        """From now on, end each connection with the answer to the request in progress, or else to the next one."""
+        self.is_leaving = True
+        for each in self.connections:
+            if each.cycle is not None:
+                each.cycle.keep_alive = False
 
     def make_room(self, newest: Bounded) -> bool:
         """Close the connection that has waited longest for a request; False if all have one in progress."""
@@ -102,7 +118,7 @@ class Bounded(HttpToolsProtocol):
     watch: Watch
 
     _in_head = False
-    _refusal: tuple[int, str] | None = None
+    _refusal: tuple[int, str, str | None] | None = None
     _lingers_since: float | None = None
     _outside = _fields = _head_bytes = _body_bytes = _seen_bytes = _unsent = _dropped = 0
     _heard = _waits_since = _head_since = _body_since = _sent_at = 0.0
@@ -112,7 +128,7 @@ class Bounded(HttpToolsProtocol):
         self._heard = self._waits_since = self._sent_at = self.loop.time()
         self.watch.add(self)
         if len(self.connections) > self.limits.connections and not self.watch.make_room(self):
-            self._refuse(503, "all connections are in use; try again")
+            self._refuse(503, "all connections are in use; try again", "api.max_connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watch.remove(self)
@@ -138,7 +154,7 @@ class Bounded(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self._refuse(*(self._refusal or (400, "the request is not valid HTTP/1.1")))
+            self._refuse(*(self._refusal or (400, "the request is not valid HTTP/1.1", None)))
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
@@ -157,7 +173,7 @@ class Bounded(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > self.limits.url_bytes:
-            self._stop(414, f"the URL is longer than {self.limits.url_bytes} bytes (setting api.max_url_bytes)")
+            self._stop(414, f"the URL is longer than {self.limits.url_bytes} bytes (setting api.max_url_bytes)", "api.max_url_bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
@@ -165,7 +181,7 @@ class Bounded(HttpToolsProtocol):
         if self._head_bytes > self.limits.headers_bytes:
             self._stop(*self._too_many_bytes())
         if self._fields > self.limits.headers:
-            self._stop(431, f"the request has more than {self.limits.headers} headers (setting api.max_headers)")
+            self._stop(431, f"the request has more than {self.limits.headers} headers (setting api.max_headers)", "api.max_headers")
         if self._in_head:  # otherwise it is a trailer, which must not be taken for a header
             super().on_header(name, value)
 
@@ -191,7 +207,11 @@ class Bounded(HttpToolsProtocol):
         self._in_head, self._outside, self._body_since, self._seen_bytes = False, 0, self._heard, self._body_bytes
         self.watch.waiting.pop(self, None)
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._stop(400, f"more than {MAX_PIPELINED} requests wait for an earlier one on this connection")
+            self._stop(400, f"more than {MAX_PIPELINED} requests wait for an earlier one on this connection", "pipelined_requests")
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        cycle.keep_alive = cycle.keep_alive and not self.watch.is_leaving
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Replaces the parent's: the same, but without a timer."""
@@ -219,12 +239,14 @@ class Bounded(HttpToolsProtocol):
         elif self._is_answered():
             self._look_at_idle(now)
         elif not self._is_progressing(now):
-            self._refuse(408, f"the body brought nothing for {self.limits.stall_s:g} s (setting api.stall_timeout_s)")
+            text = f"the body brought nothing for {self.limits.stall_s:g} s (setting api.stall_timeout_s)"
+            self._refuse(408, text, "api.stall_timeout_s")
 
     def _look_at_idle(self, now: float) -> None:
         if self._in_head:
             if now - self._head_since > self.limits.head_s:
-                self._refuse(408, f"the request's head did not arrive within {self.limits.head_s:g} s (setting api.head_timeout_s)")
+                text = f"the request's head did not arrive within {self.limits.head_s:g} s (setting api.head_timeout_s)"
+                self._refuse(408, text, "api.head_timeout_s")
             return
         # A body that was not wanted may still be coming.
         unread = self.cycle is not None and self.cycle.more_body and now - self._heard <= self.limits.idle_s
@@ -251,16 +273,18 @@ class Bounded(HttpToolsProtocol):
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _too_many_bytes(self) -> tuple[int, str]:
-        return 431, f"the headers have more than {self.limits.headers_bytes} bytes (setting api.max_headers_bytes)"
+    def _too_many_bytes(self) -> tuple[int, str, str]:
+        text = f"the headers have more than {self.limits.headers_bytes} bytes (setting api.max_headers_bytes)"
+        return 431, text, "api.max_headers_bytes"
 
-    def _stop(self, status: int, text: str) -> None:
+    def _stop(self, status: int, text: str, limit: str) -> None:
         """Refuse the request from within the parser."""
-        self._refusal = (status, text)
+        self._refusal = (status, text, limit)
         raise ValueError(text)
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, status: int, text: str, limit: str | None) -> None:
         """Answer the request that breaks a limit, if no other answer is due before it, and end the connection."""
+        self.watch.refused(status, limit)
         cycle: Any = self.cycle
         answered = self._is_answered()
         is_its_own = not answered and not self._in_head and not self.pipeline and not getattr(cycle, "response_started", False)

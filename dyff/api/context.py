@@ -13,6 +13,7 @@ from dyff.api.publishing import Publishing
 from dyff.api.quotas import Quotas
 from dyff.api.references import References
 from dyff.api.services import Services
+from dyff.api.tags import Tags
 from dyff.api.threads import Threads
 
 
@@ -23,6 +24,7 @@ class Context(msgspec.Struct, frozen=True):
     positions: Positions
     documents: Documents
     references: References
+    tags: Tags
     publishing: Publishing
     quotas: Quotas
     proxy: Proxy
@@ -41,6 +43,7 @@ def build(services: Services) -> Context:
         positions=positions,
         documents=documents,
         references=References(documents),
+        tags=Tags(documents, positions),
         publishing=Publishing(services, documents, positions, quotas),
         quotas=quotas,
         proxy=Proxy(),

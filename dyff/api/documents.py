@@ -9,7 +9,7 @@ from dyff.accounts.authority import Principal
 from dyff.api import auth
 from dyff.api.positions import Positions
 from dyff.api.services import Services
-from dyff.entities import codecs, kind, registry
+from dyff.entities import codecs, kind, registry, statuses
 from dyff.kernel import errors, ids
 
 
@@ -27,6 +27,21 @@ _SUMMARY = msgspec.json.Decoder(Summary)
 def summary(document: bytes) -> Summary:
     """Decode the owner and the status of a document."""
     return _SUMMARY.decode(document)
+
+
+def is_whole(document: codecs.Json) -> bool:
+    """Whether an entity from the view is no stand-in, which lacks fields (`dyff.query.port.stand_in`)."""
+    return document.get("reason") != statuses.NOT_SHOWN
+
+
+def check_whole(document: codecs.Json) -> None:
+    """Check that an entity from the view is whole.
+
+    Raises:
+        Unavailable: it is a stand-in; its message says why.
+    """
+    if not is_whole(document):
+        raise errors.Unavailable(f"the {document.get('kind')} {document.get('id')} cannot be used now: {document.get('message')}")
 
 
 class Documents:
@@ -83,5 +98,11 @@ class Documents:
         return document
 
     async def entity(self, principal: Principal, row: kind.Kind, entity_id: str, function: str) -> codecs.Json:
-        """Like `seen`, but decoded."""
-        return codecs.decode_object(await self.seen(principal, row, entity_id, function))
+        """Like `seen`, but decoded.
+
+        Raises:
+            Unavailable: the view has only a part of it.
+        """
+        document = codecs.decode_object(await self.seen(principal, row, entity_id, function))
+        check_whole(document)
+        return document

@@ -27,15 +27,20 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 
 
 def protocol(
-    routes: Iterable[Route], reply: Answer, limits: connections.Limits, proxies: forwarded.Proxies, prefix: bytes = b""
+    routes: Iterable[Route],
+    reply: Answer,
+    limits: connections.Limits,
+    proxies: forwarded.Proxies,
+    prefix: bytes = b"",
+    watch: connections.Watch | None = None,
 ) -> type[HttpToolsProtocol]:
     """Return the class of one web server's connections. `routes`: the express routes; their paths have no parameters.
 
     `prefix`: of the paths by which clients reach the API, such as `/dyff/`; empty for none. A proxy may remove it or keep it; then it is
-    removed here.
+    removed here. `watch`: of the server's connections; None for a new one.
     """
     by_target = {(route.method.encode(), route.path.encode()): route for route in routes}
-    own = {"express": by_target, "answer": staticmethod(reply), "limits": limits, "watch": connections.Watch()}
+    own = {"express": by_target, "answer": staticmethod(reply), "limits": limits, "watch": watch or connections.Watch()}
     own |= {"proxies": proxies, "prefix": prefix}
     return type("Protocol", (_Protocol,), own)
 
@@ -80,7 +85,7 @@ class _Protocol(connections.Bounded):
         before, exchange = self.cycle, _Exchange(self, route)
         self.cycle = exchange  # type: ignore[assignment]
         if before is None or before.response_complete:
-            self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type]
+            self._start_asgi_task(exchange, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]

@@ -201,5 +201,5 @@ def exceeded(account: str, used: Usage, more: Usage, limits: settings.Quotas) ->
         limit, now, added = getattr(limits, name), getattr(used, name), getattr(more, name)
         if limit is not None and added > 0 and now + added > limit:
             asked = f"{words.format(account)}, of at most {limit}; the request would add {added} {unit}"
-            return errors.QuotaExceeded(now, limit, f"{asked}. {_FREE} quotas.{name}.")
+            return errors.QuotaExceeded(now, limit, f"{asked}. {_FREE} quotas.{name}.").of_limit(f"quotas.{name}")
     return None

@@ -10,15 +10,17 @@ from dyff.api import positions, publishing
 from dyff.api.calls import JSON
 from dyff.api.components import Components
 from dyff.api.route import ANYTHING, BYTES, Other, Route
-from dyff.entities import answers, codecs, registry
+from dyff.entities import answers, codecs, registry, tree_paths
 from dyff.kernel import ids
-from dyff.objects import layout
 
 _DESCRIPTION = """Errors have the body `{"detail": ...}`: a sentence; for 422 a list of what is wrong with which field.
 
 A write answers with the header `Dyff-Position`. A read that sends it sees that write: let your client send the last one that it
 got with every request. A create with the header `Idempotency-Key` may be repeated: it happens once. 410: what was created with the
 key was deleted.
+
+Every answer has the header `Dyff-Trace`: name it when you report a problem. It is the ID of the request's trace; a request with the
+header `traceparent` (W3C Trace Context) continues the trace of its client.
 
 HEAD is possible wherever GET is. OPTIONS answers with the header `Allow`, which lists the methods of a path; so does 405, the
 answer to any other method."""
@@ -27,6 +29,10 @@ _HEADERS: codecs.Json = {
     "Dyff-Position": {
         "description": "where in the log this write is; a read that sends it sees the write",
         "schema": {"type": "string", "pattern": positions.PATTERN},
+    },
+    "Dyff-Trace": {
+        "description": "the ID of the trace of the request, for reports of problems",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     },
     "Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"schema": {"type": "string"}},
@@ -43,7 +49,13 @@ _PARAMETERS: codecs.Json = {
 _ID = {"type": "string", "pattern": ids.PATTERN}
 _IN_PATHS: dict[str, codecs.Json] = {
     "id": {"description": "its ID; there is nothing with another form of ID, which is a 404", "schema": _ID},
-    "key": {"description": "as in the URL that was given; it has slashes", "schema": {"type": "string", "maxLength": layout.MAX_KEY_BYTES}},
+    "key": {
+        "description": "as in the URL that was given; it has slashes",
+        "key": {
+            "description": "as in the URL that was given; it has slashes",
+            "schema": {"type": "string", "maxLength": tree_paths.MAX_KEY_BYTES},
+        },
+    },
     "path": {"description": "a path, which may have slashes", "schema": {"type": "string"}},
     "token": {"description": "the ID of a token", "schema": _ID},
 }
@@ -131,7 +143,7 @@ def _operation(route: Route, components: Components) -> codecs.Json:
 
 def _answers(route: Route) -> Iterator[tuple[str, Other | str]]:
     """By status what a route answers; a text is the name of a common response."""
-    yield str(route.status), Other(route.returns, route.answers, route.media_type, route.headers)
+    yield str(route.status), Other(route.returns, route.answers, route.media_type, route.headers, route.or_media_types)
     if route.media_type == ANYTHING:
         yield "default", Other("what the service answers, or why it could not be asked", media_type=ANYTHING)
         return
@@ -166,13 +178,12 @@ def _response(components: Components, answer: Other, referred: Iterable[str]) ->
     """`referred`: names of headers that many answers have."""
     found: codecs.Json = {"description": answer.returns}
     headers = {name: {"description": words, "schema": {"type": "string"}} for name, words in answer.headers.items()}
-    headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in referred}
-    if headers:
-        found["headers"] = headers
+    headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in (*referred, "Dyff-Trace")}
+    found["headers"] = headers
     if answer.answers is not None:
         found["content"] = {JSON: {"schema": components.of(answer.answers)}}
     elif answer.media_type is not None:
-        found["content"] = {answer.media_type: _content(answer.media_type)}
+        found["content"] = {each: _content(each) for each in (answer.media_type, *answer.or_media_types)}
     return found
 
 

@@ -72,7 +72,7 @@ class Places:
             f"too many large answers are being sent: {self._of[account]} to this account (at most {self._share}), {len(self._taken)} in all"
             f" (at most {self._total}, setting api.max_large_answers); try again, or ask for less with limit, orderBy and after",
             retry_after_s=RETRY_S,
-        )
+        ).of_limit("api.max_large_answers")
 
     def _free(self, place: Place) -> None:
         if place in self._taken:

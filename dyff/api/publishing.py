@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 from dyff.accounts.authority import Principal
-from dyff.api import sizes
+from dyff.api import sizes, tracing
 from dyff.api.calls import Call
 from dyff.api.documents import Documents
 from dyff.api.positions import Positions
@@ -15,6 +16,7 @@ from dyff.bus import envelope, expiry, topics
 from dyff.entities import codecs, commands, registry, statuses, storage
 from dyff.kernel import deadlines, errors, ids, patches
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import span_names, timing, trace_context
 from dyff.query.port import Usage
 
 MAX_KEY_CHARS = 255
@@ -42,6 +44,7 @@ class Publishing:
         self._documents = documents
         self._positions = positions
         self._deadlines = deadlines.Deadlines(services.settings.publish_timeout_s)
+        self._publications = timing.Publications(services.metrics, "api")
 
     async def create(
         self, principal: Principal, entity: codecs.Json, encoded: bytes, command_id: str, *, repeatable: bool = False
@@ -59,7 +62,13 @@ class Publishing:
         sizes.require_new(entity, encoded)
         now = self._services.clock.now()
         command = commands.create(
-            command_id, entity, time=now, expires=self._expiry(now), principal=principal.claims.subject, encoded=encoded
+            command_id,
+            entity,
+            time=now,
+            expires=self._expiry(now),
+            principal=principal.claims.subject,
+            encoded=encoded,
+            trace=self._trace(),
         )
         wanted = Usage(1, len(encoded), storage.object_bytes(entity))
         with await self._quotas.claim(entity["account"], wanted, entity["id"] if repeatable else None) as claimed:
@@ -134,6 +143,7 @@ class Publishing:
             expires=self._expiry(now),
             principal=principal.claims.subject,
             once=key is not None,
+            trace=self._trace(),
         )
         position = await self._publish_growing(command, entity, growth)
         if await self._positions.reaches(position):
@@ -159,14 +169,45 @@ class Publishing:
             claimed.published(position)
         return position
 
+    def _trace(self) -> trace_context.Context | None:
+        """The span that publishes a command."""
+        request = tracing.current()
+        return None if request is None else self._services.tracer.child(request)
+
     async def _publish(self, command: commands.Command, kind: str) -> Position:
-        message = envelope.command_message(command)
+        message, began, began_ns = envelope.command_message(command), time.perf_counter(), time.time_ns()
         try:
             with self._deadlines.start():
-                return (await self._services.bus.publish(topics.EVENTS, [message]))[0]
-        except errors.OutcomeUnknown as error:
-            raise errors.OutcomeUnknown(_unknown(command, kind)) from error
+                position = (await self._services.bus.publish(topics.EVENTS, [message]))[0]
+                self._publications.ok.observe(time.perf_counter() - began)
+                self._record(command, kind, began_ns, position, None)
+                return position
+        except errors.DyffError as error:
+            self._publications.not_ok(error, time.perf_counter() - began)
+            self._record(command, kind, began_ns, None, error)
+            if isinstance(error, errors.OutcomeUnknown):
+                raise errors.OutcomeUnknown(_unknown(command, kind)) from error
+            raise
+        self._publications.not_ok(None, time.perf_counter() - began)
+        self._record(command, kind, began_ns, None, None)
         raise errors.OutcomeUnknown(_unknown(command, kind))
+
+    def _record(self, command: commands.Command, kind: str, began: int, at: Position | None, error: Exception | None) -> None:
+        """Record the span of a publication. `at`: None if the outcome is not known, or an error."""
+        tracer = self._services.tracer
+        if not tracer.wants(command.trace):
+            return
+        attributes = {
+            span_names.COMMAND: command.name,
+            span_names.ENTITY: command.entity_id,
+            span_names.KIND: kind,
+            span_names.TOPIC: topics.EVENTS,
+            span_names.PARTITION: None if at is None else at.partition,
+            span_names.OFFSET: None if at is None else at.offset,
+        }
+        failed = None if at is not None else "the outcome is not known" if error is None else str(error)
+        name = span_names.PUBLISH.format(command=command.name)
+        tracer.record(name, command.trace, tracing.current(), began, kind="producer", attributes=attributes, error=failed)
 
 
 def _require_present(entity: codecs.Json) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from dyff.accounts import grants
 from dyff.api import json_limits
 from dyff.api.route import Parameter
-from dyff.entities import codecs, described, kind, labels
+from dyff.entities import codecs, described, kind, labels, statuses
 from dyff.kernel import errors, suggestions
 from dyff.query import filters
 
@@ -27,18 +27,19 @@ PARAMETERS = ("query", "labels", "orderBy", "order", "limit", "after")
 """What every query takes in addition to the keys of its kind."""
 
 _ORDERABLE: dict[str, filters.Path] = {"creationTime": ("creationTime",), "lastTransitionTime": ("lastTransitionTime",)}
+_STATUS: filters.Path = ("status",)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def parameters(row: kind.Kind) -> dict[str, Parameter]:
     """The URL's parameters by name."""
-    terms = {key: {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "maxItems": MAX_TERMS}]} for key in row.queries}
+    terms = {key: _or_list(_value(path)) for key, path in row.queries.items()}
     query = {"type": "object", "properties": {**terms, "labels": _or_null(_LABELS)}, "additionalProperties": False}
     words = "keys and values, or lists of values (one of them), that must all match; or a list of such objects"
     ordered = sorted({**row.queries, **_ORDERABLE})
     last = {"type": "array", "prefixItems": [_SCALAR, {"type": "string"}], "minItems": 2, "maxItems": 2}
     return {
-        **{key: Parameter(f"equals {'.'.join(path)}") for key, path in row.queries.items()},
+        **{key: _parameter(path) for key, path in row.queries.items()},
         "query": Parameter(words, _or_null({"anyOf": [query, {"type": "array", "items": query}]}), is_json=True),
         "labels": Parameter("labels that must all match", _or_null(_LABELS), is_json=True),
         "orderBy": Parameter("sort by this key", {"type": "string", "enum": ordered}),
@@ -46,6 +47,19 @@ def parameters(row: kind.Kind) -> dict[str, Parameter]:
         "limit": Parameter("return at most this many", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
         "after": Parameter("value of orderBy, and id, of the last result seen; needs orderBy", _or_null(last), is_json=True),
     }
+
+
+def _parameter(path: filters.Path) -> Parameter:
+    about = f"equals {'.'.join(path)}"
+    return Parameter(about, {"type": "string", "enum": list(statuses.PUBLISHED)}) if path == _STATUS else Parameter(about)
+
+
+def _value(path: filters.Path) -> codecs.Json:
+    return {"enum": [*statuses.PUBLISHED, None]} if path == _STATUS else _SCALAR
+
+
+def _or_list(schema: codecs.Json) -> codecs.Json:
+    return {"anyOf": [schema, {"type": "array", "items": schema, "maxItems": MAX_TERMS}]}
 
 
 def _or_null(schema: codecs.Json) -> codecs.Json:
@@ -95,7 +109,18 @@ def _once(pairs: Iterable[tuple[str, str]], known: list[str]) -> dict[str, str]:
 
 
 def _equal(row: kind.Kind, given: dict[str, str]) -> list[filters.Predicate]:
-    return [filters.Equals(path, given[key]) for key, path in row.queries.items() if key in given]
+    found = [(key, path) for key, path in row.queries.items() if key in given]
+    for key, path in found:
+        if problem := _never_found(path, given[key]):
+            raise errors.InvalidFields(errors.Problem(("query", key), problem, "enum"))
+    return [filters.Equals(path, given[key]) for key, path in found]
+
+
+def _never_found(path: filters.Path, wanted: Any) -> str | None:
+    """Why no entity can have this value; None if one can. An empty list of entities would look as if there were none yet."""
+    if path != _STATUS or wanted is None or wanted in statuses.PUBLISHED:
+        return None
+    return f"{suggestions.shown(str(wanted))!r} is no status; {suggestions.hint(str(wanted), statuses.ALL)}"
 
 
 def _json(given: dict[str, str], name: str) -> Any:
@@ -149,6 +174,9 @@ def _term(row: kind.Kind, key: str, wanted: Any) -> filters.Predicate:
     if path is None:
         hint = suggestions.hint(key, sorted([*row.queries, "labels"]))
         raise errors.FixRequest(f"query: the key {suggestions.shown(key)!r} is not known; {hint}")
+    for each in wanted if isinstance(wanted, list) else [wanted]:
+        if _is_scalar(each) and (problem := _never_found(path, each)):
+            raise errors.FixRequest(f"query: the value for {key!r}: {problem}")
     if isinstance(wanted, list):
         if len(wanted) > MAX_TERMS or not all(_is_scalar(each) for each in wanted):
             raise errors.FixRequest(f"query: the list for {key!r} must have at most {MAX_TERMS} strings, numbers, true, false or null")

@@ -136,7 +136,8 @@ class Quotas:
             used = len(await self._services.accounts.keys(account)) + before - 1
             if self._limits.tokens is not None and used >= self._limits.tokens:
                 explanation = f"This is how many tokens the account {account} has. Revoke those that are not needed, also expired ones"
-                raise errors.QuotaExceeded(used, self._limits.tokens, f"{explanation}, or ask an administrator to raise quotas.tokens.")
+                advice = f"{explanation}, or ask an administrator to raise quotas.tokens."
+                raise errors.QuotaExceeded(used, self._limits.tokens, advice).of_limit("quotas.tokens")
             yield
         finally:
             self._issuing[account] -= 1

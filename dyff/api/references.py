@@ -9,7 +9,7 @@ import msgspec
 
 from dyff.accounts.authority import Principal
 from dyff.api import auth
-from dyff.api.documents import Documents
+from dyff.api.documents import Documents, check_whole, is_whole
 from dyff.entities import codecs, identity, kind, registry, statuses
 from dyff.kernel import errors
 
@@ -18,12 +18,16 @@ _UNUSABLE = statuses.FAILURE | {statuses.TERMINATED, statuses.DELETED}
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A referenced entity. `document`: the source of the other fields. `embedded`: JSON; None if its kind is not embedded."""
+    """A referenced entity. `document`: the source of the other fields. `embedded`: JSON; None if its kind is not embedded.
+
+    `partial`: what there is of it, if the view has only a part; otherwise None.
+    """
 
     document: bytes
     account: str
     status: str
     embedded: msgspec.Raw | None
+    partial: codecs.Json | None = None
 
 
 class References:
@@ -44,6 +48,7 @@ class References:
             Conflict: one has failed, was terminated or was deleted.
             InvalidFields: one is of a kind that cannot be referred to.
             NotReady: the view is behind the log, so it is not known yet whether one exists.
+            Unavailable: the view has only a part of one.
         """
         embedded: identity.Embedded = {}
         for reference in references:
@@ -68,6 +73,8 @@ class References:
         auth.require(principal, row.plural, "consume", account=known.account, entity=reference.id)
         if known.status in _UNUSABLE:
             raise errors.Conflict(f"{field}: the {row.name} {reference.id} cannot be used: its status is {known.status}")
+        if known.partial is not None:
+            check_whole(known.partial)
         return known
 
     def _known(self, entity_id: str, row: kind.Kind, document: bytes) -> Known:
@@ -76,6 +83,8 @@ class References:
             self._cache.move_to_end(entity_id)
             return known
         entity = codecs.decode_object(document)
+        if not is_whole(entity):
+            return Known(document, entity["account"], entity["status"], None, entity)
         embedded = msgspec.Raw(codecs.encode(row.foreign(entity))) if row.embedded else None
         known = Known(document, entity["account"], entity["status"], embedded)
         self._remember(entity_id, known)

@@ -39,10 +39,11 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
     """
     chosen = services.settings
     with services.listener.dup() if services.listener is not None else listener(chosen.host, chosen.port) as bound:
-        async with anyio.create_task_group() as group:
-            application = app.build(services)
-            group.start_soon(application.schemas.warm)
-            await webserver.serve(_config(application, chosen), bound, task_status=task_status)
+        application = app.build(services)
+        with services.metrics.reading("connections", application.lane.metering.read):
+            async with anyio.create_task_group() as group:
+                group.start_soon(application.schemas.warm)
+                await webserver.serve(_config(application, chosen), bound, task_status=task_status)
 
 
 def _config(application: app.Application, chosen: settings.Api) -> uvicorn.Config:
@@ -50,7 +51,9 @@ def _config(application: app.Application, chosen: settings.Api) -> uvicorn.Confi
     limits, proxies = connections.limits(chosen), forwarded.Proxies(chosen)
     return uvicorn.Config(
         application,
-        http=express.protocol(application.express, application.lane.answer_express, limits, proxies, prefix),
+        http=express.protocol(
+            application.express, application.lane.answer_express, limits, proxies, prefix, application.lane.metering.watch
+        ),
         loop="none",
         lifespan="on",
         ws=_websocket,  # type: ignore[arg-type]  # any factory of a protocol works

@@ -34,12 +34,13 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Other(msgspec.Struct, frozen=True):
-    """Another answer than a route's usual ones. `returns`, `answers`, `media_type`, `headers`: as a route's."""
+    """Another answer than a route's usual ones. All fields are as a route's."""
 
     returns: str
     answers: Any = None
     media_type: str | None = None
     headers: dict[str, str] = {}
+    or_media_types: tuple[str, ...] = ()
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +51,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `body`: the struct of the request's JSON; None: it has none. `body_optional`: it may be absent or null. `body_type`: the media
     type of a body that is not JSON; None: there is none. `query`: query parameters by name.
     `answers`: the type of a success's JSON; None: it is not JSON. `media_type`: of a success that is not JSON; None: it is JSON,
-    or has no body; `ANYTHING`: a service answers, with any status. `returns`: what a success holds, in words. `headers`: of a
-    success, by name, in words. `others`: answers that do not follow from the rest, by status. `conflict`: when it is a 409; None:
-    never.
+    or has no body; `ANYTHING`: a service answers, with any status. `or_media_types`: others that the header Accept can choose.
+    `returns`: what a success holds, in words. `headers`: of a success, by name, in words. `others`: answers that do not follow from
+    the rest, by status. `conflict`: when it is a 409; None: never.
     `gives_position`: a success has the position of a write. `takes_position`: it waits for the position that it is sent.
     `takes_key`: a repetition with the same idempotency key happens once.
     `open`: needs no token. `express`: worth being answered without the router (`dyff.api.express`); its path has no parameters.
@@ -71,6 +72,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: dict[str, Parameter] = {}
     answers: Any = None
     media_type: str | None = None
+    or_media_types: tuple[str, ...] = ()
     returns: str = "JSON"
     status: int = 200
     headers: dict[str, str] = {}
@@ -100,3 +102,8 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     begin: Begin
+
+    @property
+    def template(self) -> str:
+        """The path in OpenAPI's syntax."""
+        return _PARAMETER.sub(r"{\1}", self.path)

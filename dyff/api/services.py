@@ -13,6 +13,8 @@ from dyff.bus import port as bus
 from dyff.cluster import port as cluster
 from dyff.kernel import audit, clock, errors, ids, settings
 from dyff.kernel.settings import Quotas
+from dyff.kernel.telemetry import traces
+from dyff.kernel.telemetry.metrics import Metrics
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.objects.port import SignedURL
@@ -29,7 +31,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     and `/ready`.
     `listener`: a bound socket to serve on; None to bind one according to the settings.
     `is_full`: whether the disk has room only for what frees some. `quotas`: limits of what an account keeps.
-    `audit`: takes an entry of each request that has to have one; None for none.
+    `audit`: takes an entry of each request that has to have one; None for none. `tracer`: records spans of requests. `metrics`: of this
+    process.
     """
 
     bus: bus.Bus
@@ -47,6 +50,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     is_full: Callable[[], bool] = lambda: False
     quotas: Quotas = Quotas()
     audit: audit.Trail | None = None
+    tracer: traces.Tracer = traces.SILENT
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     def reachable(self, signed: SignedURL, base: str | None) -> SignedURL:
         """A signed URL under the address that its client used. `base`: what a trusted proxy said about that.
@@ -64,4 +69,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
             DiskFull: nothing was done.
         """
         if self.is_full():
-            raise errors.DiskFull("the server's disk is full: nothing was stored; deletions are possible", retry_after_s=FULL_RETRY_S)
+            full = "the server's disk is full: nothing was stored; deletions are possible"
+            raise errors.DiskFull(full, retry_after_s=FULL_RETRY_S).of_limit("disk.reserve_bytes")

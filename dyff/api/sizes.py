@@ -44,7 +44,7 @@ def _too_large(entity: codecs.Json, size: int, limit: int) -> errors.TooLarge:
     return errors.TooLarge(
         f"the {entity['kind']} would have {size} bytes as JSON, with what it embeds; the limit is {limit}."
         f" Its largest field is {field}, with {of_field} bytes"
-    )
+    ).of_limit("entity_bytes")
 
 
 def _largest(entity: codecs.Json) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from dyff.bus import port, topics
 from dyff.entities import codecs, commands, folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import trace_context
 
 FORGOTTEN = b"null"
 """The value of a forgotten entity's state. A tombstone would be removed eventually, and then a repeated create command would bring
@@ -85,7 +86,10 @@ def fits(message: port.Message) -> bool:
 
 
 def state_message(state: folding.State, entity_id: str) -> port.Message:
-    """A folded state, for `topics.STATE`, in the partition of its source event. The value for a forgotten entity is `FORGOTTEN`."""
+    """A folded state, for `topics.STATE`, in the partition of its source event. The value for a forgotten entity is `FORGOTTEN`.
+
+    The headers of its traces come last, and are not compared (`trace_context.HEADERS`): releases that know none leave them out.
+    """
     source = state.source.text().encode()
     headers = (
         ("dyff-source", source),
@@ -95,6 +99,8 @@ def state_message(state: folding.State, entity_id: str) -> port.Message:
         ("dyff-fold-version", b"%d" % state.fold_version),
         ("dyff-previous", state.previous.encode()),
         ("dyff-recent", codecs.encode(state.recent)),
+        *trace_context.to_headers(state.creation, trace_context.CREATION, trace_context.CREATION_STATE),
+        *trace_context.to_headers(state.trace),
     )
     value = FORGOTTEN if state.entity is None else state.value()
     return port.Message(entity_id.encode(), value, headers, state.source.partition)
@@ -182,6 +188,8 @@ def state(record: port.Record) -> folding.State | None:
             previous=known["dyff-previous"].decode(),
             fold_version=_known_version(record, known),
             encoded=encoded,
+            creation=trace_context.of_headers(known, trace_context.CREATION, trace_context.CREATION_STATE),
+            trace=trace_context.of_headers(known),
         )
     except KeyError as error:
         raise _missing(record, error) from error

@@ -25,7 +25,9 @@ from dyff.entities import registry
 from dyff.kernel import errors, liveness
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import metrics, timing, traces
 
+ROLE = "informer"
 PRINCIPAL = "dyff.informer"
 RESYNC_S = 30.0
 
@@ -36,17 +38,24 @@ async def run(
     *,
     clock: Clock,
     signs: liveness.Signs | None = None,
+    tracer: traces.Tracer = traces.SILENT,
+    measured: metrics.Metrics | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; ready when all entities and custom resources have been read once."""
+    """Serve until cancelled; ready when all entities and custom resources have been read once.
+
+    `tracer`: records a span of each report. `measured`: of this process.
+    """
+    known = measured or metrics.Metrics()
+    publications = timing.Publications(known, ROLE)
     trigger, progress = reconciling.Trigger(), reconciling.Progress()
     mirror = StateMirror(bus, trigger.set)
     resources = custom_resources.CustomResources(cluster, trigger.set)
 
     async def append(messages: Sequence[bus_port.Message]) -> list[Position]:
-        return await bus.publish(topics.EVENTS, messages)
+        return await publications.timed(bus.publish(topics.EVENTS, messages))
 
-    publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, PRINCIPAL)
+    publisher = outcomes.Publisher(append, bus.clock_offset_s, mirror, clock, PRINCIPAL, tracer, outcomes.counting(known, ROLE))
 
     reports = waiting.Waiting(clock)
 

@@ -15,6 +15,7 @@ from dyff.accounts import port as accounts_port
 from dyff.bus import port, topics
 from dyff.consumers.common import reconciling
 from dyff.kernel import errors, liveness
+from dyff.kernel.telemetry import metrics, names, timing
 
 log = structlog.get_logger()
 
@@ -27,9 +28,10 @@ async def run(
     accounts: accounts_port.Accounts,
     *,
     signs: liveness.Signs | None = None,
+    measured: metrics.Metrics | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Relay until cancelled; ready when the outbox has been read once.
+    """Relay until cancelled; ready when the outbox has been read once. `measured`: of this process.
 
     Raises:
         Unavailable, NotFound: at the start, if accounts or bus do not answer, or the topic is missing.
@@ -50,8 +52,10 @@ async def run(
         )
     task_status.started()
 
+    publications, relayed = timing.Publications(known := measured or metrics.Metrics(), "accounts-relay"), known.counter(names.RELAYED)
+
     async def reconcile() -> float:
-        await relay(bus, accounts)
+        relayed.add(by=await relay(bus, accounts, publications))
         return 0.0
 
     await reconciling.reconcile_forever(
@@ -73,15 +77,16 @@ async def _has_accounts(bus: port.Bus) -> bool:
     return False
 
 
-async def relay(bus: port.Bus, accounts: accounts_port.Accounts) -> int:
-    """Publish the oldest changes to the log; returns their number.
+async def relay(bus: port.Bus, accounts: accounts_port.Accounts, publications: timing.Publications | None = None) -> int:
+    """Publish the oldest changes to the log; returns their number. `publications`: times it; None if nothing does.
 
     Raises:
         Unavailable, OutcomeUnknown: some may have been published; all stay in the outbox and keep their IDs.
     """
     changes = await accounts.outbox(BATCH)
     if changes:
-        await bus.publish(topics.ACCOUNTS, [message(each) for each in changes])
+        publication = bus.publish(topics.ACCOUNTS, [message(each) for each in changes])
+        await (publications.timed(publication) if publications is not None else publication)
         await accounts.acknowledge(changes[-1].sequence)
         log.info("accounts-relayed", changes=len(changes), sequence=changes[-1].sequence)
     return len(changes)

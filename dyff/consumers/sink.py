@@ -5,6 +5,7 @@ The view alone decides where to continue, since only it knows its content; the g
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import anyio
@@ -12,9 +13,10 @@ import anyio.abc
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers.common import group_consumer
+from dyff.consumers.common import batch_spans, group_consumer
 from dyff.entities import registry
 from dyff.kernel import errors, liveness
+from dyff.kernel.telemetry import log_fields, metrics, names, span_names, traces
 from dyff.query import port as query_port
 
 log = structlog.get_logger()
@@ -27,9 +29,13 @@ async def run(
     query: query_port.QueryWriter,
     *,
     signs: liveness.Signs | None = None,
+    tracer: traces.Tracer = traces.SILENT,
+    measured: metrics.Metrics | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Write until cancelled. A view that lost documents is filled again from the log.
+
+    `tracer`: records the spans of writing. `measured`: of this process.
 
     Raises:
         LogDiverged: the view has read further than the end of the log.
@@ -41,12 +47,12 @@ async def run(
     if reached.epoch not in (None, epoch):
         log.warning("view-reset", had=reached.epoch, log=epoch)
         await query.reset()
-    ready = group_consumer.ReadyOnce(task_status)
+    ready, counted = group_consumer.ReadyOnce(task_status), _Counted(measured or metrics.Metrics())
     while True:
         async with anyio.create_task_group() as group:
             group.start_soon(_until_lost, query, group.cancel_scope)
             await group_consumer.consume(
-                bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch), signs=signs, task_status=ready
+                bus, GROUP, topics.STATE, lambda share: _serve(bus, query, share, epoch, tracer, counted), signs=signs, task_status=ready
             )
 
 
@@ -56,11 +62,38 @@ async def _until_lost(query: query_port.QueryWriter, scope: anyio.CancelScope) -
     scope.cancel()
 
 
-async def _serve(bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str) -> None:
+class _Counted:
+    def __init__(self, measured: metrics.Metrics) -> None:
+        documents = measured.counter(names.SUNK)
+        self.writes, self._written, self._known = measured.histogram(names.SINK_WRITE), documents.cell("written"), documents.cell("known")
+
+    def wrote(self, documents: int, news: int) -> None:
+        self._written.value += news
+        self._known.value += max(0, documents - news)
+
+
+async def _serve(
+    bus: port.Bus, query: query_port.QueryWriter, share: group_consumer.Share, epoch: str, tracer: traces.Tracer, counted: _Counted
+) -> None:
     async for batch in share.batches(await _start(bus, query, share.partition)):
+        began_ns = time.time_ns()
         documents, reached = view_of(batch.records, epoch, share.partition, batch.position)
-        news = await query.apply(documents, reached)
+        with counted.writes.timed():
+            news = await query.apply(documents, reached)
+        counted.wrote(len(documents), news)
         log.debug("view-written", partition=share.partition, offset=batch.position, documents=len(documents), news=news)
+        _record(tracer, batch, began_ns, len(documents), share.partition)
+
+
+def _record(tracer: traces.Tracer, batch: group_consumer.Batch, began_ns: int, size: int, partition: int) -> None:
+    if tracer.recording:
+        contexts = ((each, batch_spans.context_of(each)) for each in batch.records)
+        handled = [
+            batch_spans.Handled(span_names.VIEW, context, began_ns, batch_spans.place(record))
+            for record, context in contexts
+            if context is not None and context.sampled
+        ]
+        batch_spans.record(tracer, span_names.VIEW_BATCH, handled, size, partition)
 
 
 def view_of(
@@ -80,7 +113,8 @@ def view_of(
             heading = envelope.heading(record)
         except ValueError as error:
             # The aggregator, which owns the topic, overwrites it with the right state.
-            log.error("state-undecodable", partition=partition, offset=record.offset, **errors.details(error))
+            about = log_fields.of_record(record.key, record.headers).fields()
+            log.error("state-undecodable", partition=partition, offset=record.offset, **errors.details(error), **about)
             continue
         version = heading.source.offset
         if version >= events:
@@ -89,7 +123,8 @@ def view_of(
             continue  # a progress record
         row = registry.BY_KIND.get(heading.kind)
         if row is None:
-            log.warning("kind-unknown", kind=heading.kind, entity_id=record.key.decode("ascii", "replace"), offset=record.offset)
+            about = log_fields.of_record(record.key, record.headers).fields()
+            log.warning("kind-unknown", kind=heading.kind, offset=record.offset, **about)
             continue
         documents.append(query_port.Document(row.plural, record.key.decode(), version, envelope.body(record)))
     return documents, query_port.Reached(epoch, {partition: position}, {partition: events} if events else {})
@@ -98,9 +133,11 @@ def view_of(
 async def _start(bus: port.Bus, query: query_port.QueryWriter, partition: int) -> int:
     """Where the view continues: at its own position, or at the first record if the log no longer has that position."""
     held = (await bus.ranges(topics.STATE))[partition]
-    reached = (await query.reached()).state.get(partition, held.first)
+    view = await query.reached()
+    reached = view.state.get(partition, held.first)
     if reached > held.end:
         raise errors.LogDiverged(
-            f"the view has seen {topics.STATE}/{partition} up to {reached}, but that ends at {held.end}: the log lost its end"
+            f"the view has seen {topics.STATE}/{partition} up to {reached}, but that ends at {held.end}: the log lost its end;"
+            " restore a whole backup (`dyff restore`), or if this log is the one to keep, run `dyff replay` and then `dyff verify`"
         )
-    return max(reached, held.first)
+    return max(min(reached, view.again.get(partition, reached)), held.first)

@@ -6,9 +6,11 @@ plain JSON objects, so unknown fields are kept and ignored.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _DECODER = msgspec.json.Decoder()
@@ -32,6 +34,15 @@ def decode(data: bytes | str) -> Any:
         return _DECODER.decode(data)
     except RecursionError as error:
         raise ValueError("JSON is nested too deep") from error
+
+
+def opened(value: Any, form: type[T]) -> T:
+    """Convert `value`, which is a JSON object, or `msgspec.Raw` with the bytes of one, to `form`.
+
+    Raises:
+        msgspec.ValidationError: it does not have that form.
+    """
+    return msgspec.json.decode(value, type=form) if isinstance(value, msgspec.Raw) else msgspec.convert(value, form)
 
 
 def decode_object(data: bytes | str) -> Json:

@@ -14,6 +14,7 @@ import msgspec
 
 from dyff.entities import codecs
 from dyff.kernel import clock, ids
+from dyff.kernel.telemetry import trace_context
 
 SCHEMA_VERSION = "0.1"
 
@@ -36,7 +37,8 @@ class Command(msgspec.Struct, frozen=True):
     `data`: the published message. `decided_on`: for a controller's command, the status position (`Position.text`) that the
     decision was based on; the command is dropped if that position has moved. None if unconditional. `principal`: the issuer.
     `encoded`: `data` as JSON, if the issuer has it already. `once`: its client may send it again with the same ID, so the fold
-    remembers the ID until the command expires.
+    remembers the ID until the command expires. `trace`: the span that published it; None if it belongs to no trace. Nothing depends
+    on it.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Command(msgspec.Struct, frozen=True):
     principal: str = ""
     encoded: bytes | None = None
     once: bool = False
+    trace: trace_context.Context | None = None
 
     def value(self) -> bytes:
         """The published message."""
@@ -68,14 +71,22 @@ class Command(msgspec.Struct, frozen=True):
             found.append(("dyff-principal", self.principal.encode()))
         if self.once:
             found.append(("dyff-once", b"1"))
+        found += trace_context.to_headers(self.trace)
         return tuple(found)
 
 
 def create(
-    command_id: str, entity: codecs.Json, *, time: datetime, expires: datetime, principal: str = "", encoded: bytes | None = None
+    command_id: str,
+    entity: codecs.Json,
+    *,
+    time: datetime,
+    expires: datetime,
+    principal: str = "",
+    encoded: bytes | None = None,
+    trace: trace_context.Context | None = None,
 ) -> Command:
     """The command that creates `entity`, the whole object. `encoded`: the output of `codecs.encode` for it, if available."""
-    return Command(command_id, time, expires, CREATE, entity["id"], entity, principal=principal, encoded=encoded)
+    return Command(command_id, time, expires, CREATE, entity["id"], entity, principal=principal, encoded=encoded, trace=trace)
 
 
 def edit(
@@ -90,10 +101,11 @@ def edit(
     decided_on: str | None = None,
     principal: str = "",
     once: bool = False,
+    trace: trace_context.Context | None = None,
 ) -> Command:
     """A command that changes some attributes of an entity; a null in `attributes` deletes one."""
     data: dict[str, Any] = {"kind": kind, "id": entity_id, "attributes": attributes}
-    return Command(command_id, time, expires, name, entity_id, data, decided_on, principal, once=once)
+    return Command(command_id, time, expires, name, entity_id, data, decided_on, principal, once=once, trace=trace)
 
 
 def outcome_id(entity_id: str, decided_on: str, status: str, reason: str | None) -> str:
@@ -132,6 +144,7 @@ def decode(key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> 
             None if decided_on is None else decided_on.decode(),
             known.get("dyff-principal", b"").decode(),
             once=known.get("dyff-once") == b"1",
+            trace=trace_context.of_headers(known),
         )
     except KeyError as error:
         raise ValueError(f"header {error} is missing") from error

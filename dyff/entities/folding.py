@@ -21,6 +21,7 @@ import msgspec
 from dyff.entities import codecs, commands, registry, statuses, storage
 from dyff.kernel import clock, errors, patches
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import trace_context
 
 VERSION = 2
 """The newest version that this release knows."""
@@ -60,7 +61,8 @@ class State(msgspec.Struct, frozen=True):
     the last event that changed status, reason or message, which a controller's decision refers to. `recent`: IDs of folded commands
     that have not expired, with their expiry; in version 1 of all, from version 2 on of those that say so (`Command.once`), at most
     `MAX_REMEMBERED`. `previous`: SHA-256 of the previous state's value, empty for the first state.
-    `encoded`: the entity as JSON, if available.
+    `encoded`: the entity as JSON, if available. `creation`, `trace`: the spans that published the command that created it and the last
+    one; None if that had none. No verification compares them.
     """
 
     kind: str
@@ -72,6 +74,8 @@ class State(msgspec.Struct, frozen=True):
     previous: str = ""
     fold_version: int = 1
     encoded: bytes | None = None
+    creation: trace_context.Context | None = None
+    trace: trace_context.Context | None = None
 
     def value(self) -> bytes | None:
         """The whole entity as JSON; None if it is forgotten."""
@@ -189,6 +193,8 @@ def _first(event: Event, how: Fold, version: int) -> tuple[State | None, Outcome
         recent=_remembering({}, command, how),
         fold_version=version,
         encoded=encoded,
+        creation=command.trace,
+        trace=command.trace,
     )
     return made, Outcome.APPLIED
 
@@ -326,6 +332,7 @@ def _seen(state: State, event: Event, version: int) -> State:
         recent={command_id: expires for command_id, expires in state.recent.items() if expires >= now},
         previous=hashlib.sha256(state.value() or b"").hexdigest(),
         fold_version=version,
+        trace=event.command.trace,
     )
 
 

@@ -130,7 +130,7 @@ Embedded = dict[str, Any]
 
 
 def entity(kind: str, entity_id: str, request: CreateRequest, created: datetime, spec: codecs.Json) -> codecs.Json:
-    """The whole entity except for its status. `spec`: the fields specific to its kind."""
+    """The whole entity except for its status. `spec`: the fields specific to its kind; a `documentation` among them is its first one."""
     return {
         **spec,
         "id": entity_id,
@@ -139,7 +139,7 @@ def entity(kind: str, entity_id: str, request: CreateRequest, created: datetime,
         "schemaVersion": commands.SCHEMA_VERSION,
         "labels": {},
         "annotations": [],
-        "metadata": {"documentation": {}, "preconditions": []},
+        "metadata": {"documentation": spec.get("documentation") or {}, "preconditions": []},
         "creationTime": clock.iso(created),
     }
 

@@ -32,10 +32,12 @@ class Check(msgspec.Struct, frozen=True):
     `rule`: `schema` (a data schema), `indexed-schema` (one whose rows have `_index_`), `pipeline` (a list of adapters),
     `upload-pipeline` (one that may end in a file upload), `paths` (the paths of the files of one tree), `future` (a time that
     has not passed). `at`: where in the request; `*` stands for each element of a list. Absent and null values pass.
+    `when(request)`: whether the rule applies to a request.
     """
 
     rule: Literal["schema", "indexed-schema", "pipeline", "upload-pipeline", "paths", "future"]
     at: Path
+    when: Callable[[Any], bool] = lambda _: True
 
 
 def _own_fields(request: Any, _: identity.Embedded) -> codecs.Json:
@@ -47,12 +49,19 @@ def no_references(_: Any) -> list[identity.Reference]:
     return []
 
 
+def _refers_to_nothing(_request: Any, _entity: codecs.Json) -> list[identity.Reference]:
+    """Of an edit whose requests refer to nothing."""
+    return []
+
+
 class Creation(msgspec.Struct, frozen=True, kw_only=True):
     """How a request creates entities of a kind.
 
     `request`: the struct of the body. `references(request)`: the entities that must exist and be usable. `spec(request, embedded)`:
     the fields of the new entity that are specific to its kind; `embedded` has the embedded fields of the references, by ID.
     `checks`: further checks that the API makes.
+
+    `spec` may raise `errors.InvalidFields` if the request does not fit what it refers to.
     """
 
     request: type[Any]
@@ -65,12 +74,12 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     """A change, other than to labels and documentation, that a kind allows: PATCH on a path below the entity.
 
     `path`: below the entity, such as `members` or `tasks/{task}/rules`; names in braces are parameters. `summary`: a line for
-    people. `request`: the struct of the body. `command`: the name of the command, as in
-    the published schema's commands if it has one. `fields`: the top-level
-    fields of the entity that it can change. `attributes(request, entity, parameters, now)`: the payload of the command, a JSON merge
-    patch of those fields. Objects merge, so a member that is replaced as a whole says null for what it no longer has; null removes a
-    key, so a field for which null means "the default again" is set to its default here. If the change does not fit the entity, it
-    raises ValueError with a sentence that names the field, or `errors.InvalidFields`, which also says where it is.
+    people. `request`: the struct of the body. `command`: the name of the command, as in the published schema's commands if it has one.
+    `fields`: the top-level fields of the entity that it can change. `references(request, entity)`: the entities that must exist and be
+    usable. `attributes(request, entity, parameters, now)`: the payload of the command, a JSON merge patch of those fields. Objects
+    merge, so a member that is replaced as a whole says null for what it no longer has; null removes a key, so a field for which null
+    means "the default again" is set to its default here. If the change does not fit the entity, it raises ValueError with a sentence
+    that names the field, or `errors.InvalidFields`, which also says where it is.
 
     `command` and `fields` are part of the fold: they never change once they have been released.
     """
@@ -81,6 +90,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     fields: tuple[str, ...]
     attributes: Callable[[Any, codecs.Json, Mapping[str, str], datetime], codecs.Json]
+    references: Callable[[Any, codecs.Json], list[identity.Reference]] = _refers_to_nothing
 
     @property
     def operation(self) -> str:
@@ -167,6 +177,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     `resource`: a custom resource that people can create for it but the orchestrator does not; None if there is only `run`'s, or none.
     `documentation`: the response to an edit of its documentation: the Documentation (`separate`), or the entity that includes the
     texts (`entity`), as the published clients expect for newer kinds. It is stored in the entity either way.
+    `members`: the field that maps tags to entities, if `ID@tag` is a reference to one of them; None if not.
     `own_routes`: whether it has routes in addition to those derived from this row, or in place of them.
     """
 
@@ -188,6 +199,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     run: Run | None = None
     resource: CustomResource | None = None
     documentation: Literal["separate", "entity"] = "separate"
+    members: str | None = None
     own_routes: bool = False
 
     @property

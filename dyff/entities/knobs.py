@@ -29,7 +29,7 @@ class ClientKnobs(msgspec.Struct, Generic[AdapterT], frozen=True, rename="camel"
 
     bad_request_policy: Annotated[
         Literal["Abort", "Skip"],
-        _meaning("When the service refuses an item, or an item does not fit the input pipeline: end the run, or go on without it"),
+        _meaning("When the service calls a request wrong (400, 422), or an item does not fit the input pipeline: end the run, or skip it"),
     ] = "Abort"
     transient_error_retry_limit: Annotated[
         _NotNegative,

@@ -19,6 +19,9 @@ ALL = (
     CREATED, SCHEDULABLE, ADMITTED, WAITING_FOR_UPLOAD, READY, COMPLETE, APPROVED, FAILED, ERROR, DENIED, TERMINATED, DELETED,
 )  # fmt: skip
 
+PUBLISHED = (*ALL, "WaitingForApproval", "Active", "EntryDenied", "Suspended")
+"""All that published clients know, also of teams and accounts. No other one can ever be found."""
+
 SUCCESS = frozenset({COMPLETE, READY, APPROVED})
 FAILURE = frozenset({ERROR, FAILED, DENIED})
 TERMINAL = SUCCESS | FAILURE | {TERMINATED, DELETED}
@@ -46,6 +49,8 @@ ACCOUNT_SUSPENDED = "AccountSuspended"
 IMAGE_NOT_RUNNABLE = "ImageNotRunnable"
 REFUSED = "Refused"
 """A rule of the cluster refuses a part of the run. It is tried again for a while."""
+NOT_SHOWN = "NotShown"
+"""The view cannot store the entity as it is, and shows only a part of it. No command sets this: the entity in the log is whole."""
 
 
 def is_terminal(status: str) -> bool:

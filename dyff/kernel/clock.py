@@ -70,3 +70,8 @@ def parse_iso(text: str) -> datetime:
 def epoch_ms(moment: datetime) -> int:
     """Milliseconds since 1970, as in Kafka's record timestamps."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def epoch_us(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -44,7 +44,7 @@ looked up by class in one table, `dyff.api.problems`.
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -55,7 +55,12 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DyffError(Exception):
-    """Something went wrong that this program foresaw."""
+    """Something went wrong that this program foresaw.
+
+    `limit`: the name of the limit that refused the call, one of `dyff.kernel.telemetry.names.LIMITS`; None if it was none.
+    """
+
+    limit: str | None = None
 
     def __init__(self, message: str | None = None) -> None:
         """Use `message`, or the first line of the class's docstring if it is None."""
@@ -65,6 +70,11 @@ class DyffError(Exception):
     def message(self) -> str:
         """The message, a sentence for people."""
         return str(self.args[0])
+
+    def of_limit(self, name: str) -> Self:
+        """The same error, with the `limit` that it comes from."""
+        self.limit = name
+        return self
 
 
 class RetryLater(DyffError):

@@ -11,7 +11,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -22,8 +22,18 @@ MAX_WAITING_BYTES = 8 * 2**20
 MAX_BATCH_BYTES = 256 * 2**10
 RETRY_S = 1.0
 """The pause after a failed write."""
+LATER_BYTES = 1024
+"""About the size of a line that is not made yet: what lines are made of is cut to some hundred characters."""
+MAX_LATER = MAX_WAITING_BYTES // LATER_BYTES
+"""No further line that is not made yet is taken if so many lines wait."""
+MADE_AT_ONCE = 32
+"""So many lines are made, then other threads may run: a tenth of a millisecond."""
 STALLED_S = 5.0
 """A write that takes longer is reported as a trouble: the reader has stopped reading."""
+
+
+Line = bytes | Callable[[], bytes]
+"""A line, which ends with a line break, or what makes it in the thread that writes."""
 
 
 class Sink(Protocol):
@@ -63,7 +73,7 @@ class Lines:
         """
         self._sink, self._notice, self._keep, self._linger_s = sink, notice, keep, linger_s
         self._lock = threading.Lock()
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[Line] = deque()
         self._size = 0
         self._wake = threading.Event()
         self._lost = self._unreported = 0
@@ -74,20 +84,30 @@ class Lines:
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> None:
-        """Write a line, which ends with a line break, soon. Never blocks."""
+    def put(self, line: Line) -> None:
+        """Write a line soon. Never blocks."""
+        if isinstance(line, bytes):
+            self._put(line, len(line))
+        elif self._keep and not self._unreported and len(self._waiting) < MAX_LATER:
+            self._waiting.append(line)  # without the lock, since appending is atomic, and nothing has to be counted
+        else:
+            self._put(line, 0)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _put(self, line: Line, size: int) -> None:
+        later = 0 if isinstance(line, bytes) else LATER_BYTES
         with self._lock:
             failing = self._error is not None and not self._keep
-            if failing or len(self._waiting) >= MAX_WAITING or self._size + len(line) > MAX_WAITING_BYTES:
+            is_full = len(self._waiting) >= (MAX_LATER if later else MAX_WAITING) or self._size + size + later > MAX_WAITING_BYTES
+            if failing or is_full:
                 self._lost += 1
                 self._unreported += 1
                 return
             if self._unreported:
                 self._report_lost()
             self._waiting.append(line)
-            self._size += len(line)
-        if not self._wake.is_set():
-            self._wake.set()
+            self._size += size
 
     def state(self) -> State:
         """How it goes at present."""
@@ -172,15 +192,33 @@ class Lines:
             return
 
     def _batch(self) -> bytes:
+        taken: list[Line] = []
         with self._lock:
             if not self._waiting and self._unreported:
                 self._report_lost()
-            pieces, size = [], 0
+            size = 0
             while self._waiting and size < MAX_BATCH_BYTES:
-                pieces.append(self._waiting.popleft())
-                size += len(pieces[-1])
-            self._size -= size
-            return b"".join(pieces)
+                line = self._waiting.popleft()
+                taken.append(line)
+                counted = len(line) if isinstance(line, bytes) else 0
+                self._size -= counted
+                size += counted or LATER_BYTES
+        return b"".join(self._made(taken))
+
+    def _made(self, taken: list[Line]) -> Iterator[bytes]:
+        """Finished lines. One that cannot be made is lost, and no other is with it."""
+        for number, line in enumerate(taken, 1):
+            if isinstance(line, bytes):
+                yield line
+                continue
+            try:
+                yield line()
+            except Exception:
+                with self._lock:
+                    self._lost += 1
+                    self._unreported += 1
+            if number % MADE_AT_ONCE == 0:
+                time.sleep(0)
 
     def _report_lost(self) -> None:
         """Put the notice where the lost lines would have been. Called with the lock held."""

@@ -1,8 +1,9 @@
 """Logging: structlog, one line per unit of work, console format on a terminal and JSON otherwise, to standard error.
 
-Every line has `time`, `level`, a stable `event` and a `logger`; `role`, `entity_id`, `topic`, `partition`, `offset` are bound where they
-apply. What other libraries log takes the same way, with their message as the event. Tokens and secrets never reach a logger; `_redact`
-and `_redact_line` are the last line of defence.
+Every line has `time`, `level`, a stable `event` and a `logger`; `role`, `topic`, `partition`, `offset` are bound where they apply. A line
+about an entity or a request has `trace_id`, `entity_id` and `account` (`dyff.kernel.telemetry.log_fields`). What other libraries log takes
+the same way, with their message as the event. Tokens and secrets never reach a logger; `_redact` and `_redact_line` are the last line of
+defence.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from contextlib import suppress
 from typing import Any, Literal, Protocol, TextIO
 
 import structlog
+
+from dyff.kernel.telemetry import log_fields
 
 Format = Literal["auto", "json", "text"]
 
@@ -65,6 +68,7 @@ def configure_with(out: Out, level: str, *, as_json: bool) -> None:
     finish.append(_redact_line)
     common: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        log_fields.merge,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         _redact,

@@ -1,5 +1,5 @@
-"""MongoDB, as far as both of our databases on it need it. Only this module and
-`mongo_errors` know a driver.
+"""MongoDB, as far as both of our databases on it need it. Only this module,
+`mongo_batches` and `mongo_errors` know a driver.
 
 It uses only calls that motor and PyMongo Async have in common, so that the driver is one setting (ADR 9). A client belongs to the
 event loop in which it was created: open it where it is used. Writes use majority write concern with journaling; reads use majority
@@ -24,7 +24,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from dyff.kernel import mongo_codes
+from dyff.kernel import mongo_batches, mongo_codes
 from dyff.kernel.mongo_errors import opening, translated
 
 Json = Mapping[str, Any]
@@ -205,22 +205,15 @@ class Collection:
             found: dict[str, Any] | None = await self._collection.find_one_and_update(where, change, upsert=upsert, return_document=after)
         return found
 
-    async def replace(self, replacements: Sequence[tuple[Json, Json]]) -> set[int]:
-        """For each (filter, document): replace the matching document, or insert it. Returns the indexes of refused replacements.
+    async def replace(self, replacements: Sequence[tuple[Json, Json]]) -> mongo_batches.Replaced:
+        """For each (filter, document): replace the matching document, or insert it. Returns which were not done.
 
-        A replacement is refused if its filter matches nothing although the document exists: with a filter for "older than this", the
-        stored document is at least as new. A refused replacement does not keep the others from being written.
+        With a filter for "older than this", a filter that matches nothing although the document exists means that the stored one is at
+        least as new. A replacement that is not done does not keep the others from being done.
         """
         requests = [pymongo.ReplaceOne(where, document, upsert=True) for where, document in replacements]
         with translated(self._name, changing=True):
-            try:
-                await self._collection.bulk_write(requests, ordered=False)
-            except vendor.BulkWriteError as error:
-                failed = error.details["writeErrors"]
-                if error.details["writeConcernErrors"] or any(each["code"] != mongo_codes.DUPLICATE for each in failed):
-                    raise
-                return {each["index"] for each in failed}
-        return set()
+            return await mongo_batches.replace(self._collection, requests)
 
     async def rewrite(self, replacements: Sequence[tuple[Json, Json]]) -> int:
         """For each (filter, document): replace the matching document, if one matches. Returns the number of matches."""

@@ -90,7 +90,8 @@ def _ours(name: str, error: Exception, *, changing: bool) -> errors.DyffError:
 def _codes(error: Exception) -> set[int]:
     """The server's error codes."""
     if isinstance(error, vendor.BulkWriteError):
-        return {each["code"] for each in (*error.details["writeErrors"], *error.details["writeConcernErrors"])}
+        given = (each for name in ("writeErrors", "writeConcernErrors") for each in error.details.get(name) or ())
+        return {code for each in given if isinstance(code := each.get("code"), int)}
     return {error.code} if isinstance(error, vendor.OperationFailure) and error.code is not None else set()
 
 

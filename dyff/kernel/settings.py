@@ -2,7 +2,8 @@
 
 They come, in rising order of precedence, from the defaults here, a YAML file (`--config` or `DYFF_CONFIG_FILE`),
 environment variables (`DYFF_` + the path in capitals, levels joined by `__`, e.g. `DYFF_QUOTAS__ADMITTED=20`) and
-flags. `HF_ENDPOINT` is the default of `operator.fetch_env.HF_ENDPOINT`. Unknown names are an error; `settings_names` has the variables
+flags. `HF_ENDPOINT` is the default of `operator.fetch_env.HF_ENDPOINT`, and OpenTelemetry's variables are those of `telemetry`
+(`telemetry_settings`). Unknown names are an error; `settings_names` has the variables
 with this prefix that are not settings. `{here}` in a file stands for the file's directory (`settings_sources`). Nothing else in the
 program reads the environment.
 """
@@ -26,6 +27,7 @@ from dyff.kernel import (
     settings_names,
     settings_printing,
     settings_sources,
+    telemetry_settings,
 )
 
 PREFIX = settings_names.PREFIX
@@ -284,6 +286,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     migrations: Migrations = Migrations()
     disk: Disk = Disk()
     supervision: Supervision = Supervision()
+    telemetry: telemetry_settings.Telemetry = telemetry_settings.Telemetry()
 
 
 def load(file: str | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None) -> Settings:

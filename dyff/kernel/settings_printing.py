@@ -38,7 +38,10 @@ def _lines(group: msgspec.Struct, origins: Mapping[str, str], prefix: str) -> It
             yield f"{indent}{field.name}:"
             yield from _lines(value, origins, f"{path}.")
         else:
-            first, *more = _dumped(field.name, hidden(msgspec.to_builtins(value)))
+            plain = msgspec.to_builtins(value)
+            if field.name.endswith("_headers") and isinstance(plain, dict):  # any of them can be a credential, whatever its name
+                plain = dict.fromkeys(plain, HIDDEN)
+            first, *more = _dumped(field.name, hidden(plain))
             yield f"{indent}{first}  # {settings_sources.origin(origins, path)}".replace("\n", " ")
             yield from (indent + each for each in more)
 

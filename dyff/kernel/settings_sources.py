@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from dyff.kernel import errors, settings_names, suggestions
+from dyff.kernel import errors, settings_names, suggestions, telemetry_settings
 
 HUB = "HF_ENDPOINT"
 """The variable that users of another model hub have usually set already."""
@@ -57,6 +57,9 @@ def gather(struct: type[msgspec.Struct], file: str | None, environment: Mapping[
         raise errors.Misconfigured(f"settings: {'; '.join(problems)}; {ADVICE}")
     if environment.get(HUB):
         _put_default(found, _HUB_PATH.split("."), environment[HUB], f"variable {HUB}")
+    for setting, (variable, value) in telemetry_settings.of_environment(environment).items():
+        if f"telemetry.{setting}" in known:
+            _put_default(found, ["telemetry", setting], value, f"variable {variable}")
     for path, value in flags.items():
         if value is not None:
             _put(found, path.split("."), value, f"flag {flag(path)}")

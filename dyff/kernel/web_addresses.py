@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252})", re.ASCII)
@@ -22,6 +22,8 @@ def normal(url: str) -> str:
         raise ValueError("it must begin with http:// or https:// and a host")
     if parts.query or parts.fragment or url.rstrip().endswith(("?", "#")):
         raise ValueError("it must have no query and no fragment")
+    if {".", ".."} & {unquote(each) for each in parts.path.split("/")}:
+        raise ValueError("its path must have no part '.' or '..', which clients remove")
     return f"{parts.scheme}://{authority(parts.scheme, parts.netloc)}{path(parts.path)}"
 
 

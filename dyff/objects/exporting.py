@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors
 from dyff.objects import digests, incoming, layout, tree
 
@@ -45,13 +46,13 @@ def objects(root: Path, removed: Path) -> Iterator[Found]:
     present, records = tree.Tree(root / "objects"), digests.Digests(root / "digests")
     for manifests in (True, False):
         for key in present.walk(""):
-            if _is_manifest(key) is manifests and not layout.path_problem(key, layout.MAX_KEY_BYTES):
+            if _is_manifest(key) is manifests and not tree_paths.path_problem(key, tree_paths.MAX_KEY_BYTES):
                 yield from _opened(present, key, records)
     for each in sorted(os.scandir(removed), key=lambda entry: entry.name):
         if each.is_dir(follow_symlinks=False):
             kept = tree.Tree(Path(each.path))
             for key in kept.walk(""):
-                if not layout.path_problem(key, layout.MAX_KEY_BYTES):
+                if not tree_paths.path_problem(key, tree_paths.MAX_KEY_BYTES):
                     yield from _opened(kept, key, None)
 
 

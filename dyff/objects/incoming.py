@@ -56,7 +56,7 @@ class Writing:
             TooLarge: the size limit is exceeded.
         """
         if self._limit_bytes is not None and self._hash.size_bytes + len(block) > self._limit_bytes:
-            raise errors.TooLarge(f"more than the {self._limit_bytes} bytes that are allowed here")
+            raise errors.TooLarge(f"more than the {self._limit_bytes} bytes that are allowed here").of_limit("upload_bytes")
         self._hash.update(block)
         rest = memoryview(block)
         while rest:

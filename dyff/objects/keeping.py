@@ -34,7 +34,7 @@ class Kept:
     @contextlib.contextmanager
     def deleting(self) -> Iterator[Path | None]:
         """Delete something in this context. Yields a new directory to move it to, below its key; None if no backup is being made."""
-        lock = os.open(self._lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._opened()
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -52,27 +52,48 @@ class Kept:
         Raises:
             InUse: another backup is being made, or a deletion takes longer than `wait_s`.
         """
-        lock = os.open(self._lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self.alone(wait_s):
+            self._clear()
+            self._removed.mkdir(mode=0o700, exist_ok=True)
+            try:
+                yield self._removed
+            finally:
+                self._clear()
+
+    @contextlib.contextmanager
+    def alone(self, wait_s: float = 0.0) -> Iterator[None]:
+        """Keep backups away in this context, such as while the store is replaced.
+
+        Raises:
+            InUse: a backup is being made, or a deletion takes longer than `wait_s`.
+        """
+        lock, until = self._opened(), time.monotonic() + wait_s
         try:
-            until = time.monotonic() + wait_s
-            while not _locked(lock):
+            while not (_locked(lock) and self._is_named(lock)):
                 if time.monotonic() >= until:
                     raise errors.InUse("another backup is being made, or a deletion takes very long: try again later")
                 time.sleep(_LOOK_S)
-            self._clear()
-            self._removed.mkdir(mode=0o700, exist_ok=True)
-            yield self._removed
+                os.close(lock)
+                lock = self._opened()
+            yield
         finally:
-            with contextlib.suppress(OSError):
-                if _locked(lock):
-                    self._clear()
             os.close(lock)
+
+    def _opened(self) -> int:
+        return os.open(self._lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _is_named(self, lock: int) -> bool:
+        """Whether the lock is still that of this store, which a restore may have replaced meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(lock), os.stat(self._lock))
+        except FileNotFoundError:
+            return False
 
     def clear_away(self) -> None:
         """Remove what a backup left that was killed."""
         if not self._removed.exists():
             return
-        lock = os.open(self._lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._opened()
         try:
             if _locked(lock):
                 self._clear()

@@ -27,6 +27,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors
 from dyff.objects import digests, incoming, keeping, layout, port, signing, tree
 
@@ -119,7 +120,7 @@ class LocalObjects:
             os.close(descriptor)
 
     async def list(self, prefix: str) -> AsyncIterator[port.ObjectInfo]:
-        if "/" in prefix and layout.path_problem(prefix[: prefix.rindex("/")], layout.MAX_KEY_BYTES):
+        if "/" in prefix and tree_paths.path_problem(prefix[: prefix.rindex("/")], tree_paths.MAX_KEY_BYTES):
             return  # no key can begin like that
         infos = self._infos(self._tree.walk(prefix))
         while batch := await self._run(lambda: list(itertools.islice(infos, _LISTED_AT_ONCE))):
@@ -219,7 +220,7 @@ class LocalObjects:
     def _infos(self, keys: Iterator[str]) -> Iterator[port.ObjectInfo]:
         """The objects that still exist. A name that is not an allowed key was created by someone else, and is not ours."""
         for key in keys:
-            if not layout.path_problem(key, layout.MAX_KEY_BYTES) and (info := self._info_as_it_is(key)):
+            if not tree_paths.path_problem(key, tree_paths.MAX_KEY_BYTES) and (info := self._info_as_it_is(key)):
                 yield info
 
     def _delete(self, key: str) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 import msgspec
 
-from dyff.entities import codecs
+from dyff.entities import codecs, tree_paths
 from dyff.kernel import errors
 from dyff.objects import hashing, layout, port
 
@@ -153,9 +153,9 @@ def _problem(found: Manifest) -> str | None:
     if len(paths) > MAX_ENTRIES:
         return f"it has {len(paths)} files and links, more than {MAX_ENTRIES}"
     for path in paths:
-        if problem := layout.path_problem(path):
+        if problem := tree_paths.path_problem(path):
             return f"the path {path[:200]!r} {problem}"
     for each in found.links:
         if problem := layout.link_problem(each.link, each.target):
             return f"the link {each.link!r} to {each.target[:200]!r} {problem}"
-    return layout.tree_problem(paths) if found.links else None
+    return tree_paths.tree_problem(paths) if found.links else None

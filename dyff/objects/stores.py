@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from dyff.kernel import errors
+from dyff.kernel import errors, extras
 from dyff.objects import local, port
 
 _CLOUDS = ("s3", "gs", "az")
@@ -26,6 +26,7 @@ def open_store(url: str, environment: Mapping[str, str]) -> port.Objects:
     """
     parts = urlsplit(url)
     if parts.scheme in _CLOUDS:
+        extras.require("cloud", "DYFF_STORAGE_URL")
         from dyff.objects import cloud  # only now, so that the vendor's library is not loaded for a local store
 
         return cloud.CloudObjects.open(cloud.Connection.from_url(url, environment))

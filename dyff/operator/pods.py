@@ -33,6 +33,9 @@ _PULLED_LATER = re.compile(
 _PULLED_AGAIN = re.compile(r"toomanyrequests|too many requests|\b(429|5\d\d) |timeout|timed out|connection|no such host|EOF", re.IGNORECASE)
 """The registry or the network has a problem: it is retried until the deadline."""
 
+_ANSWERED = "is answered with status"
+"""Words of the local cluster's kubelet. Kubernetes reports what a probe received in events only."""
+
 _OF_THE_POD = frozenset({"Evicted", "Preempting", "NodeShutdown", "Terminated"})
 """Reasons for which a node ends a whole pod. They explain more than the exit codes of its containers."""
 
@@ -188,7 +191,11 @@ def _unready(pod: port.Object) -> str:
         probe = next((spec.get("readinessProbe") for spec in pod["spec"]["containers"] if spec["name"] == each["name"]), None)
         if probe is not None and "httpGet" in probe:
             asked = probe["httpGet"]
-            return f"container {each['name']} runs and does not answer yet at port {asked['port']}, {asked['path']}"
+            said = str((conditions.get(pod, conditions.READY) or {}).get("message") or "")
+            place = f"port {asked['port']}, {asked['path']}"
+            if _ANSWERED in said:
+                return f"container {each['name']} runs and does not answer as it should at {place}: {said}"
+            return f"container {each['name']} runs and does not answer yet at {place}"
     return ""
 
 

@@ -9,6 +9,7 @@ import anyio.abc
 
 from dyff.cluster import port
 from dyff.kernel import liveness, settings
+from dyff.kernel.telemetry import metrics, traces
 from dyff.operator import controller, plan
 
 
@@ -19,13 +20,18 @@ async def run(
     storage_env: Mapping[str, str],
     images: Mapping[str, settings.Image] | None = None,
     signs: liveness.Signs | None = None,
+    tracer: traces.Tracer = traces.SILENT,
+    measured: metrics.Metrics | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Reconcile until cancelled; ready when all custom resources and their parts have been listed once.
 
     `storage_env`: variables that give our own steps, and nothing else, access to the object store. It must not contain
     credentials, since it is visible in the pod specs. `images`: the setting `pods.images`, which grants programs the network.
+    `tracer`: records the spans of its work, of steps and of pods. `measured`: of this process.
     """
-    subject = controller.Controller(cluster, plan.Setup(settings, storage_env, images or {}))
+    known = measured or metrics.Metrics()
+    subject = controller.Controller(cluster, plan.Setup(settings, storage_env, images or {}), tracer=tracer, measured=known)
     (signs or liveness.Signs()).add(subject.signs)
-    await subject.run(task_status=task_status)
+    with known.reading("operator", subject.samples):
+        await subject.run(task_status=task_status)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from dyff.entities import codecs, statuses
 from dyff.query import filters
 
 BATCH_BYTES = 2**20
@@ -32,12 +33,14 @@ class Document(msgspec.Struct, frozen=True):
 
 class Reached(msgspec.Struct, frozen=True):
     """The position of a view, by partition: the next offset of the state log to read (`state`), and the next offset of the
-    events log that is not included yet (`events`). `epoch`: the state log's epoch; None if nothing was applied yet.
+    events log that is not included yet (`events`). `epoch`: the state log's epoch; None if nothing was applied yet. `again`: the offset
+    of the state log from which a sink that starts reads again, since of a document after it only a part could be stored.
     """
 
     epoch: str | None = None
     state: dict[int, int] = {}
     events: dict[int, int] = {}
+    again: dict[int, int] = {}
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -49,6 +52,27 @@ class Usage(msgspec.Struct, frozen=True):
     entities: int = 0
     document_bytes: int = 0
     object_bytes: int = 0
+
+
+_SHOWN_CHARS = 1000
+"""Longer values are left out of a stand-in."""
+
+
+def stand_in(document: Document, reason: str) -> Document:
+    """What is stored of a document that the database rejects: its short simple fields, among them the status, and why.
+
+    `reason`: what the database says. Without `reason` and `message` of its own, so that its reader knows that it is not whole.
+    """
+    if document.body is None:
+        return document
+    kept = {key: each for key, each in codecs.decode_object(document.body).items() if _is_short(each)}
+    text = f"The view cannot store this entity, so only a part of it is shown: {reason}. In the log it is whole."
+    body = codecs.encode({**kept, "reason": statuses.NOT_SHOWN, "message": text})
+    return msgspec.structs.replace(document, body=body)
+
+
+def _is_short(value: object) -> bool:
+    return value is None or isinstance(value, bool | float) or (isinstance(value, str) and len(value) <= _SHOWN_CHARS)
 
 
 class Scanned(msgspec.Struct, frozen=True):
@@ -115,6 +139,8 @@ class QueryWriter(Protocol):
 
     async def apply(self, documents: Sequence[Document], reached: Reached) -> int:
         """Write documents, then (or together with them) the position; returns how many documents were new versions.
+
+        Of a document that the database cannot store as it is, it stores a part that says why (`stand_in`), and tries the whole again later.
 
         The result is durable on return, or is recovered by resuming from an older `reached`. `reached` has only the partitions
         that moved; positions only move forward. Readers see each document as a whole, at the latest when they see its position;

@@ -16,7 +16,18 @@ from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, operation
 
 if TYPE_CHECKING:  # at run time, `found` loads them and names any that is missing
-    from dyff.sdk.kinds import dataset, evaluation, inference_service, inference_session, model
+    from dyff.sdk.kinds import (
+        dataset,
+        evaluation,
+        family,
+        hazard,
+        inference_service,
+        inference_session,
+        method,
+        model,
+        module,
+        use_case,
+    )
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/v0"
 TIMEOUT_S = 60.0
@@ -30,9 +41,14 @@ class _Server(calls.Bound[S], Generic[S]):
 
     datasets: dataset.Datasets[S]
     evaluations: evaluation.Evaluations[S]
+    families: family.Families[S]
+    hazards: hazard.Hazards[S]
     inferenceservices: inference_service.InferenceServices[S]
     inferencesessions: inference_session.InferenceSessions[S]
+    methods: method.Methods[S]
     models: model.Models[S]
+    modules: module.Modules[S]
+    usecases: use_case.UseCases[S]
 
     def __init__(
         self,

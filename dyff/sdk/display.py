@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from dyff.entities import statuses
-from dyff.sdk import models
+from dyff.sdk import models, status_line
 
 LINE_EVERY_S = 5.0
 
@@ -70,39 +70,24 @@ class Bar(Silent):
     """A progress bar with stage, items, rate and remaining time."""
 
     def __init__(self) -> None:
-        """Uses Rich."""
-        from rich import progress as rich
-
-        columns = (
-            rich.TextColumn("  {task.description:<24}"),
-            rich.BarColumn(30),
-            rich.MofNCompleteColumn(),
-            rich.TextColumn("{task.fields[rate]}"),
-            rich.TimeElapsedColumn(),
-            rich.TextColumn("{task.fields[left]}"),
-        )
-        self._bar = rich.Progress(*columns, transient=False)
-        self._task = self._bar.add_task("", total=None, rate="", left="")
+        """Shows nothing yet."""
+        self._line = status_line.StatusLine()
+        self._began = time.monotonic()
         self._said_at = float("-inf")
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
+        self._line.end(keep=True)
 
     def show(self, entity: models.Entity, progress: models.Progress | None) -> None:
-        done, total = (progress.done or 0, progress.total) if progress else (0, None)
-        left = seconds_left(progress)
-        self._bar.update(
-            self._task,
-            description=_headline(entity, progress),
-            completed=done,
-            total=total,
-            rate=f"{progress.rate:.1f}/s" if progress and progress.rate else "",
-            left="" if left is None else f"{left:.0f} s left",
-        )
+        parts = [f"  {_headline(entity, progress):<24}"]
+        if progress is not None and progress.total is not None:
+            parts += [status_line.bar(progress.done or 0, progress.total), f"{progress.done or 0}/{progress.total}"]
+        if progress is not None and progress.rate:
+            parts.append(f"{progress.rate:.1f}/s")
+        parts.append(status_line.duration(time.monotonic() - self._began))
+        if (left := seconds_left(progress)) is not None:
+            parts.append(f"{left:.0f} s left")
+        self._line.show(" ".join(parts))
         now = time.monotonic()
         waits = _waits(entity, progress)
         if waits and now - self._said_at >= LINE_EVERY_S:
@@ -110,7 +95,7 @@ class Bar(Silent):
             self.say(f"  {waits}")
 
     def say(self, line: str) -> None:
-        self._bar.console.print(line, highlight=False, markup=False)
+        self._line.say(line)
 
 
 def plain(line: str) -> None:

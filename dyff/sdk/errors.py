@@ -9,6 +9,7 @@ SdkError
 │   ├── Missing            404, 410   it does not exist, or no longer
 │   ├── Refused            409        its status does not allow this
 │   └── ServerBusy         429, 503   try again later
+├── NotInstalled           a package that this needs: the message has the command that installs it
 ├── TransferFailed         the transferred bytes are not the promised ones
 ├── WorkflowFailed         the workflow failed: `entity`
 └── WaitTimeout            the workflow has not ended in time: `entity`
@@ -69,6 +70,10 @@ class ServerBusy(ApiError):
     advice = "try again later"
 
 
+class NotInstalled(SdkError, ImportError):
+    """A package that this needs is not installed. The message has the command that installs it."""
+
+
 class TransferFailed(SdkError):
     """The transferred bytes are not the promised ones."""
 
@@ -102,8 +107,10 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }  # fmt: skip
 
 
-def from_answer(status: int, detail: Any, url: str) -> ApiError:
-    """Return the error for an answer."""
+def from_answer(status: int, detail: Any, url: str, trace_id: str | None = None) -> ApiError:
+    """Return the error for an answer. `trace_id`: of the server's trace, which a report of a fault of the server should name."""
+    if status >= 500 and trace_id and isinstance(detail, str):
+        detail = f"{detail} (trace {trace_id[:64]})"
     return _BY_STATUS.get(status, ApiError)(status, detail, url)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dyff.adapters import partitions
-from dyff.objects import layout
+from dyff.entities import tree_paths
 from dyff.sdk import folders
 
 _MARKER = "_SUCCESS"
@@ -34,7 +34,7 @@ def listed(folder: Path) -> dict[str, Path]:
     for local in sorted(_walk(folder, "", ())):
         folders.require_text([folder / local])
         path, problem = partitions.decoded(local)
-        if problem is None and (reason := _problem(folder / local) or layout.artifact_problem(path)):
+        if problem is None and (reason := _problem(folder / local) or tree_paths.artifact_problem(path)):
             problem = reason if path == local else f"means {path!r}, which {reason}: {partitions.INSTEAD}"
         if problem is None and path in found:
             problem = f"is stored as {path!r}, and so is {found[path].relative_to(folder).as_posix()!r}"
@@ -43,7 +43,7 @@ def listed(folder: Path) -> dict[str, Path]:
         found[path] = folder / local
     if wrong:
         raise ValueError(sentence(wrong))
-    if found and (reason := layout.tree_problem(found)):
+    if found and (reason := tree_paths.tree_problem(found)):
         raise ValueError(f"the files below {str(folder)!r} cannot be stored: {reason}")
     return dict(sorted(found.items()))
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import httpx
 
 from dyff.kernel import errors as kernel
-from dyff.sdk import calls, errors, transport
+from dyff.sdk import arrow, calls, errors, transport
 from dyff.sdk.calls import S, operation
 
 TIMEOUT = httpx.Timeout(5.0, read=60.0, write=60.0)
@@ -90,11 +90,13 @@ def check(interface: Interface) -> Check | None:
 
     Raises:
         Misconfigured: it is not a schema of outputs.
+        NotInstalled: there is one, and pyarrow is not installed.
     """
     schema = getattr(interface, "outputSchema", None)
     encoded = schema.get("arrowSchema") if isinstance(schema, Mapping) else getattr(schema, "arrowSchema", None)
     if not encoded:
         return None
+    arrow.require("an interface with an output schema")
     from dyff.adapters import fitting  # importing Arrow takes long
 
     return fitting.check(fitting.declared(encoded))

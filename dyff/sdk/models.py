@@ -21,18 +21,24 @@ from dyff.entities.answers import (
 from dyff.entities.identity import Entity
 from dyff.entities.kinds.dataset import Dataset
 from dyff.entities.kinds.evaluation import Evaluation
+from dyff.entities.kinds.family import Family, FamilyMember
+from dyff.entities.kinds.hazard import Hazard
 from dyff.entities.kinds.inference_service import ForeignInferenceService, InferenceService
 from dyff.entities.kinds.inference_service import StoredInterface as InferenceInterface
 from dyff.entities.kinds.inference_session import InferenceSession, InferenceSessionAndToken
 from dyff.entities.kinds.inference_session import SessionAsUsed as EvaluationSession
+from dyff.entities.kinds.method import Method
 from dyff.entities.kinds.model import Model
 from dyff.entities.kinds.model import StoredModelArtifact as ModelArtifact
+from dyff.entities.kinds.module import Module
+from dyff.entities.kinds.use_case import UseCase
 from dyff.entities.stored import Artifact, Digest, File, Volume
 
 __all__ = [
     "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Dataset", "Digest", "Documentation", "Downlink", "Entity", "Evaluation",
-    "EvaluationSession", "File", "ForeignInferenceService", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
-    "InferenceSessionAndToken", "LogEntry", "Model", "ModelArtifact", "Progress", "SignedURL", "Status", "Volume", "WorkflowLogs", "read",
+    "EvaluationSession", "Family", "FamilyMember", "File", "ForeignInferenceService", "Hazard", "Identified", "InferenceInterface",
+    "InferenceService", "InferenceSession", "InferenceSessionAndToken", "LogEntry", "Method", "Model", "ModelArtifact", "Module",
+    "Progress", "SignedURL", "Status", "UseCase", "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

@@ -121,37 +121,12 @@ class EvaluationCreateRequest(TypedDict, total=False):
     account: Required[str]
 
 
-class InferenceInterface(TypedDict, total=False):
-    """How data gets in and out. `endpoint`: the path below the service to which inference requests go."""
+class FamilyCreateRequest(TypedDict, total=False):
+    """Creates a family without members. `memberKind`: the kind that all of them have."""
 
-    endpoint: Required[str]
-    outputSchema: Required[DataSchema | msgspec.Struct]
-    inputPipeline: Sequence[SchemaAdapter | msgspec.Struct] | None
-    outputPipeline: Sequence[SchemaAdapter | msgspec.Struct] | None
-
-
-class ModelResources(TypedDict, total=False):
-    """Resource requests of a container."""
-
-    storage: str | None
-    memory: str | None
-    cpu: str | None
-
-
-class EnvVar(TypedDict, total=False):
-    """An environment variable."""
-
-    name: Required[str]
-    value: Required[str]
-
-
-class ContainerImageSource(TypedDict, total=False):
-    """A container image, which is always pulled by digest."""
-
-    host: Required[str]
-    name: Required[str]
-    digest: Required[str]
-    tag: str | None
+    memberKind: Required[Literal["Dataset", "InferenceService", "Method", "Model", "Module"]]
+    schemaVersion: Literal["0.1"]
+    account: Required[str]
 
 
 class EntityIdentifier(TypedDict, total=False):
@@ -190,6 +165,69 @@ class EntityIdentifier(TypedDict, total=False):
             "UseCase",
         ]
     ]
+
+
+class FamilyMemberBase(TypedDict, total=False):
+    """What a tag stands for. `description`: how this version differs from others."""
+
+    entity: Required[EntityIdentifier | msgspec.Struct]
+    description: str | None
+
+
+class FamilyMembersEditRequest(TypedDict, total=False):
+    """Sets tags; null removes one, those not named stay. A tag can be moved to another entity."""
+
+    members: Required[Mapping[str, FamilyMemberBase | msgspec.Struct | None]]
+    schemaVersion: Literal["0.1"]
+
+
+class Documentation(TypedDict, total=False):
+    """Texts for people. `summary` and `fullPage` are Markdown."""
+
+    title: str | None
+    summary: str | None
+    fullPage: str | None
+
+
+class ConcernCreateRequest(TypedDict, total=False):
+    """Describes a use case or a hazard. A method refers to it by the label `<plural>.dyff.io/<ID>`, whose value is 1."""
+
+    documentation: Documentation | msgspec.Struct
+    schemaVersion: Literal["0.1"]
+    account: Required[str]
+
+
+class InferenceInterface(TypedDict, total=False):
+    """How data gets in and out. `endpoint`: the path below the service to which inference requests go."""
+
+    endpoint: Required[str]
+    outputSchema: Required[DataSchema | msgspec.Struct]
+    inputPipeline: Sequence[SchemaAdapter | msgspec.Struct] | None
+    outputPipeline: Sequence[SchemaAdapter | msgspec.Struct] | None
+
+
+class ModelResources(TypedDict, total=False):
+    """Resource requests of a container."""
+
+    storage: str | None
+    memory: str | None
+    cpu: str | None
+
+
+class EnvVar(TypedDict, total=False):
+    """An environment variable."""
+
+    name: Required[str]
+    value: Required[str]
+
+
+class ContainerImageSource(TypedDict, total=False):
+    """A container image, which is always pulled by digest."""
+
+    host: Required[str]
+    name: Required[str]
+    digest: Required[str]
+    tag: str | None
 
 
 class VolumeMountData(TypedDict, total=False):
@@ -258,6 +296,119 @@ class InferenceSessionCreateRequest(TypedDict, total=False):
     replicas: int
     accelerator: Accelerator | msgspec.Struct | None
     useSpotPods: bool
+    schemaVersion: Literal["0.1"]
+    account: Required[str]
+
+
+class MethodImplementationPythonFunction(TypedDict, total=False):
+    """A function, called with the arguments as a dict, and the inputs as keywords. It yields Arrow record batches."""
+
+    fullyQualifiedName: Required[str]
+
+
+class MethodImplementationPythonRubric(TypedDict, total=False):
+    """A rubric, as older releases had it: a class that makes one row for each item."""
+
+    fullyQualifiedName: Required[str]
+
+
+class MethodImplementationJupyterNotebook(TypedDict, total=False):
+    """A notebook in a module, which must be one of `modules` as well."""
+
+    notebookModule: Required[str]
+    notebookPath: Required[str]
+
+
+class MethodImplementation(TypedDict, total=False):
+    """The code. The field that belongs to its `kind` is required: `pythonFunction`, `pythonRubric` or `jupyterNotebook`."""
+
+    kind: Required[str]
+    pythonFunction: MethodImplementationPythonFunction | msgspec.Struct | None
+    pythonRubric: MethodImplementationPythonRubric | msgspec.Struct | None
+    jupyterNotebook: MethodImplementationJupyterNotebook | msgspec.Struct | None
+
+
+class MeasurementSpec(TypedDict, total=False):
+    """A table. `level`: `Instance` for one row for each item, which then has `_index_`; `Dataset` for rows about the whole."""
+
+    name: Required[str]
+    level: Required[Literal["Dataset", "Instance"]]
+    schema: Required[DataSchema | msgspec.Struct]
+    description: str | None
+
+
+class SafetyCaseSpec(TypedDict, total=False):
+    """A document."""
+
+    name: Required[str]
+    description: str | None
+
+
+class MethodOutput(TypedDict, total=False):
+    """What the method makes. The field that belongs to its `kind` is required: `measurement` or `safetyCase`."""
+
+    kind: Required[Literal["Measurement", "SafetyCase"]]
+    measurement: MeasurementSpec | msgspec.Struct | None
+    safetyCase: SafetyCaseSpec | msgspec.Struct | None
+
+
+class MethodParameter(TypedDict, total=False):
+    """A parameter. Its argument is always a string."""
+
+    keyword: Required[str]
+    description: str | None
+
+
+class MethodInput(TypedDict, total=False):
+    """Data that the method reads."""
+
+    kind: Required[Literal["Dataset", "Evaluation", "Measurement", "Report"]]
+    keyword: Required[str]
+    description: str | None
+
+
+class ScoreSpec(TypedDict, total=False):
+    """A score. `valence`: whether more is better. `minimum`, `maximum`: of its quantity; None if not known."""
+
+    name: Required[str]
+    title: Required[str]
+    summary: Required[str]
+    valence: Literal["positive", "negative", "neutral"]
+    priority: Literal["primary", "secondary"]
+    minimum: float | None
+    maximum: float | None
+    format: str
+    unit: str | None
+
+
+class ScoreOrCurveSpec(TypedDict, total=False):
+    """A score or, if it has `dimensions`, a curve. A curve has only name, title, summary and dimensions."""
+
+    name: Required[str]
+    title: Required[str]
+    summary: Required[str]
+    valence: Literal["positive", "negative", "neutral"]
+    priority: Literal["primary", "secondary"]
+    minimum: float | None
+    maximum: float | None
+    format: str
+    unit: str | None
+    dimensions: Mapping[str, ScoreSpec | msgspec.Struct]
+
+
+class MethodCreateRequest(TypedDict, total=False):
+    """Describes a method. `scope`: what its results are about. `analysisImage`: the environment; None for the server's own."""
+
+    name: Required[str]
+    scope: Required[Literal["InferenceService", "Evaluation"]]
+    implementation: Required[MethodImplementation | msgspec.Struct]
+    output: Required[MethodOutput | msgspec.Struct]
+    description: str | None
+    parameters: Sequence[MethodParameter | msgspec.Struct]
+    inputs: Sequence[MethodInput | msgspec.Struct]
+    scores: Sequence[ScoreOrCurveSpec | msgspec.Struct]
+    modules: Sequence[str]
+    analysisImage: ContainerImageSource | msgspec.Struct | None
     schemaVersion: Literal["0.1"]
     account: Required[str]
 
@@ -339,6 +490,15 @@ class ModelCreateRequest(TypedDict, total=False):
     resources: Required[ModelResources | msgspec.Struct]
     storage: ModelStorage | msgspec.Struct | None
     accelerators: Sequence[Accelerator | msgspec.Struct] | None
+    schemaVersion: Literal["0.1"]
+    account: Required[str]
+
+
+class ModuleCreateRequest(TypedDict, total=False):
+    """Declares a module: all files with their digests, before they are uploaded. Its root is a place from which Python imports."""
+
+    name: Required[str]
+    artifacts: Required[Sequence[Artifact | msgspec.Struct]]
     schemaVersion: Literal["0.1"]
     account: Required[str]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from dyff.sdk import requests
+from dyff.sdk import arrow, requests
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,6 +17,7 @@ def encode(schema: pa.Schema) -> requests.DataSchema:
     Example:
         `schemas.encode(pa.schema([("_index_", pa.int64()), ("text", pa.string())]))`
     """
+    arrow.require("an Arrow schema")
     from dyff.adapters import arrow_schemas
 
     return {"arrowSchema": base64.b64encode(arrow_schemas.reduced(schema).serialize().to_pybytes()).decode()}
@@ -31,6 +32,7 @@ def decode(encoded: str) -> pa.Schema:
     Example:
         `schemas.decode(client.datasets.get(dataset.id).schema["arrowSchema"])`
     """
+    arrow.require("decoding an Arrow schema")
     import pyarrow as pa
 
     try:
@@ -47,6 +49,7 @@ def output_schema(response: pa.Schema) -> requests.DataSchema:
     Example:
         `schemas.output_schema(pa.schema([("text", pa.string())]))`
     """
+    arrow.require("an Arrow schema")
     import pyarrow as pa
 
     item = pa.struct([pa.field("_response_index_", pa.int64()), *response])

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+from dyff.sdk import status_line
 
 LINE_EVERY_S = 5.0
 
@@ -94,27 +96,19 @@ class Bar(Tally):
     """A progress bar that disappears at the end."""
 
     def __init__(self, what: str, files: int, total_bytes: int | None = None) -> None:
-        """Uses Rich."""
-        from rich import progress as rich
-
+        """Shows nothing yet."""
         super().__init__(what, files, total_bytes)
-        columns: tuple[Any, ...] = (
-            rich.TextColumn("  {task.description:<24}"), rich.BarColumn(30), rich.DownloadColumn(), rich.TransferSpeedColumn(),
-            rich.TimeRemainingColumn(),
-        )  # fmt: skip
-        self._bar = rich.Progress(*columns, transient=True)
-        self._task = self._bar.add_task(what, total=self.total or None)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
+        self._bar = status_line.StatusLine()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
+        self._bar.end(keep=False)
 
     def _show(self) -> None:
-        words = f"{self.what} {self.files_done} of {self.files}"
-        self._bar.update(self._task, description=words, completed=self.done, total=self.total or None)
+        rate = self.done / max(time.monotonic() - self._began, 0.001)
+        left = f", {status_line.duration((self.total - self.done) / rate)} left" if self.total and rate else ""
+        total = f"/{size(self.total)}" if self.total else ""
+        words = f"  {self.what} {self.files_done} of {self.files} {status_line.bar(self.done, self.total)}"
+        self._bar.show(f"{words} {size(self.done)}{total} {size(rate)}/s{left}")
 
 
 def choose(wanted: bool, what: str, files: int, total_bytes: int | None = None) -> Tally:

@@ -16,7 +16,7 @@ import httpx
 
 from dyff.entities import showing
 from dyff.kernel import backoff, positions
-from dyff.sdk import errors, secrecy
+from dyff.sdk import errors, secrecy, tracing
 from dyff.sdk.io import IO
 
 RETRIES = 5
@@ -165,6 +165,7 @@ class Transport:
         """
         headers = {"Authorization": secrecy.bearer(token) if token else self._authorization, "Accept": "application/json"}
         headers.update(self._positions.header())
+        headers.update(tracing.headers())
         if method == "POST":
             headers["Idempotency-Key"] = uuid.uuid4().hex
         options: dict[str, Any] = dict(form or {})
@@ -197,7 +198,9 @@ class Transport:
                 return answer
             if not left or answer.status_code not in (RETRIED if repeatable else _NOTHING_DONE):
                 token = request.headers["Authorization"].removeprefix("Bearer ")
-                raise errors.from_answer(answer.status_code, secrecy.masked(detail_of(answer), [token]), str(request.url))
+                raise errors.from_answer(
+                    answer.status_code, secrecy.masked(detail_of(answer), [token]), str(request.url), _trace_id(answer)
+                )
             await self.io.sleep(pause_s(answer, waits))
         raise AssertionError("unreachable")
 
@@ -219,6 +222,12 @@ class Transport:
             await self.io.end(answer)
         answer.extensions[_RAW] = body
         return answer
+
+
+def _trace_id(answer: httpx.Response) -> str | None:
+    """The ID of the server's trace; None if it names none in the right form."""
+    found = answer.headers.get("Dyff-Trace", "")
+    return found if found.isascii() and found.isalnum() else None
 
 
 def delays() -> Any:

@@ -15,6 +15,8 @@ from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
 from dyff.cluster.pods.isolation import describing
 from dyff.kernel import audit, clock, degradation, ids
+from dyff.kernel.telemetry import traces
+from dyff.kernel.telemetry.metrics import Metrics
 from dyff.objects import port as objects
 from dyff.objects import signing
 from dyff.query import port as query
@@ -32,7 +34,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     the role restarts. `public_url`: the base URL for clients. `probes`: the socket of the probes; None if only the api serves them.
     `sandboxes`: how the embedded cluster confines programs of accounts; None without an embedded cluster.
     `troubles`: where roles and adapters report what does not work. `disk`: of the data directory; None if nothing of this process is there.
-    `audit`: takes entries of the audit log; None if this process writes none.
+    `audit`: takes entries of the audit log; None if this process writes none. `tracer`: records spans. `metrics`: of this process.
     """
 
     clock: clock.Clock
@@ -51,6 +53,8 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     probes: socket.socket | None = None
     sandboxes: describing.Sandboxes | None = None
     audit: audit.Trail | None = None
+    tracer: traces.Tracer = traces.SILENT
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     @property
     def local_bus(self) -> embedded_bus.EmbeddedBus | None:

@@ -17,6 +17,7 @@ import anyio.abc
 from dyff.bus import port
 from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import degradation, liveness, settings
+from dyff.kernel.telemetry import metrics
 from dyff.serve import directory, election, log_clock, log_topics, opening
 from dyff.serve.adapters import Adapters, given
 from dyff.serve.roles import Process, Report, Row
@@ -46,7 +47,7 @@ def _elected(role: Role, adapters: Adapters) -> Role:
 def _background(process: Process) -> list[Role]:
     background: list[Role] = []
     if process.adapters.probes is not None:
-        background.append(_probes(process.adapters.probes, process.report))
+        background.append(_probes(process.adapters.probes, process.adapters.metrics, process.report))
     disk = process.adapters.disk
     if disk is not None:
         background.append(Role("disk", 0, lambda task_status, signs: disk.run(task_status=task_status)))
@@ -73,10 +74,10 @@ def _log_topics(bus: port.Bus, process: Process) -> Callable[[anyio.abc.TaskStat
     return lambda task_status, signs: log_topics.run(bus, partitions, troubles, task_status=task_status)
 
 
-def _probes(listener: socket.socket, report: Report) -> Role:
+def _probes(listener: socket.socket, measured: metrics.Metrics, report: Report) -> Role:
     from dyff.serve import probes
 
-    return Role("probes", 0, lambda task_status, signs: probes.run(report, listener, task_status=task_status))
+    return Role("probes", 0, lambda task_status, signs: probes.run(report, measured, listener, task_status=task_status))
 
 
 def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: EmbeddedCluster) -> list[Role]:

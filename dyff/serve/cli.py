@@ -1,4 +1,7 @@
-"""The command `dyff`, a thin layer: one function for each subcommand, and one place that turns errors into exit codes."""
+"""The server's part of the command `dyff`, a thin layer: one function for each subcommand, and one place that turns errors into exit codes.
+
+`dyff.cli.main` is the entry point, and has the commands that use a server.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import click
 import msgspec
 
+from dyff.cli import commands, server_commands
 from dyff.kernel import descriptors, errors, init, settings
 from dyff.serve import cli_accounts, cli_audit_log, cli_backup, cli_manifests, cli_settings, command_options, protection
 
@@ -26,6 +30,9 @@ EXIT_CODES: dict[type[errors.DyffError], int] = {
 }
 """Exit codes by error class; our other errors exit with 1."""
 
+EXIT_INTERRUPTED = 130
+"""Of a command that Ctrl-C has ended, as shells count it."""
+
 
 class _Command(click.Group):
     """Turns our errors into one line on standard error and an exit code. Of a server, that line is one of its log."""
@@ -39,6 +46,8 @@ class _Command(click.Group):
             if not self._is_logged(ctx):
                 raise
             self._end(ctx, error.format_message(), error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)  # click's own code, 1, is an answer of some commands
         except UnicodeEncodeError as error:
             if error.reason != "surrogates not allowed":
                 raise
@@ -73,6 +82,8 @@ def _code(error: errors.DyffError, otherwise: int) -> int:
 @click.version_option(metadata.version("dyff-platform"), prog_name="dyff")
 def main() -> None:
     """Audits of AI systems whose results can be trusted."""
+    if click.get_current_context().invoked_subcommand not in server_commands.NAMES:
+        return  # it uses a server, and does so in the same way where only the client is installed
     from dyff.kernel import logs
 
     descriptors.fill_standard()
@@ -207,5 +218,6 @@ for _command in (
     cli_backup.backup,
     cli_backup.restore,
     cli_manifests.manifests,
+    *commands.ALL,
 ):
     main.add_command(_command)

@@ -60,10 +60,12 @@ def restore(backup: Path, force: bool, data_dir: str | None, config: str | None)
     loaded = settings.load(config, flags={"data_dir": data_dir})
     with output.recorded(loaded, "restore", backup=str(backup)[:_PATH_CHARS]):
         done = restoring.restore(loaded, backup, lambda line: click.echo(line, err=True), force=force)
-    click.echo(f"{loaded.data_dir} is as of {done.head.made}: {done.documents} entities")
+    entities = f": {done.documents} entities" if done.documents is not None else ""
+    click.echo(f"{loaded.data_dir} is as of {done.head.made}{entities}")
     if done.replaced is not None:
         click.echo(f"what was there before is kept in {done.replaced}; remove it when you do not need it any more")
-    click.echo(f"all tokens are invalid ({done.tokens} of them): make new ones with 'dyff token create'")
+    tokens = f" ({done.tokens} of them)" if done.tokens is not None else ""
+    click.echo(f"all tokens are invalid{tokens}: make new ones with 'dyff token create'")
     if done.held:
         click.echo(f"still suspended or deleted, as in what was replaced: {', '.join(done.held)}")
     if done.pods:

@@ -27,6 +27,7 @@ TABLE: tuple[Rule, ...] = (
     engines.kafka_credentials,
     engines.shared_database,
     engines.embedded_in_a_pod,
+    engines.clients,
     engines.files,
     pods.storage_of_kubernetes,
     pods.storage_credentials,

@@ -7,17 +7,8 @@ from pathlib import Path
 
 from dyff.kernel import engines
 from dyff.kernel import settings as declared
-from dyff.serve import opening, roles
+from dyff.serve import engine_clients, opening, roles
 from dyff.serve.judging import Case, Finding
-
-CHOICE = {
-    "bus": "bus.kafka.bootstrap_servers",
-    "query": "query.mongodb.uri",
-    "accounts": "accounts.mongodb.uri",
-    "objects": "objects.url",
-    "cluster": "cluster.kubernetes.kubeconfig",
-}
-"""The setting that chooses an engine for a port."""
 
 _WORDS = {"bus": "log", "query": "query store", "accounts": "accounts database", "objects": "object store", "cluster": "cluster"}
 
@@ -34,7 +25,7 @@ def split_roles(case: Case) -> Iterator[Finding]:
         chosen = "all" if len(wanted) == len(roles.TABLE) else ",".join(wanted)
         missing = [name for name in wanted if not case.has(name)]
         yield Finding(
-            settings=tuple(CHOICE[port] for port in lacking),
+            settings=tuple(engine_clients.CHOICE[port] for port in lacking),
             problem=f"not set, so the {', '.join(_WORDS[port] for port in lacking)} can only be used by this process, which lacks "
             f"{', '.join(missing)}",
             fix=f"start one process with --role {chosen}, or set an engine for each",
@@ -52,14 +43,14 @@ def engine_without_address(case: Case) -> Iterator[Finding]:
     for group, address, given, default in groups:
         others = [name for name in given.__struct_fields__ if getattr(given, name) != getattr(default, name)]
         if address is None and others:
-            yield _ignored(CHOICE[group.partition(".")[0]], [f"{group}.{name}" for name in others])
+            yield _ignored(engine_clients.CHOICE[group.partition(".")[0]], [f"{group}.{name}" for name in others])
     if chosen.objects.url is None and chosen.objects.steps_endpoint is not None:
         yield _ignored("objects.url", ["objects.steps_endpoint"])
     kubernetes = chosen.cluster.kubernetes
     if not case.on_kubernetes and kubernetes.context is not None:
-        yield _ignored(CHOICE["cluster"], ["cluster.kubernetes.context"])
+        yield _ignored(engine_clients.CHOICE["cluster"], ["cluster.kubernetes.context"])
     if not case.on_kubernetes and case.uses_cluster and kubernetes.namespace != engines.Kubernetes().namespace:
-        yield _ignored(CHOICE["cluster"], ["cluster.kubernetes.namespace"], refused=False)
+        yield _ignored(engine_clients.CHOICE["cluster"], ["cluster.kubernetes.namespace"], refused=False)
 
 
 def _ignored(choice: str, others: list[str], *, refused: bool = True) -> Finding:
@@ -117,11 +108,18 @@ def embedded_in_a_pod(case: Case) -> Iterator[Finding]:
     kept = sorted(opening.embedded(case.settings) & roles.ports(case.rows) - {"cluster"})
     if case.settings.cluster.kubernetes.in_cluster and kept:
         yield Finding(
-            settings=("data_dir", *(CHOICE[port] for port in kept)),
+            settings=("data_dir", *(engine_clients.CHOICE[port] for port in kept)),
             problem=f"this process runs in a pod, and the {', '.join(_WORDS[port] for port in kept)} would be lost with it",
             fix="put data_dir on a persistent volume, or set engines",
             refused=False,
         )
+
+
+def clients(case: Case) -> Iterator[Finding]:
+    """The client of an engine is an extra of the package. Elsewhere it can be installed; here, a store's address cannot be read without."""
+    used = roles.ports(case.rows) - opening.embedded(case.settings)
+    for chosen, what, fix in engine_clients.missing(used if case.here else used & {"objects"}, case.settings):
+        yield Finding(settings=chosen, problem=what, fix=fix)
 
 
 def files(case: Case) -> Iterator[Finding]:

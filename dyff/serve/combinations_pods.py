@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from dyff.admission import snapshot
 from dyff.kernel import addresses, images
-from dyff.serve import opening, roles
+from dyff.serve import engine_clients, roles
 from dyff.serve.judging import Case, Finding
 
 _HUB = "HF_ENDPOINT"
@@ -33,7 +33,7 @@ def storage_credentials(case: Case) -> Iterator[Finding]:
         return
     store = case.store
     if store is None or not store.ambient:
-        usual = opening.credentials(store)[0] if store is not None else "the credentials"
+        usual = engine_clients.credentials(store)[0] if store is not None else "the credentials"
         yield Finding(
             settings=("operator.storage_secret",),
             problem="not set, so the steps of workflows would have no credentials for objects.url, and every run would fail",
@@ -72,7 +72,7 @@ def _lacking(case: Case, setting: str, secret: Path) -> Iterator[Finding]:
         return
     store = case.store
     if setting == "operator.storage_secret" and store is not None and not store.ambient:
-        possible = opening.credentials(store)
+        possible = engine_clients.credentials(store)
         if not any((secret / key).is_file() for key in possible):
             yield Finding(
                 settings=(setting,),

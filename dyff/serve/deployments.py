@@ -16,6 +16,8 @@ SETTINGS, SECRETS = "dyff-settings", "dyff-secrets"
 """The ConfigMap, which is built here, and the Secret, which is not: its keys are variables of every role, and files in `SECRETS_DIR`."""
 SETTINGS_DIR, SECRETS_DIR = "/etc/dyff/settings", "/etc/dyff/secrets"
 API_PORT, PROBES_PORT = 8000, 8081
+SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PROBES_PORT), "prometheus.io/path": "/metrics"}
+"""The usual annotations by which Prometheus finds pods (deploy/prometheus/kubernetes.yaml)."""
 _FILE = "settings.yaml"
 _SCRATCH_DIR = "/tmp"
 GRACE_S = 30
@@ -114,7 +116,7 @@ def _deployment(namespace: str, row: roles.Row, image: str, environment: list[di
         "spec": {
             "replicas": REPLICAS,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": labels, "annotations": SCRAPED}, "spec": pod},
         },
     }
 

@@ -40,13 +40,23 @@ class DataDirectory:
         """Create the directory, accessible to its owner only. One that exists is restricted to that.
 
         Raises:
-            Misconfigured: the directory cannot be created, or others can read it and it is not ours to change.
+            Misconfigured: the directory cannot be created, or others can read it and it is not ours to change; or it is a file.
         """
+        self._require_directory()
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise errors.Misconfigured(f"the data directory {self.root} cannot be made: {error.strerror}") from error
         protection.protect(self.root)
+
+    def _require_directory(self) -> None:
+        """Refuse a path on which something else than a directory is, or that leads through something else."""
+        for each in (self.root, *self.root.parents):
+            if each.is_dir():
+                return
+            if os.path.lexists(each):
+                what = "a symbolic link that leads nowhere" if each.is_symlink() and not each.exists() else "a file, not a directory"
+                raise errors.Misconfigured(f"the data directory {self.root} cannot be used: {each} is {what}; choose another --data-dir")
 
     @property
     def has_data(self) -> bool:
@@ -59,8 +69,9 @@ class DataDirectory:
         `wanted`: files of this directory that must exist; none for any of them.
 
         Raises:
-            Misconfigured: one is missing; the message says where it was looked for and how to proceed.
+            Misconfigured: one is missing, or this is a file; the message says where it was looked for and how to proceed.
         """
+        self._require_directory()
         missing = [each.name for each in wanted if not each.exists()]
         if not missing and (wanted or self.has_data):
             return

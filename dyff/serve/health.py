@@ -81,6 +81,10 @@ class Health:
         known = self._roles[role]
         return self._clock.monotonic() - known.entered_s if known.phase in SERVING else 0.0
 
+    def phases(self) -> dict[str, Phase]:
+        """The present phase of each role."""
+        return {name: role.phase for name, role in self._roles.items()}
+
     def phase(self, role: str) -> Phase:
         """The present phase of the role."""
         return self._roles[role].phase

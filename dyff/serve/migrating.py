@@ -242,9 +242,10 @@ async def _stores(
             stores.append(schema.Fresh("bus"))
         for name in ("query", "accounts"):
             if name in ports and name not in local:
-                from dyff.kernel.schema_mongo import MongoStore
+                database = await stack.enter_async_context(opening.open_database(loaded, name))
+                from dyff.kernel.schema_mongo import MongoStore  # after it is known that the client of the engine is installed
 
-                stores.append(MongoStore(f"{name}:mongodb", await stack.enter_async_context(opening.open_database(loaded, name))))
+                stores.append(MongoStore(f"{name}:mongodb", database))
         if "accounts" in ports and "accounts" in local:
             stores.append(SqliteStore("accounts:sqlite", place.accounts))
         if "cluster" in ports and "cluster" in local:

@@ -1,6 +1,6 @@
 """Opens each port with the adapter that the settings choose: the only module that knows all adapters.
 
-An engine's client is imported only here, and only if it is chosen, so that embedded installations do not wait for the import.
+An engine's client is imported only here, and only if it is chosen: embedded installations do not wait for it, and need not have it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from dyff.bus import port as bus
 from dyff.bus import topics
 from dyff.cluster import embedded as embedded_cluster
 from dyff.cluster import port as cluster
-from dyff.kernel import clock, degradation, engines, errors, ids, patience, settings, sqlite
+from dyff.kernel import clock, degradation, engines, errors, extras, ids, patience, settings, sqlite
 from dyff.objects import local, signing, stores
 from dyff.objects import port as objects
 from dyff.query import embedded as embedded_query
 from dyff.query import maintenance
 from dyff.query import port as query
-from dyff.serve import directory
+from dyff.serve import directory, engine_clients
 
 if TYPE_CHECKING:
     from dyff.kernel import mongo
@@ -69,6 +69,7 @@ def open_bus(
     chosen = loaded.bus.kafka
     if chosen.bootstrap_servers is None:
         return embedded_bus.EmbeddedBus.open(place.bus, clock=time, ids=names, troubles=troubles, patience_s=patience_s(loaded))
+    engine_clients.require("bus", loaded)
     from dyff.bus import kafka
 
     try:
@@ -113,7 +114,7 @@ def open_query(
     Raises:
         Misconfigured: a file that the settings name cannot be read.
     """
-    return _mongo_query(loaded) or embedded_query.EmbeddedQuery.open(place.query, troubles=troubles)
+    return _mongo_query(loaded, troubles) or embedded_query.EmbeddedQuery.open(place.query, troubles=troubles)
 
 
 @asynccontextmanager
@@ -147,6 +148,7 @@ def open_accounts(
     chosen = loaded.accounts.mongodb
     if chosen.uri is None:
         return embedded_accounts.EmbeddedAccounts.open(place.accounts, troubles=troubles, patience_s=patience_s(loaded))
+    engine_clients.require("accounts", loaded)
     from dyff.accounts.mongo import MongoAccounts
 
     return MongoAccounts.open(_mongodb("accounts.mongodb", chosen, chosen.uri), prepared=True)
@@ -158,6 +160,7 @@ def open_database(loaded: settings.Settings, name: str) -> AbstractAsyncContextM
     Raises:
         Misconfigured: a file that the settings name cannot be read.
     """
+    engine_clients.require(name, loaded)
     from dyff.kernel import mongo
 
     chosen: engines.QueryDatabase | engines.AccountsDatabase = loaded.query.mongodb if name == "query" else loaded.accounts.mongodb
@@ -175,6 +178,7 @@ async def open_objects(
     """
     if loaded.objects.url is None:
         return await anyio.to_thread.run_sync(local.LocalObjects.open, place.objects, signer)
+    engine_clients.require("objects", loaded)
     from dyff.objects import cloud
 
     connection = cloud.Connection.from_url(loaded.objects.url, os.environ)
@@ -200,17 +204,19 @@ def storage_url(loaded: settings.Settings) -> str:
                 "settings: objects.url is not set: pods of a Kubernetes cluster cannot reach a directory of this machine"
             )
         return stores.RELATIVE
+    engine_clients.require("objects", loaded)
     from dyff.objects import cloud
 
     return cloud.Connection.from_url(chosen.url, os.environ, anonymous=True).url(endpoint=chosen.steps_endpoint)
 
 
 def store_address(loaded: settings.Settings, *, with_environment: bool = True) -> cloud.Connection | None:
-    """The parsed address of the object store, without a look at credentials; None if it is a directory, or if its URL is wrong.
+    """The parsed address of the object store, without a look at credentials; None if it is a directory, its URL is wrong, or its client is
+    not installed.
 
     `with_environment`: whether variables of this process, such as `AWS_ENDPOINT_URL`, count.
     """
-    if loaded.objects.url is None:
+    if loaded.objects.url is None or extras.lacking("cloud"):
         return None
     from dyff.objects import cloud
 
@@ -218,13 +224,6 @@ def store_address(loaded: settings.Settings, *, with_environment: bool = True) -
         return cloud.Connection.from_url(loaded.objects.url, os.environ if with_environment else {}, anonymous=True)
     except errors.Misconfigured:
         return None
-
-
-def credentials(store: cloud.Connection) -> tuple[str, ...]:
-    """The variables of which a process needs one to use this store, the usual one first."""
-    from dyff.objects.cloud import connecting
-
-    return connecting.CREDENTIALS[store.service]
 
 
 @asynccontextmanager
@@ -250,6 +249,7 @@ async def open_cluster(
                 raise sqlite.locked("the cluster database") from error
             yield resources
         return
+    engine_clients.require("cluster", loaded)
     from dyff.cluster import kubernetes
 
     chosen = loaded.cluster.kubernetes
@@ -264,14 +264,15 @@ async def open_cluster(
         yield remote
 
 
-def _mongo_query(loaded: settings.Settings) -> AbstractAsyncContextManager[MongoQuery] | None:
+def _mongo_query(loaded: settings.Settings, troubles: degradation.Troubles | None = None) -> AbstractAsyncContextManager[MongoQuery] | None:
     """The query store on MongoDB, prepared by `dyff migrate`; None if the embedded one is chosen."""
     chosen = loaded.query.mongodb
     if chosen.uri is None:
         return None
+    engine_clients.require("query", loaded)
     from dyff.query.mongo import MongoQuery
 
-    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True)
+    return MongoQuery.open(_mongodb("query.mongodb", chosen, chosen.uri), prepared=True, troubles=troubles)
 
 
 def _mongodb(name: str, chosen: engines.QueryDatabase | engines.AccountsDatabase, uri: str) -> mongo.Connection:

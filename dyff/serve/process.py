@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -17,6 +18,7 @@ import msgspec
 import structlog
 
 from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, memory, settings
+from dyff.kernel.telemetry import metrics, trace_export, traces
 from dyff.serve import adapters as given
 from dyff.serve import (
     assembling,
@@ -30,6 +32,7 @@ from dyff.serve import (
     signals,
     space,
     supervisor,
+    vitals,
     wiring,
 )
 from dyff.serve.audit import output
@@ -75,30 +78,52 @@ def _keep_native_errors(out: log_output.LogOutput, place: directory.DataDirector
 async def _serve(
     loaded: settings.Settings, place: directory.DataDirectory, rows: Sequence[roles.Row], local: bool, out: log_output.LogOutput
 ) -> None:
+    async with anyio.create_task_group() as group:
+        stopping = _Stopping(loaded, group.cancel_scope)
+        await group.start(signals.stop_on_signal, stopping.stop)
+        await _open_and_run(loaded, place, rows, local, out, stopping)
+        group.cancel_scope.cancel()
+
+
+async def _open_and_run(
+    loaded: settings.Settings,
+    place: directory.DataDirectory,
+    rows: Sequence[roles.Row],
+    local: bool,
+    out: log_output.LogOutput,
+    stopping: _Stopping,
+) -> None:
     time = clock.SystemClock()
     troubles = degradation.Troubles(time)
     disk = space.Space(place.root, loaded.disk.reserve_bytes, troubles) if local else None
     if disk is not None:
         disk.make_room()
     choosing = isolation.begin(loaded, place) if "cluster" in roles.ports(rows) & opening.embedded(loaded) else None
-    with _audit(loaded, time, rows) as audit:
+    with _audit(loaded, time, rows) as audit, _traces(loaded) as (tracer, exporter):
         async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
             sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
-            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=audit.trail if audit else None)
+            trail, measured = audit.trail if audit else None, metrics.Metrics()
+            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=trail, tracer=tracer, metrics=measured)
             subject: supervisor.Supervisor | None = None
-            watched = outputs.Outputs(out, audit, troubles)
+            watched = outputs.Outputs(out, audit, troubles, exporter)
 
             def report() -> dict[str, Any]:
                 reported = subject.health.report() if subject else {"status": "starting", "roles": {}}
                 return {**reported, "lost": watched.lost()}
 
-            subject = supervisor.Supervisor(assembling.build(rows, loaded, adapters, report), loaded.supervision, time, troubles)
-            async with anyio.create_task_group() as group:
-                group.start_soon(watched.watch)
-                await group.start(signals.stop_on_signal, _stopper(subject, loaded))
-                group.start_soon(_announce_when_ready, subject, place, adapters, rows, roles.ports(rows) & opening.embedded(loaded), out)
-                await subject.run()
-                group.cancel_scope.cancel()
+            built = assembling.build(rows, loaded, adapters, report)
+            subject = supervisor.Supervisor(built, loaded.supervision, time, troubles, measured)
+            stopping.roles_begin(subject, adapters.listener)
+            own_log = place.bus if adapters.local_bus is not None else None
+            vital = vitals.Vitals(measured, subject.health, troubles, watched.lost, disk=disk, log=own_log)
+            with vital.shown():
+                async with anyio.create_task_group() as group:
+                    group.start_soon(watched.watch)
+                    group.start_soon(vital.watch_delays)
+                    embedded = roles.ports(rows) & opening.embedded(loaded)
+                    group.start_soon(_announce_when_ready, subject, place, adapters, rows, embedded, out)
+                    await subject.run()
+                    group.cancel_scope.cancel()
 
 
 @contextmanager
@@ -116,16 +141,47 @@ def _audit(loaded: settings.Settings, time: clock.Clock, rows: Sequence[roles.Ro
         opened.close()
 
 
-def _stopper(subject: supervisor.Supervisor, loaded: settings.Settings) -> Any:
-    """Requests an orderly stop, and makes sure that the process ends even if something hangs in a shielded clean-up."""
+@contextmanager
+def _traces(loaded: settings.Settings) -> Iterator[tuple[traces.Tracer, trace_export.Exporter | None]]:
+    """The tracer of a process, and what sends its spans until the process ends; None if nothing is sent."""
+    opened = trace_export.open_exporter(loaded.telemetry, metadata.version("dyff-platform"))
+    if opened is None:
+        yield traces.SILENT, None
+        return
+    try:
+        yield opened
+    finally:
+        opened[1].close()
 
-    def stop() -> None:
-        watchdog = threading.Timer(loaded.supervision.shutdown_grace_s + HARD_STOP_EXTRA_S, os._exit, [EXIT_STUCK])
+
+class _Stopping:
+    """Stops the process in an orderly way, and makes sure that it ends even if something hangs in a shielded clean-up."""
+
+    def __init__(self, loaded: settings.Settings, opening: anyio.CancelScope) -> None:
+        """`opening`: cancelled by a stop before there are roles, while stores are opened or waited for."""
+        self._within_s = loaded.supervision.shutdown_grace_s + HARD_STOP_EXTRA_S
+        self._opening = opening
+        self._subject: supervisor.Supervisor | None = None
+        self._listener: socket.socket | None = None
+
+    def roles_begin(self, subject: supervisor.Supervisor, listener: socket.socket | None) -> None:
+        """From now on, a stop ends the roles in their order.
+
+        `listener`: of the API, or None. It is kept for a role that starts again; at a stop the kernel would accept connections for no one.
+        """
+        self._subject, self._listener = subject, listener
+
+    def stop(self) -> None:
+        """Request the stop."""
+        watchdog = threading.Timer(self._within_s, os._exit, [EXIT_STUCK])
         watchdog.daemon = True
         watchdog.start()
-        subject.stop()
-
-    return stop
+        if self._listener is not None:
+            self._listener.close()
+        if self._subject is not None:
+            self._subject.stop()
+        else:
+            self._opening.cancel()
 
 
 async def _announce_when_ready(
@@ -141,19 +197,28 @@ async def _announce_when_ready(
     url = adapters.public_url if adapters.listener is not None else None
     sandboxes = isolation.sentence(adapters.sandboxes) if adapters.sandboxes is not None else None
     where = f" --data-dir {quote(str(place.root))}" if "accounts" in local else ""
-    token = f"dyff token create{where} --account $(dyff account create --name me{where})"
+    first = f"dyff token create{where} --account $(dyff account create --name me{where})" if await _has_no_account(adapters) else None
+    token = {"make_a_token": first} if first is not None else {}
     api = {"api": f"{url}/v0", "docs": f"{url}/v0/docs"} if url is not None else {}
     data = {"data": str(place.root)} if local else {}
     pods = {"pods": sandboxes} if sandboxes is not None else {}
     if out.as_json:
-        out.announce("ready", roles=roles.names(rows), **api, **data, **pods, make_a_token=token)
+        out.announce("ready", roles=roles.names(rows), **api, **data, **pods, **token)
         if not sys.stdout.isatty():
             return
     lines = [f"Dyff is ready: {', '.join(roles.names(rows))}"]
     lines += [f"  {'API' if name == 'api' else name:<6}{value}" for name, value in {**api, **data, **pods}.items()]
-    if url is not None:
-        lines += ["Make a token with:", f"  {token}"]
+    if first is not None and url is not None:
+        lines += ["Make a token with:", f"  {first}"]
     threading.Thread(target=_print, args=["\n".join(lines)], daemon=True).start()
+
+
+async def _has_no_account(adapters: given.Adapters) -> bool:
+    """Whether the installation is new. Who has an account already needs no other one."""
+    try:
+        return adapters.accounts is not None and not await adapters.accounts.find(limit=1)
+    except errors.DyffError:
+        return False  # it is only for a message
 
 
 def _print(text: str) -> None:

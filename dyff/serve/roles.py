@@ -85,6 +85,8 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         health=process.report,
         is_full=lambda: adapters.disk is not None and adapters.disk.full,
         audit=adapters.audit,
+        tracer=adapters.tracer.of("api"),
+        metrics=adapters.metrics,
     )
     await role.run(services, task_status=task_status)
 
@@ -93,14 +95,23 @@ async def _aggregator(process: Process, task_status: anyio.abc.TaskStatus[None],
     from dyff.consumers.aggregator import role as aggregator
 
     adapters = process.adapters
-    await aggregator.run(given(adapters.bus), clock=adapters.clock, signs=signs, troubles=adapters.troubles, task_status=task_status)
+    await aggregator.run(
+        given(adapters.bus),
+        clock=adapters.clock,
+        signs=signs,
+        troubles=adapters.troubles,
+        tracer=adapters.tracer.of("aggregator"),
+        measured=adapters.metrics,
+        task_status=task_status,
+    )
 
 
 async def _sink(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers import sink
 
     adapters = process.adapters
-    await sink.run(given(adapters.bus), given(adapters.query), signs=signs, task_status=task_status)
+    tracer, measured = adapters.tracer.of("sink"), adapters.metrics
+    await sink.run(given(adapters.bus), given(adapters.query), signs=signs, tracer=tracer, measured=measured, task_status=task_status)
 
 
 async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
@@ -116,6 +127,8 @@ async def _orchestrator(process: Process, task_status: anyio.abc.TaskStatus[None
         objects=given(adapters.objects),
         signs=signs,
         troubles=adapters.troubles,
+        tracer=adapters.tracer.of("orchestrator"),
+        measured=adapters.metrics,
         task_status=task_status,
     )
 
@@ -134,14 +147,22 @@ async def _relay(process: Process, task_status: anyio.abc.TaskStatus[None], sign
     from dyff.consumers import relay
 
     adapters = process.adapters
-    await relay.run(given(adapters.bus), given(adapters.accounts), signs=signs, task_status=task_status)
+    await relay.run(given(adapters.bus), given(adapters.accounts), signs=signs, measured=adapters.metrics, task_status=task_status)
 
 
 async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.consumers import informer
 
     adapters = process.adapters
-    await informer.run(given(adapters.bus), given(adapters.cluster), clock=adapters.clock, signs=signs, task_status=task_status)
+    await informer.run(
+        given(adapters.bus),
+        given(adapters.cluster),
+        clock=adapters.clock,
+        signs=signs,
+        tracer=adapters.tracer.of("informer"),
+        measured=adapters.metrics,
+        task_status=task_status,
+    )
 
 
 async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
@@ -154,6 +175,8 @@ async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], s
         storage_env=adapters.storage_env,
         images=process.settings.pods.images,
         signs=signs,
+        tracer=adapters.tracer.of("operator"),
+        measured=adapters.metrics,
         task_status=task_status,
     )
 

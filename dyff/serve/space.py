@@ -11,6 +11,7 @@ import contextlib
 import os
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio.abc
 import anyio.to_thread
@@ -25,6 +26,13 @@ TROUBLE = "disk"
 SHARE = 16
 """The reserve is at most 1/`SHARE` of the file system."""
 _PIECE = b"\0" * 2**20
+
+
+class Room(NamedTuple):
+    """Bytes of a file system that are free for us, and its size."""
+
+    free: int
+    size: int
 
 
 class Space:
@@ -77,9 +85,17 @@ class Space:
             reason = f"the disk of {self._root} is full: new data is refused until {2 * self._size // 2**10} KiB are free"
             self._troubles.report(TROUBLE, f"{reason} (now {self._free() // 2**10})")
 
-    def _free(self) -> int:
+    def room(self) -> Room:
+        """The room on the disk, without the reserve. Blocks.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         disk = os.statvfs(self._root)
-        return disk.f_bavail * disk.f_frsize
+        return Room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+
+    def _free(self) -> int:
+        return self.room().free
 
 
 def _allocate(path: Path, size: int) -> None:

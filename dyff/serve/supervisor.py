@@ -19,7 +19,8 @@ import msgspec
 import structlog
 
 from dyff.kernel import backoff, clock, degradation, errors, liveness, settings
-from dyff.serve import health, watchdog
+from dyff.kernel.telemetry import metrics, names
+from dyff.serve import health, vitals, watchdog
 
 log = structlog.get_logger()
 
@@ -29,6 +30,8 @@ START_WAIT_S = 15.0
 """After this time a stage that is not ready no longer holds up the next one, so that `/ready` can report the problem."""
 STEADY_S = 60.0
 """After serving for this long, a role that fails again starts with the shortest delay again."""
+STUCK, OUTAGE, FAULT = CAUSES = ("stuck", "outage", "fault")
+"""Why a role was started again: it made no progress; something that it needs does not work; anything else."""
 STANDBY: Any = "standby"
 """Passed to `started` by a role that is ready to take over when another process stops serving. It can be passed repeatedly."""
 
@@ -57,14 +60,23 @@ class Supervisor:
     """Runs roles until it is asked to stop or one of them gives up."""
 
     def __init__(
-        self, roles: Sequence[Role], limits: settings.Supervision, time: clock.Clock, troubles: degradation.Troubles | None = None
+        self,
+        roles: Sequence[Role],
+        limits: settings.Supervision,
+        time: clock.Clock,
+        troubles: degradation.Troubles | None = None,
+        measured: metrics.Metrics | None = None,
     ) -> None:
-        """`roles`: at least one. `limits`: how often a role can fail, and how long it can be stuck. `troubles`: of this process."""
+        """`roles`: at least one. `limits`: how often a role can fail, and how long it can be stuck. `troubles`, `measured`: of this
+        process; None for new ones.
+        """
         stages = sorted({role.stage for role in roles})
         self._stages = [[role for role in roles if role.stage == stage] for stage in stages]
         self._limits = limits
         self._clock = time
         self._troubles = troubles or degradation.Troubles(time)
+        self._metrics = measured or metrics.Metrics()
+        self._restarts = self._metrics.counter(names.RESTARTS)
         self.health = health.Health(time, self._troubles)
         self._stop = anyio.Event()
 
@@ -81,6 +93,8 @@ class Supervisor:
         """
         for role in (role for stage in self._stages for role in stage):
             self.health.enter(role.name, health.Phase.STARTING)
+            for cause in CAUSES:
+                self._restarts.cell(role.name, cause)
         try:
             await self._run_from(0, task_status)
         except BaseExceptionGroup as group:
@@ -128,6 +142,7 @@ class Supervisor:
                     # give up.
                     failed_at.append(self._clock.monotonic() - stuck_s)
                 self.health.enter(role.name, health.Phase.RESTARTING, _sentence(problem))
+                self._restarts.add(role.name, _cause(problem))
                 log.error("role-failed", role=role.name, **errors.details(problem), exc_info=problem)
                 too_often = len(failed_at) == failed_at.maxlen and failed_at[-1] - failed_at[0] <= self._limits.window_s
                 if too_often or degradation.ends_server(problem, was_ready=self.health.has_served(role.name)):
@@ -166,22 +181,27 @@ class Supervisor:
             Any exception of the role, possibly in an exception group.
         """
         signs = liveness.Signs()
+        seen = vitals.RoleSigns(role.name, signs)
+        with seen.shown(self._metrics):
+            await self._run_with(role, signs, seen)
+
+    async def _run_with(self, role: Role, signs: liveness.Signs, seen: vitals.RoleSigns) -> None:
         async with anyio.create_task_group() as group:
             if self._limits.stuck_s is not None:
-                group.start_soon(self._watch, role.name, signs, self._limits.stuck_s)
+                group.start_soon(self._watch, role.name, signs, self._limits.stuck_s, seen)
             await role.run(_Readiness(self.health, role.name), signs)
             group.cancel_scope.cancel()
 
-    async def _watch(self, role: str, signs: liveness.Signs, limit_s: float) -> None:
+    async def _watch(self, role: str, signs: liveness.Signs, limit_s: float, seen: vitals.RoleSigns) -> None:
         """Check the signs of a ready role periodically, and end it if they show no progress for too long."""
         check_s = min(CHECK_S, limit_s / 8)
         judged: dict[str, watchdog.Stalled] = {}
         while True:
             await anyio.sleep(check_s)
             if self.health.phase(role) is not health.Phase.READY or self._troubles.blocked:
-                judged = {}
+                seen.judged = judged = {}
                 continue
-            judged = await _look(signs, judged, check_s)
+            seen.judged = judged = await _look(signs, judged, check_s)
             problem = watchdog.problem(judged, limit_s)
             self.health.report_problem(role, problem or watchdog.problem(judged, limit_s / 2), stuck=problem is not None)
             if problem is not None:
@@ -216,6 +236,12 @@ def first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
             if isinstance(error, wanted):
                 return error
     return flat[0]
+
+
+def _cause(problem: BaseException) -> str:
+    if isinstance(problem, errors.Stuck):
+        return STUCK
+    return OUTAGE if degradation.is_outage(problem) else FAULT
 
 
 def _restart_delays() -> Iterator[float]:

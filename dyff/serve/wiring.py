@@ -11,6 +11,7 @@ from typing import TypeVar
 import anyio
 import msgspec
 
+from dyff.accounts import restored
 from dyff.kernel import backoff, clock, degradation, errors, ids, listening, settings, web_addresses
 from dyff.objects import signing
 from dyff.serve import directory, migrating, opening, roles
@@ -42,7 +43,7 @@ async def open_adapters(
 
     Raises:
         Misconfigured: the existing topics do not fit the settings, the address is taken, or an engine refuses access.
-        LogDiverged: the log is damaged.
+        LogDiverged: the log is damaged, or missing while the accounts have seen one.
         OlderSchema, NewerSchema: the stored data has the schema of another release.
         Unavailable: an engine does not answer.
     """
@@ -52,6 +53,8 @@ async def open_adapters(
         if any(row.starts_steps for row in rows):
             found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded)})
         if "bus" in wanted:
+            if {"bus", "accounts"} <= opening.embedded(loaded):
+                _require_log_of(place)
             log = await _entered(stack, partial(opening.open_bus, loaded, place, time, new_ids, troubles), "log", troubles)
             found = msgspec.structs.replace(found, bus=log)
         await _repeated(partial(migrating.prepare, loaded, place, time, wanted, found.bus), "stored data", troubles)
@@ -68,6 +71,19 @@ async def open_adapters(
             signer = await _signer(loaded, found) if found.listener is not None else None
             found = msgspec.structs.replace(found, objects=await opening.open_objects(loaded, place, time, signer), signer=signer)
         yield found
+
+
+def _require_log_of(place: directory.DataDirectory) -> None:
+    """Refuse to begin a new log next to accounts that have seen another one, as in a copy without it. With the mark, the log knows it."""
+    mark = place.bus.with_name(f"{place.bus.name}.mark")
+    if place.bus.exists() or mark.exists():
+        return
+    relayed = restored.sequences(place.accounts).relayed
+    if relayed:
+        raise errors.LogDiverged(
+            f"the log file {place.bus} is missing, but {place.accounts.name} has put {relayed} changes of accounts into it: put the whole"
+            f" set of files back, or restore a backup; if you mean to begin with an empty log, create an empty file {mark}"
+        )
 
 
 async def _entered(

@@ -38,6 +38,7 @@ async def _step(arguments: list[str]) -> None:
         endings.say(f"evaluation {spec.id}: {total} items in all, {already} already done")
         run = _Run(store, manifest.spec, manifest.session, await _kept(store, spec))
         progress = Progress(store, layout.progress("outputs", spec.id), "Inference", total, already)
+        progress.tally = lambda: {"done": min(progress.done, total - run.given_up), "errors": run.given_up, "total": total}
         async with progress.shown():
             if already < total:  # otherwise the service is not needed, and may no longer exist
                 with items.WorkList(dataset, done, run.adapters, skip=spec.client.bad_request_policy == "Skip") as todo:

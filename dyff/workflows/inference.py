@@ -58,6 +58,9 @@ class Inference:
     Odd answers are: one that cannot be read, or does not fit the output pipeline or the output schema, a redirect, and a refusal
     that would usually mean that the endpoint is wrong, such as 401, 403 and 404. They are retried in the same way, but only
     `ODD_RETRIES` times; then the item is given up. The endpoint is wrong if nothing but refusals was ever received.
+
+    A refusal of the request's form, such as 400 and 422, ends the run, unless the policy is to skip. One that concerns the item alone
+    (413, 418, 451, and after retries 409, 410, 424) never does: the item is given up, or skipped.
     """
 
     def __init__(
@@ -162,9 +165,9 @@ class Inference:
                 delay_s = self._delay_s(trouble, verdict)
                 if self._is_given_up(call, trouble, verdict):
                     last = None
-                    return Result(None, 0, verdict.failure())
+                    return Result(None, 0, self._refused(call, verdict) if self._is_skipped(verdict) else verdict.failure())
                 self._board.put(call, trouble.failures, verdict.reason, delay_s, self._limit(verdict))
-                self._notice(f"{self._pace.message() or self._board.line(call)} (errors so far: {self._failures})")
+                self._notice(self._pace.message() or self._board.log_line(call, self._failures))
                 await anyio.sleep(delay_s)
         finally:
             if trouble is not None:
@@ -210,8 +213,7 @@ class Inference:
             else:
                 found.error = verdict.reason
                 is_odd = verdict.error in (failures.UNFIT_ANSWER, failures.REFUSED)
-                is_final = is_odd and trouble is not None and trouble.odd >= ODD_RETRIES
-                found.is_last = is_final or verdict.error == failures.BAD_REQUEST
+                found.is_last = verdict.is_final or (is_odd and trouble is not None and trouble.odd >= ODD_RETRIES)
             self._keep.add(found)
         return verdict, len(answer.body) if answer is not None else 0
 
@@ -222,12 +224,22 @@ class Inference:
         return f"after {self._policy.transient_error_retry_limit + 1} errors in a row with client.transientErrorRetryLimit"
 
     def _refused(self, call: Call, verdict: verdicts.Bad) -> failures.Failure:
-        said = f"status {verdict.status} for {call}: {verdict.reason}"
+        """Count a request that the service refused; returns what to record.
+
+        Raises:
+            Ending: the policy is not to skip it.
+        """
+        words = verdict.reason if verdict.received is None else verdict.received
+        said = f"status {verdict.status} for {call}: {words}"
         if self._policy.bad_request_policy != "Skip":
             raise endings.Ending(endings.REFUSED, f"The service refused a request: {said}. {_HINT}")
         self._successes, self._fruitless = self._successes + 1, 0  # the service works
         self._notice(f"skipping an item: {said}")
-        return verdict.failure()
+        return failures.Failure(failures.BAD_REQUEST, words, verdict.status)
+
+    def _is_skipped(self, verdict: verdicts.Bad) -> bool:
+        """Whether the item has an output row without responses, because the service refused it."""
+        return verdict.of_item and self._policy.bad_request_policy == "Skip"
 
     def _is_given_up(self, call: Call, trouble: _Trouble, verdict: verdicts.Bad) -> bool:
         """Count an error; returns whether the item is given up."""
@@ -236,24 +248,28 @@ class Inference:
             return self._is_hopeless(call, trouble, verdict)
         trouble.failures += 1
         trouble.odd += 1
-        if trouble.odd <= ODD_RETRIES:
+        if trouble.odd <= ODD_RETRIES and not verdict.is_final:
             return False
-        self._give_up(call, verdict)
+        if not self._is_skipped(verdict):
+            self._give_up(call, verdict, trouble.odd)
         return True
 
-    def _give_up(self, call: Call, verdict: verdicts.Bad) -> None:
+    def _give_up(self, call: Call, verdict: verdicts.Bad, tries: int) -> None:
         """Count an item that is given up because of odd answers. Ends the run if that is certainly not the item's fault."""
         self._fruitless += 1
-        if verdict.error == failures.REFUSED:
+        if verdict.of_item:
+            message = f"The service refused one item after another; the last, {call}: {verdict.reason}"
+            ending = endings.Ending(endings.REFUSED, f"{message}. {_HINT}")
+        elif verdict.error == failures.REFUSED:
             message = f"The service does not serve the endpoint {self._endpoint!r} to us: {verdict.reason} for {call}"
             ending = endings.Ending(endings.REFUSED, f"{message}. Correct interface.endpoint.")
         else:
             ending = endings.Ending(endings.OUTPUT_ERROR, f"No answer of the service fits; the last, for {call}: {verdict.reason}. {_FIX}")
         self._last_given_up = ending
-        is_wrong = verdict.error == failures.REFUSED and not self._successes and self._fruitless >= REFUSED_ITEMS
+        is_wrong = verdict.error == failures.REFUSED and not verdict.of_item and not self._successes and self._fruitless >= REFUSED_ITEMS
         if is_wrong or (self._missing_is_error and self._fruitless >= FRUITLESS_ITEMS):
             raise ending
-        endings.say(f"giving up an item after {ODD_RETRIES + 1} answers that cannot be used; the last for {call}: {verdict.reason}")
+        endings.say(f"giving up an item, answers of which cannot be used: {tries}; the last for {call}: {verdict.reason}")
 
     def _is_hopeless(self, call: Call, trouble: _Trouble, verdict: verdicts.Bad) -> bool:
         """Count a transient error; returns whether the item is given up."""

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dyff.entities import codecs, specs
+from dyff.entities import codecs, specs, tree_paths
 from dyff.kernel import errors
-from dyff.objects import layout, port, stores
+from dyff.objects import port, stores
 from dyff.workflows import endings
 
 M = TypeVar("M")
@@ -111,7 +111,7 @@ def attempt() -> str:
         Misconfigured: `DYFF_ATTEMPT` is missing or cannot be part of a key.
     """
     name = _variable("DYFF_ATTEMPT", "the name of this attempt, for instance the pod's")
-    problem = layout.path_problem(name)
+    problem = tree_paths.path_problem(name)
     if problem or "/" in name:
         raise errors.Misconfigured(f"DYFF_ATTEMPT={name!r} {problem or 'must not contain /'}")
     return name

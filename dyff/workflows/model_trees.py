@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from dyff.entities import specs
+from dyff.entities import specs, tree_paths
 from dyff.objects import layout, manifests
 from dyff.objects.manifests import Artifact, Link
 from dyff.workflows import endings
@@ -102,12 +102,12 @@ def _check(paths: Iterable[str], links: Iterable[Link]) -> None:
         message = f"The source has {len(names)} files and links, more than {manifests.MAX_ENTRIES}. Create the model again with fewer."
         raise endings.Ending(endings.WRONG_DATA, message)
     for name in names:
-        if problem := layout.artifact_problem(name):
+        if problem := tree_paths.artifact_problem(name):
             raise _refused(f"the path {name[:200]!r} {problem}")
     for each in links:
         if problem := layout.link_problem(each.link, each.target):
             raise _refused(f"the symbolic link {each.link!r} to {each.target[:200]!r} {problem}")
-    if problem := layout.tree_problem(names):
+    if problem := tree_paths.tree_problem(names):
         raise _refused(problem)
 
 

@@ -21,7 +21,8 @@ class Progress:
     """Counts items, and writes `{"stage", "done", "total", "rate"}` at most once a second, and at the start and the end.
 
     `stage` and `done` may be set at any time. `rate`: items per second over the last ten seconds. `describe`: returns what the run waits
-    for or retries, which is written as `message`, unless it is empty.
+    for or retries, which is written as `message`, unless it is empty. `tally`: returns how many items the client has done and given up,
+    `{"done", "errors", "total"}`, which is written as `items` for the metrics; a later step passes it on (`items_of`).
     """
 
     def __init__(self, store: port.Objects, key: str, stage: str, total: int, done: int = 0, time: clock.Clock | None = None) -> None:
@@ -33,6 +34,7 @@ class Progress:
         self._written = b""
         self._silent = False
         self.describe: Callable[[], str] = str
+        self.tally: Callable[[], dict[str, int]] = dict
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
@@ -55,7 +57,8 @@ class Progress:
         rate = (self.done - before) / (now - since) if now > since else 0.0
         message = self.describe()
         said = {"message": message} if message else {}
-        return codecs.encode({"stage": self.stage, "done": self.done, "total": self.total, "rate": round(rate, 3), **said})
+        items = {"items": tally} if (tally := self.tally()) else {}
+        return codecs.encode({"stage": self.stage, "done": self.done, "total": self.total, "rate": round(rate, 3), **said, **items})
 
     async def _write(self) -> None:
         """Write the progress if it has changed. A store that does not answer is reported once, and does not end the run."""
@@ -69,3 +72,12 @@ class Progress:
             if not self._silent:
                 endings.say(f"the progress cannot be written: {error.message}")
             self._silent = True
+
+
+async def items_of(store: port.Objects, key: str) -> dict[str, int]:
+    """What an earlier step has written as `items`; empty if there is nothing, or it cannot be read: no run depends on it."""
+    try:
+        found = codecs.decode_object(await store.get(key)).get("items")
+    except (errors.DyffError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -12,6 +12,8 @@ from dyff.kernel import clock
 from dyff.workflows.items import Call
 
 _SHOWN = 300
+_SHOWN_IN_LOG = 80
+"""Of the reason, in a line that is repeated."""
 
 SLOW_S = 10.0
 """An answer that takes longer is reported."""
@@ -66,6 +68,14 @@ class Board:
         reason = found.reason if len(found.reason) <= _SHOWN else f"{found.reason[:_SHOWN]}..."
         said = f"trying again at {self._time(left_s)}: {found.call}, which has failed {_times(found.failures)}; the last time: {reason}"
         return f"{said} (given up {found.limit}{self._end()})"
+
+    def log_line(self, call: Call, errors: int) -> str:
+        """The same for the log, as names and values. `errors`: of the whole run so far."""
+        found = self._retries[id(call)]
+        left_s = max(0.0, found.until_s - self._clock.monotonic())
+        reason = found.reason if len(found.reason) <= _SHOWN_IN_LOG else f"{found.reason[:_SHOWN_IN_LOG]}..."
+        place = f"index={call.index} replication={call.replication}"
+        return f"retry: {place} failures={found.failures} errors={errors} next={self._time(left_s)} reason={reason}"
 
     def message(self) -> str:
         """Describe the call that has failed most often, or that waits longest for an answer; empty if all is well."""

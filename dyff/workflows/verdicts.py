@@ -7,8 +7,12 @@ import msgspec
 from dyff.adapters import answers
 from dyff.workflows import exchanges, failures
 
-_BAD_REQUEST = frozenset({400, 406, 409, 410, 411, 413, 414, 415, 416, 417, 418, 422, 424, 431, 451})
-"""The service accepts calls in general, but refuses this item."""
+_BAD_REQUEST = frozenset({400, 406, 411, 414, 415, 416, 417, 422, 431})
+"""The service accepts calls in general, but refuses the form of this one, which is that of all."""
+_OF_ITEM = frozenset({413, 418, 451})
+"""The service refuses this item for what it is: it is too large, or must not be answered."""
+_OF_MOMENT = frozenset({409, 410, 424})
+"""The service refuses this item because of something else, which may have changed at the next try."""
 TOO_MANY_REQUESTS = 429
 _FORBIDDEN = 403
 _NOT_IMPLEMENTED = 501
@@ -25,7 +29,8 @@ class Bad(msgspec.Struct, frozen=True):
     """The answer, or the lack of one, cannot be used.
 
     `error`: one of `failures`, if the item has no responses for this reason. `reason`: for people. `status`: that of the answer; None
-    if there was none. `received`: the beginning of the answer; None if there was none. `asks`: the header Retry-After.
+    if there was none. `received`: the beginning of the answer; None if there was none. `asks`: the header Retry-After. `of_item`: whether
+    the service served the endpoint, and refused the item. `is_final`: whether another try would have the same answer.
     """
 
     error: str
@@ -33,6 +38,8 @@ class Bad(msgspec.Struct, frozen=True):
     status: int | None = None
     received: str | None = None
     asks: str | None = None
+    of_item: bool = False
+    is_final: bool = False
 
     def failure(self) -> failures.Failure:
         """Return the failure to record for the item."""
@@ -68,7 +75,9 @@ def of(answer: exchanges.Answer, outputs: answers.Outputs, check: answers.Check)
     if status >= 500 or status in _TRANSIENT:
         return Bad(failures.TRANSIENT_ERRORS, said, status, text, asks)
     if status in _BAD_REQUEST:
-        return Bad(failures.BAD_REQUEST, text, status)
+        return Bad(failures.BAD_REQUEST, text, status, of_item=True, is_final=True)
+    if status in _OF_ITEM or status in _OF_MOMENT:
+        return Bad(failures.REFUSED, said, status, text, of_item=True, is_final=status in _OF_ITEM)
     if status < 400:
         place = answer.header(b"location")
         said = f"status {status}, a redirect to {place!r}, which is not followed" if place else said

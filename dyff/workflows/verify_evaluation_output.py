@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from dyff.objects import layout
 from dyff.workflows import endings, inputs, items, manifests, trees, verifying
-from dyff.workflows.progress import Progress
+from dyff.workflows.progress import Progress, items_of
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +24,9 @@ async def _step(arguments: list[str]) -> None:
     async with trees.reader(store) as reader:
         dataset = await inputs.dataset(store, reader, spec.dataset)
         expected = await anyio.to_thread.run_sync(items.read_indices, dataset)
-        progress = Progress(store, layout.progress("outputs", spec.id), "Verification", len(expected) * spec.replications)
+        key = layout.progress("outputs", spec.id)
+        progress, earlier = Progress(store, key, "Verification", len(expected) * spec.replications), await items_of(store, key)
+        progress.tally = lambda: earlier
         verifier = verifying.Verifier(store, reader, spec, expected, progress)
         async with progress.shown():
             await verifier.verify()

@@ -21,6 +21,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 PAUSE_S = 0.2
 PIECE = 2**16
 _CHUNKED = b"POST /v0/datasets HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
@@ -53,6 +55,7 @@ class Holder:
                         await self._bring_nothing(number % 4, reader, writer)
                     finally:
                         self.open -= 1
+            # real time: each attacker opens connections at a pace, so that the number held is bounded by the server and not by this loop
             await asyncio.sleep(PAUSE_S)
 
     async def _bring_nothing(self, form: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +65,7 @@ class Holder:
         begin = {1: _HEAD + b"x-slow: ", 2: _HALF_BODY, 3: _HEAD + b"\r\n"}[form]
         writer.write(begin)
         if form == 3:
-            await asyncio.sleep(3600)
+            await anyio.sleep_forever()
         ended = asyncio.ensure_future(reader.read())
         while not ended.done():
             writer.write(b"a")

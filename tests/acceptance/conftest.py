@@ -20,6 +20,7 @@ import pytest
 from dyff.client import Client
 from dyff.schema import platform, requests
 
+from tests import waiting
 from tests.conftest import missing
 from tests.narrowing import sure
 
@@ -54,7 +55,7 @@ class Server:
         self.endpoint = ""
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *flags: str, deadline_s: float = 30.0) -> None:
+    def start(self, *flags: str, deadline_s: float = 120.0) -> None:
         """Start, and wait for the message that it is ready."""
         environment = plain_environment() | self.settings
         arguments = [self.program, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
@@ -66,7 +67,7 @@ class Server:
             if not self.is_running or time.monotonic() > end:
                 self.kill()
                 pytest.fail(f"the server did not become ready: {self.out.read_text()}\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.01)
+            waiting.a_blocking_moment()
         self.endpoint = found
 
     def _announced(self) -> str | None:
@@ -252,7 +253,7 @@ def eventually(get, *wanted: str, deadline_s: float = 120.0):
         terminal = entity.status in ("Failed", "Error", "Complete", "Ready", "Terminated", "Deleted")
         assert not terminal, f"{entity.status}: {entity.reason}: {entity.message}"
         assert time.monotonic() < end, f"still {entity.status}: {entity.reason}: {entity.message}"
-        time.sleep(0.1)
+        waiting.a_blocking_moment(0.1)
 
 
 @pytest.fixture(scope="module")

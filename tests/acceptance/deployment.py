@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -15,8 +14,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.conftest import missing
+from tests.engines.ports import free_port
 from tests.narrowing import sure
 
 SECRET = "storage"
@@ -49,13 +50,6 @@ def engines(folder: Path) -> dict[str, str]:
         "DYFF_OPERATOR__STORAGE_SECRET": SECRET,
         "DYFF_PODS__SECRETS_DIR": str(folder / "secrets"),
     }
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -91,7 +85,7 @@ class Process:
             if not self.is_running or time.monotonic() > end:
                 self.kill()
                 pytest.fail(f"{self.name} did not become ready: {reported}\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.05)
+            waiting.a_blocking_moment(0.05)
 
     def send(self, number: signal.Signals) -> None:
         """A signal, if it runs."""

@@ -60,11 +60,13 @@ class Gremlin:
 
     def _kill(self, victim: Victim, gone_s: float) -> None:
         victim.kill()
+        # real time: the victim is gone for that long, and the others notice by their own clocks
         time.sleep(gone_s / 2)
         victim.restart()
 
     def _pause(self, victim: Victim, still_s: float) -> None:
         victim.send(signal.SIGSTOP)
+        # real time: the victim is stopped for that long, and the others notice by their own clocks
         time.sleep(still_s)
         victim.send(signal.SIGCONT)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tests import waiting
 from tests.acceptance.conftest import DYFF, plain_environment, run
 from tests.acceptance.deployment import SECRET, engines
 from tests.acceptance.on_kubernetes import STEPS
@@ -99,7 +100,7 @@ class Pods:
                 return
             if time.monotonic() > end:
                 pytest.fail(f"not ready:\n{self.kubectl('get', 'pods')}{self.kubectl('get', 'events')}{self.logs()[-5000:]}")
-            time.sleep(0.5)
+            waiting.a_blocking_moment(0.5)
 
     def logs(self) -> str:
         """Of all pods, each line with the name of its pod."""
@@ -115,7 +116,7 @@ class Pods:
                 return
             if "Failed" in ended or time.monotonic() > end:
                 pytest.fail(f"the Job {name} did not end well:\n{self.kubectl('get', 'events')}{self.kubectl('logs', f'job/{name}')}")
-            time.sleep(0.2)
+            waiting.a_blocking_moment(0.2)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dyff.entities import custom_resource, registry
+from tests import waiting
 from tests.acceptance.deployment import SECRET, Process
 from tests.acceptance.on_kubernetes import STEPS
 from tests.engines.node.access import Node
@@ -108,7 +109,7 @@ class Place:
                 pytest.fail(
                     f"{name} is not as it should be after {limit_s:g} s: {reported}\n{pods}\n{self.operator.log.read_text()[-2000:]}"
                 )
-            time.sleep(_LOOK_S)
+            waiting.a_blocking_moment(_LOOK_S)
         return found
 
     def kubectl(self, *arguments: str) -> str:

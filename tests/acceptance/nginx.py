@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from image import packages
+from tests import waiting
 from tests.conftest import missing
 from tests.engines import building
 
@@ -62,13 +63,6 @@ def unpacked() -> tuple[str, dict[str, str]]:
     return str(target / "usr/sbin/nginx"), {"LD_LIBRARY_PATH": ":".join(libraries)}
 
 
-def free_port() -> int:
-    """A port on which nothing listens at the moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 def documented(port: int, behind: int, *, removes_prefix: bool) -> str:
     """The configuration of the document, on `port`, without TLS, in front of the port `behind`."""
     (text,) = re.findall(r"```nginx\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
@@ -100,7 +94,7 @@ def running(folder: Path, configuration: str, port: int) -> Iterator[None]:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-            time.sleep(0.02)
+            waiting.a_blocking_moment()
         else:
             raise AssertionError(f"nginx does not listen: {(folder / 'log').read_text()}")
         yield

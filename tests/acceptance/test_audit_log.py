@@ -11,6 +11,7 @@ import time
 import httpx
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.acceptance.test_log_output import fill_up, parsed, until
 from tests.narrowing import sure
@@ -145,7 +146,7 @@ def test_a_folder_that_cannot_be_written_stops_nothing(make_server, tmp_path):
     end = time.monotonic() + 30
     while not (found := httpx.get(server.endpoint.removesuffix("/v0") + "/ready").json()["degraded"]):
         assert time.monotonic() < end
-        time.sleep(0.2)
+        waiting.a_blocking_moment(0.2)
     assert [each["name"] for each in found] == ["audit log"]
     assert "Not a directory" in found[0]["reason"]
     assert server.stop() == 0

@@ -19,6 +19,7 @@ import pytest
 from dyff.client import Client
 from dyff.schema import requests
 
+from tests import waiting
 from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
 from tests.acceptance.test_kill_9 import wait_for_all
 
@@ -141,7 +142,7 @@ class Load:
         """Wait until so many were acknowledged."""
         while len(self.acknowledged) < count:
             assert any(each.is_alive() for each in self._threads)
-            time.sleep(0.02)
+            waiting.a_blocking_moment()
 
     def _run(self) -> None:
         headers = {"Authorization": f"Bearer {self._token}"}
@@ -167,6 +168,7 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_se
     held up; and the restored directory has no difference.
     """
     first, second = make_server("data"), make_server("elsewhere")
+    first.settings["DYFF_QUOTAS__ENTITIES"] = str(10 * ENTITIES)  # one account has all of them
     first.start()
     account = first.command("account", "create", "--name", "auditor")
     token = first.command("token", "create", "--account", account)
@@ -187,7 +189,8 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_se
     printed = restored(tmp_path / "backup", second)
     measured.append(f"restored in {time.monotonic() - started:.1f} s: {printed}")
     report = clean(second)
-    second.start()
+    assert f": {report['entities']} entities\n" in printed
+    second.start(deadline_s=600.0)  # it reads all states, which takes a minute for 100,000 entities
     found = entities(second, account)
     assert set(before) <= set(found) <= set(original)
     assert all(found[each] == original[each] for each in before)
@@ -284,7 +287,8 @@ def test_a_killed_restore_can_be_repeated_and_no_server_uses_what_it_left(origin
     assert refused.returncode == 2
     assert "is not finished" in refused.stderr
     assert run("verify", "--data-dir", str(other.directory)).returncode == 2
-    restored(backup_of(original), other, "--force")
+    printed = restored(backup_of(original), other, "--force")
+    assert " 0 entities" not in printed  # also if it was only finished now
     assert sorted(path.name for path in other.directory.glob("*rest*")) == []
     [kept] = other.directory.glob("replaced-*/mine")
     assert kept.read_text() == "kept"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 
 import httpx
 import pyarrow as pa
@@ -15,6 +16,7 @@ from websockets.sync.client import connect
 from dyff.sdk import Client as OurClient
 from tests.acceptance import nginx
 from tests.acceptance.conftest import Server, eventually
+from tests.engines.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -26,7 +28,7 @@ LARGE_BYTES = 12 * 2**20
 def server(request, tmp_path_factory):
     """A server that clients reach only below the path /dyff of nginx."""
     folder = tmp_path_factory.mktemp("nginx")
-    port, behind = nginx.free_port(), nginx.free_port()
+    port, behind = free_port(), free_port()
     file = folder / "dyff.yaml"
     file.write_text(json.dumps({"api": {"public_url": f"http://127.0.0.1:{port}/dyff", "trusted_proxies": ["127.0.0.1"]}}))
     configuration = nginx.documented(port, behind, removes_prefix=request.param == "removes")
@@ -98,10 +100,39 @@ def test_a_session_answers_through_the_proxies(server, token, account, service):
         client.inferencesessions.terminate(session.id)
 
 
+def test_a_stop_breaks_no_request(tmp_path):
+    """While clients are busy, a stop makes nginx unable to connect, which it may repeat elsewhere; no request that was taken is lost."""
+    port, behind = nginx.free_port(), nginx.free_port()
+    configuration = nginx.documented(port, behind, removes_prefix=False).replace("location /dyff/", "location /")
+    statuses: set[int] = set()
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            while not over.is_set():
+                statuses.add(client.get("/health").status_code)
+
+    with nginx.running(tmp_path / "nginx", configuration, port):
+        subject = Server(tmp_path / "data")
+        subject.start("--port", str(behind))
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for each in threads:
+            each.start()
+        while not statuses:
+            over.wait(0.01)
+        assert subject.stop() == 0
+        over.set()
+        for each in threads:
+            each.join()
+    assert statuses <= {200, 502}
+    errors = [line for line in (tmp_path / "nginx" / "log").read_text().splitlines() if "upstream" in line]
+    assert [line for line in errors if "Connection refused" not in line] == []
+
+
 @pytest.fixture
 def unnamed(tmp_path):
     """A server that knows its proxy and not its own public URL, behind nginx at the root of the host."""
-    port, behind = nginx.free_port(), nginx.free_port()
+    port, behind = free_port(), free_port()
     file = tmp_path / "dyff.yaml"
     file.write_text(json.dumps({"api": {"trusted_proxies": ["127.0.0.1"]}}))
     configuration = nginx.documented(port, behind, removes_prefix=False).replace("location /dyff/", "location /")

@@ -13,6 +13,7 @@ import pytest
 from dyff.schema import requests
 
 from dyff.cluster.pods.isolation import bwrap
+from tests import waiting
 from tests.acceptance.conftest import DYFF, Server, eventually
 from tests.conftest import missing
 from tests.narrowing import sure
@@ -91,7 +92,7 @@ def test_an_evaluation_runs_and_leaves_no_zombies(server, client, account, datas
     eventually(lambda: client.evaluations.get(created.id), "Complete")
     end = time.monotonic() + 30
     while "Z" in server.descendants().values() and time.monotonic() < end:
-        time.sleep(0.1)
+        waiting.a_blocking_moment(0.1)
     assert "Z" not in server.descendants().values()
 
 

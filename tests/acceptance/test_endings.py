@@ -108,6 +108,7 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.partition("acme/")[2].partition("/")[0]
         if name == "slow":
+            # real time: it is not answered before the client gives up
             time.sleep(200)
         self.send_response(int(name) if name.isdigit() else 500)
         self.send_header("Content-Length", "0")

@@ -150,6 +150,7 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
     with gremlin.at_work():
         for each in (labelled, created):
             each.start()
+        # real time: faults happen and clients work for that long
         time.sleep(SECONDS)
         stop.set()
         for each in (labelled, created):

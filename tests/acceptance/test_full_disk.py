@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import Server
 from tests.entities import bodies
 
@@ -65,7 +66,7 @@ def until(condition, what: str):
     end = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.1)
+        waiting.a_blocking_moment(0.1)
     return found
 
 
@@ -98,6 +99,7 @@ def test_a_full_disk_stops_only_what_adds_data(server_on_disk, disk):
             assert http.get(f"/datasets/{kept}").status_code == 200
             status, report = ready(http)
             assert (status, report["status"]) == (200, "degraded"), report
+            # real time: the state must hold for a while in another process, which looks at its disk by its own clock
             time.sleep(0.2)
         assert "disk" in {each["name"] for each in report["degraded"]}
         assert account.delete(http, gone).status_code == 200

@@ -81,6 +81,7 @@ def test_sessions_run_on_and_evaluations_complete(server_on_disk: Server, disk, 
         before, end = caller.answered, time.monotonic() + FULL_S
         while time.monotonic() < end:
             fill(disk)
+            # real time: the disk of another process stays full for that long, whatever it frees
             time.sleep(0.2)
         assert caller.answered > before
     assert caller.failures == {}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import Server, plain_environment
 from tests.conftest import missing
 
@@ -66,7 +67,7 @@ class Clone:
         while not (found := re.search(r"API\s+(\S+)[\s\S]*dyff token create", out.read_text())):
             assert self.started[-1].poll() is None, out.read_text()
             assert time.monotonic() < end, out.read_text()
-            time.sleep(0.05)
+            waiting.a_blocking_moment(0.05)
         self.environment["DYFF_API_ENDPOINT"] = found[1]
 
     def remember(self, lines: str) -> None:
@@ -199,7 +200,7 @@ def _wait_until(is_so, explain) -> None:
     end = time.monotonic() + DEADLINE_S
     while not is_so():
         assert time.monotonic() < end, explain()
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
 
 
 def _wait_until_free(place: tuple[str, int]) -> None:

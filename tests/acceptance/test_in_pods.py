@@ -7,6 +7,7 @@ import time
 import pytest
 
 from dyff.serve import roles
+from tests import waiting
 from tests.acceptance import in_pods
 from tests.acceptance.test_published_client import (
     test_a_session_serves_inference_and_is_terminated,  # noqa: F401 (once more, in pods)
@@ -45,7 +46,7 @@ def test_a_role_ends_when_it_is_asked_to(server, role):
     end = time.monotonic() + _SHOWN_WITHIN_S
     while (ended := ending(server, role, before)) is None:
         assert time.monotonic() < end, f"it runs on: {server.kubectl('logs', name, '--container', 'dyff')}"
-        time.sleep(0.2)
+        waiting.a_blocking_moment(0.2)
     assert ended["exitCode"] == 0, server.kubectl("logs", name, "--container", "dyff", "--previous")
 
 

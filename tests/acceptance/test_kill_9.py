@@ -13,6 +13,7 @@ import pytest
 from dyff.client import Client
 from dyff.schema import requests
 
+from tests import waiting
 from tests.acceptance.proof import proved
 
 pytestmark = pytest.mark.faults
@@ -40,6 +41,7 @@ def test_every_evaluation_ends_once_after_kill_9(fresh_on_each_bus, prompts, ser
     accepted = [client.evaluations.create(body).id for _ in range(EVALUATIONS)]
 
     for _ in range(KILLS):
+        # real time: SIGKILL comes at a random moment of the server's own work
         time.sleep(moments.uniform(0.2, 4.0))
         fresh.kill()
         fresh.start()
@@ -73,4 +75,4 @@ def wait_for_all(
             assert len(set(found) - ids) <= more, "an evaluation nobody asked for"
             return {key: (each.status, each.reason) for key, each in done.items()}
         assert time.monotonic() < end, {key: (each.status, each.reason, each.message) for key, each in found.items()}
-        time.sleep(0.3)
+        waiting.a_blocking_moment(0.3)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import Server
 from tests.entities import bodies
 
@@ -63,7 +64,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.1)
+        waiting.a_blocking_moment(0.1)
     return found
 
 
@@ -74,6 +75,20 @@ def person(make_server):
     found = Person(server)
     with found.http:
         yield found
+
+
+@pytest.fixture(scope="module")
+def at_a_start(tmp_path_factory):
+    """For tests that stop and start the server themselves."""
+    server = Server(tmp_path_factory.mktemp("locked") / "data", HELD)
+    server.start()
+    try:
+        found = Person(server)
+        with found.http:
+            yield found
+    finally:
+        if server.is_running:
+            server.kill()
 
 
 @pytest.mark.acceptance
@@ -125,9 +140,9 @@ def test_a_locked_accounts_database_refuses_changes_only(person):
 @pytest.mark.acceptance
 @pytest.mark.parametrize("file", ["bus.sqlite", "query.sqlite", "accounts.sqlite", "cluster.sqlite"])
 @pytest.mark.parametrize("how", ["BEGIN IMMEDIATE", "PRAGMA locking_mode=EXCLUSIVE"], ids=["writers", "readers too"])
-def test_a_start_waits_for_a_lock(person, file, how):
+def test_a_start_waits_for_a_lock(at_a_start, file, how):
     """It says which file is locked, and serves when the lock is gone: nothing has to be started again by a person."""
-    server = person.server
+    person, server = at_a_start, at_a_start.server
     assert server.stop() == 0
     said = len(server.log.read_text())
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,7 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import waiting
 from tests.acceptance.conftest import DYFF, plain_environment, run
+from tests.engines.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -39,14 +40,8 @@ def until(condition, limit_s: float = 60.0):
     end = time.monotonic() + limit_s
     while not (found := condition()):
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_everything_that_a_server_writes_is_json(tmp_path):
@@ -273,7 +268,8 @@ def test_a_reader_that_stops_reading_blocks_nothing(piped):
     for _ in range(3):
         piped.make_noise()
         assert piped.request() == 401
-        time.sleep(1.2)  # each look of the server makes one line of what it finds
+        # real time: each look of the server, once a second by its clock, makes one line of what it finds
+        time.sleep(1.2)
     until(lambda: piped.troubles() == ["log output"])
     assert [piped.request() for _ in range(3)] == [401] * 3
     parsed(piped.read_until(b'"degraded-over"'))
@@ -286,6 +282,7 @@ def test_a_server_whose_reader_stopped_reading_can_be_stopped(piped):
     piped.read_until(b'"ready"')
     for _ in range(3):
         piped.make_noise()
+        # real time: each look of the server, once a second by its clock, makes one line of what it finds
         time.sleep(1.2)
     assert piped.stop() == 0
 
@@ -306,6 +303,7 @@ def test_what_does_not_fit_on_the_disk_is_counted_when_there_is_space(disk, tmp_
         def fill() -> bool:
             with (tmp_path / "data" / "stderr" / "stderr-0.txt").open("a") as file:
                 file.write("x" * 8192 + "\n")
+            # real time: the server looks at that file by its own clock
             time.sleep(0.5)
             return state()["lost"]["log output"] > 0
 
@@ -344,3 +342,15 @@ def test_a_server_without_standard_streams_serves(tmp_path, closed):
     finally:
         process.kill()
     assert run("verify", "--data-dir", str(tmp_path / "data")).returncode == 0
+
+
+def test_an_account_is_only_suggested_while_there_is_none(make_server):
+    """A second account of the same name would be refused, and a person who has one needs no other."""
+    subject = make_server("data")
+    subject.start()
+    assert "dyff account create" in subject.lines("ready")[-1]["make_a_token"]
+    subject.command("account", "create", "--name", "me")
+    assert subject.stop() == 0
+    subject.start()
+    assert "make_a_token" not in subject.lines("ready")[-1]
+    assert subject.stop() == 0

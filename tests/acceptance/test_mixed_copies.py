@@ -15,6 +15,7 @@ from dyff.client import Client
 from dyff.schema import requests
 
 from dyff.accounts import restored as accounts
+from tests import waiting
 from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
 
 pytestmark = pytest.mark.acceptance
@@ -69,7 +70,7 @@ def wait_for_relay(subject: Server) -> None:
     end = time.monotonic() + 60.0
     while (found := accounts.sequences(subject.directory / "accounts.sqlite")).relayed < found.made:
         assert time.monotonic() < end, found
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +241,31 @@ def test_all_tokens_can_be_made_invalid(fresh):
     new = fresh.command("token", "create", "--account", account)
     codes = [httpx.get(f"{fresh.endpoint}/datasets", headers={"Authorization": f"Bearer {token}"}).status_code for token in (old, new)]
     assert codes == [401, 200]
+
+
+def test_a_new_log_is_not_begun_next_to_accounts_that_have_seen_one(copies, tmp_path):
+    """A copy without the log and its mark would be an empty installation with accounts. An empty mark says that it is meant."""
+    mixed = copies.mixed(tmp_path / "mixed")
+    for path in mixed.glob("bus.sqlite*"):
+        path.unlink()
+    for _ in range(2):  # also after a start that was refused
+        refused = run("serve", "--data-dir", str(mixed), "--port", "0")
+        assert refused.returncode != 0
+        assert "is missing, but accounts.sqlite has put" in refused.stderr
+        assert not (mixed / "bus.sqlite").exists()
+    (mixed / "bus.sqlite.mark").touch()
+    subject = Server(mixed)
+    subject.start()
+    assert subject.stop() == 0
+
+
+def test_a_view_that_has_seen_more_than_the_log_says_what_to_do(copies, tmp_path):
+    """The server does not start, and after the command that it names it does."""
+    subject = Server(copies.mixed(tmp_path / "mixed", log=True))
+    refused = run("serve", "--data-dir", str(subject.directory), "--port", "0")
+    assert refused.returncode != 0
+    assert "restore a whole backup (`dyff restore`)" in refused.stderr
+    assert "run `dyff replay`" in refused.stderr
+    subject.command("replay")
+    subject.start()
+    assert subject.stop() == 0

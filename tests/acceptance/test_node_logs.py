@@ -12,6 +12,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.cluster.kubernetes import Connection, KubernetesCluster
+from tests import waiting
 from tests.acceptance.on_kubernetes import STEPS
 from tests.narrowing import sure
 
@@ -59,7 +60,7 @@ async def until(cluster: port.Cluster, name: str, true: Callable[[dict[str, Any]
     """Wait until that is true of a pod's status."""
     with anyio.fail_after(DEADLINE_S):
         while not true((sure(await cluster.get(port.POD, name))).get("status") or {}):
-            await anyio.sleep(0.2)
+            await waiting.a_moment()
 
 
 async def followed(cluster: port.Cluster, name: str, of: str, since: str | None = None) -> list[port.LogLine]:
@@ -128,6 +129,7 @@ async def test_a_pod_that_never_starts(cluster, run):
     async with anyio.create_task_group() as tasks:
 
         async def remove() -> None:
+            # real time: the log is followed first, on a real node that does not report that
             await anyio.sleep(1)
             await cluster.delete(port.POD, name)
 

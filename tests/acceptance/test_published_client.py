@@ -22,6 +22,7 @@ from dyff.client import Client, _apigroups, http
 from dyff.client.errors import HTTPError
 from dyff.schema import platform, requests
 
+from tests import waiting
 from tests.acceptance import profiles
 from tests.acceptance.conftest import eventually
 
@@ -80,7 +81,7 @@ def test_a_session_serves_inference_and_is_terminated(client, account, service):
     end = time.monotonic() + 60
     while not client.inferencesessions.ready(session.id):
         assert time.monotonic() < end
-        time.sleep(0.1)
+        waiting.a_blocking_moment(0.1)
     interface = session.inferenceService.interface
     infer = client.inferencesessions.client(session.id, created.token, interface=interface)
     assert infer.infer({"text": "hello"})[0]["text"]
@@ -140,6 +141,7 @@ def test_a_model_is_uploaded_from_a_folder(client, account, tmp_path):
 def test_what_is_deleted_stays_deleted(client, account, prompts):
     """Deletion is final, is visible immediately, and may be repeated."""
     created = client.datasets.create_arrow_dataset(prompts, account=account, name="short-lived")
+    # real time: the stores have it by then, which the client cannot see
     time.sleep(0.2)
     assert client.datasets.delete(created.id).status == "Deleted"
     assert client.datasets.delete(created.id).status == "Deleted"

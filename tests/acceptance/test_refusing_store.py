@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from dyff.objects import layout
+from tests import waiting
 from tests.acceptance.conftest import Server
 from tests.entities import bodies
 from tests.objects import faulty
@@ -28,6 +29,7 @@ class Auditor:
     """Makes and finalizes datasets."""
 
     def __init__(self, server: Server) -> None:
+        self.server = server
         self.account = server.command("account", "create", "--name", "auditor")
         token = server.command("token", "create", "--account", self.account, "--role", "Admin")
         self.http = httpx.Client(base_url=server.endpoint, headers={"Authorization": f"Bearer {token}"}, timeout=60.0, trust_env=False)
@@ -53,21 +55,30 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.1)
+        waiting.a_blocking_moment(0.1)
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store():
     with faulty.a_store() as state:
         yield state
 
 
-@pytest.fixture
-def server(store, make_server):
-    made = make_server("data", {**SETTINGS, "DYFF_OBJECTS__URL": f"s3://bucket?endpoint={store.url}&timeout_s=3&ambient=true"})
-    made.start()
-    return made
+@pytest.fixture(scope="module")
+def auditor(store, tmp_path_factory):
+    """Of a server that all answers are tried on, one after the other: it must outlive each of them."""
+    objects = {"DYFF_OBJECTS__URL": f"s3://bucket?endpoint={store.url}&timeout_s=3&ambient=true"}
+    server = Server(tmp_path_factory.mktemp("refused") / "data", SETTINGS | objects)
+    server.start()
+    try:
+        found = Auditor(server)
+        with found.http:
+            yield found
+        assert server.stop() == 0
+    finally:
+        if server.is_running:
+            server.kill()
 
 
 @pytest.mark.acceptance
@@ -86,29 +97,26 @@ def server(store, make_server):
         (418, "SomethingNew"),
     ],
 )
-def test_one_object_is_refused_for_a_while(store, server, status, code):
+def test_one_object_is_refused_for_a_while(store, auditor, status, code):
     """Its dataset waits, and becomes ready when the store answers again; another one is ready meanwhile. Nothing ends."""
-    auditor = Auditor(server)
-    with auditor.http:
-        one, other = auditor.uploaded("one"), auditor.uploaded("other")
-        (staged,) = [each for each in store.objects if one in each]
-        store.refusals[staged] = (status, code)  # this request: its answer says why
-        refused = auditor.finalize(one)
-        assert (refused.status_code, "retry-after" in refused.headers) == (503, True), refused.text
-        key = layout.root("datasets", one)
-        store.refusals = {key: (status, code)}  # this object: what was accepted waits
-        assert auditor.finalize(one).status_code in (200, 503)
-        assert auditor.finalize(other).status_code in (200, 503)  # accepted, and not sealed yet
-        until(lambda: auditor.entity(other)["status"] == "Ready", "the other dataset")
-        until(lambda: len([each for each in store.requests if key in each]) > 1, "an attempt")
-        waiting = until(lambda: (found := auditor.entity(one)).get("message") and found, "a word to its owner")
-        assert (waiting["status"], waiting["reason"]) == ("WaitingForUpload", "Finalizing")
-        assert "tried again" in waiting["message"]
-        assert store.url not in waiting["message"] or 300 < status < 400
-        report = auditor.report()
-        assert {name: role["failures"] for name, role in report["roles"].items() if role["failures"]} == {}
-        assert server.is_running
-        store.refusals = {}
-        auditor.finalize(one)
-        until(lambda: auditor.entity(one)["status"] == "Ready", "recovery")
-        assert server.stop() == 0
+    one, other = auditor.uploaded("one"), auditor.uploaded("other")
+    (staged,) = [each for each in store.objects if one in each]
+    store.refusals[staged] = (status, code)  # this request: its answer says why
+    refused = auditor.finalize(one)
+    assert (refused.status_code, "retry-after" in refused.headers) == (503, True), refused.text
+    key = layout.root("datasets", one)
+    store.refusals = {key: (status, code)}  # this object: what was accepted waits
+    assert auditor.finalize(one).status_code in (200, 503)
+    assert auditor.finalize(other).status_code in (200, 503)  # accepted, and not sealed yet
+    until(lambda: auditor.entity(other)["status"] == "Ready", "the other dataset")
+    until(lambda: len([each for each in store.requests if key in each]) > 1, "an attempt")
+    waiting = until(lambda: (found := auditor.entity(one)).get("message") and found, "a word to its owner")
+    assert (waiting["status"], waiting["reason"]) == ("WaitingForUpload", "Finalizing")
+    assert "tried again" in waiting["message"]
+    assert store.url not in waiting["message"] or 300 < status < 400
+    report = auditor.report()
+    assert {name: role["failures"] for name, role in report["roles"].items() if role["failures"]} == {}
+    assert auditor.server.is_running
+    store.refusals = {}
+    auditor.finalize(one)
+    until(lambda: auditor.entity(one)["status"] == "Ready", "recovery")

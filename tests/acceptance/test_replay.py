@@ -110,6 +110,7 @@ def test_reads_stay_right_during_replays_and_when_they_are_killed(subject, servi
             assert "the new query store is in use" in subject.command("replay")
         for _ in range(KILLS):
             killed = begun(subject)
+            # real time: SIGKILL comes at a random moment of a replay
             time.sleep(moments.uniform(0.3, 6.0 if isinstance(subject, Deployment) else 1.2))
             killed.kill()
             killed.communicate()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
+import subprocess
 import time
 
 import anyio
@@ -18,7 +21,8 @@ from dyff.client import Client
 from dyff.accounts import embedded, tokens
 from dyff.bus import envelope, topics
 from dyff.kernel import settings
-from tests.acceptance.conftest import run
+from tests import waiting
+from tests.acceptance.conftest import DYFF, plain_environment, run
 from tests.roles import log
 
 pytestmark = pytest.mark.acceptance
@@ -75,6 +79,27 @@ def test_it_stops_cleanly(fresh, number):
     assert fresh.processes() == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_start_that_waits_stops_cleanly(fresh, number):
+    """It is orderly before there are roles, too: what is open is closed, the exit code is 0, and the log says what was received."""
+    fresh.start()
+    assert fresh.stop() == 0
+    fresh.log.write_text("")
+    with contextlib.closing(sqlite3.connect(fresh.directory / "cluster.sqlite", isolation_level=None)) as locked:
+        locked.execute("BEGIN EXCLUSIVE")
+        arguments = [DYFF, "serve", "--data-dir", str(fresh.directory), "--port", "0"]
+        with fresh.log.open("a") as log, subprocess.Popen(arguments, stderr=log, env=plain_environment()) as process:
+            end = time.monotonic() + 60
+            while "start: cluster" not in fresh.log.read_text():
+                assert (process.poll(), time.monotonic() < end) == (None, True), fresh.log.read_text()
+                time.sleep(0.05)  # real time: another process writes its log
+            process.send_signal(number)
+            assert process.wait(30) == 0
+    (line,) = [each for each in map(json.loads, fresh.log.read_text().splitlines()) if each["event"] == "stopping"]
+    assert line["signal"] == number.name
+    assert fresh.processes() == []
+
+
 def test_tokens_are_made_while_it_runs_and_refused_when_revoked(server, account):
     """`dyff token create` prints a token and nothing else; a revoked one is refused at once."""
     token = server.command("token", "create", "--account", account)
@@ -116,7 +141,7 @@ def test_what_was_accepted_is_there_after_kill_9(fresh):
     end = time.monotonic() + 15
     while (model := httpx.get(f"{fresh.endpoint}/models/{created.json()['id']}", headers=headers).json()).get("status") != "Ready":
         assert time.monotonic() < end, model
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
     assert os.path.exists(fresh.directory)
 
 
@@ -132,7 +157,7 @@ async def test_changes_of_accounts_are_in_the_log(fresh):
     end = time.monotonic() + 15
     while outbox.execute("SELECT count(*) FROM outbox").get:
         assert time.monotonic() < end, "the outbox is not emptied"
-        time.sleep(0.05)
+        waiting.a_blocking_moment(0.05)
     outbox.close()
     assert fresh.stop() == 0
     async with log.opened(fresh.directory / "bus.sqlite", partitions=4) as bus:
@@ -164,7 +189,7 @@ def test_a_deleted_dataset_goes_for_good(fresh, prompts, tmp_path):
         headers = {"authorization": f"Bearer {token}"}
         while httpx.get(f"{fresh.endpoint}/datasets/{gone.id}", headers=headers).status_code != 404:
             assert time.monotonic() < end, "it is still found"
-            time.sleep(0.05)
+            waiting.a_blocking_moment(0.05)
 
     until_gone()
     assert [folder.is_dir() for folder in folders] == [True, False]

@@ -17,9 +17,9 @@ from dyff.client import Client
 from dyff.schema import requests
 
 from tests.acceptance.attackers import attacked
-from tests.acceptance.deployment import free_port
 from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
+from tests.engines.ports import free_port
 from tests.narrowing import sure
 
 pytestmark = pytest.mark.faults
@@ -70,6 +70,7 @@ class Round:
         client = self.client()
         accepted = {client.evaluations.create(self._body).id for _ in range(EVALUATIONS)}
         for _ in range(KILLS):
+            # real time: SIGKILL comes at a random moment of the attack
             time.sleep(moments.uniform(0.5, 4.0))
             self.memory()
             self.server.kill()

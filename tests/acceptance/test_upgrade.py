@@ -25,11 +25,11 @@ from dyff.schema import requests
 
 from dyff.bus import envelope, topics
 from tests.acceptance.conftest import DYFF, Server, plain_environment
-from tests.acceptance.deployment import free_port
 from tests.acceptance.faults import Writer
 from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
 from tests.acceptance.test_migrate import OLD_ACCOUNT, recorded
+from tests.engines.ports import free_port
 from tests.entities import bodies
 from tests.roles import log
 
@@ -128,6 +128,7 @@ class Clients:
 def killed_under_load(server: Server, clients: Clients) -> Iterator[None]:
     """It is killed while the clients are at work."""
     with clients.at_work(server.endpoint):
+        # real time: clients work for that long before SIGKILL
         time.sleep(SECONDS)
         yield
         server.kill()

@@ -26,6 +26,7 @@ from dyff.kernel import clock, ids, settings
 from dyff.objects import layout, local, signing
 from dyff.query import embedded as query
 from dyff.query import port as views
+from tests import waiting
 from tests.api import conforming
 from tests.entities import bodies
 from tests.narrowing import sure
@@ -57,6 +58,7 @@ class RememberedCluster:
         while True:
             for each in (await self.list(kind, labels)).items:
                 yield cluster.Event("MODIFIED", each)
+            # real time: a watch reports at a pace, as one of a real cluster does
             await asyncio.sleep(0.02)
 
     async def follow(self, pod, container, *, since=None):
@@ -69,7 +71,7 @@ class RememberedCluster:
             if ended and reported == len(lines):
                 return
             reported = len(lines)
-            await asyncio.sleep(0.02)
+            await waiting.a_moment()
 
     async def logs(self, pod, *, container=None, since=None, limit=None):
         lines = [line for line in self.written.get(pod, []) if since is None or line.timestamp > since]

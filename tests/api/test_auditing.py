@@ -14,6 +14,7 @@ import pytest
 from dyff.accounts import grants, tokens
 from dyff.api import auditing, route
 from dyff.kernel import audit, clock
+from dyff.kernel.lines import Line
 from tests.api.conftest import hosted
 from tests.api.test_role import serving
 from tests.entities import bodies
@@ -26,18 +27,23 @@ class Audited:
         self.world, self._lines = world, lines
 
     def entries(self, action: str | None = None) -> list[dict]:
-        found = [json.loads(line) for line in self._lines]
+        found = [json.loads(line) for line in self._made()]
         return [each for each in found if action in (None, each["action"])]
+
+    def _made(self) -> list[bytes]:
+        """As the thread that writes would make them."""
+        self._lines[:] = [line if isinstance(line, bytes) else line() for line in self._lines]
+        return self._lines
 
     def forget(self) -> None:
         self._lines.clear()
 
     def text(self) -> str:
-        return b"".join(self._lines).decode()
+        return b"".join(self._made()).decode()
 
 
 async def started(path, *, reads=False):
-    lines: list[bytes] = []
+    lines: list[Line] = []
     async for world in hosted(path, audit=audit.Trail(lines.append, "w", reads=reads)):
         yield Audited(world, lines)
 

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import httpx
 import msgspec
 import pytest
-import structlog
 
 from dyff.api import problems
 from dyff.kernel import errors
+from dyff.kernel.telemetry import log_fields
 from tests.api.test_role import serving
 from tests.entities import bodies
 
@@ -24,7 +24,7 @@ class Log:
         self.clients = []
 
     def warning(self, event, **_):
-        self.clients.append(structlog.contextvars.get_contextvars().get("client"))
+        self.clients.append(log_fields.current().client)
 
 
 @asynccontextmanager

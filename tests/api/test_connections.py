@@ -15,6 +15,7 @@ import pytest
 
 from dyff.api import connections
 from dyff.kernel import descriptors, settings
+from tests import waiting
 from tests.api.test_express import BODY, answer, request
 from tests.api.test_role import serving
 
@@ -40,6 +41,7 @@ async def exchanged(port, *pieces, pause_s=0.0):
     async def send():
         for piece in pieces:
             writer.write(piece)
+            # real time: what is sent arrives in pieces: the kernel would join them
             await asyncio.sleep(pause_s)
 
     sending = asyncio.ensure_future(send())
@@ -148,6 +150,7 @@ async def test_a_head_has_a_deadline(world):
         async def drip():
             for byte in GET * 100:
                 writer.write(bytes([byte]))
+                # real time: bytes arrive regularly while the server's limit passes on its socket
                 await asyncio.sleep(0.05)
 
         dripping = asyncio.ensure_future(drip())
@@ -205,6 +208,7 @@ async def test_a_slow_body_that_makes_progress_arrives(world):
         step = len(whole) // 12
         for start in range(0, len(whole), step):
             writer.write(whole[start : start + step])
+            # real time: bytes arrive regularly, each before the server's limit has passed on its socket
             await asyncio.sleep(0.3)
         assert (await answer(reader))[0] == 201
         writer.close()
@@ -217,6 +221,7 @@ async def test_a_client_that_does_not_read_is_left(world):
         writer.transport.pause_reading()
         writer.write(b"GET /v0/openapi.json HTTP/1.1\r\nHost: dyff\r\n\r\n" * 60)
         for _ in range(200):
+            # real time: the server's limit passes on a socket whose peer does not read
             await asyncio.sleep(0.1)
             if not watched(port):
                 break
@@ -266,7 +271,7 @@ async def test_with_all_connections_busy_a_new_one_is_refused(world):
         busy = [await opened(port) for _ in range(2)]
         for _, writer in busy:
             writer.write(request(world)[:-1])
-        await asyncio.sleep(0.2)
+        await waiting.until(lambda: len(watched(port)) == 2)
         status, detail, _ = await exchanged(port, b"")
         assert (status, "try again" in detail) == (503, True)
         for reader, writer in busy:

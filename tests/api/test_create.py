@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from dyff.schema import platform
 
@@ -67,7 +68,6 @@ async def test_a_reference_that_the_view_does_not_show_yet_is_waited_for(world, 
     service = await world.ready_service()
     world.view.pause()
     dataset = (await api.post("/v0/datasets", json=bodies.DATASET)).json()["id"]
-    import anyio
 
     async with anyio.create_task_group() as group:
         body = {"account": "test", "dataset": dataset, "inferenceSession": {"inferenceService": service}}
@@ -77,7 +77,7 @@ async def test_a_reference_that_the_view_does_not_show_yet_is_waited_for(world, 
             assert response.status_code == 201, response.text
 
         group.start_soon(create)
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         world.view.proceed()
 
 
@@ -131,7 +131,6 @@ async def test_the_key_of_a_deleted_session_makes_no_token(world, api):
 
 async def test_requests_with_one_key_at_the_same_time_agree(world, api):
     """Whichever is first in the log is the answer to all."""
-    import anyio
 
     found = []
 
@@ -185,7 +184,6 @@ async def test_only_a_publish_that_did_nothing_is_reported_as_to_be_repeated(tmp
 
 async def test_a_publish_that_takes_too_long_is_of_unknown_outcome(tmp_path):
     """The deadline of a publish does not tell whether it landed, so neither does the answer."""
-    import anyio
     import msgspec
 
     from dyff.api import app

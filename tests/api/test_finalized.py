@@ -11,7 +11,7 @@ import pytest
 from dyff.accounts import port as accounts
 from dyff.api import app
 from dyff.objects import layout, manifests
-from tests import collisions
+from tests import collisions, waiting
 from tests.entities import bodies
 
 ROWS = bodies.ROWS
@@ -138,7 +138,7 @@ async def settled(client, dataset):
     """The status, once it is no longer `WaitingForUpload`."""
     with anyio.fail_after(10):
         while (status := (await client.get(f"/v0/datasets/{dataset}")).json()["status"]) == "WaitingForUpload":
-            await anyio.sleep(0.02)
+            await waiting.a_moment()
     return status
 
 

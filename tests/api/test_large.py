@@ -15,6 +15,7 @@ from dyff.accounts import grants
 from dyff.accounts import port as accounts
 from dyff.api import places
 from dyff.query import port
+from tests import waiting
 from tests.api.serving_documents import document
 from tests.api.test_express import answer
 from tests.api.test_role import serving
@@ -121,7 +122,7 @@ async def test_clients_that_leave_release_everything(world):
             assert (await http.get("/v0/datasets")).content == expected
         with anyio.fail_after(20):
             while world.services.query.walks:
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
 
 
 async def test_a_client_that_reads_nothing_is_cut_off(world):
@@ -137,6 +138,7 @@ async def test_a_client_that_reads_nothing_is_cut_off(world):
                 while True:
                     await asyncio.wait_for(reader.readexactly(100_000), 10)
                     assert (await http.get("/health")).status_code == 200
+                    # real time: a reader is slow: the server's limit passes on its socket
                     await asyncio.sleep(0.02)
 
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):

@@ -50,7 +50,10 @@ DOCUMENT = Document(
         for request in BODIES
     )
 )
-UNSAID = ("Invalid RFC3339", "artifact.huggingFaceCache.repoID must be that of the source")
+UNSAID = (
+    "Invalid RFC3339", "artifact.huggingFaceCache.repoID must be that of the source", "format ", "minimum is ", "scores", "parameters: the",
+    "inputs: the", "modules must contain",
+)  # fmt: skip
 """What a JSON schema cannot say of a request's form, by how the refusal begins: the document says it in words."""
 
 _WORDS = [

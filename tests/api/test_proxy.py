@@ -94,6 +94,7 @@ async def test_a_client_that_leaves_cancels_the_work(world, when):
     async with session(world, handle) as (client, url, upstream):
         request = asyncio.ensure_future(client.post(url, json={}))
         await asked.wait()
+        # real time: shows that the request goes on: nothing reports that something does not happen
         await asyncio.sleep(0.05)
         assert not upstream.ended.is_set()
         request.cancel()
@@ -116,6 +117,7 @@ async def test_a_large_body_is_not_kept(world):
         before = -1
         while sent != before:  # until nothing moves any more
             before = sent
+            # real time: until the buffers of the kernel are full, which nothing reports, nothing moves
             await asyncio.sleep(0.2)
         assert sent < size / 2
         seen.set()

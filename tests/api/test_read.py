@@ -8,7 +8,9 @@ from typing import Any
 import anyio
 import pytest
 import pytest_asyncio
+from dyff.schema import platform
 
+from dyff.entities import statuses
 from dyff.kernel import settings
 from tests.entities import bodies
 
@@ -51,6 +53,34 @@ async def test_a_json_query_takes_lists_of_values_and_of_conditions(shared_api, 
     assert await names(shared_api, five, query={"name": []}) == ""
     assert sorted(await names(shared_api, five, query={"reason": None})) == list("abcde")
     assert await names(shared_api, five, query={"name": 7}) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"), [("complet", "Complete"), ("ready", "Ready"), ("Finished", None), ("", None), ("Complete ", "Complete")]
+)
+async def test_a_status_that_does_not_exist(shared_api, asked, near):
+    """It is refused and the nearest is named: an empty list would say that no entity has it yet."""
+    refused = await shared_api.get("/v0/evaluations", params={"status": asked})
+    (problem,) = refused.json()["detail"]
+    assert (refused.status_code, problem["loc"]) == (422, ["query", "status"])
+    assert (f"did you mean {near!r}?" if near else "WaitingForUpload") in problem["msg"]
+    for query in ({"status": asked}, {"status": ["Ready", asked]}, [{"reason": "a"}, {"status": asked}]):
+        refused = await shared_api.get("/v0/evaluations", params={"query": json.dumps(query)})
+        assert refused.status_code == 400
+        assert "'status'" in refused.json()["detail"]
+        assert (f"did you mean {near!r}?" if near else "WaitingForUpload") in refused.json()["detail"]
+
+
+def _published_statuses():
+    found = {name: getattr(platform, name) for name in dir(platform) if name.endswith("Status") and name[0] != "_"}
+    return sorted({value for each in found.values() if isinstance(each, tuple) for value in each})
+
+
+@pytest.mark.parametrize("status", sorted({*statuses.ALL, *_published_statuses()}))
+async def test_every_published_status_can_be_asked_for(shared_api, status):
+    """Also one that no entity here ever has: the published clients know it. And null, in a JSON query."""
+    for parameters in ({"status": status}, {"query": json.dumps({"status": [status, None]})}):
+        assert (await shared_api.get("/v0/models", params=parameters)).status_code == 200
 
 
 async def test_labels_must_all_match(shared_api, five):
@@ -130,7 +160,7 @@ async def test_a_read_with_a_position_waits_for_it(shared_world, shared_api):
 
     async with anyio.create_task_group() as group:
         group.start_soon(read)
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         assert seen == []
         shared_world.view.proceed()
     assert seen == [1]

@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 from dyff.client import Client
 
-from dyff.api import role
+from dyff.api import role, webserver
 from dyff.kernel import errors, settings
 from tests.entities import bodies
 
@@ -79,12 +79,55 @@ async def test_what_has_begun_is_ended_before_it_stops(world):
                 answers.append(await client.get(f"{url}/v0/datasets/{created.json()['id']}"))
 
             group.start_soon(read)
+            # real time: the request is on its way through a socket, and nothing reports that it waits
             await anyio.sleep(0.2)
             group.start_soon(_later, 0.2, world.view.proceed)
         assert [answer.status_code for answer in answers] == [200]
 
 
+REQUEST = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def heard(connection):
+    """All that the server sends on a connection until it closes it."""
+    connection.settimeout(10)
+    with connection:
+        return await asyncio.to_thread(lambda: b"".join(iter(lambda: connection.recv(65536), b"")))
+
+
+async def test_a_request_that_waits_to_be_accepted_is_answered(world, monkeypatch):
+    """The kernel had accepted its connection when the server stops to listen, so its client does not know of the stop."""
+    connections, stop = [], webserver._Server.shutdown
+
+    async def late(self, sockets=None):
+        connections.extend(socket.create_connection(("127.0.0.1", httpx.URL(url).port)) for _ in range(5))
+        for each in connections:
+            each.sendall(REQUEST)
+        await stop(self, sockets)
+
+    monkeypatch.setattr(webserver._Server, "shutdown", late)
+    async with serving(world) as url:
+        pass
+    assert len(connections) == 5
+    for each in connections:
+        answer = await heard(each)
+        assert (answer[:12], b"\r\nconnection: close\r\n" in answer) == (b"HTTP/1.1 200", True), answer
+
+
+async def test_a_kept_connection_is_not_closed_under_a_request(world):
+    """A proxy that uses one of its connections while the server stops gets an answer, and is asked to close it then."""
+    async with serving(world) as url:
+        connection = socket.create_connection(("127.0.0.1", httpx.URL(url).port))
+        connection.sendall(REQUEST)
+        connection.setblocking(False)
+        assert (await asyncio.get_running_loop().sock_recv(connection, 65536)).startswith(b"HTTP/1.1 200")
+        asyncio.get_running_loop().call_later(0.2, connection.send, REQUEST)
+    answer = await heard(connection)
+    assert (answer[:12], b"\r\nconnection: close\r\n" in answer) == (b"HTTP/1.1 200", True), answer
+
+
 async def _later(seconds, act):
+    # real time: an orderly stop begins first, which nothing reports
     await anyio.sleep(seconds)
     act()
 

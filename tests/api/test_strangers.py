@@ -56,7 +56,7 @@ async def test_no_route_lets_a_stranger_at_an_entity(world, kind):
 
 
 def _body(path):
-    parts = {"labels": {"labels": {"a": "b"}}, "documentation": {"documentation": {"title": "mine now"}}}
+    parts = {"labels": {"labels": {"a": "b"}}, "documentation": {"documentation": {"title": "mine now"}}, "members": {"members": {}}}
     return json.dumps(parts.get(path.rpartition("/")[2]))
 
 

@@ -11,6 +11,8 @@ from tests.narrowing import sure
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "dyff").rglob("*.py"))
+GENERATED = ROOT / "dyff/sdk/requests.py"
+"""No one writes it, so it need not be small."""
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 
@@ -19,7 +21,7 @@ MAX_FUNCTION_LINES = 60
 def test_files_and_functions_stay_small(path: Path):
     """A file has at most 500 lines and a function at most 60."""
     text = path.read_text()
-    assert len(text.splitlines()) <= MAX_FILE_LINES
+    assert path == GENERATED or len(text.splitlines()) <= MAX_FILE_LINES
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     lines = {node.name: sure(node.end_lineno) - node.lineno + 1 for node in functions}
     long = {name: count for name, count in lines.items() if count > MAX_FUNCTION_LINES}
@@ -51,7 +53,8 @@ def test_nothing_reads_the_environment_but_settings_and_the_programs_at_the_edge
     """
     shim = "dyff/cluster/pods/shim"
     allowed = {
-        "dyff/kernel/settings.py", "dyff/sdk", "dyff/workflows", "dyff/serve/opening.py", f"{shim}/forked.py", f"{shim}/attacks/files.py",
+        "dyff/kernel/settings.py", "dyff/sdk", "dyff/cli", "dyff/workflows", "dyff/serve/opening.py", f"{shim}/forked.py",
+        f"{shim}/attacks/files.py",
     }  # fmt: skip
     readers = [path.relative_to(ROOT) for path in SOURCES if "os.environ" in path.read_text()]
     assert [str(path) for path in readers if not any(str(path).startswith(prefix) for prefix in allowed)] == []

@@ -79,6 +79,7 @@ async def test_an_owner_waits_for_space(tmp_path):
             await bus.publish("t", large)
         async with anyio.create_task_group() as group:
             group.start_soon(owner.append, "t", large)
+            # real time: the writer's thread has tried and failed by then, more than once
             await anyio.sleep(0.5)
             (trouble,) = troubles.current()
             assert (trouble.name, trouble.blocks, troubles.blocked) == ("space for the log", True, True)

@@ -15,6 +15,7 @@ from dyff.bus import evidence, port, topics
 from dyff.bus.kafka import Connection, KafkaBus, added
 from dyff.kernel import degradation, errors
 from dyff.serve import log_topics
+from tests import waiting
 from tests.conftest import missing
 
 pytestmark = pytest.mark.engines
@@ -43,7 +44,7 @@ async def grow(bus, where, topic, partitions):
     await admin.create_partitions({where.named(topic): NewPartitions(partitions)})
     with anyio.fail_after(LIMIT_S):
         while (await bus.administration._described(topic)).partitions != partitions:
-            await anyio.sleep(0.1)
+            await waiting.a_moment()
 
 
 async def consumed(subscription, wanted, noticed=lambda: True):

@@ -16,6 +16,7 @@ from dyff.bus import port
 from dyff.bus.embedded import log, logfile, transactions
 from dyff.kernel import degradation, errors
 from dyff.kernel.clock import SystemClock
+from tests import waiting
 from tests.bus.logs import message, opened, texts
 
 
@@ -49,7 +50,7 @@ async def test_maintenance_compacts_what_is_due(tmp_path):
             group.start_soon(partial(bus.maintain, every_s=0.01))
             with anyio.fail_after(20):
                 while await texts(bus, topic="c") != ["1499"]:
-                    await anyio.sleep(0.01)
+                    await waiting.a_moment()
             group.cancel_scope.cancel()
         await bus.publish("c", [port.Message(b"same", b"new")] * 500)
         clock.ahead = timedelta(days=4)
@@ -149,13 +150,13 @@ async def test_maintenance_that_fails_is_reported_and_stops_nothing(tmp_path, mo
         group.start_soon(partial(bus.maintain, every_s=0.02))
         with anyio.fail_after(10):
             while not [each for each in troubles.current() if each.times > 6]:
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
         (trouble,) = troubles.current()
         assert (trouble.name, "disk full" in trouble.reason) == ("upkeep of the log", True)
         await bus.publish("t", [message("a")])
         monkeypatch.setattr(log, "_checkpointed", whole)
         with anyio.fail_after(10):
             while troubles.current():
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
         assert await texts(bus) == ["a"]
         group.cancel_scope.cancel()

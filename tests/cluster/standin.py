@@ -5,7 +5,6 @@ A test adds faults: each answers some requests instead of the server, for one ob
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +21,7 @@ from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, kinds
 from dyff.cluster.kubernetes import Connection, KubernetesCluster, reporting
 from dyff.kernel import degradation, errors
+from tests import waiting
 from tests.cluster import web_servers
 
 KINDS = {each.kind.plural: each.kind for each in kinds.ALL}
@@ -151,7 +151,7 @@ class StandIn:
         for each in fault.stream:
             await response.write(json.dumps(each).encode() + b"\n")
         while fault.hangs and fault in self.faults:
-            await asyncio.sleep(0.05)
+            await waiting.a_moment()
         return response
 
 
@@ -208,5 +208,5 @@ async def until(check: Callable[[], Any], limit_s: float = 60.0) -> Any:
     """Wait until `check` returns something true, and return it."""
     with anyio.fail_after(limit_s):
         while not (found := await check()):
-            await anyio.sleep(0.02)
+            await waiting.a_moment()
         return found

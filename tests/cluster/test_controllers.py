@@ -14,6 +14,7 @@ from dyff.cluster import port, watching
 from dyff.cluster.embedded import EmbeddedCluster, LocalControllers
 from dyff.cluster.embedded.controllers import jobs
 from dyff.kernel import clock, errors, ids
+from tests import waiting
 from tests.cluster import builders
 from tests.narrowing import sure
 
@@ -90,7 +91,7 @@ async def until(check) -> None:
     """Wait until the async check holds."""
     with anyio.fail_after(DEADLINE_S):
         while not await check():
-            await anyio.sleep(0.01)
+            await waiting.a_moment()
 
 
 def has(cluster: port.Cluster, kind: port.Kind, name: str, condition: str):

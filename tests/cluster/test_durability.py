@@ -15,6 +15,7 @@ import pytest
 from dyff.cluster import port
 from dyff.cluster.embedded import EmbeddedCluster, cluster, store
 from dyff.kernel import clock, errors, ids
+from tests import waiting
 from tests.narrowing import closing_stream
 
 WRITER = Path(__file__).with_name("write_for_ever.py")
@@ -124,6 +125,7 @@ async def test_versions_of_another_file_have_expired(tmp_path):
     async with opened(tmp_path / ".") as first:
         old = (await first.create(port.CONFIG_MAP, a_config("a")))["metadata"]["resourceVersion"]
     (tmp_path / "cluster.sqlite").unlink()
+    # real time: the version of a new cluster begins at the time of day, which must have moved
     await anyio.sleep(0.01)
     async with opened(tmp_path) as second:
         await second.create(port.CONFIG_MAP, a_config("b"))
@@ -198,7 +200,7 @@ async def test_a_closed_cluster_says_so(tmp_path):
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
-            await anyio.sleep(0.05)
+            await anyio.wait_all_tasks_blocked()
             await stack.aclose()
     for call in (closed.get(port.CONFIG_MAP, "a"), closed.list(port.CONFIG_MAP), closed.create(port.CONFIG_MAP, a_config("a"))):
         with pytest.raises(errors.Unavailable):
@@ -251,7 +253,7 @@ async def test_a_cancelled_write_disturbs_no_other(tmp_path):
         scope.cancel()
         with anyio.fail_after(5):
             while await shared.get(port.CONFIG_MAP, "other") is None:
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
 
 
 @pytest.mark.faults

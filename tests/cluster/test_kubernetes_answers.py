@@ -56,10 +56,44 @@ CASES = {
     "a body that is none": (status(400, "BadRequest", "cannot be handled as a Job"), errors.InvalidFields, "cannot be handled", False),
     "a list with a wrong version": (
         status(400, "BadRequest", 'invalid resource version "x"', LIST),
-        errors.InvalidFields,
+        errors.WatchExpired,
         "invalid",
         False,
     ),
+    "a read that cannot be answered": (
+        status(400, "BadRequest", "container is waiting to start", "get"),
+        answers.NotReadable,
+        "waiting to start",
+        False,
+    ),
+    "a page of a proxy for 400": (answers.Refusal("creating Job a", 400, {"message": "Bad Request"}, CREATE), errors.Refused, "Bad", False),
+    "a page of a proxy for 422": (answers.Refusal("creating Job a", 422, {}, CREATE), errors.Refused, "status 422", False),
+    "a name that is taken, without a reason": (
+        answers.Refusal("creating Job a", 409, {"message": 'jobs.batch "a" already exists'}, CREATE),
+        errors.AlreadyExists,
+        "already exists",
+        False,
+    ),
+    "an object that is missing, without details": (
+        answers.Refusal("creating Job a", 404, {"message": 'jobs.batch "a" not found'}, PATCH),
+        errors.NotFound,
+        "not found",
+        False,
+    ),
+    "a namespace that is missing, without details": (
+        answers.Refusal("creating Job a", 404, {"message": 'namespaces "a" not found'}, PATCH),
+        errors.Blocked,
+        "not found",
+        True,
+    ),
+    "a namespace that is going, by its cause": (
+        status(403, "Forbidden", "no new content", causes=[{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]),
+        errors.Refused,
+        "no new content",
+        False,
+    ),
+    "one object that is said to be gone": (status(410, "Gone", "gone", "get"), errors.Unavailable, "gone", False),
+    "one object that is too much to read": (status(413, "", "too large", "get"), errors.Unavailable, "too large", False),
     "an object that is missing": (status(404, "NotFound", "not found", PATCH, name="a", kind="jobs"), errors.NotFound, "not found", False),
     "a type that is missing": (status(404, "NotFound", "could not find the requested resource"), errors.Blocked, "manifests crds", True),
     "a type that is missing, on a list": (
@@ -246,6 +280,7 @@ def test_each_answer_is_the_error_that_callers_act_on(case):
 
 
 PASSING = (
+    "a namespace that is going, by its cause",
     "a quota that changed",
     "a quota that is used up",
     "a quota that is not known yet",
@@ -320,7 +355,25 @@ def test_what_was_not_done_may_be_asked_again(refusal, header, want_s):
     assert answers.retry_after_s(refusal, header, NOW) == want_s
 
 
-def test_an_answer_that_is_no_status_is_understood_as_none():
-    """A proxy's page, or half an answer."""
-    assert answers.status(b"<html>") == {}
-    assert answers.status(b"[]") == {}
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "status 403"),
+        (b" \n", "status 403"),
+        (b"[]", "[]"),
+        (b"\x00\x00", "status 403"),
+        (b"Blocked by the firewall.\n", "Blocked by the firewall."),
+        (b"<html><head><title>No entry</title></head>\n<body>by <b>rule</b> 7</body></html>", "No entry by rule 7"),
+        (b'{"message": "\xff"}', '{"message": "\ufffd"}'),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"[" * 100_000, "[" * 10),
+        (b'{"message": "  "}', "status 403"),
+    ],
+)
+def test_an_answer_that_is_no_status_still_says_why(body, words):
+    """A proxy's page, half an answer, or bytes that are no text: the owner sees what they say."""
+    refusal = answers.Refusal("creating Job a", 403, answers.status(body), CREATE)
+    error = answers.error(refusal)
+    assert type(error) is errors.Refused
+    assert error.message.startswith(f"creating Job a: {words}")
+    assert len(error.message) < answers.MAX_MESSAGE_CHARS + 100

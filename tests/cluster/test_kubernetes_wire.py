@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 import yaml
 from aiohttp import web
@@ -72,7 +73,7 @@ async def test_the_server_must_be_the_one_that_is_trusted(tmp_path):
     certificates = certificates_of_tests.make(tmp_path)
 
     async def answer(request):
-        return web.json_response({"spec": {"ports": [{"port": 80}]}})
+        return web.json_response({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": {"ports": [{"port": 80}]}})
 
     async with api_server(tmp_path, answer, certificates=certificates) as cluster:
         place = await cluster.service_url("a")
@@ -103,7 +104,7 @@ async def test_a_server_that_does_not_answer_is_given_up(tmp_path):
     """No call waits for ever: the vendor has no limit of its own."""
 
     async def answer(request):
-        await asyncio.sleep(30)
+        await anyio.sleep_forever()
 
     async with api_server(tmp_path, answer, timeout_s=0.2) as cluster:
         for call in (cluster.get(port.CONFIG_MAP, "a"), cluster.create(port.CONFIG_MAP, CONFIG), cluster.list(port.CONFIG_MAP)):
@@ -120,7 +121,7 @@ async def test_a_silent_watch_ends_a_little_after_its_time(tmp_path):
     async def answer(request):
         response = web.StreamResponse()
         await response.prepare(request)
-        await asyncio.sleep(30)
+        await anyio.sleep_forever()
         return response
 
     async with api_server(tmp_path, answer) as cluster:
@@ -267,7 +268,7 @@ async def test_a_list_that_is_forgotten_again_and_again_is_given_up(tmp_path):
 
 
 POD = {
-    "metadata": {"name": "p", "uid": "u"},
+    "metadata": {"name": "p", "uid": "u", "resourceVersion": "1"},
     "spec": {"containers": [{"name": "main"}]},
     "status": {"containerStatuses": [{"name": "main", "containerID": "c", "state": {"terminated": {"exitCode": 0}}}]},
 }
@@ -324,7 +325,7 @@ async def test_a_follower_notices_that_its_connection_died(tmp_path, monkeypatch
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(LOG.partition(b"\n")[0] + b"\n")
-        await asyncio.sleep(30)
+        await anyio.sleep_forever()
         return response
 
     async with api_server(tmp_path, answer) as cluster, asyncio.timeout(20):

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
 import uvloop
 
 from dyff.cluster.embedded.controllers import proxy as proxies
-
-
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.engines.ports import free_port
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -41,7 +35,7 @@ def test_what_is_sent_at_once_arrives_whole(factory):
     async def scenario() -> None:
         server = await asyncio.start_server(echo, "127.0.0.1", 0)
         target = server.sockets[0].getsockname()[1]
-        front = proxies.Proxy(a_free_port())
+        front = proxies.Proxy(free_port())
         front.hold()
         await front.lead_to([target])
         for size in (1, 100, 1_000_000):
@@ -50,6 +44,7 @@ def test_what_is_sent_at_once_arrives_whole(factory):
             assert all(answer == data for answer in answers)
         front.close()
         server.close()
+        # real time: a loop in C ends the transports that were closed in rounds of its own
         await asyncio.sleep(0.05)
 
     with asyncio.Runner(loop_factory=factory) as runner:

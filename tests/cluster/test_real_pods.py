@@ -14,6 +14,7 @@ from dyff.cluster.embedded.controllers import jobs
 from dyff.cluster.pods import kubelet
 from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, ids, settings
+from tests import waiting
 
 DEADLINE_S = 30.0
 SERVER = """
@@ -55,7 +56,7 @@ async def running(path):
 async def until(check) -> None:
     with anyio.fail_after(DEADLINE_S):
         while not await check():
-            await anyio.sleep(0.02)
+            await waiting.a_moment()
 
 
 async def no_pods(cluster: port.Cluster) -> bool:

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import socket
 
+import anyio
 import pytest
 
 from dyff.cluster import port
 from dyff.cluster.embedded import ports
 from dyff.cluster.embedded.controllers import podstates, proxy, services
 from dyff.kernel import errors
+from tests import waiting
 from tests.cluster import builders
+from tests.engines.ports import free_port
 from tests.narrowing import sure
 
 
@@ -101,10 +104,7 @@ class Backend:
 @pytest.fixture
 async def front():
     """A proxy that holds a free port and leads nowhere yet."""
-    with socket.socket() as probe:
-        probe.bind((ports.HOST, 0))
-        number = probe.getsockname()[1]
-    made = proxy.Proxy(number)
+    made = proxy.Proxy(free_port())
     made.hold()
     yield made
     made.close()
@@ -200,7 +200,7 @@ async def until_refused(front: proxy.Proxy) -> None:
             except ConnectionRefusedError:
                 return
             except ConnectionError:
-                await asyncio.sleep(0.01)
+                await waiting.a_moment()
 
 
 async def test_large_answers_are_whole(front):
@@ -216,7 +216,7 @@ async def test_large_answers_are_whole(front):
                 writer.write_eof()
 
             sending = asyncio.create_task(send())
-            await asyncio.sleep(0.05)
+            await anyio.wait_all_tasks_blocked()
             received = await asyncio.wait_for(reader.read(), 20)
             await sending
     assert received == data + b"end"
@@ -233,7 +233,7 @@ async def test_a_client_that_goes_away_frees_the_target(front):
             writer.transport.abort()
         async with asyncio.timeout(5):
             while a.open:
-                await asyncio.sleep(0.01)
+                await waiting.a_moment()
 
 
 async def test_a_taken_port_is_an_error(front):

@@ -9,6 +9,7 @@ import pytest
 
 from dyff.cluster import port, watching
 from dyff.kernel import errors
+from tests import waiting
 
 FAST = watching.Timing(watch_s=5, grace_s=5, relist_s=600, short_s=0.01, first_delay_s=0.001, ceiling_s=0.01)
 
@@ -84,7 +85,7 @@ class Seen:
     async def until(self, names):
         with anyio.fail_after(5):
             while self.names != names:
-                await anyio.sleep(0.001)
+                await waiting.a_moment()
 
 
 @contextlib.asynccontextmanager
@@ -101,7 +102,7 @@ async def until(condition):
     """Poll, with a deadline."""
     with anyio.fail_after(5):
         while not condition():
-            await anyio.sleep(0.001)
+            await waiting.a_moment()
 
 
 async def test_it_is_ready_when_the_first_list_is_there(cluster):
@@ -283,6 +284,7 @@ async def test_a_pause_that_the_server_asks_for_is_kept(cluster):
         assert cluster.asked == ["list", "watch 0", "watch 0", "list", "watch 0"]
 
 
+@pytest.mark.virtual_time
 async def test_a_server_that_closes_at_once_is_not_hammered(cluster):
     """Watches that end at once and bring nothing are repeated ever more slowly."""
     timing = watching.Timing(watch_s=5, grace_s=5, short_s=1, first_delay_s=0.01, ceiling_s=60)

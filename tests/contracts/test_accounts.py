@@ -255,7 +255,7 @@ async def test_waiting_for_the_outbox_ends_with_a_change(opened, by):
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
-        await anyio.sleep(0.01)
+        await anyio.wait_all_tasks_blocked()
         assert found == []
         await writer.create(account())
     assert found == [True]

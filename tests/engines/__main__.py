@@ -124,6 +124,7 @@ def start(names: tuple[str, ...]) -> None:
         if keeper.poll() is not None or time.monotonic() > end:
             keeper.terminate()
             raise click.ClickException(log.read_text())
+        # real time: another process starts, and its file is all that shows it
         time.sleep(0.05)
     _show(found)
 

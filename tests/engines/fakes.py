@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from dyff.cluster.pods.shim import processes
+from tests import waiting
 from tests.engines.recipes import Place, Recipe
 
 SERVER = """
@@ -68,7 +69,7 @@ def wait_until_gone(*pids: int) -> None:
     end = time.monotonic() + 20
     while any(is_there(pid) for pid in pids):
         assert time.monotonic() < end, f"still there: {[pid for pid in pids if is_there(pid)]}"
-        time.sleep(0.01)
+        waiting.a_blocking_moment()
 
 
 def visits(address: str) -> int:

@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -36,6 +37,11 @@ def is_reserved(number: int) -> bool:
         return True
 
 
+def free_port() -> int:
+    """A free port that is this process's until it ends: no other test gets it, and no outgoing connection, also while nothing listens."""
+    return _next(iter(random.sample(range(FIRST, END), END - FIRST)), _locks(), _kept())
+
+
 @contextmanager
 def reserved(names: Iterable[str]) -> Iterator[Mapping[str, int]]:
     """A free port for each name. A lock on each keeps other runs on this machine away, also while the server is down."""
@@ -43,6 +49,12 @@ def reserved(names: Iterable[str]) -> Iterator[Mapping[str, int]]:
     candidates = iter(random.sample(range(FIRST, END), END - FIRST))
     with ExitStack() as locks:
         yield {name: _next(candidates, folder, locks) for name in names}
+
+
+@cache
+def _kept() -> ExitStack:
+    """The locks of this process. The system releases them at its end."""
+    return ExitStack()
 
 
 def _locks() -> Path:

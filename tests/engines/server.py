@@ -36,6 +36,7 @@ def wait(check: Callable[[], None], is_running: Callable[[], bool], deadline_s: 
             return "ended instead of answering"
         if time.monotonic() > end:
             return f"did not answer within {deadline_s:g} s ({reason})"
+        # real time: between two questions to a server that starts
         time.sleep(0.05)
 
 

@@ -34,3 +34,10 @@ def test_a_reserved_port_stays_reserved_while_nobody_listens(monkeypatch):
     assert not ports.is_reserved(mine["mine"])
     with ports.reserved(["theirs"]) as theirs:
         assert theirs["theirs"] == mine["mine"]
+
+
+def test_a_free_port_stays_this_processs_own():
+    """No other run gets it, and the same process does not get it twice, also while nothing listens."""
+    mine = [ports.free_port() for _ in range(3)]
+    assert len(set(mine)) == 3
+    assert all(ports.is_reserved(number) and ports.is_free(number) for number in mine)

@@ -169,12 +169,83 @@ EVALUATION_ON_SESSION = {
     "inferenceSessionReference": "00000000000040008000000000000004",
 }
 
+MODULE: dict[str, Any] = {
+    "account": "test",
+    "name": "words",
+    "artifacts": [{"kind": ".py", "path": "words/length.py", "digest": {"md5": md5(b"")}}],
+}
+MODULE_FULL = {
+    **MODULE,
+    "schemaVersion": "0.1",
+    "artifacts": [*MODULE["artifacts"], {"path": "report.ipynb", "digest": {"md5": md5(b"{}")}}],
+}
+MODULE_ID = "00000000000040008000000000000005"
+METHOD: dict[str, Any] = {
+    "account": "test",
+    "name": "mean-word-length",
+    "scope": "Evaluation",
+    "implementation": {"kind": "PythonFunction", "pythonFunction": {"fullyQualifiedName": "words.length.mean"}},
+    "output": {"kind": "Measurement", "measurement": {"name": "m", "level": "Instance", "schema": {"arrowSchema": arrow(ROW)}}},
+    "modules": [MODULE_ID],
+}
+METHOD_FULL = {
+    **METHOD,
+    "description": "Mean lengths.",
+    "output": {
+        "kind": "Measurement",
+        "measurement": {"name": "m", "description": "x", "level": "Dataset", "schema": {"arrowSchema": arrow(pa.schema([("n", "int64")]))}},
+    },
+    "parameters": [{"keyword": "threshold", "description": "Words"}, {"keyword": "other"}],
+    "inputs": [{"kind": "Dataset", "keyword": "prompts", "description": "x"}, {"kind": "Evaluation", "keyword": "outputs"}],
+    "scores": [
+        {"name": "first", "title": "First", "summary": "The first"},
+        {
+            "name": "second",
+            "title": "Second",
+            "summary": "The second",
+            "valence": "negative",
+            "priority": "secondary",
+            "minimum": 0.0,
+            "maximum": 1.5,
+            "format": "{quantity:.2f} {unit}",
+            "unit": "m",
+        },
+        {
+            "name": "curve",
+            "title": "Curve",
+            "summary": "A curve",
+            "dimensions": {"x": {"name": "x", "title": "X", "summary": "x"}, "y": {"name": "y", "title": "Y", "summary": "y", "unit": "s"}},
+        },
+    ],
+    "analysisImage": IMAGE,
+}
+METHOD_NOTEBOOK = {
+    **METHOD,
+    "scope": "InferenceService",
+    "implementation": {"kind": "JupyterNotebook", "jupyterNotebook": {"notebookModule": MODULE_ID, "notebookPath": "report.ipynb"}},
+    "output": {"kind": "SafetyCase", "safetyCase": {"name": "s", "description": "x"}},
+}
+METHOD_RUBRIC = {
+    **METHOD,
+    "implementation": {"kind": "PythonRubric", "pythonRubric": {"fullyQualifiedName": "dyff.audit.scoring.classification.TopK"}},
+    "inputs": [{"kind": "Dataset", "keyword": "task_data"}, {"kind": "Evaluation", "keyword": "predictions"}],
+    "modules": [],
+}
+FAMILY: dict[str, Any] = {"account": "test", "memberKind": "Dataset"}
+CONCERN: dict[str, Any] = {"account": "test"}
+CONCERN_FULL = {"account": "test", "documentation": {"title": "T", "summary": "S", "fullPage": "# F"}}
+
 CREATE: dict[str, list[dict[str, Any]]] = {
     "Dataset": [DATASET, DATASET_FULL],
     "Model": [MODEL_MOCK, MODEL_HUB, MODEL_UPLOAD],
     "InferenceService": [SERVICE, SERVICE_FULL],
     "InferenceSession": [SESSION, SESSION_FULL],
     "Evaluation": [EVALUATION, EVALUATION_FULL, EVALUATION_ON_SESSION],
+    "Module": [MODULE, MODULE_FULL],
+    "Method": [METHOD, METHOD_FULL, METHOD_NOTEBOOK, METHOD_RUBRIC],
+    "Family": [FAMILY],
+    "UseCase": [CONCERN, CONCERN_FULL],
+    "Hazard": [CONCERN, CONCERN_FULL],
 }
 
 

@@ -68,6 +68,7 @@ def test_delays_grow_to_the_ceiling_and_spread():
         assert most / 2 <= next(found) <= most
 
 
+@pytest.mark.virtual_time
 async def test_each_key_has_delays_of_its_own():
     """One that fails again and again is not due, and holds up no other."""
     keyed: backoff.Keyed[str] = backoff.Keyed(1.0, ceiling_s=4.0)

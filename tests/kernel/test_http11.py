@@ -146,7 +146,7 @@ async def a_server(row):
         server.close()
         for transport in transports:
             transport.abort()
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 async def nothing():

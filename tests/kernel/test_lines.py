@@ -125,3 +125,53 @@ def test_a_descriptor_that_another_process_made_non_blocking_is_waited_for():
     subject.put(b"end\n")
     assert read(reader, b"end\n") == wide * 50 + b"end\n"
     subject.close(5)
+
+
+def test_a_line_can_be_made_by_the_thread_that_writes():
+    """The caller only hands over what makes it. Such lines are written in order with the others."""
+    sink = Failing()
+    subject = lines.Lines(sink, notice, linger_s=0.05)
+    makers = []
+
+    def make() -> bytes:
+        makers.append(threading.current_thread())
+        return b"two\n"
+
+    for each in (b"one\n", make, b"three\n"):
+        subject.put(each)
+    subject.close(5)
+    assert sink.written == b"one\ntwo\nthree\n"
+    assert makers != []
+    assert threading.current_thread() not in makers
+
+
+def test_a_line_that_cannot_be_made_is_counted_and_takes_no_other_with_it():
+    """It is lost, and a notice says so; the thread lives on."""
+    sink = Failing()
+    subject = lines.Lines(sink, notice)
+
+    def fail() -> bytes:
+        raise ValueError("no line")
+
+    subject.put(fail)
+    subject.put(b"next\n")
+    subject.close(5)
+    assert sorted(sink.written.splitlines()) == [b"1 lost", b"next"]
+    assert subject.state().lost == 1
+
+
+def test_lines_that_are_not_made_yet_are_bounded_by_their_number_and_size(monkeypatch):
+    """While nothing can be written, no more of them wait than of finished lines."""
+    monkeypatch.setattr(lines, "MAX_LATER", 10)
+    sink = Failing()
+    sink.broken = True
+    subject = lines.Lines(sink, notice, keep=True)
+    subject.put(b"first\n")
+    assert sink.failed.wait(10)
+    for _ in range(15):
+        subject.put(lambda: b"later\n")
+    assert subject.state().lost == 5
+    sink.broken = False
+    subject.close(5)
+    assert sink.written.count(b"later\n") == 10
+    assert b"5 lost\n" in sink.written

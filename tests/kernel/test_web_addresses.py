@@ -38,7 +38,7 @@ def test_the_host_is_the_one_that_a_client_sends(given):
     "given",
     ["", "host", "ftp://host", "http://", "http://:80", "http://u:p@host", "http://u@host", "http://h/?q", "http://h/?", "http://h/#f",
      "http://h:99999", "http://h:x", "http://[::1", "http://::1", "http://[1.2.3.4]", "http://a b", "http://a\\b", "http://a;b", "http://a%41b",
-     "http://h\r\nX: 1", "http://\ud800"],
+     "http://h\r\nX: 1", "http://\ud800", "http://h/a/../b", "http://h/.", "http://h/%2e%2E/a"],
     ids=ascii,
 )  # fmt: skip
 def test_what_is_no_base_url_is_refused(given):

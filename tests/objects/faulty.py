@@ -21,6 +21,7 @@ class Faulty:
     their numbers. `conditional`: whether it obeys If-None-Match. `md5_etags`: whether an ETag is an MD5, as with encryption by
     the store it is not. `refusals`: status and error code for all that is asked of a key, or below a prefix. `answers`: statuses for
     the next requests of a method, for instance `{"PUT": [500]}`; negative: and nothing is done.
+    `post_refusals`: status and error code for what begins or completes an upload in parts, or deletes, by `begin`, `complete`, `delete`.
     """
 
     def __init__(self):
@@ -28,7 +29,7 @@ class Faulty:
         self.uploads = itertools.count(1)
         self.conditional = self.md5_etags = True
         self.answers = {}
-        self.refusals = {}
+        self.refusals, self.post_refusals = {}, {}
         self.url = ""
 
     def asked(self, method):
@@ -66,6 +67,9 @@ def a_store():
             key, query = self._asked()
             if any(each.encode() in body for each in state.refusals) and self._refuses(*state.refusals):
                 return None
+            if self._asks_for(query) in state.post_refusals:
+                status, code = state.post_refusals[self._asks_for(query)]
+                return self._say(status, f"<Error><Code>{code}</Code><Message>as asked for</Message></Error>".encode())
             if "delete" in query:
                 keys = [html.unescape(each.decode()) for each in re.findall(rb"<Key>(.*?)</Key>", body)]
                 for each in keys:
@@ -121,6 +125,10 @@ def a_store():
             status, code = state.refusals[found]
             self._say(status, f"<Error><Code>{code}</Code><Message>as asked for</Message></Error>".encode() if code else b"")
             return True
+
+        def _asks_for(self, query):
+            """What a POST is for."""
+            return "begin" if "uploads" in query else "complete" if "uploadId" in query else "delete"
 
         def _status(self):
             waiting = state.answers.get(self.command)

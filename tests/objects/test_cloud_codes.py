@@ -9,7 +9,7 @@ import pytest
 from dyff.kernel import errors
 from dyff.kernel.concerns import UNKNOWN, Concern
 from dyff.objects.cloud import Connection, codes, sigv4
-from dyff.objects.cloud.store import CloudObjects
+from dyff.objects.cloud.store import PART_BYTES, CloudObjects
 from tests.objects import faulty
 
 STATUS = {
@@ -38,6 +38,7 @@ def objects(server):
     server.refusals.clear()
     yield store
     server.refusals.clear()
+    server.post_refusals.clear()
 
 
 def status_of(code: str) -> int:
@@ -156,3 +157,63 @@ def test_only_a_start_ends_for_what_an_operator_must_do(server, objects, status,
     with pytest.raises(wanted) as caught:
         CloudObjects.open(objects._connection)
     assert type(caught.value) is wanted
+
+
+async def two_parts():
+    """More than one request takes."""
+    for _ in range(3):
+        yield b"x" * PART_BYTES
+
+
+@pytest.mark.parametrize(
+    ("when", "status", "code", "wanted"),
+    [
+        ("begin", 503, "SlowDown", errors.Unavailable),
+        ("begin", 403, "AccessDenied", errors.Blocked),
+        ("begin", 404, "NoSuchBucket", errors.Blocked),
+        ("begin", 403, "RequestTimeTooSkewed", errors.Unavailable),
+        ("begin", 500, "InternalError", errors.OutcomeUnknown),
+        ("begin", 200, "InternalError", errors.OutcomeUnknown),
+        ("part", 503, "SlowDown", errors.Unavailable),
+        ("part", 403, "AccessDenied", errors.Blocked),
+        ("part", 404, "NoSuchUpload", errors.Unavailable),
+        ("complete", 503, "SlowDown", errors.Unavailable),
+        ("complete", 200, "InternalError", errors.OutcomeUnknown),
+        ("complete", 400, "InvalidPart", errors.Blocked),
+        ("complete", 403, "AccessDenied", errors.Blocked),
+    ],
+)
+async def test_an_upload_in_parts_fails_with_what_the_store_says(server, objects, when, status, code, wanted):
+    """At whichever of its requests, and while data still comes: the error is ours, and the next attempt stores it."""
+    if when == "part":
+        server.refusals["large"] = (status, code)
+    else:
+        server.post_refusals[when] = (status, code)
+    with pytest.raises(wanted):
+        await objects.put("large", two_parts())
+    assert "large" not in server.objects
+    server.refusals.clear()
+    server.post_refusals.clear()
+    await objects.put("large", two_parts())
+    assert len(server.objects.pop("large")) == 3 * PART_BYTES
+
+
+async def test_the_error_of_the_data_is_not_hidden_by_that_of_the_store(server, objects):
+    """If the sender breaks off, the upload is given up, and its own error arrives."""
+
+    async def broken():
+        yield b"x" * PART_BYTES
+        yield b"x" * PART_BYTES
+        raise errors.TooLarge("no more")
+
+    with pytest.raises(errors.TooLarge, match="no more"):
+        await objects.put("large", broken())
+    assert "large" not in server.objects
+
+
+async def test_a_deletion_in_a_bucket_that_is_gone_is_not_done(server, objects):
+    """The object is only out of reach; that of one that is absent is done."""
+    await objects.delete("absent")
+    server.post_refusals["delete"] = (404, "NoSuchBucket")
+    with pytest.raises(errors.Blocked, match="no such bucket"):
+        await objects.delete("one")

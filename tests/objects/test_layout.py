@@ -2,6 +2,7 @@
 
 import pytest
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors
 from dyff.objects import layout
 from tests.narrowing import sure
@@ -30,7 +31,7 @@ from tests.narrowing import sure
 )
 def test_a_plain_relative_path_is_fine(path):
     """Names that only look like special ones are ordinary."""
-    assert layout.path_problem(path) is None
+    assert tree_paths.path_problem(path) is None
     assert layout.check_key(path) == path
 
 
@@ -61,24 +62,24 @@ def test_a_plain_relative_path_is_fine(path):
 )
 def test_a_path_that_is_unsafe_somewhere_is_refused_with_the_reason(path, want):
     """The sentence says which rule it breaks, in words that go behind the path."""
-    assert want in sure(layout.path_problem(path))
+    assert want in sure(tree_paths.path_problem(path))
 
 
 @pytest.mark.parametrize("path", [".dyff/x", ".DYFF/artifacts.json", ".dyff", ".d\u200byff/x", ".dy\ufb00/x", ".\uff44yff/x"], ids=ascii)
 def test_users_cannot_write_where_dyff_does(path):
     """`.dyff/` is reserved in every spelling that some file system takes for the same name."""
-    assert "begin with .dyff/" in sure(layout.artifact_problem(path))
+    assert "begin with .dyff/" in sure(tree_paths.artifact_problem(path))
 
 
 @pytest.mark.parametrize("path", ["a/.dyff/x", ".dyffx/a", "dyff/a", "x.dyff"])
 def test_users_may_write_what_only_looks_similar(path):
     """Only the first segment is reserved."""
-    assert layout.artifact_problem(path) is None
+    assert tree_paths.artifact_problem(path) is None
 
 
 def test_other_rules_hold_for_artifacts_too():
     """A reserved prefix is not the only reason to refuse what users choose."""
-    assert "segments" in sure(layout.artifact_problem("a/../b"))
+    assert "segments" in sure(tree_paths.artifact_problem("a/../b"))
 
 
 def test_a_key_has_room_for_a_path_of_full_length():
@@ -104,15 +105,15 @@ def test_a_key_has_room_for_a_path_of_full_length():
 )
 def test_paths_that_cannot_be_files_of_one_tree(paths, want):
     """No path may be there twice, nor lead through another file."""
-    assert layout.tree_problem(paths) == want
+    assert tree_paths.tree_problem(paths) == want
 
 
 def test_plain_paths_have_the_same_rules():
     """The fast way for plain paths agrees with the look at each segment."""
     parts = ["a", "con", "CON.txt", "com1", "com0", "x.con", "a.b", "a_b=c-d", "x" * 255, "x" * 256, "nul"]
     for path in [*parts, *(f"{one}/{other}" for one in parts for other in parts)]:
-        slow = layout.path_problem(path + "/ü")
-        assert layout.path_problem(path) == slow, path
+        slow = tree_paths.path_problem(path + "/ü")
+        assert tree_paths.path_problem(path) == slow, path
 
 
 def test_the_check_of_a_tree_is_linear():
@@ -129,5 +130,5 @@ def test_the_check_of_a_tree_is_linear():
             return Counted(super().replace(*given))
 
     paths = [Counted("d/" * 400 + f"f{n}") for n in range(2000)]
-    assert layout.tree_problem(paths) is None
+    assert tree_paths.tree_problem(paths) is None
     assert compared == len(paths) - 1

@@ -54,6 +54,31 @@ def test_the_stores_credentials_are_named_in_every_step_and_in_no_runner():
     assert given == {"step": storage, "fetch-the-weights": storage, "runner": None}
 
 
+def test_all_parts_name_the_trace_and_only_our_own_steps_get_its_variables():
+    """What a user brings must not behave differently because it is traced; a resource without a trace has nothing of one."""
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for traced in (
+        {"dyff.io/traceparent": parent, "dyff.io/tracestate": "a=1"},
+        {"dyff.io/traceparent": parent},
+        {"dyff.io/traceparent": "x"},
+        {},
+    ):
+        evaluation = world.an_evaluation(session={"volumes": [DATA]})
+        evaluation["metadata"]["annotations"] = traced
+        there = World(evaluation).settle().serve()
+        made = [obj for ref, obj in there.objects.items() if obj["metadata"]["name"] != f"eval-{ID}"]
+        valid = traced if traced.get("dyff.io/traceparent") == parent else {}
+        kinds_of = {obj["kind"] for obj in made if valid.items() <= obj["metadata"].get("annotations", {}).items()}
+        assert {"Job", "ConfigMap", "Deployment", "Service", "NetworkPolicy", "InferenceSession"} <= kinds_of
+        assert all(("dyff.io/traceparent" in obj["metadata"].get("annotations", {})) == bool(valid) for obj in made)
+        templates = [obj["spec"]["template"] for obj in made if "template" in obj.get("spec", {})]
+        assert all(valid.items() <= each["metadata"]["annotations"].items() for each in templates)
+        containers = [each for pod in templates for each in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])]
+        given = {each["name"]: {key: value for key, value in environment(each).items() if key.startswith("TRACE")} for each in containers}
+        variables = {key.removeprefix("dyff.io/").upper(): value for key, value in valid.items()}
+        assert given == {"step": variables, "fetch-the-weights": variables, "runner": {}}
+
+
 @pytest.mark.parametrize(("component", "kind", "name"), [
     ("client", port.JOB, "client"), ("verify", port.JOB, "verify"), ("infer", port.DEPLOYMENT, "infer"),
     ("infer", port.SERVICE, "infer"), ("infer", kinds.INFERENCE_SESSION, "infer"), ("client", port.CONFIG_MAP, "client"),

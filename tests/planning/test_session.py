@@ -97,11 +97,11 @@ def evicted(times=1, **more):
     return there.settle()
 
 
-def running(*, ready=False, **container):
-    """The runner runs, but its pod is not ready. `ready`: as the node reported last."""
+def running(*, ready=False, said="", **container):
+    """The runner runs, but its pod is not ready. `ready`: as the node reported last. `said`: what it says of the probe."""
     there = begun()
     status = {"name": "runner", "ready": ready, "state": {"running": {}}, **container}
-    unready = [{"type": "Ready", "status": "False"}]
+    unready = [{"type": "Ready", "status": "False", "message": said}]
     pod = there.run_pod(port.DEPLOYMENT, NAME, phase="Running", containerStatuses=[status], conditions=unready)
     pod["spec"]["nodeName"] = "node-7"
     return there.settle()
@@ -193,6 +193,12 @@ CASES = {
         lambda: evicted(3, conditions=[{"type": "DisruptionTarget", "status": "True"}]), set(), "Starting", "Evicted"
     ),
     "a runner that does not answer is named": Case(running, set(), "Starting", "runs and does not answer yet at port 8000, /ready"),
+    "a runner that answers something else says what": Case(
+        lambda: running(said="Readiness probe failed: GET /v1/health is answered with status 404"),
+        set(),
+        "Starting",
+        "does not answer as it should at port 8000, /ready: Readiness probe failed: GET /v1/health is answered with status 404",
+    ),
     "a runner that runs again says how it ended before": Case(
         lambda: running(lastState={"terminated": {"exitCode": 3, "reason": "Error", "message": "one\nno weights"}}),
         set(),

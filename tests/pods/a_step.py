@@ -113,7 +113,7 @@ def _exit_with(code: int | str | None) -> Callable[[], object]:
 
 
 def _say_late() -> None:
-    time.sleep(0.2)
+    time.sleep(0.2)  # real time: the thread must outlive the main function
     say("the thread has ended")
 
 
@@ -127,6 +127,7 @@ def _end_late() -> None:
 def _stay_signalled(number: int) -> Callable[[], None]:
     def act() -> None:
         os.kill(os.getpid(), number)
+        # real time: it stays until it is killed
         time.sleep(60)
 
     return act
@@ -146,6 +147,7 @@ def _break_output() -> None:
 def _allocate() -> None:
     held = bytearray(random.randbytes(2**20)) * 200
     say(len(held), flush=True)
+    # real time: it stays until it is killed
     time.sleep(60)
 
 
@@ -153,12 +155,13 @@ def _leave_child() -> None:
     """A child that outlives it, in a session of its own and with an environment of its own."""
     subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
     say("started", flush=True)
+    # real time: it stays until it is killed
     time.sleep(600)
 
 
 def _sleep() -> None:
     say("asleep", flush=True)
-    time.sleep(600)
+    time.sleep(600)  # real time: it stays until it is killed
 
 
 ACTIONS: dict[str, Callable[[], Any]] = {

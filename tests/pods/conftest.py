@@ -22,9 +22,9 @@ from dyff.cluster.pods import kubelet, specs
 from dyff.cluster.pods.isolation import describing
 from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import clock, ids, settings
+from tests import waiting
 
 DEADLINE_S = 30.0
-LOOK_S = 0.01
 IMAGES = {
     "test/sh": settings.Image(command=("/bin/sh", "-c"), readiness_path=None),
     "test/python": settings.Image(command=(sys.executable, "-I", "-S", "-c"), readiness_path="/ready"),
@@ -78,7 +78,7 @@ def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 async def until_dead(*pids: int) -> None:
     with anyio.fail_after(DEADLINE_S):
         while any(alive(pid) for pid in pids):
-            await anyio.sleep(LOOK_S)
+            await waiting.a_moment()
 
 
 class Lab:
@@ -139,7 +139,7 @@ class Lab:
         try:
             with anyio.fail_after(DEADLINE_S):
                 while not holds(status := await self.status(name)):
-                    await anyio.sleep(LOOK_S)
+                    await waiting.a_moment()
         except TimeoutError:
             raise AssertionError(f"pod {name} stayed {json.dumps(status, indent=1)}") from None
         return status
@@ -156,17 +156,17 @@ class Lab:
     async def gone(self, name: str) -> None:
         with anyio.fail_after(DEADLINE_S):
             while await self.cluster.get(port.POD, name) is not None:
-                await anyio.sleep(LOOK_S)
+                await waiting.a_moment()
 
     async def released(self, name: str) -> None:
         with anyio.fail_after(DEADLINE_S):
             while specs.FINALIZER in (await self.get(name))["metadata"]["finalizers"]:
-                await anyio.sleep(LOOK_S)
+                await waiting.a_moment()
 
     async def vanished(self, path: Path) -> None:
         with anyio.fail_after(DEADLINE_S):
             while path.exists():
-                await anyio.sleep(LOOK_S)
+                await waiting.a_moment()
 
     async def logs(self, name: str) -> list[str]:
         return [line.message for line in await self.cluster.logs(name)]
@@ -175,13 +175,13 @@ class Lab:
         """Wait for a line of the pod's log."""
         with anyio.fail_after(DEADLINE_S):
             while line not in await self.logs(name):
-                await anyio.sleep(LOOK_S)
+                await waiting.a_moment()
 
     async def file(self, path: Path) -> str:
         """The content of a file that a pod will write."""
         with anyio.fail_after(DEADLINE_S):
             while not path.exists() or not path.read_text().endswith("\n"):
-                await anyio.sleep(LOOK_S)
+                await waiting.a_moment()
         return path.read_text().strip()
 
     def record(self, uid: str) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class Lab:
         """The record once a container's process is in it."""
         with anyio.fail_after(DEADLINE_S):
             while name not in self.record(uid).get("containers", {}):
-                await anyio.sleep(LOOK_S)
+                await waiting.a_moment()
         return self.record(uid)
 
     def processes(self) -> list[int]:

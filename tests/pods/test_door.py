@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import socket
 from contextlib import asynccontextmanager
 
 import anyio
@@ -16,6 +15,7 @@ from dyff.cluster import doors
 from dyff.cluster.embedded import ports
 from dyff.cluster.embedded.controllers import proxy
 from dyff.cluster.pods import specs
+from tests.engines.ports import free_port
 from tests.pods.sandboxed import BUBBLEWRAP, HAS_PYTHON, IMAGES
 
 pytestmark = HAS_PYTHON
@@ -53,9 +53,7 @@ async def served(lab):
         assert at is not None
         assert door is not None
         door = str(lab.pods_dir / door)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            number = free.getsockname()[1]
+        number = free_port()
         front = proxy.Proxy(number)
         front.hold()
         await front.lead_to([at], {at: door})

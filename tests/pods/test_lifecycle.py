@@ -12,6 +12,7 @@ from dyff.cluster import port
 from dyff.cluster.pods import kubelet, specs
 from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, settings
+from tests import waiting
 
 SERVE = (
     "import http.server, os, sys; http.server.test(http.server.SimpleHTTPRequestHandler, port=int(os.environ['PORT']), bind='127.0.0.1')"
@@ -147,15 +148,18 @@ async def test_ready_follows_the_probe(lab):
     web = {"name": "main", "image": "test/web", "ports": [{"containerPort": 8000}], "readinessProbe": probe, "volumeMounts": mount}
     async with lab.running():
         uid = await lab.create(lab.a_pod("p", web, volumes=[{"name": "site", "emptyDir": {}}], restartPolicy="Always"))
-        status = await lab.started("p")
+        await lab.started("p")
+        said = "Readiness probe failed: GET /ready.txt is answered with status 404"
+        status = await lab.until("p", lambda status: lab.condition(status, "Ready").get("message") == said)
         assert lab.condition(status, "Ready")["status"] == "False"
         page = lab.pods_dir / uid / "volumes" / "site" / "ready.txt"
         page.write_text("yes")
         status = await lab.ready("p")
         assert status["containerStatuses"][0]["ready"] is True
         assert status["podIP"] == "127.0.0.1"
+        assert "message" not in lab.condition(status, "Ready")
         page.unlink()
-        await lab.until("p", lambda status: lab.condition(status, "Ready").get("status") == "False")
+        await lab.until("p", lambda status: lab.condition(status, "Ready").get("message") == said)
 
 
 async def test_a_mapping_without_a_path_probes_by_connecting(lab):
@@ -204,7 +208,7 @@ async def test_a_crash_loop_backs_off(lab):
         assert status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 1
         with anyio.fail_after(30):
             while len(await lab.logs("p")) < 3:  # the third run counts before it has written anything
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
         first, second, third = [float(line) for line in (await lab.logs("p"))[:3]]
     assert 0.5 <= second - first < 5
     assert 1.0 <= third - second < 10

@@ -18,6 +18,7 @@ from dyff.cluster import port
 from dyff.cluster.pods import directory, environment, kubelet, starting
 from dyff.cluster.pods.isolation import describing
 from dyff.kernel import clock, errors, settings
+from tests import waiting
 from tests.narrowing import sure
 
 COUNTED = "echo begun >> $0; "
@@ -135,6 +136,7 @@ async def test_killing_the_server_at_any_moment_never_starts_a_pod_twice(lab, tm
         server = lab.server(max_job_pods=8)
         with anyio.fail_after(30):
             while not lab.reached(promised, begun):
+                # real time: finer than `a_moment`: the kill must come in the middle of what follows
                 await anyio.sleep(0.002)
         kill(server)  # in the middle of what comes next
     async with lab.running():
@@ -303,6 +305,7 @@ async def test_pods_do_not_outlive_a_server_that_never_returns(lab):
     (uid,) = await given(lab, lab.a_pod("p", lab.container("sleep 600")))
     server = lab.server(orphan_grace_s=0.5)
     record = await lab.recorded(uid)
+    # real time: the grace of a process passes by its own clock
     await anyio.sleep(1.0)
     assert lab.alive(record["containers"]["main"]["pid"])  # while there is a server it runs
     kill(server)
@@ -334,7 +337,7 @@ async def test_stopping_for_the_servers_end(lab, tmp_path):
             await lab.started(name)
         with anyio.fail_after(20):
             while await lab.logs("job") != ["up"]:
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
         begun = anyio.current_time()
         await lab.kubelet.stop_all(10.0)
         assert anyio.current_time() - begun < 5

@@ -17,6 +17,7 @@ from dyff.cluster.pods import directory, environment, starting, stopping, templa
 from dyff.cluster.pods.isolation import describing
 from dyff.cluster.pods.shim import files, processes
 from dyff.kernel import settings
+from tests import waiting
 from tests.narrowing import sure
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ def until(condition, what="it"):
     deadline = time.monotonic() + DEADLINE_S
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.01)
+        waiting.a_blocking_moment()
     return value
 
 
@@ -293,11 +294,12 @@ def test_an_idle_template_does_nothing(bench):
 
     def steady() -> list[str] | None:
         first = used()
-        time.sleep(0.1)
+        time.sleep(0.1)  # real time: it must not have used the processor meanwhile
         return first if used() == first else None
 
     until(lambda: not list(processes.descendants(pid)))
     before = until(steady)
+    # real time: it must not use the processor meanwhile, by the kernel's own count
     time.sleep(1)
     assert used() == before
 

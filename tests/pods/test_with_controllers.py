@@ -8,6 +8,7 @@ import httpx
 from dyff.cluster import port
 from dyff.cluster.embedded import LocalControllers
 from dyff.kernel import clock
+from tests import waiting
 
 IGNORE_DISRUPTIONS = {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}
 
@@ -35,7 +36,7 @@ async def job_ends(lab, condition: str, **want: int) -> None:
             held = {each["type"] for each in status.get("conditions") or ()}
             if condition in held and all(status.get(field) == count for field, count in want.items()):
                 return
-            await anyio.sleep(0.02)
+            await waiting.a_moment()
 
 
 async def pods_of(lab) -> list[str]:
@@ -63,7 +64,7 @@ async def test_a_shutdown_costs_a_job_nothing(lab, tmp_path):
         await lab.cluster.create(port.JOB, a_job(lab, script, podFailurePolicy=IGNORE_DISRUPTIONS))
         with anyio.fail_after(30):
             while not await pods_of(lab):
-                await anyio.sleep(0.02)
+                await waiting.a_moment()
         await lab.file(tmp_path / "starts")
         await lab.kubelet.stop_all(10.0)
     (tmp_path / "go").touch()
@@ -92,15 +93,15 @@ async def test_a_deployment_serves(lab):
         await lab.cluster.create(port.DEPLOYMENT, deployment)
         with anyio.fail_after(30):
             while not (await lab.cluster.get(port.DEPLOYMENT, "d")).get("status", {}).get("readyReplicas"):
-                await anyio.sleep(0.02)
+                await waiting.a_moment()
         url = (await lab.cluster.service_url("s")).url
         with anyio.fail_after(30):
             while not await answers(client, f"{url}/ready"):
-                await anyio.sleep(0.02)
+                await waiting.a_moment()
         await lab.cluster.delete(port.DEPLOYMENT, "d")
         with anyio.fail_after(30):
             while await pods_of(lab):
-                await anyio.sleep(0.02)
+                await waiting.a_moment()
 
 
 async def answers(client: httpx.AsyncClient, url: str) -> bool:

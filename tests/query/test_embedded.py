@@ -17,6 +17,7 @@ from dyff.entities import registry
 from dyff.kernel import errors
 from dyff.query import checked, columns, cutover, embedded, filters, plans, port
 from dyff.query.maintenance import EmbeddedMaintenance
+from tests import waiting
 
 
 def document(number: int) -> port.Document:
@@ -128,7 +129,7 @@ async def test_a_large_find_does_not_hold_up_the_event_loop(tmp_path):
             done, longest = False, 0.0
             async with anyio.create_task_group() as group:
                 group.start_soon(watch)
-                await anyio.sleep(0.001)
+                await anyio.sleep(0)
                 started = time.monotonic()
                 assert (
                     await port.found(
@@ -201,7 +202,7 @@ async def test_a_get_is_not_older_than_a_find_before_it(tmp_path, monkeypatch):
         monkeypatch.setattr(query, "_write", slow)
         group.start_soon(query.apply, [new], port.Reached("e", {0: 2}))
         while not committed.is_set():
-            await anyio.sleep(0.001)
+            await waiting.a_moment()
         assert await port.found(query.find(filters.Find(collection="evaluations"))) == [new.body]
         assert await query.get("evaluations", old.id) == new.body
         proceed.set()

@@ -176,7 +176,7 @@ async def test_a_sink_that_missed_a_reset_does_not_move_the_positions(connection
         await sink.apply([document(1, 50)], port.Reached("old", {0: 51}))
         view = await late._begin("old")
         await sink.reset()
-        await late._write("evaluations", [document(1, 60), document(2, 61)], view["generation"], 0)
+        await late._write("evaluations", [document(1, 60), document(2, 61)], view, 0)
         with pytest.raises(errors.Unavailable, match="reset meanwhile"):
             await late._advance(port.Reached("old", {0: 62}), view)
         assert await sink.reached() == port.Reached()

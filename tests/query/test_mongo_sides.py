@@ -10,6 +10,7 @@ import pytest
 from dyff.kernel import errors, mongo
 from dyff.query import port
 from dyff.query.mongo import MongoQuery, rebuilding, sides, stored
+from tests import waiting
 from tests.query.documents import document
 
 
@@ -110,7 +111,7 @@ async def test_a_sink_that_is_writing_when_a_change_begins_is_waited_for(connect
 
             async def finish() -> None:
                 while "also" not in await sink._begin("e"):
-                    await anyio.sleep(0.01)
+                    await waiting.a_moment()
                 await sink.apply([document(1, 2)], port.Reached("e", {0: 2}))
 
             group.start_soon(finish)
@@ -167,6 +168,7 @@ async def test_a_reader_that_slept_reads_on_the_present_side(connection, monkeyp
             async with query.rebuild() as rebuild:
                 await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
                 assert await rebuild.promote() == {}
+            # real time: what the reader knows of the sides expires by its own clock
             await anyio.sleep(sides.VALID_S)
             slept.set()
         assert found == [document(1).body]

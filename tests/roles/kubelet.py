@@ -26,6 +26,7 @@ class Kubelet:
         while True:
             for pod in (await self._cluster.list(port.POD)).items:
                 await self._play(pod)
+            # real time: this kubelet looks at its pods at a pace, as a real one does
             await anyio.sleep(POLL_S)
 
     async def _play(self, pod):

@@ -16,6 +16,7 @@ from dyff.consumers.aggregator import partitions
 from dyff.entities import commands, folding
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
+from tests import waiting
 
 CLOCK = SystemClock()
 IDS = RandomIds()
@@ -82,7 +83,7 @@ async def until(condition):
     deadline = time.monotonic() + DEADLINE_S
     while not await condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        await anyio.sleep(0.01)
+        await waiting.a_moment()
 
 
 async def records(bus, topic):

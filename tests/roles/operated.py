@@ -15,6 +15,7 @@ from dyff.entities import custom_resource
 from dyff.kernel import clock, errors, ids, settings
 from dyff.operator import role
 from dyff.operator.kinds import table
+from tests import waiting
 from tests.roles import kubelet
 
 DEADLINE_S = 120.0
@@ -104,7 +105,7 @@ class Operated:
         """Wait for what `check` returns to be true, and return it."""
         with anyio.move_on_after(DEADLINE_S):
             while not (found := await check()):
-                await anyio.sleep(kubelet.POLL_S)
+                await waiting.a_moment()
             return found
         raise AssertionError(f"{what} did not happen; there is {await self.everything()}")
 

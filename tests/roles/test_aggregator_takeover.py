@@ -26,6 +26,7 @@ async def test_two_share_the_work_and_one_takes_over(bus):
     async with running(bus):
         async with running(bus), anyio.create_task_group() as group:
             group.start_soon(work, "Created")
+            # real time: the other owner comes at some moment of this one's work
             await anyio.sleep(0.02)
         await work("Admitted")
         await folded(bus)

@@ -15,6 +15,7 @@ from dyff.query import filters
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.port import Reached
 from dyff.query.port import found as found_by
+from tests import waiting
 from tests.roles import log
 from tests.roles.test_verification import current
 
@@ -56,7 +57,7 @@ async def served(view, ids):
             listed = await found_by(view.find(ALL))
             return {each: await view.get("evaluations", each) for each in ids}, listed
         except errors.Unavailable:
-            await anyio.sleep(0.01)
+            await waiting.a_moment()
 
 
 @pytest.mark.parametrize("edit", EDITS)
@@ -102,7 +103,7 @@ async def test_a_damaged_tree_is_never_served(tmp_path):
             await log.publish(bus, log.create(log.an_evaluation()))
             await current(bus, view)
             while troubles.current():
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
 
 
 @pytest.mark.parametrize("edit", ["UPDATE positions SET next = next + 1", "UPDATE positions SET checksum = 7"])

@@ -12,6 +12,7 @@ import pytest
 from dyff.bus import port
 from dyff.consumers.common import group_consumer
 from dyff.kernel import liveness
+from tests import waiting
 from tests.roles import log
 
 A, B, A_AGAIN = port.Assignment(0, 1), port.Assignment(1, 2), port.Assignment(0, 3)
@@ -39,6 +40,7 @@ class Script:
 
     async def poll(self, max_records, wait_s):
         self.polls += 1
+        # real time: a poll of a real bus takes a moment
         await anyio.sleep(0.001)
         if not self._polled:
             return port.Polled()
@@ -69,6 +71,7 @@ class Recorder:
     async def serve(self, share):
         self.running.append(share.assignment)
         try:
+            # real time: a share takes that long to begin, as it does where a state is restored
             await anyio.sleep(self._takes_s)
             async for batch in share.batches(self._offset):
                 self.batches.append((share.partition, [each.offset for each in batch.records], batch.position))
@@ -196,5 +199,5 @@ async def test_its_signs_report_how_far_behind_each_partition_is():
         bus.then(port.Polled())
         with anyio.fail_after(log.DEADLINE_S):
             while await reported() != [("t/0", None, 7), ("t/1", None, 5)]:
-                await anyio.sleep(0.001)
+                await waiting.a_moment()
     assert await reported() == []

@@ -67,6 +67,7 @@ async def test_the_end_of_a_run_is_reported_once(here):
     for _ in range(2):
         async with informing(here):
             await here.set_condition("Evaluation", E[1], "Complete", message="again")
+            # real time: nothing reports that something does not happen
             await anyio.sleep(0.1)
     assert await here.reported(E[1]) == [("Complete", None)]
 
@@ -84,6 +85,7 @@ async def test_two_informers_say_what_one_says(here):
         await here.set_condition("Evaluation", E[1], "Failed", reason="Unverified")
         await here.until_status(E[1], "Failed", "Unverified")
         at = here.folded.get(E[1]).status_source
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.2)
     assert here.folded.get(E[1]).status_source == at
     assert set(await here.reported(E[1])) == {("Failed", "Unverified")}
@@ -95,6 +97,7 @@ async def test_what_ended_otherwise_is_not_touched(here, status):
     await here.set_status("Evaluation", E[1], status, "Why")
     async with informing(here):
         await here.set_condition("Evaluation", E[1], "Complete")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.2)
     assert here.said(E[1])[:2] == (status, "Why")
     assert await here.reported(E[1]) == [(status, "Why")]
@@ -108,6 +111,7 @@ async def test_a_part_of_a_workflow_says_nothing_about_an_entity(here):
     status = {"status": having("Failed", reason="SessionExpired")["status"]}
     await here.cluster.patch(custom_resources.KINDS["InferenceSession"], part["metadata"]["name"], status, status=True)
     async with informing(here):
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.2)
     assert here.said(E[1]) == ("Admitted", None, None)
 

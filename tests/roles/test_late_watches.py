@@ -25,6 +25,7 @@ def late(cluster, *kinds):
     async def watch(kind, resource_version, *, timeout_s, labels=None):
         async for event in cluster.watch(kind, resource_version, timeout_s=timeout_s, labels=labels):
             if kind in kinds:
+                # real time: the watch is late by that much, while stores in threads are not
                 await anyio.sleep(LATE_S)
             yield event
 
@@ -60,6 +61,7 @@ async def test_what_was_created_just_now_counts_before_the_watch_has_reported_it
         await world.until(lambda: here.resource("Evaluation", E[1]))
         await here.start_pod(E[1])
         await here.set_status("Evaluation", E[1], status)
+        # real time: nothing reports that something does not happen
         await anyio.sleep(LATE_S / 2)
         assert here.said(E[2])[0] == "Created"
         await here.end_pod()
@@ -76,6 +78,7 @@ async def test_a_finished_run_counts_while_a_pod_runs_that_the_watch_has_not_rep
         await here.start_pod(E[1])
         await here.set_condition("Evaluation", E[1], "Complete")
         await here.set_status("Evaluation", E[1], "Complete")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(LATE_S / 2)
         assert here.said(E[2])[0] == "Created"
         await here.end_pod()
@@ -93,6 +96,7 @@ async def test_a_resource_that_was_removed_by_force_counts_while_its_pods_run(he
         await here.cluster.patch(EVALUATION, f"eval-{E[1]}", {"metadata": {"finalizers": []}})
         await here.cluster.delete(EVALUATION, f"eval-{E[1]}")
         await here.until_status(E[1], "Failed", "Interrupted")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(LATE_S / 2)
         assert here.said(E[2])[0] == "Created"
         await here.end_pod()
@@ -109,6 +113,7 @@ async def test_a_new_leader_counts_what_the_old_one_created(here):
     await here.set_status("Evaluation", E[1], "Terminated")
     await here.start_pod(E[1])
     async with leading(here, with_quota(admitted=1), cluster=watched(here, late(here.cluster, EVALUATION, port.POD), running)):
+        # real time: nothing reports that something does not happen
         await anyio.sleep(LATE_S)
         assert here.said(E[2])[0] == "Created"
         await here.end_pod()
@@ -131,6 +136,7 @@ async def test_a_cluster_that_does_not_answer_releases_nothing(here):
         down = True
         await here.set_condition("Evaluation", E[1], "Complete")
         await here.set_status("Evaluation", E[1], "Complete")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.4)
         assert here.said(E[2])[0] == "Created"
         down = False
@@ -151,6 +157,7 @@ async def test_a_creation_without_an_answer_counts_although_the_cluster_does_not
         await two(here)
         await tried.wait()
         await here.set_status("Evaluation", E[1], "Terminated")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.5)
         assert here.said(E[2])[0] == "Created"
         await here.cluster.create(EVALUATION, registry.resource_for(world.an_evaluation(E[1])))
@@ -167,6 +174,7 @@ async def test_the_finalizer_stays_while_a_pod_runs_that_the_watch_has_not_repor
         await here.start_pod(E[1])
         await here.set_status("Evaluation", E[1], status)
         await world.until(lambda: _deleting(here), what="the deletion")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(LATE_S / 2)
         assert (await here.resource("Evaluation", E[1]))["metadata"]["finalizers"] == [custom_resource.FINALIZER]
         await here.end_pod()

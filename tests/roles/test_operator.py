@@ -220,6 +220,7 @@ async def test_a_restart_leads_to_the_same_end(there, plays, job):
     async with there.operator():
         await _reach(there, plays, job())
     there.kubelet.plays.update(infer=kubelet.READY, client=0, verify=0)
+    # real time: the world goes on without an operator, at the pace of its kubelet
     await anyio.sleep(0.1)
     async with there.operator():
         assert (await there.ended(EVALUATION, ID))["type"] == "Complete"

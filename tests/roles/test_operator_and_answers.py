@@ -97,6 +97,7 @@ async def test_a_refused_job_is_the_error_of_its_model(tmp_path, case):
             before = it.server.count("create", "jobs", job)
             await it.there.create(other)
             await it.complete(other_id)
+            # real time: requests are counted over a time
             await anyio.sleep(1.0)
             assert it.server.count("create", "jobs", job) <= before + 3
         await it.complete(refused_id)
@@ -150,6 +151,7 @@ async def test_a_refused_deletion_or_release_holds_up_nothing_else(tmp_path, ver
             it.there.kubelet.plays["fetch"] = 0
             await it.there.create(other)
             await it.complete(other_id)
+            # real time: requests are counted over a time
             await anyio.sleep(0.5)
             assert it.server.count(verb, "jobs", job) < 8
 
@@ -217,6 +219,7 @@ async def test_a_server_that_answers_nothing_else_for_a_while_ends_nothing(tmp_p
                 assert (await there.ended(MODEL, entity_id))["type"] == "Complete"
                 server.faults.append(bad)
             before = len(server.asked)
+            # real time: requests are counted over a time
             await anyio.sleep(1.5)
             assert len(server.asked) - before < 150
             server.faults.remove(bad)

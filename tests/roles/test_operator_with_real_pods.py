@@ -16,7 +16,7 @@ from dyff.entities import registry
 from dyff.kernel import clock, ids, settings
 from dyff.operator import role
 from dyff.operator.manifests import metadata
-from tests import kinds
+from tests import kinds, waiting
 from tests.planning import world
 from tests.workflows import runs
 
@@ -72,7 +72,7 @@ async def ended(cluster, resource):
     name = resource["metadata"]["name"]
     with anyio.move_on_after(DEADLINE_S):
         while not conditions.finished(found := await cluster.get(kind, name)):
-            await anyio.sleep(0.02)
+            await waiting.a_moment()
         return next(conditions.get(found, each) for each in ("Complete", "Failed") if conditions.is_true(found, each))
     raise AssertionError(f"{found.get('status')} {[pod.get('status') for pod in (await cluster.list(port.POD)).items]}")
 

@@ -88,6 +88,7 @@ async def test_quota_is_given_back_when_the_pods_are_gone(here):
         await here.start_pod(E[1])
         await here.set_condition("Evaluation", E[1], "Complete")
         await here.set_status("Evaluation", E[1], "Complete")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.3)
         assert here.said(E[2])[:2] == ("Created", "QuotaLimit")
         await here.end_pod()
@@ -205,6 +206,7 @@ async def test_a_reservation_counts_while_its_resource_cannot_be_created(here):
         await here.create(world.an_evaluation(E[1], born=1), world.an_evaluation(E[2], born=2))
         await here.until_status(E[1], "Schedulable")
         await here.until_status(E[2], "Created", "QuotaLimit")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.5)
         assert (here.said(E[1])[0], here.said(E[2])[:2]) == ("Schedulable", ("Created", "QuotaLimit"))
         answers.set()
@@ -222,6 +224,7 @@ async def test_a_late_watch_is_not_a_lost_resource(here):
     async with leading(here, cluster=Instead(here.cluster, watch=watch)):
         await here.create(world.an_evaluation(E[1]))
         await here.until_status(E[1], "Admitted")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.5)
     assert here.said(E[1]) == ("Admitted", None, None)
 
@@ -322,6 +325,7 @@ async def test_its_signs_report_a_pass_that_does_not_end(here):
             await hanging.wait()
         stands = await waiting()
         assert [name for name, _ in stands] == ["rounds"]
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.5)
         assert await waiting() == stands
         proceed.set()

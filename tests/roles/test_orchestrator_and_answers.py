@@ -55,6 +55,7 @@ async def test_a_refused_custom_resource_is_the_error_of_its_entity(here, tmp_pa
             before = server.count("create", "evaluations")
             await here.create(world.an_evaluation(E[2]))
             await here.until_status(E[2], "Admitted")
+            # real time: requests are counted over a time
             await anyio.sleep(0.5)
             assert server.count("create", "evaluations") <= before + 6
         await here.until_status(E[1], "Admitted")
@@ -176,9 +177,57 @@ async def test_a_server_that_answers_nothing_else_for_a_while_ends_nothing(here,
         server.faults.append(bad)
         await here.create(world.an_evaluation(E[2]))
         before = len(server.asked)
+        # real time: requests are counted over a time
         await anyio.sleep(1.5)
         assert len(server.asked) - before < 150
         server.faults.remove(bad)
         await here.until_status(E[2], "Admitted")
         await end(here, E[1])
         await here.until_status(E[1], "Complete")
+
+
+ANSWERS_TO_A_READ = [
+    (500, "InternalError", "conversion webhook for dyff.io/v1alpha1, Kind=Evaluation failed"),
+    (500, "", "etcdserver: request timed out"),
+    (503, "", ""),
+    (502, "", ""),
+    (504, "Timeout", "the server was unable to return a response in time"),
+    (410, "Gone", "gone"),
+    (409, "Conflict", "no"),
+    (400, "BadRequest", "no"),
+    (403, "Forbidden", "no"),
+    (401, "Unauthorized", "Unauthorized"),
+    (200, "", ""),
+    (302, "", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "answer"), [("evaluations", each) for each in ANSWERS_TO_A_READ] + [("pods", each) for each in ANSWERS_TO_A_READ[:2]]
+)
+async def test_a_run_that_cannot_be_read_holds_up_no_other(here, tmp_path, place, answer):
+    """What the API server answers about one custom resource, or the pods of one run, says nothing about the others."""
+    code, reason, message = answer
+
+    def concerned(asked):
+        if asked.place != place or asked.verb not in ("get", "list"):
+            return False
+        return E[1] in asked.about or E[1] in asked.query.get("labelSelector", "")
+
+    async with opened(here, tmp_path) as (server, _):
+        await here.create(world.an_evaluation(E[1]))
+        await here.until_status(E[1], "Admitted")
+        async with server.fault(concerned, code, message, reason=reason):
+            await here.set_status("Evaluation", E[1], "Terminated")
+            await here.create(world.an_evaluation(E[2]))
+            await here.until_status(E[2], "Admitted")
+            await end(here, E[2])
+            await here.until_status(E[2], "Complete")
+            before = len(server.asked)
+            await anyio.sleep(1.0)  # real time: counts how often the cluster is asked again
+            assert len(server.asked) - before < 60
+
+        async def gone():
+            return await here.resource("Evaluation", E[1]) is None
+
+        await standin.until(gone)

@@ -40,6 +40,7 @@ async def test_a_resource_deleted_by_hand_goes_after_its_pods(here):
         await here.start_pod(E[1])
         await here.cluster.delete(custom_resources.KINDS["Evaluation"], f"eval-{E[1]}")
         await here.until_status(E[1], "Failed", "Interrupted")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.3)
         assert await here.resource("Evaluation", E[1])
         await here.end_pod()
@@ -59,6 +60,7 @@ async def test_what_is_terminated_or_deleted_is_stopped(here, status):
         await here.start_pod(E[1])
         await here.set_status("Evaluation", E[1], status)
         await world.until(lambda: _is_deleting(here, E[1]), what="the deletion")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.2)
         assert here.said(E[2])[1] == "QuotaLimit"
         await here.end_pod()
@@ -78,6 +80,7 @@ async def test_what_has_finished_is_deleted_after_a_while(here):
         await here.until_status(E[1], "Admitted")
         await here.set_condition("Evaluation", E[1], "Complete")
         await here.set_status("Evaluation", E[1], "Complete")
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.3)
         assert not await _is_deleting(here, E[1])
         assert not await _is_gone(here, E[1])

@@ -119,7 +119,8 @@ async def test_a_slow_broker_gets_larger_transactions(bus):
         await writing.wait()
         for status in ("Admitted", "Ready", "Complete"):
             await log.publish(bus, log.status(entity, status))
-            await anyio.sleep(0.3)  # a batch of its own
+            # real time: the role gathers events for a while, and what comes later is a batch of its own
+            await anyio.sleep(0.3)
         proceed.set()
         await folded(bus)
     assert sizes == [1, 3]
@@ -134,6 +135,7 @@ async def test_nothing_that_was_folded_on_top_of_a_failed_write_is_written(bus):
         if topic == topics.STATE:
             written.append(len(messages))
             failing.set()
+            # real time: a write is under way for that long before it fails
             await anyio.sleep(1)
             raise log.CrashError
         return await append(topic, messages, commit)

@@ -68,6 +68,7 @@ async def test_it_looks_at_the_start_and_at_each_trigger():
             loop.trigger.set()
             loop.trigger.set()
             await world.until(lambda count=count: loop.looks == count)
+        # real time: nothing reports that something does not happen
         await anyio.sleep(0.05)
     assert loop.looks == 3
 

@@ -170,5 +170,6 @@ async def test_an_idle_relay_does_not_poll_hard(bus, accounts):
 
     accounts.outbox = outbox
     async with log.running(relay.run, bus, accounts):
+        # real time: the looks at a store in a thread are counted over a time
         await anyio.sleep(2.5)
     assert len(looks) <= 6

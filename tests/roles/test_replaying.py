@@ -74,6 +74,7 @@ async def test_it_catches_up_with_a_sink_that_does_not_rest(tmp_path):
                 count += 1
                 await log.publish(bus, *(log.edit(each, "EditEntityLabels", {"labels": {"n": str(count)}}) for each in entities[2:6]))
                 await log.publish(bus, log.create(log.an_evaluation()))
+                # real time: a writer at a pace, so that others have their turn
                 await anyio.sleep(0.002)
 
         group.start_soon(write)

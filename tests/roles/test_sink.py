@@ -321,3 +321,16 @@ async def test_a_database_that_hangs_is_noticed_and_left(bus, view):
         subject.stop()
     assert hung
     await agrees(bus, view)
+
+
+async def test_a_view_with_parts_is_read_again_from_before_them():
+    """Of a document that the database rejected only a part is there, so a start begins earlier than the view's position."""
+
+    class Bus:
+        async def ranges(self, topic):
+            return {0: port.Range(3, 100)}
+
+    view = View()
+    for again, want in [({}, 50), ({0: 20}, 20), ({0: 1}, 3), ({1: 20}, 50)]:
+        view.now = Reached("e", {0: 50}, {}, again)
+        assert await sink._start(Bus(), view, 0) == want

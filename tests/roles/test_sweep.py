@@ -166,6 +166,7 @@ async def test_within_the_retention_time_nothing_goes(here, objects):
     for days in (30.0, None):
         kept = settings.Settings(retention=settings.Retention(deleted_days=days, sweep_s=0.01))
         async with leading(here, objects, kept):
+            # real time: nothing reports that something does not happen
             await anyio.sleep(0.2)
         assert not is_forgotten(here, world.DATASET)
     assert len(await stored(objects)) == 1

@@ -79,7 +79,8 @@ async def test_an_operator_that_wakes_after_the_end_changes_nothing(there, at):
             ended = await there.until("the end, without the old one", at_rest)
             old.resume.set()
             await there.until("what it was about to do", lambda: _true(old.landed["tried"] > 0))
-            await anyio.sleep(0.3)  # it goes on by itself: everything that it would do yet is what this is about
+            # real time: nothing reports that it does no more by itself, which is what this is about
+            await anyio.sleep(0.3)
             assert await there.until("rest again", at_rest) == ended
 
 
@@ -136,6 +137,7 @@ async def test_orchestrators_that_fight_double_nothing(here):
             group.start_soon(insist)
         for each in wanted:
             await here.create(world.an_evaluation(each))
+            # real time: creates come one after the other, in the middle of what the leaders do
             await anyio.sleep(0.1)
         for each in wanted:
             await here.until_status(each, "Admitted")

@@ -15,6 +15,7 @@ from dyff.cluster.embedded import EmbeddedCluster
 from dyff.consumers.common import custom_resources, mirror
 from dyff.entities import commands, custom_resource, folding, registry
 from dyff.kernel import clock, ids, positions
+from tests import waiting
 from tests.narrowing import sure
 
 DEADLINE_S = 20.0
@@ -23,15 +24,7 @@ DATASET, SERVICE = "d" * 32, "5" * 32
 
 async def until(condition, *, what="it"):
     """Poll `condition` (a function, or an async one) until it is true; fails after a while."""
-    with anyio.move_on_after(DEADLINE_S):
-        while True:
-            found = condition()
-            if hasattr(found, "__await__"):
-                found = await found
-            if found:
-                return found
-            await anyio.sleep(0.01)
-    raise AssertionError(f"{what} did not happen in {DEADLINE_S} s")
+    return await waiting.until(condition, what, limit_s=DEADLINE_S)
 
 
 def an_id(number):

@@ -8,10 +8,13 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from dyff.kernel import audit, clock, log_settings
+from dyff.serve import cli
 from dyff.serve.audit import files, reading
 from tests.narrowing import sure
+from tests.serving.furnished import furnish
 
 
 class Now:
@@ -207,3 +210,14 @@ def test_a_full_disk_cuts_no_entry_for_the_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", real)
     subject.write(entry(2))
     assert numbers(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize(("flags", "reason"), [((), "has no entries"), (("--action", "models.*"), "has no such entry")])
+def test_an_audit_log_without_a_match_says_so(tmp_path, flags, reason):
+    """On standard error, so that programs still read nothing; it is no failure."""
+    audit_folder = furnish(tmp_path / "data").audit
+    audit_folder.mkdir()
+    (audit_folder / files.CURRENT).touch()
+    done = CliRunner().invoke(cli.main, ["audit-log", "--data-dir", str(tmp_path / "data"), *flags])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"dyff: the audit log {reason}\n"

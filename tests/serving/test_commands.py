@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from dyff.entities import definitions
 from dyff.kernel import settings
-from dyff.serve import cli, roles
+from dyff.serve import cli, proving, roles
 from tests.serving.furnished import furnish
 
 
@@ -29,6 +29,18 @@ def test_an_account_needs_a_name(tmp_path, name):
     result = CliRunner().invoke(cli.main, ["account", "create", "--name", name, "--data-dir", folder])
     assert (result.exit_code, "--name" in result.stderr) == (2, True), result.output
     assert CliRunner().invoke(cli.main, ["account", "list", "--data-dir", folder]).stdout == ""
+
+
+@pytest.mark.parametrize("command", ["verify", "replay"])
+def test_an_interrupted_command_gives_no_answer(tmp_path, monkeypatch, command):
+    """Ctrl-C is the code 130: the code 1 of `dyff verify` would say that something differs."""
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(proving, command, interrupted)
+    result = CliRunner().invoke(cli.main, [command, "--data-dir", str(furnish(tmp_path / "data").root)])
+    assert (result.exit_code, result.output) == (130, "")
 
 
 SETTINGS = """
@@ -80,6 +92,8 @@ def test_deployments_start_what_the_settings_say(tmp_path):
     deployments = [each for each in found if each["kind"] == "Deployment"]
     assert [each["metadata"]["name"] for each in deployments] == [f"dyff-{row.name}" for row in roles.TABLE]
     for each in deployments:
+        annotations = each["spec"]["template"]["metadata"]["annotations"]
+        assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": "8081", "prometheus.io/path": "/metrics"}
         container = each["spec"]["template"]["spec"]["containers"][0]
         environment = {variable["name"]: variable.get("value", "audits") for variable in container["env"]}
         loaded = settings.load(str(file), environment={k: v for k, v in environment.items() if k != "DYFF_CONFIG_FILE"})

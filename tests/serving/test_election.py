@@ -12,6 +12,7 @@ from dyff.cluster.embedded import EmbeddedCluster
 from dyff.kernel import clock, errors, ids, liveness, settings
 from dyff.serve import adapters, assembling, election, roles, supervisor
 from dyff.serve.health import Phase
+from tests import waiting
 
 TIMING = leases.Timing(duration_s=2, renew_s=1.4, retry_s=0.1)
 TIME, NAMES = clock.SystemClock(), ids.RandomIds()
@@ -49,7 +50,7 @@ class Member:
     async def until(self, **wanted):
         with anyio.fail_after(20):
             while any(self.report[field] != value for field, value in wanted.items()):
-                await anyio.sleep(0.02)
+                await waiting.a_moment()
 
 
 @asynccontextmanager
@@ -79,6 +80,7 @@ async def test_standing_by_is_not_being_stuck(cluster):
     one, two = Member(cluster), Member(cluster, stuck_s=1)
     two.stuck = True
     async with serving(one, two):
+        # real time: nothing reports that something does not happen
         await anyio.sleep(2.5)
         assert (two.report["phase"], two.report["failures"]) == (Phase.STANDBY, 0)
 

@@ -12,10 +12,10 @@ import venv
 from pathlib import Path
 
 import pytest
-from hatchling.builders.wheel import WheelBuilder
 
 from dyff.kernel import errors
 from dyff.serve import manuals
+from wheels.build import build
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"docs/((?:adr/)?[\w-]+)\.md(?:#([\w-]+))?|dyff docs ([\w/-]+)(?: ([\w.#-]+))?")
@@ -54,13 +54,13 @@ def in_help():
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Runs the command `dyff` of an environment that has the wheel. Its dependencies are those of this environment."""
+    """Runs the command `dyff` of an environment that has the wheels. Their dependencies are those of this environment."""
     folder = tmp_path_factory.mktemp("installed")
-    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    wheels = build(folder)
     venv.create(folder / "env", with_pip=False, symlinks=True)
     python = folder / "env/bin/python"
     uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, *wheels], check=True)
     # A directory of PYTHONPATH is not asked for .pth files, so this checkout is not found through it.
     environment = {**{key: value for key, value in os.environ.items() if not key.startswith("DYFF_")}}
     environment["PYTHONPATH"] = sysconfig.get_path("purelib")

@@ -151,3 +151,30 @@ def test_an_argument_that_is_not_utf_8_is_one_line(tmp_path, command):
 async def _with_accounts(place):
     async with embedded.EmbeddedAccounts.open(place / "accounts.sqlite"):
         pass
+
+
+USERS = {
+    "serve": ["serve", "--port", "0"],
+    "verify": ["verify"],
+    "accounts": ["account", "list"],
+    "backup": ["backup", "copy"],
+    "audit": ["audit-log"],
+}
+
+
+@pytest.mark.parametrize("command", USERS.values(), ids=USERS)
+@pytest.mark.parametrize("what", ["file", "below a file", "link to nothing"])
+def test_a_data_directory_that_is_none_is_refused(tmp_path, command, what):
+    """One sentence says which part of the path is what; nothing is made."""
+    path = tmp_path / "data"
+    if what == "link to nothing":
+        path.symlink_to(tmp_path / "nothing")
+    else:
+        path.touch()
+    chosen = path / "deeper" / "there" if what == "below a file" else path
+    done = ran(*command, "--data-dir", str(chosen), cwd=tmp_path)
+    reported = done.stdout.decode() + done.stderr.decode()
+    assert f"{path} is {'a symbolic link that leads nowhere' if path.is_symlink() else 'a file, not a directory'}" in reported
+    assert "Traceback" not in reported
+    assert done.returncode in (1, 2)
+    assert list(tmp_path.iterdir()) == [path]

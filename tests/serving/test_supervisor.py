@@ -9,6 +9,7 @@ from dyff.api import probing
 from dyff.kernel import clock, degradation, errors, liveness, settings
 from dyff.serve import supervisor
 from dyff.serve.health import Phase
+from tests import waiting
 
 
 def a_supervisor(*roles: supervisor.Role, **limits) -> supervisor.Supervisor:
@@ -112,7 +113,7 @@ async def test_a_stop_during_start_ends_in_order():
     async with anyio.create_task_group() as group:
         group.start_soon(subject.run)
         while "start first" not in journal:
-            await anyio.sleep(0.001)
+            await waiting.a_moment()
         subject.stop()
     assert journal == ["start first", "stop first"]
 

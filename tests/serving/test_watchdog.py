@@ -84,6 +84,7 @@ class Worker:
         signs.add(read)
         task_status.started()
         while True:
+            # virtual time: those who use it are marked
             await anyio.sleep(4)
             self.done += progresses
 
@@ -99,6 +100,7 @@ async def after(subject, *moments):
     async with anyio.create_task_group() as group:
         await group.start(subject.run)
         for moment in moments:
+            # virtual time: those who use it are marked
             await anyio.sleep(moment - anyio.current_time())
             reports.append(subject.health.report())
         subject.stop()

@@ -31,6 +31,8 @@ from dyff.schema.dataset import arrow as published
 
 from dyff.entities import registry, specs
 from dyff.workflows import failures
+from tests import waiting
+from tests.engines.ports import free_port
 from tests.narrowing import sure
 
 EVALUATION, DATASET = "0e" * 16, "da" * 16
@@ -224,12 +226,6 @@ def all_pairs(indices, replications=1):
     return sorted((index, specs.replication_id(EVALUATION, number)) for index in indices for number in range(replications))
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def start_mock_service(port):
     environment = {**os.environ, "PORT": str(port), "HOST": "127.0.0.1"}
     return subprocess.Popen([sys.executable, "-m", "dyff.workflows", "mock-service"], env=environment)
@@ -259,7 +255,7 @@ def wait_for(condition, timeout_s=30):
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        waiting.a_blocking_moment()
     return value
 
 
@@ -290,6 +286,7 @@ def a_service(reply, probe=200):
             status, headers, delay_s, answer = (
                 (*given, *(None, {}, 0, "an answer")[len(given) :]) if isinstance(given, tuple) else (given, {}, 0, "an answer")
             )
+            # real time: the service answers that late
             time.sleep(delay_s)
             self._send(status, headers, {"text": [answer], "choices": [{"text": answer}]})
 

@@ -11,6 +11,7 @@ import pytest
 
 from dyff.entities import specs
 from dyff.workflows import mock_service
+from tests.engines.ports import free_port
 from tests.workflows import runs
 
 
@@ -21,6 +22,7 @@ def test_from_dataset_to_verified_output(store, steps, service):
     assert client.code == 0, client
     assert client.last == "done: 60 of 60 items"
     assert store.progress()["done"] == store.progress()["total"] == 60
+    assert store.progress()["items"] == {"done": 60, "errors": 0, "total": 60}
     verification = steps.verify(replications=2, process=True)
     assert verification.code == 0, verification
     table = store.verified()
@@ -31,6 +33,7 @@ def test_from_dataset_to_verified_output(store, steps, service):
     want = mock_service.completion("prompt number 7", 0, 16)
     assert table.to_pylist()[14]["responses"] == [{"_response_index_": 0, "text": want}]
     assert store.progress() == {**store.progress(), "stage": "Verification", "done": 60, "total": 60}
+    assert store.progress()["items"] == {"done": 60, "errors": 0, "total": 60}  # passed on, for the metrics
 
 
 def test_the_manifest_lists_what_users_see(store, steps, service):
@@ -190,7 +193,7 @@ def test_nothing_left_to_do_needs_no_service(store, steps):
     """A run that finds everything done ends well, even if the service is gone."""
     store.dataset(runs.rows(3))
     store.raw(runs.outputs(range(3)))
-    assert steps.evaluate(f"http://127.0.0.1:{runs.free_port()}").last == "done: 3 of 3 items"
+    assert steps.evaluate(f"http://127.0.0.1:{free_port()}").last == "done: 3 of 3 items"
 
 
 def test_extra_options_are_reported_and_ignored(store, steps, service):

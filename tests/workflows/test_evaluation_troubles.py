@@ -14,6 +14,7 @@ import pytest
 
 from dyff.workflows import inference
 from tests.arrow_types import schema_of
+from tests.engines.ports import free_port
 from tests.workflows import runs
 
 
@@ -323,12 +324,13 @@ def test_a_row_that_arrow_cannot_store_costs_its_item(store, steps):
     assert sorted(row["_index_"] for row in store.raw_rows()) == [126, 127]
     assert [(row["_index_"], row["error"]) for row in store.raw_errors()] == [(128, "UnfitAnswer")]
     assert store.progress()["done"] == 2
+    assert store.progress()["items"] == {"done": 2, "errors": 1, "total": 3}
 
 
 def test_a_service_that_is_late(store, steps):
     """The client waits for a service that starts after it."""
     store.dataset(runs.rows(3))
-    port = runs.free_port()
+    port = free_port()
     process = steps.start("evaluation-client", "--manifest", steps.manifest(f"http://127.0.0.1:{port}"))
     runs.wait_for(lambda: (store.objects / "outputs").exists())
     with runs.a_mock_service(port):
@@ -358,8 +360,6 @@ def test_a_service_that_is_not_ready_yet(store, steps, status):
 def test_a_service_that_never_comes(store, steps):
     """Without a service the run fails after retry limit times retry delay, and says where to look."""
     store.dataset(runs.rows(3))
-    failed = steps.evaluate(
-        f"http://127.0.0.1:{runs.free_port()}", client={"transientErrorRetryLimit": 1, "transientErrorRetryDelaySeconds": 1}
-    )
+    failed = steps.evaluate(f"http://127.0.0.1:{free_port()}", client={"transientErrorRetryLimit": 1, "transientErrorRetryDelaySeconds": 1})
     assert failed.code == 69
     assert "was not ready within 1 s: no connection" in failed.last

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from dyff.workflows import exchanges
+from tests.engines.ports import free_port
 from tests.workflows import runs
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -110,7 +111,7 @@ async def test_broken_answers(reply):
 async def test_no_server():
     """A refused connection is reported with its address."""
     with pytest.raises(exchanges.Broken, match="no connection to 127"):
-        await exchange(f"http://127.0.0.1:{runs.free_port()}")
+        await exchange(f"http://127.0.0.1:{free_port()}")
 
 
 async def test_a_timeout():

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
+from tests.engines.ports import free_port
 from tests.workflows import hub as hubs
-from tests.workflows import runs
 from tests.workflows.fetching import CONFIG, VOLUME, WEIGHTS, git_source
 
 
@@ -111,7 +111,7 @@ def test_a_repository_that_is_too_large(fetch, git):
 def test_what_another_try_may_cure_depends_on_the_answer_alone(fetch, git, name, status, code):
     """A server that fails, or is not there, is tried again; one that refuses is not. What the URL looks like is no matter."""
     git.status = status
-    url = git.url if status else f"http://127.0.0.1:{runs.free_port()}"
+    url = git.url if status else f"http://127.0.0.1:{free_port()}"
     done = fetch.run(git_source(f"{url}/{name}.git"), artifact=VOLUME)
     assert (done.code, "cannot be cloned" in done.last) == (code, True), done
 

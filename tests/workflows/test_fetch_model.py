@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from dyff.objects import manifests
+from tests.engines.ports import free_port
 from tests.workflows import hub as hubs
 from tests.workflows import runs
 from tests.workflows.fetching import CONFIG, PART, REPO, VOLUME, WEIGHTS, hub_source
@@ -212,7 +213,7 @@ def test_what_cannot_be_fetched_says_what_to_do(from_hub, given, words):
 
 def test_a_hub_that_does_not_answer(fetch):
     """An outage is worth another attempt, and says where the hub was sought."""
-    fetch.environment["HF_ENDPOINT"] = f"http://127.0.0.1:{runs.free_port()}"
+    fetch.environment["HF_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
     done = fetch.hub()
     assert (done.code, fetch.environment["HF_ENDPOINT"] in done.last) == (75, True), done
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from dyff.workflows import light_http
+from tests.engines.ports import free_port
 from tests.workflows import runs
 
 
@@ -93,7 +94,7 @@ def test_a_body_that_is_too_large_is_refused(monkeypatch):
     """A body above the limit gets 413, also if its length is not announced."""
     monkeypatch.setattr(light_http, "MAX_BODY_BYTES", 1000)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    port = runs.free_port()
+    port = free_port()
     threading.Thread(target=light_http.serve, args=("127.0.0.1", port, lambda *_: (200, b"{}")), daemon=True).start()
     runs.wait_for(lambda: runs.is_ready(port))
     url = f"http://127.0.0.1:{port}"

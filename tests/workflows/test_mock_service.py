@@ -8,6 +8,7 @@ import socket
 import httpx
 import pytest
 
+from tests.engines.ports import free_port
 from tests.workflows import runs
 
 
@@ -76,7 +77,7 @@ def test_reading_is_not_posting(client):
 
 def test_sigterm_ends_it_at_once():
     """SIGTERM ends it with code 0, even while a client keeps a connection open."""
-    port = runs.free_port()
+    port = free_port()
     process = runs.start_mock_service(port)
     runs.wait_for(lambda: runs.is_ready(port))
     with socket.create_connection(("127.0.0.1", port)):

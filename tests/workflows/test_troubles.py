@@ -46,6 +46,16 @@ def test_a_retry_has_what_how_often_after_which_answer_and_until_when(time):
     assert board.message() == ""
 
 
+@pytest.mark.parametrize("reason", ["status 503: overloaded", "status 500: " + "x" * 10_000])
+def test_a_line_of_the_log_is_short(time, reason):
+    """It is repeated every few seconds, so it has names and values only; the whole story is in the progress."""
+    board = troubles.Board(time, lambda: 3600.0)
+    board.put(CALLS[1], 7, reason, 30.0, "after 121 errors in a row with client.transientErrorRetryLimit")
+    line = board.log_line(CALLS[1], errors=12)
+    assert line.startswith("retry: index=1 replication=r failures=7 errors=12 next=2026-01-01T00:00:30Z reason=status 50")
+    assert len(line) < 200
+
+
 @pytest.mark.parametrize("left_s", [None, lambda: float("inf")])
 def test_a_run_without_a_time_limit_names_none(time, left_s):
     """Only the number of errors ends it."""

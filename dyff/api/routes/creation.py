@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.api import auth, bodies, checks, documents, positions, publishing
+from dyff.api import auth, bodies, checks, documents, positions, publishing, tags
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.route import Other, Route
@@ -69,6 +69,7 @@ class Creating:
         large = len(body) > bodies.IN_A_THREAD_BYTES
         request: Any = await self._context.threads.run(bodies.decode, self._decoder, body, apart=large)
         auth.require(call.principal, self._resource, "create", account=request.account)
+        call.about.account = request.account
         now, rules = self._context.services.clock.now(), self._creation.checks
         facts = checks.Facts(now, await self._context.schemas.verdicts(checks.schemas(request, rules)))
         await self._context.threads.run(checks.check, request, rules, facts, apart=large or checks.has_pipelines(request, rules))
@@ -84,12 +85,13 @@ class Creating:
         self, call: Call, request: Any, entity_id: str, command_id: str, now: datetime, digest: str | None, *, large: bool
     ) -> tuple[bytes, Position]:
         call.entity = entity_id
+        request, given = await self._context.tags.resolved(call.principal, request, self._creation.references(request))
         embedded = await self._context.references.resolve(call.principal, self._creation.references(request))
 
         def build() -> tuple[codecs.Json, bytes]:
-            entity = self._row.create(request, embedded, entity_id, now)
+            entity = tags.annotated(self._row.create(request, embedded, entity_id, now), given)
             if digest is not None:
-                entity["annotations"] = [{"key": DIGEST, "value": digest}]
+                entity["annotations"].append({"key": DIGEST, "value": digest})
             return entity, codecs.encode(entity)
 
         entity, encoded = await self._context.threads.run(build, apart=large)

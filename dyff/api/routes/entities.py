@@ -130,6 +130,7 @@ class Entities:
         """Edit a part of the entity; returns the entity after the edit."""
         request = bodies.decode(decoder, await call.body())
         entity = await self._entity(call, "edit")
+        await self._context.references.resolve(call.principal, edit.references(request, entity))
         try:
             attributes = edit.attributes(request, entity, call.path, self._context.services.clock.now())
         except ValueError as error:

@@ -101,7 +101,8 @@ class ObjectRoutes:
         grant = self._signer.verify("PUT", call.path["key"].lstrip("/"), call.query_string)
         announced = call.content_length()
         if announced is not None and grant.limit_bytes is not None and announced > grant.limit_bytes:
-            raise errors.TooLarge(f"the file has {announced} bytes, but the URL was signed for at most {grant.limit_bytes}")
+            text = f"the file has {announced} bytes, but the URL was signed for at most {grant.limit_bytes}"
+            raise errors.TooLarge(text).of_limit("upload_bytes")
         digest = call.header(b"content-md5")
         if digest is not None and grant.md5 is not None and digest.strip() != grant.md5:
             raise errors.DigestMismatch(f"the header Content-MD5 is {digest[:64]!r}, but the URL was signed for {grant.md5}")

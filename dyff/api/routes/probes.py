@@ -1,4 +1,4 @@
-"""Health checks and the documentation of the API. They need no token."""
+"""Health checks and the documentation of the API, which need no token, and the metrics, which need one of an operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from dyff.api import openapi, probing
+from dyff.api import auth, openapi, probing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
 from dyff.api.route import Other, Route
@@ -15,6 +15,7 @@ from dyff.entities import answers, codecs
 from dyff.kernel import web_addresses
 
 HTML = "text/html"
+TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
 
 
 def routes(context: Context, documented: list[Route]) -> list[Route]:
@@ -40,6 +41,19 @@ def routes(context: Context, documented: list[Route]) -> list[Route]:
             returns="a page", **common,
         ),
     ]  # fmt: skip
+    found.append(
+        Route(
+            method="GET",
+            path="/metrics",
+            answer=group.metrics,
+            group="server",
+            operation="metrics",
+            summary="The metrics of this process, for Prometheus",
+            media_type=TEXT,
+            or_media_types=(OPENMETRICS,),
+            returns="the text format of Prometheus, or OpenMetrics if the header Accept prefers it",
+        )
+    )
     group.describe([*documented, *found])
     return found
 
@@ -50,6 +64,7 @@ class Probes:
     def __init__(self, context: Context) -> None:
         """The description of the API is empty until `describe`."""
         self._report = context.services.health
+        self._metrics = context.services.metrics
         self._routes: list[Route] = []
         self._root = web_addresses.prefix(context.services.settings.public_url) or "/"
         self._openapi: bytes | None = None
@@ -68,6 +83,12 @@ class Probes:
         """Return 503 until every role serves, and while one makes no progress. The body says which and why, and what else does not work."""
         report = self._report()
         return json(report, status=probing.ready(report))
+
+    async def metrics(self, call: Call) -> Reply:
+        """The metrics of this process. They show what every account does, so they need a token that grants everything."""
+        auth.require_operator(call.principal, "GET /metrics")
+        content_type, body = await self._metrics.scrape(call.header(b"accept"))
+        return Reply(200, body, media_type=content_type)
 
     async def openapi(self, _: Call) -> Reply:
         """OpenAPI 3.1."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from dyff.entities import codecs
 from dyff.kernel import backoff, errors
 
 MAX_WAIT_S = 30.0
@@ -34,8 +35,12 @@ _PASSING = re.compile(
 )
 """Parts of messages about one object that mean that it is refused only for now."""
 
+_EXISTS = re.compile(r"\balready exists\b")
+_ABSENT = re.compile(r'^[\w.-]+ "[^"]+" not found$')
+"""The server's words about one object that is missing, in an answer without details."""
+
 _EXPIRED = re.compile(
-    r"too (old|large|high) resource ?version|resource ?version .*(too old|too large|is too|expired|compacted)|"
+    r"invalid resource ?version|too (old|large|high) resource ?version|resource ?version .*(too old|too large|is too|expired|compacted)|"
     r"continue parameter is too old|"
     r"continue token|revision has been compacted|is a future revision|requested index is outdated|requested history has been cleared",
     re.IGNORECASE,
@@ -44,6 +49,13 @@ _EXPIRED = re.compile(
 
 _TOO_LARGE = re.compile(r"request is too large|larger than max|request entity too large", re.IGNORECASE)
 _READS = frozenset({"get", "list", "watch"})
+_MARKUP = re.compile(r"<[^>]*>|\s+")
+_TEXT_BYTES = 4096
+"""How much of an answer that is no `Status` is looked at for its words."""
+
+
+class NotReadable(errors.Unavailable):
+    """The server says that it cannot answer such a question, as of the log of a container that has not started."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -64,7 +76,7 @@ class Refusal(msgspec.Struct, frozen=True):
     @property
     def message(self) -> str:
         """The message for people, at most `MAX_MESSAGE_CHARS` characters."""
-        text = str(self.body.get("message") or f"status {self.code}").strip()
+        text = str(self.body.get("message") or "").strip() or f"status {self.code}"
         return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 4] + " ..."
 
     @property
@@ -82,7 +94,14 @@ class Refusal(msgspec.Struct, frozen=True):
     @property
     def is_of_an_object(self) -> bool:
         """For a 404: whether the object is missing, rather than its type or its namespace."""
-        return bool(self.details.get("name")) and self.details.get("kind") != "namespaces"
+        if self.details:
+            return bool(self.details.get("name")) and self.details.get("kind") != "namespaces"
+        return bool(_ABSENT.match(self.message)) and not self.message.startswith("namespaces ")
+
+    @property
+    def is_of_the_server(self) -> bool:
+        """Whether the answer is the API server's, not that of a proxy or a firewall before it, whose pages are no `Status`."""
+        return self.body.get("kind") == "Status" or bool(self.reason)
 
     @property
     def is_write(self) -> bool:
@@ -95,16 +114,22 @@ class Refusal(msgspec.Struct, frozen=True):
         return self.is_write and bool(_DENIED.search(self.message))
 
     @property
+    def is_passing(self) -> bool:
+        """Whether a write is refused only for now."""
+        going = any(each.get("reason") == "NamespaceTerminating" for each in self.causes)
+        return self.is_write and (going or bool(_PASSING.search(self.message)))
+
+    @property
     def is_not_permitted(self) -> bool:
         """Whether we lack a permission, so that any object would be refused."""
-        if self.code != 403 or self.is_denied or _PASSING.search(self.message):
+        if self.code != 403 or self.is_denied or self.is_passing:
             return False
         return not self.is_write or bool(_NOT_PERMITTED.search(self.message))
 
     @property
     def is_expired(self) -> bool:
         """Whether a version cannot be served, so that everything has to be listed again."""
-        if self.is_write:
+        if self.verb not in ("list", "watch"):
             return False
         named = self.code == 410 or self.reason in ("Expired", "Gone", "ResourceExpired")
         caused = any(each.get("reason") in ("ResourceVersionTooLarge", "Expired") for each in self.causes)
@@ -112,12 +137,13 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def status(body: bytes) -> Mapping[str, Any]:
-    """The `Status` in a response; empty if it contains none, as from a proxy in front of the server."""
+    """The `Status` in a response. A proxy in front of the server answers with a page or a text: its words are the `message`."""
     try:
-        found = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return codecs.decode_object(body)
+    except ValueError:
+        text = body[:_TEXT_BYTES].decode("utf-8", "replace")
+        words = "".join(each if each.isprintable() else " " for each in _MARKUP.sub(" ", text)).split()
+        return {"message": " ".join(words)} if words else {}
 
 
 def of_event(what: str, obj: Any) -> Refusal:
@@ -146,11 +172,13 @@ def error(refusal: Refusal) -> errors.DyffError:
         return errors.StaleVersion(f"{what}: another object has that name now")
     if refusal.is_denied and code != 422:
         return errors.Refused(f"{what}: {message}")
-    if code == 413 or (refusal.is_write and code >= 500 and _TOO_LARGE.search(message)):
+    if refusal.is_write and (code == 413 or (code >= 500 and _TOO_LARGE.search(message))):
         return errors.TooLarge(f"{what}: {message}")
-    if refusal.is_write and _PASSING.search(message):
+    if refusal.is_passing:
         return errors.Refused(f"{what}: {message}", passing=True)
-    if code in (400, 422):
+    if code in (400, 422) and not refusal.is_write:
+        return NotReadable(f"{what}: {message}")
+    if code in (400, 422) and refusal.is_of_the_server:
         return errors.InvalidFields(*_problems(refusal))
     if code == 401:
         return errors.Unavailable(f"{what}: the API server does not know us ({message}); check the credentials of cluster.kubernetes")
@@ -158,7 +186,7 @@ def error(refusal: Refusal) -> errors.DyffError:
         return _forbidden(refusal)
     if code == 404:
         return _not_found(refusal)
-    if code == 409:
+    if code == 409 and refusal.is_write:
         return _conflict(refusal)
     return _other(refusal)
 
@@ -202,7 +230,7 @@ def _not_found(refusal: Refusal) -> errors.DyffError:
 
 def _conflict(refusal: Refusal) -> errors.DyffError:
     what = f"{refusal.what}: {refusal.message}"
-    if refusal.reason == "AlreadyExists":
+    if refusal.reason == "AlreadyExists" or (not refusal.reason and _EXISTS.search(refusal.message)):
         return errors.AlreadyExists(what)
     # A creation names no version: another object changed at the same time, such as the quota that it counts against.
     return errors.Refused(what, passing=True) if refusal.verb == "create" else errors.StaleVersion(what)

@@ -8,11 +8,9 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any
 
 import aiohttp
 import anyio
-import msgspec
 import structlog
 
 from dyff.cluster import port
@@ -20,7 +18,8 @@ from dyff.cluster.instants import instant
 from dyff.cluster.kubernetes import answers, paths
 from dyff.cluster.kubernetes.connecting import Access, Connection
 from dyff.cluster.kubernetes.logs import Logs, containers
-from dyff.cluster.kubernetes.requests import MERGE_PATCH, Requests, slim
+from dyff.cluster.kubernetes.requests import MERGE_PATCH, Requests, object_of, slim, whole
+from dyff.entities import codecs
 from dyff.kernel import backoff, clock, degradation, errors
 
 PAGE = 500
@@ -30,7 +29,6 @@ GRACE_S = 5.0
 """Additional time after which we end a watch that the server does not end."""
 
 _EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
-_JSON = msgspec.json.Decoder(dict[str, Any])
 
 
 log = structlog.get_logger()
@@ -86,14 +84,15 @@ class KubernetesCluster:
     async def create(self, kind: port.Kind, obj: port.Object) -> port.Object:
         what = f"creating {kind.kind} {(obj.get('metadata') or {}).get('name')}"
         body = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
-        return slim(kind, await self._requests.send("POST", paths.of(kind, self.namespace), what=what, body=body))
+        return object_of(kind, what, await self._requests.send("POST", paths.of(kind, self.namespace), what=what, body=body))
 
     async def get(self, kind: port.Kind, name: str) -> port.Object | None:
+        what = f"reading {kind.kind} {name}"
         try:
-            found = await self._requests.send("GET", paths.of(kind, self.namespace, name), what=f"reading {kind.kind} {name}")
+            found = await self._requests.send("GET", paths.of(kind, self.namespace, name), what=what)
         except errors.NotFound:
             return None
-        return slim(kind, found)
+        return object_of(kind, what, found)
 
     async def list(self, kind: port.Kind, labels: Mapping[str, str] | None = None) -> port.Listing:
         pauses = backoff.delays(_LIST_PAUSE_S, jitter=random.Random())
@@ -114,7 +113,7 @@ class KubernetesCluster:
             given = query | ({"continue": more} if more else {})
             page = await self._requests.send("GET", paths.of(kind, self.namespace), what=what, query=given)
             try:
-                items += [_whole(slim(kind, each)) for each in page.get("items") or ()]
+                items += [whole(slim(kind, each)) for each in page["items"] or ()]
                 about = page.get("metadata") or {}
                 before, more = more, about.get("continue") or ""
                 if not more:
@@ -141,13 +140,14 @@ class KubernetesCluster:
 
     async def replace(self, kind: port.Kind, obj: port.Object) -> port.Object:
         name = obj["metadata"]["name"]
-        path, body = paths.of(kind, self.namespace, name), {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
-        return slim(kind, await self._requests.send("PUT", path, what=f"replacing {kind.kind} {name}", body=body))
+        what, path = f"replacing {kind.kind} {name}", paths.of(kind, self.namespace, name)
+        body = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+        return object_of(kind, what, await self._requests.send("PUT", path, what=what, body=body))
 
     async def patch(self, kind: port.Kind, name: str, patch: port.Object, *, status: bool = False) -> port.Object:
         path = paths.of(kind, self.namespace, name, *(("status",) if status else ()))
         what = f"changing {'the status of ' if status else ''}{kind.kind} {name}"
-        return slim(kind, await self._requests.send("PATCH", path, what=what, body=patch, content_type=MERGE_PATCH))
+        return object_of(kind, what, await self._requests.send("PATCH", path, what=what, body=patch, content_type=MERGE_PATCH))
 
     async def delete(self, kind: port.Kind, name: str, *, uid: str | None = None) -> None:
         options: port.Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
@@ -189,7 +189,8 @@ class KubernetesCluster:
 
     async def _service_port(self, name: str) -> int | None:
         service = await self.get(port.SERVICE, name)
-        return None if service is None else int(service["spec"]["ports"][0]["port"])
+        ports = ((service or {}).get("spec") or {}).get("ports")
+        return int(ports[0]["port"]) if ports else None
 
 
 async def _next(stream: aiohttp.StreamReader, end: float, what: str) -> bytes | None:
@@ -210,26 +211,13 @@ def _event(kind: port.Kind, raw: bytes, what: str) -> port.Event:
         WatchExpired, Unavailable: the server sent an error instead of an event.
     """
     try:
-        event = _JSON.decode(raw)
+        event = codecs.decode_object(raw)
         event_type, obj = event["type"], event["object"]
         if event_type in _EVENTS:
-            return port.Event(event_type, _whole(slim(kind, obj), is_named=event_type != "BOOKMARK"))
-    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
+            return port.Event(event_type, whole(slim(kind, obj), is_named=event_type != "BOOKMARK"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise errors.Unavailable(f"{what}: the API server broke off: {error!r}") from error
     raise answers.error(answers.of_event(what, obj))
-
-
-def _whole(obj: port.Object, *, is_named: bool = True) -> port.Object:
-    """The object, if it has what every object has.
-
-    Raises:
-        KeyError, TypeError: it does not.
-    """
-    metadata = obj["metadata"]
-    for field in ("name", "resourceVersion") if is_named else ("resourceVersion",):
-        if not isinstance(metadata[field], str):
-            raise TypeError(f"metadata.{field} is no text")
-    return obj
 
 
 def _check_time(since: str | None) -> None:

@@ -10,8 +10,8 @@ import anyio
 
 from dyff.cluster import port
 from dyff.cluster.instants import instant
-from dyff.cluster.kubernetes import paths
-from dyff.cluster.kubernetes.requests import Requests
+from dyff.cluster.kubernetes import answers, paths
+from dyff.cluster.kubernetes.requests import Requests, object_of
 from dyff.kernel import errors
 
 _LOOK_S = 0.5
@@ -44,7 +44,7 @@ class Logs:
         query = _query(container, since) | ({"tailLines": str(limit)} if limit is not None else {}) | dict(more or {})
         try:
             text = await self._requests.text(self._path(pod), what=f"reading the log of {pod}", query=query)
-        except (errors.InvalidFields, errors.NotFound):
+        except (answers.NotReadable, errors.NotFound):
             return []  # it is waiting to start, has no node or no previous attempt, or its log is gone with it
         after = None if since is None else instant(since)
         return [line for raw in text.split(b"\n") if (line := _line(raw)) is not None and _is_later(line, after)]
@@ -86,7 +86,7 @@ class Logs:
                     line = _line(raw)
                     if line is not None and _is_later(line, after):
                         yield line
-        except (errors.InvalidFields, errors.NotFound):
+        except (answers.NotReadable, errors.NotFound):
             return
         except errors.Blocked:
             raise
@@ -94,9 +94,9 @@ class Logs:
             await anyio.sleep(max(_LOOK_S, min(error.retry_after_s, _ASKED_MOST_S)))
 
     async def _pod(self, name: str) -> port.Object | None:
-        path = paths.of(port.POD, self._namespace, name)
+        path, what = paths.of(port.POD, self._namespace, name), f"reading Pod {name}"
         try:
-            return await self._requests.send("GET", path, what=f"reading Pod {name}")
+            return object_of(port.POD, what, await self._requests.send("GET", path, what=what))
         except errors.NotFound:
             return None
 
@@ -106,7 +106,7 @@ class Logs:
 
 def containers(pod: port.Object) -> list[str]:
     """The names of its containers, init containers first."""
-    return [each["name"] for field in ("initContainers", "containers") for each in pod["spec"].get(field) or []]
+    return [each["name"] for field in ("initContainers", "containers") for each in (pod.get("spec") or {}).get(field) or []]
 
 
 async def _split(stream: aiohttp.StreamReader, ended: bool) -> AsyncIterator[bytes]:

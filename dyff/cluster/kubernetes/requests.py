@@ -11,12 +11,12 @@ from typing import Any
 
 import aiohttp
 import anyio
-import msgspec
 
 from dyff.cluster import port
 from dyff.cluster.kubernetes import answers, reporting
 from dyff.cluster.kubernetes.connecting import Access
 from dyff.cluster.kubernetes.servers_clock import ServersClock
+from dyff.entities import codecs
 from dyff.kernel import backoff, clock, degradation, errors
 
 JSON = "application/json"
@@ -60,10 +60,9 @@ class Requests:
         """
         answer = await self._answered(method, path, what, query, None if body is None else json.dumps(body).encode(), content_type)
         try:
-            found: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+            return codecs.decode_object(answer)
+        except ValueError as error:
             raise errors.Unavailable(f"{what}: the API server did not answer with an object: {error}") from error
-        return found
 
     async def text(self, path: str, *, what: str, query: Query) -> bytes:
         """The body of the response, unchanged."""
@@ -180,3 +179,28 @@ def slim(kind: port.Kind, obj: dict[str, Any]) -> port.Object:
     """An object without `managedFields`, which only the server needs, and with its kind, which lists omit."""
     (obj.get("metadata") or {}).pop("managedFields", None)
     return {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
+
+
+def object_of(kind: port.Kind, what: str, found: dict[str, Any]) -> port.Object:
+    """The object in an answer that says that all is well.
+
+    Raises:
+        Unavailable: it has none, so something else than the API server has answered; whether a write took effect is not known.
+    """
+    try:
+        return whole(slim(kind, found))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise errors.Unavailable(f"{what}: the API server did not answer with an object: {error!r}") from error
+
+
+def whole(obj: port.Object, *, is_named: bool = True) -> port.Object:
+    """The object, if it has what every object has.
+
+    Raises:
+        KeyError, TypeError: it does not.
+    """
+    metadata = obj["metadata"]
+    for field in ("name", "resourceVersion") if is_named else ("resourceVersion",):
+        if not isinstance(metadata[field], str):
+            raise TypeError(f"metadata.{field} is no text")
+    return obj

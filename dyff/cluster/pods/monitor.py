@@ -16,14 +16,18 @@ _POLL_S = 0.2
 
 
 class RunMonitor:
-    """Background tasks for one run at a time. `ready`: the result of the readiness probe, true if there is no probe."""
+    """Background tasks for one run at a time.
+
+    `ready`: the result of the readiness probe, true if there is no probe. `said`: what the program answers to it if it is not ready;
+    empty if nothing.
+    """
 
     def __init__(self, place: directory.Directory, changed: Callable[[], None]) -> None:
         """`changed`: called when the shim has ended or the readiness has changed."""
         self._place, self._changed = place, changed
         self._scope: anyio.CancelScope | None = None
         self._subject: tuple[int, bool] | None = None
-        self.ready = False
+        self.ready, self.said = False, ""
 
     def start(self, group: anyio.abc.TaskGroup, run: int, record: directory.Record, probe: probes.Probe | None, up: bool) -> None:
         """Watch the run's shim and, once its main container is `up`, its readiness. This is idempotent."""
@@ -31,14 +35,14 @@ class RunMonitor:
             return
         self.stop()
         self._subject, self._scope = (run, up), anyio.CancelScope()
-        self.ready = up and probe is None
+        self.ready, self.said = up and probe is None, ""
         group.start_soon(self._watch, self._scope, record, probe if up else None)
 
     def stop(self) -> None:
         """Stop watching."""
         if self._scope is not None:
             self._scope.cancel()
-        self._scope, self._subject, self.ready = None, None, False
+        self._scope, self._subject, self.ready, self.said = None, None, False, ""
 
     async def _watch(self, scope: anyio.CancelScope, record: directory.Record, probe: probes.Probe | None) -> None:
         with scope:
@@ -49,8 +53,8 @@ class RunMonitor:
                 group.cancel_scope.cancel()
             self._changed()
 
-    def _readiness_changed(self, ready: bool) -> None:
-        self.ready = ready
+    def _readiness_changed(self, ready: bool, said: str) -> None:
+        self.ready, self.said = ready, said
         self._changed()
 
 

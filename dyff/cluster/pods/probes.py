@@ -54,28 +54,36 @@ def of(container: specs.Container, image: settings.Image, local_port: int | None
     )
 
 
-async def watch(probe: Probe, changed: Callable[[bool], None]) -> None:
-    """Probe until cancelled, and call `changed` whenever the readiness changes. It starts as not ready."""
-    ready, streak = False, 0
+async def watch(probe: Probe, changed: Callable[[bool, str], None]) -> None:
+    """Probe until cancelled, and call `changed` whenever the readiness changes, or what the program answers instead. Starts as not ready.
+
+    `changed(ready, said)`: `said` is the sentence of `check`; empty if it is ready, or does not answer.
+    """
+    ready, streak, shown = False, 0, ""
     first: Iterator[float] = backoff.delays(FIRST_EVERY_S, factor=1.5, ceiling_s=UNREADY_EVERY_S)
     await anyio.sleep(probe.initial_delay_s)
     while True:
-        streak = streak + 1 if await check(probe) != ready else 0
+        good, said = await check(probe)
+        streak = streak + 1 if good != ready else 0
         if streak >= (probe.failures if ready else probe.successes):
-            ready, streak = not ready, 0
-            changed(ready)
+            ready, streak, shown = not ready, 0, said
+            changed(ready, said)
             first = itertools.repeat(UNREADY_EVERY_S)
+        elif said and said != shown and not ready:
+            shown = said
+            changed(ready, said)
         await anyio.sleep(READY_EVERY_S if ready and not streak else next(first))
 
 
-async def check(probe: Probe) -> bool:
-    """Probe once."""
+async def check(probe: Probe) -> tuple[bool, str]:
+    """Probe once; returns whether the program is ready, and a sentence if it answers that it is not."""
     try:
         with anyio.fail_after(probe.timeout_s):
             with await doors.connect(probe.port, probe.door) as stream:
-                return probe.path is None or 200 <= await _status(stream, probe.path) < 400
+                status = await _status(stream, probe.path) if probe.path is not None else 200
     except (OSError, TimeoutError, ValueError):
-        return False
+        return False, ""
+    return (True, "") if 200 <= status < 400 else (False, f"Readiness probe failed: GET {probe.path} is answered with status {status}")
 
 
 async def _status(stream: socket.socket, path: str) -> int:

@@ -15,13 +15,17 @@ _OWNED = ("phase", "reason", "message", "startTime", "hostIP", "podIP", "podIPs"
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """The input of the status. `refusal`: why it is not started. `ready`: the readiness probe's result. `now`: RFC 3339."""
+    """The input of the status. `refusal`: why it is not started. `ready`: the readiness probe's result. `now`: RFC 3339.
+
+    `said`: what the program answers to the probe if it is not ready; empty if nothing.
+    """
 
     facts: directory.Facts
     stage: lifecycle.Stage
     now: str
     ready: bool = False
     refusal: refusals.Refused | None = None
+    said: str = ""
 
 
 def invalid(status: port.Object, message: str, now: str) -> port.Object | None:
@@ -146,8 +150,8 @@ def _conditions(pod: specs.Pod, observed: Observed, wanted: port.Object) -> list
     conditions = [
         _condition("PodScheduled", not held_back, refusals.UNSCHEDULABLE, refusal.message if refusal and held_back else ""),
         _condition("Initialized", initialized, "ContainersNotInitialized"),
-        _condition("ContainersReady", ready, unready),
-        _condition("Ready", ready, unready),
+        _condition("ContainersReady", ready, unready, observed.said),
+        _condition("Ready", ready, unready, observed.said),
     ]
     if observed.stage.disrupted:
         why = {"reason": "TerminationByKubelet", "message": observed.stage.message}

@@ -25,6 +25,7 @@ from dyff.cluster.pods import (
     volumes,
 )
 from dyff.kernel import backoff, clock, errors
+from dyff.kernel.telemetry import log_fields
 
 log = structlog.get_logger()
 
@@ -87,6 +88,8 @@ class Worker:
         shutting_down = self._node.shutdown_grace_s is not None
         if self._stale:
             await self._refresh()
+        if self._object is not None:
+            log_fields.begin(log_fields.of_object(self._object))
         facts = await anyio.to_thread.run_sync(self._place.facts)
         if facts.damaged and facts.held:  # it could not be asked to stop
             await anyio.to_thread.run_sync(stopping.kill_orphans, self._place, None)
@@ -187,7 +190,7 @@ class Worker:
         ending = self._node.shutdown_grace_s is not None
         if ending:
             await self._stop(facts.record, directory.SHUTDOWN, pod.spec.termination_grace_period_seconds)
-        await self._show(pod, facts, stage, ready=self._monitor.ready and not ending)
+        await self._show(pod, facts, stage, ready=self._monitor.ready and not ending, said="" if ending else self._monitor.said)
         return None if main else lifecycle.init_look_s(facts.record, self._node.time.now())
 
     def _watch(
@@ -259,10 +262,11 @@ class Worker:
         stage: lifecycle.Stage,
         *,
         ready: bool = False,
+        said: str = "",
         refusal: refusals.Refused | None = None,
     ) -> None:
         """Update the pod's status in the cluster; nothing is written if it is up to date."""
-        observed = statuses.Observed(facts, stage, clock.iso(self._node.time.now()), ready, refusal)
+        observed = statuses.Observed(facts, stage, clock.iso(self._node.time.now()), ready, refusal, said)
         patch = statuses.patch(pod, observed)
         if patch is not None:
             await self._patch_status(pod.metadata.name, pod.metadata.uid, patch)

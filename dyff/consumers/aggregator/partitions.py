@@ -7,6 +7,7 @@ are written in order, one at a time, and after an error nothing that was folded 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import suppress
@@ -17,15 +18,18 @@ import msgspec
 import structlog
 
 from dyff.bus import envelope, port, topics
-from dyff.consumers.aggregator import checkpoints, restoring
+from dyff.consumers.aggregator import checkpoints, restoring, spans
 from dyff.consumers.common import group_consumer
 from dyff.entities import folding
 from dyff.kernel import degradation, errors
 from dyff.kernel.positions import Epochs, Position
+from dyff.kernel.telemetry import log_fields, metrics, names, traces
 
 log = structlog.get_logger()
 
 GROUP = "dyff.aggregator"
+QUARANTINED = "quarantined"
+"""Counted as an outcome, next to those of the fold."""
 QUARANTINE_TROUBLE = "quarantine"
 """Stays until the process ends: a person must look at the event, and nothing here can notice that."""
 
@@ -74,7 +78,8 @@ class Transaction(msgspec.Struct):
 
     `messages`: the states, with their `headings`. `size`: of their values, in bytes. `newest`: the last state of each entity.
     `position`: the next offset of the events. `version`: of the fold, from there on. `seen`: the last record. `recorded`: the last
-    event that left a state. `newer`: set if the last batch was cut off at a record of a newer release.
+    event that left a state. `newer`: set if the last batch was cut off at a record of a newer release. `spans`: to be recorded when the
+    transaction is durable.
     """
 
     position: int
@@ -89,6 +94,7 @@ class Transaction(msgspec.Struct):
     recorded: Position | None = None
     newer: errors.NewerSchema | None = None
     version: int = 1
+    spans: spans.Folded = msgspec.field(default_factory=spans.Folded)
 
     def extend(self, later: Transaction) -> None:
         """Append the transaction that was folded right after this one, on top of it."""
@@ -103,6 +109,7 @@ class Transaction(msgspec.Struct):
         self.seen = later.seen or self.seen
         self.recorded = later.recorded or self.recorded
         self.newer = later.newer
+        self.spans.extend(later.spans)
 
     @property
     def is_full(self) -> bool:
@@ -148,13 +155,38 @@ class PendingWrites:
             yield self._writing
 
 
+class Counted:
+    """Counts what all partitions of one process fold."""
+
+    def __init__(self, measured: metrics.Metrics) -> None:
+        """Every outcome is there from the start, so that the first one of its kind is seen as an increase."""
+        self._events, self.writes = measured.counter(names.FOLDED), measured.histogram(names.FOLD_WRITE)
+        for outcome in (*folding.Outcome, None):
+            self._events.cell(outcome.value if outcome is not None else QUARANTINED)
+
+    def written(self, done: Transaction) -> None:
+        """Count the events of a transaction that is durable."""
+        self._events.add(folding.Outcome.APPLIED.value, by=done.applied)
+        for outcome, number in done.outcomes.items():
+            self._events.add(outcome, by=number)
+
+
 class OwnedPartition:
     """Folds and writes one partition. After any error it must not be used any more: the partition has to be taken over again."""
 
     def __init__(
-        self, bus: port.Bus, owner: port.Owner, states: restoring.States, end: int, troubles: degradation.Troubles | None = None
+        self,
+        bus: port.Bus,
+        owner: port.Owner,
+        states: restoring.States,
+        end: int,
+        troubles: degradation.Troubles | None = None,
+        tracer: traces.Tracer = traces.SILENT,
+        counted: Counted | None = None,
     ) -> None:
         """`end`: offset up to which the states are restored. `troubles`: where quarantined events are reported."""
+        self._tracer = tracer
+        self._counted = counted or Counted(metrics.Metrics())
         self._troubles = troubles or degradation.Troubles()
         self._bus, self._owner, self._states = bus, owner, states
         self._epochs, self._partition = states.epochs, states.partition
@@ -192,7 +224,7 @@ class OwnedPartition:
             share.done = done.position
 
     async def _folded(self, batch: group_consumer.Batch) -> Transaction:
-        done = Transaction(batch.position, version=self._version)
+        done, began_ns = Transaction(batch.position, version=self._version), time.time_ns()
         keys = {each.key for each in batch.records}
         known = {key: message for key in keys if (message := self._pending.newest(key)) is not None}
         known |= await self._states.newest(keys - known.keys())
@@ -205,15 +237,16 @@ class OwnedPartition:
                 await anyio.lowlevel.checkpoint()
             try:
                 if not self._is_marker(record, done):
-                    self._fold_one(record, state, done)
+                    self._fold_one(record, state, done, began_ns)
             except errors.NewerSchema as newer:
                 done.newer = newer
                 break
             except POISON as error:
                 reason = f"{type(error).__name__}: {error}"
-                log.error("event-quarantined", partition=record.partition, offset=record.offset, reason=reason)
+                about = log_fields.of_record(record.key, record.headers).fields()
+                log.error("event-quarantined", partition=record.partition, offset=record.offset, reason=reason, **about)
                 done.quarantined.append(envelope.quarantine_message(record, reason))
-                done.outcomes["quarantined"] += 1
+                done.outcomes[QUARANTINED] += 1
             done.seen = record
         return done
 
@@ -227,8 +260,10 @@ class OwnedPartition:
             self._version = done.version = version
         return True
 
-    def _fold_one(self, record: port.Record, state: folding.State | None, done: Transaction) -> None:
+    def _fold_one(self, record: port.Record, state: folding.State | None, done: Transaction, began_ns: int) -> None:
         after, outcome, message = fold_one(record, state, self._epochs, self._version)
+        if self._tracer.recording:
+            done.spans.extend(spans.note(self._tracer, record, state, after, outcome, began_ns))
         if after is not None and message is not None:
             done.messages.append(message)
             done.size += len(message.value or b"")
@@ -251,7 +286,10 @@ class OwnedPartition:
         position = done.position if done.newer is None else done.seen.offset + 1 if done.seen else None
         if position is not None:
             self._record_progress(done, position)
-            await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            with self._counted.writes.timed():
+                await self._append(done.messages, done.headings, port.Commit(GROUP, topics.EVENTS, self._partition, position))
+            self._counted.written(done)
+            spans.record(self._tracer, done.spans, len(done.messages), self._partition)
             await self.checkpoint()
         log.debug("folded", partition=self._partition, offset=position, applied=done.applied, **done.outcomes)
         if done.newer is not None:

@@ -17,6 +17,7 @@ from dyff.consumers.aggregator.index import Index
 from dyff.entities import folding
 from dyff.kernel import errors
 from dyff.kernel.positions import Epochs, Position
+from dyff.kernel.telemetry import log_fields
 
 log = structlog.get_logger()
 
@@ -77,7 +78,8 @@ class States:
         try:
             heading = envelope.heading(record)
         except ValueError as error:
-            log.error("state-undecodable", partition=record.partition, offset=record.offset, **errors.details(error))
+            about = log_fields.of_record(record.key, record.headers).fields()
+            log.error("state-undecodable", partition=record.partition, offset=record.offset, **errors.details(error), **about)
             if self.index.get(record.key) is not None:
                 self._stale[record.key] = None
             return

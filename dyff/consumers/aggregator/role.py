@@ -18,6 +18,7 @@ from dyff.consumers.aggregator import partitions, restoring
 from dyff.consumers.common import group_consumer
 from dyff.kernel import backoff, degradation, errors, liveness
 from dyff.kernel.clock import Clock
+from dyff.kernel.telemetry import metrics, traces
 
 log = structlog.get_logger()
 
@@ -31,11 +32,14 @@ async def run(
     clock: Clock,
     signs: liveness.Signs | None = None,
     troubles: degradation.Troubles | None = None,
+    tracer: traces.Tracer = traces.SILENT,
+    measured: metrics.Metrics | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Fold until cancelled; ready when the first assigned partitions have been taken over.
 
-    `troubles`: where events that cannot be folded are reported; None if they are only logged.
+    `troubles`: where events that cannot be folded are reported; None if they are only logged. `tracer`: records the spans of folding.
+    `measured`: of this process.
 
     Raises:
         Misconfigured: events and state have different partition counts.
@@ -44,13 +48,19 @@ async def run(
         Unavailable: the bus does not answer.
     """
     await _require_same_partitions(bus)
+    counted = partitions.Counted(measured or metrics.Metrics())
     delays, joined = backoff.delays(jitter=random.Random()), clock.monotonic()
     ready = group_consumer.ReadyOnce(task_status)
     while True:
         lost: list[BaseException] = []
         try:
             await group_consumer.consume(
-                bus, partitions.GROUP, topics.EVENTS, lambda share: serve(bus, share, troubles), signs=signs, task_status=ready
+                bus,
+                partitions.GROUP,
+                topics.EVENTS,
+                lambda share: serve(bus, share, troubles, tracer, counted),
+                signs=signs,
+                task_status=ready,
             )
         except* (errors.Fenced, errors.OutcomeUnknown) as group:
             lost = list(group.exceptions)
@@ -77,8 +87,15 @@ def owner_name(partition: int) -> str:
     return f"dyff.aggregator-{partition}"
 
 
-async def serve(bus: port.Bus, share: group_consumer.Share, troubles: degradation.Troubles | None = None) -> None:
-    """Take a partition over and fold it until cancelled. `troubles`: see `run`.
+async def serve(
+    bus: port.Bus,
+    share: group_consumer.Share,
+    troubles: degradation.Troubles | None = None,
+    tracer: traces.Tracer = traces.SILENT,
+    counted: partitions.Counted | None = None,
+) -> None:
+    """Take a partition over and fold it until cancelled. `troubles`, `tracer`: see `run`. `counted`: counts what is folded; None if nothing
+    does.
 
     Raises:
         Fenced: another process took it over, or writes to its states.
@@ -91,7 +108,8 @@ async def serve(bus: port.Bus, share: group_consumer.Share, troubles: degradatio
         end = (await bus.ranges(topics.STATE))[partition].end
         states = await restoring.restore(bus, partition, end, (await bus.topic(topics.EVENTS)).epochs)
         start = await _start(bus, partition, committed, states)
-        owned, stale, read = partitions.OwnedPartition(bus, owner, states, end, troubles), states.stale, states.since
+        owned = partitions.OwnedPartition(bus, owner, states, end, troubles, tracer, counted)
+        stale, read = states.stale, states.since
         await owned.republish(stale)
         await owned.checkpoint()
         log.info("partition-taken-over", partition=partition, entities=len(states.index), offset=start, read=read, republished=len(stale))

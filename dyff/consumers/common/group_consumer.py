@@ -139,7 +139,7 @@ class _Member:
     def signs(self, topic: str, held: Mapping[int, port.Range]) -> list[liveness.Sign]:
         """The lag of each partition whose task has requested its batches."""
         return [
-            liveness.Sign(f"{topic}/{each.partition}", _behind(held[each.partition].end - each.done), each.done)
+            liveness.behind(f"{topic}/{each.partition}", topic, each.partition, each.done, held[each.partition].end)
             for each in self._opened
             if each.done is not None
         ]
@@ -186,7 +186,3 @@ class _Member:
             found = tuple(by_partition.get(share.partition, ()))
             if found or (position is not None and share.reached is not None and position > share.reached):
                 await share.put(Batch(found, position if position is not None else found[-1].offset + 1))
-
-
-def _behind(records: int) -> str | None:
-    return f"{records} behind" if records > 0 else None

@@ -18,6 +18,7 @@ from dyff.bus import envelope, port, topics
 from dyff.entities import codecs, folding, registry, statuses, storage
 from dyff.kernel import errors, liveness
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import log_fields, trace_context, traces
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ class Mirrored(msgspec.Struct, frozen=True):
     decided on this status. `source`: the last folded event. `cost`: quota that it uses while its pods can run; it is
     kept for ended entities too, since quota is released when the pods are gone. Empty for an unknown kind. `is_measured`: whether it
     is recorded what the object store holds of it; true also if there is nothing to record, because it has not ended or keeps nothing.
+    `creation`: the span that published the command that created it; None if that belongs to no trace.
     """
 
     entity: codecs.Json
@@ -41,6 +43,17 @@ class Mirrored(msgspec.Struct, frozen=True):
     source: Position
     cost: dict[str, str] = {}
     is_measured: bool = True
+    creation: trace_context.Context | None = None
+
+    @property
+    def life(self) -> trace_context.Context | None:
+        """The span that is the parent of what is done for it; None if its creation belongs to no trace."""
+        return traces.life(self.creation, str(self.entity.get("id")))
+
+    @property
+    def about(self) -> log_fields.About:
+        """What log lines about it have."""
+        return log_fields.About(self.creation, self.entity.get("id"), self.entity.get("account"))
 
     @property
     def ended(self) -> bool:
@@ -96,8 +109,7 @@ class StateMirror:
         held = await self._bus.ranges(topics.STATE)
         found = [(partition, self._read.get(partition, each.first), each.end) for partition, each in held.items()]
         return [
-            liveness.Sign(f"mirror of {topics.STATE}/{partition}", f"{end - read} behind" if end > read else None, read)
-            for partition, read, end in found
+            liveness.behind(f"mirror of {topics.STATE}/{partition}", topics.STATE, partition, read, end) for partition, read, end in found
         ]
 
     def get(self, entity_id: str) -> Mirrored | None:
@@ -135,7 +147,9 @@ class StateMirror:
             source, state = envelope.source(record), envelope.state(record)
         except ValueError as error:
             # The aggregator, which owns the topic, overwrites it with the right state.
-            log.error("state-undecodable", topic=record.topic, partition=record.partition, offset=record.offset, **errors.details(error))
+            with log_fields.during(log_fields.of_record(record.key, record.headers)):
+                place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                log.error("state-undecodable", **place, **errors.details(error))
             return
         self._events[source.partition] = max(self._events.get(source.partition, 0), source.offset + 1)
         if state is not None and self._is_news(record.key.decode(), state.source):
@@ -158,7 +172,9 @@ class StateMirror:
         ended = statuses.is_terminal(state.entity.get("status", ""))
         entity = _slim(state.entity) if ended else state.entity
         is_measured = not ended or not storage.keeps_objects(state.entity) or storage.is_recorded(state.entity)
-        mirrored = Mirrored(entity, state.status_source, state.source, _cost(state.entity), is_measured)
+        with log_fields.during(log_fields.About(state.creation, entity.get("id"), entity.get("account"))):
+            cost = _cost(state.entity)
+        mirrored = Mirrored(entity, state.status_source, state.source, cost, is_measured, state.creation)
         (self._ended if ended else self._live)[entity_id] = mirrored
         if entity.get("status") == statuses.DELETED:
             self._deleted[entity_id] = mirrored
@@ -184,5 +200,5 @@ def _cost(entity: codecs.Json) -> dict[str, str]:
     try:
         return row.cost(entity) if row else {}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        log.error("cost-unknown", entity_id=entity.get("id"), kind=entity.get("kind"), **errors.details(error))
+        log.error("cost-unknown", kind=entity.get("kind"), **errors.details(error))
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, statuses
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
+from dyff.kernel.telemetry import log_fields, metrics, names, span_names, trace_context, traces
 
 log = structlog.get_logger()
 
@@ -28,7 +30,8 @@ Append = Callable[[Sequence[port.Message]], Awaitable[list[Position]]]
 class Change(msgspec.Struct, frozen=True):
     """A new status for an entity, valid only if the entity still has the status on which this was decided.
 
-    `decided_on`: the status position (`Position.text`). `reason`, `message`: None clears the field.
+    `decided_on`: the status position (`Position.text`). `reason`, `message`: None clears the field. `account`: of the entity. `creation`:
+    see `Mirrored`; neither changes anything.
     """
 
     kind: str
@@ -37,6 +40,13 @@ class Change(msgspec.Struct, frozen=True):
     status: str
     reason: str | None = None
     message: str | None = None
+    account: str | None = None
+    creation: trace_context.Context | None = None
+
+    @property
+    def about(self) -> log_fields.About:
+        """What log lines about its entity have."""
+        return log_fields.About(self.creation, self.id, self.account)
 
     @property
     def command_id(self) -> str:
@@ -47,11 +57,14 @@ class Change(msgspec.Struct, frozen=True):
 def change(mirrored: Mirrored, status: str, reason: str | None = None, message: str | None = None) -> Change:
     """A change of an entity, decided on its present status."""
     entity = mirrored.entity
-    return Change(entity["kind"], entity["id"], mirrored.status_source.text(), status, reason, message)
+    place = mirrored.status_source.text()
+    return Change(entity["kind"], entity["id"], place, status, reason, message, entity.get("account"), mirrored.creation)
 
 
-def command(decided: Change, now: datetime, expires: datetime, principal: str) -> commands.Command:
-    """The command for a change. After `expires` it is dropped by the fold, and the change is decided again."""
+def command(
+    decided: Change, now: datetime, expires: datetime, principal: str, trace: trace_context.Context | None = None
+) -> commands.Command:
+    """The command for a change. After `expires` it is dropped by the fold, and the change is decided again. `trace`: see `Command`."""
     return commands.edit(
         decided.command_id,
         commands.UPDATE_STATUS,
@@ -62,14 +75,27 @@ def command(decided: Change, now: datetime, expires: datetime, principal: str) -
         expires=expires,
         decided_on=decided.decided_on,
         principal=principal,
+        trace=trace,
     )
 
 
 class Publisher:
     """Publishes changes and waits until they are folded, so that the mirror contains them afterwards."""
 
-    def __init__(self, append: Append, log_offset: LogOffset, mirror: StateMirror, clock: Clock, principal: str) -> None:
-        """`append`: appends messages to the events topic. `principal`: named in the commands."""
+    def __init__(
+        self,
+        append: Append,
+        log_offset: LogOffset,
+        mirror: StateMirror,
+        clock: Clock,
+        principal: str,
+        tracer: traces.Tracer = traces.SILENT,
+        published: Callable[[Change], object] = lambda _: None,
+    ) -> None:
+        """`append`: appends messages to the events topic. `principal`: named in the commands. `tracer`: records a span of each change.
+        `published`: called for each change that is durable.
+        """
+        self._tracer, self._published = tracer, published
         self._append, self._log_offset, self._mirror, self._clock, self._principal = append, log_offset, mirror, clock, principal
         self._ignored: dict[str, float] = {}
 
@@ -85,22 +111,53 @@ class Publisher:
             await self._publish(fresh[start : start + _BATCH])
 
     async def _publish(self, batch: Sequence[Change]) -> None:
-        now = self._clock.now()
+        now, began_ns = self._clock.now(), time.time_ns()
         for each in batch:
             level = log.debug if each.status == statuses.CREATED else log.info
-            level("status-decided", entity_id=each.id, kind=each.kind, status=each.status, reason=each.reason)
+            with log_fields.during(each.about):
+                level("status-decided", kind=each.kind, status=each.status, reason=each.reason)
         expires = expiry.after(now, self._log_offset())
-        positions = await self._append([envelope.command_message(command(each, now, expires, self._principal)) for each in batch])
-        await self._mirror.wait_events(ends(positions))
+        spans = [self._span(each) for each in batch]
+        decided = [command(each, now, expires, self._principal, span) for each, span in zip(batch, spans, strict=True)]
+        positions = await self._append([envelope.command_message(each) for each in decided])
         for each in batch:
+            self._published(each)
+        await self._mirror.wait_events(ends(positions))
+        for each, span in zip(batch, spans, strict=True):
             self._check(each)
+            self._record(each, span, began_ns)
+
+    def _span(self, change: Change) -> trace_context.Context | None:
+        life = traces.life(change.creation, change.id)
+        return None if life is None else self._tracer.child(life)
+
+    def _record(self, change: Change, span: trace_context.Context | None, began_ns: int) -> None:
+        """Record the span of a change: from the decision until it is folded and seen here."""
+        if not self._tracer.wants(span):
+            return
+        attributes = {
+            span_names.ENTITY: change.id,
+            span_names.KIND: change.kind,
+            span_names.ACCOUNT: change.account,
+            span_names.STATUS_NEW: change.status,
+            span_names.REASON: change.reason,
+        }
+        name, life = span_names.STATUS.format(status=change.status), traces.life(change.creation, change.id)
+        self._tracer.record(name, span, life, began_ns, kind="producer", attributes=attributes)
 
     def _check(self, published: Change) -> None:
         """A command without effect, for instance one that the fold refuses, must not be repeated endlessly."""
         mirrored = self._mirror.get(published.id)
         if mirrored is not None and mirrored.status_source.text() == published.decided_on:
-            log.error("command-without-effect", entity_id=published.id, status=published.status, reason=published.reason)
+            with log_fields.during(published.about):
+                log.error("command-without-effect", status=published.status, reason=published.reason)
             self._ignored[published.command_id] = self._clock.monotonic() + _IGNORED_S
+
+
+def counting(measured: metrics.Metrics, role: str) -> Callable[[Change], object]:
+    """A function for `Publisher`: counts the changes that a role publishes."""
+    changes = measured.counter(names.CHANGES)
+    return lambda each: changes.add(role, each.kind, each.status, each.reason or "")
 
 
 def ends(positions: Sequence[Position]) -> dict[int, int]:

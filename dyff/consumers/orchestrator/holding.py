@@ -13,6 +13,7 @@ import msgspec
 
 from dyff.cluster import conditions, port
 from dyff.consumers.common import custom_resources
+from dyff.consumers.orchestrator import questions
 from dyff.entities import custom_resource, registry
 from dyff.kernel import errors
 
@@ -20,8 +21,6 @@ ID_LABEL = "dyff.io/id"
 UNANSWERED_S = 60.0
 """How long a creation without an answer can still take effect: an API server drops a request after a minute."""
 _QUESTIONS_AT_ONCE = 16
-UNKNOWN = (errors.Blocked, errors.Refused, errors.FixRequest)
-"""Answers that say nothing about a run, and concern it or its kind alone: it stays as it is."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -34,8 +33,9 @@ class Found(msgspec.Struct, frozen=True):
 class Held:
     """The runs that this leader knows to have been started, by entity ID. A new leader begins with what the cluster lists."""
 
-    def __init__(self, cluster: port.Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: port.Cluster, asked: questions.Questions) -> None:
+        """`asked`: the questions of this leader."""
+        self._cluster, self._asked = cluster, asked
         self._kinds: dict[str, str] = {}
         self._unanswered: dict[str, float] = {}
 
@@ -72,12 +72,11 @@ class Held:
         async def ask(kind: str, entity_id: str) -> None:
             async with limiter:
                 try:
-                    answer = await self._ask(kind, entity_id)
+                    answer = await self._asked.ask(entity_id, lambda: self._ask(kind, entity_id))
                 except errors.RetryLater as error:
-                    if not isinstance(error, UNKNOWN):
-                        failures.append(error)
+                    failures.append(error)
                     return
-                except UNKNOWN:
+                except questions.NotKnown:
                     return
             if answer.resource is not None:
                 self.appeared(entity_id)

@@ -17,6 +17,7 @@ from dyff.consumers.common import outcomes, reconciling
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, registry, statuses, storage
 from dyff.kernel import clock, degradation, errors, ids
+from dyff.kernel.telemetry import log_fields
 from dyff.objects import layout, port
 
 log = structlog.get_logger()
@@ -124,6 +125,7 @@ class Measuring:
 
         async def measure(mirrored: Mirrored) -> None:
             entity_id, row = mirrored.entity["id"], registry.BY_KIND[mirrored.entity["kind"]]
+            log_fields.begin(mirrored.about)
             async with limiter:
                 try:
                     total = 0
@@ -131,7 +133,7 @@ class Measuring:
                         async for info in self._objects.list(prefix):
                             total += info.size_bytes
                 except (errors.DyffError, OSError) as error:
-                    log.warning("not-measured", entity_id=entity_id, kind=row.name, **errors.details(error))
+                    log.warning("not-measured", kind=row.name, **errors.details(error))
                     return
             sizes[entity_id] = min(total, storage.MAX_OBJECT_BYTES)
 
@@ -180,4 +182,5 @@ def _command(name: str, mirrored: Mirrored, size: int, now: datetime, expires: d
         expires=expires,
         decided_on=decided_on,
         principal=PRINCIPAL,
+        trace=mirrored.life,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -15,10 +16,11 @@ from dyff.admission import cycle, outcome, snapshot
 from dyff.cluster import port, watching
 from dyff.consumers.common import custom_resources, outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import candidates, holding, rules, runs
+from dyff.consumers.orchestrator import admission_spans, candidates, counting, holding, questions, rules, runs
 from dyff.entities import registry, statuses
 from dyff.kernel import backoff, errors
 from dyff.kernel.clock import Clock
+from dyff.kernel.telemetry import log_fields, metrics, span_names, trace_context, traces
 
 log = structlog.get_logger()
 
@@ -50,12 +52,19 @@ class Reconciler:
         clock: Clock,
         given: rules.Rules,
         step: Callable[[], None] = lambda: None,
+        tracer: traces.Tracer = traces.SILENT,
+        counted: counting.Counted | None = None,
     ) -> None:
-        """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done."""
+        """`pods`: grouped by `holding.ID_LABEL`. The mirror and the caches must be running. `step`: called whenever something was done.
+        `tracer`: records the spans of admission and of creations. `counted`: the metrics; None if they are of no interest.
+        """
+        self._tracer, self._waits = tracer, admission_spans.Waits(tracer)
+        self._counted = counted or counting.Counted(metrics.Metrics())
         self._mirror, self._known, self._pods, self._cluster = mirror, known, pods, cluster
         self._publisher, self._clock, self._rules, self._step = publisher, clock, given, step
         self._candidates = candidates.Candidates()
-        self._held = holding.Held(cluster)
+        self._asked = questions.Questions(self._about_run)
+        self._held = holding.Held(cluster, self._asked)
         self._failing: backoff.Keyed[_Key] = backoff.Keyed(_FIRST_DELAY_S, ceiling_s=_CEILING_S, jitter=random.Random())
 
     async def once(self) -> int:
@@ -65,16 +74,20 @@ class Reconciler:
             RetryLater: the log or the cluster does not answer; actions that are done stay done.
             Fenced, OutcomeUnknown: see `dyff.bus.port.Owner.append`.
         """
-        waiting = await self._admit()
-        self._step()
-        await self._carry_out()
-        self._step()
-        await self._publisher.publish(waiting[:_REPORTED_AT_ONCE])
-        return len(list(self._mirror.live()))
+        self._asked.begin()
+        with self._counted.passes.timed():
+            waiting = await self._admit()
+            self._step()
+            await self._carry_out()
+            self._step()
+            await self._publisher.publish(waiting[:_REPORTED_AT_ONCE])
+        live = list(self._mirror.live())
+        self._counted.follow(live)
+        return len(live)
 
     def next_s(self) -> float | None:
-        """Seconds until an action that failed is due again; None if there is none."""
-        return self._failing.next_s()
+        """Seconds until an action or a question that failed is due again; None if there is none."""
+        return min((each for each in (self._failing.next_s(), self._asked.next_s()) if each is not None), default=None)
 
     def busy(self) -> set[str]:
         """IDs of entities with a custom resource or a pod that can be running, and of those of which that is not known."""
@@ -85,7 +98,9 @@ class Reconciler:
         """Publish the changes that admit or end entities. Returns the other changes: those that say why an entity has to wait."""
         live = list(self._mirror.live())
         await self._observe(live)  # afterwards it is known what is held
-        changes = await self._admission(live)
+        with self._counted.cycles.timed():
+            changes = await self._admission(live)
+        self._waits.decided(changes, self._mirror)
         await self._publisher.publish([each for each in changes if each.status != statuses.CREATED])
         return [each for each in changes if each.status == statuses.CREATED]
 
@@ -106,16 +121,19 @@ class Reconciler:
         for run in [each for each in observed.values() if runs.still_runs(each)]:
             # Read again: the informer can have seen the end before us, and a run that has ended is kept for the retention time.
             self._held.add(run.kind, run.id)
-            with suppress(*holding.UNKNOWN):
-                observed[run.id] = msgspec.structs.replace(run, resource=await holding.sought(self._cluster, run.kind, run.id))
+            with suppress(questions.NotKnown):
+                observed[run.id] = msgspec.structs.replace(run, resource=await self._sought(run.kind, run.id))
         for mirrored in live:
             entity_id, status = mirrored.entity.get("id", ""), mirrored.entity.get("status")
             kind = registry.resource_kind(mirrored.entity.get("kind", ""))
             if status in runs.RESERVED and kind is not None and entity_id not in observed:
-                with suppress(*holding.UNKNOWN):
-                    resource = await holding.sought(self._cluster, kind, entity_id) if status == statuses.ADMITTED else None
+                with suppress(questions.NotKnown):
+                    resource = await self._sought(kind, entity_id) if status == statuses.ADMITTED else None
                     observed[entity_id] = self._run(kind, entity_id, resource)
         return list((await self._with_held(observed)).values())
+
+    async def _sought(self, kind: str, entity_id: str) -> port.Object | None:
+        return await self._asked.ask(entity_id, lambda: holding.sought(self._cluster, kind, entity_id))
 
     async def _with_held(self, observed: dict[str, runs.Run]) -> dict[str, runs.Run]:
         """The runs, with what the cluster itself has of those that ended and that only a late watch can make look as if they were over."""
@@ -138,6 +156,10 @@ class Reconciler:
         is_same_kind = mirrored is not None and registry.resource_kind(mirrored.entity.get("kind", "")) == kind
         return runs.Run(kind, entity_id, mirrored if is_same_kind else None, resource, active or self._is_active(entity_id))
 
+    def _about_run(self, entity_id: str) -> log_fields.About:
+        mirrored = self._mirror.get(entity_id)
+        return log_fields.About(entity=entity_id) if mirrored is None else mirrored.about
+
     def _is_active(self, entity_id: str) -> bool:
         return any(map(holding.may_run, self._pods.group(entity_id)))
 
@@ -148,11 +170,12 @@ class Reconciler:
         taken = snapshot.Snapshot(
             waiting=entities,
             dependencies=await self._dependencies(entities),
-            reserved=candidates.reserved(self._using(live)),
+            reserved=candidates.reserved(using := self._using(live)),
             limits=self._rules.limits,
             suspended=await self._suspended({each.account for each in entities if each.runs}),
         )
         decided = await anyio.to_thread.run_sync(cycle.decide, taken) if len(entities) > _IN_THREAD else cycle.decide(taken)
+        self._counted.decided(decided, live, using)
         news = [(waiting[said.id][0], said) for said in decided if outcome.is_news(waiting[said.id][1], said)]
         return [*unreadable, *(outcomes.change(mirrored, said.status, said.reason, said.message) for mirrored, said in news)]
 
@@ -189,6 +212,7 @@ class Reconciler:
         limiter = anyio.CapacityLimiter(_ACTIONS_AT_ONCE)
 
         async def act(action: runs.Create | runs.Delete | runs.Release) -> None:
+            log_fields.begin(self._about(action))
             async with limiter:
                 try:
                     results.append(await self._do(action))
@@ -205,6 +229,7 @@ class Reconciler:
     def _failed(self, action: runs.Create | runs.Delete | runs.Release, error: errors.DyffError) -> outcomes.Change | None:
         """Note that an action failed. Returns what its entity has to say about it, if anything."""
         key = _key(action)
+        self._counted.failed(action, error)
         wait_s = self._failing.failed(key, error.retry_after_s if isinstance(error, errors.RetryLater) else None)
         log.warning(
             "action-failed",
@@ -247,15 +272,36 @@ class Reconciler:
                 await self._release(kind, action)
         return None
 
+    def _about(self, action: runs.Create | runs.Delete | runs.Release) -> log_fields.About:
+        entity_id = action.done.id if isinstance(action, runs.Create) else action.id
+        mirrored = self._mirror.get(entity_id)
+        return log_fields.About(entity=entity_id) if mirrored is None else mirrored.about
+
     async def _create(self, kind: port.Kind, action: runs.Create) -> outcomes.Change:
+        began_ns = time.time_ns()
         try:
             await self._cluster.create(kind, action.resource)
+            self._record_creation(action, began_ns, None)
         except errors.AlreadyExists:
             log.info("resource-found", kind=action.kind, name=action.resource["metadata"]["name"])
         except (errors.InvalidFields, errors.TooLarge) as error:
+            self._record_creation(action, began_ns, error)
             message = f"The cluster refuses the custom resource: {error.message}"
             return msgspec.structs.replace(action.refused, message=message[:_MESSAGE_CHARS])
         return action.done
+
+    def _record_creation(self, action: runs.Create, began_ns: int, error: Exception | None) -> None:
+        life = trace_context.of_object(action.resource)
+        if life is None or not self._tracer.wants(life):
+            return
+        attributes = {
+            span_names.ENTITY: action.done.id,
+            span_names.KIND: action.done.kind,
+            span_names.ACCOUNT: action.done.account,
+            span_names.RESOURCE_NAME: f"{action.kind}/{action.resource['metadata']['name']}",
+        }
+        failed = None if error is None else str(error)
+        self._tracer.record(span_names.RESOURCE, self._tracer.child(life), life, began_ns, attributes=attributes, error=failed)
 
     async def _release(self, kind: port.Kind, action: runs.Release) -> None:
         """Remove our finalizer unless pods can run. The cluster itself is asked, since nothing checks again once the resource is gone."""

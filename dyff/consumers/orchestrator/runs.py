@@ -28,6 +28,7 @@ from dyff.consumers.common.mirror import Mirrored
 from dyff.consumers.orchestrator import holding
 from dyff.entities import custom_resource, registry, statuses
 from dyff.kernel import clock
+from dyff.kernel.telemetry import trace_context
 
 RESERVED = frozenset({statuses.SCHEDULABLE, statuses.ADMITTED})
 """Statuses that hold quota."""
@@ -67,11 +68,12 @@ class Create(msgspec.Struct, frozen=True):
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """Delete the custom resource if it still has this UID."""
+    """Delete the custom resource of the entity `id` if it still has this UID."""
 
     kind: str
     name: str
     uid: str
+    id: str
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -129,7 +131,7 @@ def _plan_ended(run: Run, mirrored: Mirrored, now: datetime, retention: timedelt
     if status not in _AT_ONCE and not still_runs(run) and since and now - clock.parse_iso(since) < retention:
         return None
     metadata = run.resource["metadata"]
-    return Delete(run.kind, metadata["name"], metadata["uid"])
+    return Delete(run.kind, metadata["name"], metadata["uid"], run.id)
 
 
 def _release(run: Run) -> Action | None:
@@ -157,6 +159,9 @@ def _create(mirrored: Mirrored) -> Action:
         resource = registry.resource_for(mirrored.entity)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         return unreadable(mirrored, error)
+    annotations = trace_context.to_annotations(mirrored.life)
+    if annotations:
+        resource["metadata"]["annotations"] = annotations
     return Create(
         resource["kind"],
         resource,

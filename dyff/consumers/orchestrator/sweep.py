@@ -18,6 +18,7 @@ from dyff.consumers.common import outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import commands, registry, statuses
 from dyff.kernel import clock, degradation, errors, ids, settings
+from dyff.kernel.telemetry import log_fields
 from dyff.objects import layout, port
 
 log = structlog.get_logger()
@@ -119,9 +120,10 @@ class Sweep:
         expires = expiry.after(now, self._log_offset())
         positions = await self._append([envelope.command_message(forget(each, now, expires)) for each in cleared])
         await self._mirror.wait_events(outcomes.ends(positions))
-        left = [each.entity["id"] for each in cleared if self._mirror.get(each.entity["id"]) is not None]
-        if left:
-            log.error("command-without-effect", command=commands.FORGET, entity_ids=left)
+        left = [each for each in cleared if self._mirror.get(each.entity["id"]) is not None]
+        for each in left:
+            with log_fields.during(each.about):
+                log.error("command-without-effect", command=commands.FORGET)
         return len(cleared) - len(left)
 
     async def _clear(self, found: Sequence[Mirrored]) -> list[Mirrored]:
@@ -131,6 +133,7 @@ class Sweep:
 
         async def clear(mirrored: Mirrored) -> None:
             kind, entity_id = mirrored.entity["kind"], mirrored.entity["id"]
+            log_fields.begin(mirrored.about)
             async with limiter:
                 now = self._mirror.get(entity_id)
                 if now is None or now.status_source != mirrored.status_source:
@@ -140,10 +143,10 @@ class Sweep:
                     for prefix in (*layout.trees(row.collections, entity_id), layout.staging(row.plural, entity_id)):
                         await self._objects.delete_tree(prefix)
                 except (errors.DyffError, OSError) as error:
-                    log.warning("data-not-removed", kind=kind, entity_id=entity_id, **errors.details(error))
+                    log.warning("data-not-removed", kind=kind, **errors.details(error))
                     self._refused[entity_id] = errors.details(error)["reason"]
                     return
-            log.info("data-removed", kind=kind, entity_id=entity_id, deleted=mirrored.entity["lastTransitionTime"])
+            log.info("data-removed", kind=kind, deleted=mirrored.entity["lastTransitionTime"])
             cleared.append(mirrored)
 
         async with anyio.create_task_group() as group:

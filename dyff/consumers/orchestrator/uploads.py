@@ -17,6 +17,7 @@ from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.consumers.orchestrator import sealing
 from dyff.entities import registry, statuses
 from dyff.kernel import backoff, degradation, errors
+from dyff.kernel.telemetry import log_fields
 from dyff.objects import layout, port
 
 log = structlog.get_logger()
@@ -80,7 +81,9 @@ class Uploads:
         for plural, entity_id in sorted(staged):
             if self._is_over(entity_id):
                 await self._objects.delete_tree(layout.staging(plural, entity_id))
-                log.info("staged-files-removed", entity_id=entity_id, plural=plural)
+                known = self._mirror.get(entity_id)
+                with log_fields.during(known.about if known else log_fields.About(entity=entity_id)):
+                    log.info("staged-files-removed", plural=plural)
                 removed += 1
         return removed
 
@@ -95,6 +98,8 @@ class Uploads:
     async def _finish(self, entity_id: str) -> None:
         """Try to seal the files of one entity and record the end, until it has an end; then remove its staged files."""
         pauses, plural = backoff.delays(), ""
+        if (begun := self._mirror.get(entity_id)) is not None:
+            log_fields.begin(begun.about)
         try:
             while (mirrored := self._pending(entity_id)) is not None:
                 plural = registry.BY_KIND[mirrored.entity["kind"]].plural
@@ -104,7 +109,7 @@ class Uploads:
                     if change is not None:
                         await self._publisher.publish([change])
                 except errors.RetryLater as error:
-                    log.warning("upload-not-recorded", entity_id=entity_id, **errors.details(error))
+                    log.warning("upload-not-recorded", **errors.details(error))
                 if self._pending(entity_id) is not None:
                     await anyio.sleep(next(pauses))
             if plural and self._is_over(entity_id):
@@ -124,7 +129,7 @@ class Uploads:
             message = f"{error} Create a new {row.name} and upload its files again."
             return outcomes.change(mirrored, row.failure, statuses.UPLOAD_FAILED, message)
         except _FAULTS as error:
-            log.warning("upload-not-sealed", entity_id=entity["id"], kind=row.name, **errors.details(error))
+            log.warning("upload-not-sealed", kind=row.name, **errors.details(error))
             return _delayed(mirrored, error)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             message = f"The files of the entity cannot be found: {type(error).__name__}: {error}. Create it again."
@@ -140,7 +145,7 @@ class Uploads:
         try:
             await self._objects.delete_tree(layout.staging(plural, entity_id))
         except _FAULTS as error:
-            log.warning("staged-files-not-removed", entity_id=entity_id, **errors.details(error))
+            log.warning("staged-files-not-removed", **errors.details(error))
 
     async def _sweep_forever(self) -> None:
         await degradation.keep_doing(

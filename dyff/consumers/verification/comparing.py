@@ -11,6 +11,7 @@ from dyff.bus import envelope, port
 from dyff.consumers.verification import proofs, refolding
 from dyff.consumers.verification.proofs import EVENTS, STATE, VIEW, Leaf
 from dyff.entities import registry
+from dyff.kernel.telemetry import trace_context
 
 NOTHING = "nothing"
 
@@ -135,8 +136,8 @@ class Comparison:
 
 
 def whole(value: bytes | None, headers: Sequence[port.Header]) -> bytes:
-    """A digest of a state record's value and headers."""
-    return hashlib.sha256(msgspec.msgpack.encode((value, headers))).digest()
+    """A digest of a state record's value and headers, but for those of traces: a release that knows none may have folded it."""
+    return hashlib.sha256(msgspec.msgpack.encode((value, trace_context.compared(headers)))).digest()
 
 
 def _leaf(made: refolding.Made) -> Leaf:

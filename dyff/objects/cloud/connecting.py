@@ -11,8 +11,8 @@ import msgspec
 from obstore import exceptions as vendor
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors, web_addresses
-from dyff.objects import layout
 from dyff.objects.cloud import sigv4
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             Misconfigured: it cannot be that of a store.
         """
-        problem = layout.path_problem(self.prefix) if self.prefix else None
+        problem = tree_paths.path_problem(self.prefix) if self.prefix else None
         if problem:
             raise errors.Misconfigured(f"the object store's prefix {self.prefix!r} {problem}")
         for name in ("endpoint", "public_endpoint"):

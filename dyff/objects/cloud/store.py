@@ -20,6 +20,7 @@ import anyio.to_thread
 import obstore
 from obstore import exceptions as vendor
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors
 from dyff.kernel.clock import Clock, SystemClock
 from dyff.objects import layout, port
@@ -122,7 +123,7 @@ class CloudObjects:
 
     async def list(self, prefix: str) -> AsyncIterator[port.ObjectInfo]:
         head = prefix.rpartition("/")[0]
-        if "/" in prefix and layout.path_problem(head, layout.MAX_KEY_BYTES):
+        if "/" in prefix and tree_paths.path_problem(head, tree_paths.MAX_KEY_BYTES):
             return  # no key can begin like that
         with answers.reading(f"listing {prefix}"):
             infos = await self._run(self._listed, head, prefix)
@@ -131,7 +132,7 @@ class CloudObjects:
 
     async def delete(self, key: str) -> None:
         layout.check_key(key)
-        with answers.reading(f"deleting {key}"):
+        with suppress(errors.NotFound), answers.reading(f"deleting {key}"):
             await self._run(self._delete, [key])
 
     async def delete_tree(self, prefix: str) -> None:
@@ -143,7 +144,8 @@ class CloudObjects:
                 infos = await self._run(self._listed, head, prefix)
                 if not infos:
                     return
-                await self._run(self._delete, [info.key for info in infos])
+                with suppress(errors.NotFound), answers.reading(f"deleting {prefix}"):
+                    await self._run(self._delete, [info.key for info in infos])
         raise errors.Unavailable(f"what is below {prefix} comes as fast as it is deleted")
 
     async def sign(
@@ -223,14 +225,20 @@ class CloudObjects:
             with receive, answers.writing(f"storing {key}"):
                 await anyio.to_thread.run_sync(self._put, key, uploads.pulled(receive), limiter=self._uploads)
 
+        async def give(block: bytes | None) -> None:
+            try:
+                await send.send(block)
+            except anyio.BrokenResourceError:  # the upload has failed: its error, not this one, must end the group
+                await anyio.sleep_forever()
+
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(store)
-                await send.send(first)
-                await send.send(second)
+                await give(first)
+                await give(second)
                 async for block in rest:
-                    await send.send(block)
-                await send.send(None)
+                    await give(block)
+                await give(None)
         except BaseExceptionGroup as group:
             raise _one(group) from group
         finally:
@@ -269,13 +277,12 @@ class CloudObjects:
         for chunk in obstore.list(self._store, under or None, chunk_size=_LISTED_AT_ONCE):
             for meta in chunk:
                 key = meta["path"].removeprefix(self._prefix)
-                if key.startswith(prefix) and not layout.path_problem(key, layout.MAX_KEY_BYTES):
+                if key.startswith(prefix) and not tree_paths.path_problem(key, tree_paths.MAX_KEY_BYTES):
                     found.append(self._info(meta))
         return sorted(found, key=lambda info: info.key)
 
     def _delete(self, keys: Sequence[str]) -> None:
-        with suppress(FileNotFoundError):
-            obstore.delete(self._store, [self._prefix + key for key in keys])
+        obstore.delete(self._store, [self._prefix + key for key in keys])
 
     def _info(self, meta: Any) -> port.ObjectInfo:
         return port.ObjectInfo(meta["path"].removeprefix(self._prefix), meta["size"], _md5(meta["e_tag"]) if self._etags_are_md5 else None)

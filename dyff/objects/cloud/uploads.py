@@ -35,7 +35,7 @@ class Promise:
         """
         self.size_bytes += len(piece)
         if self._limit_bytes is not None and self.size_bytes > self._limit_bytes:
-            raise errors.TooLarge(f"more than the {self._limit_bytes} bytes that are allowed here")
+            raise errors.TooLarge(f"more than the {self._limit_bytes} bytes that are allowed here").of_limit("upload_bytes")
         self._digest.update(piece)
 
     def keep(self) -> None:

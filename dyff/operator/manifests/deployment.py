@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from dyff.cluster import port
 from dyff.entities import registry, specs
 from dyff.kernel import quantities
+from dyff.kernel.telemetry import trace_context
 from dyff.operator import plan
 from dyff.operator.manifests import containers, metadata, runners
 
@@ -39,7 +41,8 @@ def build(session: port.Object, component: str, setup: plan.Setup) -> port.Objec
 def _template(session: port.Object, component: str, spec: specs.Session, setup: plan.Setup) -> port.Object:
     runner, programs = runners.runner(spec), setup.operator.programs
     volumes = list(zip(volume_names([volume.name for volume in runner.volumes]), runner.volumes, strict=True))
-    fetches = [_fetch(name, volume, setup) for name, volume in volumes if isinstance(volume, specs.DataVolume)]
+    trace = trace_context.to_variables(trace_context.of_object(session))
+    fetches = [_fetch(name, volume, setup, trace) for name, volume in volumes if isinstance(volume, specs.DataVolume)]
     steps = [containers.temporary_volume(programs.data_limit)] if fetches else []
     own = [] if _has_temporary(runner) else [{"name": _TEMPORARY_VOLUME, "emptyDir": {"sizeLimit": programs.tmp_limit}}]
     pod = containers.pod(
@@ -109,8 +112,8 @@ def _disk(runner: runners.Runner, setup: plan.Setup) -> int:
     return min(sum(quantities.parse_bytes(str(each)) for each in (programs.tmp_limit, programs.tmp_limit, *sizes)), 2**63 - 1)
 
 
-def _fetch(name: str, volume: specs.DataVolume, setup: plan.Setup) -> port.Object:
-    """An init container that fetches an entity's files into the volume."""
+def _fetch(name: str, volume: specs.DataVolume, setup: plan.Setup, env: Mapping[str, str]) -> port.Object:
+    """An init container that fetches an entity's files into the volume. `env`: its variables."""
     args = [
         "fetch-data",
         "--source",
@@ -126,6 +129,7 @@ def _fetch(name: str, volume: specs.DataVolume, setup: plan.Setup) -> port.Objec
         args,
         setup.storage_env,
         mounts=(mount,),
+        env=env,
         disk=setup.operator.programs.data_limit,
         secrets=setup.step_secrets,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from dyff.cluster import port
+from dyff.kernel.telemetry import trace_context
 from dyff.operator import plan
 from dyff.operator.manifests import containers, metadata
 
@@ -43,7 +44,7 @@ def build(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
             # An attempt begins only when the previous pod has really ended, not when its termination was merely requested.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules(run.final_codes)},
-            "template": {"metadata": metadata.of_pods(owner, run.component, (containers.STEP,)), "spec": _pod(run, setup)},
+            "template": {"metadata": metadata.of_pods(owner, run.component, (containers.STEP,)), "spec": _pod(owner, run, setup)},
         },
     }
 
@@ -57,7 +58,7 @@ def _failure_rules(final_codes: tuple[int, ...]) -> list[dict[str, Any]]:
     return [disruption, {"action": "FailJob", "onExitCodes": codes}]
 
 
-def _pod(run: Run, setup: plan.Setup) -> port.Object:
+def _pod(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
     args = [run.program, "--manifest", f"{containers.MANIFEST_DIR}/{containers.MANIFEST_FILE}"]
     step = containers.step(
         containers.STEP,
@@ -67,7 +68,7 @@ def _pod(run: Run, setup: plan.Setup) -> port.Object:
         disk=setup.operator.programs.data_limit,
         mounts=(containers.manifest_mount(),),
         requests=run.requests,
-        env=run.env,
+        env={**trace_context.to_variables(trace_context.of_object(owner)), **run.env},
         secrets=(*setup.step_secrets, *run.secrets),
     )
     return containers.pod(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dyff.cluster import owners, port
 from dyff.entities import custom_resource
+from dyff.kernel.telemetry import trace_context
 
 FINALIZER = "dyff.io/operator"
 """Finalizer that keeps a Job until its outcome is recorded in the status of its custom resource and its pods are gone."""
@@ -28,7 +29,13 @@ STEPS = "dyff.io/steps"
 def of_pods(owner: port.Object, component: str, steps: Sequence[str] = ()) -> port.Object:
     """The metadata of a part's pods. Annotations name the custom resource, since their owner is another object, and our own `steps`."""
     resource = {RESOURCE: f"{owner['kind']}/{owner['metadata']['name']}"}
-    return {"labels": labels(owner, component), "annotations": {**resource, **({STEPS: ",".join(steps)} if steps else {})}}
+    annotations = {**resource, **({STEPS: ",".join(steps)} if steps else {}), **traced(owner)}
+    return {"labels": labels(owner, component), "annotations": annotations}
+
+
+def traced(owner: port.Object) -> dict[str, str]:
+    """The annotations that name the owner's trace; none if it has none, or not in the right form."""
+    return trace_context.to_annotations(trace_context.of_object(owner))
 
 
 def selector(owner: port.Object, component: str) -> dict[str, str]:
@@ -38,4 +45,6 @@ def selector(owner: port.Object, component: str) -> dict[str, str]:
 
 def of_child(owner: port.Object, name: str, component: str) -> port.Object:
     """The metadata of an object that is garbage-collected with `owner`."""
-    return {"name": name, "labels": labels(owner, component), "ownerReferences": [owners.reference(owner)]}
+    found = {"name": name, "labels": labels(owner, component), "ownerReferences": [owners.reference(owner)]}
+    annotations = traced(owner)
+    return {**found, "annotations": annotations} if annotations else found

@@ -21,10 +21,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
+import structlog
 
 from dyff.kernel import errors, mongo
 from dyff.query import port, tables
 from dyff.query.mongo import sides, stored
+
+log = structlog.get_logger()
 
 _HEARTBEAT_S = 1.0
 _DEAD_S = 8.0
@@ -52,9 +55,11 @@ class MongoRebuild:
         after = tables.moved_on(self._reached, reached)
         await self.heartbeat()
         batches = sides.by_collection(documents)
-        counts = [await sides.write(self._documents(name), batch, self._generation) for name, batch in batches.items()]
+        written = [await sides.write(self._documents(name), batch, self._generation, again=True) for name, batch in batches.items()]
+        for each in (one for _, several in written for one in several):
+            log.warning("document-rejected", collection=each.document.collection, entity_id=each.document.id, reason=each.reason)
         self._reached = after
-        return sum(counts)
+        return sum(count for count, _ in written)
 
     async def promote(self) -> dict[int, int]:
         if self._needed is None:

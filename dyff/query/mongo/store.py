@@ -19,9 +19,9 @@ import anyio
 import msgspec
 
 from dyff.entities import registry
-from dyff.kernel import errors, mongo
+from dyff.kernel import degradation, errors, mongo
 from dyff.query import filters, port
-from dyff.query.mongo import reading, rebuilding, sides, stored
+from dyff.query.mongo import reading, rebuilding, rejects, sides, stored
 
 _NONE = {"$exists": False}
 _LOOK_S = 0.025
@@ -37,8 +37,9 @@ T = TypeVar("T")
 class MongoQuery:
     """The `QueryStore` on MongoDB; use `open`. Several processes can have it open."""
 
-    def __init__(self, database: mongo.Database) -> None:
+    def __init__(self, database: mongo.Database, troubles: degradation.Troubles | None = None) -> None:
         self._database, self._view = database, database.collection("view")
+        self._rejects = rejects.Rejects(troubles or degradation.Troubles())
         self._seen = port.Reached()
         self._moved = anyio.Event()
         self._waiting = 0
@@ -47,8 +48,12 @@ class MongoQuery:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, connection: mongo.Connection, *, prepared: bool = False) -> AsyncIterator[MongoQuery]:
+    async def open(
+        cls, connection: mongo.Connection, *, prepared: bool = False, troubles: degradation.Troubles | None = None
+    ) -> AsyncIterator[MongoQuery]:
         """Open the store in a database and create missing indexes, unless `prepared`, which means that they exist.
+
+        `troubles`: where documents that MongoDB rejects are reported; None if they are only logged.
 
         Raises:
             Unavailable: the database does not answer.
@@ -57,11 +62,14 @@ class MongoQuery:
         async with mongo.Database.open(connection, sides.NAME) as database:
             if not prepared:
                 await prepare(database)
-            store = cls(database)
+            store = cls(database, troubles)
+            trying = asyncio.create_task(store._rejects.try_again(store.apply, store._present_generation))
             try:
                 yield store
             finally:
                 with anyio.CancelScope(shield=True):
+                    trying.cancel()
+                    await asyncio.wait([trying])
                     await store._stop()
 
     async def get(self, collection: str, entity_id: str) -> bytes | None:
@@ -119,7 +127,7 @@ class MongoQuery:
                 return found
 
     async def reached(self) -> port.Reached:
-        return _reached(await self._look_at_view())
+        return sides.reached_of(await self._look_at_view())
 
     async def _look_at_view(self) -> dict[str, Any] | None:
         """Read the document with the positions. Later reads use the side that it names."""
@@ -144,18 +152,24 @@ class MongoQuery:
         batches = sides.by_collection(documents)
         while True:
             view = await self._begin(reached.epoch)
-            news = 0
+            news, rejected = 0, []
             for each in _written(view):
-                counts = [await self._write(name, batch, view["generation"], each) for name, batch in batches.items()]
-                news = sum(counts) if each == sides.present(view) else news
-            if await self._advance(reached, view):
+                written = [await self._write(name, batch, view, each) for name, batch in batches.items()]
+                rejected += [one for _, several in written for one in several]
+                news = sum(count for count, _ in written) if each == sides.present(view) else news
+            self._rejects.took(documents, rejected, reached.state, view["generation"])
+            if await self._advance(reached, view, rejected=bool(rejected)):
                 return news
+
+    async def _present_generation(self) -> int:
+        await self._look_at_view()
+        return self._generation
 
     async def reset(self) -> None:
         begun = {
             "$inc": {"generation": 1, "turn": 1},
             "$set": {"epoch": None, "state": {}, "events": {}, "clearing": True},
-            "$unset": {"also": "", "old": "", "rebuild": ""},
+            "$unset": {"also": "", "old": "", "rebuild": "", "again": ""},
         }
         after = await sides.repeatable(self._view.changed(sides.REACHED, begun, upsert=True))
         await self._clear(after["generation"] if after else 0)
@@ -204,18 +218,22 @@ class MongoQuery:
             else:
                 raise errors.LogDiverged(f"{sides.NAME} belongs to log epoch {view['epoch']}, not {epoch}; reset it first")
 
-    async def _write(self, collection: str, batch: Sequence[port.Document], generation: int, side: int) -> int:
-        return await sides.write(self._documents(collection, side), batch, generation)
+    async def _write(
+        self, collection: str, batch: Sequence[port.Document], view: Mapping[str, Any], side: int
+    ) -> tuple[int, list[sides.Rejected]]:
+        again = bool(view.get("again") or self._rejects)
+        return await sides.write(self._documents(collection, side), batch, view["generation"], again=again)
 
-    async def _advance(self, reached: port.Reached, view: Mapping[str, Any]) -> bool:
+    async def _advance(self, reached: port.Reached, view: Mapping[str, Any], *, rejected: bool = False) -> bool:
         """Move the positions. False if the view began to change sides meanwhile, so that the documents must be written once more."""
         moved = sides.position_fields(reached)
         if not moved:
             return True
         same = {**sides.REACHED, "generation": view["generation"], "turn": view.get("turn", _NONE)}
-        after = await sides.repeatable(self._view.changed(same, {"$max": moved}))
+        again = rejects.again_fields(view, reached, rejected, self._rejects)
+        after = await sides.repeatable(self._view.changed(same, {"$max": moved, **again}))
         if after is not None:
-            self._announce(_reached(after))
+            self._announce(sides.reached_of(after))
             return True
         now = await self._view.get(sides.REACHED)
         if now is not None and now["generation"] == view["generation"]:
@@ -275,13 +293,6 @@ def _written(view: Mapping[str, Any]) -> list[int]:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _reached(view: Mapping[str, Any] | None) -> port.Reached:
-    if view is None:
-        return port.Reached()
-    state, events = ({int(partition): after for partition, after in view[log].items()} for log in ("state", "events"))
-    return port.Reached(view["epoch"], state, events)
 
 
 def _has_seen(reached: port.Reached, events: Mapping[int, int]) -> bool:

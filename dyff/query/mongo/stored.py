@@ -24,6 +24,9 @@ ARRAY = "%a"
 LIVE: dict[str, Any] = {"live": True}
 """Filter for documents that are not forgotten. All indexes cover only these."""
 
+PARTIAL = "partial"
+"""A field of stand-ins: the same version of the whole document may replace it."""
+
 LARGE_BYTES = 4 * 2**20
 """A larger body is compressed, and only the fields that queries use are stored next to it, since MongoDB's limit is 16 MiB."""
 
@@ -141,7 +144,8 @@ def scanned(name: str, found: dict[str, Any]) -> port.Scanned:
     data = found.get("body")
     try:
         entity = port.Document(collection_of(name), found[ID], given, None if data is None else body(found))
-        return port.Scanned(entity, sound={ID: entity.id, **document(entity, int(generation))} == (with_sizes(found) or found))
+        there = {key: each for key, each in (with_sizes(found) or found).items() if key != PARTIAL}
+        return port.Scanned(entity, sound={ID: entity.id, **document(entity, int(generation))} == there)
     except (ValueError, TypeError, zlib.error):
         kept = data if isinstance(data, bytes) else repr(data).encode()
         return port.Scanned(port.Document(collection_of(name), str(found[ID]), given, kept), sound=False)
@@ -154,6 +158,11 @@ BODY = {"_id": 0, "body": 1, "packed": 1}
 def older(entity_id: str, version: int, generation: int) -> dict[str, Any]:
     """A filter for the entity if its stored version is older. It has one condition, so that every query planner uses the ID."""
     return {ID: entity_id, "at": {"$lt": place(version, generation)}}
+
+
+def same_partial(entity_id: str, version: int, generation: int) -> dict[str, Any]:
+    """A filter for the stand-in of this very version."""
+    return {ID: entity_id, "at": place(version, generation), PARTIAL: True}
 
 
 def outdated(generation: int) -> dict[str, Any]:

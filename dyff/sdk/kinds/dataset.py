@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyff.sdk import arguments, groups, models, requests
+from dyff.sdk import arguments, arrow, groups, models, requests
 from dyff.sdk.calls import Awaited, S, operation
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Datasets(groups.Uploadable[S, models.Dataset, requests.DatasetCreateReques
         `schema`: of the rows; None for that of the files. Name it to choose the types of columns that come from folders.
 
         Raises:
+            NotInstalled: pyarrow is not installed.
             TypeError, FileNotFoundError, NotADirectoryError: it is not the path of a directory.
             ValueError: the files are no dataset, for instance because an `_index_` occurs twice; the message names the file and the fix.
 
@@ -44,6 +45,7 @@ class Datasets(groups.Uploadable[S, models.Dataset, requests.DatasetCreateReques
         """Upload a dataset's files, in parallel, and finalize it: it becomes `Ready`. A repetition uploads only what is missing.
 
         Raises:
+            NotInstalled: pyarrow is not installed.
             ValueError: a file does not fit the dataset's schema; nothing was sent.
 
         Example:
@@ -59,12 +61,14 @@ GROUP = Datasets
 
 
 def _described(folder: Path, schema: pa.Schema | None) -> tuple[list[requests.Artifact], requests.DataSchema]:
+    arrow.require("create_arrow_dataset")
     from dyff.sdk import datasets
 
     return datasets.described(folder, schema)
 
 
 def _located(folder: Path, paths: list[str], encoded: str | None) -> Mapping[str, Path]:
+    arrow.require("upload_arrow_dataset")
     from dyff.sdk import datasets
 
     return datasets.located(folder, paths, encoded)

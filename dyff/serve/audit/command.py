@@ -54,8 +54,9 @@ def run(loaded: settings.Settings, names: tuple[str, ...], chosen: reading.Wante
         found = chain.from_iterable(reader.file(name) for name in names)
     else:
         found = reader.folder(output.folder(loaded), reading.wait_a_moment if follow else None)
+    printed = 0
     try:
-        for entry in found:
+        for printed, entry in enumerate(found, start=1):  # noqa: B007 (used below)
             click.echo(reading.row(entry) if table else encode(entry))
     except KeyboardInterrupt:
         return
@@ -63,5 +64,9 @@ def run(loaded: settings.Settings, names: tuple[str, ...], chosen: reading.Wante
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    if not printed:
+        click.echo(
+            "dyff: the audit log has no such entry" if chosen != reading.Wanted() else "dyff: the audit log has no entries", err=True
+        )
     if reader.skipped:
         click.echo(f"dyff: {reader.skipped} lines are no entries and were skipped", err=True)

@@ -9,15 +9,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
+from dyff.entities import tree_paths
 from dyff.kernel import errors
-from dyff.objects import layout
 from dyff.serve.audit import files as audit
 
 FORMAT = 1
@@ -26,6 +30,8 @@ LIST = "files.jsonl"
 STORES = "stores"
 OBJECTS = "objects"
 AUDIT = "audit"
+NAMES = frozenset({HEAD, LIST, STORES, OBJECTS, AUDIT})
+"""What is directly in a backup."""
 PARTIAL = ".incomplete"
 """The end of the name of a backup that is being made, or was cut."""
 BUS, ACCOUNTS, CLUSTER = "bus.sqlite", "accounts.sqlite", "cluster.sqlite"
@@ -33,6 +39,8 @@ _NAMES = (BUS, ACCOUNTS, CLUSTER)
 _HEAD_BYTES = 2**20
 _LINE_BYTES = 2**14
 _AGAIN = "use another backup"
+_NO_FILE = (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR)
+"""What opening a link or a socket gives."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -78,6 +86,13 @@ class _Sealed(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class _Form(msgspec.Struct, frozen=True):
+    """What the head of every release has, whatever else is in it."""
+
+    format: int
+    release: str
+
+
 class Listing:
     """Writes the list of files. Memory holds one line."""
 
@@ -95,12 +110,18 @@ class Listing:
         self.files += 1
         self.size_bytes += file.size
 
-    def close(self) -> str:
+    def finish(self) -> str:
         """Make the list durable; returns its SHA-256."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
         return self._hash.hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # what it still holds cannot be written, which was reported
+            self._file.close()
 
 
 def write_head(root: Path, head: Head) -> None:
@@ -113,30 +134,60 @@ def write_head(root: Path, head: Head) -> None:
         os.fsync(file.fileno())
 
 
+def opened(path: Path) -> int:
+    """A descriptor of a file of a backup, to be closed by the caller. Nothing is waited for, whatever has the name.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Damaged: it is a folder, a link, a pipe or the like.
+        Unavailable: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise _no_file(path) from error
+        raise errors.Unavailable(f"{path} cannot be read ({error.strerror}): make it readable for this user, or {_AGAIN}") from error
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise _no_file(path)
+
+
+def _no_file(path: Path) -> errors.Damaged:
+    return errors.Damaged(f"{path} is not a file, but a folder, a link or the like, which no backup has; {_AGAIN}")
+
+
 def read_head(root: Path) -> Head:
     """The head of a backup.
 
     Raises:
         Misconfigured: it is no backup, is not complete, or is of a newer release.
         Damaged: it was altered.
+        Unavailable: it cannot be read.
     """
     path = root / HEAD
     try:
-        with open(path, "rb") as file:
+        with open(opened(path), "rb") as file:
             data = file.read(_HEAD_BYTES)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
         cut = (root / LIST).exists() or root.name.endswith(PARTIAL)
         what = f"{root} is a backup that was cut: it has no {HEAD}" if cut else f"{root} is no backup: it has no {HEAD}"
         raise errors.Misconfigured(f"{what}; {_AGAIN}") from error
     except OSError as error:
-        raise errors.Misconfigured(f"{path} cannot be read: {error.strerror}") from error
+        raise errors.Unavailable(f"{path} cannot be read: {error.strerror}; {_AGAIN}") from error
     try:
         sealed = msgspec.json.decode(data, type=_Sealed)
+        form = msgspec.json.decode(sealed.head, type=_Form)
+        if form.format > FORMAT:
+            raise errors.Misconfigured(f"{root} is a backup of release {form.release}, in a newer form: restore it with that release")
         head = msgspec.json.decode(sealed.head, type=Head)
     except msgspec.DecodeError as error:
         raise errors.Damaged(f"{path} is not as it was written ({error}); {_AGAIN}") from error
-    if head.format > FORMAT:
-        raise errors.Misconfigured(f"{root} is a backup of release {head.release}, in a newer form: restore it with that release")
     if hashlib.sha256(msgspec.json.encode(head)).hexdigest() != sealed.sha256:
         raise errors.Damaged(f"{path} is not as it was written: its digest differs; {_AGAIN}")
     return head
@@ -147,10 +198,11 @@ def read_list(root: Path, head: Head) -> Iterator[File]:
 
     Raises:
         Damaged: the list was altered, or belongs to another backup.
+        Unavailable: it cannot be read.
     """
     path, found, count = root / LIST, hashlib.sha256(), 0
     try:
-        with open(path, "rb") as lines:
+        with open(opened(path), "rb") as lines:
             while line := lines.readline(_LINE_BYTES):
                 found.update(line)
                 count += 1
@@ -168,7 +220,7 @@ def _checked(path: Path, count: int, line: bytes) -> File:
         raise errors.Damaged(f"{path}, line {count}, is not as it was written ({error}); {_AGAIN}") from error
     key = file.key
     is_other = file.path in {f"{STORES}/{name}" for name in _NAMES} or file.is_audit
-    if not is_other and (key is None or layout.path_problem(key, layout.MAX_KEY_BYTES)):
+    if not is_other and (key is None or tree_paths.path_problem(key, tree_paths.MAX_KEY_BYTES)):
         raise errors.Damaged(f"{path}, line {count}, names {file.path!r}, which no backup has; {_AGAIN}")
     return file
 

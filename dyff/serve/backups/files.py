@@ -32,9 +32,13 @@ def copy(descriptor: int, target: Path) -> hashing.Hash:
 
 
 def digests(path: Path) -> hashing.Hash:
-    """The digests of a file, read from the disk as far as that can be had."""
+    """The digests of a file, read from the disk as far as that can be had.
+
+    Raises:
+        FileNotFoundError, Damaged, Unavailable: see `contents.opened`.
+    """
     found = hashing.Hash()
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    file = contents.opened(path)
     try:
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         while piece := os.pread(file, _CHUNK_BYTES, found.size_bytes):
@@ -78,6 +82,6 @@ def require_space(path: Path, needed: int) -> None:
     free = disk.f_bavail * disk.f_frsize
     if free < needed + SPARE_BYTES:
         raise errors.DiskFull(
-            f"{path} has {free // 2**20} MiB of free space, and {(needed + SPARE_BYTES) // 2**20 + 1} MiB are needed: make space, or"
-            " choose another disk"
+            f"the disk of {path} has {free // 2**20} MiB of free space, and {(needed + SPARE_BYTES) // 2**20 + 1} MiB are needed: make"
+            " space, or choose another disk"
         )

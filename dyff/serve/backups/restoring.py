@@ -6,9 +6,12 @@ there is moved aside, and what was built is moved in. A file marks a directory i
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +24,7 @@ from dyff.bus.embedded import restored as bus
 from dyff.cluster.embedded import restored as cluster
 from dyff.consumers.verification import replaying
 from dyff.kernel import clock, errors, ids, settings
-from dyff.objects import digests, exporting
+from dyff.objects import digests, exporting, keeping
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.maintenance import EmbeddedMaintenance
 from dyff.serve import directory, supervisor
@@ -48,14 +51,15 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """The outcome. `replaced`: the directory with what was there before; None if nothing was. `documents`: in the view. `tokens`: that are
-    not valid any more. `pods`: that run again. `held`: names of accounts that stay suspended or deleted as in the replaced data.
+    """The outcome. `replaced`: the directory with what was there before; None if nothing was. `documents`: entities in the view. `tokens`:
+    that are not valid any more. Both are None if this only finished a restore that was cut, which had counted them. `pods`: that run again.
+    `held`: names of accounts that stay suspended or deleted as in the replaced data.
     """
 
     head: contents.Head
     replaced: Path | None
-    documents: int = 0
-    tokens: int = 0
+    documents: int | None = None
+    tokens: int | None = None
     pods: int = 0
     held: tuple[str, ...] = ()
 
@@ -65,17 +69,21 @@ def restore(loaded: settings.Settings, backup: Path, report: Report, *, force: b
     lines for people.
 
     Raises:
-        InUse: a server uses the data directory.
+        InUse: a server uses the data directory, or a backup of it is being made.
         AlreadyExists: there are data, and `force` is not set.
         Misconfigured: it is not a complete backup, or the data directory cannot be used.
         Damaged, LogDiverged: the backup is not as it was written; the message names the file.
+        NewerSchema: a newer release made it.
+        Unavailable: a file of it cannot be read, or what is there cannot be moved.
         DiskFull: there is no space for it.
     """
     place, backup = directory.DataDirectory(loaded.data_dir), backup.absolute()
     head = contents.read_head(backup)
     if place.root.resolve() in (backup.resolve(), *backup.resolve().parents):
         raise errors.Misconfigured(f"the backup {backup} is in the data directory itself; move it to another place first")
-    with place.claimed(unfinished=True), taking.errors_of_disk(place.root):
+    if backup.resolve() in place.root.resolve().parents:
+        raise errors.Misconfigured(f"the data directory {place.root} is in the backup, which would not be valid any more; choose another")
+    with place.claimed(unfinished=True), taking.errors_of_disk(place.root), _no_backup(place):
         done = _finish(place, head, report)
         if done is not None:
             return done
@@ -90,13 +98,17 @@ def restore(loaded: settings.Settings, backup: Path, report: Report, *, force: b
         _write_mark(place, mark)
         try:
             found = _build(place, backup, head, report)
+            os.sync()
         except BaseException:
-            shutil.rmtree(place.root / BUILDING, ignore_errors=True)
-            place.unfinished.unlink(missing_ok=True)
+            _give_up(place)
             raise
-        os.sync()
         replaced = _switch(place, msgspec.structs.replace(mark, phase="clearing"))
         return msgspec.structs.replace(found, replaced=replaced)
+
+
+def _no_backup(place: directory.DataDirectory) -> AbstractContextManager[None]:
+    """Keep backups of what is there away: they would be of two things."""
+    return keeping.Kept(place.objects).alone() if place.objects.is_dir() else nullcontext()
 
 
 def _finish(place: directory.DataDirectory, head: contents.Head, report: Report) -> Restored | None:
@@ -109,12 +121,17 @@ def _finish(place: directory.DataDirectory, head: contents.Head, report: Report)
         mark = _Mark("", "")
     if mark.phase == "building":
         report("removing what a restore left that was cut")
-        shutil.rmtree(place.root / BUILDING, ignore_errors=True)
-        place.unfinished.unlink()
+        _give_up(place)
         return None
     report("finishing a restore that was cut")
     replaced = _switch(place, mark)
     return Restored(head, replaced) if mark.list_sha256 == head.list_sha256 else None
+
+
+def _give_up(place: directory.DataDirectory) -> None:
+    """Remove what was built, while everything else is as it was."""
+    shutil.rmtree(place.root / BUILDING, ignore_errors=True)
+    place.unfinished.unlink(missing_ok=True)
 
 
 def _build(place: directory.DataDirectory, backup: Path, head: contents.Head, report: Report) -> Restored:
@@ -128,10 +145,14 @@ def _build(place: directory.DataDirectory, backup: Path, head: contents.Head, re
     report(f"copied and checked {head.files} files ({head.size_bytes // 2**10} KiB) of {head.made}")
     now = clock.SystemClock().now()
     bus.require_sound(built.bus)
+    if built.accounts.exists():
+        accounts.require_sound(built.accounts)
+    if built.cluster.exists():
+        cluster.require_sound(built.cluster)
     bus.start_new_epoch(built.bus, ids.RandomIds())
     pods = cluster.interrupt(built.cluster, now) if built.cluster.exists() else 0
     try:
-        tokens, held, documents = anyio.run(_adapt, built, place)
+        tokens, held, documents = anyio.run(_adapt, built, place, report)
     except BaseExceptionGroup as group:
         raise supervisor.first_of_ours(group) from group
     report(f"filled the query store: {documents} entities")
@@ -145,8 +166,8 @@ def _copy(built: directory.DataDirectory, backup: Path, head: contents.Head) -> 
         count += 1
         target = imported.objects / file.key if file.key is not None else built.root / file.path.removeprefix(f"{contents.STORES}/")
         try:
-            source = os.open(backup / file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
+            source = contents.opened(backup / file.path)
+        except FileNotFoundError as error:
             raise contents.missing(backup, file) from error
         try:
             found = files.copy(source, target)
@@ -157,22 +178,30 @@ def _copy(built: directory.DataDirectory, backup: Path, head: contents.Head) -> 
         contents.require_same(backup, file, found.size_bytes, found.sha256)
         if file.key is not None:
             imported.remember(file.key, digests.Known(found.md5, found.sha256))
-    if count != head.files or not built.bus.exists():
+    if not built.bus.exists():
+        raise errors.Damaged(f"{backup} has no log, {contents.STORES}/{contents.BUS}, so it is not whole; use another backup")
+    if count != head.files:
         raise errors.Damaged(f"{backup / contents.LIST} has {count} files, and {contents.HEAD} says {head.files}; use another backup")
     contents.require_nothing_else(backup, count)
 
 
-async def _adapt(built: directory.DataDirectory, place: directory.DataDirectory) -> tuple[int, list[str], int]:
+async def _adapt(built: directory.DataDirectory, place: directory.DataDirectory, report: Report) -> tuple[int, list[str], int]:
     """Make old tokens invalid, keep suspensions, and fill the view. Returns the tokens, the names of accounts, and the documents."""
     tokens, held = 0, list[str]()
     if built.accounts.exists():
         tokens = await accounts.invalidate_tokens(built.accounts)
         if place.accounts.exists():
-            held = await accounts.carry_over(built.accounts, place.accounts)
+            try:
+                held = await accounts.carry_over(built.accounts, place.accounts)
+            except errors.DyffError as error:  # it may be the reason for the restore
+                report(f"suspend again those that were suspended after the backup: the accounts that are replaced: {error.message}")
     async with EmbeddedQuery.open(built.query):
         pass
     async with EmbeddedHistory.open(built.bus) as history:
-        documents = await replaying.replay(history, EmbeddedMaintenance(built.query))
+        await replaying.replay(history, EmbeddedMaintenance(built.query))  # which returns how many states it wrote, of each entity several
+    documents = 0
+    async for batch in EmbeddedMaintenance(built.query).scan():
+        documents += sum(each.document.body is not None for each in batch)
     return tokens, held, documents
 
 
@@ -181,9 +210,7 @@ def _switch(place: directory.DataDirectory, mark: _Mark) -> Path | None:
     built, replaced = place.root / BUILDING, place.root / mark.replaced
     if mark.phase == "clearing":
         _write_mark(place, mark)
-        for name in _entries(place.root):
-            replaced.mkdir(mode=0o700, exist_ok=True)
-            os.rename(place.root / name, replaced / name)
+        _move_aside(place, mark)
         mark = msgspec.structs.replace(mark, phase="filling")
         _write_mark(place, mark)
     if (built / contents.AUDIT).exists():
@@ -197,15 +224,41 @@ def _switch(place: directory.DataDirectory, mark: _Mark) -> Path | None:
     return replaced if replaced.exists() else None
 
 
+def _move_aside(place: directory.DataDirectory, mark: _Mark) -> None:
+    """Move everything that was there to its folder; if one cannot be moved, nothing is, and the restore ends."""
+    replaced = place.root / mark.replaced
+    for name in _entries(place.root):
+        replaced.mkdir(mode=0o700, exist_ok=True)
+        try:
+            os.rename(place.root / name, replaced / name)
+        except OSError as error:
+            for moved in os.listdir(replaced):
+                os.rename(replaced / moved, place.root / moved)
+            replaced.rmdir()
+            _write_mark(place, msgspec.structs.replace(mark, phase="building"))  # so a kill in the next lines loses nothing
+            _give_up(place)
+            is_disk = error.errno in (errno.EBUSY, errno.EXDEV)
+            advice = "it is a disk of its own: unmount it, and mount it again when its new files are on it" if is_disk else error.strerror
+            raise errors.Unavailable(f"{place.root / name} cannot be moved aside ({advice}), so everything is as it was") from error
+
+
 def _add_audit(built: Path, target: Path) -> None:
     """Add the files of the backup's audit log to those that are there: what was done is never forgotten, and is not there twice."""
     target.mkdir(mode=0o700, exist_ok=True)
-    known = {audit.first_line(path) for path in (target / audit.CURRENT, *audit.closed(target)) if path.exists()}
+    known = {_first_line(path) for path in (target / audit.CURRENT, *audit.closed(target)) if path.exists()} - {b""}
     for path in audit.closed(built):
-        if audit.first_line(path) not in known:
+        if _first_line(path) not in known and not (target / path.name).exists():
             os.rename(path, target / path.name)
     files.sync_directory(target)
     shutil.rmtree(built)
+
+
+def _first_line(path: Path) -> bytes:
+    """Empty for a file that is damaged: an audit log that was cut is no reason to leave the data halfway."""
+    try:
+        return audit.first_line(path)
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def _entries(root: Path) -> list[str]:

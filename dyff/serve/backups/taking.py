@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from dyff.accounts import restored as accounts
 from dyff.bus.embedded import high_watermark, openness
 from dyff.bus.embedded import logfile as logs
 from dyff.bus.embedded import restored as bus
 from dyff.cluster.embedded import restored as cluster
-from dyff.kernel import clock, errors, settings
+from dyff.kernel import clock, errors, settings, settings_sources
 from dyff.objects import digests, exporting, keeping
 from dyff.serve import directory, migrating, opening
 from dyff.serve.audit import files as audit
@@ -23,6 +25,9 @@ from dyff.serve.backups import contents, cut, files
 Report = Callable[[str], None]
 NICE = 10
 """By how much the command lowers its own priority."""
+MAX_NAME_BYTES = 255
+"""Of a file, on all common file systems."""
+_LOCK = ".lock"
 _PORTS = ("bus", "accounts", "objects", "cluster")
 
 
@@ -32,7 +37,7 @@ def backup(loaded: settings.Settings, target: Path, report: Report) -> contents.
     Nothing has the name `target` before the backup is complete and was read again.
 
     Raises:
-        Misconfigured: the settings choose an engine, there is no log, or the target cannot be used.
+        Misconfigured: the settings choose an engine, there is no log, it cannot be written to, or the target cannot be used.
         AlreadyExists: there is something at the target.
         InUse: another backup is being made.
         DiskFull: there is no space for it.
@@ -41,13 +46,14 @@ def backup(loaded: settings.Settings, target: Path, report: Report) -> contents.
     """
     place = _require_backed_up(loaded)
     target = target.absolute()
-    partial = target.with_name(target.name + contents.PARTIAL)
     _require_free(place, target)
-    with _claimed(partial, report):
+    partial = target.with_name(target.name + contents.PARTIAL)
+    with errors_of_disk(target), _claimed(partial, report):
         os.nice(NICE)  # the server comes first
         try:
-            head = _write(place, partial, report)
-            os.rename(partial, target)
+            with contents.Listing(partial) as listing:
+                head = _write(place, partial, listing, report)
+            _give_name(partial, target)
             files.sync_directory(target.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -65,24 +71,52 @@ def _require_backed_up(loaded: settings.Settings) -> directory.DataDirectory:
     place = directory.DataDirectory(loaded.data_dir)
     place.require_finished()
     place.require(place.bus)
+    if not os.access(place.root, os.W_OK):
+        raise errors.Misconfigured(
+            f"the data directory {place.root} cannot be written to, and a backup locks its files: run it as the user of the server, or copy"
+            " a directory on a disk that is read-only as a whole, and back the copy up"
+        )
     return place
 
 
 def _require_free(place: directory.DataDirectory, target: Path) -> None:
+    if not settings_sources.is_text(str(target)):
+        raise errors.Misconfigured(f"the path of the backup, {str(target)!a}, is not UTF-8; choose another")
+    room = MAX_NAME_BYTES - len(contents.PARTIAL + _LOCK)
+    if len(target.name.encode()) > room:
+        raise errors.Misconfigured(f"the name of the backup, {target.name[:20]}..., is too long: it has at most {room} bytes")
     if os.path.lexists(target):
-        raise errors.AlreadyExists(f"{target} exists already; choose a new name for the backup, such as one with the date")
-    if place.root.resolve() in (target.resolve(), *target.resolve().parents):
+        raise _exists(target)
+    if not target.parent.is_dir():
+        raise errors.Misconfigured(
+            f"the directory {target.parent} does not exist: make it with `mkdir -p {quote(str(target.parent))}`, or mount the disk that it"
+            " is on"
+        )
+    around = (target.resolve(), *target.resolve().parents)
+    if any(each.resolve() in around for each in (place.root, place.objects, place.audit)):
         raise errors.Misconfigured(f"{target} is in the data directory itself; choose a directory on another disk")
+    other = next((each for each in around if all((each / name).is_file() for name in (contents.HEAD, contents.LIST))), None)
+    if other is not None:
+        raise errors.Misconfigured(f"{target} is in the backup {other}, which would not be valid any more; choose another directory")
+
+
+def _exists(target: Path) -> errors.AlreadyExists:
+    return errors.AlreadyExists(f"{target} exists already; choose a new name for the backup, such as one with the date")
+
+
+def _give_name(partial: Path, target: Path) -> None:
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.rename(partial, target)
     except OSError as error:
-        raise errors.Misconfigured(f"the directory {target.parent} cannot be made: {error.strerror}") from error
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise _exists(target) from error  # it did not when this backup began
+        raise
 
 
 @contextmanager
 def _claimed(partial: Path, report: Report) -> Iterator[None]:
     """Make the directory, and hold a lock next to it. What a killed backup to the same target left is removed."""
-    lock_path = partial.with_name(partial.name + ".lock")
+    lock_path = partial.with_name(partial.name + _LOCK)
     try:
         lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -90,31 +124,42 @@ def _claimed(partial: Path, report: Report) -> Iterator[None]:
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise errors.InUse(
-                f"another backup to {partial.with_name(partial.name.removesuffix(contents.PARTIAL))} is being made"
-            ) from error
-        if partial.exists():
-            report(f"removing {partial}, which a backup left that was cut")
-            shutil.rmtree(partial)
-        partial.mkdir(mode=0o700)
-        yield
-        lock_path.unlink(missing_ok=True)
+            is_ours = lock_path.exists() and os.path.samestat(os.fstat(lock), lock_path.stat())
+        except BlockingIOError:
+            is_ours = False
+        if not is_ours:
+            raise errors.InUse(f"another backup to {partial.with_name(partial.name.removesuffix(contents.PARTIAL))} is being made")
+        try:
+            _remove_left(partial, report)
+            partial.mkdir(mode=0o700)
+            yield
+        finally:
+            lock_path.unlink(missing_ok=True)
     finally:
         os.close(lock)
 
 
-def _write(place: directory.DataDirectory, root: Path, report: Report) -> contents.Head:
-    listing = contents.Listing(root)
+def _remove_left(partial: Path, report: Report) -> None:
+    """Remove what a killed backup left, and nothing else of that name."""
+    if not os.path.lexists(partial):
+        return
+    if partial.is_symlink() or not partial.is_dir() or not {*os.listdir(partial)} <= contents.NAMES:
+        raise errors.AlreadyExists(f"{partial} is not what a backup leaves that was cut; remove it, or choose another name for the backup")
+    report(f"removing {partial}, which a backup left that was cut")
+    shutil.rmtree(partial)
+
+
+def _write(place: directory.DataDirectory, root: Path, listing: contents.Listing, report: Report) -> contents.Head:
     stores = [path for path in (place.bus, place.accounts, place.cluster) if path.exists()]
     acknowledged = high_watermark.acknowledged(place.bus.with_name(place.bus.name + ".mark"))
     openness.require_wal(place.bus)
     damaged: list[str] = []
-    with errors_of_disk(root), keeping.Kept(_made(place.objects)).keeping() as removed:
+    with keeping.Kept(_made(place.objects)).keeping() as removed:
+        place.require_finished()  # a restore keeps backups away, and may have begun meanwhile
         with cut.snapshots(stores) as sources:
             made = clock.iso(clock.SystemClock().now())
             needed = sum(map(cut.size_bytes, sources))
-            files.require_space(root, needed + exporting.size_bytes(place.objects))
+            files.require_space(root, needed + exporting.size_bytes(place.objects) + sum(files.sizes(place.audit)))
             (root / contents.STORES).mkdir(mode=0o700)
             for path, source in zip(stores, sources, strict=True):
                 cut.copy(source, root / contents.STORES / path.name)
@@ -127,24 +172,23 @@ def _write(place: directory.DataDirectory, root: Path, report: Report) -> conten
             if found.known is not None and _differs(found.known, digests.Known(copied.md5, copied.sha256)):
                 damaged.append(found.key)
             listing.add(files.described(name, copied))
-    objects = listing.files
+    objects, objects_bytes = listing.files, listing.size_bytes
     for file in _copy_audit(place.audit, root / contents.AUDIT):
         listing.add(file)
     os.sync()
-    report(f"copied {objects} objects ({listing.size_bytes // 2**10} KiB)")
+    report(f"copied {objects} objects ({objects_bytes // 2**10} KiB)")
     ends = _prove_stores(root, [path.name for path in stores], acknowledged)
     for path in stores:
         listing.add(files.described(f"{contents.STORES}/{path.name}", files.digests(root / contents.STORES / path.name)))
-    count, size, list_sha256 = listing.files, listing.size_bytes, listing.close()
+    count, size, list_sha256 = listing.files, listing.size_bytes, listing.finish()
     head = contents.Head(
         contents.FORMAT, migrating.release(), made, _epochs(root), {topic: [by[p] for p in sorted(by)] for topic, by in ends.items()},
         count, size, list_sha256, sorted(damaged),
     )  # fmt: skip
-    with errors_of_disk(root):
-        prove(root, head)
-        report("read everything again and compared it")
-        contents.write_head(root, head)
-        files.sync_directory(root)
+    prove(root, head)
+    report("read everything again and compared it")
+    contents.write_head(root, head)
+    files.sync_directory(root)
     return head
 
 

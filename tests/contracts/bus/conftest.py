@@ -16,6 +16,7 @@ from dyff.bus.embedded import EmbeddedBus
 from dyff.bus.kafka import Connection, KafkaBus, clients
 from dyff.kernel.clock import SystemClock
 from dyff.kernel.ids import RandomIds
+from tests import waiting
 from tests.conftest import missing
 from tests.contracts.bus.records import COMPACTED, LIMIT_BYTES, PLAIN
 
@@ -67,7 +68,7 @@ class KafkaServer:
         with anyio.fail_after(COMPACTED_S):
             while not await _is_compact(bus, topic):
                 await self._write_what_nobody_sees(topic)
-                await anyio.sleep(0.2)
+                await waiting.a_moment()
 
     async def _write_what_nobody_sees(self, topic):
         writer = clients.producer(self._connection, self._connection.named("filler"))

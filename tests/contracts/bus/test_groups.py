@@ -221,7 +221,7 @@ async def test_a_waiting_member_is_woken(bus):
         started = time.monotonic()
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
-            await anyio.sleep(0.05)
+            await anyio.wait_all_tasks_blocked()
             await publish(bus, "news", partition=2)
         assert [record.value for record in got] == [b"news"]
         assert time.monotonic() - started < DEADLINE_S / 2

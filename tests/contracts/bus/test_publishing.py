@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import anyio
+import msgspec
 import pytest
 
-from dyff.bus import port, topics
+from dyff.bus import envelope, port, topics
+from dyff.entities import commands
 from dyff.kernel import errors
+from dyff.kernel.telemetry import trace_context
 from tests.contracts.bus.records import LIMIT_BYTES, message, publish, values_of
 
 
@@ -103,3 +107,17 @@ async def test_the_logs_clock_is_compared_with_ours(bus):
     async with bus.own("clock") as owner:
         await owner.append("plain", [message("appended")])
     assert bus.clock_offset_s() == pytest.approx(0.0, abs=5.0)
+
+
+async def test_the_trace_of_a_command_travels_in_headers(bus):
+    """It comes back as it was sent, and the key, the value and the other headers are those of a command without one."""
+    context = trace_context.Context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=1,b=2")
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    command = commands.edit("c", commands.UPDATE_STATUS, "Dataset", "e", {"status": "Ready"}, time=now, expires=now, trace=context)
+    plain = envelope.command_message(msgspec.structs.replace(command, trace=None))
+    await bus.publish("plain", [msgspec.structs.replace(envelope.command_message(command), partition=1)])
+    async with bus.read("plain", 1, 0) as reader:
+        (record,) = await reader.poll(10, 5.0)
+    assert trace_context.of_headers(dict(record.headers)) == context
+    assert (record.key, record.value, trace_context.compared(record.headers)) == (plain.key, plain.value, plain.headers)
+    assert commands.decode(record.key, record.value, record.headers) == command

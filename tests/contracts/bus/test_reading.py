@@ -24,7 +24,7 @@ async def test_a_reader_waits_for_what_comes(bus):
     started = time.monotonic()
     async with anyio.create_task_group() as group:
         group.start_soon(read)
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         await publish(bus, "news")
     assert [record.value for record in seen] == [b"news"]
     assert time.monotonic() - started < DEADLINE_S / 2

@@ -12,6 +12,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.kernel import errors
+from tests import waiting
 from tests.contracts.cluster.objects import DEADLINE_S, EVALUATION, FINALIZER, SESSION, a_config, a_session, an_evaluation, condition
 
 
@@ -23,7 +24,7 @@ def an_owner(obj: port.Object) -> port.Object:
 async def until_gone(cluster: port.Cluster, kind: port.Kind, name: str) -> None:
     with anyio.fail_after(DEADLINE_S):
         while await cluster.get(kind, name) is not None:
-            await anyio.sleep(0.02)
+            await waiting.a_moment()
 
 
 async def test_delete_removes(cluster, name):
@@ -112,6 +113,6 @@ async def test_finalizers_hold_dependents_too(cluster, name):
     await cluster.delete(EVALUATION, name)
     with anyio.fail_after(DEADLINE_S):
         while "deletionTimestamp" not in (await cluster.get(port.CONFIG_MAP, name))["metadata"]:
-            await anyio.sleep(0.02)
+            await waiting.a_moment()
     await cluster.patch(port.CONFIG_MAP, name, {"metadata": {"finalizers": None}})
     await until_gone(cluster, port.CONFIG_MAP, name)

@@ -7,6 +7,7 @@ import pytest
 
 from dyff.cluster import leases, port
 from dyff.kernel import clock, errors
+from tests import waiting
 from tests.contracts.cluster.objects import DEADLINE_S
 
 TIMING = leases.Timing(duration_s=2, renew_s=1.4, retry_s=0.2)
@@ -40,7 +41,7 @@ class Candidates:
     async def until(self, leading: list[str], standby: set[str]) -> None:
         with anyio.fail_after(DEADLINE_S):
             while (self.leading, self.standby) != (leading, standby):
-                await anyio.sleep(0.02)
+                await waiting.a_moment()
 
 
 async def test_leases_are_replaced_by_who_read_them_last(cluster, name):

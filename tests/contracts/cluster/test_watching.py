@@ -73,7 +73,7 @@ async def test_a_watch_sees_changes_while_it_waits(cluster, name):
 
     async with anyio.create_task_group() as group:
         group.start_soon(follow)
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         await cluster.create(EVALUATION, an_evaluation(name, labels={"run": name}))
         await cluster.patch(EVALUATION, name, {"status": condition("True")}, status=True)
     assert reported(events) == [("ADDED", name), ("MODIFIED", name)]

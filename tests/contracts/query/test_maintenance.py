@@ -13,6 +13,7 @@ from dyff.query import maintenance as maintenance_module
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.maintenance import EmbeddedMaintenance
 from dyff.query.mongo import MongoQuery
+from tests import waiting
 from tests.contracts import mongodb
 from tests.contracts.query.documents import document
 
@@ -209,6 +210,7 @@ async def test_no_read_is_older_or_emptier_while_it_changes(stores):
             number = written + 1
             await query.apply([document("a", number, n=number)], port.Reached("e", {0: number}, {0: number}))
             written = number
+            # real time: a writer at a pace, so that others have their turn at a real engine
             await anyio.sleep(0.005)
 
     async def look(store) -> None:
@@ -236,6 +238,6 @@ async def test_no_read_is_older_or_emptier_while_it_changes(stores):
                     await rebuild.apply([document("a", number, n=number)], port.Reached("e", {0: number}, {0: number}))
                     need = await rebuild.promote()
             while written < before + 20:
-                await anyio.sleep(0.01)
+                await waiting.a_moment()
         done.set()
     assert [each.document.version for each in await scanned(maintenance)] == [written]

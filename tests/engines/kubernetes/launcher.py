@@ -34,6 +34,7 @@ def main() -> int:
     running["kube-controller-manager"] = _start(given.programs, "kube-controller-manager", *manager)
     running["kube-scheduler"] = _start(given.programs, "kube-scheduler", *common)
     while all(each.poll() is None for each in running.values()):
+        # real time: it watches over processes, and whichever of them ends first is reported
         time.sleep(0.2)
     return _blame(running)
 
@@ -91,6 +92,7 @@ def _wait(url: str, token: str, running: dict[str, subprocess.Popen[bytes]]) -> 
             sys.exit(_blame(running))
         if time.monotonic() > end:
             sys.exit(f"the API server was not ready within {_DEADLINE_S:g} s ({reason})")
+        # real time: between two questions to a server that starts
         time.sleep(0.1)
 
 

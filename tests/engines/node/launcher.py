@@ -307,6 +307,7 @@ def _until(true: Callable[[], bool], limit_s: float, otherwise: str, check: Call
         check()
         if time.monotonic() > end:
             raise SystemExit(f"{otherwise}{reason}")
+        # real time: between two looks at what a process or the kernel does
         time.sleep(0.1)
 
 
@@ -338,6 +339,7 @@ def main() -> int:
     node.start()
     while True:
         node.keep()
+        # real time: it looks after a node of processes by its own clock
         time.sleep(0.2)
 
 

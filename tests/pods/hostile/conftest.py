@@ -19,6 +19,7 @@ import pytest
 from dyff.cluster.pods import confinement, directory, starting
 from dyff.cluster.pods.isolation import bwrap, machine
 from dyff.cluster.pods.shim import cgroups, ending, files, landlock, processes, rlimits, seccomp
+from tests import waiting
 
 DEADLINE_S = 60.0
 LOOK_S = 0.02
@@ -34,7 +35,7 @@ def until(holds: Callable[[], bool], words: str) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not holds():
         assert time.monotonic() < deadline, words
-        time.sleep(LOOK_S)
+        waiting.a_blocking_moment(LOOK_S)
 
 
 class Bench:

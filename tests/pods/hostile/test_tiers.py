@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 
 import msgspec
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from dyff.cluster.pods import directory, stopping
 from dyff.cluster.pods.isolation import targets
 from dyff.cluster.pods.shim import ending, files, processes, rlimits
+from tests.engines.ports import free_port
 
 STAY = """
 import ctypes, os, signal, sys, time
@@ -181,10 +181,3 @@ def test_a_program_listens_at_its_port(bench, where):
     port = free_port()
     bench.start(LISTEN.format(where=where, port=port), "short", port=port)
     assert bench.outcome()["exitCode"] == 0, bench.log()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -12,6 +12,7 @@ from dyff.cluster import port
 from dyff.cluster.embedded import kinds
 from dyff.cluster.embedded.controllers import informers
 from dyff.kernel import errors, keyed
+from dyff.kernel.telemetry import log_fields
 
 log = structlog.get_logger()
 Key: TypeAlias = tuple[port.Kind, str]
@@ -57,6 +58,7 @@ class Garbage:
     async def _reconcile(self, key: Key) -> float | None:
         kind, name = key
         obj = await self._cluster.get(kind, name)
+        log_fields.begin(log_fields.of_object(obj))
         owners = [] if obj is None else obj["metadata"].get("ownerReferences") or []
         if obj is None or not owners or "deletionTimestamp" in obj["metadata"]:
             return None

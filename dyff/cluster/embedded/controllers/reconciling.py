@@ -20,6 +20,7 @@ from dyff.cluster.embedded import defaults
 from dyff.cluster.embedded.controllers import deployments, informers, jobs, plan
 from dyff.kernel import clock as clocks
 from dyff.kernel import errors, keyed
+from dyff.kernel.telemetry import log_fields
 
 log = structlog.get_logger()
 
@@ -68,6 +69,7 @@ class Controller:
 
     async def _reconcile(self, name: str) -> float | None:
         observed = await self._observe(name)
+        log_fields.begin(log_fields.of_object(observed.owner))
         made = self._makes.plan(observed, self._clock.now())
         try:
             await self._apply(observed, made)

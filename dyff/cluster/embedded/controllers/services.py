@@ -12,6 +12,7 @@ from dyff.cluster import port
 from dyff.cluster.embedded import ports
 from dyff.cluster.embedded.controllers import informers, podstates, proxy
 from dyff.kernel import errors, keyed
+from dyff.kernel.telemetry import log_fields
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Services:
 
     async def _reconcile(self, name: str) -> float | None:
         service = self._known.get(port.SERVICE, name)
+        log_fields.begin(log_fields.of_object(service))
         number = None if service is None else ports.of(service)
         current = self._proxies.get(name)
         if current is not None and current.port != number:

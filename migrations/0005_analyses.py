@@ -1,0 +1,20 @@
+"""Indexes for modules, methods, families, use cases and hazards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dyff.kernel import schema
+
+if TYPE_CHECKING:
+    from dyff.kernel.schema_mongo import MongoStep
+
+
+async def _indexes(step: MongoStep) -> None:
+    from dyff.query import mongo
+
+    await mongo.prepare(step.database)
+
+
+PRE: schema.Steps = {"query:mongodb": _indexes}
+POST: schema.Steps = {}

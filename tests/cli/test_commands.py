@@ -1,0 +1,229 @@
+"""The commands that use a server, against answers as a server gives them."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+import dyff.sdk
+from dyff.cli import commands, main, reporting, server_commands
+from dyff.kernel import descriptors
+from dyff.sdk import client as clients
+from dyff.serve import cli
+
+ID = "a" * 32
+CLAIMS = {
+    "sub": "Account/me",
+    "jti": "t1",
+    "exp": 1_800_000_000,
+    "grants": [{"resources": ["*"], "functions": ["get"], "accounts": ["me"]}],
+}
+TOKEN = ".".join(base64.urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=") for each in ({"alg": "HS256"}, CLAIMS)) + ".c2ln"
+"""Of the account `me`, with one grant."""
+SESSION = {
+    "inferenceService": {
+        "id": "b" * 32,
+        "account": "me",
+        "name": "mock",
+        "interface": {"endpoint": "x", "outputSchema": {"arrowSchema": ""}},
+    }
+}
+ENTITY = {
+    "id": ID, "account": "me", "kind": "Evaluation", "status": "Complete", "creationTime": "2026-01-01T00:00:00Z", "dataset": "d",
+    "inferenceSession": SESSION, "message": "\x1b[2Jall\nis \u202ewell",
+}  # fmt: skip
+LINE = {"timestamp": "2026-01-01T00:00:00Z", "message": "\x1b]0;owned\x07hello\r\nthere", "labels": {}}
+
+
+@pytest.fixture
+def dyff_command(monkeypatch):
+    """Runs a command against a server whose answers are given by path; the requests are in `.asked`."""
+    monkeypatch.setenv("DYFF_API_TOKEN", TOKEN)
+    monkeypatch.delenv("DYFF_API_ENDPOINT", raising=False)
+    asked = []
+
+    def run(*arguments, answers=None, status=200, detail=None, group=main.client):
+        def answer(request):
+            asked.append(request)
+            if status != 200:
+                return httpx.Response(status, json={"detail": detail or "no"})
+            path = request.url.path.removeprefix("/v0")
+            return httpx.Response(200, json=answers[path]) if path in (answers or {}) else httpx.Response(404, json={"detail": "not there"})
+
+        class Client(clients.Client):
+            def __init__(self):
+                super().__init__(http=httpx.MockTransport(answer), retries=0)
+
+        monkeypatch.setattr(dyff.sdk, "Client", Client)
+        return CliRunner().invoke(group, list(arguments))
+
+    run.asked = asked
+    return run
+
+
+def test_whoami_shows_the_token_and_asks_the_server(dyff_command):
+    """The account, the grants and the expiry; a server that knows the token has answered."""
+    done = dyff_command(
+        "whoami",
+        answers={
+            "/accounts/me/tokens/t1": {
+                "id": "t1",
+                "subject": "Account/me",
+                "grants": [],
+                "created": "2026-01-01T00:00:00Z",
+                "expires": "2027-01-01T00:00:00Z",
+            }
+        },
+    )
+    assert done.exit_code == 0, done.output
+    assert ["account", "me"] in [line.split() for line in done.output.splitlines()]
+    assert "* of accounts me" in done.output
+    assert "2027-01-15T08:00:00Z" in done.output
+    assert "c2ln" not in done.output  # the signature
+    assert [each.url.path for each in dyff_command.asked] == ["/v0/accounts/me/tokens/t1"]
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "evaluations", "Evaluation", "EVALUATIONS"])
+def test_a_kind_has_several_names(dyff_command, kind):
+    """The name and the plural, in any case."""
+    done = dyff_command("get", kind, ID, answers={f"/evaluations/{ID}": ENTITY})
+    assert done.exit_code == 0, done.output
+    assert "Complete" in done.output
+
+
+def test_texts_of_others_do_not_move_the_cursor(dyff_command):
+    """Escape sequences, line breaks and characters that reorder text are escaped, in tables, logs and JSON."""
+    answers = {f"/evaluations/{ID}": ENTITY, "/evaluations": [ENTITY], f"/evaluations/{ID}/logs/workflow": {"workflow": {}, "logs": [LINE]}}
+    for command in (
+        ["get", "evaluation", ID],
+        ["ls", "evaluations"],
+        ["logs", "evaluation", ID],
+        ["get", "evaluation", ID, "--json"],
+        ["logs", "evaluation", ID, "--json"],
+    ):
+        done = dyff_command(*command, answers=answers)
+        assert done.exit_code == 0, done.output
+        assert not [char for char in done.output if not char.isprintable() and char != "\n"], command
+    assert len(dyff_command("logs", "evaluation", ID, answers=answers).output.splitlines()) == 1
+
+
+def test_json_is_what_the_server_has(dyff_command):
+    """One line that a program can read, with the values as they are."""
+    done = dyff_command("get", "evaluation", ID, "--json", answers={f"/evaluations/{ID}": ENTITY})
+    found = json.loads(done.output)
+    assert {key: found[key] for key in ENTITY if key != "inferenceSession"} == {
+        key: ENTITY[key] for key in ENTITY if key != "inferenceSession"
+    }
+    listed = dyff_command("ls", "evaluations", "--json", answers={"/evaluations": [ENTITY, ENTITY]})
+    assert [each["id"] for each in json.loads(listed.output)] == [ID, ID]
+    empty = dyff_command("ls", "evaluations", "--json", answers={"/evaluations": []})
+    assert json.loads(empty.output) == []
+
+
+def test_a_list_is_asked_for_with_its_filters(dyff_command):
+    """Newest first, and never more than the limit."""
+    done = dyff_command("ls", "evaluations", "--status", "Complete", "--label", "a=b=c", "--limit", "1", answers={"/evaluations": [ENTITY]})
+    assert done.exit_code == 0, done.output
+    params = dict(dyff_command.asked[0].url.params)
+    assert (params["status"], params["limit"], params["order"], json.loads(params["labels"])) == (
+        "Complete",
+        "1",
+        "descending",
+        {"a": "b=c"},
+    )
+    assert "--limit prints more" in done.output
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, reporting.WRONG), (401, reporting.NOT_ALLOWED), (403, reporting.NOT_ALLOWED), (404, reporting.MISSING),
+        (409, reporting.CONFLICT),
+        (410, reporting.MISSING), (422, reporting.WRONG), (429, reporting.NO_SERVER), (500, reporting.FAILED), (503, reporting.NO_SERVER),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "command", [["get", "model", ID], ["ls", "models"], ["logs", "model", ID], ["whoami"], ["wait", "model", ID]], ids=lambda each: each[0]
+)
+@pytest.mark.parametrize("group", [main.client, cli.main], ids=["client", "server"])
+def test_an_error_is_one_line_with_an_exit_code(dyff_command, command, status, code, group):
+    """The same with the server's package and without it; what the server says is shown, harmlessly."""
+    done = dyff_command(*command, status=status, detail="because \x1b[31mof this\nand that", group=group)
+    assert done.exit_code == code, done.output
+    assert isinstance(done.exception, SystemExit)
+    assert done.output.startswith("dyff: ")
+    assert "\x1b" not in done.output
+    assert "of this" in done.output
+
+
+@pytest.mark.parametrize("token", [None, "", "x", "a.b.c"])
+def test_a_token_that_is_none_is_refused_at_once(dyff_command, monkeypatch, token):
+    """Nothing is sent, the message says what to set, and does not contain the token."""
+    if token is None:
+        monkeypatch.delenv("DYFF_API_TOKEN")
+    else:
+        monkeypatch.setenv("DYFF_API_TOKEN", token)
+    done = dyff_command("whoami")
+    assert done.exit_code in (reporting.WRONG, reporting.NOT_ALLOWED)
+    assert "token" in done.output
+    assert dyff_command.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ls", "evalations"], "did you mean 'evaluations'?"),
+        (["logs", "dataset", ID], "datasets have no logs"),
+        (["download", "inferenceservice", ID, "x"], "have no files to download"),
+        (["download", "dataset", ID, "x", "--incomplete"], "datasets have no incomplete files"),
+        (["ls", "models", "--label", "x"], "KEY=VALUE"),
+        (["ls", "models", "--limit", "0"], "--limit"),
+        (["logs", "model", ID, "-f", "--since", "1h"], "leave out --since"),
+        (["get", "model", ""], "the ID is empty"),
+    ],
+)
+def test_a_wrong_argument_is_refused_at_once(dyff_command, arguments, words):
+    """With exit code 2, and what to do; nothing is sent."""
+    done = dyff_command(*arguments)
+    assert done.exit_code == 2
+    assert words in done.output
+    assert dyff_command.asked == []
+
+
+def test_a_destination_that_exists_is_kept(dyff_command, tmp_path):
+    """The error says so, and nothing is fetched into it."""
+    done = dyff_command("download", "evaluation", ID, str(tmp_path), answers={f"/evaluations/{ID}/downlinks": []})
+    assert (done.exit_code, "already exists" in done.output, list(tmp_path.iterdir())) == (reporting.FAILED, True, [])
+
+
+def test_a_failed_workflow_ends_the_waiting_with_an_error(dyff_command):
+    """Its status, and the server's reason."""
+    failed = {**ENTITY, "status": "Failed", "reason": "ImageRefused", "message": "no such image"}
+    done = dyff_command("wait", "evaluation", ID, "--quiet", answers={f"/evaluations/{ID}": failed})
+    assert (done.exit_code, "ended as Failed (ImageRefused): no such image" in done.output) == (reporting.FAILED, True)
+
+
+def test_waiting_ends_when_the_time_is_over(dyff_command):
+    """The exit code says that it continues."""
+    running = {**ENTITY, "status": "Admitted"}
+    done = dyff_command("wait", "evaluation", ID, "--quiet", "--timeout", "0", answers={f"/evaluations/{ID}": running})
+    assert (done.exit_code, "still Admitted" in done.output) == (reporting.TIME_OVER, True)
+
+
+def test_the_names_of_the_servers_commands():
+    """Those that the client explains are those that the server has, and no name is used twice."""
+    own = {each.name for each in commands.ALL}
+    assert set(server_commands.NAMES) | own == set(cli.main.commands)
+    assert not own & set(server_commands.NAMES)
+    assert list(server_commands.NAMES) == sorted(server_commands.NAMES)
+
+
+def test_a_command_that_uses_a_server_changes_nothing_of_the_process(dyff_command, monkeypatch):
+    """The server's start sets the mask for new files, for instance; a download has the user's own."""
+    monkeypatch.setattr(descriptors, "fill_standard", lambda: pytest.fail("that is for the server's commands"))
+    done = dyff_command("ls", "models", answers={"/models": []}, group=cli.main)
+    assert done.exit_code == 0, done.output
