@@ -102,7 +102,7 @@ def test_a_session_answers_through_the_proxies(server, token, account, service):
 
 def test_a_stop_breaks_no_request(tmp_path):
     """While clients are busy, a stop makes nginx unable to connect, which it may repeat elsewhere; no request that was taken is lost."""
-    port, behind = nginx.free_port(), nginx.free_port()
+    port, behind = free_port(), free_port()
     configuration = nginx.documented(port, behind, removes_prefix=False).replace("location /dyff/", "location /")
     statuses: set[int] = set()
     over = threading.Event()

@@ -35,16 +35,18 @@ def traced(collector, make_server):
 
 
 @pytest.fixture
-def client(traced):
-    account = traced.command("account", "create", "--name", "auditor")
+def account(traced):
+    return traced.command("account", "create", "--name", "auditor")
+
+
+@pytest.fixture
+def client(traced, account):
     with Client(api_token=traced.command("token", "create", "--account", account, "--role", "Admin"), endpoint=traced.endpoint) as made:
-        made.account = account
         yield made
 
 
-def evaluated(client, prompts, service_request):
+def evaluated(client, account, prompts, service_request):
     """An evaluation that is complete, created inside a span of the caller."""
-    account = client.account
     dataset = client.datasets.create_arrow_dataset(prompts, account=account, name="prompts")
     client.datasets.upload_arrow_dataset(dataset, prompts)
     service = client.inferenceservices.create(service_request(account))
@@ -57,9 +59,9 @@ def evaluated(client, prompts, service_request):
     return client.evaluations.wait(made.id, timeout_s=240, progress=False)
 
 
-def test_all_spans_of_an_evaluation_are_one_tree(traced, client, collector, prompts, service_request):
+def test_all_spans_of_an_evaluation_are_one_tree(traced, client, account, collector, prompts, service_request):
     """From the caller's span to the end of the last pod: one root, every parent is there, and no child ends up in another trace."""
-    evaluation = evaluated(client, prompts, service_request)
+    evaluation = evaluated(client, account, prompts, service_request)
     assert evaluation.status == "Complete"
     wanted = {
         "POST /v0/evaluations", "publish CreateEntity", "fold CreateEntity", "write view", "Evaluation", "admission", "status Schedulable",
@@ -85,7 +87,7 @@ def test_all_spans_of_an_evaluation_are_one_tree(traced, client, collector, prom
     collector.until(lambda spans: [each for each in spans if (each.trace, each.id) == fold.links[0]])
     said = [line for line in traced.lines() if line.get("trace_id") == THEIRS]
     assert {"status-decided", "reconciled"} <= {line["event"] for line in said}
-    assert {(line["entity_id"], line["account"]) for line in said if line["event"] != "pod ended"} == {(evaluation.id, client.account)}
+    assert {(line["entity_id"], line["account"]) for line in said if line["event"] != "pod ended"} == {(evaluation.id, account)}
     entries = [json.loads(line) for line in traced.command("audit-log", "--json").splitlines()]
     assert [each["action"] for each in entries if THEIRS in each.get("trace", "")] == ["evaluations.create"]
     traced.command("verify")

@@ -13,6 +13,7 @@ from dyff.kernel import errors
 from dyff.kernel.telemetry import log_fields
 from tests.api.test_role import serving
 from tests.entities import bodies
+from tests.narrowing import sure
 
 SAID = {"X-Forwarded-For": "6.6.6.6, 203.0.113.5", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "Dyff.Example"}
 
@@ -24,7 +25,7 @@ class Log:
         self.clients = []
 
     def warning(self, event, **_):
-        self.clients.append(log_fields.current().client)
+        self.clients.append(sure(log_fields.current()).client)
 
 
 @asynccontextmanager

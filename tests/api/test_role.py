@@ -97,7 +97,8 @@ async def heard(connection):
 
 async def test_a_request_that_waits_to_be_accepted_is_answered(world, monkeypatch):
     """The kernel had accepted its connection when the server stops to listen, so its client does not know of the stop."""
-    connections, stop = [], webserver._Server.shutdown
+    connections: list[socket.socket] = []
+    stop = webserver._Server.shutdown
 
     async def late(self, sockets=None):
         connections.extend(socket.create_connection(("127.0.0.1", httpx.URL(url).port)) for _ in range(5))

@@ -58,8 +58,12 @@ OF_THE_PROCESS = {
 
 def calls(path: Path) -> list[ast.Call]:
     """Calls of the logger in a file."""
-    nodes = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
-    return [node for node in nodes if node.func.attr in LEVELS and isinstance(node.func.value, ast.Name) and node.func.value.id == "log"]
+
+    def logs(function: ast.expr) -> bool:
+        of = function.value if isinstance(function, ast.Attribute) and function.attr in LEVELS else None
+        return isinstance(of, ast.Name) and of.id == "log"
+
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and logs(node.func)]
 
 
 FILES = {str(path.relative_to(ROOT / "dyff")): path for place in PLACES for path in (ROOT / "dyff" / place).rglob("*.py") if calls(path)}
@@ -83,8 +87,10 @@ def test_lines_about_an_entity_have_its_fields_from_one_place(name):
 def test_lines_about_a_record_have_the_fields_of_its_headers(name):
     """As arguments, since a batch has records of many entities."""
     found = {
-        call.args[0].value
+        event.value
         for call in calls(FILES[name])
         if any(keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == "about" for keyword in call.keywords)
+        for event in call.args[:1]
+        if isinstance(event, ast.Constant)
     }
     assert found == GIVEN[name]

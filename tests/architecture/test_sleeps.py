@@ -25,12 +25,16 @@ def is_virtual(node: ast.AST) -> bool:
     )
 
 
+def is_a_sleep(call: ast.Call) -> bool:
+    named = (getattr(call.func, "attr", None) or getattr(call.func, "id", None)) == "sleep"
+    return named and not (call.args and isinstance(call.args[0], ast.Constant) and call.args[0].value == 0)
+
+
 def sleeps(node: ast.AST) -> Iterator[ast.Call]:
     """The calls of a `sleep` that takes real time: not of 0, which only lets others run."""
     if is_virtual(node):
         return
-    named = isinstance(node, ast.Call) and (getattr(node.func, "attr", None) or getattr(node.func, "id", None)) == "sleep"
-    if named and not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0):
+    if isinstance(node, ast.Call) and is_a_sleep(node):
         yield node
     for each in ast.iter_child_nodes(node):
         yield from sleeps(each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,8 @@ def test_each_test_is_there_once(suite, workers):
 @pytest.mark.parametrize("workers", [2, 3, 4])
 def test_each_worker_begins_with_tests_that_wait(workers):
     """Of equal pieces of the list each has some at its beginning and ends with others; a file stays together; `slow` comes first."""
-    found, pieces = spread(SUITE, workers), []
+    found = spread(SUITE, workers)
+    pieces: list[list[Any]] = []
     for number in range(workers):
         size = (len(found) - sum(map(len, pieces))) // (workers - number)
         pieces.append(found[sum(map(len, pieces)) :][:size])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import dyff.sdk
 from dyff.cli import commands, main, reporting, server_commands
@@ -39,12 +42,23 @@ ENTITY = {
 LINE = {"timestamp": "2026-01-01T00:00:00Z", "message": "\x1b]0;owned\x07hello\r\nthere", "labels": {}}
 
 
+@dataclass
+class Command:
+    """Runs a command; `asked`: the requests that it sent."""
+
+    run: Callable[..., Result]
+    asked: list[httpx.Request]
+
+    def __call__(self, *arguments: str, **given: Any) -> Result:
+        return self.run(*arguments, **given)
+
+
 @pytest.fixture
 def dyff_command(monkeypatch):
     """Runs a command against a server whose answers are given by path; the requests are in `.asked`."""
     monkeypatch.setenv("DYFF_API_TOKEN", TOKEN)
     monkeypatch.delenv("DYFF_API_ENDPOINT", raising=False)
-    asked = []
+    asked: list[httpx.Request] = []
 
     def run(*arguments, answers=None, status=200, detail=None, group=main.client):
         def answer(request):
@@ -61,8 +75,7 @@ def dyff_command(monkeypatch):
         monkeypatch.setattr(dyff.sdk, "Client", Client)
         return CliRunner().invoke(group, list(arguments))
 
-    run.asked = asked
-    return run
+    return Command(run, asked)
 
 
 def test_whoami_shows_the_token_and_asks_the_server(dyff_command):

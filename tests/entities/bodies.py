@@ -188,12 +188,18 @@ METHOD: dict[str, Any] = {
     "output": {"kind": "Measurement", "measurement": {"name": "m", "level": "Instance", "schema": {"arrowSchema": arrow(ROW)}}},
     "modules": [MODULE_ID],
 }
+NUMBERS = pa.schema([pa.field("n", pa.int64())])
 METHOD_FULL = {
     **METHOD,
     "description": "Mean lengths.",
     "output": {
         "kind": "Measurement",
-        "measurement": {"name": "m", "description": "x", "level": "Dataset", "schema": {"arrowSchema": arrow(pa.schema([("n", "int64")]))}},
+        "measurement": {
+            "name": "m",
+            "description": "x",
+            "level": "Dataset",
+            "schema": {"arrowSchema": arrow(NUMBERS)},
+        },
     },
     "parameters": [{"keyword": "threshold", "description": "Words"}, {"keyword": "other"}],
     "inputs": [{"kind": "Dataset", "keyword": "prompts", "description": "x"}, {"kind": "Evaluation", "keyword": "outputs"}],

@@ -11,6 +11,7 @@ import pytest
 from dyff.entities.kinds import method, module
 from dyff.kernel import errors
 from tests.entities import bodies
+from tests.narrowing import sure
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 FULL, NOTEBOOK, RUBRIC = bodies.METHOD_FULL, bodies.METHOD_NOTEBOOK, bodies.METHOD_RUBRIC
@@ -110,4 +111,4 @@ def test_a_module_waits_for_its_files():
     """Until they are uploaded it is in the published status WaitingForUpload."""
     request = msgspec.json.decode(json.dumps(bodies.MODULE), type=module.ModuleCreateRequest)
     entity = module.KIND.create(request, {}, "0" * 32, NOW)
-    assert (entity["status"], [each.path for each in module.KIND.upload.files(entity)]) == ("WaitingForUpload", ["words/length.py"])
+    assert (entity["status"], [each.path for each in sure(module.KIND.upload).files(entity)]) == ("WaitingForUpload", ["words/length.py"])

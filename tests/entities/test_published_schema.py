@@ -24,7 +24,7 @@ ID = "0123456789ab4def8123456789abcdef"
 
 def published(kind: str) -> Any:
     """The published request that creates entities of a kind."""
-    return getattr(requests, registry.BY_KIND[kind].creation.request.__name__)
+    return getattr(requests, sure(registry.BY_KIND[kind].creation).request.__name__)
 
 
 REQUESTS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -50,7 +51,7 @@ def test_a_quantity_is_written_in_its_format():
     assert score_formats.written("{quantity:.0%}", 0.5, None) == "50%"
 
 
-ALONE = {
+ALONE: dict[str, tuple[dict[str, Any], str | None]] = {
     "a score": (SCORE, None),
     "a curve": ({**SCORE, "dimensions": DIMENSIONS}, None),
     "both": ({**SCORE, "dimensions": DIMENSIONS, "unit": "m"}, "unit belongs to scores"),
@@ -80,7 +81,7 @@ def test_one_score_or_curve(case):
 SECOND = {**SCORE, "name": "b"}
 CURVE = {**SCORE, "name": "c", "dimensions": DIMENSIONS}
 
-TOGETHER = {
+TOGETHER: dict[str, tuple[list[dict[str, Any]], str | None]] = {
     "none": ([], None),
     "one": ([SCORE], None),
     "one, and another that says secondary": ([SCORE, {**SECOND, "priority": "secondary"}], None),

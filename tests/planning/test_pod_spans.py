@@ -6,6 +6,7 @@ import pytest
 
 from dyff.kernel.telemetry import trace_context, traces
 from dyff.operator import pod_spans, tracing
+from tests.narrowing import sure
 
 LIFE = trace_context.Context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
@@ -15,7 +16,7 @@ def at(seconds: int) -> str:
 
 
 def ns(seconds: int) -> int:
-    return traces.ns_of(at(seconds))
+    return sure(traces.ns_of(at(seconds)))
 
 
 def meta(name: str, component: str, owner: str | None = None) -> dict:

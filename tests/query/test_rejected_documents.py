@@ -15,6 +15,7 @@ from dyff.entities import statuses
 from dyff.kernel import degradation, errors, mongo, mongo_batches
 from dyff.query import filters, port
 from dyff.query.mongo import MongoQuery, rejects, sides
+from tests.narrowing import sure
 from tests.query.documents import document
 
 
@@ -92,7 +93,7 @@ async def test_a_rejected_document_holds_up_no_other(connection, monkeypatch, ho
         part = await shown(query)
         assert part["reason"] == statuses.NOT_SHOWN
         assert "In the log it is whole" in part["message"]
-        assert part["account"] == json.loads(document(1).body)["account"]
+        assert part["account"] == json.loads(sure(document(1).body))["account"]
         assert "note" not in part
         assert (await shown(query, 2))["id"] == document(2).id
         assert [each.name for each in troubles.current()] == [rejects.TROUBLE]
@@ -224,9 +225,9 @@ async def test_only_what_concerns_single_documents_is_taken_apart(failed, concer
 
 def test_a_stand_in_has_what_every_answer_needs():
     """Its short simple fields; no part that is large; the reason in place of its own."""
-    body = {**json.loads(document(1).body), "status": "Ready", "reason": "x", "text": "y" * 5000, "deep": {"a": 1}}
+    body = {**json.loads(sure(document(1).body)), "status": "Ready", "reason": "x", "text": "y" * 5000, "deep": {"a": 1}}
     given = msgspec.structs.replace(document(1), body=json.dumps(body).encode())
-    made = json.loads(port.stand_in(given, "it is too large").body)
+    made = json.loads(sure(port.stand_in(given, "it is too large").body))
     assert (made["status"], made["reason"]) == ("Ready", "NotShown")
     assert "it is too large" in made["message"]
     assert not made.keys() & {"text", "deep"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +21,7 @@ def decision(number: int, reason: str | None, status: str = "Created") -> Decisi
     return Decision(str(number), Verdict.QUOTA_LIMIT, status, reason, None)
 
 
-def entity(number: int, account: str = "a", **fields) -> SimpleNamespace:
+def entity(number: int, account: str = "a", **fields) -> Any:
     return SimpleNamespace(entity={"id": str(number), "account": account, **fields})
 
 
@@ -114,7 +115,7 @@ def test_pods_are_counted_by_component_and_state():
     pods[3]["metadata"]["deletionTimestamp"] = clock.iso(START)
     foreign = {"metadata": {"name": "5"}, "status": {"phase": "Running"}}
     cache = SimpleNamespace(objects={each["metadata"]["name"]: each for each in [*pods, foreign]})
-    samples = Operator().subject.samples(keyed.Statistics(1, 2, 3, 4, 5.0), cache)
+    samples = Operator().subject.samples(keyed.Statistics(1, 2, 3, 4, 5.0), cast(Any, cache))
     assert {labels: value for labels, value in values(samples, names.PODS).items() if value} == {
         ("client", "Running"): 2, ("other", "Unknown"): 1, ("infer", "Terminating"): 1,
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -19,10 +20,10 @@ class Place:
 
     def __init__(self):
         self.statuses: dict[str, str] = {}
-        self.written: dict[str, object] = {}
+        self.written: dict[str, Any] = {}
         self.reads = 0
         self.measured = metrics.Metrics()
-        self.subject = items.Items(self, self, self.measured, degradation.Troubles())
+        self.subject = items.Items(cast(Any, self), cast(Any, self), self.measured, degradation.Troubles())
 
     def get(self, name):
         """Both ports have this method: with an ID the mirror's, with a key the store's."""

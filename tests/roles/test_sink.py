@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -333,4 +333,4 @@ async def test_a_view_with_parts_is_read_again_from_before_them():
     view = View()
     for again, want in [({}, 50), ({0: 20}, 20), ({0: 1}, 3), ({1: 20}, 50)]:
         view.now = Reached("e", {0: 50}, {}, again)
-        assert await sink._start(Bus(), view, 0) == want
+        assert await sink._start(cast(Any, Bus()), view, 0) == want

@@ -10,6 +10,7 @@ from dyff.consumers import sink
 from dyff.consumers.aggregator import role as aggregator
 from dyff.kernel.telemetry import trace_context, traces
 from dyff.query.embedded import EmbeddedQuery
+from tests.narrowing import sure
 from tests.roles import log
 from tests.roles.aggregated import folded
 from tests.roles.test_verification import current, found, installation, verified
@@ -98,10 +99,8 @@ async def test_each_command_has_a_span_in_its_trace_with_a_link_to_the_batch(bus
     batches = {each.context: each for each in spans if each.name in ("write states", "write documents")}
     for each in spans:
         if each.name.startswith(("fold", "write view")):
-            assert (
-                trace_context.Context(each.parent and each.context.child(each.parent).parent, each.context.state)
-                in batches[each.links[0]].links
-            )
+            begun = each.context.child(sure(each.parent)).parent
+            assert trace_context.Context(begun, each.context.state) in batches[each.links[0]].links
     assert {each.attributes["dyff.role"] for each in spans} == {"aggregator", "sink"}
     assert [
         each.attributes["dyff.entity.id"] for each in spans if each.name == "write view" and each.context.trace_id == EDITED.trace_id

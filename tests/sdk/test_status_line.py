@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +17,7 @@ COLUMNS = 90
 @pytest.fixture
 def screen(monkeypatch, capsys):
     """What a terminal of 90 columns shows of what was written: its lines, without spaces at their ends."""
-    monkeypatch.setattr(status_line.shutil, "get_terminal_size", lambda: os.terminal_size((COLUMNS, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((COLUMNS, 24)))
     monkeypatch.setattr(status_line, "EVERY_S", 0)
 
     def shown():
@@ -82,7 +84,7 @@ def test_texts_of_others_do_not_move_the_cursor(screen):
 
 def test_the_progress_of_a_run(screen):
     """Stage, bar, items and rate; a run that reports none has its status only."""
-    entity = models.Evaluation(id="e", account="a", kind="Evaluation", status="Admitted", dataset="d", inferenceSession={})
+    entity = models.Evaluation(id="e", account="a", kind="Evaluation", status="Admitted", dataset="d", inferenceSession=cast(Any, {}))
     shown = display.Bar()
     with shown:
         shown.show(entity, None)

@@ -6,6 +6,7 @@ import gzip
 import os
 import stat
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -36,7 +37,7 @@ def entry(number: int, **fields) -> bytes:
     )
     for name, value in fields.items():
         setattr(made, name, value)
-    trail: list[bytes] = []
+    trail: list[Any] = []
     made.count = number
     audit.Trail(trail.append, "w", reads=False).record(made)
     return trail[0]

@@ -354,7 +354,7 @@ def test_a_lock_of_a_store_that_was_replaced_is_not_held(tmp_path):
 def test_accounts_that_cannot_be_read_are_reported(backup, data):
     """What was suspended since is not known then, so a person has to do it again."""
     data.accounts.write_bytes(b"no database" * 1000)
-    said = []
+    said: list[str] = []
     restoring.restore(of(data.root), backup, said.append, force=True)
     assert any(each.startswith("suspend again") for each in said)
 

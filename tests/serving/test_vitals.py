@@ -7,7 +7,7 @@ import pytest
 
 from dyff.kernel import clock, degradation, errors, liveness, settings
 from dyff.kernel.telemetry import metrics, names
-from dyff.serve import space, supervisor, vitals
+from dyff.serve import space, supervisor, vitals, watchdog
 from tests.telemetry.scraped import scrape
 
 
@@ -102,7 +102,7 @@ async def test_how_long_nothing_moves_is_what_the_watchdog_counts():
     signs, measured = liveness.Signs(), metrics.Metrics()
     signs.add(fail)
     subject = vitals.RoleSigns("sink", signs)
-    subject.judged = supervisor.watchdog.unreadable(supervisor.watchdog.unreadable({}, "no answer", 5.0), "no answer", 5.0)
+    subject.judged = watchdog.unreadable(watchdog.unreadable({}, "no answer", 5.0), "no answer", 5.0)
     with subject.shown(measured):
         found = await scrape(measured)
     assert found.value(names.SIGN_STALLED, role="sink", sign="its signs of life") == 5

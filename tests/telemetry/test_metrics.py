@@ -89,7 +89,12 @@ async def test_a_reader_that_does_not_answer_is_left_out():
     """A scrape waits for it for two seconds, together with all others."""
     subject = metrics.Metrics()
     collected: list[Collected] = []
-    with subject.reading("late", anyio.sleep_forever), subject.reading("later", anyio.sleep_forever):
+
+    async def late() -> list[metrics.Sample]:
+        await anyio.sleep_forever()
+        return []
+
+    with subject.reading("late", late), subject.reading("later", late):
         began = anyio.current_time()
         collected = await subject.collect()
         assert anyio.current_time() - began == pytest.approx(metrics.READ_S)
@@ -175,9 +180,14 @@ async def test_scrapes_that_come_together_share_one(monkeypatch):
 
 async def test_a_scrape_is_written_in_a_thread(monkeypatch):
     """The event loop goes on meanwhile: writing some thousand samples takes tens of milliseconds."""
-    threads = []
+    threads: list[threading.Thread] = []
     real = exposition.rendered
-    monkeypatch.setattr(exposition, "rendered", lambda *given: (threads.append(threading.current_thread()), real(*given))[1])
+
+    def rendered(*given):
+        threads.append(threading.current_thread())
+        return real(*given)
+
+    monkeypatch.setattr(exposition, "rendered", rendered)
     await metrics.Metrics().scrape()
     assert threads != []
     assert threading.main_thread() not in threads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dyff.kernel.telemetry import trace_context, traces
+from tests.narrowing import sure
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 REST = PARENT[2:]
@@ -76,7 +77,7 @@ def test_an_object_of_any_form_is_no_error(obj):
 
 def test_a_derived_span_is_the_same_in_every_process():
     """It depends on the trace and on what it is, not on the span from which it is derived, and differs for other parts."""
-    context = trace_context.parsed(PARENT, "a=1")
+    context = sure(trace_context.parsed(PARENT, "a=1"))
     assert context.derived("life", "x") == context.child("1" * 16).derived("life", "x")
     assert context.derived("life", "x") != context.derived("life", "y")
     assert context.derived("a", "bc") != context.derived("ab", "c")
@@ -86,7 +87,7 @@ def test_a_derived_span_is_the_same_in_every_process():
 
 def test_a_new_trace_is_recorded_by_the_ratio():
     """All, none or about as many as are set; without an exporter none, and the flag says so."""
-    spans = []
+    spans: list[traces.Span] = []
     assert traces.Tracer(spans.append, 1.0).new().sampled
     assert not traces.Tracer(spans.append, 0.0).new().sampled
     assert not traces.Tracer(None, 1.0).new().sampled
@@ -97,7 +98,7 @@ def test_a_new_trace_is_recorded_by_the_ratio():
 @pytest.mark.parametrize("flags", ["00", "01"])
 def test_what_a_client_began_is_recorded_if_the_client_says_so(flags):
     """The ratio is for new traces only."""
-    spans = []
+    spans: list[traces.Span] = []
     for ratio in (0.0, 1.0):
         tracer = traces.Tracer(spans.append, ratio)
         entered = tracer.entered(PARENT[:-2] + flags, None)

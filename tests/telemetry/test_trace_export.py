@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
-from dyff.kernel import errors, telemetry_settings
+from dyff.kernel import errors, lines, telemetry_settings
 from dyff.kernel.telemetry import trace_context, trace_export, traces
+from tests.narrowing import sure
 from tests.telemetry import collector as collectors
 
 CONTEXT = trace_context.Context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "v=1")
 
 
 def span(number: int = 0, **changes) -> traces.Span:
-    fields = {
+    fields: dict[str, Any] = {
         "name": f"s{number}",
         "context": CONTEXT.child(f"{number + 1:016x}"),
         "parent": None,
@@ -31,7 +33,8 @@ class Client:
     """Takes spans when it is let, and answers as it is set."""
 
     def __init__(self, answer=None) -> None:
-        self.answer, self.sent, self.closed = answer, [], False
+        self.answer, self.closed = answer, False
+        self.sent: list[str] = []
         self.free, self.began = threading.Event(), threading.Event()
         self.changed = threading.Condition()
 
@@ -97,13 +100,13 @@ def test_what_the_collector_refuses_is_counted_and_the_next_spans_are_tried(answ
         assert client.changed.wait_for(lambda: client.sent == ["s0"], 10)
     while exporter.look().reason is None:
         time.sleep(0.001)  # real time: another thread notes it
-    assert str(answer) in exporter.look().reason
+    assert str(answer) in sure(exporter.look().reason)
     client.answer = None
     exporter.put(span(1))
     with client.changed:
         assert client.changed.wait_for(lambda: client.sent == ["s0", "s1"], 10)
     exporter.close()
-    assert exporter.look() == trace_export.lines.State(1, None)
+    assert exporter.look() == lines.State(1, None)
 
 
 def test_the_end_does_not_wait_for_a_collector_that_hangs(monkeypatch):
@@ -175,7 +178,7 @@ def test_a_collector_that_is_not_there_is_a_reason_too(collector):
     collector.close()
     chosen = telemetry_settings.Telemetry(otlp_endpoint=url, export_timeout_s=0.2)
     client = trace_export.Otlp(chosen, "1")
-    reason = client.send([span()])
+    reason = sure(client.send([span()]))
     assert url in reason
     assert "refused" in reason
     client.close()

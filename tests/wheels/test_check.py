@@ -58,7 +58,12 @@ def test_the_exit_code_says_which(capsys, states, code):
 def test_a_source_that_is_accepted_is_named(monkeypatch, tmp_path):
     """It is not hidden: the report says which package has no wheel, and why that is accepted."""
     (tmp_path / "x.txt").write_text("\nforbiddenfruit==0.1.4\n")
-    asked = []
-    monkeypatch.setattr(check, "_run", lambda *command, **_: asked.append(command) or subprocess.CompletedProcess(command, 0, "", ""))
+    asked: list[tuple[str, ...]] = []
+
+    def run(*command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(check, "_run", run)
     found = check.select(check.Case("x.txt", "3.11", check.LINUX[0]), tmp_path)
     assert (found.state, "forbiddenfruit" in found.detail, "--no-binary" in asked[0]) == ("ok", True, True)

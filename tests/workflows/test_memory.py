@@ -14,6 +14,7 @@ import pytest
 
 from tests import waiting
 from tests.arrow_types import schema_of
+from tests.narrowing import sure
 from tests.workflows import runs
 
 FEW, ROWS, ROW_BYTES = 50_000, 100_000, 2_000
@@ -52,7 +53,7 @@ def a_dataset(count):
     """Rows that do not compress, in one row group. They are one piece of memory: of many small ones the process would keep most."""
     text = os.urandom(count * ROW_BYTES // 2).hex().encode()
     _, ends = pa.array(range(0, len(text) + 1, ROW_BYTES), pa.int32()).buffers()
-    return pa.table({"_index_": range(count), "text": pa.StringArray.from_buffers(count, ends, pa.py_buffer(text))})
+    return pa.table({"_index_": range(count), "text": pa.StringArray.from_buffers(count, sure(ends), pa.py_buffer(text))})
 
 
 @pytest.mark.slow
