@@ -59,7 +59,7 @@ def left_since(before: Present, *, shares: bool = False) -> list[str]:
     deadline = time.monotonic() + GRACE
     found = []
     for thread in set(threading.enumerate()) - before.threads:
-        if not thread.name.startswith(KEPT) and not _of_open_loop(thread):
+        if not thread.name.startswith(KEPT) and not _of_open_loop(thread) and not _of_motor(thread):
             thread.join(max(0.0, deadline - time.monotonic()))
             found += [f"thread {thread.name}{_where(thread)}"] if thread.is_alive() else []
     if shares:
@@ -83,6 +83,12 @@ def _of_open_loop(thread: threading.Thread) -> bool:
     """If it is a worker of AnyIO's whose loop is open: that of the test is closed by now."""
     loop = getattr(thread, "loop", None)
     return isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed()
+
+
+def _of_motor(thread: threading.Thread) -> bool:
+    """If it is a worker of Motor's, which all clients of a process share until it ends."""
+    executor = getattr(sys.modules.get("motor.frameworks.asyncio"), "_EXECUTOR", None)
+    return thread in getattr(executor, "_threads", ())
 
 
 def _descriptors() -> frozenset[str]:

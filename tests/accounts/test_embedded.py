@@ -41,7 +41,7 @@ async def test_processes_that_open_a_new_file_at_once(tmp_path):
     path = str(tmp_path / "accounts.sqlite")
     processes = [subprocess.Popen([sys.executable, "-c", PROGRAM, path, letter], stdout=subprocess.PIPE) for letter in "abc"]
     async with embedded.EmbeddedAccounts.open(path) as accounts:
-        printed = {process.communicate(timeout=60)[0] for process in processes}
+        printed = {(await asyncio.to_thread(process.communicate, timeout=60))[0] for process in processes}
         assert [process.returncode for process in processes] == [0, 0, 0]
         assert printed == {await accounts.signing_secret() + b"\n"}
         assert sorted(account.name for account in await accounts.find()) == ["a", "b", "c"]

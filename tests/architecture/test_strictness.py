@@ -28,6 +28,7 @@ async def test_a_call_that_waits_is_seen_even_if_its_error_is_caught():
     held = threading.Lock()
     held.acquire()
     process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    # real time: what must be found is a call that takes it
     for call in (lambda: time.sleep(0.001), lambda: held.acquire(timeout=0.01), lambda: process.wait(0.01)):
         with contextlib.suppress(Exception):
             call()
