@@ -108,7 +108,7 @@ def _watched_loops():
 
 @pytest.fixture(autouse=True)
 def _left_nothing(request):
-    """Fails a test that blocks an event loop, or leaves a thread, a process, a socket or a loop."""
+    """Fails a test that blocks an event loop, or leaves a thread or a process."""
     before = leaks.present()
     yield
     found = blocking.taken() + leaks.left_since(before, shares=_shares(request))

@@ -1,13 +1,13 @@
-"""What must not outlive its test: a task, a thread, a process, a socket, an event loop.
+"""What must not outlive its test: a task, a thread, a process.
 
-Left-overs disturb the tests that follow: they hold ports, write to removed directories and take the processor's time. What belongs to a
-module or to the session was there before the test, and is not its fault.
+What is left disturbs the tests that follow: it holds ports, writes to removed directories and takes the processor's time. What belongs to a
+module or to the session was there before the test, and is not its fault. Sockets, files and loops that are left are errors already:
+the interpreter warns of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import select
 import sys
@@ -34,11 +34,10 @@ class Present:
 
     threads: frozenset[threading.Thread]
     children: frozenset[int]
-    descriptors: frozenset[str]
 
 
 def present() -> Present:
-    return Present(frozenset(threading.enumerate()), _children(), _descriptors())
+    return Present(frozenset(threading.enumerate()), _children())
 
 
 async def tasks_left() -> list[str]:
@@ -54,7 +53,7 @@ def left_since(before: Present, *, shares: bool = False) -> list[str]:
     """What is there that was not before, in words; waits at most `GRACE` for what ends by itself.
 
     `shares`: the test used something of its module or of the session, for instance a server, which may have started programs
-    and opened connections meanwhile. Then only threads are compared.
+    meanwhile. Then only threads are compared.
     """
     deadline = time.monotonic() + GRACE
     found = []
@@ -67,9 +66,6 @@ def left_since(before: Present, *, shares: bool = False) -> list[str]:
     for child in _children() - before.children:
         if not _ends(child, deadline):
             found.append(f"process {child}: {_command(child)}")
-    if _descriptors() - before.descriptors:
-        gc.collect()  # what only a cycle holds is closed now, with the interpreter's own warning
-        found += [f"descriptor {each}" for each in sorted(_descriptors() - before.descriptors)]
     return found
 
 
@@ -89,19 +85,6 @@ def _of_motor(thread: threading.Thread) -> bool:
     """If it is a worker of Motor's, which all clients of a process share until it ends."""
     executor = getattr(sys.modules.get("motor.frameworks.asyncio"), "_EXECUTOR", None)
     return thread in getattr(executor, "_threads", ())
-
-
-def _descriptors() -> frozenset[str]:
-    """Sockets and selectors of this process. Files are closed by their owners, whose warnings are errors here."""
-    found = set()
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:
-            continue  # closed meanwhile, for instance the listing's own
-        if target.startswith(("socket:", "anon_inode:[eventpoll]")):
-            found.add(f"{number} {target}")
-    return frozenset(found)
 
 
 def _children() -> frozenset[int]:

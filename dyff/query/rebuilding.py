@@ -87,8 +87,7 @@ async def begun(path: Path) -> AsyncIterator[EmbeddedRebuild]:
         Unavailable, Fatal: the file cannot be used.
     """
     with cutover.exclusive(path):
-        connection = await anyio.to_thread.run_sync(_opened, path)
-        counter = cutover.CutoverCounter(path)
+        connection, counter = await anyio.to_thread.run_sync(_opened, path)
         rebuild = EmbeddedRebuild(connection, counter)
         try:
             yield rebuild
@@ -97,7 +96,7 @@ async def begun(path: Path) -> AsyncIterator[EmbeddedRebuild]:
                 await anyio.to_thread.run_sync(_close, rebuild, connection, counter)
 
 
-def _opened(path: Path) -> apsw.Connection:
+def _opened(path: Path) -> tuple[apsw.Connection, cutover.CutoverCounter]:
     with tables.translated():
         connection = sqlite.connect(path, durable=False)
         try:
@@ -108,10 +107,10 @@ def _opened(path: Path) -> apsw.Connection:
             taken = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'by_id'").fetchone()
             with sqlite.transaction(connection):
                 connection.execute(columns.schema(_NEXT, _MARK if taken else ""))
+            return connection, cutover.CutoverCounter(path)
         except BaseException:
             connection.close()
             raise
-    return connection
 
 
 def _close(rebuild: EmbeddedRebuild, connection: apsw.Connection, counter: cutover.CutoverCounter) -> None:

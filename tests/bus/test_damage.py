@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import subprocess
@@ -52,7 +53,7 @@ async def test_kill_loses_nothing_that_was_acknowledged(tmp_path, lines):
     acknowledged = [sure(process.stdout).readline().strip() for _ in range(lines)]
     process.send_signal(signal.SIGKILL)
     acknowledged += [line.strip() for line in sure(process.stdout).read().splitlines(keepends=True) if line.endswith("\n")]
-    process.wait()
+    await asyncio.to_thread(process.wait)
     sure(process.stdout).close()
     async with EmbeddedBus.open(path, clock=SystemClock(), ids=RandomIds()) as bus:
         held = await bus.ranges("t")

@@ -11,6 +11,8 @@ import re
 import threading
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests import http_servers
+
 DATE = "Tue, 03 Nov 2026 12:00:00 GMT"
 
 
@@ -146,7 +148,7 @@ def a_store():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http_servers.Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
 
 from dyff.sdk import errors, tally
+from tests import http_servers
 from tests.narrowing import sure
 from tests.sdk.conftest import got
 
@@ -289,7 +290,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 def test_memory_does_not_grow_with_the_file(kind, tmp_path):
     """200 MB down and up again cost less than 40 MB of memory."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+    with http_servers.Server(("127.0.0.1", 0), Endless) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/a"

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests import http_servers
 from tests.narrowing import sure
 from tests.workflows import runs
 
@@ -173,7 +174,7 @@ def a_hub():
 
         do_HEAD = do_GET
 
-    with runs.serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)) as port:
+    with runs.serving(http_servers.Server(("127.0.0.1", 0), Answering)) as port:
         hub.url = f"http://127.0.0.1:{port}"
         try:
             yield hub
@@ -285,7 +286,7 @@ def a_git_server(root: Path):
 
         do_POST = do_GET
 
-    with runs.serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)) as port:
+    with runs.serving(http_servers.Server(("127.0.0.1", 0), Answering)) as port:
         server.url = f"http://127.0.0.1:{port}"
         try:
             yield server

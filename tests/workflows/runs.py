@@ -31,7 +31,7 @@ from dyff.schema.dataset import arrow as published
 
 from dyff.entities import registry, specs
 from dyff.workflows import failures
-from tests import waiting
+from tests import http_servers, waiting
 from tests.engines.ports import free_port
 from tests.narrowing import sure
 
@@ -302,7 +302,7 @@ def a_service(reply, probe=200):
         def log_message(self, *_):
             pass
 
-    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+    with serving(http_servers.Server(("127.0.0.1", 0), Handler)) as port:
         yield f"http://127.0.0.1:{port}", seen
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
 import urllib.request
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from dyff.kernel.addresses import is_public
 from dyff.workflows import addresses, downloads, endings
+from tests import http_servers
 from tests.workflows import hub as hubs
 from tests.workflows import runs
 from tests.workflows.fetching import CONFIG, VOLUME, WEIGHTS, git_source
@@ -71,7 +71,7 @@ def _resolving(monkeypatch, names):
     return asked
 
 
-class Noting(http.server.ThreadingHTTPServer):
+class Noting(http_servers.Server):
     """Keeps the Host headers that arrived."""
 
     asked: list[str]

@@ -12,6 +12,7 @@ import multipart
 import pyarrow as pa
 import pytest
 
+from tests import http_servers
 from tests.workflows import runs
 
 DIGEST_OUT = [{"kind": "TransformJSON", "configuration": {"text": "$.digest"}}]
@@ -67,7 +68,7 @@ def a_service(statuses=()):
         def log_message(self, *_):
             pass
 
-    with runs.serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+    with runs.serving(http_servers.Server(("127.0.0.1", 0), Handler)) as port:
         yield f"http://127.0.0.1:{port}", forms
 
 

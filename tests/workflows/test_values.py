@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dyff.workflows import failures, rows
+from tests import http_servers
 from tests.adapters import arriving
 from tests.workflows import runs
 
@@ -46,7 +47,7 @@ def a_recording_service():
         def log_message(self, *_):
             pass
 
-    with runs.serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+    with runs.serving(http_servers.Server(("127.0.0.1", 0), Handler)) as port:
         yield f"http://127.0.0.1:{port}", bodies
 
 
