@@ -34,6 +34,7 @@ ALLOWED = (
     ("<frozen importlib._bootstrap>", "_find_and_load", "an import reads files, once in a process's life"),
     ("/subprocess.py", "_get_devnull", "a program is started with /dev/null, which never waits"),
     ("/dyff/api/app.py", "build", "a server builds its application once, before it listens: it lists a folder of modules"),
+    ("/structlog/tracebacks.py", "extract", "asks for the working directory, which does not wait"),
     ("/rich/traceback.py", "from_exception", "a developer's log shows the source of what failed; a server's log does not"),
     ("/rich/traceback.py", "__rich_console__", "the same"),
     (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,6 +20,7 @@ from dyff.kernel import settings
 
 CHECKOUT = Path(__file__).parents[3]
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+T = TypeVar("T")
 TIERS = [
     pytest.param("bubblewrap", marks=pytest.mark.skipif(bwrap.find() is None, reason="this machine has no bwrap")),
     pytest.param("landlock", marks=pytest.mark.skipif(landlock.abi() < landlock.ABI_SCOPE, reason="this kernel's Landlock is too old")),
@@ -54,6 +58,16 @@ def test_an_answer_that_is_missing_is_not_a_success(output):
         assert set(placed.reached(output)) == {"attacks"}
 
 
+@asynccontextmanager
+async def in_a_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """The same context, whose beginning and end block."""
+    entered = await asyncio.to_thread(context.__enter__)
+    try:
+        yield entered
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
 @pytest.mark.parametrize("tier", TIERS)
 async def test_no_attack_succeeds_in_a_pod(lab, tier):
     """A confined pod reaches nothing of the server, of another pod, of the machine or of the network, by any of the attacks."""
@@ -61,7 +75,7 @@ async def test_no_attack_succeeds_in_a_pod(lab, tier):
     images = {"test/py": settings.Image(command=(PYTHON, "-I", "-S", "-c"), readiness_path=None, paths=(str(CHECKOUT / "dyff"),))}
     own = os.getuid() == 0 and (tier == "bubblewrap")
     sandboxes = describing.Sandboxes(tier=tier, reason="a test", bwrap=bwrap.find(), own_users=own)
-    with targets.placed(outside=("1.1.1.1",)) as placed:
+    async with in_a_thread(targets.placed(outside=("1.1.1.1",))) as placed:
         args = [each.replace("$", "$$") for each in (targets.BOOT, code, *placed.arguments())]
         async with lab.running(sandboxes, images=images):
             await lab.create(lab.a_pod("p", {"name": "main", "image": "test/py", "args": args, "ports": [{"containerPort": 8000}]}))
