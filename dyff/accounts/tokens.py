@@ -102,5 +102,5 @@ def _instant(payload: dict[str, Any], name: str) -> datetime:
     """
     seconds = payload[name]
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError(f"{name} is no number")  # noqa: TRY004
+        raise ValueError(f"{name} is no number")
     return datetime.fromtimestamp(seconds, UTC)
