@@ -16,7 +16,7 @@ from dyff.bus.embedded import restored as bus
 from dyff.cluster.embedded import restored as cluster
 from dyff.kernel import clock, errors, settings
 from dyff.objects import digests, exporting, keeping
-from dyff.serve import directory, migrating, opening
+from dyff.serve import directory, migrating, opening, stopping
 from dyff.serve.audit import files as audit
 from dyff.serve.backups import contents, cut, files
 
@@ -47,8 +47,9 @@ def backup(loaded: settings.Settings, target: Path, report: Report) -> contents.
         os.nice(NICE)  # the server comes first
         try:
             head = _write(place, partial, report)
-            os.rename(partial, target)
-            files.sync_directory(target.parent)
+            with stopping.finishes():
+                os.rename(partial, target)
+                files.sync_directory(target.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -98,8 +99,10 @@ def _claimed(partial: Path, report: Report) -> Iterator[None]:
             report(f"removing {partial}, which a backup left that was cut")
             shutil.rmtree(partial)
         partial.mkdir(mode=0o700)
-        yield
-        lock_path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            lock_path.unlink(missing_ok=True)
     finally:
         os.close(lock)
 
