@@ -48,6 +48,7 @@ ALLOWED = (
     ("/dyff/query/finding.py", "close", "ends a snapshot of reading, which writes nothing"),
     ("/dyff/cluster/pods/shim/files.py", "take", "a lock file is opened when the kubelet starts, and never waited for"),
     ("/dyff/kernel/locks.py", "alone", "a lock file is opened once, when its store opens, and never waited for"),
+    ("/tests/api/test_role.py", "late", "connects to this process at the very moment of its stop"),
     ("/tests/workflows/runs.py", "serving", "ends a server of the test, when the test has done its work"),
     ("/tests/certificates.py", "make", "runs openssl before the test itself begins"),
     ("/pymongo/pool_options.py", "get_container_env_info", "PyMongo asks once if it is in a container"),

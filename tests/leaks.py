@@ -21,6 +21,7 @@ GRACE = 5.0
 """Seconds for what is ending already. Only a test that fails waits that long."""
 
 KEPT = (
+    "tqdm_monitor",  # of a library: one for the process
     "lines",  # writes the log of a server's process until that ends, here that of the tests
     "asyncio-waitpid-",  # waits for a program, which is looked at itself
     "asyncio_",  # of the executor of a loop that a module or the session has; closing a loop joins its own

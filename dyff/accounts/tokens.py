@@ -71,11 +71,12 @@ def verify(token: str, signing_secret: bytes, now: datetime, leeway_s: float = 0
     options: Any = {"require": _REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
     try:
         payload = jwt.decode(token, signing_secret, algorithms=[ALGORITHM], options=options)
+        begins = max(_instant(payload, "nbf"), _instant(payload, "iat"))  # either is ahead if the issuer's clock is
         claims = Claims(
             id=str(payload["jti"]),
             subject=str(payload["sub"]),
-            issued=datetime.fromtimestamp(int(payload["nbf"]), UTC),
-            expires=datetime.fromtimestamp(int(payload["exp"]), UTC),
+            issued=begins,
+            expires=_instant(payload, "exp"),
             grants=msgspec.convert(payload.get("grants", []), tuple[Grant, ...]),
             secret=msgspec.convert(payload.get("secret"), str | None),
         )
@@ -91,3 +92,15 @@ def verify(token: str, signing_secret: bytes, now: datetime, leeway_s: float = 0
             f"server's, and {leeway_s:g} s are allowed (setting api.clock_leeway_s); set the clocks"
         )
     return claims
+
+
+def _instant(payload: dict[str, Any], name: str) -> datetime:
+    """The claim's instant.
+
+    Raises:
+        ValueError: it is no number of seconds, or of a year that no date has. `OverflowError` and `OSError` likewise.
+    """
+    seconds = payload[name]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError(f"{name} is no number")
+    return datetime.fromtimestamp(seconds, UTC)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from dyff.api import heads
 from dyff.entities import codecs
 from dyff.kernel import descriptors, settings
 
@@ -28,8 +30,7 @@ MAX_PIPELINED = 64
 STALL_BYTES = 1024
 """A body must bring this much within the time that it may stall. A byte now and then is no progress."""
 
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
-_PHRASES[503] = b"Service Unavailable"
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,8 +154,8 @@ class Bounded(HttpToolsProtocol):
         self._outside += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._refuse(*(self._refusal or (400, "the request is not valid HTTP/1.1", None)))
+        except httptools.HttpParserError as error:
+            self._refuse(*(self._refusal or (400, f"the request is not valid HTTP/1.1: {error}", None)))
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
@@ -183,7 +184,7 @@ class Bounded(HttpToolsProtocol):
         if self._fields > self.limits.headers:
             self._stop(431, f"the request has more than {self.limits.headers} headers (setting api.max_headers)", "api.max_headers")
         if self._in_head:  # otherwise it is a trailer, which must not be taken for a header
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))  # the parser removes only what is before it
 
     def on_headers_complete(self) -> None:
         self.end_head()
@@ -204,6 +205,8 @@ class Bounded(HttpToolsProtocol):
 
     def end_head(self) -> None:
         """Its headers are complete."""
+        if refused := heads.refusal(self.parser.get_http_version(), self.headers):
+            self._stop(*refused, None)  # still in its head: an earlier request without an answer must not get this one
         self._in_head, self._outside, self._body_since, self._seen_bytes = False, 0, self._heard, self._body_bytes
         self.watch.waiting.pop(self, None)
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -277,7 +280,7 @@ class Bounded(HttpToolsProtocol):
         text = f"the headers have more than {self.limits.headers_bytes} bytes (setting api.max_headers_bytes)"
         return 431, text, "api.max_headers_bytes"
 
-    def _stop(self, status: int, text: str, limit: str) -> None:
+    def _stop(self, status: int, text: str, limit: str | None) -> None:
         """Refuse the request from within the parser."""
         self._refusal = (status, text, limit)
         raise ValueError(text)

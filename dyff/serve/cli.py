@@ -34,8 +34,23 @@ EXIT_INTERRUPTED = 130
 """Of a command that Ctrl-C has ended, as shells count it."""
 
 
+UNWRITTEN = 74
+"""The exit code if what a command prints cannot be written. It is that of `sysexits.h`; 1 has a meaning for some commands."""
+
+
 class _Command(click.Group):
     """Turns our errors into one line on standard error and an exit code. Of a server, that line is one of its log."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            if not _is_of_output(error):
+                raise
+            _drop_output()
+            with suppress(OSError):
+                click.echo(f"dyff: the output cannot be written: {error.strerror}", err=True)
+            sys.exit(UNWRITTEN)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -71,6 +86,21 @@ class _Command(click.Group):
         from dyff.serve import log_output
 
         return log_output.is_json()
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether it happened when something was printed."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is click.echo.__code__
+
+
+def _drop_output() -> None:
+    """What is left in standard output's buffer goes nowhere: at the end, it would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _code(error: errors.DyffError, otherwise: int) -> int:

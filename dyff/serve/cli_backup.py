@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from dyff.kernel import settings
-from dyff.serve import command_options
+from dyff.serve import command_options, stopping
 
 _PATH_CHARS = 500
 """The most of a path that the audit log has."""
@@ -33,7 +35,7 @@ def backup(target: Path, data_dir: str | None, config: str | None) -> None:
     logs.configure("error")
     started = time.monotonic()
     loaded = settings.load(config, flags={"data_dir": data_dir})
-    with output.recorded(loaded, "backup", target=str(target)[:_PATH_CHARS]):
+    with _says_so("nothing is left of it"), output.recorded(loaded, "backup", target=str(target)[:_PATH_CHARS]):
         head = taking.backup(loaded, target, lambda line: click.echo(line, err=True))
     took = f"{time.monotonic() - started:.1f} s"
     click.echo(f"{target} is complete: {head.files} files, {head.size_bytes} bytes, as of {head.made} ({took})")
@@ -58,7 +60,7 @@ def restore(backup: Path, force: bool, data_dir: str | None, config: str | None)
 
     logs.configure("error")
     loaded = settings.load(config, flags={"data_dir": data_dir})
-    with output.recorded(loaded, "restore", backup=str(backup)[:_PATH_CHARS]):
+    with _says_so("the data directory is as it was"), output.recorded(loaded, "restore", backup=str(backup)[:_PATH_CHARS]):
         done = restoring.restore(loaded, backup, lambda line: click.echo(line, err=True), force=force)
     entities = f": {done.documents} entities" if done.documents is not None else ""
     click.echo(f"{loaded.data_dir} is as of {done.head.made}{entities}")
@@ -70,3 +72,14 @@ def restore(backup: Path, force: bool, data_dir: str | None, config: str | None)
         click.echo(f"still suspended or deleted, as in what was replaced: {', '.join(done.held)}")
     if done.pods:
         click.echo(f"{done.pods} pods were running, and run again when the server starts")
+
+
+@contextmanager
+def _says_so(what: str) -> Iterator[None]:
+    """Stop at SIGTERM and SIGHUP, and say that the command did not end by itself. `what`: what is left."""
+    try:
+        with stopping.stops():
+            yield
+    except stopping.Stopped as stopped:
+        click.echo(f"stopped by {stopped.signal}; {what}", err=True)
+        raise

@@ -69,7 +69,6 @@ def documented(port: int, behind: int, *, removes_prefix: bool) -> str:
     changes = {
         "server 127.0.0.1:8000;": f"server 127.0.0.1:{behind};",
         "listen 443 ssl;": f"listen 127.0.0.1:{port};",
-        "server_name example.org;": "",
         "proxy_pass http://dyff;": "proxy_pass http://dyff/;" if removes_prefix else "proxy_pass http://dyff;",
     }
     for old, new in changes.items():

@@ -200,16 +200,21 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_se
     assert first.stop() == 0
 
 
-def killed(point: str, call: int, *arguments: str) -> None:
-    """Run a command that is killed with SIGKILL when it calls the function `point` for the `call`-th time, before it does anything."""
+def signalled(number: int, point: str, call: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that gets a signal when it calls the function `point` for the `call`-th time, before it does anything."""
     module, _, name = point.rpartition(".")
     program = (
         f"import importlib, os, signal, sys; module = importlib.import_module({module!r}); real, calls = module.{name}, [0]\n"
-        f"def fatal(*args, **keywords):\n    calls[0] += 1\n    if calls[0] == {call}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"def fatal(*args, **keywords):\n    calls[0] += 1\n    if calls[0] == {call}: os.kill(os.getpid(), {int(number)})\n"
         f"    return real(*args, **keywords)\n"
         f"module.{name} = fatal\nfrom dyff.serve import cli\nsys.argv[0] = 'dyff'\ncli.main()"
     )
-    done = subprocess.run([sys.executable, "-c", program, *arguments], env=plain_environment(), capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", program, *arguments], env=plain_environment(), capture_output=True, text=True, check=False)
+
+
+def killed(point: str, call: int, *arguments: str) -> None:
+    """Run a command that is killed with SIGKILL there."""
+    done = signalled(signal.SIGKILL, point, call, *arguments)
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
@@ -293,6 +298,47 @@ def test_a_killed_restore_can_be_repeated_and_no_server_uses_what_it_left(origin
     [kept] = other.directory.glob("replaced-*/mine")
     assert kept.read_text() == "kept"
     assert clean(other)["entities"] >= 41
+
+
+STOPPING = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+
+
+def ended_by(number: int, done: subprocess.CompletedProcess[str]) -> None:
+    """The command says that it was stopped, and its exit code shows it; Ctrl-C has click's."""
+    assert "Traceback" not in done.stderr
+    if number == signal.SIGINT:
+        assert (done.returncode, "Aborted" in done.stderr) == (1, True), done.stderr
+    else:
+        assert (done.returncode, f"stopped by {signal.Signals(number).name}" in done.stderr) == (128 + number, True), done.stderr
+
+
+@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize(("point", "call"), BACKING_UP)
+def test_a_stopped_backup_leaves_nothing(original, tmp_path, point, call, number):
+    """Neither the target nor what was written until then; the data directory is as before."""
+    target = tmp_path / "backup"
+    ended_by(number, signalled(number, point, call, "backup", str(target), "--data-dir", str(original.directory)))
+    assert list(tmp_path.iterdir()) == []
+    assert not (original.directory / "objects" / "removed").exists()
+    assert "is complete" in backed_up(original, target)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize(("point", "call"), RESTORING)
+def test_a_stopped_restore_has_not_happened_or_is_complete(original, tmp_path, point, call, number):
+    """While it builds, it removes what it built, and the data stay. Once it moves them, which is short, it ends as without the signal."""
+    other = Server(tmp_path / "other")
+    shutil.copytree(original.directory, other.directory)
+    (other.directory / "mine").write_text("kept")
+    done = signalled(number, point, call, "restore", str(backup_of(original)), "--data-dir", str(other.directory), "--force")
+    if point in ("os.sync", "os.rename") or point.endswith("_write_mark"):
+        assert done.returncode == 0, done.stderr
+        assert len([*other.directory.glob("replaced-*/mine")]) == 1
+    else:
+        ended_by(number, done)
+        assert (other.directory / "mine").read_text() == "kept"
+    assert [path.name for path in other.directory.iterdir() if "restoring" in path.name or path.name == "restore-unfinished"] == []
+    assert run("verify", "--data-dir", str(other.directory)).returncode == 0
 
 
 def test_a_restore_is_refused_while_a_server_uses_the_directory(fresh, tmp_path):

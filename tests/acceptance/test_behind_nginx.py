@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 
 import httpx
@@ -57,6 +58,14 @@ def test_the_server_is_where_the_message_says(server):
     assert httpx.get(f"{root}/ready").status_code == 200
     assert "text/html" in httpx.get(f"{root}/v0/docs").headers["content-type"]
     assert httpx.get(f"{root}/v0/openapi.json").json()["servers"] == [{"url": "/dyff"}]
+
+
+def test_a_client_of_http_1_0_needs_no_host(server):
+    """As probes of load balancers send it: nginx adds the name that HTTP/1.1 needs."""
+    port = int(server.endpoint.split(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, connection.makefile("rb") as answer:
+        connection.sendall(b"GET /dyff/ready HTTP/1.0\r\n\r\n")
+        assert answer.readline().split()[1] == b"200"
 
 
 def test_the_published_client_uploads_and_reads(client, dataset, tmp_path):

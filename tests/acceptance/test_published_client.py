@@ -13,7 +13,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pyarrow.dataset
@@ -26,6 +26,7 @@ from tests import waiting
 from tests.acceptance import profiles
 from tests.acceptance.conftest import eventually
 
+T = TypeVar("T")
 pytestmark = pytest.mark.acceptance
 
 
@@ -37,8 +38,8 @@ def server(request, tmp_path_factory):
 
 
 def evaluation_request(account, dataset, service, **more):
-    session = requests.EvaluationInferenceSessionRequest(inferenceService=service.id)
-    return requests.EvaluationCreateRequest(account=account, dataset=dataset.id, inferenceSession=session, **more)
+    session = given(requests.EvaluationInferenceSessionRequest, inferenceService=service.id)
+    return given(requests.EvaluationCreateRequest, account=account, dataset=dataset.id, inferenceSession=session, **more)
 
 
 def test_an_evaluation_ends_with_verified_outputs(client, account, dataset, service, tmp_path):
@@ -76,7 +77,7 @@ def test_workflow_logs_report_what_the_pods_did(client, account, dataset, servic
 
 def test_a_session_serves_inference_and_is_terminated(client, account, service):
     """A session becomes ready, answers with its own token, refuses an account's token, and ends on request."""
-    created = client.inferencesessions.create(requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id))
+    created = client.inferencesessions.create(given(requests.InferenceSessionCreateRequest, account=account, inferenceService=service.id))
     session = created.inferencesession
     end = time.monotonic() + 60
     while not client.inferencesessions.ready(session.id):
@@ -97,10 +98,10 @@ def test_a_session_serves_inference_and_is_terminated(client, account, service):
 def test_an_evaluation_can_use_a_running_session(client, account, dataset, service):
     """With a session reference no session of its own is started, and the session stays."""
     session = client.inferencesessions.create(
-        requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id)
+        given(requests.InferenceSessionCreateRequest, account=account, inferenceService=service.id)
     ).inferencesession
     created = client.evaluations.create(
-        requests.EvaluationCreateRequest(account=account, dataset=dataset.id, inferenceSessionReference=session.id)
+        given(requests.EvaluationCreateRequest, account=account, dataset=dataset.id, inferenceSessionReference=session.id)
     )
     eventually(lambda: client.evaluations.get(created.id), "Complete")
     assert client.inferencesessions.ready(session.id)
@@ -138,6 +139,85 @@ def test_a_model_is_uploaded_from_a_folder(client, account, tmp_path):
     eventually(lambda: client.models.get(model.id), "Ready")
 
 
+def given(model: type[T], **fields: Any) -> T:
+    """A request as a person writes it: the published models take the JSON of their parts."""
+    return model(**fields)
+
+
+@pytest.fixture(scope="module")
+def method(client, account, tmp_path_factory):
+    """A method that is Ready, with a function in an uploaded module."""
+    folder = tmp_path_factory.mktemp("module")
+    (folder / "words").mkdir()
+    (folder / "words" / "length.py").write_text("def mean(arguments, outputs):\n    yield from ()\n")
+    module = client.modules.create_package(folder, account=account, name="words")
+    client.modules.upload_package(module, folder)
+    eventually(lambda: client.modules.get(module.id), "Ready")
+    client.modules.download(module.id, tmp_path_factory.mktemp("downloaded") / "module")
+    rows = pyarrow.schema([("_index_", pyarrow.int64()), ("n", pyarrow.int64())])
+    schema = {"arrowSchema": base64.b64encode(rows.serialize().to_pybytes()).decode()}
+    created = client.methods.create(
+        given(
+            requests.MethodCreateRequest,
+            account=account,
+            name="mean word length",
+            scope="Evaluation",
+            implementation={"kind": "PythonFunction", "pythonFunction": {"fullyQualifiedName": "words.length.mean"}},
+            inputs=[{"kind": "Evaluation", "keyword": "outputs"}],
+            output={"kind": "Measurement", "measurement": {"name": "m", "level": "Instance", "schema": schema}},
+            modules=[module.id],
+            scores=[
+                {"name": "s", "title": "S", "summary": "s"},
+                {"name": "c", "title": "C", "summary": "c", "dimensions": {"x": {"name": "x", "title": "X", "summary": "x"}}},
+            ],
+        )
+    )
+    return eventually(lambda: client.methods.get(created.id), "Ready")
+
+
+def test_a_method_is_found_and_published(client, method):
+    """By its name and by what it makes; its scores and curves come back as they were declared; access is a label."""
+    assert [each.id for each in client.methods.query(name=method.name, outputKind="Measurement")] == [method.id]
+    assert client.methods.query(name=method.name, outputKind="SafetyCase") == []
+    assert [(score.name, hasattr(score, "dimensions")) for score in method.scores] == [("s", False), ("c", True)]
+    client.methods.publish(method.id, "public")
+    changed(lambda: client.methods.get(method.id).labels.get("dyff.io/access"), "public")
+
+
+def test_a_method_is_about_a_use_case(client, account, method):
+    """A label refers to it; its texts are edited where the newer kinds have them."""
+    concern = client.usecases.create(
+        given(requests.ConcernCreateRequest, account=account, documentation={"title": "Support", "summary": "s"})
+    )
+    eventually(lambda: client.usecases.get(concern.id), "Ready")
+    client.methods.add_concern(method.id, concern)
+    changed(lambda: client.methods.get(method.id).labels.get(concern.label_key()), "1")
+    client.methods.remove_concern(method.id, concern)
+    changed(lambda: client.methods.get(method.id).labels.get(concern.label_key()), None)
+    client.usecases.edit_documentation(concern.id, given(requests.DocumentationEditRequest, documentation={"title": "New"}))
+    changed(lambda: client.usecases.get(concern.id).metadata.documentation.title, "New")
+
+
+def test_a_family_has_members_by_tag(client, account, dataset):
+    """A tag is set, followed and removed; a tag that is not there stands for nothing."""
+    family = client.families.create(given(requests.FamilyCreateRequest, account=account, memberKind="Dataset"))
+    eventually(lambda: client.families.get(family.id), "Ready")
+    entity = platform.EntityIdentifier(kind="Dataset", id=dataset.id)
+    client.families.edit_members(family.id, {"v1": platform.FamilyMemberBase(entity=entity, description="first")})
+    changed(lambda: getattr(client.families.get_member(family.id, "v1"), "id", None), dataset.id)
+    assert client.families.get_member(family.id, "v2") is None
+    client.families.edit_members(family.id, {"v1": None})
+    changed(lambda: client.families.get(family.id).members, {})
+
+
+def changed(get, want):
+    """Wait until `get()` is `want`: the published client does not say which of its writes a read must see."""
+    end = time.monotonic() + 30
+    while (found := get()) != want:
+        assert time.monotonic() < end, found
+        waiting.a_blocking_moment(0.1)
+
+
 def test_what_is_deleted_stays_deleted(client, account, prompts):
     """Deletion is final, is visible immediately, and may be repeated."""
     created = client.datasets.create_arrow_dataset(prompts, account=account, name="short-lived")
@@ -169,7 +249,7 @@ async def streamed(group, entity_id):
 def test_the_stream_of_a_session_lasts_until_it_is_terminated(client, account, service):
     """Its lines come while it runs; after the end the stream ends."""
     session = client.inferencesessions.create(
-        requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id)
+        given(requests.InferenceSessionCreateRequest, account=account, inferenceService=service.id)
     ).inferencesession
 
     async def follow():
@@ -219,13 +299,13 @@ def inspected(client, token):
 
 def test_an_account_and_its_tokens(client, server):
     """Create, permit, make tokens, list and revoke them, delete. The claims of a token have all four lists of its grants."""
-    made = client.accounts.create(requests.AccountCreateRequest(name=f"made-{uuid.uuid4().hex[:8]}"))
+    made = client.accounts.create(given(requests.AccountCreateRequest, name=f"made-{uuid.uuid4().hex[:8]}"))
     assert client.accounts.get(made.id).name == made.name
     grant = platform.AccessGrant.model_validate({"resources": ["datasets"], "functions": ["get", "query"], "accounts": ["lab"]})
-    client.accounts.set_permissions(made.id, requests.AccountPermissionsSetRequest(permissions=[grant]))
+    client.accounts.set_permissions(made.id, given(requests.AccountPermissionsSetRequest, permissions=[grant]))
     assert [each.accounts for each in client.accounts.get_permissions(made.id)] == [["lab"]]
     expires = datetime.now(UTC) + timedelta(hours=1)
-    order = requests.AccountTokenCreateRequest(grants=[grant], expires=expires)
+    order = given(requests.AccountTokenCreateRequest, grants=[grant], expires=expires)
     token, other = (client.accounts.create_token(made.id, order) for _ in range(2))
     listed = listed_tokens(client, made.id)
     header, claims = inspected(client, token)
@@ -276,7 +356,7 @@ def test_every_kind_is_found_by_its_own_keys(client, account, service):
     eventually(lambda: client.inferenceservices.get(service.id), "Ready")
     assert service.id in [each.id for each in client.inferenceservices.query(name=service.name)]
     session = client.inferencesessions.create(
-        requests.InferenceSessionCreateRequest(account=account, inferenceService=service.id)
+        given(requests.InferenceSessionCreateRequest, account=account, inferenceService=service.id)
     ).inferencesession
     assert client.inferencesessions.get(session.id).account == account
     found = client.inferencesessions.query(inferenceService=service.id, query={"id": [session.id, "0" * 32]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -132,3 +133,65 @@ def test_the_leeway_does_not_prolong_a_token(late_s):
     """At its expiry a token is refused, whatever the leeway is."""
     with pytest.raises(errors.Unauthenticated, match="expired"):
         tokens.verify(tokens.sign(CLAIMS, SECRET), SECRET, CLAIMS.expires + timedelta(seconds=late_s), leeway_s=30)
+
+
+SECOND = int(NOW.timestamp())
+NO_INSTANTS: list[Any] = [
+    "1",
+    str(SECOND),
+    "soon",
+    "",
+    None,
+    True,
+    False,
+    [],
+    [SECOND],
+    {},
+    1e308,
+    -1e308,
+    10**30,
+    -(10**18),
+    253_402_300_800,
+]
+NO_INSTANTS += [float("nan"), float("inf"), float("-inf")]
+
+
+@pytest.mark.parametrize("value", NO_INSTANTS)
+@pytest.mark.parametrize("name", ["nbf", "iat", "exp"])
+def test_times_are_numbers_of_seconds(name, value):
+    """A text, a truth value, a number that is no date, or nothing: the token is malformed, whichever of its times it is."""
+    with pytest.raises(errors.Unauthenticated, match="malformed"):
+        tokens.verify(encoded({**PAYLOAD, name: value}), SECRET, NOW, leeway_s=30)
+
+
+@pytest.mark.parametrize("name", ["nbf", "iat"])
+@pytest.mark.parametrize(
+    ("ahead_s", "valid"), [(-(10**9), True), (-0.5, True), (0, True), (30, True), (30.5, True), (31, False), (31.25, False), (10**9, False)]
+)
+def test_no_time_of_the_issuer_is_ahead_by_more_than_the_leeway(name, ahead_s, valid):
+    """Whole seconds and parts of them. Our own second counts as a whole, since issuers cut the parts off."""
+    token = encoded({**PAYLOAD, name: SECOND + ahead_s})
+    if valid:
+        assert tokens.verify(token, SECRET, NOW, leeway_s=30).id == "k"
+        return
+    with pytest.raises(errors.Unauthenticated, match=r"ahead of this server's, and 30 s are allowed"):
+        tokens.verify(token, SECRET, NOW, leeway_s=30)
+
+
+@pytest.mark.parametrize(("late_s", "valid"), [(-0.001, True), (0, False), (0.001, False)])
+@pytest.mark.parametrize("expires", [SECOND + 10, SECOND + 10.5])
+def test_a_token_expires_at_its_instant(expires, late_s, valid):
+    """Not before it, and not after it, also if it is within a second."""
+    token, now = encoded({**PAYLOAD, "exp": expires}), datetime.fromtimestamp(expires, UTC) + timedelta(seconds=late_s)
+    if valid:
+        assert tokens.verify(token, SECRET, now, leeway_s=30).expires.timestamp() == expires
+        return
+    with pytest.raises(errors.Unauthenticated, match="expired"):
+        tokens.verify(token, SECRET, now, leeway_s=30)
+
+
+def test_a_time_before_1970_is_one():
+    """A clock that was never set begins there; such a token is valid until it expires."""
+    assert tokens.verify(encoded({**PAYLOAD, "nbf": -1, "iat": -0.5}), SECRET, NOW).id == "k"
+    with pytest.raises(errors.Unauthenticated, match="expired"):
+        tokens.verify(encoded({**PAYLOAD, "exp": -1}), SECRET, NOW)

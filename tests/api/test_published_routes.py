@@ -18,7 +18,9 @@ from dyff.schema import requests
 from tests.entities import bodies
 
 ID = "0123456789ab4def8123456789abcdef"
-GROUPS = ("accounts", "datasets", "evaluations", "inferenceservices", "inferencesessions", "models")
+GROUPS = (
+    "accounts", "datasets", "evaluations", "families", "inferenceservices", "inferencesessions", "methods", "models", "modules", "usecases",
+)  # fmt: skip
 ABSENT = {
     ("PATCH", f"/v0/accounts/{ID}/labels"): "a published Account has no labels",
     ("POST", f"/v0/evaluations/{ID}/finalize"): "inherited by the client; an evaluation's outputs are made by its run",
@@ -28,7 +30,8 @@ ARGUMENTS: dict[str, Any] = {
     "id": ID, "session_id": ID, "model_id": ID, "account_id": ID, "token_id": ID, "path": "a/b.bin", "token": "t", "endpoint": "generate",
     "labels": {"a": "1"}, "access": "public", "expires": None,
     "edit_request": requests.DocumentationEditRequest.model_validate({"documentation": {"title": "t"}}),
-    "account": "test", "name": "n", "resources": {"storage": "1Mi"},
+    "account": "test", "name": "n", "resources": {"storage": "1Mi"}, "tag": "v1",
+    "members": {"v1": {"entity": {"kind": "Dataset", "id": ID}}},
 }  # fmt: skip
 LATER: Any = "2090-01-01T00:00:00Z"  # as text, which the published models take
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -36,6 +39,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "accounts": {"name": "n"}, "datasets": bodies.DATASET, "models": bodies.MODEL_MOCK, "inferenceservices": bodies.SERVICE,
         "inferencesessions": {"account": "test", "inferenceService": ID},
         "evaluations": {"account": "test", "dataset": ID, "inferenceSession": {"inferenceService": ID}},
+        "families": bodies.FAMILY, "methods": bodies.METHOD, "modules": bodies.MODULE, "usecases": bodies.CONCERN,
     },
     "create_token": {"accounts": requests.AccountTokenCreateRequest(grants=[GRANT], expires=LATER)},
     "set_permissions": {"accounts": requests.AccountPermissionsSetRequest(permissions=[GRANT])},
@@ -83,7 +87,7 @@ def call(group, name, method, tmp_path):
         arguments["request"] = REQUESTS[name][group]
     if "destination" in inspect.signature(method).parameters:
         arguments["destination"] = tmp_path / f"{group}-{name}"
-    if name in ("create_arrow_dataset", "upload_arrow_dataset", "create_from_volume", "upload_volume", "client"):
+    if name in ("create_arrow_dataset", "upload_arrow_dataset", "create_from_volume", "upload_volume", "create_package", "client"):
         return  # made of the others
     with contextlib.suppress(Exception):
         result = method(**arguments)

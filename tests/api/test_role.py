@@ -118,7 +118,7 @@ async def test_a_request_that_waits_to_be_accepted_is_answered(world, monkeypatc
 async def test_a_kept_connection_is_not_closed_under_a_request(world):
     """A proxy that uses one of its connections while the server stops gets an answer, and is asked to close it then."""
     async with serving(world) as url:
-        connection = socket.create_connection(("127.0.0.1", httpx.URL(url).port))
+        connection = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", httpx.URL(url).port))
         connection.sendall(REQUEST)
         connection.setblocking(False)
         assert (await asyncio.get_running_loop().sock_recv(connection, 65536)).startswith(b"HTTP/1.1 200")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,23 @@ def test_limits_are_set(tmp_path):
     assert found["FSIZE"] == [12345678] * 2
     assert found["DATA"] == [2 * 10**8 + (1 << 30)] * 2
     assert 5000 < found["NPROC"][0] < 5000 + 100_000  # other processes of this user are added
+
+
+def test_limits_above_those_of_a_root_without_capabilities_are_lowered(monkeypatch):
+    """User 0 of a container or of a namespace may not raise a hard limit either. A limit that can be set is as the plan has it."""
+    hard = {resource.RLIMIT_NOFILE: 50}
+    found = {}
+
+    def without_the_capability(which, limits):
+        if max(limits) > hard.get(which, 2**40):
+            raise ValueError("not allowed to raise maximum limit")
+        found[which] = limits
+
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr(resource, "setrlimit", without_the_capability)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (hard.get(which, 2**40),) * 2)
+    rlimits.apply({"open_files": 99, "disk_bytes": 1000})
+    assert found == {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_NOFILE: (50, 50), resource.RLIMIT_FSIZE: (1000, 1000)}
 
 
 def test_limits_above_those_of_a_regular_user_are_lowered():

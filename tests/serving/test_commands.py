@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -108,3 +111,20 @@ def test_what_is_embedded_cannot_be_deployed(tmp_path):
     result = CliRunner().invoke(cli.main, ["manifests", "deploy", "--role", "sink", "--config", str(tmp_path / "settings.yaml")])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "bus.kafka.bootstrap_servers, query.mongodb.uri must be set" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full: not Linux")
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["docs", "backup"], ["account", "list"], ["account", "create", "--name", "b"]]
+)
+def test_output_that_cannot_be_written_is_an_error_of_one_line(tmp_path, arguments, buffered):
+    """On a full disk a command says so, with an exit code of its own, and without a traceback."""
+    folder = str(furnish(tmp_path / "data").root)
+    assert CliRunner().invoke(cli.main, ["account", "create", "--name", "a", "--data-dir", folder]).exit_code == 0
+    given = [*arguments, "--data-dir", folder] if arguments[0] == "account" else arguments
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    command = [str(Path(sys.executable).parent / "dyff"), *given]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (cli.UNWRITTEN, "dyff: the output cannot be written: No space left on device\n")

@@ -27,7 +27,7 @@ from dyff.kernel import clock, errors, ids, settings
 from dyff.objects import digests, exporting, keeping
 from dyff.query.embedded import EmbeddedQuery
 from dyff.query.maintenance import EmbeddedMaintenance
-from dyff.serve import directory, supervisor
+from dyff.serve import directory, stopping, supervisor
 from dyff.serve.audit import files as audit
 from dyff.serve.backups import contents, files, taking
 
@@ -95,14 +95,15 @@ def restore(loaded: settings.Settings, backup: Path, report: Report, *, force: b
                 f" folder {REPLACED}... there"
             )
         mark = _Mark(_free_name(place.root), head.list_sha256)
-        _write_mark(place, mark)
         try:
+            _write_mark(place, mark)
             found = _build(place, backup, head, report)
             os.sync()
         except BaseException:
             _give_up(place)
             raise
-        replaced = _switch(place, msgspec.structs.replace(mark, phase="clearing"))
+        with stopping.finishes():
+            replaced = _switch(place, msgspec.structs.replace(mark, phase="clearing"))
         return msgspec.structs.replace(found, replaced=replaced)
 
 
@@ -124,7 +125,8 @@ def _finish(place: directory.DataDirectory, head: contents.Head, report: Report)
         _give_up(place)
         return None
     report("finishing a restore that was cut")
-    replaced = _switch(place, mark)
+    with stopping.finishes():
+        replaced = _switch(place, mark)
     return Restored(head, replaced) if mark.list_sha256 == head.list_sha256 else None
 
 

@@ -18,7 +18,7 @@ from dyff.bus.embedded import restored as bus
 from dyff.cluster.embedded import restored as cluster
 from dyff.kernel import clock, errors, settings, settings_sources
 from dyff.objects import digests, exporting, keeping
-from dyff.serve import directory, migrating, opening
+from dyff.serve import directory, migrating, opening, stopping
 from dyff.serve.audit import files as audit
 from dyff.serve.backups import contents, cut, files
 
@@ -53,8 +53,9 @@ def backup(loaded: settings.Settings, target: Path, report: Report) -> contents.
         try:
             with contents.Listing(partial) as listing:
                 head = _write(place, partial, listing, report)
-            _give_name(partial, target)
-            files.sync_directory(target.parent)
+            with stopping.finishes():
+                _give_name(partial, target)
+                files.sync_directory(target.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise

@@ -20,13 +20,15 @@ _DATA_FACTOR, _DATA_EXTRA = 2, 1 << 30
 def apply(limits: Json) -> None:
     """Set the limits of this process, as soft and hard limits. Each entry is optional or None for no limit.
 
+    A lower hard limit that the process has already, and may not raise, stays.
+
     `processes`: processes and threads of the pod; if other processes of this user can be seen, they are added, since the kernel
     counts them, too. `open_files`: descriptors of one process. `disk_bytes`: the size of one file. `memory_bytes`: the memory limit of
     the pod; one process can reserve twice that and 1 GiB, because programs reserve more than they use. This bounds what a program can
     take between two measurements. Core dumps are always turned off.
 
     Raises:
-        OSError, ValueError: a limit is higher than this process may set.
+        OSError, ValueError: a limit is no number that the system takes.
     """
     import resource
 
@@ -40,10 +42,11 @@ def apply(limits: Json) -> None:
     if limits.get("memory_bytes") is not None:
         chosen[resource.RLIMIT_DATA] = limits["memory_bytes"] * _DATA_FACTOR + _DATA_EXTRA
     for which, value in chosen.items():
-        hard = resource.getrlimit(which)[1]
-        if hard != resource.RLIM_INFINITY and os.getuid() != 0:
-            value = min(value, hard)
-        resource.setrlimit(which, (value, value))
+        try:
+            resource.setrlimit(which, (value, value))
+        except (ValueError, OSError):  # root without the capability to raise it, or another user: what is lower is stricter
+            value = min(value, resource.getrlimit(which)[1])
+            resource.setrlimit(which, (value, value))
 
 
 def set_mark(mark: int) -> None:
