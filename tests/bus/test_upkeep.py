@@ -18,6 +18,7 @@ from dyff.kernel import degradation, errors
 from dyff.kernel.clock import SystemClock
 from tests import waiting
 from tests.bus.logs import message, opened, texts
+from tests.threads import in_a_thread
 
 
 class LateClock(SystemClock):
@@ -126,7 +127,7 @@ async def test_a_checkpoint_that_collides_with_another_is_no_failure(tmp_path):
     troubles = degradation.Troubles()
     async with opened(tmp_path / "log.db", troubles=troubles) as bus:
         await bus.publish("t", [message("a")])
-        with checkpointing(tmp_path / "log.db"):
+        async with in_a_thread(checkpointing(tmp_path / "log.db")):
             for _ in range(6):
                 await bus.checkpoint()
                 bus._transactions._checkpoints._at = 0

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from dyff.cluster.pods.isolation import bwrap, describing, targets
 from dyff.cluster.pods.shim import landlock
 from dyff.kernel import settings
+from tests.threads import in_a_thread
 
 CHECKOUT = Path(__file__).parents[3]
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-T = TypeVar("T")
 TIERS = [
     pytest.param("bubblewrap", marks=pytest.mark.skipif(bwrap.find() is None, reason="this machine has no bwrap")),
     pytest.param("landlock", marks=pytest.mark.skipif(landlock.abi() < landlock.ABI_SCOPE, reason="this kernel's Landlock is too old")),
@@ -56,16 +53,6 @@ def test_an_answer_that_is_missing_is_not_a_success(output):
     """If the attacks were not all tried, the sandbox counts as not held."""
     with targets.placed() as placed:
         assert set(placed.reached(output)) == {"attacks"}
-
-
-@asynccontextmanager
-async def in_a_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """The same context, whose beginning and end block."""
-    entered = await asyncio.to_thread(context.__enter__)
-    try:
-        yield entered
-    finally:
-        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 @pytest.mark.parametrize("tier", TIERS)
