@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from dyff.cluster.pods import directory, probes
 from dyff.cluster.pods.shim import files
@@ -63,13 +64,13 @@ async def _until_ended(place: directory.Directory, record: directory.Record) -> 
     descriptor = _pin(record.shim.pid)
     try:
         # Only while the lock is held does the pid certainly still belong to the shim.
-        if descriptor is not None and not files.is_free(place.lock):
+        if descriptor is not None and not await anyio.to_thread.run_sync(files.is_free, place.lock):
             await anyio.wait_readable(descriptor)
     finally:
         if descriptor is not None:
             os.close(descriptor)
     # Needed only without process descriptors, or while the process that started the shim is still ending.
-    while not files.is_free(place.lock):  # noqa: ASYNC110
+    while not await anyio.to_thread.run_sync(files.is_free, place.lock):  # noqa: ASYNC110
         await anyio.sleep(_POLL_S)
     _reap(record.shim.pid)
 
