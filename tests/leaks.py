@@ -53,17 +53,17 @@ async def tasks_left() -> list[str]:
 def left_since(before: Present, *, shares: bool = False) -> list[str]:
     """What is there that was not before, in words; waits at most `GRACE` for what ends by itself.
 
-    `shares`: the test used something of its module or of the session, for instance a server, which may have started programs
-    meanwhile. Then only threads are compared.
+    `shares`: the test used something of its module or of the session, for instance a server, which may have started threads and
+    programs meanwhile. Then nothing is compared.
     """
+    if shares:
+        return []
     deadline = time.monotonic() + GRACE
     found = []
     for thread in set(threading.enumerate()) - before.threads:
         if not thread.name.startswith(KEPT) and not _of_open_loop(thread) and not _of_motor(thread):
             thread.join(max(0.0, deadline - time.monotonic()))
             found += [f"thread {thread.name}{_where(thread)}"] if thread.is_alive() else []
-    if shares:
-        return found
     for child in _children() - before.children:
         if not _ends(child, deadline):
             found.append(f"process {child}: {_command(child)}")

@@ -39,7 +39,7 @@ async def download(io: IO, links: Links, destination: Path, entity_id: str, *, p
     for link in several:
         _require_inside(link.artifact.path)
     partial = destination.with_name(f"{destination.name}.{entity_id}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    await io.in_thread(_make, partial)
 
     async def again(path: str) -> models.Downlink:
         return next(link for link in await links() if link.artifact.path == path)
@@ -51,7 +51,11 @@ async def download(io: IO, links: Links, destination: Path, entity_id: str, *, p
     ):
         tasks = [lambda link=link: _File(io, link, partial, count).fetch(again) for link in several]
         await io.all(tasks, PARALLEL, count.stop)
-    partial.rename(destination)
+    await io.in_thread(partial.rename, destination)
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 class _File:
@@ -67,7 +71,7 @@ class _File:
 
     async def fetch(self, again: Callable[[str], Awaitable[models.Downlink]]) -> None:
         """Download the whole file and verify it. `again`: returns a new URL for its path, for when the present one has expired."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        await self._io.in_thread(_make, self._path.parent)
         resumed = await self._io.in_thread(self._take_up)
         if not (resumed and self._is_right()):
             await self._get_persistently(again)
