@@ -9,7 +9,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-small your-own-model test test-fast coverage services wheels image test-engines check lint types fmt bench lock clean
+.PHONY: help setup demo demo-small your-own-model test test-fast services wheels image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -79,15 +79,8 @@ SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (under six minutes)
 	@$(SPREAD) -m "not engines"
 
-test-fast: setup ## unit and contract tests only (under two minutes)
-	@$(SPREAD) -m "not acceptance and not faults and not slow and not engines"
-
-PURE := tests/entities tests/admission tests/adapters tests/planning tests/objects/test_layout.py tests/accounts/test_grants.py tests/cluster/test_conditions.py
-
-# Apart from test-fast, since tracing doubles the time of the processor.
-coverage: setup ## branch coverage of the pure packages by their own tests, with a floor
-	@$(PYTEST) --numprocesses $(WORKERS) -m "$(FAST)" --cov --cov-report= $(PURE)
-	@$(BIN)/python -m tests.floor
+test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages (under two minutes)
+	@$(SPREAD) -p tests.measuring -m "not acceptance and not faults and not slow and not engines"
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build
