@@ -33,6 +33,10 @@ _STEPS = f"{_ROOT}/dyff/workflows/"
 ALLOWED = (
     ("<frozen importlib._bootstrap>", "_find_and_load", "an import reads files, once in a process's life"),
     ("/subprocess.py", "_get_devnull", "a program is started with /dev/null, which never waits"),
+    ("/dyff/sdk/calls.py", "run", "the blocking client blocks whatever calls it, also a notebook's loop"),
+    ("/dyff/sdk/arguments.py", "folder", "looks at one folder before a request"),
+    ("/dyff/sdk/downloads.py", "_write", "gives the kernel one piece of a file, and does not wait for the disk"),
+    ("/logging/__init__.py", "emit", "log lines go where the program that uses a library sends them"),
     ("/dyff/api/app.py", "build", "a server builds its application once, before it listens: it lists a folder of modules"),
     ("/structlog/tracebacks.py", "extract", "asks for the working directory, which does not wait"),
     ("/rich/traceback.py", "from_exception", "a developer's log shows the source of what failed; a server's log does not"),

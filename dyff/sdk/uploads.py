@@ -48,7 +48,7 @@ async def upload(io: IO, files: Mapping[str, Path], uplink: Callable[[str], Awai
     async def one(path: str) -> None:
         target = await uplink(path)
         if target.is_there:
-            count.add(files[path].stat().st_size)
+            count.add((await io.in_thread(files[path].stat)).st_size)
         else:
             await _put(io, files[path], target.url, count)
         count.finish_file()
