@@ -11,7 +11,8 @@ import pytest
 
 from dyff.adapters import file_ends, footers
 
-SCHEMA = pa.schema([pa.field("_index_", pa.int64()), pa.field("text", pa.string())])
+FIELDS: list[pa.Field[Any]] = [pa.field("_index_", pa.int64()), pa.field("text", pa.string())]
+SCHEMA = pa.schema(FIELDS)
 
 
 def written(table: pa.Table, **options: Any) -> tuple[bytes, int]:
@@ -90,7 +91,7 @@ def test_without_statistics_nothing_is_certain():
     assert footers.Footers(SCHEMA, frozenset(), indices=False).look("a", *written(twice)).problems == []
 
 
-PARTED = pa.schema([*SCHEMA, pa.field("n", pa.int32())])
+PARTED = pa.schema([*FIELDS, pa.field("n", pa.int32())])
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ PREDICATES: list[tuple[Any, mongo.Json]] = [
     (Equals(STATUS, 10**400), mongo.NEVER),
     (OneOf(STATUS, ()), mongo.NEVER),
     (OneOf(columns.ID, ("a", "b")), {"_id": {"$in": ["a", "b"]}}),
-    (Equals(LABEL, {"$gt": ""}), {"fields.labels.a%2Eb": {"$in": [{"$gt": ""}]}}),
+    (Equals(LABEL, "$gt"), {"fields.labels.a%2Eb": {"$in": ["$gt"]}}),
     (AnyElement(("tags",), "k", ("v",)), {"fields.tags.%a": {"$elemMatch": {"k": {"$in": ["v"]}}}}),
     (AnyElement(("tags",), "k", (None,)), {"fields.tags.%a": {"$elemMatch": {"k": {"$in": [None]}, "%a": {"$exists": False}}}}),
     (AnyElement(("tags",), "k", ()), mongo.NEVER),
