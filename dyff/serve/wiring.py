@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from dyff.accounts import restored
@@ -54,7 +55,7 @@ async def open_adapters(
             found = msgspec.structs.replace(found, storage_env={"DYFF_STORAGE_URL": opening.storage_url(loaded)})
         if "bus" in wanted:
             if {"bus", "accounts"} <= opening.embedded(loaded):
-                _require_log_of(place)
+                await anyio.to_thread.run_sync(_require_log_of, place)
             log = await _entered(stack, partial(opening.open_bus, loaded, place, time, new_ids, troubles), "log", troubles)
             found = msgspec.structs.replace(found, bus=log)
         await _repeated(partial(migrating.prepare, loaded, place, time, wanted, found.bus), "stored data", troubles)
