@@ -50,7 +50,7 @@ ALLOWED = (
     ("/dyff/query/finding.py", "execute", "the same"),
     ("/dyff/query/finding.py", "small", "the same; what takes longer is read in a thread"),
     ("/dyff/query/finding.py", "close", "ends a snapshot of reading, which writes nothing"),
-    ("/dyff/serve/numbered.py", "load", "lists and imports the own migrations of Dyff, before a server listens"),
+    ("/dyff/serve/migrating.py", "prepare", "brings files to the present form, before a server listens"),
     ("/dyff/serve/directory.py", "require_finished", "a command asks for one file, before anything else is on its loop"),
     ("/dyff/cluster/pods/starting.py", "_process", "asks before a start which of a few folders the machine has"),
     ("/dyff/cluster/pods/shim/files.py", "take", "a lock file is opened when the kubelet starts, and never waited for"),
