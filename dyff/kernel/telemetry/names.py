@@ -230,8 +230,8 @@ _OF_PROCESSES = (
         meaning="1 for each thing that does not work while everything else does; /ready has the reason.",
     ),
     Metric(
-        name=LOST_LINES, type=COUNTER, unit="lines", labels=("output",),
-        meaning="Lines of the log ('log') and of the audit log ('audit') that could not be written.",
+        name=LOST_LINES, type=COUNTER, unit="lines or spans", labels=("output",),
+        meaning="Lines of the log ('log') and of the audit log ('audit') that were not written, and spans ('traces') that were not sent.",
     ),
     Metric(
         name=LOOP_DELAY, type=HISTOGRAM, unit="seconds", buckets=FAST,
