@@ -121,7 +121,7 @@ async def test_how_long_nothing_moves_is_what_the_watchdog_counts():
 
 
 async def test_troubles_and_losses_are_shown(monkeypatch):
-    """Each trouble by its name while it lasts, at most so many; what each output lost, as counters. A process that sends traces shows no less than another."""
+    """Each trouble by its name while it lasts, at most so many; what each output lost, traces among them, as counters."""
     monkeypatch.setattr(names, "MAX_TROUBLES", 2)
     process = Process(a_partition)
     with process.vitals.shown():
