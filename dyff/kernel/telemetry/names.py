@@ -77,6 +77,7 @@ RECONCILE_ERRORS = "dyff_reconcile_errors_total"
 QUEUE = "dyff_reconcile_queue"
 QUEUE_AGE = "dyff_reconcile_oldest_seconds"
 PODS = "dyff_pods"
+CONTAINER_RESTARTS = "dyff_container_restarts_total"
 STEP_DURATION = "dyff_step_duration_seconds"
 PHASE = "dyff_role_phase"
 RESTARTS = "dyff_role_restarts_total"
@@ -201,6 +202,10 @@ _OF_CONTROLLERS = (
     Metric(
         name=PODS, type=GAUGE, unit="pods", labels=("component", "state"), roles=_OPERATOR,
         meaning="Pods of workflows that the cluster has, by component and phase; 'Terminating' if one is being deleted.",
+    ),
+    Metric(
+        name=CONTAINER_RESTARTS, type=COUNTER, unit="restarts", labels=("component", "reason"), roles=_OPERATOR,
+        meaning="Containers that were started again in their pod, by the reason of their last end.",
     ),
     Metric(
         name=STEP_DURATION, type=HISTOGRAM, unit="seconds", labels=("component", "result"), roles=_OPERATOR, buckets=SLOW,
