@@ -24,6 +24,9 @@ QualifiedName = Annotated[
 OF_THE_ENVIRONMENT = "dyff."
 """Functions whose names begin so come with the analysis environment, and need no module."""
 
+_MOST_FILES = 3
+"""For so many of the files that can define a function a similar one is looked for: a package's, a class's, a nested class's."""
+
 RUBRIC_INPUTS = {"task_data": "Dataset", "predictions": "Evaluation"}
 """The inputs of a rubric: names and kinds."""
 
@@ -259,10 +262,22 @@ def _code_problem(request: MethodCreateRequest, paths: Mapping[str, frozenset[st
     if any(_defines(each, name) for each in paths.values()):
         return None
     where = "pythonFunction" if request.implementation.pythonFunction else "pythonRubric"
-    file = "/".join(name.split(".")[:-1])
-    text = f"none of the modules has the file {suggestions.shown(file + '.py')!r} that {suggestions.shown(name)} needs"
-    fix = "name the function as package.module.function, from the root of its module" if request.modules else "list its module in `modules`"
+    files, known = _files(name), sorted(frozenset().union(*paths.values()))
+    near = next((found for each in files if (found := suggestions.nearest(each, known))), None)
+    text = f"none of the modules has the file {suggestions.shown(files[0])!r} that {suggestions.shown(name)} needs"
+    if near is not None:
+        fix = f"did you mean {suggestions.shown(near)!r}?"
+    elif request.modules:
+        fix = "name the function as package.module.function, from the root of its module"
+    else:
+        fix = "list its module in `modules`"
     return errors.Problem((*loc, where, "fullyQualifiedName"), f"{text}; {fix}")
+
+
+def _files(name: str) -> list[str]:
+    """The Python files that can define `name`, from the one of a function in a module to that of something within a class."""
+    steps = name.split(".")
+    return ["/".join(steps[:n]) + ".py" for n in range(len(steps) - 1, 0, -1)][:_MOST_FILES]
 
 
 def _defines(paths: Iterable[str], name: str) -> bool:
