@@ -28,6 +28,12 @@ class Application(Litestar):
     express: list[Route]
     schemas: arrow.Schemas
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a connection. For a WebSocket that has no route, the router sends nothing but a close, of which nobody learns anything."""
+        if scope["type"] == "websocket":
+            send = sockets.answering(send, lambda: self.lane.unrouted("GET", scope, receive, sockets.MISSING))
+        await super().__call__(scope, receive, send)
+
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
         """None of Litestar's own: where Pydantic happens to be installed, they import it, which start-up has no time for."""
@@ -77,12 +83,17 @@ class Lane:
             self._auditing.conversed(stream, call, reply.status, error)
             self.metering.conversed(stream, reply.status)
             self._tracing.conversed(stream.path, call, entered, reply.status, error)
-            await sockets.refuse(send, reply)
+            await sockets.refuse(send, tracing.named(reply, entered))
         else:
             self._auditing.conversed(stream, call, 101, None)
             self.metering.conversed(stream, 101)
             self._tracing.conversed(stream.path, call, entered, 101, None)
-            await sockets.serve(run, receive, send, self._services.ids)
+            await sockets.serve(run, receive, send, self._services.ids, [tracing.header(entered)])
+
+    def unrouted(self, method: str, scope: calls.Scope, receive: calls.Receive, reply: Reply) -> Reply:
+        """The answer to a request that belongs to no route, which is counted."""
+        self.metering.unrouted(method, reply.status)
+        return self._tracing.unrouted(Call(scope, receive, 0, {}), reply)
 
     async def answer_express(
         self, route: Route, headers: list[tuple[bytes, bytes]], receive: calls.Receive, client: tuple[str, int] | None = None
@@ -118,7 +129,7 @@ def build(services: Services) -> Application:
     app = Application(
         route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
         lifespan=[lifespan],
-        exception_handlers={HTTPException: _framework_errors([route.path for route in routes], lane.metering)},
+        exception_handlers={HTTPException: _framework_errors([route.path for route in routes], lane)},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
@@ -144,8 +155,7 @@ def _handler(lane: Lane, path: str, routes: dict[str, Route]) -> HTTPRouteHandle
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
         if request.method == "OPTIONS":
-            lane.metering.unrouted("OPTIONS", options.status)
-            return answers.Answer(options)
+            return answers.Answer(lane.unrouted("OPTIONS", request.scope, request.receive, options))
         return answers.Answer(await lane.answer(routes[request.method], request.scope, request.receive, request.path_params))
 
     return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
@@ -158,23 +168,24 @@ def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
     return WebsocketRouteHandler(stream.path)(handle)
 
 
-def _framework_errors(paths: list[str], counting: metering.Metering) -> Callable[[Request[Any, Any, Any], HTTPException], Response[Any]]:
+def _framework_errors(paths: list[str], lane: Lane) -> Callable[[Request[Any, Any, Any], HTTPException], Response[Any]]:
     """A handler for what the router itself refuses. `paths`: of all routes."""
 
     def handle(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-        counting.unrouted(request.method, error.status_code)
         if error.status_code == 404:
-            return answers.Answer(json({"detail": missing.detail(str(request.scope["path"]), paths)}, status=404))
-        return _framework_error(request, error)
+            reply = json({"detail": missing.detail(str(request.scope["path"]), paths)}, status=404)
+        else:
+            reply = _framework_error(request, error)
+        return answers.Answer(lane.unrouted(request.method, request.scope, request.receive, reply))
 
     return handle
 
 
-def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Reply:
     """What the router refuses, but for a path that is not a route, in our form."""
     allowed = [each for each in (error.headers or {}).get("allow", "").split(", ") if each.isupper()]  # not "websocket"
     if error.status_code == 405 and allowed:
         allow = ", ".join(sorted(allowed))
         detail = f"this path does not have the method {request.method}; it has {allow}"
-        return answers.Answer(json({"detail": detail}, status=405, headers=[("allow", allow)]))
-    return answers.Answer(json({"detail": error.detail}, status=error.status_code))
+        return json({"detail": detail}, status=405, headers=[("allow", allow)])
+    return json({"detail": error.detail}, status=error.status_code)

@@ -9,6 +9,7 @@ import msgspec
 
 from dyff.kernel import suggestions
 
+_NOTHING = {type(None), msgspec.UnsetType}
 _SHOWN_FIELDS = 12
 """Of an object with more fields, only the first ones are named."""
 _ENTITY = {"id", "kind", "account", "status"}
@@ -47,6 +48,8 @@ def advice(value: Any, type_: Any) -> str:
         return "; give the value itself, not a list of it"
     if (shape := struct(type_)) is not None:
         return f"; it is {_object(shape)}"
+    if _is_map(type_) and (shape := struct(element(type_))) is not None:
+        return f"; each value of it is {_object(shape)}"
     said = description(type_)
     return "" if said is None else f"; it must be {said}"
 
@@ -71,12 +74,12 @@ def hints(path: Sequence[tuple[type[msgspec.Struct] | None, str | int]]) -> str:
 
 
 def branches(type_: Any) -> list[Any]:
-    """The members of an optional type without None, or else the type itself. Annotations of the members are kept."""
+    """The members of a type that is optional, or that may be absent, without None; or else the type itself. Annotations are kept."""
     if type_ is None:
         return []
     plain = getattr(type_, "__origin__", None) if hasattr(type_, "__metadata__") else type_
-    if get_origin(plain) is not None and type(None) in get_args(plain):
-        return [each for each in get_args(plain) if each is not type(None)]
+    if get_origin(plain) is not None and not _NOTHING.isdisjoint(get_args(plain)):
+        return [each for each in get_args(plain) if each not in _NOTHING]
     return [type_]
 
 

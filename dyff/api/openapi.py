@@ -51,10 +51,7 @@ _IN_PATHS: dict[str, codecs.Json] = {
     "id": {"description": "its ID; there is nothing with another form of ID, which is a 404", "schema": _ID},
     "key": {
         "description": "as in the URL that was given; it has slashes",
-        "key": {
-            "description": "as in the URL that was given; it has slashes",
-            "schema": {"type": "string", "maxLength": tree_paths.MAX_KEY_BYTES},
-        },
+        "schema": {"type": "string", "maxLength": tree_paths.MAX_KEY_BYTES},
     },
     "path": {"description": "a path, which may have slashes", "schema": {"type": "string"}},
     "token": {"description": "the ID of a token", "schema": _ID},

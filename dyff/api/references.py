@@ -99,5 +99,10 @@ class References:
             self._cached_bytes -= _size(oldest)
 
 
+def size_bytes(embedded: identity.Embedded) -> int:
+    """The size of embedded entities together, as far as they are not decoded yet."""
+    return sum(memoryview(each).nbytes for each in embedded.values() if isinstance(each, msgspec.Raw))
+
+
 def _size(known: Known) -> int:
     return len(known.document) + (len(bytes(known.embedded)) if known.embedded is not None else 0)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
 import structlog
 
 from dyff.api import route
-from dyff.api.calls import Receive, Reply
+from dyff.api.calls import Receive, Reply, json
 from dyff.kernel import errors, ids
 
 Send = Callable[[Any], Awaitable[None]]
@@ -24,6 +24,21 @@ _REASON_BYTES = 120
 log = structlog.get_logger()
 
 
+MISSING = json({"detail": "there is no WebSocket at this path; /v0/docs lists all routes"}, status=404)
+
+
+def answering(send: Send, reply: Callable[[], Reply]) -> Send:
+    """`send` of a WebSocket, which answers with `reply` if the first thing that it is given is a close."""
+    begun = False
+
+    async def sent(message: Any) -> None:
+        nonlocal begun
+        is_refusal, begun = not begun and message["type"] == "websocket.close", True
+        await (refuse(send, reply()) if is_refusal else send(message))
+
+    return sent
+
+
 async def refuse(send: Send, reply: Reply) -> None:
     """Answer the upgrade request with an ordinary HTTP response."""
     assert isinstance(reply.body, bytes)
@@ -33,13 +48,15 @@ async def refuse(send: Send, reply: Reply) -> None:
     await send({"type": "websocket.http.response.body", "body": reply.body})
 
 
-async def serve(run: Callable[[route.Send], Awaitable[None]], receive: Receive, send: Send, names: ids.Ids) -> None:
-    """Accept, let `run` send its messages, and close with a code that says how it ended.
+async def serve(
+    run: Callable[[route.Send], Awaitable[None]], receive: Receive, send: Send, names: ids.Ids, headers: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Accept with these headers, let `run` send its messages, and close with a code that says how it ended.
 
     Messages from the peer are discarded. `run` is cancelled when the peer disconnects; the web server reports the same when it stops.
     """
     await receive()  # the event that asks to connect
-    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.accept", "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]})
     gone = False
 
     async def listen(scope: anyio.CancelScope) -> None:

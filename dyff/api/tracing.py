@@ -21,8 +21,7 @@ class Tracing:
 
     def begin(self, call: Call, client: str | None) -> traces.Entered:
         """Give a request its trace, and its log lines the fields. `client`: its address."""
-        parent = call.header(b"traceparent")
-        entered = self._tracer.entered(parent, call.joined(b"tracestate") if parent is not None else None)
+        entered = self._entered(call)
         about = call.about
         about.trace, about.client = entered.context, client
         if call.path and ids.is_id(named := call.path.get("id")):
@@ -40,13 +39,20 @@ class Tracing:
         """Record the span of a request, which ends when its answer begins; returns the answer, with the ID of the trace."""
         if entered.recorded and not (route.open and route.operation in auditing.PUBLIC):
             self._record(route.method, route.template, call, entered, reply.status, error)
-        header = (span_names.RESPONSE_HEADER, entered.context.trace_id)
-        return Reply(reply.status, reply.body, (*reply.headers, header), reply.media_type, reply.time_s)
+        return named(reply, entered)
+
+    def unrouted(self, call: Call, reply: Reply) -> Reply:
+        """The answer to a request that belongs to no route, with the ID of its trace. It has no span: its path is anything."""
+        return named(reply, self._entered(call))
 
     def conversed(self, path: str, call: Call, entered: traces.Entered, status: int, error: Exception | None) -> None:
         """Record the span of a request for a WebSocket, until it was opened or refused."""
         if entered.recorded:
             self._record("GET", path, call, entered, status, error)
+
+    def _entered(self, call: Call) -> traces.Entered:
+        parent = call.header(b"traceparent")
+        return self._tracer.entered(parent, call.joined(b"tracestate") if parent is not None else None)
 
     def _record(self, method: str, path: str, call: Call, entered: traces.Entered, status: int, error: Exception | None) -> None:
         attributes: Mapping[str, traces.Value | None] = {
@@ -63,6 +69,16 @@ class Tracing:
         self._tracer.record(
             f"{method} {path}", entered.context, entered.parent, start, end, kind="server", attributes=attributes, error=failed
         )
+
+
+def header(entered: traces.Entered) -> tuple[str, str]:
+    """The header of an answer that has the ID of the request's trace."""
+    return span_names.RESPONSE_HEADER, entered.context.trace_id
+
+
+def named(reply: Reply, entered: traces.Entered) -> Reply:
+    """An answer with that header."""
+    return Reply(reply.status, reply.body, (*reply.headers, header(entered)), reply.media_type, reply.time_s)
 
 
 def current() -> trace_context.Context | None:

@@ -5,6 +5,7 @@ The address and the token come from `DYFF_API_ENDPOINT` and `DYFF_API_TOKEN`, as
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,7 +96,11 @@ def _grant(grant: dict[str, Any]) -> str:
 @_as_json
 def ls(kind: Kind, account: str | None, status: str | None, name: str | None, labels: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List entities of a KIND, such as evaluations, newest first."""
-    wanted = dict(map(_label, labels))
+    wanted: dict[str, str] = {}
+    for key, value in map(_label, labels):
+        if key in wanted:
+            raise click.BadParameter(f"{key!r} is there twice; an entity has one value for each key", param_hint="--label")
+        wanted[key] = value
     with _connected() as client:
         found = kinds.group(client, kind).query(
             account=account, status=status, name=name, labels=wanted or None, order_by="creationTime", order="descending", limit=limit
@@ -132,16 +137,33 @@ def get(kind: Kind, entity_id: str, as_json: bool) -> None:
         reporting.fields([(name, getattr(found, name)) for name in found.__struct_fields__ if name != "schemaVersion"])
 
 
+def _not_nan(context: click.Context, option: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # which a range does not refuse
+        raise click.BadParameter("it must be a number of seconds, not nan", context, option)
+    return value
+
+
 @click.command()
 @_kind()
 @_id
-@click.option("--timeout", type=click.FloatRange(min=0), default=600.0, show_default=True, metavar="SECONDS", help="How long to wait.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    callback=_not_nan,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait.",
+)
 @click.option("--quiet", is_flag=True, help="Do not show the progress.")
 def wait(kind: Kind, entity_id: str, timeout: float, quiet: bool) -> None:
     """Wait until an entity of a KIND has succeeded. Ctrl-C stops the waiting, not the workflow."""
     with _connected() as client:
-        found = kinds.group(client, kind).wait(entity_id, timeout_s=timeout, progress=not quiet)
-    click.echo(found.status)
+        try:
+            found = kinds.group(client, kind).wait(entity_id, timeout_s=timeout, progress=not quiet)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; 'dyff wait {kind.name.lower()} {entity_id}' waits again") from None
+    reporting.line(found.status)
 
 
 @click.command()
@@ -162,7 +184,7 @@ def logs(kind: Kind, entity_id: str, follow: bool, since: str | None, limit: int
             if as_json:
                 reporting.document(line)
             else:
-                click.echo(reporting.harmless(f"{line.timestamp} {line.message}".replace("\n", "\\n")))
+                reporting.line(reporting.harmless(f"{line.timestamp} {line.message}".replace("\n", "\\n")))
 
 
 @click.command()
@@ -178,7 +200,7 @@ def download(kind: Kind, entity_id: str, destination: str, incomplete: bool, qui
     more = {"incomplete": True} if incomplete else {}
     with _connected() as client:
         kinds.group(client, kind).download(entity_id, destination, progress=not quiet, **more)
-    click.echo(destination)
+    reporting.line(destination)
 
 
 ALL = (whoami, ls, get, wait, logs, download)

@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from dyff.cli import commands, server_commands
+from dyff.cli import commands, reporting, server_commands
 
 _SERVER = "dyff.serve.cli"
 """The module with the server's group, `main`. The client knows nothing else of the server."""
@@ -30,6 +30,7 @@ for _each in commands.ALL:
 
 def main() -> None:
     """Run the command line of this process."""
+    reporting.prepare()
     if sys.platform == "linux" and _has_server():
         importlib.import_module(_SERVER).main()
     else:

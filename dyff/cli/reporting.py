@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -80,6 +81,8 @@ def translated() -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):  # what the shell passes as an argument can have any bytes
+        return f"{error.object[:200]!a} is not UTF-8, which it has to be here"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
@@ -90,13 +93,52 @@ def harmless(text: str) -> str:
     return "".join(each if each.isprintable() or each in "\t\n" else repr(each)[1:-1] for each in text)
 
 
+def prepare() -> None:
+    """Let this process print every character: escaped, where its output has a character set that lacks it.
+
+    Windows has an old one where the output is a file or a pipe, and Linux where the locale says so.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def line(text: str) -> None:
+    """Print a line.
+
+    Raises:
+        Ended: the output cannot be written, because the disk is full, for instance.
+        BrokenPipeError: its reader has gone, which ends a command silently.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Ended(f"the output cannot be written: {error.strerror}", FAILED) from None
+
+
 def document(value: Any) -> None:
-    """Print a value as JSON: indented for people at a terminal, on one line for programs."""
+    """Print a value as JSON: indented for people at a terminal, on one line for programs.
+
+    Raises:
+        Ended, BrokenPipeError: as `line`.
+    """
+    line(_json(value, indent=2 if sys.stdout is not None and sys.stdout.isatty() else None))  # None: it was closed
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON that the output can have. What is not harmless is escaped as JSON does it, so that a program reads the same text."""
     import msgspec
 
     plain = msgspec.to_builtins(value)
-    indent = 2 if sys.stdout.isatty() else None
-    click.echo(harmless(json.dumps(plain, ensure_ascii=False, indent=indent)))
+    text = json.dumps(plain, ensure_ascii=False, indent=indent)
+    text = "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(plain, indent=indent)
+    return text
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -105,8 +147,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     used = [at for at in range(len(columns)) if any(row[at] for row in cells)]
     heads = [columns[at].upper() for at in used]
     widths = [max(len(head), *(len(row[at]) for row in cells)) for head, at in zip(heads, used, strict=True)]
-    for line in (heads, *([row[at] for at in used] for row in cells)):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for row in (heads, *([row[at] for at in used] for row in cells)):
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def fields(pairs: Sequence[tuple[str, Any]]) -> None:
@@ -114,7 +156,7 @@ def fields(pairs: Sequence[tuple[str, Any]]) -> None:
     said = [(name, text) for name, value in pairs if (text := _text(value))]
     width = max((len(name) for name, _ in said), default=0)
     for name, text in said:
-        click.echo(f"{name.ljust(width)}  {text}")
+        line(f"{name.ljust(width)}  {text}")
 
 
 def _text(value: Any) -> str:
@@ -122,9 +164,7 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return harmless(value).replace("\n", "\\n")
-    import msgspec
-
-    return harmless(json.dumps(msgspec.to_builtins(value), ensure_ascii=False))
+    return _json(value)
 
 
 def _cell(value: Any) -> str:

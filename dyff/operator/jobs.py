@@ -17,7 +17,7 @@ _SLACK_S = 30.0
 """Grace period after a Job's own deadline before we declare it overdue ourselves, for instance because its node is lost."""
 
 
-_TROUBLE = ("trying again", "no calls until", "waiting for")
+_TROUBLE = ("retry: ", "trying again", "no calls until", "waiting for")
 """How lines of the evaluation client begin that say what it retries or waits for."""
 
 _SAID = 900

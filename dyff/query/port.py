@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -211,12 +212,15 @@ class Rebuild(Protocol):
         """
         ...
 
-    async def promote(self) -> dict[int, int]:
+    async def promote(self, beyond: Mapping[int, int] = MappingProxyType({})) -> dict[int, int]:
         """Replace the active view by the new one, in one step; then it returns an empty map, and the context can be closed.
 
         Readers never see an older or emptier view than before, and writers, including those of other processes, continue in the new
         view. If the active view is ahead of the new one, nothing is changed: the result is, by partition, the next offset of the state
         log up to which documents must be applied first. Apply those, and no more, then call it again.
+
+        `beyond`: by partition, such an offset that the log does not have, because it lost its end. What the active view has seen up to
+        there is gone, so it need not be applied, and readers may see an older view.
 
         Raises:
             Fenced, Unavailable: see `apply`; then it is unknown which of the two views is active.

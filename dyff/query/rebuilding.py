@@ -7,9 +7,10 @@ uses either the old tables or the new ones. This does not repair a file that SQL
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 import anyio.to_thread
@@ -43,9 +44,9 @@ class EmbeddedRebuild:
         await anyio.sleep(_PAUSE_S)
         return news
 
-    async def promote(self) -> dict[int, int]:
+    async def promote(self, beyond: Mapping[int, int] = MappingProxyType({})) -> dict[int, int]:
         # A thread cannot be cancelled: when this raises, it has ended, and may have switched.
-        return await anyio.to_thread.run_sync(self._promote)
+        return await anyio.to_thread.run_sync(self._promote, beyond)
 
     def _write(self, documents: Sequence[port.Document], reached: port.Reached) -> int:
         with tables.translated(), sqlite.transaction(self._connection):
@@ -53,13 +54,13 @@ class EmbeddedRebuild:
             self._tables.move(self._connection, reached)
         return news
 
-    def _promote(self) -> dict[int, int]:
+    def _promote(self, beyond: Mapping[int, int]) -> dict[int, int]:
         self._cutovers.begin()
         try:
             with tables.translated(), sqlite.transaction(self._connection):
                 present = tables.Tables().reached(self._connection)
                 same = present.epoch == self._reached.epoch
-                further = present.state if same else {}
+                further = tables.without(present.state, beyond) if same else {}
                 needed = {partition: end for partition, end in further.items() if self._reached.state.get(partition, 0) < end}
                 if not needed:
                     self._rename()

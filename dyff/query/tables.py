@@ -111,5 +111,10 @@ def moved_on(old: port.Reached, new: port.Reached) -> port.Reached:
     return port.Reached(old.epoch or new.epoch, _forward(old.state, new.state), _forward(old.events, new.events))
 
 
+def without(positions: Mapping[int, int], beyond: Mapping[int, int]) -> dict[int, int]:
+    """The positions of an active view, but for those that the log does not have (`port.Rebuild.promote`)."""
+    return {partition: end for partition, end in positions.items() if end > beyond.get(partition, -1)}
+
+
 def _forward(old: Mapping[int, int], new: Mapping[int, int]) -> dict[int, int]:
     return {partition: max(old.get(partition, 0), new.get(partition, 0)) for partition in old.keys() | new.keys()}

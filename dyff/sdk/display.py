@@ -100,7 +100,7 @@ class Bar(Silent):
 
 def plain(line: str) -> None:
     """Print a line to standard output."""
-    print(line, flush=True)  # noqa: T201
+    print(status_line.printable(line), flush=True)  # noqa: T201
 
 
 def choose(wanted: bool) -> Display:

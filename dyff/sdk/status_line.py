@@ -13,6 +13,12 @@ EVERY_S = 0.1
 BAR_CHARS = 20
 
 
+def printable(text: str) -> str:
+    """`text` as standard output can have it: what its character set lacks is escaped, as on Windows in a file or a pipe."""
+    charset = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(charset, "backslashreplace").decode(charset)
+
+
 class StatusLine:
     """The last line of standard output, as long as the program writes nothing else there."""
 
@@ -31,7 +37,7 @@ class StatusLine:
     def say(self, line: str) -> None:
         """Write a line above this one."""
         self._replace("")
-        sys.stdout.write(f"\r{showing.harmless(line)}\n")
+        sys.stdout.write(f"\r{printable(showing.harmless(line))}\n")
         self._write()
 
     def end(self, *, keep: bool) -> None:
@@ -48,7 +54,7 @@ class StatusLine:
     def _write(self) -> None:
         self._at = time.monotonic()
         width = shutil.get_terminal_size().columns - 1  # in the last column, some terminals begin another line
-        self._replace(showing.harmless(self._text)[:width])
+        self._replace(printable(showing.harmless(self._text))[:width])
 
     def _replace(self, text: str) -> None:
         sys.stdout.write(f"\r{text.ljust(self._chars)}")

@@ -82,7 +82,7 @@ class Lines(Tally):
     def __init__(self, what: str, files: int, total_bytes: int | None = None, write: Callable[[str], None] | None = None) -> None:
         """`write`: called with each line; None to print to standard output."""
         super().__init__(what, files, total_bytes)
-        self._write = write or (lambda line: print(line, flush=True))  # noqa: T201
+        self._write = write or (lambda line: print(status_line.printable(line), flush=True))  # noqa: T201
         self._at = self._began
 
     def _show(self) -> None:

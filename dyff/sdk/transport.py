@@ -62,14 +62,17 @@ def endpoint_of(text: str) -> str:
     plain = text.strip().rstrip("/")
     try:
         parts = urlsplit(plain)
-        host = parts.hostname
+        host, _ = parts.hostname, parts.port  # a port that is none is an error here
     except ValueError as error:
         raise ValueError(f"the endpoint {text!r} is no URL: {error}; use one such as http://127.0.0.1:8000/{_BASE}") from error
     if parts.scheme not in ("http", "https") or not host:
-        guess = "" if "://" in plain or not plain else f"http://{plain}" if _BASE in plain.split("/") else f"http://{plain}/{_BASE}"
+        guess = "" if ":/" in f"{plain}/" or not plain else f"http://{plain}" if _BASE in plain.split("/") else f"http://{plain}/{_BASE}"
         raise ValueError(
             f"the endpoint {text!r} is no URL that begins with http:// or https://; use {guess or 'http://HOST:PORT/' + _BASE}"
         )
+    if "@" in parts.netloc:  # it would replace the token in the header Authorization, and be in every message
+        own = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise ValueError(f"the endpoint must have no user or password; pass a token as api_token or DYFF_API_TOKEN, and use {own}")
     if parts.query or parts.fragment:
         raise ValueError(f"the endpoint {text!r} must have nothing after its path; use {plain.partition('?')[0].partition('#')[0]}")
     segments = parts.path.split("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dyff.kernel import engines
+from dyff.kernel import engines, extras
 from dyff.kernel import settings as declared
 from dyff.serve import engine_clients, opening, roles
 from dyff.serve.judging import Case, Finding
@@ -116,10 +116,12 @@ def embedded_in_a_pod(case: Case) -> Iterator[Finding]:
 
 
 def clients(case: Case) -> Iterator[Finding]:
-    """The client of an engine is an extra of the package. Elsewhere it can be installed; here, a store's address cannot be read without."""
+    """The clients of engines and collectors are extras. Elsewhere they can be installed; a store's address cannot be read without."""
     used = roles.ports(case.rows) - opening.embedded(case.settings)
     for chosen, what, fix in engine_clients.missing(used if case.here else used & {"objects"}, case.settings):
         yield Finding(settings=chosen, problem=what, fix=fix)
+    if case.here and case.settings.telemetry.otlp_endpoint is not None and (lacking := extras.problem("otlp")) is not None:
+        yield Finding(settings=("telemetry.otlp_endpoint",), problem=lacking, fix=f"install it: {extras.command('otlp')}")
 
 
 def files(case: Case) -> Iterator[Finding]:

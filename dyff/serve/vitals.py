@@ -18,7 +18,7 @@ from dyff.serve import health, outputs, space, watchdog
 DELAY_EVERY_S = 1.0
 """How often it is looked how late a timer is."""
 
-_LABELS = {outputs.LOG: "log", outputs.AUDIT: "audit"}
+_LABELS = {outputs.LOG: "log", outputs.AUDIT: "audit", outputs.TRACES: "traces"}
 _PARTS_OF_LOG = ("", "-wal")
 
 

@@ -42,7 +42,7 @@ class Clone:
             pytest.fail(
                 "the environment is older than its requirements: run make setup (here it would be installed from a folder of the test)"
             )
-        for name in ("Makefile", "pyproject.toml", "requirements", "examples", ".venv", MODEL_VENV.name):
+        for name in ("Makefile", "pyproject.toml", "requirements", "wheels", "examples", ".venv", MODEL_VENV.name):
             (folder / name).symlink_to(ROOT / name)
         self.folder = folder
         self.environment = plain_environment() | {"DYFF_API__PORT": "0", "DYFF_LOGS__FORMAT": "text"}  # what a person sees at a terminal

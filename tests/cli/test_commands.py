@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +64,7 @@ def dyff_command(monkeypatch):
     monkeypatch.delenv("DYFF_API_ENDPOINT", raising=False)
     asked: list[httpx.Request] = []
 
-    def run(*arguments, answers=None, status=200, detail=None, group=main.client):
+    def run(*arguments, answers=None, status=200, detail=None, group=main.client, charset="utf-8"):
         def answer(request):
             asked.append(request)
             if status != 200:
@@ -73,7 +77,7 @@ def dyff_command(monkeypatch):
                 super().__init__(http=httpx.MockTransport(answer), retries=0)
 
         monkeypatch.setattr(dyff.sdk, "Client", Client)
-        return CliRunner().invoke(group, list(arguments))
+        return CliRunner(charset=charset).invoke(group, list(arguments))
 
     return Command(run, asked)
 
@@ -137,6 +141,36 @@ def test_json_is_what_the_server_has(dyff_command):
     assert json.loads(empty.output) == []
 
 
+ODD = "a\x7f\x85\xa0\xad\u2028\U000e0001\ud83d\ude00é日"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "cp1252", "latin-1", "cp437"])
+def test_json_is_parsed_to_the_same_text_in_every_charset(dyff_command, charset):
+    """What a terminal should not get is escaped as JSON escapes it, and so is what the output's character set lacks."""
+    text = ODD.encode("utf-16", "surrogatepass").decode("utf-16")
+    answers = {f"/evaluations/{ID}": {**ENTITY, "message": text}}
+    done = dyff_command("get", "evaluation", ID, "--json", answers=answers, charset=charset)
+    assert done.exit_code == 0, done.exception
+    assert json.loads(done.stdout_bytes.decode(charset))["message"] == text
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "cp1252", "latin-1", "cp437"])
+def test_text_is_shown_in_every_charset(charset):
+    """Windows has an old character set where the output is a file or a pipe; what it lacks is escaped."""
+    code = "from dyff.cli import reporting as r\nr.prepare()\nr.line('a\u65e5')\nr.Ended('b\u65e5', 1).show()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": charset}, check=True)
+    shown = "日".encode(charset, "backslashreplace")
+    assert (done.stdout.split(), done.stderr.split()) == ([b"a" + shown], [b"dyff:", b"b" + shown])
+
+
+def test_output_that_cannot_be_written_is_one_line():
+    """A full disk, for instance."""
+    code = "import click; from dyff.cli import reporting; click.Command('x', callback=lambda: reporting.document({}))()"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (reporting.FAILED, "dyff: the output cannot be written: No space left on device\n")
+
+
 def test_a_list_is_asked_for_with_its_filters(dyff_command):
     """Newest first, and never more than the limit."""
     done = dyff_command("ls", "evaluations", "--status", "Complete", "--label", "a=b=c", "--limit", "1", answers={"/evaluations": [ENTITY]})
@@ -197,6 +231,9 @@ def test_a_token_that_is_none_is_refused_at_once(dyff_command, monkeypatch, toke
         (["ls", "models", "--limit", "0"], "--limit"),
         (["logs", "model", ID, "-f", "--since", "1h"], "leave out --since"),
         (["get", "model", ""], "the ID is empty"),
+        (["get", "model", "\udcff"], "is not UTF-8"),
+        (["ls", "models", "--label", "a=1", "--label", "a=2"], "'a' is there twice"),
+        (["wait", "model", ID, "--timeout", "nan"], "--timeout"),
     ],
 )
 def test_a_wrong_argument_is_refused_at_once(dyff_command, arguments, words):
@@ -225,6 +262,17 @@ def test_waiting_ends_when_the_time_is_over(dyff_command):
     running = {**ENTITY, "status": "Admitted"}
     done = dyff_command("wait", "evaluation", ID, "--quiet", "--timeout", "0", answers={f"/evaluations/{ID}": running})
     assert (done.exit_code, "still Admitted" in done.output) == (reporting.TIME_OVER, True)
+
+
+def test_ctrl_c_says_how_to_wait_again(dyff_command, monkeypatch):
+    """As a command, not as a call of the SDK."""
+
+    def interrupted(*_given, **_named):
+        raise KeyboardInterrupt("no longer waiting")
+
+    monkeypatch.setattr(clients.Client, "apigroup", lambda *_: types.SimpleNamespace(wait=interrupted))
+    done = dyff_command("wait", "evaluations", ID)
+    assert (done.exit_code, done.output) == (reporting.INTERRUPTED, f"dyff: interrupted; 'dyff wait evaluation {ID}' waits again\n")
 
 
 def test_the_names_of_the_servers_commands():

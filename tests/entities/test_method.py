@@ -85,6 +85,24 @@ def test_code_that_no_module_defines_is_refused_at_once():
     assert "'words/length.py'" in problem.msg
 
 
+@pytest.mark.parametrize(
+    ("name", "files", "nearest"),
+    [
+        ("word_lenght.mean", ["notes.md", "word_length.py"], "word_length.py"),
+        ("words.lenght.mean", ["words/length.py", "words/test.py"], "words/length.py"),
+        ("word_lenght.Words.mean", ["word_length.py"], "word_length.py"),
+        ("length.mean", ["src/length.py"], "src/length.py"),
+        ("Length.mean", ["length.py"], "length.py"),
+    ],
+)
+def test_code_that_no_module_defines_is_refused_with_the_nearest_file(name, files, nearest):
+    """A slip in the name of a file, a class within it, or a folder above it."""
+    body = {**bodies.METHOD, "implementation": {"kind": "PythonFunction", "pythonFunction": {"fullyQualifiedName": name}}}
+    with pytest.raises(errors.InvalidFields) as refused:
+        made(body, *files)
+    assert str(refused.value).endswith(f"needs; did you mean {nearest!r}?")
+
+
 def test_a_notebook_that_its_module_has_not_is_refused_at_once():
     """The nearest name that it has is in the message."""
     with pytest.raises(errors.InvalidFields) as caught:

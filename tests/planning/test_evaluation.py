@@ -468,4 +468,6 @@ def test_the_message_has_what_the_client_retries():
     assert message("no calls until noon: the service asks for a pause") == (
         "the evaluation client is running: no calls until noon: the service asks for a pause"
     )
+    said = "retry: index=7 replication=r failures=7 errors=9 next=2026-01-01T00:00:30Z reason=status 500"
+    assert message(said) == f"the evaluation client is running: {said}"
     assert message("all calls succeed again") == "the evaluation client is running"

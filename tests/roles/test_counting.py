@@ -76,6 +76,9 @@ class Operator:
         self.measured = metrics.Metrics()
         self.subject = operating.Counted(self.measured, lambda: START)
 
+    def restarts(self) -> dict[tuple[str, ...], float]:
+        return {labels: cell.value for labels, cell in self.measured.counter(names.CONTAINER_RESTARTS).cells.items() if cell.value}
+
     def steps(self) -> dict[tuple[str, ...], tuple[int, float]]:
         series = self.measured.histogram(names.STEP_DURATION).series
         return {labels: (sum(each.counts), each.sum) for labels, each in series.items() if sum(each.counts)}
@@ -98,6 +101,47 @@ def test_what_ended_before_this_operator_is_not_counted_again():
     it = Operator()
     it.subject.changed(pod(end=START - timedelta(seconds=1)), is_there=True)
     assert it.steps() == {}
+
+
+def runner(restarts: int = 0, reason: str = "Error", *, uid: str = "1", created=START, component: str = "infer"):
+    found = pod("r", "Running", component, uid=uid, initContainerStatuses=[{"name": "init", "restartCount": 0}])
+    found["metadata"]["creationTimestamp"] = clock.iso(created)
+    last = {"lastState": {"terminated": {"reason": reason, "exitCode": 137}}} if restarts else {}
+    found["status"]["containerStatuses"] = [{"name": "runner", "restartCount": restarts, "state": {"running": {}}, **last}]
+    return found
+
+
+def test_a_container_that_is_started_again_is_counted_with_its_end():
+    """Its pod stays and runs, so nothing else shows that a service was killed. Reports of the same restart count once."""
+    it = Operator()
+    assert set(it.measured.counter(names.CONTAINER_RESTARTS).cells) >= {("infer", "Error"), ("infer", "OOMKilled")}
+    for number, reason in ((0, ""), (1, "Error"), (1, "Error"), (3, "OOMKilled"), (4, "whatever it says")):
+        it.subject.changed(runner(number, reason), is_there=True)
+    assert it.restarts() == {("infer", "Error"): 1, ("infer", "OOMKilled"): 2, ("infer", "other"): 1}
+    it.subject.changed(runner(4), is_there=False)
+    it.subject.changed(runner(1, uid="2"), is_there=True)
+    assert it.restarts()["infer", "Error"] == 2
+
+
+def test_a_restart_before_this_operator_is_not_counted_again():
+    """At a start, all pods are reported once, with what happened to them so far; a pod that is younger is new to everybody."""
+    it = Operator()
+    it.subject.changed(runner(5, created=START - timedelta(hours=1)), is_there=True)
+    assert it.restarts() == {}
+    it.subject.changed(runner(6, created=START - timedelta(hours=1)), is_there=True)
+    assert it.restarts() == {("infer", "Error"): 1}
+
+
+@pytest.mark.parametrize("entry", [{}, {"restartCount": None}, {"restartCount": 2}, {"restartCount": 2, "lastState": {"terminated": None}}])
+def test_a_container_whose_status_lacks_something_costs_nothing(entry):
+    """A restart without a recorded end is counted as one of another cause; a count that goes down is none."""
+    it = Operator()
+    found = runner()
+    found["status"]["containerStatuses"] = [{"name": "runner", **entry}]
+    it.subject.changed(found, is_there=True)
+    it.subject.changed(runner(0), is_there=True)
+    it.subject.changed(found, is_there=True)
+    assert it.restarts() == ({("infer", "other"): 2} if entry.get("restartCount") else {})
 
 
 @pytest.mark.parametrize("terminated", [None, {}, {"startedAt": "nonsense", "finishedAt": "nonsense"}, {"startedAt": 5, "finishedAt": 6}])

@@ -10,7 +10,7 @@ import pytest
 from dyff.consumers.orchestrator import items
 from dyff.entities import codecs
 from dyff.kernel import degradation, errors
-from dyff.kernel.telemetry import metrics, names
+from dyff.kernel.telemetry import log_fields, metrics, names
 
 RUNS, ENDED = "Admitted", "Complete"
 
@@ -34,7 +34,11 @@ class Place:
         return (
             None
             if status is None
-            else SimpleNamespace(entity={"id": entity_id, "kind": "Evaluation", "status": status}, ended=status == ENDED)
+            else SimpleNamespace(
+                entity={"id": entity_id, "kind": "Evaluation", "status": status},
+                ended=status == ENDED,
+                about=log_fields.About(entity=entity_id),
+            )
         )
 
     async def _object(self, key):

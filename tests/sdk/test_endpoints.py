@@ -50,6 +50,12 @@ def test_the_address_of_a_server_gets_its_v0(endpoint, base, monkeypatch):
         ("host", "use http://host/v0"),
         ("ftp://host/v0", "use http://HOST:PORT/v0"),
         ("http:///v0", "use http://HOST:PORT/v0"),
+        ("http://", "use http://HOST:PORT/v0"),
+        ("https:/host/v0", "use http://HOST:PORT/v0"),
+        ("http://host:99999/v0", "use one such as http://127.0.0.1:8000/v0"),
+        ("http://host:port/v0", "use one such as http://127.0.0.1:8000/v0"),
+        ("http://me:secret@host:8000/v0", "pass a token as api_token or DYFF_API_TOKEN, and use http://host:8000/v0"),
+        ("http://token@[::1]/v0", "pass a token as api_token or DYFF_API_TOKEN, and use http://[::1]/v0"),
         ("http://[::1", "use one such as http://127.0.0.1:8000/v0"),
         ("http://host:8000/v0/docs", "use http://host:8000/v0"),
         ("http://host:8000/v0/datasets/", "use http://host:8000/v0"),
@@ -63,3 +69,4 @@ def test_what_is_no_endpoint_is_refused_with_what_to_use(endpoint, use):
     with pytest.raises(ValueError, match="endpoint") as refused:
         Client(api_token="t", endpoint=endpoint)
     assert str(refused.value).endswith(use)
+    assert "secret" not in str(refused.value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import sys
 from typing import Any, cast
 
 import pytest
@@ -114,3 +116,18 @@ def test_the_progress_of_a_transfer(screen):
 def test_a_bar_has_always_the_same_width(done, total, full):
     """Whatever the numbers are."""
     assert status_line.bar(done, total) == f"[{'#' * full}{'.' * (20 - full)}]"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "cp1252", "ascii"])
+def test_progress_is_shown_in_every_charset(monkeypatch, charset):
+    """What the output's character set lacks is escaped, and does not end the program that waits."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=charset))
+    display.plain("waits: 日本")
+    line = status_line.StatusLine()
+    line.show("fetches 日本")
+    line.say("says 日本")
+    line.end(keep=True)
+    tally.Lines("日本", 1)._write("sends 日本")
+    shown = "日本".encode(charset, "backslashreplace")
+    assert [word + b" " + shown in written.getvalue() for word in (b"waits:", b"fetches", b"says", b"sends")] == [True] * 4

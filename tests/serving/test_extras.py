@@ -116,6 +116,23 @@ def test_the_server_names_the_extra(tmp_path, port):
     assert engine_clients.CHOICE[port] in reason
 
 
+COLLECTORS = [
+    ("DYFF_TELEMETRY__OTLP_ENDPOINT", "http://127.0.0.1:1"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces"),
+]
+
+
+@pytest.mark.parametrize(("variable", "address"), COLLECTORS)
+def test_what_exports_traces_names_its_extra(used, variable, address):
+    """The settings can be checked before a server starts with them, whichever variable has the address."""
+    commands = {name: COMMANDS[name][0] for name in ("config", "doctor")}
+    for name, (code, text) in run(used, {variable: address}, commands).items():
+        assert (code, "Traceback" in text) == (2, False), name
+        assert "pip install 'dyff-platform[otlp]'" in text
+        assert "telemetry.otlp_endpoint" in text
+
+
 def test_nothing_is_reported_for_a_laptop(used):
     """The embedded adapters need no extra, and no command imports a client of an engine."""
     reported = run(used, {}, {"config": ["config", "--check"], "account": ["account", "create", "--name", "me"], "verify": ["verify"]})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from dyff.kernel import clock, degradation, errors, liveness, settings
+from dyff.kernel import clock, degradation, errors, lines, liveness, settings
 from dyff.kernel.telemetry import metrics, names
-from dyff.serve import space, supervisor, vitals, watchdog
+from dyff.serve import outputs, space, supervisor, vitals, watchdog
 from tests.telemetry.scraped import scrape
 
 
@@ -17,6 +17,16 @@ def always_fresh(monkeypatch):
     monkeypatch.setattr(metrics, "FRESH_S", 0.0)
 
 
+class Output:
+    """An output that has lost so many lines."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+
+    def look(self) -> lines.State:
+        return lines.State(self.lost, None)
+
+
 class Process:
     """A supervisor with one role, whose `run` a test chooses."""
 
@@ -24,8 +34,9 @@ class Process:
         self.measured, self.troubles = metrics.Metrics(), degradation.Troubles()
         role = supervisor.Role("worker", 0, run)
         self.subject = supervisor.Supervisor([role], settings.Supervision(**limits), clock.SystemClock(), self.troubles, self.measured)
-        self.lost = {"log output": 0, "audit log": 0}
-        self.vitals = vitals.Vitals(self.measured, self.subject.health, self.troubles, lambda: self.lost)
+        self.lost = {outputs.LOG: Output(), outputs.AUDIT: Output(), outputs.TRACES: Output()}
+        self.outputs = outputs.Outputs(self.lost[outputs.LOG], self.lost[outputs.AUDIT], self.troubles, self.lost[outputs.TRACES])
+        self.vitals = vitals.Vitals(self.measured, self.subject.health, self.troubles, self.outputs.lost)
 
     async def scrape(self):
         return await scrape(self.measured)
@@ -110,17 +121,21 @@ async def test_how_long_nothing_moves_is_what_the_watchdog_counts():
 
 
 async def test_troubles_and_losses_are_shown(monkeypatch):
-    """Each trouble by its name while it lasts, at most so many; lost lines of both outputs, as counters."""
+    """Each trouble by its name while it lasts, at most so many; what each output lost, traces among them, as counters."""
     monkeypatch.setattr(names, "MAX_TROUBLES", 2)
     process = Process(a_partition)
     with process.vitals.shown():
         assert (await process.scrape()).types[names.TROUBLE] == "gauge"
         for name in ("topics", "clock", "quarantine"):
             process.troubles.report(name, "why")
-        process.lost["audit log"] = 3
+        process.lost[outputs.AUDIT].lost = 3
+        process.lost[outputs.TRACES].lost = 5
+        await process.outputs.look()
         found = await process.scrape()
         assert found.all(names.TROUBLE) == {frozenset({("trouble", each)}): 1 for each in ("clock", "quarantine", "other")}
-        assert found.all(names.LOST_LINES) == {frozenset({("output", "log")}): 0, frozenset({("output", "audit")}): 3}
+        lost = {dict(labels)["output"]: value for labels, value in found.all(names.LOST_LINES).items()}
+        assert lost == {"log": 0, "audit": 3, "traces": 5}
+        assert found.all(names.SCRAPE_ERRORS) == {}
         assert found.types[names.LOST_LINES] == "counter"
         process.troubles.clear("clock")
         found = await process.scrape()

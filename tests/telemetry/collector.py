@@ -34,13 +34,16 @@ class Received(msgspec.Struct, frozen=True):
 
 class Collector:
     """Serves on a free port. `status`: what it answers. `leads_to`: where it
-    redirects to. While `free` is not set, requests wait."""
+    redirects to. While `free` is not set, requests wait. `endless`: what the body repeats until the client goes, with a pause of so
+    many seconds; `gone`: so many clients went away from it."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
         self.heads: list[dict[str, str]] = []
         self.status = 200
         self.leads_to = ""
+        self.endless: tuple[bytes, float] | None = None
+        self.gone = 0
         self.changed = threading.Condition()
         self.free = threading.Event()
         self.free.set()
@@ -54,8 +57,11 @@ class Collector:
                 self.send_response(collector.status)
                 if collector.leads_to:
                     self.send_header("location", collector.leads_to)
-                self.send_header("content-length", "0")
+                self.send_header("content-length", "0" if collector.endless is None else str(2**40))
                 self.end_headers()
+                if collector.endless is not None:
+                    collector.babble(self.wfile, *collector.endless)
+                    self.close_connection = True
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -72,6 +78,15 @@ class Collector:
             if self.status == 200:
                 self.spans += decoded(body)
             self.changed.notify_all()
+
+    def babble(self, file: Any, piece: bytes, pause_s: float) -> None:
+        try:
+            while not threading.Event().wait(pause_s):
+                file.write(piece)
+        except OSError:
+            with self.changed:
+                self.gone += 1
+                self.changed.notify_all()
 
     def until(self, condition: Any, limit_s: float = 60.0) -> Any:
         """Wait for spans until the condition is true of them; returns what it returned."""

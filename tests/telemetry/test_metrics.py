@@ -62,6 +62,47 @@ async def test_both_formats_of_prometheus_are_served():
     assert Scrape(body.decode()).value("dyff_relay_changes_total") == 2
 
 
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0"),
+        ("application/openmetrics-text; version=zz, text/plain", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=9.9.9", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=1.0.0.x;q=1", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=1.0.0;q=0,text/plain", "text/plain; version=0.0.4"),
+        ('Application/OpenMetrics-Text; Version="1.0.0";escaping=nope;q=x', "application/openmetrics-text; version=1.0.0"),
+        ("text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain; version=1.0.0"),
+        ("text/plain;version=\xff.1", "text/plain; version=0.0.4"),
+        (";;;==,,q=;version", "text/plain; version=0.0.4"),
+        ("*/*", "text/plain; version=0.0.4"),
+        ("," * 30_000, "text/plain; version=0.0.4"),
+    ],
+)
+async def test_whatever_a_scraper_accepts_it_gets_a_format_that_exists(accept, content_type):
+    """A version that is none is passed over, and no text of the client is in the answer."""
+    subject = metrics.Metrics()
+    subject.counter(names.RELAYED).add(by=2)
+    named, body = await subject.scrape(accept)
+    assert named.startswith(content_type)
+    assert b"dyff_relay_changes_total 2.0\n" in body
+
+
+async def test_headers_that_mean_the_same_cost_one_scrape(monkeypatch):
+    """Scrapers that write them differently, or at random, do not make the process collect again and again."""
+    monkeypatch.setattr(metrics, "FRESH_S", 3600.0)
+    subject, reads = metrics.Metrics(), []
+
+    async def read():
+        reads.append(1)
+        return ()
+
+    with subject.reading("test", read):
+        for number in range(20):
+            await subject.scrape(f"text/x-{number}")
+            await subject.scrape(f"application/openmetrics-text;version=1.0.0;n={number}")
+    assert len(reads) == 2
+
+
 async def test_a_reader_that_fails_costs_only_its_own_samples():
     """Whatever it raises; it is counted, and everything else is there."""
     subject = metrics.Metrics()

@@ -184,6 +184,37 @@ def test_a_collector_that_is_not_there_is_a_reason_too(collector):
     client.close()
 
 
+@pytest.mark.parametrize("endless", [(b"x" * 2**20, 0.0), (b"x", 0.01)])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_without_an_end_is_left(collector, endless, status):
+    """Be it fast, which would fill the memory, or slow, which would hold up the spans after it."""
+    collector.endless, collector.status = endless, status
+    client = trace_export.Otlp(telemetry_settings.Telemetry(otlp_endpoint=collector.url, export_timeout_s=0.5), "1")
+    reason = client.send([span()])
+    assert (reason is None) == (status == 200)
+    with collector.changed:
+        assert collector.changed.wait_for(lambda: collector.gone, 10)
+    collector.endless, collector.status = None, 200
+    assert client.send([span(1)]) is None
+    assert collector.until(lambda spans: [each for each in spans if each.name == "s1"])
+    client.close()
+
+
+def test_a_collector_that_never_answers_is_a_reason_too():
+    """As if it sent the head of its answer byte by byte: that nothing is sent is known before spans are lost."""
+    client, now = Client(), [0.0]
+    exporter = trace_export.Exporter(client, 100, late_s=5.0, monotonic=lambda: now[0])
+    exporter.put(span())
+    assert client.began.wait(10)
+    assert exporter.look().reason is None
+    now[0] = 6.0
+    assert "6 s" in (exporter.look().reason or "")
+    client.free.set()
+    while exporter.look().reason is not None:
+        time.sleep(0.001)  # real time: another thread notes it
+    exporter.close()
+
+
 def test_without_the_extra_the_error_names_it(monkeypatch):
     """A server does not start with a setting that it cannot follow."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)

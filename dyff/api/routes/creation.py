@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.api import auth, bodies, checks, documents, positions, publishing, tags
+from dyff.api import auth, bodies, checks, documents, positions, publishing, references, tags
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.route import Other, Route
@@ -94,7 +94,8 @@ class Creating:
                 entity["annotations"].append({"key": DIGEST, "value": digest})
             return entity, codecs.encode(entity)
 
-        entity, encoded = await self._context.threads.run(build, apart=large)
+        apart = large or references.size_bytes(embedded) > bodies.IN_A_THREAD_BYTES
+        entity, encoded = await self._context.threads.run(build, apart=apart)
         publishing = self._context.publishing
         return encoded, await publishing.create(call.principal, entity, encoded, command_id, repeatable=digest is not None)
 

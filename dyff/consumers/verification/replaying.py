@@ -42,7 +42,14 @@ async def replay(history: port.History, query: query_port.QueryRebuilder, *, pat
         work = _Replay(history, rebuild, epoch)
         await work.follow({partition: held.end for partition, held in (await history.ranges(topics.STATE)).items()})
         await _caught_up(query, epoch, work.positions, patience_s)
-        while needed := await rebuild.promote():
+        beyond: dict[int, int] = {}
+        while needed := await rebuild.promote(beyond):
+            held = await history.ranges(topics.STATE)  # read after the view's position, so a log that is shorter has lost its end
+            gone = {partition: end for partition, end in needed.items() if end > held[partition].end}
+            if gone:
+                log.warning("view-beyond-log", seen=gone, log_ends={partition: held[partition].end for partition in gone})
+            beyond |= gone
+            needed = {partition: min(end, held[partition].end) for partition, end in needed.items()}
             log.info("replay-behind", needed=needed)
             await work.follow(needed)
     log.info("view-replaced", documents=work.written, positions=dict(work.positions))

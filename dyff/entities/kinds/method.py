@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from dyff.entities import codecs, compute, data, described, identity, kind, scoring, stored
+from dyff.entities import codecs, compute, data, described, identity, kind, method_code, scoring
 from dyff.entities.identity import Few, Part, Short, Text
 from dyff.kernel import errors, suggestions
 
@@ -218,12 +218,6 @@ class Method(identity.Entity, kw_only=True, frozen=True):
     analysisImage: Annotated[dict[str, Any], described.like(compute.ContainerImageSource)] | None = None
 
 
-class _KnownModule(stored.Part, frozen=True):
-    """What a method needs to know of a module."""
-
-    artifacts: list[stored.Artifact]
-
-
 def _references(request: MethodCreateRequest) -> list[identity.Reference]:
     found = [identity.Reference("Module", each, ("body", "modules", n)) for n, each in enumerate(request.modules)]
     notebook = request.implementation.jupyterNotebook
@@ -235,41 +229,23 @@ def _references(request: MethodCreateRequest) -> list[identity.Reference]:
 
 def _own(request: MethodCreateRequest, embedded: identity.Embedded) -> codecs.Json:
     """Raises InvalidFields if the code is in none of the modules."""
-    known = {each: codecs.opened(embedded[each], _KnownModule) for each in request.modules}
-    paths = {each: frozenset(artifact.path for artifact in module.artifacts) for each, module in known.items()}
-    if problem := _code_problem(request, paths):
+    if problem := _code_problem(request, {each: method_code.paths(embedded[each]) for each in request.modules}):
         raise errors.InvalidFields(problem)
     return {**identity.spec_of(request), "scores": [each.filled() for each in request.scores]}
 
 
-def _code_problem(request: MethodCreateRequest, paths: Mapping[str, frozenset[str]]) -> errors.Problem | None:
+def _code_problem(request: MethodCreateRequest, modules: Mapping[str, frozenset[str]]) -> errors.Problem | None:
     """What is wrong with where the code is, given the paths of the files of each module; None if nothing is."""
     loc: tuple[str | int, ...] = ("body", "implementation")
     notebook, name = request.implementation.jupyterNotebook, request.implementation.qualified_name
     if notebook is not None:
-        has = paths[notebook.notebookModule]
-        if notebook.notebookPath in has:
-            return None
-        near = suggestions.nearest(notebook.notebookPath, sorted(has))
-        end = f"; did you mean {near!r}?" if near else ""
-        text = f"the module {notebook.notebookModule} has no file {suggestions.shown(notebook.notebookPath)!r}{end}"
-        return errors.Problem((*loc, "jupyterNotebook", "notebookPath"), text)
+        text = method_code.file_problem(notebook.notebookModule, notebook.notebookPath, modules[notebook.notebookModule])
+        return errors.Problem((*loc, "jupyterNotebook", "notebookPath"), text) if text else None
     if name is None or request.analysisImage is not None or name.startswith(OF_THE_ENVIRONMENT):
         return None
-    if any(_defines(each, name) for each in paths.values()):
-        return None
+    text = method_code.name_problem(name, modules.values())
     where = "pythonFunction" if request.implementation.pythonFunction else "pythonRubric"
-    file = "/".join(name.split(".")[:-1])
-    text = f"none of the modules has the file {suggestions.shown(file + '.py')!r} that {suggestions.shown(name)} needs"
-    fix = "name the function as package.module.function, from the root of its module" if request.modules else "list its module in `modules`"
-    return errors.Problem((*loc, where, "fullyQualifiedName"), f"{text}; {fix}")
-
-
-def _defines(paths: Iterable[str], name: str) -> bool:
-    """Whether a module with these files can define `name`: a function of a Python file or package, or something within it."""
-    steps = name.split(".")
-    bases = ["/".join(steps[:n]) for n in range(1, len(steps))]
-    return any(path.startswith((f"{base}.", f"{base}/__init__.")) for base in bases for path in paths)
+    return errors.Problem((*loc, where, "fullyQualifiedName"), text) if text else None
 
 
 def _one_of(part: Any, fields: Mapping[str, str]) -> None:

@@ -19,14 +19,14 @@ from dyff.kernel.telemetry.collected import Collected
 log = structlog.get_logger()
 
 
-def rendered(collected: Iterable[Collected], accept: str | None) -> tuple[tuple[str, bytes], list[str]]:
-    """The content type and the body, and the names of collectors that failed. `accept`: a header; None for the text format.
+def rendered(collected: Iterable[Collected], accept: str) -> tuple[tuple[str, bytes], list[str]]:
+    """The content type and the body, and the names of collectors that failed. `accept`: see `formats.preferred`.
 
     Takes milliseconds for each thousand samples, so it belongs in a thread.
     """
     registry, failed = CollectorRegistry(), list[str]()
     registry.register(_All(collected, failed))
-    encode, content_type = choose_encoder(accept or "")
+    encode, content_type = choose_encoder(accept)
     return (content_type, encode(registry)), failed
 
 

@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from dyff.kernel import errors
-from dyff.kernel.telemetry import names
+from dyff.kernel.telemetry import formats, names
 from dyff.kernel.telemetry.collected import Collected, Labels
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ SCRAPE_S = 8.0
 """How long a scrape may take in all; Prometheus gives up after ten seconds."""
 
 FRESH_S = 0.25
-"""A scrape that comes so soon after the last one gets the same answer, so that many scrapers cost no more than one."""
+"""A scrape that comes so soon after the last one in its format gets the same answer, so that many scrapers cost no more than one."""
 
 MAX_SERIES = 1000
 """The most series of one metric. Further ones are counted together, with `other` in each label."""
@@ -183,7 +183,7 @@ class Metrics:
         Raises:
             Unavailable: it takes too long.
         """
-        key = accept or ""
+        key = formats.preferred(accept)
         async with self._scraping:
             now = time.monotonic()
             known = self._last.get(key)
@@ -191,11 +191,11 @@ class Metrics:
                 return known[1]
             with anyio.move_on_after(SCRAPE_S):
                 collected = await self.collect()
-                answer, failed = await anyio.to_thread.run_sync(_rendered, collected, accept, limiter=self._thread())
+                answer, failed = await anyio.to_thread.run_sync(_rendered, collected, key, limiter=self._thread())
                 for each in failed:
                     self._failed.add(each)
                 self._took_s = time.monotonic() - now
-                self._last = {key: (time.monotonic(), answer)}
+                self._last[key] = time.monotonic(), answer
                 return answer
         raise errors.Unavailable(f"the metrics could not be collected within {SCRAPE_S:g} s")
 
@@ -251,7 +251,7 @@ class Sticky:
         return found | ({OTHER: rest} if len(values) > len(found) else {})
 
 
-def _rendered(collected: list[Collected], accept: str | None) -> tuple[tuple[str, bytes], list[str]]:
+def _rendered(collected: list[Collected], accept: str) -> tuple[tuple[str, bytes], list[str]]:
     from dyff.kernel.telemetry import exposition  # it takes longer to import than a start-up has
 
     return exposition.rendered(collected, accept)

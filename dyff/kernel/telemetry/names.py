@@ -77,6 +77,7 @@ RECONCILE_ERRORS = "dyff_reconcile_errors_total"
 QUEUE = "dyff_reconcile_queue"
 QUEUE_AGE = "dyff_reconcile_oldest_seconds"
 PODS = "dyff_pods"
+CONTAINER_RESTARTS = "dyff_container_restarts_total"
 STEP_DURATION = "dyff_step_duration_seconds"
 PHASE = "dyff_role_phase"
 RESTARTS = "dyff_role_restarts_total"
@@ -203,6 +204,10 @@ _OF_CONTROLLERS = (
         meaning="Pods of workflows that the cluster has, by component and phase; 'Terminating' if one is being deleted.",
     ),
     Metric(
+        name=CONTAINER_RESTARTS, type=COUNTER, unit="restarts", labels=("component", "reason"), roles=_OPERATOR,
+        meaning="Containers that were started again in their pod, by the reason of their last end.",
+    ),
+    Metric(
         name=STEP_DURATION, type=HISTOGRAM, unit="seconds", labels=("component", "result"), roles=_OPERATOR, buckets=SLOW,
         meaning="Time from the start to the end of a pod of a step, by result: succeeded or failed.",
     ),
@@ -230,8 +235,8 @@ _OF_PROCESSES = (
         meaning="1 for each thing that does not work while everything else does; /ready has the reason.",
     ),
     Metric(
-        name=LOST_LINES, type=COUNTER, unit="lines", labels=("output",),
-        meaning="Lines of the log ('log') and of the audit log ('audit') that could not be written.",
+        name=LOST_LINES, type=COUNTER, unit="lines or spans", labels=("output",),
+        meaning="Lines of the log ('log') and of the audit log ('audit') that were not written, and spans ('traces') that were not sent.",
     ),
     Metric(
         name=LOOP_DELAY, type=HISTOGRAM, unit="seconds", buckets=FAST,

@@ -9,11 +9,13 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from dyff.kernel import extras, lines, telemetry_settings
+from dyff.kernel.telemetry import trace_answers
 from dyff.kernel.telemetry.traces import MAX_VALUE_CHARS, Span, Tracer, Value
 
 MAX_BATCH = 512
@@ -25,6 +27,8 @@ FLUSH_S = 2.0
 _LOGGER = "opentelemetry.exporter.otlp"
 _SAID_CHARS = 300
 _GRPC_PORT = ":4317"
+_LATE = 3.0
+"""A request with its retries and its answer takes at most twice `export_timeout_s`, unless the head of the answer has no end."""
 
 Send = Callable[[Sequence[Span]], str | None]
 """Sends spans; may block. Returns why they were not taken; None if they were."""
@@ -43,9 +47,10 @@ class Client(Protocol):
 class Exporter:
     """A bounded queue of spans, and the thread that sends them. Any thread may use it."""
 
-    def __init__(self, client: Client, max_waiting: int) -> None:
-        """`max_waiting`: how many spans wait; further ones are lost."""
-        self._client, self._max_waiting = client, max_waiting
+    def __init__(self, client: Client, max_waiting: int, late_s: float = 30.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`max_waiting`: how many spans wait; further ones are lost. `late_s`: a request that takes longer is a reason to report."""
+        self._client, self._max_waiting, self._late_s, self._monotonic = client, max_waiting, late_s, monotonic
+        self._began: float | None = None
         self._waiting: deque[Span] = deque()
         self._lock = threading.Lock()
         self._lost = self._sending = 0
@@ -66,7 +71,10 @@ class Exporter:
 
     def look(self) -> lines.State:
         """How many spans were lost, and why none can be sent at present."""
-        return lines.State(self._lost, self._reason)
+        began = self._began
+        took_s = 0.0 if began is None else self._monotonic() - began
+        late = f"the collector has not answered a request for {took_s:.0f} s" if took_s > self._late_s else None
+        return lines.State(self._lost, late or self._reason)
 
     def close(self) -> None:
         """Send what waits, for a while. What is left then, or is put later, is lost."""
@@ -101,10 +109,13 @@ class Exporter:
             return batch
 
     def _sent(self, batch: list[Span]) -> str | None:
+        self._began = self._monotonic()
         try:
             return self._client.send(batch)
         except Exception as error:  # a fault of the exporter must not end the thread: it would look as if all were well
             return f"{type(error).__name__}: {error}"[:_SAID_CHARS]
+        finally:
+            self._began = None
 
 
 def open_exporter(chosen: telemetry_settings.Telemetry, version: str) -> tuple[Tracer, Exporter] | None:
@@ -115,7 +126,7 @@ def open_exporter(chosen: telemetry_settings.Telemetry, version: str) -> tuple[T
     """
     if chosen.otlp_endpoint is None:
         return None
-    exporter = Exporter(Otlp(chosen, version), chosen.max_waiting_spans)
+    exporter = Exporter(Otlp(chosen, version), chosen.max_waiting_spans, late_s=_LATE * chosen.export_timeout_s)
     return Tracer(exporter.put, chosen.sample_ratio), exporter
 
 
@@ -141,7 +152,8 @@ class Otlp:
         self._url = telemetry_settings.traces_url(chosen.otlp_endpoint)
         session = requests.Session()
         session.max_redirects = 0  # another host would get the credentials
-        session.send = self._said.noting(session.send)  # type: ignore[method-assign]  # the exporter keeps to itself why it failed
+        send = trace_answers.bounded(session.send, chosen.export_timeout_s)
+        session.send = self._said.noting(send)  # type: ignore[method-assign]  # the exporter keeps to itself why it failed
         headers = dict(chosen.otlp_headers)
         self._exporter = OTLPSpanExporter(self._url, headers=headers, timeout=chosen.export_timeout_s, session=session)
         self._secrets = tuple(each for each in chosen.otlp_headers.values() if each)

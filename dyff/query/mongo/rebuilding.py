@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -61,7 +62,7 @@ class MongoRebuild:
         self._reached = after
         return sum(count for count, _ in written)
 
-    async def promote(self) -> dict[int, int]:
+    async def promote(self, beyond: Mapping[int, int] = MappingProxyType({})) -> dict[int, int]:
         if self._needed is None:
             await self._change({"$set": {"also": self._next}})
             await anyio.sleep(_NOTICE_S)
@@ -69,20 +70,25 @@ class MongoRebuild:
             if view is None:
                 raise self._fenced()
             self._needed = _positions(view) if view["epoch"] == self._reached.epoch else {}
-        needed = {partition: end for partition, end in self._needed.items() if self._reached.state.get(partition, 0) < end}
+        further = tables.without(self._needed, beyond)
+        needed = {partition: end for partition, end in further.items() if self._reached.state.get(partition, 0) < end}
         if needed:
             return needed
         with anyio.CancelScope(shield=True):
-            await self._switch()
+            await self._switch(beyond)
         return {}
 
-    async def _switch(self) -> None:
+    async def _switch(self, beyond: Mapping[int, int]) -> None:
         self.changing = True
         view = await self._view.get(sides.REACHED) or {}
         places: dict[str, Any] = {"side": self._next, "old": self._present}
         no_more = {"$unset": {"also": ""}}
         if view.get("epoch") == self._reached.epoch:
-            await self._change({"$set": places, **no_more, "$max": sides.position_fields(self._reached)})
+            fields = sides.position_fields(self._reached)
+            back = [f"{log_name}.{partition}" for partition in beyond for log_name in ("state", "events")]
+            places |= {name: fields.pop(name) for name in back if name in fields}
+            unset = no_more["$unset"] | {name: "" for name in back if name not in places}
+            await self._change({"$set": places, "$unset": unset, **({"$max": fields} if fields else {})})
         else:
             positions = {"epoch": self._reached.epoch, "state": _keys(self._reached.state), "events": _keys(self._reached.events)}
             await self._change({"$set": {**places, **positions}, **no_more})

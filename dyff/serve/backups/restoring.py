@@ -98,11 +98,11 @@ def restore(loaded: settings.Settings, backup: Path, report: Report, *, force: b
         try:
             _write_mark(place, mark)
             found = _build(place, backup, head, report)
-            os.sync()
         except BaseException:
             _give_up(place)
             raise
         with stopping.finishes():
+            os.sync()
             replaced = _switch(place, msgspec.structs.replace(mark, phase="clearing"))
         return msgspec.structs.replace(found, replaced=replaced)
 

@@ -92,6 +92,21 @@ async def test_a_new_view_takes_the_place_of_the_present_one(stores):
     assert [each.document for each in await scanned(maintenance)] == [document("a", 5, n=5), document("b", 1)]
 
 
+async def test_what_the_log_has_lost_is_not_waited_for(stores):
+    """A view that has seen more than the log has gives way; its position goes back in those partitions, and in no other."""
+    query, maintenance = stores
+    await query.apply([document("a", 8, n=8), document("b", 3)], port.Reached("e", {0: 9, 1: 4}, {0: 12, 1: 5}))
+    async with maintenance.rebuild() as rebuild:
+        await rebuild.apply([document("a", 2, n=2)], port.Reached("e", {0: 3}, {0: 4}))
+        assert await rebuild.promote() == {0: 9, 1: 4}
+        assert await rebuild.promote({0: 9}) == {1: 4}
+        await rebuild.apply([document("b", 3)], port.Reached("e", {1: 4}, {1: 5}))
+        assert await rebuild.promote({0: 9}) == {}
+    assert await maintenance.reached() == port.Reached("e", {0: 3, 1: 4}, {0: 4, 1: 5})
+    assert await read(query, "a") == document("a", 2, n=2).body
+    assert await query.apply([document("a", 3, n=3)], port.Reached("e", {0: 4}, {0: 5})) == 1
+
+
 async def test_a_scan_does_not_mix_two_views(stores, monkeypatch):
     """One that was begun before a switch ends with an error, instead of leaving documents out."""
     monkeypatch.setattr(maintenance_module, "_BATCH", 200)
