@@ -119,8 +119,8 @@ async def test_a_kept_connection_is_not_closed_under_a_request(world):
     """A proxy that uses one of its connections while the server stops gets an answer, and is asked to close it then."""
     async with serving(world) as url:
         connection = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", httpx.URL(url).port))
-        connection.sendall(REQUEST)
         connection.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(connection, REQUEST)
         assert (await asyncio.get_running_loop().sock_recv(connection, 65536)).startswith(b"HTTP/1.1 200")
         asyncio.get_running_loop().call_later(0.2, connection.send, REQUEST)
     answer = await heard(connection)
