@@ -63,6 +63,8 @@ ALLOWED = (
 )
 """File, function, and why it may block a loop."""
 
+_watching = False
+
 blocked: list[str] = []
 """What blocked a loop since the last look, each with the end of its stack."""
 
@@ -121,15 +123,27 @@ def _further() -> dict[str, BlockBusterFunction]:
     }
 
 
+def watch(on: bool) -> None:
+    """Check from now on, or do not."""
+    global _watching
+    _watching = on
+
+
+def _only_while_watching(found: BlockBusterFunction) -> None:
+    before = found.can_block_predicate
+    found.can_block_predicate = lambda *args, **kwargs: not _watching or before(*args, **kwargs)
+
+
 @contextmanager
 def watched() -> Iterator[None]:
-    """Every call that can block is checked until the end."""
+    """While `watch` is on, every call that can block is checked until the end."""
     buster = BlockBuster()
     for name, found in buster.functions.items():
         if name.startswith(("os.", "io.")):
             _on_files(found)
     buster.functions.update(_further())
     for found in buster.functions.values():
+        _only_while_watching(found)
         for file, function, _ in ALLOWED:
             found.can_block_in(file, function)
     with pytest.MonkeyPatch.context() as patched:
