@@ -83,6 +83,8 @@ def _by_dyff() -> bool:
     found: bool | None = None
     inside = False
     frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
     while frame is not None:
         name, flags = frame.f_code.co_filename, frame.f_code.co_flags
         if name.startswith(_STEPS):

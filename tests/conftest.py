@@ -109,8 +109,8 @@ def _watched_loops():
 STRICT = tuple(
     os.path.join(os.path.dirname(__file__), name)
     for name in (
-        "accounts", "api", "architecture/test_strictness.py", "bus", "cluster", "contracts", "histories", "objects", "query", "roles", "sdk",
-        "telemetry", "workflows",
+        "accounts", "api", "architecture/test_strictness.py", "bus", "cluster", "contracts", "histories", "objects", "query", "roles",
+        "sdk", "telemetry", "workflows",
     )
 )  # fmt: skip
 """Folders whose tests must not block an event loop or leave anything behind. What the others have found so far is not settled yet."""
