@@ -20,7 +20,7 @@ import looptime
 import pytest
 import pytest_asyncio
 
-from tests import blocking, leaks, spreading
+from tests import leaks, spreading
 
 hypothesis.settings.register_profile("dyff", deadline=None)
 hypothesis.settings.load_profile("dyff")
@@ -100,10 +100,13 @@ def pytest_asyncio_loop_factories(config, item):
     return {"asyncio": asyncio.new_event_loop}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def _watched_loops():
+    """The module that watches, which the environments of older clients cannot import."""
+    from tests import blocking
+
     with blocking.watched():
-        yield
+        yield blocking
 
 
 STRICT = tuple(
@@ -122,6 +125,7 @@ def _left_nothing(request):
     if not str(request.node.path).startswith(STRICT):
         yield
         return
+    blocking = request.getfixturevalue("_watched_loops")
     before = leaks.present()
     blocking.watch(True)
     try:

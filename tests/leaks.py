@@ -20,7 +20,11 @@ from pathlib import Path
 GRACE = 5.0
 """Seconds for what is ending already. Only a test that fails waits that long."""
 
+UNTIL_THE_END = "until-the-end"
+"""The name of a thread that only the end of its process stops, because what it runs is a program of its own elsewhere."""
+
 KEPT = (
+    UNTIL_THE_END,
     "tqdm_monitor",  # of a library: one for the process
     "lines",  # writes the log of a server's process until that ends, here that of the tests
     "asyncio-waitpid-",  # waits for a program, which is looked at itself

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -162,7 +163,7 @@ def wait(kind: Kind, entity_id: str, timeout: float, quiet: bool) -> None:
         try:
             found = kinds.group(client, kind).wait(entity_id, timeout_s=timeout, progress=not quiet)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; 'dyff wait {kind.name.lower()} {entity_id}' waits again") from None
+            raise KeyboardInterrupt(f"interrupted; `dyff wait {quote(kind.name.lower())} {quote(entity_id)}` waits again") from None
     reporting.line(found.status)
 
 

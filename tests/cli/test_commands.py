@@ -272,7 +272,7 @@ def test_ctrl_c_says_how_to_wait_again(dyff_command, monkeypatch):
 
     monkeypatch.setattr(clients.Client, "apigroup", lambda *_: types.SimpleNamespace(wait=interrupted))
     done = dyff_command("wait", "evaluations", ID)
-    assert (done.exit_code, done.output) == (reporting.INTERRUPTED, f"dyff: interrupted; 'dyff wait evaluation {ID}' waits again\n")
+    assert (done.exit_code, done.output) == (reporting.INTERRUPTED, f"dyff: interrupted; `dyff wait evaluation {ID}` waits again\n")
 
 
 def test_the_names_of_the_servers_commands():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import apsw
 import pytest
 
@@ -256,17 +257,22 @@ async def test_a_cancelled_write_disturbs_no_other(tmp_path):
                 await waiting.a_moment()
 
 
+def written_until_killed(file: Path, lines: int) -> list[str]:
+    """What a writer has printed that is killed after so many lines."""
+    with subprocess.Popen([sys.executable, WRITER, file], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = [process.stdout.readline() for _ in range(lines)]
+        process.send_signal(signal.SIGKILL)
+        return printed + process.stdout.readlines()
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("lines", [3, 40, 150])
 async def test_kill_9_loses_nothing_that_was_answered(tmp_path, lines):
     """A writer killed at any moment leaves a file with every write that was acknowledged, and a history without gaps."""
     async with opened(tmp_path) as before:
         start = (await before.list(port.CONFIG_MAP)).resource_version
-    with subprocess.Popen([sys.executable, WRITER, tmp_path / "cluster.sqlite"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        printed = [process.stdout.readline() for _ in range(lines)]
-        process.send_signal(signal.SIGKILL)
-        printed += process.stdout.readlines()
+    printed = await anyio.to_thread.run_sync(written_until_killed, tmp_path / "cluster.sqlite", lines)
     answered = dict(line.split() for line in printed if line.endswith("\n"))
     assert len(answered) >= lines
     async with opened(tmp_path) as after:

@@ -79,10 +79,12 @@ async def test_an_outcome_without_a_server_is_not_lost(lab, tmp_path):
 @pytest.mark.parametrize("name", ["intent.json", "record.json"])
 async def test_a_pod_whose_files_were_cut_fails_and_is_not_run_again(lab, tmp_path, name):
     """How it ended is not known, so it ends as Lost; it neither waits forever nor runs twice, and the file is kept for people."""
-    (uid,) = await given(lab, lab.a_pod("p", counted(lab, tmp_path, "true")))
+    go = tmp_path / "go"
+    (uid,) = await given(lab, lab.a_pod("p", counted(lab, tmp_path, f"until [ -e '{go}' ]; do sleep 0.1; done")))
     server = lab.server()
     shim = (await lab.recorded(uid))["shim"]["pid"]
     kill(server)
+    go.touch()
     await lab.until_dead(shim)
     file = lab.pods_dir / uid / name
     os.truncate(file, file.stat().st_size - 7)

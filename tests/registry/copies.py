@@ -15,7 +15,7 @@ FILES = tuple(sorted(str(each.relative_to(WIDGET)) for each in WIDGET.rglob("*.p
 
 LINES = {
     "sdk/client.py": (
-        ("    from dyff.sdk.kinds import dataset,", "    from dyff.sdk.kinds import widget, dataset,"),
+        ("    from dyff.sdk.kinds import (\n", "    from dyff.sdk.kinds import (\n        widget,\n"),
         ("    models: model.Models[S]\n", "    models: model.Models[S]\n    widgets: widget.Widgets[S]\n"),
     ),
     "workflows/__main__.py": (

@@ -39,7 +39,8 @@ def queries(client: Any, account: str, first: str, second: str) -> None:
     keys = {"id": first, "name": "first", "color": "red", "status": "Ready"}
     for key, value in keys.items():
         assert first in [each.id for each in client.widgets.query(account=account, **{key: value})], key
-        assert [each.id for each in client.widgets.query(account=account, **{key: "other"})] == [], key
+        other = "Error" if key == "status" else "other"  # one that does not exist is an error
+        assert [each.id for each in client.widgets.query(account=account, **{key: other})] == [], key
     assert [each.id for each in client.widgets.query(like=first)] == [second]
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from dyff.workflows import light_http
+from tests import leaks
 from tests.engines.ports import free_port
 from tests.workflows import runs
 
@@ -95,7 +96,8 @@ def test_a_body_that_is_too_large_is_refused(monkeypatch):
     monkeypatch.setattr(light_http, "MAX_BODY_BYTES", 1000)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     port = free_port()
-    threading.Thread(target=light_http.serve, args=("127.0.0.1", port, lambda *_: (200, b"{}")), daemon=True).start()
+    arguments = ("127.0.0.1", port, lambda *_: (200, b"{}"))
+    threading.Thread(target=light_http.serve, args=arguments, daemon=True, name=leaks.UNTIL_THE_END).start()
     runs.wait_for(lambda: runs.is_ready(port))
     url = f"http://127.0.0.1:{port}"
     assert httpx.post(url, content=b"x" * 1000).status_code == 200
