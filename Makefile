@@ -76,7 +76,7 @@ demo-small: setup ## the same audit with a mock model, in seconds
 # Several workers share the tests, and each begins with some that wait (tests/spreading.py).
 SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (under six minutes)
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (14 minutes on two cores)
 	@$(SPREAD) -m "not engines"
 
 test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages (under two minutes)
