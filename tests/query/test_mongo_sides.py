@@ -54,10 +54,10 @@ async def test_a_sink_that_was_writing_when_the_view_changes_sides_writes_once_m
         await late.apply([document(1, 1)], port.Reached("e", {0: 1}))
         advance, held, wrote = late._advance, anyio.Event(), anyio.Event()
 
-        async def slow(reached, view):
+        async def slow(reached, view, *, rejected):
             wrote.set()
             await held.wait()
-            return await advance(reached, view)
+            return await advance(reached, view, rejected=rejected)
 
         async with other.rebuild() as rebuild, anyio.create_task_group() as group:
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
@@ -105,7 +105,7 @@ async def test_a_sink_that_is_writing_when_a_change_begins_is_waited_for(connect
     async with MongoQuery.open(connection) as sink, MongoQuery.open(connection) as other:
         await sink.apply([document(1, 1)], port.Reached("e", {0: 1}))
         view = await sink._begin("e")
-        await sink._write("evaluations", [document(1, 2)], view["generation"], 0)
+        await sink._write("evaluations", [document(1, 2)], view, 0)
         async with other.rebuild() as rebuild, anyio.create_task_group() as group:
             await rebuild.apply([document(1, 1)], port.Reached("e", {0: 1}))
 
