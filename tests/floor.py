@@ -12,7 +12,7 @@ from pathlib import Path
 import coverage
 
 ROOT = Path(__file__).parents[1]
-FLOOR = 83.0
+FLOOR = 94.0
 """Per cent. What their own tests reach today; it must only rise, up to 100."""
 CONTRACTS = ("The domain is pure", "What the operator decides is pure")
 

@@ -39,9 +39,15 @@ def decide(observed: plan.Observed, refusal: applying.Refusal, now: datetime, se
 
 
 def cleared(observed: plan.Observed, decided: plan.Plan, now: datetime) -> plan.Plan:
-    """`decided`, with the condition `Refused` set to False if nothing is left to do that could be refused."""
+    """`decided`, with the condition `Refused` set to False if nothing is left to do that could be refused, or if the resource completes.
+
+    One that fails keeps it: it can be why.
+    """
     resource = observed.resource
-    if resource is None or decided.actions or conditions.true_condition(resource, REFUSED) is None or _ends(resource, decided):
+    if resource is None or conditions.true_condition(resource, REFUSED) is None:
+        return decided
+    completes = conditions.is_true({"status": decided.status_patch or {}}, conditions.COMPLETE)
+    if not completes and (decided.actions or _ends(resource, decided)):
         return decided
     wanted = decided.status_patch or {}
     changed: port.Object = {**resource, "status": {**(resource.get("status") or {}), **wanted}}
