@@ -345,7 +345,7 @@ def test_a_server_without_standard_streams_serves(tmp_path, closed):
 
 
 def test_an_account_is_only_suggested_while_there_is_none(make_server):
-    """A second account of the same name would be refused, and a person who has one needs no other."""
+    """A second account of the same name would be refused, and a person with an account needs no other."""
     subject = make_server("data")
     subject.start()
     assert "dyff account create" in subject.lines("ready")[-1]["make_a_token"]

@@ -249,7 +249,7 @@ async def test_a_scrape_leaves_nothing_behind():
 
 
 def test_places_of_a_label_stay_where_they_are():
-    """The largest get the free places; who has one keeps it while there is something to show; the rest is added up."""
+    """The largest get the free places. Each keeps its place while there is something to show; the rest is added up."""
     subject = metrics.Sticky(2)
     assert subject.bounded({"a": 1, "b": 5, "c": 3}) == {"b": 5, "c": 3, "other": 1}
     assert subject.bounded({"a": 9, "b": 5, "c": 1, "d": 2}) == {"b": 5, "c": 1, "other": 11}
