@@ -24,9 +24,9 @@ T = TypeVar("T", bound=Item)
 def spread(items: list[T], workers: int) -> list[T]:
     """The same tests, so that each worker begins with files of tests that wait, and what it does at the end is short.
 
-    xdist gives each worker one piece of the list, all of the same length; a worker that has finished takes half of what another one has left, from
-    its end. Otherwise one worker would have all tests that wait, and the others would get them last. The tests of a file stay together:
-    they share a server.
+    xdist gives each worker one piece of the list, all of the same length. A worker that has finished takes half of what another one has
+    left, from its end. Otherwise one worker would have all tests that wait, and the others would get them last. The tests of a file stay
+    together: they share a server.
     """
     files: dict[str, list[T]] = {}
     for each in items:
