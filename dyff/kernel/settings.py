@@ -168,6 +168,11 @@ class Pods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uids: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     limits: pod_limits.PodLimits = pod_limits.PodLimits()
 
+    @property
+    def user_numbers(self) -> range:
+        """The numbers of the users of pods."""
+        return range(self.first_uid, self.first_uid + self.uids)
+
 
 class Orchestrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The orchestrator.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Literal
 
 import pytest
@@ -138,3 +140,55 @@ def test_a_pod_keeps_its_user():
     assert {users.choose("c", None, {"a": 1000, "b": 1002}, numbers)} == {1001}
     with pytest.raises(refusals.Refused, match="all 3 user IDs"):
         users.choose("d", None, {"a": 1000, "b": 1002, "c": 1001}, numbers)
+
+
+AT_ONCE, TIMES = 4, 5
+EXAMINE = """
+import os, sys
+from pathlib import Path
+from dyff.cluster.pods.isolation import bwrap, describing, probing
+from dyff.kernel import settings
+
+inside = sys.argv[2] == "bubblewrap"
+subject = describing.Sandboxes(
+    tier=sys.argv[2], reason="", bwrap=bwrap.find() if inside else None, own_users=inside and os.getuid() == 0
+)
+for _ in range(int(sys.argv[3])):
+    found = probing.examine(subject, settings.Pods(), Path(sys.argv[1]), sys.executable)
+    if not found.holds:
+        sys.exit(str(found))
+"""
+
+
+@pytest.mark.parametrize("tier", tiers.ORDER)
+def test_servers_that_start_at_the_same_moment_do_not_disturb_each_other(tmp_path, tier):
+    """The probes of one server end no process of another one's, by user, by control group or by mark."""
+    if not tiers.probe(tier, settings.Pods(), tmp_path, []).examination.holds:
+        pytest.skip(f"this machine has no tier {tier}")
+    arguments = [[sys.executable, "-c", EXAMINE, str(tmp_path / str(number)), tier, str(TIMES)] for number in range(AT_ONCE)]
+    started = [subprocess.Popen(each, stderr=subprocess.PIPE, text=True) for each in arguments]
+    assert [each.communicate()[1] for each in started] == [""] * AT_ONCE
+
+
+def test_a_user_of_another_server_is_not_taken():
+    """A number is not taken for a pod that is new if a process of this machine has it; a pod keeps its own."""
+    numbers = range(1000, 1003)
+    assert {users.choose(name, None, {}, numbers, {1000, 1002}) for name in "abcdef"} == {1001}
+    assert users.choose("a", 1002, {}, numbers, {1000, 1002}) == 1002
+    with pytest.raises(refusals.Refused, match="all 3 user IDs"):
+        users.choose("a", None, {}, numbers, set(numbers))
+
+
+@pytest.mark.parametrize(("second", "want"), [(HELD, "landlock"), (MISSING, None), (REACHED, None)])
+def test_a_probe_that_could_not_be_made_is_repeated_once(monkeypatch, tmp_path, second, want):
+    """A server must not refuse all programs until its next start because the machine was short of something once."""
+    found = iter([probing.Examination(problem="out of memory"), second])
+    monkeypatch.setattr(probing, "examine", lambda *_: next(found, MISSING))
+    assert tiers.choose(settings.Pods(isolation="landlock"), tmp_path / "pods", [str(tmp_path)]).tier == want
+
+
+def test_an_attack_that_succeeded_is_not_tried_again(monkeypatch, tmp_path):
+    """One success of an attack is enough: a tier must hold every time."""
+    found = iter([REACHED, HELD] if os.getuid() else [REACHED, REACHED, HELD])  # root tries twice, with and without users of pods
+    monkeypatch.setattr(probing, "examine", lambda *_: next(found))
+    assert tiers.choose(settings.Pods(isolation="landlock"), tmp_path / "pods", [str(tmp_path)]).tier is None

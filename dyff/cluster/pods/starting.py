@@ -14,6 +14,7 @@ from dyff.cluster.pods.isolation import describing, users
 from dyff.cluster.pods.secrets import Secrets
 from dyff.cluster.pods.shim import door as shim_door
 from dyff.cluster.pods.shim import main as shim
+from dyff.cluster.pods.shim import rlimits
 from dyff.kernel import clock, settings
 
 SPAWN_TIMEOUT_S = 60.0
@@ -47,7 +48,8 @@ def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
 
 
 def user(config: NodeConfig, pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
-    """The user ID for the next run. None if the server is not root, or confines nothing. `taken`: of all pods, by uid.
+    """The user ID for the next run. None if the server is not root, or confines nothing. `taken`: of all pods, by uid. Blocks for some
+    milliseconds before the first run.
 
     Raises:
         Refused: all are taken.
@@ -56,7 +58,8 @@ def user(config: NodeConfig, pod: specs.Pod, facts: directory.Facts, taken: Mapp
         return None
     chosen = config.settings
     before = facts.intent.uid if facts.intent else None
-    return users.choose(pod.metadata.uid, before, taken, range(chosen.first_uid, chosen.first_uid + chosen.uids))
+    alive = rlimits.live_users() if before is None else ()
+    return users.choose(pod.metadata.uid, before, taken, chosen.user_numbers, alive)
 
 
 def door(place: directory.Directory, promised: directory.Intent) -> str | None:

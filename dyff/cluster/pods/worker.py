@@ -162,7 +162,7 @@ class Worker:
         contents = await volumes.gather(self._node.cluster, pod)
         known = await anyio.to_thread.run_sync(secrets.read, config.settings.secrets_dir, pod)
         local_port = ports.choose(pod, facts, self._node.ports)
-        user = starting.user(config, pod, facts, self._node.users)
+        user = await anyio.to_thread.run_sync(starting.user, config, pod, facts, self._node.users)
         intent = starting.intent(config, pod, self._place, facts, local_port, self._node.time.now(), known, user)
         if pod.of_job:
             # Last, so that a slot is never held by a pod that could not start.

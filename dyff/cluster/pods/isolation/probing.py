@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import time
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from dyff.cluster.pods import directory, environment, refusals, specs, starting, volumes
-from dyff.cluster.pods.isolation import describing, machine, targets
+from dyff.cluster.pods.isolation import describing, machine, targets, users
+from dyff.cluster.pods.shim import rlimits
 from dyff.kernel import clock, settings
 
 DEADLINE_S = 30.0
@@ -55,8 +57,11 @@ def examine(sandboxes: describing.Sandboxes, pods: settings.Pods, root: Path, py
 
 def _attacked(sandboxes: describing.Sandboxes, pods: settings.Pods, folder: Path, python: str, placed: targets.Targets) -> Examination:
     config = starting.NodeConfig(str(folder / "server.lock"), python, pods, sandboxes)
-    place = directory.Directory(folder, "pod")
-    uid = pods.first_uid if sandboxes.own_users else None
+    # Another server of this machine can try its tiers at the same moment. Processes are ended by control group, by user and by mark, so
+    # all three must be this probe's own.
+    name = secrets.token_hex(8)
+    place = directory.Directory(folder, name)
+    uid = users.choose(name, None, {}, pods.user_numbers, rlimits.live_users()) if sandboxes.own_users else None
     promised = directory.Intent(
         run=0,
         pod="probe",
@@ -69,6 +74,7 @@ def _attacked(sandboxes: describing.Sandboxes, pods: settings.Pods, folder: Path
         deadline_s=DEADLINE_S / 2,
         port=_PORT,
         uid=uid,
+        mark=place.mark,
     )
     starting.promise(place, promised, volumes.Contents())
     starting.spawn(config, place, 0)
@@ -100,10 +106,14 @@ def _result(place: directory.Directory, placed: targets.Targets) -> Examination:
     log = place.path / "probe.log"
     lines = [line.partition(" ")[2] for line in log.read_text(errors="replace").splitlines()] if log.exists() else []
     if outcome.exit_code != 0 or not lines:
-        return Examination(problem=f"{outcome.message.strip() or 'the probe ended early'}{_shim_words(place)}")
+        return Examination(problem=f"{outcome.message.strip() or 'the probe ended early' + _signal(outcome)}{_shim_words(place)}")
     reached = placed.reached(lines[-1])
     tried = json.loads(lines[-1]) if "attacks" not in reached else {}
     return Examination(attacks={**dict.fromkeys(tried), **reached})
+
+
+def _signal(outcome: directory.Outcome) -> str:
+    return f" (signal {outcome.signal})" if outcome.signal else ""
 
 
 def _shim_words(place: directory.Directory) -> str:

@@ -102,11 +102,17 @@ def probe(tier: str, pods: settings.Pods, root: Path, hidden: Sequence[str], pyt
 
 def _examined(subject: describing.Sandboxes, pods: settings.Pods, root: Path, python: str) -> Tried:
     problem = _impossible(subject)
-    try:
-        found = probing.Examination(problem=problem) if problem else probing.examine(subject, pods, root, python)
-    except OSError as error:
-        found = probing.Examination(problem=f"the probe cannot be made: {error}")
+    found = probing.Examination(problem=problem) if problem else _attempted(subject, pods, root, python)
+    if problem is None and found.problem is not None:  # a machine that is short of something for a moment is no other machine
+        found = _attempted(subject, pods, root, python)
     return Tried(subject, found, "" if found.holds else advice.fix(str(subject.tier), found.problem or ""))
+
+
+def _attempted(subject: describing.Sandboxes, pods: settings.Pods, root: Path, python: str) -> probing.Examination:
+    try:
+        return probing.examine(subject, pods, root, python)
+    except OSError as error:
+        return probing.Examination(problem=f"the probe cannot be made: {error}")
 
 
 def _impossible(subject: describing.Sandboxes) -> str | None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from dyff.cluster.pods.shim import cgroups, ending, files, forked, limits, output, processes
 
@@ -60,7 +61,8 @@ class Container:
         self.facts = {"pid": self.pid, "ticks": processes.started(self.pid), "startedAt": output.stamp(time.time_ns())}
         recorded()
         if not problem:
-            os.write(go, _GO)
+            with suppress(BrokenPipeError):  # something has killed it already, which is found when it is reaped
+                os.write(go, _GO)
         os.close(go)
         if self._joins_late:
             self.group.add(self.pid)
