@@ -273,10 +273,11 @@ class Argument(msgspec.Struct, frozen=True):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """An entity whose data the method reads, by its ID."""
+    """An entity whose data the method reads, by its ID. `kind`: where its data is."""
 
     keyword: identity.Short
     entity: identity.Short
+    kind: Literal["Dataset", "Evaluation", "Measurement", "Report"]
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -289,10 +290,13 @@ class Data(msgspec.Struct, frozen=True):
 class Analysis(Spec, frozen=True, kw_only=True):
     """An Analysis: a method applied to data, for a Measurement or a SafetyCase."""
 
+    kind: Literal["Measurement", "SafetyCase"]
     method: Annotated[Identity, msgspec.Meta(description="ID of the Method")]
     scope: Scope = Scope()
     arguments: Few[Argument] = []
     inputs: Few[Input] = []
+    modules: Annotated[list[Identity], msgspec.Meta(max_length=100, description="IDs of the Modules with the code")] = []
+    image: Annotated[identity.Short | None, msgspec.Meta(description="The environment; the operator's own if there is none")] = None
     data: Few[Data] = []
 
 

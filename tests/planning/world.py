@@ -62,7 +62,8 @@ def a_service(entity_id=ID, **changes):
 
 def an_analysis(**changes):
     """An Analysis."""
-    return _resource(registry.RESOURCE_BY_KIND["Analysis"], {"id": ID, "account": ACCOUNT, "method": OTHER, **changes})
+    spec = {"id": ID, "account": ACCOUNT, "kind": "Measurement", "method": OTHER, **changes}
+    return _resource(registry.RESOURCE_BY_KIND["Analysis"], spec)
 
 
 def _resource(kind, spec):
