@@ -1,4 +1,4 @@
-"""Indexes for modules, methods, families, use cases and hazards."""
+"""Indexes for modules, methods, families, use cases, hazards, measurements and safety cases."""
 
 from __future__ import annotations
 

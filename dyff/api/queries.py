@@ -17,6 +17,7 @@ from dyff.query import filters
 
 MAX_TERMS = 1000
 MAX_LIMIT = 999_999_999
+MAX_ELEMENTS_CHARS = 40_000
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _LABELS = {
     "type": "object",
@@ -40,6 +41,7 @@ def parameters(row: kind.Kind) -> dict[str, Parameter]:
     last = {"type": "array", "prefixItems": [_SCALAR, {"type": "string"}], "minItems": 2, "maxItems": 2}
     return {
         **{key: _parameter(path) for key, path in row.queries.items()},
+        **{key: _elements(each) for key, each in row.elements.items()},
         "query": Parameter(words, _or_null({"anyOf": [query, {"type": "array", "items": query}]}), is_json=True),
         "labels": Parameter("labels that must all match", _or_null(_LABELS), is_json=True),
         "orderBy": Parameter("sort by this key", {"type": "string", "enum": ordered}),
@@ -52,6 +54,11 @@ def parameters(row: kind.Kind) -> dict[str, Parameter]:
 def _parameter(path: filters.Path) -> Parameter:
     about = f"equals {'.'.join(path)}"
     return Parameter(about, {"type": "string", "enum": list(statuses.PUBLISHED)}) if path == _STATUS else Parameter(about)
+
+
+def _elements(asked: kind.Elements) -> Parameter:
+    about = f"one of {'.'.join((*asked.path, asked.key))} is one of these, with commas between them"
+    return Parameter(about, {"type": "string", "maxLength": MAX_ELEMENTS_CHARS})
 
 
 def _value(path: filters.Path) -> codecs.Json:
@@ -73,9 +80,15 @@ def find(row: kind.Kind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) 
         FixRequest: the JSON in a parameter is wrong, or the query has too many terms.
         InvalidFields: a parameter is unknown, is given twice, or has an invalid value.
     """
-    given = _once(pairs, [*row.queries, *PARAMETERS])
+    given = once(pairs, [*row.queries, *row.elements, *PARAMETERS])
     order_by = _order_by(row, given.get("orderBy"))
-    terms = [_visible(scope), *_equal(row, given), *_labels(_json(given, "labels")), *_query(row, _json(given, "query"))]
+    terms = [
+        visible(scope),
+        *_equal(row, given),
+        *_among(row, given),
+        *_labels(parsed(given, "labels")),
+        *_query(row, parsed(given, "query")),
+    ]
     if len(terms) > MAX_TERMS:
         raise errors.FixRequest(f"the query has more than {MAX_TERMS} terms")
     return filters.Find(
@@ -83,18 +96,20 @@ def find(row: kind.Kind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) 
         where=filters.AllOf(tuple(terms)),
         order_by=order_by,
         order=_order(given.get("order")),
-        limit=_limit(given.get("limit")),
-        after=_after(_json(given, "after"), order_by),
+        limit=limit(given.get("limit")),
+        after=_after(parsed(given, "after"), order_by),
     )
 
 
-def _visible(scope: grants.Scope) -> filters.Predicate:
+def visible(scope: grants.Scope) -> filters.Predicate:
+    """What a caller may see."""
     if scope.everything:
         return filters.AllOf()
     return filters.AnyOf((filters.OneOf(("account",), scope.accounts), filters.OneOf(("id",), scope.entities)))
 
 
-def _once(pairs: Iterable[tuple[str, str]], known: list[str]) -> dict[str, str]:
+def once(pairs: Iterable[tuple[str, str]], known: list[str]) -> dict[str, str]:
+    """The parameters by name, each of which must be known and there once."""
     given: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
@@ -116,6 +131,17 @@ def _equal(row: kind.Kind, given: dict[str, str]) -> list[filters.Predicate]:
     return [filters.Equals(path, given[key]) for key, path in found]
 
 
+def _among(row: kind.Kind, given: dict[str, str]) -> list[filters.Predicate]:
+    found: list[filters.Predicate] = []
+    for key, each in row.elements.items():
+        if key in given:
+            values = tuple(dict.fromkeys(filter(None, map(str.strip, given[key].split(",")))))
+            if len(values) > MAX_TERMS:
+                raise errors.InvalidFields(errors.Problem(("query", key), f"can have at most {MAX_TERMS} values"))
+            found.append(filters.AnyElement(each.path, each.key, values))
+    return found
+
+
 def _never_found(path: filters.Path, wanted: Any) -> str | None:
     """Why no entity can have this value; None if one can. An empty list of entities would look as if there were none yet."""
     if path != _STATUS or wanted is None or wanted in statuses.PUBLISHED:
@@ -123,7 +149,8 @@ def _never_found(path: filters.Path, wanted: Any) -> str | None:
     return f"{suggestions.shown(str(wanted))!r} is no status; {suggestions.hint(str(wanted), statuses.ALL)}"
 
 
-def _json(given: dict[str, str], name: str) -> Any:
+def parsed(given: dict[str, str], name: str) -> Any:
+    """The JSON in a parameter; None if it is absent."""
     text = given.get(name)
     if text is None:
         return None
@@ -178,12 +205,19 @@ def _term(row: kind.Kind, key: str, wanted: Any) -> filters.Predicate:
         if _is_scalar(each) and (problem := _never_found(path, each)):
             raise errors.FixRequest(f"query: the value for {key!r}: {problem}")
     if isinstance(wanted, list):
+        return filters.OneOf(path, scalars(key, wanted))
+    return filters.Equals(path, scalars(key, wanted)[0])
+
+
+def scalars(key: str, wanted: Any) -> tuple[filters.Scalar, ...]:
+    """The values that `query` has for a key: one, or a list of which one must match."""
+    if isinstance(wanted, list):
         if len(wanted) > MAX_TERMS or not all(_is_scalar(each) for each in wanted):
             raise errors.FixRequest(f"query: the list for {key!r} must have at most {MAX_TERMS} strings, numbers, true, false or null")
-        return filters.OneOf(path, tuple(wanted))
+        return tuple(wanted)
     if not _is_scalar(wanted):
         raise errors.FixRequest(f"query: the value for {key!r} must be a string, a number, true, false, null or a list of these")
-    return filters.Equals(path, wanted)
+    return (wanted,)
 
 
 def _is_scalar(value: Any) -> bool:
@@ -210,7 +244,8 @@ def _order(value: str | None) -> Literal["ascending", "descending"]:
     raise errors.InvalidFields(errors.Problem(("query", "order"), "must be ascending or descending"))
 
 
-def _limit(value: str | None) -> int | None:
+def limit(value: str | None) -> int | None:
+    """The limit of a query; None for none."""
     if value is None:
         return None
     if not _NUMBER.fullmatch(value) or int(value) < 1:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dyff.accounts import grants
 from dyff.accounts.authority import Principal
 from dyff.api import auth
 from dyff.api.documents import Documents, check_whole, is_whole
@@ -56,6 +57,23 @@ class References:
             if known.embedded is not None:
                 embedded[reference.id] = known.embedded
         return embedded
+
+    async def wholes(self, principal: Principal, wanted: Iterable[tuple[str, str]]) -> identity.Embedded:
+        """Return whole entities by `identity.whole`. `wanted`: their kinds and IDs. What the token does not grant `get` on is left out.
+
+        Raises:
+            NotReady: the view is behind the log.
+        """
+        found: identity.Embedded = {}
+        for name, entity_id in wanted:
+            row = registry.BY_KIND[name]
+            document = await self._documents.find(row, entity_id)
+            if document is None:
+                continue
+            entity = codecs.decode_object(document)
+            if is_whole(entity) and grants.allows(principal.grants, row.plural, "get", account=entity["account"], entity=entity_id):
+                found[identity.whole(entity_id)] = entity
+        return found
 
     async def _usable(self, principal: Principal, reference: identity.Reference) -> Known:
         row = registry.BY_KIND.get(reference.kind)

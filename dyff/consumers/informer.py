@@ -21,7 +21,7 @@ from dyff.consumers import waiting
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import Mirrored, StateMirror
 from dyff.entities import kind as kinds
-from dyff.entities import registry
+from dyff.entities import registry, statuses
 from dyff.kernel import errors, liveness
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -82,10 +82,10 @@ async def run(
 
 
 def differences(resources: custom_resources.CustomResources, mirror: StateMirror) -> Iterator[outcomes.Change]:
-    """Changes for entities that have ended in the cluster, but not in the log."""
+    """Changes for entities that have ended in the cluster, but not in the log. Runs with results are completed by the orchestrator."""
     for mirrored, row, resource in _live(resources, mirror):
         ended = how_ended(row.ended, resource)
-        if ended is not None:
+        if ended is not None and not (row.results is not None and ended.status in statuses.SUCCESS):
             yield outcomes.change(mirrored, ended.status, ended.reason, ended.message)
 
 
@@ -119,12 +119,12 @@ class Ended(msgspec.Struct, frozen=True):
     message: str | None
 
 
-def how_ended(statuses: Mapping[str, str], resource: cluster_port.Object) -> Ended | None:
-    """How the run of `resource` ended; None if it has not. `statuses`: of a kind, see `dyff.entities.kind.Run.ended`.
+def how_ended(finals: Mapping[str, str], resource: cluster_port.Object) -> Ended | None:
+    """How the run of `resource` ended; None if it has not. `finals`: of a kind, see `dyff.entities.kind.Run.ended`.
 
     The first condition that applies counts, so a failed run is never complete.
     """
-    for name, status in statuses.items():
+    for name, status in finals.items():
         found = conditions.true_condition(resource, name)
         if found:
             reason = found.get("reason")

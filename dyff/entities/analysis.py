@@ -1,4 +1,4 @@
-"""The custom resource for analyses, which several kinds share. Its schema is fixed, so it can be installed; no kind creates one yet."""
+"""The custom resource for analyses, which measurements and safety cases share."""
 
 from __future__ import annotations
 

@@ -45,6 +45,11 @@ def opened(value: Any, form: type[T]) -> T:
     return msgspec.json.decode(value, type=form) if isinstance(value, msgspec.Raw) else msgspec.convert(value, form)
 
 
+def plain(value: Any) -> Json:
+    """`value`, which is a JSON object, or `msgspec.Raw` with the bytes of one, as a JSON object."""
+    return msgspec.json.decode(value, type=dict[str, Any]) if isinstance(value, msgspec.Raw) else value
+
+
 def decode_object(data: bytes | str) -> Json:
     """Parse the JSON object in `data`.
 

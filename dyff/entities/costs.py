@@ -5,6 +5,8 @@
     Evaluation                          the same for its session, plus 1 cpu, 1Gi for its steps
     either of them with GPUs            its GPUs of each type that it names, a slot
     Evaluation of a running session     a slot
+    Measurement                         2 cpu, 2Gi, a slot
+    SafetyCase                          1 cpu, 1Gi, a slot
 
 These are the published costs, and the minimum. Explicit resource requests, times replicas and nodes, count instead where they are
 higher; with GPUs, whose published cost has no cpu and no memory, they are added. So a quota bounds the real usage.
@@ -44,6 +46,16 @@ def evaluation(entity: codecs.Json) -> Cost:
     if entity.get("inferenceSessionReference"):
         return _texts({})
     return _texts(_of_session(entity["inferenceSession"], steps=_ONE))
+
+
+def measurement(_: codecs.Json) -> Cost:
+    """Cost of a Measurement."""
+    return _texts({key: 2 * amount for key, amount in _ONE.items()})
+
+
+def safety_case(_: codecs.Json) -> Cost:
+    """Cost of a SafetyCase."""
+    return _texts(_ONE)
 
 
 def _of_session(entity: codecs.Json, steps: dict[str, Decimal]) -> dict[str, Decimal]:

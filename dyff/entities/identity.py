@@ -126,7 +126,12 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 Embedded = dict[str, Any]
-"""Referenced entities in embedded form: a JSON object by ID, or `msgspec.Raw` with the bytes of one."""
+"""Referenced entities in embedded form: a JSON object by ID, or `msgspec.Raw` with the bytes of one. Whole entities are at `whole(ID)`."""
+
+
+def whole(entity_id: str) -> str:
+    """The key in `Embedded` of a whole entity, which is there if `Creation.wholes` asks for it and the caller may get it."""
+    return f"whole:{entity_id}"
 
 
 def entity(kind: str, entity_id: str, request: CreateRequest, created: datetime, spec: codecs.Json) -> codecs.Json:

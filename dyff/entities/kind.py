@@ -44,6 +44,16 @@ def _own_fields(request: Any, _: identity.Embedded) -> codecs.Json:
     return identity.spec_of(request)
 
 
+def _nothing_further(_request: Any, _embedded: identity.Embedded) -> list[identity.Reference]:
+    """Of a kind whose request alone says what it refers to."""
+    return []
+
+
+def _no_wholes(_request: Any, _embedded: identity.Embedded) -> list[tuple[str, str]]:
+    """Of a kind to whose entities embedded forms suffice."""
+    return []
+
+
 def no_references(_: Any) -> list[identity.Reference]:
     """Of a kind whose requests refer to nothing."""
     return []
@@ -57,15 +67,18 @@ def _refers_to_nothing(_request: Any, _entity: codecs.Json) -> list[identity.Ref
 class Creation(msgspec.Struct, frozen=True, kw_only=True):
     """How a request creates entities of a kind.
 
-    `request`: the struct of the body. `references(request)`: the entities that must exist and be usable. `spec(request, embedded)`:
-    the fields of the new entity that are specific to its kind; `embedded` has the embedded fields of the references, by ID.
-    `checks`: further checks that the API makes.
+    `request`: the struct of the body. `references(request)`: the entities that must exist and be usable. `further(request, embedded)`:
+    more of them, whose kinds only the first ones say. `wholes(request, embedded)`: kinds and IDs of entities of which the spec shows more
+    than the embedded fields; those that the caller may not get are left out. `spec(request, embedded)`: the fields of the new entity that
+    are specific to its kind; `embedded` has the embedded fields of the references, by ID. `checks`: further checks that the API makes.
 
     `spec` may raise `errors.InvalidFields` if the request does not fit what it refers to.
     """
 
     request: type[Any]
     references: Callable[[Any], list[identity.Reference]] = no_references
+    further: Callable[[Any, identity.Embedded], list[identity.Reference]] = _nothing_further
+    wholes: Callable[[Any, identity.Embedded], list[tuple[str, str]]] = _no_wholes
     spec: Callable[[Any, identity.Embedded], codecs.Json] = _own_fields
     checks: tuple[Check, ...] = ()
 
@@ -139,12 +152,33 @@ class Logs(msgspec.Struct, frozen=True):
     stored: bool = False
 
 
+class Results(msgspec.Struct, frozen=True):
+    """What a run computes that becomes a part of its entity: scores, curves, and what ran on what.
+
+    The run stores it as `layout.results`. The orchestrator puts it into the entity, by the command `command`, and completes it: so
+    a complete entity always has its results. `fields`: those that the command can change.
+
+    `command` and `fields` are part of the fold: they never change once they have been released.
+    """
+
+    command: str
+    fields: tuple[str, ...]
+
+
+class Elements(msgspec.Struct, frozen=True):
+    """A query parameter that asks for one of several values in a list of objects: in the field `key` of the elements of `path`."""
+
+    path: Path
+    key: str
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """How an entity runs in the cluster: as a custom resource that the orchestrator creates.
 
     `resource`: its type; several kinds can share one. `spec(entity)`: its spec, without `id` and `account`. `ended`: maps a
     true condition to the entity's final status; the first condition that is true counts. `needed(entity)`: whether this
-    entity has anything to run. `cost(entity)`: the quantities of quota that it uses while admitted.
+    entity has anything to run. `cost(entity)`: the quantities of quota that it uses while admitted. `results`: None if a run computes
+    nothing but files.
     """
 
     resource: CustomResource
@@ -152,6 +186,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ended: Mapping[str, str]
     cost: Callable[[codecs.Json], costs.Cost]
     needed: Callable[[codecs.Json], bool] = lambda _: True
+    results: Results | None = None
 
 
 def created(_: codecs.Json) -> str:
@@ -173,7 +208,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     `embedded`: the fields of it that other entities embed; if empty, only its ID is kept. `first(entity)`: the status at creation;
     `success`, `failure`: the final statuses. `dependencies(entity)`: IDs of the entities that must have succeeded before it can run
     or become `success`. `uses(entity)`: further IDs whose stored data its run can read. `query`: parameter name to path, in
-    addition to `COMMON_QUERY`. `edits`: see `Edit`. `upload`, `download`, `logs`, `run`: its optional features; None if absent.
+    addition to `COMMON_QUERY`. `elements`: parameters with several values, with commas. `edits`: see `Edit`. `upload`, `download`,
+    `logs`, `run`: its optional features; None if absent.
     `resource`: a custom resource that people can create for it but the orchestrator does not; None if there is only `run`'s, or none.
     `documentation`: the response to an edit of its documentation: the Documentation (`separate`), or the entity that includes the
     texts (`entity`), as the published clients expect for newer kinds. It is stored in the entity either way.
@@ -192,6 +228,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: Callable[[codecs.Json], list[str]] = preconditions
     uses: Callable[[codecs.Json], list[str]] = lambda _: []
     query: Mapping[str, Path] = {}
+    elements: Mapping[str, Elements] = {}
     edits: tuple[Edit, ...] = ()
     upload: Upload | None = None
     download: Download | None = None

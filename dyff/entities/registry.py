@@ -46,7 +46,7 @@ def check(rows: Iterable[Kind]) -> None:
     """
     several = list(rows)
     _unique("the plural", (row.plural for row in several))
-    _unique("the command", (each.command for row in several for each in row.edits))
+    _unique("the command", (command for row in several for command in _commands(row)))
     resources = _resources(several)
     for what in ("kind", "plural", "short"):
         _unique(f"the {what} of the custom resource", (getattr(each, what) for each in resources))
@@ -56,13 +56,21 @@ def check(rows: Iterable[Kind]) -> None:
             raise errors.Incomplete(f"{place}: {problem}")
 
 
+def _commands(row: Kind) -> dict[str, tuple[str, ...]]:
+    """The commands that only this kind has, with the fields that they can change."""
+    found = {each.command: each.fields for each in row.edits}
+    if row.run is not None and row.run.results is not None:
+        found[row.run.results.command] = row.run.results.fields
+    return found
+
+
 def _contradictions(row: Kind) -> Iterator[str]:
     """What cannot be right in one row, as sentences."""
     if row.logs is not None and row.run is None:
         yield f"a {row.name} has logs, but no `run` whose pods could write any"
     if row.upload is not None:
         yield from _upload_problems(row)
-    for name, path in row.query.items():
+    for name, path in {**row.query, **{name: each.path for name, each in row.elements.items()}}.items():
         if name in kind.COMMON_QUERY:
             yield f"the query parameter {name!r} is one that all kinds have; choose another name"
         if path[0] not in _fields(row.entity):
@@ -132,7 +140,7 @@ PARTS = tuple(each for each in RESOURCES if each.is_part)
 
 READ_BY_API = tuple(each for each in RESOURCES if each.read_by_api)
 
-EDITS = {each.command: (row.name, each.fields) for row in ROWS for each in row.edits}
+EDITS = {command: (row.name, fields) for row in ROWS for command, fields in _commands(row).items()}
 """Maps the name of a command that only one kind has to that kind and the fields that it can change."""
 
 

@@ -89,6 +89,11 @@ def logs(collection: str, entity_id: str) -> str:
     return root(collection, entity_id) + ".dyff/logs.txt"
 
 
+def results(collection: str, entity_id: str) -> str:
+    """What a run computed besides files, until it is in the entity: `{"scores": [...], "curves": [...], "provenance": {...}}`."""
+    return root(collection, entity_id) + ".dyff/results.json"
+
+
 def link_problem(link: str, target: str) -> str | None:
     """Why a symbolic link of a tree is refused, as the end of a sentence; None if it is valid. `link` must be a valid path.
 

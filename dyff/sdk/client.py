@@ -23,9 +23,12 @@ if TYPE_CHECKING:  # at run time, `found` loads them and names any that is missi
         hazard,
         inference_service,
         inference_session,
+        measurement,
         method,
         model,
         module,
+        report,
+        safety_case,
         use_case,
     )
 
@@ -45,9 +48,12 @@ class _Server(calls.Bound[S], Generic[S]):
     hazards: hazard.Hazards[S]
     inferenceservices: inference_service.InferenceServices[S]
     inferencesessions: inference_session.InferenceSessions[S]
+    measurements: measurement.Measurements[S]
     methods: method.Methods[S]
     models: model.Models[S]
     modules: module.Modules[S]
+    reports: report.Reports[S]
+    safetycases: safety_case.SafetyCases[S]
     usecases: use_case.UseCases[S]
 
     def __init__(

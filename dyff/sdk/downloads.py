@@ -54,6 +54,21 @@ async def download(io: IO, links: Links, destination: Path, entity_id: str, *, p
     await io.in_thread(partial.rename, destination)
 
 
+async def file(io: IO, links: Links, destination: Path, entity_id: str) -> None:
+    """Download the only artifact to a new file, which appears when everything has arrived. See `download`."""
+    if await io.in_thread(destination.exists):
+        raise FileExistsError(f"{destination} already exists; choose a new file")
+    folder = destination.with_name(f"{destination.name}.{entity_id}.folder")
+    await download(io, links, folder, entity_id, progress=False)
+
+    def move() -> None:
+        (found,) = folder.iterdir()
+        found.rename(destination)
+        folder.rmdir()
+
+    await io.in_thread(move)
+
+
 def _make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 

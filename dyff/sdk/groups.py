@@ -87,9 +87,11 @@ class Group(calls.Bound[S], Generic[S, E]):
         order: Literal["ascending", "descending"] | None = None,
         limit: int | None = None,
         after: tuple[Any, str] | None = None,
-        **keys: str | None,
+        **keys: str | Sequence[str] | None,
     ) -> list[E]:
         """Return all entities that match. `keys`: `id`, `account`, `status`, `reason`, `name` and the keys of the kind.
+
+        A key for which one of several values is enough takes a list, such as `inputs` of measurements.
 
         `query`: keys and the values that they must have; a list means "one of". `order`: `ascending` or `descending`, with
         `order_by`. `after`: (value of the order field, ID): only entities after that one.
@@ -101,7 +103,7 @@ class Group(calls.Bound[S], Generic[S, E]):
             `client.evaluations.query(account="me", status="Complete", order_by="creationTime", order="descending", limit=10)`
         """
         params: dict[str, Any] = {
-            **{name: arguments.key(value, name) for name, value in keys.items()},
+            **{name: self._value(name, value) for name, value in keys.items()},
             "query": None if query is None else json.dumps(_queries(query)),
             "labels": None if labels is None else json.dumps(arguments.mapping(labels, "labels")),
             "orderBy": order_by,
@@ -110,6 +112,13 @@ class Group(calls.Bound[S], Generic[S, E]):
             "after": None if after is None else json.dumps(after),
         }
         return listing.read(await self._http.call("GET", self._all, params=params), self._form)
+
+    def _value(self, name: str, value: Any) -> str | None:
+        """The text of a key."""
+        if name in self._row.elements and isinstance(value, list | tuple):
+            return ",".join(str(arguments.key(each, name)) for each in value)
+        text: str | None = arguments.key(value, name)
+        return text
 
     @iteration
     async def pages(self: Group[Awaited, E], /, *, page: int = PAGE, **keys: Any) -> AsyncIterator[E]:
@@ -384,6 +393,16 @@ def plain(value: Mapping[str, Any] | Other, *, nulls: bool = False, name: str = 
         return json.loads(value.model_dump_json(by_alias=True, exclude_none=not nulls, exclude_unset=nulls))
     fields = arguments.request(value, name)
     return {key: each for key, each in fields.items() if nulls or each is not None}
+
+
+Query = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""Keys and the values that they must have; a list means "one of". Or several of these, all of which must match."""
+
+
+def terms(query: Query | None, limit: int | None, **given: str | None) -> dict[str, Any]:
+    """The parameters of a query for parts of entities. `given`: keys and values."""
+    text = None if query is None else json.dumps(_queries(query))
+    return {**{name: arguments.key(value, name) for name, value in given.items()}, "query": text, "limit": limit}
 
 
 def _queries(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from dyff.entities.analyses import Curve, Score
 from dyff.entities.answers import (
     AccessGrant,
     AccountUsage,
@@ -27,18 +28,22 @@ from dyff.entities.kinds.inference_service import ForeignInferenceService, Infer
 from dyff.entities.kinds.inference_service import StoredInterface as InferenceInterface
 from dyff.entities.kinds.inference_session import InferenceSession, InferenceSessionAndToken
 from dyff.entities.kinds.inference_session import SessionAsUsed as EvaluationSession
+from dyff.entities.kinds.measurement import Measurement
 from dyff.entities.kinds.method import Method
 from dyff.entities.kinds.model import Model
 from dyff.entities.kinds.model import StoredModelArtifact as ModelArtifact
 from dyff.entities.kinds.module import Module
+from dyff.entities.kinds.report import Report
+from dyff.entities.kinds.safety_case import SafetyCase
 from dyff.entities.kinds.use_case import UseCase
 from dyff.entities.stored import Artifact, Digest, File, Volume
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Dataset", "Digest", "Documentation", "Downlink", "Entity", "Evaluation",
-    "EvaluationSession", "Family", "FamilyMember", "File", "ForeignInferenceService", "Hazard", "Identified", "InferenceInterface",
-    "InferenceService", "InferenceSession", "InferenceSessionAndToken", "LogEntry", "Method", "Model", "ModelArtifact", "Module",
-    "Progress", "SignedURL", "Status", "UseCase", "Volume", "WorkflowLogs", "read",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Curve", "Dataset", "Digest", "Documentation", "Downlink", "Entity",
+    "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "ForeignInferenceService", "Hazard", "Identified",
+    "InferenceInterface", "InferenceService", "InferenceSession", "InferenceSessionAndToken", "LogEntry", "Measurement", "Method",
+    "Model", "ModelArtifact", "Module", "Progress", "Report", "SafetyCase", "Score", "SignedURL", "Status", "UseCase", "Volume",
+    "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

@@ -300,6 +300,40 @@ class InferenceSessionCreateRequest(TypedDict, total=False):
     account: Required[str]
 
 
+class AnalysisScope(TypedDict, total=False):
+    """What the results are about. A method for services needs `inferenceService`; one for evaluations `dataset` and `evaluation` too."""
+
+    dataset: str | None
+    inferenceService: str | None
+    evaluation: str | None
+    model: str | None
+
+
+class AnalysisArgument(TypedDict, total=False):
+    """The value of a parameter of the method: always a string, which the method reads as what it needs."""
+
+    keyword: Required[str]
+    value: Required[str]
+
+
+class AnalysisInput(TypedDict, total=False):
+    """The entity whose data the method reads as `keyword`: its ID, or `<family>@<tag>`."""
+
+    keyword: Required[str]
+    entity: Required[str]
+
+
+class AnalysisCreateRequest(TypedDict, total=False):
+    """Applies a method to data. `method`: its ID, or `<family>@<tag>`."""
+
+    method: Required[str]
+    scope: AnalysisScope | msgspec.Struct
+    arguments: Sequence[AnalysisArgument | msgspec.Struct]
+    inputs: Sequence[AnalysisInput | msgspec.Struct]
+    schemaVersion: Literal["0.1"]
+    account: Required[str]
+
+
 class MethodImplementationPythonFunction(TypedDict, total=False):
     """A function, called with the arguments as a dict, and the inputs as keywords. It yields Arrow record batches."""
 

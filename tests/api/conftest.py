@@ -198,6 +198,13 @@ class World:
         """As the sweep would, of a deleted entity."""
         await self._edit(entity_id, commands.FORGET, {})
 
+    async def put(self, entity: dict) -> None:
+        """An entity that no request creates."""
+        now = self.services.clock.now()
+        command = commands.create(self.services.ids.new(), entity, time=now, expires=now + timedelta(hours=1))
+        (position,) = await self.services.bus.publish(topics.EVENTS, [envelope.command_message(command)])
+        assert await self.services.query.wait({position.partition: position.offset + 1}, 10)
+
     async def _edit(self, entity_id: str, name: str, attributes: dict) -> None:
         now = self.services.clock.now()
         kind = next(each["data"]["kind"] for each in await self.events() if each["data"]["id"] == entity_id)
@@ -217,6 +224,41 @@ class World:
             response = await client.post("/v0/datasets", json={**bodies.DATASET, **changes})
         assert response.status_code == 201, response.text
         return response.json()["id"]
+
+    async def record(self, entity_id: str, attributes: dict) -> None:
+        """As the orchestrator would, with the results of a run."""
+        kind = next(each["data"]["kind"] for each in await self.events() if each["data"]["id"] == entity_id)
+        run = registry.BY_KIND[kind].run
+        await self._edit(entity_id, sure(sure(run).results).command, attributes)
+
+    async def analysis_body(self, makes: str = "Measurement", account: str = "test", **method: Any) -> dict:
+        """The body of a request for an analysis, after all that it refers to was made. `method`: changes of the method's body."""
+        service, dataset = await self.ready_service(account=account), await self.dataset(account=account)
+        async with self.client() as client:
+
+            async def made(plural: str, body: dict) -> str:
+                response = await client.post(f"/v0/{plural}", json={**body, "account": account})
+                assert response.status_code == 201, response.text
+                return response.json()["id"]
+
+            module = await made("modules", bodies.MODULE_FULL)
+            evaluation = await made("evaluations", {"dataset": dataset, "inferenceSession": {"inferenceService": service}})
+            given = {"modules": [module], "inputs": [], "parameters": [], **method}
+            if makes == "SafetyCase":
+                given["implementation"] = {
+                    "kind": "JupyterNotebook",
+                    "jupyterNotebook": {"notebookModule": module, "notebookPath": "report.ipynb"},
+                }
+                return {
+                    "account": account,
+                    "method": await made("methods", {**bodies.METHOD_NOTEBOOK, **given}),
+                    "scope": {"inferenceService": service},
+                }
+            return {
+                "account": account,
+                "method": await made("methods", {**bodies.METHOD, **given}),
+                "scope": {"dataset": dataset, "inferenceService": service, "evaluation": evaluation},
+            }
 
     async def evaluation_body(self) -> dict:
         return {"account": "test", "dataset": await self.dataset(), "inferenceSession": {"inferenceService": await self.ready_service()}}

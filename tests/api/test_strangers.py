@@ -17,7 +17,12 @@ OPEN = {"/health", "/ready", "/metrics", "/objects/{key}", "/v0/docs", "/v0/open
 async def entity_of(world, kind, account):
     """A new entity of the account."""
     plural, refers = registry.BY_KIND[kind].plural, kind in ("InferenceSession", "Evaluation")
-    if not refers:
+    if kind == "Report":
+        await world.put({**bodies.REPORT, "account": account})
+        return bodies.REPORT["id"]
+    if kind in ("Measurement", "SafetyCase"):
+        body = await world.analysis_body(kind, account)
+    elif not refers:
         body = bodies.CREATE[kind][-1]
         body = bodies.SERVICE if kind == "InferenceService" else body
     else:

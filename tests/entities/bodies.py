@@ -237,6 +237,50 @@ METHOD_RUBRIC = {
     "inputs": [{"kind": "Dataset", "keyword": "task_data"}, {"kind": "Evaluation", "keyword": "predictions"}],
     "modules": [],
 }
+METHOD_ID, METHOD_FULL_ID, METHOD_NOTEBOOK_ID = (f"0000000000004000800000000000000{n}" for n in (6, 8, 9))
+EVALUATION_ID = "00000000000040008000000000000007"
+METHODS = {METHOD_ID: METHOD, METHOD_FULL_ID: METHOD_FULL, METHOD_NOTEBOOK_ID: METHOD_NOTEBOOK}
+"""The methods of the analyses below, by ID."""
+
+MEASUREMENT: dict[str, Any] = {
+    "account": "test",
+    "method": METHOD_ID,
+    "scope": {
+        "dataset": "00000000000040008000000000000003",
+        "inferenceService": "00000000000040008000000000000002",
+        "evaluation": EVALUATION_ID,
+    },
+}
+MEASUREMENT_FULL = {
+    **MEASUREMENT,
+    "method": METHOD_FULL_ID,
+    "schemaVersion": "0.1",
+    "scope": {**MEASUREMENT["scope"], "model": "00000000000040008000000000000001"},
+    "arguments": [{"keyword": "threshold", "value": "0.5"}, {"keyword": "other", "value": ""}],
+    "inputs": [
+        {"keyword": "prompts", "entity": "00000000000040008000000000000003"},
+        {"keyword": "outputs", "entity": EVALUATION_ID},
+    ],
+}
+SAFETY_CASE = {"account": "test", "method": METHOD_NOTEBOOK_ID, "scope": {"inferenceService": "00000000000040008000000000000002"}}
+REPORT: dict[str, Any] = {
+    "id": "00000000000040008000000000000010",
+    "kind": "Report",
+    "account": "test",
+    "schemaVersion": "0.1",
+    "status": "Complete",
+    "creationTime": "2024-11-03T12:00:00.000000Z",
+    "labels": {},
+    "annotations": [],
+    "metadata": {},
+    "rubric": "classification.TopKAccuracy",
+    "dataset": "00000000000040008000000000000003",
+    "evaluation": EVALUATION_ID,
+    "inferenceService": "00000000000040008000000000000002",
+    "modules": [],
+}
+"""An entity of an older release: no request creates one."""
+
 FAMILY: dict[str, Any] = {"account": "test", "memberKind": "Dataset"}
 CONCERN: dict[str, Any] = {"account": "test"}
 CONCERN_FULL = {"account": "test", "documentation": {"title": "T", "summary": "S", "fullPage": "# F"}}
@@ -249,6 +293,8 @@ CREATE: dict[str, list[dict[str, Any]]] = {
     "Evaluation": [EVALUATION, EVALUATION_FULL, EVALUATION_ON_SESSION],
     "Module": [MODULE, MODULE_FULL],
     "Method": [METHOD, METHOD_FULL, METHOD_NOTEBOOK, METHOD_RUBRIC],
+    "Measurement": [MEASUREMENT, MEASUREMENT_FULL],
+    "SafetyCase": [SAFETY_CASE],
     "Family": [FAMILY],
     "UseCase": [CONCERN, CONCERN_FULL],
     "Hazard": [CONCERN, CONCERN_FULL],

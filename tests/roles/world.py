@@ -97,6 +97,18 @@ class World:
         """As folded."""
         return self.folded.get(entity_id).entity
 
+    async def whole(self, entity_id):
+        """The whole entity, as the log's events make it, also after its end."""
+        events, epoch = [], (await self.bus.topic(topics.EVENTS)).epoch
+        for partition, held in (await self.bus.ranges(topics.EVENTS)).items():
+            async with self.bus.read(topics.EVENTS, partition, held.first) as reader:
+                while reader.position < held.end:
+                    events += [envelope.event(record, epoch) for record in await reader.poll(500, 0.1)]
+        state = None
+        for event in (each for each in events if each.command.entity_id == entity_id):
+            state, _ = folding.fold(state, event, folding.VERSION)
+        return sure(sure(state).entity)
+
     def said(self, entity_id):
         """Status, reason and message, as folded: of an ended entity only the first two."""
         return tuple(self.entity(entity_id).get(field) for field in ("status", "reason", "message"))
@@ -130,15 +142,15 @@ class World:
 
     async def resource(self, kind, entity_id):
         """The custom resource of an entity; None: there is none."""
-        return await self.cluster.get(
-            custom_resources.KINDS[kind], custom_resource.name(sure(registry.BY_KIND[kind].run).resource, entity_id)
-        )
+        of = sure(registry.BY_KIND[kind].run).resource
+        return await self.cluster.get(custom_resources.KINDS[of.kind], custom_resource.name(of, entity_id))
 
     async def set_condition(self, kind, entity_id, name, reason="Complete", message="", status="True"):
         """What the operator says about a run."""
         condition = {"type": name, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-11-03T12:00:00Z"}
-        name = custom_resource.name(sure(registry.BY_KIND[kind].run).resource, entity_id)
-        await self.cluster.patch(custom_resources.KINDS[kind], name, {"status": {"conditions": [condition]}}, status=True)
+        of = sure(registry.BY_KIND[kind].run).resource
+        name = custom_resource.name(of, entity_id)
+        await self.cluster.patch(custom_resources.KINDS[of.kind], name, {"status": {"conditions": [condition]}}, status=True)
 
     async def start_pod(self, entity_id, name="pod"):
         """A pod of the run, as the operator's Jobs make them; it is `Running`."""

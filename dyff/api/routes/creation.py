@@ -87,6 +87,10 @@ class Creating:
         call.entity = entity_id
         request, given = await self._context.tags.resolved(call.principal, request, self._creation.references(request))
         embedded = await self._context.references.resolve(call.principal, self._creation.references(request))
+        request, more = await self._context.tags.resolved(call.principal, request, self._creation.further(request, embedded))
+        given = {**given, **more}
+        embedded |= await self._context.references.resolve(call.principal, self._creation.further(request, embedded))
+        embedded |= await self._context.references.wholes(call.principal, self._creation.wholes(request, embedded))
 
         def build() -> tuple[codecs.Json, bytes]:
             entity = tags.annotated(self._row.create(request, embedded, entity_id, now), given)

@@ -6,8 +6,8 @@ plan (`dyff.admission.cycle`, `dyff.consumers.orchestrator.runs`), apply, and wa
 pass sees it, no assumptions are carried from one pass to the next, and a restart needs no special case.
 
 In parallel, the sweep (`dyff.consumers.orchestrator.sweep`) removes the stored data of entities that were deleted long ago, and
-`dyff.consumers.orchestrator.uploads` seals finalized uploads. `dyff.consumers.orchestrator.measuring` records what is stored. Ending
-expired sessions is not done here, but by the operator.
+`dyff.consumers.orchestrator.uploads` seals finalized uploads. `dyff.consumers.orchestrator.collecting` completes runs that have results,
+and `dyff.consumers.orchestrator.measuring` records what is stored. Ending expired sessions is not done here, but by the operator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dyff.cluster import port as cluster_port
 from dyff.cluster import watching
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import StateMirror
-from dyff.consumers.orchestrator import counting, holding, items, measuring, reconciler, rules, sweep, uploads
+from dyff.consumers.orchestrator import collecting, counting, holding, items, measuring, reconciler, rules, sweep, uploads
 from dyff.kernel import degradation, errors, liveness, settings
 from dyff.kernel.clock import Clock
 from dyff.kernel.positions import Position
@@ -64,10 +64,10 @@ async def run(
     """
     chosen, known = rules.Rules.of(settings, suspended), measured or metrics.Metrics()
     publications = timing.Publications(known, ROLE)
-    trigger, finalized, measurable = triggers = [reconciling.Trigger() for _ in range(3)]
+    trigger, finalized, measurable, collected = triggers = [reconciling.Trigger() for _ in range(4)]
     progress = reconciling.Progress()
     mirror = StateMirror(bus, _each(triggers))
-    resources = custom_resources.CustomResources(cluster, trigger.set)
+    resources = custom_resources.CustomResources(cluster, _each((trigger, collected)))
     pods = watching.Cache(cluster, cluster_port.POD, lambda _: trigger.set(), group_by=holding.ID_LABEL)
     (signs or liveness.Signs()).add(progress.signs, mirror.signs, resources.signs, _sign_of(pods))
     async with bus.own(OWNER) as owner, anyio.create_task_group() as group:
@@ -86,6 +86,8 @@ async def run(
             retention, reported = settings.retention, troubles or degradation.Troubles(clock)
             group.start_soon(uploads.Uploads(mirror, objects, publisher, finalized, reported, sweep_s=retention.sweep_s).run)
             group.start_soon(measuring.Measuring(mirror, objects, append, bus.clock_offset_s, measurable, clock, reported).run)
+            completing = collecting.Collecting(mirror, resources, objects, publisher, append, bus.clock_offset_s, collected, clock)
+            group.start_soon(completing.run)
             sweeping = sweep.Sweep(mirror, objects, append, bus.clock_offset_s, work.busy, clock, retention, reported)
             group.start_soon(sweeping.run)
             followed = items.Items(mirror, objects, known, reported)

@@ -154,6 +154,7 @@ KIND = kind.Kind(
         spec=_own,
         checks=(kind.Check("future", ("inferenceSession", "expires")), kind.Check("pipeline", ("client", "inputPipeline"))),
     ),
+    embedded=("id", "account", "dataset", "inferenceSession", "replications"),
     success=statuses.COMPLETE,
     failure=statuses.FAILED,
     dependencies=_dependencies,
