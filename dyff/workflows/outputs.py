@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
@@ -162,15 +163,19 @@ class _Sizes:
         return count
 
 
-async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = None) -> port.ObjectInfo:
+async def persist(
+    store: port.Objects, key: str, data: bytes | Callable[[], AsyncIterable[bytes]], md5: str | None = None
+) -> port.ObjectInfo:
     """Store an object under a key that only we write, with retries if the store does not answer. Waits while its disk is full.
+
+    `data`: the bytes, or what begins to read them, for each try.
 
     Raises:
         RetryLater, OutcomeUnknown: the store did not answer in any of the tries.
     """
 
     async def put() -> port.ObjectInfo:
-        return await store.put(key, data, md5=md5)
+        return await store.put(key, data if isinstance(data, bytes) else data(), md5=md5)
 
     delays = backoff.delays(0.2, ceiling_s=10)
     for _ in range(_PUT_ATTEMPTS - 1):

@@ -198,4 +198,4 @@ def test_the_tables_agree_with_the_registry():
     for name, collection in analysis_inputs.COLLECTIONS.items():
         if name in registry.BY_KIND:
             assert registry.BY_KIND[name].collection == collection
-    assert analysis_methods.FOREIGN == method.KIND.embedded
+    assert method.KIND.embedded == analysis_methods.FOREIGN
