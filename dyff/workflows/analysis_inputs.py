@@ -11,7 +11,7 @@ from dyff.kernel import errors, ids
 from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact, Link
-from dyff.workflows import endings, trees
+from dyff.workflows import endings
 
 MODULE = "Module"
 COLLECTIONS = {
@@ -77,6 +77,8 @@ async def tree(store: port.Objects, source: Source) -> Tree | None:
         return Tree(found.artifacts, found.links, digest.sha256, found.schema)
     if source.kind not in ("Dataset", "Evaluation"):
         return None
+    from dyff.workflows import trees  # only old data needs it, and Arrow takes a third of a second
+
     prefix = root if source.kind == "Dataset" else layout.evaluation_verified(source.id)
     listed = tuple(_artifact(each, prefix) for each in await trees.objects(store, prefix))
     files = codecs.encode([[each.path, each.size, each.digest] for each in listed])

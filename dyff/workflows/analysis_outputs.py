@@ -11,7 +11,7 @@ from dyff.entities import codecs
 from dyff.kernel import errors
 from dyff.objects import hashing, layout, manifests, port
 from dyff.objects.manifests import Artifact
-from dyff.workflows import endings, hostile_folders, outputs, space
+from dyff.workflows import endings, hostile_folders, outputs
 
 _AT_ONCE = 4
 _CHUNK_BYTES = 2**20
@@ -75,7 +75,7 @@ class Output:
         manifest = manifests.Manifest(
             artifacts=tuple(artifacts), source={"kind": "Analysis", "results": layout.analysis_results(self._prefix)}, schema=schema
         )
-        if await space.when_there_is(lambda: manifests.write(self._store, self._root, manifest)):
+        if await outputs.insist(lambda: manifests.write(self._store, self._root, manifest), self._root + layout.ARTIFACTS):
             return True
         found = await self.published()
         if found is None or (found.source or {}).get("results") != layout.analysis_results(self._prefix):

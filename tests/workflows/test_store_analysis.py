@@ -8,7 +8,9 @@ import os
 
 import pytest
 
-from dyff.workflows import confined, hostile_folders, store_analysis
+from dyff.kernel import backoff, errors
+from dyff.objects import local
+from dyff.workflows import analysis_outputs, analysis_tables, confined, hostile_folders, store_analysis
 from tests.workflows import analyses, runs
 
 MEASUREMENTS, CASES = f"measurements/{analyses.ID}", f"safetycases/{analyses.ID}"
@@ -127,16 +129,39 @@ def test_the_first_manifest_counts(store, stored, out, monkeypatch):
     out.table()
     assert stored().code == 0
     first = read(store, f"{MEASUREMENTS}/.dyff/results.json")
-    real, calls = store_analysis.Output.published, iter([None])
+    real, answers = analysis_outputs.Output.published, iter([True])
 
     async def blind_at_first(self):
-        return next(calls) if calls.__length_hint__() else await real(self)
+        return None if next(answers, False) else await real(self)
 
-    monkeypatch.setattr(store_analysis.Output, "published", blind_at_first)
+    monkeypatch.setattr(analysis_outputs.Output, "published", blind_at_first)
     second = stored(attempt="attempt-2")
     assert (second.code, "another attempt" in second.last) == (0, True), second
     assert read(store, f"{MEASUREMENTS}/.dyff/results.json") == first
     assert not list((store.objects / MEASUREMENTS / "data").glob("attempt-2/*"))
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["its answers are lost", "it does not answer"])
+def test_a_store_that_does_not_answer_is_asked_again(store, stored, out, monkeypatch, arrives):
+    """Otherwise the whole analysis would run again. An answer that was lost makes no difference to what is stored."""
+    real, seen = local.LocalObjects.put, set[str]()
+
+    async def put(self, key, data, **options):
+        if key in seen:
+            return await real(self, key, data, **options)
+        seen.add(key)
+        if arrives:
+            await real(self, key, data, **options)
+        raise errors.OutcomeUnknown("no answer") if arrives else errors.Unavailable("no answer")
+
+    monkeypatch.setattr(local.LocalObjects, "put", put)
+    monkeypatch.setattr(backoff, "delays", lambda *_, **__: iter([0.0] * 9))
+    out.table()
+    done = stored()
+    assert (done.code, "stored: 1 files" in done.last) == (0, True), done
+    [artifact] = read(store, f"{MEASUREMENTS}/.dyff/artifacts.json")["artifacts"]
+    assert (store.objects / artifact["key"]).read_bytes() == (out.output / "part-0.parquet").read_bytes()
+    assert "provenance" in read(store, f"{MEASUREMENTS}/.dyff/results.json")
 
 
 LINE = {"file": "/dyff/in/m/words/length.py", "line": 3, "function": "mean", "text": "1 / 0"}
@@ -291,7 +316,7 @@ def test_the_log_is_bounded(store, stored, out):
 def test_a_table_that_makes_its_reader_die(stored, out, monkeypatch):
     """It ends a process of its own, and the step says so."""
     out.table()
-    monkeypatch.setattr(store_analysis.analysis_tables, "serve", lambda request: os._exit(3))
+    monkeypatch.setattr(analysis_tables, "serve", lambda request: os._exit(3))
     failed = stored()
     bounds = f"{confined.MAX_CPU_S} s and {confined.MAX_MEMORY_BYTES} bytes"
     assert (failed.code, f"cannot be read within {bounds}" in failed.last) == (11, True), failed
