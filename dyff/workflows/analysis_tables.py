@@ -68,10 +68,10 @@ def _check(asked: Request, declared: pa.Schema) -> int:
                 for batch in _batches(file):
                     rows += batch.num_rows
                     _check_batch(batch, declared, path, asked.required)
-        except MemoryError:
+        except (MemoryError, hostile_folders.Unfit):
             raise
-        except (*trees.READ_ERRORS, ValueError, KeyError, NotImplementedError) as error:
-            reason = str(error).partition("\n")[0][:_REASON_CHARS]
+        except Exception as error:  # of whatever kind: hostile bytes are no Parquet file
+            reason = str(error).partition("\n")[0][:_REASON_CHARS] or type(error).__name__
             raise _unfit(path, f"cannot be read: {reason}") from error
     return rows
 

@@ -11,7 +11,7 @@ The last line that a step prints says what failed and what to do. The operator u
     13    analysis: the author's code took longer than it may
     20    evaluation client: incomplete: items were given up, or the time limit was reached, or a pause would end after it
     64    the command line is wrong
-    65    the dataset or the source of a model is wrong or damaged, or an item does not fit the input pipeline
+    65    a dataset, a source of a model or an input of an analysis is wrong, damaged or gone, or an item does not fit the input pipeline
     69    the service never became ready, or failed more often than allowed
     70    a defect in Dyff; the traceback is above the last line
     75    something else failed that may work next time (the object store or the source of a model does not answer)

@@ -143,6 +143,31 @@ def test_a_damaged_file(out, damage):
     assert "part-0.parquet" in check(out).problem
 
 
+@pytest.mark.parametrize(
+    ("error", "said"), [(RuntimeError("odd\nbytes"), "cannot be read: odd."), (KeyError(), "cannot be read: KeyError.")]
+)
+def test_whatever_arrow_raises_is_a_problem_of_the_file(out, monkeypatch, error, said):
+    """Hostile bytes can lead anywhere."""
+
+    def read(file):
+        raise error
+
+    monkeypatch.setattr(analysis_tables, "_batches", read)
+    out.table()
+    assert f"'part-0.parquet' {said}" in check(out).problem
+
+
+def test_memory_that_is_not_there_is_a_problem_of_the_file(out, monkeypatch):
+    """Arrow raises it for a size that a file only claims, too."""
+
+    def read(file):
+        raise pa.ArrowMemoryError("malloc of size 1 failed")
+
+    monkeypatch.setattr(analysis_tables, "_batches", read)
+    out.table()
+    assert "needs too much memory" in check(out).problem
+
+
 def test_few_bytes_can_be_much_text(out):
     """Rows that repeat a long text are not unfolded to look at them."""
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * 100_000]))
