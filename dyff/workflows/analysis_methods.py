@@ -11,12 +11,6 @@ from dyff.kernel import errors
 _KEY = "usecase"
 """The key of the method among the data of an analysis, as published."""
 
-FOREIGN = (
-    "id", "account", "name", "scope", "description", "implementation", "parameters", "inputs", "output", "scores", "modules",
-    "analysisImage",
-)  # fmt: skip
-"""The fields of a method that other entities contain (`dyff.entities.kinds.method`)."""
-
 
 def method(spec: specs.Analysis) -> codecs.Json:
     """The whole method.
@@ -34,9 +28,3 @@ def method(spec: specs.Analysis) -> codecs.Json:
     if not isinstance(found, dict) or found.get("id") != spec.method:
         raise errors.Misconfigured(f"spec.data: the method in {_KEY!r} is not the one with the ID {spec.method}")
     return found
-
-
-def foreign(spec: specs.Analysis) -> codecs.Json:
-    """The method, as other entities contain it; see `method`."""
-    found = method(spec)
-    return {name: found[name] for name in FOREIGN if found.get(name) is not None}

@@ -3,7 +3,7 @@
 Run it as `python -m dyff.workflows fetch-analysis --manifest FILE [--destination DIR]`. Environment: `DYFF_STORAGE_URL`. It fills DIR:
 
     .dyff/runner/         the runner
-    .dyff/analysis.json   {"spec": <the custom resource's spec>}; the published AnalysisContext reads it as its configuration
+    .dyff/analysis.json   {"spec": <the custom resource's spec>}
     .dyff/limits.json     what the program may use, see `dyff.workflows.manifests.Limits`
     .dyff/inputs.json     by ID of each input and module: its Arrow schema (or null), the number of its files, the digest of its manifest
     <ID>/...              the files of each input and module, verified
@@ -13,7 +13,6 @@ Another user runs the program, so everything can be read by all users. Nothing c
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import stat
@@ -24,10 +23,10 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
-from dyff.entities import codecs, specs
+from dyff.entities import codecs
 from dyff.kernel import errors
 from dyff.objects.manifests import MAX_ENTRIES
-from dyff.workflows import analysis_inputs, analysis_methods, copying, endings, manifests, space
+from dyff.workflows import analysis_inputs, copying, endings, manifests, space
 
 DESTINATION = Path("/dyff/in")
 RUNNER = Path(__file__).parent / "analysis_runner"
@@ -103,28 +102,10 @@ def _write(folder: Path, manifest: manifests.Analysis, found: Mapping[analysis_i
     """Write the files that describe the analysis."""
     limits = {name: getattr(manifest.limits, name) for name in _RUNNER_LIMITS}
     inputs = {source.id: {"schema": each.schema, "files": len(each.artifacts), "sha256": each.sha256} for source, each in found.items()}
-    texts = {"analysis.json": {"spec": _spec(manifest.spec)}, "limits.json": limits, "inputs.json": inputs}
+    texts = {"analysis.json": {"spec": msgspec.to_builtins(manifest.spec)}, "limits.json": limits, "inputs.json": inputs}
     for name, value in texts.items():
         (folder / name).unlink(missing_ok=True)  # that of an earlier attempt cannot be written
         (folder / name).write_bytes(codecs.encode(value))
-
-
-def _spec(spec: specs.Analysis) -> codecs.Json:
-    """The spec of the custom resource, with what the published AnalysisContext needs.
-
-    That refuses a method that is only an ID, and inputs that name their kinds. But if `data` has an `analysis`, it reads that instead.
-    """
-    plain: codecs.Json = msgspec.to_builtins(spec)
-    if any(each.key == "analysis" for each in spec.data):
-        return plain
-    published = {
-        "method": analysis_methods.foreign(spec),
-        "scope": {name: value for name, value in plain["scope"].items() if value is not None},
-        "arguments": plain["arguments"],
-        "inputs": [{"keyword": each.keyword, "entity": each.entity} for each in spec.inputs],
-        "data": plain["data"],
-    }
-    return {**plain, "data": [*plain["data"], {"key": "analysis", "value": base64.b64encode(codecs.encode(published)).decode()}]}
 
 
 def _open(destination: Path) -> None:

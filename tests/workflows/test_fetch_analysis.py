@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
-from dyff.schema import platform as published
 
 from dyff.entities import registry
-from dyff.entities.kinds import method
 from dyff.objects import layout
-from dyff.workflows import analysis_inputs, analysis_methods, fetch_analysis
+from dyff.workflows import analysis_inputs, fetch_analysis
 from tests.entities.bodies import arrow
 from tests.workflows import analyses, runs
 
@@ -91,18 +88,14 @@ def test_a_second_attempt_replaces_what_is_wrong(store, fetched, tmp_path, runne
     assert not (tmp_path / "in" / ".dyff/runner/page.css").exists()
 
 
-def test_the_published_context_can_read_the_configuration(store, fetched, tmp_path):
-    """It takes the analysis from the data: with the whole method, and inputs without kinds."""
+def test_the_runner_reads_the_spec_as_it_is(store, fetched, tmp_path):
+    """All that was declared, with the whole method among the data."""
     analyses.put_inputs(store)
     spec = analyses.a_spec(analyses.a_method(scores=[analyses.SCORE, analyses.CURVE]))
     assert fetched(spec).code == 0
     written = json.loads((tmp_path / "in/.dyff/analysis.json").read_bytes())["spec"]
-    assert (written["id"], written["method"], written["inputs"]) == (analyses.ID, analyses.METHOD_ID, spec["inputs"])
-    [value] = [each["value"] for each in written["data"] if each["key"] == "analysis"]
-    read = published.Analysis.model_validate(json.loads(base64.b64decode(value)))
-    assert [each.name for each in read.method.scores] == ["accuracy", "roc"]
-    assert (read.method.id, read.inputs[0].entity, read.arguments[0].value) == (analyses.METHOD_ID, runs.DATASET, "1")
-    assert [each.key for each in read.data] == ["usecase"]
+    assert {name: written[name] for name in spec if name != "scope"} == {name: spec[name] for name in spec if name != "scope"}
+    assert written["scope"]["dataset"] == runs.DATASET
 
 
 GONE = {
@@ -193,9 +186,8 @@ def test_an_incomplete_installation_is_reported(store, fetched, runner):
     assert (failed.code, str(runner) in failed.last) == (78, True)
 
 
-def test_the_tables_agree_with_the_registry():
-    """Where data is, and what other entities contain of a method, is what the kinds say."""
+def test_the_folders_are_those_of_the_registry():
+    """Where the data of a kind is follows from its row."""
     for name, collection in analysis_inputs.COLLECTIONS.items():
         if name in registry.BY_KIND:
             assert registry.BY_KIND[name].collection == collection
-    assert method.KIND.embedded == analysis_methods.FOREIGN
