@@ -79,6 +79,16 @@ def evaluation_exchanges(evaluation_id: str) -> str:
     return root("outputs", evaluation_id) + ".dyff/raw-exchanges/"
 
 
+def analysis_attempt(root_key: str, attempt: str) -> str:
+    """Prefix of what one attempt of an analysis has output. `root_key`: of its measurement or safety case."""
+    return f"{root_key}data/{attempt}/"
+
+
+def analysis_results(prefix: str) -> str:
+    """The scores, curves and provenance of an analysis, as JSON. `prefix`: of its entity's data (the valid ones), or of an attempt."""
+    return f"{prefix}.dyff/results.json"
+
+
 def progress(collection: str, entity_id: str) -> str:
     """The small progress object of a run: `{"stage", "done", "total", "rate"}`."""
     return root(collection, entity_id) + ".dyff/progress.json"

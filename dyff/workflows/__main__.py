@@ -15,12 +15,14 @@ STEPS = {
     "publish-incomplete-output": "publish_incomplete_output",
     "fetch-data": "fetch_data",
     "fetch-model": "fetch_model",
+    "fetch-analysis": "fetch_analysis",
+    "store-analysis": "store_analysis",
     "mock-service": "mock_service",
 }
 """The one table of steps: from name to module. The module's `main(arguments)` returns the exit code."""
 
 
-PREPARED = ("evaluation-client", "verify-evaluation-output", "fetch-data")
+PREPARED = ("evaluation-client", "verify-evaluation-output", "fetch-data", "fetch-analysis", "store-analysis")
 """The steps that a process can import in advance. The others are rare, take long, or are services."""
 
 _USED_LATER = ("anyio._backends._asyncio", "asyncio.runners", "concurrent.futures.thread", "encodings.idna", "uvloop")

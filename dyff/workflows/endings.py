@@ -5,9 +5,13 @@ The last line that a step prints says what failed and what to do. The operator u
     0     done
     1, 2, 4 or a sum      verification: wrong output, missing output, duplicate output
     10    evaluation client: no answer of the service fits, or earlier outputs cannot be read or are there twice
+          analysis: the author's code failed
+    11    analysis: its output does not fit what its method declares
+    12    analysis: the author's code needed more memory than it may use
+    13    analysis: the author's code took longer than it may
     20    evaluation client: incomplete: items were given up, or the time limit was reached, or a pause would end after it
     64    the command line is wrong
-    65    the dataset or the source of a model is wrong or damaged, or an item does not fit the input pipeline
+    65    a dataset, a source of a model or an input of an analysis is wrong, damaged or gone, or an item does not fit the input pipeline
     69    the service never became ready, or failed more often than allowed
     70    a defect in Dyff; the traceback is above the last line
     75    something else failed that may work next time (the object store or the source of a model does not answer)
@@ -33,6 +37,7 @@ from dyff.kernel import errors
 
 WRONG_OUTPUT, MISSING, DUPLICATES = 1, 2, 4
 OUTPUT_ERROR = 10
+RUN_FAILED, OUTPUT_INVALID, OUT_OF_MEMORY, DEADLINE_EXCEEDED = 10, 11, 12, 13
 INCOMPLETE = 20
 USAGE = 64
 WRONG_DATA = 65

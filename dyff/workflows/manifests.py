@@ -1,7 +1,8 @@
 """The input of a step: its manifest file and its environment.
 
 The manifest of an evaluation's steps is JSON: `{"spec": <the custom resource's spec>, "session": {"url", "replicas"?,
-"readinessPath"?}}`. The manifest of a model's fetch is `{"spec": <the custom resource's spec>}`. Specs are decoded with the
+"readinessPath"?}}`. The manifest of a model's fetch is `{"spec": <the custom resource's spec>}`, that of an analysis's steps
+`{"spec": <the custom resource's spec>, "limits": {...}}`. Specs are decoded with the
 structs of `dyff.entities.specs`, like in the operator. Manifests are stored data, so unknown keys are ignored.
 
 Environment: `DYFF_STORAGE_URL` (the object store: `file:///absolute/directory`, or the URL of a cloud store as in
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -47,6 +48,32 @@ class Model(msgspec.Struct, frozen=True):
     spec: specs.Model
 
 
+Bytes = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What an analysis may use. `timeout_s`: of its program, in seconds. `memory_bytes`: of its program; None for no limit of its own.
+
+    `log_bytes`: of what it prints. `file_bytes`: of one file that it writes. `cell_bytes`: of what one cell of a notebook shows.
+    `input_bytes`: of its inputs and modules together. `output_bytes`: of its output.
+    """
+
+    timeout_s: Annotated[int, msgspec.Meta(ge=1)] = 3600
+    memory_bytes: Bytes | None = None
+    log_bytes: Bytes = 16 * 2**20
+    file_bytes: Bytes = 2**30
+    cell_bytes: Bytes = 16 * 2**20
+    input_bytes: Bytes = 10 * 2**30
+    output_bytes: Bytes = 2**30
+
+
+class Analysis(msgspec.Struct, frozen=True):
+    """The manifest of an analysis's step."""
+
+    spec: specs.Analysis
+    limits: Limits = Limits()
+
+
 def evaluation(arguments: list[str], step: str) -> Evaluation:
     """Read the manifest of an evaluation's step; see `read`."""
     return read(arguments, step, Evaluation)
@@ -65,7 +92,15 @@ def read(arguments: list[str], step: str, kind: type[M]) -> M:
     """
     parser = endings.Arguments(prog=step)
     parser.add_argument("--manifest", required=True, type=Path, help="the manifest file, JSON")
-    file = parser.parse_args(arguments).manifest
+    return load(parser.parse_args(arguments).manifest, kind)
+
+
+def load(file: Path, kind: type[M]) -> M:
+    """Read a manifest.
+
+    Raises:
+        Misconfigured: it cannot be read or is wrong; the message names the field.
+    """
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except OSError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -23,6 +24,7 @@ _PUT_ATTEMPTS = 6
 _FILE_BYTES = 8 * 2**20
 """The size of the rows as JSON. As Python objects they need several times as much."""
 
+T = TypeVar("T")
 Row = dict[str, Any]
 
 
@@ -162,25 +164,38 @@ class _Sizes:
         return count
 
 
-async def persist(store: port.Objects, key: str, data: bytes, md5: str | None = None) -> port.ObjectInfo:
+async def persist(
+    store: port.Objects, key: str, data: bytes | Callable[[], AsyncIterable[bytes]], md5: str | None = None
+) -> port.ObjectInfo:
     """Store an object under a key that only we write, with retries if the store does not answer. Waits while its disk is full.
+
+    `data`: the bytes, or what begins to read them, for each try.
 
     Raises:
         RetryLater, OutcomeUnknown: the store did not answer in any of the tries.
     """
 
     async def put() -> port.ObjectInfo:
-        return await store.put(key, data, md5=md5)
+        return await store.put(key, data if isinstance(data, bytes) else data(), md5=md5)
 
+    return await insist(put, key)
+
+
+async def insist(act: Callable[[], Awaitable[T]], key: str) -> T:
+    """Do what stores an object, with retries if the store does not answer. Waits while its disk is full. `key`: of the object.
+
+    Raises:
+        RetryLater, OutcomeUnknown: the store did not answer in any of the tries.
+    """
     delays = backoff.delays(0.2, ceiling_s=10)
     for _ in range(_PUT_ATTEMPTS - 1):
         try:
-            return await space.when_there_is(put)
+            return await space.when_there_is(act)
         except (errors.RetryLater, errors.OutcomeUnknown) as error:
             delay_s = next(delays)
             endings.say(f"{key} cannot be stored ({error.message}); trying again in {delay_s:.1f} s")
             await anyio.sleep(delay_s)
-    return await space.when_there_is(put)
+    return await space.when_there_is(act)
 
 
 def _errors_file(found: list[Row]) -> bytes:

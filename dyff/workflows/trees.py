@@ -125,13 +125,13 @@ def batches(
         partition = arrow_schemas.given(fragment.path, schema)
         with fragment.filesystem.open_input_file(fragment.path) as source, parquet_file(source) as file:
             stored = [name for name in schema.names if name in file.schema_arrow.names]
-            most = rows if size_bytes is None else min(rows, _rows_of(file, size_bytes))
+            most = rows if size_bytes is None else min(rows, rows_of(file, size_bytes))
             for batch in file.iter_batches(batch_size=most, columns=stored, use_threads=False):
                 yield _conformed(batch, schema, partition, fragment.path)
 
 
-def _rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
-    """How many rows of the file fit in `size_bytes`; at least one."""
+def rows_of(file: pa.parquet.ParquetFile, size_bytes: int) -> int:
+    """How many rows of the file fit in `size_bytes`, as its metadata says; at least one."""
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1.0)
     return max(1, int(size_bytes / max(1.0, largest)))
