@@ -149,6 +149,8 @@ class Analysis:
             output = {"kind": "Measurement", "measurement": measured}
         return {
             "kind": "Method",
+            "creationTime": "2026-11-30T00:00:00.000000Z",
+            "status": "Ready",
             "id": uuid.uuid4().hex,
             "account": ACCOUNT,
             "name": "Word length",
@@ -203,6 +205,8 @@ def service() -> dict[str, Any]:
     """An InferenceService, as the API returns it."""
     return {
         "kind": "InferenceService",
+        "creationTime": "2026-11-30T00:00:00.000000Z",
+        "status": "Ready",
         "id": uuid.uuid4().hex,
         "account": ACCOUNT,
         "name": "example",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 RUN_FAILED, OUT_OF_MEMORY, DEADLINE = "RunFailed", "OutOfMemory", "DeadlineExceeded"
-MAX_TEXT = 2_000
+MAX_TEXT = 1_000
 """Characters of an exception's own text."""
 MAX_SOURCE = 200
 """Characters of a line of source."""
@@ -85,7 +85,7 @@ def message(error: BaseException, at: Line | None) -> str:
     if isinstance(error, Failed):
         said = str(error)
     else:
-        text = _cut(_text(error), MAX_TEXT)
+        text = _cut(" ".join(_text(error).split()), MAX_TEXT)  # one line, because it is the last one of the log
         said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return sentence(said, at)
 

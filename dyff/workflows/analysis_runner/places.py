@@ -13,6 +13,10 @@ from typing import Any
 
 MAX_DOCUMENT_BYTES = 2**26
 """Of each JSON document that the run reads."""
+METHOD_FIELDS = frozenset(
+    ("id", "account", "name", "scope", "description", "implementation", "parameters", "inputs", "output", "scores", "modules", "analysisImage")
+)
+"""Fields of a method within an analysis. The published package refuses others."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,12 @@ class Place:
         return {os.path.realpath(self.root / each): each for each in self.modules}
 
     def write_config(self) -> None:
-        """Write what AnalysisContext reads: the custom resource, with the whole method in place of its ID."""
-        spec = {**self.spec, "method": {**self.method}}
+        """Write what AnalysisContext reads: the custom resource as published, which has the method itself instead of its ID."""
+        method = {name: value for name, value in self.method.items() if name in METHOD_FIELDS and value is not None}
+        inputs = [{"keyword": keyword, "entity": entity} for keyword, entity in self.inputs.items()]
+        scope = {name: value for name, value in (self.spec.get("scope") or {}).items() if value is not None}
+        kept = {name: self.spec.get(name) or [] for name in ("arguments", "data")}
+        spec = {"id": self.id, "method": method, "inputs": inputs, "scope": scope, **kept}
         self.config.write_text(json.dumps({"spec": spec}))
 
     def _document(self, name: str, otherwise: Mapping[str, Any] | None = None) -> dict[str, Any]:
