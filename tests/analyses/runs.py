@@ -19,7 +19,7 @@ from tests.conftest import missing
 ROOT = Path(__file__).parents[2]
 RUNNER = ROOT / "dyff/workflows/analysis_runner"
 PYTHON = ROOT / ".venv-analysis/bin/python"
-SCHEMA = pa.schema([("_index_", pa.int64()), ("words", pa.float64())])
+SCHEMA = pa.schema({"_index_": pa.int64(), "words": pa.float64()})
 ACCOUNT = uuid.uuid4().hex
 
 
@@ -55,7 +55,7 @@ def notebook(*cells: str | dict[str, Any], **metadata: Any) -> str:
 
 def code(source: str, *tags: str) -> dict[str, Any]:
     """A cell with code."""
-    shape = {"cell_type": "code", "execution_count": None, "metadata": {"tags": list(tags)}, "outputs": []}
+    shape: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {"tags": list(tags)}, "outputs": []}
     return {**shape, "source": source, "id": uuid.uuid4().hex[:8]}
 
 
@@ -166,7 +166,12 @@ class Analysis:
 
     def resource(self) -> dict[str, Any]:
         method = self.specification()
-        data = {"usecase": {"spec": method, "documentation": {"title": "Clear answers", "summary": "How clear the answers are.", "fullPage": None}}}
+        data = {
+            "usecase": {
+                "spec": method,
+                "documentation": {"title": "Clear answers", "summary": "How clear the answers are.", "fullPage": None},
+            }
+        }
         if self.kind == "JupyterNotebook":
             data["system"] = {
                 "spec": service(),
@@ -195,7 +200,7 @@ class Analysis:
         """Run it as it is now."""
         command = [str(python or environment()), "-I", str(RUNNER), "--in", str(self.inside), "--out", str(self.out)]
         made = {"PATH": os.environ["PATH"], **variables}
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=made, errors="replace", check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=made, errors="replace", check=False)
         assert done.returncode == 0, done.stderr
         outcome = json.loads((self.out / "outcome.json").read_text())
         return Ended(outcome, (self.out / "logs.txt").read_text(), self.out / "root" / self.id, self.out, done.stdout)

@@ -29,33 +29,72 @@ CASES = [
     case("raises", RAISES, "word_length.py, line 4, in counted: KeyError: 'text' (line: return float(len(row['text'])))", line=4),
     case("returns None", function("pass"), "returned None; it must yield pyarrow RecordBatches"),
     case("yields rows", function("yield {'words': 1.0}"), "yielded a dict as its first value; it must yield pyarrow RecordBatches"),
-    case("yields garbage later", function("yield pa.RecordBatch.from_pylist([], schema=SCHEMA)\nyield 3"), "yielded a int as its second value"),
+    case(
+        "yields garbage later",
+        function("yield pa.RecordBatch.from_pylist([], schema=SCHEMA)\nyield 3"),
+        "yielded a int as its second value",
+    ),
     case("returns a list of rows", function("return [{'words': 1.0}]"), "RecordBatch.from_pylist(rows, schema=...)"),
     case("returns a frame", function("import pandas\nreturn pandas.DataFrame({'words': [1.0]})"), "returned a DataFrame"),
     case("returns text", function("return 'text'"), "returned a str; it must"),
     case("is async", HEAD + "async def mean_word_length(arguments, **inputs):\n    return []\n", "is an async function"),
     case("lacks a column", function("yield pa.RecordBatch.from_pydict({'_index_': [1]})"), "missing columns: words"),
-    case("has more columns", function("yield pa.RecordBatch.from_pydict({'_index_': [1], 'words': [1.0], 'extra': [1]})"), "not declared: extra"),
+    case(
+        "has more columns",
+        function("yield pa.RecordBatch.from_pydict({'_index_': [1], 'words': [1.0], 'extra': [1]})"),
+        "not declared: extra",
+    ),
     case("has other types", function("yield pa.RecordBatch.from_pydict({'_index_': [1], 'words': [1]})"), "words is int64, not double"),
-    case("exits", function("import sys\nsys.exit(0)"), "word_length.py, line 5, in mean_word_length: the code ended the process by sys.exit(0)", line=5),
-    case("exits at import", "raise SystemExit('enough')", "word_length.py, line 1: the code ended the process by sys.exit('enough')", line=1),
+    case(
+        "exits",
+        function("import sys\nsys.exit(0)"),
+        "word_length.py, line 5, in mean_word_length: the code ended the process by sys.exit(0)",
+        line=5,
+    ),
+    case(
+        "exits at import", "raise SystemExit('enough')", "word_length.py, line 1: the code ended the process by sys.exit('enough')", line=1
+    ),
     case("_exit", function("import os\nos._exit(0)"), "exit code 0 before the code had finished"),
-    case("segfault", function("import ctypes\nctypes.string_at(0)"), "word_length.py, line 5, in mean_word_length: the process was ended by SIGSEGV", line=5),
+    case(
+        "segfault",
+        function("import ctypes\nctypes.string_at(0)"),
+        "word_length.py, line 5, in mean_word_length: the process was ended by SIGSEGV",
+        line=5,
+    ),
     case("abort", function("import os\nos.abort()"), "SIGABRT", line=5),
     case("interrupt", function("raise KeyboardInterrupt"), "KeyboardInterrupt", line=4),
     case("no module", WORDS, "no Python module 'missing' was found", name="missing.function"),
     case("no function", WORDS, "has no 'missing', which the method's fullyQualifiedName names; it has SCHEMA", name="word_length.missing"),
     case("not a function", WORDS, "is a Schema, not a function", name="word_length.SCHEMA"),
     case("no name", WORDS, "fullyQualifiedName is 'word_length'", name="word_length"),
-    case("imports what is not there", "import sklearnn\n", "word_length.py, line 1: ModuleNotFoundError: No module named 'sklearnn'", line=1),
+    case(
+        "imports what is not there", "import sklearnn\n", "word_length.py, line 1: ModuleNotFoundError: No module named 'sklearnn'", line=1
+    ),
     case("cannot be compiled", "def mean_word_length(:\n", "word_length.py, line 1: SyntaxError: ", line=1),
     case("recursion", function("def f():\n    return f()\nreturn f()"), "RecursionError", line=5),
     case("its error has no text", function("class E(Exception):\n    __str__ = None\nraise E"), "E: its text cannot be made", line=6),
     case("wrong arguments", HEAD + "def mean_word_length(arguments):\n    return []\n", "unexpected keyword argument 'data'"),
     case("memory", function(GROWS), "MemoryError", "OutOfMemory", line=6, limits={"memory_bytes": 2**28}),
-    case("killed", function("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"), "more memory than what the machine has", "OutOfMemory"),
-    case("time", function("while True:\n    pass"), "line 4, in mean_word_length: it did not end within 2", "DeadlineExceeded", limits={"timeout_s": 2}),
-    case("time asleep", function("import time\ntime.sleep(999)"), "in mean_word_length: it did not", "DeadlineExceeded", limits={"timeout_s": 2}),
+    case(
+        "killed",
+        function("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"),
+        "more memory than what the machine has",
+        "OutOfMemory",
+    ),
+    case(
+        "time",
+        function("while True:\n    pass"),
+        "in mean_word_length: it did not end within 6 seconds",
+        "DeadlineExceeded",
+        limits={"timeout_s": 6},
+    ),
+    case(
+        "time asleep",
+        function("import time\ntime.sleep(999)"),
+        "line 5, in mean_word_length: it did not",
+        "DeadlineExceeded",
+        limits={"timeout_s": 6},
+    ),
     case("large file", function("open('f', 'wb').write(bytes(2**21))"), "File too large", line=4, limits={"file_bytes": 2**20}),
     case("other kind", WORDS, "implementation.kind is 'Shell'", method={"implementation": {"kind": "Shell"}}),
     case("other output", WORDS, "a PythonFunction makes a Measurement", method={"output": {"kind": "SafetyCase"}}),
@@ -138,7 +177,8 @@ def test_workers_of_the_code_may_work(analysis):
     text = HEAD + (
         "import multiprocessing\ndef square(x):\n    return x * x\n"
         "def mean_word_length(arguments, **inputs):\n    for how in ('fork', 'spawn'):\n"
-        "        with multiprocessing.get_context(how).Pool(2) as pool:\n            print(how, pool.map(square, [1, 2, 3]))\n    return []\n"
+        "        with multiprocessing.get_context(how).Pool(2) as pool:\n"
+        "            print(how, pool.map(square, [1, 2, 3]))\n    return []\n"
     )
     run = analysis(text).run().succeeded()
     assert "fork [1, 4, 9]" in run.text
@@ -188,7 +228,8 @@ def test_links_in_the_output_are_removed_before_the_next_run(analysis, tmp_path)
 
 def test_batches_are_checked_one_by_one(analysis):
     """The message says which one does not fit."""
-    body = "yield pa.RecordBatch.from_pylist([{'_index_': 1, 'words': 1.0}], schema=SCHEMA)\nyield pa.RecordBatch.from_pydict({'_index_': [1]})"
+    first = "yield pa.RecordBatch.from_pylist([{'_index_': 1, 'words': 1.0}], schema=SCHEMA)\n"
+    body = first + "yield pa.RecordBatch.from_pydict({'_index_': [1]})"
     assert "the second batch of word_length.mean_word_length" in analysis(function(body)).run().failed()["message"]
 
 

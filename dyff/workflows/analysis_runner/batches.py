@@ -68,7 +68,9 @@ def fitted(batch: pyarrow.RecordBatch, schema: pyarrow.Schema, what: str) -> pya
             wrong.append(f"{field.name} is {column.type}, not {field.type}")
             continue
         if not field.nullable and column.null_count:
-            raise Failed(f"{what} does not fit the method's schema: the column {field.name} has {column.null_count} nulls, which it may not have")
+            raise Failed(
+                f"{what} does not fit the method's schema: the column {field.name} has {column.null_count} nulls, which it may not have"
+            )
         columns.append(column)
     if wrong:
         raise Failed(f"{what} does not fit the method's schema: {'; '.join(wrong)}")

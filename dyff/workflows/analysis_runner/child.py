@@ -19,6 +19,8 @@ REPORT_BYTES = 2**20
 """Of what the child reports; more is not a report."""
 GRACE_S = 2.0
 """How long a process that has used up its time gets to print where it is."""
+QUIET_S = 0.2
+"""It has printed that when nothing more has come for this long."""
 WHERE = signal.SIGUSR1
 """Makes the child print where it is."""
 _CHUNK = 2**16
@@ -54,7 +56,7 @@ def start(place: places.Place, seed: int) -> Running:
     command = [sys.executable, "-s", "-u", "-X", "faulthandler", folder]
     command += ["--child", "--in", str(place.inside), "--out", str(place.out), "--report", str(reported)]
     with open(os.devnull, "rb") as nothing:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command, stdin=nothing, stdout=written, stderr=written, cwd=place.work, env=variables(place, seed), pass_fds=(reported,)
         )
     process.returncode = 0  # it is reaped here, with those that it leaves
@@ -100,11 +102,12 @@ def follow(running: Running, log: Log, timeout_s: float) -> Running:
                 deadline += GRACE_S
                 os.kill(running.pid, WHERE)
                 continue
-            for key, _ in selector.select(left):
+            ready = selector.select(min(left, QUIET_S) if running.timed_out else left)
+            for key, _ in ready:
                 if not _read(running, key.fd, log):
                     selector.unregister(key.fd)
             running.status = processes.reap().get(running.pid)
-            if running.timed_out and running.status is None and "(most recent call first)" in log.recent:
+            if running.timed_out and not ready and "(most recent call first)" in log.recent:
                 break
     return running
 
@@ -124,7 +127,7 @@ def end(running: Running, log: Log) -> None:
 
 def answer_where() -> None:
     """In the child: print where each thread is when the outer process asks."""
-    faulthandler.register(WHERE, file=sys.__stderr__, all_threads=True, chain=False)
+    faulthandler.register(WHERE, file=2, all_threads=True, chain=False)
 
 
 def _read(running: Running, descriptor: int, log: Log) -> bool:

@@ -15,7 +15,7 @@ Outcome = dict[str, Any]
 
 SUCCEEDED: Outcome = {"status": "Succeeded", "reason": "", "message": "", "line": None}
 _MEANINGS = {
-    signal.SIGSEGV: "it read or wrote memory that is not its own, which is a fault in a library, or in code that uses one in a way it does not allow",
+    signal.SIGSEGV: "it used memory that is not its own, which is a fault in a library, or in how the code uses it",
     signal.SIGBUS: "it read a file that has become shorter, or the disk is full",
     signal.SIGFPE: "an impossible calculation in a library",
     signal.SIGILL: "an instruction that this processor does not have: a library was built for another one",
@@ -44,7 +44,9 @@ def judged(ended: Running, printed: str, place: places.Place) -> Outcome:
     status = ended.status or 0
     if not os.WIFSIGNALED(status):
         code = os.waitstatus_to_exitcode(status)
-        return failed(failures.RUN_FAILED, f"the process ended with exit code {code} before the code had finished, for instance by os._exit()", None)
+        return failed(
+            failures.RUN_FAILED, f"the process ended with exit code {code} before the code had finished, for instance by os._exit()", None
+        )
     number = signal.Signals(os.WTERMSIG(status))
     exhausted = number == signal.SIGKILL or (number == signal.SIGABRT and ("bad_alloc" in printed or "MemoryError" in printed))
     if exhausted:

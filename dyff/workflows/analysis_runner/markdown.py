@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 import mistune
 
+from .places import MAX_IMAGE_BYTES
+
 PLUGINS = ("strikethrough", "footnotes", "table", "task_lists", "url", "math")
-MAX_IMAGE_BYTES = 2**24
-"""Of a file that is put into the page; a larger one is left out."""
 
 
 class Renderer(mistune.HTMLRenderer):

@@ -16,7 +16,9 @@ from typing import Any
 
 from . import markdown
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; media-src data:; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; media-src data:; base-uri 'none'; form-action 'none'"
+)
 """What a browser may load for the page, also when it is opened as a file."""
 
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
@@ -91,9 +93,10 @@ def _form(mime: str, value: Any, metadata: Mapping[str, Any], data: Mapping[str,
     if mime == "image/svg+xml":
         return f'<div class="image">{text[text.find("<svg") :]}</div>' if "<svg" in text else ""
     if mime in IMAGES:
-        of = metadata.get(mime) if isinstance(metadata.get(mime), dict) else metadata
-        size = "".join(f' {name}="{of[name]}"' for name in ("width", "height") if isinstance((of or {}).get(name), int))
-        alternative = html.escape(str((of or {}).get("alt") or _plain(data)), quote=True)
+        own = metadata.get(mime)
+        of: Mapping[str, Any] = own if isinstance(own, Mapping) else metadata
+        size = "".join(f' {name}="{of[name]}"' for name in ("width", "height") if isinstance(of.get(name), int))
+        alternative = html.escape(str(of.get("alt") or _plain(data)), quote=True)
         return f'<div class="image"><img src="data:{mime};base64,{"".join(text.split())}" alt="{alternative}"{size}></div>'
     if mime == "text/markdown":
         return markdown.rendered(text, {}, folder, module)

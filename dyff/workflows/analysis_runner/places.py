@@ -13,8 +13,23 @@ from typing import Any
 
 MAX_DOCUMENT_BYTES = 2**26
 """Of each JSON document that the run reads."""
+MAX_IMAGE_BYTES = 2**24
+"""Of an image file that is put into a page; a larger one is left out."""
 METHOD_FIELDS = frozenset(
-    ("id", "account", "name", "scope", "description", "implementation", "parameters", "inputs", "output", "scores", "modules", "analysisImage")
+    (
+        "id",
+        "account",
+        "name",
+        "scope",
+        "description",
+        "implementation",
+        "parameters",
+        "inputs",
+        "output",
+        "scores",
+        "modules",
+        "analysisImage",
+    )
 )
 """Fields of a method within an analysis. The published package refuses others."""
 
