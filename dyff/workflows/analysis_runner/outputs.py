@@ -14,6 +14,19 @@ PIECE_BYTES = 64
 """What an output costs apart from its content, so that a million empty ones are not free."""
 
 
+def overwritten(text: str) -> str:
+    """Return a text as a terminal shows it, where a carriage return goes back to the start of the line: progress bars use that."""
+    if "\r" not in text:
+        return text
+    lines = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        shown = ""
+        for piece in line.split("\r"):
+            shown = piece + shown[len(piece) :]
+        lines.append(shown)
+    return "\n".join(lines)
+
+
 class Outputs:
     """The outputs of each cell. Other threads may add to it."""
 

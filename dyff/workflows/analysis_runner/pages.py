@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import markdown
+from .outputs import overwritten
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; media-src data:; base-uri 'none'; form-action 'none'"
@@ -71,19 +72,6 @@ def output(each: Mapping[str, Any], folder: Path, module: Path) -> str:
     if mime is None:
         return ""
     return f'<div class="output">{_form(mime, data[mime], metadata, data, folder, module)}</div>\n'
-
-
-def overwritten(text: str) -> str:
-    """Return a text as a terminal shows it, where a carriage return goes back to the start of the line: progress bars use that."""
-    if "\r" not in text:
-        return text
-    lines = []
-    for line in text.replace("\r\n", "\n").split("\n"):
-        shown = ""
-        for piece in line.split("\r"):
-            shown = piece + shown[len(piece) :]
-        lines.append(shown)
-    return "\n".join(lines)
 
 
 def _form(mime: str, value: Any, metadata: Mapping[str, Any], data: Mapping[str, Any], folder: Path, module: Path) -> str:
