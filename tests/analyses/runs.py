@@ -19,8 +19,15 @@ from tests.conftest import missing
 ROOT = Path(__file__).parents[2]
 RUNNER = ROOT / "dyff/workflows/analysis_runner"
 PYTHON = ROOT / ".venv-analysis/bin/python"
-SCHEMA = pa.schema({"_index_": pa.int64(), "words": pa.float64()})
 ACCOUNT = uuid.uuid4().hex
+
+
+def columns(**types: pa.DataType | pa.Field[Any]) -> pa.Schema:
+    """A schema."""
+    return pa.schema([each if isinstance(each, pa.Field) else pa.field(name, each) for name, each in types.items()])
+
+
+SCHEMA = columns(_index_=pa.int64(), words=pa.float64())
 
 
 def environment() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.analyses.runs import ROOT, Analysis, environment
+from tests.analyses.runs import ROOT, Analysis, columns, environment
 from tests.analyses.test_functions import DATA, HEAD, WORDS, function
 
 RAISES = HEAD + (
@@ -235,6 +235,6 @@ def test_batches_are_checked_one_by_one(analysis):
 
 def test_nulls_where_the_schema_forbids_them(analysis):
     """A column that is declared as never null has no nulls."""
-    schema = pa.schema([pa.field("_index_", pa.int64()), pa.field("words", pa.float64(), nullable=False)])
+    schema = columns(_index_=pa.int64(), words=pa.field("words", pa.float64(), nullable=False))
     body = "yield pa.RecordBatch.from_pylist([{'_index_': 1, 'words': None}], schema=SCHEMA)"
     assert "the column words has 1 nulls" in analysis(function(body), schema=schema).run().failed()["message"]

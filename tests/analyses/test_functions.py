@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.analyses.runs import ROOT, SCHEMA, Analysis
+from tests.analyses.runs import ROOT, SCHEMA, Analysis, columns
 
 DATA = pa.table({"_index_": [0, 1], "text": ["a b c", "d"]})
 HEAD = "import pyarrow as pa\nSCHEMA = pa.schema([('_index_', pa.int64()), ('words', pa.float64())])\n"
@@ -105,7 +105,7 @@ def test_arguments_and_scores(analysis):
 
 def test_a_declared_schema_opens_the_data(analysis, tmp_path):
     """Types of partitions come from the declared schema, not from their folders' names; hidden files are no part of the data."""
-    schema = pa.schema({"_index_": pa.int64(), "text": pa.string(), "_replication_": pa.string()})
+    schema = columns(_index_=pa.int64(), text=pa.string(), _replication_=pa.string())
     shown = "data.schema.field('_replication_').type, sorted(data.to_table()['_replication_'].to_pylist())"
     body = f"data = inputs['data']\nprint({shown})\nreturn []"
     made = analysis(function(body), datasets={"data": None}, schemas={"data": schema}).prepare()
@@ -196,7 +196,7 @@ def test_a_rubric(analysis):
 
 def test_a_published_rubric_by_its_short_name(analysis):
     """Old methods name the rubrics of dyff.audit.scoring without the package."""
-    schema = pa.schema({"_index_": pa.int64(), "_replication_": pa.string(), "top1": pa.bool_(), "top5": pa.bool_()})
+    schema = columns(_index_=pa.int64(), _replication_=pa.string(), top1=pa.bool_(), top5=pa.bool_())
     task = pa.table({"_index_": [0, 1], "label": ["a", "b"]})
     answers = [["a", "b"], ["a", "b"]]
     predictions = pa.table({"_index_": [0, 1], "_replication_": ["r", "r"], "responses": answers})
@@ -215,7 +215,7 @@ def test_another_release_of_python(analysis):
 
 def test_the_schema_of_a_method_may_have_metadata(analysis):
     """Descriptions of columns, as the published package makes them, are kept."""
-    schema = pa.schema([pa.field("_index_", pa.int64(), metadata={"__doc__": "the item"}), pa.field("words", pa.float64())])
+    schema = columns(_index_=pa.field("_index_", pa.int64(), metadata={"__doc__": "the item"}), words=pa.float64())
     run = analysis(schema=schema).run().succeeded()
     field = parquet.read_schema(next(run.result.glob("*.parquet"))).field("_index_")
     assert field.metadata == {b"__doc__": b"the item"}

@@ -119,7 +119,7 @@ def test_the_line_in_a_dump_is_the_innermost_of_the_author(tmp_path):
     own = tmp_path / "own.py"
     text = (
         "Fatal Python error: Segmentation fault\n\n"
-        f'Thread 0x0001 (most recent call first):\n  File "/usr/lib/python3/threading.py", line 1 in run\n  File "{own}", line 1 in other\n\n'
+        f'Thread 0x0001 (most recent call first):\n  File "/lib/threading.py", line 1 in run\n  File "{own}", line 1 in other\n\n'
         f'Current thread 0x0002 [python] (most recent call first):\n  File "/lib/x.py", line 9 in f\n  File "{own}", line 2 in inner\n'
         f'  File "{own}", line 3 in outer\n\nExtension modules: numpy\n'
     )
