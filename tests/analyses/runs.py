@@ -198,14 +198,14 @@ class Analysis:
         }
         return {"spec": spec}
 
-    def run(self, python: Path | None = None, **variables: str) -> Ended:
+    def run(self, *before: str, **variables: str) -> Ended:
         """Prepare it and run it."""
         self.prepare()
-        return self.again(python, **variables)
+        return self.again(*before, **variables)
 
-    def again(self, python: Path | None = None, **variables: str) -> Ended:
-        """Run it as it is now."""
-        command = [str(python or environment()), "-I", str(RUNNER), "--in", str(self.inside), "--out", str(self.out)]
+    def again(self, *before: str, **variables: str) -> Ended:
+        """Run it as it is now. `before`: a command that the runner's is an argument of."""
+        command = [*before, str(environment()), "-I", str(RUNNER), "--in", str(self.inside), "--out", str(self.out)]
         made = {"PATH": os.environ["PATH"], **variables}
         done = subprocess.run(command, capture_output=True, text=True, env=made, errors="replace", check=False)
         assert done.returncode == 0, done.stderr

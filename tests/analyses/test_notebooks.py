@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pyarrow as pa
 import pytest
 
-from tests.analyses.runs import Analysis, code, notebook
+from tests.analyses.runs import ROOT, Analysis, code, notebook
 
 DATA = pa.table({"_index_": [0, 1], "text": ["a b c", "d"]})
 CONTEXT = "from dyff.audit.analysis import AnalysisContext\nctx = AnalysisContext()\n"
@@ -58,6 +59,25 @@ def test_a_safety_case(analysis):
     scores = json.loads((run.result / ".dyff/scores.json").read_text())["scores"]
     assert [(each["name"], each["quantity"]) for each in scores] == [("words", 2.0)]
     assert [each["name"] for each in json.loads((run.result / ".dyff/curves.json").read_text())["curves"]] == ["curve"]
+
+
+CONFINED = """
+import os, sys
+from dyff.cluster.pods.shim import seccomp, syscalls
+syscalls.prctl(38, 1)
+seccomp.install(seccomp.program(seccomp.LANDLOCK, network=False, own_user=False))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Runs a command under the strictest filter of the local cluster."""
+
+
+def test_a_notebook_where_little_is_allowed(analysis):
+    """No sockets, no change of permissions, no sessions: the page and its figure are made all the same."""
+    run = analysis(
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);", "!echo two", "import asyncio\nawait asyncio.sleep(0)\nprint('three')"
+    ).run(sys.executable, "-c", CONFINED, PYTHONPATH=str(ROOT))
+    page = run.succeeded().page
+    assert page.index("data:image/png") < page.index("two") < page.index("three")
 
 
 def fetched(page):

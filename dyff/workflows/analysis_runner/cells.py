@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from IPython.core.compilerop import CachingCompiler
@@ -93,6 +94,9 @@ class Shell(InteractiveShell):
 
 def shell(outputs: Outputs, streams: Streams) -> Shell:
     """Make the shell of this process."""
+    startup = Path(os.environ["IPYTHONDIR"]) / "profile_default/startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "README").touch()  # IPython would copy one with its permissions, which the local cluster may refuse
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     config = Config()
     config.HistoryManager.enabled = False
