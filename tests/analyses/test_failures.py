@@ -27,14 +27,14 @@ def case(title, text, message, reason="RunFailed", line=None, **more):
 
 CASES = [
     case("raises", RAISES, "word_length.py, line 4, in counted: KeyError: 'text' (line: return float(len(row['text'])))", line=4),
-    case("returns None", function("pass"), "returned None; it must yield pyarrow RecordBatches"),
+    case("returns None", function("pass"), "returned None; it must yield pyarrow RecordBatches", line=3),
     case("yields rows", function("yield {'words': 1.0}"), "yielded a dict as its first value; it must yield pyarrow RecordBatches"),
     case(
         "yields garbage later",
         function("yield pa.RecordBatch.from_pylist([], schema=SCHEMA)\nyield 3"),
         "yielded a int as its second value",
     ),
-    case("returns a list of rows", function("return [{'words': 1.0}]"), "RecordBatch.from_pylist(rows, schema=...)"),
+    case("returns a list of rows", function("return [{'words': 1.0}]"), "RecordBatch.from_pylist(rows, schema=...)", line=3),
     case("returns a frame", function("import pandas\nreturn pandas.DataFrame({'words': [1.0]})"), "returned a DataFrame"),
     case("returns text", function("return 'text'"), "returned a str; it must"),
     case("is async", HEAD + "async def mean_word_length(arguments, **inputs):\n    return []\n", "is an async function"),
@@ -230,7 +230,8 @@ def test_batches_are_checked_one_by_one(analysis):
     """The message says which one does not fit."""
     first = "yield pa.RecordBatch.from_pylist([{'_index_': 1, 'words': 1.0}], schema=SCHEMA)\n"
     body = first + "yield pa.RecordBatch.from_pydict({'_index_': [1]})"
-    assert "the second batch of word_length.mean_word_length" in analysis(function(body)).run().failed()["message"]
+    expected = "word_length.py, line 5, in mean_word_length: the second batch of word_length.mean_word_length does not fit"
+    assert analysis(function(body)).run().failed()["message"].startswith(expected)
 
 
 def test_nulls_where_the_schema_forbids_them(analysis):

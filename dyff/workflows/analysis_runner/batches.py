@@ -82,6 +82,15 @@ def fitted(batch: pyarrow.RecordBatch, schema: pyarrow.Schema, what: str) -> pya
     return batch
 
 
+def maker(output: Any, function: Any) -> tuple[str, int, str] | None:
+    """Return file, line and function that made a batch: where a generator waits, or else where the function begins."""
+    frame = getattr(output, "gi_frame", None)
+    if frame is not None:
+        return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return None if code is None else (code.co_filename, code.co_firstlineno, code.co_name)
+
+
 def _same_columns(names: list[str], schema: pyarrow.Schema, what: str) -> None:
     from .loading import shown
 

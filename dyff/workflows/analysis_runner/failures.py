@@ -24,7 +24,12 @@ Line = dict[str, object]
 
 
 class Failed(Exception):
-    """The run cannot go on, for a reason that is the author's to fix. The text is the whole message."""
+    """The run cannot go on, for a reason that is the author's to fix. The text is the whole message.
+
+    `place`: file, line and function that the message is about, if it was not raised there.
+    """
+
+    place: tuple[str, int, str] | None = None
 
 
 def located(error: BaseException, folders: Mapping[str, str]) -> Line | None:
@@ -40,6 +45,10 @@ def located(error: BaseException, folders: Mapping[str, str]) -> Line | None:
     broken = _of_syntax(error, folders)
     if broken is not None:
         return broken
+    if isinstance(error, Failed) and error.place is not None:
+        file, number, function = error.place
+        name = own(file, folders)
+        return None if name is None else line(name, number, function, linecache.getline(file, number))
     found = None
     for file, number, function in _frames(error.__traceback__):
         name = own(file, folders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import batches, datasets, loading, places, writing
+from . import datasets, loading, places, writing
 from .failures import Failed
 
 
@@ -20,7 +20,7 @@ def run(place: places.Place, implementation: dict[str, Any]) -> None:
         raise Failed(f"{name} is a {type(function).__name__}, not a function")
     inputs = {keyword: datasets.opened(place, entity) for keyword, entity in place.inputs.items()}
     output = function(place.arguments, **inputs)
-    writing.write(batches.produced(output, name), declared(place), place.result, name)
+    writing.write(output, declared(place), place.result, name, function)
 
 
 def declared(place: places.Place) -> Any:

@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import Any
 
-from . import batches, datasets, functions, loading, places, writing
+from . import datasets, functions, loading, places, writing
 from .failures import Failed
 
 PUBLISHED = "dyff.audit.scoring"
@@ -34,7 +34,7 @@ def run(place: places.Place, implementation: dict[str, Any]) -> None:
     if base is None or not isinstance(rubric, base.Rubric):
         raise Failed(f"{name} is not a Rubric: it must be a class that is derived from {PUBLISHED}.Rubric")
     data = [datasets.opened(place, place.inputs[each]) for each in INPUTS]
-    writing.write(batches.produced(rubric.apply(*data), f"{name}.apply"), functions.declared(place), place.result, f"{name}.apply")
+    writing.write(rubric.apply(*data), functions.declared(place), place.result, f"{name}.apply", rubric.apply)
 
 
 def found(place: places.Place, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,15 @@ FILE_BYTES = 2**28
 """Of one file, about; then the next one is begun."""
 
 
-def write(output: Iterable[Any], schema: pyarrow.Schema, folder: Path, name: str) -> int:
+def write(output: Any, schema: pyarrow.Schema, folder: Path, name: str, function: Any) -> int:
     """Write batches, each after a check against the schema. There is always a file, also if there are no rows.
 
     Args:
-        output: what the method makes.
-        schema: what it declares.
+        output: what the method's function returned; if it is a generator, the code runs here.
+        schema: what the method declares.
         folder: for the files.
-        name: the method's function, for messages.
+        name: the function's, for messages.
+        function: the function itself.
 
     Returns:
         The number of rows.
@@ -35,9 +35,12 @@ def write(output: Iterable[Any], schema: pyarrow.Schema, folder: Path, name: str
     """
     files = _Files(schema, folder)
     try:
-        for number, batch in enumerate(output, 1):
+        for number, batch in enumerate(batches.produced(output, name), 1):
             files.add(batches.fitted(batch, schema, f"the {batches._ordinal(number)} batch of {name}"))
         files.flush()
+    except Failed as error:
+        error.place = error.place or batches.maker(output, function)
+        raise
     finally:
         files.close()
     return files.rows
