@@ -139,7 +139,6 @@ _STORED = {
     11: Ending("what the method wrote does not fit what it declares", reasons.OUTPUT_INVALID),
     12: Ending("the method needed too much memory; let it use less, or raise the setting analyses.memory", reasons.OUT_OF_MEMORY),
     13: Ending("the method took too long; let it do less, or raise the setting analyses.timeout_s", reasons.DEADLINE_EXCEEDED),
-    14: Ending("the method exceeded a limit; the log of the run says which", reasons.LIMIT_EXCEEDED),
 }
 """Of the program that stores what a method wrote, and so knows how the method ended."""
 

@@ -26,7 +26,7 @@ def around(owner: port.Object, spec: specs.Analysis, setup: plan.Setup) -> job.A
     """Everything apart from the step that stores. Only `fetch` and that step reach the storage and have the manifest."""
     programs, limits = setup.operator.programs, setup.analyses
     written = {"name": _IN_VOLUME, "mountPath": IN_DIR}
-    fetch = job.step(owner, setup, FETCH, "fetch-analysis", mounts=(written,))
+    fetch = job.step(owner, setup, FETCH, ("fetch-analysis", "--destination", IN_DIR), mounts=(written,))
     return job.Around(
         initial=(fetch, _run(spec, setup)),
         steps=(FETCH,),
@@ -35,7 +35,8 @@ def around(owner: port.Object, spec: specs.Analysis, setup: plan.Setup) -> job.A
             _volume(_OUT_VOLUME, limits.output_bytes + limits.log_bytes + _SPARE),
             _volume(_TEMPORARY_VOLUME, programs.tmp_limit),
         ),
-        mounts=(_read_only(_IN_VOLUME, IN_DIR), _read_only(_OUT_VOLUME, OUT_DIR)),
+        mounts=(_read_only(_OUT_VOLUME, OUT_DIR),),
+        args=("--source", OUT_DIR),
         fields={
             **({"runtimeClassName": programs.runtime_class} if programs.runtime_class else {}),
             **({"hostUsers": False} if programs.user_namespaces else {}),

@@ -16,14 +16,15 @@ from dyff.operator.manifests import containers, metadata
 class Around(msgspec.Struct, frozen=True):
     """What the pod of a step has in addition to the step.
 
-    `initial`: containers that run before it. `steps`: the names of those that are our own steps, too. `volumes`: of the pod. `mounts`:
-    of the step. `fields`: of the pod's spec. `annotations`: of the pod.
+    `initial`: containers that run before it. `steps`: the names of those that are our own steps, too. `volumes`: of the pod. `mounts`,
+    `args`: of the step. `fields`: of the pod's spec. `annotations`: of the pod.
     """
 
     initial: tuple[port.Object, ...] = ()
     steps: tuple[str, ...] = ()
     volumes: tuple[port.Object, ...] = ()
     mounts: tuple[port.Object, ...] = ()
+    args: tuple[str, ...] = ()
     fields: Mapping[str, Any] = {}
     annotations: Mapping[str, str] = {}
 
@@ -79,7 +80,8 @@ def _failure_rules(final_codes: Mapping[str, tuple[int, ...]]) -> list[dict[str,
 
 def _pod(owner: port.Object, run: Run, setup: plan.Setup) -> port.Object:
     around = run.around
-    main = step(owner, setup, containers.STEP, run.program, mounts=around.mounts, requests=run.requests, env=run.env, secrets=run.secrets)
+    args = (run.program, *around.args)
+    main = step(owner, setup, containers.STEP, args, mounts=around.mounts, requests=run.requests, env=run.env, secrets=run.secrets)
     own = [containers.manifest_volume(run.name), containers.temporary_volume(setup.operator.programs.data_limit)]
     return containers.pod(
         {
@@ -96,18 +98,21 @@ def step(
     owner: port.Object,
     setup: plan.Setup,
     name: str,
-    program: str,
+    command: tuple[str, ...],
     *,
     mounts: tuple[port.Object, ...] = (),
     requests: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     secrets: tuple[str, ...] = (),
 ) -> port.Object:
-    """A container that runs one of our programs with the manifest of the pod. The parameters are as in `containers.step`."""
+    """A container that runs one of our programs with the manifest of the pod. `command`: the program and arguments of its own. The other
+    parameters are as in `containers.step`.
+    """
+    program, *args = command
     return containers.step(
         name,
         setup.operator.steps_image,
-        [program, "--manifest", f"{containers.MANIFEST_DIR}/{containers.MANIFEST_FILE}"],
+        [program, "--manifest", f"{containers.MANIFEST_DIR}/{containers.MANIFEST_FILE}", *args],
         setup.storage_env,
         disk=setup.operator.programs.data_limit,
         mounts=(containers.manifest_mount(), *mounts),
