@@ -99,8 +99,9 @@ wheels: setup ## build dyff-platform and dyff-sdk, and check that everything tha
 	@$(BIN)/python -m wheels.build --out build/wheels
 	@$(BIN)/python -m wheels.check
 
-image: setup ## build Dyff's own container image into build/image/dyff.tar
+image: setup ## build Dyff's own container image, and the environment of analyses, into build/image/dyff.tar and analysis.tar
 	@$(BIN)/python -m image.build --out build/image/dyff.tar
+	@$(BIN)/python -m image.build --of analysis --out build/image/analysis.tar
 
 test-engines: setup ## start real servers and run the tests that need them
 	@$(BIN)/python -m tests.engines run -- $(PYTEST) -m engines

@@ -19,6 +19,7 @@ import msgspec
 
 from dyff.kernel import (
     addresses,
+    analysis_settings,
     engines,
     images,
     log_settings,
@@ -199,7 +200,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operator.
 
-    `steps_image`: the image of our own steps. `runner_port`: the port on which a runner listens in its container.
+    `steps_image`: the image of our own steps. `analysis_image`: the environment of methods that name none.
+    `runner_port`: the port on which a runner listens in its container.
     `session_start_deadline_s`: time within which a session must become ready. `job_deadline_s`: limit of a step other than the
     evaluation client (which has its own `totalTimeoutSeconds`). `resync_s`: interval at which everything is reconciled.
     `refusal_patience_s`: how long a part that a policy of the cluster refuses is tried again before the run fails.
@@ -214,6 +216,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     steps_image: str = images.STEPS
+    analysis_image: Annotated[str, msgspec.Meta(min_length=1)] = analysis_settings.DEFAULT_IMAGE
     runner_port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 8000
     session_start_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 900.0
     job_deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
@@ -288,6 +291,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orchestrator: Orchestrator = Orchestrator()
     retention: Retention = Retention()
     operator: Operator = Operator()
+    analyses: analysis_settings.Analyses = analysis_settings.Analyses()
     migrations: Migrations = Migrations()
     disk: Disk = Disk()
     supervision: Supervision = Supervision()

@@ -23,6 +23,10 @@ _TROUBLE = ("retry: ", "trying again", "no calls until", "waiting for")
 _SAID = 900
 
 
+SUCCEEDED = "Succeeded"
+"""What the status says of a step that has succeeded."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How a step ended."""
 
@@ -48,13 +52,14 @@ def ensure(
     *,
     manifest: dict[str, Any],
     deadline_s: int,
-    requests: dict[str, str] | None = None,
+    requests: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     secrets: tuple[str, ...] = (),
+    around: job.Around | None = None,
 ) -> Iterator[plan.Action]:
     """Actions that are missing for the step to run with `manifest`. A Job that is being deleted has to disappear first.
 
-    `env`, `secrets`: as in `containers.step`.
+    `env`, `secrets`: as in `containers.step`. `around`: the rest of its pod; None if it is alone in it.
     """
     resource, called = observed.present, name(observed, step)
     wanted = configmap.build(resource, called, step.component, manifest)
@@ -65,7 +70,18 @@ def ensure(
         version = {"resourceVersion": found["metadata"]["resourceVersion"]}
         yield plan.Patch(port.CONFIG_MAP, called, {"metadata": version, "data": wanted["data"]})
     if observed.get(port.JOB, called) is None:
-        run = job.Run(called, step.component, step.program, step.retries, step.final_codes, deadline_s, requests or {}, env or {}, secrets)
+        run = job.Run(
+            name=called,
+            component=step.component,
+            program=step.program,
+            retries=step.retries,
+            final_codes=step.final_codes,
+            deadline_s=deadline_s,
+            requests=requests or {},
+            env=env or {},
+            secrets=secrets,
+            around=around or job.Around(),
+        )
         yield plan.Create(port.JOB, job.build(resource, run, setup))
 
 
@@ -87,7 +103,7 @@ def _is_late(found: port.Object) -> bool:
 def outcome(observed: plan.Observed, step: steps.Step, now: datetime, setup: plan.Setup) -> Outcome | None:
     """How the step ended, from the resource's status if it is recorded there, otherwise from its Job. None if it has not ended."""
     recorded = ((observed.present.get("status") or {}).get("steps") or {}).get(step.component)
-    if recorded == "Succeeded":
+    if recorded == SUCCEEDED:
         return Outcome(True)
     found = observed.get(port.JOB, name(observed, step))
     if found is None:
@@ -140,6 +156,9 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
         return reported  # a pod that is being terminated no longer shows what it was waiting for
     if suspended(found):
         return f"{step.title} is suspended, as by a queue of the cluster; its deadline begins when it is resumed"
+    doing = _doing(step, living)
+    if doing:
+        return f"{step.title} is {doing}{_attempts(found, own_pods, observed.logs)}"
     waits = pods.waiting([pod for pod in living if not _runs(pod)])
     if waits or not living:
         return f"{step.title} waits to start" + (f" ({waits})" if waits else _attempts(found, own_pods, observed.logs))
@@ -147,6 +166,13 @@ def progress(observed: plan.Observed, step: steps.Step) -> str:
     trouble = next((said for pod in living if (said := observed.says.get(pod["metadata"]["name"], "")).startswith(_TROUBLE)), "")
     said = f": {trouble[:_SAID]}" if trouble else ""
     return f"{step.title} is running" + (f" ({lost})" if lost else _attempts(found, own_pods, observed.logs)) + said
+
+
+def _doing(step: steps.Step, living: list[port.Object]) -> str:
+    """What the container that runs does, of a step that has several; empty if none runs, or its node does not answer."""
+    if not step.parts or pods.lost(living):
+        return ""
+    return next((step.part(name).doing for pod in living if (name := pods.at_work(pod)) is not None), "")
 
 
 def _waiting(own_pods: list[port.Object]) -> str:
@@ -194,10 +220,14 @@ def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_p
     if failure is None:
         detail = condition.get("message") or condition.get("reason") or "its pods are gone"
         return Outcome(False, step.reason, f"{step.title} failed: {detail}. Create it again")
-    ending = step.endings.get(failure.exit_code) if failure.exit_code is not None else None
+    part = step.part(failure.container)
+    ending = part.endings.get(failure.exit_code) if failure.exit_code is not None else None
+    if failure.reason in part.kills:
+        failure = msgspec.structs.replace(failure, advice=part.advice.get(failure.reason))
+        return Outcome(False, part.kills[failure.reason], f"{step.title} failed: {failure.text()}")
     if ending is None:
-        return Outcome(False, step.reason, f"{step.title} failed: {failure.text()}")
-    return Outcome(False, ending.reason or step.reason, _failure_message(step, ending, failure))
+        return Outcome(False, part.reason, f"{step.title} failed: {failure.text()}")
+    return Outcome(False, ending.reason or part.reason, _failure_message(step, ending, failure))
 
 
 def _failure_message(step: steps.Step, ending: steps.Ending, failure: pods.Failure) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dyff.cluster import port
-from dyff.kernel import settings
+from dyff.kernel import analysis_settings, settings
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -114,12 +114,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 class Setup(msgspec.Struct, frozen=True):
     """What plans depend on apart from the cluster. `storage_env`: set for our own steps, never for a user's container. `images`: what
-    is set for images, by their names.
+    is set for images, by their names. `analyses`: how methods run.
     """
 
     operator: settings.Operator
     storage_env: Mapping[str, str] = {}
     images: Mapping[str, settings.Image] = {}
+    analyses: analysis_settings.Analyses = analysis_settings.Analyses()
 
     @property
     def step_secrets(self) -> tuple[str, ...]:

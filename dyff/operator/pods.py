@@ -39,6 +39,9 @@ _ANSWERED = "is answered with status"
 _OF_THE_POD = frozenset({"Evicted", "Preempting", "NodeShutdown", "Terminated"})
 """Reasons for which a node ends a whole pod. They explain more than the exit codes of its containers."""
 
+_COMES_NEXT = ("PodInitializing", "ContainerCreating", "")
+"""Reasons of a container that waits for nothing but the kubelet, when those before it have ended."""
+
 _ADVICE = {
     "SchedulingGated": "it waits for its turn in a queue of the cluster; its deadline begins afterwards",
     "Unschedulable": "request less, or add a node that has it",
@@ -56,7 +59,7 @@ class Failure(msgspec.Struct, frozen=True):
 
     `exit_code`: None if it is not known, for instance because the pod was evicted. `reason`: Kubernetes' reason, such as
     `OOMKilled`. `initial`: whether it is an init container. `words`: its last lines.
-    `restarts`: the most restarts of any container of the pod.
+    `restarts`: the most restarts of any container of the pod. `advice`: what to do; None for what the reason suggests.
     """
 
     pod: str
@@ -66,6 +69,7 @@ class Failure(msgspec.Struct, frozen=True):
     initial: bool
     words: str
     restarts: int
+    advice: str | None = None
 
     def text(self) -> str:
         """A sentence that describes the failure, followed by the last lines."""
@@ -79,8 +83,8 @@ class Failure(msgspec.Struct, frozen=True):
     def _ended(self) -> str:
         ended = f"ended with exit code {self.exit_code}" if self.exit_code is not None else "failed"
         why = f" ({self.reason})" if self.reason not in ("", "Error") else ""
-        advice = f"; {_ADVICE[self.reason]}" if self.reason in _ADVICE else ""
-        return f"container {self.container} of pod {self.pod} {ended}{why}{advice}"
+        advice = self.advice or _ADVICE.get(self.reason)
+        return f"container {self.container} of pod {self.pod} {ended}{why}" + (f"; {advice}" if advice else "")
 
 
 def quoted(words: str) -> str:
@@ -197,6 +201,20 @@ def _unready(pod: port.Object) -> str:
                 return f"container {each['name']} runs and does not answer as it should at {place}: {said}"
             return f"container {each['name']} runs and does not answer yet at {place}"
     return ""
+
+
+def at_work(pod: port.Object) -> str | None:
+    """The container that runs, or is about to run because an earlier one has ended well; None if the pod waits for something."""
+    begun = False
+    for _, each in _containers(pod):
+        state = each.get("state") or {}
+        waits = (state.get("waiting") or {}).get("reason")
+        if "running" in state or (begun and waits in _COMES_NEXT):
+            return str(each["name"])
+        if (state.get("terminated") or {}).get("exitCode") != 0:
+            return None
+        begun = True
+    return None
 
 
 def lost(pods: Iterable[port.Object]) -> str:

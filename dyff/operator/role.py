@@ -8,7 +8,7 @@ import anyio
 import anyio.abc
 
 from dyff.cluster import port
-from dyff.kernel import liveness, settings
+from dyff.kernel import analysis_settings, liveness, settings
 from dyff.kernel.telemetry import metrics, traces
 from dyff.operator import controller, plan
 
@@ -19,6 +19,7 @@ async def run(
     settings: settings.Operator,
     storage_env: Mapping[str, str],
     images: Mapping[str, settings.Image] | None = None,
+    analyses: analysis_settings.Analyses | None = None,
     signs: liveness.Signs | None = None,
     tracer: traces.Tracer = traces.SILENT,
     measured: metrics.Metrics | None = None,
@@ -28,10 +29,12 @@ async def run(
 
     `storage_env`: variables that give our own steps, and nothing else, access to the object store. It must not contain
     credentials, since it is visible in the pod specs. `images`: the setting `pods.images`, which grants programs the network.
+    `analyses`: how methods run; None for the defaults.
     `tracer`: records the spans of its work, of steps and of pods. `measured`: of this process.
     """
     known = measured or metrics.Metrics()
-    subject = controller.Controller(cluster, plan.Setup(settings, storage_env, images or {}), tracer=tracer, measured=known)
+    setup = plan.Setup(settings, storage_env, images or {}, analyses or analysis_settings.Analyses())
+    subject = controller.Controller(cluster, setup, tracer=tracer, measured=known)
     (signs or liveness.Signs()).add(subject.signs)
     with known.reading("operator", subject.samples):
         await subject.run(task_status=task_status)

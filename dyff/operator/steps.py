@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dyff.operator import reasons
+from dyff.operator.manifests import containers
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -21,12 +22,29 @@ class Ending(msgspec.Struct, frozen=True):
     final: bool = True
 
 
+class Part(msgspec.Struct, frozen=True):
+    """A container of a step that has several, which run one after the other.
+
+    `name`: of the container. `doing`: what it does, for messages. `reason`: of its failures, unless there is a more specific one by exit
+    code in `endings`, or by Kubernetes' reason, such as OOMKilled, in `kills`. `advice`: what to do, by Kubernetes' reason; where there
+    is none, the general advice is given.
+    """
+
+    name: str
+    doing: str
+    reason: str
+    endings: Mapping[int, Ending] = {}
+    kills: Mapping[str, str] = {}
+    advice: Mapping[str, str] = {}
+
+
 class Step(msgspec.Struct, frozen=True):
     """A step of a workflow.
 
     `component`: part of its Job's name, and a label of its pods. `program`: in the steps image. `title`: for messages.
     `reason`: of its failures, unless the exit code has a more specific one. `endings`: by exit code. `when_late`: what to
-    do if it takes too long. `retries`: after failures that are not final.
+    do if it takes too long. `retries`: after failures that are not final. `parts`: its containers in their order, the one that runs
+    `program` last; empty if that is the only one.
     """
 
     component: str
@@ -36,11 +54,18 @@ class Step(msgspec.Struct, frozen=True):
     endings: Mapping[int, Ending]
     when_late: str
     retries: int
+    parts: tuple[Part, ...] = ()
 
     @property
-    def final_codes(self) -> tuple[int, ...]:
-        """Exit codes that are not worth a retry."""
-        return tuple(code for code, ending in self.endings.items() if ending.final)
+    def final_codes(self) -> dict[str, tuple[int, ...]]:
+        """By the name of a container, the exit codes that are not worth a retry."""
+        every = self.parts or (self.part(containers.STEP),)
+        return {each.name: tuple(code for code, ending in each.endings.items() if ending.final) for each in every}
+
+    def part(self, container: str) -> Part:
+        """The part that runs as that container. Where a pod reports no container, its last one counts."""
+        alone = Part(container, "", self.reason, self.endings)
+        return next((each for each in self.parts if each.name == container), alone)
 
 
 COMMON = {
@@ -107,3 +132,39 @@ FETCH = Step(
     when_late="raise the setting operator.job_deadline_s",
     retries=2,
 )
+
+_EVICTED = {"Evicted": reasons.LIMIT_EXCEEDED}
+_STORED = {
+    10: Ending("the method failed; the log of the run says where", reasons.RUN_FAILED),
+    11: Ending("what the method wrote does not fit what it declares", reasons.OUTPUT_INVALID),
+    12: Ending("the method needed too much memory; let it use less, or raise the setting analyses.memory", reasons.OUT_OF_MEMORY),
+    13: Ending("the method took too long; let it do less, or raise the setting analyses.timeout_s", reasons.DEADLINE_EXCEEDED),
+}
+"""Of the program that stores what a method wrote, and so knows how the method ended."""
+
+ANALYZE = Step(
+    component="run",
+    program="store-analysis",
+    title="the analysis",
+    reason=reasons.RUN_FAILED,
+    endings={**COMMON, **_STORED},
+    when_late="raise the setting analyses.timeout_s, or operator.job_deadline_s if it waited, fetched or stored for that long",
+    retries=1,
+    parts=(
+        Part("fetch", "fetching its inputs", reasons.FETCH_FAILED, COMMON, _EVICTED),
+        Part(
+            "run",
+            "running the method",
+            reasons.RUN_FAILED,
+            kills={"OOMKilled": reasons.OUT_OF_MEMORY, **_EVICTED},
+            advice={
+                "OOMKilled": "let the method use less memory, or raise the setting analyses.memory",
+                "Evicted": "let the method write less and start less, or raise the limit",
+            },
+        ),
+        Part(containers.STEP, "storing its results", reasons.STORE_FAILED, {**COMMON, **_STORED}, _EVICTED),
+    ),
+)
+"""Fetches the inputs of an analysis, runs the method's code, and stores what it wrote. An end of `run` itself, rather than of the code that
+it runs, can be accidental, so it is tried once more.
+"""

@@ -95,6 +95,7 @@ def _local_cluster(loaded: settings.Settings, adapters: Adapters, resources: Emb
             adapters.clock,
             sandboxes=given(adapters.sandboxes),
             storage_url=opening.local_storage_url(loaded, directory.DataDirectory(loaded.data_dir)),
+            environments=loaded.analyses.environments,
         )
         try:
             await kubelet.run(task_status=task_status)

@@ -33,6 +33,7 @@ TABLE: tuple[Rule, ...] = (
     pods.storage_credentials,
     pods.local_secrets,
     pods.steps_image,
+    pods.environments,
     pods.secrets_on_kubernetes,
     pods.callers,
     pods.fetching,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -98,6 +99,29 @@ def steps_image(case: Case) -> Iterator[Finding]:
             problem="the local cluster runs Dyff's own steps without an image, and gives another program no access to the store",
             fix="remove it",
         )
+
+
+def environments(case: Case) -> Iterator[Finding]:
+    """Interpreters of methods: on the local cluster they must be there, and on Kubernetes nothing uses them."""
+    known = case.settings.analyses.environments
+    if not case.runs_steps or not known:
+        return
+    if case.on_kubernetes:
+        yield Finding(
+            settings=("analyses.environments",),
+            problem="it is for the local cluster; on Kubernetes the image of a method is its environment",
+            fix="remove it, and set operator.analysis_image if methods that name no image need another one",
+            refused=False,
+        )
+    elif case.here:
+        for image, python in known.items():
+            if not os.access(python, os.X_OK) or os.path.isdir(python):
+                yield Finding(
+                    settings=("analyses.environments",),
+                    problem=f"{python}, for the image {image}, is no program that can be executed, so its methods cannot run",
+                    fix="name the Python interpreter of an environment",
+                    refused=False,
+                )
 
 
 def secrets_on_kubernetes(case: Case) -> Iterator[Finding]:

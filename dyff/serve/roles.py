@@ -174,6 +174,7 @@ async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], s
         settings=process.settings.operator,
         storage_env=adapters.storage_env,
         images=process.settings.pods.images,
+        analyses=process.settings.analyses,
         signs=signs,
         tracer=adapters.tracer.of("operator"),
         measured=adapters.metrics,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dyff.cluster.pods import images
-from dyff.kernel import settings
+from dyff.kernel import analysis_settings, settings
 
 ROOT = Path(__file__).parents[2]
 OVERVIEW = ROOT / "ARCHITECTURE.md"
@@ -17,7 +17,7 @@ TOKEN = re.compile(r"`([^`\n]+)`|\]\(([^)\s]+)\)")
 PATH = re.compile(r"[\w.-]+(/[\w.<>-]+)*/?")
 TOP = {each.name for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith(".")}
 PACKAGES = {each.name for each in (ROOT / "dyff").iterdir() if each.is_dir()}
-IMAGES = {images.STEPS_BEFORE, images.MOCK_SERVICE}
+IMAGES = {images.STEPS_BEFORE, images.MOCK_SERVICE, analysis_settings.DEFAULT_IMAGE}
 """Container images, whose names only look like paths."""
 
 

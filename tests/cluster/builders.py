@@ -63,8 +63,17 @@ def failed(pod: port.Object, code: int = 1, seconds: float = 0, *, disrupted: bo
     return {**pod, "status": {"phase": "Failed", "containerStatuses": [terminated(code, seconds)], "conditions": conditions}}
 
 
-def terminated(code: int, seconds: float) -> port.Object:
-    return {"name": "main", "state": {"terminated": {"exitCode": code, "finishedAt": clock.iso(at(seconds))}}}
+def failed_before(pod: port.Object, name: str, code: int = 1, seconds: float = 0) -> port.Object:
+    """An init container has failed, so that the others never ran."""
+    waiting = {"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}
+    return {
+        **pod,
+        "status": {"phase": "Failed", "initContainerStatuses": [terminated(code, seconds, name)], "containerStatuses": [waiting]},
+    }
+
+
+def terminated(code: int, seconds: float, name: str = "main") -> port.Object:
+    return {"name": name, "state": {"terminated": {"exitCode": code, "finishedAt": clock.iso(at(seconds))}}}
 
 
 def deleting(obj: port.Object) -> port.Object:

@@ -22,6 +22,9 @@ POLICY = {
     ]
 }
 
+POLICY_OF_FETCH = {"rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [3]}}]}
+BEFORE = builders.a_template(restartPolicy="Never", initContainers=[{"name": name, "image": "i"} for name in ("fetch", "run")])
+
 
 def attempts(count: int) -> list[port.Object]:
     """The Pods that a Job makes, one after the other."""
@@ -112,6 +115,18 @@ CASES = {
         job=builders.a_job(podFailurePolicy=POLICY),
         want_releases=names([FIRST]),
         want_conditions=(("FailureTarget", "PodFailurePolicy"),),
+    ),
+    "an exit code of a container that runs before the others counts for that container only": Case(
+        pods=(builders.failed_before(FIRST, "fetch", code=3),),
+        job=builders.a_job(template=BEFORE, podFailurePolicy=POLICY_OF_FETCH),
+        want_releases=names([FIRST]),
+        want_conditions=(("FailureTarget", "PodFailurePolicy"),),
+    ),
+    "the same code of another container that runs before the others is retried": Case(
+        pods=(builders.failed_before(FIRST, "run", code=3, seconds=-60),),
+        job=builders.a_job(template=BEFORE, podFailurePolicy=POLICY_OF_FETCH),
+        want_releases=names([FIRST]),
+        want_creates=names([SECOND]),
     ),
     "another exit code is retried": Case(
         pods=(builders.failed(FIRST, code=4, seconds=-60),),

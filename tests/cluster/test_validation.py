@@ -61,6 +61,12 @@ def rules(**rule: Any) -> dict[str, Any]:
         pytest.param(port.JOB, job(parallelism=2), "spec.parallelism", id="several Pods at once, which it lacks"),
         pytest.param(port.JOB, job(suspend=True), "spec.suspend", id="suspension, which it lacks"),
         pytest.param(port.JOB, rules(action="Explode"), "rules.0.action", id="an unknown action"),
+        pytest.param(
+            port.JOB,
+            rules(action="FailJob", onExitCodes={"containerName": "other", "operator": "In", "values": [1]}),
+            "onExitCodes.containerName",
+            id="a rule for a container that is not there",
+        ),
         pytest.param(port.JOB, rules(action="FailJob"), "onExitCodes or onPodConditions", id="a rule about nothing"),
         pytest.param(
             port.JOB,

@@ -24,13 +24,15 @@ def mapping(*command: str) -> settings.Image:
     return settings.Image(command=command)
 
 
-def program(image: str, name: str = "step", *, known=None, initial: bool = False, job: bool = False, **annotations: str) -> settings.Image:
+def program(
+    image: str, name: str = "step", *, known=None, initial: bool = False, job: bool = False, environments=None, **annotations: str
+) -> settings.Image:
     """How a container is run, in a pod with these annotations."""
     container = {"name": name, "image": image}
     spec = {"containers": [{"name": "main", "image": "x"}], "initContainers": [container]} if initial else {"containers": [container]}
     metadata = {"name": "p", "uid": "u", "annotations": annotations, "ownerReferences": [JOB] if job else []}
     pod = specs.parse({"metadata": metadata, "spec": spec})
-    return images.program(known or {}, "python", pod, (pod.spec.init_containers or pod.spec.containers)[0])
+    return images.program(known or {}, "python", pod, (pod.spec.init_containers or pod.spec.containers)[0], environments)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +136,28 @@ def test_a_runner_never_had_that_name(image, where):
     """A runner is neither in a Job nor an init container, and its image always has a digest."""
     with pytest.raises(refusals.Refused, match="Dyff's own steps"):
         program(image, **where)
+
+
+ANALYSIS: dict[str, Any] = {images.STEPS_OF: "fetch,step", images.ENVIRONMENT_OF: "run"}
+
+
+@pytest.mark.parametrize("image", [names.STEPS, images.STEPS_BEFORE, images.STEPS_BEFORE + DIGEST, images.MOCK_SERVICE, "x/y" + DIGEST])
+@pytest.mark.parametrize("known", [{}, {"x/y": mapping("other"), names.STEPS: mapping("mine"), "dyff/workflows/steps": mapping("x")}])
+def test_code_of_an_account_runs_in_an_environment_of_analyses_only(image, known):
+    """In an analysis's pod, a method's image never names a step, nor a program of `pods.images`, although it is in a Job."""
+    with pytest.raises(refusals.Refused, match=r"analyses\.environments"):
+        program(image, "run", known=known, initial=True, job=True, **ANALYSIS)
+
+
+@pytest.mark.parametrize("name", ["fetch", "step"])
+def test_the_other_containers_of_an_analysis_are_steps(name):
+    """By their names and their image, as everywhere. The name of an earlier release makes no step in a pod that is marked."""
+    assert program(names.STEPS, name, initial=True, job=True, **ANALYSIS).command == OURS
+    with pytest.raises(refusals.Refused, match="Dyff's own steps"):
+        program(images.STEPS_BEFORE, name, initial=True, job=True, **ANALYSIS)
+
+
+def test_a_session_cannot_use_an_environment_of_analyses():
+    """Its image is looked up in `pods.images` only."""
+    with pytest.raises(refusals.Refused, match="pods:"):
+        program("host/dyff/analysis" + DIGEST, "runner", environments={"dyff/analysis": "/usr/bin/python3"})

@@ -17,7 +17,7 @@ class Kubelet:
     """`plays`: by component, what its pods do: `RUN`, `READY`, `IGNORE`, an exit code, or a whole status."""
 
     def __init__(self, cluster: port.Cluster, **plays):
-        self.plays = {"infer": READY, "client": 0, "verify": 0, "salvage": 0, "fetch": 0, **plays}
+        self.plays = {"infer": READY, "client": 0, "verify": 0, "salvage": 0, "fetch": 0, "run": 0, **plays}
         self._cluster = cluster
         self._shown: dict[Any, Any] = {}
 

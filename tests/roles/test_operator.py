@@ -291,13 +291,33 @@ async def test_what_the_server_refuses_fails_with_its_words(there):
         assert "mountPath" in found["message"]
 
 
-async def test_what_this_release_does_not_run_ends_at_once(there):
-    """A service has nothing to run, and an analysis is not run yet: both say so instead of waiting for ever."""
+async def test_what_runs_nothing_ends_at_once(there):
+    """A service has nothing to run, and says so instead of waiting for ever."""
     async with there.operator():
         await there.create(world.a_service())
         assert (await there.ended(registry.RESOURCE_BY_KIND["InferenceService"], ID))["reason"] == "NothingToRun"
+
+
+@pytest.mark.parametrize(
+    ("ends_with", "want"), [(0, ("Complete", "Complete")), (11, ("Failed", "OutputInvalid")), (75, ("Failed", "StoreFailed"))]
+)
+async def test_an_analysis_runs_to_its_end(there, ends_with, want):
+    """One Job, in a network that is closed before it begins and opens to nothing; a failure that can be accidental is tried once more."""
+    there.kubelet.plays["run"] = kubelet.RUN
+    kind = registry.RESOURCE_BY_KIND["Analysis"]
+    async with there.operator():
         await there.create(world.an_analysis())
-        assert (await there.ended(registry.RESOURCE_BY_KIND["Analysis"], ID))["reason"] == "NotSupported"
+
+        async def storing():
+            found = await there.get(kind, ID)
+            return (conditions.get(found, "Complete") or {}).get("message") == "the analysis is storing its results"
+
+        await there.until("the progress of the analysis", storing)
+        there.kubelet.plays["run"] = ends_with
+        found = await there.ended(kind, ID)
+    assert (found["type"], found["reason"]) == want
+    [job] = (await there.cluster.list(port.JOB, {"dyff.io/id": ID})).items
+    assert job["status"].get("failed", 0) == {0: 0, 11: 1, 75: 2}[ends_with]
 
 
 async def test_a_strangers_job_is_neither_used_nor_removed(there):

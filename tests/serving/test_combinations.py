@@ -107,6 +107,8 @@ WARNED = [
      "bus.kafka.tls"),
     ("namespace only", {"cluster": {"kubernetes": {"namespace": "x"}}}, "cluster.kubernetes.kubeconfig"),
     ("Secrets of the local cluster", merged(ON_KUBERNETES, {"pods": {"secrets_dir": "/s"}}), "pods.secrets_dir"),
+    ("environments of the local cluster", merged(ON_KUBERNETES, {"analyses": {"environments": {"a": "/usr/bin/env"}}}),
+     "analyses.environments"),
     ("outside the cluster", {**ON_KUBERNETES, "cluster": KUBERNETES}, "operator.programs.callers"),
     ("internal hub", {"operator": {"fetch_env": {"HF_ENDPOINT": "http://10.1.2.3:80"}}}, "operator.fetch_allowed_hosts"),
     ("local hub", {"operator": {"fetch_env": {"HF_ENDPOINT": "http://localhost:80"}}}, "operator.fetch_allowed_hosts"),
@@ -155,6 +157,15 @@ def test_what_may_not_work_is_warned_about(tree, named):
     seen: list[Any] = []
     combinations.require(found, seen.append)
     assert seen == found
+
+
+def test_an_environment_that_is_not_on_this_machine_is_warned_about():
+    """Only the server that would run methods in it can see that."""
+    loaded = msgspec.convert({"analyses": {"environments": {"a": "/no/such/python", "b": "/usr/bin/env"}}}, settings.Settings)
+    found = [each for each in combinations.examine(loaded, roles.TABLE) if each.settings == ("analyses.environments",)]
+    assert [each.refused for each in found] == [False]
+    assert "/no/such/python" in found[0].text()
+    assert not [each for each in combinations.examine(loaded, roles.TABLE, here=False) if each.settings == ("analyses.environments",)]
 
 
 @pytest.mark.parametrize(("tree", "role"), [row[1:] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])

@@ -36,6 +36,11 @@ def spec(value: Any, path: Path, policies: tuple[str, ...]) -> Found:
             seen.add(str(each.get("name")))
 
 
+def names_of_containers(value: dict[str, Any]) -> set[str]:
+    """The names of all containers of a Pod's spec, as far as they have one."""
+    return {str(each["name"]) for field in ("initContainers", "containers") for each, _ in items(value.get(field), ()) if "name" in each}
+
+
 def fixed(value: dict[str, Any]) -> dict[str, Any]:
     """The part of a Pod's spec that must not change."""
     result = {key: each for key, each in value.items() if key != "activeDeadlineSeconds"}

@@ -92,10 +92,12 @@ def _job(obj: port.Object) -> Found:
             )
     policy = spec.get("podFailurePolicy")
     if policy is not None:
-        yield from _failure_policy(policy, (*path, "podFailurePolicy", "rules"))
+        containers = podspecs.names_of_containers(mapping(mapping(spec.get("template")).get("spec")))
+        yield from _failure_policy(policy, containers, (*path, "podFailurePolicy", "rules"))
 
 
-def _failure_policy(policy: Any, path: Path) -> Found:
+def _failure_policy(policy: Any, containers: set[str], path: Path) -> Found:
+    """The problems of a policy. `containers`: the names of all containers of the pod, with those that run before it."""
     for rule, at in items(mapping(policy).get("rules"), path):
         if rule.get("action") not in ("FailJob", "Ignore", "Count"):
             yield problem((*at, "action"), "must be FailJob, Ignore or Count")
@@ -105,6 +107,8 @@ def _failure_policy(policy: Any, path: Path) -> Found:
         values = codes.get("values")
         if codes.get("operator") not in ("In", "NotIn") or not isinstance(values, list) or not all(type(each) is int for each in values):
             yield problem((*at, "onExitCodes"), "must have the operator In or NotIn and values, a list of exit codes")
+        if codes.get("containerName") is not None and codes["containerName"] not in containers:
+            yield problem((*at, "onExitCodes", "containerName"), "must be one of the container or initContainer names in the pod template")
         for pattern, where in items(rule.get("onPodConditions"), (*at, "onPodConditions")):
             if not isinstance(pattern.get("type"), str) or pattern.get("status", "True") not in ("True", "False", "Unknown"):
                 yield problem(where, "must have a type and the status True, False or Unknown")

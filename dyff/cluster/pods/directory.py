@@ -7,7 +7,7 @@
              stop.json     the server's request to end a run
              <container>.log, shim.log
              port.sock     hands out sockets of the pod's own network, if it has one
-             work/ tmp/ shm/ volumes/<name>/
+             work/ work-of-steps/ tmp/ shm/ volumes/<name>/
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Directory:
 
     def prepare(self) -> None:
         """Create the directories that a pod has from its start."""
-        for path in (self.place.work, self.place.tmp, self.place.volumes):
+        for path in (self.place.work, self.place.steps, self.place.tmp, self.place.volumes):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.sync_directory(str(self.path.parent))
 
@@ -193,7 +193,7 @@ class Directory:
 
     def tidy(self) -> None:
         """Free the disk space of a pod that has ended; its logs are kept."""
-        for path in (self.place.work, self.place.tmp, self.place.volumes, self.path / "shm"):
+        for path in (self.place.work, self.place.steps, self.place.tmp, self.place.volumes, self.path / "shm"):
             try:
                 removal.remove(str(path))
             except OSError as error:

@@ -20,6 +20,7 @@ from dyff.entities import variables
 from dyff.kernel import quantities, settings
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CONFINE = "DYFF_CONFINE"
 _PLACEHOLDER = re.compile(r"\{(port|mount:([^{}]*))\}")
 _OPTION = re.compile(r"(-[^=/]*=)?(/.*)", re.DOTALL)
 _KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
@@ -46,6 +47,7 @@ class Process(msgspec.Struct, frozen=True):
 class Place(msgspec.Struct, frozen=True):
     """The directories of a pod: for its work, temporary files and volumes.
 
+    `steps`: for the work of our own steps, next to that of programs of accounts, which no such program sees.
     `as_mounted`: a program sees each volume where the spec mounts it, and no path has to be translated.
     """
 
@@ -53,6 +55,10 @@ class Place(msgspec.Struct, frozen=True):
     tmp: Path
     volumes: Path
     as_mounted: bool = False
+
+    @property
+    def steps(self) -> Path:
+        return self.work.with_name(f"{self.work.name}-of-steps")
 
 
 def process(
@@ -99,6 +105,9 @@ def _env(
     step = images.is_step(pod, container)
     env = {name: value for name, value in _from_secrets(container, secrets).items() if _may_set(name, step)} | listening
     for each in container.env:
+        # In pods of analyses the variables are the operator's. This one is for Kubernetes, whose policies do less than a sandbox.
+        if each.name == _CONFINE and images.is_in_environment(pod, container):
+            continue
         if (each.name == "PORT" and local_port is not None) or not _may_set(each.name, step):
             continue
         env[each.name] = _field(pod, container, each) if each.value_from else translate(variables.expand(each.value or "", env))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dyff.cluster.pods import refusals, specs
+from dyff.cluster.pods import environments, refusals, specs
 from dyff.kernel import images, settings
 
 STEPS_OF = "dyff.io/steps"
 """Annotation of a pod: the names of the containers that the operator made as steps, with commas. Accounts cannot write it."""
+ENVIRONMENT_OF = "dyff.io/environment"
+"""Annotation of a pod: the name of the container in which the operator runs code of an account in an environment of analyses."""
 STEPS_BEFORE = "dyff/workflows/steps"
 """The name of the steps up to release 0.1. Jobs and Deployments of that time keep it, since their templates cannot change."""
 MOCK_SERVICE = "dyff/workflows/inferenceservice-mock"
@@ -17,20 +19,37 @@ MOCK_SERVICE = "dyff/workflows/inferenceservice-mock"
 def is_step(pod: specs.Pod, container: specs.Container) -> bool:
     """Whether a container is one of our own steps, which alone may use the storage and the operator's Secrets.
 
-    The whole reference is compared, so that no combination of host, name, tag and digest is taken for ours. What an account chose
-    always has a digest, and it is never an init container, and not in a Job of that release.
+    The whole reference is compared, so that no combination of host, name, tag and digest is taken for ours. In pods of the release that
+    did not mark its steps, what an account chose always had a digest, and was never an init container, and never in a Job.
     """
+    if is_in_environment(pod, container):
+        return False
+    marked = pod.metadata.annotations.get(STEPS_OF)
     if container.image == images.STEPS:
-        return container.name in pod.metadata.annotations.get(STEPS_OF, "").split(",")
-    return container.image == STEPS_BEFORE and (pod.of_job or container in pod.spec.init_containers)
+        return marked is not None and container.name in marked.split(",")
+    return container.image == STEPS_BEFORE and marked is None and (pod.of_job or container in pod.spec.init_containers)
 
 
-def program(known: Mapping[str, settings.Image], python: str, pod: specs.Pod, container: specs.Container) -> settings.Image:
+def is_in_environment(pod: specs.Pod, container: specs.Container) -> bool:
+    """Whether a container runs code of an account in an environment of analyses. Such a container is never a step, whatever its image."""
+    return pod.metadata.annotations.get(ENVIRONMENT_OF) == container.name
+
+
+def program(
+    known: Mapping[str, settings.Image],
+    python: str,
+    pod: specs.Pod,
+    container: specs.Container,
+    known_environments: Mapping[str, str] | None = None,
+) -> settings.Image:
     """How a container of a pod is run. `known`: the setting `pods.images`. `python`: the interpreter for our own images.
+    `known_environments`: the setting `analyses.environments`; None if there are none.
 
     Raises:
         Refused: the image has no setting, or is ours and the container is not; the message says what to do.
     """
+    if is_in_environment(pod, container):
+        return environments.find(known_environments or {}, container.image)
     if is_step(pod, container):
         return known.get(images.STEPS) or steps(python)
     return find(known, python, container.image)

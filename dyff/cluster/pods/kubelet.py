@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -44,15 +44,17 @@ class Kubelet:
         sandboxes: describing.Sandboxes,
         steps: str = templates.STEPS_MODULE,
         storage_url: str | None = None,
+        environments: Mapping[str, str] | None = None,
     ) -> None:
         """`python`: the interpreter that this package is installed for; it runs shims and our own images. `sandboxes`: how programs of
         accounts are confined, see `tiers.choose`. `storage_url`: of the object store in the data directory, for steps; None if it is
-        elsewhere.
+        elsewhere. `environments`: the setting `analyses.environments`; None if there are none.
 
         `steps`: the module that the template imports; empty for none, so that it starts at once but steps execute programs.
         """
         self._cluster, self._root, self._time = cluster, pods_dir.absolute(), time
-        self._config = starting.NodeConfig(str(self._root / "server.lock"), python, pods, sandboxes, storage_url)
+        lock = str(self._root / "server.lock")
+        self._config = starting.NodeConfig(lock, python, pods, sandboxes, storage_url, environments or {})
         self._steps = steps
         self._node: node.Node | None = None
         self._workers: dict[str, worker.Worker] = {}

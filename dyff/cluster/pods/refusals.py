@@ -19,7 +19,9 @@ STOPPING = "NodeShutdown"
 class Refused(Exception):
     """A pod cannot be started now. It never leaves this package, but becomes the pod's status."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        """`reason`: one of the constants above. `message`: what is wrong and how to fix it."""
+    def __init__(self, reason: str, message: str, container: str | None = None) -> None:
+        """`reason`: one of the constants above. `message`: what is wrong and how to fix it. `container`: whose fault it is; None if it
+        is not known, then the pod's main one shows it.
+        """
         super().__init__(message)
-        self.reason, self.message = reason, message
+        self.reason, self.message, self.container = reason, message, container

@@ -28,6 +28,7 @@ _BOOT = (
 class NodeConfig(msgspec.Struct, frozen=True):
     """Configuration shared by all pods of a machine. `python`: the interpreter of the shim and of our own images. `sandboxes`: how
     programs of accounts are confined. `storage_url`: where steps find the object store of this data directory; None if there is none.
+    `environments`: the setting `analyses.environments`.
     """
 
     server_lock: str
@@ -35,16 +36,23 @@ class NodeConfig(msgspec.Struct, frozen=True):
     settings: settings.Pods
     sandboxes: describing.Sandboxes
     storage_url: str | None = None
+    environments: Mapping[str, str] = {}
 
 
 def mappings(config: NodeConfig, pod: specs.Pod) -> dict[str, settings.Image]:
-    """By container name, how its image is run.
+    """By container name, how its image is run. Blocks on the disk.
 
     Raises:
         Refused: an image has no mapping.
     """
-    every = (*pod.spec.init_containers, *pod.spec.containers)
-    return {each.name: images.program(config.settings.images, config.python, pod, each) for each in every}
+    return {each.name: _mapping(config, pod, each) for each in (*pod.spec.init_containers, *pod.spec.containers)}
+
+
+def _mapping(config: NodeConfig, pod: specs.Pod, container: specs.Container) -> settings.Image:
+    try:
+        return images.program(config.settings.images, config.python, pod, container, config.environments)
+    except refusals.Refused as refused:
+        raise refusals.Refused(refused.reason, refused.message, container.name) from refused
 
 
 def user(config: NodeConfig, pod: specs.Pod, facts: directory.Facts, taken: Mapping[str, int]) -> int | None:
@@ -79,8 +87,9 @@ def intent(
     secrets: Secrets | None = None,
     uid: int | None = None,
 ) -> directory.Intent:
-    """The description of the next run. `secrets`: those from which the pod takes variables. `uid`: the user of its confined programs;
-    None if the server is not root.
+    """The description of the next run. Blocks on the disk.
+
+    `secrets`: those from which the pod takes variables. `uid`: the user of its confined programs; None if the server is not root.
 
     Raises:
         Refused: the spec refers to something that does not exist, or to what this machine cannot confine.
@@ -128,7 +137,7 @@ def _process(config: NodeConfig, subject: describing.Subject, secrets: Secrets |
     """One container. Only our own steps run unconfined, because they alone run nothing that an account chose."""
     pod, container, place, port = subject.pod, subject.container, subject.place, subject.port
     if images.is_step(pod, container):
-        process = environment.process(pod, container, subject.image, place, port, secrets)
+        process = environment.process(pod, container, subject.image, _of_steps(place), port, secrets)
         process = msgspec.structs.replace(process, env=_with_store(config, process.env))
         ours = images.steps(config.python)
         return msgspec.structs.replace(process, step=process.argv[len(ours.command) :]) if subject.image == ours else process
@@ -138,6 +147,11 @@ def _process(config: NodeConfig, subject: describing.Subject, secrets: Secrets |
     image = describing.program(config.sandboxes, subject.image)
     seen = environment.process(pod, container, image, describing.place(config.sandboxes, place), port, secrets)
     return msgspec.structs.replace(seen, confinement=confinement)
+
+
+def _of_steps(place: environment.Place) -> environment.Place:
+    """The folders of a step. Programs of accounts can have run in the pod before it, and left in their home what interpreters load."""
+    return msgspec.structs.replace(place, work=place.steps)
 
 
 def _with_store(config: NodeConfig, env: dict[str, str]) -> dict[str, str]:

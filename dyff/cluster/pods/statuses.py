@@ -102,14 +102,18 @@ def _container(pod: specs.Pod, observed: Observed) -> port.Object:
 
 
 def _not_begun(pod: specs.Pod, observed: Observed) -> port.Object:
-    if observed.refusal is not None and observed.refusal.reason != refusals.UNSCHEDULABLE:
-        return _waiting(observed.refusal.reason, observed.refusal.message)
+    refusal = observed.refusal
+    if refusal is not None and refusal.reason != refusals.UNSCHEDULABLE and refusal.container in (None, pod.main.name):
+        return _waiting(refusal.reason, refusal.message)
     return _waiting("PodInitializing" if pod.spec.init_containers else "ContainerCreating")
 
 
 def _init_container(container: specs.Container, observed: Observed) -> port.Object:
-    intent, outcome = observed.facts.intent, _outcome(observed, container.name)
-    state = _state(outcome) if outcome else _waiting("PodInitializing")
+    intent, outcome, refusal = observed.facts.intent, _outcome(observed, container.name), observed.refusal
+    refused = refusal is not None and refusal.container == container.name
+    state = (
+        _state(outcome) if outcome else _waiting(refusal.reason, refusal.message) if refusal and refused else _waiting("PodInitializing")
+    )
     before: port.Object = {}
     if observed.stage.kind == "restarting" and outcome is not None and outcome.exit_code:
         before = {"lastState": _state(outcome)}

@@ -82,7 +82,8 @@ def _orphans(place: directory.Directory, record: directory.Record | None) -> dic
     begun: dict[int, int] = (
         {each.pid: each.ticks for each in record.containers.values() if each.ticks is not None} if record and same_boot else {}
     )
-    marks = (f"HOME={place.place.work}".encode(), f"TMPDIR={place.place.tmp}".encode())
+    homes = (f"HOME={place.place.work}", f"HOME={place.place.steps}")
+    marks = tuple(each.encode() for each in (*homes, f"TMPDIR={place.place.tmp}"))
     found = {}
     for pid in processes.all_pids():
         ticks = processes.started(pid)

@@ -158,19 +158,21 @@ class Worker:
         """Commit the next run, if nothing prevents it; returns its number."""
         self._refuse_while_ending()
         config = self._node.config
-        starting.mappings(config, pod)
+        await anyio.to_thread.run_sync(starting.mappings, config, pod)
         contents = await volumes.gather(self._node.cluster, pod)
         known = await anyio.to_thread.run_sync(secrets.read, config.settings.secrets_dir, pod)
+        # What is chosen is taken before anything else is waited for, or another pod could choose the same.
         local_port = ports.choose(pod, facts, self._node.ports)
+        if local_port is not None:
+            self._node.ports[pod.metadata.uid] = local_port
         user = await anyio.to_thread.run_sync(starting.user, config, pod, facts, self._node.users)
-        intent = starting.intent(config, pod, self._place, facts, local_port, self._node.time.now(), known, user)
+        if user is not None:
+            self._node.users[pod.metadata.uid] = user
+        now = self._node.time.now()
+        intent = await anyio.to_thread.run_sync(starting.intent, config, pod, self._place, facts, local_port, now, known, user)
         if pod.of_job:
             # Last, so that a slot is never held by a pod that could not start.
             self._node.slots.claim(pod.metadata.uid, specs.order(pod))
-        if local_port is not None:
-            self._node.ports[pod.metadata.uid] = local_port
-        if user is not None:
-            self._node.users[pod.metadata.uid] = user
         door = starting.door(self._place, intent)
         relative = None if door is None else str(Path(door).relative_to(self._place.path.parent))  # the data directory can be moved
         await self._protect(pod, local_port, relative)

@@ -15,7 +15,7 @@ from dyff.cluster import conditions, port
 from dyff.entities import custom_resource, specs
 from dyff.entities.kinds import evaluation, inference_session
 from dyff.kernel import clock
-from dyff.operator import cleanup, jobs, plan, pods, reasons, steps
+from dyff.operator import cleanup, graph, jobs, plan, pods, reasons, steps
 from dyff.operator.kinds import inference_session as inference_session_plan
 from dyff.operator.manifests import metadata
 
@@ -27,7 +27,6 @@ _CLIENT_SLACK_S = 300
 _LONGEST_S = 30 * 86400
 """Time limit for any client, also if its `totalTimeoutSeconds` is 0, which means no limit: nothing runs forever."""
 
-_SUCCEEDED = "Succeeded"
 _STEPS = (steps.CLIENT, steps.VERIFY, steps.SALVAGE)
 _FAILURE = "failure"
 """The key in the status's `steps` of the failure, as JSON, while what was completed is published."""
@@ -67,7 +66,7 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
         return _salvage(observed, msgspec.json.decode(recorded, type=_Failure), now, setup)
     client = jobs.outcome(observed, steps.CLIENT, now, setup)
     if client is not None and client.succeeded:
-        return _verification(observed, now, setup)
+        return _verification(observed, spec, now, setup)
     lost = _session_lost(observed, spec, now, setup)
     if lost is not None:
         return _failed(observed, lost, now, setup)
@@ -87,16 +86,14 @@ def _inference(observed: plan.Observed, spec: specs.Evaluation, now: datetime, s
         # Its time would run out before the session has any. It starts again afterwards, and goes on from what is stored.
         actions.extend(cleanup.stopped(observed, jobs.name(observed, steps.CLIENT)))
     elif url is not None:
-        manifest = {"spec": resource["spec"], "session": {"url": url, **_replicas(spec, found)}}
-        deadline_s, env = _client_deadline_s(spec, setup), _client_env(setup)
-        actions.extend(jobs.ensure(observed, steps.CLIENT, setup, manifest=manifest, deadline_s=deadline_s, env=env))
+        actions.extend(graph.missing(observed, _client(observed, spec, setup, {"url": url, **_replicas(spec, found)}), setup))
     started = observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is not None
     reason = reasons.INFERENCE if started else reasons.WAITING_FOR_SESSION
     message = _session_text(found)
     if started:
         message = f"{jobs.progress(observed, steps.CLIENT)}; {message}"
     status = conditions.status_patch(resource, conditions.running(reason, message), now)
-    return plan.Plan(tuple(actions), status, setup.look_again_s(now, *_deadlines(observed, steps.CLIENT)))
+    return plan.Plan(tuple(actions), status, setup.look_again_s(now, *graph.deadlines(observed, steps.CLIENT)))
 
 
 def _own_session(observed: plan.Observed) -> port.Object:
@@ -111,37 +108,33 @@ def _own_session(observed: plan.Observed) -> port.Object:
     }
 
 
-def _verification(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Plan:
+def _client(observed: plan.Observed, spec: specs.Evaluation, setup: plan.Setup, session: Mapping[str, Any]) -> graph.Node:
+    """The client. `session`: how it reaches the service."""
+    manifest = {"spec": observed.present["spec"], "session": session}
+    return graph.Node(steps.CLIENT, reasons.INFERENCE, manifest, _client_deadline_s(spec, setup), env=_client_env(setup))
+
+
+def _verification(observed: plan.Observed, spec: specs.Evaluation, now: datetime, setup: plan.Setup) -> plan.Plan:
     """Run the verification. The client's outcome is recorded and its session is deleted, since it is no longer needed."""
-    resource = observed.present
-    verify = jobs.outcome(observed, steps.VERIFY, now, setup)
-    done = {steps.CLIENT.component: _SUCCEEDED}
-    if verify is not None and not verify.succeeded:
-        return _failed(observed, verify, now, setup, done)
-    if verify is not None:
-        ended = conditions.complete(reasons.COMPLETE, "all items have verified outputs")
-        status = conditions.status_patch(resource, ended, now, {"steps": {**done, steps.VERIFY.component: _SUCCEEDED}})
-        return plan.Plan(cleanup.leftovers(observed), status)
-    manifest = {"spec": resource["spec"]}
-    actions = (
-        *cleanup.interrupted(observed),
-        *cleanup.recorded(observed, jobs.name(observed, steps.CLIENT)),
-        *cleanup.removed(observed, SESSION),
-        *jobs.ensure(observed, steps.VERIFY, setup, manifest=manifest, deadline_s=int(setup.operator.job_deadline_s)),
-    )
-    message = jobs.progress(observed, steps.VERIFY)
-    status = conditions.status_patch(resource, conditions.running(reasons.UNVERIFIED, message), now, {"steps": done})
-    return plan.Plan(actions, status, setup.look_again_s(now, *_deadlines(observed, steps.VERIFY)))
+    verify = _own_step(observed, steps.VERIFY, setup, cleanup.removed(observed, SESSION))
+
+    def failed(outcome: jobs.Outcome, done: graph.Done) -> plan.Plan:
+        return _failed(observed, outcome, now, setup, done)
+
+    nodes = (_client(observed, spec, setup, {}), verify)
+    return graph.decide(observed, nodes, now, setup, complete="all items have verified outputs", failed=failed)
 
 
-def _failed(
-    observed: plan.Observed, outcome: jobs.Outcome, now: datetime, setup: plan.Setup, done: Mapping[str, Any] | None = None
-) -> plan.Plan:
+def _own_step(observed: plan.Observed, step: steps.Step, setup: plan.Setup, first: tuple[plan.Action, ...]) -> graph.Node:
+    """A step that needs no session: it works on what the client has stored."""
+    deadline_s = int(setup.operator.job_deadline_s)
+    return graph.Node(step, reasons.UNVERIFIED, {"spec": observed.present["spec"]}, deadline_s, first)
+
+
+def _failed(observed: plan.Observed, outcome: jobs.Outcome, now: datetime, setup: plan.Setup, done: graph.Done | None = None) -> plan.Plan:
     """End as failed; if the client may have completed items, publish them first."""
-    fields = {"steps": done} if done else {}
     if outcome.reason in _NOTHING_DONE or observed.get(port.JOB, jobs.name(observed, steps.CLIENT)) is None:
-        status = conditions.status_patch(observed.present, conditions.failed(outcome.reason, outcome.message), now, fields)
-        return plan.Plan(cleanup.leftovers(observed), status)
+        return graph.ended(observed, conditions.failed(outcome.reason, outcome.message), now, done)
     failure = _Failure(outcome.reason, outcome.message, now)
     return _salvage(observed, failure, now, setup, {"steps": {**(done or {}), _FAILURE: msgspec.json.encode(failure).decode()}})
 
@@ -150,25 +143,25 @@ def _salvage(
     observed: plan.Observed, failure: _Failure, now: datetime, setup: plan.Setup, fields: Mapping[str, Any] | None = None
 ) -> plan.Plan:
     """Publish what was completed as incomplete, once nothing writes any more; then end as failed."""
-    resource = observed.present
     published = jobs.outcome(observed, steps.SALVAGE, now, setup)
     if published is not None:
         message = failure.message
         if not published.succeeded:
             message += f"\nWhat was completed could not be published: {published.message}"
-        status = conditions.status_patch(resource, conditions.failed(failure.reason, message), now, fields)
-        return plan.Plan(cleanup.leftovers(observed), status)
-    actions: list[plan.Action] = [*cleanup.interrupted(observed), *cleanup.removed(observed, SESSION)]
-    actions += cleanup.stopped(observed, jobs.name(observed, steps.CLIENT), jobs.name(observed, steps.VERIFY))
+        return graph.ended(observed, conditions.failed(failure.reason, message), now, fields=fields)
+    stopped = cleanup.stopped(observed, jobs.name(observed, steps.CLIENT), jobs.name(observed, steps.VERIFY))
+    first = (*cleanup.removed(observed, SESSION), *stopped)
     patience = failure.at + timedelta(seconds=_PATIENCE_S)
-    writing = now < patience and any(pods.live(pod) for pod in observed.pods if _component(pod) != steps.SALVAGE.component)
-    if not writing:
-        deadline_s = int(setup.operator.job_deadline_s)
-        actions += jobs.ensure(observed, steps.SALVAGE, setup, manifest={"spec": resource["spec"]}, deadline_s=deadline_s)
-    what = "waiting until its programs have ended" if writing else jobs.progress(observed, steps.SALVAGE)
-    message = f"it has failed, and what was completed is being published ({what}). {failure.message}"
-    status = conditions.status_patch(resource, conditions.running(reasons.UNVERIFIED, message), now, fields)
-    return plan.Plan(tuple(actions), status, setup.look_again_s(now, *([patience] if writing else _deadlines(observed, steps.SALVAGE))))
+    if now < patience and any(pods.live(pod) for pod in observed.pods if _component(pod) != steps.SALVAGE.component):
+        message = _published("waiting until its programs have ended", failure)
+        status = conditions.status_patch(observed.present, conditions.running(reasons.UNVERIFIED, message), now, fields)
+        return plan.Plan((*cleanup.interrupted(observed), *first), status, setup.look_again_s(now, patience))
+    message = _published(jobs.progress(observed, steps.SALVAGE), failure)
+    return graph.running(observed, _own_step(observed, steps.SALVAGE, setup, first), now, setup, message=message, fields=fields)
+
+
+def _published(what: str, failure: _Failure) -> str:
+    return f"it has failed, and what was completed is being published ({what}). {failure.message}"
 
 
 def _component(pod: port.Object) -> str:
@@ -234,9 +227,3 @@ def _session_text(found: port.Object | None) -> str:
         return "the inference session does not exist yet"
     ready = conditions.get(found, conditions.READY)
     return f"{custom_resource.SESSION_SAYS}{ready['message']}" if ready else "the inference session has not begun to start"
-
-
-def _deadlines(observed: plan.Observed, step: steps.Step) -> list[datetime]:
-    found = observed.get(port.JOB, jobs.name(observed, step))
-    due = jobs.overdue(found) if found is not None else None
-    return [due] if due is not None else []

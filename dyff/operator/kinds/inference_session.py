@@ -9,7 +9,7 @@ from dyff.cluster import conditions, port
 from dyff.entities import specs
 from dyff.entities.kinds import inference_session
 from dyff.kernel import clock
-from dyff.operator import cleanup, jobs, plan, pods, reasons, steps
+from dyff.operator import cleanup, jobs, plan, pods, policies, reasons, steps
 from dyff.operator.manifests import deployment, network, runners, service
 
 KIND = port.custom(inference_session.RESOURCE)
@@ -46,23 +46,11 @@ def decide(observed: plan.Observed, now: datetime, setup: plan.Setup) -> plan.Pl
 def _missing(observed: plan.Observed, setup: plan.Setup) -> Iterator[plan.Action]:
     """Create missing parts. The policy comes before the pods, and the Service, so that clients have an address to poll."""
     name = observed.request.name
-    yield from _policy(observed, setup)
+    yield from policies.ensure(observed, network.build(observed.present, COMPONENT, setup))
     if observed.get(port.SERVICE, name) is None:
         yield plan.Create(port.SERVICE, service.build(observed.present, COMPONENT, setup))
     if observed.get(port.DEPLOYMENT, name) is None:
         yield plan.Create(port.DEPLOYMENT, deployment.build(observed.present, COMPONENT, setup))
-
-
-def _policy(observed: plan.Observed, setup: plan.Setup) -> Iterator[plan.Action]:
-    """Create the NetworkPolicy, or change it to what is set now."""
-    wanted = network.build(observed.present, COMPONENT, setup)
-    found = observed.get(port.NETWORK_POLICY, observed.request.name)
-    if found is None:
-        yield plan.Create(port.NETWORK_POLICY, wanted)
-    elif found["spec"] != wanted["spec"] and not pods.deleting(found):
-        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
-        removed = {key: None for key in found["spec"] if key not in wanted["spec"]}
-        yield plan.Patch(port.NETWORK_POLICY, observed.request.name, {"metadata": version, "spec": {**wanted["spec"], **removed}})
 
 
 def _longest(observed: plan.Observed, setup: plan.Setup) -> datetime:

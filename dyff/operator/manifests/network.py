@@ -1,4 +1,4 @@
-"""What the runners of a session may connect to, and who may call them, as a NetworkPolicy."""
+"""What pods that run programs of accounts may connect to, and who may call them, as NetworkPolicies."""
 
 from __future__ import annotations
 
@@ -54,19 +54,29 @@ def build(session: port.Object, component: str, setup: plan.Setup) -> port.Objec
     if may_connect(found.image, setup):
         rules += [_DNS, {"to": _internet()}]
     rules += _named(found.image, setup)
+    ingress = [{"from": _callers(setup), "ports": [{"protocol": "TCP", "port": setup.operator.runner_port}]}]
+    return _policy(session, session["metadata"]["name"], component, ingress, rules)
+
+
+def of_step(owner: port.Object, name: str, component: str, setup: plan.Setup) -> port.Object:
+    """The policy of a step in whose pod a program of an account runs, too: nothing gets in, and only the object store can be reached."""
+    return _policy(owner, name, component, [], _store(setup))
+
+
+def _policy(owner: port.Object, name: str, component: str, ingress: list[port.Object], egress: list[port.Object]) -> port.Object:
     return {
         "apiVersion": port.NETWORK_POLICY.api_version,
         "kind": port.NETWORK_POLICY.kind,
         "metadata": {
-            **metadata.of_child(session, session["metadata"]["name"], component),
+            **metadata.of_child(owner, name, component),
             # Until the last pod has ended: otherwise a program could use the network while it is being stopped.
             "finalizers": [metadata.FINALIZER],
         },
         "spec": {
-            "podSelector": {"matchLabels": metadata.selector(session, component)},
+            "podSelector": {"matchLabels": metadata.selector(owner, component)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": _callers(setup), "ports": [{"protocol": "TCP", "port": setup.operator.runner_port}]}],
-            **({"egress": _distinct(rules)} if rules else {}),
+            **({"ingress": ingress} if ingress else {}),
+            **({"egress": _distinct(egress)} if egress else {}),
         },
     }
 

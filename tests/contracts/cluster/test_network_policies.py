@@ -49,6 +49,18 @@ async def test_a_policy_is_read_as_it_was_made(cluster, name, setup):
     assert (await cluster.get(port.NETWORK_POLICY, name))["spec"] == made["spec"]
 
 
+@pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS)
+async def test_a_policy_of_a_step_is_read_as_it_was_made(cluster, name, setup):
+    """Also one that lets nothing in, and perhaps nothing out."""
+    analysis = world.an_analysis()
+    analysis["metadata"] |= {"name": name, "uid": ""}
+    made = network.of_step(analysis, name, "run", setup)
+    made["metadata"] |= {"ownerReferences": [], "finalizers": []}
+    created = await cluster.create(port.NETWORK_POLICY, copy.deepcopy(made))
+    assert created["spec"] == made["spec"]
+    assert (await cluster.get(port.NETWORK_POLICY, name))["spec"] == made["spec"]
+
+
 async def test_a_policy_can_be_closed_and_opened(cluster, name):
     """A merge patch replaces the rules; a rule that is taken away is absent afterwards."""
     opened, closed = (a_policy(name, SETUPS[each])["spec"] for each in ("outside", "closed"))
