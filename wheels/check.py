@@ -25,7 +25,12 @@ LINUX = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 ELSEWHERE = ("x86_64-apple-darwin", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 """macOS on Intel and on Apple's processors, and Windows, as uv calls them."""
 
-PLATFORMS = {"requirements/sdk.txt": (*LINUX, *ELSEWHERE), "requirements/runtime.txt": LINUX, "requirements/all.txt": LINUX}
+PLATFORMS = {
+    "requirements/sdk.txt": (*LINUX, *ELSEWHERE),
+    "requirements/runtime.txt": LINUX,
+    "requirements/all.txt": LINUX,
+    "requirements/analysis.txt": LINUX,
+}
 """The platforms that a lock file is for. The others are for developers and CI, on x86-64: `LINUX[0]`."""
 
 SOURCES = {"forbiddenfruit": "pure Python, and only blockbuster needs it, which watches the tests"}
