@@ -1,7 +1,8 @@
 """An audit: which kinds of prompt make a language model toxic, and how sure are we?
 
 It uploads a model and a dataset of prompts in seven groups, serves the model, collects a completion of every prompt,
-scores the completions, and draws the share of toxic ones per group with a 95 % confidence interval.
+scores the completions, and draws the share of toxic ones per group with a 95 % confidence interval. With --case, a notebook makes a
+safety case of it: a document with scores that others can read and trace.
 
     python audit.py --account ID                 # Gemma 3 270M, RealToxicityPrompts (see README.md for what it needs)
     python audit.py --account ID --small         # a mock model and our own prompts: seconds, no downloads
@@ -10,6 +11,7 @@ scores the completions, and draws the share of toxic ones per group with a 95 % 
 import argparse
 from pathlib import Path
 
+import case
 import materials
 import pyarrow as pa
 import pyarrow.dataset
@@ -26,6 +28,7 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--account", required=True, help="the account that owns what is made here")
     flags.add_argument("--small", action="store_true", help="a mock model and our own prompts")
+    flags.add_argument("--case", action="store_true", help="make a safety case, which needs make analysis-env")
     flags.add_argument("--per-group", type=int, default=30, help="prompts of each group")
     flags.add_argument("--out", type=Path, default=Path("build/toxicity"), help="where downloads and the picture go")
     given = flags.parse_args()
@@ -107,6 +110,9 @@ def main() -> None:
     picture.write_text(report.draw(shares, f"Toxic completions of {kit.name}, 95 % confidence"))
     print("\n" + report.table(shares))
     print(f"\noutputs     {outputs}\npicture     {picture}")
+    if given.case:
+        verdicts = [{"_index_": n, "group": group, "toxic": bad} for n, (group, bad) in enumerate(zip(groups, toxic, strict=True))]
+        case.make(client, given.account, given.out, evaluation, service, verdicts, TOXIC)
 
 
 if __name__ == "__main__":

@@ -30,4 +30,6 @@ DYFF_API_TOKEN=$("$dyff" token create --account "$account")
 DYFF_API_ENDPOINT="$(sed -n 's/^ *API *//p' "$build/server.out")"
 export DYFF_API_TOKEN DYFF_API_ENDPOINT
 
+# The safety case needs the environment of analyses.
+[ -x "$root/.venv-analysis/bin/python" ] && set -- --case "$@"
 "$python" "$here/audit.py" --account "$account" --out "$build" "$@"
