@@ -6,18 +6,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from dyff.entities import codecs, specs
+from dyff.entities import analysis_data, codecs, specs
 from dyff.kernel import errors, ids
 from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact, Link
 from dyff.workflows import endings
-
-MODULE = "Module"
-COLLECTIONS = {
-    "Dataset": "datasets", "Evaluation": "outputs", "Measurement": "measurements", MODULE: "modules", "Report": "reports",
-}  # fmt: skip
-"""By kind: the folder of the object store that has the data of its entities (`dyff.entities.kind.Kind.collection`)."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -57,7 +51,7 @@ def sources(spec: specs.Analysis) -> Iterator[Source]:
             raise errors.Misconfigured(f"the input {each.keyword!r} is {each.entity[:64]!r}, which is no ID: 32 lower-case hex digits")
         yield Source(each.kind, each.entity, each.keyword)
     for module in spec.modules:
-        yield Source(MODULE, module)
+        yield Source(analysis_data.MODULE, module)
 
 
 async def tree(store: port.Objects, source: Source) -> Tree | None:
@@ -68,18 +62,19 @@ async def tree(store: port.Objects, source: Source) -> Tree | None:
     Raises:
         Misconfigured: its manifest cannot be read.
     """
-    root = layout.root(COLLECTIONS[source.kind], source.id)
+    root = layout.root(analysis_data.COLLECTIONS[source.kind], source.id)
     found = await tree_manifests.read(store, root)
     if found is not None:
         digest = hashing.Hash()
         async for piece in store.stream(root + layout.ARTIFACTS):
             digest.update(piece)
         return Tree(found.artifacts, found.links, digest.sha256, found.schema)
-    if source.kind not in ("Dataset", "Evaluation"):
+    below = analysis_data.WITHOUT_MANIFEST.get(source.kind)
+    if below is None:
         return None
     from dyff.workflows import trees  # only old data needs it, and Arrow takes a third of a second
 
-    prefix = root if source.kind == "Dataset" else layout.evaluation_verified(source.id)
+    prefix = root + below
     listed = tuple(_artifact(each, prefix) for each in await trees.objects(store, prefix))
     files = codecs.encode([[each.path, each.size, each.digest] for each in listed])
     return Tree(listed, (), hashing.of(files).sha256) if listed else None

@@ -23,7 +23,7 @@ import anyio.to_thread
 import msgspec
 
 from dyff.adapters import fitting
-from dyff.entities import codecs
+from dyff.entities import analysis_data, codecs
 from dyff.kernel import errors
 from dyff.objects import layout, port
 from dyff.objects.manifests import Artifact
@@ -48,7 +48,6 @@ MAX_RESULT_BYTES = 2**20
 MAX_PAGE_BYTES = 64 * 2**20
 """Of the page of a safety case."""
 
-COLLECTIONS = {"Measurement": "measurements", "SafetyCase": "safetycases"}
 _PAGE = "index.html"
 _LOG_NOTICE_BYTES = 2**12
 _CHUNK_BYTES = 2**20
@@ -84,7 +83,7 @@ class _Storing:
         self._scores = analysis_results.declared(self._method)
         self._source, self._folder = source, hostile_folders.Folder(source)
         self._below = f"root/{self._spec.id}"
-        self._collection = COLLECTIONS[self._spec.kind]
+        self._collection = analysis_data.COLLECTIONS[self._spec.kind]
         self._output = Output(store, self._collection, self._spec.id, manifests.attempt())
 
     async def run(self) -> None:
@@ -128,7 +127,7 @@ class _Storing:
             "curves": analysis_results.curves(self._spec, self._scores, found["curves"]),
         }
         visible = [file for file in files if not any(part.startswith(".") for part in file.path.split("/"))]
-        schema = await self._check_table(visible) if self._spec.kind == "Measurement" else None
+        schema = await self._check_table(visible) if self._spec.kind == analysis_data.TABLE else None
         if schema is None:
             await anyio.to_thread.run_sync(self._check_page, visible)
         else:

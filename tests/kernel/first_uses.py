@@ -58,12 +58,16 @@ def answer(use: Callable[[], object]) -> str:
         return repr(error)
 
 
+ELSEWHERE = ("dyff.client", "dyff.schema", "dyff.workflows.analysis_runner")
+"""Other packages, and a program that runs in another environment."""
+
+
 def structs_of_dyff() -> list[type[msgspec.Struct]]:
     """Every Struct that a module of Dyff defines, however deep it is derived."""
     import dyff
 
     for package in pkgutil.walk_packages(dyff.__path__, "dyff."):
-        if not package.name.endswith("__main__") and not package.name.startswith(("dyff.client", "dyff.schema")):
+        if not package.name.endswith("__main__") and not package.name.startswith(ELSEWHERE):
             importlib.import_module(package.name)
     found: list[type[msgspec.Struct]] = []
     left = [msgspec.Struct]

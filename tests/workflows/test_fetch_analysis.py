@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dyff.entities import registry
+from dyff.entities import analysis_data, registry
 from dyff.objects import layout
-from dyff.workflows import analysis_inputs, fetch_analysis
+from dyff.workflows import fetch_analysis
 from tests.entities.bodies import arrow
 from tests.workflows import analyses, runs
 
@@ -188,6 +188,6 @@ def test_an_incomplete_installation_is_reported(store, fetched, runner):
 
 def test_the_folders_are_those_of_the_registry():
     """Where the data of a kind is follows from its row."""
-    for name, collection in analysis_inputs.COLLECTIONS.items():
+    for name, collection in analysis_data.COLLECTIONS.items():
         if name in registry.BY_KIND:
             assert registry.BY_KIND[name].collection == collection
