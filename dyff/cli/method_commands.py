@@ -10,7 +10,7 @@ import click
 
 from dyff.cli import connecting, reporting
 
-_TESTING = "dyff.serve.methods"
+_TESTING = "dyff.serve.methods.testing"
 """What runs a method on this machine: part of the server."""
 _NEEDS = (
     "needs the runner and the sandbox of the server, which are in another package: pip install dyff-platform (on Linux)"
