@@ -20,7 +20,22 @@ from dyff.kernel import analysis_settings, suggestions
 from dyff.workflows import fetch_analysis, manifests
 
 ACCOUNT = "local"
-_SYSTEM = {"spec": {"kind": "InferenceService", "name": "a local test"}, "documentation": {"title": "A local test", "summary": ""}}
+_NOW = "2020-01-01T00:00:00Z"
+_SYSTEM = {
+    "spec": {
+        "id": uuid.UUID(int=0, version=4).hex,
+        "account": ACCOUNT,
+        "kind": "Model",
+        "name": "the system under test",
+        "status": "Ready",
+        "creationTime": _NOW,
+        "source": {"kind": "Mock"},
+        "artifact": {"kind": "Mock"},
+        "resources": {"storage": "0"},
+    },
+    "documentation": {"title": "The system under test", "summary": "It is not known in a test on this machine.", "fullPage": ""},
+}
+"""What a notebook reads about the system, which is only known on the server."""
 _RUNNER_LIMITS = ("timeout_s", "memory_bytes", "log_bytes", "file_bytes", "cell_bytes")
 
 
@@ -51,6 +66,7 @@ def arrange(made: Folder, inputs: Mapping[str, str], arguments: Mapping[str, str
     kinds = {each["keyword"]: each["kind"] for each in made.request.get("inputs", ())}
     body = msgspec.convert(made.body(ACCOUNT, module), methods.MethodCreateRequest)
     method = {**msgspec.to_builtins(body), "scores": [each.filled() for each in body.scores], "id": method_id, "kind": "Method"}
+    method |= {"status": "Ready", "creationTime": _NOW}
     texts = {**dict.fromkeys(("title", "summary", "fullPage"), ""), **made.documentation}
     data = {"usecase": {"spec": method, "documentation": texts}, "system": _SYSTEM}
     spec = specs.Analysis(
