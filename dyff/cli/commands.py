@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dyff.cli import kinds, reporting
+from dyff.cli import connecting, kinds, method_commands, reporting
 
 if TYPE_CHECKING:
     from dyff.entities.kind import Kind
-    from dyff.sdk import Client
 
 DEFAULT_LIMIT = 50
 MOST = 10_000
@@ -34,23 +32,11 @@ def _kind(feature: str | None = None, what: str = "") -> Callable[..., Any]:
     return click.argument("kind", type=kinds.KindParam(feature, what))
 
 
-@contextmanager
-def _connected() -> Iterator[Client]:
-    """The client of this process; its errors end the command."""
-    from dyff.sdk import Client
-
-    with reporting.translated():
-        if not os.environ.get("DYFF_API_TOKEN"):
-            reporting.stop("there is no token: set DYFF_API_TOKEN to what 'dyff token create' printed on the server", reporting.NOT_ALLOWED)
-        with Client() as client:
-            yield client
-
-
 @click.command()
 @_as_json
 def whoami(as_json: bool) -> None:
     """Check the address and the token: which server answers, whose token it is, what it grants, and until when."""
-    with _connected() as client:
+    with connecting.connected() as client:
         _, claims = client.tokens.inspect(os.environ["DYFF_API_TOKEN"])
         kind, _, subject = str(claims.get("sub", "")).partition("/")
         if kind == "Account":  # what every token of an account may read; 401 if it is expired or revoked
@@ -102,7 +88,7 @@ def ls(kind: Kind, account: str | None, status: str | None, name: str | None, la
         if key in wanted:
             raise click.BadParameter(f"{key!r} is there twice; an entity has one value for each key", param_hint="--label")
         wanted[key] = value
-    with _connected() as client:
+    with connecting.connected() as client:
         found = kinds.group(client, kind).query(
             account=account, status=status, name=name, labels=wanted or None, order_by="creationTime", order="descending", limit=limit
         )
@@ -130,7 +116,7 @@ def _label(text: str) -> tuple[str, str]:
 @_as_json
 def get(kind: Kind, entity_id: str, as_json: bool) -> None:
     """Show one entity of a KIND."""
-    with _connected() as client:
+    with connecting.connected() as client:
         found = kinds.group(client, kind).get(entity_id)
     if as_json:
         reporting.document(found)
@@ -159,7 +145,7 @@ def _not_nan(context: click.Context, option: click.Parameter, value: float) -> f
 @click.option("--quiet", is_flag=True, help="Do not show the progress.")
 def wait(kind: Kind, entity_id: str, timeout: float, quiet: bool) -> None:
     """Wait until an entity of a KIND has succeeded. Ctrl-C stops the waiting, not the workflow."""
-    with _connected() as client:
+    with connecting.connected() as client:
         try:
             found = kinds.group(client, kind).wait(entity_id, timeout_s=timeout, progress=not quiet)
         except KeyboardInterrupt:
@@ -178,7 +164,7 @@ def logs(kind: Kind, entity_id: str, follow: bool, since: str | None, limit: int
     """Print what the pods of an entity of a KIND wrote."""
     if follow and since is not None:
         raise click.UsageError("--follow prints all lines: leave out --since")
-    with _connected() as client:
+    with connecting.connected() as client:
         its = kinds.group(client, kind)
         lines = its.stream_workflow_logs(entity_id) if follow else its.workflow_logs(entity_id, since=since, limit=limit).logs
         for line in lines:
@@ -199,10 +185,10 @@ def download(kind: Kind, entity_id: str, destination: str, incomplete: bool, qui
     if incomplete and (kind.download is None or not kind.download.incomplete):
         raise click.UsageError(f"--incomplete: {kind.plural} have no incomplete files")
     more = {"incomplete": True} if incomplete else {}
-    with _connected() as client:
+    with connecting.connected() as client:
         kinds.group(client, kind).download(entity_id, destination, progress=not quiet, **more)
     reporting.line(destination)
 
 
-ALL = (whoami, ls, get, wait, logs, download)
+ALL = (whoami, ls, get, wait, logs, download, method_commands.method)
 """All of them. `dyff.cli.server_commands.NAMES` has the names that are taken."""

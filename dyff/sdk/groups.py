@@ -246,16 +246,20 @@ class Creatable(Group[S, E], Generic[S, E, R]):
     """A group whose `create` returns the entity. `R`: the type of the request, from `dyff.sdk.requests`."""
 
     @operation
-    async def create(self, request: R | Other) -> E:
+    async def create(self, request: R | Other, *, idempotency_key: str | None = None) -> E:
         """Create an entity; returns it as created. A call without an answer is retried automatically, which is safe.
+
+        `idempotency_key`: at most 255 characters. Another call with the same key and the same request returns the same entity. None for
+        an entity of its own.
 
         Raises:
             BadRequest: some fields are wrong; each is named with the fix.
+            Missing: the entity that was created with this key was deleted.
 
         Example:
             `client.inferenceservices.create({"account": "me", "name": "mine", "runner": runner, "interface": interface})`
         """
-        return models.read(await self._http.call("POST", self._all, body=plain(request)), self._form)
+        return models.read(await self._http.call("POST", self._all, body=plain(request), key=idempotency_key), self._form)
 
 
 class Logged(Group[S, E]):

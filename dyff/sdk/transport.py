@@ -155,10 +155,11 @@ class Transport:
         timeout: float | httpx.Timeout | None = None,
         repeatable: bool = True,
         foreign: bool = False,
+        key: str | None = None,
     ) -> httpx.Response:
         """Send a request and return the answer, if it is a success. A POST has an `Idempotency-Key`, so the server recognises retries.
 
-        `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: replaces the client's. `timeout`: in seconds,
+        `key`: the idempotency key, so that later calls are recognised, too; None for one of this call alone. `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: replaces the client's. `timeout`: in seconds,
         replaces the client's. `repeatable`: if False, it is retried only if the server has certainly done nothing. `foreign`: the
         answer is that of a service behind Dyff, which is not trusted to name positions. Its body is not decoded.
 
@@ -170,7 +171,7 @@ class Transport:
         headers.update(self._positions.header())
         headers.update(tracing.headers())
         if method == "POST":
-            headers["Idempotency-Key"] = uuid.uuid4().hex
+            headers["Idempotency-Key"] = key or uuid.uuid4().hex
         options: dict[str, Any] = dict(form or {})
         if form is None and (body is not None or method in ("POST", "PUT", "PATCH")):
             options["content"], headers["Content-Type"] = json.dumps(body).encode(), "application/json"

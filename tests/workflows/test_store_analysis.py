@@ -10,7 +10,7 @@ import pytest
 
 from dyff.kernel import backoff, errors
 from dyff.objects import local
-from dyff.workflows import analysis_outputs, analysis_tables, confined, hostile_folders, store_analysis
+from dyff.workflows import analysis_checks, analysis_outputs, analysis_tables, confined, hostile_folders
 from tests.workflows import analyses, runs
 
 MEASUREMENTS, CASES = f"measurements/{analyses.ID}", f"safetycases/{analyses.ID}"
@@ -283,7 +283,7 @@ PAGES = {"missing": (None, "made no index.html"), "empty": (b"", "or an empty on
 @pytest.mark.parametrize(("page", "message"), PAGES.values(), ids=PAGES)
 def test_a_page_that_is_none(stored, out, monkeypatch, page, message):
     """A safety case is a page of text, of a bounded size."""
-    monkeypatch.setattr(store_analysis, "MAX_PAGE_BYTES", 100)
+    monkeypatch.setattr(analysis_checks, "MAX_PAGE_BYTES", 100)
     if page is not None:
         out.page(page)
     failed = stored(analyses.a_method("SafetyCase"))

@@ -22,10 +22,11 @@ class Modules(groups.Uploadable[S, models.Module, requests.ModuleCreateRequest],
         include_symlinks: bool = False,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> models.Module:
         """Create a module from the files below a directory, from which Python will import. `upload_package` then uploads them.
 
-        `include_symlinks`, `include` and `exclude` select the files: see `client.volumes.list`.
+        `include_symlinks`, `include` and `exclude` select the files: see `client.volumes.list`. `idempotency_key`: see `create`.
 
         Raises:
             TypeError, FileNotFoundError, NotADirectoryError: it is not the path of a directory.
@@ -39,7 +40,7 @@ class Modules(groups.Uploadable[S, models.Module, requests.ModuleCreateRequest],
         if not paths:
             raise ValueError(f"root_directory: {str(root)!r} has no files to upload")
         artifacts = await self._http.io.in_thread(_artifacts, root, paths)
-        return await self.create({"account": account, "name": name, "artifacts": artifacts})
+        return await self.create({"account": account, "name": name, "artifacts": artifacts}, idempotency_key=idempotency_key)
 
     @operation
     async def upload_package(
