@@ -10,7 +10,7 @@ import anyio.to_thread
 import msgspec
 
 from dyff.adapters import fitting
-from dyff.entities import codecs
+from dyff.entities import analysis_data, codecs
 from dyff.kernel import errors
 from dyff.workflows import (
     analysis_methods,
@@ -78,7 +78,7 @@ class Checks:
             "curves": analysis_results.curves(self._spec, self._scores, found["curves"]),
         }
         visible = [file for file in files if not any(part.startswith(".") for part in file.path.split("/"))]
-        if self._spec.kind == "Measurement":
+        if self._spec.kind == analysis_data.TABLE:
             schema, rows = await self._check_table(visible, child)
             return Found(outcome, _tables(visible), schema, rows, results)
         await anyio.to_thread.run_sync(self._check_page, visible)

@@ -78,6 +78,7 @@ def variables(place: places.Place, seed: int) -> dict[str, str]:
         "HOME": work,
         "TMPDIR": f"{work}/tmp",
         "MPLCONFIGDIR": f"{work}/tmp/matplotlib",
+        "FONTCONFIG_FILE": str(fonts(place)),
         "IPYTHONDIR": f"{work}/tmp/ipython",
         "PYTHONHASHSEED": str(seed),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -85,6 +86,11 @@ def variables(place: places.Place, seed: int) -> dict[str, str]:
         "DYFF_AUDIT_ANALYSIS_CONFIG_FILE": str(place.config),
         "DYFF_AUDIT_LOCAL_STORAGE_ROOT": str(place.root),
     }
+
+
+def fonts(place: places.Place) -> Path:
+    """The configuration of fontconfig. The system's is not visible here, and without one its programs print an error into documents."""
+    return place.work / "tmp" / "fonts.conf"
 
 
 def follow(running: Running, log: Log, timeout_s: float) -> Running:

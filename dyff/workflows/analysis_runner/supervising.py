@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import html
 import json
 import os
 import shutil
@@ -15,6 +16,13 @@ from typing import Any
 
 from . import child, confining, endings, environment, places
 from .logs import Log
+
+FONTS = """<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir>/usr/share/fonts</dir>
+  <cachedir>{cache}</cachedir>
+</fontconfig>
+"""
 
 OUTCOME, LOG = "outcome.json", "logs.txt"
 
@@ -61,6 +69,7 @@ def _prepare(place: places.Place) -> None:
         (place.root / entity).symlink_to(place.inside / entity, target_is_directory=True)
     (place.result / ".dyff").mkdir(parents=True)
     (place.work / "tmp").mkdir()
+    child.fonts(place).write_text(FONTS.format(cache=html.escape(str(place.work / "tmp/fontconfig"))), encoding="utf-8")
     place.write_config()
 
 
