@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +23,17 @@ RAISES = HEAD + (
 IN_LIBRARY = "import json\nfrom helpers.inner import read\n\ndef mean_word_length(arguments, data):\n    read('no JSON')\n    yield\n"
 GROWS = "rows = []\nwhile True:\n    rows.append(bytes(2**20))"
 CHILD_LEFT = "import subprocess\nsubprocess.Popen(['sleep', '600'])\nsubprocess.Popen('(sleep 601 &) ; sleep 602', shell=True)\nreturn []"
+
+HIDES = """
+import json, os, sys
+from dyff.cluster.pods.shim import landlock, syscalls
+if sys.argv[2]:
+    os.setsid()
+syscalls.prctl(38, 1)
+landlock.enter(landlock.prepare(json.loads(sys.argv[1])))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a program that cannot list processes, as the tier landlock does. Arguments: rules, whether it leads a group, the program."""
 
 
 def case(title, text, message, reason="RunFailed", line=None, **more):
@@ -164,6 +179,24 @@ def test_nothing_is_left_running(analysis):
             if folder.encode() in environ:
                 left.append(entry)
     assert left == []
+
+
+def test_a_sandbox_may_hide_the_list_of_processes(analysis, tmp_path):
+    """Then what the code left is found in the runner's own process group; a group of others is left alone."""
+    readable = [f"/{name}" for name in os.listdir("/") if name != "proc"]
+    rules = {"system": [*readable, "/proc/loadavg"], "write": [str(tmp_path)], "devices": ["/dev/null"]}
+    for leads in (True, False):
+        left = tmp_path / f"left-{leads}"
+        body = f"import os, time\nif os.fork() == 0:\n    os.fork()\n    open({str(left)!r}, 'a').write(f'{{os.getpid()}} ')\n"
+        body += f"    time.sleep(5)\n    os._exit(0)\nwhile not os.path.exists({str(left)!r}) or len(open({str(left)!r}).read().split()) < 2:\n"
+        body += "    time.sleep(0.01)\nreturn []"
+        before = (sys.executable, "-c", HIDES, json.dumps(rules), *(["leads"] if leads else [""]))
+        analysis(function(body)).run(*before).succeeded()
+        pids = left.read_text().split()
+        assert [pid for pid in pids if leads and Path(f"/proc/{pid}").exists()] == []
+        for pid in pids if not leads else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def test_a_fork_reports_nothing(analysis):
