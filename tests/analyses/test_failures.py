@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from dyff.cluster.pods.shim import landlock
 from tests.analyses.runs import ROOT, Analysis, columns, environment
 from tests.analyses.test_functions import DATA, HEAD, WORDS, function
 
@@ -76,6 +77,9 @@ CASES = [
         "word_length.py, line 5, in mean_word_length: the process was ended by SIGSEGV",
         line=5,
     ),
+    case("surrogates", function("raise ValueError('\\udcff \\x00')"), "word_length.py, line 4, in mean_word_length: ValueError: \\udcff", line=4),
+    case("folder that cannot be written", function("import os\nos.chmod('..', 0o555)\n1 / 0"), "ZeroDivisionError", line=6),
+    case("no links to modules", function("import shutil\nshutil.rmtree('../root')\n1 / 0"), "word_length.py, line 6, in", line=6),
     case("abort", function("import os\nos.abort()"), "SIGABRT", line=5),
     case("interrupt", function("raise KeyboardInterrupt"), "KeyboardInterrupt", line=4),
     case("no module", WORDS, "no Python module 'missing' was found", name="missing.function"),
@@ -197,6 +201,17 @@ def test_a_sandbox_may_hide_the_list_of_processes(analysis, tmp_path):
         for pid in pids if not leads else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.mark.skipif(landlock.abi() < landlock.ABI_SCOPE, reason="the kernel cannot scope signals")
+def test_the_supervisor_cannot_be_signalled(analysis):
+    """The code can end its own processes, and neither end nor stop the one that watches it."""
+    attempts = "for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):\n    try:\n        os.kill(os.getppid(), number)\n"
+    attempts += "    except PermissionError:\n        print('refused')\n"
+    own = "child = os.fork()\nif child == 0:\n    signal.pause()\nos.kill(child, 9)\nprint('own', os.waitpid(child, 0)[1])\n"
+    run = analysis(function(f"import os, signal\n{attempts}{own}1 / 0")).run()
+    assert run.failed()["line"]["text"] == "1 / 0"
+    assert "refused\nrefused\nrefused\nown 9\n" in run.text
 
 
 def test_a_fork_reports_nothing(analysis):
