@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from dyff.cluster.pods.shim import landlock
 from tests.analyses.runs import ROOT, Analysis, columns, environment
 from tests.analyses.test_functions import DATA, HEAD, WORDS, function
 
@@ -19,6 +24,17 @@ RAISES = HEAD + (
 IN_LIBRARY = "import json\nfrom helpers.inner import read\n\ndef mean_word_length(arguments, data):\n    read('no JSON')\n    yield\n"
 GROWS = "rows = []\nwhile True:\n    rows.append(bytes(2**20))"
 CHILD_LEFT = "import subprocess\nsubprocess.Popen(['sleep', '600'])\nsubprocess.Popen('(sleep 601 &) ; sleep 602', shell=True)\nreturn []"
+
+HIDES = """
+import json, os, sys
+from dyff.cluster.pods.shim import landlock, syscalls
+if sys.argv[2]:
+    os.setsid()
+syscalls.prctl(38, 1)
+landlock.enter(landlock.prepare(json.loads(sys.argv[1])))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a program that cannot list processes, as the tier landlock does. Arguments: rules, whether it leads a group, the program."""
 
 
 def case(title, text, message, reason="RunFailed", line=None, **more):
@@ -61,6 +77,9 @@ CASES = [
         "word_length.py, line 5, in mean_word_length: the process was ended by SIGSEGV",
         line=5,
     ),
+    case("surrogates", function("raise ValueError('\\udcff \\x00')"), "word_length.py, line 4, in mean_word_length: ValueError: \\udcff", line=4),
+    case("folder that cannot be written", function("import os\nos.chmod('..', 0o555)\n1 / 0"), "ZeroDivisionError", line=6),
+    case("no links to modules", function("import shutil\nshutil.rmtree('../root')\n1 / 0"), "word_length.py, line 6, in", line=6),
     case("abort", function("import os\nos.abort()"), "SIGABRT", line=5),
     case("interrupt", function("raise KeyboardInterrupt"), "KeyboardInterrupt", line=4),
     case("no module", WORDS, "no Python module 'missing' was found", name="missing.function"),
@@ -164,6 +183,35 @@ def test_nothing_is_left_running(analysis):
             if folder.encode() in environ:
                 left.append(entry)
     assert left == []
+
+
+def test_a_sandbox_may_hide_the_list_of_processes(analysis, tmp_path):
+    """Then what the code left is found in the runner's own process group; a group of others is left alone."""
+    readable = [f"/{name}" for name in os.listdir("/") if name != "proc"]
+    rules = {"system": [*readable, "/proc/loadavg"], "write": [str(tmp_path)], "devices": ["/dev/null"]}
+    for leads in (True, False):
+        left = tmp_path / f"left-{leads}"
+        body = f"import os, time\nif os.fork() == 0:\n    os.fork()\n    open({str(left)!r}, 'a').write(f'{{os.getpid()}} ')\n"
+        body += f"    time.sleep(5)\n    os._exit(0)\nwhile not os.path.exists({str(left)!r}) or len(open({str(left)!r}).read().split()) < 2:\n"
+        body += "    time.sleep(0.01)\nreturn []"
+        before = (sys.executable, "-c", HIDES, json.dumps(rules), *(["leads"] if leads else [""]))
+        analysis(function(body)).run(*before).succeeded()
+        pids = left.read_text().split()
+        assert [pid for pid in pids if leads and Path(f"/proc/{pid}").exists()] == []
+        for pid in pids if not leads else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.mark.skipif(landlock.abi() < landlock.ABI_SCOPE, reason="the kernel cannot scope signals")
+def test_the_supervisor_cannot_be_signalled(analysis):
+    """The code can end its own processes, and neither end nor stop the one that watches it."""
+    attempts = "for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):\n    try:\n        os.kill(os.getppid(), number)\n"
+    attempts += "    except PermissionError:\n        print('refused')\n"
+    own = "child = os.fork()\nif child == 0:\n    signal.pause()\nos.kill(child, 9)\nprint('own', os.waitpid(child, 0)[1])\n"
+    run = analysis(function(f"import os, signal\n{attempts}{own}1 / 0")).run()
+    assert run.failed()["line"]["text"] == "1 / 0"
+    assert "refused\nrefused\nrefused\nown 9\n" in run.text
 
 
 def test_a_fork_reports_nothing(analysis):

@@ -124,6 +124,30 @@ async def test_damage_is_found_whatever_the_store_remembers(objects, tmp_path, d
     assert "restore it from a backup of the object store, or delete the" in difference.text()
 
 
+RESULTS = {"scores": [{"name": "e", "quantity": 0.25}], "curves": [], "provenance": {"seed": 1}}
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (RESULTS, []),
+        ({**RESULTS, "scores": [{"name": "e", "quantity": 0.5}]}, ["results"]),
+        ({**RESULTS, "provenance": {}, "scores": []}, ["results", "results"]),
+        ([], ["malformed"]),
+        (None, ["missing"]),
+    ],
+)
+@pytest.mark.parametrize(("kind", "status"), [("Measurement", "Complete"), ("SafetyCase", "Complete"), ("Measurement", "Failed")])
+async def test_results_of_runs_are_those_that_were_stored(tmp_path, there, found, kind, status):
+    """What a complete entity says about its run is what the run stored; of one that failed, nothing is compared."""
+    store, collection = LocalObjects.open(tmp_path / "store"), registry.BY_KIND[kind].collection
+    await listed(store, layout.root(collection, MODEL), "data/file", b"rows")
+    if there is not None:
+        await store.put(layout.results(collection, MODEL), msgspec.json.encode(there))
+    report = await verified(store, world.entity(kind, MODEL, status, **RESULTS))
+    assert [each.what for each in report.differences] == (found if status == "Complete" else [])
+
+
 @pytest.mark.parametrize("what", ["file", "manifest", "nonsense"])
 async def test_what_is_missing_or_unreadable_is_found(objects, what):
     """A listed file, the manifest of an entity that has succeeded, and a manifest that is none."""

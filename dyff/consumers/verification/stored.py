@@ -27,6 +27,9 @@ _FILES_AT_ONCE = 4
 _TRIES = 4
 """How often a file is read if the store does not answer."""
 
+_SHOWN_CHARS = 200
+"""Of a value that differs."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 NO_SHA256 = "{} files have no SHA-256 in their manifest, because an older release wrote it: they were compared by size and MD5 only"
 
@@ -101,7 +104,30 @@ class _Verification:
         self._stored = self._stored.plus(manifests=1)
         for what, path, there, expected in (*_undeclared(one, manifest), *_foreign(one, manifest)):
             self._differ(one, what, path, there, expected)
+        await self._results(one)
         await self._files(one, manifest)
+
+    async def _results(self, one: _Entity) -> None:
+        """Compare what a run computed, as the entity has it, with what the run stored."""
+        results = one.row.run.results if one.row.run is not None else None
+        if results is None or one.status != one.row.success:
+            return
+        key = layout.results(one.row.collection, one.id)
+        path = key.removeprefix(layout.root(one.row.collection, one.id))
+        try:
+            stored = codecs.decode_object(await self._store.get(key))
+        except errors.NotFound:
+            self._differ(one, "missing", path, f"no object {key}", f"the results of a {one.row.name} that is {one.status}")
+            return
+        except errors.Damaged:
+            self._differ(one, "damaged", path, f"{key}, which was changed on the disk", "the results as they were stored")
+            return
+        except (ValueError, TypeError) as error:
+            self._differ(one, "malformed", path, str(error), "the results as JSON")
+            return
+        for name in results.fields:
+            if (there := stored.get(name)) != (expected := one.entity.get(name)):
+                self._differ(one, "results", path, f"{name} {_cut(there)}", f"{_cut(expected)}, as the entity has it")
 
     async def _files(self, one: _Entity, manifest: manifests.Manifest) -> None:
         by_key: dict[str, list[manifests.Artifact]] = {}
@@ -230,6 +256,12 @@ def _commit(source: codecs.Json) -> str | None:
         if isinstance(revision, str) and _COMMIT.fullmatch(revision):
             return revision
     return None
+
+
+def _cut(value: object) -> str:
+    """The beginning of a value as JSON."""
+    text = codecs.encode(value).decode()
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}... (SHA-256 {hashing.of(text.encode()).sha256})"
 
 
 def _text(digest: dict[str, str], names: dict[str, str]) -> str:

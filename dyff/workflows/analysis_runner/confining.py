@@ -16,6 +16,8 @@ _KILL, _ALLOW, _ERROR = 0x80000000, 0x7FFF0000, 0x00050000
 _AF_UNIX, _EAFNOSUPPORT, _ENOSYS = 1, 97, 38
 _IO_URING_SETUP = 425
 """The same number on both. A ring could make sockets without the call."""
+_LANDLOCK_CREATE, _LANDLOCK_RESTRICT, _SCOPE_SIGNALS = 444, 446, 2
+"""The numbers of the calls are the same on both."""
 _NO_NEW_PRIVILEGES, _SECCOMP, _MODE_FILTER = 38, 22, 2
 
 
@@ -72,6 +74,24 @@ def no_sockets(machine: str) -> bytes:
         (_EQUAL, _AF_UNIX, 1, 0),
     ]
     return b"".join(struct.pack("=HBBI", code, then, otherwise, constant) for code, constant, then, otherwise in [*checks, *refused])
+
+
+def without_signals() -> bool:
+    """Refuse signals to all processes but this one and those that it starts: the code cannot end or stop the one that watches it.
+
+    Returns:
+        Whether the kernel can do that (Linux 6.12, with Landlock) and the sandbox lets it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = struct.pack("=QQQ", 0, 0, _SCOPE_SIGNALS)
+    rules = libc.syscall(ctypes.c_long(_LANDLOCK_CREATE), attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint(0))
+    if rules < 0:
+        return False
+    try:
+        _prctl(_NO_NEW_PRIVILEGES, 1, 0)
+        return bool(libc.syscall(ctypes.c_long(_LANDLOCK_RESTRICT), ctypes.c_int(rules), ctypes.c_uint(0)) == 0)
+    finally:
+        os.close(rules)
 
 
 def adopt_orphans() -> None:

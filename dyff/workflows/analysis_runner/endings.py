@@ -59,8 +59,14 @@ def judged(ended: Running, printed: str, place: places.Place) -> Outcome:
 
 
 def failed(reason: str, message: str, at: failures.Line | None) -> Outcome:
-    """Return the outcome of a run that failed."""
-    return {"status": "Failed", "reason": reason, "message": message, "line": at}
+    """Return the outcome of a run that failed. All its text can be encoded, whatever the code has put into it."""
+    shown = None if at is None else {name: _encodable(value) if isinstance(value, str) else value for name, value in at.items()}
+    return {"status": "Failed", "reason": _encodable(reason), "message": _encodable(message), "line": shown}
+
+
+def _encodable(text: str) -> str:
+    """Show halves of surrogate pairs by their numbers: JSON can have them, and UTF-8 cannot."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _report(reported: bytes) -> Outcome | None:

@@ -77,10 +77,10 @@ def own(file: str, folders: Mapping[str, str]) -> str | None:
     cell = CELL.fullmatch(file)
     if cell is not None:
         return f"cell {cell.group(1)}"
-    real = os.path.realpath(file)
-    for folder in folders:
-        if real.startswith(folder + os.sep):
-            return os.path.relpath(real, folder)
+    for path in (os.path.realpath(file), file):
+        for folder in folders:
+            if path.startswith(folder + os.sep):
+                return os.path.relpath(path, folder)
     return None
 
 

@@ -131,8 +131,12 @@ class Place:
         return schema if isinstance(schema, str) else None
 
     def module_folders(self) -> dict[str, str]:
-        """Return the ID of the module for each real folder of modules. A file is below a module if it is below such a folder."""
-        return {os.path.realpath(self.root / each): each for each in self.modules}
+        """Return the ID of the module for each folder of modules. A file is below a module if it is below such a folder.
+
+        Each is there by its real path, and by the link that the import path has: the code can remove the link.
+        """
+        real = {os.path.realpath(self.inside / each): each for each in self.modules}
+        return {**real, **{str(self.root / each): each for each in self.modules}}
 
     def write_config(self) -> None:
         """Write what AnalysisContext reads: the custom resource as published, which has the method itself instead of its ID."""

@@ -10,6 +10,9 @@ import time
 ROUNDS = 1_000
 """How often what is left is looked for and killed, before the pod itself has to end it."""
 
+MOST_IDS = 2**22
+"""The kernel's own limit of process IDs."""
+
 
 def reap() -> dict[int, int]:
     """Collect all children that have ended, also those that were adopted: the wait status of each."""
@@ -43,9 +46,17 @@ def end_all() -> dict[int, int]:
 
 
 def descendants() -> list[int]:
-    """Return the processes below this one, those nearest to it first."""
+    """Return the processes below this one, those nearest to it first.
+
+    A sandbox can deny the list of processes. Then they are those of this process's group, if it leads one: such a sandbox lets no process
+    leave its group.
+    """
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return _of_group()
     children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
+    for entry in entries:
         if entry.isdecimal():
             parent = _parent(entry)
             if parent is not None:
@@ -56,6 +67,32 @@ def descendants() -> list[int]:
         found += below
         todo += below
     return found
+
+
+def _of_group() -> list[int]:
+    """Return the other processes of this one's group, found by asking for each ID. Empty if it does not lead a group: it would be others'."""
+    own = os.getpid()
+    if os.getpgrp() != own:
+        return []
+    last = _newest()
+    # IDs are given in ascending order, and from the beginning again after the last.
+    return [pid for pid in (range(own + 1, last + 1) if last > own else range(2, MOST_IDS)) if pid != own and _is_in_group(pid, own)]
+
+
+def _newest() -> int:
+    """Return the newest process ID of the machine; 0 if that is not known."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _is_in_group(pid: int, group: int) -> bool:
+    try:
+        return os.getpgid(pid) == group
+    except OSError:
+        return False
 
 
 def _parent(pid: str) -> int | None:

@@ -20,6 +20,7 @@ def main(arguments: list[str]) -> int:
     reports = reporting.Reports(int(given.report), place.module_folders())
     child.answer_where()
     confining.limit(place.limits.memory_bytes, place.limits.file_bytes)
+    confining.without_signals()  # where it is not possible, code that ends its supervisor only fails without a line
     if os.environ.pop("DYFF_CONFINE", "") == "sockets":
         confining.without_sockets()
     random.seed(int(os.environ["DYFF_SEED"]))

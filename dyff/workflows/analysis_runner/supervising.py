@@ -8,6 +8,7 @@ import html
 import json
 import os
 import shutil
+import stat
 import sys
 import uuid
 from datetime import datetime, timezone
@@ -107,7 +108,9 @@ def _remove(path: Path) -> None:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    """Write a document that is complete, or not there."""
+    """Write a document that is complete, or not there. The code may have changed the permissions of the folder."""
+    with contextlib.suppress(OSError):
+        path.parent.chmod(0o700 | stat.S_IMODE(path.parent.stat().st_mode))
     _remove(path)
     scratch = path.with_name(f".{path.name}")
     _remove(scratch)
