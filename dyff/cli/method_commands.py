@@ -12,9 +12,7 @@ from dyff.cli import connecting, reporting
 
 _TESTING = "dyff.serve.methods.testing"
 """What runs a method on this machine: part of the server."""
-_NEEDS = (
-    "needs the runner and the sandbox of the server, which are in another package: pip install dyff-platform (on Linux)"
-)
+_NEEDS = "needs the runner and the sandbox of the server, which are in another package: pip install dyff-platform (on Linux)"
 _folder = click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
 _environment = click.option(
     "--environment", metavar="PATH", help="The Python interpreter of the environment of analyses. By default that of 'make analysis-env'."

@@ -150,7 +150,7 @@ def _encode_columns(file: Path, request: dict[str, Any]) -> None:
     if "schema" in measurement:
         raise Wrong(f"{at}: there is a schema, too; leave out one of them")
     if not isinstance(columns, dict) or not columns:
-        raise Wrong(f"{at}: give the type of each column by its name, such as _index_ = \"int64\"")
+        raise Wrong(f'{at}: give the type of each column by its name, such as _index_ = "int64"')
     from dyff.sdk import arrow
 
     arrow.require("output.measurement.columns")

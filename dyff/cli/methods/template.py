@@ -23,7 +23,9 @@ def write(name: str, kind: str, folder: Path) -> None:
         Ended: it exists, or the name cannot be that of a folder.
     """
     if not _NAME.fullmatch(name):
-        reporting.stop(f"NAME {name[:100]!r}: use at most 100 letters, digits, '.', '_' and '-', and begin with a letter or a digit", reporting.WRONG)
+        reporting.stop(
+            f"NAME {name[:100]!r}: use at most 100 letters, digits, '.', '_' and '-', and begin with a letter or a digit", reporting.WRONG
+        )
     if folder.exists() or folder.is_symlink():
         reporting.stop(f"{folder} exists already: choose another NAME or --dir", reporting.FAILED)
     shutil.copytree(_FOLDERS / kind, folder, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), copy_function=shutil.copyfile)

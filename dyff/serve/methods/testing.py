@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +71,12 @@ class _Ran:
         self.folder, self.below, self.found = folder, below, found
 
 
-class _run:  # noqa: N801 - a context manager
+class _run:
     """Run the method. Within it, the output exists."""
 
-    def __init__(self, made: Folder, given: Mapping[str, str], arguments: Mapping[str, str], environment: str | None, isolated: bool) -> None:
+    def __init__(
+        self, made: Folder, given: Mapping[str, str], arguments: Mapping[str, str], environment: str | None, isolated: bool
+    ) -> None:
         self._made, self._given, self._arguments = made, given, arguments
         self._prepared = confined.prepared(environment, isolated=isolated)
 
@@ -97,7 +102,8 @@ class _run:  # noqa: N801 - a context manager
         checks = analysis_checks.Checks(manifest, run.out)
         with readers.Child(analysis_tables.serve) as child:
             try:
-                found = anyio.run(checks.run, child)
+                with redirect_stdout(sys.stderr):  # what the step says; standard output has the results
+                    found = anyio.run(checks.run, child)
             except endings.Ending as ending:
                 reporting.stop(f"the method failed: {ending}", reporting.FAILED)
             except (hostile_folders.Unfit, analysis_results.Invalid) as error:
@@ -123,8 +129,6 @@ def described(made: Folder, environment: str | None, isolated: bool) -> dict[str
         "parameters": [{"keyword": "name"}],
         "output": {"kind": "Measurement", "measurement": measurement},
     }
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="dyff-method-") as scratch:
         copied = Path(scratch)
         for path in made.files:
