@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from dyff.cli import main
-from dyff.cli.methods import folder, template
+from dyff.cli.methods import folder, template, wrong
 from dyff.serve.methods import inputs
 
 
@@ -65,7 +65,7 @@ WRONG = {
     "a module outside": ('module = "module"', 'module = ".."', "module: '..' is not a folder"),
     "a file": ('"word_length.word_length"', '"words.word_length"', "words.py"),
     "a function": ('"word_length.word_length"', '"word_length.word_lenght"', "has no 'word_lenght'; did you mean 'word_length'?"),
-    "a text": ("title =", "titel =", "documentation.titel is not known; did you mean 'title'?"),
+    "a text": ('title = "Word', 'titel = "Word', "documentation.titel is not known; did you mean 'title'?"),
     "no output": ("[output]", "[outptu]", "output is missing"),
 }
 
@@ -78,13 +78,13 @@ def test_what_is_wrong_is_named(made, old, new, message):
         (made / "method.toml").write_text(text[: text.index("[output]")])
     else:
         change(made, old, new)
-    with pytest.raises(folder.Wrong, match=re.escape(message)):
+    with pytest.raises(wrong.Wrong, match=re.escape(message)):
         folder.read(made)
 
 
 def test_a_folder_without_a_file(tmp_path):
     """It says which file is missing, and how to get one."""
-    with pytest.raises(folder.Wrong, match=r"no method\.toml and no method\.json.*dyff method new"):
+    with pytest.raises(wrong.Wrong, match=r"no method\.toml and no method\.json.*dyff method new"):
         folder.read(tmp_path)
 
 
@@ -101,14 +101,14 @@ def test_a_notebook_that_is_none(tmp_path, text, message):
     """It is found before anything runs."""
     template.write("report", "notebook", tmp_path / "m")
     (tmp_path / "m/module/report.ipynb").write_text(text)
-    with pytest.raises(folder.Wrong, match=f"report.ipynb is not a Jupyter notebook.*{message}"):
+    with pytest.raises(wrong.Wrong, match=f"report.ipynb is not a Jupyter notebook.*{message}"):
         folder.read(tmp_path / "m")
 
 
 def test_code_that_is_no_python(made):
     """The line is named, without running the code."""
     (made / "module/word_length.py").write_text("x = 1\ndef (:\n")
-    with pytest.raises(folder.Wrong, match=r"word_length\.py, line 2"):
+    with pytest.raises(wrong.Wrong, match=r"word_length\.py, line 2"):
         folder.read(made)
 
 
@@ -126,7 +126,7 @@ GIVEN = {
 def test_what_is_given_must_fit(made, monkeypatch, tmp_path, data, arguments, message):
     """Each input has a folder with data, and each parameter a value; nothing else is given."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(folder.Wrong, match=re.escape(message)):
+    with pytest.raises(wrong.Wrong, match=re.escape(message)):
         inputs.check(folder.read(made), data, arguments)
 
 
