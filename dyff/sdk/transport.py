@@ -159,9 +159,10 @@ class Transport:
     ) -> httpx.Response:
         """Send a request and return the answer, if it is a success. A POST has an `Idempotency-Key`, so the server recognises retries.
 
-        `key`: the idempotency key, so that later calls are recognised, too; None for one of this call alone. `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: replaces the client's. `timeout`: in seconds,
+        `form`: httpx's `files` and `data`, in place of a JSON `body`. `token`: replaces the client's. `timeout`: in seconds,
         replaces the client's. `repeatable`: if False, it is retried only if the server has certainly done nothing. `foreign`: the
-        answer is that of a service behind Dyff, which is not trusted to name positions. Its body is not decoded.
+        answer is that of a service behind Dyff, which is not trusted to name positions. Its body is not decoded. `key`: the
+        idempotency key, by which later calls are recognised, too; None for one of this call alone.
 
         Raises:
             ApiError: the server refused.

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from dyff.cli.methods.wrong import Wrong
 from dyff.kernel import suggestions
 
 MAX_NOTEBOOK_BYTES = 2**26
@@ -19,8 +20,6 @@ def check_name(module: Path, name: str, at: str) -> None:
     Raises:
         Wrong: it does not, or the code cannot be parsed.
     """
-    from dyff.cli.methods.folder import Wrong
-
     file, rest = _file(module, name)
     if file is None or not rest:
         return  # something compiled, so only running it shows what it defines
@@ -45,8 +44,6 @@ def check_notebook(path: Path) -> None:
     Raises:
         Wrong: it is none.
     """
-    from dyff.cli.methods.folder import Wrong
-
     if path.stat().st_size > MAX_NOTEBOOK_BYTES:
         raise Wrong(f"{path} is larger than {MAX_NOTEBOOK_BYTES} bytes; clear its outputs, which are not used")
     try:
@@ -71,8 +68,6 @@ def _file(module: Path, name: str) -> tuple[Path | None, list[str]]:
 
 
 def _parsed(file: Path) -> ast.Module:
-    from dyff.cli.methods.folder import Wrong
-
     try:
         return ast.parse(file.read_bytes(), str(file))
     except SyntaxError as error:

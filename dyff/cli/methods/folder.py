@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from dyff.cli.methods import code
+from dyff.cli.methods.wrong import Wrong
 from dyff.entities import method_code, specs
 from dyff.entities.kinds import method
 from dyff.kernel import suggestions
@@ -27,10 +28,6 @@ PLACEHOLDER = "00000000000040008000000000000000"
 _OWN = ("module", "documentation")
 _ADDED = ("account", "modules")
 _TEXTS = ("title", "summary", "fullPage")
-
-
-class Wrong(ValueError):
-    """The folder cannot be a method; the message names the file, the field and the fix."""
 
 
 @dataclass(frozen=True)

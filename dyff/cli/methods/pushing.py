@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -14,7 +14,7 @@ from dyff.cli import reporting
 from dyff.cli.methods.folder import EXCLUDED, Folder
 
 if TYPE_CHECKING:
-    from dyff.sdk import Client
+    from dyff.sdk import Client, requests
 
 READY_S = 600.0
 MOST_DELETED = 20
@@ -33,7 +33,7 @@ def push(client: Client, made: Folder, account: str | None) -> None:
         module = _module(client, made, owner, exists)
         method = _method(client, made, owner, module, exists)
         if made.documentation:
-            client.methods.edit_documentation(method.id, made.documentation)
+            client.methods.edit_documentation(method.id, cast("requests.DocumentationPatch", made.documentation))
     except BaseException:
         if exists:
             click.echo(f"it exists already: {', '.join(exists)}. Push the same folder again: what is there is used.", err=True)
@@ -81,13 +81,13 @@ def _module(client: Client, made: Folder, account: str, exists: list[str]) -> An
     )  # fmt: skip
     exists.append(f"module {module.id}")
     if client.modules.get(module.id).status != "Ready":
-        client.modules.upload_package(module, made.module)
-        client.modules.wait(module.id, timeout_s=READY_S)
+        client.modules.upload_package(module, made.module, progress=False)
+        client.modules.wait(module.id, timeout_s=READY_S, progress=False)
     return module
 
 
 def _method(client: Client, made: Folder, account: str, module: Any, exists: list[str]) -> Any:
-    body = made.body(account, module.id)
+    body = cast("requests.MethodCreateRequest", made.body(account, module.id))
     method = _once(lambda key: client.methods.create(body, idempotency_key=key), "method", body)
     exists.append(f"method {method.id}")
     return method

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -111,12 +112,13 @@ class Run:
         log = self._place.path / f"{_NAME}.log"
         shown = 0
         while True:
-            record = self._place.facts().record
+            facts = self._place.facts()
+            record = facts.record
             finished = record is not None and record.finished
             shown = _show(log, shown, printed)
             if finished and record is not None:
                 return record.containers[_NAME]
-            if record is not None and not self._place.facts().held and not self._place.facts().record.finished:  # type: ignore[union-attr]
+            if record is not None and not facts.held:
                 raise errors.Unavailable("the supervisor of the run was killed; run it again")
             time.sleep(_LOOK_S)
 
@@ -126,9 +128,8 @@ class Run:
         if record is None or record.finished:
             return
         self._place.request_stop(0, "Interrupted", 0.0)
-        with_signal = record.shim.pid
         try:
-            os.kill(with_signal, 15)
+            os.kill(record.shim.pid, signal.SIGTERM)
         except ProcessLookupError:
             return
         end = time.monotonic() + GRACE_S

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from dyff.cli.methods.folder import Folder, Wrong
+from dyff.cli.methods.folder import Folder
+from dyff.cli.methods.wrong import Wrong
 from dyff.entities import specs
 from dyff.entities.kinds import method as methods
 from dyff.kernel import analysis_settings, suggestions
@@ -40,7 +41,7 @@ _RUNNER_LIMITS = ("timeout_s", "memory_bytes", "log_bytes", "file_bytes", "cell_
 
 
 def check(made: Folder, inputs: Mapping[str, str], arguments: Mapping[str, str]) -> None:
-    """Check that there is a folder for each input and a value for each parameter.
+    """Check that each input has a folder and each parameter a value.
 
     Raises:
         Wrong: one is missing, or is none of the method's, or a folder has no data.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +16,16 @@ import click
 
 from dyff.cli import reporting
 from dyff.cli.methods import folder as folders
-from dyff.cli.methods.folder import Folder, Wrong
+from dyff.cli.methods.folder import Folder
+from dyff.cli.methods.wrong import Wrong
 from dyff.kernel import errors
 from dyff.serve.methods import confined, inputs
-from dyff.workflows import analysis_checks, analysis_results, analysis_tables, endings, hostile_folders
+from dyff.workflows import analysis_checks, analysis_results, analysis_tables, endings, hostile_folders, method_describer
 from dyff.workflows import confined as readers
 
 SHOWN_ROWS = 5
 MAX_REQUEST_BYTES = 2**20
 _DESCRIBER = "dyff_describes_a_method"
-_REQUEST = "request.json"
-_DESCRIBE = f'''
-import importlib, json, os
-import pyarrow
-def describe(arguments):
-    module, _, name = arguments["name"].rpartition(".")
-    found = getattr(importlib.import_module(module), name)
-    if not hasattr(found, "create_request"):
-        raise TypeError(f"{{name}} does not have the decorator 'method' of dyff.schema.annotations")
-    made = json.loads(found.create_request(account="account", modules=["module"]).model_dump_json(by_alias=True, exclude_none=True))
-    root = os.environ["DYFF_AUDIT_LOCAL_STORAGE_ROOT"]
-    with open(os.environ["DYFF_AUDIT_ANALYSIS_CONFIG_FILE"]) as file:
-        own = json.load(file)["spec"]["id"]
-    with open(os.path.join(root, own, "{_REQUEST}"), "w") as file:
-        json.dump(made, file)
-    yield pyarrow.record_batch([pyarrow.array([], pyarrow.int64())], names=["nothing"])
-'''
 
 
 def test(
@@ -99,7 +86,8 @@ class _run:
         checks = analysis_checks.Checks(manifest, run.out)
         with readers.Child(analysis_tables.serve) as child:
             try:
-                found = anyio.run(checks.run, child)
+                with redirect_stdout(sys.stderr):  # what the step says; standard output has the results
+                    found = anyio.run(checks.run, child)
             except endings.Ending as ending:
                 reporting.stop(f"the method failed: {ending}", reporting.FAILED)
             except (hostile_folders.Unfit, analysis_results.Invalid) as error:
@@ -125,17 +113,15 @@ def described(made: Folder, environment: str | None, isolated: bool) -> dict[str
         "parameters": [{"keyword": "name"}],
         "output": {"kind": "Measurement", "measurement": measurement},
     }
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="dyff-method-") as scratch:
         copied = Path(scratch)
         for path in made.files:
             (copied / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(made.module / path, copied / path)
-        (copied / f"{_DESCRIBER}.py").write_text(_DESCRIBE)
+        shutil.copyfile(str(method_describer.__file__), copied / f"{_DESCRIBER}.py")
         asked = Folder(made.path, made.file, copied, [*made.files, f"{_DESCRIBER}.py"], asking)
         with _run(asked, {}, {"name": made.name}, environment, isolated) as ran:
-            data = hostile_folders.Folder(ran.folder).read(f"{ran.below}/{_REQUEST}", MAX_REQUEST_BYTES)
+            data = hostile_folders.Folder(ran.folder).read(f"{ran.below}/{method_describer.REQUEST}", MAX_REQUEST_BYTES)
     try:
         answer = json.loads(data or b"")
     except (ValueError, RecursionError) as error:

@@ -74,10 +74,13 @@ class Streams:
             os.write(self._log, text.encode("utf-8", "backslashreplace"))
 
     def restore(self) -> None:
-        """Take what is left, and print to the log again."""
+        """Take what is left, and print to the log again. A repetition does nothing: its marks would be in the log."""
+        if not self._kept:
+            return
         self.settle()
         for number, kept in self._kept.items():
             os.dup2(kept, number)
+        self._kept = {}
 
     def _read(self) -> None:
         decoders = {number: codecs.getincrementaldecoder("utf-8")("replace") for number in NAMES}
