@@ -13,7 +13,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pyarrow.dataset
@@ -25,8 +25,8 @@ from dyff.schema import platform, requests
 from tests import waiting
 from tests.acceptance import profiles
 from tests.acceptance.conftest import eventually
+from tests.acceptance.published import evaluation_request, given
 
-T = TypeVar("T")
 pytestmark = pytest.mark.acceptance
 
 
@@ -35,11 +35,6 @@ def server(request, tmp_path_factory):
     """A server, embedded and on engines; at the end all that it did is proved."""
     with profiles.OPENED[request.param](tmp_path_factory.mktemp("dyff"), request) as subject:
         yield subject
-
-
-def evaluation_request(account, dataset, service, **more):
-    session = given(requests.EvaluationInferenceSessionRequest, inferenceService=service.id)
-    return given(requests.EvaluationCreateRequest, account=account, dataset=dataset.id, inferenceSession=session, **more)
 
 
 def test_an_evaluation_ends_with_verified_outputs(client, account, dataset, service, tmp_path):
@@ -137,85 +132,6 @@ def test_a_model_is_uploaded_from_a_folder(client, account, tmp_path):
     model = client.models.create_from_volume(tmp_path, account=account, name="folder", resources={"storage": "1Mi"})
     client.models.upload_volume(model, tmp_path)
     eventually(lambda: client.models.get(model.id), "Ready")
-
-
-def given(model: type[T], **fields: Any) -> T:
-    """A request as a person writes it: the published models take the JSON of their parts."""
-    return model(**fields)
-
-
-@pytest.fixture(scope="module")
-def method(client, account, tmp_path_factory):
-    """A method that is Ready, with a function in an uploaded module."""
-    folder = tmp_path_factory.mktemp("module")
-    (folder / "words").mkdir()
-    (folder / "words" / "length.py").write_text("def mean(arguments, outputs):\n    yield from ()\n")
-    module = client.modules.create_package(folder, account=account, name="words")
-    client.modules.upload_package(module, folder)
-    eventually(lambda: client.modules.get(module.id), "Ready")
-    client.modules.download(module.id, tmp_path_factory.mktemp("downloaded") / "module")
-    rows = pyarrow.schema([("_index_", pyarrow.int64()), ("n", pyarrow.int64())])
-    schema = {"arrowSchema": base64.b64encode(rows.serialize().to_pybytes()).decode()}
-    created = client.methods.create(
-        given(
-            requests.MethodCreateRequest,
-            account=account,
-            name="mean word length",
-            scope="Evaluation",
-            implementation={"kind": "PythonFunction", "pythonFunction": {"fullyQualifiedName": "words.length.mean"}},
-            inputs=[{"kind": "Evaluation", "keyword": "outputs"}],
-            output={"kind": "Measurement", "measurement": {"name": "m", "level": "Instance", "schema": schema}},
-            modules=[module.id],
-            scores=[
-                {"name": "s", "title": "S", "summary": "s"},
-                {"name": "c", "title": "C", "summary": "c", "dimensions": {"x": {"name": "x", "title": "X", "summary": "x"}}},
-            ],
-        )
-    )
-    return eventually(lambda: client.methods.get(created.id), "Ready")
-
-
-def test_a_method_is_found_and_published(client, method):
-    """By its name and by what it makes; its scores and curves come back as they were declared; access is a label."""
-    assert [each.id for each in client.methods.query(name=method.name, outputKind="Measurement")] == [method.id]
-    assert client.methods.query(name=method.name, outputKind="SafetyCase") == []
-    assert [(score.name, hasattr(score, "dimensions")) for score in method.scores] == [("s", False), ("c", True)]
-    client.methods.publish(method.id, "public")
-    changed(lambda: client.methods.get(method.id).labels.get("dyff.io/access"), "public")
-
-
-def test_a_method_is_about_a_use_case(client, account, method):
-    """A label refers to it; its texts are edited where the newer kinds have them."""
-    concern = client.usecases.create(
-        given(requests.ConcernCreateRequest, account=account, documentation={"title": "Support", "summary": "s"})
-    )
-    eventually(lambda: client.usecases.get(concern.id), "Ready")
-    client.methods.add_concern(method.id, concern)
-    changed(lambda: client.methods.get(method.id).labels.get(concern.label_key()), "1")
-    client.methods.remove_concern(method.id, concern)
-    changed(lambda: client.methods.get(method.id).labels.get(concern.label_key()), None)
-    client.usecases.edit_documentation(concern.id, given(requests.DocumentationEditRequest, documentation={"title": "New"}))
-    changed(lambda: client.usecases.get(concern.id).metadata.documentation.title, "New")
-
-
-def test_a_family_has_members_by_tag(client, account, dataset):
-    """A tag is set, followed and removed; a tag that is not there stands for nothing."""
-    family = client.families.create(given(requests.FamilyCreateRequest, account=account, memberKind="Dataset"))
-    eventually(lambda: client.families.get(family.id), "Ready")
-    entity = platform.EntityIdentifier(kind="Dataset", id=dataset.id)
-    client.families.edit_members(family.id, {"v1": platform.FamilyMemberBase(entity=entity, description="first")})
-    changed(lambda: getattr(client.families.get_member(family.id, "v1"), "id", None), dataset.id)
-    assert client.families.get_member(family.id, "v2") is None
-    client.families.edit_members(family.id, {"v1": None})
-    changed(lambda: client.families.get(family.id).members, {})
-
-
-def changed(get, want):
-    """Wait until `get()` is `want`: the published client does not say which of its writes a read must see."""
-    end = time.monotonic() + 30
-    while (found := get()) != want:
-        assert time.monotonic() < end, found
-        waiting.a_blocking_moment(0.1)
 
 
 def test_what_is_deleted_stays_deleted(client, account, prompts):
