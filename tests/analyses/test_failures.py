@@ -77,7 +77,12 @@ CASES = [
         "word_length.py, line 5, in mean_word_length: the process was ended by SIGSEGV",
         line=5,
     ),
-    case("surrogates", function("raise ValueError('\\udcff \\x00')"), "word_length.py, line 4, in mean_word_length: ValueError: \\udcff", line=4),
+    case(
+        "surrogates",
+        function("raise ValueError('\\udcff \\x00')"),
+        "word_length.py, line 4, in mean_word_length: ValueError: \\udcff",
+        line=4,
+    ),
     case("folder that cannot be written", function("import os\nos.chmod('..', 0o555)\n1 / 0"), "ZeroDivisionError", line=6),
     case("no links to modules", function("import shutil\nshutil.rmtree('../root')\n1 / 0"), "word_length.py, line 6, in", line=6),
     case("abort", function("import os\nos.abort()"), "SIGABRT", line=5),
@@ -192,7 +197,9 @@ def test_a_sandbox_may_hide_the_list_of_processes(analysis, tmp_path):
     for leads in (True, False):
         left = tmp_path / f"left-{leads}"
         body = f"import os, time\nif os.fork() == 0:\n    os.fork()\n    open({str(left)!r}, 'a').write(f'{{os.getpid()}} ')\n"
-        body += f"    time.sleep(5)\n    os._exit(0)\nwhile not os.path.exists({str(left)!r}) or len(open({str(left)!r}).read().split()) < 2:\n"
+        body += (
+            f"    time.sleep(5)\n    os._exit(0)\nwhile not os.path.exists({str(left)!r}) or len(open({str(left)!r}).read().split()) < 2:\n"
+        )
         body += "    time.sleep(0.01)\nreturn []"
         before = (sys.executable, "-c", HIDES, json.dumps(rules), *(["leads"] if leads else [""]))
         analysis(function(body)).run(*before).succeeded()

@@ -80,6 +80,14 @@ def test_a_notebook_where_little_is_allowed(analysis):
     assert page.index("data:image/png") < page.index("two") < page.index("three")
 
 
+def test_a_process_that_holds_the_output_open_does_not_delay_the_end(analysis):
+    """No mark of ours goes to the log, and nothing waits for one, if a process that the code left still has the pipes."""
+    cell = "import subprocess\nleft = subprocess.Popen(['sleep', '60'], close_fds=False)\nprint('printed')"
+    run = analysis(cell, limits={"timeout_s": 12}).run().succeeded()
+    assert "printed" in run.page
+    assert "\0" not in run.text
+
+
 def fetched(page):
     """What a browser would load from elsewhere."""
     assert "Content-Security-Policy" in page

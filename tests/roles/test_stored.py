@@ -131,6 +131,7 @@ RESULTS = {"scores": [{"name": "e", "quantity": 0.25}], "curves": [], "provenanc
     ("there", "found"),
     [
         (RESULTS, []),
+        ({**RESULTS, "provenance": {"seed": 1, "image": None}}, []),
         ({**RESULTS, "scores": [{"name": "e", "quantity": 0.5}]}, ["results"]),
         ({**RESULTS, "provenance": {}, "scores": []}, ["results", "results"]),
         ([], ["malformed"]),

@@ -70,7 +70,10 @@ def descendants() -> list[int]:
 
 
 def _of_group() -> list[int]:
-    """Return the other processes of this one's group, found by asking for each ID. Empty if it does not lead a group: it would be others'."""
+    """Return the other processes of this one's group, found by asking for each ID.
+
+    Empty if this one does not lead a group: the others in it are then not its own.
+    """
     own = os.getpid()
     if os.getpgrp() != own:
         return []

@@ -36,6 +36,7 @@ class Streams:
         self._kept = {number: os.dup(number) for number in NAMES}
         self._log = self._kept[1]
         self._pipes: dict[int, int] = {}
+        self._restored = False
         self.flush()
         for number in NAMES:
             read, write = os.pipe()
@@ -59,7 +60,7 @@ class Streams:
 
     def settle(self) -> None:
         """Wait until all that was printed has been taken."""
-        if threading.current_thread() is self._reader or not self._reader.is_alive():
+        if self._restored or threading.current_thread() is self._reader or not self._reader.is_alive():
             return
         self.flush()
         for number, arrived in self._arrived.items():
@@ -78,6 +79,7 @@ class Streams:
         if not self._kept:
             return
         self.settle()
+        self._restored = True  # a process that the code left can keep the pipes open, but no mark goes through them any more
         for number, kept in self._kept.items():
             os.dup2(kept, number)
         self._kept = {}
