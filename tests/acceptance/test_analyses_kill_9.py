@@ -87,7 +87,7 @@ def methods(client: Client, account: str, prompts: Any, service_request: Any, fo
     module = folder / "module"
     module.mkdir()
     (module / "mean.py").write_text(CODE)
-    cell: dict[str, object] = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": CELL, "id": "c"}
+    cell: dict[str, Any] = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": CELL, "id": "c"}
     (module / "report.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     package = client.modules.create_package(str(module), account=account, name="module")
     client.modules.upload_package(package, str(module))
