@@ -36,13 +36,13 @@ CASES: list[tuple[Any, dict[str, Any]]] = [
 
 FILLED = {"creationTime"}
 """Fields whose type allows null, which the creation of an entity always fills in."""
-NOT_STORED = {("Score", "points")}
-"""Optional fields that no entity of ours has: points belong to curves."""
+OMITTED = {"Score": {"points"}, "Measurement": {"securityContext"}, "SafetyCase": {"securityContext"}}
+"""Optional fields that our structs do not have: points belong to curves; a security context is stored and only the platform reads it."""
 
 
 def types(schema: dict[str, Any], definitions: dict[str, Any]) -> set[str]:
     """The JSON types that a schema allows; empty for any."""
-    if "$ref" in schema:
+    if schema.get("$ref", "").startswith("#"):  # others name a struct whose type stands next to it
         return types(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     for several in ("anyOf", "oneOf"):
         if several in schema:
@@ -60,9 +60,10 @@ def test_every_published_field_is_there(ours, theirs):
     """A required one is always there, and no value that we store has a type that published readers refuse."""
     whole = msgspec.json.schema(ours)
     mine, theirs_of = whole["$defs"][ours.__name__], theirs.get("$defs", {})
-    missing = set(theirs["properties"]) - set(mine["properties"]) - {field for name, field in NOT_STORED if name == ours.__name__}
+    omitted = OMITTED.get(ours.__name__, set())
+    missing = set(theirs["properties"]) - set(mine["properties"]) - omitted
     assert missing == set()
-    assert {field for name, field in NOT_STORED if name == ours.__name__} & set(theirs.get("required", ())) == set()
+    assert omitted & set(theirs.get("required", ())) == set()
     for name, field in theirs["properties"].items():
         if name not in mine["properties"]:
             continue
