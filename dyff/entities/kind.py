@@ -147,9 +147,13 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class Logs(msgspec.Struct, frozen=True):
-    """Logs of the pods of an entity's run. `stored`: they can also be downloaded as a file."""
+    """Logs of an entity.
+
+    `stored`: they can be downloaded as a file. `pods`: the pods of its run write them; False if there is only a file.
+    """
 
     stored: bool = False
+    pods: bool = True
 
 
 class Results(msgspec.Struct, frozen=True):

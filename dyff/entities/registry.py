@@ -66,7 +66,7 @@ def _commands(row: Kind) -> dict[str, tuple[str, ...]]:
 
 def _contradictions(row: Kind) -> Iterator[str]:
     """What cannot be right in one row, as sentences."""
-    if row.logs is not None and row.run is None:
+    if row.logs is not None and row.logs.pods and row.run is None:
         yield f"a {row.name} has logs, but no `run` whose pods could write any"
     if row.upload is not None:
         yield from _upload_problems(row)

@@ -11,10 +11,48 @@ from dyff.sdk.calls import Awaited, S, iteration, operation
 from dyff.sdk.groups import E
 
 
+class Kept(groups.Group[S, E]):
+    """A group of entities whose log is kept as a file."""
+
+    @operation
+    async def download_logs(self: Kept[Awaited, E], id: str, destination: Path | str) -> None:  # noqa: A002
+        """Download what the run printed to a new file.
+
+        Raises:
+            FileExistsError: the destination already exists.
+            NotFound: the run has printed nothing (yet).
+
+        Example:
+            `client.measurements.download_logs(measurement.id, "log.txt")`
+        """
+        await downloads.file(self._http.io, lambda: self._log(id), arguments.destination(destination, "destination"), id)
+
+    @iteration
+    async def logs(self: Kept[Awaited, E], /, id: str) -> AsyncIterator[str]:  # noqa: A002
+        """Iterate over the lines that the run printed, from the file that is kept of them.
+
+        Raises:
+            NotFound: the run has printed nothing (yet).
+
+        Example:
+            `for line in client.measurements.logs(measurement.id): print(line)`
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "log.txt"
+            await downloads.file(self._http.io, lambda: self._log(id), place, id)
+            with place.open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    yield line.rstrip("\n")
+
+    async def _log(self, id: str) -> list[models.Downlink]:  # noqa: A002
+        return [models.read(await self._http.call("GET", self._path(id, "logs")), models.Downlink)]
+
+
 class Analyses(
     groups.Creatable[S, E, requests.AnalysisCreateRequest],
     groups.Downloadable[S, E],
     groups.Logged[S, E],
+    Kept[S, E],
 ):
     """A group of entities that a method computes."""
 
@@ -89,36 +127,3 @@ class Analyses(
             evaluation=evaluation, inferenceService=inferenceService, model=model,
         )  # fmt: skip
         return listing.read(await self._http.call("GET", f"{self._all}/curves", params=params), models.Curve)
-
-    @operation
-    async def download_logs(self: Analyses[Awaited, E], id: str, destination: Path | str) -> None:  # noqa: A002
-        """Download what the run printed to a new file.
-
-        Raises:
-            FileExistsError: the destination already exists.
-            NotFound: the run has printed nothing (yet).
-
-        Example:
-            `client.measurements.download_logs(measurement.id, "log.txt")`
-        """
-        await downloads.file(self._http.io, lambda: self._log(id), arguments.destination(destination, "destination"), id)
-
-    @iteration
-    async def logs(self: Analyses[Awaited, E], /, id: str) -> AsyncIterator[str]:  # noqa: A002
-        """Iterate over the lines that the run printed, from the file that is kept of them.
-
-        Raises:
-            NotFound: the run has printed nothing (yet).
-
-        Example:
-            `for line in client.measurements.logs(measurement.id): print(line)`
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "log.txt"
-            await downloads.file(self._http.io, lambda: self._log(id), place, id)
-            with place.open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    yield line.rstrip("\n")
-
-    async def _log(self, id: str) -> list[models.Downlink]:  # noqa: A002
-        return [models.read(await self._http.call("GET", self._path(id, "logs")), models.Downlink)]

@@ -32,7 +32,7 @@ def group(row: Kind) -> type[groups.Group[Any, Any]]:
     for base, has in (
         (groups.Uploadable, row.upload is not None),
         (groups.Downloadable, row.download is not None),
-        (groups.Logged, row.logs is not None),
+        (groups.Logged, row.logs is not None and row.logs.pods),
     ):
         if has and not issubclass(found, base):
             raise errors.Incomplete(f"{place}: {found.__name__} must be a groups.{base.__name__}, as the row of {row.name} says")

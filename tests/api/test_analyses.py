@@ -207,3 +207,8 @@ async def test_old_reports_can_be_read(world, api):
         value = bodies.REPORT["rubric" if key == "report" else key]
         assert [each["id"] for each in (await api.get("/v0/reports", params={key: value})).json()] == [bodies.REPORT["id"]]
     assert (await api.post("/v0/reports", json={})).status_code == 405
+    log = f"/v0/reports/{bodies.REPORT['id']}/logs"
+    assert (await api.get(log)).status_code == 404
+    await world.services.objects.put(f"reports/{bodies.REPORT['id']}/.dyff/logs.txt", b"as it was\n")
+    assert (await api.get((await api.get(log)).json()["signedURL"]["url"])).text == "as it was\n"
+    assert (await api.get(f"{log}/workflow")).status_code == 404  # no pods of it are known here

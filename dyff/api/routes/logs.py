@@ -39,13 +39,13 @@ _PARAMETERS = {
 
 
 def routes(context: Context) -> list[Route]:
-    """Return the routes of the kinds that run pods."""
-    return [route for row in registry.ROWS if row.logs is not None for route in Logs(context, row).routes(stored=row.logs.stored)]
+    """Return the routes of the kinds that have logs."""
+    return [route for row in registry.ROWS if row.logs is not None for route in Logs(context, row).routes(row.logs)]
 
 
 def streams(context: Context) -> list[Socket]:
-    """Return the WebSocket routes of the same kinds."""
-    return [Logs(context, row).stream() for row in registry.ROWS if row.logs is not None]
+    """Return the WebSocket routes of those whose pods write them."""
+    return [Logs(context, row).stream() for row in registry.ROWS if row.logs is not None and row.logs.pods]
 
 
 class Logs:
@@ -57,15 +57,14 @@ class Logs:
         self._row = row
         self._path = f"/v0/{row.plural}/{{id:str}}/logs/workflow"
 
-    def routes(self, *, stored: bool) -> list[Route]:
-        """Return the routes. `stored`: include the one for the log as a file."""
+    def routes(self, logs: kind.Logs) -> list[Route]:
+        """Return the routes for the log as a file and for the lines of pods, as far as the kind has them."""
         common: dict[str, Any] = {"method": "GET", "group": self._row.plural}
         file = Route(
             path=f"/v0/{self._row.plural}/{{id:str}}/logs", answer=self.stored, operation="logs",
             summary="A URL of its log as a file of text", answers=answers.Downlink, returns="artifact and signedURL", **common,
         )  # fmt: skip
-        return [
-            *([file] if stored else []),
+        of_pods = [
             Route(
                 path=self._path, answer=self.answer, operation="workflow_logs",
                 summary="The last lines that its pods wrote. A WebSocket to the same path and /stream has all, as they come",
@@ -78,6 +77,7 @@ class Logs:
                 hidden=True, **common,
             ),
         ]  # fmt: skip
+        return [*([file] if logs.stored else []), *(of_pods if logs.pods else [])]
 
     def stream(self) -> Socket:
         """Return the WebSocket at the path of the route `stream_workflow_logs`."""
@@ -120,8 +120,8 @@ class Logs:
         """Return a link to the log as a file: the current log while its pods exist, afterwards as of the last request while they did."""
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         objects, key = self._context.services.objects, layout.logs(self._row.plural, entity["id"])
-        kept = self._row.run is not None and self._row.run.results is not None  # by the run itself, and whole
-        lines = await self._lines(entity, None, MAX_LIMIT)
+        kept = self._row.run is None or self._row.run.results is not None  # by the run itself, and whole
+        lines = await self._lines(entity, None, MAX_LIMIT) if self._row.run is not None else []
         if kept and await objects.head(key) is not None:
             pass
         elif lines and (len(lines) > len(podnotes.of_end(entity, ())) or await objects.head(key) is None):

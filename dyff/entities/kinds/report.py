@@ -37,4 +37,5 @@ KIND = kind.Kind(
         "model": ("model",),
     },
     download=kind.Download("reports"),
+    logs=kind.Logs(stored=True, pods=False),
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dyff.sdk import groups, models
+from dyff.sdk import analyses, groups, models
 from dyff.sdk.calls import S
 
 
-class Reports(groups.Downloadable[S, models.Report], groups.Group[S, models.Report]):
+class Reports(groups.Downloadable[S, models.Report], analyses.Kept[S, models.Report]):
     """Reports of older releases, which can be read. Measurements have replaced them."""
 
 
