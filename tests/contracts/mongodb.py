@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import uuid
 from contextlib import asynccontextmanager, suppress
@@ -71,25 +72,41 @@ class Wire:
     @asynccontextmanager
     async def before(self, connection: mongo.Connection, tls: ssl.SSLContext | None = None):
         """The connection, through this wire. `tls`: what is spoken on it."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
-        port = server.sockets[0].getsockname()[1]
-        try:
-            yield msgspec.structs.replace(connection, uri=f"mongodb://127.0.0.1:{port}/?directConnection=true")
-        finally:
-            self.release()
-            server.close()
-            self.cut()
-            await asyncio.sleep(0)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            accepting = asyncio.create_task(self._accept(listener, tls))
+            try:
+                yield msgspec.structs.replace(connection, uri=f"mongodb://127.0.0.1:{listener.getsockname()[1]}/?directConnection=true")
+            finally:
+                self.release()
+                accepting.cancel()
+                await asyncio.wait([accepting])
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ours, theirs = await asyncio.open_connection(self._host, self._port)
-        self._writers |= {writer, theirs}
+    async def _accept(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Serve all connections. They end with this, also those in the middle of their handshake, which a server of asyncio forgets."""
+        async with asyncio.TaskGroup() as serving:
+            while True:
+                near, _ = await asyncio.get_running_loop().sock_accept(listener)
+                serving.create_task(self._serve(near, tls))
+
+    async def _serve(self, near: socket.socket, tls: ssl.SSLContext | None) -> None:
+        loop, reader, made = asyncio.get_running_loop(), asyncio.StreamReader(), set[asyncio.StreamWriter]()
+        protocol = asyncio.StreamReaderProtocol(reader)
         try:
-            await asyncio.gather(self._copy(reader, theirs), self._copy(ours, writer, reply=True))
+            with suppress(OSError):
+                transport, _ = await loop.connect_accepted_socket(lambda: protocol, near, ssl=tls)
+                writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+                made.add(writer)
+                ours, theirs = await asyncio.open_connection(self._host, self._port)
+                made.add(theirs)
+                self._writers |= made
+                await asyncio.gather(self._copy(reader, theirs), self._copy(ours, writer, reply=True))
         finally:
-            self._writers -= {writer, theirs}
-            for each in (writer, theirs):
-                each.close()
+            self._writers -= made
+            for each in made:
+                each.transport.abort()
+            await asyncio.sleep(0)  # what was aborted is closed in the next round of the loop
+            await asyncio.sleep(0)
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, reply: bool = False) -> None:
         with suppress(OSError):
