@@ -24,7 +24,7 @@ from tests.acceptance.published import changed, evaluation_request, given
 pytestmark = pytest.mark.acceptance
 
 ABSENT = uuid.uuid4().hex
-ROWS = pyarrow.schema([("_index_", pyarrow.int64()), ("words", pyarrow.float64())])
+ROWS = pyarrow.schema([pyarrow.field("_index_", pyarrow.int64()), pyarrow.field("words", pyarrow.float64())])
 FUNCTION = """
 import pyarrow as pa
 
@@ -89,7 +89,7 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("module")
     (made / "words").mkdir()
     (made / "words" / "counting.py").write_text(FUNCTION)
-    cells = [
+    cells: list[dict[str, Any]] = [
         {"cell_type": "code", "id": f"c{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
         for n, source in enumerate(CELLS)
     ]
