@@ -24,7 +24,8 @@ from tests.acceptance.published import changed, evaluation_request, given
 pytestmark = pytest.mark.acceptance
 
 ABSENT = uuid.uuid4().hex
-ROWS = pyarrow.schema([pyarrow.field("_index_", pyarrow.int64()), pyarrow.field("words", pyarrow.float64())])
+COLUMNS: list[tuple[str, pyarrow.DataType]] = [("_index_", pyarrow.int64()), ("words", pyarrow.float64())]
+ROWS = pyarrow.schema(COLUMNS)
 FUNCTION = """
 import pyarrow as pa
 
