@@ -20,12 +20,12 @@ from dyff.schema.commands import EditEntityDocumentationPatch
 from tests.acceptance import profiles
 from tests.acceptance.conftest import eventually
 from tests.acceptance.published import changed, evaluation_request, given
-from tests.arrow_types import schema_of
 
 pytestmark = pytest.mark.acceptance
 
 ABSENT = uuid.uuid4().hex
-ROWS = schema_of(("_index_", pyarrow.int64()), ("words", pyarrow.float64()))
+COLUMNS: list[tuple[str, pyarrow.DataType]] = [("_index_", pyarrow.int64()), ("words", pyarrow.float64())]
+ROWS = pyarrow.schema(COLUMNS)
 FUNCTION = """
 import pyarrow as pa
 
@@ -90,7 +90,7 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("module")
     (made / "words").mkdir()
     (made / "words" / "counting.py").write_text(FUNCTION)
-    cells: list[dict[str, object]] = [
+    cells: list[dict[str, Any]] = [
         {"cell_type": "code", "id": f"c{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
         for n, source in enumerate(CELLS)
     ]
