@@ -19,8 +19,9 @@ KINDS = {row.name for row in registry.ROWS}
 OWN_FOLDERS = ("entities", "api/routes/kinds", "operator/kinds", "sdk/kinds")
 """Where a kind's own file is, and the domain, whose published enumerations have its name."""
 
-EXPORTS = ("sdk/models.py", "sdk/requests.py", "workflows/analysis_runner")
-"""The names of classes that users import, what is written from the rows, and a program that runs without Dyff, on published names."""
+EXPORTS = ("sdk/models.py", "sdk/requests.py", "workflows/analysis_runner", "serve/methods")
+"""The names of classes that users import, what is written from the rows, and a program that runs without
+Dyff, on published names, with what stands for its inputs when an author tests a method."""
 
 
 def strings(file: Path) -> set[str]:

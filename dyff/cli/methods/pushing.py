@@ -12,6 +12,7 @@ import click
 
 from dyff.cli import reporting
 from dyff.cli.methods.folder import EXCLUDED, Folder
+from dyff.entities import analysis_requests, registry
 
 if TYPE_CHECKING:
     from dyff.sdk import Client, requests
@@ -46,8 +47,7 @@ def push(client: Client, made: Folder, account: str | None) -> None:
 def usage(made: Folder, account: str, method: str) -> str:
     """The call of the SDK that uses the method."""
     request = made.request
-    group = "safetycases" if request["output"]["kind"] == "SafetyCase" else "measurements"
-    scope = ["inferenceService"] if request["scope"] == "InferenceService" else ["dataset", "inferenceService", "evaluation"]
+    group, scope = registry.BY_KIND[request["output"]["kind"]].plural, analysis_requests.NEEDED[request["scope"]]
     parts = [
         ("account", json.dumps(account)),
         ("method", json.dumps(method)),
