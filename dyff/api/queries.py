@@ -136,8 +136,9 @@ def _among(row: kind.Kind, given: dict[str, str]) -> list[filters.Predicate]:
     for key, each in row.elements.items():
         if key in given:
             values = tuple(dict.fromkeys(filter(None, map(str.strip, given[key].split(",")))))
-            if len(values) > MAX_TERMS:
-                raise errors.InvalidFields(errors.Problem(("query", key), f"can have at most {MAX_TERMS} values"))
+            if len(values) > MAX_TERMS or len(given[key]) > MAX_ELEMENTS_CHARS:
+                text = f"can have at most {MAX_TERMS} values and {MAX_ELEMENTS_CHARS} characters; ask in parts"
+                raise errors.InvalidFields(errors.Problem(("query", key), text))
             found.append(filters.AnyElement(each.path, each.key, values))
     return found
 

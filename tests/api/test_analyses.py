@@ -155,6 +155,8 @@ async def test_analyses_are_found_by_method_scope_and_inputs(world, api):
         assert [each["id"] for each in found] == [entity["id"]], key
     assert len((await api.get("/v0/measurements", params={"methodName": "mean-word-length"})).json()) == 2
     assert (await api.get("/v0/measurements", params={"inputs": ""})).json() == []
+    for many in ("a" * 40_001, ",".join(map(str, range(1001)))):
+        assert (await api.get("/v0/measurements", params={"inputs": many})).status_code == 422
 
 
 def score(entity, name, quantity):
