@@ -214,7 +214,7 @@ async def _announce_when_ready(
 
 
 async def _has_no_account(adapters: given.Adapters) -> bool:
-    """Whether the installation is new. A person who has an account needs no other one."""
+    """Whether the installation is new: it has no account yet."""
     try:
         return adapters.accounts is not None and not await adapters.accounts.find(limit=1)
     except errors.DyffError:

@@ -51,7 +51,7 @@ def clone(tmp_path_factory):
 
 
 class Followed:
-    """What a reader has who has followed the page with one client. `printed`: all output; `ids`: of the entities, by variable."""
+    """The results of following the page with one client. `printed`: all output; `ids`: of the entities, by variable."""
 
     def __init__(self, clone: Clone, reader: str) -> None:
         script = "\n".join([*blocks("python", "", reader), f"import json\nprint(json.dumps({{n: globals()[n].id for n in {MADE}}}))"])
