@@ -11,12 +11,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dyff.entities import analysis_requests, codecs, described, identity, kind, stored
+from dyff.entities import analysis_data, analysis_requests, codecs, described, identity, kind, stored
 from dyff.entities.analysis_requests import AnalysisCreateRequest
 from dyff.kernel import errors
-
-USECASE, SYSTEM = "usecase", "system"
-"""The keys of the published `data`: the method, and the model or service that the results are about, each with its documentation."""
 
 NO_SUMMARY = "No summary was written."
 MAX_PAGE_CHARS = 65_536
@@ -176,11 +173,11 @@ def wholes(request: AnalysisCreateRequest, embedded: identity.Embedded) -> list[
 
 def _data(request: AnalysisCreateRequest, embedded: identity.Embedded, method: codecs.Json) -> list[codecs.Json]:
     whole = embedded.get(identity.whole(request.method))
-    found = [_entry(USECASE, whole if whole is not None else {**method, "kind": "Method"})]
+    found = [_entry(analysis_data.USECASE, whole if whole is not None else {**method, "kind": "Method"})]
     for name, entity_id in reversed(wholes(request, embedded)[1:]):  # a model before its service
         system = embedded.get(identity.whole(entity_id))
         if system is not None:
-            return [*found, _entry(SYSTEM, {**system, "kind": name})]
+            return [*found, _entry(analysis_data.SYSTEM, {**system, "kind": name})]
     return found
 
 
@@ -220,10 +217,10 @@ def resource(entity: codecs.Json) -> codecs.Json:
     method = entity["method"]
     kinds = {each["keyword"]: each["kind"] for each in method.get("inputs") or []}
     data = list(entity.get("data") or [])
-    if not any(each["key"] == USECASE for each in data):
+    if not any(each["key"] == analysis_data.USECASE for each in data):
         texts = {"title": method["name"], "summary": method.get("description") or NO_SUMMARY}
         ready = {"kind": "Method", "schemaVersion": "0.1", "status": "Ready", "creationTime": entity.get("creationTime")}
-        data.append({"key": USECASE, "value": _encoded({"spec": {**method, **ready}, "documentation": texts})})
+        data.append({"key": analysis_data.USECASE, "value": _encoded({"spec": {**method, **ready}, "documentation": texts})})
     image = method.get("analysisImage")
     return {
         "kind": entity["kind"],

@@ -16,5 +16,10 @@ COLLECTIONS = {
 }
 """By kind: the folder of the object store that has the data of its entities (`dyff.entities.kind.Kind.collection`)."""
 
-WITHOUT_MANIFEST = {"Dataset": "", "Evaluation": "verified/"}
-"""Kinds that releases before ADR 18 stored without a manifest: the folder below the entity's own that has their data."""
+USECASE, SYSTEM = "usecase", "system"
+"""The keys of the published `data`: the method, and the model or service that the results are about, each with its documentation."""
+
+IN_DIR, OUT_DIR = "/dyff/in", "/dyff/out"
+"""Where the containers of an analysis find what the method reads, and what it writes."""
+RUNNER = (f"{IN_DIR}/.dyff/runner", "--in", IN_DIR, "--out", OUT_DIR)
+"""The arguments of Python that run the method."""

@@ -69,6 +69,12 @@ def parts(root_key: str, name: str = "") -> str:
     return f"{root_key}.dyff/parts/{name}/" if name else f"{root_key}.dyff/parts/"
 
 
+def without_manifest(collection: str, entity_id: str) -> str | None:
+    """Where releases before ADR 18 stored the data of an entity, which has no manifest then; None if they knew no such entities."""
+    known = {"datasets": root(collection, entity_id), "outputs": evaluation_verified(entity_id)}
+    return known.get(collection)
+
+
 def evaluation_errors(evaluation_id: str) -> str:
     """Prefix of the errors: each attempt of the evaluation client records below it why items have no responses."""
     return root("outputs", evaluation_id) + ".dyff/errors/"
@@ -84,8 +90,11 @@ def analysis_attempt(root_key: str, attempt: str) -> str:
     return f"{root_key}data/{attempt}/"
 
 
-def analysis_results(prefix: str) -> str:
-    """The scores, curves and provenance of an analysis, as JSON. `prefix`: of its entity's data (the valid ones), or of an attempt."""
+def results(prefix: str) -> str:
+    """What a run computed besides files: `{"scores": [...], "curves": [...], "provenance": {...}}`.
+
+    `prefix`: of its entity's data (`root`), for those that count, or of an attempt.
+    """
     return f"{prefix}.dyff/results.json"
 
 
@@ -97,11 +106,6 @@ def progress(collection: str, entity_id: str) -> str:
 def logs(collection: str, entity_id: str) -> str:
     """The stored log of a run, as text."""
     return root(collection, entity_id) + ".dyff/logs.txt"
-
-
-def results(collection: str, entity_id: str) -> str:
-    """What a run computed besides files, until it is in the entity: `{"scores": [...], "curves": [...], "provenance": {...}}`."""
-    return root(collection, entity_id) + ".dyff/results.json"
 
 
 def link_problem(link: str, target: str) -> str | None:

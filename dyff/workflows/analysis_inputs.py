@@ -62,19 +62,19 @@ async def tree(store: port.Objects, source: Source) -> Tree | None:
     Raises:
         Misconfigured: its manifest cannot be read.
     """
-    root = layout.root(analysis_data.COLLECTIONS[source.kind], source.id)
+    collection = analysis_data.COLLECTIONS[source.kind]
+    root = layout.root(collection, source.id)
     found = await tree_manifests.read(store, root)
     if found is not None:
         digest = hashing.Hash()
         async for piece in store.stream(root + layout.ARTIFACTS):
             digest.update(piece)
         return Tree(found.artifacts, found.links, digest.sha256, found.schema)
-    below = analysis_data.WITHOUT_MANIFEST.get(source.kind)
-    if below is None:
+    prefix = layout.without_manifest(collection, source.id)
+    if prefix is None:
         return None
     from dyff.workflows import trees  # only old data needs it, and Arrow takes a third of a second
 
-    prefix = root + below
     listed = tuple(_artifact(each, prefix) for each in await trees.objects(store, prefix))
     files = codecs.encode([[each.path, each.size, each.digest] for each in listed])
     return Tree(listed, (), hashing.of(files).sha256) if listed else None

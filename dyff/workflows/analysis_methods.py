@@ -6,10 +6,8 @@ import base64
 import binascii
 
 from dyff.entities import codecs, specs
+from dyff.entities.analysis_data import USECASE
 from dyff.kernel import errors
-
-_KEY = "usecase"
-"""The key of the method among the data of an analysis, as published."""
 
 
 def method(spec: specs.Analysis) -> codecs.Json:
@@ -18,13 +16,13 @@ def method(spec: specs.Analysis) -> codecs.Json:
     Raises:
         Misconfigured: the spec does not have it.
     """
-    value = next((each.value for each in spec.data if each.key == _KEY), None)
+    value = next((each.value for each in spec.data if each.key == USECASE), None)
     if value is None:
-        raise errors.Misconfigured(f"spec.data has no {_KEY!r}, which must have the method: base64 of {{'spec': <Method>}}")
+        raise errors.Misconfigured(f"spec.data has no {USECASE!r}, which must have the method: base64 of {{'spec': <Method>}}")
     try:
         found = codecs.decode_object(base64.b64decode(value, validate=True)).get("spec")
     except (binascii.Error, ValueError) as error:
-        raise errors.Misconfigured(f"spec.data: the value of {_KEY!r} is not the base64 of a JSON object: {error}") from error
+        raise errors.Misconfigured(f"spec.data: the value of {USECASE!r} is not the base64 of a JSON object: {error}") from error
     if not isinstance(found, dict) or found.get("id") != spec.method:
-        raise errors.Misconfigured(f"spec.data: the method in {_KEY!r} is not the one with the ID {spec.method}")
+        raise errors.Misconfigured(f"spec.data: the method in {USECASE!r} is not the one with the ID {spec.method}")
     return found

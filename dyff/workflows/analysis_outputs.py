@@ -70,15 +70,15 @@ class Output:
         `schema`: see `dyff.objects.manifests.Manifest`.
         """
         data = codecs.encode(results)
-        for key in (layout.analysis_results(self._prefix), layout.analysis_results(self._root)):
+        for key in (layout.results(self._prefix), layout.results(self._root)):
             await outputs.persist(self._store, key, data)
         manifest = manifests.Manifest(
-            artifacts=tuple(artifacts), source={"kind": "Analysis", "results": layout.analysis_results(self._prefix)}, schema=schema
+            artifacts=tuple(artifacts), source={"kind": "Analysis", "results": layout.results(self._prefix)}, schema=schema
         )
         if await outputs.insist(lambda: manifests.write(self._store, self._root, manifest), self._root + layout.ARTIFACTS):
             return True
         found = await self.published()
-        if found is None or (found.source or {}).get("results") != layout.analysis_results(self._prefix):
+        if found is None or (found.source or {}).get("results") != layout.results(self._prefix):
             await self.clear()
             return False
         return True  # this attempt was first: the answer to an earlier try was lost
@@ -88,7 +88,7 @@ class Output:
         source = (found.source or {}).get("results")
         if not isinstance(source, str):
             return
-        counted, key = await self._store.get(source), layout.analysis_results(self._root)
+        counted, key = await self._store.get(source), layout.results(self._root)
         try:
             if await self._store.get(key) == counted:
                 return

@@ -23,12 +23,12 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
-from dyff.entities import codecs
+from dyff.entities import analysis_data, codecs
 from dyff.kernel import errors
 from dyff.objects.manifests import MAX_ENTRIES
 from dyff.workflows import analysis_inputs, copying, endings, manifests, space
 
-DESTINATION = Path("/dyff/in")
+DESTINATION = Path(analysis_data.IN_DIR)
 RUNNER = Path(__file__).parent / "analysis_runner"
 _OWN = ".dyff"
 _RUNNER_LIMITS = ("timeout_s", "memory_bytes", "log_bytes", "file_bytes", "cell_bytes")
@@ -48,11 +48,12 @@ async def _step(arguments: list[str]) -> None:
     found = await analysis_inputs.all_trees(store, manifest.spec)
     _check_size(found, manifest.limits.input_bytes)
     destination: Path = given.destination
+    inputs = {source.id: {"schema": each.schema, "files": len(each.artifacts), "sha256": each.sha256} for source, each in found.items()}
 
     def begin() -> None:
         _open(destination)
         copy_runner(RUNNER, destination / _OWN / "runner")
-        _write(destination / _OWN, manifest, found)
+        write_documents(destination / _OWN, manifest, inputs)
         for source in found:
             (destination / source.id).mkdir(exist_ok=True)
 
@@ -98,10 +99,13 @@ def copy_runner(source: Path, destination: Path) -> None:
     shutil.copytree(source, destination, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
 
 
-def _write(folder: Path, manifest: manifests.Analysis, found: Mapping[analysis_inputs.Source, analysis_inputs.Tree]) -> None:
-    """Write the files that describe the analysis."""
+def write_documents(folder: Path, manifest: manifests.Analysis, inputs: Mapping[str, codecs.Json]) -> None:
+    """Write the files that describe the run. `folder`: the runner's, `.dyff`. `inputs`: what `inputs.json` has.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     limits = {name: getattr(manifest.limits, name) for name in _RUNNER_LIMITS}
-    inputs = {source.id: {"schema": each.schema, "files": len(each.artifacts), "sha256": each.sha256} for source, each in found.items()}
     texts = {"analysis.json": {"spec": msgspec.to_builtins(manifest.spec)}, "limits.json": limits, "inputs.json": inputs}
     for name, value in texts.items():
         (folder / name).unlink(missing_ok=True)  # that of an earlier attempt cannot be written

@@ -58,20 +58,20 @@ class Limits(msgspec.Struct, frozen=True):
     `input_bytes`: of its inputs and modules together. `output_bytes`: of its output.
     """
 
-    timeout_s: Annotated[int, msgspec.Meta(ge=1)] = 3600
-    memory_bytes: Bytes | None = None
-    log_bytes: Bytes = 16 * 2**20
-    file_bytes: Bytes = 2**30
-    cell_bytes: Bytes = 16 * 2**20
-    input_bytes: Bytes = 10 * 2**30
-    output_bytes: Bytes = 2**30
+    timeout_s: Annotated[int, msgspec.Meta(ge=1)]
+    memory_bytes: Bytes | None
+    log_bytes: Bytes
+    file_bytes: Bytes
+    cell_bytes: Bytes
+    input_bytes: Bytes
+    output_bytes: Bytes
 
 
 class Analysis(msgspec.Struct, frozen=True):
     """The manifest of an analysis's step."""
 
     spec: specs.Analysis
-    limits: Limits = Limits()
+    limits: Limits
 
 
 def evaluation(arguments: list[str], step: str) -> Evaluation:

@@ -37,7 +37,7 @@ from dyff.workflows import (
 )
 from dyff.workflows.analysis_outputs import Output
 
-SOURCE = Path("/dyff/out")
+SOURCE = Path(analysis_data.OUT_DIR)
 
 _LOG_NOTICE_BYTES = 2**12
 

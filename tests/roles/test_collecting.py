@@ -47,7 +47,7 @@ def reporting(here):
 
 async def store(objects, entity_id, results=RESULTS):
     data = results if isinstance(results, bytes) else msgspec.json.encode(results)
-    await objects.put(layout.results("measurements", entity_id), data)
+    await objects.put(layout.results(layout.root("measurements", entity_id)), data)
 
 
 async def folded(here, entity_id):

@@ -144,7 +144,7 @@ async def test_results_of_runs_are_those_that_were_stored(tmp_path, there, found
     store, collection = LocalObjects.open(tmp_path / "store"), registry.BY_KIND[kind].collection
     await listed(store, layout.root(collection, MODEL), "data/file", b"rows")
     if there is not None:
-        await store.put(layout.results(collection, MODEL), msgspec.json.encode(there))
+        await store.put(layout.results(layout.root(collection, MODEL)), msgspec.json.encode(there))
     report = await verified(store, world.entity(kind, MODEL, status, **RESULTS))
     assert [each.what for each in report.differences] == (found if status == "Complete" else [])
 

@@ -11,6 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
+from dyff.kernel import analysis_settings
 from tests.arrow_types import schema_of
 from tests.entities.bodies import METHOD, METHOD_NOTEBOOK, arrow
 from tests.workflows import runs
@@ -49,7 +50,7 @@ def a_spec(method=None, **changes):
 def a_manifest(folder: Path, spec, limits=None):
     """Write the manifest of the steps; its path."""
     file = folder / "manifest.json"
-    file.write_bytes(msgspec.json.encode({"spec": spec, "limits": limits or {}}))
+    file.write_bytes(msgspec.json.encode({"spec": spec, "limits": {**analysis_settings.Analyses().limits, **(limits or {})}}))
     return file
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dyff.entities import analysis_data, registry
+from dyff.kernel import analysis_settings
 from dyff.objects import layout
 from dyff.workflows import fetch_analysis
 from tests.entities.bodies import arrow
@@ -58,7 +59,8 @@ def test_everything_is_there(store, fetched, tmp_path):
     }  # fmt: skip
     assert os.readlink(folder / analyses.MODULE_ID / "again.py") == "words/length.py"
     limits = json.loads((folder / ".dyff/limits.json").read_bytes())
-    assert limits == {"timeout_s": 60, "memory_bytes": None, "log_bytes": 5, "file_bytes": 2**30, "cell_bytes": 16 * 2**20}
+    known = analysis_settings.Analyses().limits
+    assert limits == {**{name: known[name] for name in ("memory_bytes", "file_bytes", "cell_bytes")}, "timeout_s": 60, "log_bytes": 5}
     assert json.loads((folder / ".dyff/inputs.json").read_bytes()) == {
         runs.DATASET: {"schema": arrow(analyses.ROW), "files": 2, "sha256": dataset},
         analyses.MODULE_ID: {"schema": None, "files": 1, "sha256": module},

@@ -128,7 +128,7 @@ class Collecting:
         await self._publisher.publish([outcomes.change(mirrored, row.success)])
 
     async def _read(self, row: kind.Kind, entity: codecs.Json) -> Results:
-        key = layout.results(row.collection, entity["id"])
+        key = layout.results(layout.root(row.collection, entity["id"]))
         info = await self._objects.head(key)
         if info is None:
             raise _Wrong(f"The results of the run are missing in the object store ({key}). Create it again.")

@@ -113,7 +113,7 @@ class _Verification:
         results = one.row.run.results if one.row.run is not None else None
         if results is None or one.status != one.row.success:
             return
-        key = layout.results(one.row.collection, one.id)
+        key = layout.results(layout.root(one.row.collection, one.id))
         path = key.removeprefix(layout.root(one.row.collection, one.id))
         try:
             stored = codecs.decode_object(await self._store.get(key))

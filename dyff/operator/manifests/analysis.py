@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dyff.cluster import port
-from dyff.entities import specs
+from dyff.entities import analysis_data, specs
+from dyff.entities.analysis_data import IN_DIR, OUT_DIR
 from dyff.operator import plan
 from dyff.operator.manifests import containers, job, runners
 
 FETCH, RUN = "fetch", "run"
 """The names of the init containers. The first is our own step, the second runs code that an account wrote."""
 
-IN_DIR, OUT_DIR = "/dyff/in", "/dyff/out"
 ENVIRONMENT_OF = "dyff.io/environment"
 """Pod annotation with the name of the container that runs code of an account in an environment of analyses."""
 
@@ -59,7 +59,7 @@ def _run(spec: specs.Analysis, setup: plan.Setup) -> port.Object:
         spec.image or setup.operator.analysis_image,
         {
             "command": ["python3", "-I"],
-            "args": [f"{IN_DIR}/.dyff/runner", "--in", IN_DIR, "--out", OUT_DIR],
+            "args": list(analysis_data.RUNNER),
             "env": [{"name": name, "value": value} for name, value in env.items()],
             "resources": _resources(setup),
             "volumeMounts": mounts,

@@ -18,10 +18,9 @@ import msgspec
 from dyff.cluster.pods import directory, environment, environments, refusals, removal, specs, starting
 from dyff.cluster.pods.isolation import describing, tiers, users
 from dyff.cluster.pods.shim import rlimits
+from dyff.entities import analysis_data
 from dyff.kernel import analysis_settings, clock, errors, settings
 
-IN, OUT = "/dyff/in", "/dyff/out"
-"""Where the folders are in the pod."""
 ORPHAN_GRACE_S = 2.0
 """How long the program goes on after this process has ended."""
 GRACE_S = 5.0
@@ -81,9 +80,8 @@ class Run:
         place = self._place
         sandboxes = self._sandboxes
         config = starting.NodeConfig(str(self._folder / "server.lock"), sys.executable, settings.Pods(), sandboxes)
-        mounts = (specs.Mount("dyff-in", IN, read_only=True), specs.Mount("dyff-out", OUT))
-        args = (f"{IN}/.dyff/runner", "--in", IN, "--out", OUT)
-        container = specs.Container(_NAME, image=analysis_settings.DEFAULT_IMAGE, args=args, volume_mounts=mounts)
+        mounts = (specs.Mount("dyff-in", analysis_data.IN_DIR, read_only=True), specs.Mount("dyff-out", analysis_data.OUT_DIR))
+        container = specs.Container(_NAME, image=analysis_settings.DEFAULT_IMAGE, args=analysis_data.RUNNER, volume_mounts=mounts)
         empty = tuple(specs.Volume(each.name, empty_dir={}) for each in mounts)
         pod = specs.Pod(specs.Metadata(_NAME, place.uid), specs.Spec((container,), volumes=empty))
         uid = users.choose(place.uid, None, {}, config.settings.user_numbers, rlimits.live_users()) if sandboxes.own_users else None

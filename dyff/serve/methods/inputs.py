@@ -15,7 +15,7 @@ import msgspec
 
 from dyff.cli.methods.folder import Folder
 from dyff.cli.methods.wrong import Wrong
-from dyff.entities import specs
+from dyff.entities import analysis_data, specs
 from dyff.entities.kinds import method as methods
 from dyff.kernel import analysis_settings, suggestions
 from dyff.workflows import fetch_analysis, manifests
@@ -37,7 +37,6 @@ _SYSTEM = {
     "documentation": {"title": "The system under test", "summary": "It is not known in a test on this machine.", "fullPage": ""},
 }
 """What a notebook reads about the system, which is only known on the server."""
-_RUNNER_LIMITS = ("timeout_s", "memory_bytes", "log_bytes", "file_bytes", "cell_bytes")
 
 
 def check(made: Folder, inputs: Mapping[str, str], arguments: Mapping[str, str]) -> None:
@@ -69,7 +68,7 @@ def arrange(made: Folder, inputs: Mapping[str, str], arguments: Mapping[str, str
     method = {**msgspec.to_builtins(body), "scores": [each.filled() for each in body.scores], "id": method_id, "kind": "Method"}
     method |= {"status": "Ready", "creationTime": _NOW}
     texts = {**dict.fromkeys(("title", "summary", "fullPage"), ""), **made.documentation}
-    data = {"usecase": {"spec": method, "documentation": texts}, "system": _SYSTEM}
+    data = {analysis_data.USECASE: {"spec": method, "documentation": texts}, analysis_data.SYSTEM: _SYSTEM}
     spec = specs.Analysis(
         id=analysis,
         account=ACCOUNT,
@@ -91,9 +90,7 @@ def arrange(made: Folder, inputs: Mapping[str, str], arguments: Mapping[str, str
         described[by_keyword[keyword]] = {"schema": _schema(keyword, Path(folder)), "files": 0, "sha256": None}
     own = inside / ".dyff"
     fetch_analysis.copy_runner(fetch_analysis.RUNNER, own / "runner")
-    limits = {name: getattr(manifest.limits, name) for name in _RUNNER_LIMITS}
-    for name, value in (("analysis", {"spec": msgspec.to_builtins(spec)}), ("limits", limits), ("inputs", described)):
-        (own / f"{name}.json").write_text(json.dumps(value))
+    fetch_analysis.write_documents(own, manifest, described)
     for top, _, files in os.walk(inside):
         os.chmod(top, 0o755)
         for file in files:

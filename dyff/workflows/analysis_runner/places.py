@@ -38,11 +38,11 @@ METHOD_FIELDS = frozenset(
 class Limits:
     """What a run may use. `memory_bytes`: of each process; None if only the machine limits it."""
 
-    timeout_s: float = 3600
-    memory_bytes: int | None = None
-    log_bytes: int = 2**24
-    file_bytes: int = 2**32
-    cell_bytes: int = 2**24
+    timeout_s: float
+    memory_bytes: int | None
+    log_bytes: int
+    file_bytes: int
+    cell_bytes: int
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,16 @@ class Place:
 
     @cached_property
     def limits(self) -> Limits:
-        """The limits of the run; those that are not given are the defaults."""
-        known = {name: value for name, value in self._document("limits.json").items() if name in Limits.__dataclass_fields__}
-        return Limits(**known)
+        """The limits of the run.
+
+        Raises:
+            ValueError: one is missing.
+        """
+        document = self._document("limits.json")
+        missing = [name for name in Limits.__dataclass_fields__ if name not in document]
+        if missing:
+            raise ValueError(f"limits.json has no {', '.join(missing)}")
+        return Limits(**{name: document[name] for name in Limits.__dataclass_fields__})
 
     def declared(self, entity: str) -> str | None:
         """Return the schema of an input's data in base64; None if it has none."""
