@@ -25,7 +25,7 @@ BOUND = {
     "cluster/pods/worker.py": "cluster/pods/worker.py",
     "consumers/common/mirror.py": "consumers/common/mirror.py",
     "consumers/common/outcomes.py": "consumers/common/outcomes.py",
-    "consumers/orchestrator/collecting.py": "consumers/orchestrator/collecting.py",
+    "consumers/orchestrator/collecting.py": "consumers/orchestrator/finishing.py",
     "consumers/orchestrator/items.py": "consumers/orchestrator/items.py",
     "consumers/orchestrator/measuring.py": "consumers/orchestrator/measuring.py",
     "consumers/orchestrator/questions.py": "consumers/orchestrator/questions.py",

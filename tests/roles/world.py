@@ -98,7 +98,7 @@ class World:
         return self.folded.get(entity_id).entity
 
     async def whole(self, entity_id):
-        """The whole entity, as the log's events make it, also after its end."""
+        """The whole entity, as the newest version of the fold makes it of the log's events, also after its end."""
         events, epoch = [], (await self.bus.topic(topics.EVENTS)).epoch
         for partition, held in (await self.bus.ranges(topics.EVENTS)).items():
             async with self.bus.read(topics.EVENTS, partition, held.first) as reader:

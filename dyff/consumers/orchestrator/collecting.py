@@ -1,4 +1,4 @@
-"""Completes runs that compute results: puts what they have stored into their entities, and only then, in the same batch, `Complete`.
+"""Completes runs that compute results: puts what they have stored into their entities, and says `Complete` when that is folded.
 
 It is level-triggered: the custom resource says that a run is complete, and the folded state that its entity is not. Both commands are
 valid only for the status on which they were decided, and their IDs follow from it. So it can be repeated and can run twice.
@@ -19,16 +19,15 @@ from dyff.cluster import conditions
 from dyff.cluster import port as cluster_port
 from dyff.consumers.common import custom_resources, outcomes, reconciling
 from dyff.consumers.common.mirror import Mirrored, StateMirror
+from dyff.consumers.orchestrator import finishing
 from dyff.entities import codecs, commands, folding, kind, registry, statuses
 from dyff.kernel import backoff, clock, errors, ids
-from dyff.kernel.telemetry import log_fields
 from dyff.objects import layout, port
 
 log = structlog.get_logger()
 
 PRINCIPAL = "dyff.orchestrator"
 AT_ONCE = 8
-RESYNC_S = 30.0
 MAX_BYTES = 2 * 2**20
 """Limit of the stored results of one run, which is higher than what the steps of runs store."""
 
@@ -67,7 +66,6 @@ class Collecting:
         self._mirror, self._resources, self._objects = mirror, resources, objects
         self._publisher, self._append, self._log_offset = publisher, append, log_offset
         self._trigger, self._clock = trigger, time
-        self._busy: set[str] = set()
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
 
     async def run(self) -> None:
@@ -76,15 +74,7 @@ class Collecting:
         Raises:
             Any exception of the publisher and of `append` except `RetryLater`.
         """
-        async with anyio.create_task_group() as group:
-            while True:
-                for mirrored in list(self._due()):
-                    entity_id = mirrored.entity["id"]
-                    if entity_id not in self._busy:
-                        self._busy.add(entity_id)
-                        group.start_soon(self._finish, entity_id)
-                await anyio.sleep(reconciling.PAUSE_S)
-                await self._trigger.wait(RESYNC_S)
+        await finishing.forever(self._mirror, self._trigger, self._due, self._finish)
 
     def _due(self) -> Iterator[Mirrored]:
         """The entities whose runs are complete in the cluster, but not in the log."""
@@ -96,20 +86,19 @@ class Collecting:
     async def _finish(self, entity_id: str) -> None:
         """Try to complete one entity until it has ended."""
         pauses = backoff.delays()
-        if (begun := self._mirror.get(entity_id)) is not None:
-            log_fields.begin(begun.about)
-        try:
-            while (mirrored := self._mirror.get(entity_id)) is not None and mirrored.entity.get("status") == statuses.ADMITTED:
-                try:
-                    async with self._limiter:
-                        await self._attempt(mirrored)
-                except errors.RetryLater as error:
-                    log.warning("results-not-recorded", **errors.details(error))
-                now = self._mirror.get(entity_id)
-                if now is not None and not now.ended:
-                    await anyio.sleep(next(pauses))
-        finally:
-            self._busy.discard(entity_id)
+        while (mirrored := self._pending(entity_id)) is not None:
+            try:
+                async with self._limiter:
+                    await self._attempt(mirrored)
+            except errors.RetryLater as error:
+                log.warning("results-not-recorded", **errors.details(error))
+            if self._pending(entity_id) is not None:
+                await anyio.sleep(next(pauses))
+
+    def _pending(self, entity_id: str) -> Mirrored | None:
+        """The entity, if it has not ended."""
+        mirrored = self._mirror.get(entity_id)
+        return mirrored if mirrored is not None and mirrored.entity.get("status") == statuses.ADMITTED else None
 
     async def _attempt(self, mirrored: Mirrored) -> None:
         row = registry.BY_KIND[mirrored.entity["kind"]]
@@ -123,9 +112,15 @@ class Collecting:
         except _FAULTS as error:
             log.warning("results-not-read", **errors.details(error))
             return
-        await self._append([envelope.command_message(self._command(mirrored, row.run.results, found))])
-        # In the same partition and after it: a reader that sees the status sees the results.
-        await self._publisher.publish([outcomes.change(mirrored, row.success)])
+        message = envelope.command_message(self._command(mirrored, row.run.results, found))
+        await self._mirror.wait_events(outcomes.ends(await self._append([message])))
+        now = self._pending(mirrored.entity["id"])
+        if now is None:
+            return
+        if all(name in now.entity for name in row.run.results.fields):
+            await self._publisher.publish([outcomes.change(now, row.success)])
+        else:  # it came too late, or the log is folded by an older version until `dyff migrate post`
+            log.warning("results-not-folded", kind=row.name)
 
     async def _read(self, row: kind.Kind, entity: codecs.Json) -> Results:
         key = layout.results(layout.root(row.collection, entity["id"]))

@@ -14,7 +14,7 @@ import structlog
 
 from dyff.consumers.common import outcomes, reconciling
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.consumers.orchestrator import sealing
+from dyff.consumers.orchestrator import finishing, sealing
 from dyff.entities import registry, statuses
 from dyff.kernel import backoff, degradation, errors
 from dyff.kernel.telemetry import log_fields
@@ -25,7 +25,6 @@ log = structlog.get_logger()
 AT_ONCE = 8
 """Number of uploads that are sealed at the same time."""
 
-RESYNC_S = 30.0
 _FAULTS = (errors.RetryLater, errors.OutcomeUnknown, errors.FixRequest, errors.Conflict, errors.Fatal)
 """What the store can raise. None of it ends the orchestrator: the upload is tried again, with growing delays."""
 
@@ -52,7 +51,6 @@ class Uploads:
         """
         self._mirror, self._objects, self._publisher = mirror, objects, publisher
         self._trigger, self._troubles, self._sweep_s = trigger, troubles, sweep_s
-        self._busy: set[str] = set()
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._large = anyio.CapacityLimiter(sealing.LARGE_AT_ONCE)
 
@@ -64,14 +62,7 @@ class Uploads:
         """
         async with anyio.create_task_group() as group:
             group.start_soon(self._sweep_forever)
-            while True:
-                for mirrored in list(self._finalized()):
-                    entity_id = mirrored.entity["id"]
-                    if entity_id not in self._busy:
-                        self._busy.add(entity_id)
-                        group.start_soon(self._finish, entity_id)
-                await anyio.sleep(reconciling.PAUSE_S)
-                await self._trigger.wait(RESYNC_S)
+            await finishing.forever(self._mirror, self._trigger, self._finalized, self._finish)
 
     async def sweep(self) -> int:
         """Remove the staged files of all entities that do not wait for them; returns the number of these entities."""
@@ -98,24 +89,19 @@ class Uploads:
     async def _finish(self, entity_id: str) -> None:
         """Try to seal the files of one entity and record the end, until it has an end; then remove its staged files."""
         pauses, plural = backoff.delays(), ""
-        if (begun := self._mirror.get(entity_id)) is not None:
-            log_fields.begin(begun.about)
-        try:
-            while (mirrored := self._pending(entity_id)) is not None:
-                plural = registry.BY_KIND[mirrored.entity["kind"]].plural
-                try:
-                    async with self._limiter:
-                        change = await self._attempt(mirrored)
-                    if change is not None:
-                        await self._publisher.publish([change])
-                except errors.RetryLater as error:
-                    log.warning("upload-not-recorded", **errors.details(error))
-                if self._pending(entity_id) is not None:
-                    await anyio.sleep(next(pauses))
-            if plural and self._is_over(entity_id):
-                await self._clear(plural, entity_id)
-        finally:
-            self._busy.discard(entity_id)
+        while (mirrored := self._pending(entity_id)) is not None:
+            plural = registry.BY_KIND[mirrored.entity["kind"]].plural
+            try:
+                async with self._limiter:
+                    change = await self._attempt(mirrored)
+                if change is not None:
+                    await self._publisher.publish([change])
+            except errors.RetryLater as error:
+                log.warning("upload-not-recorded", **errors.details(error))
+            if self._pending(entity_id) is not None:
+                await anyio.sleep(next(pauses))
+        if plural and self._is_over(entity_id):
+            await self._clear(plural, entity_id)
 
     async def _attempt(self, mirrored: Mirrored) -> outcomes.Change | None:
         """Seal once. Returns the change that records how it ended, or why it cannot end yet; None if there is nothing to record."""
