@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -35,20 +35,30 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 def parameters(row: kind.Kind) -> dict[str, Parameter]:
     """The URL's parameters by name."""
     terms = {key: _or_list(_value(path)) for key, path in row.queries.items()}
-    query = {"type": "object", "properties": {**terms, "labels": _or_null(_LABELS)}, "additionalProperties": False}
-    words = "keys and values, or lists of values (one of them), that must all match; or a list of such objects"
     ordered = sorted({**row.queries, **_ORDERABLE})
     last = {"type": "array", "prefixItems": [_SCALAR, {"type": "string"}], "minItems": 2, "maxItems": 2}
     return {
         **{key: _parameter(path) for key, path in row.queries.items()},
         **{key: _elements(each) for key, each in row.elements.items()},
-        "query": Parameter(words, _or_null({"anyOf": [query, {"type": "array", "items": query}]}), is_json=True),
+        "query": _query_parameter({**terms, "labels": _or_null(_LABELS)}),
         "labels": Parameter("labels that must all match", _or_null(_LABELS), is_json=True),
         "orderBy": Parameter("sort by this key", {"type": "string", "enum": ordered}),
         "order": Parameter("ignored without orderBy", {"type": "string", "enum": ["ascending", "descending"], "default": "ascending"}),
         "limit": Parameter("return at most this many", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
         "after": Parameter("value of orderBy, and id, of the last result seen; needs orderBy", _or_null(last), is_json=True),
     }
+
+
+def term_parameter(keys: Iterable[str]) -> Parameter:
+    """The parameter `query` for what has these keys, each with values of any kind."""
+    return _query_parameter(dict.fromkeys(keys, _or_list(_SCALAR)))
+
+
+def _query_parameter(properties: codecs.Json) -> Parameter:
+    """`properties`: schemas by key."""
+    query = {"type": "object", "properties": properties, "additionalProperties": False}
+    words = "keys and values, or lists of values (one of them), that must all match; or a list of such objects"
+    return Parameter(words, _or_null({"anyOf": [query, {"type": "array", "items": query}]}), is_json=True)
 
 
 def _parameter(path: filters.Path) -> Parameter:
@@ -187,21 +197,31 @@ def _wrong_label(value: Any) -> str | None:
 
 
 def _query(row: kind.Kind, value: Any) -> list[filters.Predicate]:
-    several = value if isinstance(value, list) else [] if value is None else [value]
     terms: list[filters.Predicate] = []
-    for each in several:
-        if not isinstance(each, dict):
-            raise errors.FixRequest("query must be a JSON object of keys and values, or a list of such objects")
-        for key, wanted in each.items():
-            terms += _labels(wanted) if key == "labels" else [_term(row, key, wanted)]
+    for key, wanted in entries(value, [*row.queries, "labels"]):
+        terms += _labels(wanted) if key == "labels" else [_term(row, key, wanted)]
     return terms
 
 
+def entries(value: Any, known: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The keys of the parameter `query`, each with what it must be. `value`: its JSON; None if it is absent.
+
+    Raises:
+        FixRequest: it has another form, or a key that is not known.
+    """
+    names = sorted(known)
+    for each in value if isinstance(value, list) else [] if value is None else [value]:
+        if not isinstance(each, dict):
+            raise errors.FixRequest("query must be a JSON object of keys and values, or a list of such objects")
+        for key in each:
+            if key not in names:
+                hint = suggestions.hint(key, names)
+                raise errors.FixRequest(f"query: the key {suggestions.shown(key)!r} is not known; {hint}")
+        yield from each.items()
+
+
 def _term(row: kind.Kind, key: str, wanted: Any) -> filters.Predicate:
-    path = row.queries.get(key)
-    if path is None:
-        hint = suggestions.hint(key, sorted([*row.queries, "labels"]))
-        raise errors.FixRequest(f"query: the key {suggestions.shown(key)!r} is not known; {hint}")
+    path = row.queries[key]
     for each in wanted if isinstance(wanted, list) else [wanted]:
         if _is_scalar(each) and (problem := _never_found(path, each)):
             raise errors.FixRequest(f"query: the value for {key!r}: {problem}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
@@ -11,7 +10,7 @@ from dyff.accounts import grants
 from dyff.api import queries
 from dyff.api.route import Parameter
 from dyff.entities import codecs, kind
-from dyff.kernel import errors, suggestions
+from dyff.kernel import errors
 from dyff.query import filters
 
 _OF_RESULTS = {
@@ -20,8 +19,6 @@ _OF_RESULTS = {
     "analysis": "the ID of the entity that has it",
 }
 _COMMON = ("query", "limit")
-
-Wants = Callable[[codecs.Json, codecs.Json], bool]
 
 
 class OfResults(msgspec.Struct, frozen=True):
@@ -42,12 +39,7 @@ def parameters(row: kind.Kind) -> dict[str, Parameter]:
     """The URL's parameters by name."""
     known = queries.parameters(row)
     own = {name: Parameter(meaning) for name, meaning in _OF_RESULTS.items()}
-    scalar = {"type": ["string", "number", "boolean", "null"]}
-    value = {"anyOf": [scalar, {"type": "array", "items": scalar, "maxItems": queries.MAX_TERMS}]}
-    terms = {"type": "object", "properties": dict.fromkeys(_keys(row), value), "additionalProperties": False}
-    words = "keys and values, or lists of values (one of them), that must all match; or a list of such objects"
-    query = {"anyOf": [terms, {"type": "array", "items": terms}, {"type": "null"}]}
-    return {**own, **{name: known[name] for name in row.query}, "query": Parameter(words, query, is_json=True), "limit": known["limit"]}
+    return {**own, **{name: known[name] for name in row.query}, "query": queries.term_parameter(_keys(row)), "limit": known["limit"]}
 
 
 def find(row: kind.Kind, field: str, pairs: Iterable[tuple[str, str]], scope: grants.Scope) -> OfResults:
@@ -59,7 +51,7 @@ def find(row: kind.Kind, field: str, pairs: Iterable[tuple[str, str]], scope: gr
     """
     given = queries.once(pairs, [*_keys(row), *_COMMON])
     terms: list[tuple[str, tuple[filters.Scalar, ...]]] = [(key, (given[key],)) for key in _keys(row) if key in given]
-    terms += _terms(row, queries.parsed(given, "query"))
+    terms += [(key, queries.scalars(key, wanted)) for key, wanted in queries.entries(queries.parsed(given, "query"), _keys(row))]
     if len(terms) > queries.MAX_TERMS:
         raise errors.FixRequest(f"the query has more than {queries.MAX_TERMS} terms")
     where = [queries.visible(scope), filters.Equals(("status",), row.success)]
@@ -80,16 +72,3 @@ def _of_entities(row: kind.Kind, field: str, key: str, values: tuple[filters.Sca
     if key == "id":
         return filters.AnyOf((filters.OneOf(("id",), values), filters.AnyElement((field,), "id", values)))
     return filters.AnyElement((field,), "name", values) if key == "name" else filters.OneOf(row.query[key], values)
-
-
-def _terms(row: kind.Kind, value: Any) -> list[tuple[str, tuple[filters.Scalar, ...]]]:
-    found: list[tuple[str, tuple[filters.Scalar, ...]]] = []
-    for each in value if isinstance(value, list) else [] if value is None else [value]:
-        if not isinstance(each, dict):
-            raise errors.FixRequest("query must be a JSON object of keys and values, or a list of such objects")
-        for key, wanted in each.items():
-            if key not in _keys(row):
-                hint = suggestions.hint(key, sorted(_keys(row)))
-                raise errors.FixRequest(f"query: the key {suggestions.shown(key)!r} is not known; {hint}")
-            found.append((key, queries.scalars(key, wanted)))
-    return found

@@ -7,11 +7,12 @@ everybody who looks at it later sees what the run saw.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 
-from dyff.entities import analysis_data, analysis_requests, codecs, described, identity, kind, stored
+from dyff.entities import analysis, analysis_data, analysis_requests, codecs, costs, described, identity, kind, statuses, stored
 from dyff.entities.analysis_requests import AnalysisCreateRequest
 from dyff.kernel import errors
 
@@ -145,8 +146,8 @@ class Analysis(identity.Entity, kw_only=True, frozen=True):
     provenance: Annotated[dict[str, Any] | None, described.says(description="what ran on what")] = None
 
 
-def spec(request: AnalysisCreateRequest, embedded: identity.Embedded, makes: str, field: str) -> codecs.Json:
-    """The fields of a new entity. `makes`: its kind; `field`: of the method's output that belongs to it.
+def spec(request: AnalysisCreateRequest, embedded: identity.Embedded, makes: str, field: str, *, whole_texts: bool) -> codecs.Json:
+    """The fields of a new entity. `makes`: its kind; `field`, `whole_texts`: see `row`.
 
     Raises:
         InvalidFields: the request does not fit its method.
@@ -155,7 +156,7 @@ def spec(request: AnalysisCreateRequest, embedded: identity.Embedded, makes: str
     if found:
         raise errors.InvalidFields(*found)
     method = codecs.plain(embedded[request.method])
-    own = {**identity.spec_of(request), "method": method, "data": _data(request, embedded, method) if makes == "SafetyCase" else []}
+    own = {**identity.spec_of(request), "method": method, "data": _data(request, embedded, method) if whole_texts else []}
     return {**own, **method["output"][field], "securityContext": identity.security_context()}
 
 
@@ -232,3 +233,43 @@ def resource(entity: codecs.Json) -> codecs.Json:
         "data": data,
         **({"image": f"{image['host']}/{image['name']}@{image['digest']}"} if image else {}),
     }
+
+
+def row(
+    name: str, plural: str, entity: type[Analysis], field: str, cost: Callable[[codecs.Json], costs.Cost], *, whole_texts: bool = False
+) -> kind.Kind:
+    """The row of a kind that a method computes. `field`: of the method's output that belongs to it.
+
+    `whole_texts`: its runs read the texts about the method and the system, see `wholes`.
+    """
+
+    def own(request: AnalysisCreateRequest, embedded: identity.Embedded) -> codecs.Json:
+        return spec(request, embedded, name, field, whole_texts=whole_texts)
+
+    return kind.Kind(
+        name=name,
+        plural=plural,
+        entity=entity,
+        creation=kind.Creation(
+            request=AnalysisCreateRequest,
+            references=analysis_requests.references,
+            further=analysis_requests.further,
+            wholes=wholes if whole_texts else kind.no_wholes,
+            spec=own,
+        ),
+        success=statuses.COMPLETE,
+        failure=statuses.FAILED,
+        dependencies=dependencies,
+        uses=uses,
+        query=QUERY,
+        elements=ELEMENTS,
+        download=kind.Download(plural),
+        logs=kind.Logs(stored=True),
+        run=kind.Run(
+            resource=analysis.RESOURCE,
+            spec=resource,
+            ended={"Failed": statuses.FAILED, "Complete": statuses.COMPLETE},
+            cost=cost,
+            results=kind.Results(f"Record{name}Results", RECORDED),
+        ),
+    )

@@ -49,7 +49,7 @@ def _nothing_further(_request: Any, _embedded: identity.Embedded) -> list[identi
     return []
 
 
-def _no_wholes(_request: Any, _embedded: identity.Embedded) -> list[tuple[str, str]]:
+def no_wholes(_request: Any, _embedded: identity.Embedded) -> list[tuple[str, str]]:
     """Of a kind to whose entities embedded forms suffice."""
     return []
 
@@ -78,7 +78,7 @@ class Creation(msgspec.Struct, frozen=True, kw_only=True):
     request: type[Any]
     references: Callable[[Any], list[identity.Reference]] = no_references
     further: Callable[[Any, identity.Embedded], list[identity.Reference]] = _nothing_further
-    wholes: Callable[[Any, identity.Embedded], list[tuple[str, str]]] = _no_wholes
+    wholes: Callable[[Any, identity.Embedded], list[tuple[str, str]]] = no_wholes
     spec: Callable[[Any, identity.Embedded], codecs.Json] = _own_fields
     checks: tuple[Check, ...] = ()
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from dyff.accounts.authority import Principal
 from dyff.api import auth, bodies, checks, documents, positions, publishing, references, tags
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.route import Other, Route
-from dyff.entities import answers, codecs, kind, registry, statuses
+from dyff.entities import answers, codecs, identity, kind, registry, statuses
 from dyff.kernel import errors, ids
 from dyff.kernel.positions import Position
 
@@ -85,12 +86,7 @@ class Creating:
         self, call: Call, request: Any, entity_id: str, command_id: str, now: datetime, digest: str | None, *, large: bool
     ) -> tuple[bytes, Position]:
         call.entity = entity_id
-        request, given = await self._context.tags.resolved(call.principal, request, self._creation.references(request))
-        embedded = await self._context.references.resolve(call.principal, self._creation.references(request))
-        request, more = await self._context.tags.resolved(call.principal, request, self._creation.further(request, embedded))
-        given = {**given, **more}
-        embedded |= await self._context.references.resolve(call.principal, self._creation.further(request, embedded))
-        embedded |= await self._context.references.wholes(call.principal, self._creation.wholes(request, embedded))
+        request, given, embedded = await self._resolved(call.principal, request)
 
         def build() -> tuple[codecs.Json, bytes]:
             entity = tags.annotated(self._row.create(request, embedded, entity_id, now), given)
@@ -102,6 +98,18 @@ class Creating:
         entity, encoded = await self._context.threads.run(build, apart=apart)
         publishing = self._context.publishing
         return encoded, await publishing.create(call.principal, entity, encoded, command_id, repeatable=digest is not None)
+
+    async def _resolved(self, principal: Principal, request: Any) -> tuple[Any, tags.Given, identity.Embedded]:
+        """The request with IDs in place of tags, what it said before, and what it refers to."""
+        given: dict[str, str] = {}
+        embedded: identity.Embedded = {}
+        known, resolve = self._context.tags.resolved, self._context.references.resolve
+        for found in (lambda asked, _: self._creation.references(asked), self._creation.further):
+            request, said = await known(principal, request, found(request, embedded))
+            given |= said
+            embedded |= await resolve(principal, found(request, embedded))
+        embedded |= await self._context.references.wholes(principal, self._creation.wholes(request, embedded))
+        return request, given, embedded
 
     async def _create_once(
         self, call: Call, request: Any, key: str, digest: str, now: datetime, *, large: bool

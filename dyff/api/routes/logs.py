@@ -120,13 +120,12 @@ class Logs:
         """Return a link to the log as a file: the current log while its pods exist, afterwards as of the last request while they did."""
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "data")
         objects, key = self._context.services.objects, layout.logs(self._row.plural, entity["id"])
-        kept = self._row.run is None or self._row.run.results is not None  # by the run itself, and whole
-        lines = await self._lines(entity, None, MAX_LIMIT) if self._row.run is not None else []
-        if kept and await objects.head(key) is not None:
-            pass
-        elif lines and (len(lines) > len(podnotes.of_end(entity, ())) or await objects.head(key) is None):
+        is_there = await objects.head(key) is not None
+        is_whole = is_there and (self._row.run is None or self._row.run.results is not None)  # the run itself has stored it
+        lines = await self._lines(entity, None, MAX_LIMIT) if self._row.run is not None and not is_whole else []
+        if lines and (len(lines) > len(podnotes.of_end(entity, ())) or not is_there):
             await objects.put(key, "".join(f"{line['message']}\n" for line in lines).encode())
-        elif await objects.head(key) is None:
+        elif not is_there:
             raise errors.NotFound(f"nothing was logged for the {self._row.name} {entity['id']}: no pod of it has run")
         url = await objects.sign("GET", key, expires_s=artifacts.URL_LIFE_S)
         url = self._context.services.reachable(url, call.base)
