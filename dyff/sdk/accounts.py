@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dyff.sdk import arguments, calls, groups, listing, models, requests, transport
+from dyff.sdk import arguments, calls, listing, models, requests, sent, transport
 from dyff.sdk.calls import S, operation
 
 
@@ -23,13 +23,13 @@ class Accounts(calls.Bound[S]):
         return listing.read(await self._http.call("GET", _of(id, "permissions")), models.AccessGrant)
 
     @operation
-    async def set_permissions(self, id: str, request: requests.AccountPermissionsSetRequest | groups.Other) -> None:  # noqa: A002
+    async def set_permissions(self, id: str, request: requests.AccountPermissionsSetRequest | sent.Other) -> None:  # noqa: A002
         """Replace the account's permissions: `{"permissions": [grants]}`. Needs a grant on `accounts`.
 
         Example:
             `client.accounts.set_permissions(account, {"permissions": client.accounts.get_permissions(other)})`
         """
-        await self._http.call("PUT", _of(id, "permissions"), body=groups.plain(request))
+        await self._http.call("PUT", _of(id, "permissions"), body=sent.plain(request))
 
     @operation
     async def get_usage(self, id: str) -> models.AccountUsage:  # noqa: A002
@@ -41,13 +41,13 @@ class Accounts(calls.Bound[S]):
         return models.read(await self._http.call("GET", _of(id, "usage")), models.AccountUsage)
 
     @operation
-    async def create_token(self, id: str, request: requests.AccountTokenCreateRequest | groups.Other) -> str:  # noqa: A002
+    async def create_token(self, id: str, request: requests.AccountTokenCreateRequest | sent.Other) -> str:  # noqa: A002
         """Create a token with `grants` that expires at `expires` (a datetime). The token is shown only once.
 
         Example:
             `client.accounts.create_token(account, {"grants": client.accounts.get_permissions(account), "expires": expires})`
         """
-        answer = await self._http.call("POST", _of(id, "tokens"), body=groups.plain(request), repeatable=False)
+        answer = await self._http.call("POST", _of(id, "tokens"), body=sent.plain(request), repeatable=False)
         return listing.Token(models.read(answer, str))
 
     @operation

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from dyff.sdk import arguments, downloads, groups, listing, models, requests
+from dyff.sdk import arguments, downloads, groups, listing, models, requests, sent
 from dyff.sdk.calls import Awaited, S, iteration, operation
 from dyff.sdk.groups import E
 
@@ -78,7 +78,7 @@ class Analyses(
     async def query_scores(
         self,
         *,
-        query: groups.Query | None = None,
+        query: sent.Query | None = None,
         id: str | None = None,  # noqa: A002
         name: str | None = None,
         analysis: str | None = None,
@@ -95,7 +95,7 @@ class Analyses(
         Example:
             `client.safetycases.query_scores(method=method.id, name="error_rate")`
         """
-        params = groups.terms(
+        params = sent.terms(
             query, limit, id=id, name=name, analysis=analysis, method=method, methodName=methodName, dataset=dataset,
             evaluation=evaluation, inferenceService=inferenceService, model=model,
         )  # fmt: skip
@@ -105,7 +105,7 @@ class Analyses(
     async def query_curves(
         self,
         *,
-        query: groups.Query | None = None,
+        query: sent.Query | None = None,
         id: str | None = None,  # noqa: A002
         name: str | None = None,
         analysis: str | None = None,
@@ -122,7 +122,7 @@ class Analyses(
         Example:
             `client.safetycases.query_curves(analysis=safetycase.id)`
         """
-        params = groups.terms(
+        params = sent.terms(
             query, limit, id=id, name=name, analysis=analysis, method=method, methodName=methodName, dataset=dataset,
             evaluation=evaluation, inferenceService=inferenceService, model=model,
         )  # fmt: skip

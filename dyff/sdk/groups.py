@@ -8,29 +8,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
-
-import msgspec
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from dyff.entities import statuses
 from dyff.entities.kind import Kind
-from dyff.sdk import arguments, calls, display, downloads, errors, interruptions, listing, models, requests, transport, uploads
+from dyff.sdk import arguments, calls, display, downloads, errors, interruptions, listing, models, requests, sent, transport, uploads
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 E = TypeVar("E", bound=models.Entity)
 R = TypeVar("R", bound=Mapping[str, Any])
 
-
-class Dumped(Protocol):
-    """A Pydantic model, such as the published request types."""
-
-    def model_dump_json(self, *, by_alias: bool, exclude_none: bool, exclude_unset: bool) -> str:
-        """Return the model as JSON."""
-        ...
-
-
-Other = msgspec.Struct | Dumped
-"""A request that is not a mapping with the field names of the API (`dyff.sdk.requests`): a struct or Pydantic model of that form."""
 
 FIRST_POLL_S = 0.05
 MAX_POLL_S = 1.0
@@ -81,7 +68,7 @@ class Group(calls.Bound[S], Generic[S, E]):
         self,
         /,
         *,
-        query: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        query: sent.Query | None = None,
         labels: Mapping[str, str] | None = None,
         order_by: str | None = None,
         order: Literal["ascending", "descending"] | None = None,
@@ -104,7 +91,7 @@ class Group(calls.Bound[S], Generic[S, E]):
         """
         params: dict[str, Any] = {
             **{name: self._value(name, value) for name, value in keys.items()},
-            "query": None if query is None else json.dumps(_queries(query)),
+            "query": None if query is None else json.dumps(sent.queries(query)),
             "labels": None if labels is None else json.dumps(arguments.mapping(labels, "labels")),
             "orderBy": order_by,
             "order": order,
@@ -168,14 +155,14 @@ class Group(calls.Bound[S], Generic[S, E]):
     async def edit_documentation(
         self,
         id: str,  # noqa: A002
-        edit_request: requests.DocumentationEditRequest | requests.DocumentationPatch | Other,
+        edit_request: requests.DocumentationEditRequest | requests.DocumentationPatch | sent.Other,
     ) -> models.Documentation:
         """Set `title`, `summary` or `fullPage`. None removes a text; texts that are not given stay as they are.
 
         Example:
             `client.datasets.edit_documentation(dataset.id, {"title": "Prompts"})`
         """
-        edit = plain(edit_request, nulls=True, name="edit_request")
+        edit = sent.plain(edit_request, nulls=True, name="edit_request")
         body = edit if "documentation" in edit else {"documentation": edit}
         answer = await self._http.call("PATCH", self._path(id, "documentation"), body=body)
         texts = answer if self._row.documentation == "separate" else answer["metadata"]["documentation"]
@@ -246,7 +233,7 @@ class Creatable(Group[S, E], Generic[S, E, R]):
     """A group whose `create` returns the entity. `R`: the type of the request, from `dyff.sdk.requests`."""
 
     @operation
-    async def create(self, request: R | Other, *, idempotency_key: str | None = None) -> E:
+    async def create(self, request: R | sent.Other, *, idempotency_key: str | None = None) -> E:
         """Create an entity; returns it as created. A call without an answer is retried automatically, which is safe.
 
         `idempotency_key`: at most 255 characters. Another call with the same key and the same request returns the same entity. None for
@@ -259,7 +246,7 @@ class Creatable(Group[S, E], Generic[S, E, R]):
         Example:
             `client.inferenceservices.create({"account": "me", "name": "mine", "runner": runner, "interface": interface})`
         """
-        return models.read(await self._http.call("POST", self._all, body=plain(request), key=idempotency_key), self._form)
+        return models.read(await self._http.call("POST", self._all, body=sent.plain(request), key=idempotency_key), self._form)
 
 
 class Logged(Group[S, E]):
@@ -385,30 +372,3 @@ class Uploadable(Creatable[S, E, R], Generic[S, E, R]):
 
 async def _has_succeeded(entity: models.Entity) -> bool:
     return entity.status in statuses.SUCCESS
-
-
-def plain(value: Mapping[str, Any] | Other, *, nulls: bool = False, name: str = "request") -> Any:
-    """Return a request as JSON values. Fields that are None are left out, unless `nulls` is True: None is then sent as null.
-
-    Raises:
-        TypeError, ValueError: it is no request; the message names the field, or the argument, which is `name`.
-    """
-    if hasattr(value, "model_dump_json"):
-        return json.loads(value.model_dump_json(by_alias=True, exclude_none=not nulls, exclude_unset=nulls))
-    fields = arguments.request(value, name)
-    return {key: each for key, each in fields.items() if nulls or each is not None}
-
-
-Query = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""Keys and the values that they must have; a list means "one of". Or several of these, all of which must match."""
-
-
-def terms(query: Query | None, limit: int | None, **given: str | None) -> dict[str, Any]:
-    """The parameters of a query for parts of entities. `given`: keys and values."""
-    text = None if query is None else json.dumps(_queries(query))
-    return {**{name: arguments.key(value, name) for name, value in given.items()}, "query": text, "limit": limit}
-
-
-def _queries(value: Any) -> Any:
-    several = isinstance(value, list | tuple)
-    return [arguments.request(each, "query") for each in value] if several else arguments.request(value, "query")

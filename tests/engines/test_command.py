@@ -26,16 +26,22 @@ guarded()
 
 @pytest.fixture
 def command(tmp_path, cache):
-    """The command line, with the fake as its only server."""
+    """The command line, with the fake as its only server. What still runs at the end of a test that fails is killed."""
+    made = []
 
     def start(*arguments, behaviour="answers", lacks="", **environment):
         variables = {**{key: value for key, value in os.environ.items() if key != "CI"}, **environment}
-        return subprocess.Popen(
+        made.append(subprocess.Popen(
             [sys.executable, "-c", FAKED, str(tmp_path / "recipe"), behaviour, lacks, *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables,
-        )  # fmt: skip
+        ))  # fmt: skip
+        return made[-1]
 
-    return start
+    yield start
+    for each in made:
+        if each.poll() is None:
+            each.kill()
+            each.communicate()
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -105,7 +111,11 @@ def test_ctrl_c_lets_the_command_end_by_itself(command, cache):
 
 
 def is_shell(pid: str) -> bool:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0")
+    """Whether a process is the command of the test. One that has ended since it was listed is not: the runner has others, too."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_killed_run_leaves_nothing_behind(command, cache):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dyff.entities import registry
-from dyff.sdk import groups, models, requests, transport
+from dyff.sdk import groups, models, requests, sent, transport
 from dyff.sdk.calls import Awaited, S, operation
 
 
@@ -17,14 +17,14 @@ class Families(groups.Creatable[S, models.Family, requests.FamilyCreateRequest])
     async def edit_members(
         self: Families[Awaited],
         id: str,  # noqa: A002
-        members: Mapping[str, requests.FamilyMemberBase | groups.Other | None],
+        members: Mapping[str, requests.FamilyMemberBase | sent.Other | None],
     ) -> models.Family:
         """Set tags; None removes one, those not named stay.
 
         Example:
             `client.families.edit_members(family.id, {"v1": {"entity": {"kind": "Dataset", "id": dataset.id}}})`
         """
-        plain = {tag: None if each is None else groups.plain(each, name=f"members[{tag!r}]") for tag, each in members.items()}
+        plain = {tag: None if each is None else sent.plain(each, name=f"members[{tag!r}]") for tag, each in members.items()}
         return models.read(await self._http.call("PATCH", self._path(id, "members"), body={"members": plain}), models.Family)
 
     @operation

@@ -7,7 +7,7 @@ from datetime import datetime
 import httpx
 
 from dyff.kernel import clock
-from dyff.sdk import groups, inference, listing, models, requests
+from dyff.sdk import groups, inference, listing, models, requests, sent
 from dyff.sdk.calls import Awaited, S, operation
 
 
@@ -15,7 +15,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
     """Inference sessions."""
 
     @operation
-    async def create(self, request: requests.InferenceSessionCreateRequest | groups.Other) -> models.InferenceSessionAndToken:
+    async def create(self, request: requests.InferenceSessionCreateRequest | sent.Other) -> models.InferenceSessionAndToken:
         """Start a session of a service; returns the session and the token for inference.
 
         It ends at `expires`, or after the server's default lifetime if the request has none. The returned session has the time.
@@ -23,7 +23,7 @@ class InferenceSessions(groups.Logged[S, models.InferenceSession]):
         Example:
             `made = client.inferencesessions.create({"account": "me", "inferenceService": service.id})`
         """
-        return models.read(await self._http.call("POST", self._all, body=groups.plain(request)), models.InferenceSessionAndToken)
+        return models.read(await self._http.call("POST", self._all, body=sent.plain(request)), models.InferenceSessionAndToken)
 
     @operation
     async def ready(self, session_id: str) -> bool:

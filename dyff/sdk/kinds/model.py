@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dyff.sdk import arguments, folders, groups, models, requests, uploads
+from dyff.sdk import arguments, folders, groups, models, requests, sent, uploads
 from dyff.sdk.calls import Awaited, S, operation
 
 
@@ -22,8 +22,8 @@ class Models(
         *,
         account: str,
         name: str,
-        resources: requests.ModelResources | groups.Other,
-        accelerators: Sequence[requests.Accelerator | groups.Other] | None = None,
+        resources: requests.ModelResources | sent.Other,
+        accelerators: Sequence[requests.Accelerator | sent.Other] | None = None,
         include_symlinks: bool = False,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
@@ -40,8 +40,8 @@ class Models(
             `model = client.models.create_from_volume("weights", account="me", name="mine", resources={"storage": "1Gi"})`
         """
         root = arguments.folder(root_directory, "root_directory")
-        wanted = groups.plain(resources, name="resources")
-        hardware = None if accelerators is None else [groups.plain(each, name="accelerators") for each in _several(accelerators)]
+        wanted = sent.plain(resources, name="resources")
+        hardware = None if accelerators is None else [sent.plain(each, name="accelerators") for each in _several(accelerators)]
         paths = folders.list_files(root, include_symlinks, include, exclude)
         if not paths:
             raise ValueError(f"root_directory: {str(root)!r} has no files to upload")
