@@ -18,14 +18,20 @@ FIRST, END = 6000, 12000
 
 
 def is_free(number: int) -> bool:
-    """Whether a program could listen on that port now, on the loopback address or on all."""
+    """Whether any program could listen on that port now, at the loopback address or at all. Some programs do not set SO_REUSEADDR."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind(("0.0.0.0", number))
         except OSError:
             return False
     return True
+
+
+def kept_by_the_kernel(number: int) -> None:
+    """Make the kernel keep that port for a while, as it does after a server that closes its connections first (TIME_WAIT)."""
+    with socket.create_server(("127.0.0.1", number)) as server, socket.create_connection(("127.0.0.1", number)) as client:
+        server.accept()[0].close()
+        client.recv(1)
 
 
 def is_reserved(number: int) -> bool:

@@ -23,6 +23,14 @@ def test_a_port_in_use_is_not_taken():
         assert not ports.is_free(numbers["one"])
 
 
+def test_a_port_that_the_kernel_keeps_is_not_taken():
+    """A port is free only if a program that does not set SO_REUSEADDR could listen there, too."""
+    number = ports.free_port()
+    assert ports.is_free(number)
+    ports.kept_by_the_kernel(number)
+    assert not ports.is_free(number)
+
+
 def test_a_reserved_port_stays_reserved_while_nobody_listens(monkeypatch):
     """A server that is killed finds its port again: another run does not get it meanwhile."""
     with ports.reserved(["mine"]) as mine:

@@ -42,9 +42,8 @@ def _candidates(uid: str, run: int) -> Iterator[int]:
 
 
 def _is_free(number: int) -> bool:
-    """Whether a program could listen on that port now, on the loopback address or on all addresses."""
+    """Whether any program could listen on that port now, at the loopback address or at all. Some programs do not set SO_REUSEADDR."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", number))
         except OSError:
