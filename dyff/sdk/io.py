@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +26,9 @@ Task = Callable[[], Coroutine[Any, Any, None]]
 
 GRACE_S = 2.0
 """How long an interrupted transfer waits for its threads. One that still waits for its server then writes nothing any more."""
+
+_LOOK_S = 0.2
+"""How long Ctrl-C can go unnoticed. A signal that comes just before a wait does not end it: Python acts on it only after the wait."""
 
 
 class Abandoned(Exception):
@@ -130,7 +134,7 @@ class Blocking:
             for thread in threads:
                 thread.start()
             for _ in threads:
-                ended.get()
+                _wait(ended)
                 if failures:
                     stop()
         except BaseException:
@@ -145,6 +149,12 @@ class Blocking:
 
     async def close(self) -> None:
         self._client.close()
+
+
+def _wait(ended: queue.SimpleQueue[None]) -> None:
+    while True:
+        with suppress(queue.Empty):
+            return ended.get(timeout=_LOOK_S)
 
 
 class Awaited:

@@ -13,6 +13,7 @@ import apsw
 import httpx
 import pytest
 
+from tests.acceptance import positions
 from tests.acceptance.conftest import DYFF, Server, plain_environment
 from tests.acceptance.deployment import Deployment, engines
 from tests.acceptance.proof import proved
@@ -48,7 +49,7 @@ class Client:
         with self._connect() as client:
             answers = [client.post("/inferenceservices", json=request(self.account, name=f"mock-{n}")) for n in range(SERVICES)]
             self.ids = [each.raise_for_status().json()["id"] for each in answers]
-            client.get(f"/inferenceservices/{self.ids[0]}", headers=_position(answers[-1])).raise_for_status()
+            client.get(f"/inferenceservices/{self.ids[0]}", headers=positions.of(answers)).raise_for_status()
         self._written = 0
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=each) for each in (self._write, self._read)]
@@ -70,7 +71,7 @@ class Client:
                 number = self._written + 1
                 place = f"/inferenceservices/{self.ids[0]}"
                 answer = client.patch(f"{place}/labels", json={"labels": {"number": str(number)}}).raise_for_status()
-                found = client.get(place, headers=_position(answer)).raise_for_status().json()
+                found = client.get(place, headers=positions.of([answer])).raise_for_status().json()
                 if found["labels"].get("number") != str(number):
                     self.wrong.append(f"wrote {number}, read {found['labels']}")
                 self._written = number
@@ -89,10 +90,6 @@ class Client:
                     self.wrong.append(f"{len(seen)} of {SERVICES}; {numbers}, after {least}")
                 last = numbers[1]
                 self.reads += 1
-
-
-def _position(answer: httpx.Response) -> dict[str, str]:
-    return {"Dyff-Position": answer.headers["Dyff-Position"]}
 
 
 def begun(subject) -> subprocess.Popen[str]:

@@ -16,6 +16,7 @@ from dyff.bus.embedded import high_watermark
 from dyff.kernel import mongo
 from dyff.query.mongo import stored
 from dyff.sdk import Client, requests
+from tests.acceptance import positions
 from tests.acceptance.conftest import DYFF, plain_environment, run
 from tests.acceptance.deployment import Deployment, engines
 from tests.roles import log
@@ -31,8 +32,7 @@ def services(subject, request, count: int) -> list[str]:
     with client:
         bodies = [client.post("/inferenceservices", json=request(account, name=f"mock-{n}")).raise_for_status() for n in range(count)]
         found = [each.json()["id"] for each in bodies]
-        headers = {"Dyff-Position": bodies[-1].headers["Dyff-Position"]}
-        client.get(f"/inferenceservices/{found[-1]}", headers=headers).raise_for_status()
+        client.get(f"/inferenceservices/{found[-1]}", headers=positions.of(bodies)).raise_for_status()
     return found
 
 

@@ -215,8 +215,9 @@ def test_pods_outlive_the_template(bench):
 def test_a_template_that_is_killed_meanwhile_costs_no_run(bench):
     """Killed at any moment of a request, the pod is started exactly once."""
     bench.template = templates.Template(bench.python, bench.root / "template.log", "tests.pods.a_step", first_pause_s=0.0)
+    template = None
     for index in range(12):
-        until(lambda: bench.template.ensure() and bench.template.pid is not None)
+        until(lambda killed=template: bench.template.ensure() and bench.template.pid not in (None, killed))
         template, place = bench.template.pid, bench.promise(f"p{index}", "sleep")
         killer = threading.Timer(index * 0.003, os.kill, [template, signal.SIGKILL])
         killer.start()

@@ -55,6 +55,7 @@ def hold():
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
+server.handle_error = lambda *_: None  # a client that has ended: the error stream is for what the client says
 threading.Thread(target=server.serve_forever, daemon=True).start()
 how = {"endpoint": f"http://127.0.0.1:{server.server_port}/v0", "api_token": "t"}
 
