@@ -37,10 +37,9 @@ def author(server, token, tmp_path, our_client, dataset, evaluation):
     our_client.evaluations.download(evaluation.id, tmp_path / "outputs", progress=False)
     environment = plain_environment() | {"DYFF_API_ENDPOINT": server.endpoint, "DYFF_API_TOKEN": token}
 
-    def command(*arguments):
-        return subprocess.run(
-            [DYFF, "method", *arguments], capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=tmp_path
-        )
+    def command(*arguments, **more):
+        env = environment | more
+        return subprocess.run([DYFF, "method", *arguments], capture_output=True, text=True, timeout=120, check=False, env=env, cwd=tmp_path)
 
     return command
 
@@ -147,3 +146,18 @@ def test_what_fails_names_the_line(author, tmp_path):
     for each in ("word_length.py, line ", "in word_length", "ValueError: no words"):
         assert each in tested.stderr
     assert not (tmp_path / "broken/output").exists()
+
+
+def test_a_push_that_ends_half_way_is_continued(author, our_client, server, account, tmp_path):
+    """It says what exists and what to do; the next push uses that, and there is one module."""
+    (tmp_path / "modules.yaml").write_text(f"- {{resources: [modules], functions: ['*'], accounts: [{account}]}}\n")
+    narrow = server.command("token", "create", "--account", account, "--grants", str(tmp_path / "modules.yaml"))
+    author("new", "halfway")
+    ended = author("push", "halfway", "--account", account, DYFF_API_TOKEN=narrow)
+    assert ended.returncode != 0
+    [module] = our_client.modules.query(account=account, name="halfway")
+    assert f"it exists already: module {module.id}. Push the same folder again" in ended.stderr
+    assert "methods" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ids(author("push", "halfway"))["module"] == module.id
+    assert len(our_client.modules.query(account=account, name="halfway")) == 1
