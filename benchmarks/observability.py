@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-ARMS = ("plain", "metrics", "audit", "all")
+ARMS = ("plain", "metrics", "traces", "audit", "all")
 CONNECTIONS = 8
 BATCH = 48
 """Requests to one address in a round."""
@@ -63,10 +63,13 @@ def _listen(services: Any, arm: str, trail: Any) -> tuple[Any, Any]:
     from dyff.api import app, connections, express, forwarded, role
 
     built = app.build(msgspec.structs.replace(services, audit=trail if arm in ("audit", "all") else None))
+    publishing = next(route for route in built.express if route.group == "evaluations").answer.__self__._context.publishing  # type: ignore[attr-defined]
     if arm not in ("metrics", "all"):
         built.lane.metering = SimpleNamespace(answered=_nothing, failed=_nothing, watch=connections.Watch())  # type: ignore[assignment]
-        publishing = next(route for route in built.express if route.group == "evaluations").answer.__self__._context.publishing  # type: ignore[attr-defined]
         publishing._publications = SimpleNamespace(ok=SimpleNamespace(observe=_nothing), not_ok=_nothing)
+    if arm not in ("traces", "all"):
+        built.lane._tracing = SimpleNamespace(begin=_nothing, identified=_nothing, answered=_same)  # type: ignore[assignment]
+        publishing._trace = _nothing
     proxies, limits = forwarded.Proxies(services.settings), connections.limits(services.settings)
     lane = express.protocol(built.express, built.lane.answer_express, limits, proxies)
     config = uvicorn.Config(built, loop="none", http=lane, access_log=False, log_level="warning", server_header=False, lifespan="off")
@@ -75,6 +78,11 @@ def _listen(services: Any, arm: str, trail: Any) -> tuple[Any, Any]:
 
 def _nothing(*_: object) -> None:
     """Do nothing."""
+
+
+def _same(route: object, call: object, entered: object, reply: Any, *_: object) -> Any:
+    """Add nothing to an answer."""
+    return reply
 
 
 def _cpu_ns(pid: int, thread: int) -> int:

@@ -50,13 +50,13 @@ def request(tracer: traces.Tracer, headers: list[tuple[bytes, bytes]], *, traced
 
     def with_trace() -> None:
         call = Call(scope, _never, 1, {})
-        entered = subject.begin(call, "127.0.0.1")
+        parent = subject.begin(call, "127.0.0.1")
         about = log_fields.current()
         span = tracer.child(about.trace) if about and about.trace else None
         trace_context.to_headers(span)
         if tracer.wants(span):
-            tracer.record("publish CreateEntity", span, entered.context, 1, 2, kind="producer", attributes={"dyff.entity.id": "x"})
-        subject.answered(ROUTE, call, entered, REPLY, None)
+            tracer.record("publish CreateEntity", span, call.about.trace, 1, 2, kind="producer", attributes={"dyff.entity.id": "x"})
+        subject.answered(ROUTE, call, parent, REPLY, None)
 
     def without() -> None:
         call = Call(scope, _never, 1, {})

@@ -53,7 +53,7 @@ class Lane:
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
         call, problem = Call(scope, receive, self._services.settings.max_body_bytes, path), None
-        entered = self._tracing.begin(call, _client(scope))
+        parent = self._tracing.begin(call, _client(scope))
         try:
             if not route.open:
                 call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
@@ -66,14 +66,16 @@ class Lane:
             self._auditing.aborted(route, call)
             self.metering.aborted(route)
             raise
-        self.metering.answered(route, reply.status, time.perf_counter() - call.began)
-        return self._auditing.answered(route, call, self._tracing.answered(route, call, entered, reply, problem), problem)
+        seconds = time.perf_counter() - call.began
+        self.metering.answered(route, reply.status, seconds)
+        reply = self._tracing.answered(route, call, parent, reply, problem)
+        return self._auditing.answered(route, call, reply, problem, seconds)
 
     async def converse(self, stream: Socket, scope: calls.Scope, receive: calls.Receive, send: sockets.Send, path: dict[str, str]) -> None:
         """Serve a WebSocket to its end, or answer why there is none; never raises but for what ends the process."""
         scope = {**scope, "method": "GET", "client": self._proxies.client(scope)}
         call = Call(scope, receive, 0, path)
-        entered = self._tracing.begin(call, _client(scope))
+        parent = self._tracing.begin(call, _client(scope))
         try:
             call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
             self._tracing.identified(call)
@@ -82,13 +84,13 @@ class Lane:
             reply = problems.reply(error, self._services.ids)
             self._auditing.conversed(stream, call, reply.status, error)
             self.metering.conversed(stream, reply.status)
-            self._tracing.conversed(stream.path, call, entered, reply.status, error)
-            await sockets.refuse(send, tracing.named(reply, entered))
+            self._tracing.conversed(stream.path, call, parent, reply.status, error)
+            await sockets.refuse(send, tracing.named(reply, call.about.trace))
         else:
             self._auditing.conversed(stream, call, 101, None)
             self.metering.conversed(stream, 101)
-            self._tracing.conversed(stream.path, call, entered, 101, None)
-            await sockets.serve(run, receive, send, self._services.ids, [tracing.header(entered)])
+            self._tracing.conversed(stream.path, call, parent, 101, None)
+            await sockets.serve(run, receive, send, self._services.ids, [*tracing.headers(call.about.trace)])
 
     def unrouted(self, method: str, scope: calls.Scope, receive: calls.Receive, reply: Reply) -> Reply:
         """The answer to a request that belongs to no route, which is counted."""

@@ -16,7 +16,7 @@ from dyff.api.calls import Call, Reply
 from dyff.api.route import Route, Socket
 from dyff.entities import registry
 from dyff.kernel import audit, clock, errors
-from dyff.kernel.telemetry import trace_context
+from dyff.kernel.telemetry import log_fields
 from dyff.objects import layout
 
 MAX_NAME_CHARS = 128
@@ -38,7 +38,7 @@ PUBLIC = frozenset({"health", "ready", "openapi", "docs"})
 _NAME = re.compile(rf"[\w.:/+=-]{{1,{MAX_NAME_CHARS}}}", re.ASCII)
 
 
-_Key = tuple[str, int | None, type[Exception] | None, str, tuple[str, str] | None]
+_Key = tuple[str, int | None, type[Exception] | None, str, str, str]
 
 
 class _What(msgspec.Struct, frozen=True):
@@ -63,8 +63,11 @@ class Auditing:
         self._fixed: dict[_Key, bytes] = {}
         self._second, self._refused, self._uncounted = 0, 0, 0
 
-    def answered(self, route: Route, call: Call, reply: Reply, error: Exception | None) -> Reply:
-        """Record a request when its answer is complete, which for a stream is later. Returns the reply to send."""
+    def answered(self, route: Route, call: Call, reply: Reply, error: Exception | None, seconds: float) -> Reply:
+        """Record a request when its answer is complete, which for a stream is later. Returns the reply to send.
+
+        `seconds`: from the head of the request until now.
+        """
         if self._trail is None:
             return reply
         what = self._known.get(id(route)) or self._learn(route)
@@ -72,15 +75,15 @@ class Auditing:
         if not what.is_kept and status != 401 and status != 403:
             return reply
         if isinstance(body, bytes):
-            self._record(what, call, status, error, len(body), _made(reply) if what.gives_token else None)
+            self._record(what, call, status, error, len(body), seconds, _made(reply) if what.gives_token else None)
             return reply
-        return msgspec.structs.replace(reply, body=_Counted(body, lambda size: self._record(what, call, status, error, size)))
+        return msgspec.structs.replace(reply, body=_Counted(body, lambda size: self._record(what, call, status, error, size, _since(call))))
 
     def aborted(self, route: Route, call: Call) -> None:
         """Record a request that got no answer."""
         what = self._known.get(id(route)) or self._learn(route)
         if self._trail is not None and what.stream == audit.AUDIT:
-            self._record(what, call, None, None, 0)
+            self._record(what, call, None, None, 0, _since(call))
 
     def conversed(self, stream: Socket, call: Call, status: int, error: Exception | None) -> None:
         """Record a request for a WebSocket: that it began, or was refused."""
@@ -88,7 +91,7 @@ class Auditing:
             return
         plural = stream.path.split("/")[2]
         what = _What(audit.ACCESS, f"{plural}.stream", "GET", stream.path, _kind(plural), gives_token=False, is_kept=True)
-        self._record(what, call, status, error, None)
+        self._record(what, call, status, error, None, _since(call))
 
     def _learn(self, route: Route) -> _What:
         mutating = route.method in _MUTATING and route.operation not in _READS_BY_POST
@@ -106,40 +109,34 @@ class Auditing:
         return self._known.setdefault(id(route), what)
 
     def _record(
-        self, what: _What, call: Call, status: int | None, error: Exception | None, bytes_out: int | None, target: str | None = None
-    ) -> None:
+        self, what: _What, call: Call, status: int | None, error: Exception | None, bytes_out: int | None, seconds: float,
+        target: str | None = None,
+    ) -> None:  # fmt: skip
         """Hand over what an entry is made of. Making it takes longer than everything else here, so it is left to the trail's thread."""
-        seconds = time.perf_counter() - call.began
-        trail, principal, path, named = self._trail, call.principal_or_none, call.path, call.named()
+        trail, principal, named = self._trail, call.principal_or_none, call.named()
         if trail is None or (principal is None and status in (401, 403) and not self._is_within_rate(trail)):
             return
-        entity, rest = call.entity, None
-        if path or target is not None or principal is None:
-            token = call.header(b"authorization") if principal is None and status == 401 else None
-            rest = _Rest(
-                target=_name(path.get("token")) if target is None else target,
-                claimed=_claimed(token) if token is not None else None,
-                place=_place(path["key"]) if "key" in path else None,
-            )
-            entity = _name(path.get("id")) if entity is None else entity
+        rest = _rest(call, status, target) if call.path or target is not None or principal is None else None
         request, trace = named.get(b"x-request-id"), named.get(b"traceparent")
         noted = (
-            what, self._clock.now(), status, None if error is None else type(error), principal, call.peer, call.received, bytes_out,
-            seconds, entity, None if request is None else _cut(request), call.about.trace if trace is None else _cut(trace), rest,
+            what, self._clock.now(), status, None if error is None else type(error), principal, call.about, call.received, bytes_out,
+            seconds, None if request is None else _cut(request), None if trace is None else _cut(trace), rest,
         )  # fmt: skip
         trail.note(self._entry, noted)
 
     def _entry(self, noted: _Noted) -> audit.Made:
         """The entry, made in another thread. What is the same for many requests is made once."""
-        what, now, status, error, principal, peer, bytes_in, bytes_out, seconds, entity, request, trace, rest = noted
+        what, now, status, error, principal, about, bytes_in, bytes_out, seconds, request, trace, rest = noted
+        hundredths = int(seconds * 1e5 + 0.5)  # `round` to two digits takes longer than encoding all of this
         varying = audit.Varying(
-            time=clock.iso(now), entity=entity, request=_text(request), trace=_trace(trace), client=peer[0] if peer else None,
-            bytes_in=bytes_in, bytes_out=bytes_out, duration_ms=round(seconds * 1e3, 2),
+            time=clock.iso(now), entity=about.entity, request=_text(request), client=about.client, bytes_in=bytes_in, bytes_out=bytes_out,
+            trace=about.trace.parent if trace is None and about.trace is not None else _text(trace), duration_ms=hundredths / 100,
         )  # fmt: skip
         if rest is not None or principal is None:
             return _whole(noted, varying, rest or _Rest())
         account = principal.account
-        key = (what.action, status, error, principal.claims.id, None if account is None else (account.id, account.name))
+        owner, name = ("", "") if account is None else (account.id, account.name)
+        key = (what.action, status, error, principal.claims.id, owner, name)
         fixed = self._fixed.get(key)
         if fixed is None:
             if len(self._fixed) >= MAX_FIXED:
@@ -163,18 +160,34 @@ class Auditing:
 
 
 class _Rest(msgspec.Struct, frozen=True, kw_only=True):
-    """What few entries have. `place`: kind and entity of a signed URL."""
+    """What few entries have. `named`: the entity in the path. `place`: kind and entity of a signed URL."""
 
+    named: str | None = None
     target: str | None = None
     claimed: dict[str, str] | None = None
     place: tuple[str | None, str | None] | None = None
 
 
 _Noted = tuple[
-    _What, datetime, int | None, type[Exception] | None, Principal | None, tuple[str, int] | None, int, int | None,
-    float, str | None, bytes | None, bytes | trace_context.Context | None, _Rest | None,
+    _What, datetime, int | None, type[Exception] | None, Principal | None, log_fields.About, int, int | None,
+    float, bytes | None, bytes | None, _Rest | None,
 ]  # fmt: skip
 """What an entry is made of; nothing of it is large, and nothing changes."""
+
+
+def _rest(call: Call, status: int | None, target: str | None) -> _Rest:
+    path = call.path
+    token = call.header(b"authorization") if status == 401 and call.principal_or_none is None else None
+    return _Rest(
+        named=_name(path.get("id")),
+        target=_name(path.get("token")) if target is None else target,
+        claimed=_claimed(token) if token is not None else None,
+        place=_place(path["key"]) if "key" in path else None,
+    )
+
+
+def _since(call: Call) -> float:
+    return time.perf_counter() - call.began
 
 
 def _whole(noted: _Noted, varying: audit.Varying, rest: _Rest) -> audit.Entry:
@@ -187,7 +200,7 @@ def _whole(noted: _Noted, varying: audit.Varying, rest: _Rest) -> audit.Entry:
         method=what.method,
         route=what.route,
         kind=what.kind,
-        entity=varying.entity,
+        entity=rest.named if varying.entity is None else varying.entity,
         target=rest.target,
         status=status,
         error=None if error is None else error.__name__,
@@ -243,11 +256,6 @@ def _outcome(status: int | None, error: type[Exception] | None) -> str:
     if status < 500:
         return audit.REJECTED
     return audit.UNKNOWN if error is not None and issubclass(error, errors.OutcomeUnknown) else audit.FAILED
-
-
-def _trace(given: bytes | trace_context.Context | None) -> str | None:
-    """The trace that the client named, or the one that its request got here, in the same form."""
-    return given.parent if isinstance(given, trace_context.Context) else _text(given)
 
 
 def _kind(group: str) -> str | None:

@@ -12,7 +12,7 @@ from dyff.kernel.telemetry import metrics, names
 from dyff.operator import plan, steps
 from dyff.operator.kinds import inference_session
 
-STEPS = frozenset({steps.CLIENT.component, steps.VERIFY.component, steps.SALVAGE.component, steps.FETCH.component})
+STEPS = frozenset(step.component for step in steps.STEPS)
 COMPONENTS = STEPS | {inference_session.COMPONENT}
 STATES = ("Pending", "Running", "Succeeded", "Failed", "Unknown", "Terminating")
 REASONS = ("Error", "OOMKilled", "Completed")

@@ -168,3 +168,6 @@ ANALYZE = Step(
 """Fetches the inputs of an analysis, runs the method's code, and stores what it wrote. An end of `run` itself, rather than of the code that
 it runs, can be accidental, so it is tried once more.
 """
+
+STEPS = (CLIENT, VERIFY, SALVAGE, FETCH, ANALYZE)
+"""All of them."""

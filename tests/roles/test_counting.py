@@ -13,6 +13,7 @@ from dyff.consumers.orchestrator import counting
 from dyff.kernel import clock, keyed
 from dyff.kernel.telemetry import metrics, names
 from dyff.operator import counting as operating
+from dyff.operator import steps
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -94,6 +95,19 @@ def test_the_end_of_a_step_is_counted_once():
     it.subject.changed(pod("other", component="infer"), is_there=True)
     it.subject.changed(pod("foreign", component="something"), is_there=True)
     assert it.steps() == {("client", "succeeded"): (1, 5.0), ("verify", "failed"): (1, 7.0)}
+
+
+def test_every_step_is_timed_by_its_own_name():
+    """Also those of analyses, whose pods have several containers; none is among the pods that are `other`."""
+    it = Operator()
+    known = {each.component for each in vars(steps).values() if isinstance(each, steps.Step)}
+    for component in known:
+        it.subject.changed(pod(component, component=component), is_there=True)
+    assert it.steps() == {(component, "succeeded"): (1, 5.0) for component in known}
+    idle = keyed.Statistics(waiting=0, active=0, delayed=0, failing=0, oldest_s=0.0)
+    cache = cast("Any", SimpleNamespace(objects={each: pod(each, component=each) for each in known}))
+    found = values(it.subject.samples(idle, cache), names.PODS)
+    assert {component for (component, _), number in found.items() if number} == known
 
 
 def test_what_ended_before_this_operator_is_not_counted_again():

@@ -189,6 +189,7 @@ async def test_a_metric_has_a_bounded_number_of_series(monkeypatch):
         found = await scrape(subject)
     assert len(found.all(names.ACTION_ERRORS)) == len(found.all(f"{names.RECONCILE}_count")) == len(found.all(names.TROUBLE)) == 4
     assert found.value(names.ACTION_ERRORS, action="other", error="other") == 7
+    assert found.value(names.TROUBLE, trouble="other") == 7
     assert found.value(f"{names.RECONCILE}_count", kind="other") == 7
 
 
@@ -255,6 +256,13 @@ def test_places_of_a_label_stay_where_they_are():
     assert subject.bounded({"a": 9, "b": 5, "c": 1, "d": 2}) == {"b": 5, "c": 1, "other": 11}
     assert subject.bounded({"a": 9, "c": 1}) == {"c": 1, "a": 9}
     assert subject.bounded({}) == {}
+
+
+def test_a_value_that_is_called_other_is_added_to_the_rest():
+    """An account may have any name, also this one; no sum is lost by that."""
+    subject = metrics.Sticky(2)
+    assert subject.bounded({"other": 9, "b": 5, "c": 3, "d": 2}) == {"other": 14, "b": 5}
+    assert subject.bounded({"other": 9, "b": 5}) == {"other": 9, "b": 5}
 
 
 async def test_a_failed_scrape_says_so(monkeypatch):

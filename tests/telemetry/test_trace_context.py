@@ -22,9 +22,9 @@ REST = PARENT[2:]
 def test_what_is_no_context_counts_as_none(text):
     """Never an error: a new trace begins."""
     assert trace_context.parsed(text) is None
-    entered = traces.Tracer(lambda _: None).entered(text, "a=1")
-    assert entered.parent is None
-    assert trace_context.parsed(entered.context.parent) == entered.context
+    context, parent = traces.Tracer(lambda _: None).entered(text, "a=1")
+    assert parent is None
+    assert trace_context.parsed(context.parent) == context
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,24 @@ def test_what_a_client_began_is_recorded_if_the_client_says_so(flags):
     spans: list[traces.Span] = []
     for ratio in (0.0, 1.0):
         tracer = traces.Tracer(spans.append, ratio)
-        entered = tracer.entered(PARENT[:-2] + flags, None)
-        tracer.record("x", entered.context, entered.parent, 1, 2)
-        assert entered.parent == "00f067aa0ba902b7"
-        assert (entered.context.span_id == entered.parent) == (flags == "00")
+        context, parent = tracer.entered(PARENT[:-2] + flags, None)
+        tracer.record("x", context, parent, 1, 2)
+        assert parent == "00f067aa0ba902b7"
+        assert (context.span_id == parent) == (flags == "00")
     assert len(spans) == (2 if flags == "01" else 0)
 
 
 def test_without_an_exporter_a_context_is_passed_on_as_it_is():
     """The parent of what others record is then the span of the client itself."""
-    entered = traces.SILENT.entered(PARENT, "a=1")
-    assert entered == traces.Entered(trace_context.Context(PARENT, "a=1"), "00f067aa0ba902b7", False)
-    assert traces.SILENT.child(entered.context) is entered.context
+    context, parent = traces.SILENT.entered(PARENT, "a=1")
+    assert (context, parent) == (trace_context.Context(PARENT, "a=1"), "00f067aa0ba902b7")
+    assert traces.SILENT.child(context) is context
+
+
+def test_every_new_trace_has_ids_of_its_own():
+    """Also those that are made together, with an exporter and without one; all are valid."""
+    for tracer in (traces.Tracer(), traces.Tracer(lambda _: None)):
+        made = [tracer.new() for _ in range(3 * traces.MADE_AT_ONCE)]
+        assert all(trace_context.parsed(each.parent) == each for each in made)
+        assert len({each.trace_id for each in made}) == len({each.span_id for each in made}) == len(made)
+        assert {each.sampled for each in made} == {tracer.recording}

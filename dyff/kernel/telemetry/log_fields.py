@@ -6,7 +6,7 @@ fields of lines that are never written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -39,14 +39,11 @@ class About(msgspec.Struct):
 _NOW: ContextVar[About | None] = ContextVar("dyff_about", default=None)
 
 
-def current() -> About | None:
-    """What the current task works on; None if that is nothing in particular."""
-    return _NOW.get()
+current: Callable[[], About | None] = _NOW.get
+"""What the current task works on; None if that is nothing in particular."""
 
-
-def begin(about: About) -> None:
-    """Say what the current task works on until it ends. Later changes of `about` count, too."""
-    _NOW.set(about)
+begin: Callable[[About], object] = _NOW.set
+"""Say what the current task works on until it ends. Later changes of the same `About` count, too."""
 
 
 @contextmanager

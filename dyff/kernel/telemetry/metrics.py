@@ -220,7 +220,8 @@ class Metrics:
             with anyio.fail_after(READ_S):
                 for each in await read():
                     kept = into.setdefault(each.name, {})
-                    kept[_bounded(names.BY_NAME[each.name], each.labels, kept)] = each.value
+                    labels = _bounded(names.BY_NAME[each.name], each.labels, kept)
+                    kept[labels] = each.value if labels is each.labels else kept.get(labels, 0.0) + each.value
         except Exception as error:
             self._failed.add(who)
             log.warning("metrics-not-read", reader=who, **errors.details(error))
@@ -248,7 +249,8 @@ class Sticky:
             self._placed[each] = None
         found = {each: values[each] for each in self._placed}
         rest = sum(value for each, value in values.items() if each not in self._placed)
-        return found | ({OTHER: rest} if len(values) > len(found) else {})
+        # A value may itself be called so: accounts have any name.
+        return found | ({OTHER: found.get(OTHER, 0) + rest} if len(values) > len(found) else {})
 
 
 def _rendered(collected: list[Collected], accept: str) -> tuple[tuple[str, bytes], list[str]]:
