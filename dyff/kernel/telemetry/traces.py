@@ -81,10 +81,14 @@ class Tracer:
         return self._put is not None and context is not None and context.sampled
 
     def new(self) -> Context:
-        """The context of the first span of a new trace."""
-        if not self._unused:
-            self._unused = self._made()
-        return self._unused.pop()
+        """The context of the first span of a new trace. Safe in threads."""
+        try:
+            return self._unused.pop()
+        except IndexError:
+            made = self._made()
+            context = made.pop()
+            self._unused = made
+            return context
 
     def child(self, parent: Context) -> Context:
         """The context of a new span below another; the parent itself if it is not recorded."""
