@@ -133,8 +133,11 @@ class Tracer:
         digits = iter(random.randbytes(24 * MADE_AT_ONCE).hex("-", 8).split("-"))
         if self._below == 0:
             return [Context(f"00-{high}{low}-{span}-00") for high, low, span in zip(digits, digits, digits, strict=True)]
-        flags = lambda low: "01" if int(low, 16) < self._below else "00"  # noqa: E731
-        return [Context(f"00-{high}{low}-{span}-{flags(low)}") for high, low, span in zip(digits, digits, digits, strict=True)]
+        below = self._below
+        return [
+            Context(f"00-{high}{low}-{span}-{'01' if int(low, 16) < below else '00'}")
+            for high, low, span in zip(digits, digits, digits, strict=True)
+        ]
 
 
 def of_batch(tracer: Tracer, handled: Sequence[Context]) -> Context:
