@@ -57,10 +57,10 @@ def fills(arguments, *, prompts):
 
 def leaves(arguments, *, prompts):
     """Processes that hold their parents' output, write into the result, and have left their session."""
-    code = "import time\\nwhile True:\\n    open('more.parquet', 'wb').write(b'more')\\n    time.sleep(0.01)"
+    code = "import time\\nwhile True:\\n    open('.more', 'wb').write(b'more')\\n    time.sleep(0.01)"
     for _ in range(3):
         subprocess.Popen([sys.executable, "-c", code, arguments["mark"]], cwd=result(), start_new_session=True)
-    while not os.path.exists(result() + "/more.parquet"):
+    while not os.path.exists(result() + "/.more"):
         time.sleep(0.01)
     return table(prompts)
 

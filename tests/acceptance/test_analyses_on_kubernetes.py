@@ -151,7 +151,7 @@ FAILURES = {
     "grows": ("OutOfMemory", "in grows: MemoryError", 1),
     "splits": ("OutOfMemory", "analyses.memory", None),
     "fills": ("LimitExceeded", 'EmptyDir volume "dyff-out" exceeds the limit', 2),
-    "links": ("OutputInvalid", "more.parquet is a symbolic link", 1),
+    "links": ("OutputInvalid", "'more.parquet' is a symbolic link", 1),
 }
 """By function: the reason, part of the message, and how many pods there were; None: it depends on the version of control groups."""
 
