@@ -28,7 +28,7 @@ LIMIT_S = 240.0
 """Everything has come to its end by then."""
 SETTINGS = {
     "DYFF_ANALYSES__MEMORY": "1Gi",
-    "DYFF_ANALYSES__TIMEOUT_S": "60",
+    "DYFF_ANALYSES__TIMEOUT_S": "90",
     "DYFF_ANALYSES__OUTPUT_BYTES": str(2**25),
     "DYFF_QUOTAS__ADMITTED": "20",
 }
@@ -147,7 +147,7 @@ def test_a_table_is_computed_and_becomes_a_safety_case(our_client, account, data
 
 FAILURES = {
     "raises": ("RunFailed", "methods.py, line 21, in raises: ZeroDivisionError", 1),
-    "loops": ("DeadlineExceeded", "in loops: it did not end within 60 seconds", 1),
+    "loops": ("DeadlineExceeded", "in loops: it did not end within 90 seconds", 1),
     "grows": ("OutOfMemory", "in grows: MemoryError", 1),
     "splits": ("OutOfMemory", "analyses.memory", None),
     "fills": ("LimitExceeded", 'EmptyDir volume "dyff-out" exceeds the limit', 2),

@@ -8,7 +8,7 @@ import pytest
 
 from dyff.cluster import port
 from dyff.entities import registry
-from dyff.kernel import analysis_settings, programs, settings
+from dyff.kernel import analysis_settings, programs, quantities, settings
 from dyff.operator import plan, pods
 from tests.planning import world
 from tests.planning.world import ID, World
@@ -134,6 +134,14 @@ def test_what_a_method_may_use_is_set():
     chosen = the_container(begun(with_limits(memory="2Gi", cpu="3")), "run")["resources"]
     assert (chosen["requests"]["memory"], chosen["limits"]["memory"], chosen["requests"]["cpu"]) == ("2Gi", "2Gi", "3")
     assert "memory" not in the_container(begun(), "run")["resources"]["limits"]
+
+
+@pytest.mark.parametrize(("chosen", "want"), [({}, "4Gi"), ({"memory": "512Mi"}, "512Mi")])
+def test_on_kubernetes_there_is_always_a_limit_of_memory(chosen, want):
+    """Without one, a method could use all that its node has."""
+    setup = plan.Setup(settings.Operator(), STORE, {}, analysis_settings.Analyses(**chosen).on_kubernetes())
+    assert the_container(begun(setup), "run")["resources"]["limits"]["memory"] == want
+    assert setup.analyses.limits["memory_bytes"] == quantities.parse_bytes(want)
 
 
 def test_waiting_and_fetching_take_nothing_of_the_methods_time():
