@@ -43,7 +43,7 @@ CONFIG = {
     "WorkingDir": "/tmp",
 }
 _COMMAND = "#!/usr/bin/python3 -P\nfrom dyff.cli.main import main\n\nmain()\n"
-_ANALYSIS = ("requirements/analysis.txt", "requirements/analysis-audit.txt")
+ANALYSIS = ("requirements/analysis.txt", "requirements/analysis-audit.txt")
 """What methods may import. The second is installed without what it requires."""
 
 
@@ -109,7 +109,7 @@ def _install_dyff(root: Path, work: Path) -> None:
 
 def _install_analysis(root: Path, work: Path) -> None:
     """Install what methods may import, and nothing of Dyff."""
-    for each in _ANALYSIS:
+    for each in ANALYSIS:
         _pip(root, "--require-hashes", "-r", str(ROOT / each))
     _finish(root)
 

@@ -22,7 +22,10 @@ _UNKNOWN = "1970-01-01T00:00:00Z"
 
 
 def of_pods(pods: Iterable[port.Object]) -> list[logstream.Entry]:
-    """Return a line for each container that waits for something, or has ended with an error, now or in its previous attempt."""
+    """Return a line for each container that waits for something, or has ended with an error, now or in its previous attempt.
+
+    One that has lost a process for its memory has one, too: what should come after it may never begin.
+    """
     return [logstream.entry(pod, port.LogLine(instant(time), text)) for pod in pods for time, text in _notes(pod)]
 
 
@@ -47,7 +50,7 @@ def _notes(pod: port.Object) -> Iterator[tuple[str, str]]:
             name = each.get("name")
             for when, key in (("in its previous attempt ", "lastState"), ("", "state")):
                 ended = (each.get(key) or {}).get("terminated")
-                if ended and ended.get("exitCode") != 0:
+                if ended and (ended.get("exitCode") != 0 or ended.get("reason") == "OOMKilled"):
                     yield ended.get("finishedAt") or began, f"[container {name} {when}ended{_how(ended)}]"
             waits = (each.get("state") or {}).get("waiting") or {}
             if waits.get("reason", "") not in _QUIET:

@@ -13,13 +13,17 @@ DEFAULT_IMAGE = "dyff/analysis"
 """The environment of a method that names none."""
 
 
+KUBERNETES_MEMORY = "4Gi"
+"""What a run has on Kubernetes if nothing is set: without a limit, one method could use all memory of a node."""
+
+
 class Analyses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How methods run, and what each run may use.
 
     `environments`: for the local cluster, by the name of an image (`host/name`, or `name` for any host) the Python interpreter of an
     environment on this machine. On Kubernetes the image itself is the environment. `timeout_s`: time of the method's own code.
-    `memory`: a quantity, of all its processes together; None for no limit but the machine's or the cluster's. `cpu`: a quantity, what a
-    run reserves on Kubernetes; None for what our own steps reserve.
+    `memory`: a quantity, of all its processes together; None for `KUBERNETES_MEMORY`, and on one machine for what `pods.limits` has.
+    `cpu`: a quantity, what a run reserves on Kubernetes; None for what our own steps reserve.
 
     `log_bytes`: what is kept of its output. `cell_bytes`: the output of one cell of a notebook. `input_bytes`: all files that it reads.
     `output_bytes`: all files that it writes, and so the largest one.
@@ -49,6 +53,10 @@ class Analyses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     raise ValueError(f"{text!r} is nothing")
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
+
+    def on_kubernetes(self) -> Analyses:
+        """The same where nothing but this limits the memory of a run."""
+        return self if self.memory is not None else msgspec.structs.replace(self, memory=KUBERNETES_MEMORY)
 
     @property
     def whole_timeout_s(self) -> int:

@@ -118,6 +118,9 @@ def outcome(observed: plan.Observed, step: steps.Step, now: datetime, setup: pla
     blocked = pods.not_runnable(own_pods, now, setup.operator.image_pull_patience_s)
     if blocked:
         return Outcome(False, reasons.IMAGE_NOT_RUNNABLE, f"{step.title} cannot start: {blocked}")
+    halted = pods.halted(own_pods, observed.logs)
+    if halted is not None:
+        return _judged(step, halted)
     due = overdue(found)
     if due is not None and now > due:
         return Outcome(False, reasons.DEADLINE_EXCEEDED, _late(step, found, _waiting(own_pods) or _before(observed)))
@@ -220,6 +223,11 @@ def _failed(observed: plan.Observed, step: steps.Step, found: port.Object, own_p
     if failure is None:
         detail = condition.get("message") or condition.get("reason") or "its pods are gone"
         return Outcome(False, step.reason, f"{step.title} failed: {detail}. Create it again")
+    return _judged(step, failure)
+
+
+def _judged(step: steps.Step, failure: pods.Failure) -> Outcome:
+    """What the failure of a container means for the step."""
     part = step.part(failure.container)
     ending = part.endings.get(failure.exit_code) if failure.exit_code is not None else None
     if failure.reason in part.kills:

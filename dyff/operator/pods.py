@@ -39,6 +39,8 @@ _ANSWERED = "is answered with status"
 _OF_THE_POD = frozenset({"Evicted", "Preempting", "NodeShutdown", "Terminated"})
 """Reasons for which a node ends a whole pod. They explain more than the exit codes of its containers."""
 
+_OUT_OF_MEMORY = "OOMKilled"
+
 _COMES_NEXT = ("PodInitializing", "ContainerCreating", "")
 """Reasons of a container that waits for nothing but the kubelet, when those before it have ended."""
 
@@ -48,7 +50,7 @@ _ADVICE = {
     "ErrImagePull": "it is tried again; see that the nodes reach the registry",
     "ImagePullBackOff": "it is tried again; see that the nodes reach the registry",
     "CreateContainerConfigError": "create what is missing in this namespace, then it goes on by itself",
-    "OOMKilled": "it needs more memory: raise the memory that is requested",
+    _OUT_OF_MEMORY: "it needs more memory: raise the memory that is requested",
     "Evicted": "it took more than it may: raise what is requested, or the capacity of the volume",
 }
 """Advice, by Kubernetes' reason."""
@@ -227,6 +229,20 @@ def lost(pods: Iterable[port.Object]) -> str:
     return ""
 
 
+def halted(pods: Iterable[port.Object], logs: Mapping[str, str]) -> Failure | None:
+    """How a container failed in a pod that never ends by itself; None if there is no such pod. `logs`: as in `failure`.
+
+    If the kernel has ended a process of a container for its memory, the kubelet starts none of those that come next, also if the
+    container itself has ended with 0. But then it does not report the pod as failed, so its Job would wait until its deadline.
+    """
+    for pod in pods:
+        if live(pod) and not deleting(pod) and pod["spec"].get("restartPolicy") == "Never":
+            for initial, each in _containers(pod):
+                if initial and _exhausted((each.get("state") or {}).get("terminated") or {}):
+                    return failure(pod, logs)
+    return None
+
+
 def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
     """How a container of the pod failed; None if none has. `logs`: by pod name, for containers whose status has no last lines."""
     name, status = pod["metadata"]["name"], pod.get("status") or {}
@@ -234,7 +250,7 @@ def failure(pod: port.Object, logs: Mapping[str, str]) -> Failure | None:
     if status.get("phase") == "Failed" and status.get("reason") in _OF_THE_POD:
         return _of_pod(pod, restarts)
     for initial, each in _containers(pod):
-        ended = _failed(each)
+        ended = _failed(each, initial=initial)
         if ended is not None:
             words = ended.get("message") or logs.get(name, "")
             return _failure(pod, each, ended, initial=initial, words=words, restarts=restarts)
@@ -247,10 +263,12 @@ def _failure(pod: port.Object, status: Mapping[str, Any], ended: Mapping[str, An
 
 
 def _of_pod(pod: port.Object, restarts: int) -> Failure:
+    """How a node ended a whole pod. It counts for the container that this stopped; if no container reports it, for the last one."""
     status = pod["status"]
     words = last_lines(status.get("message") or "")
-    name = pod["metadata"]["name"]
-    return Failure(name, pod["spec"]["containers"][0]["name"], None, status.get("reason") or "", False, words, restarts)
+    stopped = ((initial, each["name"]) for initial, each in _containers(pod) if _failed(each, initial=initial) is not None)
+    initial, container = next(stopped, (False, pod["spec"]["containers"][0]["name"]))
+    return Failure(pod["metadata"]["name"], container, None, status.get("reason") or "", initial, words, restarts)
 
 
 def ended_badly(pods: Iterable[port.Object]) -> int:
@@ -270,8 +288,8 @@ def last_failure(pods: Iterable[port.Object], logs: Mapping[str, str]) -> Failur
 
 def lacks_words(pod: port.Object) -> str | None:
     """The failed container whose status does not contain its last lines; None if there is none."""
-    for _, status in _containers(pod):
-        ended = _failed(status)
+    for initial, status in _containers(pod):
+        ended = _failed(status, initial=initial)
         if ended is not None:
             return None if ended.get("message") else str(status["name"])
     return None
@@ -296,13 +314,18 @@ def _containers(pod: port.Object) -> Iterator[tuple[bool, dict[str, Any]]]:
         yield False, each
 
 
-def _failed(status: Mapping[str, Any]) -> dict[str, Any] | None:
+def _failed(status: Mapping[str, Any], *, initial: bool = False) -> dict[str, Any] | None:
     """The `terminated` state of a container whose present or previous run ended with an error; None if it did not."""
     for key in ("state", "lastState"):
         ended: dict[str, Any] | None = (status.get(key) or {}).get("terminated")
         if ended is not None:
-            return ended if ended.get("exitCode") != 0 else None
+            return ended if ended.get("exitCode") != 0 or (initial and _exhausted(ended)) else None
     return None
+
+
+def _exhausted(ended: Mapping[str, Any]) -> bool:
+    """Whether the kernel has ended a process of this container for its memory, but not the first one, which decides the exit code."""
+    return ended.get("exitCode") == 0 and ended.get("reason") == _OUT_OF_MEMORY
 
 
 def _image(pod: port.Object, container: str) -> str:

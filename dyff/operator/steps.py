@@ -156,6 +156,7 @@ ANALYZE = Step(
             "run",
             "running the method",
             reasons.RUN_FAILED,
+            {12: _STORED[12]},  # its runner saw that the kernel ended a process; any other code means nothing
             kills={"OOMKilled": reasons.OUT_OF_MEMORY, **_EVICTED},
             advice={
                 "OOMKilled": "let the method use less memory, or raise the setting analyses.memory",

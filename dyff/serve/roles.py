@@ -167,14 +167,15 @@ async def _informer(process: Process, task_status: anyio.abc.TaskStatus[None], s
 
 async def _operator(process: Process, task_status: anyio.abc.TaskStatus[None], signs: liveness.Signs) -> None:
     from dyff.operator import role
+    from dyff.serve import opening
 
-    adapters = process.adapters
+    adapters, analyses = process.adapters, process.settings.analyses
     await role.run(
         given(adapters.cluster),
         settings=process.settings.operator,
         storage_env=adapters.storage_env,
         images=process.settings.pods.images,
-        analyses=process.settings.analyses,
+        analyses=analyses.on_kubernetes() if opening.on_kubernetes(process.settings) else analyses,
         signs=signs,
         tracer=adapters.tracer.of("operator"),
         measured=adapters.metrics,

@@ -222,6 +222,14 @@ def node(tmp_path_factory):
     return found
 
 
+@pytest.fixture(scope="session")
+def analysis_image(node):
+    """The node has the environment of analyses, too."""
+    from tests.acceptance import on_kubernetes
+
+    on_kubernetes.load_environment(node)
+
+
 @pytest.fixture(scope="module")
 def account(server) -> str:
     """An account of its own."""

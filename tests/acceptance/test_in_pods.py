@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -9,6 +10,20 @@ import pytest
 from dyff.serve import roles
 from tests import waiting
 from tests.acceptance import in_pods
+from tests.acceptance.test_published_analyses import (  # noqa: F401 (the whole path of an analysis once more, in pods)
+    counting,
+    folder,
+    measurement,
+    model,
+    module,
+    reporting,
+    safetycase,
+    scope,
+    service,
+    test_a_measurement_has_files_and_a_log,
+    test_a_safety_case_has_a_page_and_a_log,
+    test_scores_and_curves_are_what_the_method_declares,
+)
 from tests.acceptance.test_published_client import (
     test_a_session_serves_inference_and_is_terminated,  # noqa: F401 (once more, in pods)
     test_an_evaluation_ends_with_verified_outputs,  # noqa: F401 (once more, in pods)
@@ -21,11 +36,17 @@ _SHOWN_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def server(node, tmp_path_factory):
+def server(node, analysis_image, tmp_path_factory):
     """All roles, twice each, without any right that their service accounts do not have."""
     with in_pods.deployed(node, tmp_path_factory.mktemp("dyff")) as subject:
         yield subject
-        assert subject.command("verify").splitlines()[-1] == "0 differences"
+        assert subject.command("verify", "--objects").splitlines()[-1] == "0 differences"
+
+
+def test_a_method_has_a_limit_of_memory_if_nothing_is_set(server, measurement):  # noqa: F811
+    """Without one, a method could use all memory of its node."""
+    [pod] = json.loads(server.kubectl("get", "pods", "-l", f"dyff.io/id={measurement.id}", "-o", "json"))["items"]
+    assert [each["resources"]["limits"].get("memory") for each in pod["spec"]["initContainers"]] == [None, "4Gi"]
 
 
 def test_no_role_failed(server):

@@ -198,17 +198,17 @@ class Analysis:
         }
         return {"spec": spec}
 
-    def run(self, *before: str, **variables: str) -> Ended:
+    def run(self, *before: str, ends_with: int = 0, **variables: str) -> Ended:
         """Prepare it and run it."""
         self.prepare()
-        return self.again(*before, **variables)
+        return self.again(*before, ends_with=ends_with, **variables)
 
-    def again(self, *before: str, **variables: str) -> Ended:
-        """Run it as it is now. `before`: a command that the runner's is an argument of."""
+    def again(self, *before: str, ends_with: int = 0, **variables: str) -> Ended:
+        """Run it as it is now. `before`: a command that the runner's is an argument of. `ends_with`: its exit code."""
         command = [*before, str(environment()), "-I", str(RUNNER), "--in", str(self.inside), "--out", str(self.out)]
         made = {"PATH": os.environ["PATH"], **variables}
         done = subprocess.run(command, capture_output=True, text=True, env=made, errors="replace", check=False)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == ends_with, done.stderr
         outcome = json.loads((self.out / "outcome.json").read_text())
         return Ended(outcome, (self.out / "logs.txt").read_text(), self.out / "root" / self.id, self.out, done.stdout)
 

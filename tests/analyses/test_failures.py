@@ -98,7 +98,7 @@ CASES = [
     case("recursion", function("def f():\n    return f()\nreturn f()"), "RecursionError", line=5),
     case("its error has no text", function("class E(Exception):\n    __str__ = None\nraise E"), "E: its text cannot be made", line=6),
     case("wrong arguments", HEAD + "def mean_word_length(arguments):\n    return []\n", "unexpected keyword argument 'data'"),
-    case("memory", function(GROWS), "MemoryError", "OutOfMemory", line=6, limits={"memory_bytes": 2**28}),
+    case("memory", function(GROWS), "MemoryError", "OutOfMemory", line=6, limits={"memory_bytes": 2**29}),
     case(
         "killed",
         function("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"),

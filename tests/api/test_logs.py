@@ -104,6 +104,10 @@ NOTES = {
         {"initContainerStatuses": [container("fetch", state={"terminated": {"exitCode": 65, "reason": "Error"}})]},
         ["[container fetch ended with exit code 65]"],
     ),
+    "a process of it killed for its memory": (
+        {"initContainerStatuses": [container("run", state={"terminated": {"exitCode": 0, "reason": "OOMKilled"}})]},
+        ["[container run ended with exit code 0: OOMKilled]"],
+    ),
     "evicted": (
         {"phase": "Failed", "reason": "Evicted", "message": "low on memory"},
         ["[pod p: Evicted: low on memory]"],

@@ -8,8 +8,8 @@ import pytest
 
 from dyff.cluster import port
 from dyff.entities import registry
-from dyff.kernel import analysis_settings, programs, settings
-from dyff.operator import plan
+from dyff.kernel import analysis_settings, programs, quantities, settings
+from dyff.operator import plan, pods
 from tests.planning import world
 from tests.planning.world import ID, World
 
@@ -136,6 +136,14 @@ def test_what_a_method_may_use_is_set():
     assert "memory" not in the_container(begun(), "run")["resources"]["limits"]
 
 
+@pytest.mark.parametrize(("chosen", "want"), [({}, "4Gi"), ({"memory": "512Mi"}, "512Mi")])
+def test_on_kubernetes_there_is_always_a_limit_of_memory(chosen, want):
+    """Without one, a method could use all that its node has."""
+    setup = plan.Setup(settings.Operator(), STORE, {}, analysis_settings.Analyses(**chosen).on_kubernetes())
+    assert the_container(begun(setup), "run")["resources"]["limits"]["memory"] == want
+    assert setup.analyses.limits["memory_bytes"] == quantities.parse_bytes(want)
+
+
 def test_waiting_and_fetching_take_nothing_of_the_methods_time():
     """Two attempts can use all of it, and everything around them has the time of a step."""
     there = begun(with_limits(settings.Operator(job_deadline_s=100), timeout_s=1000))
@@ -224,10 +232,12 @@ ENDINGS = {
     "a wrong manifest": ((ended(78, "limits: is missing"), NEXT, NEXT), "SchemaError", "limits: is missing"),
     "a fetch that fails by chance": ((ended(75, "the store does not answer"), NEXT, NEXT), "FetchFailed", "the store does not answer"),
     "killed for its memory": ((ended(), KILLED, NEXT), "OutOfMemory", "analyses.memory"),
+    "a process of it killed for its memory": ((ended(), ended(12, "line 5: killed", "OOMKilled"), NEXT), "OutOfMemory", "line 5: killed"),
+    "the same where nothing else says so": ((ended(), ended(12, "line 5: killed"), NEXT), "OutOfMemory", "the analysis: line 5: killed"),
     "killed": ((ended(), ended(137, "computing"), NEXT), "RunFailed", "container run of pod"),
     "over a limit": ((ended(), ended(137, "its files use more", "Evicted"), NEXT), "LimitExceeded", "its files use more"),
     "a program that cannot start": ((ended(), ended(128, "no such file", "StartError"), NEXT), "RunFailed", "no such file"),
-    # The runner's own exit codes mean nothing: 10 is a code of the step that stores.
+    # But for 12, exit codes of the runner mean nothing: 11 is a code of the step that stores.
     "a runner with a strange code": ((ended(), ended(11, "?"), NEXT), "RunFailed", "exit code 11"),
     "the method failed": ((ended(), ended(), ended(10, "line 3 of a.py: boom")), "RunFailed", "the analysis: line 3 of a.py: boom"),
     "its output is wrong": ((ended(), ended(), ended(11, "the score x is missing")), "OutputInvalid", "the score x is missing"),
@@ -246,12 +256,56 @@ def test_each_container_fails_in_its_own_way(containers, want_reason, want_messa
     assert want_message in found["message"]
 
 
+EXHAUSTED = {"terminated": {"exitCode": 0, "reason": "OOMKilled"}}
+HALTED = {
+    "the method": ((ended(), EXHAUSTED, NEXT), "OutOfMemory", "analyses.memory"),
+    "the fetch": ((EXHAUSTED, NEXT, NEXT), "FetchFailed", "it needs more memory"),
+}
+
+
+@pytest.mark.parametrize(("containers", "want_reason", "want_message"), HALTED.values(), ids=HALTED)
+def test_a_pod_that_can_neither_go_on_nor_end_fails_its_analysis(containers, want_reason, want_message):
+    """A kubelet starts nothing after a container that lost a process for its memory, and does not report the pod as failed if it ended
+    with 0: the analysis ends without waiting for the deadline, with the last lines of that container, and takes its Job with it.
+    """
+    there = begun()
+    pod = there.run_pod(port.JOB, RUN, **status_of(*containers, phase="Pending"))
+    there.logs[pod["metadata"]["name"]] = "computing"
+    found = there.settle().condition(KIND, "Failed")
+    assert (found["status"], found["reason"]) == ("True", want_reason)
+    assert want_message in found["message"]
+    assert found["message"].endswith("Its last lines:\ncomputing")
+    assert pods.lacks_words(pod) == ("run" if want_reason == "OutOfMemory" else "fetch")
+    assert there.end_pods().settle().unfinished_jobs() == []
+
+
+def test_a_step_that_lost_a_process_and_ended_well_has_succeeded():
+    """For the last container of a pod, only the exit code counts."""
+    there = begun()
+    pod = there.run_pod(port.JOB, RUN, **status_of(ended(), ended(), EXHAUSTED, phase="Running"))
+    assert pods.failure(pod, {}) is None
+    assert there.settle().condition(KIND, "Failed")["status"] == "False"
+
+
+def test_a_pod_that_is_evicted_says_which_container_wrote_too_much():
+    """Kubernetes reports that for the whole pod, whose containers were only killed."""
+    there = begun()
+    said = 'Usage of EmptyDir volume "dyff-out" exceeds the limit "1Gi"'
+    there.run_pod(port.JOB, RUN, **status_of(ended(), ended(137), NEXT), reason="Evicted", message=said)
+    there.set_status(port.JOB, RUN, conditions=[{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}])
+    found = there.settle().condition(KIND, "Failed")
+    assert found["reason"] == "LimitExceeded"
+    for each in ("container run of pod", "let the method write less", said):
+        assert each in found["message"]
+
+
 def test_only_what_a_retry_cannot_help_is_final():
-    """Each rule is for one container by its name; whatever ends the method's own container is tried again."""
+    """Each rule is for one container by its name; whatever kills the method's own container as a whole is tried again."""
     disruption, *rules = the_job(begun())["podFailurePolicy"]["rules"]
     assert disruption["action"] == "Ignore"
     codes = {rule["onExitCodes"]["containerName"]: set(rule["onExitCodes"]["values"]) for rule in rules}
-    assert set(codes) == {"fetch", "step"}
+    assert set(codes) == {"fetch", "run", "step"}
+    assert codes["run"] == {12}
     assert {65, 78} <= codes["fetch"]
     assert not {10, 70, 75, 143} & codes["fetch"]
     assert {10, 11, 12, 13, 78} <= codes["step"]

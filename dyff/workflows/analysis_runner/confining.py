@@ -8,6 +8,8 @@ import platform
 import resource
 import struct
 
+from . import memory
+
 _ARCHITECTURES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 """How the kernel names the architecture in its audit records, and the number of `socket` there."""
 _X32 = 0x40000000
@@ -22,12 +24,13 @@ _NO_NEW_PRIVILEGES, _SECCOMP, _MODE_FILTER = 38, 22, 2
 
 
 def limit(memory_bytes: int | None, file_bytes: int) -> None:
-    """Bound the memory of this process and of each that it starts, and the size of a file.
+    """Bound the memory of this process and of each that it starts, and the size of a file. `memory_bytes`: of all together.
 
     `RLIMIT_DATA` counts the memory that can be written. The address space would be the wrong measure: libraries reserve much more of
     it than they use.
     """
-    for kind, wanted in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_DATA, memory_bytes)):
+    own_bytes = None if memory_bytes is None else memory.of_one_process(memory_bytes)
+    for kind, wanted in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_DATA, own_bytes)):
         if wanted is None:
             continue
         _, hard = resource.getrlimit(kind)

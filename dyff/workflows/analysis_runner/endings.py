@@ -13,6 +13,9 @@ from .child import REPORT_BYTES, Running
 Outcome = dict[str, Any]
 """`status`, `reason`, `message` and `line`."""
 
+KILLED = 12
+"""The exit code of a run whose container has lost a process to the kernel: the step after it will not start. The operator knows it."""
+
 SUCCEEDED: Outcome = {"status": "Succeeded", "reason": "", "message": "", "line": None}
 _MEANINGS = {
     signal.SIGSEGV: "it used memory that is not its own, which is a fault in a library, or in how the code uses it",
@@ -50,18 +53,29 @@ def judged(ended: Running, printed: str, place: places.Place) -> Outcome:
     number = signal.Signals(os.WTERMSIG(status))
     exhausted = number == signal.SIGKILL or (number == signal.SIGABRT and ("bad_alloc" in printed or "MemoryError" in printed))
     if exhausted:
-        limit = place.limits.memory_bytes
-        most = "what the machine has" if limit is None else f"{limit} bytes"
-        return failed(failures.OUT_OF_MEMORY, failures.sentence(f"the process was killed, because it used more memory than {most}", at), at)
+        said = f"the process was killed, because it used more memory than {_most(place)}"
+        return failed(failures.OUT_OF_MEMORY, failures.sentence(said, at), at)
     meaning = _MEANINGS.get(number)
     said = f"the process was ended by {number.name}" + (f": {meaning}" if meaning else "")
     return failed(failures.RUN_FAILED, failures.sentence(said, at), at)
+
+
+def killed(place: places.Place) -> Outcome:
+    """Return the outcome of a run of which the kernel has ended some process, whatever the code made of that."""
+    return failed(
+        failures.OUT_OF_MEMORY, f"a process of the code was killed, because all together used more memory than {_most(place)}", None
+    )
 
 
 def failed(reason: str, message: str, at: failures.Line | None) -> Outcome:
     """Return the outcome of a run that failed. All its text can be encoded, whatever the code has put into it."""
     shown = None if at is None else {name: _encodable(value) if isinstance(value, str) else value for name, value in at.items()}
     return {"status": "Failed", "reason": _encodable(reason), "message": _encodable(message), "line": shown}
+
+
+def _most(place: places.Place) -> str:
+    limit = place.limits.memory_bytes
+    return "what the machine has" if limit is None else f"{limit} bytes"
 
 
 def _encodable(text: str) -> str:

@@ -36,7 +36,7 @@ METHOD_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may use. `memory_bytes`: of each process; None if only the machine limits it."""
+    """What a run may use. `memory_bytes`: of all processes together; None if only the machine limits it."""
 
     timeout_s: float
     memory_bytes: int | None

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import child, confining, endings, environment, places
+from . import child, confining, endings, environment, failures, memory, places
 from .logs import Log
 
 FONTS = """<fontconfig>
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         arguments: `--in` and `--out`, with the folders.
 
     Returns:
-        0 if there is an outcome, also if the code failed.
+        0 if there is an outcome, also if the code failed; `endings.KILLED` if the kernel has ended a process of this container.
     """
     parser = argparse.ArgumentParser(prog="analysis-runner", description="Run the code of a method, and write outcome.json.")
     parser.add_argument("--in", dest="inside", required=True, help="the folder with the inputs, the modules and .dyff/analysis.json")
@@ -49,10 +49,10 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"the run cannot be started: {error}\n")
         return 1
-    outcome = _run(place, limits)
+    outcome, killed = _run(place, limits)
     _write(place.out / OUTCOME, outcome)
     shutil.rmtree(place.work, ignore_errors=True)
-    return 0
+    return endings.KILLED if killed else 0
 
 
 def _prepare(place: places.Place) -> None:
@@ -74,7 +74,8 @@ def _prepare(place: places.Place) -> None:
     place.write_config()
 
 
-def _run(place: places.Place, limits: places.Limits) -> dict[str, Any]:
+def _run(place: places.Place, limits: places.Limits) -> tuple[dict[str, Any], bool]:
+    """Run the code; what became of it, and whether the kernel has ended a process of it for its memory."""
     attempt, started, seed = uuid.uuid4().hex, _now(), environment.seed(place.id)
     descriptor = os.open(place.out / LOG, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
     log = Log([descriptor, 1], limits.log_bytes)
@@ -87,13 +88,15 @@ def _run(place: places.Place, limits: places.Limits) -> dict[str, Any]:
         ended = child.follow(running, log, limits.timeout_s)
     finally:
         child.end(running, log)
-    outcome = endings.judged(ended, log.recent, place)
+    outcome, killed = endings.judged(ended, log.recent, place), memory.kills() > 0
+    if killed and outcome["reason"] != failures.OUT_OF_MEMORY:
+        outcome = endings.killed(place)
     if outcome["status"] == "Failed":
         log.feed(f"[dyff] {outcome['reason']}: {outcome['message']}\n".encode())
     log.close()
     os.close(descriptor)
     record = {"attempt": attempt, "started": started, "ended": _now(), "seed": seed}
-    return {**outcome, **record, "environment": described, "machine": environment.machine()}
+    return {**outcome, **record, "environment": described, "machine": environment.machine()}, killed
 
 
 def _remove(path: Path) -> None:
