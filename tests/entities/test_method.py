@@ -92,6 +92,7 @@ def test_code_that_no_module_defines_is_refused_at_once():
         ("words.lenght.mean", ["words/length.py", "words/test.py"], "words/length.py"),
         ("word_lenght.Words.mean", ["word_length.py"], "word_length.py"),
         ("length.mean", ["src/length.py"], "src/length.py"),
+        ("words.length.mean", ["words/length"], "words/length"),
         ("Length.mean", ["length.py"], "length.py"),
     ],
 )
