@@ -202,6 +202,8 @@ def test_nesting_too_deep():
         (_adapter("TransformJSON", {"p": "$.a[*]"}), {"a": [1, 2]}, "matches 2 values"),
         (_adapter("Select", {"fields": ["a"]}), {"b": 1}, "no field 'a'; it has 'b'"),
         (_adapter("Drop", {"fields": ["a"]}), [1], "must be an object"),
+        (_adapter("Rename", {"a": "c", "b": "d"}), {"a": 1, "x": 2}, "no field 'b'; it has 'a', 'x'"),
+        (_adapter("ExplodeCollections", {"collections": ["c"]}), {"a": [1]}, "no field 'c'; it has 'a'"),
         (_adapter("ExplodeCollections", {"collections": ["a"]}), {"a": "text"}, "must be a list"),
         (_adapter("ExplodeCollections", {"collections": ["a", "b"]}), {"a": [1], "b": []}, "one length"),
         (_adapter("ExplodeCollections", {"collections": ["a"], "index": {"i": "$.a[*].rank"}}), {"a": [{"rank": 1}, {}]}, "'i' has 1"),

@@ -38,6 +38,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, Any, str]] = {
     "an upload of nothing": ("Model", bodies.MODEL_UPLOAD, "artifact", {"kind": "Mock"}, "needs artifact.kind Volume with the list of"),
     "an upload of no file": ("Model", bodies.MODEL_UPLOAD, "artifact.volume.files", [], "needs artifact.kind Volume with the list of"),
     "an upload of a file without a digest": ("Model", bodies.MODEL_UPLOAD, "artifact.volume.files.0.digest", {}, "'config.json' needs"),
+    "a digest in hex": ("Dataset", bodies.DATASET, "artifacts.0.digest.md5", "d41d8cd98f00b204e9800998ecf8427e", "(not hex)"),
+    "a digest of other bytes": ("Dataset", bodies.DATASET, "artifacts.0.digest.md5", "AAAA", "must be the base64 of the 16 bytes"),
+    "a digest that is no base64": ("Dataset", bodies.DATASET, "artifacts.0.digest.md5", "1B2M2Y8AsgTpgAmY7PhCf", "must be the base64"),
     "a dataset's file without a digest": ("Dataset", bodies.DATASET, "artifacts.0.digest", {}, "'part-0.parquet' needs digest.md5"),
     "free JSON without a bound": ("Dataset", bodies.DATASET_FULL, "schema.jsonSchema", MANY, "jsonSchema must have at most 1048576 bytes"),
     "the image of Dyff's own steps": (

@@ -90,6 +90,49 @@ def test_which_files_the_owner_of_an_entity_uploads(name, body, want):
     assert sure(row.creation).wholes(request, {}) == []
 
 
+DATASET, SERVICE, MODEL, SESSION = (f"0000000000004000800000000000000{n}" for n in (3, 2, 1, 4))
+RUNS_IMAGE: dict[str, Any] = {"kind": "vllm", "resources": {}, "imageRef": {"kind": "OCIArtifact", "id": ONE}}
+REFERENCES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str, str]]]] = {
+    "a dataset": ("Dataset", bodies.DATASET_FULL, []),
+    "a model": ("Model", bodies.MODEL_HUB, []),
+    "a service of its own": ("InferenceService", bodies.SERVICE, []),
+    "a service with a model and a mount of it": (
+        "InferenceService", bodies.SERVICE_FULL,
+        [("Model", MODEL, "model"), ("Model", MODEL, "runner.volumeMounts.0.data.source")],
+    ),
+    "a service whose image is an entity": (
+        "InferenceService", {**bodies.SERVICE, "runner": RUNS_IMAGE}, [("OCIArtifact", ONE, "runner.imageRef")],
+    ),
+    "a session": ("InferenceSession", bodies.SESSION, [("InferenceService", SERVICE, "inferenceService")]),
+    "an evaluation with a session of its own": (
+        "Evaluation", bodies.EVALUATION,
+        [("Dataset", DATASET, "dataset"), ("InferenceService", SERVICE, "inferenceSession.inferenceService")],
+    ),
+    "an evaluation of a running session": (
+        "Evaluation", bodies.EVALUATION_ON_SESSION,
+        [("Dataset", DATASET, "dataset"), ("InferenceSession", SESSION, "inferenceSessionReference")],
+    ),
+    "a function": ("Method", bodies.METHOD, [("Module", bodies.MODULE_ID, "modules.0")]),
+    "a notebook": (
+        "Method", bodies.METHOD_NOTEBOOK,
+        [("Module", bodies.MODULE_ID, "modules.0"), ("Module", bodies.MODULE_ID, "implementation.jupyterNotebook.notebookModule")],
+    ),
+    "a rubric": ("Method", bodies.METHOD_RUBRIC, []),
+    "a document about a service": (
+        "SafetyCase", bodies.SAFETY_CASE,
+        [("Method", bodies.METHOD_NOTEBOOK_ID, "method"), ("InferenceService", SERVICE, "scope.inferenceService")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "body", "want"), REFERENCES.values(), ids=REFERENCES)
+def test_what_a_request_refers_to(name, body, want):
+    """Each of these must exist and be usable by the caller, who is told where in the body it is."""
+    creation = sure(registry.BY_KIND[name].creation)
+    found = creation.references(msgspec.json.decode(json.dumps(body), type=creation.request))
+    assert [(each.kind, each.id, ".".join(map(str, each.loc))) for each in found] == [(kind, id_, f"body.{at}") for kind, id_, at in want]
+
+
 def test_what_no_request_creates_cannot_be_created():
     """Reports come from older releases."""
     with pytest.raises(TypeError, match="a Report is not created by a request"):
