@@ -12,8 +12,8 @@ from pathlib import Path
 import coverage
 
 ROOT = Path(__file__).parents[1]
-FLOOR = 94.0
-"""Per cent. What their own tests reach today; it must only rise, up to 100."""
+FLOOR = 100.0
+"""Per cent, of lines and branches: everything that can be reached, since what cannot is marked in the code."""
 CONTRACTS = ("The domain is pure", "What the operator decides is pure")
 
 

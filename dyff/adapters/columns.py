@@ -67,8 +67,11 @@ def _follow(item: _Item, kind: str, configuration: fields.Json) -> None:
             _use_queries(item, [query for query in index.values() if query is not None])
             item.use(configuration["collections"])
             item.gone.update(index)
-        case "TransformJSON" | "FileUpload":
+        case "TransformJSON":
             _use_queries(item, _texts(configuration))
+            item.others = False
+        case "FileUpload":  # its field is a query also without a dollar
+            _use_queries(item, [configuration["field"], *_texts(configuration)])
             item.others = False
         case "Map":
             item.use(configuration["collections"])

@@ -89,7 +89,7 @@ def rename(configuration: Json, location: configurations.Location) -> Step:
             for old, new in names:
                 result[new] = result.pop(old)
         except KeyError as error:
-            raise _no_field(result, error.args[0]) from None
+            raise _no_field(item, error.args[0]) from None
         return result
 
     return renamed

@@ -77,8 +77,8 @@ def check(given: pa.Schema) -> answers.Check:
             if not isinstance(response, dict):
                 raise answers.Unfit(f"gives {_shown(response)}, and none of the output schema's fields ({known})")
             if names and names.isdisjoint(response):
-                given = _shortened(", ".join(map(repr, response)))
-                raise answers.Unfit(f"gives the fields {given}, and none of the output schema's ({known})")
+                given = f"the fields {_shortened(', '.join(map(repr, response)))}" if response else "an object without fields"
+                raise answers.Unfit(f"gives {given}, and none of the output schema's fields ({known})")
             try:
                 of_fields(response)
             except (*UNFIT, RecursionError) as error:

@@ -196,7 +196,7 @@ def _excludes(chunk: Any, wanted: Any) -> bool:
     try:
         return value is None or not known.min <= value <= known.max
     except TypeError:
-        return False  # another type than in the file's metadata, such as a decimal
+        return False  # another type than in the file's metadata, as for half-precision numbers
 
 
 def _place(metadata: Any, name: str) -> int | None:

@@ -62,6 +62,25 @@ def test_running_inference_needs_a_grant_for_that_very_session(held, allowed):
 
 
 @pytest.mark.parametrize(
+    ("held", "resource", "function", "allowed"),
+    [
+        ([OWN], "datasets", "create", True),
+        ([SESSION], "inferencesessions", "terminate", True),
+        ([PUBLIC, OWN], "evaluations", "create", True),
+        (list(ADMIN), "accounts", "delete", True),
+        ([OWN], "datasets", "delete", False),
+        ([OWN], "models", "create", False),
+        ([Grant(("datasets",), ("get",), ("a",)), Grant(("models",), ("delete",), ("a",))], "datasets", "delete", False),
+        ([EMPTY], "datasets", "get", False),
+        ([], "datasets", "get", False),
+    ],
+)
+def test_something_is_allowed_if_one_grant_names_any_place_for_it(held, resource, function, allowed):
+    """Before an object is known: one grant must have resource and function, and an account or an entity."""
+    assert grants.allows_some(held, resource, function) is allowed
+
+
+@pytest.mark.parametrize(
     ("held", "resource", "scope"),
     [
         ([], "datasets", grants.Scope(False)),

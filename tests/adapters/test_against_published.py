@@ -127,6 +127,24 @@ def test_compute(template, item):
     compare([{"kind": "TransformJSON", "configuration": {"value": template}}], item)
 
 
+@pytest.mark.parametrize(
+    ("steps", "want"),
+    [
+        ([], None),
+        ([{"$scalar": "$.a"}], "alpha 12-34"),
+        ([{"$scalar": "$.a"}, {"$func": "search", "pattern": "([0-9]+)-([0-9]+)", "group": 2}], "34"),
+        ([{"$scalar": "$.a"}, {"$func": "search", "pattern": "z", "default": "none"}], "none"),
+        ([{"$scalar": "$.a"}, {"$func": "split", "pattern": " "}, {"$func": "join", "separator": "+"}], "alpha+12-34"),
+        ([{"$list": [{"$scalar": "$.a"}, {"$literal": "!"}]}, {"$func": "reduce"}], "alpha 12-34!"),
+    ],
+)
+def test_computations_as_people_write_them(steps, want):
+    """Ordinary computations give what is published, also none at all."""
+    pipeline = [{"kind": "TransformJSON", "configuration": {"value": {"$compute": steps}}}]
+    compare(pipeline, {"a": "alpha 12-34"})
+    assert list(pipelines.build(pipeline)([{"a": "alpha 12-34"}])) == [{"value": want}]
+
+
 steps_of_queries = st.one_of(
     st.sampled_from(KEYS).map(lambda key: f".{key}"),
     st.sampled_from(KEYS).map(lambda key: f"['{key}']"),

@@ -43,6 +43,8 @@ CASES = {
     "a map": ([step("Map", collections=["b"], adapter=step("Drop", fields=["a"])), TRANSFORM], {"a", "b"}),
     "a flattening": ([step("Drop", fields=["bad"]), step("FlattenHierarchy"), TRANSFORM], ALL - {"bad"}),
     "an upload": ([step("FileUpload", field="$.a", filename="$.b", formFields={"n": {"$compute": [{"$scalar": "$.c"}]}})], {"a", "b", "c"}),
+    "an upload whose query has no dollar": ([step("FileUpload", field="a")], {"a"}),
+    "a literal that is no query": ([step("TransformJSON", x={"$compute": [{"$literal": "$["}]})], ALL),
     "a pipeline inside": ([step("Pipeline", adapters=[step("Drop", fields=["bad"]), TRANSFORM])], {"a"}),
     "one that does not exist, among all": ([step("TransformJSON", x="$.nowhere")], ALL),
     "several transformations": ([TRANSFORM, step("TransformJSON", y="$.b")], {"a"}),

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dyff.adapters import file_ends, footers
+from tests.sdk import small_datasets
 
 FIELDS: list[pa.Field[Any]] = [pa.field("_index_", pa.int64()), pa.field("text", pa.string())]
 SCHEMA = pa.schema(FIELDS)
@@ -66,6 +67,23 @@ def test_a_listing_of_other_files_is_named():
     assert "leave it out" in found.problems[0]
 
 
+@pytest.mark.parametrize("plaintext_footer", [True, False])
+def test_an_encrypted_file_is_named(plaintext_footer):
+    """Whether or not its footer is in plain text: Arrow would end the process at a look at its columns."""
+    data = small_datasets.encrypted(rows(1), plaintext_footer=plaintext_footer)
+    found = footers.Footers(SCHEMA, frozenset()).look("a", data[-file_ends.length(data[-8:]) :], len(data))
+    assert found == footers.Found(0, ["is an encrypted Parquet file, which cannot be read here"])
+
+
+def test_a_compression_that_cannot_be_read_is_named():
+    """The format knows LZO, which no reader here has."""
+    footer, size = written(rows(*range(100)), compression="snappy", use_dictionary=False)
+    snappy, lzo = b"\x15\x02\x16\xc8\x01", b"\x15\x06\x16\xc8\x01"  # the codec of a column, followed by its 100 values
+    assert footer.count(snappy) == 2
+    (problem,) = footers.Footers(SCHEMA, frozenset()).look("a", footer.replace(snappy, lzo), size).problems
+    assert problem == "is compressed with LZO, which cannot be read here"
+
+
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
@@ -91,6 +109,17 @@ def test_without_statistics_nothing_is_certain():
     assert footers.Footers(SCHEMA, frozenset(), indices=False).look("a", *written(twice)).problems == []
 
 
+def test_only_so_many_indices_are_remembered(monkeypatch):
+    """The memory is bounded; what is not remembered is not reported, and later files are still counted."""
+    monkeypatch.setattr(footers, "MAX_SEEN", 2)
+    subject = footers.Footers(SCHEMA, frozenset())
+    problems = [
+        subject.look(f"a{number}", *written(table)).problems for number, table in enumerate([rows(1, 5), rows(9, 20), rows(9), rows(5)])
+    ]
+    assert problems[:3] == [[], [], []]
+    assert "has the _index_ 5 of 'a0' again" in problems[3][0]
+
+
 PARTED = pa.schema([*FIELDS, pa.field("n", pa.int32())])
 
 
@@ -109,10 +138,27 @@ def test_what_a_path_gives_must_be_what_is_declared_and_what_is_in_the_file(path
     assert found.problems == [] if words is None else any(words in each for each in found.problems)
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "values", "options"),
+    [
+        (pa.int32(), "n=3/a", [4, 4], {"write_statistics": False}),
+        (pa.int32(), "n=__HIVE_DEFAULT_PARTITION__/a", [None, None], {}),
+        (pa.float16(), "n=1.5/a", [2.5, 2.5], {}),
+    ],
+    ids=str,
+)
+def test_where_statistics_do_not_tell_the_rows_are_left_to_their_reader(kind, path, values, options):
+    """There may be none, or of another type than the values. Who reads the rows compares them."""
+    schema = pa.schema([*FIELDS, pa.field("n", kind)])
+    table = rows(1, 2, n=pa.array(values, kind))
+    assert footers.Footers(schema, frozenset({"n"})).look(path, *written(table, **options)).problems == []
+
+
 def test_an_index_in_the_path_is_the_index_of_every_row():
-    """So such a file has one row, and not the index of another one."""
+    """So such a file has one row, and not the index of another one; one without rows has no index."""
     text = pa.table({"text": ["a"]})
     subject = footers.Footers(SCHEMA, frozenset({"_index_"}))
     assert subject.look("_index_=1/a", *written(text)).problems == []
     assert "has the _index_ 1 of '_index_=1/a' again" in subject.look("_index_=1/b", *written(text)).problems[0]
+    assert subject.look("_index_=1/c", *written(text[:0])).problems == []
     assert "without an _index_" in subject.look("_index_=__HIVE_DEFAULT_PARTITION__/b", *written(text)).problems[0]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from dyff.adapters import arrow_schemas, partitions
+
+UNTYPED: Any = pa
+"""For calls that Arrow takes and its types do not."""
+JSON = UNTYPED.json_()
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,7 @@ def test_the_columns_of_a_path(path, want):
         ("01234", pa.string(), "01234"),
         ("01234", pa.large_string(), "01234"),
         ("01234", pa.dictionary(pa.int32(), pa.string()), "01234"),
+        ("{}", JSON, "{}"),
         ("01234", pa.int32(), 1234),
         ("01234", pa.int64(), 1234),
         ("-5", pa.int8(), -5),
@@ -124,3 +130,30 @@ def test_folders_are_stored_with_the_characters_that_they_mean(path, want):
 def test_a_folder_that_no_path_can_mean_is_refused(path):
     """A slash in a value, an equals sign in a name, a dot that would hide it, and bytes that are not UTF-8."""
     assert partitions.decoded(path)[1]
+
+
+@pytest.mark.parametrize(
+    ("paths", "want"),
+    [
+        ([], {}),
+        (["a", "b/c"], {}),
+        (["n=1/a", "n=2/b", "n=1/c"], {"n": {"1", "2"}}),
+        (["n=1/m=x/a", "b", "n=__HIVE_DEFAULT_PARTITION__/c"], {"n": {"1", None}, "m": {"x"}}),
+    ],
+)
+def test_the_columns_of_a_dataset_are_those_of_any_of_its_files(paths, want):
+    """With all their values, null among them."""
+    assert partitions.by_path(paths) == want
+
+
+@pytest.mark.parametrize(
+    ("path", "want"),
+    [
+        ("n=1/m=1/a", None),
+        ("n=1/m=2/n=1/a", "has folders with two values of the column 'n'"),
+        (f"{'x' * 200}=1/{'x' * 200}=2/a", f"has folders with two values of the column '{'x' * 100}'"),
+    ],
+)
+def test_a_path_gives_a_column_once(path, want):
+    """Two folders for one column would be two values of it."""
+    assert partitions.problem(path) == want

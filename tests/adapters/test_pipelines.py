@@ -38,6 +38,7 @@ def refused(pipeline, location=("pipeline",)):
         ({"kind": "Explode"}, ("kind",), "known are Drop, ExplodeCollections"),
         ({"configuration": {}}, ("kind",), "known are"),
         ({"kind": "Drop", "config": {}}, ("config",), "known are kind, configuration"),
+        ("Drop", (), "an object with the keys kind, configuration"),
         (_adapter("Drop", []), ("configuration",), "object"),
         ({"kind": "Drop"}, ("configuration", "fields"), "list of field names"),
         (_adapter("Select", {"fields": "text"}), ("configuration", "fields"), "list of field names"),
@@ -50,6 +51,7 @@ def refused(pipeline, location=("pipeline",)):
         (_adapter("ExplodeCollections", {"collections": []}), ("configuration", "collections"), "at least one"),
         (_adapter("ExplodeCollections", {"collections": ["a"], "index": {"i": "$["}}), ("configuration", "index", "i"), "not a JSONPath"),
         (_adapter("ExplodeCollections", {"collections": ["a"], "index": {"i": 3}}), ("configuration", "index", "i"), "or null"),
+        (_adapter("ExplodeCollections", {"collections": ["a"], "index": ["i"]}), ("configuration", "index"), "from new field names"),
         (_adapter("TransformJSON", {"a": {"b": "$.["}}), ("configuration", "a", "b"), "write $$.[ for the text"),
         (_adapter("TransformJSON", {"$a": 1}), ("configuration", "$a"), "write $$a"),
         (_adapter("TransformJSON", {"a": {"$compute": [], "b": 1}}), ("configuration", "a"), "no key other than"),
@@ -87,13 +89,14 @@ def refused(pipeline, location=("pipeline",)):
         (_adapter("FileUpload", {"field": "$.a", "formFields": {"$x": "y"}}), ("configuration", "formFields", "$x"), "write $$x"),
         (_adapter("Map", {"collections": ["a"]}), ("configuration", "adapter"), "missing"),
         (_adapter("Map", {"collections": [], "adapter": {"kind": "No"}}), ("configuration", "adapter", "kind"), "no known"),
+        (_adapter("Pipeline", {}), ("configuration", "adapters"), "give a list of adapters"),
         (_adapter("Pipeline", {"adapters": [{"kind": "No"}]}), ("configuration", "adapters", 0, "kind"), "no known adapter"),
     ],
 )  # fmt: skip
 def test_wrong_configurations(adapter, want_location, want_words):
     """A wrong configuration is refused with the place in the request and words that say how to fix it."""
     [(location, message)] = refused([_adapter("Drop", {"fields": []}), adapter], ("body", "inputPipeline"))
-    assert want_location[0] != "configuration" or want_location == ("configuration",) or "(in " in message
+    assert want_location[:1] != ("configuration",) or want_location == ("configuration",) or "(in " in message
     assert location == ("body", "inputPipeline", 1, *want_location)
     assert want_words in message
 
@@ -199,6 +202,8 @@ def test_nesting_too_deep():
         (_adapter("TransformJSON", {"p": "$.a[*]"}), {"a": [1, 2]}, "matches 2 values"),
         (_adapter("Select", {"fields": ["a"]}), {"b": 1}, "no field 'a'; it has 'b'"),
         (_adapter("Drop", {"fields": ["a"]}), [1], "must be an object"),
+        (_adapter("Rename", {"a": "c", "b": "d"}), {"a": 1, "x": 2}, "no field 'b'; it has 'a', 'x'"),
+        (_adapter("ExplodeCollections", {"collections": ["c"]}), {"a": [1]}, "no field 'c'; it has 'a'"),
         (_adapter("ExplodeCollections", {"collections": ["a"]}), {"a": "text"}, "must be a list"),
         (_adapter("ExplodeCollections", {"collections": ["a", "b"]}), {"a": [1], "b": []}, "one length"),
         (_adapter("ExplodeCollections", {"collections": ["a"], "index": {"i": "$.a[*].rank"}}), {"a": [{"rank": 1}, {}]}, "'i' has 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import random
@@ -165,6 +166,31 @@ def test_a_schema_shows_what_can_never_be_sent():
     assert sendable.problems(pa.schema([pa.field(str(place), each.array().type) for place, each in enumerate(WITHOUT_TWICE)])) == []
 
 
+def a_month_interval():
+    """A type that no function of Arrow for Python makes, but that a schema or a file may have."""
+    message = bytearray(pa.schema([("x", pa.month_day_nano_interval())]).serialize().to_pybytes())
+    for place, byte in enumerate(message):
+        if byte == 2:  # one of these is the unit of the interval
+            changed = bytes(message[:place] + b"\0" + message[place + 1 :])
+            with contextlib.suppress(pa.ArrowException, OSError):
+                kind = pa.ipc.read_schema(pa.py_buffer(changed)).field("x").type
+                if str(kind) == "month_interval":
+                    return kind
+    raise AssertionError("Arrow has changed the form of its schemas")
+
+
+def test_a_type_that_json_cannot_express_is_known_before_any_value_is_read():
+    """It is reported with its place; only nulls of it could be sent."""
+    kind = a_month_interval()
+    reason = "values of the type month_interval have no form in JSON"
+    (problem,) = sendable.problems(pa.schema([pa.field("x", pa.list_(kind))]))
+    assert problem == ("x", "[]", "month_interval", reason)
+    convert = values.converter(kind)
+    assert convert(pa.nulls(2)) == [None, None]
+    with pytest.raises(values.Unsendable, match=reason):
+        convert(pa.array([1]))  # Arrow for Python has no arrays of that type
+
+
 WITHOUT_TWICE = [each for each in arriving.examples() if "same name" not in each.type]
 
 
@@ -191,10 +217,31 @@ def test_types_of_the_same_form_can_be_mixed(one, other, is_same):
         pa.array([[None] * 2_000_000]), pa.array([[True] * 2_000_000]), pa.array([[{}] * 2_000_000]),
         pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int8()), pa.array(["x" * 200_000])),
         pa.array([["x" * 200_000] * 100], pa.list_(pa.dictionary(pa.int8(), pa.string()))), pa.array(["x" * 16_000_000]),
-        pa.array([b"x" * 8_000_000]), UNTYPED.RunEndEncodedArray.from_arrays([100], ["x" * 200_000]), pa.array([[1] * 500_000]),
+        pa.array([b"x" * 8_000_000]), UNTYPED.ExtensionArray.from_storage(UNTYPED.json_(), pa.array(["x" * 16_000_000])),
+        pa.array([[("k", "x" * 200_000)] * 100], pa.map_(pa.string(), pa.dictionary(pa.int8(), pa.string()))),
+        pa.DictionaryArray.from_arrays(pa.array([0, None] * 100, pa.int8()), pa.array([["x"] * 3_000])),
+        UNTYPED.RunEndEncodedArray.from_arrays([100], ["x" * 200_000]), pa.array([[1] * 500_000]),
     ],
     ids=lambda array: str(array.type),
 )  # fmt: skip
 def test_the_size_of_a_value_is_known_before_it_is_converted(array):
     """What is small in Arrow but large in Python counts with the size that it will have there."""
     assert sizes.of(array, expands=sizes.can_expand(array.type)) > 15_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "fits"),
+    [
+        ("x" * 100, 120, True), ("x" * 101, 120, False), ({"x" * 50: "y" * 30}, 120, True), ({"x" * 50: "y" * 31}, 120, False),
+        ([1, None, True, 1.5], 100, True), ([1, None, True, 1.5, 2], 100, False), (["x" * 100] * 10, 1000, False),
+        ({"a": [{"b": ["x" * 70]}]}, 171, False), ({"a": [{"b": ["x" * 70]}]}, 172, True), ([[]] * 1000, 20_000, False),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_the_size_of_a_request_is_bounded_before_it_is_written(value, most, fits):
+    """Texts count with their characters, also those of names, and every value with what is around it."""
+    if fits:
+        sizes.check(value, most)
+        return
+    with pytest.raises(ValueError, match=f"more than {most} bytes: make it smaller"):
+        sizes.check(value, most)

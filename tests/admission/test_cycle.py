@@ -199,6 +199,17 @@ CASES = {
             )
         ],
     ),
+    "memory that is no whole number of units is shown in bytes": (
+        Snapshot(waiting=(a_run(cost={"memory": 3_000_000_000}),), limits=limited(memory=GIB + 1)),
+        [
+            (
+                "run",
+                "Failed",
+                "QuotaLimit",
+                "It needs 3000000000 memory, but an account may use at most 1073741825 at once: ask for less or raise the quota",
+            )
+        ],
+    ),
     "more memory than can ever be available is shown in units that people use": (
         Snapshot(waiting=(a_run(cost={"memory": 64 * GIB}),), limits=limited(memory=32 * GIB)),
         [

@@ -58,6 +58,8 @@ OTHERS = {
     "a model that is uploaded": ("Model", {"source": {"kind": "Upload"}, "resources": {"cpu": "4"}}, {}),
     "a service": ("InferenceService", {"runner": {"resources": {"cpu": "4"}}}, {}),
     "a dataset": ("Dataset", {}, {}),
+    "a measurement": ("Measurement", {}, {"cpu": "2", "memory": "2Gi", **SLOT}),
+    "a safety case": ("SafetyCase", {}, {"cpu": "1", "memory": "1Gi", **SLOT}),
 }
 
 

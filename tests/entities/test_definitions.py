@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema
 import msgspec
@@ -214,8 +214,27 @@ def test_every_kind_has_a_whole_history():
     assert len({*shorts, *others}) == len(shorts) + len(others)
 
 
-def test_a_field_without_a_structural_form_is_reported():
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}),
+        ({"of": {"x": 1, "y": 2}, "free": {"z": {"q": 1}}}, {"of": {"x": 1}, "free": {"z": {}}}),
+        ({"several": [{"x": 1, "y": 2}, 3]}, {"several": [{"x": 1}, 3]}),
+        ({"a": {"b": 1}}, {"a": {"b": 1}}),
+        ("text", "text"),
+    ],
+)
+def test_only_known_fields_are_kept(value, want):
+    """As an API server prunes an object; what has another type than the schema says is left to its validation."""
+    inner = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    free = {"type": "object", "additionalProperties": inner}
+    properties = {"a": {"type": "integer"}, "of": inner, "free": free, "several": {"type": "array", "items": inner}}
+    assert structural.pruned({"type": "object", "properties": properties}, value) == want
+
+
+@pytest.mark.parametrize("kind", [list[int] | str, Any, Literal[1, 2]], ids=str)
+def test_a_field_without_a_structural_form_is_reported(kind):
     """A struct that no definition can express is an error with the field's path, not a hole in the schema."""
-    inner = msgspec.defstruct("Inner", [("either", list[int] | str)])
+    inner = msgspec.defstruct("Inner", [("either", kind)])
     with pytest.raises(TypeError, match=r"Outer\.inner\.either"):
         structural.of([msgspec.defstruct("Outer", [("inner", inner)])])

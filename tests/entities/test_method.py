@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from dyff.entities import method_code
 from dyff.entities.kinds import method, module
 from dyff.kernel import errors
 from tests.entities import bodies
@@ -92,6 +93,7 @@ def test_code_that_no_module_defines_is_refused_at_once():
         ("words.lenght.mean", ["words/length.py", "words/test.py"], "words/length.py"),
         ("word_lenght.Words.mean", ["word_length.py"], "word_length.py"),
         ("length.mean", ["src/length.py"], "src/length.py"),
+        ("words.length.mean", ["words/length"], "words/length"),
         ("Length.mean", ["length.py"], "length.py"),
     ],
 )
@@ -101,6 +103,19 @@ def test_code_that_no_module_defines_is_refused_with_the_nearest_file(name, file
     with pytest.raises(errors.InvalidFields) as refused:
         made(body, *files)
     assert str(refused.value).endswith(f"needs; did you mean {nearest!r}?")
+
+
+@pytest.mark.parametrize(
+    ("modules", "fix"),
+    [
+        ([["a.py"], ["b.csv"]], "name the function as package.module.function, from the root of its module"),
+        ([], "list its module in `modules`"),
+    ],
+)
+def test_code_like_no_file_is_refused_with_what_to_do(modules, fix):
+    """Where no file has a similar name, the message says how functions are named, or where modules are listed."""
+    problem = method_code.name_problem("words.length.mean", modules)
+    assert problem == f"none of the modules has the file 'words/length.py' that words.length.mean needs; {fix}"
 
 
 def test_a_notebook_that_its_module_has_not_is_refused_at_once():

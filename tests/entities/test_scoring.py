@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -10,7 +12,7 @@ import pytest
 
 from dyff.entities import score_formats, scoring
 
-SCORE = {"name": "a", "title": "A", "summary": "a"}
+SCORE: dict[str, Any] = {"name": "a", "title": "A", "summary": "a"}
 DIMENSIONS = {"x": {"name": "x", "title": "X", "summary": "x"}}
 
 FORMATS = {
@@ -26,6 +28,10 @@ FORMATS = {
     "{quantity:999999999.1f}": "cannot have",
     "{quantity:.999999999f}": "cannot have",
     "{quantity:{unit}}": "cannot have",
+    "{quantity:.2n}": None,
+    "{quantity:_.1%}": None,
+    "{quantity:,n}": "cannot have",
+    "{quantity:_.2n}": "cannot have",
     "{quantity!r}": "cannot have",
     "{quantity.real}": "names 'quantity' and 'unit' only",
     "{quantity[0]}": "names 'quantity' and 'unit' only",
@@ -62,6 +68,7 @@ ALONE: dict[str, tuple[dict[str, Any], str | None]] = {
     "bounds the wrong way round": ({**SCORE, "minimum": 2, "maximum": 1}, "minimum is 2.0, which is more than maximum, 1.0"),
     "a bound of zero": ({**SCORE, "minimum": 0.0, "maximum": -1.0}, "minimum is 0.0"),
     "a format without quantity": ({**SCORE, "format": "x"}, "format does not mention quantity"),
+    "bounds that are equal": ({**SCORE, "minimum": 1, "maximum": 1.0}, None),
     "a dimension without a title": ({**SCORE, "dimensions": {"x": {"name": "x", "summary": "x"}}}, "missing required field `title`"),
     "an unknown field": ({**SCORE, "colour": "red"}, "unknown field `colour`"),
 }
@@ -76,6 +83,26 @@ def test_one_score_or_curve(case):
         return
     with pytest.raises(msgspec.ValidationError, match=problem):
         msgspec.json.decode(json.dumps(body), type=scoring.ScoreOrCurveSpec)
+
+
+def test_every_format_that_is_accepted_can_be_written():
+    """And two quantities are never written in the same way, whatever fills the width."""
+    fills, signs, marks, widths = ("", "<", "3>", "-=", "2^"), ("", "+", " "), ("", "z", "#", "0"), ("", "1", "12")
+    groups, digits, kinds = ("", ",", "_"), ("", ".0", ".10"), ("", *"eEfFgGn%")
+    accepted = 0
+    for parts in itertools.product(fills, signs, marks, widths, groups, digits, kinds):
+        text = f"{{quantity:{''.join(parts)}}}"
+        if score_formats.problem(text) is None:
+            accepted += 1
+            assert score_formats.written(text, 3.14, None) != score_formats.written(text, -2.03, None)
+    assert accepted == 5 * 3 * 4 * 3 * 3 * (3 * 8 + 1)
+
+
+@pytest.mark.parametrize("bound", [math.inf, -math.inf, math.nan])
+def test_a_bound_is_a_number(bound):
+    """One that is not known is left out; code can give what JSON has no form for."""
+    with pytest.raises(ValueError, match="minimum and maximum must be finite; leave out one that is not known"):
+        scoring.ScoreSpec(**SCORE, maximum=bound)
 
 
 SECOND = {**SCORE, "name": "b"}

@@ -48,6 +48,31 @@ def test_what_counts(entity, want):
 
 
 @pytest.mark.parametrize(
+    ("entity", "want"),
+    [
+        (noted(UPLOADED, staged="5"), 5),
+        (noted(UPLOADED, staged="0"), 0),
+        (noted(UPLOADED, stored="5"), None),
+        (noted(UPLOADED, staged="-5"), None),
+        (UPLOADED, None),
+    ],
+)
+def test_what_was_staged_last_is_known(entity, want):
+    """So that it is recorded again only if it has changed; None if nothing was recorded."""
+    assert storage.staged(entity) == want
+
+
+@pytest.mark.parametrize(
+    ("kind", "keeps"),
+    [("Dataset", True), ("Evaluation", True), ("Report", True), ("InferenceService", False), ("Family", False), ("Later", False)],
+)
+def test_which_kinds_have_data_of_their_own(kind, keeps):
+    """Only of these anything is measured."""
+    assert storage.keeps_objects({"kind": kind}) is keeps
+    assert storage.keeps_objects({}) is False
+
+
+@pytest.mark.parametrize(
     ("attributes", "want"),
     [
         ({"stored": 5}, {STORED: "5"}),

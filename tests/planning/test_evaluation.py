@@ -12,8 +12,10 @@ from dyff.cluster import port
 from dyff.entities import registry
 from dyff.kernel import clock
 from dyff.operator import jobs, plan, reasons, steps
+from dyff.operator.kinds import table
 from dyff.operator.manifests import metadata
 from tests import kinds
+from tests.narrowing import sure
 from tests.planning import world
 from tests.planning.world import ID, OTHER, World
 
@@ -428,6 +430,16 @@ def test_a_publication_that_fails_keeps_the_reason():
     assert failed["reason"] == "Incomplete"
     assert "3 of 9 missing" in failed["message"]
     assert "could not be published: the publication of incomplete outputs: the store does not answer" in failed["message"]
+
+
+def test_a_publication_that_cannot_begin_keeps_the_reason_too():
+    """If the API server refuses one of its parts: that the client has failed counts more."""
+    there = inferring().end_job("client", exit_code=20, words="3 of 9 missing").settle()
+    observed = there.observe(plan.Request("Evaluation", f"eval-{ID}"))
+    refused = table.refused(observed, "exceeded quota", there.now, reasons.REFUSED)
+    (failed,) = [each for each in sure(refused.status_patch)["conditions"] if each["type"] == "Failed"]
+    assert (failed["status"], failed["reason"]) == ("True", "Incomplete")
+    assert failed["message"].endswith("3 of 9 missing\nWhat was completed could not be published: exceeded quota")
 
 
 def stopping():

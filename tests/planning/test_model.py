@@ -75,6 +75,26 @@ def test_endings(ending, want, want_reason, want_message):
     assert there.decide(REQUEST) == plan.Plan()
 
 
+@pytest.mark.parametrize(
+    ("condition", "want"),
+    [
+        (
+            {"reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"},
+            "reached the specified backoff limit",
+        ),
+        ({"reason": "BackoffLimitExceeded"}, "failed: BackoffLimitExceeded. Create it again"),
+        ({}, "failed: its pods are gone. Create it again"),
+    ],
+)
+def test_a_step_whose_pods_are_gone_fails_with_what_is_known(condition, want):
+    """As when a node was removed with its pods: the Job says that it failed, and nothing shows why."""
+    there = begun()
+    there.set_status(port.JOB, FETCH, conditions=[{"type": "Failed", "status": "True", **condition}])
+    found = there.settle().condition(registry.RESOURCE_BY_KIND["Model"], "Failed")
+    assert (found["status"], found["reason"]) == ("True", "FetchFailed")
+    assert want in found["message"]
+
+
 def test_a_model_that_waits_says_what_for():
     """Complete=False carries what the fetch waits for."""
     there = begun()

@@ -130,3 +130,29 @@ def test_a_span_is_recorded_once_however_often_a_pod_is_seen(monkeypatch):
     later._oldest_ns = ns(59)
     later.seen(pod(containerStatuses=[ended("step", 8, 20)]), gone=False)
     assert spans == []
+
+
+def a_job(**changes) -> dict:
+    whole = {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": at(21)}]}
+    return {"kind": "Job", "metadata": {**meta("j", "client"), "uid": "owner"}, "status": whole, **changes}
+
+
+@pytest.mark.parametrize(
+    ("job", "want"),
+    [
+        (a_job(), [("step client", 0, 21, None)]),
+        (a_job(status={}), []),
+        (a_job(metadata={**meta("j", "client"), "annotations": {}}), []),
+        (a_job(metadata={**meta("j", "client"), "creationTimestamp": None}), []),
+    ],
+    ids=["ended", "not ended", "of no trace", "without a time"],
+)
+def test_a_step_has_a_span_when_it_has_ended(job, want):
+    """If it belongs to a trace, and it is known when it began."""
+    assert shown(pod_spans.of_job(job)) == want
+
+
+def test_a_cluster_need_not_say_when_it_had_room():
+    """Then the start counts from the creation."""
+    subject = pod(containerStatuses=[ended("step", 7, 20)], conditions=[])
+    assert shown(pod_spans.of_pod(subject, None)) == [("start", 0, 7, None), ("run step", 7, 20, None), ("pod client", 0, 20, None)]

@@ -288,7 +288,7 @@ def test_an_endpoint_that_is_not_there(store, steps, service):
         (
             runs.published.make_response_schema(pa.schema([pa.field("label", pa.string())])),
             runs.CHOICES_OUT,
-            "none of the output schema's (label)",
+            "none of the output schema's fields (label)",
         ),
         (runs.SCHEMA, [{"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}], "does not fit the output pipeline"),
     ],

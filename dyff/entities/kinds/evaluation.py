@@ -75,8 +75,8 @@ def _own(request: EvaluationCreateRequest, embedded: identity.Embedded) -> codec
     own = identity.spec_of(request)
     if request.inferenceSession is not None:
         own["inferenceSession"]["inferenceService"] = embedded[request.inferenceSession.inferenceService]
-    elif request.inferenceSessionReference is not None:
-        own["inferenceSession"] = embedded[request.inferenceSessionReference]
+    else:
+        own["inferenceSession"] = embedded[own["inferenceSessionReference"]]
     own["securityContext"] = identity.security_context()
     return own
 
