@@ -54,8 +54,12 @@ def pytest_collection_modifyitems(items):
         items[:] = spreading.spread(items, workers)
 
 
+gc.disable()  # until the tests have been collected, which makes hardly any garbage
+
+
 def pytest_collection_finish():
     """What is loaded now stays: half a million objects, which each collection of a test's garbage would look at again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

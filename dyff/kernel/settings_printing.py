@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-import yaml
 
 from dyff.kernel import settings_sources
 
@@ -49,6 +48,8 @@ def _lines(group: msgspec.Struct, origins: Mapping[str, str], prefix: str) -> It
 def _dumped(name: str, value: Any) -> list[str]:
     if isinstance(value, str) and not value.isprintable():  # a comment cannot follow a text of several lines
         return [f"{name}: {json.dumps(value)}"]
+    import yaml  # only here: each start reads settings, and few print them
+
     return yaml.safe_dump({name: value}, sort_keys=False, width=10**6, allow_unicode=True).splitlines()
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from dyff.kernel import errors, settings_names, suggestions, telemetry_settings
 
@@ -43,7 +42,9 @@ def gather(struct: type[msgspec.Struct], file: str | None, environment: Mapping[
     named = file or environment.get(settings_names.CONFIG_FILE)
     if named:
         by = "" if file else f", which {settings_names.CONFIG_FILE} names,"
-        tree = _read(named, by)
+        from dyff.kernel import settings_file  # only here: it needs YAML, whose import takes 20 ms
+
+        tree = settings_file.read(named, by)
         problems += [f"{each} (file {Path(named).absolute()})" for each in settings_names.unknown_keys(struct, tree)]
         _merge(found, known, tree, f"file {Path(named).absolute()}")
     for name, text in sorted(environment.items()):
@@ -130,40 +131,6 @@ def _texts(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
 def _not_text(path: str, value: str, sources: Sources) -> str:
     where = origin(sources.origins, path)
     return f"{ascii(path)[1:-1]} is not UTF-8, or has a NUL: {value!a}" + (f" ({ascii(where)[1:-1]})" if where != DEFAULT else "")
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would silently lose the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"the key {key.value[:100]!r} is there twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read(file: str, named_by: str) -> dict[str, Any]:
-    try:
-        with Path(file).open(encoding="utf-8") as text:
-            tree = yaml.load(text, Loader=_Loader)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.Misconfigured(f"the settings file {file}{named_by} cannot be read: {error}") from error
-    if tree is not None and not isinstance(tree, dict):
-        raise errors.Misconfigured(f"the settings file {file}{named_by} must be a mapping of settings")
-    here = str(Path(file).absolute().parent)
-    return {key: _placed(value, here) for key, value in (tree or {}).items()}
-
-
-def _placed(value: Any, here: str) -> Any:
-    """Replace `{here}`, in any text of a settings file, by the file's own directory."""
-    if isinstance(value, dict):
-        return {key: _placed(each, here) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_placed(each, here) for each in value]
-    return value.replace("{here}", here) if isinstance(value, str) else value
 
 
 def _merge(found: Sources, known: Mapping[str, Any], tree: Mapping[Any, Any], where: str, prefix: tuple[str, ...] = ()) -> None:

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import anyio
 import msgspec
-import yaml
 
 from dyff.accounts import authority, grants, port, tokens
 from dyff.entities import codecs
@@ -161,6 +160,8 @@ def grants_for(role: str | None, file: str | None) -> Callable[[str], tuple[gran
     if file is None:
         public = grants.Grant((grants.ANY,), ("get", "query", "consume"), ("public",))
         return lambda account_id: (grants.Grant((grants.ANY,), (grants.ANY,), (account_id,)), public)
+    import yaml  # only here: no other command should wait for its import
+
     try:
         tree = yaml.safe_load(Path(file).read_text())
         listed = tree.get("grants") if isinstance(tree, dict) else tree

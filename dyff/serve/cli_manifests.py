@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from dyff.kernel import settings
 from dyff.serve import command_options
@@ -61,11 +60,12 @@ def manifests_deploy(namespace: str, role: str, image: str, config: str) -> None
 
 
 def _print_yaml(documents: list[dict[str, Any]]) -> None:
-    click.echo(yaml.dump_all(documents, Dumper=_Whole, sort_keys=False, width=120, explicit_start=True), nl=False)
+    import yaml  # only here: no other command should wait for its import
 
+    class Whole(yaml.SafeDumper):
+        """Writes repeated values in full, without YAML anchors, since kubectl does not resolve them in what it prints back."""
 
-class _Whole(yaml.SafeDumper):
-    """Writes repeated values in full, without YAML anchors, since kubectl does not resolve them in what it prints back."""
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
 
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+    click.echo(yaml.dump_all(documents, Dumper=Whole, sort_keys=False, width=120, explicit_start=True), nl=False)

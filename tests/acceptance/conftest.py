@@ -21,6 +21,7 @@ from dyff.client import Client
 from dyff.schema import platform, requests
 
 from tests import waiting
+from tests.acceptance import forks
 from tests.conftest import missing
 from tests.narrowing import sure
 
@@ -38,30 +39,33 @@ def plain_environment() -> dict[str, str]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the installed command to its end."""
-    return subprocess.run([DYFF, *arguments], capture_output=True, text=True, timeout=60, check=False, env=plain_environment())
+    """Run the command to its end."""
+    return forks.run([DYFF, *arguments], plain_environment())
 
 
 class Server:
-    """`dyff serve` as a subprocess, which can be stopped, killed and started again on the same directory."""
+    """`dyff serve` as a process, which can be stopped, killed and started again on the same directory."""
 
-    def __init__(self, directory: Path, settings: dict[str, str] | None = None, command: str = DYFF) -> None:
-        """`settings`: environment variables, such as `DYFF_QUOTAS__ADMITTED`. `command`: the program `dyff`."""
+    def __init__(self, directory: Path, settings: dict[str, str] | None = None, command: str | None = None) -> None:
+        """`settings`: environment variables, such as `DYFF_QUOTAS__ADMITTED`. `command`: the program; None for forks of `DYFF`."""
         self.directory = directory
         self.program = command
         self.settings = settings or {}
         self.log, self.out = directory.with_suffix(".log"), directory.with_suffix(".out")
         self._began = 0
         self.endpoint = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | forks.Process | None = None
 
     def start(self, *flags: str, deadline_s: float = 120.0) -> None:
         """Start, and wait for the message that it is ready."""
         environment = plain_environment() | self.settings
-        arguments = [self.program, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
+        arguments = [self.program or DYFF, "serve", "--role", "all", "--data-dir", str(self.directory), "--port", "0", *flags]
         with self.log.open("a") as log, self.out.open("w") as out:
             self._began = log.tell()
-            self._process = subprocess.Popen(arguments, stdout=out, stderr=log, env=environment)
+            if self.program is None:
+                self._process = forks.Process(arguments, environment, out, log)
+            else:
+                self._process = subprocess.Popen(arguments, stdout=out, stderr=log, env=environment)
         end = time.monotonic() + deadline_s
         while not (found := self._announced()):
             if not self.is_running or time.monotonic() > end:
@@ -101,21 +105,22 @@ class Server:
 
     def command(self, *arguments: str) -> str:
         """What another `dyff` command on the same directory prints."""
-        result = subprocess.run(
-            [self.program, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
-            env=plain_environment() | self.settings,
-        )  # fmt: skip
+        result = self._run(*arguments)
         assert result.returncode == 0, result.stderr + result.stdout
         return result.stdout.strip()
 
     def refused(self, *arguments: str) -> str:
         """What another `dyff` command on the same directory says when it fails."""
-        result = subprocess.run(
-            [self.program, *arguments, "--data-dir", str(self.directory)], capture_output=True, text=True, timeout=60, check=False,
-            env=plain_environment() | self.settings,
-        )  # fmt: skip
+        result = self._run(*arguments)
         assert result.returncode != 0, result.stdout
         return result.stderr
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [self.program or DYFF, *arguments, "--data-dir", str(self.directory)]
+        environment = plain_environment() | self.settings
+        if self.program is None:
+            return forks.run(command, environment)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
     def processes(self) -> list[str]:
         """Command lines of all processes that work below the data directory."""

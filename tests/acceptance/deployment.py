@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import time
 import uuid
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from tests import waiting
+from tests.acceptance import forks
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.conftest import missing
 from tests.engines.ports import free_port
@@ -61,7 +61,7 @@ class Process:
         self.log, self.directory = folder / f"{name}.log", folder / "data"
         self.port, self._probes = free_port(), free_port()
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: forks.Process | None = None
 
     def begin(self) -> None:
         """Start it, without waiting."""
@@ -69,7 +69,7 @@ class Process:
         environment = plain_environment() | self._settings | ports
         with self.log.open("a") as log:
             arguments = [DYFF, "serve", "--role", self.roles, "--data-dir", str(self.directory)]
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=log, env=environment)
+            self._process = forks.Process(arguments, environment, log, log)
 
     def wait_ready(self, deadline_s: float = 120.0) -> None:
         """Wait until `/ready` says so."""
@@ -142,9 +142,7 @@ class Deployment:
 
     def command(self, *arguments: str) -> str:
         """What another `dyff` command with the same settings prints."""
-        result = subprocess.run(
-            [DYFF, *arguments], capture_output=True, text=True, timeout=120, check=False, env=plain_environment() | self.settings
-        )
+        result = forks.run([DYFF, *arguments], plain_environment() | self.settings)
         assert result.returncode == 0, result.stderr + result.stdout
         return result.stdout.strip()
 

@@ -20,6 +20,7 @@ from dyff.client import Client
 from dyff.schema import requests
 
 from tests import waiting
+from tests.acceptance import forks
 from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
 from tests.acceptance.test_kill_9 import wait_for_all
 
@@ -38,7 +39,7 @@ def backed_up(subject: Server, target) -> str:
 
 def finished(*arguments: str) -> str:
     """What a command prints that must succeed, however long it takes."""
-    done = subprocess.run([DYFF, *arguments], capture_output=True, text=True, check=False, env=plain_environment())
+    done = forks.run([DYFF, *arguments], plain_environment(), timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import time
 
 import httpx
@@ -16,7 +15,7 @@ from dyff.schema import requests
 
 from dyff.accounts import restored as accounts
 from tests import waiting
-from tests.acceptance.conftest import DYFF, Server, eventually, plain_environment, run
+from tests.acceptance.conftest import Server, eventually, run
 
 pytestmark = pytest.mark.acceptance
 
@@ -60,8 +59,7 @@ class Copies:
 
 def verified(directory, *flags: str) -> tuple[int, list[dict], str]:
     """The exit code, the differences and the messages of `dyff verify`."""
-    arguments = [DYFF, "verify", "--json", *flags, "--data-dir", str(directory)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=plain_environment())
+    done = run("verify", "--json", *flags, "--data-dir", str(directory))
     return done.returncode, json.loads(done.stdout)["differences"] if done.stdout else [], done.stderr
 
 

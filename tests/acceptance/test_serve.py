@@ -71,6 +71,7 @@ def test_a_taken_port_is_a_clear_error(tmp_path, dyff):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_stops_cleanly(fresh, number):
     """SIGTERM, Ctrl-C and a terminal that is closed end it with exit code 0, soon, and leave no process."""
+    fresh.program = DYFF
     fresh.start()
     started = time.monotonic()
     fresh._process.send_signal(number)

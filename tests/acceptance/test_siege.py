@@ -17,6 +17,7 @@ from dyff.client import Client
 from dyff.schema import requests
 
 from tests.acceptance.attackers import attacked
+from tests.acceptance.conftest import DYFF
 from tests.acceptance.proof import proved
 from tests.acceptance.test_kill_9 import wait_for_all
 from tests.engines.ports import free_port
@@ -41,6 +42,7 @@ class Round:
 
     def __init__(self, server: Any, prompts: Path, service_request: Any) -> None:
         self.server, self.port, self.peak = server, free_port(), 0
+        server.program = DYFF  # a fork would have more memory from the start
         self.start()
         self.account = server.command("account", "create", "--name", "auditor")
         self.token = server.command("token", "create", "--account", self.account)

@@ -7,8 +7,6 @@ import re
 import tokenize
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 INSTEAD = {
     r"mend(s|ed|ing)?": "fix, repair",
@@ -42,11 +40,15 @@ def prose(file: Path) -> list[tuple[int, str]]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("file", [*CODE, *DOCUMENTS], ids=lambda file: str(file.relative_to(ROOT)))
-def test_the_prose_is_plain(file):
+def test_the_prose_is_plain():
     """Comments, docstrings, messages and documents have no word of the list; each has a usual word in its place."""
+    assert len(CODE) > 500
     assert [
-        f"{file.name}:{number}: {found[0]!r}: {line.strip()[:100]}" for number, line in prose(file) if (found := PATTERN.search(line))
+        f"{file.relative_to(ROOT)}:{number}: {found[0]!r}: {line.strip()[:100]}"
+        for file in [*CODE, *DOCUMENTS]
+        if PATTERN.search(file.read_text())  # most have none, and need not be taken apart
+        for number, line in prose(file)
+        if (found := PATTERN.search(line))
     ] == []
 
 

@@ -33,8 +33,9 @@ class Copy:
     def __init__(self, folder: Path, *, without: str | None = None) -> None:
         """`without`: one of `PLACES`, which is left as it is."""
         self.package = folder / "dyff"
-        shutil.copytree(ROOT / "dyff", self.package, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "migrations", folder / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
+        # With what has been compiled, which is valid as long as the times of the files are the same: they are copied, too.
+        shutil.copytree(ROOT / "dyff", self.package)
+        shutil.copytree(ROOT / "migrations", folder / "migrations")
         for name in FILES:
             if name != without:
                 shutil.copy(WIDGET / name, self.package / name)

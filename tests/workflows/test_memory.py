@@ -17,7 +17,7 @@ from tests.arrow_types import schema_of
 from tests.narrowing import sure
 from tests.workflows import runs
 
-FEW, ROWS, ROW_BYTES = 50_000, 100_000, 2_000
+FEW, ROWS, ROW_BYTES = 25_000, 50_000, 4_000
 MANY = int(os.environ.get("DYFF_TEST_ROWS", "0"))
 
 
@@ -58,9 +58,9 @@ def a_dataset(count):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_dataset(store, steps):
-    """100,000 items of 2 kB each take the client hardly more memory than 50,000 (100 MB less), and the verification a bounded amount.
+    """50,000 items of 4 kB each take the client hardly more memory than 25,000 (100 MB less), and the verification a bounded amount.
 
-    With fewer its buffers and its allocators' arenas are not all filled yet: on busy cores from 4,000 to 50,000 up to 49 MiB more.
+    With fewer bytes its buffers and its allocators' arenas are not all filled yet: on busy cores from 8 to 100 MB up to 49 MiB more.
     """
     with runs.a_fast_service() as url:
         manifest = steps.manifest(url, workers=16)

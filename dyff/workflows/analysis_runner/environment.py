@@ -17,9 +17,10 @@ def described() -> dict[str, Any]:
     """
     found: dict[str, tuple[str, str]] = {}
     for each in metadata.distributions():
-        name = each.metadata["Name"] if each.metadata else None
+        about = each.metadata  # read once: each time it parses the package's whole description
+        name = about["Name"] if about else None
         if name and name.lower() not in found:
-            found[name.lower()] = (each.version, hashlib.sha256((each.read_text("RECORD") or "").encode()).hexdigest())
+            found[name.lower()] = (about["Version"], hashlib.sha256((each.read_text("RECORD") or "").encode()).hexdigest())
     lines = [f"python {platform.python_version()} {platform.python_implementation()} {platform.machine()}"]
     lines += [f"{name} {version} {files}" for name, (version, files) in sorted(found.items())]
     return {
