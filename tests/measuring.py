@@ -26,6 +26,7 @@ TESTS = (
     "tests/query/test_mongo_format.py",
     "tests/registry/",
     "tests/sdk/test_displays.py",
+    "tests/stats/",
     "tests/workflows/test_kept.py",
     "tests/objects/test_layout.py",
 )

@@ -82,10 +82,43 @@ class MethodAsUsed(stored.Part, frozen=True):
     analysisImage: dict[str, Any] | None = None
 
 
+class Outcomes(stored.Part, frozen=True):
+    """What became of the items of a score. `verdicts` have a value. `errors` have none, since something failed. `notScored`: all others."""
+
+    items: int
+    verdicts: int
+    errors: int
+    notScored: int
+
+
+class Estimate(stored.Part, frozen=True):
+    """How exact a score is, as its method says.
+
+    `low`, `high`: the interval; None if there is none, and then `notes` says why. `level`: of the interval, for instance 0.95. `n`: the
+    number of values. `clusters`: None if they count as independent. `method`: of the interval. `by`: what calculated it. `seed`, `draws`:
+    of random numbers; None if there are none.
+    """
+
+    level: float
+    n: int
+    method: str
+    outcomes: Outcomes
+    low: float | None = None
+    high: float | None = None
+    clusters: int | None = None
+    standardError: float | None = None
+    degreesOfFreedom: float | None = None
+    seed: int | None = None
+    draws: int | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
+    by: str | None = None
+
+
 class ScoreMetadata(stored.Part, frozen=True):
-    """What a score is about: `refs` has the IDs of the method and of the scope."""
+    """What a score is about: `refs` has the IDs of the method and of the scope. `estimate`: None if its method gave no interval."""
 
     refs: dict[str, str | None] = msgspec.field(default_factory=dict)
+    estimate: Estimate | None = None
 
 
 class Score(stored.Part, frozen=True):

@@ -24,7 +24,7 @@ from dyff.workflows import (
 )
 
 MAX_RESULT_BYTES = 2**20
-"""Of outcome.json, scores.json and curves.json, each."""
+"""Of outcome.json, scores.json, curves.json and estimates.json, each."""
 MAX_PAGE_BYTES = 64 * 2**20
 """Of the page of a safety case."""
 PAGE = "index.html"
@@ -72,9 +72,9 @@ class Checks:
         files = await anyio.to_thread.run_sync(
             self._folder.files, self.below, self._limits.output_bytes, "the setting analyses.output_bytes"
         )
-        found = {name: self._folder.read(f"{self.below}/.dyff/{name}.json", MAX_RESULT_BYTES) for name in ("scores", "curves")}
+        found = {name: self._folder.read(f"{self.below}/.dyff/{name}.json", MAX_RESULT_BYTES) for name in ("scores", "curves", "estimates")}
         results: codecs.Json = {
-            "scores": analysis_results.scores(self._spec, self._scores, found["scores"]),
+            "scores": analysis_results.scores(self._spec, self._scores, found["scores"], found["estimates"]),
             "curves": analysis_results.curves(self._spec, self._scores, found["curves"]),
         }
         visible = [file for file in files if not any(part.startswith(".") for part in file.path.split("/"))]

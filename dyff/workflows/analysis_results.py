@@ -1,6 +1,7 @@
 """Scores and curves that a program has output, checked against what its method declares. Pure.
 
-Of what the program wrote, only the name, the quantity or the points, and the text of a score are used. All the rest comes from the method.
+Of what the program wrote, only the name, the quantity or the points, the text of a score and its interval are used. All the rest comes
+from the method.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from dyff.entities import codecs, score_formats, scoring, specs
 from dyff.kernel import errors, ids, suggestions
+from dyff.workflows import analysis_estimates
 
 MAX_TEXT_CHARS = 280
 """As published; the published client refuses scores with longer texts."""
@@ -46,15 +48,34 @@ def declared(method: codecs.Json) -> list[Spec]:
         raise errors.Misconfigured(f"the method's scores cannot be read: {error}") from error
 
 
-def scores(spec: specs.Analysis, wanted: Iterable[Spec], data: bytes | None) -> list[codecs.Json]:
-    """The score entities, in the order of their declarations. `data`: `.dyff/scores.json`; None if there is none.
+def scores(spec: specs.Analysis, wanted: Iterable[Spec], data: bytes | None, estimates: bytes | None) -> list[codecs.Json]:
+    """The score entities, in the order of their declarations. `data`: `.dyff/scores.json`; None if there is none. `estimates`: the
+    same of `.dyff/estimates.json`, which has intervals, also of scores that the first file does not have.
 
     Raises:
         Invalid: they are not exactly those that are declared, or a value is wrong.
     """
     wanted = list(wanted)
-    found = _by_name(wanted, _entries(data, "scores"), "score")
-    return [_score(spec, each, found[each.name]) for each in wanted if not each.is_curve]
+    entries = _entries(data, "scores")
+    try:
+        intervals = analysis_estimates.read(estimates)
+    except ValueError as error:
+        raise Invalid(str(error)) from error
+    _check_quantities(entries, intervals)
+    known = {each["name"] for each in entries}
+    entries += [each.score() for each in intervals.values() if each.name not in known]
+    found = _by_name(wanted, entries, "score")
+    return [_score(spec, each, found[each.name], intervals.get(each.name)) for each in wanted if not each.is_curve]
+
+
+def _check_quantities(entries: list[dict[str, Any]], intervals: dict[str, analysis_estimates.Entry]) -> None:
+    for each in entries:
+        interval = intervals.get(each["name"])
+        if interval is not None and each.get("quantity") != interval.quantity:
+            raise Invalid(
+                f"The score {_shown(each['name'])} was output twice, with the quantities {each.get('quantity')} and {interval.quantity}. "
+                f"Call dyff.stats.score(..., context=ctx), which calls ctx.Score itself."
+            )
 
 
 def curves(spec: specs.Analysis, wanted: Iterable[Spec], data: bytes | None) -> list[codecs.Json]:
@@ -103,14 +124,17 @@ def _by_name(wanted: list[Spec], entries: list[dict[str, Any]], kind: str) -> di
     return {each["name"]: each for each in entries}
 
 
-def _score(spec: specs.Analysis, declaration: Spec, found: dict[str, Any]) -> codecs.Json:
+def _score(spec: specs.Analysis, declaration: Spec, found: dict[str, Any], interval: analysis_estimates.Entry | None) -> codecs.Json:
     of, filled = f"The score {declaration.name!r}", declaration.filled()
     quantity = found.get("quantity")
     if quantity is None:
         raise Invalid(f"{of} has no quantity; NaN and infinity are written as null, too. Output a finite number.")
     quantity, text = _number(quantity, f"{of}: its quantity"), _text(found.get("text"), of)
     written = score_formats.written(filled["format"], quantity, filled.get("unit"))
-    return {**filled, **_common(spec, "Score", declaration.name), "quantity": quantity, "quantityString": written, "text": text}
+    common = _common(spec, "Score", declaration.name)
+    if interval is not None:
+        common["metadata"]["estimate"] = interval.stored()
+    return {**filled, **common, "quantity": quantity, "quantityString": written, "text": text}
 
 
 def _text(text: Any, of: str) -> str:

@@ -3,6 +3,7 @@
 Run it as `python -m dyff.workflows fetch-analysis --manifest FILE [--destination DIR]`. Environment: `DYFF_STORAGE_URL`. It fills DIR:
 
     .dyff/runner/         the runner
+    .dyff/packages/       what the code can import in addition to its environment: dyff.stats
     .dyff/analysis.json   {"spec": <the custom resource's spec>}
     .dyff/limits.json     what the program may use, see `dyff.workflows.manifests.Limits`
     .dyff/inputs.json     by ID of each input and module: its Arrow schema (or null), the number of its files, the digest of its manifest
@@ -26,7 +27,7 @@ import msgspec
 from dyff.entities import analysis_data, codecs
 from dyff.kernel import errors
 from dyff.objects.manifests import MAX_ENTRIES
-from dyff.workflows import analysis_inputs, copying, endings, manifests, space
+from dyff.workflows import analysis_inputs, copying, endings, manifests, provided, space
 
 DESTINATION = Path(analysis_data.IN_DIR)
 RUNNER = Path(__file__).parent / "analysis_runner"
@@ -53,6 +54,7 @@ async def _step(arguments: list[str]) -> None:
     def begin() -> None:
         _open(destination)
         copy_runner(RUNNER, destination / _OWN / "runner")
+        provided.copy(provided.SOURCE, destination / _OWN / provided.PACKAGES)
         write_documents(destination / _OWN, manifest, inputs)
         for source in found:
             (destination / source.id).mkdir(exist_ok=True)

@@ -15,11 +15,17 @@ Read = tuple[analysis_inputs.Source, analysis_inputs.Tree | None]
 """A source and its data; None if that was deleted during the run."""
 
 
-def of(spec: specs.Analysis, outcome: analysis_outcomes.Outcome, sources: Iterable[Read], artifacts: Sequence[Artifact]) -> codecs.Json:
+def of(
+    spec: specs.Analysis,
+    outcome: analysis_outcomes.Outcome,
+    sources: Iterable[Read],
+    artifacts: Sequence[Artifact],
+    provided: Sequence[codecs.Json],
+) -> codecs.Json:
     """The provenance. The digests are the platform's own; what is in `run` is what the run says about itself, and is not verified.
 
     `inputs`, `modules`: `sha256` is that of the manifest, which has the digest of each file; null if the data is gone. `outputs`: of the
-    list of paths, sizes and digests, in the order of paths.
+    list of paths, sizes and digests, in the order of paths. `provided`: what the platform gave the code in addition to its environment.
     """
     read = list(sources)
     inputs = [{"keyword": source.keyword, **_digest(source, data)} for source, data in read if source.keyword is not None]
@@ -27,7 +33,7 @@ def of(spec: specs.Analysis, outcome: analysis_outcomes.Outcome, sources: Iterab
     run = {name: value for name, value in msgspec.to_builtins(outcome).items() if name not in ("status", "reason", "message", "line")}
     return {
         "analysis": spec.id, "method": spec.method, "image": spec.image, "run": run, "inputs": inputs, "modules": modules,
-        "outputs": _outputs(artifacts),
+        "outputs": _outputs(artifacts), "provided": list(provided),
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ untrusted program has filled DIR, so see `dyff.workflows.hostile_folders`:
     outcome.json               how the program ended (`dyff.workflows.analysis_outcomes`)
     logs.txt                   what it printed
     root/<ID>/                 the output: Parquet files of a measurement, `index.html` and more of a safety case
-    root/<ID>/.dyff/*.json     scores and curves, as the published AnalysisContext writes them
+    root/<ID>/.dyff/*.json     scores and curves, as the published AnalysisContext and `dyff.stats.score` write them
 
 Below `<measurements|safetycases>/<ID>/` it stores, in this order, the log (`.dyff/logs.txt`, also if the program failed), the files (in
 `data/<attempt>/`), the results (`.dyff/results.json`: scores, curves, provenance), and the manifest (`.dyff/artifacts.json`).
@@ -34,6 +34,7 @@ from dyff.workflows import (
     manifests,
     outputs,
     provenance,
+    provided,
 )
 from dyff.workflows.analysis_outputs import Output
 
@@ -114,4 +115,5 @@ class _Storing:
 
     async def _provenance(self, outcome: analysis_outcomes.Outcome, artifacts: list[Artifact]) -> codecs.Json:
         sources = [(source, await analysis_inputs.tree(self._store, source)) for source in analysis_inputs.sources(self._spec)]
-        return provenance.of(self._spec, outcome, sources, artifacts)
+        provided_package = await anyio.to_thread.run_sync(provided.described, provided.SOURCE)
+        return provenance.of(self._spec, outcome, sources, artifacts, [provided_package])

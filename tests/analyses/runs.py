@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from dyff.workflows import provided
 from tests.conftest import missing
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +138,7 @@ class Analysis:
                 parquet.write_table(table, self.inside / entity / "data.parquet")
             schema = self.schemas.get(keyword)
             described[entity] = {"schema": arrow(schema) if schema else None, "files": 1, "sha256": "0" * 64}
+        provided.copy(provided.SOURCE, self.inside / ".dyff" / provided.PACKAGES)
         for name, document in (("analysis", self.resource()), ("limits", self.bounds()), ("inputs", described)):
             (self.inside / ".dyff" / f"{name}.json").write_text(json.dumps(document))
         return self

@@ -18,6 +18,8 @@ PLATFORM = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SDK = tomllib.loads((ROOT / "wheels/sdk/pyproject.toml").read_text())
 FILES = SDK["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["files"]
 RUNNER = "dyff.workflows.analysis_runner"
+STATISTICS = "dyff.stats"
+"""It has an extra of its own: who uses it without the environment of analyses installs that."""
 PACKAGES = [f"dyff.{path.name}" for path in (ROOT / "dyff").iterdir() if (path / "__init__.py").exists()]
 
 
@@ -80,7 +82,7 @@ def reached(*starts, without=()):
 
 def test_the_client_has_what_it_imports_and_no_more():
     """Of the kernel, which is shared: exactly those modules that the client reaches. Of other packages: all, or nothing."""
-    modules, _ = reached("dyff.sdk", "dyff.cli", "dyff.adapters", "dyff.entities")
+    modules, _ = reached("dyff.sdk", "dyff.cli", "dyff.adapters", "dyff.entities", STATISTICS)
     whole = {f"dyff.{each}" for each in FILES if "/" not in each}
     single = {f"dyff.{each.removesuffix('.py').replace('/', '.').removesuffix('.__init__')}" for each in FILES if each.endswith(".py")}
     assert {".".join(each.split(".")[:2]) for each in modules} == {*whole, "dyff.kernel"}
@@ -99,9 +101,15 @@ def test_the_client_declares_what_it_imports():
     assert others - set(sys.stdlib_module_names) == names(SDK, "arrow") - {"tzdata"}  # tzdata is data
 
 
+def test_the_statistics_declare_what_they_import():
+    """Nothing but what their extra has, and pyarrow, of columns that are Arrow's."""
+    _, others = reached(STATISTICS)
+    assert others - set(sys.stdlib_module_names) == names(SDK, "stats") - names(SDK) | {"pyarrow"}
+
+
 def test_the_server_declares_what_it_imports():
     """The same for dyff-platform, with all of its extras. The runner of analyses has another environment."""
-    _, others = reached(*PACKAGES, without=[RUNNER])
+    _, others = reached(*PACKAGES, without=[RUNNER, STATISTICS])
     modules = {"jwt": "pyjwt", "yaml": "pyyaml", "bson": "pymongo", "opentelemetry": "opentelemetry_sdk"}
     wanted = {modules.get(each, each) for each in others - set(sys.stdlib_module_names)}
     declared = names(PLATFORM) | names(SDK, "arrow")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
+from dyff.client import _apigroups as published_client
 from dyff.schema import platform as published
 
+from dyff import stats
+from dyff.entities import analyses as ours
 from dyff.entities import specs
 from dyff.kernel import errors, ids
 from dyff.workflows import analysis_results
+from tests.narrowing import sure
 from tests.workflows import analyses, runs
 
 SPEC = msgspec.convert(analyses.a_spec(), specs.Analysis)
@@ -19,8 +24,9 @@ SCORE = {"name": "accuracy", "quantity": 0.5, "text": "half"}
 CURVE = {"name": "roc", "points": {"x": [0.0, 1.0], "y": [0, 1]}}
 
 
-def scores(*entries):
-    return analysis_results.scores(SPEC, WANTED, json.dumps({"scores": entries}).encode())
+def scores(*entries, estimates=None):
+    intervals = None if estimates is None else json.dumps({"estimates": estimates}).encode()
+    return analysis_results.scores(SPEC, WANTED, json.dumps({"scores": entries}).encode(), intervals)
 
 
 def curves(*entries):
@@ -36,6 +42,61 @@ def test_a_score_is_made_of_what_the_method_declares():
         "metadata": {"refs": {"method": analyses.METHOD_ID, "dataset": runs.DATASET}},
     }  # fmt: skip
     assert published.Score.model_validate(made).quantityString == "0.50 pt"
+
+
+HALF = stats.proportion([True, None, False], error=[False, True, False])
+INTERVAL: dict[str, Any] = {"name": "accuracy", "quantity": 0.5, "text": "half", "estimate": HALF.document()}
+
+
+def test_a_score_with_an_interval():
+    """The interval is in the score's metadata, whether the published context wrote the score as well or not. Its client reads it."""
+    for written in ([SCORE], []):
+        [made] = scores(*written, estimates=[INTERVAL])
+        assert made["metadata"]["refs"]["dataset"] == runs.DATASET
+        assert made["metadata"]["estimate"] == HALF.document()
+        assert made["metadata"]["estimate"]["outcomes"] == {"items": 3, "verdicts": 2, "errors": 1, "notScored": 0}
+        assert (made["quantity"], made["text"]) == (0.5, "half")
+        assert published_client._validate_response(published.Score, made).quantityString == "0.50 pt"
+        known = sure(msgspec.convert(made, ours.Score).metadata.estimate)
+        assert (known.low, known.high, known.n, known.method) == (HALF.low, HALF.high, 2, "Clopper-Pearson")
+
+
+def changed(**changes):
+    return {**INTERVAL, "estimate": {**INTERVAL["estimate"], **changes}}
+
+
+WRONG_INTERVALS = {
+    "another quantity": ([{**INTERVAL, "quantity": 0.6}], "'accuracy' was output twice, with the quantities 0.5 and 0.6"),
+    "twice": ([INTERVAL, INTERVAL], "estimates.json has a score twice"),
+    "undeclared": ([INTERVAL, {**INTERVAL, "name": "acuracy"}], "The score 'acuracy' is not declared"),
+    "a curve": ([{**INTERVAL, "name": "roc"}], "'roc' was output as a score, but the method declares it as a curve"),
+    "reversed": ([changed(low=0.9, high=0.1)], "low is more than high"),
+    "half of one": ([changed(low=None)], "low and high: give both, or neither"),
+    "text as an end": ([changed(low="0")], "Expected `float | null`"),
+    "per cent": ([changed(level=95)], "level"),
+    "negative": ([changed(n=-1)], "n`"),
+    "sums": ([changed(outcomes={"items": 3, "verdicts": 3, "errors": 1, "notScored": 0})], "must add up to items"),
+    "notes": ([changed(notes=["x"] * 21)], "notes"),
+    "a long note": ([changed(notes=["x" * 501])], "notes"),
+    "no interval": ([{"name": "accuracy", "quantity": 0.5, "text": "half"}], "missing required field `estimate`"),
+    "no list": ({"accuracy": INTERVAL}, "Expected `array`"),
+}
+
+
+@pytest.mark.parametrize(("estimates", "message"), WRONG_INTERVALS.values(), ids=WRONG_INTERVALS)
+def test_what_is_no_interval_is_refused(estimates, message):
+    """A program can write anything; what is stored is bounded and consistent."""
+    with pytest.raises(analysis_results.Invalid, match=message):
+        scores(SCORE, estimates=estimates)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"estimates": [NaN]}', "[" * 100_000, json.dumps({"estimates": [INTERVAL]}).replace("0.5", "1e999", 1)]
+)
+def test_a_file_of_intervals_that_cannot_be_read(text):
+    """The message names the file and what writes it."""
+    with pytest.raises(analysis_results.Invalid, match=r"\.dyff/estimates\.json cannot be read .*\. Let dyff\.stats\.score write it\."):
+        analysis_results.scores(SPEC, WANTED, None, text.encode())
 
 
 def test_a_curve_is_made_of_what_the_method_declares():
@@ -127,14 +188,14 @@ NOT_RESULTS = [
 def test_a_file_that_is_none_is_refused(data):
     """Whatever its bytes are."""
     with pytest.raises(analysis_results.Invalid, match=r"\.dyff/scores\.json"):
-        analysis_results.scores(SPEC, WANTED, data)
+        analysis_results.scores(SPEC, WANTED, data, None)
 
 
 def test_a_method_without_scores_needs_no_file():
     """And then none may be output."""
-    assert analysis_results.scores(SPEC, [], None) == analysis_results.curves(SPEC, [], None) == []
+    assert analysis_results.scores(SPEC, [], None, None) == analysis_results.curves(SPEC, [], None) == []
     with pytest.raises(analysis_results.Invalid, match="it declares no scores"):
-        analysis_results.scores(SPEC, [], json.dumps({"scores": [SCORE]}).encode())
+        analysis_results.scores(SPEC, [], json.dumps({"scores": [SCORE]}).encode(), None)
 
 
 def test_a_method_that_cannot_be_read_is_no_fault_of_the_output():

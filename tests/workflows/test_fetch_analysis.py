@@ -12,20 +12,25 @@ import pytest
 from dyff.entities import analysis_data, registry
 from dyff.kernel import analysis_settings
 from dyff.objects import layout
-from dyff.workflows import fetch_analysis
+from dyff.workflows import fetch_analysis, provided
 from tests.entities.bodies import arrow
 from tests.workflows import analyses, runs
 
 
 @pytest.fixture(autouse=True)
 def runner(tmp_path, monkeypatch):
-    """A folder in the place of the installed runner."""
+    """A folder in the place of the installed runner, and another for what the platform provides."""
     source = tmp_path / "installed"
     (source / "__pycache__").mkdir(parents=True)
     (source / "__pycache__" / "x.pyc").write_bytes(b"compiled")
     (source / "__main__.py").write_text("print('the runner')")
     (source / "page.css").write_text("p {}")
     monkeypatch.setattr(fetch_analysis, "RUNNER", source)
+    package = tmp_path / "stats"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "__pycache__" / "x.pyc").write_bytes(b"compiled")
+    (package / "__init__.py").write_text("VERSION = '0'")
+    monkeypatch.setattr(provided, "SOURCE", package)
     return source
 
 
@@ -53,7 +58,8 @@ def test_everything_is_there(store, fetched, tmp_path):
     assert done.code == 0, done
     folder = tmp_path / "in"
     assert files(folder) == {
-        ".dyff/runner/__main__.py", ".dyff/runner/page.css", ".dyff/analysis.json", ".dyff/limits.json", ".dyff/inputs.json",
+        ".dyff/runner/__main__.py", ".dyff/runner/page.css", ".dyff/packages/dyff/stats/__init__.py",
+        ".dyff/analysis.json", ".dyff/limits.json", ".dyff/inputs.json",
         f"{runs.DATASET}/split=a/part-0.parquet", f"{runs.DATASET}/part-1.parquet", f"{analyses.MODULE_ID}/words/length.py",
         f"{analyses.MODULE_ID}/again.py",
     }  # fmt: skip
@@ -193,3 +199,10 @@ def test_the_folders_are_those_of_the_registry():
     for name, collection in analysis_data.COLLECTIONS.items():
         if name in registry.BY_KIND:
             assert registry.BY_KIND[name].collection == collection
+
+
+def test_an_installation_without_its_package_says_so(fetched, store, monkeypatch, tmp_path):
+    """It is the operator who has to fix it."""
+    analyses.put_inputs(store)
+    monkeypatch.setattr(provided, "SOURCE", tmp_path / "nothing")
+    assert "must have the package dyff.stats; install Dyff again" in fetched().last

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+from dyff import stats
 from dyff.kernel import backoff, errors
 from dyff.objects import local
 from dyff.workflows import analysis_checks, analysis_outputs, analysis_tables, confined, hostile_folders
@@ -64,12 +66,15 @@ def test_a_safety_case_is_stored(store, stored, out):
     (out.output / "data.csv").write_bytes(b"1,2")
     out.results("scores", {"name": "accuracy", "quantity": 0.25, "text": "bad"})
     out.results("curves", {"name": "roc", "points": {"x": [0, 1], "y": [0, 1]}})
+    estimate = stats.mean([0, 0.5]).document()
+    out.results("estimates", {"name": "accuracy", "quantity": 0.25, "text": "bad", "estimate": estimate})
     done = stored(analyses.a_method("SafetyCase", scores=[analyses.SCORE, analyses.CURVE]))
     assert done.code == 0, done
     manifest = read(store, f"{CASES}/.dyff/artifacts.json")
     assert [each["path"] for each in manifest["artifacts"]] == ["data.csv", "index.html"]
     results = read(store, f"{CASES}/.dyff/results.json")
     assert [(each["kind"], each["quantityString"]) for each in results["scores"]] == [("Score", "0.25 pt")]
+    assert [each["metadata"]["estimate"] for each in results["scores"]] == [estimate]
     assert [each["points"] for each in results["curves"]] == [{"x": [0.0, 1.0], "y": [0.0, 1.0]}]
 
 
@@ -86,6 +91,15 @@ def test_what_ran_is_recorded(store, stored, out):
     assert found["modules"] == [{"kind": "Module", "id": analyses.MODULE_ID, "sha256": module}]
     assert (found["outputs"]["files"], found["image"]) == (1, "registry/x@sha256:1")
     assert found["outputs"]["bytes"] == (out.output / "part-0.parquet").stat().st_size
+    [package] = found["provided"]
+    assert (package["name"], package["version"], package["sha256"]) == ("dyff.stats", stats.VERSION, package_digest())
+
+
+def package_digest():
+    """Of the files of dyff.stats, calculated from their bytes here."""
+    root = Path(stats.__file__).parent
+    found = sorted((str(path.relative_to(root)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in root.glob("*.py"))
+    return hashlib.sha256(json.dumps(found, separators=(",", ":")).encode()).hexdigest()
 
 
 def test_a_repetition_confirms(store, stored, out):

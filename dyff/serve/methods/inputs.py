@@ -18,7 +18,7 @@ from dyff.cli.methods.wrong import Wrong
 from dyff.entities import analysis_data, specs
 from dyff.entities.kinds import method as methods
 from dyff.kernel import analysis_settings, suggestions
-from dyff.workflows import fetch_analysis, manifests
+from dyff.workflows import fetch_analysis, manifests, provided
 
 ACCOUNT = "local"
 _NOW = "2020-01-01T00:00:00Z"
@@ -90,6 +90,7 @@ def arrange(made: Folder, inputs: Mapping[str, str], arguments: Mapping[str, str
         described[by_keyword[keyword]] = {"schema": _schema(keyword, Path(folder)), "files": 0, "sha256": None}
     own = inside / ".dyff"
     fetch_analysis.copy_runner(fetch_analysis.RUNNER, own / "runner")
+    provided.copy(provided.SOURCE, own / provided.PACKAGES)
     fetch_analysis.write_documents(own, manifest, described)
     for top, _, files in os.walk(inside):
         os.chmod(top, 0o755)

@@ -58,6 +58,11 @@ class Place:
         return self.out / "root"
 
     @property
+    def packages(self) -> Path:
+        """What the platform provides in addition to the environment. An older step before this one leaves no such folder."""
+        return self.inside / ".dyff" / "packages"
+
+    @property
     def work(self) -> Path:
         """The current, home and temporary folder of the code. It is removed at the end."""
         return self.out / "work"

@@ -64,7 +64,7 @@ def run(place: places.Place, reports: reporting.Reports) -> None:
 
 
 def import_path(place: places.Place) -> None:
-    """Put the modules first on the import path, here and in Python processes that the code starts."""
-    folders = [str(place.root / each) for each in place.modules]
+    """Put the modules first on the import path, here and in Python processes that the code starts. What the platform provides follows."""
+    folders = [*(str(place.root / each) for each in place.modules), str(place.packages)]
     sys.path[:0] = folders
     os.environ["PYTHONPATH"] = os.pathsep.join(folders)
