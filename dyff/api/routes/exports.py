@@ -20,19 +20,20 @@ _THREAD_FILES = 200
 
 def routes(context: Context) -> list[Route]:
     """Return all of them."""
-    found = [Croissant(context).route()]
+    reads = gathering.Gathering(context.services)
+    found = [Croissant(context, reads).route()]
     for row in registry.ROWS:
-        found += [Provenance(context, row).route()] if row.name in evidence.KINDS else []
-        found += [EveryEvalEver(context, row).route()] if row.name in evidence.ANALYSES else []
+        found += [Provenance(context, row, reads).route()] if row.name in evidence.KINDS else []
+        found += [EveryEvalEver(context, row, reads).route()] if row.name in evidence.ANALYSES else []
     return found
 
 
 class Croissant:
     """Datasets as Croissant."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, reads: gathering.Gathering) -> None:
         """No schema has been read yet."""
-        self._context, self._row = context, registry.BY_KIND["Dataset"]
+        self._context, self._row, self._reads = context, registry.BY_KIND["Dataset"], reads
         self._columns = columns.Columns()
 
     def route(self) -> Route:
@@ -48,7 +49,7 @@ class Croissant:
         await follow(self._context, call)
         dataset = await self._context.documents.entity(call.principal, self._row, call.path["id"], "get")
         manifest = await files.stored(self._context, self._row, dataset)
-        digest = None if manifest is None else await gathering.manifest_digest(self._context.services.objects, self._row, dataset["id"])
+        digest = None if manifest is None else await self._reads.manifest_digest(self._row, dataset["id"])
         if manifest is None:
             raise errors.WrongStatus(f"the Dataset {dataset['id']} has no data to describe: its status is {dataset['status']}")
         described = await self._columns.of((dataset.get("schema") or {}).get("arrowSchema"))
@@ -64,9 +65,9 @@ class Croissant:
 class Provenance:
     """Where something comes from, as W3C PROV-JSON."""
 
-    def __init__(self, context: Context, row: kind.Kind) -> None:
+    def __init__(self, context: Context, row: kind.Kind, reads: gathering.Gathering) -> None:
         """`row`: of a kind whose entities a run made."""
-        self._context, self._row = context, row
+        self._context, self._row, self._reads = context, row, reads
 
     def route(self) -> Route:
         """Return the route."""
@@ -78,7 +79,7 @@ class Provenance:
 
     async def answer(self, call: Call) -> Reply:
         """Return the document, with what the caller may see; of the rest it has IDs and digests."""
-        found = await _gathered(self._context, self._row, call)
+        found = await _gathered(self._context, self._row, self._reads, call)
         base = self._context.services.base(call.base)
         return Reply(200, await self._context.threads.run(lambda: codecs.encode(prov.document(found, base=base)), apart=True))
 
@@ -86,9 +87,9 @@ class Provenance:
 class EveryEvalEver:
     """Scores in the form of Every Eval Ever."""
 
-    def __init__(self, context: Context, row: kind.Kind) -> None:
+    def __init__(self, context: Context, row: kind.Kind, reads: gathering.Gathering) -> None:
         """`row`: of a kind with scores."""
-        self._context, self._row = context, row
+        self._context, self._row, self._reads = context, row, reads
 
     def route(self) -> Route:
         """Return the route."""
@@ -100,7 +101,7 @@ class EveryEvalEver:
 
     async def answer(self, call: Call) -> Reply:
         """Return the document of a complete analysis."""
-        found = await _gathered(self._context, self._row, call)
+        found = await _gathered(self._context, self._row, self._reads, call)
         name = f"the {self._row.name} {found.root['id']}"
         if found.root["status"] != self._row.success:
             raise errors.WrongStatus(f"{name} has no scores to export: its status is {found.root['status']}")
@@ -113,7 +114,7 @@ class EveryEvalEver:
         return json(document)
 
 
-async def _gathered(context: Context, row: kind.Kind, call: Call) -> evidence.Gathered:
+async def _gathered(context: Context, row: kind.Kind, reads: gathering.Gathering, call: Call) -> evidence.Gathered:
     await follow(context, call)
     entity = await context.documents.entity(call.principal, row, call.path["id"], "get")
-    return await gathering.gathered(context.services, entity, call.principal)
+    return await reads.gathered(entity, call.principal)
