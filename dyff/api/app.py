@@ -16,7 +16,7 @@ from litestar.plugins import PluginProtocol
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
-from dyff.api.routes import accounts, artifacts, creation, entities, logs, objects, own, probes, results, tokens
+from dyff.api.routes import accounts, artifacts, creation, entities, exports, files, logs, objects, own, probes, results, tokens
 from dyff.api.services import Services
 
 
@@ -56,7 +56,7 @@ class Lane:
         parent = self._tracing.begin(call, _client(scope))
         try:
             if not route.open:
-                call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
+                call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"), basic=route.basic)
                 self._tracing.identified(call)
             reply = await route.answer(call)
         except Exception as error:
@@ -115,6 +115,7 @@ def build(services: Services) -> Application:
     """The application on these services. Its lifespan opens and closes what it needs besides them."""
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
+    derived += [*files.routes(shared), *exports.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
     routes += probes.routes(shared, routes)

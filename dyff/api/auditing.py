@@ -29,7 +29,7 @@ MAX_UNKNOWN_PER_S = 50
 _MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _READS_BY_POST = frozenset({"check_ready"})
 _GIVES_TOKEN = frozenset({"create_token", "token", "default_token"})
-_GIVES_SECRETS = frozenset({"list_tokens", "get_token", "permissions", "downlinks", "upload", *_GIVES_TOKEN})
+_GIVES_SECRETS = frozenset({"list_tokens", "get_token", "permissions", "downlinks", "file", "upload", *_GIVES_TOKEN})
 """Operations that only read, but tokens, permissions, or URLs that are credentials."""
 
 PUBLIC = frozenset({"health", "ready", "openapi", "docs"})

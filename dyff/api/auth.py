@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+
 from dyff.accounts import authority, grants
 from dyff.accounts.authority import Principal
 from dyff.kernel import errors, ids
 
 
-async def authenticate(known: authority.Authority, header: str | None) -> Principal:
+async def authenticate(known: authority.Authority, header: str | None, *, basic: bool = False) -> Principal:
     """Return the principal whose token is in the `Authorization` header.
+
+    `basic`: whether the token may also be the password of the scheme Basic, for programs that know no other; any user name will do.
 
     Raises:
         Unauthenticated: there is no valid token.
@@ -17,9 +21,21 @@ async def authenticate(known: authority.Authority, header: str | None) -> Princi
     if header is None:
         raise errors.Unauthenticated("the header 'Authorization: Bearer <token>' is missing; make a token with 'dyff token create'")
     scheme, _, token = header.partition(" ")
+    if basic and scheme.lower() == "basic":
+        return await known.verify(_password(token.strip()))
     if scheme.lower() != "bearer" or not token.strip():
         raise errors.Unauthenticated("the header Authorization must be 'Bearer <token>'")
     return await known.verify(token.strip())
+
+
+def _password(credentials: str) -> str:
+    try:
+        _, colon, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except ValueError:
+        colon, password = "", ""
+    if not colon or not password.strip():
+        raise errors.Unauthenticated("the header Authorization has no password: with the scheme Basic, the password is the token")
+    return password.strip()
 
 
 def require(principal: Principal, resource: str, function: str, *, account: str | None = None, entity: str | None = None) -> None:

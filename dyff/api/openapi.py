@@ -92,7 +92,10 @@ def document(routes: Iterable[Route], root: str = "/") -> codecs.Json:
             "headers": _HEADERS,
             "parameters": _PARAMETERS,
             "responses": {name: _response(components, Other(words, body), headers) for name, words, body, headers in _ERRORS.values()},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "password": {"type": "http", "scheme": "basic", "description": "the token is the password; any user name will do"},
+            },
         },
     }
 
@@ -134,7 +137,7 @@ def _operation(route: Route, components: Components) -> codecs.Json:
         operation["requestBody"] = body
     if route.deprecated:
         operation["deprecated"] = True
-    operation["security"] = [] if route.open else [{"token": []}]
+    operation["security"] = [] if route.open else [{"token": []}, *([{"password": []}] if route.basic else [])]
     return operation
 
 

@@ -11,7 +11,7 @@ import msgspec
 from dyff.accounts import authority, port
 from dyff.bus import port as bus
 from dyff.cluster import port as cluster
-from dyff.kernel import audit, clock, errors, ids, settings
+from dyff.kernel import audit, clock, errors, ids, settings, web_addresses
 from dyff.kernel.settings import Quotas
 from dyff.kernel.telemetry import traces
 from dyff.kernel.telemetry.metrics import Metrics
@@ -26,6 +26,7 @@ FULL_RETRY_S = 10.0
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The ports and settings that the API uses.
 
+    `url`: that under which clients reach the API if neither the setting `api.public_url` nor a trusted proxy says another one.
     `signer`: verifies signed URLs that point to this API. None if the object store has URLs of its own; there is then no `/objects`.
     `health`: the state of the roles of this process, `{"status": "ok", "degraded" or another word, "roles": {...}}`, for `/health`
     and `/ready`.
@@ -44,6 +45,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     clock: clock.Clock
     ids: ids.Ids
     settings: settings.Api
+    url: str = "http://127.0.0.1:8000"
     health: Callable[[], dict[str, Any]] = lambda: {"status": "ok", "roles": {}}
     signer: signing.Signer | None = None
     listener: socket.socket | None = None
@@ -61,6 +63,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         if base is None or self.signer is None or self.settings.public_url is not None:
             return signed
         return self.signer.moved(signed, base)
+
+    def base(self, base: str | None) -> str:
+        """The URL of the API, without a final slash, for addresses that are written into documents. `base`: as in `reachable`."""
+        if self.settings.public_url is not None:
+            return web_addresses.normal(self.settings.public_url)
+        return base if base is not None else self.url
 
     def require_space(self) -> None:
         """Refuse what adds data while the disk is full.

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from dyff.sdk import arguments, downloads, groups, listing, models, requests, sent
+from dyff.sdk import arguments, downloads, exports, groups, listing, models, requests, sent
 from dyff.sdk.calls import Awaited, S, iteration, operation
 from dyff.sdk.groups import E
 
@@ -53,6 +53,7 @@ class Analyses(
     groups.Downloadable[S, E],
     groups.Logged[S, E],
     Kept[S, E],
+    exports.Scored[S, E],
 ):
     """A group of entities that a method computes."""
 

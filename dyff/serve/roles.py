@@ -78,6 +78,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         cluster=given(adapters.cluster),
         signer=adapters.signer,
         listener=adapters.listener,
+        url=adapters.public_url,
         clock=adapters.clock,
         ids=adapters.ids,
         settings=process.settings.api,

@@ -280,7 +280,7 @@ async def opened(path, **changes) -> AsyncIterator[World]:
         known = services.Services(
             bus=log, query=view_store, accounts=database, authority=authority.Authority(database, time, names, cost=4),
             objects=local.LocalObjects.open(path / "objects", signer), cluster=remembered, clock=time, ids=names,
-            settings=chosen, signer=signer,
+            settings=chosen, signer=signer, url="http://dyff.test",
         )  # fmt: skip
         known = msgspec.structs.replace(known, **changes)
         application = app.build(known)

@@ -288,3 +288,36 @@ def test_a_command_that_uses_a_server_changes_nothing_of_the_process(dyff_comman
     monkeypatch.setattr(descriptors, "fill_standard", lambda: pytest.fail("that is for the server's commands"))
     done = dyff_command("ls", "models", answers={"/models": []}, group=cli.main)
     assert done.exit_code == 0, done.output
+
+
+SCORE = {
+    "id": "c" * 32, "name": "rate", "title": "Rate", "summary": "How often", "analysis": ID, "quantity": 0.5, "quantityString": "0.5",
+    "text": "half",
+}  # fmt: skip
+
+
+def test_an_export_is_printed_or_written(dyff_command, tmp_path):
+    """The same JSON; the file is replaced, and what the exporter states is added."""
+    answers = {f"/datasets/{ID}/croissant": {"name": "grün"}}
+    assert json.loads(dyff_command("export", "croissant", ID, answers=answers).output) == {"name": "grün"}
+    file = tmp_path / "croissant.json"
+    file.write_text("old")
+    stated = dyff_command("export", "croissant", ID, "--license", "https://l", "-o", str(file), answers=answers)
+    assert (stated.output, json.loads(file.read_text())) == (f"{file}\n", {"name": "grün", "license": "https://l"})
+
+
+def test_provenance_takes_the_id_of_a_score(dyff_command):
+    """It is that of the analysis that has the score; other IDs are those of entities, whatever their kind."""
+    scored = {"/safetycases/scores": [], "/measurements/scores": [SCORE], f"/measurements/{ID}/provenance": {"entity": {}}}
+    assert json.loads(dyff_command("export", "provenance", SCORE["id"], answers=scored).output) == {"entity": {}}
+    none: dict[str, Any] = {"/safetycases/scores": [], "/measurements/scores": []}
+    plain = {**none, f"/evaluations/{ID}": ENTITY, f"/evaluations/{ID}/provenance": {"used": {}}}
+    assert json.loads(dyff_command("export", "provenance", ID, answers=plain).output) == {"used": {}}
+
+
+def test_an_export_of_nothing_says_what_was_sought(dyff_command):
+    """Exit code 5 if it is of none of the kinds, 4 if the token may not see any."""
+    missing = dyff_command("export", "eee", ID)
+    assert (missing.exit_code, f"there is no safetycase or measurement with the ID {ID}" in missing.output) == (reporting.MISSING, True)
+    refused = dyff_command("export", "provenance", ID, status=403, detail="no grant")
+    assert (refused.exit_code, "no grant" in refused.output) == (reporting.NOT_ALLOWED, True)

@@ -15,6 +15,7 @@ from dyff.api.documents import is_whole
 from dyff.api.route import Route
 from dyff.api.routes.entities import follow
 from dyff.entities import analyses, codecs, kind, registry
+from dyff.entities.exports import addresses
 from dyff.query import port
 
 FIELDS: dict[str, type[Any]] = {analyses.SCORES: analyses.Score, analyses.CURVES: analyses.Curve}
@@ -47,7 +48,8 @@ class Results:
             ),
             Route(
                 path=f"/v0/{row.plural}/{{id:str}}/{name}", answer=self.of_one, operation=name,
-                summary=f"The {name} that a {row.name} has; none before it is complete", returns=f"a list of {name}", **common,
+                summary=f"The {name} that a {row.name} has; none before it is complete", returns=f"a list of {name}",
+                headers={"Link": "the provenance of all of them (rel=describedby)"}, **common,
             ),
         ]  # fmt: skip
 
@@ -55,7 +57,9 @@ class Results:
         """Return the results of one entity."""
         await follow(self._context, call)
         entity = await self._context.documents.entity(call.principal, self._row, call.path["id"], "get")
-        return json(entity.get(self._field) or [] if entity["status"] == self._row.success else [])
+        found = entity.get(self._field) or [] if entity["status"] == self._row.success else []
+        origin = addresses.provenance(self._context.services.base(call.base), self._row.plural, entity["id"])
+        return json(found, headers=[("link", f'<{origin}>; rel="describedby"')])
 
     async def query(self, call: Call) -> Reply:
         """Return all results that match, of entities that the caller may see, in the order of these."""

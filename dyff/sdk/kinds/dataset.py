@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dyff.entities.exports import croissant
 from dyff.sdk import arguments, arrow, groups, models, requests
 from dyff.sdk.calls import Awaited, S, operation
 
@@ -55,6 +56,21 @@ class Datasets(groups.Uploadable[S, models.Dataset, requests.DatasetCreateReques
         folder, paths = arguments.folder(dataset_directory, "dataset_directory"), [artifact.path for artifact in dataset.artifacts]
         places = await self._http.io.in_thread(_located, folder, paths, dataset.schema.get("arrowSchema"))
         await self._upload(dataset.id, folder, paths, progress, places)
+
+    @operation
+    async def croissant(self, id: str, *, license: str | None = None, citation: str | None = None) -> dict[str, Any]:  # noqa: A002
+        """Return the dataset in the form of Croissant 1.1 (JSON-LD of MLCommons): its files with digests, and its columns.
+
+        `license`: the URL of a licence, `citation`: how to cite it. Both are your own statements: the platform knows neither.
+
+        Raises:
+            Refused: it has no data (yet, or any more).
+
+        Example:
+            `client.datasets.croissant(dataset.id, license="https://spdx.org/licenses/CC-BY-4.0")`
+        """
+        found = await self._http.call("GET", self._path(id, "croissant"))
+        return croissant.with_statements(found, license_url=license, citation=citation)
 
 
 GROUP = Datasets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from dyff.sdk import arguments, downloads, groups, listing, models, requests
+from dyff.sdk import arguments, downloads, exports, groups, listing, models, requests
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 
@@ -13,6 +13,7 @@ class Evaluations(
     groups.Creatable[S, models.Evaluation, requests.EvaluationCreateRequest],
     groups.Downloadable[S, models.Evaluation],
     groups.Logged[S, models.Evaluation],
+    exports.Traced[S, models.Evaluation],
 ):
     """Evaluations."""
 

@@ -1,0 +1,1 @@
+"""Reads what the exports of entities need (docs/exports.md)."""
