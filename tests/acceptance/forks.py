@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 SCRIPT = Path(__file__).with_name("forking.py")
 PADDING = "-" * 1024
@@ -49,6 +49,31 @@ def close() -> None:
         process.wait()
 
 
+class Running(Protocol):
+    """What tests use of a running command: of a `Process` here, and of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int:
+        """The ID of its process."""
+        ...
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        ...
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it, unless the command has ended."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
 class Process:
     """A running command, with what tests use of `subprocess.Popen`. `returncode`: None while it runs; -N if signal N ended it."""
 
@@ -62,7 +87,7 @@ class Process:
             python = str(Path(command[0]).parent / "python")
             socket.send_fds(_of(python), [json.dumps(request).encode()], [out.fileno(), error.fileno(), theirs.fileno()])
         self._lines = self._answers.makefile("rb")
-        self.pid = int(self._lines.readline())
+        self.pid: int = int(self._lines.readline())
 
     def poll(self) -> int | None:
         """The exit code; None while it runs."""

@@ -43,7 +43,7 @@ SCORE = {
     "id": "c1", "name": "mean", "title": "Mean", "summary": "The mean length", "quantity": 4.0, "quantityString": "4.0",
     "text": "4 letters",
     "valence": "negative", "priority": "primary", "minimum": 0, "maximum": None, "unit": "letters", "format": "{quantity:.1f}",
-    "metadata": {"refs": {"method": "m1"}, **INTERVAL},
+    "metadata": {"refs": {"method": "m1"}, "estimate": INTERVAL},
 }  # fmt: skip
 SHA = {each: each[0] * 64 for each in ("d1", "e1", "p1", "x1")}
 

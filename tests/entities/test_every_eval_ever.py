@@ -97,7 +97,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "text": {"low": "a", "high": "b", "n": "20", "standardError": "x"},
     "the wrong way round": {"low": 2, "high": 1},
     "only one end": {"low": 2},
-    "not finite": {"low": float("-inf"), "high": float("nan"), "standard_error": float("inf")},
+    "not finite": {"low": float("-inf"), "high": float("nan"), "standardError": float("inf")},
     "negative": {"standardError": -1, "n": -1},
     "booleans": {"low": False, "high": True, "n": True},
     "draws of a permutation": {"draws": 100, "method": "permutation"},
@@ -107,14 +107,14 @@ WRONG: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_an_uncertainty_that_makes_no_sense_is_left_out(case):
     """Authors write metadata, so anything can be there."""
-    (result,) = document(changed(gathered.SCORE, metadata=WRONG[case]), "e1")["evaluation_results"]
+    (result,) = document(changed(gathered.SCORE, metadata={"estimate": WRONG[case]}), "e1")["evaluation_results"]
     assert "uncertainty" not in result["score_details"]
 
 
 def test_bootstrap_samples_are_counted():
     """The draws, if the method is a bootstrap; a level that is none is left out."""
-    metadata = {"low": 1, "high": 5, "level": 95, "draws": 2000, "method": "BCa bootstrap"}
-    (result,) = document(changed(gathered.SCORE, metadata=metadata), "e1")["evaluation_results"]
+    estimate = {"low": 1, "high": 5, "level": 95, "draws": 2000, "method": "BCa bootstrap"}
+    (result,) = document(changed(gathered.SCORE, metadata={"estimate": estimate}), "e1")["evaluation_results"]
     assert result["score_details"]["uncertainty"] == {
         "confidence_interval": {"lower": 1, "upper": 5, "method": "BCa bootstrap"}, "num_bootstrap_samples": 2000,
     }  # fmt: skip

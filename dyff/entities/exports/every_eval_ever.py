@@ -20,7 +20,9 @@ RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 MAX_DETAIL_CHARS = 10_000
 """Longer details are given as their SHA-256."""
 
-_STANDARD_ERRORS = ("standardError", "standard_error")
+_WITH_A_PLACE = ("low", "high", "level", "n", "standardError")
+"""Fields of an estimate for which the form has a place."""
+
 _NOT_IN_PATHS = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -142,27 +144,26 @@ def _metric(score: codecs.Json, method: codecs.Json) -> codecs.Json:
 
 
 def _score(score: codecs.Json, quantity: float) -> codecs.Json:
-    metadata = evidence.object_of(score, "metadata")
-    known = {name: value for name, value in metadata.items() if name not in ("refs", "low", "high", "level", "n", *_STANDARD_ERRORS)}
+    estimate = evidence.object_of(evidence.object_of(score, "metadata"), "estimate")
+    known = {name: value for name, value in estimate.items() if name not in _WITH_A_PLACE}
     details = _details({"text": score.get("text"), "quantity_string": score.get("quantityString"), **known})
-    uncertainty = _uncertainty(metadata)
+    uncertainty = _uncertainty(estimate)
     return {"score": quantity, "details": details, **({"uncertainty": uncertainty} if uncertainty else {})}
 
 
-def _uncertainty(metadata: codecs.Json) -> codecs.Json:
-    """What the metadata of a score say about its precision, as `dyff.stats` writes them; what makes no sense is left out."""
+def _uncertainty(estimate: codecs.Json) -> codecs.Json:
+    """What the estimate of a score says about its precision, as `dyff.stats` writes it; what makes no sense is left out."""
     found: codecs.Json = {}
-    method = metadata.get("method")
+    method = estimate.get("method")
     how = {"method": method} if isinstance(method, str) and method else {}
-    low, high, level = (_number(metadata.get(name)) for name in ("low", "high", "level"))
+    low, high, level = (_number(estimate.get(name)) for name in ("low", "high", "level"))
     if low is not None and high is not None and low <= high:
         sure = {"confidence_level": level} if level is not None and 0 < level < 1 else {}
         found["confidence_interval"] = {"lower": low, "upper": high, **sure, **how}
-    error = next((value for name in _STANDARD_ERRORS if (value := _number(metadata.get(name))) is not None), None)
-    if error is not None and error >= 0:
+    if (error := _number(estimate.get("standardError"))) is not None and error >= 0:
         found["standard_error"] = {"value": error, **how}
     for name, source in (("num_samples", "n"), ("num_bootstrap_samples", "draws")):
-        count = metadata.get(source)
+        count = estimate.get(source)
         is_used = source == "n" or "bootstrap" in str(method).lower()
         if isinstance(count, int) and not isinstance(count, bool) and count >= 0 and is_used:
             found[name] = count
