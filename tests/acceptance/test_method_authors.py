@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from dyff import stats
 from dyff.sdk import Client
 from tests.acceptance.conftest import DYFF, plain_environment
 from tests.analyses import runs
@@ -95,6 +96,60 @@ def test_a_notebook_becomes_a_safety_case(author, our_client, account, dataset, 
     assert our_client.safetycases.wait(made.id, timeout_s=120, progress=False).status == "Complete"
     [score] = our_client.safetycases.scores(made.id)
     assert f"score mean_length: {score.quantityString} " in tested.stdout
+
+
+RATES = {
+    "method.toml": """
+name = "rates"
+scope = "Evaluation"
+implementation = { kind = "PythonFunction", pythonFunction.fullyQualifiedName = "rates.rates" }
+inputs = [{ kind = "Evaluation", keyword = "outputs" }]
+module = "module"
+
+[output]
+kind = "Measurement"
+measurement = { name = "rates", level = "Dataset", columns = { answers = "int64" } }
+
+[[scores]]
+name = "short"
+title = "Short answers"
+summary = "How many answers have fewer than 40 letters."
+""",
+    "module/rates.py": """
+import pyarrow as pa
+from dyff import stats
+
+def rates(arguments, outputs):
+    rows = [(row["_index_"], each["text"]) for row in outputs.to_table().to_pylist() for each in row["responses"]]
+    found = stats.proportion([len(text) < 40 if text else None for _, text in rows], cluster=[item for item, _ in rows])
+    stats.score("short", found, "of all answers")
+    yield pa.RecordBatch.from_pylist([{"answers": found.n}])
+""",
+}
+
+
+def test_a_score_has_its_interval(author, our_client, client, account, dataset, service, evaluation, tmp_path):
+    """A function that uses dyff.stats needs nothing installed; its score keeps the interval, and its record says what calculated it."""
+    for name, text in RATES.items():
+        (tmp_path / "rates" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "rates" / name).write_text(text)
+    tested, pushed = author("test", "rates", "--input", "outputs=outputs"), author("push", "rates")
+    assert (tested.returncode, pushed.returncode) == (0, 0), (tested, pushed)
+    body = {
+        "account": account, "method": ids(pushed)["method"], "inputs": [{"keyword": "outputs", "entity": evaluation.id}],
+        "scope": {"dataset": dataset.id, "inferenceService": service.id, "evaluation": evaluation.id},
+    }  # fmt: skip
+    made = our_client.measurements.create(body)
+    assert our_client.measurements.wait(made.id, timeout_s=120, progress=False).status == "Complete"
+    [score] = our_client.measurements.scores(made.id)
+    assert f"score short: {score.quantityString} ({score.text})" in tested.stdout
+    found = score.metadata.estimate
+    assert (found.low <= score.quantity <= found.high, found.level, found.clusters) == (True, 0.95, 20)
+    assert (found.outcomes.verdicts, found.outcomes.errors, found.by) == (found.n, 0, f"dyff.stats {stats.VERSION}")
+    assert "Korn and Graubard" in found.method
+    [package] = our_client.measurements.get(made.id).provenance["provided"]
+    assert (package["name"], package["version"], len(package["sha256"])) == ("dyff.stats", stats.VERSION, 64)
+    assert client.measurements.get(made.id).status == "Complete"
 
 
 DECORATED = """

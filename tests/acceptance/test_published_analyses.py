@@ -39,7 +39,8 @@ CELLS = (
     "from dyff.audit.analysis import AnalysisContext\nctx = AnalysisContext()",
     "ctx.TitleCard(headline='Counted', author='me', summary_phrase='fine', summary_text='All is well')",
     "print('read by', ctx.get_argument('reader'), ctx.open_input_dataset('counts').to_table().num_rows)",
-    "ctx.Score(output='mean', quantity=3.25, text='words')\nctx.Score(output='share', quantity=0.5, text='half')",
+    "ctx.Score(output='mean', quantity=3.25, text='words')",
+    "from dyff import stats\nstats.score('share', stats.proportion([True, False, None]), 'half', context=ctx)",  # with an interval
     "ctx.Curve(output='roc', points={'x': [0.0, 1.0], 'y': [0.25, 1.0]}, text='a curve')",
 )
 SCORES = [
@@ -252,6 +253,7 @@ def test_scores_and_curves_are_what_the_method_declares(client, reporting, safet
         3.25, "3.25 words", "primary", "positive", 0, "words", "words",
     )  # fmt: skip
     assert (share.quantityString, share.priority, share.valence) == ("0.5", "secondary", "neutral")
+    assert share.text == "half (95 % interval 0.01258 to 0.9874; n = 2)"
     assert (curve.points, curve.title, list(curve.dimensions)) == ({"x": [0.0, 1.0], "y": [0.25, 1.0]}, "ROC", ["x", "y"])
     for each in (mean, share, curve):
         assert each.id == uuid.uuid5(uuid.UUID(safetycase.id), each.name).hex

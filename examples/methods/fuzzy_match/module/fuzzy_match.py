@@ -1,0 +1,37 @@
+"""Shared words of answers and expected answers (F1, as of SQuAD). Inputs as of exact_match."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from dyff import stats
+
+SCHEMA = pa.schema([("_index_", pa.int64()), ("_replication_", pa.string()), ("f1", pa.float64()), ("failed", pa.bool_())])
+
+
+def f1(answer: str, expected: str) -> float:
+    """The harmonic mean of the shares of words of each that the other has, too; 1 if both have none."""
+    said, wanted = (Counter(re.findall(r"\w+", text.casefold())) for text in (answer, expected))
+    if not said or not wanted:
+        return float(said == wanted)
+    return 2 * (said & wanted).total() / (said.total() + wanted.total())
+
+
+def fuzzy_match(arguments: dict[str, str], items: Any, outputs: Any) -> Iterator[pa.RecordBatch]:
+    """Yield a row for each answer, and store the mean."""
+    known = {row["_index_"]: row for row in items.to_table().to_pylist()}
+    rows, documents = [], []
+    for row in outputs.to_table().to_pylist():
+        text = row["responses"][0]["text"] if row["responses"] else None
+        score = None if text is None else f1(text, known[row["_index_"]]["answer"])
+        rows.append({"_index_": row["_index_"], "_replication_": row["_replication_"], "f1": score, "failed": text is None})
+        documents.append(known[row["_index_"]]["document"])
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    found = stats.bootstrap(table["f1"], cluster=documents, error=table["failed"])
+    stats.score("f1", found, "mean F1 of words")
+    yield from table.to_batches()
