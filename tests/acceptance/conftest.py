@@ -54,7 +54,7 @@ class Server:
         self.log, self.out = directory.with_suffix(".log"), directory.with_suffix(".out")
         self._began = 0
         self.endpoint = ""
-        self._process: subprocess.Popen[bytes] | forks.Process | None = None
+        self._process: forks.Running | None = None
 
     def start(self, *flags: str, deadline_s: float = 120.0) -> None:
         """Start, and wait for the message that it is ready."""

@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 SCRIPT = Path(__file__).with_name("forking.py")
 PADDING = "-" * 1024
@@ -47,6 +47,24 @@ def close() -> None:
         process, requests = _forking.popitem()[1]
         requests.close()
         process.wait()
+
+
+class Running(Protocol):
+    """What tests use of a fork and of `subprocess.Popen` alike."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it, unless the command has ended."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 class Process:
