@@ -134,7 +134,7 @@ def _operation(route: Route, components: Components) -> codecs.Json:
         operation["requestBody"] = body
     if route.deprecated:
         operation["deprecated"] = True
-    operation["security"] = [] if route.open else [{"token": []}]
+    operation["security"] = [] if route.open else [{"token": []}, *([{}] if route.anonymous else [])]
     return operation
 
 
