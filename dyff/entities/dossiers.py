@@ -117,7 +117,7 @@ class Outcomes(stored.Part, frozen=True):
 
 
 class Runs(stored.Part, frozen=True):
-    """All runs of one sort in this log, whoever made them.
+    """All runs of one sort in this log, of all accounts.
 
     `kind`: of the runs. `what`: what they have in common, in words. `shown`: how many of them this case rests on. `total`: how many
     there are, `atLeast` so many if not all could be counted. `outcomes`: of all. `unpublished`: how many are not public.

@@ -12,11 +12,11 @@ from dyff.entities import dossiers
 ALL = {"low": 1, "high": 3.0, "level": 0.95, "n": 5, "clusters": 2.0, "errors": 0, "notScored": 1, "method": "t"}
 EVERYTHING = dossiers.Uncertainty(low=1.0, high=3.0, level=0.95, n=5, clusters=2, errors=0, unscored=1, method="t")
 UNCERTAIN = {
-    "all that there is": (ALL, EVERYTHING),
+    "everything": (ALL, EVERYTHING),
     "nothing": ({"refs": {}}, dossiers.Uncertainty()),
     "no object": ([1], dossiers.Uncertainty()),
     "half an interval is none": ({"low": 1}, dossiers.Uncertainty()),
-    "an interval beside the score is none": ({"low": 2.5, "high": 3}, dossiers.Uncertainty()),
+    "an interval without the score in it is none": ({"low": 2.5, "high": 3}, dossiers.Uncertainty()),
     "nor is one that is upside down": ({"low": 3, "high": 1}, dossiers.Uncertainty()),
     "what is no number is left out": ({"low": "1", "high": True, "n": "5", "level": 95, "clusters": None}, dossiers.Uncertainty()),
     "nor is infinity one": (

@@ -63,7 +63,7 @@ class Gathering:
         return evidence.Gathered(case, tuple(named.values()), entities, frozenset(readable), digests)
 
     async def tallies(self, sorts: Collection[runs.Sort]) -> list[runs.Tally]:
-        """The runs of each sort, whoever made them. As long as the view does not move, they are counted once.
+        """The runs of each sort, of all accounts. As long as the view does not move, they are counted once.
 
         Raises:
             Unavailable: the database does not answer.

@@ -1,7 +1,7 @@
 """An author's document as it is served: unchanged but for tags that make a browser connect to a place before it looks at the policy.
 
 Chromium opens a connection for a nested frame, and for a hint such as `preconnect`, although the policy then refuses the request. So the
-reader's address would reach whomever the author chose. These tags do nothing in the sandbox anyway. A name of a tag cannot be written in
+reader's address would reach a host that the author chose. These tags do nothing in the sandbox anyway. A name of a tag cannot be written in
 another way than by its letters; the first byte is ours, so that a byte order mark of the author cannot choose another encoding.
 """
 

@@ -1,6 +1,6 @@
 """The page of a safety case, the same content as JSON, and its author's document apart from both (ADR 42).
 
-Everybody sees what is published, others what their token grants. Whoever may not see a case gets the answer for a case that does not exist.
+Everybody sees what is published, others what their token grants. All others get the answer for a case that does not exist.
 """
 
 from __future__ import annotations
