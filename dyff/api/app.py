@@ -16,7 +16,7 @@ from litestar.plugins import PluginProtocol
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
-from dyff.api.routes import accounts, artifacts, creation, entities, exports, files, logs, objects, own, probes, results, tokens
+from dyff.api.routes import accounts, artifacts, creation, entities, exports, files, logs, objects, own, pages, probes, results, tokens
 from dyff.api.services import Services
 
 
@@ -55,7 +55,7 @@ class Lane:
         call, problem = Call(scope, receive, self._services.settings.max_body_bytes, path), None
         parent = self._tracing.begin(call, _client(scope))
         try:
-            if not route.open:
+            if not route.open and not (route.anonymous and call.header(b"authorization") is None):
                 call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"), basic=route.basic)
                 self._tracing.identified(call)
             reply = await route.answer(call)
@@ -115,7 +115,7 @@ def build(services: Services) -> Application:
     """The application on these services. Its lifespan opens and closes what it needs besides them."""
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
-    derived += [*files.routes(shared), *exports.routes(shared)]
+    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
     routes += probes.routes(shared, routes)

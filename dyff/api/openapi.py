@@ -137,7 +137,8 @@ def _operation(route: Route, components: Components) -> codecs.Json:
         operation["requestBody"] = body
     if route.deprecated:
         operation["deprecated"] = True
-    operation["security"] = [] if route.open else [{"token": []}, *([{"password": []}] if route.basic else [])]
+    security = [{"token": []}, *([{"password": []}] if route.basic else []), *([{}] if route.anonymous else [])]
+    operation["security"] = [] if route.open else security
     return operation
 
 

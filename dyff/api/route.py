@@ -56,7 +56,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     the rest, by status. `conflict`: when it is a 409; None: never.
     `gives_position`: a success has the position of a write. `takes_position`: it waits for the position that it is sent.
     `takes_key`: a repetition with the same idempotency key happens once.
-    `open`: needs no token. `basic`: the token may be the password of the scheme Basic.
+    `open`: needs no token. `anonymous`: a token may be absent; then the answer is what everybody may see. `basic`: the token may be the
+    password of the scheme Basic.
     `express`: worth being answered without the router (`dyff.api.express`); its path has no parameters.
     `deprecated`: there is a better way. `hidden`: not in the documentation.
     """
@@ -84,6 +85,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     takes_key: bool = False
     open: bool = False
     basic: bool = False
+    anonymous: bool = False
     express: bool = False
     deprecated: bool = False
     hidden: bool = False

@@ -20,6 +20,9 @@ NO_SUMMARY = "No summary was written."
 MAX_PAGE_CHARS = 65_536
 """Longer pages are left out of what a run reads, which is bounded; their titles and summaries are not."""
 
+PUBLISHED_TEXTS = ("title", "summary", "fullPage")
+"""Published components that read the texts of an entity refuse others."""
+
 SCORES, CURVES, PROVENANCE = "scores", "curves", "provenance"
 RECORDED = (SCORES, CURVES, PROVENANCE)
 """The fields that a run's end fills in."""
@@ -221,7 +224,8 @@ def _entry(key: str, entity: codecs.Json) -> codecs.Json:
 
 def documentation(entity: codecs.Json) -> codecs.Json:
     """The texts of an entity, with a title and a summary in any case, because published components need both."""
-    texts = {key: each for key, each in ((entity.get("metadata") or {}).get("documentation") or {}).items() if each}
+    known = (entity.get("metadata") or {}).get("documentation") or {}
+    texts = {key: each for key in PUBLISHED_TEXTS if (each := known.get(key))}
     if len(texts.get("fullPage", "")) > MAX_PAGE_CHARS:
         del texts["fullPage"]
     return {"title": entity.get("name") or f"{entity['kind']} {entity['id']}", "summary": entity.get("description") or NO_SUMMARY, **texts}
@@ -269,12 +273,13 @@ def resource(entity: codecs.Json) -> codecs.Json:
 
 
 def row(
-    name: str, plural: str, entity: type[Analysis], field: str, cost: Callable[[codecs.Json], costs.Cost], *, whole_texts: bool = False
+    name: str, plural: str, entity: type[Analysis], field: str, cost: Callable[[codecs.Json], costs.Cost], *, page: str | None = None
 ) -> kind.Kind:
     """The row of a kind that a method computes. `field`: of the method's output that belongs to it.
 
-    `whole_texts`: its runs read the texts about the method and the system, see `wholes`.
+    `page`: see `kind.Kind`. The runs that make one read the texts about the method and the system, see `wholes`.
     """
+    whole_texts = page is not None
 
     def own(request: AnalysisCreateRequest, embedded: identity.Embedded) -> codecs.Json:
         return spec(request, embedded, name, field, whole_texts=whole_texts)
@@ -298,6 +303,8 @@ def row(
         elements=ELEMENTS,
         download=kind.Download(plural),
         logs=kind.Logs(stored=True),
+        page=page,
+        stays=True,
         run=kind.Run(
             resource=analysis.RESOURCE,
             spec=resource,

@@ -101,11 +101,17 @@ class APIKey(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Documentation(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
-    """Texts for people."""
+    """Texts for people. From `claim` on: what a safety case claims (`dyff.entities.labels.ClaimPatch`); None for other kinds."""
 
     title: str | None = None
     summary: str | None = None
     fullPage: str | None = None
+    claim: str | None = None
+    scope: str | None = None
+    assumptions: str | None = None
+    limits: str | None = None
+    evaluators: str | None = None
+    relationship: str | None = None
 
 
 class EntityDocumentation(Documentation, kw_only=True, frozen=True):

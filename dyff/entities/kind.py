@@ -219,6 +219,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     texts (`entity`), as the published clients expect for newer kinds. It is stored in the entity either way.
     `members`: the field that maps tags to entities, if `ID@tag` is a reference to one of them; None if not.
     `own_routes`: whether it has routes in addition to those derived from this row, or in place of them.
+    `page`: the path of the document in its data, which readers see on a page of its own (ADR 42); None if it has none. Its documentation
+    then also states a claim. `stays`: whether a deleted entity stays, without its data, and is never forgotten: what was run is counted.
     """
 
     name: str
@@ -242,6 +244,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     documentation: Literal["separate", "entity"] = "separate"
     members: str | None = None
     own_routes: bool = False
+    page: str | None = None
+    stays: bool = False
 
     @property
     def module(self) -> str:

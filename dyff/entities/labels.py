@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -35,7 +35,8 @@ Value = Annotated[
 ]
 
 ACCESS = "dyff.io/access"
-ACCESS_VALUES = ("public", "internal")
+PUBLIC, INTERNAL = "public", "internal"
+ACCESS_VALUES = (PUBLIC, INTERNAL)
 """`internal` is what clients call preview; without the label an entity is private."""
 
 MAX_LABELS = 64
@@ -90,12 +91,44 @@ def problem(before: Mapping[str, str], change: Mapping[str, str | None]) -> str 
     return f"an entity can have at most {MAX_LABELS} labels; this would make {count}: remove some (null removes one)"
 
 
+MAX_STATEMENT_CHARS = 10_000
+"""Limit of each text of a claim."""
+
+
 class DocumentationPatch(Part, frozen=True, omit_defaults=True):
     """Sets texts. Null removes a text; texts that are not given stay."""
 
     title: Annotated[str, msgspec.Meta(max_length=140)] | UnsetType | None = UNSET
     summary: Annotated[str, msgspec.Meta(max_length=280)] | UnsetType | None = UNSET
     fullPage: Annotated[str, msgspec.Meta(max_length=2**20)] | UnsetType | None = UNSET
+
+
+Statement = Annotated[str, msgspec.Meta(max_length=MAX_STATEMENT_CHARS)]
+
+
+class ClaimPatch(DocumentationPatch, frozen=True, omit_defaults=True):
+    """Sets texts, among them what the case claims. Null removes a text; texts that are not given stay.
+
+    `claim`: what the case shows, in a sentence or two. `scope`: for which uses, versions and languages. `assumptions`: what must hold for
+    it. `limits`: what it does not show, as far as that is known. `evaluators`: who made it. `relationship`: theirs to the system.
+    """
+
+    claim: Statement | UnsetType | None = UNSET
+    scope: Statement | UnsetType | None = UNSET
+    assumptions: Statement | UnsetType | None = UNSET
+    limits: Statement | UnsetType | None = UNSET
+    evaluators: Statement | UnsetType | None = UNSET
+    relationship: Literal["first_party", "third_party", "collaborative", "other"] | UnsetType | None = UNSET
+
+
+class ClaimEditRequest(identity.Request, frozen=True):
+    """Changes the documentation of a kind that has a page: its texts, and what it claims."""
+
+    example: ClassVar[codecs.Json] = {
+        "documentation": {"claim": "Rarely continues toxic prompts toxically.", "relationship": "third_party"}
+    }
+
+    documentation: ClaimPatch
 
 
 class DocumentationEditRequest(identity.Request, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.entities import codecs, registry
+from dyff.entities import codecs, registry, statuses
 
 STAGED, STORED = "staged", "stored"
 """What can be recorded: files that wait to be finalized, and what there is of an entity that has ended."""
@@ -30,8 +30,17 @@ class Size(msgspec.Struct, frozen=True):
 
 
 def of(entity: codecs.Json, document_bytes: int) -> Size:
-    """The size of an entity. Stored data that does not fit its kind counts as a document only. `document_bytes`: its size as JSON."""
-    return Size(document_bytes, object_bytes(entity))
+    """The size of an entity. Stored data that does not fit its kind counts as a document only. `document_bytes`: its size as JSON.
+
+    What is left of an entity that stays after its removal takes nothing: it is not its account's any more.
+    """
+    return Size(0, 0) if is_removed(entity) else Size(document_bytes, object_bytes(entity))
+
+
+def is_removed(entity: codecs.Json) -> bool:
+    """Whether it was deleted, its kind stays, and nothing is stored of it any more (`dyff.entities.kind.Kind.stays`)."""
+    row = registry.BY_KIND.get(entity.get("kind", ""))
+    return row is not None and row.stays and entity.get("status") == statuses.DELETED and _values(entity).get(STORED) == 0
 
 
 def object_bytes(entity: codecs.Json) -> int:

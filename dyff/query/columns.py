@@ -23,8 +23,8 @@ ID: filters.Path = ("id",)
 SIZES = ("document_bytes", "object_bytes")
 """The columns after those of `PATHS`: what the document counts in its account's usage."""
 
-USAGE = f"SELECT count(*), {', '.join(f'total({each})' for each in SIZES)} FROM documents WHERE account = ?"
-"""What an account keeps; from an index alone."""
+USAGE = f"SELECT total(document_bytes > 0), {', '.join(f'total({each})' for each in SIZES)} FROM documents WHERE account = ?"
+"""What an account keeps; from an index alone. What was removed and only stays (`dyff.entities.storage.of`) is not counted."""
 
 Value = str | int | float | bytes | None
 """The value of a column. None: the path is absent or null. Bytes: neither text nor number, see `value`."""

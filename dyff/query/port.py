@@ -47,7 +47,8 @@ class Reached(msgspec.Struct, frozen=True):
 class Usage(msgspec.Struct, frozen=True):
     """What an account keeps: the number of its entities, their size as JSON, and what the object store holds of them, in bytes.
 
-    It is that of the documents in the view (`dyff.entities.storage`). Forgotten entities are not in it; deleted ones are.
+    It is that of the documents in the view (`dyff.entities.storage`). Forgotten entities are not in it, nor what only
+    stays of a removed one; deleted ones are.
     """
 
     entities: int = 0

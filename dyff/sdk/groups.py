@@ -155,9 +155,14 @@ class Group(calls.Bound[S], Generic[S, E]):
     async def edit_documentation(
         self,
         id: str,  # noqa: A002
-        edit_request: requests.DocumentationEditRequest | requests.DocumentationPatch | sent.Other,
+        edit_request: requests.DocumentationEditRequest
+        | requests.DocumentationPatch
+        | requests.ClaimEditRequest
+        | requests.ClaimPatch
+        | sent.Other,
     ) -> models.Documentation:
-        """Set `title`, `summary` or `fullPage`. None removes a text; texts that are not given stay as they are.
+        """Set `title`, `summary` or `fullPage`, of a safety case also what it claims: `claim`, `scope`, `assumptions`, `limits`,
+        `evaluators` and `relationship`. None removes a text; texts that are not given stay as they are.
 
         Example:
             `client.datasets.edit_documentation(dataset.id, {"title": "Prompts"})`

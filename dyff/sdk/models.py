@@ -19,6 +19,7 @@ from dyff.entities.answers import (
     Status,
     WorkflowLogs,
 )
+from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
 from dyff.entities.kinds.dataset import Dataset
 from dyff.entities.kinds.evaluation import Evaluation
@@ -39,7 +40,7 @@ from dyff.entities.kinds.use_case import UseCase
 from dyff.entities.stored import Artifact, Digest, File, Volume
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Curve", "Dataset", "Digest", "Documentation", "Downlink", "Entity",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Curve", "Dataset", "Digest", "Documentation", "Dossier", "Downlink", "Entity",
     "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "ForeignInferenceService", "Hazard", "Identified",
     "InferenceInterface", "InferenceService", "InferenceSession", "InferenceSessionAndToken", "LogEntry", "Measurement", "Method",
     "Model", "ModelArtifact", "Module", "Progress", "Report", "SafetyCase", "Score", "SignedURL", "Status", "UseCase", "Volume",

@@ -618,6 +618,27 @@ class DocumentationEditRequest(TypedDict, total=False):
     schemaVersion: Literal["0.1"]
 
 
+class ClaimPatch(TypedDict, total=False):
+    """Sets texts, among them what the case claims. Null removes a text; texts that are not given stay."""
+
+    title: str | None
+    summary: str | None
+    fullPage: str | None
+    claim: str | None
+    scope: str | None
+    assumptions: str | None
+    limits: str | None
+    evaluators: str | None
+    relationship: Literal["first_party", "third_party", "collaborative", "other"] | None
+
+
+class ClaimEditRequest(TypedDict, total=False):
+    """Changes the documentation of a kind that has a page: its texts, and what it claims."""
+
+    documentation: Required[ClaimPatch | msgspec.Struct]
+    schemaVersion: Literal["0.1"]
+
+
 class InferenceSessionTokenCreateRequest(TypedDict, total=False):
     """Requests a token for one session. `expires`: None for the lifetime of the session."""
 

@@ -198,6 +198,10 @@ class World:
         """As the sweep would, of a deleted entity."""
         await self._edit(entity_id, commands.FORGET, {})
 
+    async def removed(self, entity_id: str) -> None:
+        """As the sweep would, of a deleted entity that stays."""
+        await self._edit(entity_id, commands.RECORD_STORAGE, {"stored": 0})
+
     async def put(self, entity: dict) -> None:
         """An entity that no request creates."""
         now = self.services.clock.now()

@@ -11,7 +11,7 @@ from dyff.bus import expiry
 from dyff.consumers.common.mirror import Mirrored
 from dyff.consumers.orchestrator import role as orchestrator
 from dyff.consumers.orchestrator import sweep
-from dyff.entities import registry
+from dyff.entities import registry, storage
 from dyff.kernel import degradation, errors, settings
 from dyff.kernel.positions import Position
 from dyff.objects.local import LocalObjects
@@ -96,7 +96,7 @@ def test_every_kind_says_what_it_uses():
 
 @pytest.fixture
 async def here(tmp_path):
-    async with world.installation(tmp_path) as made:
+    async with world.installation(tmp_path, version=2) as made:
         await made.create(world.a_dataset(), world.a_service())
         yield made
 
@@ -120,7 +120,7 @@ def is_forgotten(here, entity_id):
 
 
 async def test_a_deleted_entity_goes_with_all_that_is_stored(here, objects):
-    """Its tree is removed, an evaluation's outputs too, then it is forgotten; others' data stay."""
+    """Its tree is removed, an evaluation's outputs too, then it is forgotten; others' data stay. The evaluation itself stays."""
     for key in (f"datasets/{E[1]}/.dyff/artifacts.json", f"datasets/{E[1]}/a/b", f"outputs/{E[2]}/data/x", f"evaluations/{E[2]}/y"):
         await objects.put(key, b"x")
     await objects.put(f"datasets/{world.DATASET}/a", b"x")
@@ -128,8 +128,23 @@ async def test_a_deleted_entity_goes_with_all_that_is_stored(here, objects):
     async with leading(here, objects):
         await here.set_status("Dataset", E[1], "Deleted")
         await here.set_status("Evaluation", E[2], "Deleted")
-        await world.until(lambda: is_forgotten(here, E[1]) and is_forgotten(here, E[2]))
+        await world.until(lambda: is_forgotten(here, E[1]) and not here.folded.deleted())
     assert await stored(objects) == [f"datasets/{world.DATASET}/a"]
+    left = await here.whole(E[2])
+    assert (left["status"], storage.of(left, 1000)) == ("Deleted", storage.Size(0, 0))
+
+
+async def test_what_stays_is_removed_once(here, objects):
+    """When nothing is stored of a deleted evaluation any more, the sweep leaves it alone, and a new leader does, too."""
+    await here.create(world.an_evaluation(E[2], "Complete"), world.a_dataset(E[3]))
+    async with leading(here, objects):
+        await here.set_status("Evaluation", E[2], "Deleted")
+        await world.until(lambda: not here.folded.deleted())
+    source = here.folded.get(E[2]).source
+    async with leading(here, objects):
+        await here.set_status("Dataset", E[3], "Deleted")
+        await world.until(lambda: is_forgotten(here, E[3]), what="a look of the sweep")
+    assert here.folded.get(E[2]).source == source
 
 
 async def test_many_go_in_one_look(here, objects, monkeypatch):

@@ -42,7 +42,7 @@ def bodies() -> Iterator[type[msgspec.Struct]]:
         for edit in row.edits:
             yield edit.request
     yield from (account.AccountPermissionsSetRequest, account.AccountTokenCreateRequest)
-    yield from (labels.DocumentationEditRequest, inference_session.InferenceSessionTokenCreateRequest)
+    yield from (labels.DocumentationEditRequest, labels.ClaimEditRequest, inference_session.InferenceSessionTokenCreateRequest)
 
 
 def text() -> str:

@@ -18,7 +18,6 @@ from dyff.kernel import errors
 from dyff.objects import layout
 
 _LABELS = msgspec.json.Decoder(labels.LabelsEditRequest)
-_DOCUMENTATION = msgspec.json.Decoder(labels.DocumentationEditRequest)
 
 
 def routes(context: Context) -> list[Route]:
@@ -33,6 +32,8 @@ class Entities:
         """`row`: that of the kind."""
         self._context = context
         self._row = row
+        self._texts: type[Any] = labels.DocumentationEditRequest if row.page is None else labels.ClaimEditRequest
+        self._texts_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._texts)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -61,7 +62,7 @@ class Entities:
             ),
             Route(
                 method="PATCH", path=f"{one}/documentation", answer=self.edit_documentation, operation="edit_documentation",
-                summary="Set texts; null removes one", body=labels.DocumentationEditRequest, answers=documentation,
+                summary="Set texts; null removes one", body=self._texts, answers=documentation,
                 returns="the documentation" if row.documentation == "separate" else f"the {row.name}", **edited,
             ),
             Route(
@@ -119,7 +120,7 @@ class Entities:
 
     async def edit_documentation(self, call: Call) -> Reply:
         """Change the documentation; returns it, or the entity if the kind stores it there, after the change."""
-        request = bodies.decode(_DOCUMENTATION, await call.body())
+        request = bodies.decode(self._texts_decoder, await call.body())
         entity = await self._entity(call, "edit")
         texts, key = msgspec.to_builtins(request.documentation), publishing.idempotency_key(call)
         after, position = await self._context.publishing.edit_documentation(call.principal, entity, texts, key)

@@ -125,7 +125,7 @@ class StateMirror:
         return list(self._ended.values())
 
     def deleted(self) -> Iterable[Mirrored]:
-        """All entities that are deleted but not forgotten yet, slim, at the time of the call."""
+        """All entities that are deleted but neither forgotten nor removed yet, slim, at the time of the call."""
         return list(self._deleted.values())
 
     def unmeasured(self) -> list[Mirrored]:
@@ -176,7 +176,7 @@ class StateMirror:
             cost = _cost(state.entity)
         mirrored = Mirrored(entity, state.status_source, state.source, cost, is_measured, state.creation)
         (self._ended if ended else self._live)[entity_id] = mirrored
-        if entity.get("status") == statuses.DELETED:
+        if entity.get("status") == statuses.DELETED and not storage.is_removed(state.entity):
             self._deleted[entity_id] = mirrored
         if not is_measured:
             self._unmeasured[entity_id] = mirrored

@@ -1,5 +1,7 @@
 """The sweep: removes the stored data of entities that were deleted long ago, then makes the log forget them.
 
+Of what was run, the entity stays (`dyff.entities.kind.Kind.stays`): then the log only records that nothing is stored of it any more.
+
 It is level-triggered: each pass starts from the present state. The data is removed before the command is published, so after a
 crash in between, the next pass finds nothing to remove and publishes the same command. Entities in use by a workflow that has not
 ended stay until it has. Nothing new can begin to use them, since deleted entities are refused as references and dependencies.
@@ -16,7 +18,7 @@ import structlog
 from dyff.bus import envelope, expiry
 from dyff.consumers.common import outcomes
 from dyff.consumers.common.mirror import Mirrored, StateMirror
-from dyff.entities import commands, registry, statuses
+from dyff.entities import codecs, commands, registry, statuses, storage
 from dyff.kernel import clock, degradation, errors, ids, settings
 from dyff.kernel.telemetry import log_fields
 from dyff.objects import layout, port
@@ -45,19 +47,26 @@ def due(deleted: Iterable[Mirrored], live: Iterable[Mirrored], busy: Collection[
 
 
 def forget(mirrored: Mirrored, now: datetime, expires: datetime) -> commands.Command:
-    """The command that forgets an entity, valid only for the deletion on which it was decided. Its ID is always the same."""
+    """The command that ends an entity, valid only for the deletion on which it was decided. Its ID is always the same."""
     entity, decided_on = mirrored.entity, mirrored.status_source.text()
+    name = _name(entity)
+    stays = name == commands.RECORD_STORAGE
     return commands.edit(
-        ids.derived("forget", entity["id"], decided_on),
-        commands.FORGET,
+        ids.derived("removed" if stays else "forget", entity["id"], decided_on),
+        name,
         entity["kind"],
         entity["id"],
-        {},
+        {storage.STORED: 0} if stays else {},
         time=now,
         expires=expires,
         decided_on=decided_on,
         principal=PRINCIPAL,
     )
+
+
+def _name(entity: codecs.Json) -> str:
+    """The command for an entity. The first version of the fold does not know the one for kinds that stay: until then it has no effect."""
+    return commands.RECORD_STORAGE if registry.BY_KIND[entity["kind"]].stays else commands.FORGET
 
 
 class Sweep:
@@ -92,7 +101,7 @@ class Sweep:
         )
 
     async def once(self) -> int:
-        """Run one pass; returns the number of forgotten entities.
+        """Run one pass; returns the number of entities that were forgotten, or of which only the entity stays.
 
         Raises:
             Unavailable: the data of some entities cannot be removed; all others are forgotten.
@@ -120,10 +129,11 @@ class Sweep:
         expires = expiry.after(now, self._log_offset())
         positions = await self._append([envelope.command_message(forget(each, now, expires)) for each in cleared])
         await self._mirror.wait_events(outcomes.ends(positions))
-        left = [each for each in cleared if self._mirror.get(each.entity["id"]) is not None]
+        deleted = {each.entity["id"] for each in self._mirror.deleted()}
+        left = [each for each in cleared if each.entity["id"] in deleted]
         for each in left:
             with log_fields.during(each.about):
-                log.error("command-without-effect", command=commands.FORGET)
+                log.error("command-without-effect", command=_name(each.entity))
         return len(cleared) - len(left)
 
     async def _clear(self, found: Sequence[Mirrored]) -> list[Mirrored]:

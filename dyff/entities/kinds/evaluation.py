@@ -162,6 +162,7 @@ KIND = kind.Kind(
     query={"dataset": ("dataset",), **{name: ("inferenceSession", *path) for name, path in inference_session.QUERY.items()}},
     download=kind.Download("outputs", incomplete=True),
     logs=kind.Logs(),
+    stays=True,
     run=kind.Run(
         resource=RESOURCE,
         spec=_spec,

@@ -9,4 +9,4 @@ class SafetyCase(analyses.Analysis, kw_only=True, frozen=True):
     """A document that a method made of data. Its file is `index.html`."""
 
 
-KIND = analyses.row("SafetyCase", "safetycases", SafetyCase, "safetyCase", costs.safety_case, whole_texts=True)
+KIND = analyses.row("SafetyCase", "safetycases", SafetyCase, "safetyCase", costs.safety_case, page="index.html")

@@ -123,7 +123,10 @@ def with_sizes(found: dict[str, Any]) -> dict[str, Any] | None:
 def usage(account: str) -> list[dict[str, Any]]:
     """The pipeline that adds up what an account keeps in a collection; see `used`."""
     sums = {name: {"$sum": f"${name}"} for name in SIZES}
-    return [{"$match": {**LIVE, field(columns.ACCOUNT): value(account)}}, {"$group": {"_id": None, "entities": {"$sum": 1}, **sums}}]
+    return [
+        {"$match": {**LIVE, field(columns.ACCOUNT): value(account)}},
+        {"$group": {"_id": None, "entities": {"$sum": {"$cond": [{"$eq": ["$documentBytes", 0]}, 0, 1]}}, **sums}},
+    ]
 
 
 def used(found: list[dict[str, Any]]) -> port.Usage:

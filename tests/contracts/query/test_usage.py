@@ -48,6 +48,16 @@ async def test_deleted_entities_count_until_they_are_forgotten(query):
     assert await query.usage("a") == port.Usage()
 
 
+async def test_what_stays_of_a_removed_run_counts_nothing(query):
+    """A deleted evaluation of which nothing is stored any more stays in the view, and is not its account's."""
+    body = {"id": f"{1:032x}", "kind": "Evaluation", "account": "a", "status": "Deleted"}
+    for version, notes in enumerate(([], [{"key": "dyff.io/stored-bytes", "value": "0"}]), 1):
+        run = port.Document("evaluations", body["id"], version, json.dumps({**body, "annotations": notes}).encode())
+        await query.apply([run], port.Reached("e", {0: version}, {0: version}))
+        assert (await query.usage("a")).entities == 2 - version
+    assert await query.get("evaluations", body["id"]) is not None
+
+
 async def test_a_view_that_is_filled_again_has_the_same(query):
     """After a reset nothing is left, and the same documents give the same usage."""
     documents = [a_model(number, 1) for number in range(5)]

@@ -1,0 +1,72 @@
+"""The words of a page: what numbers, times and codes are called. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dyff.entities import dossiers
+
+PUBLISHED = {
+    "public": "Public: everybody can see this page",
+    "internal": "Preview: only those who have a token for it can see this page",
+    "private": "Private: only those who have a token for it can see this page",
+}
+
+CLAIM = {
+    "scope": ("Scope", "for which uses, versions and languages the claim is made"),
+    "assumptions": ("Assumptions", "what must hold for the claim"),
+    "limits": ("Known limits", "what the evaluators know that this case does not show"),
+    "evaluators": ("Evaluators", "who made this case"),
+}
+"""The texts of a claim, each with its heading and what it is about."""
+
+VALENCE = {"positive": "more is better", "negative": "less is better"}
+
+
+def moment(text: str | None) -> str:
+    """A time in UTC, to the second; as it is if it is no ISO 8601, and a dash if there is none."""
+    if not text:
+        return "–"
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if found.tzinfo is not None else text
+
+
+def number(value: float) -> str:
+    """A number with at most four significant digits, and no exponent if it is of a usual size."""
+    if value == int(value) and abs(value) < 1e9:
+        return f"{int(value):,}".replace(",", "\u202f")
+    return f"{value:.4g}"
+
+
+def interval(found: dossiers.Uncertainty) -> str | None:
+    """An interval with its level, such as `95 % interval 0.12 to 0.31`; None if there is none."""
+    if found.low is None or found.high is None:
+        return None
+    level = f"{number(100 * found.level)} % interval" if found.level is not None else "Interval (its level is not stated)"
+    return f"{level} {number(found.low)} to {number(found.high)}"
+
+
+def counts(found: dossiers.Uncertainty) -> list[str]:
+    """The counts of a score as short sentences without a full stop."""
+    parts = []
+    if found.n is not None:
+        parts.append(f"{_many(found.n, 'item')} with a verdict")
+    if found.clusters is not None:
+        parts.append(f"in {_many(found.clusters, 'cluster')}")
+    if found.errors is not None:
+        parts.append(f"{_many(found.errors, 'error')}")
+    if found.unscored is not None:
+        parts.append(f"{number(found.unscored)} not scored")
+    return parts
+
+
+def share(runs: dossiers.Runs) -> str:
+    """How many of the runs the case rests on, such as `1 of 7`."""
+    return f"{runs.shown} of {'at least ' if runs.atLeast else ''}{number(runs.total)}"
+
+
+def _many(count: int, of: str) -> str:
+    return f"{number(count)} {of}{'' if count == 1 else 's'}"

@@ -1,0 +1,145 @@
+"""Tables of the pure parts of a dossier and its page."""
+
+from __future__ import annotations
+
+import pytest
+
+from dyff.api.dossiers import details, dossier, precision, runs
+from dyff.api.dossiers.evidence import Gathered
+from dyff.api.pages import documents, intervals, words
+from dyff.entities import dossiers
+
+ALL = {"low": 1, "high": 3.0, "level": 0.95, "n": 5, "clusters": 2.0, "errors": 0, "notScored": 1, "method": "t"}
+EVERYTHING = dossiers.Uncertainty(low=1.0, high=3.0, level=0.95, n=5, clusters=2, errors=0, unscored=1, method="t")
+UNCERTAIN = {
+    "everything": (ALL, EVERYTHING),
+    "nothing": ({"refs": {}}, dossiers.Uncertainty()),
+    "no object": ([1], dossiers.Uncertainty()),
+    "half an interval is none": ({"low": 1}, dossiers.Uncertainty()),
+    "an interval without the score in it is none": ({"low": 2.5, "high": 3}, dossiers.Uncertainty()),
+    "nor is one that is upside down": ({"low": 3, "high": 1}, dossiers.Uncertainty()),
+    "what is no number is left out": ({"low": "1", "high": True, "n": "5", "level": 95, "clusters": None}, dossiers.Uncertainty()),
+    "nor is infinity one": (
+        {"low": float("-inf"), "high": float("nan"), "n": -1, "errors": 0.5, "clusters": 1e300},
+        dossiers.Uncertainty(),
+    ),
+    "a huge whole number": ({"low": -(10**400), "high": 3}, dossiers.Uncertainty()),
+    "a long name is cut": ({"method": "m" * 999}, dossiers.Uncertainty(method="m" * 200)),
+}
+
+
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_what_a_score_says_of_its_precision(name):
+    """The case's name is the rule; the quantity is 2."""
+    given, want = UNCERTAIN[name]
+    assert precision.uncertainty(given, 2.0) == want
+
+
+def a_score(quantity=0.5, **fields):
+    given = {"name": "s", "title": "S", "summary": "x", "text": "y", "quantityString": "z", **fields}
+    return dossiers.ShownScore(quantity=quantity, **given)
+
+
+def between(low, high):
+    return dossiers.Uncertainty(low=low, high=high)
+
+
+LINES = {
+    "without bounds and interval there is none": (a_score(), None),
+    "between its bounds": (a_score(minimum=0, maximum=2), intervals.Line(0, 2, 25.0)),
+    "with its interval": (a_score(minimum=0, maximum=1, uncertainty=between(0.4, 0.7)), intervals.Line(0, 1, 50.0, 40.0, 70.0)),
+    "an interval beyond the bounds is cut": (
+        a_score(minimum=0, maximum=1, uncertainty=between(-1, 1.5)), intervals.Line(0, 1, 50.0, 0.0, 100.0),
+    ),
+    "without bounds around the interval": (a_score(uncertainty=between(0, 1)), intervals.Line(-0.5, 1.5, 50.0, 25.0, 75.0, bounded=False)),
+    "a score beyond its bounds has none": (a_score(3, minimum=0, maximum=1), None),
+    "bounds without room have none": (a_score(1, minimum=1, maximum=1), None),
+    "bounds too far apart have none": (a_score(0, minimum=-1e308, maximum=1e308), None),
+    "an interval without width and without bounds has none": (a_score(uncertainty=between(0.5, 0.5)), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_where_a_score_is_on_its_line(name):
+    """The case's name is the rule."""
+    score, want = LINES[name]
+    assert intervals.line(score) == want
+
+
+POLICIES = {
+    (): "complete, unique and as declared",
+    ("missingOutputPolicy",): "unique and as declared; an item may have no output",
+    ("duplicateOutputPolicy",): "complete and as declared; an item may have several outputs",
+    ("missingOutputPolicy", "duplicateOutputPolicy"): "as declared; an item may have no output, or several",
+}
+
+
+@pytest.mark.parametrize("ignored", POLICIES)
+def test_outputs_are_called_what_was_verified(ignored):
+    """Exactly what the policies of the evaluation let the verification show, and nothing if it is not complete."""
+    client = dict.fromkeys(ignored, "Ignore")
+    assert details.verified({"status": "Complete", "client": client}) == POLICIES[ignored]
+    assert details.verified({"status": "Deleted", "client": client}) is None
+
+
+def test_variables_of_a_service_are_not_among_its_details():
+    """A secret that an account wrote as a variable stays out of what can be public."""
+    service = {"runner": {"kind": "mock", "env": [{"name": "KEY", "value": "hush"}], "args": ["--fast"]}}
+    found = details.of("InferenceService", service)
+    assert "hush" not in str(found)
+    assert found["Arguments"] == '["--fast"]'
+
+
+def seen(number, status="Complete", account="a", **labels):
+    return runs.Seen(f"{number:032x}", account, status, f"2026-01-0{number}", labels)
+
+
+def test_runs_are_counted_by_their_ends():
+    """Of all, those of the case, the unpublished ones, those of other accounts, and the first one."""
+    public = {"dyff.io/access": "public"}
+    all_of_them = (seen(1, **public), seen(2, "Failed"), seen(3, "Deleted"), seen(4, "Admitted", "b"), seen(5, "Terminated"))
+    found = runs.counted(runs.Tally(runs.Sort("Evaluation", "evaluations", ()), all_of_them, is_all=False), [seen(1).id], "a")
+    assert found == dossiers.Runs(
+        kind="Evaluation", what="evaluations", shown=1, total=5, atLeast=True, unpublished=4, otherAccounts=1, first="2026-01-01",
+        outcomes=dossiers.Outcomes(complete=1, failed=2, deleted=1, unfinished=1),
+    )  # fmt: skip
+    assert words.share(found) == "1 of at least 5"
+
+
+@pytest.mark.parametrize("broken", [{}, {"scope": None}, {"method": {"inputs": ["x", {}]}, "inputs": ["x"], "data": ["x", {"value": "%"}]}])
+def test_a_case_that_does_not_fit_its_kind_has_a_dossier(broken):
+    """What a later or older release stored in another form is left out."""
+    case = {"id": "0" * 32, "account": "a", "kind": "SafetyCase", "status": "Complete", **broken}
+    found = dossier.of(Gathered(case), [], page="/p", notebook=None)
+    assert (found.restsOn, found.scores, runs.sorts(Gathered(case))) == ([], [], [])
+
+
+def test_what_is_empty_of_a_claim_is_missing():
+    """White space is no text, and a relationship that does not exist is none."""
+    found = dossier.claim({"claim": " \n", "scope": "x", "relationship": "friends", "limits": 5})
+    assert found == dossiers.Claim(scope="x", missing=["claim", "assumptions", "limits", "evaluators", "relationship"])
+
+
+@pytest.mark.parametrize(("given", "want"), [(0.12345, "0.1235"), (3.0, "3"), (12345.0, "12\u202f345"), (1e-9, "1e-09"), (2e12, "2e+12")])
+def test_numbers_are_short(given, want):
+    """Four significant digits."""
+    assert words.number(given) == want
+
+
+def test_a_time_that_is_none_is_shown_as_it_is():
+    """UTC to the second, or what was stored."""
+    assert [words.moment(each) for each in ("2026-01-01T01:00:00+01:00", "long ago", None)] == ["2026-01-01 00:00:00 UTC", "long ago", "–"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+async def test_tags_that_connect_are_replaced_however_they_arrive(size):
+    """In any case of letters and cut anywhere; nothing else is changed, and no byte order mark comes first."""
+    given = b"\xff\xfe<IFrame src=x></iframe><fr<frameset><LINK rel=preconnect><linkage><if a<b><"
+    pieces = [given[start : start + size] for start in range(0, len(given), size)]
+
+    async def stream():
+        for each in pieces:
+            yield each
+
+    found = b"".join([each async for each in documents.served(stream())])
+    assert found == b"\n\xff\xfe<x-IFrame src=x></iframe><fr<x-frameset><x-LINK rel=preconnect><x-linkage><if a<b><"
