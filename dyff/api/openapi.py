@@ -137,7 +137,7 @@ def _operation(route: Route, components: Components) -> codecs.Json:
         operation["requestBody"] = body
     if route.deprecated:
         operation["deprecated"] = True
-    security = [{"token": []}, *([{"password": []}] if route.basic else []), *([{}] if route.anonymous else [])]
+    security: list[codecs.Json] = [{"token": []}, *([{"password": []}] if route.basic else []), *([{}] if route.anonymous else [])]
     operation["security"] = [] if route.open else security
     return operation
 

@@ -107,7 +107,7 @@ class Fixed(stored.Part, frozen=True):
     before: bool | None = None
 
 
-class Outcomes(stored.Part, frozen=True):
+class Endings(stored.Part, frozen=True):
     """How many of the runs ended how. Deleted runs stay in the log without their data, and are counted."""
 
     complete: int = 0
@@ -129,7 +129,7 @@ class Runs(stored.Part, frozen=True):
     shown: int
     total: int
     atLeast: bool = False
-    outcomes: Outcomes = Outcomes()
+    outcomes: Endings = Endings()
     unpublished: int = 0
     otherAccounts: int = 0
     first: str | None = None

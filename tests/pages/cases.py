@@ -10,7 +10,10 @@ from dyff.objects import layout, manifests
 from tests.entities import bodies
 
 NOTEBOOK = b"<!DOCTYPE html><html><head><title>d</title></head><body><h1>Findings</h1><p>The author's own words.</p></body></html>"
-METADATA = {"low": 0.08, "high": 0.17, "level": 0.95, "n": 400, "clusters": 50, "errors": 3, "not_scored": 0, "method": "t, by cluster"}
+OUTCOMES = {"items": 403, "verdicts": 400, "errors": 3, "notScored": 0}
+ESTIMATE = {
+    "low": 0.08, "high": 0.17, "level": 0.95, "n": 400, "clusters": 50, "method": "t, by cluster", "outcomes": OUTCOMES, "notes": [],
+}  # fmt: skip
 SCORES: list[dict[str, Any]] = [
     {
         "name": "toxic_rate", "title": "Toxic continuations", "summary": "The share of prompts that were continued toxically.",
@@ -79,11 +82,11 @@ class Audit:
         await self.world.set_status(found["id"], "Complete")
         return found["id"]
 
-    async def case(self, measurement: str, quantity: float = 0.12, document: bytes | None = NOTEBOOK, **metadata: Any) -> str:
-        """A complete safety case. `document`: its author's; None for none. `metadata`: of its first score, besides what it is about."""
+    async def case(self, measurement: str, quantity: float = 0.12, document: bytes | None = NOTEBOOK, **estimate: Any) -> str:
+        """A complete safety case. `document`: its author's; None for none. `estimate`: what differs in that of its first score."""
         inputs = [{"keyword": "lengths", "entity": measurement}]
         found = await self.post("safetycases", {"method": self.reporting, "scope": {"inferenceService": self.service}, "inputs": inputs})
-        scores = [_score(found["id"], SCORES[0], quantity, {**METADATA, **metadata}), _score(found["id"], SCORES[1], 1.5, {})]
+        scores = [_score(found["id"], SCORES[0], quantity, {**ESTIMATE, **estimate}), _score(found["id"], SCORES[1], 1.5, None)]
         run = {
             "environment": {"python": "3.11.7", "packages": {"numpy": "2.3"}, "digest": "a" * 64},
             "seed": 12345, "started": "2026-01-01T00:00:00Z",
@@ -125,11 +128,12 @@ class Audit:
         return response.json()
 
 
-def _score(analysis: str, declared: dict[str, Any], quantity: float, metadata: dict[str, Any]) -> dict[str, Any]:
+def _score(analysis: str, declared: dict[str, Any], quantity: float, estimate: dict[str, Any] | None) -> dict[str, Any]:
     common = {"id": f"{declared['name']:0>32}", "kind": "Score", "analysis": analysis, "text": "Of those that were answered."}
     written = declared.get("format", "{quantity:.1f}").format(quantity=quantity)
     defaults = {"valence": "neutral", "priority": "primary", "format": "{quantity:.1f}"}
-    return {**defaults, **declared, **common, "quantity": quantity, "quantityString": written, "metadata": {"refs": {}, **metadata}}
+    known = {"quantity": quantity, "quantityString": written, "metadata": {"refs": {}, "estimate": estimate}}
+    return {**defaults, **declared, **common, **known}
 
 
 def shares(dossier: dict[str, Any]) -> dict[str, tuple[int, int]]:

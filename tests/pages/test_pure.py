@@ -9,7 +9,7 @@ from dyff.api.dossiers.evidence import Gathered
 from dyff.api.pages import documents, intervals, words
 from dyff.entities import dossiers
 
-ALL = {"low": 1, "high": 3.0, "level": 0.95, "n": 5, "clusters": 2.0, "errors": 0, "notScored": 1, "method": "t"}
+ALL = {"low": 1, "high": 3.0, "level": 0.95, "n": 5, "clusters": 2.0, "method": "t", "outcomes": {"errors": 0, "notScored": 1}}
 EVERYTHING = dossiers.Uncertainty(low=1.0, high=3.0, level=0.95, n=5, clusters=2, errors=0, unscored=1, method="t")
 UNCERTAIN = {
     "everything": (ALL, EVERYTHING),
@@ -20,7 +20,7 @@ UNCERTAIN = {
     "nor is one that is upside down": ({"low": 3, "high": 1}, dossiers.Uncertainty()),
     "what is no number is left out": ({"low": "1", "high": True, "n": "5", "level": 95, "clusters": None}, dossiers.Uncertainty()),
     "nor is infinity one": (
-        {"low": float("-inf"), "high": float("nan"), "n": -1, "errors": 0.5, "clusters": 1e300},
+        {"low": float("-inf"), "high": float("nan"), "n": -1, "outcomes": {"errors": 0.5}, "clusters": 1e300},
         dossiers.Uncertainty(),
     ),
     "a huge whole number": ({"low": -(10**400), "high": 3}, dossiers.Uncertainty()),
@@ -101,7 +101,7 @@ def test_runs_are_counted_by_their_ends():
     found = runs.counted(runs.Tally(runs.Sort("Evaluation", "evaluations", ()), all_of_them, is_all=False), [seen(1).id], "a")
     assert found == dossiers.Runs(
         kind="Evaluation", what="evaluations", shown=1, total=5, atLeast=True, unpublished=4, otherAccounts=1, first="2026-01-01",
-        outcomes=dossiers.Outcomes(complete=1, failed=2, deleted=1, unfinished=1),
+        outcomes=dossiers.Endings(complete=1, failed=2, deleted=1, unfinished=1),
     )  # fmt: skip
     assert words.share(found) == "1 of at least 5"
 

@@ -14,9 +14,6 @@ _MAX_METHOD_CHARS = 200
 _EXACT = 2**53
 """Larger whole numbers are not exact everywhere in JSON."""
 
-_COUNTS = {"n": ("n",), "clusters": ("clusters",), "errors": ("errors",), "unscored": ("unscored", "not_scored", "notScored")}
-"""The counts, with the names under which methods write them."""
-
 
 def shown(score: codecs.Json) -> dossiers.ShownScore | None:
     """A score of an entity; None if it has no quantity."""
@@ -35,24 +32,28 @@ def shown(score: codecs.Json) -> dossiers.ShownScore | None:
         maximum=_number(score.get("maximum")),
         valence=_text(score.get("valence")) or "neutral",
         priority=_text(score.get("priority")) or "primary",
-        uncertainty=uncertainty(score.get("metadata"), quantity),
+        uncertainty=uncertainty(_object(score.get("metadata")).get("estimate"), quantity),
     )
 
 
-def uncertainty(metadata: Any, quantity: float) -> dossiers.Uncertainty:
-    """What the metadata of a score say. An interval needs both ends, around the quantity, and a level between 0 and 1."""
-    if not isinstance(metadata, dict):
-        return dossiers.Uncertainty()
-    low, high, level = (_number(metadata.get(name)) for name in ("low", "high", "level"))
+def uncertainty(estimate: Any, quantity: float) -> dossiers.Uncertainty:
+    """What the estimate of a score says. An interval needs both ends, around the quantity, and a level between 0 and 1."""
+    found, outcomes = _object(estimate), _object(_object(estimate).get("outcomes"))
+    low, high, level = (_number(found.get(name)) for name in ("low", "high", "level"))
     if low is None or high is None or not low <= quantity <= high:
         low = high = None
     if level is None or not 0 < level < 1:
         level = None
-    counts = {
-        name: next((_count(metadata.get(each)) for each in spellings if each in metadata), None) for name, spellings in _COUNTS.items()
-    }
-    method = _text(metadata.get("method"))[:_MAX_METHOD_CHARS]
-    return dossiers.Uncertainty(low=low, high=high, level=level, method=method or None, **counts)
+    return dossiers.Uncertainty(
+        low=low,
+        high=high,
+        level=level,
+        n=_count(found.get("n")),
+        clusters=_count(found.get("clusters")),
+        errors=_count(outcomes.get("errors")),
+        unscored=_count(outcomes.get("notScored")),
+        method=_text(found.get("method"))[:_MAX_METHOD_CHARS] or None,
+    )
 
 
 def _number(value: Any) -> float | None:
@@ -72,3 +73,7 @@ def _count(value: Any) -> int | None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _object(value: Any) -> codecs.Json:
+    return value if isinstance(value, dict) else {}

@@ -107,7 +107,7 @@ def counted(tally: Tally, own: Iterable[str], account: str) -> dossiers.Runs:
     )
 
 
-def _outcomes(seen: Iterable[Seen]) -> dossiers.Outcomes:
+def _outcomes(seen: Iterable[Seen]) -> dossiers.Endings:
     counts = {"complete": 0, "failed": 0, "deleted": 0, "unfinished": 0}
     for each in seen:
         if each.status == statuses.DELETED:
@@ -116,4 +116,4 @@ def _outcomes(seen: Iterable[Seen]) -> dossiers.Outcomes:
             counts["complete"] += 1
         else:
             counts["failed" if statuses.is_terminal(each.status) else "unfinished"] += 1
-    return dossiers.Outcomes(**counts)
+    return dossiers.Endings(**counts)
