@@ -34,6 +34,7 @@ def test_what_people_and_operators_do_is_found(fresh):
     made = httpx.post(fresh.endpoint + "/models", json=MODEL | {"account": account}, headers=headers).json()["id"]
     httpx.put(f"{fresh.endpoint}/models/{made}/delete", headers={"authorization": f"Bearer {token}x"})
     httpx.get(f"{fresh.endpoint}/accounts/{account}/tokens", headers=headers)
+    until(lambda: entries(fresh, "--action", "accounts.*"))  # a server writes a moment later, a command at once
     fresh.command("account", "suspend", account)
     httpx.get(fresh.endpoint + "/models", headers=headers)
     until(lambda: len(entries(fresh, "--action", "models.*")) == 3)

@@ -161,10 +161,25 @@ class World:
     """The API and what it stands on. `client(token)` speaks to it in this process."""
 
     def __init__(self, known: services.Services, application, view: View, sealer: Sealer):
-        self.services, self.app, self.view, self.sealer = known, application, view, sealer
+        self.services, self.view, self.sealer = known, view, sealer
+        self._applications = [application]
         self.cluster: Any = known.cluster
         self.account = ""
         self.admin = ""
+
+    @property
+    def app(self) -> Any:
+        """The present application. A test can put another one in its place, whose lifespan does not run."""
+        return self._applications[-1]
+
+    @app.setter
+    def app(self, application: Any) -> None:
+        self._applications.append(application)
+
+    async def close(self) -> None:
+        """End what applications without a lifespan have started: which test is the first to need it depends on their order."""
+        for each in self._applications:
+            await each.schemas.close()
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         token = self.admin if token is None else token
@@ -296,7 +311,10 @@ async def opened(path, **changes) -> AsyncIterator[World]:
         world.admin = await world.token(*grants.ADMIN)
         async with anyio.create_task_group() as group, application.lifespan():
             group.start_soon(world.view.run)
-            yield world
+            try:
+                yield world
+            finally:
+                await world.close()
             group.cancel_scope.cancel()
 
 

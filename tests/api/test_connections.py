@@ -148,7 +148,7 @@ async def test_a_head_has_a_deadline(world):
         reader, writer = await opened(port)
 
         async def drip():
-            for byte in GET * 100:
+            for byte in GET + b"X: " + b"x" * 1000:
                 writer.write(bytes([byte]))
                 # real time: bytes arrive regularly while the server's limit passes on its socket
                 await asyncio.sleep(0.05)

@@ -63,7 +63,7 @@ def test_runs_have_what_they_recorded():
     assert roles["api:evaluations/e1"] == "input outputs"
     assert (roles["api:methods/m1"], roles["api:modules/p1"], roles["api:datasets/d1"]) == ("method", "module", "items")
     score = found["entity"]["api:measurements/x1/scores#mean"]
-    assert (score["prov:value"], json.loads(score["dyff:metadata"])) == (4.0, gathered.INTERVAL)
+    assert (score["prov:value"], json.loads(score["dyff:metadata"])) == (4.0, {"estimate": gathered.INTERVAL})
     assert found["entity"]["api:measurements/x1/curves#curve"]["dyff:sha256"] == hashlib.sha256(codecs.encode({"x": [1.0]})).hexdigest()
 
 

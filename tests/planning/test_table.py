@@ -1,4 +1,4 @@
-"""The table of the operator's kinds: who adds a custom resource is told which file is missing, or wrong."""
+"""The table of the operator's kinds: the error names the file that is missing, or wrong."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ REFERENCES: dict[str, tuple[str, dict[str, Any], list[tuple[str, str, str]]]] = 
 
 @pytest.mark.parametrize(("name", "body", "want"), REFERENCES.values(), ids=REFERENCES)
 def test_what_a_request_refers_to(name, body, want):
-    """Each of these must exist and be usable by the caller, who is told where in the body it is."""
+    """Each of these must exist and be usable by the caller; the error says where in the body it is."""
     creation = sure(registry.BY_KIND[name].creation)
     found = creation.references(msgspec.json.decode(json.dumps(body), type=creation.request))
     assert [(each.kind, each.id, ".".join(map(str, each.loc))) for each in found] == [(kind, id_, f"body.{at}") for kind, id_, at in want]
@@ -148,7 +148,7 @@ def test_what_no_request_creates_cannot_be_created():
     ],
 )
 def test_a_file_of_a_kind_must_have_its_row(name, code, words, tmp_path, monkeypatch):
-    """Who adds a kind is told which file is wrong, and what it needs."""
+    """The error names the file that is wrong, and what it needs."""
     folder = tmp_path / f"kinds_of_{tmp_path.name}"  # Python remembers what it has imported by name
     folder.mkdir()
     (folder / "__init__.py").write_text("")

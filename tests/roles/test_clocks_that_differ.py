@@ -30,9 +30,9 @@ class LogClock(clock.SystemClock):
 @pytest.mark.parametrize("side", APART)
 @pytest.mark.parametrize("known", [True, False], ids=["difference-known", "not-known-yet"])
 async def test_what_controllers_decide_takes_effect(tmp_path, side, known):
-    """Admission, endings and forgetting, whether the difference is known before the first command or not."""
+    """Admission, endings, removing and forgetting, whether the difference is known before the first command or not."""
     offset_s = APART[side].total_seconds()
-    async with world.installation(tmp_path, log_clock=LogClock(APART[side])) as here:
+    async with world.installation(tmp_path, version=2, log_clock=LogClock(APART[side])) as here:
         here.bus.clock_offset_s = lambda: offset_s if known else None
         objects = local.LocalObjects.open(tmp_path / "objects")
         given = settings.Settings(retention=settings.Retention(deleted_days=0.0, sweep_s=0.05))
@@ -45,7 +45,8 @@ async def test_what_controllers_decide_takes_effect(tmp_path, side, known):
             await here.set_condition("Evaluation", E[1], "Complete")
             await here.until_status(E[1], "Complete")
             await here.set_status("Evaluation", E[1], "Deleted")
-            await world.until(lambda: here.folded.get(E[1]) is None, what="forgetting")
+            await here.set_status("Dataset", world.DATASET, "Deleted")
+            await world.until(lambda: here.folded.get(world.DATASET) is None and not here.folded.deleted(), what="forgetting and removing")
 
 
 @pytest.mark.parametrize("side", APART)

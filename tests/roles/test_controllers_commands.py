@@ -45,6 +45,7 @@ async def test_every_command_of_a_controller_names_the_status_it_was_decided_on(
             world.an_evaluation(E[2], born=2),
             world.an_evaluation(E[3], born=3, dataset="e" * 32),
             world.an_evaluation(E[4], inferenceSession={}),
+            world.a_dataset(E[5]),
         )
         await here.until_status(E[1], "Admitted")
         await here.until_status(E[2], "Created", "QuotaLimit")
@@ -52,7 +53,8 @@ async def test_every_command_of_a_controller_names_the_status_it_was_decided_on(
         await here.until_status(E[1], "Complete")
         await here.until_status(E[2], "Admitted")
         await here.set_status("Evaluation", E[1], "Deleted")
-        await world.until(lambda: here.folded.get(E[1]) is None, what="forgetting")
+        await here.set_status("Dataset", E[5], "Deleted")
+        await world.until(lambda: here.folded.get(E[5]) is None, what="forgetting")
     said = [each for each in await on_the_log(here) if each.principal in CONTROLLERS]
     assert {each.principal for each in said} == CONTROLLERS
     assert {each.name for each in said} == {commands.UPDATE_STATUS, commands.RECORD_STORAGE, commands.FORGET}

@@ -68,17 +68,10 @@ def _environment() -> Any:
 
 
 @cache
-def _style() -> Any:
-    import markupsafe
-
-    return markupsafe.Markup(_style_text())
-
-
-@cache
-def _style_text() -> str:
+def _style() -> str:
     return resources.files("dyff.api.pages").joinpath("page.css").read_text(encoding="utf-8")
 
 
 @cache
 def _style_digest() -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(_style_text().encode()).digest()).decode()}"
+    return f"sha256-{base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()}"
