@@ -33,7 +33,10 @@ PLATFORMS = {
 }
 """The platforms that a lock file is for. The others are for developers and CI, on x86-64: `LINUX[0]`."""
 
-SOURCES = {"forbiddenfruit": "pure Python, and only blockbuster needs it, which watches the tests"}
+SOURCES = {
+    "forbiddenfruit": "pure Python, and only blockbuster needs it, which watches the tests",
+    "jsonpath-rw": "pure Python, and only mlcroissant needs it, which reads exported datasets in the tests",
+}
 """Packages that are accepted without a wheel, and why. The report names them."""
 
 UNREACHABLE = 75
