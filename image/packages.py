@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import tempfile
@@ -25,10 +26,21 @@ def unpack(names: Sequence[str], target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         download = ("apt-get", "-o", "APT::Sandbox::User=root", "--quiet", "--quiet", "download", *names)
         if subprocess.run(download, cwd=folder, check=False, capture_output=True).returncode:
-            run("apt-get", "--quiet", "--quiet", "update")  # the lists may be old or missing
+            update()
             run(*download, cwd=Path(folder))
         for each in sorted(Path(folder).glob("*.deb")):
             run("dpkg-deb", "-x", str(each), str(target))
+
+
+def update() -> None:
+    """Get the lists of packages, which may be old or missing. Waits for another of our processes that does: apt-get itself fails then.
+
+    Raises:
+        CalledProcessError: they cannot be downloaded.
+    """
+    with (Path(tempfile.gettempdir()) / "dyff-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run("apt-get", "--quiet", "--quiet", "update")
 
 
 def file_system(target: Path, include: Sequence[str], work: Path) -> None:

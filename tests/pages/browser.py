@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 from playwright import async_api
 
+from image import packages
 from tests.conftest import missing
 from tests.engines import building
 
@@ -29,8 +30,10 @@ def program() -> str:
         missing("Chromium is not installed (Debian: apt-get install chromium), so no page is looked at")
     with FileLock(building.root() / "chromium.lock"):
         if (found := _found()) is None:
-            for command in (("update",), ("install", "--yes", "--no-install-recommends", "chromium")):
-                subprocess.run(("apt-get", "--quiet", "--quiet", *command), check=True)
+            packages.update()
+            waiting = ("-o", "DPkg::Lock::Timeout=300")
+            install = ("apt-get", *waiting, "--quiet", "--quiet", "install", "--yes", "--no-install-recommends", "chromium")
+            subprocess.run(install, check=True)
             found = _found()
     return found or missing("apt-get has installed no Chromium")
 
