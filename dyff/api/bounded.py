@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 ADDRESS_SPACE_BYTES = 2**30
@@ -23,6 +23,14 @@ def limit() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (amount, amount))
+
+
+def serve(look: Callable[[bytes], Any]) -> None:
+    """Answer each frame with what `look` returns of it, within the limits, until the input ends."""
+    limit()
+    ready()
+    for frame in frames():
+        answer(look(frame))
 
 
 def frames() -> Iterator[bytes]:

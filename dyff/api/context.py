@@ -7,6 +7,7 @@ import msgspec
 from dyff.api.arrow import Schemas
 from dyff.api.documents import Documents
 from dyff.api.large import Large
+from dyff.api.manifest_digests import ManifestDigests
 from dyff.api.positions import Positions
 from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
@@ -31,6 +32,7 @@ class Context(msgspec.Struct, frozen=True):
     schemas: Schemas
     threads: Threads
     large: Large
+    digests: ManifestDigests
 
 
 def build(services: Services) -> Context:
@@ -50,4 +52,5 @@ def build(services: Services) -> Context:
         schemas=Schemas(),
         threads=Threads(),
         large=Large(services),
+        digests=ManifestDigests(services.objects),
     )

@@ -41,13 +41,5 @@ def look(schema: bytes) -> dict[str, Any] | None:
         return None
 
 
-def main() -> None:
-    """Read schemas until the input ends."""
-    bounded.limit()
-    bounded.ready()
-    for schema in bounded.frames():
-        bounded.answer(look(schema))
-
-
 if __name__ == "__main__":
-    main()
+    bounded.serve(look)

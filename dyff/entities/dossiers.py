@@ -152,10 +152,10 @@ class NotShown(stored.Part, frozen=True):
 class Dossier(stored.Part, frozen=True):
     """What the page of a safety case shows. `id`, `name`, `account`, `status`, `reason`, `message`: of the safety case.
 
-    `published`: who can see it: `public`: everybody, `internal`, `private`: who has a token for it. `created`, `ended`: ISO 8601; None: it
-    has not ended. `title`, `summary`, `text`: its documentation; None: nothing was written. `system`, `test`: title and summary of the
-    system and of the method. `page`: the path of the page; `notebook`: that of the author's document; None: there is none. `arguments`: of
-    the method.
+    `published`: who can see it. `public` means everybody; `internal` and `private` mean those with a token that allows it. `created`,
+    `ended`: ISO 8601; None: it has not ended. `title`, `summary`, `text`: its documentation; None: nothing was written. `system`, `test`:
+    title and summary of the system and of the method. `page`: the path of the page; `notebook`: that of the author's document; None: there
+    is none. `arguments`: of the method.
     """
 
     id: str

@@ -202,7 +202,7 @@ def test_the_folders_are_those_of_the_registry():
 
 
 def test_an_installation_without_its_package_says_so(fetched, store, monkeypatch, tmp_path):
-    """It is the operator who has to fix it."""
+    """The message names what is missing, and what an operator has to do."""
     analyses.put_inputs(store)
     monkeypatch.setattr(provided, "SOURCE", tmp_path / "nothing")
     assert "must have the package dyff.stats; install Dyff again" in fetched().last

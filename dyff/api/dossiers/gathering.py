@@ -11,15 +11,10 @@ import msgspec
 
 from dyff.accounts import grants
 from dyff.accounts.authority import Principal
+from dyff.api.context import Context
 from dyff.api.dossiers import dossier, evidence, runs
-from dyff.api.services import Services
 from dyff.entities import codecs, labels, registry, statuses
-from dyff.kernel import errors
-from dyff.objects import hashing, layout
 from dyff.query import filters, port
-
-MAX_MANIFEST_BYTES = 16 * 2**20
-"""The digest of a larger manifest is given only where a run recorded it."""
 
 _AT_ONCE = 2
 """How many requests can count runs at a time: anybody can ask for the page of a public case."""
@@ -30,11 +25,10 @@ _SEEN = msgspec.json.Decoder(runs.Seen)
 class Gathering:
     """Reads for dossiers, from the view and the object store."""
 
-    def __init__(self, services: Services) -> None:
-        """Nothing is remembered yet."""
-        self._query, self._objects = services.query, services.objects
+    def __init__(self, context: Context) -> None:
+        """No runs have been counted yet."""
+        self._query, self._digests = context.services.query, context.digests
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
-        self._digests: OrderedDict[str, str] = OrderedDict()
         self._tallies: OrderedDict[runs.Sort, tuple[port.Reached, runs.Tally]] = OrderedDict()
 
     async def gathered(self, case: codecs.Json, principal: Principal | None) -> evidence.Gathered:
@@ -58,7 +52,8 @@ class Gathering:
             if may_read(principal, reference.kind, entity):
                 readable.add(reference.id)
         for each in named.values():
-            if each.id not in digests and (found := await self._manifest_digest(each)) is not None:
+            row = registry.BY_KIND[each.kind]
+            if each.id not in digests and (found := await self._digests.of(row, each.id)) is not None:
                 digests[each.id] = found
         return evidence.Gathered(case, tuple(named.values()), entities, frozenset(readable), digests)
 
@@ -100,28 +95,6 @@ class Gathering:
         document = await self._query.get(registry.BY_KIND[reference.kind].plural, reference.id)
         entity = None if document is None else codecs.decode_object(document)
         return None if entity is None or entity.get("reason") == statuses.NOT_SHOWN else entity
-
-    async def _manifest_digest(self, reference: evidence.Reference) -> str | None:
-        """That of what is stored now, which never changes once it is there; None if nothing is, or the store does not answer."""
-        row = registry.BY_KIND[reference.kind]
-        if row.download is None:
-            return None
-        if reference.id in self._digests:
-            return self._digests[reference.id]
-        key = layout.root(row.collection, reference.id) + layout.ARTIFACTS
-        try:
-            info = await self._objects.head(key)
-            if info is None or info.size_bytes > MAX_MANIFEST_BYTES:
-                return None
-            digest = hashing.Hash()
-            async for piece in self._objects.stream(key):
-                digest.update(piece)
-        except errors.DyffError:
-            return None
-        self._digests[reference.id] = digest.sha256
-        while len(self._digests) > _REMEMBERED:
-            self._digests.popitem(last=False)
-        return digest.sha256
 
 
 def may_read(principal: Principal | None, kind: str, entity: codecs.Json) -> bool:

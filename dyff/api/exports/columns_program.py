@@ -26,13 +26,5 @@ def look(schema: bytes) -> list[dict[str, Any]] | None:
         return None
 
 
-def main() -> None:
-    """Describe schemas until the input ends."""
-    bounded.limit()
-    bounded.ready()
-    for schema in bounded.frames():
-        bounded.answer(look(schema))
-
-
 if __name__ == "__main__":
-    main()
+    bounded.serve(look)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 
 import anyio
 
 from dyff.accounts import grants
 from dyff.accounts.authority import Principal
+from dyff.api.context import Context
 from dyff.api.documents import is_whole
-from dyff.api.services import Services
 from dyff.entities import codecs, kind, registry, statuses
 from dyff.entities.exports import evidence
 from dyff.kernel import errors
-from dyff.objects import hashing, layout, manifests
-
-MAX_MANIFEST_BYTES = 16 * 2**20
-"""Limit of a manifest whose digest is computed for an answer. That of a larger one is given where a run, or the store, recorded it."""
+from dyff.objects import layout, manifests
 
 AT_ONCE = 2
 """How many requests can read at a time."""
-
-REMEMBERED = 1000
-"""The digests of manifests that are kept."""
 
 _SMALL_MANIFEST_BYTES = 256 * 2**10
 """A larger one has too many files to list them."""
@@ -31,11 +25,10 @@ _SMALL_MANIFEST_BYTES = 256 * 2**10
 class Gathering:
     """Reads for exports of one server."""
 
-    def __init__(self, services: Services) -> None:
-        """Nothing is remembered yet."""
-        self._query, self._objects = services.query, services.objects
+    def __init__(self, context: Context) -> None:
+        """`context`: of the server."""
+        self._query, self._objects, self._digests = context.services.query, context.services.objects, context.digests
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
-        self._digests: OrderedDict[str, str] = OrderedDict()
 
     async def gathered(self, root: codecs.Json, principal: Principal) -> evidence.Gathered:
         """What `root` rests on, as far as `principal` may see it.
@@ -52,7 +45,7 @@ class Gathering:
         None if there is none, or it is too large.
         """
         async with self._limiter:
-            return await self._manifest_digest(row, entity_id)
+            return await self._digests.of(row, entity_id)
 
     async def _gathered(self, root: codecs.Json, principal: Principal) -> evidence.Gathered:
         named: dict[str, evidence.Named] = {}
@@ -78,7 +71,7 @@ class Gathering:
             row, entity = registry.BY_KIND[each.kind], root if each.id == root["id"] else entities.get(each.id)
             if row.download is None or (entity is not None and entity["status"] == statuses.DELETED):
                 continue
-            if each.id not in digests and (digest := await self._manifest_digest(row, each.id)) is not None:
+            if each.id not in digests and (digest := await self._digests.of(row, each.id)) is not None:
                 digests[each.id] = digest
             if entity is not None:
                 files[each.id] = await self._files(row, each.id)
@@ -106,20 +99,3 @@ class Gathering:
         if found is None or len(found.artifacts) > evidence.MAX_FILES:
             return ()
         return tuple(evidence.File(each.path, each.size, each.digest.get("sha256")) for each in found.artifacts)
-
-    async def _manifest_digest(self, row: kind.Kind, entity_id: str) -> str | None:
-        if entity_id in self._digests:  # it never changes once it is there
-            return self._digests[entity_id]
-        key = layout.root(row.collection, entity_id) + layout.ARTIFACTS
-        info = await self._objects.head(key)
-        if info is None or info.sha256 is not None:
-            return None if info is None else info.sha256
-        if info.size_bytes > MAX_MANIFEST_BYTES:
-            return None
-        digest = hashing.Hash()
-        async for piece in self._objects.stream(key):
-            digest.update(piece)
-        self._digests[entity_id] = digest.sha256
-        while len(self._digests) > REMEMBERED:
-            self._digests.popitem(last=False)
-        return digest.sha256

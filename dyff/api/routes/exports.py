@@ -20,7 +20,7 @@ _THREAD_FILES = 200
 
 def routes(context: Context) -> list[Route]:
     """Return all of them."""
-    reads = gathering.Gathering(context.services)
+    reads = gathering.Gathering(context)
     found = [Croissant(context, reads).route()]
     for row in registry.ROWS:
         found += [Provenance(context, row, reads).route()] if row.name in evidence.KINDS else []

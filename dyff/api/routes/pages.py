@@ -49,7 +49,7 @@ class Pages:
     def __init__(self, context: Context, row: kind.Kind, document: str) -> None:
         """`document`: the path of the author's document in the data of an entity."""
         self._context, self._row, self._document = context, row, document
-        self._gathering = gathering.Gathering(context.services)
+        self._gathering = gathering.Gathering(context)
         self._headers = (("content-security-policy", rendering.policy()), *rendering.COMMON, rendering.OPENER)
 
     def routes(self) -> list[Route]:
