@@ -130,7 +130,7 @@ def build(services: Services) -> Application:
                 await shared.schemas.close()
 
     app = Application(
-        route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
+        route_handlers=[*_handlers(lane, routes), _sockets(lane, logs.streams(shared))],
         lifespan=[lifespan],
         exception_handlers={HTTPException: _framework_errors([route.path for route in routes], lane)},
         openapi_config=None,
@@ -143,32 +143,41 @@ def build(services: Services) -> Application:
 
 
 def _handlers(lane: Lane, routes: Iterable[Route]) -> list[HTTPRouteHandler]:
-    """One for each path, so that it knows all methods of the path."""
+    """One for all paths that have the same methods: what a handler costs at start-up, and in each test, is paid a few times and not 150."""
     by_path: dict[str, dict[str, Route]] = {}
     for route in routes:
         by_path.setdefault(route.path, {})[route.method] = route
-    return [_handler(lane, path, by_method) for path, by_method in by_path.items()]
+    alike: dict[tuple[str, ...], dict[str, dict[str, Route]]] = {}
+    for path, by_method in by_path.items():
+        alike.setdefault(tuple(sorted(by_method)), {})[path] = by_method
+    return [_handler(lane, paths) for paths in alike.values()]
 
 
-def _handler(lane: Lane, path: str, routes: dict[str, Route]) -> HTTPRouteHandler:
-    """Where there is a GET there is a HEAD: the same, and the body is not sent (`dyff.api.answers`)."""
-    routes = {"HEAD": routes["GET"], **routes} if "GET" in routes else routes
-    methods = [HttpMethod(each) for each in sorted([*routes, "OPTIONS"])]
+def _handler(lane: Lane, paths: dict[str, dict[str, Route]]) -> HTTPRouteHandler:
+    """Where there is a GET there is a HEAD: the same, and the body is not sent (`dyff.api.answers`). `paths`: their routes, by method."""
+    methods = [HttpMethod(each) for each in sorted({*next(iter(paths.values())), "OPTIONS"})]
+    if HttpMethod.GET in methods:
+        methods = sorted([*methods, HttpMethod.HEAD])
+    by_template = {next(iter(routes.values())).template: routes for routes in paths.values()}
     options = Reply(204, headers=(("allow", ", ".join(methods)),))
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
         if request.method == "OPTIONS":
             return answers.Answer(lane.unrouted("OPTIONS", request.scope, request.receive, options))
-        return answers.Answer(await lane.answer(routes[request.method], request.scope, request.receive, request.path_params))
+        route = by_template[request.scope["path_template"]]["GET" if request.method == "HEAD" else request.method]
+        return answers.Answer(await lane.answer(route, request.scope, request.receive, request.path_params))
 
-    return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
+    return HTTPRouteHandler(list(paths), http_method=methods, status_code=200)(handle)
 
 
-def _socket(lane: Lane, stream: Socket) -> WebsocketRouteHandler:
+def _sockets(lane: Lane, streams: Iterable[Socket]) -> WebsocketRouteHandler:
+    by_template = {stream.template: stream for stream in streams}
+
     async def handle(socket: WebSocket[Any, Any, Any]) -> None:
+        stream = by_template[socket.scope["path_template"]]
         await lane.converse(stream, socket.scope, socket.receive, socket.send, socket.path_params)
 
-    return WebsocketRouteHandler(stream.path)(handle)
+    return WebsocketRouteHandler([stream.path for stream in by_template.values()])(handle)
 
 
 def _framework_errors(paths: list[str], lane: Lane) -> Callable[[Request[Any, Any, Any], HTTPException], Response[Any]]:
