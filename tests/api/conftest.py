@@ -318,13 +318,15 @@ async def opened(path, **changes) -> AsyncIterator[World]:
             group.cancel_scope.cancel()
 
 
-async def hosted(path, **changes) -> AsyncIterator[World]:
-    """`opened` in a task of its own, since a fixture's two halves run in different tasks, which cancel scopes do not bear."""
+async def held(context):
+    """What a context manager gives, entered and left in a task of its own: a fixture's two halves run in different tasks, which cancel
+    scopes do not bear.
+    """
     done = asyncio.Event()
     opening = asyncio.get_running_loop().create_future()
 
     async def host():
-        async with opened(path, **changes) as subject:
+        async with context as subject:
             opening.set_result(subject)
             await done.wait()
 
@@ -340,7 +342,7 @@ async def hosted(path, **changes) -> AsyncIterator[World]:
 @pytest.fixture
 async def world(tmp_path):
     """A world of the test's own."""
-    async for subject in hosted(tmp_path):
+    async for subject in held(opened(tmp_path)):
         yield subject
 
 
@@ -354,7 +356,7 @@ async def api(world):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_world(tmp_path_factory):
     """One world for a module's tests, which do not get into each other's way."""
-    async for subject in hosted(tmp_path_factory.mktemp("world")):
+    async for subject in held(opened(tmp_path_factory.mktemp("world"))):
         yield subject
 
 

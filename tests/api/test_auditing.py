@@ -15,7 +15,7 @@ from dyff.accounts import grants, tokens
 from dyff.api import auditing, route
 from dyff.kernel import audit, clock
 from dyff.kernel.lines import Line
-from tests.api.conftest import hosted
+from tests.api.conftest import held, opened
 from tests.api.test_role import serving
 from tests.entities import bodies
 
@@ -44,7 +44,7 @@ class Audited:
 
 async def started(path, *, reads=False):
     lines: list[Line] = []
-    async for world in hosted(path, audit=audit.Trail(lines.append, "w", reads=reads)):
+    async for world in held(opened(path, audit=audit.Trail(lines.append, "w", reads=reads))):
         yield Audited(world, lines)
 
 

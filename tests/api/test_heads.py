@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import pytest_asyncio
 
 from dyff.api import heads
+from tests.api.conftest import held
 from tests.api.test_connections import exchanged, opened, server
 from tests.api.test_express import BODY, answer
 
@@ -20,6 +22,15 @@ ROUTES = {
 }
 """Request line, the headers that it needs, and the body."""
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def port(shared_world):
+    """Of one server for all tests: each has connections of its own."""
+    async for found in held(server(shared_world)):
+        yield found
+
 
 def head(world, start, *lines, host=b"Host: dyff\r\n", version=b"1.1"):
     """A head of these lines."""
@@ -28,14 +39,13 @@ def head(world, start, *lines, host=b"Host: dyff\r\n", version=b"1.1"):
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", sorted(heads.ONCE - {b"content-length", b"transfer-encoding"}))
-async def test_a_header_of_which_one_counts_is_refused_twice(world, route, name):
+async def test_a_header_of_which_one_counts_is_refused_twice(shared_world, port, route, name):
     """400 that names it, also if both are the same and in other letters; then the end."""
     start, needed, body = ROUTES[route]
     twice = b"%b: x\r\n%b: x\r\n" % (name.upper(), name) if name not in (b"host", b"authorization") else b"%b: dyff\r\n" % name.title()
-    async with server(world) as port:
-        status, detail, closed = await exchanged(port, head(world, start, twice, needed) + body)
-        assert (status, closed) == (400, True)
-        assert f"'{name.decode().title()}' is there more than once" in detail
+    status, detail, closed = await exchanged(port, head(shared_world, start, twice, needed) + body)
+    assert (status, closed) == (400, True)
+    assert f"'{name.decode().title()}' is there more than once" in detail
 
 
 BAD_HOSTS = {
@@ -55,41 +65,37 @@ GOOD_HOSTS = [b"dyff", b"dyff:80", b"dyff:", b"", b"127.0.0.1:8000", b"[::1]", b
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("case", BAD_HOSTS)
-async def test_a_host_is_there_and_is_one(world, route, case):
+async def test_a_host_is_there_and_is_one(shared_world, port, route, case):
     """400 that says what is missing or wrong."""
     start, needed, body = ROUTES[route]
-    async with server(world) as port:
-        status, detail, closed = await exchanged(port, head(world, start, needed, host=BAD_HOSTS[case]) + body)
-        assert (status, closed, "'Host'" in detail) == (400, True, True)
+    status, detail, closed = await exchanged(port, head(shared_world, start, needed, host=BAD_HOSTS[case]) + body)
+    assert (status, closed, "'Host'" in detail) == (400, True, True)
 
 
 @pytest.mark.parametrize("host", GOOD_HOSTS)
 @pytest.mark.parametrize(("route", "status"), [("express", 201), ("usual", 201), ("without a token", 200)])
-async def test_every_host_is_answered(world, route, status, host):
+async def test_every_host_is_answered(shared_world, port, route, status, host):
     """Names, addresses, ports, and none for a request that is for no host."""
     start, needed, body = ROUTES[route]
-    async with server(world) as port:
-        reader, writer = await opened(port)
-        writer.write(head(world, start, needed, host=b"Host: %b\r\n" % host) + body)
-        assert (await answer(reader))[0] == status
-        writer.close()
+    reader, writer = await opened(port)
+    writer.write(head(shared_world, start, needed, host=b"Host: %b\r\n" % host) + body)
+    assert (await answer(reader))[0] == status
+    writer.close()
 
 
-async def test_the_version_before_needs_no_host(world):
+async def test_the_version_before_needs_no_host(port):
     """HTTP/1.0 has none, but not two either."""
-    async with server(world) as port:
-        reader, writer = await opened(port)
-        writer.write(b"GET /health HTTP/1.0\r\n\r\n")
-        assert (await answer(reader))[0] == 200
-        writer.close()
-        assert (await exchanged(port, b"GET /health HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"))[0] == 400
+    reader, writer = await opened(port)
+    writer.write(b"GET /health HTTP/1.0\r\n\r\n")
+    assert (await answer(reader))[0] == 200
+    writer.close()
+    assert (await exchanged(port, b"GET /health HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"))[0] == 400
 
 
 @pytest.mark.parametrize("line", [b"GET /health HTTP/2.0\r\nHost: dyff\r\n\r\n", b"GET /health\r\n\r\n"])
-async def test_another_version_is_refused(world, line):
+async def test_another_version_is_refused(port, line):
     """Its answer would have another form."""
-    async with server(world) as port:
-        assert (await exchanged(port, line))[:2] == (505, "the version of HTTP must be 1.1 or 1.0")
+    assert (await exchanged(port, line))[:2] == (505, "the version of HTTP must be 1.1 or 1.0")
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -110,31 +116,28 @@ ENDS = {
 
 @pytest.mark.parametrize("route", ["express", "usual"])
 @pytest.mark.parametrize("case", ENDS)
-async def test_a_body_has_one_end(world, route, case):
+async def test_a_body_has_one_end(shared_world, port, route, case):
     """What could be read as two requests is read as none, and the message says why."""
     lines, version, want = ENDS[case]
-    async with server(world) as port:
-        status, detail, closed = await exchanged(port, head(world, ROUTES[route][0], lines, version=version.encode()) + b"0\r\n\r\n")
-        assert (closed, status) == (True, want)
-        assert detail.removeprefix("the request is not valid HTTP/1.1").strip(": ")
+    status, detail, closed = await exchanged(port, head(shared_world, ROUTES[route][0], lines, version=version.encode()) + b"0\r\n\r\n")
+    assert (closed, status) == (True, want)
+    assert detail.removeprefix("the request is not valid HTTP/1.1").strip(": ")
 
 
-async def test_chunks_in_other_letters_are_read(world):
+async def test_chunks_in_other_letters_are_read(shared_world, port):
     """Codings have no case."""
-    async with server(world) as port:
-        reader, writer = await opened(port)
-        chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
-        writer.write(head(world, b"POST /v0/datasets", b"Transfer-Encoding: \tChunked \r\n") + chunk)
-        assert (await answer(reader))[0] == 201
-        writer.close()
+    reader, writer = await opened(port)
+    chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    writer.write(head(shared_world, b"POST /v0/datasets", b"Transfer-Encoding: \tChunked \r\n") + chunk)
+    assert (await answer(reader))[0] == 201
+    writer.close()
 
 
-async def test_an_earlier_request_does_not_get_the_refusal(world):
+async def test_an_earlier_request_does_not_get_the_refusal(shared_world, port):
     """An answer is that of its request: the connection ends, and what is there is the first request's or nothing."""
-    async with server(world) as port:
-        reader, writer = await opened(port)
-        writer.write(head(world, *ROUTES["express"][:2]) + BODY + b"GET /health HTTP/1.1\r\n\r\n")
-        found = await reader.read()
-        assert b" 400 " not in found
-        assert found == b"" or json.loads(found.rpartition(b"\r\n\r\n")[2])["kind"] == "Dataset"
-        writer.close()
+    reader, writer = await opened(port)
+    writer.write(head(shared_world, *ROUTES["express"][:2]) + BODY + b"GET /health HTTP/1.1\r\n\r\n")
+    found = await reader.read()
+    assert b" 400 " not in found
+    assert found == b"" or json.loads(found.rpartition(b"\r\n\r\n")[2])["kind"] == "Dataset"
+    writer.close()

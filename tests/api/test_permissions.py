@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from dyff.accounts import grants, port
 from dyff.kernel import errors
@@ -20,14 +21,31 @@ NAMES = {"public": "public", "another": "another", "Admin": "another"}
 """The account of the entity, by column; in the first one it is the token's."""
 
 
-@pytest.fixture
-async def account(world):
+async def an_account(world):
     """An account that `dyff account create` made."""
-    made = port.Account(id=world.services.ids.new(), name="plain", created=world.services.clock.now())
+    made = port.Account(id=world.services.ids.new(), name=f"plain-{world.services.ids.new()}", created=world.services.clock.now())
     await world.services.accounts.create(made)
+    return made.id
+
+
+async def others(world):
+    """Make the accounts of the columns."""
     for name in ("public", "another"):
         await world.services.accounts.create(port.Account(id=name, name=name, created=world.services.clock.now()))
-    return made.id
+
+
+@pytest.fixture
+async def account(world):
+    """An account in a world of the test's own."""
+    await others(world)
+    return await an_account(world)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def crowded_world(shared_world):
+    """One world for all lines of the table, each with an account of its own."""
+    await others(shared_world)
+    return shared_world
 
 
 async def a_token(world, account, role=None):
@@ -61,7 +79,7 @@ async def a_body(world, method, path, owner, account, names):
         service = await world.ready_service(account="public")
         return {"account": account, "dataset": names["{dataset}"], "inferenceSession": {"inferenceService": service}}
     if path == "/v0/accounts":
-        return {"name": "new"}
+        return {"name": f"new-{world.services.ids.new()}"}
     few = {"resources": ["datasets"], "functions": ["get"], "accounts": [owner], "entities": []}
     if path.endswith("/permissions"):
         return {"permissions": [few]}
@@ -79,14 +97,16 @@ def test_the_table_is_read():
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row[0]} {row[1]}" for row in ROWS])
-async def test_what_a_token_can_do(world, api, account, row, column):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_a_token_can_do(crowded_world, shared_api, row, column):
     """The answer is 403 where the table says no, and neither 401 nor 403 where it says yes."""
+    world, account = crowded_world, await an_account(crowded_world)
     token = await a_token(world, account, "Admin" if column == "Admin" else None)
     owner = NAMES.get(column, account)
     if column != "own account" and row[1] != "/v0/evaluations":
         await world.services.accounts.set_permissions(owner, grants.ADMIN, world.services.ids.new())
     async with world.client(token) as client:
-        found = await answer(world, client, api, row, owner, account)
+        found = await answer(world, client, shared_api, row, owner, account)
     allowed = row[2 + COLUMNS.index(column)] == "yes"
     assert (found.status_code not in (401, 403)) == allowed, (found.status_code, found.text)
     if allowed:

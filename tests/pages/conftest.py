@@ -11,7 +11,7 @@ from tests.pages import cases
 @pytest.fixture
 async def world(tmp_path):
     """A world of the test's own."""
-    async for subject in api_world.hosted(tmp_path):
+    async for subject in api_world.held(api_world.opened(tmp_path)):
         yield subject
 
 
