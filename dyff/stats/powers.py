@@ -108,7 +108,7 @@ def _shift(freedom: float, level: float, wanted: float) -> float:
     low, high = 0.0, 1.0
     while _power(high, freedom, level) < wanted:
         low, high = high, high * 2
-    for _ in range(_STEPS):
+    for _ in range(_STEPS):  # pragma: no branch: neighbouring floats are reached long before
         middle = (low + high) / 2
         if middle in (low, high):
             break
