@@ -94,8 +94,8 @@ SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (14 minutes on two cores)
 	@$(SPREAD) -m "not engines"
 
-test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages
-	@$(SPREAD) -p tests.measuring -m "not acceptance and not faults and not slow and not engines"
+test-fast: setup ## unit and contract tests only, in this process, and the branch coverage of the pure packages
+	@$(SPREAD) -p tests.measuring -m "not acceptance and not faults and not slow and not programs and not engines"
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build

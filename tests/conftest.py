@@ -13,6 +13,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
@@ -44,6 +45,19 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"CI must have it: {reason}")
     pytest.skip(reason)
+
+
+TESTS = Path(__file__).parent
+_FOLDERS = ("analyses", "console", "engines", "image", "pages/test_hostile.py", "pods", "serving", "wheels")
+PROGRAMS = tuple(str(TESTS / name) for name in _FOLDERS)
+"""Whose tests start programs: servers, pods, browsers, installations. They are no unit tests, so `make test-fast` leaves them out."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item):
+    """Before markers are selected."""
+    if str(item.path).startswith(PROGRAMS):
+        item.add_marker("programs")
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
-WAITING = ("acceptance", "faults", "slow")
+WAITING = ("acceptance", "faults", "programs", "slow")
 """The markers of tests that mostly wait for the programs that they start, and take long."""
 
 
