@@ -6,6 +6,7 @@ import msgspec
 
 from dyff.api.arrow import Schemas
 from dyff.api.documents import Documents
+from dyff.api.evidence import Evidence
 from dyff.api.large import Large
 from dyff.api.manifest_digests import ManifestDigests
 from dyff.api.positions import Positions
@@ -33,6 +34,7 @@ class Context(msgspec.Struct, frozen=True):
     threads: Threads
     large: Large
     digests: ManifestDigests
+    evidence: Evidence
 
 
 def build(services: Services) -> Context:
@@ -40,6 +42,7 @@ def build(services: Services) -> Context:
     positions = Positions(services)
     documents = Documents(services, positions)
     quotas = Quotas(services)
+    digests = ManifestDigests(services.objects)
     return Context(
         services=services,
         positions=positions,
@@ -52,5 +55,6 @@ def build(services: Services) -> Context:
         schemas=Schemas(),
         threads=Threads(),
         large=Large(services),
-        digests=ManifestDigests(services.objects),
+        digests=digests,
+        evidence=Evidence(services.query, services.objects, digests),
     )

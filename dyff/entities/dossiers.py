@@ -155,7 +155,8 @@ class Dossier(stored.Part, frozen=True):
     `published`: who can see it. `public` means everybody; `internal` and `private` mean those with a token that allows it. `created`,
     `ended`: ISO 8601; None: it has not ended. `title`, `summary`, `text`: its documentation; None: nothing was written. `system`, `test`:
     title and summary of the system and of the method. `page`: the path of the page; `notebook`: that of the author's document; None: there
-    is none. `arguments`: of the method.
+    is none. `data`: the path of this as JSON; `provenance`, `eee`: those of the exports (docs/exports.md); `eee` is None if there are no
+    scores. `arguments`: of the method.
     """
 
     id: str
@@ -180,4 +181,7 @@ class Dossier(stored.Part, frozen=True):
     notShown: NotShown = NotShown()
     page: str = ""
     notebook: str | None = None
+    data: str = ""
+    provenance: str = ""
+    eee: str | None = None
     schemaVersion: str = msgspec.field(default="0.1")

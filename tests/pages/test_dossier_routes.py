@@ -158,3 +158,23 @@ async def test_a_claim_is_part_of_the_documentation_of_a_safety_case_only(audit,
     assert refused.status_code == 422
     wrong = await api.patch(f"/v0/safetycases/{case}/documentation", json={"documentation": {"relationship": "friends"}})
     assert wrong.status_code == 422
+
+
+async def test_a_public_page_leads_to_the_provenance_of_its_scores(world, audit):
+    """The page links to both exports, visibly and for programs; a stranger can follow each link, and finds all that the page names."""
+    _, _, case = await audit.run()
+    await audit.publish("safetycases", case)
+    async with world.client("") as stranger:
+        page = (await stranger.get(f"/safetycases/{case}")).text
+        found = (await stranger.get(f"/v0/safetycases/{case}/dossier")).json()
+        for path in (found["provenance"], found["eee"]):
+            assert f'<link rel="alternate" type="application/json" href="{path}"' in page
+            assert f'<a href="{path}">' in page
+        entities = (await stranger.get(found["provenance"])).json()["entity"]
+        named = {each["dyff:id"] for each in entities.values() if "dyff:id" in each}
+        assert {each["id"] for each in found["restsOn"]} <= named
+        assert any(name.endswith("/scores#toxic_rate") for name in entities)
+        digests = {each["dyff:id"]: each.get("dyff:sha256") for each in entities.values() if "dyff:id" in each}
+        assert all(each["digest"] == f"sha256:{digests[each['id']]}" for each in found["restsOn"] if each["digest"])
+        eee = await stranger.get(found["eee"])
+    assert (eee.status_code, len(eee.json()["evaluation_results"])) == (200, 2)

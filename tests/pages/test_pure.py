@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dyff.api.dossiers import details, dossier, precision, runs
-from dyff.api.dossiers.evidence import Gathered
 from dyff.api.pages import documents, intervals, words
 from dyff.entities import dossiers
+from dyff.entities.exports.evidence import Gathered
 
 ALL = {"low": 1, "high": 3.0, "level": 0.95, "n": 5, "clusters": 2.0, "method": "t", "outcomes": {"errors": 0, "notScored": 1}}
 EVERYTHING = dossiers.Uncertainty(low=1.0, high=3.0, level=0.95, n=5, clusters=2, errors=0, unscored=1, method="t")
@@ -110,7 +110,7 @@ def test_runs_are_counted_by_their_ends():
 def test_a_case_that_does_not_fit_its_kind_has_a_dossier(broken):
     """What a later or older release stored in another form is left out."""
     case = {"id": "0" * 32, "account": "a", "kind": "SafetyCase", "status": "Complete", **broken}
-    found = dossier.of(Gathered(case), [], page="/p", notebook=None)
+    found = dossier.of(Gathered(case), [], dossier.Places("/p", "/d"))
     assert (found.restsOn, found.scores, runs.sorts(Gathered(case))) == ([], [], [])
 
 

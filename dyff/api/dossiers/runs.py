@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from dyff.api.dossiers.evidence import Gathered
 from dyff.entities import codecs, dossiers, labels, statuses
+from dyff.entities.exports.evidence import Gathered
 
 MAX_RUNS = 1000
 """Limit of the runs of one sort that are counted. If there are more, the count is a lower bound, and says so."""
@@ -56,21 +56,21 @@ class Tally(msgspec.Struct, frozen=True):
 
 def sorts(gathered: Gathered) -> list[Sort]:
     """The sorts of runs that this case belongs to, each once: evaluations first, then measurements, then safety cases."""
-    found = [*_evaluations(gathered), *_measurements(gathered), *_cases(gathered.case)]
+    found = [*_evaluations(gathered), *_measurements(gathered), *_cases(gathered.root)]
     return list(dict.fromkeys(found))[:MAX_SORTS]
 
 
 def _evaluations(gathered: Gathered) -> Iterator[Sort]:
-    for each in gathered.of_kind("Evaluation"):
+    for each in gathered.read("Evaluation"):
         service = ((each.get("inferenceSession") or {}).get("inferenceService") or {}).get("id")
         yield from _sort("Evaluation", "evaluations of this system on this dataset", inferenceService=service, dataset=each.get("dataset"))
-    scope = gathered.case.get("scope") or {}
+    scope = gathered.root.get("scope") or {}
     terms = {"inferenceService": scope.get("inferenceService"), "dataset": scope.get("dataset")}
     yield from _sort("Evaluation", "evaluations of this system on this dataset", **terms)
 
 
 def _measurements(gathered: Gathered) -> Iterator[Sort]:
-    for each in gathered.of_kind("Measurement"):
+    for each in gathered.read("Measurement"):
         scope, method = each.get("scope") or {}, (each.get("method") or {}).get("id")
         terms = {"method": method, "inferenceService": scope.get("inferenceService"), "dataset": scope.get("dataset")}
         yield from _sort("Measurement", "measurements of this system on this dataset by this method", **terms)

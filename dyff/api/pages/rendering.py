@@ -34,10 +34,10 @@ OPENER = ("cross-origin-opener-policy", "same-origin")
 """Of our own pages only: a browser opens no sandboxed document that has it."""
 
 
-def case(found: dossiers.Dossier, *, data: str) -> bytes:
-    """The page of a safety case. `data`: the path of the same content as JSON."""
+def case(found: dossiers.Dossier) -> bytes:
+    """The page of a safety case."""
     lines = {each.name: intervals.line(each) for each in found.scores}
-    return _render("case.html", case=found, lines=lines, data=data, relationships=dossiers.RELATIONSHIPS)
+    return _render("case.html", case=found, lines=lines, relationships=dossiers.RELATIONSHIPS)
 
 
 def missing() -> bytes:

@@ -65,9 +65,9 @@ def of(gathered: evidence.Gathered) -> System:
 
 def _described(gathered: evidence.Gathered, service_id: str, evaluations: list[codecs.Json]) -> System:
     used = evidence.as_used(gathered, "InferenceService", service_id)
-    service = used or gathered.entities.get(service_id) or next(_carried(gathered.root, service_id), {})
+    service = used or gathered.visible(service_id) or next(_carried(gathered.root, service_id), {})
     model = evidence.object_of(service, "model")
-    whole = gathered.entities.get(str(model.get("id"))) or next(_carried(gathered.root, str(model.get("id"))), model)
+    whole = gathered.visible(str(model.get("id"))) or next(_carried(gathered.root, str(model.get("id"))), model)
     source = evidence.object_of(evidence.object_of(whole, "source"), "huggingFaceHub")
     cache = source or evidence.object_of(evidence.object_of(model, "artifact"), "huggingFaceCache")
     runner = evidence.object_of(service, "runner")

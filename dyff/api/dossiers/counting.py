@@ -1,0 +1,64 @@
+"""Counts the runs that a safety case is one of, with bounds on what one case can cost."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from contextlib import aclosing
+
+import anyio
+import msgspec
+
+from dyff.api.context import Context
+from dyff.api.dossiers import runs
+from dyff.entities import registry
+from dyff.query import filters, port
+
+_AT_ONCE = 2
+"""How many requests can count runs at a time: anybody can ask for the page of a public case."""
+_REMEMBERED = 1000
+_SEEN = msgspec.json.Decoder(runs.Seen)
+
+
+class Counting:
+    """Counts runs for dossiers, in the view."""
+
+    def __init__(self, context: Context) -> None:
+        """No runs have been counted yet."""
+        self._query = context.services.query
+        self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        self._tallies: OrderedDict[runs.Sort, tuple[port.Reached, runs.Tally]] = OrderedDict()
+
+    async def tallies(self, sorts: Collection[runs.Sort]) -> list[runs.Tally]:
+        """The runs of each sort, of all accounts. As long as the view does not move, they are counted once.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        async with self._limiter:
+            return [await self._tally(each) for each in sorts]
+
+    async def _tally(self, sort: runs.Sort) -> runs.Tally:
+        reached = await self._query.reached()
+        known = self._tallies.get(sort)
+        if known is not None and known[0] == reached:
+            return known[1]
+        found = await self._counted(sort)
+        self._tallies[sort] = (reached, found)
+        while len(self._tallies) > _REMEMBERED:
+            self._tallies.popitem(last=False)
+        return found
+
+    async def _counted(self, sort: runs.Sort) -> runs.Tally:
+        row = registry.BY_KIND[sort.kind]
+        where = filters.AllOf(tuple(filters.Equals(row.queries[name], value) for name, value in sort.terms))
+        find = filters.Find(collection=row.plural, where=where, order_by=("creationTime",), limit=runs.MAX_RUNS + 1)
+        seen: list[runs.Seen] = []
+        size = 0
+        async with aclosing(self._query.find(find)) as batches:
+            async for batch in batches:
+                seen += [_SEEN.decode(each) for each in batch]
+                size += sum(map(len, batch))
+                if size > runs.MAX_BYTES:
+                    return runs.Tally(sort, tuple(seen[: runs.MAX_RUNS]), is_all=False)
+        return runs.Tally(sort, tuple(seen[: runs.MAX_RUNS]), is_all=len(seen) <= runs.MAX_RUNS)
