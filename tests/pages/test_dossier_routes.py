@@ -178,3 +178,30 @@ async def test_a_public_page_leads_to_the_provenance_of_its_scores(world, audit)
         assert all(each["digest"] == f"sha256:{digests[each['id']]}" for each in found["restsOn"] if each["digest"])
         eee = await stranger.get(found["eee"])
     assert (eee.status_code, len(eee.json()["evaluation_results"])) == (200, 2)
+
+
+async def test_a_reproduction_is_a_run_that_is_shown_as_one(world, audit, api):
+    """It asks for exactly what its original did, is counted among all runs, and both pages say what it is."""
+    _, _, case = await audit.run()
+    original = (await api.get(f"/v0/safetycases/{case}")).json()
+    body = {
+        "method": original["method"]["id"], "scope": original["scope"], "inputs": original["inputs"], "arguments": [], "reproduces": case,
+    }  # fmt: skip
+    other = await api.post("/v0/safetycases", json={**body, "account": "test", "scope": {**body["scope"], "dataset": audit.dataset}})
+    assert (other.status_code, other.json()["detail"][0]["loc"]) == (422, ["body", "scope"])
+    made = await audit.post("safetycases", body)
+    assert (made["reproduces"], made["data"]) == (case, original["data"])
+    await world.record(made["id"], {"scores": original["scores"], "curves": [], "provenance": {}})
+    await world.set_status(made["id"], "Complete")
+    found = await audit.dossier(case)
+    (counted,) = (each for each in found["notShown"]["runs"] if each["kind"] == "SafetyCase")
+    assert (counted["shown"], counted["total"], counted["reproductions"]) == (1, 2, 1)
+    assert [(each["id"], each["scores"], each["equal"]) for each in found["reproductions"]] == [(made["id"], 2, 2)]
+    page = (await api.get(f"/safetycases/{case}")).text
+    assert "2 of 2 scores exactly equal" in page
+    assert "This safety case is a reproduction" in (await api.get(f"/safetycases/{made['id']}")).text
+    again = await api.post("/v0/safetycases", json={**body, "account": "test", "reproduces": made["id"]})
+    assert f"reproduce its original, {case}" in again.text
+    unread = Grant(("*",), ("create", "consume"), ("*",))
+    async with world.client(await world.token(unread)) as client:
+        assert "that you may read" in (await client.post("/v0/safetycases", json={**body, "account": "test"})).text

@@ -94,6 +94,21 @@ def seen(number, status="Complete", account="a", **labels):
     return runs.Seen(f"{number:032x}", account, status, f"2026-01-0{number}", labels)
 
 
+def test_reproductions_are_counted_as_runs_and_compared():
+    """They are among all runs; of those of this case the equal scores are counted, and of one that is not complete nothing is."""
+    case = {"id": "c", "scores": [{"name": "s", "quantity": 0.5}, {"name": "t", "quantity": 1}, {"name": None}]}
+    again = tuple(
+        runs.Seen(f"{n}", "b", status, None, {}, of, (runs.Quantity("s", 0.5), runs.Quantity("t", 2.0), runs.Quantity("u", 1.0)))
+        for n, (status, of) in enumerate((("Complete", "c"), ("Failed", "c"), ("Complete", "other")))
+    )
+    tally = runs.Tally(runs.Sort("SafetyCase", "cases", ()), (seen(1), *again))
+    counted = runs.counted(tally, [seen(1).id], "a")
+    assert (counted.shown, counted.total, counted.reproductions) == (1, 4, 3)
+    found = runs.reproductions(case, [tally])
+    assert [(each.id, each.scores, each.equal) for each in found] == [("0", 2, 1), ("1", 0, 0)]
+    assert [words.repeated(each) for each in found] == ["1 of 2 scores exactly equal", "no scores to compare: Failed"]
+
+
 def test_runs_are_counted_by_their_ends():
     """Of all, those of the case, the unpublished ones, those of other accounts, and the first one."""
     public = {"dyff.io/access": "public"}

@@ -50,6 +50,8 @@ def of(gathered: Gathered, tallies: Sequence[runs.Tally], places: Places) -> dos
         restsOn=[_basis(gathered, each, carried) for each in gathered.named],
         arguments={each["keyword"]: str(each.get("value")) for each in case.get("arguments") or [] if isinstance(each.get("keyword"), str)},
         environment=details.environment(case.get("provenance")),
+        reproduces=case.get("reproduces"),
+        reproductions=runs.reproductions(case, tallies),
         notShown=_not_shown(gathered, tallies, carried),
         page=places.page,
         notebook=places.notebook,

@@ -105,6 +105,7 @@ class _Document:
         self._put("activity", activity, {
             "prov:type": _qualified("dyff:Run"), "prov:startTime": run.get("started"), "prov:endTime": run.get("ended"),
             "dyff:arguments": arguments or None, "dyff:seed": run.get("seed"), "dyff:attempt": run.get("attempt"),
+            "dyff:reproduces": entity.get("reproduces"),
             "dyff:image": provenance.get("image"), "dyff:statedBy": _STATED,
             "dyff:release": release(provenance), **{f"dyff:machine_{each}": machine.get(each) for each in _MACHINE},
         })  # fmt: skip
