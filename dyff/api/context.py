@@ -8,6 +8,7 @@ from dyff.api.arrow import Schemas
 from dyff.api.comparisons.calculating import Calculating
 from dyff.api.comparisons.reading import Reading
 from dyff.api.documents import Documents
+from dyff.api.evidence import Evidence
 from dyff.api.large import Large
 from dyff.api.manifest_digests import ManifestDigests
 from dyff.api.positions import Positions
@@ -37,6 +38,7 @@ class Context(msgspec.Struct, frozen=True):
     digests: ManifestDigests
     compared: Reading
     comparing: Calculating
+    evidence: Evidence
 
 
 def build(services: Services) -> Context:
@@ -44,6 +46,7 @@ def build(services: Services) -> Context:
     positions = Positions(services)
     documents = Documents(services, positions)
     quotas = Quotas(services)
+    digests = ManifestDigests(services.objects)
     return Context(
         services=services,
         positions=positions,
@@ -56,7 +59,8 @@ def build(services: Services) -> Context:
         schemas=Schemas(),
         threads=Threads(),
         large=Large(services),
-        digests=ManifestDigests(services.objects),
+        digests=digests,
+        evidence=Evidence(services.query, services.objects, digests),
         compared=Reading(services, documents),
         comparing=Calculating(services.objects),
     )

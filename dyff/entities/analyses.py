@@ -12,7 +12,19 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dyff.entities import analysis, analysis_data, analysis_requests, codecs, costs, described, identity, kind, statuses, stored
+from dyff.entities import (
+    analysis,
+    analysis_data,
+    analysis_requests,
+    codecs,
+    costs,
+    described,
+    identity,
+    kind,
+    reproducing,
+    statuses,
+    stored,
+)
 from dyff.entities.analysis_requests import AnalysisCreateRequest
 from dyff.kernel import errors
 
@@ -167,7 +179,8 @@ class Curve(stored.Part, frozen=True):
 class Analysis(identity.Entity, kw_only=True, frozen=True):
     """A method that is applied to data.
 
-    `scores`, `curves`: what the run computed; empty before it is complete. `provenance`: what ran on what; None before.
+    `scores`, `curves`: what the run computed; empty before it is complete. `provenance`: what ran on what; None before. `reproduces`: the
+    ID of the one that this runs again; None if it does not.
     """
 
     name: str
@@ -177,6 +190,7 @@ class Analysis(identity.Entity, kw_only=True, frozen=True):
     inputs: list[StoredInput] = msgspec.field(default_factory=list)
     data: list[AnalysisData] = msgspec.field(default_factory=list)
     description: str | None = None
+    reproduces: str | None = None
     scores: list[Score] = msgspec.field(default_factory=list)
     curves: list[Curve] = msgspec.field(default_factory=list)
     provenance: Annotated[dict[str, Any] | None, described.says(description="what ran on what")] = None
@@ -188,11 +202,14 @@ def spec(request: AnalysisCreateRequest, embedded: identity.Embedded, makes: str
     Raises:
         InvalidFields: the request does not fit its method.
     """
+    original = None if request.reproduces is None else embedded.get(identity.whole(request.reproduces))
     found = analysis_requests.problems(request, embedded, makes)
+    found += [] if request.reproduces is None else reproducing.problems(request, original, makes)
     if found:
         raise errors.InvalidFields(*found)
     method = codecs.plain(embedded[request.method])
-    own = {**identity.spec_of(request), "method": method, "data": _data(request, embedded, method) if whole_texts else []}
+    data = original.get("data") or [] if original is not None else _data(request, embedded, method) if whole_texts else []
+    own = {**identity.spec_of(request), "method": method, "data": data}
     return {**own, **method["output"][field], "securityContext": identity.security_context()}
 
 
@@ -269,6 +286,7 @@ def resource(entity: codecs.Json) -> codecs.Json:
         "modules": list(method.get("modules") or []),
         "data": data,
         **({"image": f"{image['host']}/{image['name']}@{image['digest']}"} if image else {}),
+        **({"reproduces": entity["reproduces"]} if entity.get("reproduces") else {}),
     }
 
 
@@ -281,6 +299,10 @@ def row(
     """
     whole_texts = page is not None
 
+    def read(request: AnalysisCreateRequest, embedded: identity.Embedded) -> list[tuple[str, str]]:
+        original = [] if request.reproduces is None else [(name, request.reproduces)]
+        return [*(wholes(request, embedded) if whole_texts else []), *original]
+
     def own(request: AnalysisCreateRequest, embedded: identity.Embedded) -> codecs.Json:
         return spec(request, embedded, name, field, whole_texts=whole_texts)
 
@@ -292,7 +314,7 @@ def row(
             request=AnalysisCreateRequest,
             references=analysis_requests.references,
             further=analysis_requests.further,
-            wholes=wholes if whole_texts else kind.no_wholes,
+            wholes=read,
             spec=own,
         ),
         success=statuses.COMPLETE,

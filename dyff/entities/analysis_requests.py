@@ -63,7 +63,10 @@ class AnalysisInput(Part, frozen=True):
 
 
 class AnalysisCreateRequest(identity.CreateRequest, frozen=True):
-    """Applies a method to data. `method`: its ID, or `<family>@<tag>`."""
+    """Applies a method to data. `method`: its ID, or `<family>@<tag>`.
+
+    `reproduces`: the ID of a complete one that this runs again, with the same seed and the same texts; the rest must be as it was there.
+    """
 
     example: ClassVar[codecs.Json] = {
         "account": "example",
@@ -80,6 +83,7 @@ class AnalysisCreateRequest(identity.CreateRequest, frozen=True):
     scope: AnalysisScope = AnalysisScope()
     arguments: Few[AnalysisArgument] = ()
     inputs: Few[AnalysisInput] = ()
+    reproduces: EntityID | None = None
 
 
 class _Named(stored.Part, frozen=True):

@@ -132,7 +132,8 @@ class Runs(stored.Part, frozen=True):
 
     `kind`: of the runs. `what`: what they have in common, in words. `shown`: how many of them this case rests on. `total`: how many
     there are, `atLeast` so many if not all could be counted. `outcomes`: of all. `unpublished`: how many are not public.
-    `otherAccounts`: how many belong to other accounts than the case. `first`: when the first one was created.
+    `otherAccounts`: how many belong to other accounts than the case. `reproductions`: how many run an earlier one again, with the same
+    data, method and arguments; they are among `total`. `first`: when the first one was created.
     """
 
     kind: str
@@ -143,7 +144,22 @@ class Runs(stored.Part, frozen=True):
     outcomes: Endings = Endings()
     unpublished: int = 0
     otherAccounts: int = 0
+    reproductions: int = 0
     first: str | None = None
+
+
+class Reproduction(stored.Part, frozen=True):
+    """A run that repeats this case on the same data. `id`, `account`, `status`, `created`: of it.
+
+    `scores`: how many scores both have; `equal`: how many of them have exactly the same quantity. Both are 0 if it is not complete.
+    """
+
+    id: str
+    account: str
+    status: stored.EntityStatus
+    created: str | None = None
+    scores: int = 0
+    equal: int = 0
 
 
 class NotShown(stored.Part, frozen=True):
@@ -166,7 +182,9 @@ class Dossier(stored.Part, frozen=True):
     `published`: who can see it. `public` means everybody; `internal` and `private` mean those with a token that allows it. `created`,
     `ended`: ISO 8601; None: it has not ended. `title`, `summary`, `text`: its documentation; None: nothing was written. `system`, `test`:
     title and summary of the system and of the method. `page`: the path of the page; `notebook`: that of the author's document; None: there
-    is none. `arguments`: of the method. `otherSystems`: None if the case reads no measurement.
+    is none. `data`: the path of this as JSON; `provenance`, `eee`: those of the exports (docs/exports.md); `eee` is None if there are no
+    scores. `arguments`: of the method. `reproduces`: the ID of the case that this one runs again; None if it does not.
+    `reproductions`: runs that repeat this one, the oldest first. `otherSystems`: None if the case reads no measurement.
     """
 
     id: str
@@ -188,8 +206,13 @@ class Dossier(stored.Part, frozen=True):
     restsOn: list[Basis] = msgspec.field(default_factory=list)
     arguments: dict[str, str] = msgspec.field(default_factory=dict)
     environment: dict[str, str] = msgspec.field(default_factory=dict)
+    reproduces: str | None = None
+    reproductions: list[Reproduction] = msgspec.field(default_factory=list)
     notShown: NotShown = NotShown()
     otherSystems: OtherSystems | None = None
     page: str = ""
     notebook: str | None = None
+    data: str = ""
+    provenance: str = ""
+    eee: str | None = None
     schemaVersion: str = msgspec.field(default="0.1")

@@ -91,6 +91,12 @@ def problem(before: Mapping[str, str], change: Mapping[str, str | None]) -> str 
     return f"an entity can have at most {MAX_LABELS} labels; this would make {count}: remove some (null removes one)"
 
 
+def access(entity: codecs.Json) -> str:
+    """Who can see an entity: `public`, `internal` or `private`."""
+    value = (entity.get("labels") or {}).get(ACCESS)
+    return value if value in ACCESS_VALUES else "private"
+
+
 MAX_STATEMENT_CHARS = 10_000
 """Limit of each text of a claim."""
 

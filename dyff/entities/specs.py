@@ -298,6 +298,7 @@ class Analysis(Spec, frozen=True, kw_only=True):
     modules: Annotated[list[Identity], msgspec.Meta(max_length=100, description="IDs of the Modules with the code")] = []
     image: Annotated[identity.Short | None, msgspec.Meta(description="The environment; the operator's own if there is none")] = None
     data: Few[Data] = []
+    reproduces: Annotated[Identity | None, msgspec.Meta(description="ID of the analysis that is run again: its seed is used")] = None
 
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")

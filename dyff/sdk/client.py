@@ -11,7 +11,7 @@ import httpx
 
 from dyff.entities import showing
 from dyff.kernel import suggestions
-from dyff.sdk import arguments, calls, comparing, folders, found, groups, io, transport
+from dyff.sdk import arguments, calls, comparing, errors, folders, found, groups, io, reproducing, transport
 from dyff.sdk import models as sdk_models
 from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, operation
@@ -149,6 +149,63 @@ class _Server(calls.Bound[S], Generic[S]):
         """
         params = comparing.parameters(a, b, score)
         return sdk_models.read(await self._http.call("GET", "/comparisons", params=params), sdk_models.Comparisons)
+
+    @operation
+    async def reproduce(
+        self,
+        entity: sdk_models.Identified | str,
+        *,
+        items: int = 0,
+        account: str | None = None,
+        tolerance: float = 0.0,
+        exact: bool = False,
+        timeout_s: float = 3600.0,
+        progress: bool = True,
+    ) -> sdk_models.Reproduced:
+        """Run a safety case or a measurement again on the recorded data, and compare; ask the system some of the items again.
+
+        The new run uses the same method, arguments, inputs, texts and seed. It is an entity of its own, whose field `reproduces` names the
+        original. Items are asked in an evaluation of the same service on a new dataset of them; both have the label `reproduces`.
+
+        Args:
+            entity: What to reproduce, or its ID: a safety case, a measurement, or an evaluation, of which only items are asked again.
+            items: How many items to ask again; 0 for none.
+            account: The account of what is created; None for that of the original.
+            tolerance: The largest relative difference of a score that counts as agreement.
+            exact: Scores, files and answers must all be equal for the result to agree.
+            timeout_s: How long to wait for each run.
+            progress: Whether to show the progress.
+
+        Raises:
+            Missing, NotAllowed: there is no such entity, or the token may not read it, or not use what it was made of.
+            Refused: something that it was made of was deleted.
+            ValueError: it is not complete, or there are no items to ask.
+
+        Example:
+            `client.reproduce(safetycase.id, items=10).agrees`
+        """
+        if not 0 <= items <= reproducing.MAX_ITEMS:
+            raise ValueError(f"items must be between 0 and {reproducing.MAX_ITEMS}, not {items}")
+        if not 0 <= tolerance < 1:
+            raise ValueError(f"tolerance is a relative difference from 0 to below 1, not {tolerance}")
+        asked = reproducing.Asked(items, account, tolerance, exact, timeout_s, progress)
+        inside: Any = self._inside()
+        return await reproducing.reproduced(inside, await self._original(inside, entity), asked)
+
+    async def _original(self, inside: Any, entity: sdk_models.Identified | str) -> Any:
+        if not isinstance(entity, str):
+            arguments.entity(entity, "entity", None, "kind")
+            if entity.kind not in reproducing.KINDS:
+                raise ValueError(f"a {entity.kind} cannot be reproduced; a safety case, a measurement and an evaluation can")
+            return await reproducing.raw(inside, entity.kind, entity.id)
+        missing: errors.SdkError | None = None
+        for kind in reproducing.KINDS:
+            try:
+                return await reproducing.raw(inside, kind, entity)
+            except (errors.Missing, errors.NotAllowed) as error:
+                missing = error if missing is None or isinstance(error, errors.NotAllowed) else missing
+        assert missing is not None
+        raise missing
 
 
 class Client(_Server[Blocking]):

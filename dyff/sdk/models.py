@@ -39,13 +39,14 @@ from dyff.entities.kinds.report import Report
 from dyff.entities.kinds.safety_case import SafetyCase
 from dyff.entities.kinds.use_case import UseCase
 from dyff.entities.stored import Artifact, Digest, File, Volume
+from dyff.sdk.agreement import FilesAgreement, ItemsAgreement, Reproduced, ScoreAgreement
 
 __all__ = [
     "APIKey", "AccessGrant", "AccountUsage", "Artifact", "ComparedPair", "ComparedSystem", "Comparisons", "Curve", "Dataset", "Digest",
     "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File",
-    "ForeignInferenceService", "Hazard", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
-    "InferenceSessionAndToken", "LogEntry", "Measurement", "Method", "Model", "ModelArtifact", "Module", "Progress", "Report", "SafetyCase",
-    "Score", "SignedURL", "Status", "UseCase", "Volume", "WorkflowLogs", "read",
+    "FilesAgreement", "ForeignInferenceService", "Hazard", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
+    "InferenceSessionAndToken", "ItemsAgreement", "LogEntry", "Measurement", "Method", "Model", "ModelArtifact", "Module", "Progress",
+    "Report", "Reproduced", "SafetyCase", "Score", "ScoreAgreement", "SignedURL", "Status", "UseCase", "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

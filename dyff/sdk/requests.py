@@ -330,6 +330,7 @@ class AnalysisCreateRequest(TypedDict, total=False):
     scope: AnalysisScope | msgspec.Struct
     arguments: Sequence[AnalysisArgument | msgspec.Struct]
     inputs: Sequence[AnalysisInput | msgspec.Struct]
+    reproduces: str | None
     schemaVersion: Literal["0.1"]
     account: Required[str]
 

@@ -21,11 +21,13 @@ def of(
     sources: Iterable[Read],
     artifacts: Sequence[Artifact],
     provided: Sequence[codecs.Json],
+    platform: codecs.Json,
 ) -> codecs.Json:
     """The provenance. The digests are the platform's own; what is in `run` is what the run says about itself, and is not verified.
 
     `inputs`, `modules`: `sha256` is that of the manifest, which has the digest of each file; null if the data is gone. `outputs`: of the
     list of paths, sizes and digests, in the order of paths. `provided`: what the platform gave the code in addition to its environment.
+    `platform`: the release whose steps fetched the inputs and stored the outputs.
     """
     read = list(sources)
     inputs = [{"keyword": source.keyword, **_digest(source, data)} for source, data in read if source.keyword is not None]
@@ -33,7 +35,7 @@ def of(
     run = {name: value for name, value in msgspec.to_builtins(outcome).items() if name not in ("status", "reason", "message", "line")}
     return {
         "analysis": spec.id, "method": spec.method, "image": spec.image, "run": run, "inputs": inputs, "modules": modules,
-        "outputs": _outputs(artifacts), "provided": list(provided),
+        "outputs": _outputs(artifacts), "provided": list(provided), "platform": platform,
     }  # fmt: skip
 
 

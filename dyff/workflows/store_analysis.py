@@ -35,6 +35,7 @@ from dyff.workflows import (
     outputs,
     provenance,
     provided,
+    releases,
 )
 from dyff.workflows.analysis_outputs import Output
 
@@ -116,4 +117,4 @@ class _Storing:
     async def _provenance(self, outcome: analysis_outcomes.Outcome, artifacts: list[Artifact]) -> codecs.Json:
         sources = [(source, await analysis_inputs.tree(self._store, source)) for source in analysis_inputs.sources(self._spec)]
         provided_package = await anyio.to_thread.run_sync(provided.described, provided.SOURCE)
-        return provenance.of(self._spec, outcome, sources, artifacts, [provided_package])
+        return provenance.of(self._spec, outcome, sources, artifacts, [provided_package], releases.platform())

@@ -143,3 +143,24 @@ async def test_scores_are_exported_for_other_collections(world, api, measurement
     only = grants.Grant(("datasets",), ("get",), ("*",))
     async with world.client(await world.token(only)) as client:
         assert (await client.get(f"/v0/measurements/{measurement['id']}/eee")).status_code == 403
+
+
+async def test_what_is_public_is_exported_without_a_token(world, api, measurement):
+    """Provenance and scores of a public entity are for everybody, with IDs and digests of the rest; all others are a 404 for strangers."""
+    one = f"/v0/measurements/{measurement['id']}"
+    async with world.client("") as anybody:
+        before = [(await anybody.get(f"{path}/{form}")) for path in (one, f"/v0/measurements/{'0' * 32}") for form in ("provenance", "eee")]
+        assert [each.status_code for each in before] == [404] * 4
+        assert before[0].json()["detail"].replace(measurement["id"], "0" * 32) == before[2].json()["detail"]
+        await api.patch(f"{one}/labels", json={"labels": {"dyff.io/access": "public"}})
+        await api.get(one)
+        found = await anybody.get(f"{one}/provenance")
+        assert (found.status_code, found.headers["cache-control"]) == (200, "no-cache")
+        assert (await anybody.get(f"{one}/provenance", headers={"If-None-Match": found.headers["etag"]})).status_code == 304
+        evaluation = next(each["entity"] for each in measurement["inputs"] if each["keyword"] == "outputs")
+        assert found.json()["entity"][f"api:evaluations/{evaluation}"]["dyff:visible"] is False
+        assert (await anybody.get(f"{one}/eee")).status_code == 200
+        assert (await anybody.get(one)).status_code == 401
+        await api.put(f"{one}/delete")
+        await api.get(one)
+        assert (await anybody.get(f"{one}/provenance")).status_code == 404

@@ -82,7 +82,8 @@ def of(root: codecs.Json, *visible: str, **changes: Any) -> evidence.Gathered:
                 named[each.id] = each
                 waiting += [entities[each.id]] if each.id in entities else []
     files = {"d1": (evidence.File("part 0.parquet", 3, "a" * 64),)} if "d1" in entities else {}
-    found = {"named": tuple(named.values()), "entities": entities, "digests": {**SHA, **digests}, "files": files, **changes}
+    known = {"named": tuple(named.values()), "entities": entities, "readable": frozenset(changes.get("entities", entities))}
+    found = {**known, "digests": {**SHA, **digests}, "files": files, **changes}
     return evidence.Gathered(root, **found)
 
 

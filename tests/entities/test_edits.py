@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dyff.entities import folding, identity, kind, registry
+from dyff.entities import folding, identity, kind, labels, registry
 from dyff.entities.folding import Outcome
 from dyff.entities.kinds import family
 from tests.entities import bodies
@@ -129,3 +129,11 @@ def test_every_command_of_a_kind_can_be_folded():
     """The registry names each of them once, with the kind that has it."""
     assert registry.EDITS["EditFamilyMembers"] == ("Family", ("members",))
     assert bodies.FAMILY["memberKind"] == FAMILY["memberKind"]
+
+
+@pytest.mark.parametrize(
+    ("labels_", "want"), [({}, "private"), ({"dyff.io/access": "public"}, "public"), ({"dyff.io/access": "x"}, "private")]
+)
+def test_who_can_see_an_entity_is_its_label(labels_, want):
+    """Private without one, and with one that means nothing."""
+    assert (labels.access({"labels": labels_}), labels.access({})) == (want, "private")

@@ -152,3 +152,11 @@ def test_long_values_are_given_as_digests():
 def test_a_score_without_a_number_is_left_out():
     """The form has numbers only."""
     assert document(changed(gathered.SCORE, quantity=float("nan")), "e1")["evaluation_results"] == []
+
+
+def test_the_library_is_the_release_that_ran_it():
+    """Its version and its commit as the run recorded them; `unknown` if an older release ran it."""
+    assert document(gathered.MEASUREMENT)["eval_library"]["version"] == "unknown"
+    platform = {"name": "dyff-platform", "version": "0.2", "commit": "abc"}
+    found = document({**gathered.MEASUREMENT, "provenance": {**gathered.MEASUREMENT["provenance"], "platform": platform}})["eval_library"]
+    assert (found["version"], found["additional_details"]["platform_commit"]) == ("0.2", "abc")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
+
+import pytest
 
 from dyff.entities import codecs
 from dyff.entities.exports import evidence, prov
@@ -107,3 +110,34 @@ def test_an_analysis_that_has_not_run_has_only_what_it_names():
     """No run, no scores."""
     found = document({**gathered.MEASUREMENT, "provenance": None, "scores": [], "status": "Created"})
     assert ("activity" in found, "api:methods/m1" in found["entity"]) == (False, True)
+
+
+def test_what_was_read_but_is_not_visible_is_named_with_digests_only():
+    """A case names all that its page names: of a hidden run the ID and the digest, of a service that it used the digest of its fields."""
+    whole = gathered.of(gathered.CASE, "x1", "e1", "d1")
+    found = document(gathered.CASE, "x1", "e1", "d1", readable=frozenset({"x1"}))["entity"]
+    assert set(found["api:evaluations/e1"]) == {"prov:type", "dyff:id", "dyff:sha256", "dyff:digestOf", "dyff:manifest", "dyff:visible"}
+    service = found["api:inferenceservices/s1"]
+    assert set(service) == {"prov:type", "dyff:id", "dyff:sha256", "dyff:digestOf", "dyff:visible"}
+    assert service["dyff:sha256"] == evidence.fields_digest(gathered.SERVICE)
+    assert {each for each in found if each.startswith("api:m")} >= {"api:models/w1", "api:methods/m1", "api:modules/p1"}
+    hidden = evidence.Gathered(whole.root, whole.named, whole.entities)
+    assert (hidden.of_kind("Evaluation"), [each["id"] for each in hidden.read("Evaluation")]) == ([], ["e1"])
+    assert (hidden.visible("e1"), hidden.visible("y1"), whole.visible("e1")) == (None, whole.root, gathered.EVALUATION)
+
+
+RELEASES: dict[str, tuple[dict[str, Any], str | None]] = {
+    "none is recorded": ({}, None),
+    "only its version is known": ({"platform": {"name": "dyff-platform", "version": "0.2", "commit": None}}, "dyff-platform 0.2"),
+    "with its commit": ({"platform": {"name": "dyff-platform", "version": "0.2", "commit": "abc"}}, "dyff-platform 0.2 (abc)"),
+    "it was not installed": ({"platform": {"name": "dyff-platform", "version": None}}, None),
+}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_a_run_has_the_release_that_ran_it(name):
+    """The case's name is the rule; it is that of the run in the document, too."""
+    recorded, want = RELEASES[name]
+    assert prov.release(recorded) == want
+    root = {**gathered.MEASUREMENT, "provenance": {**gathered.MEASUREMENT["provenance"], **recorded}}
+    assert document(root)["activity"]["api:measurements/x1#run"].get("dyff:release") == want

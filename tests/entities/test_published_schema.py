@@ -43,6 +43,10 @@ EXTENDED: set[str] = set()
 """Values of enumerations that we accept and the published schema does not have, such as a kind of runner of our own: `{"acme"}`."""
 
 
+ADDED = {"AnalysisCreateRequest": {"reproduces"}}
+"""Fields that our requests have and the published ones do not: published clients leave them out."""
+
+
 def outline(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
     """What matters of a JSON schema, in one spelling: names, required, nesting, enumerations, null."""
     if "$ref" in schema:
@@ -80,7 +84,8 @@ def test_a_request_struct_has_the_published_fields(ours, theirs):
     """Names, required fields, nesting and enumerations are the published ones, and unknown fields are refused at every level."""
     mine = msgspec.json.schema(ours)
     other = theirs.model_json_schema(by_alias=True)
-    assert outline(mine, mine["$defs"]) == outline(other, other.get("$defs", {}))
+    fields = {name: each for name, each in outline(mine, mine["$defs"]).items() if name not in ADDED.get(ours.__name__, ())}
+    assert fields == outline(other, other.get("$defs", {}))
 
 
 FREE = {"jsonSchema", "configuration", "expires"}

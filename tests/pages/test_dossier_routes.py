@@ -158,3 +158,50 @@ async def test_a_claim_is_part_of_the_documentation_of_a_safety_case_only(audit,
     assert refused.status_code == 422
     wrong = await api.patch(f"/v0/safetycases/{case}/documentation", json={"documentation": {"relationship": "friends"}})
     assert wrong.status_code == 422
+
+
+async def test_a_public_page_leads_to_the_provenance_of_its_scores(world, audit):
+    """The page links to both exports, visibly and for programs; a stranger can follow each link, and finds all that the page names."""
+    _, _, case = await audit.run()
+    await audit.publish("safetycases", case)
+    async with world.client("") as stranger:
+        page = (await stranger.get(f"/safetycases/{case}")).text
+        found = (await stranger.get(f"/v0/safetycases/{case}/dossier")).json()
+        for path in (found["provenance"], found["eee"]):
+            assert f'<link rel="alternate" type="application/json" href="{path}"' in page
+            assert f'<a href="{path}">' in page
+        entities = (await stranger.get(found["provenance"])).json()["entity"]
+        named = {each["dyff:id"] for each in entities.values() if "dyff:id" in each}
+        assert {each["id"] for each in found["restsOn"]} <= named
+        assert any(name.endswith("/scores#toxic_rate") for name in entities)
+        digests = {each["dyff:id"]: each.get("dyff:sha256") for each in entities.values() if "dyff:id" in each}
+        assert all(each["digest"] == f"sha256:{digests[each['id']]}" for each in found["restsOn"] if each["digest"])
+        eee = await stranger.get(found["eee"])
+    assert (eee.status_code, len(eee.json()["evaluation_results"])) == (200, 2)
+
+
+async def test_a_reproduction_is_a_run_that_is_shown_as_one(world, audit, api):
+    """It asks for exactly what its original did, is counted among all runs, and both pages say what it is."""
+    _, _, case = await audit.run()
+    original = (await api.get(f"/v0/safetycases/{case}")).json()
+    body = {
+        "method": original["method"]["id"], "scope": original["scope"], "inputs": original["inputs"], "arguments": [], "reproduces": case,
+    }  # fmt: skip
+    other = await api.post("/v0/safetycases", json={**body, "account": "test", "scope": {**body["scope"], "dataset": audit.dataset}})
+    assert (other.status_code, other.json()["detail"][0]["loc"]) == (422, ["body", "scope"])
+    made = await audit.post("safetycases", body)
+    assert (made["reproduces"], made["data"]) == (case, original["data"])
+    await world.record(made["id"], {"scores": original["scores"], "curves": [], "provenance": {}})
+    await world.set_status(made["id"], "Complete")
+    found = await audit.dossier(case)
+    (counted,) = (each for each in found["notShown"]["runs"] if each["kind"] == "SafetyCase")
+    assert (counted["shown"], counted["total"], counted["reproductions"]) == (1, 2, 1)
+    assert [(each["id"], each["scores"], each["equal"]) for each in found["reproductions"]] == [(made["id"], 2, 2)]
+    page = (await api.get(f"/safetycases/{case}")).text
+    assert "2 of 2 scores exactly equal" in page
+    assert "This safety case is a reproduction" in (await api.get(f"/safetycases/{made['id']}")).text
+    again = await api.post("/v0/safetycases", json={**body, "account": "test", "reproduces": made["id"]})
+    assert f"reproduce its original, {case}" in again.text
+    unread = Grant(("*",), ("create", "consume"), ("*",))
+    async with world.client(await world.token(unread)) as client:
+        assert "that you may read" in (await client.post("/v0/safetycases", json={**body, "account": "test"})).text

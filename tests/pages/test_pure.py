@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dyff.api.dossiers import details, dossier, precision, runs
-from dyff.api.dossiers.evidence import Gathered
 from dyff.api.pages import charts, documents, intervals, words
 from dyff.entities import analyses, comparisons, dossiers, uncertainties
+from dyff.entities.exports.evidence import Gathered
 from tests.narrowing import sure
 
 ALL = {"low": 1, "high": 3.0, "level": 0.95, "n": 5, "clusters": 2.0, "method": "t", "outcomes": {"errors": 0, "notScored": 1}}
@@ -95,6 +95,21 @@ def seen(number, status="Complete", account="a", **labels):
     return runs.Seen(f"{number:032x}", account, status, f"2026-01-0{number}", labels)
 
 
+def test_reproductions_are_counted_as_runs_and_compared():
+    """They are among all runs; of those of this case the equal scores are counted, and of one that is not complete nothing is."""
+    case = {"id": "c", "scores": [{"name": "s", "quantity": 0.5}, {"name": "t", "quantity": 1}, {"name": None}]}
+    again = tuple(
+        runs.Seen(f"{n}", "b", status, None, {}, of, (runs.Quantity("s", 0.5), runs.Quantity("t", 2.0), runs.Quantity("u", 1.0)))
+        for n, (status, of) in enumerate((("Complete", "c"), ("Failed", "c"), ("Complete", "other")))
+    )
+    tally = runs.Tally(runs.Sort("SafetyCase", "cases", ()), (seen(1), *again))
+    counted = runs.counted(tally, [seen(1).id], "a")
+    assert (counted.shown, counted.total, counted.reproductions) == (1, 4, 3)
+    found = runs.reproductions(case, [tally])
+    assert [(each.id, each.scores, each.equal) for each in found] == [("0", 2, 1), ("1", 0, 0)]
+    assert [words.repeated(each) for each in found] == ["1 of 2 scores exactly equal", "no scores to compare: Failed"]
+
+
 def test_runs_are_counted_by_their_ends():
     """Of all, those of the case, the unpublished ones, those of other accounts, and the first one."""
     public = {"dyff.io/access": "public"}
@@ -111,7 +126,7 @@ def test_runs_are_counted_by_their_ends():
 def test_a_case_that_does_not_fit_its_kind_has_a_dossier(broken):
     """What a later or older release stored in another form is left out."""
     case = {"id": "0" * 32, "account": "a", "kind": "SafetyCase", "status": "Complete", **broken}
-    found = dossier.of(Gathered(case), [], page="/p", notebook=None)
+    found = dossier.of(Gathered(case), [], dossier.Places("/p", "/d"))
     assert (found.restsOn, found.scores, runs.sorts(Gathered(case))) == ([], [], [])
 
 

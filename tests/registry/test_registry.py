@@ -23,7 +23,7 @@ EXPORTS = ("sdk/models.py", "sdk/requests.py", "workflows/analysis_runner", "ser
 """The names of classes that users import, what is written from the rows, and a program that runs without
 Dyff, on published names, with what stands for its inputs when an author tests a method."""
 
-DESCRIBED = ("api/dossiers", "api/routes/exports.py", "cli/export_commands.py")
+DESCRIBED = ("api/dossiers", "api/routes/exports.py", "cli/export_commands.py", "sdk/reproducing.py")
 """What tells people, or other programs in their own forms, how these kinds rest on each other."""
 
 

@@ -11,12 +11,13 @@ import anyio
 import msgspec
 
 from dyff.accounts.authority import Principal
+from dyff.api import evidence
 from dyff.api.comparisons import reading, results, terms
 from dyff.api.comparisons.calculating import Calculating
 from dyff.api.comparisons.reading import Reading
 from dyff.api.comparisons.tasks import Pairs
 from dyff.api.comparisons.terms import Source
-from dyff.api.dossiers import carrying, visibility
+from dyff.api.dossiers import carrying
 from dyff.entities import analysis_data, codecs, comparisons, dossiers, registry, statuses
 from dyff.kernel import errors
 from dyff.query import filters, port
@@ -143,7 +144,7 @@ class Others:
         return found, len(visible) - len(visible[: comparisons.MAX_SYSTEMS - 1]), cases
 
     def _sees(self, measurement: _Seen, cases: Mapping[str, codecs.Json], principal: Principal | None) -> bool:
-        return measurement.id in cases or visibility.may_read(principal, _MEASUREMENT.name, msgspec.structs.asdict(measurement))
+        return measurement.id in cases or evidence.may_read(principal, {**msgspec.structs.asdict(measurement), "kind": _MEASUREMENT.name})
 
     async def _measurements(self, method: str, dataset: str | None) -> tuple[_Seen, ...]:
         """Those that are complete, the latest first. As long as the view does not move, they are looked for once."""
@@ -171,7 +172,7 @@ class Others:
             documents = await self._documents(_CASE.plural, [inputs, filters.Equals(("status",), statuses.COMPLETE)])
         found: dict[str, codecs.Json] = {}
         for case in map(codecs.decode_object, documents):
-            if visibility.may_read(principal, _CASE.name, case):
+            if evidence.may_read(principal, case):
                 for each in reading.measurements_of(case):
                     found.setdefault(each, case)
         return found

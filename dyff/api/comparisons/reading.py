@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from dyff.accounts.authority import Principal
-from dyff.api import auth
+from dyff.api import auth, evidence
 from dyff.api.comparisons import names, terms
 from dyff.api.comparisons.terms import Source
 from dyff.api.documents import Documents, check_whole, is_whole
-from dyff.api.dossiers import visibility
 from dyff.api.services import Services
 from dyff.entities import codecs, registry
 from dyff.kernel import errors, suggestions
@@ -75,11 +74,11 @@ class Reading:
         return names.distinct(sources, [await self._name(each, principal) for each in sources])
 
     async def _name(self, source: Source, principal: Principal | None) -> str | None:
-        if source.evaluation and visibility.may_read(principal, "Evaluation", source.evaluation):
+        if source.evaluation and evidence.may_read(principal, source.evaluation):
             return terms.embedded_service(source.evaluation).get("name")
         document = None if source.service is None else await self._query.get("inferenceservices", source.service)
         service = None if document is None else codecs.decode_object(document)
-        return service.get("name") if service is not None and visibility.may_read(principal, "InferenceService", service) else None
+        return service.get("name") if service is not None and evidence.may_read(principal, service) else None
 
     async def _measurement(self, principal: Principal, entity_id: str) -> codecs.Json:
         try:

@@ -5,28 +5,20 @@ Variables and secrets of programs are never among it: a dossier can be public.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dyff.entities import codecs, dossiers, statuses
+from dyff.entities.exports import prov
 
 MAX_CHARS = 2000
 """Longer values are cut."""
-
-MANIFEST = "the manifest of its data, which has the SHA-256 of each file"
-FIELDS = "its fields, as the run used them, in JSON with sorted keys"
 
 
 def of(kind: str, entity: codecs.Json) -> dict[str, str]:
     """What is known of an entity, by words. Empty for kinds without anything to say."""
     found = _OF[kind](entity) if kind in _OF else {}
     return {name: shortened(each) for name, each in found.items() if each not in (None, "", [], {})}
-
-
-def fields_digest(entity: codecs.Json) -> str:
-    """The digest of what `FIELDS` says."""
-    return hashlib.sha256(codecs.encode(entity)).hexdigest()
 
 
 def verified(evaluation: codecs.Json) -> str | None:
@@ -50,6 +42,7 @@ def environment(provenance: Any) -> dict[str, str]:
     machine, packages = _dict(run.get("machine")), _dict(run.get("environment"))
     memory = machine.get("memory_bytes")
     found = {
+        "Release of Dyff": prov.release(provenance),
         "Image": provenance.get("image"),
         "Python": packages.get("python"),
         "Packages": f"{len(packages['packages'])} packages" if isinstance(packages.get("packages"), dict) else None,

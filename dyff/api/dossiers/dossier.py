@@ -7,23 +7,25 @@ from typing import Any
 
 import msgspec
 
-from dyff.api.dossiers import carrying, details, evidence, precision, runs, visibility
-from dyff.api.dossiers.evidence import Gathered, Reference
-from dyff.entities import analysis_data, codecs, dossiers, registry, statuses
+from dyff.api.dossiers import carrying, details, precision, runs
+from dyff.entities import analysis_data, codecs, dossiers, labels, registry, statuses
+from dyff.entities.exports import evidence
+from dyff.entities.exports.evidence import Gathered, Named
 
 _CLAIM = ("claim", "scope", "assumptions", "limits", "evaluators", "relationship")
 
 
-def of(
-    gathered: Gathered,
-    tallies: Sequence[runs.Tally],
-    *,
-    page: str,
-    notebook: str | None,
-    others: dossiers.OtherSystems | None = None,
-) -> dossiers.Dossier:
-    """The dossier. `page`, `notebook`: the paths of the page and of the author's document, None if there is none (any more)."""
-    case = gathered.case
+class Places(msgspec.Struct, frozen=True):
+    """Paths: of the page, of the entity in the API, and of the author's document; None if there is none (any more)."""
+
+    page: str
+    data: str
+    notebook: str | None = None
+
+
+def of(gathered: Gathered, tallies: Sequence[runs.Tally], places: Places, others: dossiers.OtherSystems | None = None) -> dossiers.Dossier:
+    """The dossier. `others`: None if the case reads no measurement."""
+    case = gathered.root
     texts = _texts(case)
     carried = carrying.carried(case)
     return dossiers.Dossier(
@@ -33,7 +35,7 @@ def of(
         status=case["status"],
         reason=case.get("reason"),
         message=case.get("message"),
-        published=visibility.published(case),
+        published=labels.access(case),
         created=case.get("creationTime"),
         ended=case.get("lastTransitionTime") if statuses.is_terminal(case["status"]) else None,
         title=_text(texts.get("title")),
@@ -43,13 +45,18 @@ def of(
         test=_heading(carried.get(analysis_data.USECASE)),
         claim=claim(texts),
         scores=_scores(case),
-        restsOn=[_basis(gathered, each, carried) for each in gathered.references],
+        restsOn=[_basis(gathered, each, carried) for each in gathered.named],
         arguments={each["keyword"]: str(each.get("value")) for each in case.get("arguments") or [] if isinstance(each.get("keyword"), str)},
         environment=details.environment(case.get("provenance")),
+        reproduces=case.get("reproduces"),
+        reproductions=runs.reproductions(case, tallies),
         notShown=_not_shown(gathered, tallies, carried),
         otherSystems=others,
-        page=page,
-        notebook=notebook,
+        page=places.page,
+        notebook=places.notebook,
+        data=f"{places.data}/dossier",
+        provenance=f"{places.data}/provenance",
+        eee=f"{places.data}/eee" if case["status"] == statuses.COMPLETE and case.get("scores") else None,
     )
 
 
@@ -79,12 +86,14 @@ def _heading(carried: Any) -> dict[str, str]:
     return {name: texts[name] for name in ("title", "summary") if isinstance(texts.get(name), str)}
 
 
-def _basis(gathered: Gathered, reference: Reference, carried: codecs.Json) -> dossiers.Basis:
+def _basis(gathered: Gathered, reference: Named, carried: codecs.Json) -> dossiers.Basis:
     own = {each["spec"].get("id"): each["spec"] for each in carried.values()}
-    entity, used = gathered.entities.get(reference.id), evidence.as_used(gathered, reference)
-    visible = reference.id in gathered.readable or reference.id in own or evidence.embedded(gathered, reference) is not None
-    known = used or entity or own.get(reference.id) or {}
-    digest, digest_of = _digest(gathered, reference, used or own.get(reference.id))
+    entity = gathered.entities.get(reference.id)
+    used = evidence.as_used(gathered, reference.kind, reference.id, hidden=True) or entity
+    is_method = evidence.object_of(gathered.root, "method").get("id") == reference.id
+    visible = reference.id in gathered.readable or reference.id in own or is_method
+    known = used or own.get(reference.id) or {}
+    digest, digest_of = _digest(gathered, reference, known or None)
     found = dossiers.Basis(role=reference.role, kind=reference.kind, id=reference.id, visible=visible, digest=digest, digestOf=digest_of)
     if not visible:
         return found
@@ -94,30 +103,30 @@ def _basis(gathered: Gathered, reference: Reference, carried: codecs.Json) -> do
     return msgspec.structs.replace(found, name=_text(name), status=there.get("status"), created=there.get("creationTime"), details=more)
 
 
-def _digest(gathered: Gathered, reference: Reference, used: codecs.Json | None) -> tuple[str | None, str | None]:
+def _digest(gathered: Gathered, reference: Named, used: codecs.Json | None) -> tuple[str | None, str | None]:
     if reference.id in gathered.digests:
-        return f"sha256:{gathered.digests[reference.id]}", details.MANIFEST
+        return f"sha256:{gathered.digests[reference.id]}", evidence.MANIFEST
     if used is not None and registry.BY_KIND[reference.kind].download is None:
-        return f"sha256:{details.fields_digest(used)}", details.FIELDS
+        return f"sha256:{evidence.fields_digest(used)}", evidence.FIELDS
     return None, None
 
 
 def _not_shown(gathered: Gathered, tallies: Sequence[runs.Tally], carried: codecs.Json) -> dossiers.NotShown:
-    own = [gathered.case["id"], *(each.id for each in gathered.references)]
-    counted = [runs.counted(each, own, gathered.case["account"]) for each in tallies]
+    own = [gathered.root["id"], *(each.id for each in gathered.named)]
+    counted = [runs.counted(each, own, gathered.root["account"]) for each in tallies]
     firsts = [each.first for each in counted if each.kind == "Evaluation" and each.first is not None]
     first = min(firsts, default=None)
-    fixed = [_fixed(gathered, each, first, carried) for each in gathered.references if each.kind in ("Method", "Dataset")]
+    fixed = [_fixed(gathered, each, first, carried) for each in gathered.named if each.kind in ("Method", "Dataset")]
     return dossiers.NotShown(firstOutput=first, fixed=fixed, runs=counted, cannotReveal=runs.CANNOT_REVEAL)
 
 
-def _fixed(gathered: Gathered, reference: Reference, first: str | None, carried: codecs.Json) -> dossiers.Fixed:
+def _fixed(gathered: Gathered, reference: Named, first: str | None, carried: codecs.Json) -> dossiers.Fixed:
     known = [gathered.entities.get(reference.id), *(each["spec"] for each in carried.values() if each["spec"].get("id") == reference.id)]
     since = _ready_since(known)
     found = dossiers.Fixed(role=reference.role, kind=reference.kind, id=reference.id, since=since)
     if first is None:
         return found
-    if reference.kind == "Dataset" and any(each.get("dataset") == reference.id for each in gathered.of_kind("Evaluation")):
+    if reference.kind == "Dataset" and any(each.get("dataset") == reference.id for each in gathered.read("Evaluation")):
         before: bool | None = True  # an evaluation starts only when its dataset is ready
     elif since is not None:
         before = since <= first

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from dyff.api.dossiers.evidence import Gathered
 from dyff.entities import codecs, dossiers, labels, statuses
+from dyff.entities.exports.evidence import Gathered
 
 MAX_RUNS = 1000
 """Limit of the runs of one sort that are counted. If there are more, the count is a lower bound, and says so."""
@@ -36,6 +36,17 @@ class Sort(msgspec.Struct, frozen=True):
     terms: tuple[tuple[str, str], ...]
 
 
+MAX_REPRODUCTIONS = 20
+"""Limit of the reproductions that are listed. All of them are counted."""
+
+
+class Quantity(msgspec.Struct, frozen=True):
+    """A score, as counting needs it."""
+
+    name: str
+    quantity: float | None = None
+
+
 class Seen(msgspec.Struct, frozen=True):
     """What counting needs of a run, as it is stored."""
 
@@ -44,6 +55,8 @@ class Seen(msgspec.Struct, frozen=True):
     status: str
     creationTime: str | None = None
     labels: dict[str, str | None] = {}
+    reproduces: str | None = None
+    scores: tuple[Quantity, ...] = ()
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -56,21 +69,21 @@ class Tally(msgspec.Struct, frozen=True):
 
 def sorts(gathered: Gathered) -> list[Sort]:
     """The sorts of runs that this case belongs to, each once: evaluations first, then measurements, then safety cases."""
-    found = [*_evaluations(gathered), *_measurements(gathered), *_cases(gathered.case)]
+    found = [*_evaluations(gathered), *_measurements(gathered), *_cases(gathered.root)]
     return list(dict.fromkeys(found))[:MAX_SORTS]
 
 
 def _evaluations(gathered: Gathered) -> Iterator[Sort]:
-    for each in gathered.of_kind("Evaluation"):
+    for each in gathered.read("Evaluation"):
         service = ((each.get("inferenceSession") or {}).get("inferenceService") or {}).get("id")
         yield from _sort("Evaluation", "evaluations of this system on this dataset", inferenceService=service, dataset=each.get("dataset"))
-    scope = gathered.case.get("scope") or {}
+    scope = gathered.root.get("scope") or {}
     terms = {"inferenceService": scope.get("inferenceService"), "dataset": scope.get("dataset")}
     yield from _sort("Evaluation", "evaluations of this system on this dataset", **terms)
 
 
 def _measurements(gathered: Gathered) -> Iterator[Sort]:
-    for each in gathered.of_kind("Measurement"):
+    for each in gathered.read("Measurement"):
         scope, method = each.get("scope") or {}, (each.get("method") or {}).get("id")
         terms = {"method": method, "inferenceService": scope.get("inferenceService"), "dataset": scope.get("dataset")}
         yield from _sort("Measurement", "measurements of this system on this dataset by this method", **terms)
@@ -103,8 +116,24 @@ def counted(tally: Tally, own: Iterable[str], account: str) -> dossiers.Runs:
         outcomes=_outcomes(seen),
         unpublished=sum(each.labels.get(labels.ACCESS) != labels.PUBLIC for each in seen),
         otherAccounts=sum(each.account != account for each in seen),
+        reproductions=sum(each.reproduces is not None for each in seen),
         first=seen[0].creationTime if seen else None,
     )
+
+
+def reproductions(case: codecs.Json, tallies: Iterable[Tally]) -> list[dossiers.Reproduction]:
+    """The runs that repeat the case, the oldest first."""
+    had = {each["name"]: each.get("quantity") for each in case.get("scores") or [] if isinstance(each.get("name"), str)}
+    found = [each for tally in tallies for each in tally.seen if each.reproduces == case["id"]]
+    return [_repeated(each, had) for each in found[:MAX_REPRODUCTIONS]]
+
+
+def _repeated(seen: Seen, had: codecs.Json) -> dossiers.Reproduction:
+    both = [each for each in seen.scores if seen.status == statuses.COMPLETE and each.name in had]
+    return dossiers.Reproduction(
+        id=seen.id, account=seen.account, status=seen.status, created=seen.creationTime, scores=len(both),
+        equal=sum(each.quantity == had[each.name] for each in both),
+    )  # fmt: skip
 
 
 def _outcomes(seen: Iterable[Seen]) -> dossiers.Endings:

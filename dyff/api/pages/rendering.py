@@ -34,12 +34,12 @@ OPENER = ("cross-origin-opener-policy", "same-origin")
 """Of our own pages only: a browser opens no sandboxed document that has it."""
 
 
-def case(found: dossiers.Dossier, *, data: str, root: str = "/") -> bytes:
-    """The page of a safety case. `data`: the path of the same content as JSON. `root`: the path of the server."""
+def case(found: dossiers.Dossier, *, root: str = "/") -> bytes:
+    """The page of a safety case. `root`: the path of the server."""
     lines = {each.name: intervals.line(each) for each in found.scores}
     others = found.otherSystems
     shown = [] if others is None else [each for each in (charts.scores(others), charts.differences(others)) if each is not None]
-    return _render("case.html", case=found, lines=lines, charts=shown, root=root, data=data, relationships=dossiers.RELATIONSHIPS)
+    return _render("case.html", case=found, lines=lines, charts=shown, root=root, relationships=dossiers.RELATIONSHIPS)
 
 
 def missing() -> bytes:

@@ -100,5 +100,12 @@ def share(runs: dossiers.Runs) -> str:
     return f"{runs.shown} of {'at least ' if runs.atLeast else ''}{number(runs.total)}"
 
 
+def repeated(found: dossiers.Reproduction) -> str:
+    """What a reproduction has shown."""
+    if not found.scores:
+        return f"no scores to compare: {found.status}"
+    return f"{found.equal} of {_many(found.scores, 'score')} exactly equal"
+
+
 def _many(count: int, of: str) -> str:
     return f"{number(count)} {of}{'' if count == 1 else 's'}"

@@ -5,17 +5,16 @@ Everybody sees what is published, others what their token grants. All others get
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from dyff.accounts import grants
 from dyff.accounts.authority import Principal
-from dyff.api import preconditions
+from dyff.api import evidence, preconditions, tagged
 from dyff.api.calls import Call, Reply
 from dyff.api.comparisons.others import Others
 from dyff.api.context import Context
 from dyff.api.documents import check_whole
-from dyff.api.dossiers import dossier, gathering, runs, visibility
+from dyff.api.dossiers import counting, dossier, runs
 from dyff.api.pages import documents, rendering
 from dyff.api.route import Other, Route
 from dyff.api.routes.entities import follow
@@ -24,8 +23,6 @@ from dyff.kernel import errors, ids, web_addresses
 from dyff.objects import layout, manifests
 
 HTML = "text/html"
-_CACHED = {"Cache-Control": "a copy has to be compared each time", "Vary": "it depends on the token"}
-_TAGGED = {"ETag": "changes if the content does", **_CACHED}
 _GUARDED = {
     "Content-Security-Policy": "what a browser may do with it",
     **{name: "for browsers" for name, _ in (*rendering.COMMON, rendering.OPENER)},
@@ -34,8 +31,8 @@ _GUARDED = {
 
 def _others(headers: dict[str, str]) -> dict[int, Other]:
     return {
-        304: Other("what the header If-None-Match names is still right", headers={**headers, **_TAGGED}),
-        412: Other("the header If-Match names another content", headers={**headers, **_TAGGED}),
+        304: Other("what the header If-None-Match names is still right", headers={**headers, **tagged.TAGGED}),
+        412: Other("the header If-Match names another content", headers={**headers, **tagged.TAGGED}),
     }
 
 
@@ -50,7 +47,7 @@ class Pages:
     def __init__(self, context: Context, row: kind.Kind, document: str) -> None:
         """`document`: the path of the author's document in the data of an entity."""
         self._context, self._row, self._document = context, row, document
-        self._gathering = gathering.Gathering(context)
+        self._counting = counting.Counting(context)
         self._others = Others(context.services.query, context.compared, context.comparing)
         self._headers = (("content-security-policy", rendering.policy()), *rendering.COMMON, rendering.OPENER)
 
@@ -58,16 +55,16 @@ class Pages:
         """Return the routes: the page, the document, the content as JSON."""
         row = self._row
         common: dict[str, Any] = {"method": "GET", "group": row.plural, "anonymous": True, "takes_position": True}
-        missing = Other("there is no such page, or the caller may not see it", media_type=HTML, headers={**_GUARDED, **_CACHED})
+        missing = Other("there is no such page, or the caller may not see it", media_type=HTML, headers={**_GUARDED, **tagged.CACHED})
         pages: dict[str, Any] = {
-            **common, "media_type": HTML, "returns": "a page", "headers": {**_GUARDED, **_TAGGED},
+            **common, "media_type": HTML, "returns": "a page", "headers": {**_GUARDED, **tagged.TAGGED},
             "others": {404: missing, **_others(_GUARDED)},
         }  # fmt: skip
         return [
             Route(
                 path=f"/v0/{row.plural}/{{id:str}}/dossier", answer=self.dossier, operation="dossier", answers=dossiers.Dossier,
                 summary="What its page shows: the claim, the scores, what they rest on, and what is not shown",
-                returns="the dossier; of what is public, without a token", headers=_TAGGED, others=_others({}), **common,
+                returns="the dossier; of what is public, without a token", headers=tagged.TAGGED, others=_others({}), **common,
             ),
             Route(
                 path=f"/{row.plural}/{{id:str}}", answer=self.page, operation="page",
@@ -82,7 +79,7 @@ class Pages:
     async def dossier(self, call: Call) -> Reply:
         """Return the dossier."""
         found = await self._dossier(call, await self._entity(call))
-        return _reply(call, codecs.encode(found), (), None)
+        return tagged.reply(call, codecs.encode(found))
 
     async def page(self, call: Call) -> Reply:
         """Return the page; one for people also if there is nothing to see."""
@@ -91,9 +88,8 @@ class Pages:
         except errors.NotFound:
             return await self._missing(call)
         found = await self._dossier(call, entity)
-        data = f"{self._root()}v0/{self._row.plural}/{entity['id']}/dossier"
-        body = await self._context.threads.run(lambda: rendering.case(found, data=data, root=self._root()), apart=True)
-        return _reply(call, body, self._headers, HTML)
+        body = await self._context.threads.run(lambda: rendering.case(found, root=self._root()), apart=True)
+        return tagged.reply(call, body, self._headers, HTML)
 
     async def document(self, call: Call) -> Reply:
         """Return the author's document in a sandbox that gives it nothing."""
@@ -104,7 +100,7 @@ class Pages:
         if artifact is None:
             return await self._missing(call)
         tag = f'"{artifact.digest.get("sha256") or artifact.digest.get("md5")}"'
-        headers = (("content-security-policy", rendering.DOCUMENT_POLICY), *rendering.COMMON, ("etag", tag), *_caching(call))
+        headers = (("content-security-policy", rendering.DOCUMENT_POLICY), *rendering.COMMON, ("etag", tag), *tagged.caching(call))
         status = preconditions.status(tag, call.joined(b"if-match"), call.joined(b"if-none-match"))
         if status is not None:
             return Reply(status, b"", headers, HTML)
@@ -113,16 +109,15 @@ class Pages:
 
     async def _missing(self, call: Call) -> Reply:
         body = await self._context.threads.run(rendering.missing, apart=True)
-        return Reply(404, body, (*self._headers, *_caching(call)), f"{HTML}; charset=utf-8")
+        return Reply(404, body, (*self._headers, *tagged.caching(call)), f"{HTML}; charset=utf-8")
 
     async def _dossier(self, call: Call, entity: codecs.Json) -> dossiers.Dossier:
-        principal = call.principal_or_none
-        gathered = await self._gathering.gathered(entity, principal)
-        tallies = await self._gathering.tallies(runs.sorts(gathered))
-        page = f"{self._root()}{self._row.plural}/{entity['id']}"
+        gathered = await self._context.evidence.gathered(entity, call.principal_or_none, files=False)
+        tallies = await self._counting.tallies(runs.sorts(gathered))
+        page, data = f"{self._root()}{self._row.plural}/{entity['id']}", f"{self._root()}v0/{self._row.plural}/{entity['id']}"
         document = f"{page}/document" if await self._artifact(entity) is not None else None
-        others = await self._others.of(entity, principal) if entity["status"] == self._row.success else None
-        return dossier.of(gathered, tallies, page=page, notebook=document, others=others)
+        others = await self._others.of(entity, call.principal_or_none) if entity["status"] == self._row.success else None
+        return dossier.of(gathered, tallies, dossier.Places(page=page, data=data, notebook=document), others)
 
     async def _artifact(self, entity: codecs.Json) -> manifests.Artifact | None:
         """The author's document; None if there is none, or its data is deleted."""
@@ -154,22 +149,7 @@ class Pages:
     async def _readable(self, entity_id: str, principal: Principal | None) -> codecs.Json | None:
         document = await self._context.services.query.get(self._row.plural, entity_id) if ids.is_id(entity_id) else None
         entity = None if document is None else codecs.decode_object(document)
-        return entity if entity is not None and visibility.may_read(principal, self._row.name, entity) else None
+        return entity if entity is not None and evidence.may_read(principal, entity) else None
 
     def _root(self) -> str:
         return "/" + web_addresses.prefix(self._context.services.settings.public_url).lstrip("/")
-
-
-def _reply(call: Call, body: bytes, headers: tuple[tuple[str, str], ...], media_type: str | None) -> Reply:
-    """The answer with a tag of its content, or without a body if the caller has it. `media_type`: None for JSON."""
-    tag = f'"{hashlib.sha256(body).hexdigest()}"'
-    headers = (*headers, ("etag", tag), *_caching(call))
-    status = preconditions.status(tag, call.joined(b"if-match"), call.joined(b"if-none-match"))
-    if status is not None:
-        return Reply(status, b"", headers)
-    return Reply(200, body, headers, f"{media_type}; charset=utf-8") if media_type is not None else Reply(200, body, headers)
-
-
-def _caching(call: Call) -> tuple[tuple[str, str], ...]:
-    """A copy may be kept, but has to be compared each time; by the reader only, if it depends on who that is."""
-    return (("cache-control", "no-cache" if call.principal_or_none is None else "private, no-cache"), ("vary", "authorization"))

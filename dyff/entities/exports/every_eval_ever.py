@@ -88,7 +88,6 @@ def _model(system: systems.System) -> codecs.Json:
 
 
 def _library(gathered: evidence.Gathered) -> codecs.Json:
-    """Which release of the platform ran the analysis is not recorded; what ran in it is."""
     method, provenance = evidence.object_of(gathered.root, "method"), evidence.object_of(gathered.root, "provenance")
     run = evidence.object_of(provenance, "run")
     environment = evidence.object_of(run, "environment")
@@ -103,7 +102,9 @@ def _library(gathered: evidence.Gathered) -> codecs.Json:
         "python": environment.get("python"),
         "seed": run.get("seed"),
     }
-    return {"name": "dyff", "version": "unknown", "additional_details": _details(more)}
+    platform = evidence.object_of(provenance, "platform")
+    version, more["platform_commit"] = platform.get("version") or "unknown", platform.get("commit")
+    return {"name": "dyff", "version": version, "additional_details": _details(more)}
 
 
 def _results(gathered: evidence.Gathered, base: str, system: systems.System) -> Iterator[codecs.Json]:
@@ -174,7 +175,7 @@ def _data(gathered: evidence.Gathered, base: str) -> codecs.Json:
     dataset = _dataset(gathered)
     if dataset is None:
         return {"dataset_name": NOT_STATED, "source_type": "other"}
-    name = (gathered.entities.get(dataset) or {}).get("name") or dataset
+    name = (gathered.visible(dataset) or {}).get("name") or dataset
     more = {"dyff_dataset": dataset, "manifest_sha256": gathered.digests.get(dataset)}
     url = addresses.entity(base, "datasets", dataset)
     return {"dataset_name": name, "source_type": "url", "url": [url], "additional_details": _details(more)}

@@ -27,8 +27,15 @@ def document(gathered: evidence.Gathered, *, base: str) -> codecs.Json:
     made = _Document(gathered, base)
     made.add(gathered.root)
     for each in gathered.named:
-        made.add(gathered.entities.get(each.id) or {"kind": each.kind, "id": each.id})
+        made.add(gathered.visible(each.id) or {"kind": each.kind, "id": each.id})
     return made.whole()
+
+
+def release(provenance: codecs.Json) -> str | None:
+    """The release of the platform whose steps ran an analysis, with its commit as far as that is known; None if it is not recorded."""
+    platform = evidence.object_of(provenance, "platform")
+    version, commit = platform.get("version"), platform.get("commit")
+    return None if version is None else f"{platform.get('name')} {version}" + (f" ({commit})" if commit else "")
 
 
 class _Document:
@@ -50,7 +57,7 @@ class _Document:
         attributes: codecs.Json = {
             "prov:type": _qualified(f"dyff:{kind}"),
             "dyff:id": entity["id"],
-            **self._digest(kind, entity["id"], used),
+            **self._digest(kind, entity["id"]),
         }
         if known is None:
             self._put("entity", name, {**attributes, "dyff:visible": False})
@@ -73,12 +80,13 @@ class _Document:
         elif kind == "InferenceService" and (model := evidence.object_of(known, "model").get("id")):
             self._relate("wasDerivedFrom", {"prov:generatedEntity": name, "prov:usedEntity": self._name("Model", model)})
 
-    def _digest(self, kind: str, entity_id: str, used: codecs.Json | None) -> codecs.Json:
+    def _digest(self, kind: str, entity_id: str) -> codecs.Json:
         row = registry.BY_KIND[kind]
         if row.download is not None:
             found = {"dyff:manifest": _uri(addresses.manifest(self._base, row.plural, entity_id))}
             sha256 = self._gathered.digests.get(entity_id)
             return {"dyff:sha256": sha256, "dyff:digestOf": evidence.MANIFEST, **found} if sha256 else {}
+        used = evidence.as_used(self._gathered, kind, entity_id, hidden=True)
         return {} if used is None else {"dyff:sha256": evidence.fields_digest(used), "dyff:digestOf": evidence.FIELDS}
 
     def _file(self, entity: codecs.Json, name: str, file: evidence.File) -> None:
@@ -97,8 +105,9 @@ class _Document:
         self._put("activity", activity, {
             "prov:type": _qualified("dyff:Run"), "prov:startTime": run.get("started"), "prov:endTime": run.get("ended"),
             "dyff:arguments": arguments or None, "dyff:seed": run.get("seed"), "dyff:attempt": run.get("attempt"),
+            "dyff:reproduces": entity.get("reproduces"),
             "dyff:image": provenance.get("image"), "dyff:statedBy": _STATED,
-            **{f"dyff:machine_{each}": machine.get(each) for each in _MACHINE},
+            "dyff:release": release(provenance), **{f"dyff:machine_{each}": machine.get(each) for each in _MACHINE},
         })  # fmt: skip
         self._put("entity", name, {"dyff:outputsSha256": outputs.get("sha256"), "dyff:outputsBytes": outputs.get("bytes")})
         self._generated(name, activity)

@@ -63,11 +63,16 @@ def of(gathered: evidence.Gathered) -> System:
     return _described(gathered, str(service_id), own)
 
 
+def sampling_of(evaluation: codecs.Json) -> codecs.Json:
+    """What all requests of an evaluation have of temperature, seed and the like; empty if nothing is known."""
+    return _sampling(_pipeline(evidence.service_of(evaluation), evaluation))
+
+
 def _described(gathered: evidence.Gathered, service_id: str, evaluations: list[codecs.Json]) -> System:
     used = evidence.as_used(gathered, "InferenceService", service_id)
-    service = used or gathered.entities.get(service_id) or next(_carried(gathered.root, service_id), {})
+    service = used or gathered.visible(service_id) or next(_carried(gathered.root, service_id), {})
     model = evidence.object_of(service, "model")
-    whole = gathered.entities.get(str(model.get("id"))) or next(_carried(gathered.root, str(model.get("id"))), model)
+    whole = gathered.visible(str(model.get("id"))) or next(_carried(gathered.root, str(model.get("id"))), model)
     source = evidence.object_of(evidence.object_of(whole, "source"), "huggingFaceHub")
     cache = source or evidence.object_of(evidence.object_of(model, "artifact"), "huggingFaceCache")
     runner = evidence.object_of(service, "runner")

@@ -95,6 +95,11 @@ class Place:
         return str(self.spec["id"])
 
     @property
+    def original(self) -> str:
+        """The ID of the analysis whose random numbers are drawn: that which is run again, or this one."""
+        return str(self.spec.get("reproduces") or self.id)
+
+    @property
     def modules(self) -> list[str]:
         """The IDs of the modules, in the order of the import path."""
         return [str(each) for each in self.spec.get("modules") or []]

@@ -76,7 +76,7 @@ def _prepare(place: places.Place) -> None:
 
 def _run(place: places.Place, limits: places.Limits) -> tuple[dict[str, Any], bool]:
     """Run the code; what became of it, and whether the kernel has ended a process of it for its memory."""
-    attempt, started, seed = uuid.uuid4().hex, _now(), environment.seed(place.id)
+    attempt, started, seed = uuid.uuid4().hex, _now(), environment.seed(place.original)
     descriptor = os.open(place.out / LOG, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
     log = Log([descriptor, 1], limits.log_bytes)
     log.feed(f"[dyff] analysis {place.id}, attempt {attempt}, {started}\n".encode())
