@@ -16,7 +16,23 @@ from litestar.plugins import PluginProtocol
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
-from dyff.api.routes import accounts, artifacts, creation, entities, exports, files, logs, objects, own, pages, probes, results, tokens
+from dyff.api.routes import (
+    accounts,
+    artifacts,
+    creation,
+    entities,
+    exports,
+    files,
+    logs,
+    objects,
+    own,
+    pages,
+    probes,
+    results,
+    samples,
+    tokens,
+)
+from dyff.api.samples.asking import Asking
 from dyff.api.services import Services
 
 
@@ -27,6 +43,7 @@ class Application(Litestar):
     described: list[Route]
     express: list[Route]
     schemas: arrow.Schemas
+    samples: Asking
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a connection. For a WebSocket that has no route, the router sends nothing but a close, of which nobody learns anything."""
@@ -115,7 +132,7 @@ def build(services: Services) -> Application:
     """The application on these services. Its lifespan opens and closes what it needs besides them."""
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
-    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared)]
+    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *samples.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
     routes += probes.routes(shared, routes)
@@ -128,6 +145,7 @@ def build(services: Services) -> Application:
                 yield
             finally:
                 await shared.schemas.close()
+                await shared.samples.close()
 
     app = Application(
         route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
@@ -138,6 +156,7 @@ def build(services: Services) -> Application:
         request_max_body_size=None,
     )
     app.lane, app.express, app.schemas = lane, [route for route in routes if route.express], shared.schemas
+    app.samples = shared.samples
     app.described = routes
     return app
 

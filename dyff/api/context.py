@@ -13,6 +13,7 @@ from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
 from dyff.api.quotas import Quotas
 from dyff.api.references import References
+from dyff.api.samples.asking import Asking
 from dyff.api.services import Services
 from dyff.api.tags import Tags
 from dyff.api.threads import Threads
@@ -33,6 +34,7 @@ class Context(msgspec.Struct, frozen=True):
     threads: Threads
     large: Large
     digests: ManifestDigests
+    samples: Asking
 
 
 def build(services: Services) -> Context:
@@ -53,4 +55,5 @@ def build(services: Services) -> Context:
         threads=Threads(),
         large=Large(services),
         digests=ManifestDigests(services.objects),
+        samples=Asking(services.objects),
     )

@@ -43,6 +43,7 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
         with services.metrics.reading("connections", application.lane.metering.read):
             async with anyio.create_task_group() as group:
                 group.start_soon(application.schemas.warm)
+                group.start_soon(application.samples.warm)
                 await webserver.serve(_config(application, chosen), bound, task_status=task_status)
 
 
