@@ -28,6 +28,7 @@ from dyff.api.routes import (
     own,
     pages,
     probes,
+    relations,
     results,
     samples,
     tokens,
@@ -133,6 +134,7 @@ def build(services: Services) -> Application:
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
     derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *samples.routes(shared)]
+    derived += relations.routes(shared)
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
     routes += probes.routes(shared, routes)

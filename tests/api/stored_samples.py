@@ -14,7 +14,8 @@ from dyff.objects import manifests
 from dyff.workflows import failures, kept
 
 RESPONSE = pa.struct([pa.field("_response_index_", pa.int64()), pa.field("text", pa.string())])
-OUTPUTS = pa.schema([pa.field("_replication_", pa.string()), pa.field("_index_", pa.int64()), pa.field("responses", pa.list_(RESPONSE))])
+_COLUMNS: dict[str, pa.DataType] = {"_replication_": pa.string(), "_index_": pa.int64(), "responses": pa.list_(RESPONSE)}
+OUTPUTS = pa.schema(_COLUMNS)
 
 
 def parquet(rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema | None = None, **options: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -29,7 +30,7 @@ async def world(tmp_path_factory):
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def evaluation(world):
     """Sixty items in two files that are not in order, two replications; item 7 failed in the first; item 9 has only an error."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"_index_": index, "prompt": f"What is {index}?", "group": index % 3, "choices": None, "blob": PNG if index else SVG}
         for index in range(ITEMS)
     ]
@@ -79,7 +80,8 @@ async def page(api, evaluation, **parameters):
 
 async def every(api, evaluation, **parameters):
     """All samples that fit, page by page."""
-    found, after = [], {}
+    found: list[Any] = []
+    after: dict[str, str] = {}
     for _ in range(200):
         answer = await page(api, evaluation, **parameters, **after)
         found += answer["samples"]
