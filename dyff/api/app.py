@@ -15,10 +15,12 @@ from litestar.plugins import PluginProtocol
 
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
+from dyff.api.changes.tail import Tail
 from dyff.api.route import Route, Socket
 from dyff.api.routes import (
     accounts,
     artifacts,
+    changes,
     creation,
     entities,
     exports,
@@ -45,6 +47,7 @@ class Application(Litestar):
     express: list[Route]
     schemas: arrow.Schemas
     samples: Asking
+    changes: Tail
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a connection. For a WebSocket that has no route, the router sends nothing but a close, of which nobody learns anything."""
@@ -136,13 +139,13 @@ def build(services: Services) -> Application:
     derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *samples.routes(shared)]
     derived += relations.routes(shared)
     routes = own.combined(derived, own.routes(shared))
-    routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
+    routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared)]
     routes += probes.routes(shared, routes)
     lane = Lane(services)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with shared.proxy.open():
+        async with shared.proxy.open(), shared.changes.open():
             try:
                 yield
             finally:
@@ -158,7 +161,7 @@ def build(services: Services) -> Application:
         request_max_body_size=None,
     )
     app.lane, app.express, app.schemas = lane, [route for route in routes if route.express], shared.schemas
-    app.samples = shared.samples
+    app.samples, app.changes = shared.samples, shared.changes
     app.described = routes
     return app
 

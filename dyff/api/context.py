@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dyff.api.arrow import Schemas
+from dyff.api.changes.tail import Tail
 from dyff.api.documents import Documents
 from dyff.api.large import Large
 from dyff.api.manifest_digests import ManifestDigests
@@ -35,6 +36,7 @@ class Context(msgspec.Struct, frozen=True):
     large: Large
     digests: ManifestDigests
     samples: Asking
+    changes: Tail
 
 
 def build(services: Services) -> Context:
@@ -56,4 +58,5 @@ def build(services: Services) -> Context:
         large=Large(services),
         digests=ManifestDigests(services.objects),
         samples=Asking(services.objects),
+        changes=Tail(services.bus),
     )
