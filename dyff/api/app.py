@@ -33,10 +33,12 @@ from dyff.api.routes import (
     relations,
     results,
     samples,
+    system,
     tokens,
 )
 from dyff.api.samples.asking import Asking
 from dyff.api.services import Services
+from dyff.api.watching import Watching
 
 
 class Application(Litestar):
@@ -48,6 +50,7 @@ class Application(Litestar):
     schemas: arrow.Schemas
     samples: Asking
     changes: Tail
+    watching: Watching
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a connection. For a WebSocket that has no route, the router sends nothing but a close, of which nobody learns anything."""
@@ -139,7 +142,7 @@ def build(services: Services) -> Application:
     derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *samples.routes(shared)]
     derived += relations.routes(shared)
     routes = own.combined(derived, own.routes(shared))
-    routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared)]
+    routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared), *system.routes(shared)]
     routes += probes.routes(shared, routes)
     lane = Lane(services)
 
@@ -161,7 +164,7 @@ def build(services: Services) -> Application:
         request_max_body_size=None,
     )
     app.lane, app.express, app.schemas = lane, [route for route in routes if route.express], shared.schemas
-    app.samples, app.changes = shared.samples, shared.changes
+    app.samples, app.changes, app.watching = shared.samples, shared.changes, shared.watching
     app.described = routes
     return app
 

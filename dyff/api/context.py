@@ -18,6 +18,7 @@ from dyff.api.samples.asking import Asking
 from dyff.api.services import Services
 from dyff.api.tags import Tags
 from dyff.api.threads import Threads
+from dyff.api.watching import Watching
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -37,6 +38,7 @@ class Context(msgspec.Struct, frozen=True):
     digests: ManifestDigests
     samples: Asking
     changes: Tail
+    watching: Watching
 
 
 def build(services: Services) -> Context:
@@ -59,4 +61,5 @@ def build(services: Services) -> Context:
         digests=ManifestDigests(services.objects),
         samples=Asking(services.objects),
         changes=Tail(services.bus),
+        watching=Watching(services),
     )

@@ -44,6 +44,7 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
             async with anyio.create_task_group() as group:
                 group.start_soon(application.schemas.warm)
                 group.start_soon(application.samples.warm)
+                group.start_soon(application.watching.run)
                 group.start_soon(_stop_streams_when_cancelled, application)
                 await webserver.serve(_config(application, chosen), bound, task_status=task_status)
 
