@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dyff.api.arrow import Schemas
+from dyff.api.changes.tail import Tail
 from dyff.api.comparisons.calculating import Calculating
 from dyff.api.comparisons.reading import Reading
 from dyff.api.documents import Documents
@@ -16,9 +17,11 @@ from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
 from dyff.api.quotas import Quotas
 from dyff.api.references import References
+from dyff.api.samples.asking import Asking
 from dyff.api.services import Services
 from dyff.api.tags import Tags
 from dyff.api.threads import Threads
+from dyff.api.watching import Watching
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -39,6 +42,9 @@ class Context(msgspec.Struct, frozen=True):
     compared: Reading
     comparing: Calculating
     evidence: Evidence
+    samples: Asking
+    changes: Tail
+    watching: Watching
 
 
 def build(services: Services) -> Context:
@@ -63,4 +69,7 @@ def build(services: Services) -> Context:
         evidence=Evidence(services.query, services.objects, digests),
         compared=Reading(services, documents),
         comparing=Calculating(services.objects),
+        samples=Asking(services.objects),
+        changes=Tail(services.bus),
+        watching=Watching(services),
     )

@@ -19,6 +19,7 @@ from dyff.entities.answers import (
     Status,
     WorkflowLogs,
 )
+from dyff.entities.changes import Change
 from dyff.entities.comparisons import ComparedPair, ComparedSystem, Comparisons
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
@@ -38,15 +39,19 @@ from dyff.entities.kinds.module import Module
 from dyff.entities.kinds.report import Report
 from dyff.entities.kinds.safety_case import SafetyCase
 from dyff.entities.kinds.use_case import UseCase
+from dyff.entities.relations import Dependents, History, Related, Transition
+from dyff.entities.samples import Cell, Sample, Samples
 from dyff.entities.stored import Artifact, Digest, File, Volume
+from dyff.entities.system import QuotasInUse, System
 from dyff.sdk.agreement import FilesAgreement, ItemsAgreement, Reproduced, ScoreAgreement
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "ComparedPair", "ComparedSystem", "Comparisons", "Curve", "Dataset", "Digest",
-    "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File",
-    "FilesAgreement", "ForeignInferenceService", "Hazard", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
-    "InferenceSessionAndToken", "ItemsAgreement", "LogEntry", "Measurement", "Method", "Model", "ModelArtifact", "Module", "Progress",
-    "Report", "Reproduced", "SafetyCase", "Score", "ScoreAgreement", "SignedURL", "Status", "UseCase", "Volume", "WorkflowLogs", "read",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Cell", "Change", "ComparedPair", "ComparedSystem", "Comparisons", "Curve",
+    "Dataset", "Dependents", "Digest", "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family",
+    "FamilyMember", "File", "FilesAgreement", "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface",
+    "InferenceService", "InferenceSession", "InferenceSessionAndToken", "ItemsAgreement", "LogEntry", "Measurement", "Method", "Model",
+    "ModelArtifact", "Module", "Progress", "QuotasInUse", "Related", "Report", "Reproduced", "SafetyCase", "Sample", "Samples", "Score",
+    "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase", "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 
 
