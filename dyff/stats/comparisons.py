@@ -184,7 +184,8 @@ def _counts(first: Floats, second: Floats) -> str:
 def _notes(made: Comparison, found: Joined) -> tuple[str, ...]:
     notes = []
     if made.test.smallest > 1 - made.difference.level:
-        notes.append(f"so few pairs differ that no p can be below {made.test.smallest:.3g}: nothing can be shown with them")
+        what = "pairs" if made.difference.clusters is None else "clusters"
+        notes.append(f"so few {what} differ that p cannot be below {made.test.smallest:.3g}: nothing can be shown with them")
     unpaired = found.only_a + found.only_b
     if unpaired:
         notes.append(f"{unpaired} rows have no partner in the other system, and are left out")

@@ -34,7 +34,18 @@ def main() -> None:
     }
     flags_a, flags_b = x > 0.5, y > 0.5
     pairs = [[int((a & b).sum()) for b in (flags_b, ~flags_b)] for a in (flags_a, ~flags_a)]
+    common, at_a, at_b = np.intersect1d(data["items_a"], data["items_b"], return_indices=True)
+    of_a, of_b = data["of_a"][at_a], data["of_b"][at_b]
+    robust = sm.OLS(of_b - of_a, np.ones(len(common))).fit().get_robustcov_results("cluster", groups=common // 4, use_t=True)
+    right = [[int((((of_a > 0) == one) & ((of_b > 0) == other)).sum()) for other in (True, False)] for one in (True, False)]
+    compared = {
+        "n": len(common),
+        "plain": [float((of_b - of_a).mean()), *scipy.stats.ttest_rel(of_b, of_a).confidence_interval(0.95)],
+        "clusters": [float(robust.params[0]), *map(float, robust.conf_int()[0])],
+        "mcnemar": float(contingency_tables.mcnemar(right, exact=True).pvalue),
+    }
     found = {
+        "compared": compared,
         "t": list(t),
         "cluster": [float(by_cluster.bse[0]), *map(float, by_cluster.conf_int()[0])],
         "paired": list(paired),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,16 @@ Y = X + RNG.normal(0.1, 0.3, 60)
 GROUPS = [f"text {each}" for each in np.repeat(range(12), [1, 9, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5])]
 FIRST, SECOND = RNG.integers(0, 3, 80), RNG.integers(0, 3, 80)
 SECOND[:50] = FIRST[:50]
+ITEMS_A, ITEMS_B = RNG.permutation(50), RNG.permutation(np.arange(5, 60))
+OF_A, OF_B = RNG.normal(0, 1, 50), RNG.normal(0.3, 1, 55)
 P = [0.011, 0.8, 0.0004, 0.011, 0.04, 0.2, 1.0, 0.0]
 
 
 @pytest.fixture(scope="module")
 def others():
     """What the others get."""
-    data = {"x": X, "y": Y, "groups": np.unique(GROUPS, return_inverse=True)[1], "first": FIRST, "second": SECOND, "p": P}
+    data: dict[str, Any] = {"items_a": ITEMS_A, "items_b": ITEMS_B, "of_a": OF_A, "of_b": OF_B}
+    data |= {"x": X, "y": Y, "groups": np.unique(GROUPS, return_inverse=True)[1], "first": FIRST, "second": SECOND, "p": P}
     text = json.dumps({name: np.asarray(value).tolist() for name, value in data.items()})
     program = Path(__file__).with_name("references.py")
     done = subprocess.run([environment(), "-W", "ignore", program], input=text, capture_output=True, text=True, check=False)
@@ -110,3 +114,16 @@ def test_power(others, n):
 def test_the_smallest_difference(others):
     """What statsmodels solves for, in standard deviations."""
     assert stats.smallest_difference(standard_deviation=2, n=25) == pytest.approx(2 * others["effect"], rel=1e-5)
+
+
+def test_a_comparison(others):
+    """The join of numpy, and then the interval of scipy, of statsmodels by cluster, and its exact McNemar test of the signs."""
+    want = others["compared"]
+    a, b = ({"_index_": items, "s": values} for items, values in ((ITEMS_A, OF_A), (ITEMS_B, OF_B)))
+    plain = stats.compare(a, b, "s")
+    assert plain.difference.n == want["n"]
+    assert [plain.difference.value, *interval(plain.difference)] == pytest.approx(want["plain"], rel=1e-10)
+    clustered = stats.compare({**a, "_cluster_": ITEMS_A // 4}, {**b, "_cluster_": ITEMS_B // 4}, "s")
+    assert [clustered.difference.value, *interval(clustered.difference)] == pytest.approx(want["clusters"], rel=1e-10)
+    signs = stats.compare({"_index_": ITEMS_A, "s": OF_A > 0}, {"_index_": ITEMS_B, "s": OF_B > 0}, "s")
+    assert signs.test.p == pytest.approx(want["mcnemar"], rel=1e-12)

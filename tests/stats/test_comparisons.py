@@ -29,7 +29,7 @@ def test_five_items_show_nothing():
     found = compare([False] * 5, [True] * 5)
     assert (found.difference.value, found.test.p, found.test.method) == (1, 2 / 32, "McNemar, exact")
     assert (found.verdict, found.shown, found.better, found.higher) == ("no difference shown", False, None, None)
-    assert found.notes == ("so few pairs differ that no p can be below 0.0625: nothing can be shown with them",)
+    assert found.notes == ("so few pairs differ that p cannot be below 0.0625: nothing can be shown with them",)
 
 
 def test_six_items_can():
@@ -135,6 +135,7 @@ def test_clusters():
     found = compare(a, b)
     assert (found.difference.clusters, found.difference.degrees_of_freedom, found.test.p) == (6, 5, 2 / 32)
     assert (found.test.method, found.verdict) == ("sign-flip permutation, by cluster", "no difference shown")
+    assert found.notes == ("so few clusters differ that p cannot be below 0.0625: nothing can be shown with them",)
     assert compare([0] * 30, [1] * 25 + [0] * 5).verdict == "B is better"
 
 

@@ -12,13 +12,12 @@ import msgspec
 
 from dyff.accounts.authority import Principal
 from dyff.api import evidence
-from dyff.api.comparisons import reading, results, terms
+from dyff.api.comparisons import names, reading, results, terms
 from dyff.api.comparisons.calculating import Calculating
 from dyff.api.comparisons.reading import Reading
 from dyff.api.comparisons.tasks import Pairs
 from dyff.api.comparisons.terms import Source
-from dyff.api.dossiers import carrying
-from dyff.entities import analysis_data, codecs, comparisons, dossiers, registry, statuses
+from dyff.entities import codecs, comparisons, dossiers, registry, statuses
 from dyff.kernel import errors
 from dyff.query import filters, port
 
@@ -82,11 +81,9 @@ class Others:
         name = terms.primary(own) or ""
         found, left_out, cases = await self._sources(own, principal)
         sources = await self._reads.whole([own, *found])
-        names = await self._reads.names(sources, principal)
-        titles = [_title(each) for each in (case, *(cases.get(each.key) for each in found))]
-        called = {each.key: title or plain for each, title, plain in zip(sources, titles, names, strict=True)}
-        if len(set(called.values())) < len(called):
-            called = dict(zip((each.key for each in sources), names, strict=True))
+        plain = [await self._reads.name(each, principal) for each in sources]
+        named = names.distinct(sources, names.of_cases(plain, [case, *(cases.get(each.key) for each in found)]))
+        called = dict(zip((each.key for each in sources), named, strict=True))
         why = {each.key: problem for each in sources[1:] if (problem := _problem(sources[0], each, name)) is not None}
         usable = [each for each in sources if each.key not in why]
         pairs: Pairs = tuple((0, place) for place in range(1, len(usable)))
@@ -196,12 +193,3 @@ def _problem(own: Source, other: Source, name: str) -> str | None:
     """Why another system cannot be compared, as far as entities say; None if it can."""
     differing = [each.partition(":")[0] for each in terms.differences(own, other)]  # details can be of what the reader may not see
     return terms.unusable(other, name) or "; ".join(differing) or None
-
-
-def _title(case: codecs.Json | None) -> str | None:
-    """The title of the system that a safety case is about, as it carries it; None if it carries none."""
-    if case is None:
-        return None
-    system = carrying.carried(case).get(analysis_data.SYSTEM) or {}
-    title = (system.get("documentation") or {}).get("title")
-    return title if isinstance(title, str) and title.strip() else None

@@ -71,9 +71,10 @@ class Reading:
 
     async def names(self, sources: Sequence[Source], principal: Principal | None) -> list[str]:
         """What the systems are called, as far as a reader may see it; each another way. `principal`: None for everybody."""
-        return names.distinct(sources, [await self._name(each, principal) for each in sources])
+        return names.distinct(sources, [await self.name(each, principal) for each in sources])
 
-    async def _name(self, source: Source, principal: Principal | None) -> str | None:
+    async def name(self, source: Source, principal: Principal | None) -> str | None:
+        """The name of the system; None if it has none, or the reader may not see it."""
         if source.evaluation and evidence.may_read(principal, source.evaluation):
             return terms.embedded_service(source.evaluation).get("name")
         document = None if source.service is None else await self._query.get("inferenceservices", source.service)
