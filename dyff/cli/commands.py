@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dyff.cli import connecting, export_commands, kinds, method_commands, reporting
+from dyff.cli import case_commands, connecting, export_commands, kinds, method_commands, reporting
 
 if TYPE_CHECKING:
     from dyff.entities.kind import Kind
@@ -190,5 +190,5 @@ def download(kind: Kind, entity_id: str, destination: str, incomplete: bool, qui
     reporting.line(destination)
 
 
-ALL = (whoami, ls, get, wait, logs, download, export_commands.export, method_commands.method)
+ALL = (whoami, ls, get, wait, logs, download, export_commands.export, method_commands.method, case_commands.case)
 """All of them. `dyff.cli.server_commands.NAMES` has the names that are taken."""
