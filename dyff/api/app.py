@@ -16,7 +16,22 @@ from litestar.plugins import PluginProtocol
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
-from dyff.api.routes import accounts, artifacts, creation, entities, exports, files, logs, objects, own, pages, probes, results, tokens
+from dyff.api.routes import (
+    accounts,
+    artifacts,
+    comparisons,
+    creation,
+    entities,
+    exports,
+    files,
+    logs,
+    objects,
+    own,
+    pages,
+    probes,
+    results,
+    tokens,
+)
 from dyff.api.services import Services
 
 
@@ -115,7 +130,7 @@ def build(services: Services) -> Application:
     """The application on these services. Its lifespan opens and closes what it needs besides them."""
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
-    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared)]
+    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *comparisons.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
     routes += probes.routes(shared, routes)

@@ -14,11 +14,11 @@ ADDRESS_SPACE_BYTES = 2**30
 CPU_S = 30
 
 
-def limit() -> None:
+def limit(address_space_bytes: int = ADDRESS_SPACE_BYTES, cpu_s: int = CPU_S) -> None:
     """Limit what this process may use: memory and time; it may write no file and leave no core dump."""
     for what, amount in (
-        (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
-        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_AS, address_space_bytes),
+        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from dyff.api.arrow import Schemas
+from dyff.api.comparisons.calculating import Calculating
+from dyff.api.comparisons.reading import Reading
 from dyff.api.documents import Documents
 from dyff.api.large import Large
 from dyff.api.manifest_digests import ManifestDigests
@@ -33,6 +35,8 @@ class Context(msgspec.Struct, frozen=True):
     threads: Threads
     large: Large
     digests: ManifestDigests
+    compared: Reading
+    comparing: Calculating
 
 
 def build(services: Services) -> Context:
@@ -53,4 +57,6 @@ def build(services: Services) -> Context:
         threads=Threads(),
         large=Large(services),
         digests=ManifestDigests(services.objects),
+        compared=Reading(services, documents),
+        comparing=Calculating(services.objects),
     )

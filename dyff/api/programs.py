@@ -1,12 +1,12 @@
 """Programs in processes of their own that read untrusted bytes for the server, so that a crash or a leak of theirs is not ours.
 
 The server sends frames (four bytes of length, big-endian, then the bytes) and gets lines; `dyff.api.bounded` is the other side. A
-program inherits nothing from us: no environment, no open file, no working directory. It ends when its input does, so none outlives us.
+program inherits nothing from us: no variable, no open file, no working directory. It ends when its input does, so none outlives us.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from subprocess import DEVNULL, PIPE
 
 import anyio
@@ -67,25 +67,31 @@ class Program:
             await self._process.aclose()
 
 
-async def start(command: Sequence[str]) -> Program:
-    """Start a program.
+async def start(command: Sequence[str], variables: Mapping[str, str] | None = None) -> Program:
+    """Start a program. `variables`: its whole environment; None for an empty one.
 
     Raises:
         OSError: it cannot be started.
     """
-    process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env={}, start_new_session=True)
+    process = await anyio.open_process(
+        command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env=dict(variables or {}), start_new_session=True
+    )
     return Program(process)
 
 
-async def ready(command: Sequence[str], first: Sequence[bytes], *, within_s: float, problem: str) -> Program:
+async def ready(
+    command: Sequence[str], first: Sequence[bytes], *, within_s: float, problem: str, variables: Mapping[str, str] | None = None
+) -> Program:
     """Start a program, send it its first frames, and wait for its line `ready`. `problem`: what is not possible without it.
+
+    `variables`: see `start`.
 
     Raises:
         Unavailable: it cannot be started, or is not ready in time.
     """
     unavailable = errors.Unavailable(f"{problem}; try again")
     try:
-        program = await start(command)
+        program = await start(command, variables)
     except OSError as error:
         raise unavailable from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
@@ -10,7 +11,7 @@ import httpx
 
 from dyff.entities import showing
 from dyff.kernel import suggestions
-from dyff.sdk import arguments, calls, folders, found, groups, io, transport
+from dyff.sdk import arguments, calls, comparing, folders, found, groups, io, transport
 from dyff.sdk import models as sdk_models
 from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, operation
@@ -126,6 +127,28 @@ class _Server(calls.Bound[S], Generic[S]):
         """
         arguments.entity(entity, "entity", None, "kind")
         return await self._inside().apigroup(entity.kind)._inside().get(entity.id)
+
+    @operation
+    async def compare(
+        self, a: comparing.Measured | Sequence[comparing.Measured], b: comparing.Measured | None = None, score: str | None = None
+    ) -> sdk_models.Comparisons:
+        """Compare two systems, or several, on the same items: the difference with its interval, and whether it is shown.
+
+        Print the result: it has a line for each system, and says of each pair what is better, or that no difference is shown.
+
+        Args:
+            a: A measurement, a safety case that reads one, or the ID of either. Or a list of 2 to 8 of these.
+            b: The second one; the difference is b minus a. None if `a` is a list.
+            score: The name of the score. None for the primary one.
+
+        Raises:
+            Refused: they cannot be compared; the message says why.
+
+        Example:
+            `print(client.compare(measurement.id, other.id, "accuracy"), client.compare([one.id, two.id, three.id]))`
+        """
+        params = comparing.parameters(a, b, score)
+        return sdk_models.read(await self._http.call("GET", "/comparisons", params=params), sdk_models.Comparisons)
 
 
 class Client(_Server[Blocking]):

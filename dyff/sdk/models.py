@@ -19,6 +19,7 @@ from dyff.entities.answers import (
     Status,
     WorkflowLogs,
 )
+from dyff.entities.comparisons import ComparedPair, ComparedSystem, Comparisons
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
 from dyff.entities.kinds.dataset import Dataset
@@ -40,11 +41,11 @@ from dyff.entities.kinds.use_case import UseCase
 from dyff.entities.stored import Artifact, Digest, File, Volume
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Curve", "Dataset", "Digest", "Documentation", "Dossier", "Downlink", "Entity",
-    "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "ForeignInferenceService", "Hazard", "Identified",
-    "InferenceInterface", "InferenceService", "InferenceSession", "InferenceSessionAndToken", "LogEntry", "Measurement", "Method",
-    "Model", "ModelArtifact", "Module", "Progress", "Report", "SafetyCase", "Score", "SignedURL", "Status", "UseCase", "Volume",
-    "WorkflowLogs", "read",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "ComparedPair", "ComparedSystem", "Comparisons", "Curve", "Dataset", "Digest",
+    "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File",
+    "ForeignInferenceService", "Hazard", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
+    "InferenceSessionAndToken", "LogEntry", "Measurement", "Method", "Model", "ModelArtifact", "Module", "Progress", "Report", "SafetyCase",
+    "Score", "SignedURL", "Status", "UseCase", "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

@@ -5,10 +5,12 @@ the functions that use them. It is part of dyff-sdk, and the server puts it into
 """
 
 from dyff.stats.agreement import cohen_kappa
+from dyff.stats.comparisons import Comparison, Side, compare, corrected
 from dyff.stats.corrections import benjamini_hochberg, holm
 from dyff.stats.estimates import VERSION, Estimate, Outcomes, PValue
 from dyff.stats.judges import Corrected, judge_corrected_mean
 from dyff.stats.means import mean, paired_difference
+from dyff.stats.paired_shares import paired_proportions
 from dyff.stats.permutations import mcnemar, permutation
 from dyff.stats.powers import detectable, items_needed, power, smallest_difference
 from dyff.stats.proportions import proportion
@@ -21,15 +23,19 @@ from dyff.stats.unfit import Unfit
 
 __all__ = [
     "VERSION",
+    "Comparison",
     "Components",
     "Corrected",
     "Estimate",
     "Outcomes",
     "PValue",
+    "Side",
     "Unfit",
     "benjamini_hochberg",
     "bootstrap",
     "cohen_kappa",
+    "compare",
+    "corrected",
     "detectable",
     "holm",
     "items_needed",
@@ -39,6 +45,7 @@ __all__ = [
     "mean",
     "outcomes",
     "paired_difference",
+    "paired_proportions",
     "pass_at_k",
     "permutation",
     "power",

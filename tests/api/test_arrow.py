@@ -59,9 +59,9 @@ async def test_programs_are_kept_and_results_cached(schemas, monkeypatch):
     started = []
     start = programs.start
 
-    async def counted(command):
-        started.append(command)
-        return await start(command)
+    async def counted(*given):
+        started.append(given)
+        return await start(*given)
 
     monkeypatch.setattr(programs, "start", counted)
     await schemas.warm()

@@ -14,6 +14,7 @@ PLACES = ("api", "consumers", "operator", "cluster/embedded/controllers", "clust
 BOUND = {
     "api/answers.py": "api/tracing.py",
     "api/arrow.py": "api/tracing.py",
+    "api/comparisons/calculating.py": "api/tracing.py",
     "api/exports/columns.py": "api/tracing.py",
     "api/contents.py": "api/tracing.py",
     "api/problems.py": "api/tracing.py",

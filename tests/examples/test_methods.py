@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
+from dyff import stats
 from dyff.cli.methods import folder
 from tests.analyses.runs import ROOT
 from tests.narrowing import sure
@@ -28,7 +29,7 @@ def outputs(texts):
 ITEMS = pa.table({"_index_": range(6), "answer": ["Paris"] * 6, "document": list("aabbcc")})
 CHOICES = pa.table({"_index_": range(6), "answer": list("ABCABC"), "document": list("aabbcc")})
 SCORED = pa.table(
-    {"_index_": [0, 0, 1, 1, 2, 3, 3], "_replication_": list("rsrsrrs"), "verdict": [True, True, True, False, True, None, True]}
+    {"_index_": [0, 0, 1, 1, 2, 3, 3], "_replication_": list("rsrsrrs"), "accuracy": [True, True, True, False, True, None, True]}
 )
 CASES: dict[str, tuple[dict[str, str], dict[str, pa.Table], dict[str, tuple[float | None, int, int]]]] = {
     "exact_match": ({}, {"items": ITEMS, "outputs": outputs(TEXTS)}, {"accuracy": (3 / 5, 5, 1)}),
@@ -57,7 +58,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, pa.Table], dict[str, tuple[floa
         {},
         {
             "items": pa.table({"_index_": range(6), "paraphrase_of": [None, 0, 0, None, 3, None]}),
-            "scored": pa.table({"_index_": range(6), "verdict": [True, True, False, True, False, None]}),
+            "scored": pa.table({"_index_": range(6), "accuracy": [True, True, False, True, False, None]}),
         },
         {"loss": ((0.5 + 1) / 2, 2, 0)},
     ),
@@ -79,10 +80,9 @@ def test_every_method_of_the_library_has_a_case():
     assert all(f"| `{name}` |" in (LIBRARY / "README.md").read_text() for name in NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_method_of_the_library(name, tmp_path, monkeypatch):
-    """It is a method that `dyff method push` takes, it makes its scores, and errors are no wrong answers."""
-    arguments, tables, wanted = CASES[name]
+def run(name, tmp_path, monkeypatch):
+    """The method as it is pushed, the rows that it makes of its case, and the scores that it stores."""
+    arguments, tables, _ = CASES[name]
     made = folder.read(LIBRARY / name)
     spec = sure(importlib.util.spec_from_file_location(f"library_{name}", made.module / f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
@@ -91,11 +91,30 @@ def test_a_method_of_the_library(name, tmp_path, monkeypatch):
     monkeypatch.setenv("DYFF_AUDIT_ANALYSIS_CONFIG_FILE", str(tmp_path / "analysis.json"))
     monkeypatch.setenv("DYFF_AUDIT_LOCAL_STORAGE_ROOT", str(tmp_path))
     batches = list(getattr(module, name)(arguments, **{keyword: ds.dataset(table) for keyword, table in tables.items()}))
-    declared = made.request["output"]["measurement"]["schema"]["arrowSchema"]
-    assert pa.Table.from_batches(batches).schema.equals(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(declared))))
     entries = json.loads((tmp_path / "of-this-run/.dyff/estimates.json").read_text())["estimates"]
+    return made, pa.Table.from_batches(batches), entries
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_of_the_library(name, tmp_path, monkeypatch):
+    """It is a method that `dyff method push` takes, it makes its scores, and errors are no wrong answers."""
+    _, tables, wanted = CASES[name]
+    made, table, entries = run(name, tmp_path, monkeypatch)
+    declared = made.request["output"]["measurement"]["schema"]["arrowSchema"]
+    assert table.schema.equals(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(declared))))
     assert [each["name"] for each in entries] == [each["name"] for each in made.request["scores"]] == list(wanted)
     assert {each["keyword"] for each in made.request["inputs"]} == set(tables)
     for entry, (value, verdicts, errors) in zip(entries, wanted.values(), strict=True):
         assert value is None or entry["quantity"] == pytest.approx(value)
         assert (entry["estimate"]["outcomes"]["verdicts"], entry["estimate"]["outcomes"]["errors"]) == (verdicts, errors)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("calibration", "judge_agreement")])
+def test_a_method_of_the_library_can_be_compared(name, tmp_path, monkeypatch):
+    """Each score is the mean of a column of its name, so that systems can be compared by it (docs/statistics.md)."""
+    made, table, entries = run(name, tmp_path, monkeypatch)
+    for each in entries:
+        found = stats.mean(table[each["name"]], error=table["_error_"] if "_error_" in table.column_names else None)
+        assert found.value == pytest.approx(each["quantity"], rel=1e-9)
+    score = entries[0]["name"]
+    assert stats.compare(table, table, score, valence=made.request["scores"][0]["valence"]).verdict == "no difference shown"

@@ -18,7 +18,6 @@ PLATFORM = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SDK = tomllib.loads((ROOT / "wheels/sdk/pyproject.toml").read_text())
 FILES = SDK["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["files"]
 RUNNER = "dyff.workflows.analysis_runner"
-STATISTICS = "dyff.stats"
 """It has an extra of its own: who uses it without the environment of analyses installs that."""
 PACKAGES = [f"dyff.{path.name}" for path in (ROOT / "dyff").iterdir() if (path / "__init__.py").exists()]
 
@@ -54,7 +53,7 @@ def test_both_have_one_version():
     """dyff-platform depends on dyff-sdk at its own version: their files belong together."""
     version = PLATFORM["project"]["version"]
     assert SDK["project"]["version"] == version
-    assert f"dyff-sdk[arrow]=={version}" in PLATFORM["project"]["dependencies"]
+    assert f"dyff-sdk[arrow,stats]=={version}" in PLATFORM["project"]["dependencies"]
 
 
 def test_only_one_has_the_command():
@@ -82,7 +81,7 @@ def reached(*starts, without=()):
 
 def test_the_client_has_what_it_imports_and_no_more():
     """Of the kernel, which is shared: exactly those modules that the client reaches. Of other packages: all, or nothing."""
-    modules, _ = reached("dyff.sdk", "dyff.cli", "dyff.adapters", "dyff.entities", STATISTICS)
+    modules, _ = reached("dyff.sdk", "dyff.cli", "dyff.adapters", "dyff.entities", "dyff.stats")
     whole = {f"dyff.{each}" for each in FILES if "/" not in each}
     single = {f"dyff.{each.removesuffix('.py').replace('/', '.').removesuffix('.__init__')}" for each in FILES if each.endswith(".py")}
     assert {".".join(each.split(".")[:2]) for each in modules} == {*whole, "dyff.kernel"}
@@ -103,16 +102,16 @@ def test_the_client_declares_what_it_imports():
 
 def test_the_statistics_declare_what_they_import():
     """Nothing but what their extra has, and pyarrow, of columns that are Arrow's."""
-    _, others = reached(STATISTICS)
+    _, others = reached("dyff.stats")
     assert others - set(sys.stdlib_module_names) == names(SDK, "stats") - names(SDK) | {"pyarrow"}
 
 
 def test_the_server_declares_what_it_imports():
     """The same for dyff-platform, with all of its extras. The runner of analyses has another environment."""
-    _, others = reached(*PACKAGES, without=[RUNNER, STATISTICS])
+    _, others = reached(*PACKAGES, without=[RUNNER])
     modules = {"jwt": "pyjwt", "yaml": "pyyaml", "bson": "pymongo", "opentelemetry": "opentelemetry_sdk"}
     wanted = {modules.get(each, each) for each in others - set(sys.stdlib_module_names)}
-    declared = names(PLATFORM) | names(SDK, "arrow")
+    declared = names(PLATFORM) | names(SDK, "arrow") | names(SDK, "stats")
     for extra in PLATFORM["project"]["optional-dependencies"]:
         declared |= names(PLATFORM, extra) if extra != "all" else set()
     assert wanted <= declared

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from dyff.api.dossiers import details, evidence, precision, runs
+from dyff.api.dossiers import details, evidence, precision, runs, visibility
 from dyff.api.dossiers.evidence import Gathered, Reference
-from dyff.entities import analysis_data, codecs, dossiers, labels, registry, statuses
+from dyff.entities import analysis_data, codecs, dossiers, registry, statuses
 
 _CLAIM = ("claim", "scope", "assumptions", "limits", "evaluators", "relationship")
 
@@ -28,7 +28,7 @@ def of(gathered: Gathered, tallies: Sequence[runs.Tally], *, page: str, notebook
         status=case["status"],
         reason=case.get("reason"),
         message=case.get("message"),
-        published=published(case),
+        published=visibility.published(case),
         created=case.get("creationTime"),
         ended=case.get("lastTransitionTime") if statuses.is_terminal(case["status"]) else None,
         title=_text(texts.get("title")),
@@ -45,12 +45,6 @@ def of(gathered: Gathered, tallies: Sequence[runs.Tally], *, page: str, notebook
         page=page,
         notebook=notebook,
     )
-
-
-def published(entity: codecs.Json) -> str:
-    """Who can see an entity: `public`, `internal` or `private`."""
-    value = (entity.get("labels") or {}).get(labels.ACCESS)
-    return value if value in labels.ACCESS_VALUES else "private"
 
 
 def claim(texts: codecs.Json) -> dossiers.Claim:

@@ -9,11 +9,10 @@ from contextlib import aclosing
 import anyio
 import msgspec
 
-from dyff.accounts import grants
 from dyff.accounts.authority import Principal
 from dyff.api.context import Context
-from dyff.api.dossiers import dossier, evidence, runs
-from dyff.entities import codecs, labels, registry, statuses
+from dyff.api.dossiers import evidence, runs, visibility
+from dyff.entities import codecs, registry, statuses
 from dyff.query import filters, port
 
 _AT_ONCE = 2
@@ -49,7 +48,7 @@ class Gathering:
             entities[reference.id] = entity
             digests = {**evidence.recorded_digests(entity), **digests}
             waiting += evidence.references(entity)
-            if may_read(principal, reference.kind, entity):
+            if visibility.may_read(principal, reference.kind, entity):
                 readable.add(reference.id)
         for each in named.values():
             row = registry.BY_KIND[each.kind]
@@ -95,13 +94,3 @@ class Gathering:
         document = await self._query.get(registry.BY_KIND[reference.kind].plural, reference.id)
         entity = None if document is None else codecs.decode_object(document)
         return None if entity is None or entity.get("reason") == statuses.NOT_SHOWN else entity
-
-
-def may_read(principal: Principal | None, kind: str, entity: codecs.Json) -> bool:
-    """Whether a reader may see an entity: everybody may see what is published, until it is deleted. `principal`: None for everybody."""
-    if dossier.published(entity) == labels.PUBLIC and entity.get("status") != statuses.DELETED:
-        return True
-    if principal is None:
-        return False
-    plural = registry.BY_KIND[kind].plural
-    return grants.allows(principal.grants, plural, "get", account=entity["account"], entity=entity["id"])

@@ -14,7 +14,7 @@ from dyff.api import preconditions
 from dyff.api.calls import Call, Reply
 from dyff.api.context import Context
 from dyff.api.documents import check_whole
-from dyff.api.dossiers import dossier, gathering, runs
+from dyff.api.dossiers import dossier, gathering, runs, visibility
 from dyff.api.pages import documents, rendering
 from dyff.api.route import Other, Route
 from dyff.api.routes.entities import follow
@@ -151,7 +151,7 @@ class Pages:
     async def _readable(self, entity_id: str, principal: Principal | None) -> codecs.Json | None:
         document = await self._context.services.query.get(self._row.plural, entity_id) if ids.is_id(entity_id) else None
         entity = None if document is None else codecs.decode_object(document)
-        return entity if entity is not None and gathering.may_read(principal, self._row.name, entity) else None
+        return entity if entity is not None and visibility.may_read(principal, self._row.name, entity) else None
 
     def _root(self) -> str:
         return "/" + web_addresses.prefix(self._context.services.settings.public_url).lstrip("/")

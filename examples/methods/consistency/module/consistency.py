@@ -1,4 +1,4 @@
-"""Consistency over replications. `scored`: `_index_`, `_replication_`, `verdict`, null where there is none."""
+"""Consistency over replications. `scored`: `_index_`, `_replication_`, `accuracy`, null where there is none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dyff import stats
 
-SCHEMA = pa.schema([("_index_", pa.int64()), ("answers", pa.int64()), ("same", pa.bool_())])
+SCHEMA = pa.schema([("_index_", pa.int64()), ("answers", pa.int64()), ("consistent", pa.bool_())])
 
 
 def consistency(arguments: dict[str, str], scored: Any) -> Iterator[pa.RecordBatch]:
@@ -18,12 +18,12 @@ def consistency(arguments: dict[str, str], scored: Any) -> Iterator[pa.RecordBat
     table = scored.to_table()
     verdicts = defaultdict(list)
     for row in table.to_pylist():
-        verdicts[row["_index_"]] += [] if row["verdict"] is None else [row["verdict"]]
-    rows = [{"_index_": index, "answers": len(all_of), "same": len(set(all_of)) == 1} for index, all_of in verdicts.items()]
+        verdicts[row["_index_"]] += [] if row["accuracy"] is None else [row["accuracy"]]
+    rows = [{"_index_": index, "answers": len(all_of), "consistent": len(set(all_of)) == 1} for index, all_of in verdicts.items()]
     for row in rows:
-        row["same"] = row["same"] if row["answers"] > 1 else None
+        row["consistent"] = row["consistent"] if row["answers"] > 1 else None
     made = pa.Table.from_pylist(rows, SCHEMA)
-    stats.score("consistent", stats.proportion(made["same"]), "of items get the same verdict every time")
-    parts = stats.variance_components(table["verdict"], table["_index_"])
+    stats.score("consistent", stats.proportion(made["consistent"]), "of items get the same verdict every time")
+    parts = stats.variance_components(table["accuracy"], table["_index_"])
     print(f"variance within items {parts.within}, between items {parts.between}")
     yield from made.to_batches()

@@ -12,7 +12,13 @@ import pyarrow as pa
 
 from dyff import stats
 
-SCHEMA = pa.schema([("_index_", pa.int64()), ("_replication_", pa.string()), ("verdict", pa.bool_()), ("failed", pa.bool_())])
+SCHEMA = pa.schema(
+    [
+        ("_index_", pa.int64()), ("_replication_", pa.string()),
+        ("accuracy", pa.bool_()), ("_error_", pa.bool_()), ("_cluster_", pa.string()),
+    ]
+)  # fmt: skip
+"""A column with the name of the score, so that systems can be compared (docs/statistics.md)."""
 
 
 def same(answer: str, expected: str) -> bool:
@@ -23,13 +29,13 @@ def same(answer: str, expected: str) -> bool:
 def exact_match(arguments: dict[str, str], items: Any, outputs: Any) -> Iterator[pa.RecordBatch]:
     """Yield a row for each answer, and store the accuracy."""
     known = {row["_index_"]: row for row in items.to_table().to_pylist()}
-    rows, documents = [], []
+    rows = []
     for row in outputs.to_table().to_pylist():
         text = row["responses"][0]["text"] if row["responses"] else None
         verdict = None if text is None else same(text, known[row["_index_"]]["answer"])
-        rows.append({"_index_": row["_index_"], "_replication_": row["_replication_"], "verdict": verdict, "failed": text is None})
-        documents.append(known[row["_index_"]]["document"])
+        given = {"accuracy": verdict, "_error_": text is None, "_cluster_": known[row["_index_"]]["document"]}
+        rows.append({"_index_": row["_index_"], "_replication_": row["_replication_"], **given})
     table = pa.Table.from_pylist(rows, SCHEMA)
-    found = stats.proportion(table["verdict"], cluster=documents, error=table["failed"])
+    found = stats.proportion(table["accuracy"], cluster=table["_cluster_"], error=table["_error_"])
     stats.score("accuracy", found, "of answers are as expected")
     yield from table.to_batches()

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from dyff import stats
 
-SCHEMA = pa.schema([("_index_", pa.int64()), ("_replication_", pa.string()), ("f1", pa.float64()), ("failed", pa.bool_())])
+SCHEMA = pa.schema(
+    [("_index_", pa.int64()), ("_replication_", pa.string()), ("f1", pa.float64()), ("_error_", pa.bool_()), ("_cluster_", pa.string())]
+)
 
 
 def f1(answer: str, expected: str) -> float:
@@ -25,13 +27,13 @@ def f1(answer: str, expected: str) -> float:
 def fuzzy_match(arguments: dict[str, str], items: Any, outputs: Any) -> Iterator[pa.RecordBatch]:
     """Yield a row for each answer, and store the mean."""
     known = {row["_index_"]: row for row in items.to_table().to_pylist()}
-    rows, documents = [], []
+    rows = []
     for row in outputs.to_table().to_pylist():
         text = row["responses"][0]["text"] if row["responses"] else None
         score = None if text is None else f1(text, known[row["_index_"]]["answer"])
-        rows.append({"_index_": row["_index_"], "_replication_": row["_replication_"], "f1": score, "failed": text is None})
-        documents.append(known[row["_index_"]]["document"])
+        given = {"f1": score, "_error_": text is None, "_cluster_": known[row["_index_"]]["document"]}
+        rows.append({"_index_": row["_index_"], "_replication_": row["_replication_"], **given})
     table = pa.Table.from_pylist(rows, SCHEMA)
-    found = stats.bootstrap(table["f1"], cluster=documents, error=table["failed"])
+    found = stats.bootstrap(table["f1"], cluster=table["_cluster_"], error=table["_error_"])
     stats.score("f1", found, "mean F1 of words")
     yield from table.to_batches()

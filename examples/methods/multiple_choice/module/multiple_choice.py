@@ -11,8 +11,11 @@ import pyarrow as pa
 from dyff import stats
 
 SCHEMA = pa.schema(
-    [("_index_", pa.int64()), ("_replication_", pa.string()), ("letter", pa.string()), ("verdict", pa.bool_()), ("failed", pa.bool_())]
-)
+    [
+        ("_index_", pa.int64()), ("_replication_", pa.string()), ("letter", pa.string()), ("accuracy", pa.bool_()),
+        ("answered", pa.bool_()), ("_error_", pa.bool_()), ("_cluster_", pa.string()),
+    ]
+)  # fmt: skip
 
 
 def letter(answer: str) -> str | None:
@@ -24,17 +27,17 @@ def letter(answer: str) -> str | None:
 def multiple_choice(arguments: dict[str, str], items: Any, outputs: Any) -> Iterator[pa.RecordBatch]:
     """Yield a row for each answer, and store the accuracy and how many could be read."""
     known = {row["_index_"]: row for row in items.to_table().to_pylist()}
-    rows, documents = [], []
+    rows = []
     for row in outputs.to_table().to_pylist():
         text = row["responses"][0]["text"] if row["responses"] else None
         chosen = None if text is None else letter(text)
         verdict = None if chosen is None else chosen == known[row["_index_"]]["answer"]
-        given = {"letter": chosen, "verdict": verdict, "failed": text is None}
-        rows.append({"_index_": row["_index_"], "_replication_": row["_replication_"], **given})
-        documents.append(known[row["_index_"]]["document"])
+        answered = None if text is None else chosen is not None
+        given = {"letter": chosen, "accuracy": verdict, "answered": answered, "_error_": text is None}
+        key = {"_index_": row["_index_"], "_replication_": row["_replication_"], "_cluster_": known[row["_index_"]]["document"]}
+        rows.append({**key, **given})
     table = pa.Table.from_pylist(rows, SCHEMA)
-    failed = table["failed"]
-    answered = [None if each["failed"] else each["letter"] is not None for each in rows]
-    stats.score("accuracy", stats.proportion(table["verdict"], cluster=documents, error=failed), "of readable answers are right")
-    stats.score("answered", stats.proportion(answered, cluster=documents, error=failed), "of answers give a letter")
+    common = {"cluster": table["_cluster_"], "error": table["_error_"]}
+    stats.score("accuracy", stats.proportion(table["accuracy"], **common), "of readable answers are right")
+    stats.score("answered", stats.proportion(table["answered"], **common), "of answers give a letter")
     yield from table.to_batches()

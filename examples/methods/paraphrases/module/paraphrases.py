@@ -1,4 +1,4 @@
-"""Robustness to paraphrase, paired. `items`: `_index_`, `paraphrase_of` (null for an original). `scored`: `_index_`, `verdict`."""
+"""Robustness to paraphrase, paired. `items`: `_index_`, `paraphrase_of` (null for an original). `scored`: `_index_`, `accuracy`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dyff import stats
 
-SCHEMA = pa.schema([("_index_", pa.int64()), ("original", pa.float64()), ("paraphrased", pa.float64())])
+SCHEMA = pa.schema([("_index_", pa.int64()), ("original", pa.float64()), ("paraphrased", pa.float64()), ("loss", pa.float64())])
 
 
 def average(verdicts: list[bool]) -> float | None:
@@ -24,10 +24,12 @@ def paraphrases(arguments: dict[str, str], items: Any, scored: Any) -> Iterator[
     original, paraphrased = defaultdict(list), defaultdict(list)
     for row in scored.to_table().to_pylist():
         of = original_of[row["_index_"]]
-        if row["verdict"] is not None:
-            (original if of is None else paraphrased)[row["_index_"] if of is None else of].append(row["verdict"])
+        if row["accuracy"] is not None:
+            (original if of is None else paraphrased)[row["_index_"] if of is None else of].append(row["accuracy"])
     indices = [index for index, of in original_of.items() if of is None]
     rows = [{"_index_": each, "original": average(original[each]), "paraphrased": average(paraphrased[each])} for each in indices]
+    for row in rows:
+        row["loss"] = None if None in (row["original"], row["paraphrased"]) else row["original"] - row["paraphrased"]
     table = pa.Table.from_pylist(rows, SCHEMA)
     stats.score("loss", stats.paired_difference(table["original"], table["paraphrased"]), "accuracy lost by paraphrasing")
     yield from table.to_batches()

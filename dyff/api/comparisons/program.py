@@ -1,0 +1,136 @@
+"""A program, not a library: `python -I -m dyff.api.comparisons.program` compares systems by the rows of their measurements.
+
+It runs in a process of its own, because untrusted bytes can crash the reader or make it use unbounded memory and time, and because the
+calculation can take seconds. It limits both for itself before it reads the first byte. Standard input consists of frames (see
+`dyff.api.programs`): a `Task` as JSON, then for each system, in the order of the task, its Parquet files. Standard output has the line
+`ready`, then one with an `Answer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet
+
+from dyff import stats
+from dyff.api import bounded
+from dyff.api.comparisons.tasks import Answer, Found, Task
+from dyff.stats import drawing, joins
+
+ADDRESS_SPACE_BYTES = 3 * 2**30
+"""With numpy, scipy and Arrow, the program itself takes a third of it."""
+
+CPU_S = 60
+MAX_ROWS = 100_000
+"""Of one measurement."""
+
+DRAWN = 400_000_000
+"""Random signs that all permutation tests of one task draw, as long as each has its fewest draws: some ten seconds."""
+
+FEWEST_DRAWS = 1000
+_AGREE = 1e-6
+"""How far the quantity of a score may be from the mean of its column, of the larger of its size and 1."""
+
+
+class _Unusable(Exception):
+    """The rows of a system cannot be used; the message is the end of a sentence."""
+
+
+def answer(task: Task, frames: Iterator[bytes]) -> Answer:
+    """Compare what the frames have."""
+    systems: list[Found] = []
+    tables: list[pa.Table | None] = []
+    for each in task.systems:
+        try:
+            table = _table([next(frames) for _ in range(each.files)], task.score)
+            systems.append(Found(_checked(table, task.score, each.quantity).document()))
+            tables.append(table)
+        except (_Unusable, stats.Unfit) as error:
+            systems.append(Found(problem=str(error)))
+            tables.append(None)
+    made: dict[tuple[int, int], stats.Comparison] = {}
+    problems: dict[tuple[int, int], str] = {}
+    for pair in task.pairs:
+        a, b = (tables[place] for place in pair)
+        if a is None or b is None:
+            problems[pair] = "the rows of one of them cannot be used"
+            continue
+        try:
+            made[pair] = _compared(task, pair, a, b)
+        except stats.Unfit as error:
+            problems[pair] = str(error)
+    corrected = dict(zip(made, stats.corrected(list(made.values())), strict=True))
+    pairs = [Found(corrected[pair].document()) if pair in corrected else Found(problem=problems[pair]) for pair in task.pairs]
+    return Answer(systems, pairs)
+
+
+def _compared(task: Task, pair: tuple[int, int], a: pa.Table, b: pa.Table) -> stats.Comparison:
+    first, second = (task.systems[place].replications for place in pair)
+    numbered = first != second and _has_only(a, first) and _has_only(b, second)
+    most = DRAWN // len(task.pairs) // max(a.num_rows, b.num_rows)
+    draws = min(drawing.DRAWS, max(FEWEST_DRAWS, most))
+    replications = (first, second) if numbered else None
+    return stats.compare(a, b, task.score, replications=replications, valence=task.valence, level=task.level, draws=draws)
+
+
+def _has_only(table: pa.Table, replications: Sequence[str]) -> bool:
+    """Whether the replications of the rows are among these; a method can also have written others."""
+    return joins.REPLICATION in table.column_names and {*table[joins.REPLICATION].unique().to_pylist()} <= {*replications}
+
+
+def _table(files: Sequence[bytes], score: str) -> pa.Table:
+    """The columns that a comparison needs.
+
+    Raises:
+        _Unusable: a column is missing, there are too many rows, or the bytes cannot be read.
+    """
+    known = (joins.INDEX, joins.REPLICATION, joins.CLUSTER, joins.ERROR, score)
+    tables, rows = [], 0
+    for data in files:
+        try:
+            metadata = pa.parquet.read_metadata(pa.BufferReader(data))
+            names, rows = metadata.schema.to_arrow_schema().names, rows + metadata.num_rows
+            missing = [name for name in (joins.INDEX, score) if name not in names]
+            if missing:
+                raise _Unusable(f"its rows have no column {missing[0]!r}, so they do not say what each item got")
+            if rows > MAX_ROWS:
+                raise _Unusable(f"it has more than {MAX_ROWS} rows")
+            texts = [name for name in (joins.REPLICATION, joins.CLUSTER) if name in names]
+            with pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts) as file:
+                tables.append(file.read([name for name in known if name in names], use_threads=False))
+        except _Unusable:
+            raise
+        except Exception as error:  # of whatever kind: hostile bytes are no Parquet file
+            raise _Unusable("its rows cannot be read as Parquet") from error
+    if not rows:
+        raise _Unusable("it has no rows")
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _checked(table: pa.Table, score: str, quantity: float) -> stats.Outcomes:
+    """The outcomes of the rows, after checking that the score is the mean of its column.
+
+    Raises:
+        _Unusable: it is not, so a comparison of the rows would be about something else.
+    """
+    error = table[joins.ERROR] if joins.ERROR in table.column_names else None
+    found = stats.mean(table[score], error=error)
+    if abs(found.value - quantity) > _AGREE * max(1.0, abs(quantity)):
+        shown = f"the score is {quantity:.6g}, and the mean of its column is {found.value:.6g}"
+        raise _Unusable(f"{shown}: only a score that is the mean of its rows can be compared by them")
+    return found.outcomes
+
+
+def main() -> None:
+    """Do one task."""
+    bounded.limit(ADDRESS_SPACE_BYTES, CPU_S)
+    bounded.ready()
+    frames = bounded.frames()
+    task = msgspec.json.decode(next(frames), type=Task)
+    bounded.answer(msgspec.to_builtins(answer(task, frames)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What the server asks of the program that compares, and what it answers. Without Arrow, which the server does not load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Pairs = tuple[tuple[int, int], ...]
+"""Places of two systems, the first of which is `a`."""
+
+
+class System(msgspec.Struct, frozen=True):
+    """A measurement. `files`: how many it has. `quantity`: of its score. `replications`: the IDs of those of its evaluation, in order."""
+
+    files: int
+    quantity: float
+    replications: list[str] = []
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What to compare. `pairs`: places of two systems, the first of which is `a`."""
+
+    score: str
+    valence: str
+    level: float
+    systems: list[System]
+    pairs: list[tuple[int, int]]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Of a system or a pair: what was found, as JSON of `dyff.stats`; or the end of a sentence that says why nothing was."""
+
+    result: dict[str, Any] | None = None
+    problem: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """In the order of the task. `systems`: the outcomes of their rows. `pairs`: the comparisons, corrected for all of them."""
+
+    systems: list[Found]
+    pairs: list[Found]
