@@ -138,7 +138,7 @@ def build(services: Services) -> Application:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with shared.proxy.open():
+        async with shared.proxy.open(), shared.comparing.open():
             try:
                 yield
             finally:

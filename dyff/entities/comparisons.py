@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from dyff.entities import analyses, described, dossiers, showing, stored
+from dyff.entities import analyses, described, showing, stored, uncertainties
 
 MAX_SYSTEMS = 8
 """Limit of the systems that are compared together: 28 pairs."""
@@ -22,6 +22,7 @@ class ComparedSystem(stored.Part, frozen=True):
 
     `name`: of the system, as far as the caller may see it. `inferenceService`, `evaluation`: IDs of what the measurement is about; None:
     it does not say. `quantity`, `quantityString`, `uncertainty`: its score over all of its items. `outcomes`: what became of its rows.
+    `safetycase`: the ID of a safety case that reads the measurement and that the reader may see; None if none was looked for, or found.
     """
 
     id: str
@@ -31,8 +32,9 @@ class ComparedSystem(stored.Part, frozen=True):
     quantityString: str
     inferenceService: str | None = None
     evaluation: str | None = None
-    uncertainty: dossiers.Uncertainty = dossiers.Uncertainty()
+    uncertainty: uncertainties.Uncertainty = uncertainties.Uncertainty()
     outcomes: analyses.Outcomes | None = None
+    safetycase: str | None = None
 
 
 class ComparedSide(stored.Part, frozen=True):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from dyff.entities import described, stored
+from dyff.entities import comparisons, described, stored, uncertainties
 
 VERIFIED = "complete, unique and as declared"
 """What a verification of outputs has shown. It says nothing about whether an answer is right."""
@@ -37,24 +37,6 @@ class Claim(stored.Part, frozen=True):
     missing: list[str] = msgspec.field(default_factory=list)
 
 
-class Uncertainty(stored.Part, frozen=True):
-    """What a score says about its own precision. None: it does not say.
-
-    `low`, `high`: the interval, in the unit of the score, with the confidence `level` (0.95 for 95 %). `n`: how many items have a
-    verdict; `clusters`: in how many groups they are. `errors`, `unscored`: items without a verdict, because of an error or because nothing
-    was scored. `method`: how the interval was computed.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    level: float | None = None
-    n: int | None = None
-    clusters: int | None = None
-    errors: int | None = None
-    unscored: int | None = None
-    method: str | None = None
-
-
 class ShownScore(stored.Part, frozen=True):
     """A score. `quantityString`: the quantity in its format. `minimum`, `maximum`: what is possible; None if not known.
 
@@ -72,7 +54,36 @@ class ShownScore(stored.Part, frozen=True):
     maximum: float | None = None
     valence: str = "neutral"
     priority: str = "primary"
-    uncertainty: Uncertainty = Uncertainty()
+    uncertainty: uncertainties.Uncertainty = uncertainties.Uncertainty()
+
+
+class NotCompared(stored.Part, frozen=True):
+    """Another system that the same method has measured, but whose rows cannot be joined. `why`: the end of a sentence."""
+
+    name: str
+    measurement: str
+    why: str
+
+
+class OtherSystems(stored.Part, frozen=True):
+    """How this system compares with others that the same method has measured on the same dataset, as far as the reader may see them.
+
+    `score`, `title`, `valence`, `unit`, `minimum`, `maximum`: of the score of the measurement that the case reads. `systems`: that of the
+    case first. `pairs`: that of the case is `a`, so the difference is the other one minus it; p is corrected for all of them.
+    `leftOut`: how many more there are. `problem`: why there is no comparison, as a sentence; None if there is one, or nothing to compare.
+    """
+
+    score: str | None = None
+    title: str | None = None
+    valence: str = "neutral"
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    systems: list[comparisons.ComparedSystem] = msgspec.field(default_factory=list)
+    pairs: list[comparisons.ComparedPair] = msgspec.field(default_factory=list)
+    notCompared: list[NotCompared] = msgspec.field(default_factory=list)
+    leftOut: int = 0
+    problem: str | None = None
 
 
 class Basis(stored.Part, frozen=True):
@@ -155,7 +166,7 @@ class Dossier(stored.Part, frozen=True):
     `published`: who can see it. `public` means everybody; `internal` and `private` mean those with a token that allows it. `created`,
     `ended`: ISO 8601; None: it has not ended. `title`, `summary`, `text`: its documentation; None: nothing was written. `system`, `test`:
     title and summary of the system and of the method. `page`: the path of the page; `notebook`: that of the author's document; None: there
-    is none. `arguments`: of the method.
+    is none. `arguments`: of the method. `otherSystems`: None if the case reads no measurement.
     """
 
     id: str
@@ -178,6 +189,7 @@ class Dossier(stored.Part, frozen=True):
     arguments: dict[str, str] = msgspec.field(default_factory=dict)
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     notShown: NotShown = NotShown()
+    otherSystems: OtherSystems | None = None
     page: str = ""
     notebook: str | None = None
     schemaVersion: str = msgspec.field(default="0.1")

@@ -13,12 +13,10 @@ from dyff.objects import layout, manifests
 from tests.entities import bodies
 from tests.pages import cases
 
-ROWS = pa.schema(
-    [
-        pa.field("_index_", pa.int64()), pa.field("_replication_", pa.string()),
-        pa.field("right", pa.bool_()), pa.field("_error_", pa.bool_()),
-    ]
-)  # fmt: skip
+FIELDS: list[Any] = [
+    ("_index_", pa.int64()), ("_replication_", pa.string()), ("right", pa.bool_()), ("_error_", pa.bool_()),
+]  # fmt: skip
+ROWS = pa.schema(FIELDS)
 SCORES: list[dict[str, Any]] = [
     {
         "name": "right", "title": "Right answers", "summary": "Their share.", "valence": "positive", "minimum": 0.0, "maximum": 1.0,

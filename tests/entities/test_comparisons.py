@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dyff.entities import analyses, comparisons, dossiers
+from dyff.entities import analyses, comparisons, uncertainties
 
 OUTCOMES = analyses.Outcomes(items=40, verdicts=40, errors=0, notScored=0)
 
 
 def system(letter, **changes):
-    interval = dossiers.Uncertainty(low=0.5, high=0.75)
+    interval = uncertainties.Uncertainty(low=0.5, high=0.75)
     given = {"id": letter * 32, "measurement": letter * 32, "name": f"system {letter}", "quantity": 0.625, "quantityString": "0.625"}
     return comparisons.ComparedSystem(**{**given, "uncertainty": interval, **changes})
 
@@ -43,7 +43,7 @@ def test_two_systems():
 def test_no_difference():
     """It ranks nothing, and says what could have been found. Clusters, corrections, notes and missing intervals are said, too."""
     tie = pair("a", "b", clusters=8, together=3, low=None, detectable=0.25, notes=["few"])
-    found = compared([system("a", uncertainty=dossiers.Uncertainty()), system("b")], [tie], valence="neutral", title="<b>")
+    found = compared([system("a", uncertainty=uncertainties.Uncertainty()), system("b")], [tie], valence="neutral", title="<b>")
     assert str(found).split("\n")[1:] == [
         "  A  system a  0.625 (no interval)",
         "  B  system b  0.625 (95 % interval 0.5 to 0.75)",

@@ -107,6 +107,6 @@ async def test_the_page_fits_and_is_silent(audit, world, width, scheme):
         assert seen.errors == []
         headings = await seen.page.locator("h1, h2").all_inner_texts()
         assert headings == [
-            "Toxicity of the mock model", "Claim", "Scores", "What is not shown", "What it rests on", "The author’s document",
-            "About this page",
+            "Toxicity of the mock model", "Claim", "Scores", "Other systems", "What is not shown", "What it rests on",
+            "The author’s document", "About this page",
         ]  # fmt: skip

@@ -6,25 +6,26 @@ import pytest
 
 from dyff.api.dossiers import details, dossier, precision, runs
 from dyff.api.dossiers.evidence import Gathered
-from dyff.api.pages import documents, intervals, words
-from dyff.entities import dossiers
+from dyff.api.pages import charts, documents, intervals, words
+from dyff.entities import analyses, comparisons, dossiers, uncertainties
+from tests.narrowing import sure
 
 ALL = {"low": 1, "high": 3.0, "level": 0.95, "n": 5, "clusters": 2.0, "method": "t", "outcomes": {"errors": 0, "notScored": 1}}
-EVERYTHING = dossiers.Uncertainty(low=1.0, high=3.0, level=0.95, n=5, clusters=2, errors=0, unscored=1, method="t")
+EVERYTHING = uncertainties.Uncertainty(low=1.0, high=3.0, level=0.95, n=5, clusters=2, errors=0, unscored=1, method="t")
 UNCERTAIN = {
     "everything": (ALL, EVERYTHING),
-    "nothing": ({"refs": {}}, dossiers.Uncertainty()),
-    "no object": ([1], dossiers.Uncertainty()),
-    "half an interval is none": ({"low": 1}, dossiers.Uncertainty()),
-    "an interval without the score in it is none": ({"low": 2.5, "high": 3}, dossiers.Uncertainty()),
-    "nor is one that is upside down": ({"low": 3, "high": 1}, dossiers.Uncertainty()),
-    "what is no number is left out": ({"low": "1", "high": True, "n": "5", "level": 95, "clusters": None}, dossiers.Uncertainty()),
+    "nothing": ({"refs": {}}, uncertainties.Uncertainty()),
+    "no object": ([1], uncertainties.Uncertainty()),
+    "half an interval is none": ({"low": 1}, uncertainties.Uncertainty()),
+    "an interval without the score in it is none": ({"low": 2.5, "high": 3}, uncertainties.Uncertainty()),
+    "nor is one that is upside down": ({"low": 3, "high": 1}, uncertainties.Uncertainty()),
+    "what is no number is left out": ({"low": "1", "high": True, "n": "5", "level": 95, "clusters": None}, uncertainties.Uncertainty()),
     "nor is infinity one": (
         {"low": float("-inf"), "high": float("nan"), "n": -1, "outcomes": {"errors": 0.5}, "clusters": 1e300},
-        dossiers.Uncertainty(),
+        uncertainties.Uncertainty(),
     ),
-    "a huge whole number": ({"low": -(10**400), "high": 3}, dossiers.Uncertainty()),
-    "a long name is cut": ({"method": "m" * 999}, dossiers.Uncertainty(method="m" * 200)),
+    "a huge whole number": ({"low": -(10**400), "high": 3}, uncertainties.Uncertainty()),
+    "a long name is cut": ({"method": "m" * 999}, uncertainties.Uncertainty(method="m" * 200)),
 }
 
 
@@ -41,7 +42,7 @@ def a_score(quantity=0.5, **fields):
 
 
 def between(low, high):
-    return dossiers.Uncertainty(low=low, high=high)
+    return uncertainties.Uncertainty(low=low, high=high)
 
 
 LINES = {
@@ -143,3 +144,64 @@ async def test_tags_that_connect_are_replaced_however_they_arrive(size):
 
     found = b"".join([each async for each in documents.served(stream())])
     assert found == b"\n\xff\xfe<x-IFrame src=x></iframe><fr<x-frameset><x-LINK rel=preconnect><x-linkage><if a<b><"
+
+
+def a_pair(difference, low, high, *, higher=None, better=None, p=0.01):
+    outcomes = analyses.Outcomes(items=9, verdicts=9, errors=0, notScored=0)
+    estimate = analyses.Estimate(level=0.95, n=9, method="t", outcomes=outcomes, low=low, high=high)
+    test = comparisons.DifferenceTest(p=p, pCorrected=p, comparisons=1, method="t", smallest=0.001, exact=True)
+    side = comparisons.ComparedSide(mean=0.5, outcomes=outcomes)
+    given = {"a": "a", "b": "b", "verdict": "", "difference": difference, "estimate": estimate, "test": test, "ofA": side, "ofB": side}
+    return comparisons.ComparedPair(**given, higher=higher, better=better)
+
+
+def others_of(*values, pairs=(), **bounds):
+    systems = [
+        comparisons.ComparedSystem(
+            id=str(place), measurement=str(place), name=name, quantity=at, quantityString=str(at), uncertainty=between(low, high)
+        )
+        for place, (name, at, low, high) in enumerate(values)
+    ]
+    return dossiers.OtherSystems(title="T", systems=systems, pairs=list(pairs), **bounds)
+
+
+OWN, OTHER = ("own", 0.5, 0.4, 0.6), ("a name that is too long for a chart", 0.75, None, None)
+
+
+def test_the_chart_of_scores():
+    """Between the bounds of the score, or with room around what there is; the system of the page is marked; long names are cut."""
+    found = sure(charts.scores(others_of(OWN, OTHER, pairs=[a_pair(0.25, 0.1, 0.4)], minimum=0.0, maximum=1.0)))
+    assert (found.first, found.last, found.zero) == (0, 1, None)
+    assert found.marks == (charts.Mark("own", 50, 40, 60, is_own=True), charts.Mark("a name that is to…", 75, None, None))
+    assert found.marks[0].width == 20
+    assert found.marks[1].width == 0.6
+    assert found.text == "T. own: 0.5; a name that is too long for a chart: 0.75"
+    free = sure(charts.scores(others_of(OWN, OTHER, pairs=[a_pair(0.25, 0.1, 0.4)], minimum=0.45, maximum=0.7)))
+    assert (free.first, free.last) == (pytest.approx(0.372), pytest.approx(0.778))
+    equal = sure(charts.scores(others_of(("x", 3, None, None), ("y", 3, None, None), pairs=[a_pair(0, None, None)])))
+    assert (equal.first, equal.last) == (2, 4)
+
+
+@pytest.mark.parametrize(("high", "last"), [(0.4, 0.5), (0.5, 0.5), (1.1, 2), (7, 10), (0.013, 0.02), (0, 1)])
+def test_the_chart_of_differences(high, last):
+    """0 is in the middle, and the ends are round numbers."""
+    found = sure(charts.differences(others_of(OWN, OTHER, pairs=[a_pair(0, 0, high, higher="b")])))
+    assert (found.first, found.last, found.zero) == (-last, last, 50)
+    assert (found.marks[0].label, found.marks[0].at, found.marks[0].result) == ("a name that is to…", 50, "higher")
+
+
+def test_without_others_there_are_no_charts():
+    """One system alone, and none."""
+    assert charts.scores(others_of(OWN)) is None
+    assert charts.differences(others_of()) is None
+
+
+def test_words_of_differences():
+    """The result is that of the other system; signs are there, and p has a bound."""
+    assert words.result(a_pair(1, 0, 2)) == "no difference shown"
+    assert words.result(a_pair(1, 0, 2, higher="b", better="b")) == "better"
+    assert words.result(a_pair(1, 0, 2, higher="b", better="a")) == "worse"
+    assert words.result(a_pair(1, 0, 2, higher="a")) == "lower"
+    assert words.difference(a_pair(-0.5, -1, 0.25)) == "−0.5, 95 % interval −1 to +0.25"
+    assert words.difference(a_pair(0, None, None)) == "0, no interval"
+    assert [words.probability(each) for each in (0.00001, 0.0123, 1)] == ["below 0.0001", "0.012", "1"]

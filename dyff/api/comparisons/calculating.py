@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
+import anyio.abc
 import msgspec
 import structlog
 
@@ -23,8 +25,8 @@ START_S = 30.0
 ANSWER_S = 120.0
 """The time that the program has: on a busy machine it gets a part of the processor only."""
 
-WAIT_S = 60.0
-"""How long a request waits until the comparisons before it are done."""
+MAX_WAITING = 16
+"""Comparisons that are being made, or wait for that."""
 
 AT_ONCE = 1
 """Programs at the same time: each can use a processor, and a gigabyte."""
@@ -36,6 +38,9 @@ REMEMBERED = 256
 """The results that are cached: they never change, since a complete measurement does not."""
 
 _LINE_BYTES = 2**20
+_Key = tuple[tuple[str, ...], str, Pairs]
+"""The IDs of the measurements, the name of the score, and the pairs."""
+
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """Each thread would reserve memory of the limit."""
 
@@ -43,39 +48,76 @@ _PROGRAM = [sys.executable, "-I", "-m", "dyff.api.comparisons.program"]
 _ANSWER = msgspec.json.Decoder(Answer)
 
 
+class _Job:
+    """A comparison that is being made. `done`: set when there is an answer or an error."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.answer: Answer | None = None
+        self.error: Exception | None = None
+
+
 class Calculating:
-    """Compares for one server."""
+    """Compares for one server. While it is open, a comparison is made to its end even if nobody waits for it any more."""
 
     def __init__(self, objects: port.Objects) -> None:
         """`objects`: the store that has the rows."""
         self._objects = objects
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
-        self._known: OrderedDict[tuple[tuple[str, ...], str, Pairs], Answer] = OrderedDict()
+        self._known: OrderedDict[_Key, Answer] = OrderedDict()
+        self._jobs: dict[_Key, _Job] = {}
+        self._group: anyio.abc.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Make comparisons in the background until the end of the block."""
+        async with anyio.create_task_group() as self._group:
+            try:
+                yield
+            finally:
+                self._group.cancel_scope.cancel()
+                self._group = None
 
     async def answer(self, sources: Sequence[Source], name: str, pairs: Pairs) -> Answer:
         """Compare sources by the score `name`, which all have.
 
         Raises:
             Conflict: a measurement has no rows, or too many.
-            Unavailable: no program can be started now, or it takes too long.
+            Unavailable: no program can be started now, or too many comparisons are being made.
         """
         key = (tuple(each.key for each in sources), name, pairs)
-        if key not in self._known:
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        job = self._jobs.get(key)
+        if job is None:
+            if len(self._jobs) >= MAX_WAITING:
+                raise errors.Unavailable("many comparisons are being made; try again", retry_after_s=10)
+            job = self._jobs[key] = _Job()
+            if self._group is None:
+                await self._run(job, key, sources)
+            else:
+                self._group.start_soon(self._run, job, key, sources)
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        assert job.answer is not None
+        return job.answer
+
+    async def _run(self, job: _Job, key: _Key, sources: Sequence[Source]) -> None:
+        try:
             listed = [await self._files(each) for each in sources]
-            try:
-                with anyio.fail_after(WAIT_S):
-                    await self._limiter.acquire()
-            except TimeoutError as error:
-                raise errors.Unavailable("other comparisons are being made; try again", retry_after_s=10) from error
-            try:
-                if key not in self._known:
-                    self._known[key] = await self._asked(sources, listed, name, pairs)
-            finally:
-                self._limiter.release()
+            async with self._limiter:
+                job.answer = self._known[key] = await self._asked(sources, listed, *key[1:])
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        self._known.move_to_end(key)
-        return self._known[key]
+        except Exception as error:  # of whatever kind: it is for those who wait, and must not end the server's other comparisons
+            job.error = error
+        finally:
+            del self._jobs[key]
+            if job.answer is None and job.error is None:
+                job.error = errors.Unavailable("the comparison could not be made now; try again")
+            job.done.set()
 
     async def _asked(self, sources: Sequence[Source], listed: Sequence[Sequence[manifests.Artifact]], name: str, pairs: Pairs) -> Answer:
         declared = score(sources[0], name) or {}

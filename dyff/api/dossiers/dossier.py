@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from dyff.api.dossiers import details, evidence, precision, runs, visibility
+from dyff.api.dossiers import carrying, details, evidence, precision, runs, visibility
 from dyff.api.dossiers.evidence import Gathered, Reference
 from dyff.entities import analysis_data, codecs, dossiers, registry, statuses
 
 _CLAIM = ("claim", "scope", "assumptions", "limits", "evaluators", "relationship")
 
 
-def of(gathered: Gathered, tallies: Sequence[runs.Tally], *, page: str, notebook: str | None) -> dossiers.Dossier:
+def of(
+    gathered: Gathered,
+    tallies: Sequence[runs.Tally],
+    *,
+    page: str,
+    notebook: str | None,
+    others: dossiers.OtherSystems | None = None,
+) -> dossiers.Dossier:
     """The dossier. `page`, `notebook`: the paths of the page and of the author's document, None if there is none (any more)."""
     case = gathered.case
     texts = _texts(case)
-    carried = _carried(case)
+    carried = carrying.carried(case)
     return dossiers.Dossier(
         id=case["id"],
         name=str(case.get("name") or case["id"]),
@@ -42,6 +47,7 @@ def of(gathered: Gathered, tallies: Sequence[runs.Tally], *, page: str, notebook
         arguments={each["keyword"]: str(each.get("value")) for each in case.get("arguments") or [] if isinstance(each.get("keyword"), str)},
         environment=details.environment(case.get("provenance")),
         notShown=_not_shown(gathered, tallies, carried),
+        otherSystems=others,
         page=page,
         notebook=notebook,
     )
@@ -66,19 +72,6 @@ def _scores(case: codecs.Json) -> list[dossiers.ShownScore]:
         return []
     found = [shown for each in case.get("scores") or [] if (shown := precision.shown(each)) is not None]
     return sorted(found, key=lambda each: each.priority != "primary")
-
-
-def _carried(case: codecs.Json) -> codecs.Json:
-    """What the case carries of its method and its system, by key: `{"spec": ..., "documentation": ...}`. What cannot be read is not."""
-    found: codecs.Json = {}
-    for each in case.get("data") or []:
-        try:
-            value = codecs.decode_object(base64.b64decode(each["value"], validate=True))
-        except (KeyError, TypeError, ValueError, binascii.Error):
-            continue
-        if isinstance(value.get("spec"), dict) and isinstance(value.get("documentation"), dict):
-            found[str(each.get("key"))] = value
-    return found
 
 
 def _heading(carried: Any) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dyff.entities import codecs, dossiers
+from dyff.entities import codecs, dossiers, uncertainties
 
 _MAX_METHOD_CHARS = 200
 _EXACT = 2**53
@@ -36,7 +36,7 @@ def shown(score: codecs.Json) -> dossiers.ShownScore | None:
     )
 
 
-def uncertainty(estimate: Any, quantity: float) -> dossiers.Uncertainty:
+def uncertainty(estimate: Any, quantity: float) -> uncertainties.Uncertainty:
     """What the estimate of a score says. An interval needs both ends, around the quantity, and a level between 0 and 1."""
     found, outcomes = _object(estimate), _object(_object(estimate).get("outcomes"))
     low, high, level = (_number(found.get(name)) for name in ("low", "high", "level"))
@@ -44,7 +44,7 @@ def uncertainty(estimate: Any, quantity: float) -> dossiers.Uncertainty:
         low = high = None
     if level is None or not 0 < level < 1:
         level = None
-    return dossiers.Uncertainty(
+    return uncertainties.Uncertainty(
         low=low,
         high=high,
         level=level,

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from dyff.api.pages import intervals, words
+from dyff.api.pages import charts, intervals, words
 from dyff.entities import dossiers
 
 POLICY = (
@@ -34,10 +34,12 @@ OPENER = ("cross-origin-opener-policy", "same-origin")
 """Of our own pages only: a browser opens no sandboxed document that has it."""
 
 
-def case(found: dossiers.Dossier, *, data: str) -> bytes:
-    """The page of a safety case. `data`: the path of the same content as JSON."""
+def case(found: dossiers.Dossier, *, data: str, root: str = "/") -> bytes:
+    """The page of a safety case. `data`: the path of the same content as JSON. `root`: the path of the server."""
     lines = {each.name: intervals.line(each) for each in found.scores}
-    return _render("case.html", case=found, lines=lines, data=data, relationships=dossiers.RELATIONSHIPS)
+    others = found.otherSystems
+    shown = [] if others is None else [each for each in (charts.scores(others), charts.differences(others)) if each is not None]
+    return _render("case.html", case=found, lines=lines, charts=shown, root=root, data=data, relationships=dossiers.RELATIONSHIPS)
 
 
 def missing() -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from dyff.entities import dossiers
+from dyff.entities import comparisons, dossiers, uncertainties
 
 PUBLISHED = {
     "public": "Public: everybody can see this page",
@@ -41,7 +41,7 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def interval(found: dossiers.Uncertainty) -> str | None:
+def interval(found: uncertainties.Uncertainty) -> str | None:
     """An interval with its level, such as `95 % interval 0.12 to 0.31`; None if there is none."""
     if found.low is None or found.high is None:
         return None
@@ -49,7 +49,39 @@ def interval(found: dossiers.Uncertainty) -> str | None:
     return f"{level} {number(found.low)} to {number(found.high)}"
 
 
-def counts(found: dossiers.Uncertainty) -> list[str]:
+def signed(value: float) -> str:
+    """A number with its sign, as of a difference."""
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{number(abs(value))}"
+
+
+def difference(pair: comparisons.ComparedPair) -> str:
+    """A difference with its interval, such as `+0.12, 95 % interval +0.05 to +0.19`."""
+    return f"{signed(pair.difference)}, {reach(pair)}"
+
+
+def reach(pair: comparisons.ComparedPair) -> str:
+    """The interval of a difference."""
+    low, high = pair.estimate.low, pair.estimate.high
+    if low is None or high is None:
+        return "no interval"
+    return f"{number(100 * pair.estimate.level)} % interval {signed(low)} to {signed(high)}"
+
+
+def result(pair: comparisons.ComparedPair) -> str:
+    """What is shown of the second system of a pair, next to the first: `better`, `worse`, `higher`, `lower`, or no difference."""
+    if pair.higher is None:
+        return comparisons.NONE_SHOWN
+    if pair.better is not None:
+        return "better" if pair.better == pair.b else "worse"
+    return "higher" if pair.higher == pair.b else "lower"
+
+
+def probability(p: float) -> str:
+    """A p-value with two significant digits; a very small one by its bound."""
+    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def counts(found: uncertainties.Uncertainty) -> list[str]:
     """The counts of a score as short sentences without a full stop."""
     parts = []
     if found.n is not None:

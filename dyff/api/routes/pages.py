@@ -12,6 +12,7 @@ from dyff.accounts import grants
 from dyff.accounts.authority import Principal
 from dyff.api import preconditions
 from dyff.api.calls import Call, Reply
+from dyff.api.comparisons.others import Others
 from dyff.api.context import Context
 from dyff.api.documents import check_whole
 from dyff.api.dossiers import dossier, gathering, runs, visibility
@@ -50,6 +51,7 @@ class Pages:
         """`document`: the path of the author's document in the data of an entity."""
         self._context, self._row, self._document = context, row, document
         self._gathering = gathering.Gathering(context)
+        self._others = Others(context.services.query, context.compared, context.comparing)
         self._headers = (("content-security-policy", rendering.policy()), *rendering.COMMON, rendering.OPENER)
 
     def routes(self) -> list[Route]:
@@ -90,7 +92,7 @@ class Pages:
             return await self._missing(call)
         found = await self._dossier(call, entity)
         data = f"{self._root()}v0/{self._row.plural}/{entity['id']}/dossier"
-        body = await self._context.threads.run(lambda: rendering.case(found, data=data), apart=True)
+        body = await self._context.threads.run(lambda: rendering.case(found, data=data, root=self._root()), apart=True)
         return _reply(call, body, self._headers, HTML)
 
     async def document(self, call: Call) -> Reply:
@@ -119,7 +121,8 @@ class Pages:
         tallies = await self._gathering.tallies(runs.sorts(gathered))
         page = f"{self._root()}{self._row.plural}/{entity['id']}"
         document = f"{page}/document" if await self._artifact(entity) is not None else None
-        return dossier.of(gathered, tallies, page=page, notebook=document)
+        others = await self._others.of(entity, principal) if entity["status"] == self._row.success else None
+        return dossier.of(gathered, tallies, page=page, notebook=document, others=others)
 
     async def _artifact(self, entity: codecs.Json) -> manifests.Artifact | None:
         """The author's document; None if there is none, or its data is deleted."""

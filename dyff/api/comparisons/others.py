@@ -1,0 +1,206 @@
+"""Finds the systems with which the page of a safety case compares its own: those that the same method has measured on the same dataset."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import msgspec
+
+from dyff.accounts.authority import Principal
+from dyff.api.comparisons import reading, results, terms
+from dyff.api.comparisons.calculating import Calculating
+from dyff.api.comparisons.reading import Reading
+from dyff.api.comparisons.tasks import Pairs
+from dyff.api.comparisons.terms import Source
+from dyff.api.dossiers import carrying, visibility
+from dyff.entities import analysis_data, codecs, comparisons, dossiers, registry, statuses
+from dyff.kernel import errors
+from dyff.query import filters, port
+
+MAX_FOUND = 500
+"""Limit of the measurements, the latest ones, among which other systems are looked for."""
+
+MAX_FOUND_BYTES = 64 * 2**20
+"""Limit of their documents."""
+
+PAGE_S = 10.0
+"""How long a page waits for its comparison, which is then made to its end, so that the next request has it."""
+
+LATE = "The comparison was not ready in time. It is being made: load this page again in a minute."
+_AT_ONCE = 2
+_REMEMBERED = 1000
+_MEASUREMENT, _CASE = registry.BY_KIND["Measurement"], registry.BY_KIND["SafetyCase"]
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """What finding needs of a measurement."""
+
+    id: str
+    account: str
+    status: str
+    scope: dict[str, Any] = {}
+    labels: dict[str, str | None] = {}
+
+
+_SEEN = msgspec.json.Decoder(_Seen)
+
+
+class Others:
+    """Compares for pages."""
+
+    def __init__(self, query: port.QueryReader, reads: Reading, calculating: Calculating) -> None:
+        """Nothing has been found yet."""
+        self._query, self._reads, self._calculating = query, reads, calculating
+        self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        self._found: OrderedDict[tuple[str, str | None], tuple[port.Reached, tuple[_Seen, ...]]] = OrderedDict()
+
+    async def of(self, case: codecs.Json, principal: Principal | None) -> dossiers.OtherSystems | None:
+        """The comparison of a case's system with others, as far as a reader may see them. `principal`: None for everybody.
+
+        It never fails because of what other systems are, and says so if it is not ready in time.
+        """
+        read = reading.measurements_of(case)
+        if not read:
+            return None
+        found: dossiers.OtherSystems | None = None
+        with anyio.move_on_after(PAGE_S):
+            try:
+                found = await self._compared(case, read, principal)
+            except (errors.Conflict, errors.RetryLater) as error:
+                found = dossiers.OtherSystems(problem=f"{error.message[:1].upper()}{error.message[1:]}.")
+        return found or dossiers.OtherSystems(problem=LATE)
+
+    async def _compared(self, case: codecs.Json, read: Sequence[str], principal: Principal | None) -> dossiers.OtherSystems:
+        own = await self._own(case, read)
+        if own is None:
+            return dossiers.OtherSystems(problem="No measurement that this case reads has rows that can be compared.")
+        name = terms.primary(own) or ""
+        found, left_out, cases = await self._sources(own, principal)
+        sources = await self._reads.whole([own, *found])
+        names = await self._reads.names(sources, principal)
+        titles = [_title(each) for each in (case, *(cases.get(each.key) for each in found))]
+        called = {each.key: title or plain for each, title, plain in zip(sources, titles, names, strict=True)}
+        if len(set(called.values())) < len(called):
+            called = dict(zip((each.key for each in sources), names, strict=True))
+        why = {each.key: problem for each in sources[1:] if (problem := _problem(sources[0], each, name)) is not None}
+        usable = [each for each in sources if each.key not in why]
+        pairs: Pairs = tuple((0, place) for place in range(1, len(usable)))
+        shown: list[comparisons.ComparedSystem] = []
+        compared: list[comparisons.ComparedPair] = []
+        if pairs:
+            answer = await self._calculating.answer(usable, name, pairs)
+            if answer.systems[0].problem is not None:
+                return dossiers.OtherSystems(problem=f"The rows of this system cannot be compared: {answer.systems[0].problem}.")
+            shown.append(results.system(usable[0], called[usable[0].key], name, answer.systems[0]))
+            for (_, place), pair in zip(pairs, answer.pairs, strict=True):
+                source, system = usable[place], answer.systems[place]
+                if pair.result is None:
+                    why[source.key] = system.problem or pair.problem or ""
+                    continue
+                shown.append(results.system(source, called[source.key], name, system))
+                compared.append(results.pair(usable[0].id, source.id, pair.result))
+        by_case = {own.key: case["id"], **{key: str(each["id"]) for key, each in cases.items()}}
+        declared = terms.score(own, name) or {}
+        return dossiers.OtherSystems(
+            score=name, title=str(declared.get("title") or name), valence=declared.get("valence") or "neutral", unit=declared.get("unit"),
+            minimum=declared.get("minimum"), maximum=declared.get("maximum"),
+            systems=[msgspec.structs.replace(each, safetycase=by_case.get(each.measurement)) for each in shown], pairs=compared,
+            notCompared=[dossiers.NotCompared(called[key], key, text) for key, text in why.items()], leftOut=left_out,
+        )  # fmt: skip
+
+    async def _own(self, case: codecs.Json, read: Sequence[str]) -> Source | None:
+        """The first measurement of the case that can be compared by its primary score; None if there is none."""
+        for each in read:
+            document = await self._query.get(_MEASUREMENT.plural, each)
+            source = None if document is None else Source(each, codecs.decode_object(document))
+            name = None if source is None else terms.primary(source)
+            if source is not None and name is not None and terms.unusable(source, name) is None:
+                return source
+        return None
+
+    async def _sources(self, own: Source, principal: Principal | None) -> tuple[list[Source], int, Mapping[str, codecs.Json]]:
+        """The latest measurement of each other system that the reader may see, how many systems are left out, and safety cases.
+
+        A measurement can be seen itself, or through a safety case that reads it. The cases are by the ID of the measurement.
+        """
+        latest: dict[str, list[_Seen]] = {}
+        for each in await self._measurements(str(own.measurement["method"]["id"]), own.scope.get("dataset")):
+            system = each.scope.get("inferenceService") or each.id
+            if system != own.service and each.id != own.key:
+                latest.setdefault(system, []).append(each)
+        cases = await self._cases([each.id for several in latest.values() for each in several], principal)
+        chosen = [next((each for each in several if self._sees(each, cases, principal)), None) for several in latest.values()]
+        visible = [each for each in chosen if each is not None]
+        found = []
+        for each in visible[: comparisons.MAX_SYSTEMS - 1]:
+            document = await self._query.get(_MEASUREMENT.plural, each.id)
+            if document is not None:
+                found.append(Source(each.id, codecs.decode_object(document)))
+        return found, len(visible) - len(visible[: comparisons.MAX_SYSTEMS - 1]), cases
+
+    def _sees(self, measurement: _Seen, cases: Mapping[str, codecs.Json], principal: Principal | None) -> bool:
+        return measurement.id in cases or visibility.may_read(principal, _MEASUREMENT.name, msgspec.structs.asdict(measurement))
+
+    async def _measurements(self, method: str, dataset: str | None) -> tuple[_Seen, ...]:
+        """Those that are complete, the latest first. As long as the view does not move, they are looked for once."""
+        key = (method, dataset)
+        async with self._limiter:
+            reached = await self._query.reached()
+            known = self._found.get(key)
+            if known is not None and known[0] == reached:
+                return known[1]
+            where = [filters.Equals(_MEASUREMENT.queries["method"], method), filters.Equals(("status",), statuses.COMPLETE)]
+            if dataset is not None:
+                where.append(filters.Equals(_MEASUREMENT.queries["dataset"], dataset))
+            found = tuple([_SEEN.decode(each) for each in await self._documents(_MEASUREMENT.plural, where)])
+            self._found[key] = (reached, found)
+            while len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
+            return found
+
+    async def _cases(self, measurements: Sequence[str], principal: Principal | None) -> Mapping[str, codecs.Json]:
+        """By measurement, the latest complete safety case that reads it and that the reader may see."""
+        if not measurements:
+            return {}
+        inputs = filters.AnyElement(("inputs",), "entity", tuple(measurements))
+        async with self._limiter:
+            documents = await self._documents(_CASE.plural, [inputs, filters.Equals(("status",), statuses.COMPLETE)])
+        found: dict[str, codecs.Json] = {}
+        for case in map(codecs.decode_object, documents):
+            if visibility.may_read(principal, _CASE.name, case):
+                for each in reading.measurements_of(case):
+                    found.setdefault(each, case)
+        return found
+
+    async def _documents(self, collection: str, where: Iterable[filters.Predicate]) -> list[bytes]:
+        find = filters.Find(
+            collection=collection, where=filters.AllOf(tuple(where)), order_by=("creationTime",), order="descending", limit=MAX_FOUND
+        )
+        found: list[bytes] = []
+        size = 0
+        async with aclosing(self._query.find(find)) as batches:
+            async for batch in batches:
+                found += batch
+                size += sum(map(len, batch))
+                if size > MAX_FOUND_BYTES:
+                    break
+        return found
+
+
+def _problem(own: Source, other: Source, name: str) -> str | None:
+    """Why another system cannot be compared, as far as entities say; None if it can."""
+    differing = [each.partition(":")[0] for each in terms.differences(own, other)]  # details can be of what the reader may not see
+    return terms.unusable(other, name) or "; ".join(differing) or None
+
+
+def _title(case: codecs.Json | None) -> str | None:
+    """The title of the system that a safety case is about, as it carries it; None if it carries none."""
+    if case is None:
+        return None
+    system = carrying.carried(case).get(analysis_data.SYSTEM) or {}
+    title = (system.get("documentation") or {}).get("title")
+    return title if isinstance(title, str) and title.strip() else None
