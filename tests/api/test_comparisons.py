@@ -183,3 +183,12 @@ async def test_the_program_ends_where_it_takes_too_much(study, good, monkeypatch
     bad = await study.measured("bad", BAD)
     monkeypatch.setattr("dyff.api.comparisons.calculating.ANSWER_S", 0.0)
     assert "takes more memory or time than is allowed; compare fewer" in await study.compare(409, a=good, b=bad)
+
+
+async def test_bounds(study, good, monkeypatch):
+    """Files that are too large, and comparisons that are too many at once, are refused before anything is read."""
+    bad = await study.measured("bad", BAD)
+    monkeypatch.setattr("dyff.api.comparisons.calculating.MAX_BYTES", 10)
+    assert "bytes, and at most 10 are read" in await study.compare(409, a=good, b=bad)
+    monkeypatch.setattr("dyff.api.comparisons.calculating.MAX_WAITING", 0)
+    assert "many comparisons are being made; try again" in await study.compare(503, a=good, b=bad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -24,7 +24,7 @@ from dyff.query import filters, port
 MAX_FOUND = 500
 """Limit of the measurements, the latest ones, among which other systems are looked for."""
 
-MAX_FOUND_BYTES = 64 * 2**20
+MAX_FOUND_BYTES = 16 * 2**20
 """Limit of their documents."""
 
 PAGE_S = 10.0
@@ -154,7 +154,11 @@ class Others:
             where = [filters.Equals(_MEASUREMENT.queries["method"], method), filters.Equals(("status",), statuses.COMPLETE)]
             if dataset is not None:
                 where.append(filters.Equals(_MEASUREMENT.queries["dataset"], dataset))
-            found = tuple([_SEEN.decode(each) for each in await self._documents(_MEASUREMENT.plural, where)])
+            listed: list[_Seen] = []
+            async with aclosing(self._batches(_MEASUREMENT.plural, where)) as batches:
+                async for batch in batches:
+                    listed += map(_SEEN.decode, batch)
+            found = tuple(listed)
             self._found[key] = (reached, found)
             while len(self._found) > _REMEMBERED:
                 self._found.popitem(last=False)
@@ -165,28 +169,28 @@ class Others:
         if not measurements:
             return {}
         inputs = filters.AnyElement(("inputs",), "entity", tuple(measurements))
-        async with self._limiter:
-            documents = await self._documents(_CASE.plural, [inputs, filters.Equals(("status",), statuses.COMPLETE)])
         found: dict[str, codecs.Json] = {}
-        for case in map(codecs.decode_object, documents):
-            if evidence.may_read(principal, case):
-                for each in reading.measurements_of(case):
-                    found.setdefault(each, case)
+        where: list[filters.Predicate] = [inputs, filters.Equals(("status",), statuses.COMPLETE)]
+        async with self._limiter, aclosing(self._batches(_CASE.plural, where)) as batches:
+            async for batch in batches:
+                for case in map(codecs.decode_object, batch):
+                    if evidence.may_read(principal, case):
+                        for each in reading.measurements_of(case):
+                            found.setdefault(each, case)
         return found
 
-    async def _documents(self, collection: str, where: Iterable[filters.Predicate]) -> list[bytes]:
+    async def _batches(self, collection: str, where: Iterable[filters.Predicate]) -> AsyncGenerator[list[bytes], None]:
+        """The latest documents, within the bounds. Each batch is small, so that it can be read between other requests."""
         find = filters.Find(
             collection=collection, where=filters.AllOf(tuple(where)), order_by=("creationTime",), order="descending", limit=MAX_FOUND
         )
-        found: list[bytes] = []
         size = 0
         async with aclosing(self._query.find(find)) as batches:
             async for batch in batches:
-                found += batch
+                yield batch
                 size += sum(map(len, batch))
                 if size > MAX_FOUND_BYTES:
-                    break
-        return found
+                    return
 
 
 def _problem(own: Source, other: Source, name: str) -> str | None:
