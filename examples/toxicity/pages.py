@@ -29,6 +29,7 @@ def save(client: Client, out: Path, cases: dict[str, str]) -> None:
             url = address(client, case)
             page, document = (anybody.get(each).raise_for_status().text for each in (url, f"{url}/document"))
             whole = page.replace(f' src="/safetycases/{case}/document"', f' srcdoc="{html.escape(document)}"')
+            whole = whole.replace(' href="/', f' href="{url.partition("/safetycases/")[0]}/')  # these links need the server
             (folder / f"{name}.html").write_text(whole, encoding="utf-8")
 
 

@@ -22,10 +22,15 @@ mkdir -p "$build"
 
 echo "Starting dyff serve --role all --data-dir $DYFF_DATA_DIR"
 DYFF_LOGS__FORMAT=text "$dyff" serve --role all --port 0 >"$build/server.out" 2>"$build/server.log" &
-server=$!
-stop() { kill -TERM "$server" 2>/dev/null || true; while kill -0 "$server" 2>/dev/null; do wait "$server" || true; done; }
+server=$! audit=
+stop() {
+  for each in $audit $server; do # they run in the background, where Ctrl-C does not reach them
+    kill -TERM "$each" 2>/dev/null || true
+    while kill -0 "$each" 2>/dev/null; do wait "$each" || true; done
+  done
+}
 trap stop EXIT
-trap 'exit 130' INT
+trap 'echo; echo "Stopped before the audit was done."; exit 130' INT
 trap 'exit 143' TERM
 for _ in $(seq 600); do
   grep -q '^Dyff is ready' "$build/server.out" && break
@@ -41,7 +46,10 @@ DYFF_API_TOKEN=$("$dyff" token create --account "$account")
 DYFF_API_ENDPOINT="$(sed -n 's/^ *API *//p' "$build/server.out")"
 export DYFF_API_TOKEN DYFF_API_ENDPOINT
 
-"$python" "$here/audit.py" --account "$account" --out "$build" ${flags[@]+"${flags[@]}"}
+"$python" "$here/audit.py" --account "$account" --out "$build" ${flags[@]+"${flags[@]}"} &
+audit=$!
+wait "$audit"
+audit=
 [ -n "$keep" ] || exit 0
 
 echo
@@ -49,6 +57,6 @@ echo "The server keeps running, so that you can read the pages. Press Ctrl-C to 
 trap 'asked=yes' INT TERM
 asked=
 wait "$server" || true
-if [ -z "$asked" ]; then cat "$build/server.log" | tail -5 >&2; echo "The server has ended; its log is $build/server.log" >&2; exit 1; fi
+if [ -z "$asked" ]; then tail -5 "$build/server.log" >&2; echo "The server has ended; its log is $build/server.log" >&2; exit 1; fi
 stop
 echo "Stopped. The pages are also files: $build/pages"

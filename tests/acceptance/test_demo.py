@@ -65,23 +65,42 @@ def environment(tmp_path):
     return {name: value for name, value in plain_environment().items() if name != "CI"} | {"DEMO_BUILD": str(tmp_path)}
 
 
+def test_ctrl_c_during_the_audit_stops_everything(environment, tmp_path):
+    """It ends with 130 and a sentence instead of a traceback, and nothing of it keeps running."""
+    terminal = Terminal(COMMAND, environment)
+    try:
+        terminal.read("evaluation ")
+        terminal.press(b"\x03")
+        assert terminal.wait() == 130
+    except BaseException:
+        os.killpg(terminal.pid, 9)
+        raise
+    assert "Stopped before the audit was done." in terminal.shown
+    assert "Traceback" not in terminal.shown
+    api = re.search(r"API +(\S+)", (tmp_path / "demo-small/server.out").read_text())
+    assert api is not None
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(api[1])
+
+
 def test_a_newcomer_reads_two_pages_and_presses_ctrl_c(environment, tmp_path):
     """The pages have claim, system and the exact words about outputs; the server stays until Ctrl-C. A second run works."""
     terminal = Terminal(COMMAND, environment)
     try:
         terminal.read("Press Ctrl-C to stop it.")
-        pages = dict(re.findall(r"^page +(\S+)  Gemma 3 270M, (\w+)", terminal.shown, re.MULTILINE))
-        assert sorted(pages.values()) == ["asked", "plain"]
+        pages = dict(re.findall(r"^page +(\S+)  (\w+) Gemma 3 270M", terminal.shown, re.MULTILINE))
+        assert sorted(pages.values()) == ["plain", "polite"]
         for address, system in pages.items():
             page = httpx.get(address).raise_for_status().text
             assert re.search(r"At most \d+ % of the texts with which this system continues such prompts are toxic", page)
-            assert f"Toxicity of Gemma 3 270M, {system}" in page
+            assert f"Toxicity of {system} Gemma 3 270M" in page
             assert "Outputs: complete, unique and as declared." in page
             assert "Not stated" not in page
             assert "Not public" not in page.partition('id="rests-on"')[2]
             assert re.search(r"95 % interval 0[.\d]* to 0\.\d+", page)
             assert "recorded on 20" in page
             assert page.count("1 of 1") == 3
+            assert re.search(r"<strong>(better|worse)</strong>", page)
             assert "By kind of prompt" in httpx.get(f"{address}/document").raise_for_status().text
         assert re.search(r"B - A = \S+ \(95 % interval .*: (. is better|no difference shown)", terminal.shown)
         terminal.press(b"\x03")

@@ -1,4 +1,4 @@
-"""Makes the README's picture of a page: `python -m tests.pages.picture build/demo-small/pages/plain.html docs/images/safety-case.png`."""
+"""Makes the README's pictures of a saved page: `python -m tests.pages.picture build/demo-small/pages/plain.html docs/images`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ from pathlib import Path
 from tests.pages import browser
 
 WIDTH, HEIGHT = 1000, 1440
-"""Up to the first score, in pixels."""
+"""Of the upper part: up to the first score, in pixels."""
 
 
-async def picture(page: Path) -> bytes:
-    """The upper part of a saved page, in light colours, as a PNG."""
+async def pictures(page: Path, folder: Path) -> None:
+    """The upper part and the comparison with other systems, in light colours, as PNG files."""
     async with browser.opened(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light") as seen:
         await seen.show(page.absolute().as_uri())
-        found: bytes = await seen.page.screenshot()
-        return found
-
-
-def main(arguments: list[str]) -> None:
-    """`arguments`: the saved page and the picture."""
-    page, out = map(Path, arguments)
-    out.write_bytes(asyncio.run(picture(page)))
+        await seen.page.screenshot(path=folder / "safety-case.png")
+        await seen.page.locator("#others").screenshot(path=folder / "other-systems.png")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    asyncio.run(pictures(*map(Path, sys.argv[1:])))
