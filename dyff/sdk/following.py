@@ -68,4 +68,8 @@ async def changes(http: transport.Transport, params: Mapping[str, Any], since: s
             if not left:
                 raise errors.ServerUnreachable(transport.unanswered(error.request, error)) from None
             left -= 1
+        except errors.ServerBusy:
+            if not left:
+                raise
+            left -= 1
         await http.io.sleep(next(waits))

@@ -77,13 +77,14 @@ async def test_a_lost_connection_goes_on_where_it_was(connect):
     """Also if the server stops, or says that it is busy for a moment, in the middle of an event, or before the first one."""
     server = Server(
         httpx.ConnectError("away"),
+        503,
         OPEN + event("change", CHANGE, "e;0=3") + b"event: chan",
         OPEN.replace(b"e;0=1", b"e;0=3") + event("end", {"why": "stopping", "message": "m"}),
         OPEN.replace(b"e;0=1", b"e;0=5") + event("change", {**CHANGE, "id": "y"}, "e;0=6"),
     )
     found = await taken(connect(server).changes(since="e;0=0"), 2)
     assert [each.id for each in found] == ["d", "y"]
-    assert [each["since"] for each in server.asked] == ["e;0=0", "e;0=0", "e;0=3", "e;0=3"]
+    assert [each["since"] for each in server.asked] == ["e;0=0", "e;0=0", "e;0=0", "e;0=3", "e;0=3"]
 
 
 @pytest.mark.parametrize(
