@@ -7,6 +7,7 @@ import msgspec
 from dyff.api.arrow import Schemas
 from dyff.api.documents import Documents
 from dyff.api.evidence import Evidence
+from dyff.api.invited import Invited
 from dyff.api.large import Large
 from dyff.api.manifest_digests import ManifestDigests
 from dyff.api.positions import Positions
@@ -35,6 +36,7 @@ class Context(msgspec.Struct, frozen=True):
     large: Large
     digests: ManifestDigests
     evidence: Evidence
+    invited: Invited
 
 
 def build(services: Services) -> Context:
@@ -57,4 +59,5 @@ def build(services: Services) -> Context:
         large=Large(services),
         digests=digests,
         evidence=Evidence(services.query, services.objects, digests),
+        invited=Invited(services),
     )

@@ -21,6 +21,7 @@ from dyff.entities.answers import (
 )
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
+from dyff.entities.invitations import Invitation, InvitationUse, NewInvitation
 from dyff.entities.kinds.dataset import Dataset
 from dyff.entities.kinds.evaluation import Evaluation
 from dyff.entities.kinds.family import Family, FamilyMember
@@ -43,9 +44,10 @@ from dyff.sdk.agreement import FilesAgreement, ItemsAgreement, Reproduced, Score
 __all__ = [
     "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Curve", "Dataset", "Digest", "Documentation", "Dossier", "Downlink", "Entity",
     "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "FilesAgreement", "ForeignInferenceService", "Hazard",
-    "Identified", "InferenceInterface", "InferenceService", "InferenceSession", "InferenceSessionAndToken", "ItemsAgreement",
-    "LogEntry", "Measurement", "Method", "Model", "ModelArtifact", "Module", "Progress", "Report", "Reproduced", "SafetyCase", "Score",
-    "ScoreAgreement", "SignedURL", "Status", "UseCase", "Volume", "WorkflowLogs", "read",
+    "Identified", "InferenceInterface", "InferenceService", "InferenceSession", "InferenceSessionAndToken", "Invitation",
+    "InvitationUse", "ItemsAgreement", "LogEntry", "Measurement", "Method", "Model", "ModelArtifact", "Module", "NewInvitation",
+    "Progress", "Report", "Reproduced", "SafetyCase", "Score", "ScoreAgreement", "SignedURL", "Status", "UseCase", "Volume",
+    "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

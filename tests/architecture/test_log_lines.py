@@ -46,6 +46,7 @@ GIVEN = {
 """Lines about one record of a batch, which has its fields as arguments; the other lines of these files concern the batch."""
 
 OF_THE_PROCESS = {
+    "api/invited.py",
     "cluster/pods/templates.py",
     "consumers/aggregator/checkpoints.py",
     "consumers/aggregator/role.py",
