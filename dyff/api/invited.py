@@ -141,12 +141,18 @@ class Invited:
 
     async def _write(self, place: tuple[str, str]) -> None:
         account, key = place
-        uses = port.Invitation("").used(self._pending.pop(place, [])).uses
+        pending = self._pending.pop(place, [])
         if len(self._written) >= _REMEMBERED:
             self._written.clear()
         self._written[key] = self._services.clock.monotonic()
-        if uses:
-            await self._services.accounts.use_key(account, key, uses)
+        if not pending:
+            return
+        try:
+            await self._services.accounts.use_key(account, key, port.Invitation("").used(pending).uses)
+        except errors.RetryLater:  # they are written with the next use
+            self._pending[place] = [*port.Invitation("").used([*pending, *self._pending.get(place, [])]).uses]
+            self._written.pop(key, None)
+            raise
 
     async def _require_case(self, case: str) -> None:
         documents = [await self._services.query.get(row.plural, case) for row in registry.ROWS if row.page is not None]
