@@ -19,7 +19,7 @@ import bcrypt
 import msgspec
 
 from dyff.accounts import grants as granting
-from dyff.accounts import port, tokens
+from dyff.accounts import inviting, port, tokens
 from dyff.kernel import clock, errors, ids
 
 _REMEMBERED = 10_000
@@ -31,13 +31,14 @@ _COST = 10
 class Principal(msgspec.Struct, frozen=True):
     """The sender of a request, and its permissions.
 
-    `claims`: the token's claims, without its secret. `account`: as it was at the check; None if the token's subject is
-    something else, such as a session. `grants`: the token's, as far as the account's permissions (still) cover them.
+    `claims`: the token's claims, without its secret. `account`: as it was at the check; None if the token's subject is something else, such
+    as a session. `grants`: the token's, as far as the account's permissions (still) cover them. `invitation`: None if it is a token.
     """
 
     claims: tokens.Claims
     account: port.Account | None
     grants: tuple[granting.Grant, ...]
+    invitation: inviting.Opened | None = None
 
 
 class _Checked(msgspec.Struct, frozen=True):
@@ -70,6 +71,7 @@ class Authority:
         self._checked: OrderedDict[bytes, _Checked] = OrderedDict()
         self._checking: dict[bytes, anyio.Lock] = {}
         self._signing_secret, self._secret_read = b"", 0.0
+        self.invitations = inviting.Inviting(accounts, clock, ids)
 
     async def issue(
         self, account_id: str, grants: Sequence[granting.Grant], expires: datetime, owners: granting.Owners = granting.NO_OWNERS
@@ -212,7 +214,7 @@ class Authority:
         if claims.secret is None:
             return None
         key = await self._accounts.get_key(claims.id)
-        if key is None or key.account != claims.account:
+        if key is None or key.account != claims.account or key.invitation is not None:
             raise errors.Unauthenticated("the bearer token was revoked; make a new one with 'dyff token create'")
         if fitted is not None and fitted.secret_hash == key.secret_hash:
             return key
@@ -238,6 +240,12 @@ class Authority:
         if expires <= now:
             raise errors.InvalidFields(errors.Problem(("body", "expires"), "must be in the future"))
         return now
+
+
+def invited(opened: inviting.Opened) -> Principal:
+    """The principal with an invitation. It acts for no account, so nothing that an account may do with itself is allowed."""
+    key = opened.key
+    return Principal(tokens.Claims(key.id, f"Invitation/{key.id}", key.created, key.expires, key.grants), None, opened.grants, opened)
 
 
 def _inactive(account: port.Account) -> errors.Unauthenticated:

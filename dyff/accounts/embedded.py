@@ -155,6 +155,19 @@ class EmbeddedAccounts:
         found = self._read("SELECT body FROM keys WHERE account = ? ORDER BY created, id", account_id)
         return [_decoded(_key, row[0]) for row in found]
 
+    async def use_key(self, account_id: str, key_id: str, uses: Sequence[port.Use]) -> bool:
+        def write(connection: apsw.Connection) -> bool:
+            row = connection.execute("SELECT body FROM keys WHERE id = ? AND account = ?", (key_id, account_id)).fetchone()
+            key = None if row is None else _decoded(_key, row[0])
+            if key is None or key.invitation is None:
+                return False
+            after = msgspec.structs.replace(key, invitation=key.invitation.used(uses))
+            connection.execute("UPDATE keys SET body = ? WHERE id = ?", (codecs.encode(after), key_id))
+            _put_out(connection, account_id, "UseInvitation", {"id": key_id, "uses": list(uses)})
+            return True
+
+        return await self._write(write)
+
     async def revoke_key(self, account_id: str, key_id: str) -> bool:
         def write(connection: apsw.Connection) -> bool:
             connection.execute("DELETE FROM keys WHERE id = ? AND account = ?", (key_id, account_id))

@@ -39,10 +39,48 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of a token.
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """Uses of an invitation for the same thing. `action`: as in the audit log. `entity`: what it was done to; None for several."""
 
-    `id`: the token's `jti`. `secret_hash`: bcrypt; the secret itself is only in the token. `owners`: the owners of those entities
+    action: str
+    entity: str | None
+    first: datetime
+    last: datetime
+    count: int = 1
+
+
+MAX_USES = 200
+"""The limit of different uses in the history of an invitation. Further ones are counted together, as `OTHER`."""
+
+OTHER = "other"
+
+
+class Invitation(msgspec.Struct, frozen=True):
+    """What makes a key an invitation. `case`: the safety case that it opens. `note`: for whom it is. `uses`: its history so far."""
+
+    case: str
+    note: str = ""
+    uses: tuple[Use, ...] = ()
+
+    def used(self, uses: Sequence[Use]) -> Invitation:
+        """With more uses. Those for the same thing are added up."""
+        found = {(each.action, each.entity): each for each in self.uses}
+        for each in uses:
+            place = (each.action, each.entity)
+            if place not in found and len(found) >= MAX_USES:
+                place = (OTHER, None)
+            before = found.get(place)
+            first, last = (each.first, each.last) if before is None else (min(before.first, each.first), max(before.last, each.last))
+            count = each.count + (0 if before is None else before.count)
+            found[place] = Use(action=place[0], entity=place[1], first=first, last=last, count=count)
+        return msgspec.structs.replace(self, uses=tuple(found.values()))
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of a token, or of an invitation.
+
+    `id`: the token's `jti`. `secret_hash`: bcrypt, of an invitation an HMAC; the secret itself is only in the token or the code.
+    `invitation`: None of a token. `owners`: the owners of those entities
     in the grants that are covered because of their owner: entity to account.
     """
 
@@ -53,6 +91,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     expires: datetime
     secret_hash: bytes
     owners: dict[str, str] = {}
+    invitation: Invitation | None = None
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -138,6 +177,10 @@ class Accounts(Protocol):
 
     async def keys(self, account_id: str) -> list[Key]:
         """The account's records that were not revoked, oldest first."""
+        ...
+
+    async def use_key(self, account_id: str, key_id: str, uses: Sequence[Use]) -> bool:
+        """Add uses to the history of an invitation, and record them as a change. False if there is no such invitation (any more)."""
         ...
 
     async def revoke_key(self, account_id: str, key_id: str) -> bool:

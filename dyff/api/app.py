@@ -13,7 +13,8 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.plugins import PluginProtocol
 
-from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
+from dyff.accounts.authority import Principal
+from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, invited, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.changes.tail import Tail
 from dyff.api.route import Route, Socket
@@ -26,6 +27,7 @@ from dyff.api.routes import (
     entities,
     exports,
     files,
+    invitations,
     logs,
     objects,
     own,
@@ -68,21 +70,20 @@ class Application(Litestar):
 class Lane:
     """Answers calls of routes: authenticates, turns errors into answers."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, invitations: invited.Invited) -> None:
         self._services = services
         self._auditing = auditing.Auditing(services.audit, services.clock)
         self.metering = metering.Metering(services.metrics)
         self._proxies = forwarded.Proxies(services.settings)
         self._tracing = tracing.Tracing(services.tracer)
+        self._invited = invitations
 
     async def answer(self, route: Route, scope: calls.Scope, receive: calls.Receive, path: dict[str, str]) -> Reply:
         """The answer of a route; never raises but for what ends the process."""
         call, problem = Call(scope, receive, self._services.settings.max_body_bytes, path), None
         parent = self._tracing.begin(call, _client(scope))
         try:
-            if not route.open and not (route.anonymous and call.header(b"authorization") is None):
-                call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"), basic=route.basic)
-                self._tracing.identified(call)
+            await self._authenticate(route, call)
             reply = await route.answer(call)
         except Exception as error:
             reply, problem = problems.reply(error, self._services.ids), error
@@ -96,13 +97,37 @@ class Lane:
         reply = self._tracing.answered(route, call, parent, reply, problem)
         return self._auditing.answered(route, call, reply, problem, seconds)
 
+    async def _authenticate(self, route: Route, call: Call) -> None:
+        """Find out who calls. A cookie counts only where everybody may call, and only that of an invitation."""
+        header = call.header(b"authorization")
+        if route.open:
+            return
+        if header is None and route.anonymous:
+            found = await self._invited.by_cookie(call, route)
+            if found is None:
+                return
+            call.principal = found
+        else:
+            call.principal = await self._identified(call, header, basic=route.basic)
+        if call.principal.invitation is not None:
+            await self._invited.use(call, route, call.principal)
+        self._tracing.identified(call)
+
+    async def _identified(self, call: Call, header: str | None, *, basic: bool = False) -> Principal:
+        code = auth.code(header, basic=basic)
+        if code is not None:
+            return await self._invited.verified(call, code)
+        return await auth.authenticate(self._services.authority, header, basic=basic)
+
     async def converse(self, stream: Socket, scope: calls.Scope, receive: calls.Receive, send: sockets.Send, path: dict[str, str]) -> None:
         """Serve a WebSocket to its end, or answer why there is none; never raises but for what ends the process."""
         scope = {**scope, "method": "GET", "client": self._proxies.client(scope)}
         call = Call(scope, receive, 0, path)
         parent = self._tracing.begin(call, _client(scope))
         try:
-            call.principal = await auth.authenticate(self._services.authority, call.header(b"authorization"))
+            call.principal = await self._identified(call, call.header(b"authorization"))
+            if call.principal.invitation is not None:
+                await self._invited.use(call, None, call.principal)
             self._tracing.identified(call)
             run = await stream.begin(call)
         except Exception as error:
@@ -141,11 +166,11 @@ def build(services: Services) -> Application:
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
     derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *comparisons.routes(shared)]
-    derived += [*samples.routes(shared), *relations.routes(shared)]
+    derived += [*samples.routes(shared), *relations.routes(shared), *invitations.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared), *system.routes(shared)]
     routes += probes.routes(shared, routes)
-    lane = Lane(services)
+    lane = Lane(services, shared.invited)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -155,6 +180,7 @@ def build(services: Services) -> Application:
             finally:
                 await shared.schemas.close()
                 await shared.samples.close()
+                await shared.invited.end()
 
     app = Application(
         route_handlers=[*_handlers(lane, routes), _sockets(lane, logs.streams(shared))],

@@ -28,8 +28,8 @@ MAX_UNKNOWN_PER_S = 50
 
 _MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _READS_BY_POST = frozenset({"check_ready"})
-_GIVES_TOKEN = frozenset({"create_token", "token", "default_token"})
-_GIVES_SECRETS = frozenset({"list_tokens", "get_token", "permissions", "downlinks", "file", "upload", *_GIVES_TOKEN})
+_GIVES_TOKEN = frozenset({"create_token", "token", "default_token", "invite"})
+_GIVES_SECRETS = frozenset({"list_tokens", "get_token", "invitations", "permissions", "downlinks", "file", "upload", *_GIVES_TOKEN})
 """Operations that only read, but tokens, permissions, or URLs that are credentials."""
 
 PUBLIC = frozenset({"health", "ready", "openapi", "docs"})
@@ -72,7 +72,8 @@ class Auditing:
             return reply
         what = self._known.get(id(route)) or self._learn(route)
         status, body = reply.status, reply.body
-        if not what.is_kept and status != 401 and status != 403:
+        principal = call.principal_or_none
+        if not what.is_kept and status != 401 and status != 403 and not _is_invited(principal):
             return reply
         if isinstance(body, bytes):
             self._record(what, call, status, error, len(body), seconds, _made(reply) if what.gives_token else None)
@@ -186,6 +187,11 @@ def _rest(call: Call, status: int | None, target: str | None) -> _Rest:
     )
 
 
+def _is_invited(principal: Principal | None) -> bool:
+    """Whether a caller has an invitation: each use of one has an entry."""
+    return principal is not None and principal.invitation is not None
+
+
 def _since(call: Call) -> float:
     return time.perf_counter() - call.began
 
@@ -193,7 +199,7 @@ def _since(call: Call) -> float:
 def _whole(noted: _Noted, varying: audit.Varying, rest: _Rest) -> audit.Entry:
     what, _, status, error, principal, *_ = noted
     entry = audit.Entry(
-        stream=audit.AUDIT if status in (401, 403) else what.stream or audit.ACCESS,
+        stream=audit.AUDIT if status in (401, 403) or _is_invited(principal) else what.stream or audit.ACCESS,
         time=varying.time,
         action=what.action,
         outcome=_outcome(status, error),
@@ -280,10 +286,13 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _made(reply: Reply) -> str | None:
-    """The ID of the token in an answer, which is a JSON string."""
+    """The ID of the token in an answer, which is a JSON string, or of the invitation."""
     if reply.status >= 300 or not isinstance(reply.body, bytes):
         return None
-    claims = tokens.unverified(msgspec.json.decode(reply.body, type=str))
+    made = msgspec.json.decode(reply.body, type=str | dict[str, Any])
+    if isinstance(made, dict):
+        return _name(str(made.get("id")))
+    claims = tokens.unverified(made)
     return claims[0] if claims else None
 
 

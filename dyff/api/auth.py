@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from dyff.accounts import authority, grants
+from dyff.accounts import authority, grants, inviting
 from dyff.accounts.authority import Principal
 from dyff.kernel import errors, ids
 
@@ -26,6 +26,15 @@ async def authenticate(known: authority.Authority, header: str | None, *, basic:
     if scheme.lower() != "bearer" or not token.strip():
         raise errors.Unauthenticated("the header Authorization must be 'Bearer <token>'")
     return await known.verify(token.strip())
+
+
+def code(header: str | None, *, basic: bool = False) -> str | None:
+    """The code of an invitation in the `Authorization` header; None if there is none. `basic`: as for `authenticate`."""
+    scheme, _, text = (header or "").partition(" ")
+    text = text.strip()
+    if basic and scheme.lower() == "basic":
+        scheme, text = "bearer", _password(text)
+    return text if scheme.lower() == "bearer" and text.startswith(inviting.PREFIX) else None
 
 
 def _password(credentials: str) -> str:

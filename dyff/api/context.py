@@ -10,6 +10,7 @@ from dyff.api.comparisons.calculating import Calculating
 from dyff.api.comparisons.reading import Reading
 from dyff.api.documents import Documents
 from dyff.api.evidence import Evidence
+from dyff.api.invited import Invited
 from dyff.api.large import Large
 from dyff.api.manifest_digests import ManifestDigests
 from dyff.api.positions import Positions
@@ -45,6 +46,7 @@ class Context(msgspec.Struct, frozen=True):
     samples: Asking
     changes: Tail
     watching: Watching
+    invited: Invited
 
 
 def build(services: Services) -> Context:
@@ -72,4 +74,5 @@ def build(services: Services) -> Context:
         samples=Asking(services.objects),
         changes=Tail(services.bus),
         watching=Watching(services),
+        invited=Invited(services),
     )

@@ -7,7 +7,7 @@ import hashlib
 from dyff.api import preconditions
 from dyff.api.calls import JSON, Call, Reply
 
-CACHED = {"Cache-Control": "a copy has to be compared each time", "Vary": "it depends on the token"}
+CACHED = {"Cache-Control": "a copy has to be compared each time", "Vary": "it depends on the token, or the cookie of an invitation"}
 TAGGED = {"ETag": "changes if the content does", **CACHED}
 """The headers of such answers, in words."""
 
@@ -24,4 +24,4 @@ def reply(call: Call, body: bytes, headers: tuple[tuple[str, str], ...] = (), me
 
 def caching(call: Call) -> tuple[tuple[str, str], ...]:
     """A copy may be kept, but has to be compared each time; by the reader only, if it depends on who that is."""
-    return (("cache-control", "no-cache" if call.principal_or_none is None else "private, no-cache"), ("vary", "authorization"))
+    return (("cache-control", "no-cache" if call.principal_or_none is None else "private, no-cache"), ("vary", "authorization, cookie"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dyff.cli import case_commands, connecting, export_commands, kinds, method_commands, reporting, reproduce_command
+from dyff.cli import case_commands, connecting, export_commands, invitation_commands, kinds, method_commands, reporting, reproduce_command
 
 if TYPE_CHECKING:
     from dyff.entities.kind import Kind
@@ -191,6 +191,7 @@ def download(kind: Kind, entity_id: str, destination: str, incomplete: bool, qui
 
 
 ALL = (
-    whoami, ls, get, wait, logs, download, export_commands.export, reproduce_command.reproduce, method_commands.method, case_commands.case,
+    whoami, ls, get, wait, logs, download, export_commands.export, reproduce_command.reproduce, invitation_commands.invitation,
+    method_commands.method, case_commands.case,
 )  # fmt: skip
 """All of them. `dyff.cli.server_commands.NAMES` has the names that are taken."""

@@ -23,6 +23,7 @@ from dyff.entities.changes import Change
 from dyff.entities.comparisons import ComparedPair, ComparedSystem, Comparisons
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
+from dyff.entities.invitations import Invitation, InvitationUse, NewInvitation
 from dyff.entities.kinds.dataset import Dataset
 from dyff.entities.kinds.evaluation import Evaluation
 from dyff.entities.kinds.family import Family, FamilyMember
@@ -49,9 +50,10 @@ __all__ = [
     "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Cell", "Change", "ComparedPair", "ComparedSystem", "Comparisons", "Curve",
     "Dataset", "Dependents", "Digest", "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family",
     "FamilyMember", "File", "FilesAgreement", "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface",
-    "InferenceService", "InferenceSession", "InferenceSessionAndToken", "ItemsAgreement", "LogEntry", "Measurement", "Method", "Model",
-    "ModelArtifact", "Module", "Progress", "QuotasInUse", "Related", "Report", "Reproduced", "SafetyCase", "Sample", "Samples", "Score",
-    "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase", "Volume", "WorkflowLogs", "read",
+    "InferenceService", "InferenceSession", "InferenceSessionAndToken", "Invitation", "InvitationUse", "ItemsAgreement", "LogEntry",
+    "Measurement", "Method", "Model", "ModelArtifact", "Module", "NewInvitation", "Progress", "QuotasInUse", "Related", "Report",
+    "Reproduced", "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase",
+    "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

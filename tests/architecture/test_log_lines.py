@@ -51,6 +51,7 @@ GIVEN = {
 OF_THE_PROCESS = {
     "api/changes/tail.py",
     "api/watching.py",
+    "api/invited.py",
     "cluster/pods/templates.py",
     "consumers/aggregator/checkpoints.py",
     "consumers/aggregator/role.py",

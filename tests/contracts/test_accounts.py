@@ -343,3 +343,29 @@ async def test_openers_that_ask_at_once_agree_on_the_signing_secret(opened):
         group.start_soon(ask, 0)
         group.start_soon(ask, 1)
     assert answers == {await openings[0].signing_secret()}
+
+
+def use(action: str, second: int, entity: str | None = None, count: int = 1) -> port.Use:
+    at = START + timedelta(seconds=second)
+    return port.Use(action=action, entity=entity, first=at, last=at, count=count)
+
+
+async def test_uses_of_an_invitation_are_added_up(accounts):
+    """In its record, and as a change without its hash. A token, and what is not there, have no uses. The revision stays."""
+    first = account()
+    await accounts.create(first)
+    invitation = key(first, invitation=port.Invitation("c" * 32, "for whom"))
+    for each in (key(first, "token"), invitation):
+        await accounts.add_key(each)
+    before = await accounts.revision(first.id)
+    assert await accounts.use_key(first.id, invitation.id, [use("open", 1), use("get", 2, "e")])
+    assert await accounts.use_key(first.id, invitation.id, [use("get", 5, "e", 2)])
+    found = (await accounts.get_key(invitation.id)).invitation
+    got = port.Use(action="get", entity="e", first=START + timedelta(seconds=2), last=START + timedelta(seconds=5), count=3)
+    assert found == port.Invitation("c" * 32, "for whom", (use("open", 1), got))
+    assert await accounts.revision(first.id) == before
+    last = json.loads((await accounts.outbox(100))[-1].body)
+    assert (last["change"], last["data"]["id"], last["data"]["uses"][0]["count"]) == ("UseInvitation", invitation.id, 2)
+    for owner, name in ((first.id, ids.derived("token")), (first.id, "0" * 32), ("0" * 32, invitation.id)):
+        assert not await accounts.use_key(owner, name, [use("open", 1)])
+    assert sum(each.invitation is not None for each in await accounts.keys(first.id)) == 1

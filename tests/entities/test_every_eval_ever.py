@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from dyff.entities.exports import every_eval_ever
+from dyff.entities.exports import every_eval_ever, systems
 from tests.entities import gathered
 
 SCHEMA = json.loads((Path(__file__).parent / "every_eval_ever/eval.schema.json").read_text())
@@ -160,3 +160,9 @@ def test_the_library_is_the_release_that_ran_it():
     platform = {"name": "dyff-platform", "version": "0.2", "commit": "abc"}
     found = document({**gathered.MEASUREMENT, "provenance": {**gathered.MEASUREMENT["provenance"], "platform": platform}})["eval_library"]
     assert (found["version"], found["additional_details"]["platform_commit"]) == ("0.2", "abc")
+
+
+def test_the_sampling_of_one_evaluation_is_what_all_its_requests_have():
+    """As the last step of its requests gives it; nothing is known without one."""
+    assert systems.sampling_of(gathered.EVALUATION) == {"model": "gemma-3", "temperature": 0.5, "max_tokens": 20}
+    assert systems.sampling_of({}) == {}

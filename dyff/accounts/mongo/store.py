@@ -149,6 +149,19 @@ class MongoAccounts:
         kept = sorted(found["keys"], key=lambda each: (each["created"], each["id"])) if found else []
         return [_key.decode(each["body"]) for each in kept]
 
+    async def use_key(self, account_id: str, key_id: str, uses: Sequence[port.Use]) -> bool:
+        async def used(_: Document) -> Change:
+            key = await self.get_key(key_id)
+            if key is None or key.invitation is None:  # it was revoked since, so the update finds no document
+                return "UseInvitation", {"id": key_id, "uses": []}, {}
+            after = msgspec.structs.replace(key, invitation=key.invitation.used(uses))
+            return "UseInvitation", {"id": key_id, "uses": list(uses)}, {"$set": {"keys.$.body": codecs.encode(after).decode()}}
+
+        key = await self.get_key(key_id)
+        if key is None or key.account != account_id or key.invitation is None:
+            return False
+        return await self._change(account_id, {**_ACCOUNT, "keys.id": key_id}, used)
+
     async def revoke_key(self, account_id: str, key_id: str) -> bool:
         gone: Change = ("RevokeAccountKey", {"id": key_id}, {"$pull": {"keys": {"id": key_id}}, "$inc": {"revision": 1}})
         return await self._change(account_id, {**_ACCOUNT, "keys.id": key_id}, _always(gone))

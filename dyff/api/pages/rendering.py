@@ -47,6 +47,11 @@ def missing() -> bytes:
     return _render("missing.html")
 
 
+def not_invited() -> bytes:
+    """The page of an invitation that opens nothing."""
+    return _render("not_invited.html")
+
+
 def policy() -> str:
     """The policy of our own pages."""
     return POLICY.format(style=_style_digest())

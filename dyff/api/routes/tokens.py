@@ -112,7 +112,7 @@ class Tokens:
     async def tokens(self, call: Call) -> Reply:
         """Return all tokens that were not revoked."""
         account = await self._account(call, "get", own=True)
-        return json([published_key(key) for key in await self._services.accounts.keys(account.id)])
+        return json([published_key(key) for key in await self._services.accounts.keys(account.id) if key.invitation is None])
 
     async def token(self, call: Call) -> Reply:
         """Return one token."""
