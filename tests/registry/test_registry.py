@@ -23,8 +23,11 @@ EXPORTS = ("sdk/models.py", "sdk/requests.py", "workflows/analysis_runner", "ser
 """The names of classes that users import, what is written from the rows, and a program that runs without
 Dyff, on published names, with what stands for its inputs when an author tests a method."""
 
-DESCRIBED = ("api/dossiers", "api/routes/exports.py", "cli/export_commands.py", "sdk/reproducing.py")
-"""What tells people, or other programs in their own forms, how these kinds rest on each other."""
+DESCRIBED = (
+    "api/comparisons", "api/dossiers", "api/routes/exports.py", "api/routes/samples.py", "api/samples", "cli/export_commands.py",
+    "cli/method_commands.py", "sdk/reproducing.py",
+)  # fmt: skip
+"""What tells people, or other programs in their own forms, how these kinds rest on each other, and what reads several of them together."""
 
 
 def strings(file: Path) -> set[str]:
