@@ -16,7 +16,22 @@ from litestar.plugins import PluginProtocol
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.route import Route, Socket
-from dyff.api.routes import accounts, artifacts, creation, entities, exports, files, logs, objects, own, pages, probes, results, tokens
+from dyff.api.routes import (
+    accounts,
+    artifacts,
+    console,
+    creation,
+    entities,
+    exports,
+    files,
+    logs,
+    objects,
+    own,
+    pages,
+    probes,
+    results,
+    tokens,
+)
 from dyff.api.services import Services
 
 
@@ -118,6 +133,7 @@ def build(services: Services) -> Application:
     derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
+    routes += console.routes(shared, routes)
     routes += probes.routes(shared, routes)
     lane = Lane(services)
 
