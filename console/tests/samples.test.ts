@@ -13,8 +13,8 @@ test.each([
   expect(conversation(given)).toEqual(want);
 });
 
-test("the line of a sample is its first text, the last turn of a conversation, or what there is", () => {
-  expect(firstLine([cell("a", "json", 1), cell("b", "text", " two\n lines ")])).toBe("two lines");
+test("the line of a sample is its longest text, the last turn of a conversation, or what there is", () => {
+  expect(firstLine([cell("a", "json", 1), cell("b", "text", " two\n lines "), cell("group", "text", "short")])).toBe("two lines");
   expect(firstLine([cell("m", "json", [{ role: "user", content: "hi" }])])).toBe("hi");
   expect(firstLine([cell("i", "bytes", null, { mediaType: "image/png" })])).toBe("[image/png]");
   expect(firstLine(null)).toBe("");

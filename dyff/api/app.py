@@ -15,10 +15,12 @@ from litestar.plugins import PluginProtocol
 
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
+from dyff.api.changes.tail import Tail
 from dyff.api.route import Route, Socket
 from dyff.api.routes import (
     accounts,
     artifacts,
+    changes,
     console,
     creation,
     entities,
@@ -29,10 +31,15 @@ from dyff.api.routes import (
     own,
     pages,
     probes,
+    relations,
     results,
+    samples,
+    system,
     tokens,
 )
+from dyff.api.samples.asking import Asking
 from dyff.api.services import Services
+from dyff.api.watching import Watching
 
 
 class Application(Litestar):
@@ -42,6 +49,9 @@ class Application(Litestar):
     described: list[Route]
     express: list[Route]
     schemas: arrow.Schemas
+    samples: Asking
+    changes: Tail
+    watching: Watching
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a connection. For a WebSocket that has no route, the router sends nothing but a close, of which nobody learns anything."""
@@ -130,20 +140,22 @@ def build(services: Services) -> Application:
     """The application on these services. Its lifespan opens and closes what it needs besides them."""
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
-    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared)]
+    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *samples.routes(shared)]
+    derived += relations.routes(shared)
     routes = own.combined(derived, own.routes(shared))
-    routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared)]
+    routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared), *system.routes(shared)]
     routes += console.routes(shared, routes)
     routes += probes.routes(shared, routes)
     lane = Lane(services)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with shared.proxy.open():
+        async with shared.proxy.open(), shared.changes.open():
             try:
                 yield
             finally:
                 await shared.schemas.close()
+                await shared.samples.close()
 
     app = Application(
         route_handlers=[*_handlers(lane, routes), *(_socket(lane, stream) for stream in logs.streams(shared))],
@@ -154,6 +166,7 @@ def build(services: Services) -> Application:
         request_max_body_size=None,
     )
     app.lane, app.express, app.schemas = lane, [route for route in routes if route.express], shared.schemas
+    app.samples, app.changes, app.watching = shared.samples, shared.changes, shared.watching
     app.described = routes
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dyff.api.arrow import Schemas
+from dyff.api.changes.tail import Tail
 from dyff.api.documents import Documents
 from dyff.api.large import Large
 from dyff.api.manifest_digests import ManifestDigests
@@ -13,9 +14,11 @@ from dyff.api.proxy import Proxy
 from dyff.api.publishing import Publishing
 from dyff.api.quotas import Quotas
 from dyff.api.references import References
+from dyff.api.samples.asking import Asking
 from dyff.api.services import Services
 from dyff.api.tags import Tags
 from dyff.api.threads import Threads
+from dyff.api.watching import Watching
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -33,6 +36,9 @@ class Context(msgspec.Struct, frozen=True):
     threads: Threads
     large: Large
     digests: ManifestDigests
+    samples: Asking
+    changes: Tail
+    watching: Watching
 
 
 def build(services: Services) -> Context:
@@ -53,4 +59,7 @@ def build(services: Services) -> Context:
         threads=Threads(),
         large=Large(services),
         digests=ManifestDigests(services.objects),
+        samples=Asking(services.objects),
+        changes=Tail(services.bus),
+        watching=Watching(services),
     )

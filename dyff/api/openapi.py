@@ -190,7 +190,9 @@ def _response(components: Components, answer: Other, referred: Iterable[str]) ->
 
 def _content(media_type: str) -> codecs.Json:
     if media_type == ANYTHING:
-        return {"schema": {}}
+        return {"schema": {"description": "any value"}}
+    if media_type == JSON:  # one of several: then it is any value
+        return {"schema": {"description": "any value"}}
     return {"schema": {"type": "string", **({"format": "binary"} if media_type == BYTES else {})}}
 
 

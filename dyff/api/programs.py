@@ -6,6 +6,9 @@ program inherits nothing from us: no environment, no open file, no working direc
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from subprocess import DEVNULL, PIPE
 
@@ -63,7 +66,8 @@ class Program:
         """End the program now."""
         with anyio.CancelScope(shield=True):
             if self._process.returncode is None:
-                self._process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)  # also what it has forked
             await self._process.aclose()
 
 

@@ -43,7 +43,18 @@ async def run(services: Services, *, task_status: anyio.abc.TaskStatus[None] = a
         with services.metrics.reading("connections", application.lane.metering.read):
             async with anyio.create_task_group() as group:
                 group.start_soon(application.schemas.warm)
+                group.start_soon(application.samples.warm)
+                group.start_soon(application.watching.run)
+                group.start_soon(_stop_streams_when_cancelled, application)
                 await webserver.serve(_config(application, chosen), bound, task_status=task_status)
+
+
+async def _stop_streams_when_cancelled(application: app.Application) -> None:
+    """Streams of changes never end by themselves, and requests in progress hold up the end."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        application.changes.stop()
 
 
 def _config(application: app.Application, chosen: settings.Api) -> uvicorn.Config:

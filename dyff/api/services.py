@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     and `/ready`.
     `listener`: a bound socket to serve on; None to bind one according to the settings.
     `is_full`: whether the disk has room only for what frees some. `quotas`: limits of what an account keeps.
+    `probes`: addresses of the probes of other processes, by role.
     `audit`: takes an entry of each request that has to have one; None for none. `tracer`: records spans of requests. `metrics`: of this
     process. `codes`: of links that sign a person in; None: there are no such links.
     """
@@ -51,6 +52,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     listener: socket.socket | None = None
     is_full: Callable[[], bool] = lambda: False
     quotas: Quotas = Quotas()
+    probes: Mapping[str, tuple[str, ...]] = {}
     audit: audit.Trail | None = None
     tracer: traces.Tracer = traces.SILENT
     metrics: Metrics = msgspec.field(default_factory=Metrics)

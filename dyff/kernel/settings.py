@@ -93,6 +93,19 @@ class Probes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
 
 
+class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the api shows to those who look. `probes`: by role, where the probes of other processes are, each as
+    `host:port`, for `GET /v0/system`.
+    """
+
+    probes: dict[Literal["api", "aggregator", "sink", "orchestrator", "informer", "operator"], tuple[str, ...]] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a place that is no `host:port`."""
+        for each in (place for several in self.probes.values() for place in several):
+            addresses.host_and_port(each)
+
+
 class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The log. `partitions`: of events and state alike; fixed once the topics exist. `kafka`: the cluster, if not the embedded log."""
 
@@ -286,6 +299,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     objects: engines.Objects = engines.Objects()
     cluster: engines.Cluster = engines.Cluster()
     probes: Probes = Probes()
+    console: Console = Console()
     quotas: Quotas = Quotas()
     pods: Pods = Pods()
     orchestrator: Orchestrator = Orchestrator()

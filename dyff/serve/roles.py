@@ -83,6 +83,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         ids=adapters.ids,
         settings=process.settings.api,
         quotas=process.settings.quotas,
+        probes={str(role): places for role, places in process.settings.console.probes.items()},
         health=process.report,
         is_full=lambda: adapters.disk is not None and adapters.disk.full,
         audit=adapters.audit,

@@ -180,6 +180,7 @@ class World:
         """End what applications without a lifespan have started: which test is the first to need it depends on their order."""
         for each in self._applications:
             await each.schemas.close()
+            await each.samples.close()
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         token = self.admin if token is None else token

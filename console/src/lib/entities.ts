@@ -60,9 +60,11 @@ export function cell(value: unknown): string {
   return typeof value === "object" ? "…" : String(value);
 }
 
-/** The fields that only this kind has, for the page of an entity. */
+/** The fields that only this kind has, for the page of an entity: short ones first. */
 export function ownFields(entity: Entity): [string, Json][] {
-  return Object.entries(entity).filter(([name, value]) => !APART.has(name) && !isEmpty(value)) as [string, Json][];
+  const found = Object.entries(entity).filter(([name, value]) => !APART.has(name) && !isEmpty(value)) as [string, Json][];
+  const isPlain = ([, value]: [string, Json]): boolean => typeof value !== "object";
+  return [...found.filter(isPlain), ...found.filter((each) => !isPlain(each))];
 }
 
 export function isEmpty(value: unknown): boolean {

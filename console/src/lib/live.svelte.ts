@@ -47,7 +47,6 @@ class Live {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    if (!session.kinds.some((each) => each.operations.includes("history"))) return; // this server has neither
     let wait = FIRST_PAUSE_MS;
     this.state = "connecting";
     while (!signal.aborted) {

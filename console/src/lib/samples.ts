@@ -5,25 +5,20 @@ export interface Cell {
   name: string;
   kind: "text" | "json" | "bytes" | "none";
   value: Json;
-  bytes: number;
+  /** The whole length; null if it is so large that it was not measured. */
+  bytes: number | null;
   cut: boolean;
   url: string | null;
   mediaType?: string | null;
 }
 
-export interface SampleError {
-  error: string | null;
-  status: number | null;
-  message: string | null;
-}
-
 export interface Sample {
   index: number;
   replication: string;
-  number: number;
+  number: number | null;
   item: Cell[] | null;
   responses: Cell[][] | null;
-  error: SampleError | null;
+  error: Cell[] | null;
   exchanges: { row: Cell[] }[] | null;
   scores: { measurement: string; row: Cell[] }[];
 }
@@ -68,11 +63,11 @@ function said(content: Json): string | null {
   return parts.join("\n");
 }
 
-/** One line of the first cell that has something to read, for a list. */
+/** One line of what there is to read, for a list: of the longest text, since short ones are names of groups and the like. */
 export function firstLine(cells: Cell[] | null | undefined): string {
-  for (const cell of cells ?? []) {
-    if (cell.kind === "text" && typeof cell.value === "string" && cell.value.trim() !== "") return oneLine(cell.value);
-  }
+  const texts = (cells ?? []).filter((cell) => cell.kind === "text" && !cell.name.startsWith("_")).map((cell) => String(cell.value ?? ""));
+  const longest = texts.sort((a, b) => b.length - a.length)[0] ?? "";
+  if (longest.trim() !== "") return oneLine(longest);
   for (const cell of cells ?? []) {
     const turns = cell.kind === "json" ? conversation(cell.value) : null;
     if (turns !== null) return oneLine(turns.at(-1)?.text ?? "");
@@ -96,6 +91,13 @@ export function scoreWords(sample: Sample): { name: string; value: string }[] {
   );
 }
 
+/** Why there is no answer, in one line. */
+export function errorWords(error: Cell[]): string {
+  const known = error.filter((cell) => cell.name === "error" || cell.name === "status" || cell.name === "message");
+  const words = known.map((cell) => cell.value).filter((value) => value !== null && value !== "");
+  return oneLine(words.map((value) => (typeof value === "string" ? value : JSON.stringify(value))).join(": ")) || "error";
+}
+
 export function keyOf(sample: Sample): string {
-  return `${sample.index}.${sample.number}`;
+  return `${sample.index}.${sample.number ?? sample.replication}`;
 }

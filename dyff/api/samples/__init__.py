@@ -1,0 +1,1 @@
+"""The samples of an evaluation, read from stored Parquet by a bounded program (docs/console-data.md)."""
