@@ -21,7 +21,7 @@ POLICY = (
 
 HEADERS = (("content-security-policy", POLICY), *rendering.COMMON, rendering.OPENER)
 INDEX = "index.html"
-_TYPES = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
+_TYPES = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
 
 
 class File(msgspec.Struct, frozen=True):

@@ -70,7 +70,10 @@ class Live {
       if (signal.aborted) return;
       this.lostSince ??= new Date();
       this.state = "lost";
-      await pause(wait * (0.7 + 0.6 * Math.random()), signal).catch(() => undefined);
+      const online = new AbortController(); // the browser knows when it is worth a try
+      addEventListener("online", () => online.abort(), { once: true, signal: online.signal });
+      await pause(wait * (0.7 + 0.6 * Math.random()), AbortSignal.any([signal, online.signal])).catch(() => undefined);
+      online.abort();
       wait = Math.min(2 * wait, LONGEST_PAUSE_MS);
     }
   }
@@ -79,6 +82,7 @@ class Live {
     const silent = new AbortController();
     const both = AbortSignal.any([signal, silent.signal]);
     let timer = setTimeout(() => silent.abort(), SILENCE_MS);
+    addEventListener("offline", () => silent.abort(), { signal: both });
     const heard = (): void => {
       clearTimeout(timer);
       timer = setTimeout(() => silent.abort(), SILENCE_MS);
@@ -109,6 +113,7 @@ class Live {
       }
     } finally {
       clearTimeout(timer);
+      silent.abort();
     }
   }
 
