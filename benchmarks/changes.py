@@ -60,7 +60,7 @@ def stream(address: tuple[str, int], request: bytes) -> socket.socket:
 
 
 def share(pid: int, seconds: float) -> float:
-    """The part of one core that a process uses for so long."""
+    """The part of one core that a process uses, measured for some seconds."""
     before, began = used(pid), time.monotonic()
     time.sleep(seconds)
     return (used(pid) - before) / (time.monotonic() - began)

@@ -41,6 +41,15 @@ class Accounts(calls.Bound[S]):
         return models.read(await self._http.call("GET", _of(id, "usage")), models.AccountUsage)
 
     @operation
+    async def get_quotas(self, id: str) -> models.QuotasInUse:  # noqa: A002
+        """Return what the account uses of what it may use at the same time: workflows, cores, memory and accelerators.
+
+        Example:
+            `client.accounts.get_quotas(account).admitted.used`
+        """
+        return models.read(await self._http.call("GET", _of(id, "quotas")), models.QuotasInUse)
+
+    @operation
     async def create_token(self, id: str, request: requests.AccountTokenCreateRequest | sent.Other) -> str:  # noqa: A002
         """Create a token with `grants` that expires at `expires` (a datetime). The token is shown only once.
 

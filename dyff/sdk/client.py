@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
@@ -10,10 +12,10 @@ import httpx
 
 from dyff.entities import showing
 from dyff.kernel import suggestions
-from dyff.sdk import arguments, calls, folders, found, groups, io, transport
+from dyff.sdk import arguments, calls, folders, following, found, groups, io, transport
 from dyff.sdk import models as sdk_models
 from dyff.sdk.accounts import Accounts
-from dyff.sdk.calls import Awaited, Blocking, S, operation
+from dyff.sdk.calls import Awaited, Blocking, S, iteration, operation
 
 if TYPE_CHECKING:  # at run time, `found` loads them and names any that is missing
     from dyff.sdk.kinds import (
@@ -126,6 +128,42 @@ class _Server(calls.Bound[S], Generic[S]):
         """
         arguments.entity(entity, "entity", None, "kind")
         return await self._inside().apigroup(entity.kind)._inside().get(entity.id)
+
+    @operation
+    async def system(self) -> sdk_models.System:
+        """Return the health of the roles and backends of the server, and the lag; the last hour is in `history`. Needs an operator's token.
+
+        Example:
+            `[each.role for each in client.system().roles if each.problem]`
+        """
+        return sdk_models.read(await self._http.call("GET", "/system"), sdk_models.System)
+
+    @iteration
+    async def changes(
+        self: _Server[Awaited],
+        /,
+        *,
+        since: str | None = None,
+        kind: str | None = None,
+        account: str | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> AsyncIterator[sdk_models.Change]:
+        """Iterate over changes of entities as they come, without an end. A lost connection is continued.
+
+        `since`: the `resume` of an earlier change, after which to begin; None for now. `kind`: plural names, `account` and `id`: IDs, with
+        commas; None for all that the token may see.
+
+        Raises:
+            Missing: not all changes since then are known any more, or the permissions have changed: query again, and begin without `since`.
+            NotAuthenticated: the token is not valid any more.
+
+        Example:
+            `for each in client.changes(kind="evaluations"): print(each.id, each.status)`
+        """
+        given = {"kind": kind, "account": account, "id": id}
+        async with aclosing(following.changes(self._http, given, since)) as found:
+            async for each in found:
+                yield each
 
 
 class Client(_Server[Blocking]):

@@ -12,7 +12,20 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from dyff.entities import statuses
 from dyff.entities.kind import Kind
-from dyff.sdk import arguments, calls, display, downloads, errors, interruptions, listing, models, requests, sent, transport, uploads
+from dyff.sdk import (
+    arguments,
+    display,
+    downloads,
+    errors,
+    interruptions,
+    listing,
+    models,
+    relations,
+    requests,
+    sent,
+    transport,
+    uploads,
+)
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 E = TypeVar("E", bound=models.Entity)
@@ -30,7 +43,7 @@ LOG_OVERLAP_S = 60.0
 """Lines of a pod can arrive this late. Lines from this period are fetched again, and each is reported once."""
 
 
-class Group(calls.Bound[S], Generic[S, E]):
+class Group(relations.Surrounded[S], Generic[S, E]):
     """The operations on one kind of resource. Created by the client; do not create one yourself."""
 
     def __init__(self, http: transport.Transport, row: Kind, *, is_blocking: bool) -> None:

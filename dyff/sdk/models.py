@@ -19,6 +19,7 @@ from dyff.entities.answers import (
     Status,
     WorkflowLogs,
 )
+from dyff.entities.changes import Change
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
 from dyff.entities.kinds.dataset import Dataset
@@ -37,14 +38,61 @@ from dyff.entities.kinds.module import Module
 from dyff.entities.kinds.report import Report
 from dyff.entities.kinds.safety_case import SafetyCase
 from dyff.entities.kinds.use_case import UseCase
+from dyff.entities.relations import Dependents, History, Related, Transition
+from dyff.entities.samples import Cell, Sample, Samples
 from dyff.entities.stored import Artifact, Digest, File, Volume
+from dyff.entities.system import QuotasInUse, System
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Curve", "Dataset", "Digest", "Documentation", "Dossier", "Downlink", "Entity",
-    "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "ForeignInferenceService", "Hazard", "Identified",
-    "InferenceInterface", "InferenceService", "InferenceSession", "InferenceSessionAndToken", "LogEntry", "Measurement", "Method",
-    "Model", "ModelArtifact", "Module", "Progress", "Report", "SafetyCase", "Score", "SignedURL", "Status", "UseCase", "Volume",
-    "WorkflowLogs", "read",
+    "APIKey",
+    "AccessGrant",
+    "AccountUsage",
+    "Artifact",
+    "Cell",
+    "Change",
+    "Curve",
+    "Dataset",
+    "Dependents",
+    "Digest",
+    "Documentation",
+    "Dossier",
+    "Downlink",
+    "Entity",
+    "Evaluation",
+    "EvaluationSession",
+    "Family",
+    "FamilyMember",
+    "File",
+    "ForeignInferenceService",
+    "Hazard",
+    "History",
+    "Identified",
+    "InferenceInterface",
+    "InferenceService",
+    "InferenceSession",
+    "InferenceSessionAndToken",
+    "LogEntry",
+    "Measurement",
+    "Method",
+    "Model",
+    "ModelArtifact",
+    "Module",
+    "Progress",
+    "QuotasInUse",
+    "Related",
+    "Report",
+    "SafetyCase",
+    "Sample",
+    "Samples",
+    "Score",
+    "SignedURL",
+    "Status",
+    "System",
+    "Transition",
+    "UseCase",
+    "Volume",
+    "WorkflowLogs",
+    "read",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -187,6 +187,28 @@ class Transport:
         if position and method != "GET" and not foreign:  # only writes have positions; waiting for any other could be endless
             self._positions.learn(position)
         return answer
+
+    async def stream(self, path: str, params: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        """GET, and yield the body as it arrives.
+
+        Raises:
+            ApiError: the server refused.
+            httpx.TransportError: the connection was lost, or could not be made.
+        """
+        given = {name: value for name, value in params.items() if value is not None}
+        headers = {"Authorization": self._authorization, "Accept-Encoding": "identity", **tracing.headers()}
+        answer = await self.io.send(self.io.request("GET", self.endpoint + path, params=given, headers=headers), stream=True)
+        try:
+            if not answer.is_success:
+                await self.io.read(answer)
+                token = self._authorization.removeprefix("Bearer ")
+                detail = secrecy.masked(detail_of(answer), [token])
+                raise errors.from_answer(answer.status_code, detail, str(answer.request.url), _trace_id(answer))
+            async with aclosing(self.io.pieces(answer)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            await self.io.end(answer)
 
     async def _send(self, request: httpx.Request, repeatable: bool, foreign: bool) -> httpx.Response:
         waits = delays()

@@ -18,6 +18,8 @@ BOUND = {
     "api/contents.py": "api/tracing.py",
     "api/problems.py": "api/tracing.py",
     "api/quotas.py": "api/tracing.py",
+    "api/routes/system.py": "api/tracing.py",
+    "api/samples/asking.py": "api/tracing.py",
     "api/sockets.py": "api/tracing.py",
     "cluster/embedded/controllers/garbage.py": "cluster/embedded/controllers/garbage.py",
     "cluster/embedded/controllers/reconciling.py": "cluster/embedded/controllers/reconciling.py",
@@ -46,6 +48,8 @@ GIVEN = {
 """Lines about one record of a batch, which has its fields as arguments; the other lines of these files concern the batch."""
 
 OF_THE_PROCESS = {
+    "api/changes/tail.py",
+    "api/watching.py",
     "cluster/pods/templates.py",
     "consumers/aggregator/checkpoints.py",
     "consumers/aggregator/role.py",

@@ -48,6 +48,16 @@ def cell(name: str, array: Any, address: Address, cut_bytes: int) -> Cell:
     return _cell(name, "text", data[:cut_bytes].decode(errors="ignore"), len(data), address(name), cut=True)
 
 
+def readable(array: Any) -> Any:
+    """An array of length 1 with bytes that are text in UTF-8, as text; any other as it is. For what was sent and received."""
+    if values.is_bytes(array.type) and array[0].is_valid:
+        try:
+            return pa.array([array[0].as_py().decode()], pa.large_string())
+        except UnicodeDecodeError:
+            pass
+    return array
+
+
 def given(name: str, text: str | None, address: Address, cut_bytes: int) -> Cell:
     """The cell of a value that the path of a file gives."""
     return cell(name, pa.array([text], pa.string()), address, cut_bytes)

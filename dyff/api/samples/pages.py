@@ -163,7 +163,7 @@ class Reader:
         address, cut = self._address(part, key, number, measurement), self._request.cut_bytes
         given = {name: text for name, text in row.given.items() if name not in (INDEX, REPLICATION, *names)}
         return [
-            *(cells.cell(name, row.array(name), address, cut) for name in names),
+            *(cells.cell(name, _shown(part, row.array(name)), address, cut) for name in names),
             *(cells.given(name, text, address, cut) for name, text in given.items()),
         ]
 
@@ -204,7 +204,7 @@ class Reader:
                 found = inside.field(inside.type.get_field_index(place.column)).slice(place.number, 1)
         else:
             found = rows.at(place, key)
-        return asked.Value(kind="none", data=b"there is no such value") if found is None else cells.whole(found)
+        return asked.Value(kind="none", data=b"there is no such value") if found is None else cells.whole(_shown(place.part, found))
 
 
 class _Rows(msgspec.Struct):
@@ -241,6 +241,11 @@ class _Rows(msgspec.Struct):
             "score": _of(scores.get(key.index), key),
         }[place.part]
         return rows[place.number].array(place.column) if place.number < len(rows) else None
+
+
+def _shown(part: str, array: Any) -> Any:
+    """A value as it is shown: bytes of an exchange are text, if they can be."""
+    return cells.readable(array) if part == "exchange" else array
 
 
 def _indices(chunk: Sequence[order.Key]) -> list[int]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from dyff.sdk import arguments, downloads, exports, groups, listing, models, requests
 from dyff.sdk.calls import Awaited, S, iteration, operation
+
+SAMPLES = 100
+"""Samples that are fetched at a time."""
 
 
 class Evaluations(
@@ -57,6 +61,72 @@ class Evaluations(
 
         target = arguments.destination(destination, "destination")
         await downloads.download(self._http.io, links, target, id, progress=progress)
+
+    @iteration
+    async def samples(
+        self: Evaluations[Awaited],
+        /,
+        id: str,  # noqa: A002
+        *,
+        errors: bool | None = None,
+        text: str | None = None,
+        index: int | None = None,
+        replication: str | int | None = None,
+        score: str | None = None,
+        least: float | None = None,
+        most: float | None = None,
+        value: str | float | bool | None = None,
+        measurements: Sequence[str] | None = None,
+        incomplete: bool = False,
+    ) -> AsyncIterator[models.Sample]:
+        """Iterate over its samples, by index and replication: items with responses, errors and scores. Long values are cut to 2 KiB.
+
+        Only those that fit all that is given. `errors`: with, or without an error. `text`: in any value. `replication`: its ID, or its
+        number from 0. `score`: a column of measurements, with a value from `least` to `most`, or that is `value`. `measurements`: IDs of
+        those whose scores are shown; None for the newest. `incomplete`: also what a failed run has completed.
+
+        Raises:
+            Refused: it has no outputs (yet).
+
+        Example:
+            `for sample in client.evaluations.samples(evaluation.id, errors=True): print(sample.index, sample.error)`
+        """
+        flags = {True: "true", False: "false", None: None}
+        params = {
+            "limit": SAMPLES, "errors": flags[errors], "text": text, "index": index, "replication": replication, "score": score,
+            "min": least, "max": most, "value": flags[value] if isinstance(value, bool) else value,
+            "measurements": None if measurements is None else ",".join(measurements), "incomplete": "true" if incomplete else None,
+        }  # fmt: skip
+        after: str | None = None
+        while True:
+            page = models.read(await self._http.call("GET", self._path(id, "samples"), params={**params, "after": after}), models.Samples)
+            for each in page.samples:
+                yield each
+            if page.next is None:
+                return
+            after = page.next
+
+    @operation
+    async def sample(self, id: str, index: int, *, incomplete: bool = False) -> list[models.Sample]:  # noqa: A002
+        """Return the samples of one index, one for each replication, with values up to 256 KiB and with what was sent and received.
+
+        Example:
+            `client.evaluations.sample(evaluation.id, 7)[0].responses`
+        """
+        params = {"incomplete": "true"} if incomplete else None
+        return models.read(await self._http.call("GET", self._path(id, f"samples/{int(index)}"), params=params), models.Samples).samples
+
+    @operation
+    async def sample_value(self, cell: models.Cell) -> bytes:
+        """Return the whole value of a cell that has a `url`, as bytes: a text in UTF-8, JSON, or the bytes of a binary column.
+
+        Example:
+            `client.evaluations.sample_value(sample.item[0])`
+        """
+        if cell.url is None:
+            raise ValueError(f"the cell {cell.name!r} has no url: its value is whole")
+        place = urlsplit(cell.url)
+        return (await self._http.answer("GET", place.path.removeprefix("/v0"), params=dict(parse_qsl(place.query)))).content
 
     @iteration
     async def live(self: Evaluations[Awaited], /, account: str) -> AsyncIterator[models.Evaluation]:

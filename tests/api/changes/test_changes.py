@@ -252,7 +252,7 @@ async def test_streams_are_bounded(world, monkeypatch):
 
 
 async def test_a_stop_ends_all_streams(tmp_path, quick):
-    """A stream never ends by itself, so it is told that the server stops; the next one is a 503."""
+    """A stream never ends by itself, so its last event says that the server stops; the next one is a 503."""
     async with opened(tmp_path) as world, reading(world) as events:
         world.app.changes.stop()
         last = await events.next()

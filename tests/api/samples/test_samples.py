@@ -186,13 +186,16 @@ async def test_bytes_are_described_and_only_images_of_pixels_are_shown(api, eval
 
 
 async def test_one_sample_has_its_exchanges(api, evaluation):
-    """What was sent and what came back, as bytes that nothing runs; a page has none."""
+    """What was sent and what came back: as text if it is UTF-8, which nothing runs; a page has none."""
     three = (await api.get(f"/v0/evaluations/{evaluation['id']}/samples/3")).json()["samples"]
     assert [len(each["exchanges"]) for each in three] == [1, 0]
     cells = {each["name"]: each for each in three[0]["exchanges"][0]["row"]}
-    assert (cells["status"]["value"], cells["answer"]["kind"], cells["answer"]["bytes"]) == (200, "bytes", 31)
-    assert (await api.get(cells["request"]["url"])).json() == {"a": 1}
-    assert (await api.get(cells["answer"]["url"])).headers["content-type"] == "application/octet-stream"
+    page_of_html = "<html><script>alert(1)</script>"
+    assert (cells["status"]["value"], cells["request"]["value"]) == (200, '{"a": 1}')
+    assert (cells["answer"]["kind"], cells["answer"]["value"]) == ("text", page_of_html)
+    path = f"/v0/evaluations/{evaluation['id']}/samples/3/value"
+    whole = await api.get(path, params={"part": "exchange", "column": "answer", "replication": three[0]["replication"]})
+    assert (whole.text, whole.headers["content-type"]) == (page_of_html, "text/plain; charset=utf-8")
     assert (await page(api, evaluation, index=3))["samples"][0]["exchanges"] is None
 
 

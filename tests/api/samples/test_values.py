@@ -101,6 +101,15 @@ def test_cells(array, cell):
     assert found["url"] == ("/v0/x/c" if found["cut"] or found["kind"] == "bytes" else None)
 
 
+@pytest.mark.parametrize(
+    ("array", "value"),
+    [(pa.array([b'{"a": 1}']), '{"a": 1}'), (pa.array([b"\xff"]), b"\xff"), (pa.array([None], pa.binary()), None), (pa.array([1]), 1)],
+)
+def test_bytes_that_are_text_can_be_read(array, value):
+    """Of what was sent and received, which is bytes in any case."""
+    assert cells.readable(array)[0].as_py() == value
+
+
 def test_text_that_is_none_is_said():
     """Bytes in a column of texts that are not UTF-8 have no form in JSON."""
     found = cells.cell("c", pa.array([b"caf\xe9"]).view(pa.string()), str, 10)
