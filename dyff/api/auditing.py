@@ -28,11 +28,11 @@ MAX_UNKNOWN_PER_S = 50
 
 _MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _READS_BY_POST = frozenset({"check_ready"})
-_GIVES_TOKEN = frozenset({"create_token", "token", "default_token", "invite"})
+_GIVES_TOKEN = frozenset({"create_token", "token", "default_token", "invite", "sign_in"})
 _GIVES_SECRETS = frozenset({"list_tokens", "get_token", "invitations", "permissions", "downlinks", "file", "upload", *_GIVES_TOKEN})
 """Operations that only read, but tokens, permissions, or URLs that are credentials."""
 
-PUBLIC = frozenset({"health", "ready", "openapi", "docs"})
+PUBLIC = frozenset({"health", "ready", "openapi", "docs", "console", "kinds"})
 """Open operations that concern no account. They have neither an entry nor a span."""
 
 _NAME = re.compile(rf"[\w.:/+=-]{{1,{MAX_NAME_CHARS}}}", re.ASCII)

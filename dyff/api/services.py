@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.accounts import authority, port
+from dyff.accounts import authority, codes, port
 from dyff.bus import port as bus
 from dyff.cluster import port as cluster
 from dyff.kernel import audit, clock, errors, ids, settings, web_addresses
@@ -34,7 +34,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     `is_full`: whether the disk has room only for what frees some. `quotas`: limits of what an account keeps.
     `probes`: addresses of the probes of other processes, by role.
     `audit`: takes an entry of each request that has to have one; None for none. `tracer`: records spans of requests. `metrics`: of this
-    process.
+    process. `codes`: of links that sign a person in; None: there are no such links.
     """
 
     bus: bus.Bus
@@ -56,6 +56,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     audit: audit.Trail | None = None
     tracer: traces.Tracer = traces.SILENT
     metrics: Metrics = msgspec.field(default_factory=Metrics)
+    codes: codes.Codes | None = None
 
     def reachable(self, signed: SignedURL, base: str | None) -> SignedURL:
         """A signed URL under the address that its client used. `base`: what a trusted proxy said about that.

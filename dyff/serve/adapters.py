@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dyff.accounts import codes
 from dyff.accounts import port as accounts
 from dyff.bus import embedded as embedded_bus
 from dyff.bus import port as bus
@@ -35,6 +36,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     `sandboxes`: how the embedded cluster confines programs of accounts; None without an embedded cluster.
     `troubles`: where roles and adapters report what does not work. `disk`: of the data directory; None if nothing of this process is there.
     `audit`: takes entries of the audit log; None if this process writes none. `tracer`: records spans. `metrics`: of this process.
+    `codes`: for links that sign a person in; None if there is no terminal on which one could be printed.
     """
 
     clock: clock.Clock
@@ -55,6 +57,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     audit: audit.Trail | None = None
     tracer: traces.Tracer = traces.SILENT
     metrics: Metrics = msgspec.field(default_factory=Metrics)
+    codes: codes.Codes | None = None
 
     @property
     def local_bus(self) -> embedded_bus.EmbeddedBus | None:

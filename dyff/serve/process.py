@@ -17,6 +17,7 @@ import click
 import msgspec
 import structlog
 
+from dyff.accounts import codes
 from dyff.kernel import clock, degradation, descriptors, errors, garbage_collector, memory, settings
 from dyff.kernel.telemetry import metrics, trace_export, traces
 from dyff.serve import adapters as given
@@ -103,7 +104,10 @@ async def _open_and_run(
         async with wiring.open_adapters(loaded, place, time, rows, troubles) as opened:
             sandboxes = await isolation.chosen(choosing, troubles) if choosing is not None else None
             trail, measured = audit.trail if audit else None, metrics.Metrics()
-            adapters = msgspec.structs.replace(opened, disk=disk, sandboxes=sandboxes, audit=trail, tracer=tracer, metrics=measured)
+            links = codes.Codes(time) if opened.listener is not None and sys.stdout.isatty() else None
+            adapters = msgspec.structs.replace(
+                opened, disk=disk, sandboxes=sandboxes, audit=trail, tracer=tracer, metrics=measured, codes=links
+            )
             subject: supervisor.Supervisor | None = None
             watched = outputs.Outputs(out, audit, troubles, exporter)
 
@@ -210,6 +214,10 @@ async def _announce_when_ready(
     lines += [f"  {'API' if name == 'api' else name:<6}{value}" for name, value in {**api, **data, **pods}.items()]
     if first is not None and url is not None:
         lines += ["Make a token with:", f"  {first}"]
+    if adapters.codes is not None and url is not None:
+        # In the fragment, which a browser sends to nobody. It is printed, never logged.
+        minutes = codes.LIFE.total_seconds() / 60
+        lines += [f"Open the console (this link works once, for {minutes:.0f} minutes):", f"  {url}/#code={adapters.codes.make()}"]
     threading.Thread(target=_print, args=["\n".join(lines)], daemon=True).start()
 
 

@@ -89,6 +89,7 @@ async def _api(process: Process, task_status: anyio.abc.TaskStatus[None], signs:
         audit=adapters.audit,
         tracer=adapters.tracer.of("api"),
         metrics=adapters.metrics,
+        codes=adapters.codes,
     )
     await role.run(services, task_status=task_status)
 

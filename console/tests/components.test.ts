@@ -1,0 +1,54 @@
+// @vitest-environment happy-dom
+import { type Component, flushSync, mount, unmount } from "svelte";
+import { afterEach, expect, test } from "vitest";
+import Labels from "../src/components/Labels.svelte";
+import Scores from "../src/components/Scores.svelte";
+import Status from "../src/components/Status.svelte";
+import Value from "../src/components/Value.svelte";
+
+const HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
+const mounted: ReturnType<typeof mount>[] = [];
+
+function shown<P extends Record<string, unknown>>(component: Component<P>, props: P): HTMLElement {
+  const target = document.createElement("div");
+  document.body.append(target);
+  mounted.push(mount(component, { target, props }));
+  flushSync();
+  return target;
+}
+
+afterEach(async () => {
+  for (const each of mounted.splice(0)) await unmount(each);
+  document.body.replaceChildren();
+});
+
+test.each([
+  [Value, { value: HOSTILE }],
+  [Value, { value: { [HOSTILE]: [HOSTILE, { a: HOSTILE }] } }],
+  [Status, { status: "Failed", reason: HOSTILE }],
+  [Scores, { scores: [{ name: "s", title: HOSTILE, summary: HOSTILE, quantity: 1, quantityString: HOSTILE, unit: HOSTILE }] }],
+  [Labels, { entity: { labels: { [HOSTILE]: HOSTILE } }, plural: "datasets", editable: true, changed: () => undefined }],
+])("what others wrote is text, never an element (%#)", (component, props) => {
+  const target = shown(component as Component<Record<string, unknown>>, props);
+  expect(target.querySelectorAll("img, script")).toHaveLength(0);
+  expect(target.textContent).toContain("onerror");
+});
+
+test("an entity that is embedded in another one is a link with its name", () => {
+  const target = shown(Value, { value: { id: "0123456789abcdef0123456789abcdef", name: "mock", account: "a" }, name: "inferenceService" });
+  expect(target.querySelector("a")?.textContent).toBe("mock");
+  expect(target.querySelector("details")).not.toBeNull();
+});
+
+test("a status is told by a sign and a word, not by colour alone", () => {
+  expect(shown(Status, { status: "Failed" }).textContent).toContain("✕");
+});
+
+test("a score shows its interval; without one, it says so", () => {
+  const estimate = { low: 0.1, high: 0.3, level: 0.95, n: 400 };
+  const target = shown(Scores, { scores: [
+    { name: "a", quantity: 0.2, minimum: 0, maximum: 1, metadata: { estimate } }, { name: "b", quantity: 2 },
+  ] });
+  expect(target.textContent).toContain("95 % interval 0.1 to 0.3, 400 items");
+  expect(target.textContent).toContain("no interval");
+});
