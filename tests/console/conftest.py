@@ -10,7 +10,7 @@ from tests.api import conftest as api_world
 @pytest.fixture
 async def world(tmp_path):
     """A world of the test's own."""
-    async for subject in api_world.hosted(tmp_path):
+    async for subject in api_world.held(api_world.opened(tmp_path)):
         yield subject
 
 
