@@ -72,7 +72,8 @@ def main() -> None:
             }
         )
         print(f"evaluation  {evaluations[system].id}  {system}")
-        client.evaluations.wait(evaluations[system].id, timeout_s=1800)
+    for each in evaluations.values():  # both run at the same time
+        client.evaluations.wait(each.id, timeout_s=3600)
     if given.record is not None:
         folders = {system: given.out / "outputs" / each.id for system, each in evaluations.items()}
         for system, each in evaluations.items():

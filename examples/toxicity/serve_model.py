@@ -26,7 +26,7 @@ def main() -> None:
     params.port = given.port
     params.n_parallel = 4  # concurrent completions
     params.n_ctx = 4 * 512  # tokens, shared by those four
-    params.cpuparams.n_threads = os.cpu_count() or 2
+    params.cpuparams.n_threads = 1  # several threads wait for each other, which costs more than it saves where a core has other work
     params.cpuparams.poll = 0  # wait without spinning, because the processor has other work, too
     params.warmup = False
 
