@@ -32,6 +32,10 @@ for _number, _handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signa
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
+UMASK = os.umask(0o022)
+"""Of the person who started the tests."""
+os.umask(UMASK)
+
 PORTS = frozenset({"bus", "query", "accounts", "objects", "cluster"})
 _ran: Counter[str] = Counter()
 
@@ -176,5 +180,6 @@ async def _ended_tasks():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
+    os.umask(UMASK)  # a command that a test calls in this process leaves the private one
     if pytest_asyncio.is_async_test(item) and _is_strict(item):
         item.fixturenames.insert(0, "_ended_tasks")  # first, so that it looks when all other fixtures have ended

@@ -21,7 +21,7 @@ def folder() -> Path:
 def titles() -> dict[str, str]:
     """The names of all documents, such as `settings` or `adr/0001-language`, with their titles. Those in folders come last."""
     where = folder()
-    found = sorted(where.rglob("*.md"), key=lambda each: (each.parent != where, each))
+    found = sorted(where.rglob("*.md"), key=lambda each: (each.parent != where, each.with_suffix("")))
     return {str(each.relative_to(where).with_suffix("")): _title(each.read_text()) for each in found}
 
 

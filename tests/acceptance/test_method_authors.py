@@ -200,7 +200,7 @@ def test_what_fails_names_the_line(author, tmp_path):
     """A method that raises ends the test with 1 and its own line, and what it leaves is not kept."""
     author("new", "broken")
     code = tmp_path / "broken/module/word_length.py"
-    code.write_text(code.read_text().replace("    rows = [", "    raise ValueError('no words')\n        rows = [", 1))
+    code.write_text(code.read_text().replace("    rows = [", "    raise ValueError('no words')\n    rows = [", 1))
     tested = author("test", "broken", "--input", "prompts=prompts", "--input", "outputs=outputs", "--argument", "shortest=2")
     assert tested.returncode == 1
     for each in ("word_length.py, line ", "in word_length", "ValueError: no words"):

@@ -180,17 +180,20 @@ def others_of(*values, pairs=(), **bounds):
     return dossiers.OtherSystems(title="T", systems=systems, pairs=list(pairs), **bounds)
 
 
-OWN, OTHER = ("own", 0.5, 0.4, 0.6), ("a name that is too long for a chart", 0.75, None, None)
+OWN, OTHER = ("own", 0.5, 0.4, 0.6), ("a name that is much too long for any of the charts", 0.75, None, None)
 
 
 def test_the_chart_of_scores():
     """Between the bounds of the score, or with room around what there is; the system of the page is marked; long names are cut."""
     found = sure(charts.scores(others_of(OWN, OTHER, pairs=[a_pair(0.25, 0.1, 0.4)], minimum=0.0, maximum=1.0)))
     assert (found.first, found.last, found.zero) == (0, 1, None)
-    assert found.marks == (charts.Mark("own", 50, 40, 60, is_own=True), charts.Mark("a name that is to…", 75, None, None))
+    assert found.marks == (
+        charts.Mark("own", 50, 40, 60, is_own=True),
+        charts.Mark("a name that is much too long for any …", 75, None, None),
+    )
     assert found.marks[0].width == 20
     assert found.marks[1].width == 0.6
-    assert found.text == "T. own: 0.5; a name that is too long for a chart: 0.75"
+    assert found.text == "T. own: 0.5; a name that is much too long for any of the charts: 0.75"
     free = sure(charts.scores(others_of(OWN, OTHER, pairs=[a_pair(0.25, 0.1, 0.4)], minimum=0.45, maximum=0.7)))
     assert (free.first, free.last) == (pytest.approx(0.372), pytest.approx(0.778))
     equal = sure(charts.scores(others_of(("x", 3, None, None), ("y", 3, None, None), pairs=[a_pair(0, None, None)])))
@@ -202,7 +205,7 @@ def test_the_chart_of_differences(high, last):
     """0 is in the middle, and the ends are round numbers."""
     found = sure(charts.differences(others_of(OWN, OTHER, pairs=[a_pair(0, 0, high, higher="b")])))
     assert (found.first, found.last, found.zero) == (-last, last, 50)
-    assert (found.marks[0].label, found.marks[0].at, found.marks[0].result) == ("a name that is to…", 50, "higher")
+    assert (found.marks[0].label, found.marks[0].at, found.marks[0].result) == ("a name that is much too long fo…", 50, "higher")
 
 
 def test_without_others_there_are_no_charts():

@@ -11,8 +11,8 @@ import msgspec
 from dyff.api.pages import words
 from dyff.entities import dossiers
 
-MAX_LABEL_CHARS = 18
-"""Of the name of a system on a chart, which has to fit on a telephone with the result. The table has the whole name."""
+MAX_LINE_CHARS = 38
+"""Of the name of a system on a chart and the result next to it: together they have to fit on a telephone. The table has the whole name."""
 
 _ROOM = 0.08
 """Room on either side of what is on a chart without bounds, of its width."""
@@ -70,7 +70,9 @@ def differences(found: dossiers.OtherSystems) -> Chart | None:
     reach = _round(max(map(abs, _ends(values))))
     names = [each.name for each in found.systems[1:]]
     results = [words.result(each) for each in found.pairs]
-    marks = [_mark(_label(name), value, -reach, reach, result=result) for name, result, value in zip(names, results, values, strict=True)]
+    marks = [
+        _mark(_label(name, result), value, -reach, reach, result=result) for name, result, value in zip(names, results, values, strict=True)
+    ]
     text = "; ".join(f"{name}: {words.difference(pair)}, {words.result(pair)}" for name, pair in zip(names, found.pairs, strict=True))
     return Chart(-reach, reach, tuple(marks), f"Differences from this system. {text}", zero=50.0)
 
@@ -98,5 +100,6 @@ def _percent(value: float, first: float, last: float) -> float:
     return round(min(100.0, max(0.0, 100 * (value - first) / (last - first))), 2)
 
 
-def _label(name: str) -> str:
-    return name if len(name) <= MAX_LABEL_CHARS else f"{name[: MAX_LABEL_CHARS - 1]}…"
+def _label(name: str, result: str = "") -> str:
+    most = MAX_LINE_CHARS - len(result)
+    return name if len(name) <= most else f"{name[: most - 1]}…"
