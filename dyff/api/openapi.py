@@ -9,7 +9,7 @@ from dyff.adapters import pipelines
 from dyff.api import positions, publishing
 from dyff.api.calls import JSON
 from dyff.api.components import Components
-from dyff.api.route import ANYTHING, BYTES, Other, Route
+from dyff.api.route import ANYTHING, BYTES, EVENTS, Other, Route
 from dyff.entities import answers, codecs, registry, tree_paths
 from dyff.kernel import ids
 
@@ -191,6 +191,8 @@ def _response(components: Components, answer: Other, referred: Iterable[str]) ->
 def _content(media_type: str) -> codecs.Json:
     if media_type == ANYTHING:
         return {"schema": {"description": "any value"}}
+    if media_type == EVENTS:  # of each event, as OpenAPI 3.2 and testers of APIs take it
+        return {"schema": {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}}
     if media_type == JSON:  # one of several: then it is any value
         return {"schema": {"description": "any value"}}
     return {"schema": {"type": "string", **({"format": "binary"} if media_type == BYTES else {})}}

@@ -23,6 +23,7 @@ _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 
 ANYTHING = "*/*"
 BYTES = "application/octet-stream"
+EVENTS = "text/event-stream"
 
 
 class Parameter(msgspec.Struct, frozen=True):

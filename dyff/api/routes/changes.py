@@ -13,7 +13,7 @@ from dyff.api.calls import Call, Reply
 from dyff.api.changes import stream, tail
 from dyff.api.context import Context
 from dyff.api.positions import PATTERN
-from dyff.api.route import Other, Parameter, Route
+from dyff.api.route import EVENTS, Other, Parameter, Route
 from dyff.entities import answers, registry
 from dyff.kernel import errors, suggestions
 
@@ -22,7 +22,6 @@ MAX_STREAMS = 1000
 
 MAX_STREAMS_OF_ACCOUNT = 200
 MAX_IDS = 100
-EVENTS = "text/event-stream"
 RETRY_S = 10.0
 
 _POSITION = re.compile(PATTERN)
