@@ -26,9 +26,13 @@ async def test_what_others_wrote_is_text(world):
     async with browsing.opened(world, 390) as console:
         await console.sign_in(world.admin)
         page = console.page
-        for place in ("", "evaluations", f"evaluations/{evaluation}", f"evaluations/{evaluation}/json", "datasets", f"datasets/{dataset}"):
+        written = {
+            "": "Overview", "evaluations": "alert(1)", f"evaluations/{evaluation}": "alert(1)",
+            f"evaluations/{evaluation}/json": "alert(1)", "datasets": "gnp.exe", f"datasets/{dataset}": "gnp.exe",
+        }  # fmt: skip
+        for place, text in written.items():
             await console.go(place)
-            await page.wait_for_load_state("networkidle")
+            await page.locator("main").get_by_text(text).first.wait_for()
             await console.usable()
             assert await page.locator("main :is(img, script, a[href^=javascript])").count() == 0, place
         await console.go(f"evaluations/{evaluation}/logs")
