@@ -189,7 +189,7 @@ def test_the_chart_of_scores():
     assert (found.first, found.last, found.zero) == (0, 1, None)
     assert found.marks == (
         charts.Mark("own", 50, 40, 60, is_own=True),
-        charts.Mark("a name that is much too long for any …", 75, None, None),
+        charts.Mark("a name that is much too long f…", 75, None, None),
     )
     assert found.marks[0].width == 20
     assert found.marks[1].width == 0.6
@@ -205,7 +205,18 @@ def test_the_chart_of_differences(high, last):
     """0 is in the middle, and the ends are round numbers."""
     found = sure(charts.differences(others_of(OWN, OTHER, pairs=[a_pair(0, 0, high, higher="b")])))
     assert (found.first, found.last, found.zero) == (-last, last, 50)
-    assert (found.marks[0].label, found.marks[0].at, found.marks[0].result) == ("a name that is much too long fo…", 50, "higher")
+    assert (found.marks[0].label, found.marks[0].at, found.marks[0].result) == ("a name that is much too…", 50, "higher")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("W" * 60, "W" * 17 + "…"), ("模型" * 20, "模型" * 8 + "模…"), ("é" * 33, "é" * 33), ("e\u0301" * 30, "e\u0301" * 30), ("", "")],
+    ids=["wide letters", "full width", "fits", "combining marks", "empty"],
+)
+def test_a_label_is_cut_by_its_width(name, label):
+    """A telephone has room for fewer wide letters; marks on a letter take none."""
+    found = sure(charts.scores(others_of((name, 0.5, 0.4, 0.6), OTHER, pairs=[a_pair(0.25, 0.1, 0.4)])))
+    assert found.marks[0].label == label
 
 
 def test_without_others_there_are_no_charts():

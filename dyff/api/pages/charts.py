@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,8 +13,12 @@ import msgspec
 from dyff.api.pages import words
 from dyff.entities import dossiers
 
-MAX_LINE_CHARS = 38
-"""Of the name of a system on a chart and the result next to it: together they have to fit on a telephone. The table has the whole name."""
+MAX_LINE = 33
+"""The width of a line of a chart on a telephone, in usual letters: of a name and the result next to it. The table has the whole name."""
+
+_WIDE = frozenset("MWmw@%&—")
+_WIDE_LETTER, _CAPITAL, _FULL_WIDTH = 1.8, 1.25, 1.8
+"""How wide letters are, in usual ones."""
 
 _ROOM = 0.08
 """Room on either side of what is on a chart without bounds, of its width."""
@@ -101,5 +107,23 @@ def _percent(value: float, first: float, last: float) -> float:
 
 
 def _label(name: str, result: str = "") -> str:
-    most = MAX_LINE_CHARS - len(result)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    """As much of a name as there is room for."""
+    room = MAX_LINE - (_width(result) + 1 if result else 0)
+    if _width(name) <= room:
+        return name
+    ends = itertools.accumulate(map(_letter, name[:MAX_LINE]))
+    return f"{name[: sum(each <= room - 1 for each in ends)]}…"
+
+
+def _width(text: str) -> float:
+    return sum(map(_letter, text))
+
+
+def _letter(letter: str) -> float:
+    if letter in _WIDE:
+        return _WIDE_LETTER
+    if unicodedata.combining(letter):
+        return 0.0
+    if unicodedata.east_asian_width(letter) in "WF":
+        return _FULL_WIDTH
+    return _CAPITAL if letter.isupper() else 1.0
