@@ -52,7 +52,10 @@ def missing(reason: str) -> NoReturn:
 
 
 TESTS = Path(__file__).parent
-_FOLDERS = ("analyses", "console", "engines", "image", "pages/test_hostile.py", "pods", "serving", "wheels")
+_FOLDERS = (
+    "analyses", "console", "engines", "image", "pages/test_hostile.py", "pages/test_invited.py", "pages/test_other_systems.py", "pods",
+    "serving", "wheels",
+)  # fmt: skip
 PROGRAMS = tuple(str(TESTS / name) for name in _FOLDERS)
 """Whose tests start programs: servers, pods, browsers, installations. They are no unit tests, so `make test-fast` leaves them out."""
 
