@@ -35,6 +35,12 @@ def test_files_have_stable_addresses_sizes_and_one_digest():
     assert [each["value"] for each in found["identifier"]] == [ID]
 
 
+def test_a_date_is_given_if_it_is_known():
+    """Of when the dataset was created; a reader takes its absence, and not an empty text."""
+    assert document("part.parquet")["dateCreated"] == "2026-01-01T00:00:00Z"
+    assert "dateCreated" not in document("part.parquet", dataset={"id": ID, "name": "prompts"})
+
+
 def test_fields_lead_to_their_values():
     """Each column to the file, each part of a struct by a path inside of it; the index is the key."""
     (rows,) = document("part.parquet")["recordSet"]
