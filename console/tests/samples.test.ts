@@ -24,3 +24,9 @@ test("scores are shown by their columns, without those that only identify the ro
   const sample = { scores: [{ measurement: "m", row: [cell("_index_", "json", 7), cell("correct", "json", true), cell("why", "text", "exact")] }] } as unknown as Sample;
   expect(scoreWords(sample)).toEqual([{ name: "correct", value: "true" }, { name: "why", value: "exact" }]);
 });
+
+test("a score is short in a list", () => {
+  const row = [0.01692914038457306, 1.5e-9, 3, null].map((value, n) => cell(`s${n}`, "json", value));
+  const sample = { scores: [{ measurement: "m", row }] } as unknown as Sample;
+  expect(scoreWords(sample).map(({ value }) => value)).toEqual(["0.01693", "1.5e-9", "3", "null"]);
+});

@@ -13,8 +13,8 @@ test.each([[-3, "just now"], [-90, "1 min. ago"], [-7200, "2 hr. ago"], [3600, "
 });
 
 test("numbers have units and thin spaces", () => {
-  expect([number(1234567), number(0.12345), bytes(0), bytes(1536), duration(80), duration(7260)]).toEqual(
-    ["1\u202f234\u202f567", "0.1235", "0 B", "1.5 KiB", "1 min 20 s", "2 h 1 min"],
+  expect([number(1234567), number(0.12345), number(0.0000123), number(-1234.56789), bytes(0), bytes(1536), duration(80), duration(7260)]).toEqual(
+    ["1\u202f234\u202f567", "0.12345", "0.0000123", "-1\u202f234.57", "0 B", "1.5 KiB", "1 min 20 s", "2 h 1 min"],
   );
 });
 

@@ -180,6 +180,10 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_before(make_se
     with Load(first, account, token, service_request) as load:
         load.wait(ENTITIES)
         before = list(load.acknowledged)
+        # What is not ready when the backup is made becomes so twice, in both directories, at different times.
+        waiting.wait_until(
+            lambda: {each["status"] for key, each in entities(first, account).items() if key in before} == {"Ready"}, look_s=1.0
+        )
         started = time.monotonic()
         printed = backed_up(first, tmp_path / "backup")
         during, took_s = len(load.acknowledged) - len(before), time.monotonic() - started

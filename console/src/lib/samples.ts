@@ -82,12 +82,18 @@ function oneLine(text: string): string {
   return flat.length > 200 ? `${flat.slice(0, 200)}…` : flat;
 }
 
+/** A value in few letters: four digits of a number that is not whole. The sample itself shows all of them. */
+function brief(value: unknown): string {
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(4)));
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
 /** The values of scores as short words, such as `correct: true`. */
 export function scoreWords(sample: Sample): { name: string; value: string }[] {
   return sample.scores.flatMap(({ row }) =>
     row
       .filter((cell) => !cell.name.startsWith("_") && cell.kind !== "bytes")
-      .map((cell) => ({ name: cell.name, value: typeof cell.value === "string" ? cell.value : JSON.stringify(cell.value) })),
+      .map((cell) => ({ name: cell.name, value: brief(cell.value) })),
   );
 }
 

@@ -67,10 +67,12 @@ export function clockTime(time: Date): string {
   return time.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
-const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 4 });
+const WHOLE = new Intl.NumberFormat("en");
+const BROKEN = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
 
+/** Six digits of a number that is not whole, wherever its point is: a small one is not 0. */
 export function number(value: number): string {
-  return NUMBER.format(value).replaceAll(",", "\u202f");
+  return (Number.isInteger(value) ? WHOLE : BROKEN).format(value).replaceAll(",", "\u202f");
 }
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
