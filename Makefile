@@ -120,7 +120,7 @@ demo-small: setup .venv-toxicity/.ready ## the same audit with recorded answers,
 # Several workers share the tests, and each begins with some that wait (tests/spreading.py).
 SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready .venv-toxicity/.ready ## run all tests except those on real servers (14 minutes on two cores)
+test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready .venv-toxicity/.ready ## run all tests except those on real servers (about 25 minutes on two cores)
 	@$(SPREAD) -m "not engines"
 
 test-fast: setup ## unit and contract tests only, in this process, and the branch coverage of the pure packages
