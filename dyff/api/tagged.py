@@ -1,4 +1,4 @@
-"""Answers that a cache may keep if it compares them each time: with a tag of their content, and without a body for who has it."""
+"""Answers with a tag of their content: a cache may keep them if it compares the tag each time, and then gets no body."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.accounts.test_authority import FakeClock
 
 
 def test_a_code_is_good_once():
-    """The first who has it is signed in, and nobody after that."""
+    """A code signs in the first person who uses it, and nobody after that."""
     known = codes.Codes(FakeClock())
     code = known.make()
     assert [known.take(code), known.take(code)] == [True, False]
@@ -29,7 +29,7 @@ def test_a_code_is_good_for_five_minutes(age_s, good):
 
 @pytest.mark.parametrize("wrong", ["", "x", "\ud800", "x" * 100_000])
 def test_a_guess_costs_a_code_nothing(wrong):
-    """Who guesses wrong does not keep the one who has the link from using it; before there is a code, none is right."""
+    """A wrong guess does not stop the holder of the link from using it. Before a code is made, none is right."""
     known = codes.Codes(FakeClock())
     assert known.take(wrong) is False
     code = known.make()

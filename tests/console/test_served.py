@@ -50,7 +50,7 @@ async def test_the_first_load_is_small(api):
 
 
 async def test_the_page_has_a_strict_policy_and_is_compared_each_time(api):
-    """Nothing inline, nothing of others, no frame around it, and no text becomes HTML. Who has it already gets nothing."""
+    """Nothing inline, nothing of others, no frame around it, and no text becomes HTML. A client that has it already gets no body."""
     page = await api.get("/", headers={"Authorization": ""})
     policy = dict(each.strip().split(" ", 1) for each in page.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
