@@ -10,22 +10,19 @@ import pytest_asyncio
 from dyff.accounts import grants
 from dyff.api import history, related
 from dyff.entities import registry
-from tests.api.conftest import held, opened
 from tests.entities import bodies
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def world(tmp_path_factory):
-    async for each in held(opened(tmp_path_factory.mktemp("relations"))):
-        yield each
+@pytest.fixture(scope="module")
+def world(shared_world):
+    return shared_world
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def api(world):
-    async with world.client() as client:
-        yield client
+@pytest.fixture(scope="module")
+def api(shared_api):
+    return shared_api
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

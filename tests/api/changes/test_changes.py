@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from dyff.entities import folding
 from dyff.kernel.positions import Position
 from tests.api.conftest import opened
 
+OFFSETS = itertools.count(1)
 ENTITY = {"kind": "Evaluation", "account": "me", "status": "Created", "creationTime": "2026-01-31T12:00:00Z"}
 
 
@@ -24,14 +26,10 @@ async def publish(world, entity_id: str, **fields: Any) -> None:
     """A folded state, as the aggregator writes it."""
     topic = await world.services.bus.topic(topics.EVENTS)
     partition = topics.partition_of(entity_id.encode(), topic.partitions)
-    publish.offset += 1  # type: ignore[attr-defined]
-    at = Position(topic.epoch, partition, publish.offset)  # type: ignore[attr-defined]
+    at = Position(topic.epoch, partition, next(OFFSETS))
     entity = {**ENTITY, "id": entity_id, **fields}
     state = folding.State(entity["kind"], entity, at, "x", at, {}, fold_version=2)
     await world.services.bus.publish(topics.STATE, [envelope.state_message(state, entity_id)])
-
-
-publish.offset = 0  # type: ignore[attr-defined]
 
 
 class Events:
