@@ -19,6 +19,7 @@ import pyarrow.parquet
 from anyio import from_thread
 
 from dyff.adapters import arrow_schemas, partitions, values
+from dyff.kernel import seekable
 from dyff.objects import manifests, port
 
 SMALL_BYTES = 2**20
@@ -234,29 +235,12 @@ def _read_only() -> io.UnsupportedOperation:
     return io.UnsupportedOperation("this view of the object store reads known files, nothing else")
 
 
-class _Object(io.RawIOBase):
+class _Object(seekable.Ranged):
     """An object as a readable file."""
 
     def __init__(self, store: port.Objects, portal: from_thread.BlockingPortal, key: str, size_bytes: int) -> None:
-        self._store, self._portal, self._key, self._size_bytes = store, portal, key, size_bytes
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def size(self) -> int:
-        return self._size_bytes
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
-        self._position = max(0, base + offset)
-        return self._position
+        super().__init__(size_bytes)
+        self._store, self._portal, self._key = store, portal, key
 
     def read(self, size: int = -1) -> bytes:
         end = self._size_bytes if size < 0 else min(self._position + size, self._size_bytes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ import pyarrow.parquet
 
 from dyff.adapters import arrow_schemas, file_ends, footers, partitions
 from dyff.api.samples import asked
+from dyff.kernel import seekable
 
 Read = Callable[[int, int, int], bytes]
 """From the number of a file, a start and an end to its bytes."""
@@ -97,29 +97,12 @@ def _group(metadata: pa.parquet.FileMetaData, number: int, given: int | None) ->
     return (group.num_rows, *_ALL)
 
 
-class _Remote(io.RawIOBase):
+class _Remote(seekable.Ranged):
     """A file of the server. Small reads that follow each other are one. `blocks`: what was read already, by where it begins."""
 
     def __init__(self, read: Read, file: asked.File, blocks: list[tuple[int, bytes]]) -> None:
+        super().__init__(file.size)
         self._read, self._file, self._blocks = read, file, blocks
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def size(self) -> int:
-        return self._file.size
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
 
     def read(self, size: int = -1) -> bytes:
         start = self._position
