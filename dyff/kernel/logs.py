@@ -38,13 +38,13 @@ class Out(Protocol):
 
 
 def configure(level: str = "info", stream: TextIO | None = None, form: Format = "auto") -> None:
-    """Set up logging, once, before the first line is written; each line is written at once. `stream`: None for standard error.
+    """Set up logging, for the time until the next set-up; each line is written at once. `stream`: None for standard error.
 
     Raises:
         ValueError: `level` is not a log level.
     """
     chosen = stream or sys.stderr
-    configure_with(_Tolerant(chosen), level, as_json=wants_json(form, chosen))
+    configure_with(_Tolerant(chosen), level, as_json=wants_json(form, chosen), final=False)
 
 
 def wants_json(form: Format, stream: TextIO | None) -> bool:
@@ -52,8 +52,11 @@ def wants_json(form: Format, stream: TextIO | None) -> bool:
     return form == "json" or (form == "auto" and not (stream is not None and stream.isatty()))
 
 
-def configure_with(out: Out, level: str, *, as_json: bool) -> None:
+def configure_with(out: Out, level: str, *, as_json: bool, final: bool = True) -> None:
     """The same for an output that loses lines rather than raise an error.
+
+    `final`: loggers keep this set-up from their first line on, which is faster. Until then they would keep an earlier one for good, so
+    an earlier one must not be final.
 
     Raises:
         ValueError: `level` is not a log level.
@@ -77,7 +80,7 @@ def configure_with(out: Out, level: str, *, as_json: bool) -> None:
         processors=[*common, *([_name] if as_json else []), *finish],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(out),  # type: ignore[arg-type]  # it needs no more than `Out` has
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=final,
     )
     # The web server and other libraries log through the standard library; only their warnings are of interest.
     handler = _Handler(out)

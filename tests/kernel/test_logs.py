@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 
 import pytest
@@ -41,3 +42,16 @@ def test_a_line_that_cannot_be_written_is_lost_and_harms_nothing(restored):
     logger.info("kept")
     assert "kept" in stream.getvalue()
     assert "lost" not in stream.getvalue()
+
+
+def test_a_logger_that_wrote_a_line_takes_the_next_set_up(restored):
+    """A server logs before it knows its settings; then all its lines go where they say, also those of modules that wrote one before."""
+    logger, first, second = structlog.get_logger(), io.StringIO(), io.StringIO()
+    logs.configure("info", first)
+    logger.info("before")
+    logs.configure_with(second, "warning", as_json=True)
+    logger.info("below the new level")
+    logger.warning("after")
+    assert "before" in first.getvalue()
+    assert [line["event"] for line in map(json.loads, second.getvalue().splitlines())] == ["after"]
+    assert "after" not in first.getvalue()
