@@ -149,7 +149,7 @@ class Invited:
             return
         try:
             await self._services.accounts.use_key(account, key, port.Invitation("").used(pending).uses)
-        except errors.RetryLater:  # they are written with the next use
+        except BaseException:  # of whatever kind, also if the request is given up: they are written with the next use
             self._pending[place] = [*port.Invitation("").used([*pending, *self._pending.get(place, [])]).uses]
             self._written.pop(key, None)
             raise

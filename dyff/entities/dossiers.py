@@ -184,7 +184,8 @@ class Dossier(stored.Part, frozen=True):
     title and summary of the system and of the method. `page`: the path of the page; `notebook`: that of the author's document; None: there
     is none. `data`: the path of this as JSON; `provenance`, `eee`: those of the exports (docs/exports.md); `eee` is None if there are no
     scores. `arguments`: of the method. `reproduces`: the ID of the case that this one runs again; None if it does not.
-    `reproductions`: runs that repeat this one, the oldest first. `otherSystems`: None if the case reads no measurement.
+    `reproductions`: runs that repeat this one, the oldest first. `otherSystems`: None if the case reads no measurement. `warnings`:
+    sentences about what a reader would otherwise take for granted, such as a scope that does not agree with what was read.
     """
 
     id: str
@@ -209,6 +210,7 @@ class Dossier(stored.Part, frozen=True):
     reproduces: str | None = None
     reproductions: list[Reproduction] = msgspec.field(default_factory=list)
     notShown: NotShown = NotShown()
+    warnings: list[str] = msgspec.field(default_factory=list)
     otherSystems: OtherSystems | None = None
     page: str = ""
     notebook: str | None = None

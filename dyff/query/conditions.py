@@ -72,16 +72,20 @@ def _one_of(path: filters.Path, values: Sequence[filters.Scalar], indexed: bool)
 
 def _among(json: str, path: str, values: Sequence[filters.Scalar]) -> Condition:
     """The field of the JSON text `json` is one of `values`: equal, and of a type for which SQL's equality has the same meaning."""
-    return joined([_equal(json, path, value) for value in values], "OR")
+    texts = tuple(value for value in values if isinstance(value, str))
+    found = [_equal(json, path, value) for value in values if not isinstance(value, str)]
+    if texts:  # extracted once, however many there are
+        marks = ", ".join("?" * len(texts))
+        found.append(Condition(f"(json_extract({json}, ?) IN ({marks}) AND json_type({json}, ?) = 'text')", (path, *texts, path)))
+    return joined(found, "OR")
 
 
-def _equal(json: str, path: str, value: filters.Scalar) -> Condition:
+def _equal(json: str, path: str, value: float | bool | None) -> Condition:
     if value is None:
         return Condition(f"json_extract({json}, ?) IS NULL", (path,))
     if isinstance(value, bool):
         return Condition(f"json_type({json}, ?) = ?", (path, str(value).lower()))
-    types = "'text'" if isinstance(value, str) else "'integer', 'real'"
-    return Condition(f"(json_extract({json}, ?) = ? AND json_type({json}, ?) IN ({types}))", (path, columns.value(value), path))
+    return Condition(f"(json_extract({json}, ?) = ? AND json_type({json}, ?) IN ('integer', 'real'))", (path, columns.value(value), path))
 
 
 def _any_element(path: filters.Path, key: str, values: Sequence[filters.Scalar]) -> Condition:

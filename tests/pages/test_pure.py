@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dyff.api.dossiers import details, dossier, precision, runs
+from dyff.api.dossiers import details, dossier, precision, runs, sorting
 from dyff.api.pages import charts, documents, intervals, words
 from dyff.entities import analyses, comparisons, dossiers, uncertainties
 from dyff.entities.exports.evidence import Gathered
@@ -126,8 +126,11 @@ def test_runs_are_counted_by_their_ends():
 def test_a_case_that_does_not_fit_its_kind_has_a_dossier(broken):
     """What a later or older release stored in another form is left out."""
     case = {"id": "0" * 32, "account": "a", "kind": "SafetyCase", "status": "Complete", **broken}
-    found = dossier.of(Gathered(case), [], dossier.Places("/p", "/d"))
-    assert (found.restsOn, found.scores, runs.sorts(Gathered(case))) == ([], [], [])
+    found = dossier.of(Gathered(case), runs.Counted(), dossier.Places("/p", "/d"))
+    assert (found.restsOn, found.scores, found.warnings) == ([], [], [])
+    with pytest.raises(StopIteration) as end:
+        next(sorting.steps(Gathered(case)))
+    assert end.value.value == runs.Counted()
 
 
 def test_what_is_empty_of_a_claim_is_missing():
@@ -140,6 +143,12 @@ def test_what_is_empty_of_a_claim_is_missing():
 def test_numbers_are_short(given, want):
     """Four significant digits."""
     assert words.number(given) == want
+
+
+@pytest.mark.parametrize(("written", "want"), [("0.5", None), ("0.500", "0.5"), ("0.0010", "0.5"), ("50 %", "0.5")])
+def test_a_score_that_is_written_otherwise_is_also_shown_exactly(written, want):
+    """A method's format can write anything around the number; readers see the number that is stored."""
+    assert words.exact(a_score(quantityString=written)) == want
 
 
 def test_a_time_that_is_none_is_shown_as_it_is():

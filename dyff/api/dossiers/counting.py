@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
 from contextlib import aclosing
 
 import anyio
 import msgspec
 
 from dyff.api.context import Context
-from dyff.api.dossiers import runs
+from dyff.api.dossiers import runs, sorting
 from dyff.entities import registry
+from dyff.entities.exports.evidence import Gathered
 from dyff.query import filters, port
 
 _AT_ONCE = 2
 """How many requests can count runs at a time: anybody can ask for the page of a public case."""
-_REMEMBERED = 1000
+_REMEMBERED = 100
 _SEEN = msgspec.json.Decoder(runs.Seen)
 
 
@@ -29,14 +29,21 @@ class Counting:
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
         self._tallies: OrderedDict[runs.Sort, tuple[port.Reached, runs.Tally]] = OrderedDict()
 
-    async def tallies(self, sorts: Collection[runs.Sort]) -> list[runs.Tally]:
-        """The runs of each sort, of all accounts. As long as the view does not move, they are counted once.
+    async def of(self, gathered: Gathered) -> runs.Counted:
+        """The runs of each sort that a case is one of, of all accounts. As long as the view does not move, they are counted once.
 
         Raises:
             Unavailable: the database does not answer.
         """
+        steps = sorting.steps(gathered)
         async with self._limiter:
-            return [await self._tally(each) for each in sorts]
+            try:
+                sort = next(steps)
+                while True:
+                    sort = steps.send(await self._tally(sort))
+            except StopIteration as end:
+                counted: runs.Counted = end.value
+                return counted
 
     async def _tally(self, sort: runs.Sort) -> runs.Tally:
         reached = await self._query.reached()
@@ -51,7 +58,7 @@ class Counting:
 
     async def _counted(self, sort: runs.Sort) -> runs.Tally:
         row = registry.BY_KIND[sort.kind]
-        where = filters.AllOf(tuple(filters.Equals(row.queries[name], value) for name, value in sort.terms))
+        where = _where(sort)
         find = filters.Find(collection=row.plural, where=where, order_by=("creationTime",), limit=runs.MAX_RUNS + 1)
         seen: list[runs.Seen] = []
         size = 0
@@ -62,3 +69,11 @@ class Counting:
                 if size > runs.MAX_BYTES:
                     return runs.Tally(sort, tuple(seen[: runs.MAX_RUNS]), is_all=False)
         return runs.Tally(sort, tuple(seen[: runs.MAX_RUNS]), is_all=len(seen) <= runs.MAX_RUNS)
+
+
+def _where(sort: runs.Sort) -> filters.Predicate:
+    row = registry.BY_KIND[sort.kind]
+    terms, scope = ([filters.Equals(row.queries[name], value) for name, value in some] for some in (sort.terms, sort.scope))
+    either: list[filters.Predicate] = [filters.AllOf(tuple(scope))] if scope else []
+    either += [filters.AnyElement(row.elements["inputs"].path, row.elements["inputs"].key, sort.read)] if sort.read else []
+    return filters.AllOf((*terms, *([filters.AnyOf(tuple(either))] if either else [])))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.api.dossiers import carrying, details, precision, runs
+from dyff.api.dossiers import carrying, details, precision, runs, warnings
 from dyff.entities import analysis_data, codecs, dossiers, labels, registry, statuses
 from dyff.entities.exports import evidence
 from dyff.entities.exports.evidence import Gathered, Named
@@ -23,7 +23,7 @@ class Places(msgspec.Struct, frozen=True):
     notebook: str | None = None
 
 
-def of(gathered: Gathered, tallies: Sequence[runs.Tally], places: Places, others: dossiers.OtherSystems | None = None) -> dossiers.Dossier:
+def of(gathered: Gathered, counted: runs.Counted, places: Places, others: dossiers.OtherSystems | None = None) -> dossiers.Dossier:
     """The dossier. `others`: None if the case reads no measurement."""
     case = gathered.root
     texts = _texts(case)
@@ -49,8 +49,9 @@ def of(gathered: Gathered, tallies: Sequence[runs.Tally], places: Places, others
         arguments={each["keyword"]: str(each.get("value")) for each in case.get("arguments") or [] if isinstance(each.get("keyword"), str)},
         environment=details.environment(case.get("provenance")),
         reproduces=case.get("reproduces"),
-        reproductions=runs.reproductions(case, tallies),
-        notShown=_not_shown(gathered, tallies, carried),
+        reproductions=runs.reproductions(case, counted.tallies),
+        warnings=warnings.of(gathered, counted.left_out),
+        notShown=_not_shown(gathered, counted.tallies, carried),
         otherSystems=others,
         page=places.page,
         notebook=places.notebook,

@@ -5,13 +5,11 @@ A deleted run keeps its entity, with the status `Deleted` (`dyff.entities.kind.K
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
 from dyff.entities import codecs, dossiers, labels, statuses
-from dyff.entities.exports.evidence import Gathered
 
 MAX_RUNS = 1000
 """Limit of the runs of one sort that are counted. If there are more, the count is a lower bound, and says so."""
@@ -19,21 +17,27 @@ MAX_RUNS = 1000
 MAX_BYTES = 64 * 2**20
 """Limit of the documents that are read to count runs of one sort."""
 
-MAX_SORTS = 8
-"""Limit of the sorts of runs of one case: a case can rest on several evaluations and measurements."""
+MAX_READ = 1000
+"""Limit of the IDs by which runs are found that read one of them."""
 
 CANNOT_REVEAL = (
     "This page counts what is in this log. It cannot show runs in other installations, runs outside Dyff, or runs of the same system or"
-    " data that were uploaded or described again under another ID."
+    " data that were uploaded or described again under another ID, except other services of the same model."
 )
 
 
 class Sort(msgspec.Struct, frozen=True):
-    """Runs that have something in common. `kind`: of the runs. `terms`: query parameters of that kind, with their values."""
+    """Runs that have something in common: query parameters of their kind, with their values.
+
+    `terms` must all match. If there is `scope` or `read`, either all of `scope` must match, too, or the run reads one of the IDs in `read`:
+    what a run says that it is about can be wrong, and what it reads cannot.
+    """
 
     kind: str
     what: str
-    terms: tuple[tuple[str, str], ...]
+    terms: tuple[tuple[str, str], ...] = ()
+    scope: tuple[tuple[str, str], ...] = ()
+    read: tuple[str, ...] = ()
 
 
 MAX_REPRODUCTIONS = 20
@@ -67,41 +71,11 @@ class Tally(msgspec.Struct, frozen=True):
     is_all: bool = True
 
 
-def sorts(gathered: Gathered) -> list[Sort]:
-    """The sorts of runs that this case belongs to, each once: evaluations first, then measurements, then safety cases."""
-    found = [*_evaluations(gathered), *_measurements(gathered), *_cases(gathered.root)]
-    return list(dict.fromkeys(found))[:MAX_SORTS]
+class Counted(msgspec.Struct, frozen=True):
+    """All that was counted for a case. `left_out`: the sorts of runs that were not counted, because there are too many."""
 
-
-def _evaluations(gathered: Gathered) -> Iterator[Sort]:
-    for each in gathered.read("Evaluation"):
-        service = ((each.get("inferenceSession") or {}).get("inferenceService") or {}).get("id")
-        yield from _sort("Evaluation", "evaluations of this system on this dataset", inferenceService=service, dataset=each.get("dataset"))
-    scope = gathered.root.get("scope") or {}
-    terms = {"inferenceService": scope.get("inferenceService"), "dataset": scope.get("dataset")}
-    yield from _sort("Evaluation", "evaluations of this system on this dataset", **terms)
-
-
-def _measurements(gathered: Gathered) -> Iterator[Sort]:
-    for each in gathered.read("Measurement"):
-        scope, method = each.get("scope") or {}, (each.get("method") or {}).get("id")
-        terms = {"method": method, "inferenceService": scope.get("inferenceService"), "dataset": scope.get("dataset")}
-        yield from _sort("Measurement", "measurements of this system on this dataset by this method", **terms)
-
-
-def _cases(case: codecs.Json) -> Iterator[Sort]:
-    scope, method = case.get("scope") or {}, (case.get("method") or {}).get("id")
-    system, dataset = scope.get("inferenceService"), scope.get("dataset")
-    if dataset is None:
-        yield from _sort("SafetyCase", "safety cases about this system by this method", method=method, inferenceService=system)
-    else:
-        what = "safety cases about this system on this dataset by this method"
-        yield from _sort("SafetyCase", what, method=method, inferenceService=system, dataset=dataset)
-
-
-def _sort(kind: str, what: str, **terms: Any) -> Iterator[Sort]:
-    if all(isinstance(each, str) for each in terms.values()):
-        yield Sort(kind, what, tuple(sorted(terms.items())))
+    tallies: tuple[Tally, ...] = ()
+    left_out: int = 0
 
 
 def counted(tally: Tally, own: Iterable[str], account: str) -> dossiers.Runs:

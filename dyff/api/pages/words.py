@@ -41,6 +41,12 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def exact(score: dossiers.ShownScore) -> str | None:
+    """The quantity of a score with all digits; None if it is written so already. A format can write another number than the quantity."""
+    found = repr(score.quantity)
+    return None if score.quantityString.strip() in (found, found.removesuffix(".0")) else found
+
+
 def interval(found: uncertainties.Uncertainty) -> str | None:
     """An interval with its level, such as `95 % interval 0.12 to 0.31`; None if there is none."""
     if found.low is None or found.high is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.accounts import grants, port
+from dyff.accounts import grants, inviting, port
 from dyff.api import bodies, invited
 from dyff.api.calls import Call, Reply, json
 from dyff.api.context import Context
@@ -129,20 +129,33 @@ class Link:
         try:
             principal = await context.invited.verified(call, call.path["code"])
         except errors.Unauthenticated:
-            body = await context.threads.run(rendering.not_invited, apart=True)
-            return Reply(404, body, self._headers, f"{HTML}; charset=utf-8")
+            return await self._refused()
         opened = principal.invitation
         assert opened is not None
         call.principal, call.entity = principal, opened.invitation.case
+        row = _row(opened)
+        if row is None:
+            return await self._refused()
         await context.invited.record(opened, invited.OPEN, opened.invitation.case, at_once=True)
         base = context.services.base(call.base)
         root, case = "/" + web_addresses.prefix(context.services.settings.public_url).lstrip("/"), opened.invitation.case
-        (row,) = (row for row in registry.ROWS if any(row.plural in each.resources for each in opened.grants if case in each.entities))
         paths = (f"{root}{row.plural}/{case}", f"{root}v0/{row.plural}/{case}")
         secure = "; Secure" if base.startswith("https:") else ""
         flags = f"HttpOnly; SameSite=Lax{secure}"
         cookies = [("set-cookie", f"{invited.COOKIE}={call.path['code']}; Path={path}; {flags}") for path in paths]
         return Reply(303, b"", (("location", paths[0]), *cookies, *self._headers), f"{HTML}; charset=utf-8")
+
+    async def _refused(self) -> Reply:
+        body = await self._context.threads.run(rendering.not_invited, apart=True)
+        return Reply(404, body, self._headers, f"{HTML}; charset=utf-8")
+
+
+def _row(opened: inviting.Opened) -> kind.Kind | None:
+    """The kind of the case; None if the account may not read the case itself any more."""
+    case = opened.invitation.case
+    return next(
+        (row for row in registry.ROWS if any(row.plural in each.resources for each in opened.grants if case in each.entities)), None
+    )
 
 
 def _wanted(gathered: Gathered, have: tuple[grants.Grant, ...]) -> tuple[list[grants.Grant], dict[str, str]]:

@@ -14,7 +14,7 @@ from dyff.api.calls import Call, Reply
 from dyff.api.comparisons.others import Others
 from dyff.api.context import Context
 from dyff.api.documents import check_whole
-from dyff.api.dossiers import counting, dossier, runs
+from dyff.api.dossiers import counting, dossier
 from dyff.api.pages import documents, rendering
 from dyff.api.route import Other, Route
 from dyff.api.routes.entities import follow
@@ -113,11 +113,11 @@ class Pages:
 
     async def _dossier(self, call: Call, entity: codecs.Json) -> dossiers.Dossier:
         gathered = await self._context.evidence.gathered(entity, call.principal_or_none, files=False)
-        tallies = await self._counting.tallies(runs.sorts(gathered))
+        counted = await self._counting.of(gathered)
         page, data = f"{self._root()}{self._row.plural}/{entity['id']}", f"{self._root()}v0/{self._row.plural}/{entity['id']}"
         document = f"{page}/document" if await self._artifact(entity) is not None else None
         others = await self._others.of(entity, call.principal_or_none) if entity["status"] == self._row.success else None
-        return dossier.of(gathered, tallies, dossier.Places(page=page, data=data, notebook=document), others)
+        return dossier.of(gathered, counted, dossier.Places(page=page, data=data, notebook=document), others)
 
     async def _artifact(self, entity: codecs.Json) -> manifests.Artifact | None:
         """The author's document; None if there is none, or its data is deleted."""
