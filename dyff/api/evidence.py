@@ -8,6 +8,7 @@ import anyio
 
 from dyff.accounts import grants
 from dyff.accounts.authority import Principal
+from dyff.api import releases
 from dyff.api.documents import is_whole
 from dyff.api.manifest_digests import ManifestDigests
 from dyff.entities import codecs, kind, labels, registry, statuses
@@ -29,6 +30,7 @@ class Evidence:
     def __init__(self, query: QueryReader, objects: port.Objects, digests: ManifestDigests) -> None:
         """`digests`: of what is in `objects`."""
         self._query, self._objects, self._digests = query, objects, digests
+        self._releases = releases.Releases(objects)
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
 
     async def gathered(self, root: codecs.Json, principal: Principal | None, *, files: bool = True) -> evidence.Gathered:
@@ -77,6 +79,7 @@ class Evidence:
             digests = {**evidence.recorded(entity), **digests}
             waiting += [(further, depth + 1) for further in evidence.names(entity)]
         files: dict[str, tuple[evidence.File, ...]] = {}
+        platforms: dict[str, codecs.Json] = {}
         for each in (evidence.Named(root["kind"], root["id"]), *named.values()):
             row, entity = registry.BY_KIND[each.kind], root if each.id == root["id"] else entities.get(each.id)
             if row.download is None or (entity is not None and entity["status"] == statuses.DELETED):
@@ -85,7 +88,9 @@ class Evidence:
                 digests[each.id] = digest
             if with_files and (each.id in readable or each.id == root["id"]) and (listed := await self._files(row, each.id)):
                 files[each.id] = listed
-        return evidence.Gathered(root, tuple(named.values()), entities, frozenset(readable), digests, files, is_all)
+            if each.kind == "Evaluation" and (platform := await self._releases.of(row, each.id)) is not None:
+                platforms[each.id] = platform
+        return evidence.Gathered(root, tuple(named.values()), entities, frozenset(readable), digests, files, platforms, is_all)
 
     async def _entity(self, named: evidence.Named) -> codecs.Json | None:
         document = await self._query.get(registry.BY_KIND[named.kind].plural, named.id)

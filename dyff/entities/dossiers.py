@@ -70,7 +70,8 @@ class OtherSystems(stored.Part, frozen=True):
 
     `score`, `title`, `valence`, `unit`, `minimum`, `maximum`: of the score of the measurement that the case reads. `systems`: that of the
     case first. `pairs`: that of the case is `a`, so the difference is the other one minus it; p is corrected for all of them.
-    `leftOut`: how many more there are. `problem`: why there is no comparison, as a sentence; None if there is one, or nothing to compare.
+    `leftOut`: how many more there are. `atLeast`: whether there are too many measurements to look at all, so that systems can be missing.
+    `problem`: why there is no comparison, as a sentence; None if there is one, or nothing to compare.
     """
 
     score: str | None = None
@@ -83,6 +84,7 @@ class OtherSystems(stored.Part, frozen=True):
     pairs: list[comparisons.ComparedPair] = msgspec.field(default_factory=list)
     notCompared: list[NotCompared] = msgspec.field(default_factory=list)
     leftOut: int = 0
+    atLeast: bool = False
     problem: str | None = None
 
 

@@ -63,8 +63,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The manifest.
 
     `artifacts`: the files. `symlinks`: links that a copy of the tree needs; None if such trees never have any. `source`: the origin
-    of a fetched model, `kind` and `commit`; of an output of an analysis, `kind` and `results`, the key of what the same attempt found; None
-    for others. `incomplete`: whether a part of the tree is missing, because
+    of a fetched model, `kind` and `commit`; of an output of an analysis, `kind` and `results`, the key of what the same attempt found; of
+    outputs of an evaluation, `kind` and `platform`, the release that verified them; None for others.
+    `incomplete`: whether a part of the tree is missing, because
     the run that made it has failed. `schema`: of a dataset or a measurement, the base64 of the Arrow schema that was declared for its rows;
     None for other trees, and in manifests of older releases.
     """

@@ -16,7 +16,7 @@ from dyff.kernel import errors
 from dyff.objects import layout
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
-from dyff.workflows import endings, inputs, items, manifests, trees, verification, verifying
+from dyff.workflows import endings, inputs, items, manifests, releases, trees, verification, verifying
 from dyff.workflows.progress import Progress
 
 
@@ -54,7 +54,7 @@ class _Salvage(verifying.Verifier):
         return any([await trees.objects(self._store, prefix(self._spec.id)) for prefix in kinds])
 
     def _manifest(self, artifacts: Sequence[Artifact]) -> tree_manifests.Manifest:
-        return tree_manifests.Manifest(artifacts=tuple(artifacts), incomplete=True)
+        return tree_manifests.Manifest(artifacts=tuple(artifacts), source=releases.source(), incomplete=True)
 
     async def _raw(self) -> list[trees.File]:
         """The files that can be read: a damaged one must not hide all others."""

@@ -19,6 +19,11 @@ def platform() -> codecs.Json:
     return {"name": PACKAGE, "version": found.version, "commit": commit(found.read_text("direct_url.json"))}
 
 
+def source() -> codecs.Json:
+    """What the manifest of an evaluation's outputs says of the release whose step has verified and stored them."""
+    return {"kind": "Evaluation", "platform": platform()}
+
+
 def commit(direct_url: str | None) -> str | None:
     """The commit in a package's record of where it was installed from (PEP 610); None if it has none."""
     try:

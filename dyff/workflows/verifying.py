@@ -17,7 +17,7 @@ from dyff.kernel import errors
 from dyff.objects import hashing, layout, port
 from dyff.objects import manifests as tree_manifests
 from dyff.objects.manifests import Artifact
-from dyff.workflows import endings, failures, items, kept, manifests, outputs, space, trees, verification
+from dyff.workflows import endings, failures, items, kept, manifests, outputs, releases, space, trees, verification
 from dyff.workflows.progress import Progress
 
 _EXCHANGES_FILE_BYTES = 8 * 2**20
@@ -70,7 +70,7 @@ class Verifier:
         endings.say(f"verified: {self._progress.done} outputs in {len(artifacts)} files")
 
     def _manifest(self, artifacts: Sequence[Artifact]) -> tree_manifests.Manifest:
-        return tree_manifests.Manifest(artifacts=tuple(artifacts))
+        return tree_manifests.Manifest(artifacts=tuple(artifacts), source=releases.source())
 
     async def _raw(self) -> list[trees.File]:
         """The files of raw outputs, of all attempts."""

@@ -73,12 +73,16 @@ class Study:
     async def measurement(
         self, service: str, values: Any, *, dataset: str | None = None, method: str | None = None, quantity: float | None = None,
         arguments: dict[str, str] | None = None, evaluation: dict[str, Any] | None = None, table: pa.Table | None = None,
-        status: str = "Complete",
+        status: str = "Complete", scope: dict[str, str] | None = None,
     ) -> str:  # fmt: skip
-        """A complete measurement. `evaluation`: changes of its request. `table`: the rows, if they are not those of `values`."""
+        """A complete measurement.
+
+        `scope`: if it is not that of what is read. `evaluation`: changes of its request. `table`: the rows, if they are not those of
+        `values`.
+        """
         dataset = dataset or self.dataset
         evaluated = await self.evaluation(service, dataset, **(evaluation or {}))
-        scope = {"dataset": dataset, "inferenceService": service, "evaluation": evaluated}
+        scope = scope or {"dataset": dataset, "inferenceService": service, "evaluation": evaluated}
         inputs = [{"keyword": "outputs", "entity": evaluated}, {"keyword": "items", "entity": dataset}]
         written = [{"keyword": keyword, "value": value} for keyword, value in (arguments or {}).items()]
         body = {"method": method or self.method, "scope": scope, "inputs": inputs, "arguments": written}

@@ -54,11 +54,11 @@ DIFFERENCES = {
     "an argument less": (source(), source(arguments=[]), ["different judge: the argument 'threshold' is '0.5' and not given"]),
     "other people": (source(), source(people="q"), ["different judge: the data of the input 'people' differs"]),
     "another judge": (
-        source(), source(judge=judged(method={"id": "jury", "inputs": []})), ["different method of the input 'judged': judge and jury"],
+        source(), source(judge=judged(method={"id": "jury", "inputs": []})), ["different method of the input 'judged'"],
     ),
     "a judge with another argument": (
         source(), source(judge=judged(arguments=[{"keyword": "model", "value": "y"}])),
-        ["different judge: the argument 'judged.model' is 'x' and 'y'"],
+        ["different judge: the argument 'judged.model' differs"],
     ),
 }  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_reports_differ_by_their_rubric():
     inputs = [{"keyword": "outputs", "kind": "Report"}]
     given: dict[str, Any] = {"method": {"id": "m", "inputs": inputs}, "inputs": [{"keyword": "outputs", "entity": "e"}]}
     a, b = (source(evaluation={"rubric": rubric}, **given) for rubric in ("one", "two"))
-    assert terms.differences(a, b) == ["different judge: the rubric of the input 'outputs' is 'one' and 'two'"]
+    assert terms.differences(a, b) == ["different judge: the rubric of the input 'outputs' differs"]
 
 
 def test_a_measurement_that_reads_itself_is_no_endless_loop():
@@ -84,8 +84,28 @@ def test_a_measurement_that_reads_itself_is_no_endless_loop():
     assert terms.differences(source(judge=endless), source(judge=endless)) == []
 
 
+@pytest.mark.parametrize(("kind", "depth"), [("Measurement", 0), ("Report", 0), ("Measurement", terms.MAX_DEPTH)])
+def test_a_judge_that_is_not_known_is_not_the_same(kind, depth):
+    """What is gone, or lies beyond the bounds, is the same only if it is one entity: who hides a judge there is not compared."""
+
+    def chain(last):
+        links = {f"l{n}": {"id": f"l{n}", "method": {"id": "m", "inputs": INPUTS}, "inputs": [{"keyword": "judged", "entity": f"l{n + 1}"}]}
+                 for n in range(depth + 1)}  # fmt: skip
+        links[f"l{depth}"]["inputs"] = [{"keyword": "judged", "entity": last}]
+        links[f"l{depth}"]["method"] = {"id": "m", "inputs": [{"keyword": "judged", "kind": kind}]}
+        return terms.Source("1", links["l0"], links, {})
+
+    (found,) = terms.differences(chain("x"), chain("y"))
+    assert "it is not known whether the judge is the same" in found
+    assert terms.differences(chain("x"), chain("x")) == []
+
+
 UNUSABLE = {
     "usable": (source(), "right", None),
+    "about another system than it reads": (
+        source(scope={"inferenceService": "other", "dataset": "d"}), "right",
+        "its scope names another system than the outputs that it reads are of",
+    ),
     "not complete": (source(status="Failed"), "right", "it is not complete: its status is Failed"),
     "rows about the whole": (
         source(level="Dataset"), "right",

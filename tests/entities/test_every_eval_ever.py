@@ -166,3 +166,18 @@ def test_the_sampling_of_one_evaluation_is_what_all_its_requests_have():
     """As the last step of its requests gives it; nothing is known without one."""
     assert systems.sampling_of(gathered.EVALUATION) == {"model": "gemma-3", "temperature": 0.5, "max_tokens": 20}
     assert systems.sampling_of({}) == {}
+
+
+def test_the_releases_that_ran_the_evaluations_are_among_the_details():
+    """Each once, as far as they are recorded."""
+    platform = {"name": "dyff-platform", "version": "0.2", "commit": None}
+    for platforms, want in (({"e1": platform}, "dyff-platform 0.2"), ({}, None)):
+        found = document(gathered.MEASUREMENT, "e1", platforms=platforms)
+        assert found["eval_library"]["additional_details"].get("evaluations_release") == want
+
+
+def test_a_scope_that_names_another_system_is_refused():
+    """The document would say of one system what was measured of another."""
+    scope = {**gathered.MEASUREMENT["scope"], "inferenceService": "decoy", "evaluation": None}
+    with pytest.raises(ValueError, match="names the system decoy, and what it reads is of another one"):
+        document({**gathered.MEASUREMENT, "scope": scope}, "e1")

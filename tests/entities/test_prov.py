@@ -141,3 +141,10 @@ def test_a_run_has_the_release_that_ran_it(name):
     assert prov.release(recorded) == want
     root = {**gathered.MEASUREMENT, "provenance": {**gathered.MEASUREMENT["provenance"], **recorded}}
     assert document(root)["activity"]["api:measurements/x1#run"].get("dyff:release") == want
+
+
+def test_the_run_of_an_evaluation_has_its_release():
+    """As the manifest of its outputs has it; nothing is said if an older release stored them."""
+    platform = {"name": "dyff-platform", "version": "0.2", "commit": "abc"}
+    runs = [document(gathered.CASE, "x1", "e1", platforms=each)["activity"]["api:evaluations/e1#run"] for each in ({"e1": platform}, {})]
+    assert [each.get("dyff:release") for each in runs] == ["dyff-platform 0.2 (abc)", None]

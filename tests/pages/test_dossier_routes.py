@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dyff.accounts.grants import Grant
+from dyff.objects import layout, manifests
 from tests.pages import cases
 
 NONE = "00000000000040008000000000000777"
@@ -205,3 +206,18 @@ async def test_a_reproduction_is_a_run_that_is_shown_as_one(world, audit, api):
     unread = Grant(("*",), ("create", "consume"), ("*",))
     async with world.client(await world.token(unread)) as client:
         assert "that you may read" in (await client.post("/v0/safetycases", json={**body, "account": "test"})).text
+
+
+async def test_the_release_that_verified_the_outputs_is_named(world, audit):
+    """Those who may see the evaluation read it on the page; others do not."""
+    evaluation, _, case = await audit.run()
+    platform = {"name": "dyff-platform", "version": "0.9", "commit": "abc"}
+    manifest = manifests.Manifest(artifacts=(), source={"kind": "Evaluation", "platform": platform})
+    assert await manifests.write(world.services.objects, layout.root("outputs", evaluation), manifest)
+    await audit.publish("safetycases", case)
+    async with world.client("") as everybody:
+        for client, want in ((audit.api, "dyff-platform 0.9 (abc)"), (everybody, None)):
+            found = (await client.get(f"/v0/safetycases/{case}/dossier")).json()["restsOn"]
+            (details,) = (each["details"] for each in found if each["id"] == evaluation)
+            assert details.get("Release of Dyff") == want
+            assert ("dyff-platform 0.9" in (await client.get(f"/safetycases/{case}")).text) == (want is not None)

@@ -81,6 +81,33 @@ async def test_the_latest_measurement_of_each_system(study):
     assert [each["measurement"] for each in found["systems"]][1:] == [latest]
 
 
+async def test_nobody_speaks_for_another_system(study):
+    """A measurement whose scope names a system, and that reads the answers of another one, does not stand for it, nor hides its own."""
+    rival = await study.system("rival")
+    case = await study.reported(await study.measured("own", GOOD), await study.reporting())
+    true = await study.measurement(rival, GOOD)
+    of_rival = (await study.api.get(f"/v0/measurements/{true}")).json()["scope"]
+    false = await study.measured("decoy", BAD, scope=of_rival)
+    found = await shown(study, case)
+    assert false not in str(found)
+    assert [each["measurement"] for each in found["systems"]][1:] == [true]
+    assert "its scope names another evaluation and another system" in await study.compare(409, a=true, b=false)
+    lying = await study.reported(false, await study.reporting())
+    assert "cannot be compared: its scope names another evaluation and" in (await shown(study, lying))["problem"]
+
+
+async def test_measurements_that_are_not_looked_at_are_said(study, monkeypatch):
+    """Who measures the own system very often cannot push the others out of sight without a word."""
+    monkeypatch.setattr(others, "MAX_FOUND", 2)
+    own = await study.system("own")
+    await study.measured("rival", GOOD)
+    several = [await study.measurement(own, GOOD) for _ in range(2)]
+    case = await study.reported(several[0], await study.reporting())
+    found = await shown(study, case)
+    assert (found["systems"], found["atLeast"]) == ([], True)
+    assert "other systems can be missing here" in await page(study, case)
+
+
 async def test_strangers_see_public_systems_only(study, world):
     """Through a public measurement, or a public safety case that reads it. Others are not even counted."""
     own = await study.reported(await study.measured("own", GOOD), await study.reporting())

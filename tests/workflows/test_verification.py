@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from importlib import metadata
 
 import pyarrow as pa
 import pytest
@@ -199,3 +201,14 @@ def test_ranges_cover_every_index():
     found = [everything.filter(part.rows)["_index_"].to_pylist() for part in verification.ranges(expected, 2)]
     assert found == [[-5, 10, 15, 20], [30, 39, 40], [50, 99]]
     assert [part.expected.to_pylist() for part in verification.ranges(expected, 2)] == [[10, 20], [30, 40], [50]]
+
+
+def test_the_manifest_has_the_release_that_verified_the_outputs(store, steps):
+    """With the next release it stays as it was: the manifest is written once."""
+    store.dataset(runs.rows(2))
+    store.raw(runs.outputs([0, 1]))
+    file = store.objects / "outputs" / runs.EVALUATION / ".dyff" / "artifacts.json"
+    assert steps.verify().code == 0
+    source = json.loads(file.read_bytes())["source"]
+    assert (source["kind"], source["platform"]["name"]) == ("Evaluation", "dyff-platform")
+    assert source["platform"]["version"] == metadata.version("dyff-platform")

@@ -31,6 +31,9 @@ PAGE_S = 10.0
 """How long a page waits for its comparison, which is then made to its end, so that the next request has it."""
 
 LATE = "The comparison was not ready in time. It is being made: load this page again in a minute."
+MAX_TRIED = 4
+"""Limit of the latest measurements of one system among which one is looked for whose scope agrees with what it reads."""
+
 _AT_ONCE = 2
 _REMEMBERED = 1000
 _MEASUREMENT, _CASE = registry.BY_KIND["Measurement"], registry.BY_KIND["SafetyCase"]
@@ -46,6 +49,22 @@ class _Seen(msgspec.Struct, frozen=True):
     labels: dict[str, str | None] = {}
 
 
+class _Found(msgspec.Struct, frozen=True):
+    """The latest measurements of a method on a dataset. `is_all`: whether there are no more."""
+
+    seen: tuple[_Seen, ...]
+    is_all: bool
+
+
+class _Chosen(msgspec.Struct, frozen=True):
+    """Other systems, by a measurement of each. `left_out`: how many more there are. `cases`: by measurement, one that reads it."""
+
+    sources: list[Source]
+    left_out: int
+    cases: Mapping[str, codecs.Json]
+    is_all: bool
+
+
 _SEEN = msgspec.json.Decoder(_Seen)
 
 
@@ -56,7 +75,7 @@ class Others:
         """Nothing has been found yet."""
         self._query, self._reads, self._calculating = query, reads, calculating
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
-        self._found: OrderedDict[tuple[str, str | None], tuple[port.Reached, tuple[_Seen, ...]]] = OrderedDict()
+        self._found: OrderedDict[tuple[str, str | None], tuple[port.Reached, _Found]] = OrderedDict()
 
     async def of(self, case: codecs.Json, principal: Principal | None) -> dossiers.OtherSystems | None:
         """The comparison of a case's system with others, as far as a reader may see them. `principal`: None for everybody.
@@ -79,8 +98,11 @@ class Others:
         if own is None:
             return dossiers.OtherSystems(problem="No measurement that this case reads has rows that can be compared.")
         name = terms.primary(own) or ""
-        found, left_out, cases = await self._sources(own, principal)
+        chosen = await self._chosen(own, principal)
+        found, cases = chosen.sources, chosen.cases
         sources = await self._reads.whole([own, *found])
+        if (wrong := terms.contradiction(sources[0])) is not None:
+            return dossiers.OtherSystems(problem=f"The measurement that this case reads cannot be compared: {wrong}.")
         plain = [await self._reads.name(each, principal) for each in sources]
         named = names.distinct(sources, names.of_cases(plain, [case, *(cases.get(each.key) for each in found)]))
         called = dict(zip((each.key for each in sources), named, strict=True))
@@ -107,7 +129,8 @@ class Others:
             score=name, title=str(declared.get("title") or name), valence=declared.get("valence") or "neutral", unit=declared.get("unit"),
             minimum=declared.get("minimum"), maximum=declared.get("maximum"),
             systems=[msgspec.structs.replace(each, safetycase=by_case.get(each.measurement)) for each in shown], pairs=compared,
-            notCompared=[dossiers.NotCompared(called[key], key, text) for key, text in why.items()], leftOut=left_out,
+            notCompared=[dossiers.NotCompared(called[key], key, text) for key, text in why.items()],
+            leftOut=chosen.left_out, atLeast=not chosen.is_all,
         )  # fmt: skip
 
     async def _own(self, case: codecs.Json, read: Sequence[str]) -> Source | None:
@@ -120,30 +143,37 @@ class Others:
                 return source
         return None
 
-    async def _sources(self, own: Source, principal: Principal | None) -> tuple[list[Source], int, Mapping[str, codecs.Json]]:
-        """The latest measurement of each other system that the reader may see, how many systems are left out, and safety cases.
-
-        A measurement can be seen itself, or through a safety case that reads it. The cases are by the ID of the measurement.
-        """
+    async def _chosen(self, own: Source, principal: Principal | None) -> _Chosen:
+        """The latest measurement of each other system that the reader may see, itself or through a safety case that reads it."""
         latest: dict[str, list[_Seen]] = {}
-        for each in await self._measurements(str(own.measurement["method"]["id"]), own.scope.get("dataset")):
+        measurements = await self._measurements(str(own.measurement["method"]["id"]), own.scope.get("dataset"))
+        for each in measurements.seen:
             system = each.scope.get("inferenceService") or each.id
             if system != own.service and each.id != own.key:
                 latest.setdefault(system, []).append(each)
         cases = await self._cases([each.id for several in latest.values() for each in several], principal)
-        chosen = [next((each for each in several if self._sees(each, cases, principal)), None) for several in latest.values()]
-        visible = [each for each in chosen if each is not None]
-        found = []
-        for each in visible[: comparisons.MAX_SYSTEMS - 1]:
+        visible = [seen for several in latest.values() if (seen := [each for each in several if self._sees(each, cases, principal)])]
+        shown = visible[: comparisons.MAX_SYSTEMS - 1]
+        found = [source for each in shown if (source := await self._source(each)) is not None]
+        return _Chosen(found, len(visible) - len(shown), cases, measurements.is_all)
+
+    async def _source(self, several: Sequence[_Seen]) -> Source | None:
+        """The latest of the measurements that say that they are about one system which agrees with what it reads; otherwise the latest."""
+        first: Source | None = None
+        for each in several[:MAX_TRIED]:
             document = await self._query.get(_MEASUREMENT.plural, each.id)
-            if document is not None:
-                found.append(Source(each.id, codecs.decode_object(document)))
-        return found, len(visible) - len(visible[: comparisons.MAX_SYSTEMS - 1]), cases
+            if document is None:
+                continue
+            (source,) = await self._reads.whole([Source(each.id, codecs.decode_object(document))])
+            if terms.contradiction(source) is None:
+                return source
+            first = first or source
+        return first
 
     def _sees(self, measurement: _Seen, cases: Mapping[str, codecs.Json], principal: Principal | None) -> bool:
         return measurement.id in cases or evidence.may_read(principal, {**msgspec.structs.asdict(measurement), "kind": _MEASUREMENT.name})
 
-    async def _measurements(self, method: str, dataset: str | None) -> tuple[_Seen, ...]:
+    async def _measurements(self, method: str, dataset: str | None) -> _Found:
         """Those that are complete, the latest first. As long as the view does not move, they are looked for once."""
         key = (method, dataset)
         async with self._limiter:
@@ -155,10 +185,12 @@ class Others:
             if dataset is not None:
                 where.append(filters.Equals(_MEASUREMENT.queries["dataset"], dataset))
             listed: list[_Seen] = []
+            size = 0
             async with aclosing(self._batches(_MEASUREMENT.plural, where)) as batches:
                 async for batch in batches:
                     listed += map(_SEEN.decode, batch)
-            found = tuple(listed)
+                    size += sum(map(len, batch))
+            found = _Found(tuple(listed[:MAX_FOUND]), is_all=len(listed) <= MAX_FOUND and size <= MAX_FOUND_BYTES)
             self._found[key] = (reached, found)
             while len(self._found) > _REMEMBERED:
                 self._found.popitem(last=False)
@@ -182,7 +214,7 @@ class Others:
     async def _batches(self, collection: str, where: Iterable[filters.Predicate]) -> AsyncGenerator[list[bytes], None]:
         """The latest documents, within the bounds. Each batch is small, so that it can be read between other requests."""
         find = filters.Find(
-            collection=collection, where=filters.AllOf(tuple(where)), order_by=("creationTime",), order="descending", limit=MAX_FOUND
+            collection=collection, where=filters.AllOf(tuple(where)), order_by=("creationTime",), order="descending", limit=MAX_FOUND + 1
         )
         size = 0
         async with aclosing(self._query.find(find)) as batches:

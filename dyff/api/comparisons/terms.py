@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.entities import analyses, codecs, specs, statuses
+from dyff.entities import analyses, codecs, scopes, specs, statuses
 from dyff.kernel import suggestions
 
 MAX_DEPTH = 4
@@ -93,7 +93,13 @@ def unusable(source: Source, name: str) -> str | None:
         near = suggestions.nearest(name, known)
         meant = "" if near is None else f" (did you mean {near!r}?)"
         return f"it has no score {name!r}{meant}; it has {', '.join(known) or 'none'}"
-    return None
+    return contradiction(source)
+
+
+def contradiction(source: Source) -> str | None:
+    """What of the scope is not so, as the end of a sentence; None if nothing is, as far as what it reads is known."""
+    wrong = [scopes.WORDS[field] for field, _, _ in scopes.contradictions(source.measurement, source.entities)]
+    return f"its scope names another {' and another '.join(wrong)} than the outputs that it reads are of" if wrong else None
 
 
 def differences(a: Source, b: Source) -> list[str]:
@@ -123,10 +129,12 @@ def _terms(source: Source, entity: codecs.Json, where: str, depth: int) -> Itera
         place = f"{where}{keyword}"
         if kind == "Dataset":
             yield ("input", place), _content(source, entity_id)
-        elif kind == "Measurement" and depth < MAX_DEPTH:
+        elif kind == "Measurement" and depth < MAX_DEPTH and read:
             yield from _terms(source, read, f"{place}.", depth + 1)
-        elif kind == "Report":
+        elif kind == "Report" and read:
             yield ("report", place), read.get("rubric")
+        elif kind in ("Measurement", "Report"):
+            yield ("unknown", place), entity_id
 
 
 def _content(source: Source, dataset: str | None) -> str | None:
@@ -134,20 +142,23 @@ def _content(source: Source, dataset: str | None) -> str | None:
 
 
 def _sentence(name: tuple[str, str], one: Any, other: Any, a: Source, b: Source) -> str:
+    """What differs. Of what a measurement was made of, which the caller may not be allowed to see, only that it does."""
     what, where = name
-    of_input = f" of the input {where.rstrip('.')!r}" if where else ""
+    is_own, place = "." not in where, repr(where.rstrip("."))
     if what == "method":
-        return f"different method{of_input}: {one} and {other}"
+        return f"different method: {one} and {other}" if not where else f"different method of the input {place}"
     if what == "dataset":
         return f"different dataset, or another version of it: {a.dataset} and {b.dataset}, whose contents differ"
     if what == "sampling":
         pair = f"{a.evaluation.get('id')} and {b.evaluation.get('id')}"
         return f"different sampling: client.inputPipeline of the evaluations {pair} differs"
     if what == "argument":
-        return f"different judge: the argument {where!r} is {_shown(one)} and {_shown(other)}"
+        return f"different judge: the argument {place} " + (f"is {_shown(one)} and {_shown(other)}" if is_own else "differs")
     if what == "input":
-        return f"different judge: the data of the input {where!r} differs"
-    return f"different judge: the rubric of the input {where!r} is {_shown(one)} and {_shown(other)}"
+        return f"different judge: the data of the input {place} differs"
+    if what == "report":
+        return f"different judge: the rubric of the input {place} differs"
+    return f"it is not known whether the judge is the same: the input {place} is gone, or rests on more than is looked at"
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from dyff.api.dossiers import carrying, details, precision, runs, warnings
 from dyff.entities import analysis_data, codecs, dossiers, labels, registry, statuses
-from dyff.entities.exports import evidence
+from dyff.entities.exports import evidence, prov
 from dyff.entities.exports.evidence import Gathered, Named
 
 _CLAIM = ("claim", "scope", "assumptions", "limits", "evaluators", "relationship")
@@ -99,6 +99,8 @@ def _basis(gathered: Gathered, reference: Named, carried: codecs.Json) -> dossie
     if not visible:
         return found
     more = details.of(reference.kind, {**own.get(reference.id, {}), **known})
+    if (release := prov.release({"platform": gathered.platforms.get(reference.id)})) is not None:
+        more["Release of Dyff"] = details.shortened(release)
     name = known.get("name") or own.get(reference.id, {}).get("name")
     there = entity or {}
     return msgspec.structs.replace(found, name=_text(name), status=there.get("status"), created=there.get("creationTime"), details=more)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dyff.entities import codecs
-from dyff.entities.exports import addresses, evidence, systems
+from dyff.entities.exports import addresses, evidence, prov, systems
 
 VERSION = "0.3.0"
 NOT_STATED = "not stated"
@@ -102,6 +102,8 @@ def _library(gathered: evidence.Gathered) -> codecs.Json:
         "python": environment.get("python"),
         "seed": run.get("seed"),
     }
+    asked = {prov.release({"platform": gathered.platforms.get(each["id"])}) for each in gathered.of_kind("Evaluation")} - {None}
+    more["evaluations_release"] = ", ".join(sorted(map(str, asked))) or None
     platform = evidence.object_of(provenance, "platform")
     version, more["platform_commit"] = platform.get("version") or "unknown", platform.get("commit")
     return {"name": "dyff", "version": version, "additional_details": _details(more)}

@@ -59,6 +59,7 @@ class Gathered(msgspec.Struct, frozen=True):
     `root`: the entity that it is about, which its reader may see. `named`: all others, each once, in the order in which they were found.
     `entities`: by ID, those of them that were read. `readable`: the IDs of those that the reader may see; of the others, only digests may
     be shown. `digests`: by ID, the SHA-256 of the manifest of the data. `files`: by ID, of those that the reader may see and that have few.
+    `platforms`: by the ID of an evaluation, the release of Dyff whose step verified its outputs, as their manifest has it.
     `is_all`: whether nothing was left out because of the limits.
     """
 
@@ -68,6 +69,7 @@ class Gathered(msgspec.Struct, frozen=True):
     readable: frozenset[str] = frozenset()
     digests: Mapping[str, str] = {}
     files: Mapping[str, tuple[File, ...]] = {}
+    platforms: Mapping[str, codecs.Json] = {}
     is_all: bool = True
 
     def visible(self, entity_id: str) -> codecs.Json | None:

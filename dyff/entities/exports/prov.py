@@ -32,7 +32,10 @@ def document(gathered: evidence.Gathered, *, base: str) -> codecs.Json:
 
 
 def release(provenance: codecs.Json) -> str | None:
-    """The release of the platform whose steps ran an analysis, with its commit as far as that is known; None if it is not recorded."""
+    """The release of the platform whose steps ran something, with its commit as far as that is known; None if it is not recorded.
+
+    `provenance`: of an analysis, or an object that has its `platform` only.
+    """
     platform = evidence.object_of(provenance, "platform")
     version, commit = platform.get("version"), platform.get("commit")
     return None if version is None else f"{platform.get('name')} {version}" + (f" ({commit})" if commit else "")
@@ -160,6 +163,7 @@ class _Document:
             "dyff:ended": entity.get("lastTransitionTime") if entity.get("status") == "Complete" else None,
             "dyff:client": entity.get("client") or None, "dyff:session": entity.get("inferenceSessionReference"),
             "dyff:replicas": session.get("replicas"), "dyff:accelerator": session.get("accelerator"),
+            "dyff:release": release({"platform": self._gathered.platforms.get(entity["id"])}),
         })  # fmt: skip
         self._generated(name, activity)
         self._used(activity, "Dataset", entity.get("dataset"), "items")

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from dyff.entities import analysis_data, codecs
+from dyff.entities import analysis_data, codecs, scopes
 from dyff.entities.exports import evidence
 
 ENGINES = {"vllm": "vLLM", "huggingface": "huggingface", "bentoml_service_openllm": "OpenLLM"}
@@ -54,6 +54,8 @@ def of(gathered: evidence.Gathered) -> System:
     """
     evaluations = gathered.of_kind("Evaluation")
     scope = evidence.object_of(gathered.root, "scope").get("inferenceService")
+    if any(field == "inferenceService" for field, _, _ in scopes.contradictions(gathered.root, gathered.entities)):
+        raise ValueError(f"its scope names the system {scope}, and what it reads is of another one")
     found = {scope} if isinstance(scope, str) else {evidence.service_of(each).get("id") for each in evaluations} - {None}
     if len(found) != 1:
         several = "no system that you may see" if not found else f"{len(found)} systems ({', '.join(sorted(map(str, found)))})"
