@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Mask: TypeAlias = NDArray[np.bool_]
 
 
+LARGEST = 1e150
+"""Numbers are at most so far from 0: the squares of larger ones, which variances have, are no floating-point numbers any more."""
+
+
 def numbers(values: Column, name: str) -> tuple[Floats, Mask]:
     """Read a column of numbers or booleans.
 
@@ -26,7 +30,7 @@ def numbers(values: Column, name: str) -> tuple[Floats, Mask]:
         The numbers (undefined where there is none), and where there are some.
 
     Raises:
-        Unfit: it is no such column, or has NaN or infinity.
+        Unfit: it is no such column, or has NaN, infinity, or a number beyond `LARGEST`.
     """
     import numpy as np
 
@@ -37,6 +41,9 @@ def numbers(values: Column, name: str) -> tuple[Floats, Mask]:
         what = "NaN" if math.isnan(array[row]) else "infinite"
         more = f" ({wrong.size} rows are)" if wrong.size > 1 else ""
         raise Unfit(f"{name}: row {row} is {what}{more}. Make it null (None) if the item has no verdict, and mark failures with error=")
+    large = np.flatnonzero(there & (np.abs(array) > LARGEST))
+    if large.size:
+        raise Unfit(f"{name}: row {int(large[0])} is {array[large[0]]:g}; numbers beyond {LARGEST:g} cannot be calculated with")
     return array, there
 
 
@@ -97,7 +104,7 @@ def labels(values: Column, name: str, *, nulls: bool = False) -> tuple[Codes, li
     import numpy as np
 
     if _is_arrow(values):
-        codes, found = _arrow_labels(values)
+        codes, found = _arrow_labels(values, name)
     else:
         codes, found = _plain_labels(sequence(values, name), name)
     if any(isinstance(each, float) and math.isnan(each) for each in found):
@@ -154,14 +161,17 @@ def _arrow_numbers(values: Any, name: str) -> tuple[Floats, Mask]:
     return array, there
 
 
-def _arrow_labels(values: Any) -> tuple[Codes, list[Any]]:
+def _arrow_labels(values: Any, name: str) -> tuple[Codes, list[Any]]:
     import numpy as np
     import pyarrow as pa
 
     whole: Any = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(whole.type):
         whole = whole.dictionary_decode()
-    encoded = whole.dictionary_encode()
+    try:
+        encoded = whole.dictionary_encode()
+    except pa.ArrowNotImplementedError:
+        raise Unfit(f"{name} has the Arrow type {whole.type}; give texts or numbers") from None
     codes = np.array(encoded.indices.fill_null(-1), dtype=np.int64)
     return codes, encoded.dictionary.to_pylist()
 

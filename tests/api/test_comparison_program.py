@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from dyff import stats
 from dyff.api.comparisons import program
 from dyff.api.comparisons.tasks import System, Task
 
@@ -52,6 +53,28 @@ def test_rows_that_cannot_be_used(name):
     assert [each.problem for each in (found.systems[0], found.systems[2])] == [None, None]
     assert found.pairs[0].problem == "the rows of one of them cannot be used"
     assert (found.pairs[1].result or {})["verdict"] == "no difference shown"
+
+
+@pytest.mark.parametrize("index", [[[0], [1]], [{"a": 0}, {"a": 1}]])
+def test_an_index_that_cannot_be_compared(index):
+    """Lists and structs are no labels: the pair has a problem, and the others are compared."""
+    hostile = stored(pa.table({"_index_": index, "right": [True, True]}))
+    found = answer(GOOD, hostile, GOOD, pairs=[(0, 1), (0, 2)])
+    assert "_index_ of b has the Arrow type" in (found.pairs[0].problem or "")
+    assert (found.pairs[1].result or {})["verdict"] == "no difference shown"
+
+
+def test_what_nobody_thought_of_is_a_problem_of_one(monkeypatch):
+    """An error of Arrow or numpy in the rows of one system, or of one pair, does not end the comparison of the others."""
+
+    def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(program, "_checked", broken)
+    assert answer(GOOD, GOOD).systems[0].problem == "its rows cannot be read (ZeroDivisionError)"
+    monkeypatch.undo()
+    monkeypatch.setattr(stats, "compare", broken)
+    assert answer(GOOD, GOOD).pairs[0].problem == "their rows cannot be compared (ZeroDivisionError)"
 
 
 def test_several_files_are_one_table():

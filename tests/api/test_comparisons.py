@@ -185,6 +185,30 @@ async def test_the_program_ends_where_it_takes_too_much(study, good, monkeypatch
     assert "takes more memory or time than is allowed; compare fewer" in await study.compare(409, a=good, b=bad)
 
 
+async def test_what_took_too_much_is_not_tried_again_at_once(study, good, monkeypatch):
+    """Anybody can load a page that asks for it; after a while it is tried again."""
+    bad = await study.measured("bad", BAD)
+    asked = []
+    ready = programs.ready
+
+    async def counted(*arguments, **more):
+        asked.append(arguments)
+        return await ready(*arguments, **more)
+
+    monkeypatch.setattr(programs, "ready", counted)
+    monkeypatch.setattr("dyff.api.comparisons.calculating.ANSWER_S", 0.0)
+    first = await study.compare(409, a=good, b=bad)
+    assert await study.compare(409, a=good, b=bad) == first
+    assert len(asked) == 1
+    monkeypatch.setattr("dyff.api.comparisons.calculating.ANSWER_S", 60.0)
+    other = await study.measured("other", BAD)
+    monkeypatch.setattr("dyff.api.comparisons.calculating.FAILED_S", -1.0)
+    monkeypatch.setattr("dyff.api.comparisons.calculating.ANSWER_S", 0.0)
+    await study.compare(409, a=good, b=other)
+    monkeypatch.setattr("dyff.api.comparisons.calculating.ANSWER_S", 60.0)
+    assert (await study.compare(a=good, b=other))["pairs"]
+
+
 async def test_bounds(study, good, monkeypatch):
     """Files that are too large, and comparisons that are too many at once, are refused before anything is read."""
     bad = await study.measured("bad", BAD)

@@ -151,6 +151,13 @@ def test_a_score_that_is_written_otherwise_is_also_shown_exactly(written, want):
     assert words.exact(a_score(quantityString=written)) == want
 
 
+def test_what_is_not_seen_is_marked():
+    """Controls and marks that turn the direction of text; line breaks, tabs, other scripts and their joiners stay."""
+    assert words.seen("a\x00\x1b[31m\x85\u202ecba\u2069") == "a\ufffd\ufffd[31m\ufffd\ufffdcba\ufffd"
+    kept = "a\tb\nשלום 👩\u200d🔬 \u200f \xa0"
+    assert (words.seen(kept), words.seen(5)) == (kept, 5)
+
+
 def test_a_time_that_is_none_is_shown_as_it_is():
     """UTC to the second, or what was stored."""
     assert [words.moment(each) for each in ("2026-01-01T01:00:00+01:00", "long ago", None)] == ["2026-01-01 00:00:00 UTC", "long ago", "–"]

@@ -21,6 +21,11 @@ REFUSED = {
     "no items": (lambda: stats.mean([]), "values has no verdict"),
     "no verdicts": (lambda: stats.proportion([None, None], error=[True, False]), "of 2 items, 0 have a verdict, 1 an error, 1 were not"),
     "NaN": (lambda: stats.mean([1, NAN, NAN]), r"values: row 1 is NaN \(2 rows are\). Make it null"),
+    "larger than its square can be": (lambda: stats.mean([1, 1e200]), "values: row 1 is 1e\\+200; numbers beyond 1e\\+150 cannot"),
+    "far below 0": (lambda: stats.mean([-1e151]), "values: row 0 is -1e\\+151; numbers beyond"),
+    "labels that are lists": (
+        lambda: stats.mean([1, 2], cluster=pa.array([[1], [2]])), r"cluster has the Arrow type list<.*>; give texts or numbers",
+    ),
     "infinite": (lambda: stats.mean(np.array([1, math.inf])), "values: row 1 is infinite"),
     "a text": (lambda: stats.mean("abc"), "values is of the type str; give an Arrow or numpy array, or a list"),
     "texts": (lambda: stats.mean([1, "b"]), "values: row 1 is of the type str; give numbers"),

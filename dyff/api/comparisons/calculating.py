@@ -37,6 +37,9 @@ MAX_BYTES = 64 * 2**20
 REMEMBERED = 256
 """The results that are cached: they never change, since a complete measurement does not."""
 
+FAILED_S = 600.0
+"""A comparison that took too much memory or time is not tried again for so long: anybody can load the page that asks for it."""
+
 _LINE_BYTES = 2**20
 _Key = tuple[tuple[str, ...], str, Pairs]
 """The IDs of the measurements, the name of the score, and the pairs."""
@@ -46,6 +49,10 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 _PROGRAM = [sys.executable, "-I", "-m", "dyff.api.comparisons.program"]
 _ANSWER = msgspec.json.Decoder(Answer)
+
+
+class _TooMuch(errors.Conflict):
+    """It takes too much memory or time."""
 
 
 class _Job:
@@ -65,6 +72,7 @@ class Calculating:
         self._objects = objects
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._known: OrderedDict[_Key, Answer] = OrderedDict()
+        self._failed: OrderedDict[_Key, tuple[float, _TooMuch]] = OrderedDict()
         self._jobs: dict[_Key, _Job] = {}
         self._group: anyio.abc.TaskGroup | None = None
 
@@ -89,6 +97,9 @@ class Calculating:
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
+        failed = self._failed.get(key)
+        if failed is not None and anyio.current_time() < failed[0]:
+            raise failed[1]
         job = self._jobs.get(key)
         if job is None:
             if len(self._jobs) >= MAX_WAITING:
@@ -111,6 +122,11 @@ class Calculating:
                 job.answer = self._known[key] = await self._asked(sources, listed, *key[1:])
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
+        except _TooMuch as error:
+            job.error = error
+            self._failed[key] = (anyio.current_time() + FAILED_S, error)
+            while len(self._failed) > REMEMBERED:
+                self._failed.popitem(last=False)
         except Exception as error:  # of whatever kind: it is for those who wait, and must not end the server's other comparisons
             job.error = error
         finally:
@@ -137,7 +153,7 @@ class Calculating:
         except (programs.Lost, TimeoutError, msgspec.MsgspecError) as error:
             log.warning("not-compared", measurements=[each.key for each in sources], **errors.details(error))
             fix = "compare fewer systems at once, or measurements with fewer rows"
-            raise errors.Conflict(f"comparing these measurements takes more memory or time than is allowed; {fix}") from error
+            raise _TooMuch(f"comparing these measurements takes more memory or time than is allowed; {fix}") from error
         finally:
             await program.end()
 

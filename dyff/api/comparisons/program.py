@@ -60,6 +60,9 @@ def answer(task: Task, frames: Iterator[bytes]) -> Answer:
         except (_Unusable, stats.Unfit) as error:
             systems.append(Found(problem=str(error)))
             tables.append(None)
+        except Exception as error:  # of whatever kind: rows are what an account has stored
+            systems.append(Found(problem=f"its rows cannot be read ({_named(error)})"))
+            tables.append(None)
     made: dict[tuple[int, int], stats.Comparison] = {}
     problems: dict[tuple[int, int], str] = {}
     for pair in task.pairs:
@@ -71,9 +74,15 @@ def answer(task: Task, frames: Iterator[bytes]) -> Answer:
             made[pair] = _compared(task, pair, a, b)
         except stats.Unfit as error:
             problems[pair] = str(error)
+        except Exception as error:  # of whatever kind: what one hostile system has must not end the comparison of the others
+            problems[pair] = f"their rows cannot be compared ({_named(error)})"
     corrected = dict(zip(made, stats.corrected(list(made.values())), strict=True))
     pairs = [Found(corrected[pair].document()) if pair in corrected else Found(problem=problems[pair]) for pair in task.pairs]
     return Answer(systems, pairs)
+
+
+def _named(error: Exception) -> str:
+    return "they take more memory than is allowed" if isinstance(error, MemoryError) else type(error).__name__
 
 
 def _compared(task: Task, pair: tuple[int, int], a: pa.Table, b: pa.Table) -> stats.Comparison:

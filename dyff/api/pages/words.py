@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from dyff.entities import comparisons, dossiers, uncertainties
 
@@ -20,7 +21,15 @@ CLAIM = {
 }
 """The texts of a claim, each with its heading and what it is about."""
 
+_UNSEEN = dict.fromkeys([*range(9), *range(11, 32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+"""Controls but for tabs and line breaks, and those that turn the direction of the text that follows: nobody sees them, or what they do."""
+
 VALENCE = {"positive": "more is better", "negative": "less is better"}
+
+
+def seen(value: Any) -> Any:
+    """A text with a mark in place of each character that is not seen; other values, and what is HTML already, as they are."""
+    return value.translate(_UNSEEN) if type(value) is str else value
 
 
 def moment(text: str | None) -> str:
