@@ -38,7 +38,7 @@ REMEMBERED = 256
 """The results that are cached: they never change, since a complete measurement does not."""
 
 FAILED_S = 600.0
-"""A comparison that took too much memory or time is not tried again for so long: anybody can load the page that asks for it."""
+"""Until a comparison that took too much memory or time is tried again: anybody can load the page that asks for it."""
 
 _LINE_BYTES = 2**20
 _Key = tuple[tuple[str, ...], str, Pairs]
