@@ -89,6 +89,26 @@ async def test_samples_are_read_one_after_the_other(world, evaluation, width):
         await console.usable()
 
 
+async def test_the_list_follows_the_sample_that_is_read(world):
+    """However far the keyboard goes, the row of the sample is in sight."""
+    count = 15
+    items = pa.table({"_index_": pa.array(range(count), pa.int64())})
+    made = await stored.evaluation(world, {"part-0.parquet": stored.parquet(items)})
+    outputs = [stored.output(made["id"], n, f"answer {n}") for n in range(count)]
+    await stored.publish(world, f"outputs/{made['id']}/", {"part-0.parquet": stored.parquet(outputs, stored.OUTPUTS)})
+    async with browsing.opened(world) as console:
+        await console.sign_in(world.admin)
+        await console.go(f"evaluations/{made['id']}/samples")
+        await console.page.get_by_text("answer 0").first.wait_for()
+        for n in range(count):
+            await console.page.keyboard.press("j")
+            await console.page.get_by_role("heading", name=f"Sample {n}", exact=True).wait_for()
+        row = console.page.locator(".list [aria-current=true]")
+        assert f"answer {count - 1}" in await row.inner_text()
+        bottom, height = await row.evaluate("each => [each.getBoundingClientRect().bottom, innerHeight]")
+        assert bottom <= height
+
+
 async def test_samples_are_filtered_by_text_errors_and_scores(world, evaluation):
     """What does not fit is not there, and an empty answer says what to do."""
     async with browsing.opened(world) as console:
