@@ -160,3 +160,20 @@ async def test_a_lost_connection_is_shown_and_caught_up_with(world):
         await page.context.set_offline(False)
         await live.wait_for()
         await page.get_by_role("main").get_by_text("Ready").wait_for()
+
+
+async def test_what_failed_without_a_connection_is_there_when_it_is_back(world):
+    """A page that could not load anything loads it then by itself, and no longer says that there is no answer."""
+    await world.dataset(name="prompts")
+    async with browsing.opened(world) as console:
+        page = console.page
+        console.expected += ["net::ERR_INTERNET_DISCONNECTED", "net::ERR_NETWORK_CHANGED", "net::ERR_FAILED", "ERR_CONNECTION"]
+        await console.sign_in(world.admin)
+        await page.get_by_title("This page shows changes as they come").wait_for()
+        await page.context.set_offline(True)
+        await page.get_by_text("Connection lost").wait_for()
+        await console.go("datasets")
+        await page.get_by_role("alert").get_by_text("No answer from the server").wait_for()
+        await page.context.set_offline(False)
+        await page.get_by_role("link", name="prompts").wait_for()
+        assert await page.get_by_role("alert").count() == 0
