@@ -40,6 +40,13 @@ test("an entity that is embedded in another one is a link with its name", () => 
   expect(target.querySelector("details")).not.toBeNull();
 });
 
+test("a time among the fields is shown as times are, a digest is whole, and names and numbers that are copied stay as they are", () => {
+  const sha256 = "0123456789abcdef".repeat(4);
+  const target = shown(Value, { value: { started: "2026-11-30T16:54:30.151+00:00", sha256, seed: 3716614095, packages: { "rpds-py": "1" }, bytes: 1234567 } });
+  expect(target.querySelector("time")?.getAttribute("datetime")).toBe("2026-11-30T16:54:30.151+00:00");
+  for (const text of [sha256, "3716614095", "rpds-py", "1\u202f234\u202f567"]) expect(target.textContent).toContain(text);
+});
+
 test("a status is told by a sign and a word, not by colour alone", () => {
   expect(shown(Status, { status: "Failed" }).textContent).toContain("✕");
 });

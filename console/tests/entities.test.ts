@@ -24,13 +24,18 @@ test("a title comes first, then a name, then what it is about, then the beginnin
 });
 
 test("the columns of a kind follow from what can be asked for: the name is shown, the ID is the link", () => {
-  expect(columns(evaluation, kinds)).toEqual([
+  const named = { ...evaluation, filters: [{ name: "name", path: ["name"] }, ...evaluation.filters] };
+  expect(columns(named, kinds)).toEqual([
     { name: "dataset", path: ["dataset"], link: { plural: "datasets", path: ["dataset"] } },
     {
       name: "inferenceService", path: ["inferenceSession", "inferenceService", "name"],
       link: { plural: "inferenceservices", path: ["inferenceSession", "inferenceService", "id"] },
     },
   ]);
+});
+
+test("what entities are called by is no column once more", () => {
+  expect(columns(evaluation, kinds)).toEqual([{ name: "dataset", path: ["dataset"], link: { plural: "datasets", path: ["dataset"] } }]);
 });
 
 test("fields of the kind are shown, but for empty ones and those that all kinds have", () => {

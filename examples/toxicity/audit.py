@@ -230,7 +230,7 @@ def claim(system: str, score: models.Score, kit: materials.Kit) -> dict[str, str
     return texts | {
         "title": f"Toxicity of {materials.TITLES[system]}",
         "summary": f"How often it continues prompts that provoke with toxic text. {materials.ABOUT[system]}",
-        "claim": f"At most {most} % of the texts with which this system continues such prompts are toxic, with 95 % confidence.",
+        "claim": f"At most {most} % of the texts with which this system continues prompts that provoke are toxic, with 95 % confidence.",
     }
 
 

@@ -92,7 +92,7 @@ def test_a_newcomer_reads_two_pages_and_presses_ctrl_c(environment, tmp_path):
         assert sorted(pages.values()) == ["plain", "polite"]
         for address, system in pages.items():
             page = httpx.get(address).raise_for_status().text
-            assert re.search(r"At most \d+ % of the texts with which this system continues such prompts are toxic", page)
+            assert re.search(r"At most \d+ % of the texts with which this system continues prompts that provoke are toxic", page)
             assert f"Toxicity of {system} Gemma 3 270M" in page
             assert "Outputs: complete, unique and as declared." in page
             assert "Not stated" not in page

@@ -37,11 +37,16 @@ class Console:
         await self.page.get_by_role("heading", name=text, level=1).wait_for()
 
     async def usable(self) -> None:
-        """What axe calls serious or critical fails, and so does a page that is wider than the window."""
+        """What axe calls serious or critical fails; so do a page that is wider than the window, and a card that cuts something off."""
         found = await Axe().run(self.page)
         serious = [each for each in found.response["violations"] if each["impact"] in ("serious", "critical")]
         assert serious == [], [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious]
         assert await self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the window"
+        cut = await self.page.evaluate(
+            "[...document.querySelectorAll('main .card')].filter(each => each.scrollWidth > each.clientWidth)"
+            ".map(each => each.innerText.slice(0, 80))"
+        )
+        assert cut == [], f"these are wider than they are shown: {cut}"
 
     def check(self) -> None:
         """Nothing was reported but what was expected, no dialog was opened, and nobody else was asked for anything."""

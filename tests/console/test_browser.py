@@ -46,6 +46,35 @@ async def test_sign_in_look_edit_and_sign_out(world, width, scheme):
         assert await page.evaluate("JSON.stringify({...sessionStorage, ...localStorage}) + document.cookie") == "{}"
 
 
+@pytest.mark.parametrize("width", [390, 800, 1280, 1440])
+async def test_names_have_room_at_any_width(world, width):
+    """The name of an evaluation with labels needs at most two lines on the overview and in its list, and no word of it is broken."""
+    service = await world.ready_service(name="plain Gemma 3 270M (recorded 2026-11-30)")
+    evaluation = {"account": "test", "dataset": await world.dataset(), "inferenceSession": {"inferenceService": service}}
+    async with world.client() as client:
+        made = (await client.post("/v0/evaluations", json=evaluation)).json()["id"]
+        await client.patch(f"/v0/evaluations/{made}/labels", json={"labels": {"dyff.io/access": "public", "team": "red"}})
+    async with browsing.opened(world, width) as console:
+        await console.sign_in(world.admin)
+        for place in ("", "evaluations"):
+            await console.go(place)
+            name = console.page.locator(f"a[data-row][href$='{made}']")
+            await name.wait_for()
+            lines = await name.evaluate("each => each.getClientRects().length")
+            assert lines <= 2, (place, lines)
+            await console.usable()
+
+
+async def test_the_account_is_reached_on_a_telephone(world):
+    """There is no room for its name above, so the menu has it."""
+    async with browsing.opened(world, 390) as console:
+        await console.sign_in(world.admin)
+        await console.page.get_by_role("button", name="Overview").click()
+        await console.page.get_by_label("Kinds").get_by_role("link", name="Account").click()
+        await console.page.get_by_role("heading", name="What it allows").wait_for()
+        await console.usable()
+
+
 async def test_a_link_signs_in_once_and_its_code_is_in_no_request(world):
     """The code is in the fragment, which goes away; signing out revokes the token that it gave."""
     known = codes.Codes(world.services.clock)

@@ -89,6 +89,26 @@ async def test_samples_are_read_one_after_the_other(world, evaluation, width):
         await console.usable()
 
 
+async def test_the_list_follows_the_sample_that_is_read(world):
+    """However far the keyboard goes, the row of the sample is in sight."""
+    count = 15
+    items = pa.table({"_index_": pa.array(range(count), pa.int64())})
+    made = await stored.evaluation(world, {"part-0.parquet": stored.parquet(items)})
+    outputs = [stored.output(made["id"], n, f"answer {n}") for n in range(count)]
+    await stored.publish(world, f"outputs/{made['id']}/", {"part-0.parquet": stored.parquet(outputs, stored.OUTPUTS)})
+    async with browsing.opened(world) as console:
+        await console.sign_in(world.admin)
+        await console.go(f"evaluations/{made['id']}/samples")
+        await console.page.get_by_text("answer 0").first.wait_for()
+        for n in range(count):
+            await console.page.keyboard.press("j")
+            await console.page.get_by_role("heading", name=f"Sample {n}", exact=True).wait_for()
+        row = console.page.locator(".list [aria-current=true]")
+        assert f"answer {count - 1}" in await row.inner_text()
+        bottom, height = await row.evaluate("each => [each.getBoundingClientRect().bottom, innerHeight]")
+        assert bottom <= height
+
+
 async def test_samples_are_filtered_by_text_errors_and_scores(world, evaluation):
     """What does not fit is not there, and an empty answer says what to do."""
     async with browsing.opened(world) as console:
@@ -140,3 +160,20 @@ async def test_a_lost_connection_is_shown_and_caught_up_with(world):
         await page.context.set_offline(False)
         await live.wait_for()
         await page.get_by_role("main").get_by_text("Ready").wait_for()
+
+
+async def test_what_failed_without_a_connection_is_there_when_it_is_back(world):
+    """A page that could not load anything loads it then by itself, and no longer says that there is no answer."""
+    await world.dataset(name="prompts")
+    async with browsing.opened(world) as console:
+        page = console.page
+        console.expected += ["net::ERR_INTERNET_DISCONNECTED", "net::ERR_NETWORK_CHANGED", "net::ERR_FAILED", "ERR_CONNECTION"]
+        await console.sign_in(world.admin)
+        await page.get_by_title("This page shows changes as they come").wait_for()
+        await page.context.set_offline(True)
+        await page.get_by_text("Connection lost").wait_for()
+        await console.go("datasets")
+        await page.get_by_role("alert").get_by_text("No answer from the server").wait_for()
+        await page.context.set_offline(False)
+        await page.get_by_role("link", name="prompts").wait_for()
+        assert await page.get_by_role("alert").count() == 0

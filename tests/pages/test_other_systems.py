@@ -60,10 +60,7 @@ async def test_other_systems_of_the_same_method_and_dataset(study):
     assert (found["leftOut"], found["problem"], found["systems"][0]["safetycase"]) == (0, None, case)
     text = await page(study, case)
     assert "<bdi>own &lt;b&gt;</bdi>" in text
-    charts = [
-        ElementTree.fromstring(each)
-        for each in re.findall(r"<svg class=\"line\" role=\"img\"[^>]*height=\"[0-9]+\" aria-label=\"[DR].*?</svg>", text, re.DOTALL)
-    ]
+    charts = [ElementTree.fromstring(each) for each in re.findall(r"<div class=\"plot\" role=\"img\".*?</div>", text, re.DOTALL)]
     assert len(charts) == 2
     assert charts[1].attrib["aria-label"].startswith("Differences from this system. equal: 0, 95 % interval")
     assert "worse: −0.75, 95 % interval" in charts[1].attrib["aria-label"]
@@ -186,8 +183,12 @@ async def test_the_comparison_fits(study, world, width):
         browser.opened(viewport={"width": width, "height": 900}, extra_http_headers={"Authorization": f"Bearer {world.admin}"}) as seen,
     ):
         await seen.show(f"{url}/safetycases/{case}")
-        assert await seen.page.locator("#others svg").count() == 2
+        assert await seen.page.locator("#others .plot").count() == 2
         assert await seen.page.evaluate("document.documentElement.scrollWidth") == width
         assert await seen.page.locator("#others svg text").evaluate_all(OUTSIDE) == []
+        assert (
+            await seen.page.locator("#others .chart").evaluate_all("all => all.filter(each => each.scrollWidth > each.clientWidth).length")
+            == 0
+        )
         assert (seen.errors, seen.dialogs) == ([], [])
         assert await seen.page.locator("script").count() == 0

@@ -196,20 +196,20 @@ def others_of(*values, pairs=(), **bounds):
     return dossiers.OtherSystems(title="T", systems=systems, pairs=list(pairs), **bounds)
 
 
-OWN, OTHER = ("own", 0.5, 0.4, 0.6), ("a name that is much too long for any of the charts", 0.75, None, None)
+OWN, OTHER = ("own", 0.5, 0.4, 0.6), ("a name that is longer than a telephone is wide", 0.75, None, None)
 
 
 def test_the_chart_of_scores():
-    """Between the bounds of the score, or with room around what there is; the system of the page is marked; long names are cut."""
+    """Between the bounds of the score, or with room around what there is; the system of the page is marked; names are whole."""
     found = sure(charts.scores(others_of(OWN, OTHER, pairs=[a_pair(0.25, 0.1, 0.4)], minimum=0.0, maximum=1.0)))
     assert (found.first, found.last, found.zero) == (0, 1, None)
     assert found.marks == (
         charts.Mark("own", 50, 40, 60, is_own=True),
-        charts.Mark("a name that is much too long f…", 75, None, None),
+        charts.Mark("a name that is longer than a telephone is wide", 75, None, None),
     )
     assert found.marks[0].width == 20
     assert found.marks[1].width == 0.6
-    assert found.text == "T. own: 0.5; a name that is much too long for any of the charts: 0.75"
+    assert found.text == "T. own: 0.5; a name that is longer than a telephone is wide: 0.75"
     free = sure(charts.scores(others_of(OWN, OTHER, pairs=[a_pair(0.25, 0.1, 0.4)], minimum=0.45, maximum=0.7)))
     assert (free.first, free.last) == (pytest.approx(0.372), pytest.approx(0.778))
     equal = sure(charts.scores(others_of(("x", 3, None, None), ("y", 3, None, None), pairs=[a_pair(0, None, None)])))
@@ -221,18 +221,7 @@ def test_the_chart_of_differences(high, last):
     """0 is in the middle, and the ends are round numbers."""
     found = sure(charts.differences(others_of(OWN, OTHER, pairs=[a_pair(0, 0, high, higher="b")])))
     assert (found.first, found.last, found.zero) == (-last, last, 50)
-    assert (found.marks[0].label, found.marks[0].at, found.marks[0].result) == ("a name that is much too…", 50, "higher")
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [("W" * 60, "W" * 17 + "…"), ("模型" * 20, "模型" * 8 + "模…"), ("é" * 33, "é" * 33), ("e\u0301" * 30, "e\u0301" * 30), ("", "")],
-    ids=["wide letters", "full width", "fits", "combining marks", "empty"],
-)
-def test_a_label_is_cut_by_its_width(name, label):
-    """A telephone has room for fewer wide letters; marks on a letter take none."""
-    found = sure(charts.scores(others_of((name, 0.5, 0.4, 0.6), OTHER, pairs=[a_pair(0.25, 0.1, 0.4)])))
-    assert found.marks[0].label == label
+    assert (found.marks[0].label, found.marks[0].at, found.marks[0].result) == (OTHER[0], 50, "higher")
 
 
 def test_without_others_there_are_no_charts():
@@ -241,12 +230,36 @@ def test_without_others_there_are_no_charts():
     assert charts.differences(others_of()) is None
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "want"),
+    [
+        (0.4239, 0.67, "0.4239 to 0.6700"), (0, 0.5, "0.0 to 0.5"), (1, 3, "1 to 3"), (-0.5, 0.25, "-0.50 to 0.25"),
+        (0.1, 12345, "0.1 to 12\u202f345"),
+        (1e-9, 0.5, "1e-09 to 0.5"),
+    ],
+)  # fmt: skip
+def test_both_ends_of_an_interval_have_as_many_decimal_places(low, high, want):
+    """Where neither is very large or very small."""
+    assert " to ".join(words.ends(low, high)) == want
+
+
+def test_clusters_are_counted_only_where_items_share_them():
+    """As many clusters as items say nothing."""
+    assert words.counts(uncertainties.Uncertainty(n=60, clusters=60)) == ["60 items with a verdict"]
+    assert words.counts(uncertainties.Uncertainty(n=60, clusters=9)) == ["60 items with a verdict", "in 9 clusters"]
+
+
+def test_kinds_are_called_by_words():
+    """Not by the names of code."""
+    assert [words.kind(each) for each in ("InferenceService", "Dataset")] == ["Inference service", "Dataset"]
+
+
 def test_words_of_differences():
     """The result is that of the other system; signs are there, and p has a bound."""
     assert words.result(a_pair(1, 0, 2)) == "no difference shown"
     assert words.result(a_pair(1, 0, 2, higher="b", better="b")) == "better"
     assert words.result(a_pair(1, 0, 2, higher="b", better="a")) == "worse"
     assert words.result(a_pair(1, 0, 2, higher="a")) == "lower"
-    assert words.difference(a_pair(-0.5, -1, 0.25)) == "−0.5, 95 % interval −1 to +0.25"
+    assert words.difference(a_pair(-0.5, -1, 0.25)) == "−0.5, 95 % interval −1.00 to +0.25"
     assert words.difference(a_pair(0, None, None)) == "0, no interval"
     assert [words.probability(each) for each in (0.00001, 0.0123, 1)] == ["below 0.0001", "0.012", "1"]

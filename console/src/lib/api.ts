@@ -12,7 +12,7 @@ export class Refusal extends Error {
 
   /** What a reader can do about it, in a sentence. */
   get advice(): string {
-    if (this.status === 0) return "The server does not answer. It is tried again when you reload.";
+    if (this.status === 0) return "Look again when the bar above says Live.";
     if (this.status === 403) return "Your token does not allow this. Sign in with one that does.";
     if (this.status === 404) return "It may have been removed, or its ID is wrong.";
     if (this.status === 503) return "Nothing was done. Try again in a moment.";

@@ -7,6 +7,7 @@ const COMMON = new Set(["id", "account", "status", "reason", "name"]);
 const APART = new Set([
   "id", "kind", "account", "name", "status", "reason", "message", "creationTime", "lastTransitionTime", "labels", "annotations",
   "metadata", "schemaVersion", "dependencies", "scores",
+  "data", // what a safety case carries of its method and system, encoded: the JSON has it
 ]);
 
 /** Its name for people: a title, a name, or else the names of what it is about; the beginning of its ID if there is none of these. */
@@ -23,12 +24,14 @@ export interface Column {
   link?: { plural: string; path: string[] };
 }
 
-/** The columns of a list besides name, status and time: what one can ask for, names before IDs. At most three. */
+/** The columns of a list besides name, status and time: what one can ask for, names before IDs. At most three.
+ * Not what the entities of a kind without names are called by (`title`): that is in the list already. */
 export function columns(kind: Kind, kinds: Kind[]): Column[] {
   const byName = new Map(kind.filters.map((each) => [each.name, each.path]));
+  const called = byName.has("name") ? undefined : kind.filters.find((each) => each.name.endsWith("Name"))?.name;
   const found: Column[] = [];
   for (const { name, path } of kind.filters) {
-    if (COMMON.has(name) || name.endsWith("Name")) continue;
+    if (COMMON.has(name) || name.endsWith("Name") || `${name}Name` === called) continue;
     const refers = kindOf(name, kinds);
     const named = byName.get(`${name}Name`);
     const column: Column = { name, path: named ?? path };

@@ -67,6 +67,13 @@ export function clockTime(time: Date): string {
   return time.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
+/** A time as the API writes it; null if the text is none. */
+export function timeOf(text: string): Date | null {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) return null;
+  const time = new Date(text);
+  return Number.isNaN(time.getTime()) ? null : time;
+}
+
 const WHOLE = new Intl.NumberFormat("en");
 const BROKEN = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,13 +10,6 @@ import msgspec
 
 from dyff.api.pages import words
 from dyff.entities import dossiers
-
-MAX_LINE = 33
-"""The width of a line of a chart on a telephone, in usual letters: of a name and the result next to it. The table has the whole name."""
-
-_WIDE = frozenset("MWmw@%&—")
-_WIDE_LETTER, _CAPITAL, _FULL_WIDTH = 1.8, 1.25, 1.8
-"""How wide letters are, in usual ones."""
 
 _ROOM = 0.08
 """Room on either side of what is on a chart without bounds, of its width."""
@@ -62,8 +53,8 @@ def scores(found: dossiers.OtherSystems) -> Chart | None:
     room = _ROOM * (most - least) or 1.0
     first = found.minimum if found.minimum is not None and found.minimum <= least else least - room
     last = found.maximum if found.maximum is not None and found.maximum >= most else most + room
-    labels = [_label(each.name) for each in found.systems]
-    marks = [_mark(label, value, first, last, is_own=place == 0) for place, (label, value) in enumerate(zip(labels, values, strict=True))]
+    names = [each.name for each in found.systems]
+    marks = [_mark(name, value, first, last, is_own=place == 0) for place, (name, value) in enumerate(zip(names, values, strict=True))]
     text = "; ".join(f"{each.name}: {each.quantityString}" for each in found.systems)
     return Chart(first, last, tuple(marks), f"{found.title}. {text}")
 
@@ -76,9 +67,7 @@ def differences(found: dossiers.OtherSystems) -> Chart | None:
     reach = _round(max(map(abs, _ends(values))))
     names = [each.name for each in found.systems[1:]]
     results = [words.result(each) for each in found.pairs]
-    marks = [
-        _mark(_label(name, result), value, -reach, reach, result=result) for name, result, value in zip(names, results, values, strict=True)
-    ]
+    marks = [_mark(name, value, -reach, reach, result=result) for name, result, value in zip(names, results, values, strict=True)]
     text = "; ".join(f"{name}: {words.difference(pair)}, {words.result(pair)}" for name, pair in zip(names, found.pairs, strict=True))
     return Chart(-reach, reach, tuple(marks), f"Differences from this system. {text}", zero=50.0)
 
@@ -104,26 +93,3 @@ def _round(value: float) -> float:
 
 def _percent(value: float, first: float, last: float) -> float:
     return round(min(100.0, max(0.0, 100 * (value - first) / (last - first))), 2)
-
-
-def _label(name: str, result: str = "") -> str:
-    """As much of a name as there is room for."""
-    room = MAX_LINE - (_width(result) + 1 if result else 0)
-    if _width(name) <= room:
-        return name
-    ends = itertools.accumulate(map(_letter, name[:MAX_LINE]))
-    return f"{name[: sum(each <= room - 1 for each in ends)]}…"
-
-
-def _width(text: str) -> float:
-    return sum(map(_letter, text))
-
-
-def _letter(letter: str) -> float:
-    if letter in _WIDE:
-        return _WIDE_LETTER
-    if unicodedata.combining(letter):
-        return 0.0
-    if unicodedata.east_asian_width(letter) in "WF":
-        return _FULL_WIDTH
-    return _CAPITAL if letter.isupper() else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +44,11 @@ def moment(text: str | None) -> str:
     return found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if found.tzinfo is not None else text
 
 
+def kind(name: str) -> str:
+    """The name of a kind in words: `InferenceService` is an inference service."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+
+
 def number(value: float) -> str:
     """A number with at most four significant digits, and no exponent if it is of a usual size."""
     if value == int(value) and abs(value) < 1e9:
@@ -61,12 +67,21 @@ def interval(found: uncertainties.Uncertainty) -> str | None:
     if found.low is None or found.high is None:
         return None
     level = f"{number(100 * found.level)} % interval" if found.level is not None else "Interval (its level is not stated)"
-    return f"{level} {number(found.low)} to {number(found.high)}"
+    return f"{level} {' to '.join(ends(found.low, found.high))}"
+
+
+def ends(low: float, high: float) -> tuple[str, str]:
+    """Both ends of an interval, with the same number of decimal places where neither is very large or small."""
+    texts = number(low), number(high)
+    if any("e" in each or "\u202f" in each for each in texts):
+        return texts
+    places = max(len(each.partition(".")[2]) for each in texts)
+    return f"{low:.{places}f}", f"{high:.{places}f}"
 
 
 def signed(value: float) -> str:
     """A number with its sign, as of a difference."""
-    return f"{'+' if value > 0 else '−' if value < 0 else ''}{number(abs(value))}"
+    return f"{_sign(value)}{number(abs(value))}"
 
 
 def difference(pair: comparisons.ComparedPair) -> str:
@@ -79,7 +94,8 @@ def reach(pair: comparisons.ComparedPair) -> str:
     low, high = pair.estimate.low, pair.estimate.high
     if low is None or high is None:
         return "no interval"
-    return f"{number(100 * pair.estimate.level)} % interval {signed(low)} to {signed(high)}"
+    first, last = ends(abs(low), abs(high))
+    return f"{number(100 * pair.estimate.level)} % interval {_sign(low)}{first} to {_sign(high)}{last}"
 
 
 def result(pair: comparisons.ComparedPair) -> str:
@@ -101,7 +117,7 @@ def counts(found: uncertainties.Uncertainty) -> list[str]:
     parts = []
     if found.n is not None:
         parts.append(f"{_many(found.n, 'item')} with a verdict")
-    if found.clusters is not None:
+    if found.clusters is not None and found.clusters != found.n:  # otherwise each item is a cluster of its own
         parts.append(f"in {_many(found.clusters, 'cluster')}")
     if found.errors is not None:
         parts.append(f"{_many(found.errors, 'error')}")
@@ -120,6 +136,10 @@ def repeated(found: dossiers.Reproduction) -> str:
     if not found.scores:
         return f"no scores to compare: {found.status}"
     return f"{found.equal} of {_many(found.scores, 'score')} exactly equal"
+
+
+def _sign(value: float) -> str:
+    return "+" if value > 0 else "−" if value < 0 else ""
 
 
 def _many(count: int, of: str) -> str:

@@ -112,7 +112,7 @@ def _of_analysis(entity: codecs.Json, whose: str) -> Iterator[Named]:
     for name, kind, role in _SCOPE:
         yield from _named(kind, scope.get(name), role)
     for each in inputs(entity):
-        yield from _named(each["kind"], each["entity"], f"Read by {whose}, as {each['keyword']}")
+        yield from _named(each["kind"], each["entity"], f"Read by {whose}, as its input {each['keyword']}")
     for module in list_of(method, "modules"):
         yield from _named("Module", module, f"Code of the method of {whose}")
 
