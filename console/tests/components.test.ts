@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { type Component, flushSync, mount, unmount } from "svelte";
 import { afterEach, expect, test } from "vitest";
+import ComparedSystems from "../src/components/ComparedSystems.svelte";
 import Labels from "../src/components/Labels.svelte";
 import Scores from "../src/components/Scores.svelte";
 import Status from "../src/components/Status.svelte";
@@ -32,6 +33,23 @@ test.each([
   const target = shown(component as Component<Record<string, unknown>>, props);
   expect(target.querySelectorAll("img, script")).toHaveLength(0);
   expect(target.textContent).toContain("onerror");
+});
+
+test("a comparison draws an interval for each system and each pair, says ties, and names are text", () => {
+  const uncertainty = { low: 0.4, high: 0.6, level: 0.95 };
+  const outcomes = { items: 9, verdicts: 8, errors: 1, notScored: 0 };
+  const systems = ["a", "b"].map((id) => ({ id, name: HOSTILE + id, quantity: 0.5, quantityString: "0.5", evaluation: null, uncertainty, outcomes }));
+  const pair = {
+    a: "a", b: "b", better: null, higher: null, difference: 0.01, estimate: { low: -0.1, high: 0.1, n: 9, clusters: null },
+    test: { p: 0.5, pCorrected: 0.9, comparisons: 1, method: "t" }, detectable: 0.2, power: 0.8, notes: ["few pairs"],
+  };
+  const target = shown(ComparedSystems as unknown as Component<Record<string, unknown>>, { found: { score: "s", title: "Right", valence: "positive", unit: null, level: 0.95, systems, pairs: [pair] } });
+  expect(target.querySelectorAll("img, script")).toHaveLength(0);
+  expect(target.querySelectorAll("svg[aria-label]")).toHaveLength(3);
+  expect(target.textContent).toContain("no difference shown");
+  expect(target.textContent).toContain("a difference of 0.2 would have been found in 80 % of such studies");
+  expect(target.querySelector(".result")?.textContent).not.toContain("better");
+  expect(target.textContent).toContain("1 error, 0 not scored");
 });
 
 test("an entity that is embedded in another one is a link with its name", () => {

@@ -22,6 +22,7 @@ from dyff.api.routes import (
     accounts,
     artifacts,
     changes,
+    comparable,
     comparisons,
     console,
     creation,
@@ -166,7 +167,13 @@ def build(services: Services) -> Application:
     """The application on these services. Its lifespan opens and closes what it needs besides them."""
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
-    derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *comparisons.routes(shared)]
+    derived += [
+        *files.routes(shared),
+        *exports.routes(shared),
+        *pages.routes(shared),
+        *comparisons.routes(shared),
+        *comparable.routes(shared),
+    ]
     derived += [*samples.routes(shared), *relations.routes(shared), *invitations.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared), *system.routes(shared)]

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 import httpx
 
@@ -150,6 +150,88 @@ class _Server(calls.Bound[S], Generic[S]):
         """
         params = comparing.parameters(a, b, score)
         return sdk_models.read(await self._http.call("GET", "/comparisons", params=params), sdk_models.Comparisons)
+
+    @operation
+    async def comparables(self, entities: Sequence[comparing.Comparable]) -> sdk_models.Comparables:
+        """Return by which measurements evaluations, safety cases or measurements can be compared, and why others cannot.
+
+        Args:
+            entities: From 2 to 8 of these, or their IDs.
+
+        Raises:
+            Missing, NotAllowed: there is no such entity, or the token may not read it.
+
+        Example:
+            `client.compare([each.measurement for each in client.comparables([one.id, two.id]).choices[0].members])`
+        """
+        params = {"ids": comparing.several(entities, "entities")}
+        return sdk_models.read(await self._http.call("GET", "/comparisons/choices", params=params), sdk_models.Comparables)
+
+    @iteration
+    async def differing(
+        self: _Server[Awaited],
+        measured: Sequence[comparing.Measured],
+        /,
+        score: str | None = None,
+        *,
+        between: tuple[comparing.Measured, comparing.Measured] | None = None,
+        higher: comparing.Measured | None = None,
+        show: Literal["differing", "unpaired", "all"] = "differing",
+    ) -> AsyncIterator[sdk_models.DifferingItem]:
+        """Iterate over the items on which systems differ, by index and replication, each with the value of every system.
+
+        `measured`: from 2 to 8 measurements, safety cases that read one, or their IDs. `score`: its name; None for the primary one.
+        `between`: two of them, which alone decide whether an item fits. `higher`: that one of the two whose value must be the higher one.
+        `show`: `unpaired` for items with a verdict of some only, or `all`.
+
+        Raises:
+            Refused: they cannot be compared; the message says why.
+
+        Example:
+            `for each in client.differing([one.id, two.id]): print(each.index, each.values)`
+        """
+        params = comparing.of_items(measured, score, between, higher, show)
+        after: str | None = None
+        while True:
+            found = await self._http.call("GET", "/comparisons/items", params={**params, "after": after})
+            page = sdk_models.read(found, sdk_models.DifferingItems)
+            for each in page.items:
+                yield each
+            if page.next is None:
+                return
+            after = page.next
+
+    @operation
+    async def leaderboard(
+        self,
+        method: sdk_models.Method | str,
+        dataset: sdk_models.Dataset | str,
+        *,
+        score: str | None = None,
+        reference: sdk_models.Measurement | str | None = None,
+    ) -> sdk_models.Leaderboard:
+        """Return the systems that a method has measured on a dataset, with the ranks that the data allows: ties share them.
+
+        Of each system it has the latest measurement that the token may read. Print the result: it has a line for each system.
+
+        Args:
+            method: The method, or its ID.
+            dataset: The dataset, or its ID.
+            score: The name of the score. None for the primary one.
+            reference: The measurement with which the others are compared. None for the one with the best score.
+
+        Raises:
+            Refused: the reference cannot be compared with the others; the message says why.
+
+        Example:
+            `print(client.leaderboard(method.id, dataset.id))`
+        """
+        params = {
+            "method": comparing.identifier(method, "method"), "dataset": comparing.identifier(dataset, "dataset"),
+            "score": arguments.key(score, "score"),
+            "reference": None if reference is None else comparing.identifier(reference, "reference"),
+        }  # fmt: skip
+        return sdk_models.read(await self._http.call("GET", "/leaderboards", params=params), sdk_models.Leaderboard)
 
     @operation
     async def reproduce(

@@ -20,7 +20,9 @@ from dyff.entities.answers import (
     WorkflowLogs,
 )
 from dyff.entities.changes import Change
+from dyff.entities.comparables import Choice, Comparables
 from dyff.entities.comparisons import ComparedPair, ComparedSystem, Comparisons
+from dyff.entities.differing import DifferingItem, DifferingItems
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
 from dyff.entities.invitations import Invitation, InvitationUse, NewInvitation
@@ -40,6 +42,7 @@ from dyff.entities.kinds.module import Module
 from dyff.entities.kinds.report import Report
 from dyff.entities.kinds.safety_case import SafetyCase
 from dyff.entities.kinds.use_case import UseCase
+from dyff.entities.leaderboards import Leaderboard, RankedSystem
 from dyff.entities.relations import Dependents, History, Related, Transition
 from dyff.entities.samples import Cell, Sample, Samples
 from dyff.entities.stored import Artifact, Digest, File, Volume
@@ -47,13 +50,14 @@ from dyff.entities.system import QuotasInUse, System
 from dyff.sdk.agreement import FilesAgreement, ItemsAgreement, Reproduced, ScoreAgreement
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Cell", "Change", "ComparedPair", "ComparedSystem", "Comparisons", "Curve",
-    "Dataset", "Dependents", "Digest", "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family",
-    "FamilyMember", "File", "FilesAgreement", "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface",
-    "InferenceService", "InferenceSession", "InferenceSessionAndToken", "Invitation", "InvitationUse", "ItemsAgreement", "LogEntry",
-    "Measurement", "Method", "Model", "ModelArtifact", "Module", "NewInvitation", "Progress", "QuotasInUse", "Related", "Report",
-    "Reproduced", "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase",
-    "Volume", "WorkflowLogs", "read",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Cell", "Change", "Choice", "Comparables", "ComparedPair", "ComparedSystem",
+    "Comparisons", "Curve", "Dataset", "Dependents", "DifferingItem", "DifferingItems", "Digest", "Documentation", "Dossier",
+    "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "FilesAgreement",
+    "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
+    "InferenceSessionAndToken", "Invitation", "InvitationUse", "ItemsAgreement", "Leaderboard", "LogEntry", "Measurement", "Method",
+    "Model", "ModelArtifact", "Module", "NewInvitation", "Progress", "QuotasInUse", "RankedSystem", "Related", "Report", "Reproduced",
+    "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase", "Volume",
+    "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

@@ -35,3 +35,28 @@ def test_mistakes(a, b, error, message):
     """The error names the argument."""
     with pytest.raises(error, match=message):
         comparing.parameters(a, b, None)
+
+
+def test_items():
+    """IDs, or what has one; the score and the two that decide are optional."""
+    found = comparing.of_items([ONE, TWO], "right", (TWO, ONE), TWO, "differing")
+    assert found == {
+        "ids": f"{ONE},{TWO}", "score": "right", "limit": 200, "show": "differing", "higher": TWO, "between": f"{TWO},{ONE}",
+    }  # fmt: skip
+    plain = comparing.of_items([ONE, TWO], None, None, None, "all")
+    assert (plain["between"], plain["higher"], plain["score"], plain["show"]) == (None, None, None, "all")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ((ONE, None, None, None, "all"), TypeError, "measured: must be a list of what to compare"),
+        (([ONE, TWO], None, None, ONE, "all"), ValueError, "higher: needs between"),
+        (([ONE, TWO], None, (ONE,), None, "all"), ValueError, "between: must be two of those that are compared, not 1"),
+        (([ONE, TWO], None, None, None, "ties"), ValueError, "show must be differing, unpaired or all, not 'ties'"),
+    ],
+)
+def test_mistakes_about_items(given, error, message):
+    """The error names the argument."""
+    with pytest.raises(error, match=message):
+        comparing.of_items(*given)

@@ -15,7 +15,7 @@ import structlog
 from dyff.api import programs
 from dyff.api.comparisons.tasks import Answer, Pairs, System, Task
 from dyff.api.comparisons.terms import Source, score
-from dyff.entities import codecs, comparisons
+from dyff.entities import codecs, comparisons, differing
 from dyff.kernel import errors
 from dyff.objects import layout, manifests, port
 
@@ -39,10 +39,12 @@ REMEMBERED = 256
 
 FAILED_S = 600.0
 """Until a comparison that took too much memory or time is tried again: anybody can load the page that asks for it."""
+REMEMBERED_BYTES = 32 * 2**20
+"""Limit of their JSON, together."""
 
 _LINE_BYTES = 2**20
-_Key = tuple[tuple[str, ...], str, Pairs]
-"""The IDs of the measurements, the name of the score, and the pairs."""
+_Key = tuple[tuple[str, ...], str, Pairs, differing.Page | None]
+"""The IDs of the measurements, the name of the score, the pairs, and the page of items that is wanted in their place."""
 
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """Each thread would reserve memory of the limit."""
@@ -71,7 +73,7 @@ class Calculating:
         """`objects`: the store that has the rows."""
         self._objects = objects
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
-        self._known: OrderedDict[_Key, Answer] = OrderedDict()
+        self._known: OrderedDict[_Key, bytes] = OrderedDict()
         self._failed: OrderedDict[_Key, tuple[float, _TooMuch]] = OrderedDict()
         self._jobs: dict[_Key, _Job] = {}
         self._group: anyio.abc.TaskGroup | None = None
@@ -86,17 +88,17 @@ class Calculating:
                 self._group.cancel_scope.cancel()
                 self._group = None
 
-    async def answer(self, sources: Sequence[Source], name: str, pairs: Pairs) -> Answer:
-        """Compare sources by the score `name`, which all have.
+    async def answer(self, sources: Sequence[Source], name: str, pairs: Pairs, page: differing.Page | None = None) -> Answer:
+        """Compare sources by the score `name`, which all have. `page`: of items, which are found in place of comparing pairs.
 
         Raises:
             Conflict: a measurement has no rows, or too many.
             Unavailable: no program can be started now, or too many comparisons are being made.
         """
-        key = (tuple(each.key for each in sources), name, pairs)
+        key = (tuple(each.key for each in sources), name, pairs, page)
         if key in self._known:
             self._known.move_to_end(key)
-            return self._known[key]
+            return _ANSWER.decode(self._known[key])
         failed = self._failed.get(key)
         if failed is not None and anyio.current_time() < failed[0]:
             raise failed[1]
@@ -119,8 +121,10 @@ class Calculating:
         try:
             listed = [await self._files(each) for each in sources]
             async with self._limiter:
-                job.answer = self._known[key] = await self._asked(sources, listed, *key[1:])
-            while len(self._known) > REMEMBERED:
+                line = await self._asked(sources, listed, *key[1:])
+            job.answer = _decoded(line, sources)
+            self._known[key] = line
+            while len(self._known) > REMEMBERED or sum(map(len, self._known.values())) > REMEMBERED_BYTES:
                 self._known.popitem(last=False)
         except _TooMuch as error:
             job.error = error
@@ -135,13 +139,21 @@ class Calculating:
                 job.error = errors.Unavailable("the comparison could not be made now; try again")
             job.done.set()
 
-    async def _asked(self, sources: Sequence[Source], listed: Sequence[Sequence[manifests.Artifact]], name: str, pairs: Pairs) -> Answer:
+    async def _asked(
+        self,
+        sources: Sequence[Source],
+        listed: Sequence[Sequence[manifests.Artifact]],
+        name: str,
+        pairs: Pairs,
+        page: differing.Page | None,
+    ) -> bytes:
+        """The line that the program answers."""
         declared = score(sources[0], name) or {}
         systems = [
             System(len(files), float((score(each, name) or {})["quantity"]), each.replications)
             for each, files in zip(sources, listed, strict=True)
         ]
-        task = Task(name, declared.get("valence") or "neutral", comparisons.LEVEL, systems, list(pairs))
+        task = Task(name, declared.get("valence") or "neutral", comparisons.LEVEL, systems, list(pairs), page)
         problem = "comparisons cannot be made now"
         program = await programs.ready(_PROGRAM, (), within_s=START_S, problem=problem, variables=_ONE_THREAD)
         try:
@@ -149,11 +161,9 @@ class Calculating:
                 await program.send(codecs.encode(msgspec.to_builtins(task)))
                 for each in (one for files in listed for one in files):
                     await program.stream(each.size, self._objects.stream(each.key))
-                return _ANSWER.decode(await program.line(_LINE_BYTES))
-        except (programs.Lost, TimeoutError, msgspec.MsgspecError) as error:
-            log.warning("not-compared", measurements=[each.key for each in sources], **errors.details(error))
-            fix = "compare fewer systems at once, or measurements with fewer rows"
-            raise _TooMuch(f"comparing these measurements takes more memory or time than is allowed; {fix}") from error
+                return await program.line(_LINE_BYTES)
+        except (programs.Lost, TimeoutError) as error:
+            raise _too_much(sources, error) from error
         finally:
             await program.end()
 
@@ -169,3 +179,16 @@ class Calculating:
                 f"the measurement {source.key} cannot be compared: its rows have {size} bytes, and at most {MAX_BYTES} are read"
             )
         return files
+
+
+def _decoded(line: bytes, sources: Sequence[Source]) -> Answer:
+    try:
+        return _ANSWER.decode(line)
+    except msgspec.MsgspecError as error:
+        raise _too_much(sources, error) from error
+
+
+def _too_much(sources: Sequence[Source], error: Exception) -> _TooMuch:
+    log.warning("not-compared", measurements=[each.key for each in sources], **errors.details(error))
+    fix = "compare fewer systems at once, or measurements with fewer rows"
+    return _TooMuch(f"comparing these measurements takes more memory or time than is allowed; {fix}")

@@ -17,6 +17,7 @@ import pyarrow.parquet
 
 from dyff import stats
 from dyff.api import bounded
+from dyff.api.comparisons import items
 from dyff.api.comparisons.tasks import Answer, Found, Task
 from dyff.stats import drawing, joins
 
@@ -63,6 +64,8 @@ def answer(task: Task, frames: Iterator[bytes]) -> Answer:
         except Exception as error:  # of whatever kind: rows are what an account has stored
             systems.append(Found(problem=f"its rows cannot be read ({_named(error)})"))
             tables.append(None)
+    if task.page is not None:
+        return _items(task, systems, [each for each in tables if each is not None])
     made: dict[tuple[int, int], stats.Comparison] = {}
     problems: dict[tuple[int, int], str] = {}
     for pair in task.pairs:
@@ -85,13 +88,33 @@ def _named(error: Exception) -> str:
     return "they take more memory than is allowed" if isinstance(error, MemoryError) else type(error).__name__
 
 
+def _items(task: Task, systems: list[Found], tables: Sequence[pa.Table]) -> Answer:
+    """A page of items, if the rows of all systems can be used."""
+    if task.page is None or len(tables) < len(systems):
+        return Answer(systems, [])
+    try:
+        rows = items.joined(tables, task.score, [each.replications for each in task.systems])
+    except stats.Unfit as error:
+        return Answer([Found(problem=str(error)), *systems[1:]], [])
+    except Exception as error:  # of whatever kind: rows are what an account has stored
+        return Answer([Found(problem=f"its rows cannot be compared ({_named(error)})"), *systems[1:]], [])
+    is_boolean = all(pa.types.is_boolean(each.schema.field(task.score).type) for each in tables)
+    return Answer(systems, [], items.page(rows, task.page, is_boolean=is_boolean))
+
+
 def _compared(task: Task, pair: tuple[int, int], a: pa.Table, b: pa.Table) -> stats.Comparison:
     first, second = (task.systems[place].replications for place in pair)
     numbered = first != second and _has_only(a, first) and _has_only(b, second)
-    most = DRAWN // len(task.pairs) // max(a.num_rows, b.num_rows)
+    most = DRAWN // len(task.pairs) // max(_units(a), _units(b))
     draws = min(drawing.DRAWS, max(FEWEST_DRAWS, most))
     replications = (first, second) if numbered else None
     return stats.compare(a, b, task.score, replications=replications, valence=task.valence, level=task.level, draws=draws)
+
+
+def _units(table: pa.Table) -> int:
+    """The signs that one draw of a test has at most: one for each cluster, or each item."""
+    unit = joins.CLUSTER if joins.CLUSTER in table.column_names else joins.INDEX
+    return max(1, len(table[unit].unique()))
 
 
 def _has_only(table: pa.Table, replications: Sequence[str]) -> bool:

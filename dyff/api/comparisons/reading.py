@@ -9,7 +9,7 @@ import msgspec
 
 from dyff.accounts.authority import Principal
 from dyff.api import auth, evidence
-from dyff.api.comparisons import names, terms
+from dyff.api.comparisons import names, results, terms
 from dyff.api.comparisons.terms import Source
 from dyff.api.documents import Documents, check_whole, is_whole
 from dyff.api.services import Services
@@ -60,6 +60,25 @@ class Reading:
             raise errors.Conflict(f"the safety case {entity_id} {what}, so it cannot be compared")
         several = ", ".join(each["id"] for each in fitting)
         raise errors.Conflict(f"the safety case {entity_id} reads several measurements, so say which: {several}")
+
+    async def joinable(self, principal: Principal, ids: Sequence[str], name: str | None) -> tuple[list[Source], str]:
+        """The measurements of `ids`, see `asked`, with what they rest on, and the name of the score by which they can be compared.
+
+        `name`: of the score; None for the primary one of the first.
+
+        Raises:
+            NotFound, Forbidden: see `asked`.
+            Conflict: they cannot be compared, as far as their entities say.
+        """
+        asked = [await self.asked(principal, each, name) for each in ids]
+        if len({each.key for each in asked}) < len(asked):
+            raise errors.Conflict("two of the IDs lead to the same measurement; compare different ones")
+        name = name or terms.primary(asked[0])
+        if name is None:
+            raise errors.Conflict(f"the measurement {asked[0].key} cannot be compared: it has no score")
+        sources = await self.whole(asked)
+        results.refuse(terms.problems(sources, name))
+        return sources, name
 
     async def whole(self, sources: Sequence[Source]) -> list[Source]:
         """The same, with what they rest on."""

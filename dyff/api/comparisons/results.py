@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from dyff.api.comparisons.tasks import Answer, Found, Pairs
 from dyff.api.comparisons.terms import Source, score
 from dyff.api.dossiers import precision
-from dyff.entities import analyses, comparisons
+from dyff.entities import analyses, comparisons, differing
+from dyff.kernel import errors
+
+_PROBLEMS = 3
+"""That are reported."""
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise Conflict if there are problems."""
+    if problems:
+        more = f". {len(problems) - _PROBLEMS} more such problems" if len(problems) > _PROBLEMS else ""
+        raise errors.Conflict(". ".join(problems[:_PROBLEMS]) + more)
+
+
+def items_of(sources: Sequence[Source], name: str, answer: Answer) -> differing.DifferingItems:
+    """The whole answer about items, without problems. `name`: of the score."""
+    assert answer.items is not None
+    found, keys = answer.items, [each.id for each in sources]
+    pairs = [
+        differing.PairCounts(a=a, b=b, aHigher=counts[0], bHigher=counts[1], equal=counts[2], unpaired=counts[3])
+        for (a, b), counts in zip(itertools.combinations(keys, 2), found.pairs, strict=True)
+    ]
+    return differing.DifferingItems(
+        score=name, systems=keys, measurements=[each.key for each in sources], evaluations=[each.evaluation.get("id") for each in sources],
+        items=found.items, pairs=pairs, count=found.count, next=None if found.next is None else str(found.next),
+        valence=(score(sources[0], name) or {}).get("valence") or "neutral",
+    )  # fmt: skip
 
 
 def problems(sources: Sequence[Source], pairs: Pairs, answer: Answer) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from dyff.entities.differing import DifferingItem, Page
+
 Pairs = tuple[tuple[int, int], ...]
 """Places of two systems, the first of which is `a`."""
 
@@ -19,13 +21,14 @@ class System(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What to compare. `pairs`: places of two systems, the first of which is `a`."""
+    """What to compare. `pairs`: places of two systems, the first of which is `a`. `page`: of items, if wanted in place of pairs."""
 
     score: str
     valence: str
     level: float
     systems: list[System]
     pairs: list[tuple[int, int]]
+    page: Page | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -35,8 +38,25 @@ class Found(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
+class Items(msgspec.Struct, frozen=True):
+    """A page of items. `count`: how many fit. `next`: how many come before the next page; None: there is none.
+
+    `pairs`: for each pair of systems in their order, how often the first is higher, the second is, they are equal, and only one has a
+    verdict.
+    """
+
+    items: list[DifferingItem]
+    count: int
+    next: int | None
+    pairs: list[tuple[int, int, int, int]]
+
+
 class Answer(msgspec.Struct, frozen=True):
-    """In the order of the task. `systems`: the outcomes of their rows. `pairs`: the comparisons, corrected for all of them."""
+    """In the order of the task. `systems`: the outcomes of their rows. `pairs`: the comparisons, corrected for all of them.
+
+    `items`: None if none were asked for, or a system has a problem.
+    """
 
     systems: list[Found]
     pairs: list[Found]
+    items: Items | None = None

@@ -113,6 +113,11 @@ def differences(a: Source, b: Source) -> list[str]:
     return found
 
 
+def signature(source: Source) -> bytes:
+    """The same for measurements that can be joined, and different for others."""
+    return codecs.encode([[*name, value] for name, value in sorted(dict(_terms(source, source.measurement, "", 0)).items())])
+
+
 def _terms(source: Source, entity: codecs.Json, where: str, depth: int) -> Iterator[tuple[tuple[str, str], Any]]:
     """What must be equal, by what it is (a word, and a place or a keyword). `where`: of the input that leads to `entity`."""
     method = entity.get("method") or {}
