@@ -130,7 +130,7 @@ async def test_a_case_with_many_evaluations_says_what_it_does_not_count(audit, w
 
 
 async def test_a_search_through_all_runs_is_made_once_in_a_while(audit, monkeypatch):
-    """Anybody can load a public page. What is found by an index is counted at each position of the view, and the rest after some seconds."""
+    """Anybody can load a public page. What an index finds is counted at each position of the view, and the rest after some seconds."""
     monkeypatch.setattr(counting, "SEARCHED_S", 1e9)
     _, measurement, shown = await audit.run()
     copy = await ready(audit, **{name: (await audit.api.get(f"/v0/methods/{audit.reporting}")).json()[name] for name in COPIED})
