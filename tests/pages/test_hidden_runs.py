@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from dyff.api.dossiers import counting
 from tests.entities import bodies
 from tests.pages import cases
+
+COPIED = ("name", "scope", "implementation", "output", "inputs", "scores")
+"""The fields of a method that a copy of it has."""
 
 
 async def case(audit: Any, measurement: str, scope: dict[str, str], method: str | None = None) -> str:
@@ -69,7 +73,7 @@ async def test_cases_by_a_copy_of_the_method_are_counted_in_a_row_of_their_own(a
     _, measurement, shown = await audit.run()
     known = (await audit.api.get(f"/v0/methods/{audit.reporting}")).json()
     for _ in range(6):
-        same = {name: known[name] for name in ("name", "scope", "implementation", "output", "inputs", "scores")}
+        same = {name: known[name] for name in COPIED}
         await case(audit, measurement, {"inferenceService": audit.service}, await ready(audit, **same))
     found = await rows(audit, shown)
     assert found["safety cases about this system by this method"] == (1, 1)
@@ -123,3 +127,18 @@ async def test_a_case_with_many_evaluations_says_what_it_does_not_count(audit, w
     found = await audit.dossier(shown)
     assert cases.shares(found)["SafetyCase"] == (1, 3)
     assert any("not counted" in each for each in found["warnings"])
+
+
+async def test_a_search_through_all_runs_is_made_once_in_a_while(audit, monkeypatch):
+    """Anybody can load a public page. What an index finds is counted at each position of the view, and the rest after some seconds."""
+    monkeypatch.setattr(counting, "SEARCHED_S", 1e9)
+    _, measurement, shown = await audit.run()
+    copy = await ready(audit, **{name: (await audit.api.get(f"/v0/methods/{audit.reporting}")).json()[name] for name in COPIED})
+    await case(audit, measurement, {"inferenceService": audit.service}, copy)
+    assert (await rows(audit, shown))["safety cases that read the same runs, by any method"] == (1, 2)
+    await case(audit, measurement, {"inferenceService": audit.service}, copy)
+    assert (await rows(audit, shown))["safety cases that read the same runs, by any method"] == (1, 2)
+    await case(audit, measurement, {"inferenceService": audit.service})
+    found = await rows(audit, shown)
+    assert found["safety cases about this system by this method"] == (1, 2)
+    assert found["safety cases that read the same runs, by any method"] == (1, 4)

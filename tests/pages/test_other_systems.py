@@ -93,6 +93,26 @@ async def test_nobody_speaks_for_another_system(study):
     assert "cannot be compared: its scope names another evaluation and" in (await shown(study, lying))["problem"]
 
 
+async def test_nobody_names_another_system(study, world):
+    """A public case that reads another's measurement, and is about a system with another title, gives that system no name and no link."""
+    own = await study.reported(await study.measured("own", GOOD), await study.reporting())
+    rival = await study.measured("rival", BAD)
+    true = await study.reported(rival, await study.reporting())
+    decoy = await study.system("decoy that names the rival")
+    body = {"method": await study.reporting(), "scope": {"inferenceService": decoy}, "inputs": [{"keyword": "measured", "entity": rival}]}
+    for account in ("test", "other"):
+        false = (await study.audit.post("safetycases", body, account=account))["id"]
+        await world.set_status(false, "Complete")
+        await study.audit.publish("safetycases", false)
+    await study.audit.publish("safetycases", own)
+    async with world.client("") as anybody:
+        unnamed = (await shown(study, own, anybody))["systems"][1]
+        await study.audit.publish("safetycases", true)
+        named = (await shown(study, own, anybody))["systems"][1]
+    assert (unnamed["measurement"], unnamed["safetycase"], unnamed["name"]) == (rival, None, f"system {unnamed['inferenceService'][:8]}")
+    assert (named["measurement"], named["safetycase"], named["name"]) == (rival, true, "rival")
+
+
 async def test_measurements_that_are_not_looked_at_are_said(study, monkeypatch):
     """Who measures the own system very often cannot push the others out of sight without a word."""
     monkeypatch.setattr(others, "MAX_FOUND", 2)

@@ -57,7 +57,10 @@ class _Found(msgspec.Struct, frozen=True):
 
 
 class _Chosen(msgspec.Struct, frozen=True):
-    """Other systems, by a measurement of each. `left_out`: how many more there are. `cases`: by measurement, one that reads it."""
+    """Other systems, by a measurement of each. `left_out`: how many more there are.
+
+    `cases`: by measurement, a safety case about that system which reads it.
+    """
 
     sources: list[Source]
     left_out: int
@@ -151,11 +154,12 @@ class Others:
             system = each.scope.get("inferenceService") or each.id
             if system != own.service and each.id != own.key:
                 latest.setdefault(system, []).append(each)
-        cases = await self._cases([each.id for several in latest.values() for each in several], principal)
+        cases = await self._cases({each.id: each for several in latest.values() for each in several}, principal)
         visible = [seen for several in latest.values() if (seen := [each for each in several if self._sees(each, cases, principal)])]
         shown = visible[: comparisons.MAX_SYSTEMS - 1]
         found = [source for each in shown if (source := await self._source(each)) is not None]
-        return _Chosen(found, len(visible) - len(shown), cases, measurements.is_all)
+        speaking = {each.key: cases[each.key] for each in found if each.key in cases and _system(cases[each.key]) == each.service}
+        return _Chosen(found, len(visible) - len(shown), speaking, measurements.is_all)
 
     async def _source(self, several: Sequence[_Seen]) -> Source | None:
         """The latest of the measurements that say that they are about one system which agrees with what it reads; otherwise the latest."""
@@ -196,8 +200,12 @@ class Others:
                 self._found.popitem(last=False)
             return found
 
-    async def _cases(self, measurements: Sequence[str], principal: Principal | None) -> Mapping[str, codecs.Json]:
-        """By measurement, the latest complete safety case that reads it and that the reader may see."""
+    async def _cases(self, measurements: Mapping[str, _Seen], principal: Principal | None) -> Mapping[str, codecs.Json]:
+        """By measurement, the complete safety case that reads it and that the reader may see.
+
+        Of several it is one about the same system and of the same account, if there is one, and then the latest: a case has a title, and
+        anybody who may use a measurement can make one that reads it.
+        """
         if not measurements:
             return {}
         inputs = filters.AnyElement(("inputs",), "entity", tuple(measurements))
@@ -207,8 +215,9 @@ class Others:
             async for batch in batches:
                 for case in map(codecs.decode_object, batch):
                     if evidence.may_read(principal, case):
-                        for each in reading.measurements_of(case):
-                            found.setdefault(each, case)
+                        for each in set(reading.measurements_of(case)) & measurements.keys():
+                            if each not in found or _fits(case, measurements[each]) > _fits(found[each], measurements[each]):
+                                found[each] = case
         return found
 
     async def _batches(self, collection: str, where: Iterable[filters.Predicate]) -> AsyncGenerator[list[bytes], None]:
@@ -223,6 +232,16 @@ class Others:
                 size += sum(map(len, batch))
                 if size > MAX_FOUND_BYTES:
                     return
+
+
+def _fits(case: codecs.Json, measurement: _Seen) -> tuple[bool, bool]:
+    """How well a case speaks for a measurement that it reads: whether it is about the same system, and of the same account."""
+    return _system(case) == measurement.scope.get("inferenceService"), case.get("account") == measurement.account
+
+
+def _system(case: codecs.Json) -> str | None:
+    found: str | None = (case.get("scope") or {}).get("inferenceService")
+    return found
 
 
 def _problem(own: Source, other: Source, name: str) -> str | None:

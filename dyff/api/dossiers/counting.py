@@ -16,8 +16,19 @@ from dyff.query import filters, port
 
 _AT_ONCE = 2
 """How many requests can count runs at a time: anybody can ask for the page of a public case."""
+SEARCHED_S = 10.0
+"""A sort that is found only by what runs read takes a look at all of a kind: some 40 microseconds for each. So it is kept for this time."""
+
 _REMEMBERED = 100
 _SEEN = msgspec.json.Decoder(runs.Seen)
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What was counted when the view had reached this position. `until`: when a search is made again, by the clock of the event loop."""
+
+    reached: port.Reached
+    tally: runs.Tally
+    until: float
 
 
 class Counting:
@@ -27,7 +38,7 @@ class Counting:
         """No runs have been counted yet."""
         self._query = context.services.query
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
-        self._tallies: OrderedDict[runs.Sort, tuple[port.Reached, runs.Tally]] = OrderedDict()
+        self._tallies: OrderedDict[runs.Sort, _Known] = OrderedDict()
 
     async def of(self, gathered: Gathered) -> runs.Counted:
         """The runs of each sort that a case is one of, of all accounts. As long as the view does not move, they are counted once.
@@ -48,10 +59,10 @@ class Counting:
     async def _tally(self, sort: runs.Sort) -> runs.Tally:
         reached = await self._query.reached()
         known = self._tallies.get(sort)
-        if known is not None and known[0] == reached:
-            return known[1]
+        if known is not None and (known.reached == reached or (not sort.terms and anyio.current_time() < known.until)):
+            return known.tally
         found = await self._counted(sort)
-        self._tallies[sort] = (reached, found)
+        self._tallies[sort] = _Known(reached, found, anyio.current_time() + SEARCHED_S)
         while len(self._tallies) > _REMEMBERED:
             self._tallies.popitem(last=False)
         return found
