@@ -29,6 +29,7 @@ from dyff.api.routes import (
     exports,
     files,
     invitations,
+    lists,
     logs,
     objects,
     own,
@@ -167,7 +168,7 @@ def build(services: Services) -> Application:
     shared = context.build(services)
     derived = [*creation.routes(shared), *results.routes(shared), *entities.routes(shared), *artifacts.routes(shared), *logs.routes(shared)]
     derived += [*files.routes(shared), *exports.routes(shared), *pages.routes(shared), *comparisons.routes(shared)]
-    derived += [*samples.routes(shared), *relations.routes(shared), *invitations.routes(shared)]
+    derived += [*samples.routes(shared), *relations.routes(shared), *invitations.routes(shared), *lists.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared), *system.routes(shared)]
     routes += console.routes(shared, routes)
