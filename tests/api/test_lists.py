@@ -85,7 +85,7 @@ async def test_pages_of_rows_follow_each_other(world):
     ],
 )
 async def test_a_wrong_field_is_named(world, fields, text):
-    """With the nearest one that there is."""
+    """With the nearest known one."""
     answer = await rows_of(world, "evaluations", fields=fields)
     assert answer.status_code == 422
     (problem,) = answer.json()["detail"]
@@ -140,7 +140,7 @@ async def test_a_count_says_that_there_are_more(world, monkeypatch):
     assert waiting["rows"][0]["id"] in made
 
 
-def test_every_group_has_statuses_that_there_are():
+def test_every_group_has_known_statuses():
     """And none is in two groups."""
     every = [each for found in statuses.GROUPS.values() for each in found]
     assert len(every) == len(set(every))

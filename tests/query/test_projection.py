@@ -20,5 +20,5 @@ CASES: list[tuple[tuple[filters.Path, ...] | None, bytes]] = [
 
 @pytest.mark.parametrize(("fields", "expected"), CASES)
 def test_a_part_has_the_bytes_of_the_whole(fields, expected):
-    """No value is written anew: 1.0 stays 1.0."""
+    """No value is written again: 1.0 stays 1.0."""
     assert projection.cut(fields)(BODY) == expected
