@@ -43,7 +43,7 @@ async def pick(page: Any, label: str, name: str) -> None:
 
 @pytest.mark.parametrize("width", browsing.WIDTHS)
 async def test_an_evaluation_from_the_form_to_a_failing_sample(world, width):
-    """References are found by name, the draft survives a reload, the page follows the run to its end, and a failing sample is a click away."""
+    """References are found by name, the draft survives a reload, the page follows the run, and a failing sample can be opened."""
     dataset, service = await world.dataset(name="prompts"), await world.ready_service(name="mock")
     await world.set_status(dataset, "Ready")
     rows = [{"_index_": n, "prompt": f"prompt {n}"} for n in range(2)]
