@@ -49,6 +49,7 @@ ALLOWED = (
     ("/dyff/query/finding.py", "one", "reads one document by its key, and SQLite interrupts it at the end of its budget"),
     ("/dyff/query/finding.py", "execute", "the same"),
     ("/dyff/query/finding.py", "small", "the same; what takes longer is read in a thread"),
+    ("/dyff/query/finding.py", "count_small", "the same; what takes longer is counted in a thread"),
     ("/dyff/query/finding.py", "close", "ends a snapshot of reading, which writes nothing"),
     ("/dyff/serve/migrating.py", "prepare", "brings files to the present form, before a server listens"),
     ("/dyff/serve/directory.py", "require_finished", "a command asks for one file, before anything else is on its loop"),

@@ -30,6 +30,7 @@ from dyff.api.routes import (
     exports,
     files,
     invitations,
+    lists,
     logs,
     objects,
     own,
@@ -174,7 +175,7 @@ def build(services: Services) -> Application:
         *comparisons.routes(shared),
         *comparable.routes(shared),
     ]
-    derived += [*samples.routes(shared), *relations.routes(shared), *invitations.routes(shared)]
+    derived += [*samples.routes(shared), *relations.routes(shared), *invitations.routes(shared), *lists.routes(shared)]
     routes = own.combined(derived, own.routes(shared))
     routes += [*accounts.routes(shared), *tokens.routes(shared), *objects.routes(shared), *changes.routes(shared), *system.routes(shared)]
     routes += console.routes(shared, routes)

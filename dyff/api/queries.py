@@ -83,14 +83,14 @@ def _or_null(schema: codecs.Json) -> codecs.Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def find(row: kind.Kind, pairs: Iterable[tuple[str, str]], scope: grants.Scope) -> filters.Find:
-    """Build the query. `pairs`: the parameters of the URL. `scope`: what the caller may see.
+def find(row: kind.Kind, pairs: Iterable[tuple[str, str]], scope: grants.Scope, further: Iterable[str] = ()) -> filters.Find:
+    """Build the query. `pairs`: the parameters of the URL. `scope`: what the caller may see. `further`: other parameters, for messages.
 
     Raises:
         FixRequest: the JSON in a parameter is wrong, or the query has too many terms.
         InvalidFields: a parameter is unknown, is given twice, or has an invalid value.
     """
-    given = once(pairs, [*row.queries, *row.elements, *PARAMETERS])
+    given = once(pairs, [*row.queries, *row.elements, *PARAMETERS, *further])
     order_by = _order_by(row, given.get("orderBy"))
     terms = [
         visible(scope),

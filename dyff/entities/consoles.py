@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -54,6 +54,32 @@ class Caller(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
     grants: list[answers.AccessGrant]
     account: str | None = None
     name: str | None = None
+
+
+class Count(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
+    """How many entities of a kind are in a group. `more`: whether there are more than `count`, which is then the bound."""
+
+    plural: str
+    count: int
+    more: bool = False
+
+
+class Group(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
+    """Entities with one of several statuses. `counts`: of the kinds that have some. `rows`: those that changed last, of all kinds, the
+    last one first, with the fields of a list.
+    """
+
+    name: str
+    statuses: list[str]
+    counts: list[Count]
+    rows: list[dict[str, Any]]
+
+
+class Overview(showing.Shown, msgspec.Struct, kw_only=True, frozen=True):
+    """What there is of all kinds that can run or be uploaded and that the token may query. `most`: the bound of counts."""
+
+    most: int
+    groups: list[Group]
 
 
 class SignInRequest(identity.Request, frozen=True):

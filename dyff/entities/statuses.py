@@ -27,6 +27,14 @@ FAILURE = frozenset({ERROR, FAILED, DENIED})
 TERMINAL = SUCCESS | FAILURE | {TERMINATED, DELETED}
 """`Terminated` and `Deleted` end a workflow but are neither success nor failure; as a dependency they count as failed."""
 
+GROUPS = {
+    "running": (ADMITTED,),
+    "waiting": (CREATED, SCHEDULABLE, WAITING_FOR_UPLOAD, "WaitingForApproval"),
+    "failed": (FAILED, ERROR, DENIED),
+    "done": (COMPLETE, READY, APPROVED),
+}
+"""What people want to see apart, by name."""
+
 QUOTA_LIMIT = "QuotaLimit"
 UNSATISFIED_DEPENDENCY = "UnsatisfiedDependency"
 FAILED_DEPENDENCY = "FailedDependency"

@@ -14,11 +14,16 @@ from dyff.query import filters
 CREATED: filters.Path = ("creationTime",)
 ACCOUNT: filters.Path = ("account",)
 STATUS: filters.Path = ("status",)
+CHANGED: filters.Path = ("lastTransitionTime",)
 SHARED = (CREATED, ACCOUNT, STATUS)
-PATHS: tuple[filters.Path, ...] = tuple(dict.fromkeys((*SHARED, *(path for row in registry.ROWS for path in row.query.values()))))
+PATHS: tuple[filters.Path, ...] = tuple(dict.fromkeys((*SHARED, CHANGED, *(path for row in registry.ROWS for path in row.query.values()))))
 """The paths that have a column, in the order of the columns."""
 
 ID: filters.Path = ("id",)
+
+BY_CHANGE: tuple[tuple[filters.Path, ...], ...] = ((CHANGED, ID, STATUS), (STATUS, CHANGED, ID, ACCOUNT), (ACCOUNT, CHANGED, ID, STATUS))
+"""The indexes for what changed last, also of a status or an account. Each ends with the field that a count or a page may still have to
+compare, so that it reads no document."""
 
 SIZES = ("document_bytes", "object_bytes")
 """The columns after those of `PATHS`: what the document counts in its account's usage."""
@@ -60,7 +65,7 @@ def value(scalar: Any) -> Value:
 
 
 def schema(suffix: str = "", mark: str = "") -> str:
-    """The statements that create the tables and indexes. Every index is sorted by creation time within equal values.
+    """The statements that create the tables and indexes. Every index is sorted by creation time within equal values, or by `BY_CHANGE`.
 
     `suffix` is appended to the names of the tables, `mark` to those of the indexes, which keep theirs when a table is renamed.
     """
@@ -68,6 +73,7 @@ def schema(suffix: str = "", mark: str = "") -> str:
     parts = {"columns": columns, "sum": "checksum INTEGER NOT NULL", "body": "body TEXT NOT NULL", "key": "PRIMARY KEY (log, partition)"}
     tables = [each.format(suffix=suffix, **parts) for each in _TABLES]
     shared = [_index("collection", path, *([] if path == CREATED else [CREATED])) for path in SHARED]
+    shared += [_by_change(paths) for paths in BY_CHANGE]
     own = [_partial(row.plural, path) for row in registry.ROWS for path in row.query.values()]
     indexes = [each.format(suffix=suffix, mark=mark) for each in (_BY_ID, *shared, *own, _BY_USAGE)]
     return "\n".join([tables[0], indexes[0], *tables[1:], *indexes[1:]])
@@ -90,6 +96,11 @@ _BY_USAGE = f"CREATE INDEX by_usage{{mark}} ON documents{{suffix}} (account, {',
 def _index(first: str, *paths: filters.Path) -> str:
     columns = ", ".join([first, *(str(name(path)) for path in paths), "id"])
     return f'CREATE INDEX "by_{".".join(paths[0])}{{mark}}" ON documents{{suffix}} ({columns});'
+
+
+def _by_change(paths: tuple[filters.Path, ...]) -> str:
+    columns = ", ".join(["collection", *(str(name(path)) for path in paths)])
+    return f'CREATE INDEX "by_{".".join(paths[0])}_changed{{mark}}" ON documents{{suffix}} ({columns});'
 
 
 def _partial(collection: str, path: filters.Path) -> str:

@@ -138,6 +138,15 @@ class EmbeddedQuery:
             raise errors.Unavailable(f"{tables.NAME} was replaced meanwhile; try again")
         return batch
 
+    async def count(self, query: filters.Find) -> int:
+        self._damage.require_none(self._reached)
+        plan = plans.counting(query)
+        with self._damage.noticed():
+            found = self._readers.count_small(plan)
+            if found is None:
+                found = await anyio.to_thread.run_sync(self._readers.count, plan, limiter=self._threads)
+        return found
+
     async def usage(self, account: str) -> port.Usage:
         self._damage.require_none(self._reached)
         with self._damage.noticed():

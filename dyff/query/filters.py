@@ -60,6 +60,7 @@ class Find(msgspec.Struct, frozen=True, kw_only=True):
     """A query: filter, then sort, then limit.
 
     `order_by` None: an unspecified but stable order. Ties are ordered by ID in the same direction. `limit` None: no limit.
+    `fields` None: whole documents. Otherwise each has only these fields, nested as in the whole, and none that is absent there.
     """
 
     collection: str
@@ -68,3 +69,4 @@ class Find(msgspec.Struct, frozen=True, kw_only=True):
     order: Literal["ascending", "descending"] = "ascending"
     limit: int | None = None
     after: After | None = None
+    fields: tuple[Path, ...] | None = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -92,11 +93,29 @@ class Readers:
             if size + checked.apart_bytes(rows) > INLINE_BYTES:
                 return None
             more = list(_bodies(self._inline, plan.collection, rows, _one))
-            found += more
+            found += map(plan.cut, more)
             size += sum(map(len, more))
             if size > INLINE_BYTES:
                 return None
         return found
+
+    def count_small(self, plan: plans.Plan) -> int | None:
+        """What a plan of `plans.counting` counts; None if it takes too long for the event loop."""
+        if plan.reads_bodies:
+            return None
+        self._credit = _INLINE_BUDGET
+        try:
+            return _counted(self._inline, plan)
+        except apsw.InterruptError:
+            return None
+
+    def count(self, plan: plans.Plan) -> int:
+        """The same, however long it takes. Blocks."""
+        connection = self.take()
+        try:
+            return _counted(connection, plan)
+        finally:
+            self.give_back(connection)
 
     def walk(self, plan: plans.Plan) -> Walk:
         """Begin a walk. It must be closed."""
@@ -191,7 +210,14 @@ class Walk:
         connection.set_progress_handler(lambda: self._stopped, _STOP_UNIT)
         connection.execute("BEGIN")
         batches = (_bodies(connection, self._plan.collection, rows, _one_directly) for rows in _rows(connection, self._plan))
-        self._bodies = chain.from_iterable(batches)  # it keeps no body, unlike a generator's variable
+        self._bodies = map(self._plan.cut, chain.from_iterable(batches))  # they keep no body, unlike a generator's variable
+
+
+def _counted(connection: apsw.Connection, plan: plans.Plan) -> int:
+    found: list[tuple[Any, ...]] = []
+    for statement in plan.statements:
+        found += connection.execute(statement.text, (*statement.parameters, plan.limit)).fetchall()
+    return sum(int(row[0]) for row in found)
 
 
 def _rows(connection: apsw.Connection, plan: plans.Plan) -> Iterator[list[tuple[object, ...]]]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dyff.entities import registry, statuses
-from dyff.query import checked, columns, conditions, filters
+from dyff.query import checked, columns, conditions, filters, projection
 from dyff.query.conditions import Condition
 
 _MAX_WALKS = 100
@@ -35,12 +35,14 @@ class Plan(msgspec.Struct, frozen=True):
     There are two if a page starts among the documents that have the order field and ends among those that don't,
     or the other way round: in one statement, SQLite could not start in the middle of an index.
     `reads_bodies`: a condition or the order is about a field without a column, so that SQLite reads whole bodies, however large.
+    `cut`: what is left of each document.
     """
 
     collection: str
     statements: tuple[Statement, ...]
     limit: int
     reads_bodies: bool
+    cut: projection.Cut
 
 
 def plan(find: filters.Find) -> Plan:
@@ -51,7 +53,21 @@ def plan(find: filters.Find) -> Plan:
     order = conditions.field(by)
     limit = -1 if find.limit is None else max(find.limit, 0)
     statements = tuple(_statement(find, [_where(find.collection, walk, part) for walk in walks], order) for part in _parts(find, order))
-    return Plan(find.collection, statements, limit, columns.name(by) is None or any(map(_reads_bodies, terms)))
+    return Plan(find.collection, statements, limit, _reads_bodies_of(by, terms), projection.cut(find.fields))
+
+
+def counting(find: filters.Find) -> Plan:
+    """The plan whose one row is how many documents match, at most the limit. `find` has no `after`."""
+    terms = _flat(find.where)
+    by = find.order_by or columns.CREATED
+    order = conditions.field(by)
+    merged = _merged([_where(find.collection, walk, Condition("1")) for walk in _walks(terms, find)], order, "ASC")
+    counted = Statement(f"SELECT count(*) FROM ({merged.text})", merged.parameters)
+    return Plan(find.collection, (counted,), max(find.limit or 0, 0), _reads_bodies_of(by, terms), projection.cut(None))
+
+
+def _reads_bodies_of(order: filters.Path, terms: Sequence[filters.Predicate]) -> bool:
+    return columns.name(order) is None or any(map(_reads_bodies, terms))
 
 
 def _statement(find: filters.Find, walks: Sequence[Condition], order: Condition) -> Statement:
@@ -61,12 +77,16 @@ def _statement(find: filters.Find, walks: Sequence[Condition], order: Condition)
         where = walks[0]
         text = f"SELECT {read} FROM documents WHERE {where.text} ORDER BY {order.text} {direction}, id {direction} LIMIT ?"
         return Statement(text, (*where.parameters, *order.parameters))
+    merged = _merged(walks, order, direction)
+    joined = f"({merged.text}) AS found CROSS JOIN documents ON documents.rowid = found.row"
+    return Statement(f"SELECT {read} FROM {joined} ORDER BY found.place {direction}, found.id {direction}", merged.parameters)
+
+
+def _merged(walks: Sequence[Condition], order: Condition, direction: str) -> Statement:
+    """The places, IDs and rows of all walks, each once, in order; SQLite reads no more of a walk than the limit needs."""
     walk = f"SELECT {order.text} AS place, id, rowid AS row FROM documents WHERE "
-    sorting = f"place {direction}, id {direction}"
-    merged = " UNION ".join(walk + each.text for each in walks) + f" ORDER BY {sorting}, row {direction} LIMIT ?"
-    parameters = tuple(value for each in walks for value in (*order.parameters, *each.parameters))
-    joined = f"({merged}) AS found CROSS JOIN documents ON documents.rowid = found.row"
-    return Statement(f"SELECT {read} FROM {joined} ORDER BY found.place {direction}, found.id {direction}", parameters)
+    text = " UNION ".join(walk + each.text for each in walks) + f" ORDER BY place {direction}, id {direction}, row {direction} LIMIT ?"
+    return Statement(text, tuple(value for each in walks for value in (*order.parameters, *each.parameters)))
 
 
 def _where(collection: str, walk: Condition, part: Condition) -> Condition:

@@ -108,9 +108,20 @@ class QueryReader(Protocol):
 
         Memory does not depend on the number of documents. Each document is whole, and in a state that it had since the call; whether
         all are of the same moment depends on the adapter. Reaching the end means that none is missing.
+        With `fields`, batches are of what is left of the documents.
 
         Raises:
             Unavailable: the database does not answer, or the view was replaced meanwhile; also after some batches.
+        """
+        ...
+
+    async def count(self, query: filters.Find) -> int:
+        """How many documents match, but no more than the query's `limit`, which it must have. It looks at no more than are needed for that.
+
+        Documents are not read, so damage is not noticed.
+
+        Raises:
+            Unavailable: the database does not answer.
         """
         ...
 

@@ -299,6 +299,15 @@ class _Server(calls.Bound[S], Generic[S]):
         """
         return sdk_models.read(await self._http.call("GET", "/system"), sdk_models.System)
 
+    @operation
+    async def overview(self) -> sdk_models.Overview:
+        """Return what runs, waits, has failed and is done of all that the token may query: counts up to a bound, and what changed last.
+
+        Example:
+            `{each.name: each.counts for each in client.overview().groups}`
+        """
+        return sdk_models.read(await self._http.call("GET", "/overview"), sdk_models.Overview)
+
     @iteration
     async def changes(
         self: _Server[Awaited],

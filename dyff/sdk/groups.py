@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from dyff.sdk import (
     models,
     relations,
     requests,
+    rows,
     sent,
     transport,
     uploads,
@@ -34,7 +34,6 @@ R = TypeVar("R", bound=Mapping[str, Any])
 
 FIRST_POLL_S = 0.05
 MAX_POLL_S = 1.0
-PAGE = 500
 FINALIZE_S = 24 * 3600.0
 """How long an upload waits until the server has sealed its files, which takes time in proportion to their size."""
 LOG_POLL_S = 1.0
@@ -43,7 +42,7 @@ LOG_OVERLAP_S = 60.0
 """Lines of a pod can arrive this late. Lines from this period are fetched again, and each is reported once."""
 
 
-class Group(relations.Surrounded[S], Generic[S, E]):
+class Group(rows.Listed[S], relations.Surrounded[S], Generic[S, E]):
     """The operations on one kind of resource. Created by the client; do not create one yourself."""
 
     def __init__(self, http: transport.Transport, row: Kind, *, is_blocking: bool) -> None:
@@ -102,26 +101,11 @@ class Group(relations.Surrounded[S], Generic[S, E]):
         Example:
             `client.evaluations.query(account="me", status="Complete", order_by="creationTime", order="descending", limit=10)`
         """
-        params: dict[str, Any] = {
-            **{name: self._value(name, value) for name, value in keys.items()},
-            "query": None if query is None else json.dumps(sent.queries(query)),
-            "labels": None if labels is None else json.dumps(arguments.mapping(labels, "labels")),
-            "orderBy": order_by,
-            "order": order,
-            "limit": limit,
-            "after": None if after is None else json.dumps(after),
-        }
-        return listing.read(await self._http.call("GET", self._all, params=params), self._form)
-
-    def _value(self, name: str, value: Any) -> str | None:
-        """The text of a key."""
-        if name in self._row.elements and isinstance(value, list | tuple):
-            return ",".join(str(arguments.key(each, name)) for each in value)
-        text: str | None = arguments.key(value, name)
-        return text
+        given: dict[str, Any] = {"query": query, "labels": labels, "order_by": order_by, "order": order, "limit": limit, "after": after}
+        return listing.read(await self._http.call("GET", self._all, params=self._params(given, keys)), self._form)
 
     @iteration
-    async def pages(self: Group[Awaited, E], /, *, page: int = PAGE, **keys: Any) -> AsyncIterator[E]:
+    async def pages(self: Group[Awaited, E], /, *, page: int = rows.PAGE, **keys: Any) -> AsyncIterator[E]:
         """Iterate over all entities that match, oldest first, fetched `page` at a time. `keys`: the arguments of `query`.
 
         Example:

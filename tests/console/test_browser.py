@@ -176,8 +176,9 @@ async def test_a_new_entity_is_made_from_one_that_exists(world):
         await console.sign_in(world.admin)
         await console.go(f"evaluations/{made}")
         await console.page.get_by_role("link", name="Create from this").click()
-        field = console.page.get_by_label("The request, as JSON")
         await console.page.get_by_text("Begun from").wait_for()
+        await console.page.get_by_role("button", name="JSON", exact=True).click()
+        field = console.page.get_by_label("The request, as JSON")
         body = json.loads(await field.input_value())
         assert msgspec.convert(body["inferenceSession"]["inferenceService"], str) == service
         assert body["replications"] == 3

@@ -26,7 +26,7 @@ STORES = {"bus", "query:mongodb", "accounts:mongodb", "accounts:sqlite", "cluste
 
 SCHEMA = {
     "topics": "33235223041c00be",
-    "indexes of the query store": "5d05acc823bd1e7b",
+    "indexes of the query store": "02b227c5bf1f0b20",
     "indexes of the accounts": "734c871d2106a39d",
     "tables of the accounts": "52f8a25cd5b6e257",
     "tables of the cluster": "83b595a02558ebaf",

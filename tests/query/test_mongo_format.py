@@ -137,7 +137,8 @@ def test_every_query_of_a_kind_has_an_index():
     """Ordered by the time of creation within equal values; and one that has the sums."""
     for row in registry.ROWS:
         found = stored.indexes(row)
-        assert {each.paths[0] for each in found[:-1]} == {stored.field(path) for path in (*columns.SHARED, *row.query.values())}
+        asked = (*columns.SHARED, columns.CHANGED, *row.query.values())
+        assert {each.paths[0] for each in found[:-1]} == {stored.field(path) for path in asked}
         assert all(each.only == stored.LIVE for each in found)
         assert found[-1].paths == ("fields.account", *stored.SIZES)
 

@@ -41,6 +41,14 @@ export function columns(kind: Kind, kinds: Kind[]): Column[] {
   return found.slice(0, 3);
 }
 
+/** The fields that a list of a kind shows, as the API takes them: what a name is made of, the status, the times, labels, and its columns. */
+export function listed(kind: Kind, kinds: Kind[], by = "creationTime"): string {
+  const named = kind.filters.filter((each) => each.name === "name" || each.name.endsWith("Name")).map((each) => each.path);
+  const shown = columns(kind, kinds).flatMap((each) => [each.path, ...(each.link === undefined ? [] : [each.link.path])]);
+  const paths = [...named, ...shown].map((each) => each.join("."));
+  return [...new Set(["status", "reason", "creationTime", "labels", "metadata.documentation.title", by, ...paths])].join(",");
+}
+
 /** The kind that a field of this name refers to: `inferenceService` is about an `InferenceService`. */
 export function kindOf(field: string, kinds: Kind[]): Kind | undefined {
   const name = field.charAt(0).toUpperCase() + field.slice(1);

@@ -1,6 +1,7 @@
 /** What a list asks for, as it is in the place, and as the API takes it. Pure. */
 import type { Query } from "./api";
 import type { Kind } from "./types";
+import { listed } from "./entities";
 import { DONE, FAILED, RUNNING, WAITING } from "./words";
 
 export const PAGE = 50;
@@ -24,8 +25,9 @@ export function labelsOf(text: string): Record<string, string> {
 
 /** The parameters of the API's query. One more than a page is asked for, so that it is known whether there is a next one.
  * @throws Error if the labels are wrong. */
-export function asked(kind: Kind, query: Record<string, string>): Query {
-  const found: Query = { limit: PAGE + 1, orderBy: query["by"] ?? "creationTime", order: query["order"] ?? "descending" };
+export function asked(kind: Kind, query: Record<string, string>, kinds: Kind[]): Query {
+  const by = query["by"] ?? "creationTime";
+  const found: Query = { limit: PAGE + 1, orderBy: by, order: query["order"] ?? "descending", fields: listed(kind, kinds, by) };
   for (const { name } of kind.filters) {
     if (name !== "status" && query[name] !== undefined) found[name] = query[name];
   }

@@ -1,4 +1,5 @@
 import { Api, Refusal, saying } from "./api";
+import { forgetAll } from "./drafts";
 import { allows, allowsSome } from "./grants";
 import type { Caller, Entity, Kind } from "./types";
 
@@ -73,6 +74,7 @@ class Session {
 
   /** Forget the token. `why`: for the reader; empty if it was a choice. */
   end(why: string): void {
+    if (why === "") forgetAll();
     sessionStorage.removeItem(KEY);
     sessionStorage.removeItem(BY_LINK);
     this.api = new Api(null);

@@ -49,6 +49,14 @@ export interface Entity {
   [field: string]: unknown;
 }
 
+/** What there is of a group of statuses (docs/console-data.md). `rows`: what changed last, with the fields of a list. */
+export interface Group {
+  name: string;
+  statuses: string[];
+  counts: { plural: string; count: number; more: boolean }[];
+  rows: Entity[];
+}
+
 export interface Progress {
   stage: string;
   done: number | null;

@@ -39,6 +39,12 @@ def search(find: filters.Find) -> Search:
     return Search(tuple(_all([stored.LIVE, where, part]) for part in parts), order)
 
 
+def counting(find: filters.Find) -> list[mongo.Json]:
+    """The pipeline that counts what matches, up to the limit. It gives nothing if none does."""
+    limit = [{"$limit": find.limit}] if find.limit and find.limit > 0 else [{"$match": mongo.NEVER}]
+    return [{"$match": _all([stored.LIVE, compiled(find.where)])}, *limit, {"$count": "count"}]
+
+
 def compiled(predicate: filters.Predicate) -> mongo.Json:
     """`predicate` as a filter."""
     match predicate:

@@ -21,7 +21,7 @@ import msgspec
 from dyff.entities import registry
 from dyff.kernel import degradation, errors, mongo
 from dyff.query import filters, port
-from dyff.query.mongo import reading, rebuilding, rejects, sides, stored
+from dyff.query.mongo import queries, reading, rebuilding, rejects, sides, stored
 
 _NONE = {"$exists": False}
 _LOOK_S = 0.025
@@ -106,6 +106,11 @@ class MongoQuery:
         if (self._side, self._generation) == seen and _now() - self._looked > sides.VALID_S:
             await self.reached()
         return (self._side, self._generation) == seen
+
+    async def count(self, query: filters.Find) -> int:
+        pipeline = queries.counting(query)
+        found = await self._on_present_side(lambda side: self._documents(query.collection, side).aggregate(pipeline))
+        return int(found[0]["count"]) if found else 0
 
     async def usage(self, account: str) -> port.Usage:
         found = [await self._on_present_side(partial(self._usage, account, row.plural)) for row in registry.ROWS]

@@ -174,14 +174,22 @@ def outdated(generation: int) -> dict[str, Any]:
 
 
 def indexes(row: kind.Kind) -> list[mongo.Index]:
-    """The indexes of a kind's collection. Each is ordered by creation time within equal values, and is read in both directions."""
+    """The indexes of a kind's collection. Each is ordered by creation time within equal values, or by `columns.BY_CHANGE`.
+
+    Both directions are read.
+    """
     paths = dict.fromkeys([*columns.SHARED, *row.query.values()])
-    return [*map(_index, paths), mongo.Index(name="by_usage", paths=(field(columns.ACCOUNT), *SIZES), only=LIVE)]
+    changes = [_by_change(each) for each in columns.BY_CHANGE]
+    return [*map(_index, paths), *changes, mongo.Index(name="by_usage", paths=(field(columns.ACCOUNT), *SIZES), only=LIVE)]
 
 
 def _index(path: filters.Path) -> mongo.Index:
     keys = dict.fromkeys([field(path), field(columns.CREATED), ID])
     return mongo.Index(name=f"by_{'.'.join(path)}", paths=tuple(keys), only=LIVE)
+
+
+def _by_change(paths: tuple[filters.Path, ...]) -> mongo.Index:
+    return mongo.Index(name=f"by_{'.'.join(paths[0])}_changed", paths=tuple(map(field, paths)), only=LIVE)
 
 
 def _fields(given: Any, depth: int) -> Any:
