@@ -35,7 +35,7 @@ class Choice(stored.Part, frozen=True):
     """A way to compare two or more of the entities: `ids` of `GET /v0/comparisons` are the measurements of the members.
 
     `method`, `methodName`, `dataset`: IDs and name of what has measured all of them, on which items. `scores`: those that all have, the
-    primary one first. `members`: in the order in which the entities were asked about.
+    primary one first. `members`: in the order in which the entities were asked about; of several that lead to one measurement, the first.
     """
 
     method: str

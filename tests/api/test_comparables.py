@@ -83,6 +83,15 @@ async def test_the_latest_measurement_of_an_evaluation(study, two):
     assert found["notComparable"][0]["why"] == ["by 'mean-word-length': they lead to the same measurement"]
 
 
+async def test_a_measurement_is_a_member_once(study, two):
+    """An evaluation and its own measurement are compared with another one as one; only these two are no pair."""
+    evaluation = await evaluation_of(study, two[0])
+    found = await answered(study.api, "comparisons/choices", ids=",".join([evaluation, *two]))
+    (choice,) = found["choices"]
+    assert choice["members"] == [{"entity": evaluation, "measurement": two[0]}, {"entity": two[1], "measurement": two[1]}]
+    assert [(each["a"], each["b"]) for each in found["notComparable"]] == [(evaluation, two[0])]
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [

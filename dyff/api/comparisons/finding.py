@@ -66,8 +66,8 @@ class Finding:
         close = [msgspec.structs.replace(one, sources=[next(whole) for _ in one.sources]) for one in close]
         made = grouping.choices(close)
         known = {one.entity.id: {**latest[one.entity.id], **_by_method(one.sources)} for one in close}
-        entities = [one.entity for one in found]
-        return comparables.Comparables(entities=entities, choices=made, notComparable=grouping.not_comparable(entities, known, made))
+        why = grouping.not_comparable(close, known, made)
+        return comparables.Comparables(entities=[one.entity for one in found], choices=made, notComparable=why)
 
     async def of_method(self, principal: Principal, method: str, dataset: str) -> tuple[list[Source], int]:
         """The latest measurement of each system, the latest first, and how many systems are left out."""

@@ -37,24 +37,29 @@ def choices(found: Sequence[Measured]) -> list[comparables.Choice]:
     groups: dict[bytes, dict[str, Source]] = {}
     for one in found:
         for each in one.sources:
-            groups.setdefault(terms.signature(each), {}).setdefault(one.entity.id, each)
+            members = groups.setdefault(terms.signature(each), {})
+            if all(each.key != other.key for other in members.values()):  # a safety case can read that of an evaluation, too
+                members.setdefault(one.entity.id, each)
     made = []
     for members in groups.values():
         scores = _scores(list(members.values()))
-        different = len({each.key for each in members.values()})
-        if different > 1 and scores:
+        if len(members) > 1 and scores:
             made.append((len(members), max(str(each.measurement.get("creationTime")) for each in members.values()), members, scores))
     made.sort(key=lambda each: each[:2], reverse=True)
     return [_choice(members, scores) for _, _, members, scores in made[:MAX_CHOICES]]
 
 
 def not_comparable(
-    entities: Sequence[comparables.ComparableEntity], methods: Mapping[str, Mapping[str, Source]], made: Sequence[comparables.Choice]
+    found: Sequence[Measured], methods: Mapping[str, Mapping[str, Source]], made: Sequence[comparables.Choice]
 ) -> list[comparables.NotComparable]:
-    """The pairs of entities that are together in no choice, and why. `methods`: by entity, its latest measurement by each method."""
-    together = {pair for each in made for pair in itertools.permutations((one.entity for one in each.members), 2)}
-    pairs = [pair for pair in itertools.combinations(entities, 2) if (pair[0].id, pair[1].id) not in together]
-    return [comparables.NotComparable(a=a.id, b=b.id, why=_why(a, b, methods)) for a, b in pairs]
+    """The pairs of entities that no choice compares, and why. `methods`: by entity, its latest measurement by each method."""
+    together = {pair for each in made for pair in itertools.permutations((one.measurement for one in each.members), 2)}
+    keys = [{each.key for each in one.sources} for one in found]
+    return [
+        comparables.NotComparable(a=a.entity.id, b=b.entity.id, why=_why(a.entity, b.entity, methods))
+        for (a, first), (b, second) in itertools.combinations(zip(found, keys, strict=True), 2)
+        if together.isdisjoint(itertools.product(first, second))
+    ]
 
 
 def _choice(members: Mapping[str, Source], scores: list[comparables.ComparableScore]) -> comparables.Choice:
