@@ -56,7 +56,8 @@ __all__ = [
     "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "FilesAgreement",
     "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
     "InferenceSessionAndToken", "Invitation", "InvitationUse", "ItemsAgreement", "Leaderboard", "LogEntry", "Measurement", "Method",
-    "Model", "ModelArtifact", "Module", "NewInvitation", "Overview", "Progress", "QuotasInUse", "RankedSystem", "Related", "Report", "Reproduced",
+    "Model", "ModelArtifact", "Module", "NewInvitation", "Overview", "Progress", "QuotasInUse",
+    "RankedSystem", "Related", "Report", "Reproduced",
     "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase", "Volume",
     "WorkflowLogs", "read",
 ]  # fmt: skip
