@@ -87,6 +87,11 @@ class Process:
                 pytest.fail(f"{self.name} did not become ready: {reported}\n{self.log.read_text()[-3000:]}")
             waiting.a_blocking_moment(0.05)
 
+    @property
+    def metrics(self) -> str:
+        """Where it serves its metrics, in all its lives."""
+        return f"http://127.0.0.1:{self._probes}/metrics"
+
     def send(self, number: signal.Signals) -> None:
         """A signal, if it runs."""
         if self._process is not None and self._process.poll() is None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -24,12 +25,22 @@ class Victim(Protocol):
         """A signal to it."""
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What was done to whom: `kill` or `pause`, from when to when (`time.monotonic`). A kill ends when the victim is started again."""
+
+    victim: str
+    kind: str
+    began: float
+    ended: float
+
+
 class Gremlin:
     """Harms one victim after another until it is asked to stop; then all run again."""
 
     def __init__(self, victims: Mapping[str, Victim], seed: int, *, pause_s: tuple[float, float], between_s: tuple[float, float]) -> None:
         """`pause_s`: how long a victim is stopped or gone. `between_s`: from one fault's end to the next. Seconds, from and to."""
-        self.done: list[str] = []
+        self.done: list[Fault] = []
         self._victims, self._moments = victims, random.Random(seed)
         self._pause_s, self._between_s = pause_s, between_s
         self._stop = threading.Event()
@@ -52,9 +63,10 @@ class Gremlin:
         try:
             while not self._stop.wait(self._moments.uniform(*self._between_s)):
                 name = self._moments.choice(sorted(self._victims))
-                fault = self._moments.choice((self._kill, self._pause))
-                self.done.append(f"{fault.__name__.strip('_')} {name}")
+                kind, fault = self._moments.choice((("kill", self._kill), ("pause", self._pause)))
+                began = time.monotonic()
                 fault(self._victims[name], self._moments.uniform(*self._pause_s))
+                self.done.append(Fault(name, kind, began, time.monotonic()))
         except BaseException as failure:  # set by `at_work`
             failures.append(failure)
 

@@ -17,7 +17,8 @@ import pytest
 from dyff.client import Client
 from dyff.schema import requests
 
-from tests.acceptance import on_kubernetes
+from tests import waiting
+from tests.acceptance import on_kubernetes, scraping
 from tests.acceptance.deployment import ON_THE_LOCAL_CLUSTER, Deployment, Process, engines
 from tests.acceptance.faults import Gremlin, Writer
 from tests.acceptance.proof import proved
@@ -32,6 +33,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.engines]
 
 SECONDS = float(os.environ.get("FAULT_SECONDS", "40"))
 SEED = int(os.environ.get("FAULT_SEED", "20261125"))
+SHARING = ("aggregator", "sink")
+"""Roles that share the partitions of a topic among their processes."""
 EVALUATIONS = int(os.environ.get("FAULT_EVALUATIONS", "4"))
 
 
@@ -147,7 +150,10 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
     labelled = Writer(lambda number: label(quick, dataset.id, number), every_s=0.05, stop=stop)
     evaluations: list[str] = [client.evaluations.create(body).id for _ in range(EVALUATIONS)]
     created = Writer(lambda _: evaluations.append(created_evaluation(quick, body)), every_s=SECONDS / EVALUATIONS, stop=stop)
-    with gremlin.at_work():
+    watch = scraping.Watch({each.name: each.metrics for each in deployment.processes})
+    for each in deployment.processes:
+        watch.look(each.name)
+    with watch.watching(), gremlin.at_work():
         for each in (labelled, created):
             each.start()
         # real time: faults happen and clients work for that long
@@ -155,11 +161,13 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
         stop.set()
         for each in (labelled, created):
             each.join()
-    story = f"{gremlin.done} {labelled.failures} {created.failures} (FAULT_SEED={SEED})"
+    done = ", ".join(f"{each.kind} {each.victim}" for each in gremlin.done)
+    story = f"{done} {labelled.failures} {created.failures} (FAULT_SEED={SEED})\n{watch.story()}"
     for victim in victims.values():
         victim.restart()
     for each in deployment.processes:
         each.wait_ready(120)
+        watch.look(each.name)
 
     client = Client(api_token=client._api_token, endpoint=deployment.endpoint)
     unknown = created.tried - len(created.acknowledged)
@@ -172,7 +180,22 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
     assert len(labelled.acknowledged) > 20, story
     assert len(gremlin.done) >= SECONDS / 20, story
     proved(deployment, story)
+    assert scraping.unexplained(gremlin.done, watch.lives) == [], story
+    caught_up(watch, [each.name for each in deployment.processes], story)
     assert set(deployment.stop()) == {0}
+
+
+def caught_up(watch: scraping.Watch, processes: list[str], story: str) -> None:
+    """The metrics of all processes say that each partition has one owner for each role, and nothing is left to do."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+
+    def settled() -> bool:
+        found.clear()
+        found.update(scraping.lags({name: watch.look(name) for name in processes}))
+        owners = {role: [len(values) for (of, *_), values in found.items() if of == role] for role in SHARING}
+        return all(each and set(each) == {1} for each in owners.values()) and not any(map(sum, found.values()))
+
+    waiting.wait_until(settled, lambda: f"a lag of zero everywhere: {found} {story}", look_s=0.5)
 
 
 def label(client: httpx.Client, dataset: str, number: int) -> None:
