@@ -227,6 +227,18 @@ def test_both_ends_of_an_interval_have_as_many_decimal_places(low, high, want):
     assert " to ".join(words.ends(low, high)) == want
 
 
+@pytest.mark.parametrize(
+    ("text", "low", "high", "want"),
+    [
+        ("0.0", 0.003, 0.09, "0.01667"), ("0.02", 0.003, 0.09, None), ("2 %", 0.003, 0.09, None), ("0%", 0.003, 0.09, "0.01667"),
+        ("0.0", None, None, None), ("low", 0.003, 0.09, None),
+    ],
+)  # fmt: skip
+def test_a_score_that_its_format_rounds_out_of_its_interval_is_given_more_exactly(text, low, high, want):
+    """A share of 1 of 60 that is written as 0.0 would look like none."""
+    assert words.exactly(a_score(1 / 60, quantityString=text, uncertainty=between(low, high))) == want
+
+
 def test_clusters_are_counted_only_where_items_share_them():
     """As many clusters as items say nothing."""
     assert words.counts(uncertainties.Uncertainty(n=60, clusters=60)) == ["60 items with a verdict"]

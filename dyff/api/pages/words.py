@@ -55,6 +55,16 @@ def interval(found: uncertainties.Uncertainty) -> str | None:
     return f"{level} {' to '.join(ends(found.low, found.high))}"
 
 
+def exactly(score: dossiers.ShownScore) -> str | None:
+    """The quantity with four digits, if the method's format has rounded it out of its own interval; None otherwise."""
+    low, high = score.uncertainty.low, score.uncertainty.high
+    written = re.search(r"-?\d+(\.\d+)?", score.quantityString.replace(",", ""))
+    if low is None or high is None or written is None:
+        return None
+    value = float(written[0]) / (100 if "%" in score.quantityString else 1)
+    return None if low <= value <= high else number(score.quantity)
+
+
 def ends(low: float, high: float) -> tuple[str, str]:
     """Both ends of an interval, with the same number of decimal places where neither is very large or small."""
     texts = number(low), number(high)
