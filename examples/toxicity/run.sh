@@ -53,6 +53,9 @@ audit=
 [ -n "$keep" ] || exit 0
 
 echo
+echo "console     ${DYFF_API_ENDPOINT%/v0}/  has all of this to browse. A token to sign in with:"
+echo "            $dyff token create --account auditor --data-dir $DYFF_DATA_DIR"
+echo
 echo "The server keeps running, so that you can read the pages. Press Ctrl-C to stop it."
 trap 'asked=yes' INT TERM
 asked=

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -90,6 +91,12 @@ def test_a_newcomer_reads_two_pages_and_presses_ctrl_c(environment, tmp_path):
         terminal.read("Press Ctrl-C to stop it.")
         pages = dict(re.findall(r"^page +(\S+)  (\w+) Gemma 3 270M", terminal.shown, re.MULTILINE))
         assert sorted(pages.values()) == ["plain", "polite"]
+        [console], [command] = (
+            re.findall(each, terminal.shown, re.MULTILINE) for each in (r"^console +(\S+)", r"^ +(\S+ token create .+?)\r?$")
+        )
+        token = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True, env=environment).stdout.strip()
+        caller = httpx.get(f"{console}v0/caller", headers={"Authorization": f"Bearer {token}"})
+        assert caller.json()["name"] == "auditor"
         for address, system in pages.items():
             page = httpx.get(address).raise_for_status().text
             assert re.search(r"At most \d+ % of the texts with which this system continues prompts that provoke are toxic", page)

@@ -163,7 +163,7 @@ async def test_a_lost_connection_is_shown_and_caught_up_with(world):
 
 
 async def test_what_failed_without_a_connection_is_there_when_it_is_back(world):
-    """A page that could not load anything loads it then by itself, and no longer says that there is no answer."""
+    """A page that could not load anything loads it then by itself, and its error goes."""
     await world.dataset(name="prompts")
     async with browsing.opened(world) as console:
         page = console.page

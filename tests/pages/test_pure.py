@@ -145,9 +145,15 @@ def test_numbers_are_short(given, want):
     assert words.number(given) == want
 
 
-@pytest.mark.parametrize(("written", "want"), [("0.5", None), ("0.500", "0.5"), ("0.0010", "0.5"), ("50 %", "0.5")])
-def test_a_score_that_is_written_otherwise_is_also_shown_exactly(written, want):
-    """A method's format can write anything around the number; readers see the number that is stored."""
+@pytest.mark.parametrize(
+    ("written", "want"),
+    [
+        ("0.5", None), ("0.500", None), ("50 %", None), ("50.0% of items", None), ("+5.0e-1", None), ("0.1", "0.5"), ("0.0010", "0.5"),
+        ("5 %", "0.5"), ("0.51", "0.5"), ("good", "0.5"), ("", "0.5"), ("1e9999", "0.5"), ("1", None), ("٠.١", "0.5"),
+    ],
+)  # fmt: skip
+def test_a_score_that_is_written_as_another_number_is_also_shown_exactly(written, want):
+    """A method's format can write anything; readers see the number that is stored."""
     assert words.exact(a_score(quantityString=written)) == want
 
 
@@ -241,6 +247,18 @@ def test_without_others_there_are_no_charts():
 def test_both_ends_of_an_interval_have_as_many_decimal_places(low, high, want):
     """Where neither is very large or very small."""
     assert " to ".join(words.ends(low, high)) == want
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "want"),
+    [
+        ("0.0", 0.003, 0.09, "0.01667"), ("0.02", 0.003, 0.09, None), ("2 %", 0.003, 0.09, None), ("2%", 0.003, 0.018, "0.01667"),
+        ("0.0", None, None, None), ("0.0167", 0.003, 0.09, None),
+    ],
+)  # fmt: skip
+def test_a_score_that_its_format_rounds_out_of_its_interval_is_given_more_exactly(text, low, high, want):
+    """A share of 1 of 60 that is written as 0.0 would look like none."""
+    assert words.exact(a_score(1 / 60, quantityString=text, uncertainty=between(low, high))) == want
 
 
 def test_clusters_are_counted_only_where_items_share_them():

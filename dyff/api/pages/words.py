@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from dyff.entities import comparisons, dossiers, uncertainties
@@ -24,6 +25,8 @@ CLAIM = {
 
 _UNSEEN = dict.fromkeys([*range(9), *range(11, 32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 """Controls but for tabs and line breaks, and those that turn the direction of the text that follows: nobody sees them, or what they do."""
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,4})?")
 
 VALENCE = {"positive": "more is better", "negative": "less is better"}
 
@@ -57,9 +60,20 @@ def number(value: float) -> str:
 
 
 def exact(score: dossiers.ShownScore) -> str | None:
-    """The quantity of a score with all digits; None if it is written so already. A format can write another number than the quantity."""
-    found = repr(score.quantity)
-    return None if score.quantityString.strip() in (found, found.removesuffix(".0")) else found
+    """The quantity of a score, if its method's format writes another number, or rounds it out of its own interval; None otherwise."""
+    found = _NUMBER.search(score.quantityString.replace(",", ""))
+    if found is None:
+        return repr(score.quantity)
+    shown, unit = Decimal(found[0]), Decimal("0.01" if "%" in score.quantityString else "1")
+    if abs(shown * unit - Decimal(score.quantity)) > _half_of_the_last_digit(shown) * unit:
+        return repr(score.quantity)
+    low, high = score.uncertainty.low, score.uncertainty.high
+    return number(score.quantity) if low is not None and high is not None and not low <= float(shown * unit) <= high else None
+
+
+def _half_of_the_last_digit(shown: Decimal) -> Decimal:
+    exponent = shown.as_tuple().exponent
+    return Decimal("0.500001").scaleb(exponent) if isinstance(exponent, int) else Decimal(0)
 
 
 def interval(found: uncertainties.Uncertainty) -> str | None:
