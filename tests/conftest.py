@@ -21,7 +21,7 @@ import looptime
 import pytest
 import pytest_asyncio
 
-from tests import leaks, spreading
+from tests import costs, leaks, spreading, tiers
 
 hypothesis.settings.register_profile("dyff", deadline=None)
 hypothesis.settings.load_profile("dyff")
@@ -60,11 +60,17 @@ PROGRAMS = tuple(str(TESTS / name) for name in _FOLDERS)
 """Whose tests start programs: servers, pods, browsers, installations. They are no unit tests, so `make test-fast` leaves them out."""
 
 
+def pytest_configure(config):
+    config.pluginmanager.register(costs.Costs())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item):
     """Before markers are selected."""
     if str(item.path).startswith(PROGRAMS):
         item.add_marker("programs")
+    if tiers.is_long(item):
+        item.add_marker("long")
 
 
 @pytest.hookimpl(trylast=True)
