@@ -21,7 +21,7 @@ import looptime
 import pytest
 import pytest_asyncio
 
-from tests import costs, leaks, spreading, tiers
+from tests import costs, leaks, orders, spreading, tiers
 
 hypothesis.settings.register_profile("dyff", deadline=None)
 hypothesis.settings.load_profile("dyff")
@@ -62,6 +62,8 @@ PROGRAMS = tuple(str(TESTS / name) for name in _FOLDERS)
 
 def pytest_configure(config):
     config.pluginmanager.register(costs.Costs())
+    if config.args_source == pytest.Config.ArgsSource.TESTPATHS and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
+        config.args = orders.begun_elsewhere(TESTS, int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -75,10 +77,10 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Several workers share the waiting."""
+    """Several workers share the waiting. They need one order, though each began to collect elsewhere."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
-        items[:] = spreading.spread(items, workers)
+        items[:] = spreading.spread(sorted(items, key=lambda item: str(item.path)), workers)
 
 
 gc.disable()  # until the tests have been collected, which makes hardly any garbage

@@ -44,14 +44,14 @@ class Costs:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """A worker tells the process that the person started."""
+        """A worker reports to the process that the person started."""
         told = getattr(session.config, "workeroutput", None)
         if told is not None:
             told.update({_SPENT: spent_s(), _BY_FILE: dict(self._by_file)})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker has ended; one that crashed has told nothing."""
+        """A worker has ended; one that crashed has reported nothing."""
         told = getattr(node, "workeroutput", {})
         self._workers_s += told.get(_SPENT, 0.0)
         self._by_file.update(told.get(_BY_FILE, {}))
