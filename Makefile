@@ -125,7 +125,7 @@ test: setup .venv-analysis/.ready ## run all tests but the long ones and those o
 	@$(SPREAD) -m "not long and not engines"
 
 test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages: two minutes
-	@$(SPREAD) -p tests.measuring -m "not acceptance and not faults and not slow and not programs and not engines"
+	@$(SPREAD) -p tests.measuring -m "not long and not acceptance and not faults and not programs and not engines"
 
 test-long: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready .venv-toxicity/.ready ## run the long tests: of the whole system, and files that cost much
 	@$(SPREAD) -m "long and not engines"

@@ -22,14 +22,18 @@ PATHS = (
 """Files or tests that `make test` runs although they are of the whole system or costly. Each is the path of one sort of person."""
 
 COSTLY = (
+    "tests/analyses/test_decorated.py",
     "tests/analyses/test_failures.py",
     "tests/analyses/test_functions.py",
     "tests/analyses/test_memory.py",
     "tests/analyses/test_notebooks.py",
     "tests/analyses/test_statistics.py",
     "tests/console/test_browser.py",
+    "tests/console/test_hostile.py",
     "tests/console/test_samples.py",
+    "tests/engines/test_command.py",
     "tests/pages/test_hostile.py",
+    "tests/pages/test_invited.py",
     "tests/pages/test_other_systems.py",
     "tests/pods/hostile/test_limits.py",
     "tests/pods/hostile/test_remains.py",
@@ -40,11 +44,18 @@ COSTLY = (
     "tests/pods/test_sandboxed_pods.py",
     "tests/pods/test_survival.py",
     "tests/pods/test_template.py",
+    "tests/pods/test_tiers.py",
     "tests/roles/test_analyses_with_real_pods.py",
+    "tests/serving/test_commands.py",
     "tests/serving/test_extras.py",
     "tests/serving/test_manuals.py",
     "tests/serving/test_odd_paths.py",
+    "tests/serving/test_watchdog.py",
     "tests/wheels/test_elsewhere.py",
+    "tests/workflows/test_evaluation_troubles.py",
+    "tests/workflows/test_fetch_git.py",
+    "tests/workflows/test_fetch_model.py",
+    "tests/workflows/test_odd_answers.py",
 )
 """Files that start programs and cost more than five seconds of a processor: the summary of each run shows what a file costs."""
 
