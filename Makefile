@@ -9,7 +9,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup console console-check demo demo-small analysis-env your-own-model test test-fast services wheels image test-engines check lint types fmt bench lock clean
+.PHONY: help setup console console-check demo demo-small analysis-env your-own-model test test-fast test-long services wheels image test-engines check lint types fmt bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -117,14 +117,18 @@ demo: setup .venv-demo/.ready .venv-toxicity/.ready ## audit a real language mod
 demo-small: setup .venv-toxicity/.ready ## the same audit with recorded answers, in seconds; ONCE=1 ends it without Ctrl-C
 	@examples/toxicity/run.sh $(BIN)/python --small $(if $(ONCE),--once)
 
-# Several workers share the tests, and each begins with some that wait (tests/spreading.py).
-SPREAD := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
+# Several workers share the tests, and each begins with some that wait (tests/spreading.py). A test that calls make is not part of this one.
+SPREAD := MAKEFLAGS= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready .venv-toxicity/.ready ## run all tests except those on real servers (about 25 minutes on two cores)
-	@$(SPREAD) -m "not engines"
+# tests/tiers.py says which tests are long.
+test: setup .venv-analysis/.ready ## run all tests but the long ones and those on real servers: six minutes on two cores
+	@$(SPREAD) -m "not long and not engines"
 
-test-fast: setup ## unit and contract tests only, in this process, and the branch coverage of the pure packages
-	@$(SPREAD) -p tests.measuring -m "not acceptance and not faults and not slow and not programs and not engines"
+test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages: two minutes
+	@$(SPREAD) -p tests.measuring -m "not long and not acceptance and not faults and not programs and not engines"
+
+test-long: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready .venv-toxicity/.ready ## run the long tests: of the whole system, and files that cost much
+	@$(SPREAD) -m "long and not engines"
 
 services: setup ## build or install the real servers for the tests, once (docs/engines.md)
 	@$(BIN)/python -m tests.engines build
@@ -138,7 +142,7 @@ image: setup ## build Dyff's own container image, and the environment of analyse
 	@$(BIN)/python -m image.build --of analysis --out build/image/analysis.tar
 
 test-engines: setup ## start real servers and run the tests that need them
-	@$(BIN)/python -m tests.engines run -- $(PYTEST) -m engines
+	@MAKEFLAGS= $(BIN)/python -m tests.engines run -- $(PYTEST) -m engines
 
 lint: setup ## run ruff, and check the import contracts
 	@$(BIN)/ruff format --check --quiet .
@@ -151,7 +155,9 @@ types: setup ## run mypy: strict for the product, and also inside the tests
 fmt: setup ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-check: lint types console-check test test-engines ## what CI runs
+# Tests on real servers mostly wait for these, the others hardly wait: they share the time. Each run prints its output when it has ended.
+check: lint types console-check ## what CI runs
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-engines test test-long
 
 bench: setup ## compare with bare baselines, each in the same run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done

@@ -21,7 +21,7 @@ import looptime
 import pytest
 import pytest_asyncio
 
-from tests import leaks, spreading
+from tests import costs, leaks, orders, spreading, tiers
 
 hypothesis.settings.register_profile("dyff", deadline=None)
 hypothesis.settings.load_profile("dyff")
@@ -60,19 +60,27 @@ PROGRAMS = tuple(str(TESTS / name) for name in _FOLDERS)
 """Whose tests start programs: servers, pods, browsers, installations. They are no unit tests, so `make test-fast` leaves them out."""
 
 
+def pytest_configure(config):
+    config.pluginmanager.register(costs.Costs())
+    if config.args_source == pytest.Config.ArgsSource.TESTPATHS and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
+        config.args = orders.begun_elsewhere(TESTS, int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item):
     """Before markers are selected."""
     if str(item.path).startswith(PROGRAMS):
         item.add_marker("programs")
+    if tiers.is_long(item):
+        item.add_marker("long")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Several workers share the waiting."""
+    """Several workers share the waiting. They need one order, though each began to collect elsewhere."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
-        items[:] = spreading.spread(items, workers)
+        items[:] = spreading.spread(sorted(items, key=lambda item: str(item.path)), workers)
 
 
 gc.disable()  # until the tests have been collected, which makes hardly any garbage

@@ -17,6 +17,7 @@ from dyff.accounts.authority import Principal
 from dyff.api import answers, arrow, auditing, auth, calls, context, forwarded, invited, metering, missing, problems, sockets, tracing
 from dyff.api.calls import Call, Reply, json
 from dyff.api.changes.tail import Tail
+from dyff.api.handlers import Handler, Handlers
 from dyff.api.route import Route, Socket
 from dyff.api.routes import (
     accounts,
@@ -47,7 +48,7 @@ from dyff.api.services import Services
 from dyff.api.watching import Watching
 
 
-class Application(Litestar):
+class Application(Handlers):
     """All routes as Litestar's handlers; `lane` answers those of `express` without it (`dyff.api.express`). `described`: all of them."""
 
     lane: Lane
@@ -231,7 +232,7 @@ def _handler(lane: Lane, paths: dict[str, dict[str, Route]]) -> HTTPRouteHandler
         route = by_template[request.scope["path_template"]]["GET" if request.method == "HEAD" else request.method]
         return answers.Answer(await lane.answer(route, request.scope, request.receive, request.path_params))
 
-    return HTTPRouteHandler(list(paths), http_method=methods, status_code=200)(handle)
+    return Handler(list(paths), http_method=methods, status_code=200)(handle)
 
 
 def _sockets(lane: Lane, streams: Iterable[Socket]) -> WebsocketRouteHandler:

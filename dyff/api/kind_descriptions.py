@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -30,7 +31,7 @@ def _description(row: kind.Kind, operations: list[str]) -> consoles.KindDescript
         title=title(row),
         operations=operations,
         filters=[consoles.Filter(name=name, path=list(path)) for name, path in row.queries.items()],
-        texts=[field.encode_name for field in msgspec.structs.fields(texts)],
+        texts=[*_names(texts)],
         success=row.success,
         failure=row.failure,
         runs=row.run is not None,
@@ -39,6 +40,11 @@ def _description(row: kind.Kind, operations: list[str]) -> consoles.KindDescript
         logs=None if row.logs is None else "pods" if row.logs.pods else "stored",
         edits=[each.path for each in row.edits],
     )
+
+
+@functools.cache
+def _names(of: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.encode_name for field in msgspec.structs.fields(of))
 
 
 def title(row: kind.Kind) -> str:

@@ -25,6 +25,12 @@ PADDING = "-" * 1024
 _guard = threading.Lock()
 _forking: dict[str, tuple[subprocess.Popen[bytes], socket.socket]] = {}
 """By interpreter; one of each for this process and its tests."""
+_spent: list[float] = []
+
+
+def spent_s() -> float:
+    """Seconds of processors that the commands took which have ended."""
+    return sum(_spent)
 
 
 def _of(python: str) -> socket.socket:
@@ -110,7 +116,9 @@ class Process:
             self._lines.close()
             self._answers.close()
             assert line, "the process that forks has ended"
-            self.returncode = int(line)
+            code, spent = line.split()
+            self.returncode = int(code)
+            _spent.append(float(spent))
         return self.returncode
 
     def send_signal(self, number: int) -> None:

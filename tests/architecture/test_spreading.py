@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import TESTS
+from tests.orders import begun_elsewhere
 from tests.spreading import spread
 
 
@@ -53,3 +55,13 @@ def test_each_worker_begins_with_tests_that_wait(workers):
     assert "slow" in found[0].markers
     files = [file for file, _ in itertools.groupby(each.nodeid.partition("::")[0] for each in found if each.markers)]
     assert len(files) == len(set(files))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_each_worker_begins_to_collect_elsewhere_and_collects_all(workers):
+    """What one has compiled the others find; between two beginnings is about as much as between any others."""
+    found = [begun_elsewhere(TESTS, number, workers) for number in range(workers)]
+    assert len({each[0] for each in found}) == workers
+    for each in found:
+        assert sorted(each) == sorted(found[0])
+    assert {str(path.parent) for path in TESTS.glob("*/test_*.py")} <= set(found[0])

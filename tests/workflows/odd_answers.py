@@ -37,7 +37,7 @@ def chunked(*chunks, end=b"0\r\n\r\n", headers=""):
 GOOD = json.dumps(text("fine")).encode()
 DEEP = b"[" * 100_000 + b"]" * 100_000
 RAW_DEFLATE = zlib.compressobj(wbits=-15)
-BOMB = gzip.compress(b" " * (2**26 + 1))
+BOMB = gzip.compress(b" " * (2**26 + 1), compresslevel=1)  # the fastest: each process of the tests makes it
 
 UNFIT = {
     # Bodies that are not the JSON that was asked for.
