@@ -21,6 +21,7 @@ from dyff.entities.answers import (
 )
 from dyff.entities.changes import Change
 from dyff.entities.comparisons import ComparedPair, ComparedSystem, Comparisons
+from dyff.entities.consoles import Caller
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
 from dyff.entities.invitations import Invitation, InvitationUse, NewInvitation
@@ -47,13 +48,13 @@ from dyff.entities.system import QuotasInUse, System
 from dyff.sdk.agreement import FilesAgreement, ItemsAgreement, Reproduced, ScoreAgreement
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Cell", "Change", "ComparedPair", "ComparedSystem", "Comparisons", "Curve",
-    "Dataset", "Dependents", "Digest", "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family",
-    "FamilyMember", "File", "FilesAgreement", "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface",
-    "InferenceService", "InferenceSession", "InferenceSessionAndToken", "Invitation", "InvitationUse", "ItemsAgreement", "LogEntry",
-    "Measurement", "Method", "Model", "ModelArtifact", "Module", "NewInvitation", "Progress", "QuotasInUse", "Related", "Report",
-    "Reproduced", "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase",
-    "Volume", "WorkflowLogs", "read",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Caller", "Cell", "Change", "ComparedPair", "ComparedSystem", "Comparisons",
+    "Curve", "Dataset", "Dependents", "Digest", "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession",
+    "Family", "FamilyMember", "File", "FilesAgreement", "ForeignInferenceService", "Hazard", "History", "Identified",
+    "InferenceInterface", "InferenceService", "InferenceSession", "InferenceSessionAndToken", "Invitation", "InvitationUse",
+    "ItemsAgreement", "LogEntry", "Measurement", "Method", "Model", "ModelArtifact", "Module", "NewInvitation", "Progress",
+    "QuotasInUse", "Related", "Report", "Reproduced", "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement", "SignedURL",
+    "Status", "System", "Transition", "UseCase", "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 
 
