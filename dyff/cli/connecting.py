@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dyff.sdk import Client
 
 DEFAULT = "http://127.0.0.1:8000/v0"
+WITHOUT_OPTION = ("completion", "logout", "new", "test")
+"""Commands that ask no server, or name theirs otherwise."""
 _META = "dyff.endpoint"
 _REFUSED_BY = "httpx._main"
 
@@ -38,7 +40,9 @@ class Source:
 
 
 def with_option(command: click.Command) -> click.Command:
-    """Give a command, and all commands of a group, the option `--endpoint`."""
+    """Give a command, and all commands of a group, the option `--endpoint`, if it uses the server in use."""
+    if command.name in WITHOUT_OPTION:
+        return command
     if isinstance(command, click.Group):
         for each in command.commands.values():
             with_option(each)
@@ -122,7 +126,7 @@ def client(endpoint: str, token: str, **options: Any) -> Client:
 
 
 def _import_httpx() -> None:
-    """Import httpx without its own command line, which would load rich and pygments where they are installed: two thirds of its time."""
+    """Import httpx without its own command line, which would load rich and pygments where they are installed (ADR 50)."""
     if "httpx" in sys.modules or _REFUSED_BY in sys.modules:
         return
     sys.modules[_REFUSED_BY] = None  # type: ignore[assignment]  # what `import` takes for a module that is not there

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from dyff.cli import reporting, terminals
-from dyff.entities import codecs
 from dyff.kernel import settings
 from dyff.serve import command_options
+
+if TYPE_CHECKING:
+    from dyff.entities import codecs
 
 ADMIN = "Admin"
 """The one role that a token can have."""

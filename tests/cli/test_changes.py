@@ -8,13 +8,16 @@ import sys
 import webbrowser
 
 import click
+import msgspec
 import pytest
 from click.shell_completion import ShellComplete
 
-from dyff.cli import connecting, main, reporting, terminals
+from dyff.cli import connecting, invitation_commands, main, reporting, terminals
+from dyff.entities import invitations
 from dyff.sdk import client as clients
 from dyff.serve import cli
 from tests.cli.test_commands import ENTITY, ID, dyff_command
+from tests.entities import test_comparisons
 
 __all__ = ["dyff_command"]
 
@@ -128,6 +131,27 @@ def test_from_two_to_eight_are_compared(dyff_command, words):
     assert (done.exit_code, dyff_command.asked) == (2, [])
 
 
+@pytest.mark.parametrize(
+    ("shown", "words"), [({}, "no difference shown"), ({"better": "a" * 32, "higher": "a" * 32}, "A is better")], ids=["tie", "better"]
+)
+def test_a_comparison_says_what_is_shown(dyff_command, shown, words):
+    """The difference with its interval, and a verdict that ranks no tie; names of others are harmless."""
+    systems = [test_comparisons.system("a", name="A\x1b[2J\u202e"), test_comparisons.system("b")]
+    found = test_comparisons.compared(systems, [test_comparisons.pair("a", "b", **shown)])
+    answers = {"/comparisons": msgspec.to_builtins(found)}
+    done = dyff_command("compare", ID, OTHER, "--score", "right", answers=answers)
+    assert done.exit_code == 0, done.output
+    assert f"B - A = -0.0625 (95 % interval -0.25 to 0.125), p = 0.03: {words}" in done.stdout
+    assert not [char for char in done.stdout if not char.isprintable() and char != "\n"]
+    assert dict(dyff_command.asked[0].url.params) == {"ids": f"{ID},{OTHER}", "score": "right"}
+    assert json.loads(dyff_command("compare", ID, OTHER, "--json", answers=answers).stdout)["pairs"][0]["difference"] == -0.0625
+
+
+def test_the_days_of_an_invitation_are_those_of_the_server():
+    """They are written twice, so that no command has to import them."""
+    assert (invitation_commands.DEFAULT_DAYS, invitation_commands.MOST_DAYS) == (invitations.DEFAULT_DAYS, invitations.MAX_DAYS)
+
+
 def complete(group, *words, incomplete=""):
     """What a shell would offer."""
     return ShellComplete(group, {}, "dyff", "_DYFF_COMPLETE").get_completions(list(words), incomplete)
@@ -178,9 +202,10 @@ def test_bash_takes_it():
 
 
 def test_every_command_takes_an_address():
-    """Those of groups, too; that it is one of the client's own is what `dyff ls --help` shows."""
+    """Those of groups, too; but for those that ask no server, or have it as an argument."""
 
     def leaves(command):
         return [each for sub in command.commands.values() for each in leaves(sub)] if isinstance(command, click.Group) else [command]
 
-    assert [each.name for each in leaves(main.client) if not [p for p in each.params if "--endpoint" in p.opts]] == []
+    without = [each.name for each in leaves(main.client) if not [p for p in each.params if "--endpoint" in p.opts]]
+    assert sorted(without) == sorted(connecting.WITHOUT_OPTION)
