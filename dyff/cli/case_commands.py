@@ -33,7 +33,7 @@ def case() -> None:
 def describe(case_id: str, source: Path | None) -> None:
     """Set the texts of a safety case: the claim, its scope and assumptions, the limits, and who made it. Asks for what is missing."""
     with connecting.connected() as client:
-        _describe(client, case_id, source)
+        describe_before(client, case_id, source)
     reporting.line(case_id)
 
 
@@ -46,12 +46,12 @@ def describe(case_id: str, source: Path | None) -> None:
 def publish(case_id: str, source: Path | None, access: Any) -> None:
     """Publish a safety case, and print the address of its page. What the page misses is asked for before."""
     with connecting.connected() as client:
-        _describe(client, case_id, source)
+        describe_before(client, case_id, source)
         client.safetycases.publish(case_id, access)
         reporting.line(f"{client.endpoint.removesuffix('/').removesuffix('/v0')}/safetycases/{case_id}")
 
 
-def _describe(client: Client, case_id: str, source: Path | None) -> None:
+def describe_before(client: Client, case_id: str, source: Path | None) -> None:
     """Set the texts of a file and those that a person at the terminal gives; say which are still missing."""
     texts = claims.read(source) if source is not None else {}
     present = client.safetycases.documentation(case_id)

@@ -1,20 +1,38 @@
 """The commands that use a server: each is a thin layer over the client, with tables for people and `--json` for programs.
 
-The address and the token come from `DYFF_API_ENDPOINT` and `DYFF_API_TOKEN`, as for `Client`. The SDK is imported when a command runs.
+`connecting` finds the server and the token. The SDK is imported when a command runs.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
 from datetime import UTC, datetime
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dyff.cli import case_commands, connecting, export_commands, invitation_commands, kinds, method_commands, reporting, reproduce_command
+from dyff.cli import (
+    case_commands,
+    change_commands,
+    compare_command,
+    completion_command,
+    connecting,
+    export_commands,
+    invitation_commands,
+    kinds,
+    method_commands,
+    naming,
+    open_command,
+    publish_command,
+    reporting,
+    reproduce_command,
+    samples_command,
+    sign_in_commands,
+    tables,
+    terminals,
+    why_command,
+)
 
 if TYPE_CHECKING:
     from dyff.entities.kind import Kind
@@ -23,56 +41,13 @@ DEFAULT_LIMIT = 50
 MOST = 10_000
 """The most entities or lines of one answer, as the server has it."""
 
-_COLUMNS = ("id", "name", "status", "reason", "account", "creationTime")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-_id = click.argument("entity_id", metavar="ID")
-
-
-def _kind(feature: str | None = None, what: str = "") -> Callable[..., Any]:
-    return click.argument("kind", type=kinds.KindParam(feature, what))
-
-
-@click.command()
-@_as_json
-def whoami(as_json: bool) -> None:
-    """Check the address and the token: which server answers, whose token it is, what it grants, and until when."""
-    with connecting.connected() as client:
-        _, claims = client.tokens.inspect(os.environ["DYFF_API_TOKEN"])
-        kind, _, subject = str(claims.get("sub", "")).partition("/")
-        if kind == "Account":  # what every token of an account may read; 401 if it is expired or revoked
-            client.accounts.get_token(subject, str(claims.get("jti", "")))
-        else:
-            reporting.stop(
-                f"the token is not that of an account, but of {kind or 'nothing'}: it is for calling that", reporting.NOT_ALLOWED
-            )
-        found = {
-            "endpoint": client.endpoint,
-            "account": subject,
-            "token": claims.get("jti"),
-            "expires": _time(claims.get("exp")),
-            "grants": claims.get("grants", []),
-        }
-    if as_json:
-        reporting.document(found)
-    else:
-        reporting.fields([*((name, value) for name, value in found.items() if name != "grants")])
-        for grant in found["grants"]:
-            reporting.fields([("grants", _grant(grant))])
-
-
-def _time(seconds: Any) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if isinstance(seconds, int | float) else None
-
-
-def _grant(grant: dict[str, Any]) -> str:
-    """A grant in one line."""
-    where = [f"{name} {', '.join(map(str, grant[name]))}" for name in ("accounts", "entities") if grant.get(name)]
-    what = f"{', '.join(grant.get('functions', []))} on {', '.join(grant.get('resources', []))}"
-    return " of ".join([what, *(["; ".join(where)] if where else [])])
+_LOGGED = naming.Feature("logs", "logs")
+_DOWNLOADED = naming.Feature("download", "files to download")
 
 
 @click.command("ls")
-@_kind()
+@click.argument("kind", type=kinds.KindParam())
 @click.option("--account", help="Only those of this account.")
 @click.option("--status", help="Only those with this status, such as Complete.")
 @click.option("--name", help="Only those with this name.")
@@ -98,9 +73,26 @@ def ls(kind: Kind, account: str | None, status: str | None, name: str | None, la
     if not found:
         click.echo(f"there are no {kind.plural} like that", err=True)
         return
-    reporting.table([*_COLUMNS], [[getattr(each, column, None) for column in _COLUMNS] for each in found])
+    when = "age" if terminals.is_output() else "creationTime"
+    rows = [[each.id, named(each), each.status, each.reason, each.account, _when(each.creationTime, when)] for each in found]
+    reporting.table(["id", "name", "status", "reason", "account", when], rows, optional=("account", "reason"))
     if len(found) == limit:
         click.echo(f"(the newest {limit}; --limit prints more)", err=True)
+
+
+def named(entity: Any) -> str | None:
+    """What people know an entity by: its name, or else that of the system or the method that it is about; None if it has neither."""
+    session = getattr(entity, "inferenceSession", None)
+    about = (entity, getattr(session, "inferenceService", None), getattr(entity, "method", None))
+    return next((name for each in about if isinstance(name := getattr(each, "name", None), str) and name), None)
+
+
+def _when(time: str, how: str) -> str:
+    try:
+        then = datetime.fromisoformat(time.replace("Z", "+00:00"))
+    except ValueError:
+        return time
+    return tables.age((datetime.now(UTC) - then).total_seconds()) if how == "age" else reporting.seconds(time)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -111,13 +103,13 @@ def _label(text: str) -> tuple[str, str]:
 
 
 @click.command()
-@_kind()
-@_id
+@naming.argument()
 @_as_json
-def get(kind: Kind, entity_id: str, as_json: bool) -> None:
-    """Show one entity of a KIND."""
+def get(asked: naming.Asked, as_json: bool) -> None:
+    """Show one entity, with all of its fields."""
     with connecting.connected() as client:
-        found = kinds.group(client, kind).get(entity_id)
+        row, entity_id = asked.target(client)
+        found = kinds.group(client, row).get(entity_id)
     if as_json:
         reporting.document(found)
     else:
@@ -131,8 +123,7 @@ def _not_nan(context: click.Context, option: click.Parameter, value: float) -> f
 
 
 @click.command()
-@_kind()
-@_id
+@naming.argument()
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
@@ -143,29 +134,37 @@ def _not_nan(context: click.Context, option: click.Parameter, value: float) -> f
     help="How long to wait.",
 )
 @click.option("--quiet", is_flag=True, help="Do not show the progress.")
-def wait(kind: Kind, entity_id: str, timeout: float, quiet: bool) -> None:
-    """Wait until an entity of a KIND has succeeded. Ctrl-C stops the waiting, not the workflow."""
+@_as_json
+def wait(asked: naming.Asked, timeout: float, quiet: bool, as_json: bool) -> None:
+    """Wait until an entity has succeeded. Ctrl-C stops the waiting, not the workflow.
+
+    The exit code is 9 if it ended without success, and 7 if it has not ended in time.
+    """
     with connecting.connected() as client:
+        row, entity_id = asked.target(client)
         try:
-            found = kinds.group(client, kind).wait(entity_id, timeout_s=timeout, progress=not quiet)
+            found = kinds.group(client, row).wait(entity_id, timeout_s=timeout, progress=not quiet and not as_json)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; `dyff wait {quote(kind.name.lower())} {quote(entity_id)}` waits again") from None
-    reporting.line(found.status)
+            raise KeyboardInterrupt(f"interrupted; `dyff wait {quote(row.name.lower())} {quote(entity_id)}` waits again") from None
+    if as_json:
+        reporting.document(found)
+    else:
+        reporting.line(found.status)
 
 
 @click.command()
-@_kind("logs", "logs")
-@_id
+@naming.argument(_LOGGED)
 @click.option("-f", "--follow", is_flag=True, help="Print further lines as they come, until the workflow has ended.")
 @click.option("--since", metavar="PERIOD", help="Only lines of this period, such as 30m, 1h or 2d, or since a time.")
 @click.option("--limit", type=click.IntRange(1, MOST), default=1000, show_default=True, help="The most lines, the last ones.")
 @_as_json
-def logs(kind: Kind, entity_id: str, follow: bool, since: str | None, limit: int, as_json: bool) -> None:
-    """Print what the pods of an entity of a KIND wrote."""
+def logs(asked: naming.Asked, follow: bool, since: str | None, limit: int, as_json: bool) -> None:
+    """Print what the pods of an entity wrote."""
     if follow and since is not None:
         raise click.UsageError("--follow prints all lines: leave out --since")
     with connecting.connected() as client:
-        its = kinds.group(client, kind)
+        row, entity_id = asked.target(client)
+        its = kinds.group(client, row)
         lines = its.stream_workflow_logs(entity_id) if follow else its.workflow_logs(entity_id, since=since, limit=limit).logs
         for line in lines:
             if as_json:
@@ -175,23 +174,32 @@ def logs(kind: Kind, entity_id: str, follow: bool, since: str | None, limit: int
 
 
 @click.command()
-@_kind("download", "files to download")
-@_id
+@naming.argument(_DOWNLOADED)
 @click.argument("destination", type=click.Path())
 @click.option("--incomplete", is_flag=True, help="Also of an evaluation that has failed: what it completed.")
 @click.option("--quiet", is_flag=True, help="Do not show the progress.")
-def download(kind: Kind, entity_id: str, destination: str, incomplete: bool, quiet: bool) -> None:
-    """Download the files of an entity of a KIND to DESTINATION, a new directory. Run it again to continue an interrupted download."""
-    if incomplete and (kind.download is None or not kind.download.incomplete):
-        raise click.UsageError(f"--incomplete: {kind.plural} have no incomplete files")
-    more = {"incomplete": True} if incomplete else {}
+def download(asked: naming.Asked, destination: str, incomplete: bool, quiet: bool) -> None:
+    """Download the files of an entity to DESTINATION, a new directory. Run it again to continue an interrupted download."""
+    if incomplete and asked.row is not None:
+        _require_incomplete(asked.row)
     with connecting.connected() as client:
-        kinds.group(client, kind).download(entity_id, destination, progress=not quiet, **more)
+        row, entity_id = asked.target(client)
+        if incomplete:
+            _require_incomplete(row)
+        more = {"incomplete": True} if incomplete else {}
+        kinds.group(client, row).download(entity_id, destination, progress=not quiet, **more)
     reporting.line(destination)
 
 
-ALL = (
-    whoami, ls, get, wait, logs, download, export_commands.export, reproduce_command.reproduce, invitation_commands.invitation,
-    method_commands.method, case_commands.case,
-)  # fmt: skip
+def _require_incomplete(row: Kind) -> None:
+    if row.download is None or not row.download.incomplete:
+        raise click.UsageError(f"--incomplete: {row.plural} have no incomplete files")
+
+
+ALL = tuple(map(connecting.with_option, (
+    sign_in_commands.login, sign_in_commands.logout, sign_in_commands.whoami, ls, get, wait, why_command.why, logs, samples_command.samples,
+    compare_command.compare, download, export_commands.export, change_commands.label, change_commands.terminate, change_commands.delete,
+    publish_command.publish, open_command.open_, reproduce_command.reproduce, invitation_commands.invitation, method_commands.method,
+    case_commands.case, completion_command.completion,
+)))  # fmt: skip
 """All of them. `dyff.cli.server_commands.NAMES` has the names that are taken."""

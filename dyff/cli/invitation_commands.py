@@ -7,7 +7,9 @@ from shlex import quote
 import click
 
 from dyff.cli import connecting, reporting
-from dyff.entities import invitations
+
+DEFAULT_DAYS, MOST_DAYS = 30, 365
+"""As `dyff.entities.invitations` has them, which no start of a command should have to import."""
 
 _case = click.argument("case_id", metavar="CASE_ID")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -22,8 +24,8 @@ def invitation() -> None:
 @_case
 @click.option(
     "--days",
-    type=click.IntRange(1, invitations.MAX_DAYS),
-    default=invitations.DEFAULT_DAYS,
+    type=click.IntRange(1, MOST_DAYS),
+    default=DEFAULT_DAYS,
     show_default=True,
     help="How long it is valid.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,25 +12,38 @@ from typing import Any, NoReturn
 
 import click
 
+from dyff.cli import tables, terminals
+
 FAILED = 1
-"""Something else: a workflow that ended without success, files that exist, an answer that is not Dyff's."""
+"""Something else: files that exist, an answer that is not Dyff's, several entities with different results."""
 WRONG = 2
 """The command or the request is wrong: an argument, a setting, a field. Click uses the same."""
 NO_SERVER = 3
 """There is no answer, or the server is busy: try again later."""
-NOT_ALLOWED = 4
-"""The token is missing, not valid (any more), or lacks a grant."""
+NOT_SIGNED_IN = 4
+"""The token is missing, or not valid (any more)."""
 MISSING = 5
 """It does not exist, or no longer."""
 CONFLICT = 6
 """The status of the entity does not allow it."""
 TIME_OVER = 7
 """It has not ended in time, and continues."""
+DIFFERS = 8
+"""A reproduction does not agree with its original."""
+WORKFLOW_FAILED = 9
+"""What was waited for ended without success."""
+NOT_ALLOWED = 10
+"""The token lacks a grant."""
+NOT_CONFIRMED = 11
+"""The question was answered with no, and nothing was changed."""
 INTERRUPTED = 130
 """Ctrl-C, as of any program."""
 
-MOST_CHARS = 60
-"""Longer values are cut in a table."""
+_ADVICE = {
+    NOT_SIGNED_IN: "sign in again with 'dyff login', or set DYFF_API_TOKEN to another token",
+    NOT_ALLOWED: "'dyff whoami' shows what the token allows",
+}
+"""What to do at a command line, in place of the SDK's advice for programs."""
 
 
 class Ended(click.ClickException):
@@ -58,12 +72,13 @@ def translated() -> Iterator[None]:
     codes: tuple[tuple[type[Exception], int], ...] = (
         (errors.ServerUnreachable, NO_SERVER),
         (errors.ServerBusy, NO_SERVER),
-        (errors.NotAuthenticated, NOT_ALLOWED),
+        (errors.NotAuthenticated, NOT_SIGNED_IN),
         (errors.NotAllowed, NOT_ALLOWED),
         (errors.Missing, MISSING),
         (errors.Refused, CONFLICT),
         (errors.BadRequest, WRONG),
         (errors.WaitTimeout, TIME_OVER),
+        (errors.WorkflowFailed, WORKFLOW_FAILED),
         (errors.SdkError, FAILED),
         (OSError, FAILED),
         (msgspec.MsgspecError, FAILED),
@@ -74,13 +89,21 @@ def translated() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise Ended(str(error) or "interrupted", INTERRUPTED) from None
+    except click.Abort:  # Ctrl-C or the end of the input, at a question
+        raise Ended("interrupted; nothing was changed", INTERRUPTED) from None
     except BrokenPipeError:
         raise
     except tuple(kind for kind, _ in codes) as error:
-        raise Ended(_sentence(error), next(code for kind, code in codes if isinstance(error, kind))) from error
+        code = next(code for kind, code in codes if isinstance(error, kind))
+        raise Ended(_sentence(error, _ADVICE.get(code)), code) from error
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, advice: str | None) -> str:
+    """`advice`: replaces that of the SDK; None to leave it."""
+    from dyff.sdk import errors
+
+    if isinstance(error, errors.ApiError) and advice is not None:
+        return f"{str(error).removesuffix(f' ({error.advice})')} ({advice})"
     if isinstance(error, UnicodeEncodeError):  # what the shell passes as an argument can have any bytes
         return f"{error.object[:200]!a} is not UTF-8, which it has to be here"
     if isinstance(error, OSError) and error.strerror:
@@ -141,22 +164,44 @@ def _json(value: Any, indent: int | None = None) -> str:
     return text
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows below the names of their columns. Columns without a value are left out."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    used = [at for at in range(len(columns)) if any(row[at] for row in cells)]
-    heads = [columns[at].upper() for at in used]
-    widths = [max(len(head), *(len(row[at]) for row in cells)) for head, at in zip(heads, used, strict=True)]
-    for row in (heads, *([row[at] for at in used] for row in cells)):
-        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], optional: Sequence[str] = ()) -> None:
+    """Print rows below the names of their columns, fitted to the terminal. Columns without a value are left out.
+
+    `optional`: columns that a narrow terminal does not show, those that matter least first. A column `status` is coloured.
+    """
+    cells = [[_text(value).replace("\t", "\\t") for value in row] for row in rows]
+    for each in tables.lines(columns, cells, terminals.columns(), optional, _painted):
+        line(each)
+
+
+def _painted(column: str, text: str, whole: str) -> str:
+    return terminals.coloured(text, whole) if column == "status" else whole
 
 
 def fields(pairs: Sequence[tuple[str, Any]]) -> None:
-    """Print names with their values, one for each line. Those without a value are left out."""
-    said = [(name, text) for name, value in pairs if (text := _text(value))]
-    width = max((len(name) for name, _ in said), default=0)
-    for name, text in said:
-        line(f"{name.ljust(width)}  {text}")
+    """Print names with their values, one for each line. Those without a value are left out.
+
+    On a terminal, what is no text has one line at most.
+    """
+    most = terminals.columns()
+    said = [(name, value, text) for name, value in pairs if (text := _text(value))]
+    longest = max((len(name) for name, _, _ in said), default=0) + len(tables.GAP)
+    shown = [
+        (name, text if most is None or isinstance(value, str) else tables.cut(text, max(most - longest, tables.MIN_WIDTH)))
+        for name, value, text in said
+    ]
+    for each in tables.fields(shown):
+        line(each)
+    if any(text != before for (_, text), (_, _, before) in zip(shown, said, strict=True)):
+        note("(--json has the whole values)")
+
+
+def seconds(time: str) -> str:
+    """A time of the server, without the parts of its second."""
+    return _FRACTION.sub("", time)
+
+
+_FRACTION = re.compile(r"\.\d+(?=Z$)")
 
 
 def _text(value: Any) -> str:
@@ -167,9 +212,9 @@ def _text(value: Any) -> str:
     return _json(value)
 
 
-def _cell(value: Any) -> str:
-    text = _text(value)
-    return f"{text[: MOST_CHARS - 3]}..." if len(text) > MOST_CHARS else text
+def note(text: str) -> None:
+    """Say something about the output, next to it: on standard error."""
+    click.echo(harmless(text), err=True)
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -12,9 +12,6 @@ from dyff.cli import connecting, reporting
 if TYPE_CHECKING:
     from dyff.sdk.models import Reproduced
 
-DIFFERS = 8
-"""The exit code if the reproduction does not agree with the original."""
-
 
 def _is_number(context: click.Context, option: click.Parameter, value: float) -> float:
     if math.isnan(value):  # which a range does not refuse
@@ -63,7 +60,7 @@ def reproduce(
         for line in lines(found):
             reporting.line(reporting.harmless(line))
     if not found.agrees:
-        reporting.stop(f"the reproduction of {entity_id} differs from it", DIFFERS)
+        reporting.stop(f"the reproduction of {entity_id} differs from it", reporting.DIFFERS)
 
 
 def lines(found: Reproduced) -> list[str]:

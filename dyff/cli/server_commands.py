@@ -15,8 +15,8 @@ NAMES = (
 """Commands that `dyff-platform` adds (a test compares them). A command that uses a server cannot have one of these names."""
 
 _ELSEWHERE = (
-    "To use a server that runs elsewhere, set DYFF_API_ENDPOINT and DYFF_API_TOKEN: 'dyff whoami' checks them, and 'dyff --help' lists "
-    "what you can do here"
+    "To use a server that runs elsewhere, run 'dyff login URL', or set DYFF_API_ENDPOINT and DYFF_API_TOKEN; 'dyff --help' lists what you "
+    "can do here"
 )
 _LINUX_ONLY = (
     "The server runs on Linux only: it confines programs by means of the Linux kernel, and runs them under its supervision. On this system "

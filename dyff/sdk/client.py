@@ -291,6 +291,18 @@ class _Server(calls.Bound[S], Generic[S]):
         raise missing
 
     @operation
+    async def caller(self) -> sdk_models.Caller:
+        """Return whose token this client has, until when it is good, and what it allows now.
+
+        Raises:
+            NotAuthenticated: the token is not valid (any more).
+
+        Example:
+            `client.caller().grants`
+        """
+        return sdk_models.read(await self._http.call("GET", "/caller"), sdk_models.Caller)
+
+    @operation
     async def system(self) -> sdk_models.System:
         """Return the health of the roles and backends of the server, and the lag; the last hour is in `history`. Needs an operator's token.
 

@@ -22,7 +22,7 @@ from dyff.entities.answers import (
 from dyff.entities.changes import Change
 from dyff.entities.comparables import Choice, Comparables
 from dyff.entities.comparisons import ComparedPair, ComparedSystem, Comparisons
-from dyff.entities.consoles import Overview
+from dyff.entities.consoles import Caller, Overview
 from dyff.entities.differing import DifferingItem, DifferingItems
 from dyff.entities.dossiers import Dossier
 from dyff.entities.identity import Entity
@@ -51,15 +51,14 @@ from dyff.entities.system import QuotasInUse, System
 from dyff.sdk.agreement import FilesAgreement, ItemsAgreement, Reproduced, ScoreAgreement
 
 __all__ = [
-    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Cell", "Change", "Choice", "Comparables", "ComparedPair", "ComparedSystem",
-    "Comparisons", "Curve", "Dataset", "Dependents", "DifferingItem", "DifferingItems", "Digest", "Documentation", "Dossier",
-    "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File", "FilesAgreement",
-    "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface", "InferenceService", "InferenceSession",
-    "InferenceSessionAndToken", "Invitation", "InvitationUse", "ItemsAgreement", "Leaderboard", "LogEntry", "Measurement", "Method",
-    "Model", "ModelArtifact", "Module", "NewInvitation", "Overview", "Progress", "QuotasInUse",
-    "RankedSystem", "Related", "Report", "Reproduced",
-    "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement", "SignedURL", "Status", "System", "Transition", "UseCase", "Volume",
-    "WorkflowLogs", "read",
+    "APIKey", "AccessGrant", "AccountUsage", "Artifact", "Caller", "Cell", "Change", "Choice", "Comparables", "ComparedPair",
+    "ComparedSystem", "Comparisons", "Curve", "Dataset", "Dependents", "DifferingItem", "DifferingItems", "Digest",
+    "Documentation", "Dossier", "Downlink", "Entity", "Evaluation", "EvaluationSession", "Family", "FamilyMember", "File",
+    "FilesAgreement", "ForeignInferenceService", "Hazard", "History", "Identified", "InferenceInterface", "InferenceService",
+    "InferenceSession", "InferenceSessionAndToken", "Invitation", "InvitationUse", "ItemsAgreement", "Leaderboard", "LogEntry",
+    "Measurement", "Method", "Model", "ModelArtifact", "Module", "NewInvitation", "Overview", "Progress", "QuotasInUse",
+    "RankedSystem", "Related", "Report", "Reproduced", "SafetyCase", "Sample", "Samples", "Score", "ScoreAgreement",
+    "SignedURL", "Status", "System", "Transition", "UseCase", "Volume", "WorkflowLogs", "read",
 ]  # fmt: skip
 
 

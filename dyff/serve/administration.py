@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from dyff.accounts import authority, grants, port, tokens
-from dyff.entities import codecs
+from dyff.entities import codecs, statuses
 from dyff.kernel import audit, clock, errors, ids, settings, suggestions
 from dyff.query import usage
 from dyff.serve import directory, migrating, opening, protection
@@ -203,18 +203,79 @@ def invalidate_tokens(loaded: settings.Settings) -> None:
         _with_accounts(loaded, lambda accounts: accounts.rotate_signing_secret())
 
 
-def revoke_token(loaded: settings.Settings, named: str, token_id: str) -> None:
-    """Revoke a token: it is refused from now on.
+def list_tokens(loaded: settings.Settings, named: str | None = None, *, valid: bool = False) -> list[codecs.Json]:
+    """The tokens and invitations that were not revoked, without their secrets. `named`: of this account; None for all accounts.
+
+    `valid`: only those that have not expired.
+
+    Raises:
+        NotFound: there is no such account.
+    """
+
+    async def act(accounts: port.Accounts) -> list[codecs.Json]:
+        owners = await accounts.find() if named is None else [await _required(accounts, named, entry)]
+        now = clock.SystemClock().now()
+        keys = [(owner, key) for owner in owners for key in await accounts.keys(owner.id)]
+        return [_listed(owner, key, now) for owner, key in keys if not valid or key.expires > now]
+
+    with recorded(loaded, "token.list", kind=KIND, entity=None if named is None else named[:MAX_NAME_CHARS]) as entry:
+        return _with_accounts(loaded, act)
+
+
+def _listed(owner: port.Account, key: port.Key, now: datetime) -> codecs.Json:
+    allowed = "everything" if key.grants == grants.ADMIN else f"{len(key.grants)} grants"
+    state = owner.status if owner.status != port.ACTIVE else "Expired" if key.expires <= now else "Valid"
+    return {
+        "id": key.id,
+        "status": state,
+        "name": owner.name,
+        "account": owner.id,
+        "grants": allowed if key.invitation is None else f"an invitation to {key.invitation.case}",
+        "created": clock.iso(key.created),
+        "expires": clock.iso(key.expires),
+    }
+
+
+def delete_account(loaded: settings.Settings, named: str, *, keep_entities: bool) -> None:
+    """Delete an account, for good. Its entities stay. Deleting it again changes nothing.
+
+    Raises:
+        NotFound: there is no such account.
+        WrongStatus: it owns entities, and `keep_entities` is False.
+    """
+
+    async def act(accounts: port.Accounts) -> None:
+        account = await _required(accounts, named, entry)
+        async with opening.open_query_for_maintenance(loaded, directory.DataDirectory(loaded.data_dir)) as view:
+            owned = (await view.usage(account.id)).entities
+        entry.details = {**(entry.details or {}), "entities": str(owned)}
+        if owned and not keep_entities:
+            raise errors.WrongStatus(f"the account {account.id} owns entities ({owned}); keep them, or delete them first")
+        if account.status != port.DELETED:
+            await accounts.set_status(account.id, port.DELETED, statuses.DELETE_COMMAND)
+
+    with recorded(loaded, "account.delete", kind=KIND, entity=named[:MAX_NAME_CHARS]) as entry:
+        _with_accounts(loaded, act)
+
+
+def revoke_token(loaded: settings.Settings, named: str | None, token_id: str) -> None:
+    """Revoke a token: it is refused from now on. `named`: the account that it must be of; None for whichever it is.
 
     Raises:
         NotFound: there is no such account, or it has no such token.
     """
 
     async def act(accounts: port.Accounts) -> None:
-        account = await _required(accounts, named, entry)
-        if not await accounts.revoke_key(account.id, token_id):
-            raise errors.NotFound(f"account {account.id} has no token {token_id}")
+        if named is None:
+            key = await accounts.get_key(token_id)
+            if key is None:
+                raise errors.NotFound(f"there is no token {suggestions.shown(token_id)}; 'dyff token list' shows the IDs of all")
+            entry.entity = account_id = key.account
+        else:
+            account_id = (await _required(accounts, named, entry)).id
+        if not await accounts.revoke_key(account_id, token_id):
+            raise errors.NotFound(f"account {account_id} has no token {token_id}")
 
-    with recorded(loaded, "token.revoke", kind=KIND, entity=named[:MAX_NAME_CHARS]) as entry:
+    with recorded(loaded, "token.revoke", kind=KIND, entity=None if named is None else named[:MAX_NAME_CHARS]) as entry:
         entry.target = token_id[:MAX_NAME_CHARS]
         _with_accounts(loaded, act)

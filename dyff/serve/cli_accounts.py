@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
+from dyff.cli import reporting, terminals
 from dyff.kernel import settings
 from dyff.serve import command_options
 
+if TYPE_CHECKING:
+    from dyff.entities import codecs
+
 ADMIN = "Admin"
 """The one role that a token can have."""
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line. So it does if the output is no terminal.")
+
+
+def _print(rows: list[codecs.Json], as_json: bool) -> None:
+    """A table on a terminal, otherwise an object per line."""
+    if as_json or not terminals.is_output():
+        for row in rows:
+            click.echo(json.dumps(row))
+    elif rows:
+        shown = [[reporting.seconds(value) if isinstance(value, str) else value for value in row.values()] for row in rows]
+        reporting.table(list(rows[0]), shown, optional=("account", "created", "grants"))
+    else:
+        click.echo("there are none", err=True)
 
 
 @click.group("account")
@@ -31,14 +50,15 @@ def account_create(name: str, data_dir: str | None, config: str | None) -> None:
 
 
 @accounts.command("list")
+@_as_json
 @command_options.data_dir
 @command_options.config
-def account_list(data_dir: str | None, config: str | None) -> None:
-    """Print all accounts, one JSON object per line."""
+def account_list(as_json: bool, data_dir: str | None, config: str | None) -> None:
+    """List all accounts, the oldest first."""
     from dyff.serve import administration
 
-    for each in administration.list_accounts(settings.load(config, flags={"data_dir": data_dir})):
-        click.echo(json.dumps({"id": each.id, "name": each.name, "status": each.status}))
+    found = administration.list_accounts(settings.load(config, flags={"data_dir": data_dir}))
+    _print([{"id": each.id, "name": each.name, "status": each.status} for each in found], as_json)
 
 
 @accounts.command("show")
@@ -50,6 +70,39 @@ def account_show(account: str, data_dir: str | None, config: str | None) -> None
     from dyff.serve import administration
 
     click.echo(json.dumps(administration.show_account(settings.load(config, flags={"data_dir": data_dir}), account)))
+
+
+@accounts.command("delete")
+@click.argument("account", metavar="ACCOUNT")
+@click.option("--keep-entities", is_flag=True, help="Also delete an account that owns entities, which stay as they are.")
+@click.option("--yes", "-y", "sure", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
+@command_options.data_dir
+@command_options.config
+def account_delete(account: str, keep_entities: bool, sure: bool, data_dir: str | None, config: str | None) -> None:
+    """Delete an account, for good: its tokens are refused from now on, nothing of it starts any more, and its name stays taken.
+
+    Its entities and their data stay, with their results and publications, and what runs goes on to its end. So an account that owns
+    entities is refused, unless you say --keep-entities; to be rid of their data, delete them before. 'dyff account suspend' can be undone.
+    """
+    from dyff.serve import administration
+
+    loaded = settings.load(config, flags={"data_dir": data_dir})
+    found = administration.show_account(loaded, account)
+    if "name" not in found:
+        raise click.UsageError(f"{account!r} is only a name in entities, which no token has: there is nothing to delete")
+    owned, tokens_ = found["entities"]["used"], found["tokens"]["used"]
+    if owned and not keep_entities:
+        raise click.UsageError(
+            f"the account {found['id']} owns entities ({owned}): delete them first, or let them stay with --keep-entities (a deleted one "
+            "counts until its data are removed)"
+        )
+    if not sure:
+        if not terminals.is_person():
+            raise click.UsageError("a deletion cannot be undone, and there is no terminal to ask at: add --yes")
+        name = reporting.harmless(found["name"])
+        click.echo(f"Account {name} ({found['id']}): {tokens_} tokens stop working, {owned} entities stay", err=True)
+        click.confirm("Delete it? This cannot be undone", abort=True, err=True)
+    administration.delete_account(loaded, found["id"], keep_entities=keep_entities)
 
 
 @accounts.command("suspend")
@@ -116,13 +169,32 @@ def token_invalidate_all(data_dir: str | None, config: str | None) -> None:
     administration.invalidate_tokens(settings.load(config, flags={"data_dir": data_dir}))
 
 
+@tokens.command("list")
+@click.option("--account", metavar="ACCOUNT", help="Only those of this account: its ID or its name.")
+@click.option("--valid", is_flag=True, help="Only those that have not expired.")
+@_as_json
+@command_options.data_dir
+@command_options.config
+def token_list(account: str | None, valid: bool, as_json: bool, data_dir: str | None, config: str | None) -> None:
+    """List the tokens that were not revoked, the oldest of each account first: what each allows, and until when.
+
+    A token itself is shown once, when it is made: only its ID and a hash are stored. Invitations are listed, too.
+    """
+    from dyff.serve import administration
+
+    _print(administration.list_tokens(settings.load(config, flags={"data_dir": data_dir}), account, valid=valid), as_json)
+
+
 @tokens.command("revoke")
-@click.option("--account", required=True, metavar="ACCOUNT", help="The account that the token acts for: its ID or its name.")
+@click.option("--account", metavar="ACCOUNT", help="The account of the token, its ID or its name: refuse a token of another one.")
 @click.argument("token_id")
 @command_options.data_dir
 @command_options.config
-def token_revoke(account: str, token_id: str, data_dir: str | None, config: str | None) -> None:
-    """Revoke a token: it is refused from now on. TOKEN_ID is its `jti` claim."""
+def token_revoke(account: str | None, token_id: str, data_dir: str | None, config: str | None) -> None:
+    """Revoke a token or an invitation: every server refuses it from the next request on.
+
+    TOKEN_ID is its `jti` claim; 'dyff token list' shows it.
+    """
     from dyff.serve import administration
 
     administration.revoke_token(settings.load(config, flags={"data_dir": data_dir}), account, token_id)

@@ -100,7 +100,7 @@ def test_a_case_is_reproduced_and_one_that_cannot_be_differs(ours, command, serv
         assert (refused.returncode, said in refused.stderr) == (code_, True), refused.stderr
     stranger = server.command("token", "create", "--account", server.command("account", "create", "--name", "stranger"))
     refused = command("reproduce", drawn.id, DYFF_API_TOKEN=stranger)
-    assert (refused.returncode, "does not grant" in refused.stderr) == (4, True), refused.stderr
+    assert (refused.returncode, "does not grant" in refused.stderr) == (10, True), refused.stderr
     ours.evaluations.delete(evaluation.id)
     refused = command("reproduce", drawn.id, "--quiet")
     assert (refused.returncode, f"the Evaluation {evaluation.id} cannot be used: its status is Deleted" in refused.stderr) == (6, True)

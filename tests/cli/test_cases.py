@@ -7,7 +7,6 @@ import re
 import tomllib
 
 import pytest
-from click.testing import CliRunner
 
 from dyff.cli import claims
 from dyff.cli.methods import template
@@ -84,9 +83,9 @@ def test_publishing_says_what_is_missing_and_goes_on(dyff_command, tmp_path):
 def test_a_person_is_asked(dyff_command, monkeypatch):
     """At a terminal, for each text that is missing; an empty answer leaves it out, and a relationship must be one."""
     monkeypatch.setattr(claims, "at_terminal", lambda: True)
-    monkeypatch.setattr("click.testing.CliRunner.invoke", _with_input(CliRunner.invoke, "It is safe.\n\nfriends\nthird_party\n"))
     present = {name: text for name, text in WHOLE.items() if name not in ("claim", "scope", "relationship")}
-    result = dyff_command("case", "describe", ID, answers=server(**present))
+    typed = "It is safe.\n\nfriends\nthird_party\n"
+    result = dyff_command("case", "describe", ID, answers=server(**present), typed=typed)
     assert result.exit_code == 0, result.output
     assert sent(dyff_command.asked, "/documentation") == [{"documentation": {"claim": "It is safe.", "relationship": "third_party"}}]
     assert "these texts are missing:\n  scope " in result.stderr
@@ -98,7 +97,3 @@ def test_nothing_is_said_about_a_case_that_is_whole(dyff_command):
     assert (result.exit_code, result.stderr) == (0, "")
     assert sent(dyff_command.asked, "/documentation") == []
     assert sent(dyff_command.asked, "/labels") == [{"labels": {"dyff.io/access": None}}]
-
-
-def _with_input(invoke, text):
-    return lambda self, *given, **named: invoke(self, *given, **named, input=text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,11 +64,10 @@ def _listed(name: str, entries: Any, of: str, value: Callable[[Any], str]) -> li
 
 
 def _account(client: Client) -> str:
-    _, claims = client.tokens.inspect(os.environ["DYFF_API_TOKEN"])
-    kind, _, subject = str(claims.get("sub", "")).partition("/")
-    if kind != "Account" or not subject:
-        reporting.stop("the token is not that of an account: give --account", reporting.NOT_ALLOWED)
-    return subject
+    account = client.caller().account
+    if account is None:
+        reporting.stop("the token is not that of an account: give --account", reporting.WRONG)
+    return account
 
 
 def _module(client: Client, made: Folder, account: str, exists: list[str]) -> Any:

@@ -91,20 +91,51 @@ class Evaluations(
         Example:
             `for sample in client.evaluations.samples(evaluation.id, errors=True): print(sample.index, sample.error)`
         """
-        flags = {True: "true", False: "false", None: None}
-        params = {
-            "limit": SAMPLES, "errors": flags[errors], "text": text, "index": index, "replication": replication, "score": score,
-            "min": least, "max": most, "value": flags[value] if isinstance(value, bool) else value,
-            "measurements": None if measurements is None else ",".join(measurements), "incomplete": "true" if incomplete else None,
-        }  # fmt: skip
         after: str | None = None
         while True:
-            page = models.read(await self._http.call("GET", self._path(id, "samples"), params={**params, "after": after}), models.Samples)
+            page = await self.samples_page(
+                id, errors=errors, text=text, index=index, replication=replication, score=score, least=least, most=most, value=value,
+                measurements=measurements, incomplete=incomplete, limit=SAMPLES, after=after,
+            )  # fmt: skip
             for each in page.samples:
                 yield each
             if page.next is None:
                 return
             after = page.next
+
+    @operation
+    async def samples_page(
+        self,
+        id: str,  # noqa: A002
+        *,
+        errors: bool | None = None,
+        text: str | None = None,
+        index: int | None = None,
+        replication: str | int | None = None,
+        score: str | None = None,
+        least: float | None = None,
+        most: float | None = None,
+        value: str | float | bool | None = None,
+        measurements: Sequence[str] | None = None,
+        incomplete: bool = False,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> models.Samples:
+        """Return one page of what `samples` iterates over, with what is not shown and why, and `next`, where the next page begins.
+
+        `limit`: 1 to 100; None for 25. `after`: `next` of the page before. A page can have fewer samples than `limit`, also none, although
+        there are more: only `next` says where the end is.
+
+        Example:
+            `client.evaluations.samples_page(evaluation.id, errors=True, limit=10).next`
+        """
+        flags = {True: "true", False: "false", None: None}
+        params = {
+            "limit": limit, "after": after, "errors": flags[errors], "text": text, "index": index, "replication": replication,
+            "score": score, "min": least, "max": most, "value": flags[value] if isinstance(value, bool) else value,
+            "measurements": None if measurements is None else ",".join(measurements), "incomplete": "true" if incomplete else None,
+        }  # fmt: skip
+        return models.read(await self._http.call("GET", self._path(id, "samples"), params=params), models.Samples)
 
     @operation
     async def sample(self, id: str, index: int, *, incomplete: bool = False) -> list[models.Sample]:  # noqa: A002
