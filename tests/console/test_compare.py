@@ -76,6 +76,8 @@ async def test_from_a_list_to_an_item_side_by_side(world, study, width, scheme):
         await side.get_by_text("the bad answer to 10").wait_for()
         await side.get_by_text("the good answer to 10").wait_for()
         await side.get_by_text("question 10").wait_for()
+        top = await side.evaluate("each => each.getBoundingClientRect().top / innerHeight")
+        assert 0 <= top < 0.6, "it was opened where the reader does not see it"
         await console.usable()
         await no_markup(page)
         await keyboard.press("j")
