@@ -41,6 +41,9 @@ def merged(outputs: Keys, errors: Keys, replications: Iterable[str]) -> Iterator
 
 
 def _of_index(index: int, found: list[str], failed: list[str], ranks: dict[str, int]) -> Iterator[Key]:
+    if not failed and len(found) == 1:  # nearly always
+        yield Key(index, found[0], 0, 0, False)
+        return
     has_error = set(failed)
     every = [*found, *sorted(has_error.difference(found))]
     every.sort(key=lambda each: ranks.get(each, len(ranks)))

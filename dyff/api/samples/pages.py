@@ -116,7 +116,9 @@ class Reader:
 
     def _with_text(self, chunk: list[order.Key], texts: matching.Texts, rows: _Rows) -> list[order.Key]:
         self._fill_values(rows, _indices(chunk))
-        return [key for key in chunk if any(texts.has(row) for row in rows.of(key))]
+        # Whose replication a row is takes longer to find out than whether it has the text, and few rows have it.
+        some = {index for table in rows.searched() for index, found in table.items() if any(map(texts.has, found))}
+        return [key for key in chunk if key.index in some and any(map(texts.has, rows.of(key)))]
 
     def _fill(self, rows: _Rows, indices: list[int]) -> None:
         """Read what is not there yet."""
@@ -225,6 +227,10 @@ class _Rows(msgspec.Struct):
 
     def exchanges_of(self, key: order.Key) -> list[Row]:
         return _of((self.exchanges or {}).get(key.index), key)[: asked.MAX_ROWS]
+
+    def searched(self) -> list[Found]:
+        """The tables that are searched for a text."""
+        return [self.items, self.outputs or {}, self.errors]
 
     def of(self, key: order.Key) -> list[Row]:
         """All that is searched for a text."""
