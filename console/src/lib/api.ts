@@ -1,4 +1,5 @@
 import type { Json } from "./types";
+import { sentence } from "./words";
 
 /** What the server refused, or that it did not answer. `status`: 0 if there was no answer. */
 export class Refusal extends Error {
@@ -130,6 +131,8 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
 
 /** A sentence about an error of any kind. */
 export function saying(error: unknown): string {
-  if (error instanceof Refusal) return error.advice === "" ? error.message : `${error.message} ${error.advice}`;
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const said = error instanceof Refusal && error.fields.length > 0 ? message : sentence(message); // names of fields stay as they are
+  if (!(error instanceof Refusal) || error.advice === "") return said;
+  return `${said}${/[.!?]$/.test(said) ? "" : "."} ${error.advice}`;
 }

@@ -1,3 +1,4 @@
+import { sentence } from "./words";
 import { Api, Refusal, saying } from "./api";
 import { forgetAll } from "./drafts";
 import { allows, allowsSome } from "./grants";
@@ -79,7 +80,7 @@ class Session {
     sessionStorage.removeItem(BY_LINK);
     this.api = new Api(null);
     this.caller = null;
-    this.notice = why;
+    this.notice = sentence(why);
     this.state = "out";
   }
 

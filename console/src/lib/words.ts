@@ -28,6 +28,11 @@ export function spaced(word: string): string {
   return parts === "" ? "" : parts[0]?.toUpperCase() + parts.slice(1).replace(/\b[A-Z](?=[a-z])/g, (each) => each.toLowerCase());
 }
 
+/** With a capital letter, as a sentence begins. */
+export function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 export function isTerminal(status: string): boolean {
   return ENDED.has(status);
 }
