@@ -27,7 +27,7 @@ pytestmark = pytest.mark.acceptance
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/command-line.md").read_text()
 HOSTILE = "prompts\x1b[2J\u202eevil 日本語"
-ASKS = b"[y/N]: "
+ASKS = re.compile(rb"(\[y/N\]|not shown\)): $")
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -60,7 +60,7 @@ class User:
         os.close(theirs)
         shown, keys = b"", typed.encode()
         while True:
-            if keys and ASKS in shown:
+            if keys and ASKS.search(shown):
                 os.write(ours, keys)
                 keys = b""
             try:
@@ -171,6 +171,35 @@ def test_samples_are_found(user, audit):
     one = user.ok("samples", audit["EVALUATION"], "--text", "NUMBER 17", "--replication", "0")
     assert one.startswith("17.0\n")
     assert "prompt number 17" in one
+
+
+def test_a_person_signs_in(server, account, tmp_path):
+    """The token is asked for and does not appear; a wrong one leaves no file, and Ctrl-C neither; signing out can revoke it."""
+    person = User(tmp_path)
+    token = server.command("token", "create", "--account", account)
+    for typed, wanted in (("a.b.c\n", reporting.NOT_SIGNED_IN), ("\x03", reporting.INTERRUPTED)):
+        code, shown = person.on_terminal(80, "login", server.endpoint, typed=typed)
+        assert (code, person.file.exists(), "a.b.c" in shown) == (wanted, False, False), shown
+    code, shown = person.on_terminal(80, "login", server.endpoint, typed=f"{token}\n")
+    assert (code, token in shown) == (0, False), shown
+    assert "signed in to" in shown
+    assert person.file.stat().st_mode & 0o777 == 0o600
+    person.file.chmod(0o640)
+    refused = person.run("ls", "models")
+    assert (refused.returncode, "chmod 600" in refused.stderr) == (reporting.NOT_SIGNED_IN, True)
+    person.file.chmod(0o600)
+    assert "revoked the token" in person.ok("logout", "--revoke")
+    person.environment |= {"DYFF_API_TOKEN": token, "DYFF_API_ENDPOINT": server.endpoint}
+    assert person.run("whoami").returncode == reporting.NOT_SIGNED_IN
+
+
+def test_a_reader_that_leaves_is_no_error(user):
+    """As in `dyff ls evaluations | head -1`: nothing is said about the pipe."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run([DYFF, "whoami"], env=user.environment, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (reporting.FAILED, "")
 
 
 def test_a_person_confirms_a_deletion(user, audit):
