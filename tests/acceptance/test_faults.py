@@ -156,18 +156,22 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
     with watch.watching(), gremlin.at_work():
         for each in (labelled, created):
             each.start()
-        # real time: faults happen and clients work for that long
-        time.sleep(SECONDS)
-        stop.set()
-        for each in (labelled, created):
-            each.join()
-    done = ", ".join(f"{each.kind} {each.victim}" for each in gremlin.done)
-    story = f"{done} {labelled.failures} {created.failures} (FAULT_SEED={SEED})\n{watch.story()}"
+        try:
+            # real time: faults happen and clients work for that long, and on a busy machine until there was something to lose
+            time.sleep(SECONDS)
+            enough = lambda: len(labelled.acknowledged) > 20 and len(gremlin.done) >= SECONDS / 20  # noqa: E731
+            waiting.wait_until(enough, lambda: f"20 labels and some faults: {labelled.failures}", limit_s=10 * SECONDS, look_s=0.5)
+        finally:
+            stop.set()
+            for each in (labelled, created):
+                each.join()
     for victim in victims.values():
         victim.restart()
     for each in deployment.processes:
         each.wait_ready(120)
         watch.look(each.name)
+    done = ", ".join(f"{each.kind} {each.victim}" for each in gremlin.done)
+    story = f"{done} {labelled.failures} {created.failures} (FAULT_SEED={SEED})\n{watch.story()}"
 
     client = Client(api_token=client._api_token, endpoint=deployment.endpoint)
     unknown = created.tried - len(created.acknowledged)
@@ -177,8 +181,6 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
         check_outputs(client, evaluation, tmp_path / evaluation)
     last = int(client.datasets.get(dataset.id).labels["number"])
     assert last in range(labelled.acknowledged[-1], labelled.tried + 1), story
-    assert len(labelled.acknowledged) > 20, story
-    assert len(gremlin.done) >= SECONDS / 20, story
     proved(deployment, story)
     assert scraping.unexplained(gremlin.done, watch.lives) == [], story
     caught_up(watch, [each.name for each in deployment.processes], story)
