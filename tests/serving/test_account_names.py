@@ -41,6 +41,8 @@ ON_DATA = [
     ["account", "show", "me"],
     ["account", "suspend", "me"],
     ["account", "reactivate", "me"],
+    ["account", "delete", "me", "--yes"],
+    ["token", "list"],
     ["token", "create", "--account", "me"],
     ["token", "revoke", "--account", "me", "x"],
     ["migrate", "pre"],
