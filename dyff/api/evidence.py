@@ -88,7 +88,7 @@ class Evidence:
                 digests[each.id] = digest
             if with_files and (each.id in readable or each.id == root["id"]) and (listed := await self._files(row, each.id)):
                 files[each.id] = listed
-            if each.kind == "Evaluation" and (platform := await self._releases.of(row, each.id)) is not None:
+            if _is_evaluated(row) and (platform := await self._releases.of(row, each.id)) is not None:
                 platforms[each.id] = platform
         return evidence.Gathered(root, tuple(named.values()), entities, frozenset(readable), digests, files, platforms, is_all)
 
@@ -125,3 +125,8 @@ def may_read(principal: Principal | None, entity: codecs.Json) -> bool:
 def is_public(entity: codecs.Json) -> bool:
     """Whether everybody may see an entity."""
     return labels.access(entity) == labels.PUBLIC and entity.get("status") != statuses.DELETED
+
+
+def _is_evaluated(row: kind.Kind) -> bool:
+    """Whether a run of this kind has outputs in a manifest that records the release. Analyses have it in the entity (`environment`)."""
+    return row.run is not None and row.run.results is None

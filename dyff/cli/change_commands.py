@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from dyff.cli import connecting, kinds, naming, reporting, terminals
+from dyff.entities import statuses
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _yes = click.option("--yes", "-y", "sure", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
-_ENDED = naming.Feature(only=("InferenceSession",), what="way to end them (delete them instead)")
+_ENDED = naming.Feature(lambda row: row.success == statuses.TERMINATED, "way to end them (delete them instead)")
 
 
 def _is_change(word: str) -> bool:

@@ -42,8 +42,8 @@ MOST = 10_000
 """The most entities or lines of one answer, as the server has it."""
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-_LOGGED = naming.Feature("logs", "logs")
-_DOWNLOADED = naming.Feature("download", "files to download")
+_LOGGED = naming.Feature(lambda row: row.logs is not None, "logs")
+_DOWNLOADED = naming.Feature(lambda row: row.download is not None, "files to download")
 
 
 @click.command("ls")

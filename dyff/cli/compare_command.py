@@ -8,7 +8,7 @@ import click
 
 from dyff.cli import connecting, naming, reporting
 
-_RESULTS = naming.Feature(only=("Measurement", "SafetyCase"), what="rows to compare")
+_RESULTS = naming.Feature(lambda row: row.name in ("Measurement", "SafetyCase"), "rows to compare")
 LEAST, MOST = 2, 8
 """How many are compared, as the server has it."""
 

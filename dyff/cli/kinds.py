@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,11 +69,11 @@ def _of_resource(row: Kind) -> set[str]:
     return {resource.kind.lower(), resource.plural, *resource.aliases}
 
 
-def having(feature: str | None) -> list[Kind]:
-    """The kinds whose rows have a value for an attribute; None for all."""
+def all_rows() -> list[Kind]:
+    """The rows of all kinds, which take time to load."""
     from dyff.entities import registry
 
-    return [row for row in registry.ROWS if feature is None or getattr(row, feature) is not None]
+    return [*registry.ROWS]
 
 
 class KindParam(click.ParamType):  # type: ignore[type-arg]  # only newer releases of Click have a parameter
@@ -87,12 +88,12 @@ class KindParam(click.ParamType):  # type: ignore[type-arg]  # only newer releas
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[click.shell_completion.CompletionItem]:
-        return completions(None, incomplete)
+        return completions(all_rows(), incomplete)
 
 
-def completions(feature: str | None, incomplete: str) -> list[click.shell_completion.CompletionItem]:
-    """The plurals that begin like this. `feature`: of the kinds; None for all."""
-    return [click.shell_completion.CompletionItem(row.plural) for row in having(feature) if row.plural.startswith(incomplete.lower())]
+def completions(rows: Iterable[Kind], incomplete: str) -> list[click.shell_completion.CompletionItem]:
+    """The plurals that begin like this."""
+    return [click.shell_completion.CompletionItem(row.plural) for row in rows if row.plural.startswith(incomplete.lower())]
 
 
 def group(client: Client, row: Kind) -> Any:

@@ -24,9 +24,10 @@ MIN_DIGITS = 4
 """Of an abbreviated ID. Fewer would be ambiguous too soon."""
 MAX_IDS = 100
 """In one command."""
+MOST_NAMED = 9
+"""Of kinds, in one message."""
 _WHOLE = re.compile(r"[0-9a-f]{32}")
 _BEGINNING = re.compile(r"[0-9a-f]{1,31}")
-_LIKELY = ("Evaluation", "SafetyCase", "Measurement", "InferenceSession", "Dataset", "InferenceService", "Model", "Method", "Module")
 
 
 class Target(NamedTuple):
@@ -38,19 +39,14 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Feature:
-    """What kinds must have.
+    """What kinds must have: `has` says whether the row of a kind has it. `what`: what that is, for people."""
 
-    `attribute`: of their rows, None for nothing. `what`: what that is, for people. `only`: the names of the kinds, None for all.
-    """
-
-    attribute: str | None = None
+    has: Callable[[Kind], bool] = lambda _: True
     what: str = ""
-    only: tuple[str, ...] | None = None
 
     def rows(self) -> list[Kind]:
-        """The kinds that have it, the likely ones first."""
-        found = [row for row in kinds.having(self.attribute) if self.only is None or row.name in self.only]
-        return sorted(found, key=lambda row: _LIKELY.index(row.name) if row.name in _LIKELY else len(_LIKELY))
+        """The kinds that have it, the likely ones first: those that run, those with data, the others."""
+        return sorted(filter(self.has, kinds.all_rows()), key=lambda row: (row.run is None, row.download is None))
 
     def require(self, row: Kind) -> None:
         """Refuse a kind that does not have it.
@@ -136,7 +132,7 @@ def _begun(client: Client, rows: Sequence[Kind], beginning: str) -> Target:
 
 
 def _any_of(rows: Sequence[Kind]) -> str:
-    if len(rows) > len(_LIKELY):
+    if len(rows) > MOST_NAMED:
         return "entity"
     *others, last = (each.name.lower() for each in rows)
     return f"{', '.join(others)} or {last}" if others else last
@@ -193,7 +189,7 @@ class Words(click.ParamType):  # type: ignore[type-arg]
         before = [each for each in ctx.params.get(param.name or "") or () if isinstance(each, str)]
         row = kinds.named(before[0]) if before and kinds.is_named(before[0]) else None
         if row is None:
-            return [] if before else kinds.completions(self._feature.attribute, incomplete)
+            return [] if before else kinds.completions(self._feature.rows(), incomplete)
         return completing.ids(row, incomplete)
 
 

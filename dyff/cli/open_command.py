@@ -33,8 +33,8 @@ def open_(asked: naming.Asked, console: bool, only_print: bool) -> None:
 def address(endpoint: str, row: Kind, entity_id: str, *, console: bool = False) -> str:
     """The address for people. `console`: of a safety case, too, the entity in the console."""
     server = endpoint.removesuffix("/").removesuffix("/v0")
-    if row.name == "SafetyCase" and not console:
-        return f"{server}/safetycases/{entity_id}"
+    if row.page is not None and not console:
+        return f"{server}/{row.plural}/{entity_id}"
     return f"{server}/#/{row.plural}/{entity_id}"
 
 

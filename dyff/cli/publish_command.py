@@ -26,7 +26,7 @@ def publish(asked: naming.Asked, access: _Access, as_json: bool) -> None:
     """Publish an entity, and print the address of its page. Of a safety case, asks for the texts that its page misses."""
     with connecting.connected() as client:
         row, entity_id = asked.target(client)
-        if row.name == "SafetyCase" and access != "private":
+        if row.page is not None and access != "private":
             case_commands.describe_before(client, entity_id, None)
         kinds.group(client, row).publish(entity_id, access)
         address = open_command.address(client.endpoint, row, entity_id)

@@ -21,7 +21,7 @@ LINES = 12
 """Of one value, unless one index is asked for."""
 PLAIN_WIDTH = 100
 """Of texts where the output is no terminal."""
-_EVALUATIONS = naming.Feature(only=("Evaluation",), what="samples")
+_EVALUATIONS = naming.Feature(lambda row: row.name == "Evaluation", "samples")
 
 
 def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:

@@ -21,7 +21,7 @@ def platform() -> codecs.Json:
 
 def source() -> codecs.Json:
     """What the manifest of an evaluation's outputs says of the release whose step has verified and stored them."""
-    return {"kind": "Evaluation", "platform": platform()}
+    return {"kind": "Outputs", "platform": platform()}
 
 
 def commit(direct_url: str | None) -> str | None:

@@ -31,7 +31,7 @@ async def test_what_a_manifest_says_is_kept(store, monkeypatch):
     monkeypatch.setattr(releases, "REMEMBERED", 1)
     known = releases.Releases(store)
     assert await known.of(ROW, "e" * 32) is None
-    await stored(store, "e", {"kind": "Evaluation", "platform": PLATFORM})
+    await stored(store, "e", {"kind": "Outputs", "platform": PLATFORM})
     await stored(store, "f", None)
     for _ in range(2):
         assert [await known.of(ROW, each * 32) for each in "eef"] == [PLATFORM, PLATFORM, None]
@@ -42,7 +42,7 @@ async def test_what_a_manifest_says_is_kept(store, monkeypatch):
 async def test_what_cannot_be_read(store, monkeypatch):
     """A large manifest is left alone; one that is damaged is an error that says what to do; one that is no object says nothing."""
     known = releases.Releases(store)
-    await stored(store, "a", {"kind": "Evaluation", "platform": "0.2"})
+    await stored(store, "a", {"kind": "Outputs", "platform": "0.2"})
     assert await known.of(ROW, "a" * 32) is None
     await store.put(root("b") + layout.ARTIFACTS, b"{")
     with pytest.raises(errors.Damaged) as damaged:
@@ -58,6 +58,6 @@ async def test_one_that_is_deleted_meanwhile_says_nothing(store, monkeypatch):
     async def gone(*_):
         return None
 
-    await stored(store, "e", {"kind": "Evaluation", "platform": PLATFORM})
+    await stored(store, "e", {"kind": "Outputs", "platform": PLATFORM})
     monkeypatch.setattr(manifests, "read", gone)
     assert await releases.Releases(store).of(ROW, "e" * 32) is None

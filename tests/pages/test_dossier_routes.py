@@ -212,7 +212,7 @@ async def test_the_release_that_verified_the_outputs_is_named(world, audit):
     """Those who may see the evaluation read it on the page; others do not."""
     evaluation, _, case = await audit.run()
     platform = {"name": "dyff-platform", "version": "0.9", "commit": "abc"}
-    manifest = manifests.Manifest(artifacts=(), source={"kind": "Evaluation", "platform": platform})
+    manifest = manifests.Manifest(artifacts=(), source={"kind": "Outputs", "platform": platform})
     assert await manifests.write(world.services.objects, layout.root("outputs", evaluation), manifest)
     await audit.publish("safetycases", case)
     async with world.client("") as everybody:

@@ -24,8 +24,8 @@ EXPORTS = ("sdk/models.py", "sdk/requests.py", "workflows/analysis_runner", "ser
 Dyff, on published names, with what stands for its inputs when an author tests a method."""
 
 DESCRIBED = (
-    "api/comparisons", "api/dossiers", "api/routes/exports.py", "api/routes/samples.py", "api/samples", "cli/export_commands.py",
-    "cli/method_commands.py", "sdk/reproducing.py",
+    "api/comparisons", "api/dossiers", "api/routes/exports.py", "api/routes/samples.py", "api/samples", "cli/compare_command.py",
+    "cli/export_commands.py", "cli/method_commands.py", "cli/samples_command.py", "sdk/reproducing.py",
 )  # fmt: skip
 """What tells people, or other programs in their own forms, how these kinds rest on each other, and what reads several of them together."""
 

@@ -210,5 +210,5 @@ def test_the_manifest_has_the_release_that_verified_the_outputs(store, steps):
     file = store.objects / "outputs" / runs.EVALUATION / ".dyff" / "artifacts.json"
     assert steps.verify().code == 0
     source = json.loads(file.read_bytes())["source"]
-    assert (source["kind"], source["platform"]["name"]) == ("Evaluation", "dyff-platform")
+    assert (source["kind"], source["platform"]["name"]) == ("Outputs", "dyff-platform")
     assert source["platform"]["version"] == metadata.version("dyff-platform")

@@ -114,7 +114,10 @@ def _compared(task: Task, pair: tuple[int, int], a: pa.Table, b: pa.Table) -> st
 def _units(table: pa.Table) -> int:
     """The signs that one draw of a test has at most: one for each cluster, or each item."""
     unit = joins.CLUSTER if joins.CLUSTER in table.column_names else joins.INDEX
-    return max(1, len(table[unit].unique()))
+    try:
+        return max(1, len(table[unit].unique()))
+    except pa.ArrowNotImplementedError:  # lists and the like are no labels, as the comparison will say
+        return max(1, table.num_rows)
 
 
 def _has_only(table: pa.Table, replications: Sequence[str]) -> bool:
