@@ -45,8 +45,8 @@ class Feature:
     what: str = ""
 
     def rows(self) -> list[Kind]:
-        """The kinds that have it, the likely ones first: those that run, those with data, the others."""
-        return sorted(filter(self.has, kinds.all_rows()), key=lambda row: (row.run is None, row.download is None))
+        """The kinds that have it, the likely ones first: runs with results, other runs, what has data, the others."""
+        return sorted(filter(self.has, kinds.all_rows()), key=lambda row: (row.run is None, row.upload is not None, row.download is None))
 
     def require(self, row: Kind) -> None:
         """Refuse a kind that does not have it.
