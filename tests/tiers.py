@@ -1,7 +1,7 @@
 """Which tests `make test` leaves to `make test-long` (ADR 49).
 
 The rule: a test of the whole system is long, and so is each test of a file that starts programs and costs more than five seconds of a
-processor. Of the whole system `make test` runs the paths that people take, and no more.
+processor, and each large table of the answers of others. Of the whole system `make test` runs the paths that people take, and no more.
 """
 
 from __future__ import annotations
@@ -28,17 +28,24 @@ COSTLY = (
     "tests/analyses/test_memory.py",
     "tests/analyses/test_notebooks.py",
     "tests/analyses/test_statistics.py",
+    "tests/api/samples/test_samples.py",
+    "tests/api/test_comparables.py",
+    "tests/api/test_comparisons.py",
     "tests/console/test_browser.py",
+    "tests/console/test_compare.py",
+    "tests/console/test_form.py",
     "tests/console/test_hostile.py",
     "tests/console/test_samples.py",
     "tests/engines/test_command.py",
     "tests/pages/test_hostile.py",
     "tests/pages/test_invited.py",
     "tests/pages/test_other_systems.py",
+    "tests/pods/hostile/test_environment.py",
     "tests/pods/hostile/test_limits.py",
     "tests/pods/hostile/test_remains.py",
     "tests/pods/hostile/test_tiers.py",
     "tests/pods/test_as_regular_user.py",
+    "tests/pods/test_door.py",
     "tests/pods/test_lifecycle.py",
     "tests/pods/test_running.py",
     "tests/pods/test_sandboxed_pods.py",
@@ -46,11 +53,15 @@ COSTLY = (
     "tests/pods/test_template.py",
     "tests/pods/test_tiers.py",
     "tests/roles/test_analyses_with_real_pods.py",
+    "tests/roles/test_operator_with_real_pods.py",
+    "tests/sdk/test_interruptions.py",
+    "tests/sdk/test_types.py",
     "tests/serving/test_commands.py",
     "tests/serving/test_extras.py",
     "tests/serving/test_manuals.py",
     "tests/serving/test_odd_paths.py",
     "tests/serving/test_watchdog.py",
+    "tests/wheels/test_contents.py",
     "tests/wheels/test_elsewhere.py",
     "tests/workflows/test_evaluation_troubles.py",
     "tests/workflows/test_fetch_git.py",
@@ -58,6 +69,16 @@ COSTLY = (
     "tests/workflows/test_odd_answers.py",
 )
 """Files that start programs and cost more than five seconds of a processor: the summary of each run shows what a file costs."""
+
+ANSWERS = (
+    "tests/adapters/test_against_published.py",
+    "tests/cluster/test_kubernetes_odd_answers.py",
+    "tests/objects/test_cloud.py",
+    "tests/objects/test_cloud_codes.py",
+    "tests/roles/test_operator_and_answers.py",
+    "tests/roles/test_orchestrator_and_answers.py",
+)
+"""Tables of everything that another program can answer, which cost more than ten seconds. What it usually answers is in other tests."""
 
 
 class Item(Protocol):
@@ -73,7 +94,7 @@ def is_long(item: Item) -> bool:
     """Whether only `make test-long` runs it, unless it needs a real server (`make test-engines`)."""
     if any(_is_of(item.nodeid, path) for path in PATHS):
         return False
-    return any(item.get_closest_marker(name) for name in WHOLE) or any(_is_of(item.nodeid, file) for file in COSTLY)
+    return any(item.get_closest_marker(name) for name in WHOLE) or any(_is_of(item.nodeid, file) for file in (*COSTLY, *ANSWERS))
 
 
 def _is_of(nodeid: str, name: str) -> bool:

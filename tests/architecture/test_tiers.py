@@ -34,8 +34,9 @@ def test_what_is_of_the_whole_system_or_costly_is_long(item, want):
 
 def test_what_is_listed_exists():
     """A file or test that was renamed would silently be in another run."""
-    for each in (*tiers.PATHS, *tiers.COSTLY):
+    for each in (*tiers.PATHS, *tiers.COSTLY, *tiers.ANSWERS):
         file, _, test = each.partition("::")
         text = (ROOT / file).read_text()
         assert f"def {test.partition('[')[0]}" in text, each
     assert list(tiers.COSTLY) == sorted(set(tiers.COSTLY))
+    assert list(tiers.ANSWERS) == sorted(set(tiers.ANSWERS))
