@@ -5,7 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Most tests spend most of their time waiting.
-WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS ?= $(shell echo $$((2 * $(CORES))))
 # If it were set, each of the many processes that the tests start would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -155,9 +156,10 @@ types: setup ## run mypy: strict for the product, and also inside the tests
 fmt: setup ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-# Tests on real servers mostly wait for these, the others hardly wait: they share the time. Each run prints its output when it has ended.
+# Tests on real servers mostly wait for these, the others hardly wait: they share the time, with half as many workers as alone, since
+# both at once would be three times what the machine can do. Each run prints its output when it has ended.
 check: lint types console-check ## what CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-engines test test-long
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target WORKERS=$(CORES) test-engines test test-long
 
 bench: setup ## compare with bare baselines, each in the same run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
