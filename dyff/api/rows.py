@@ -91,7 +91,7 @@ def _problem(row: kind.Kind, path: filters.Path) -> str | None:
             shown = suggestions.shown(".".join(path))
             if not fields:
                 return f"{shown!r}: {suggestions.shown('.'.join(path[:number]))!r} is no object; ask for that"
-            return f"a {row.name} has no field {shown!r}; {suggestions.hint(step, sorted(fields))}"
+            return f"{row.plural} have no field {shown!r}; {suggestions.hint(step, sorted(fields))}"
         types = [fields[step]]
     return None
 

@@ -75,7 +75,7 @@ async def test_pages_of_rows_follow_each_other(world):
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ("statsu", "a Evaluation has no field 'statsu'; did you mean 'status'"),
+        ("statsu", "evaluations have no field 'statsu'; did you mean 'status'"),
         ("inferenceSession.inferenceServce", "'inferenceService'"),
         ("status.x", "'status' is no object"),
         ("", "no field ''"),
