@@ -61,7 +61,7 @@ def test_an_outsider_reads_one_case_and_its_data(server, token, account, command
     assert json.loads(command("export", "provenance", case.id, **guest))["entity"]
     command("download", "evaluation", evaluation.id, "outputs", "--quiet", **guest)
     assert list((tmp_path / "outputs").rglob("*.parquet"))
-    assert "one safety case and what it rests on" in command("ls", "safetycases", code=4, **guest)
+    assert "one safety case and what it rests on" in command("ls", "safetycases", code=10, **guest)
     with Client(api_token=code, endpoint=server.endpoint) as outsider:
         assert outsider.datasets.get(dataset.id).name == dataset.name
         for refused in (lambda: outsider.safetycases.delete(case.id), lambda: outsider.safetycases.invite(case.id), outsider.methods.query):
