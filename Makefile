@@ -122,10 +122,10 @@ demo-small: setup .venv-toxicity/.ready ## the same audit with recorded answers,
 SPREAD := MAKEFLAGS= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
 # tests/tiers.py says which tests are long.
-test: setup .venv-analysis/.ready ## run all tests but the long ones and those on real servers: six minutes on two cores
+test: setup .venv-analysis/.ready ## run all tests but the long ones and those on real servers: eight to ten minutes on two cores
 	@$(SPREAD) -m "not long and not engines"
 
-test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages: two minutes
+test-fast: setup ## unit and contract tests only, and the branch coverage of the pure packages
 	@$(SPREAD) -p tests.measuring -m "not long and not acceptance and not faults and not programs and not engines"
 
 test-long: setup .venv-client-previous/.ready .venv-client-installed/.ready .venv-openapi/.ready .venv-exports/.ready .venv-analysis/.ready .venv-your-own-model/.ready .venv-toxicity/.ready ## run the long tests: of the whole system, and files that cost much
