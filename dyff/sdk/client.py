@@ -12,7 +12,7 @@ import httpx
 
 from dyff.entities import showing
 from dyff.kernel import suggestions
-from dyff.sdk import arguments, calls, comparing, errors, folders, following, found, groups, io, reproducing, transport
+from dyff.sdk import arguments, calls, comparing, errors, folders, following, found, groups, io, paging, reproducing, transport
 from dyff.sdk import models as sdk_models
 from dyff.sdk.accounts import Accounts
 from dyff.sdk.calls import Awaited, Blocking, S, iteration, operation
@@ -191,15 +191,13 @@ class _Server(calls.Bound[S], Generic[S]):
             `for each in client.differing([one.id, two.id]): print(each.index, each.values)`
         """
         params = comparing.of_items(measured, score, between, higher, show)
-        after: str | None = None
-        while True:
+
+        async def page(after: str | None) -> sdk_models.DifferingItems:
             found = await self._http.call("GET", "/comparisons/items", params={**params, "after": after})
-            page = sdk_models.read(found, sdk_models.DifferingItems)
-            for each in page.items:
-                yield each
-            if page.next is None:
-                return
-            after = page.next
+            return sdk_models.read(found, sdk_models.DifferingItems)
+
+        async for each in paging.every(page, lambda found: found.items):
+            yield each
 
     @operation
     async def leaderboard(

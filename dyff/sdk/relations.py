@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from dyff.sdk import arguments, calls, listing, models, transport
+from dyff.sdk import arguments, calls, listing, models, paging, transport
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 PAGE = 100
@@ -26,14 +26,12 @@ class Surrounded(calls.Bound[S]):
         Example:
             `for each in client.evaluations.history(evaluation.id): print(each.time, each.status, each.reason)`
         """
-        after: str | None = None
-        while True:
-            page = models.read(await self._http.call("GET", self._around(id, "history"), params={"after": after}), models.History)
-            for each in page.history:
-                yield each
-            if page.next is None:
-                return
-            after = page.next
+
+        async def page(after: str | None) -> models.History:
+            return models.read(await self._http.call("GET", self._around(id, "history"), params={"after": after}), models.History)
+
+        async for each in paging.every(page, lambda found: found.history):
+            yield each
 
     @operation
     async def dependencies(self, id: str) -> list[models.Related]:  # noqa: A002
@@ -52,12 +50,10 @@ class Surrounded(calls.Bound[S]):
         Example:
             `for each in client.datasets.dependents(dataset.id): print(each.kind, each.id)`
         """
-        after: str | None = None
-        while True:
+
+        async def page(after: str | None) -> models.Dependents:
             params = {"after": after, "limit": PAGE}
-            page = models.read(await self._http.call("GET", self._around(id, "dependents"), params=params), models.Dependents)
-            for each in page.dependents:
-                yield each
-            if page.next is None:
-                return
-            after = page.next
+            return models.read(await self._http.call("GET", self._around(id, "dependents"), params=params), models.Dependents)
+
+        async for each in paging.every(page, lambda found: found.dependents):
+            yield each

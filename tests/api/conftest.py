@@ -27,7 +27,7 @@ from dyff.objects import layout, local, signing
 from dyff.query import embedded as query
 from dyff.query import port as views
 from tests import waiting
-from tests.api import conforming
+from tests.api import conforming, studies
 from tests.entities import bodies
 from tests.narrowing import sure
 
@@ -366,3 +366,9 @@ async def shared_api(shared_world):
     """A client of the shared world."""
     async with shared_world.client() as client:
         yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def study(shared_world, shared_api):
+    """Systems to compare, in the shared world: what a test adds is in nobody's way."""
+    return await studies.Study(shared_world, shared_api).prepare()

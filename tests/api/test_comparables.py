@@ -16,12 +16,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def study(shared_world, shared_api):
-    """One world: what a test adds is in nobody's way."""
-    return await studies.Study(shared_world, shared_api).prepare()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def two(study):
     """The measurements of a good and of a bad system."""
     return [await study.measured("good", GOOD), await study.measured("bad", [*BAD[:-1], None])]

@@ -8,16 +8,9 @@ import pytest_asyncio
 
 from dyff.accounts import grants
 from dyff.api import programs
-from tests.api import studies
 
 GOOD, BAD = [True] * 40, [True] * 10 + [False] * 30
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def study(shared_world, shared_api):
-    """One world: what a test adds is in nobody's way."""
-    return await studies.Study(shared_world, shared_api).prepare()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from dyff.sdk import arguments, downloads, exports, groups, listing, models, requests
+from dyff.sdk import arguments, downloads, exports, groups, listing, models, paging, requests
 from dyff.sdk.calls import Awaited, S, iteration, operation
 
 SAMPLES = 100
@@ -91,17 +91,15 @@ class Evaluations(
         Example:
             `for sample in client.evaluations.samples(evaluation.id, errors=True): print(sample.index, sample.error)`
         """
-        after: str | None = None
-        while True:
-            page = await self.samples_page(
+
+        async def page(after: str | None) -> models.Samples:
+            return await self.samples_page(
                 id, errors=errors, text=text, index=index, replication=replication, score=score, least=least, most=most, value=value,
                 measurements=measurements, incomplete=incomplete, limit=SAMPLES, after=after,
             )  # fmt: skip
-            for each in page.samples:
-                yield each
-            if page.next is None:
-                return
-            after = page.next
+
+        async for each in paging.every(page, lambda found: found.samples):
+            yield each
 
     @operation
     async def samples_page(
