@@ -19,7 +19,7 @@ from dyff import stats
 from dyff.api import bounded
 from dyff.api.comparisons import items
 from dyff.api.comparisons.tasks import Answer, Found, Task
-from dyff.stats import drawing, joins
+from dyff.stats import columns, drawing, joins
 
 ADDRESS_SPACE_BYTES = 3 * 2**30
 """With numpy, scipy and Arrow, the program itself takes a third of it."""
@@ -105,19 +105,17 @@ def _items(task: Task, systems: list[Found], tables: Sequence[pa.Table]) -> Answ
 def _compared(task: Task, pair: tuple[int, int], a: pa.Table, b: pa.Table) -> stats.Comparison:
     first, second = (task.systems[place].replications for place in pair)
     numbered = first != second and _has_only(a, first) and _has_only(b, second)
-    most = DRAWN // len(task.pairs) // max(_units(a), _units(b))
+    most = DRAWN // len(task.pairs) // max(_units(a, "a"), _units(b, "b"))
     draws = min(drawing.DRAWS, max(FEWEST_DRAWS, most))
     replications = (first, second) if numbered else None
     return stats.compare(a, b, task.score, replications=replications, valence=task.valence, level=task.level, draws=draws)
 
 
-def _units(table: pa.Table) -> int:
-    """The signs that one draw of a test has at most: one for each cluster, or each item."""
+def _units(table: pa.Table, side: str) -> int:
+    """The signs that one draw of a test has at most: one for each cluster, or each item. Raises Unfit: these are no labels."""
     unit = joins.CLUSTER if joins.CLUSTER in table.column_names else joins.INDEX
-    try:
-        return max(1, len(table[unit].unique()))
-    except pa.ArrowNotImplementedError:  # lists and the like are no labels, as the comparison will say
-        return max(1, table.num_rows)
+    _, labels = columns.labels(table[unit], f"{unit} of {side}")
+    return max(1, len(labels))
 
 
 def _has_only(table: pa.Table, replications: Sequence[str]) -> bool:
