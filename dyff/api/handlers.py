@@ -11,6 +11,7 @@ from typing import Any
 from litestar import Litestar
 from litestar._kwargs import KwargsModel
 from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute, WebSocketRoute
 from litestar.types.internal_types import PathParameterDefinition, RouteHandlerMapItem
 
 
@@ -46,7 +47,10 @@ class Handlers(Litestar):
             self._by_path: dict[str, RouteHandlerMapItem] = {}
         for route in self.routes[self._mapped :]:
             by_method: Any = self._by_path.setdefault(route.path, {})
-            for handler in getattr(route, "route_handlers", ()):
-                by_method.update(dict.fromkeys(handler.http_methods, handler))
+            if isinstance(route, HTTPRoute):
+                for handler in route.route_handlers:
+                    by_method.update(dict.fromkeys(handler.http_methods, handler))
+            else:
+                by_method["websocket" if isinstance(route, WebSocketRoute) else "asgi"] = route.route_handler
         self._mapped = len(self.routes)
         return self._by_path
