@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { couldFind, idsOf, interval, itemKey, partsOf, place, probability, ranks, scaleOf, signed, standing, valueWords, verdict, type Pair, type Ranked } from "../src/lib/compare";
+import { basis, couldFind, idsOf, interval, itemKey, partsOf, place, probability, ranks, scaleOf, signed, standing, valueWords, verdict, type Pair, type Ranked } from "../src/lib/compare";
 
 const A = "a".repeat(32);
 const B = "b".repeat(32);
@@ -59,4 +59,11 @@ test("IDs of a place are checked, different, and not too many", () => {
   expect(idsOf(`${A},${B},${A},x`)).toEqual([A, B]);
   expect(idsOf(Array.from({ length: 12 }, (_, n) => n.toString(16).repeat(32).slice(0, 32)).join())).toHaveLength(8);
   expect(idsOf(undefined)).toEqual([]);
+});
+
+test("a result rests on pairs, and a tie says what could have been found", () => {
+  expect(basis(250, null, false, 0.05, 0.8)).toBe("250 pairs");
+  expect(basis(250, 40, false, 0.05, 0.8)).toBe("250 pairs in 40 clusters");
+  expect(basis(250, null, true, 0.05, 0.8)).toBe("250 pairs; a difference of 0.05 would have been found in 80 % of such studies");
+  expect(basis(250, 40, true, null, 0.8)).toBe("250 pairs in 40 clusters");
 });

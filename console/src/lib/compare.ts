@@ -133,6 +133,12 @@ export function couldFind(detectable: number | null, power: number): string {
   return detectable === null ? "" : `a difference of ${number(rounded(detectable))} would have been found in ${number(100 * power)} % of such studies`;
 }
 
+/** How many pairs a result rests on; of a tie, also what such a study could have found. */
+export function basis(n: number, clusters: number | null, tie: boolean, detectable: number | null, power: number): string {
+  const found = tie ? couldFind(detectable, power) : "";
+  return `${number(n)} pairs${clusters === null ? "" : ` in ${number(clusters)} clusters`}${found === "" ? "" : `; ${found}`}`;
+}
+
 export function interval(low: number | null | undefined, high: number | null | undefined): string {
   return low == null || high == null ? "no interval" : `${plain(low)} to ${plain(high)}`;
 }
