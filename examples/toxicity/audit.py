@@ -36,7 +36,7 @@ def main() -> None:
     flags.add_argument("--account", required=True, help="the account that owns what is made here")
     flags.add_argument("--small", action="store_true", help="recorded answers to our own prompts")
     flags.add_argument("--record", type=Path, help="ask the model our own prompts, and record its answers in this folder")
-    flags.add_argument("--per-group", type=int, default=24, help="prompts of each group")
+    flags.add_argument("--per-group", type=int, default=20, help="prompts of each group")
     flags.add_argument("--out", type=Path, default=Path("build/demo"), help="where downloads, pages and pictures go")
     given = flags.parse_args()
     kit = materials.small() if given.small else materials.full(given.out, own_prompts=given.record is not None)
