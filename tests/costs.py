@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +30,7 @@ class Costs:
     """In each worker, and in the process that the person started."""
 
     def __init__(self) -> None:
-        self._by_file: Counter[str] = Counter()
+        self._by_file: defaultdict[str, float] = defaultdict(float)
         self._workers_s = 0.0
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -40,7 +40,7 @@ class Costs:
         try:
             return (yield)
         finally:
-            self._by_file[item.nodeid.partition("::")[0]] += spent_s() - before  # type: ignore[assignment] # a Counter of floats
+            self._by_file[item.nodeid.partition("::")[0]] += spent_s() - before
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -54,7 +54,8 @@ class Costs:
         """A worker has ended; one that crashed has reported nothing."""
         told = getattr(node, "workeroutput", {})
         self._workers_s += told.get(_SPENT, 0.0)
-        self._by_file.update(told.get(_BY_FILE, {}))
+        for file, spent in told.get(_BY_FILE, {}).items():
+            self._by_file[file] += spent
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         """The sum, and the files that cost most."""

@@ -131,6 +131,6 @@ def _import_httpx() -> None:
         return
     sys.modules[_REFUSED_BY] = None  # type: ignore[assignment]  # what `import` takes for a module that is not there
     try:
-        import httpx  # noqa: F401
+        import httpx  # noqa: F401  # so that it is loaded
     finally:
         del sys.modules[_REFUSED_BY]

@@ -176,7 +176,7 @@ def _require_id(text: str) -> None:
         raise ValueError(f"{text[:100]!r} is no ID: one has 32 hexadecimal digits, such as {'0123456789abcdef' * 2}")
 
 
-class Words(click.ParamType):  # type: ignore[type-arg]
+class Words(click.ParamType):  # type: ignore[type-arg]  # as `kinds.KindParam`
     """One of the words [KIND] ID, for completion."""
 
     name = "word"

@@ -76,7 +76,7 @@ class User:
 
 @pytest.fixture(scope="module")
 def user(server, account, tmp_path_factory):
-    """An auditor who has signed in with a token from standard input."""
+    """The environment of a person who has signed in: `dyff login` read the token from standard input."""
     made = User(tmp_path_factory.mktemp("home"))
     token = server.command("token", "create", "--account", account)
     done = subprocess.run(

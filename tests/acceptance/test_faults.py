@@ -159,8 +159,12 @@ def test_nothing_is_lost_and_nothing_doubled(own_engines, harmed, prompts, servi
         try:
             # real time: faults happen and clients work for that long, and on a busy machine until there was something to lose
             time.sleep(SECONDS)
-            enough = lambda: len(labelled.acknowledged) > 20 and len(gremlin.done) >= SECONDS / 20  # noqa: E731
-            waiting.wait_until(enough, lambda: f"20 labels and some faults: {labelled.failures}", limit_s=10 * SECONDS, look_s=0.5)
+            waiting.wait_until(
+                lambda: len(labelled.acknowledged) > 20 and len(gremlin.done) >= SECONDS / 20,
+                lambda: f"20 labels and some faults: {labelled.failures}",
+                limit_s=10 * SECONDS,
+                look_s=0.5,
+            )
         finally:
             stop.set()
             for each in (labelled, created):

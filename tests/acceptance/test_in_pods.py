@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -65,8 +66,8 @@ def test_a_role_ends_when_it_is_asked_to(server, role):
         pod, *_ = server.pods(role)
         name, before = pod["metadata"]["name"], container(pod)["containerID"]
         server.kubectl("exec", name, "--container", "dyff", "--", "python3", "-c", "import os; os.kill(1, 15)")
-        shown = lambda: ending(server, role, name, before)  # noqa: E731, B023
-        logs = lambda: f"its end: {server.kubectl('logs', name, '--container', 'dyff')}"  # noqa: E731, B023
+        shown = functools.partial(ending, server, role, name, before)
+        logs = functools.partial(server.kubectl, "logs", name, "--container", "dyff")
         ended = waiting.wait_until(shown, logs, limit_s=_SHOWN_WITHIN_S, look_s=0.2)
         if "exitCode" in ended:
             break
